@@ -1,0 +1,1 @@
+"""Networks: (x, gamma, cond) -> tensor, with no diffusion inside."""
