@@ -1,0 +1,244 @@
+r"""Denoisers: $E[x | x_t]$, and every other view of the same thing.
+
+A denoiser turns a noisy $x_t$ into a `Prediction` of the data x. What a network is trained to output (its target) is a
+matter of units: with $y = x_t / \alpha_t$ and $r = e^{\gamma_t / 2} = \sigma_t / \alpha_t$, so that $y = x + r \epsilon$,
+each target is an affine function of (x, y) whose coefficients depend on $\gamma$ alone (`TARGETS`). The network sees
+$y / \sqrt{\sigma_{data}^2 + r^2}$, of unit variance, and $\gamma$; so a prediction does not depend on the scaling.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor, nn
+
+from lowerbound.elementary import Scalar, exp, expand, sigmoid, sqrt
+from lowerbound.errors import InputError
+from lowerbound.reverse import posterior
+from lowerbound.schedule import CLEAN, Level, Schedule
+
+TARGETS = ("x", "eps", "v", "score", "velocity", "mu", "edm")
+Time = Tensor | float | Level
+
+
+@dataclass(eq=False, slots=True)
+class Prediction:
+    r"""What a denoiser says of x, given $x_t$.
+
+    Arguments:
+        x_t: the noisy data, (B, *).
+        level: its noise level.
+        x: $\hat x = E[x | x_t]$, (B, *).
+        schedule: where the level comes from; the velocity needs its slope.
+        x_var: the diagonal of $Var[x | x_t]$, (B, *), where the denoiser knows it.
+        levels: log-probabilities over the levels of discrete data, (B, *, K), where the denoiser gives them.
+    """
+
+    x_t: Float[Tensor, "batch *shape"]
+    level: Level
+    x: Float[Tensor, "batch *shape"]
+    schedule: Schedule
+    x_var: Float[Tensor, "batch *shape"] | None = None
+    levels: Float[Tensor, "batch *shape num_levels"] | None = None
+
+    @property
+    def eps(self) -> Float[Tensor, "batch *shape"]:
+        r"""$\hat\epsilon = (x_t - \alpha_t \hat x) / \sigma_t$"""
+        return (self.x_t - self._expand(self.level.alpha) * self.x) / self._expand(self.level.sigma)
+
+    @property
+    def v(self) -> Float[Tensor, "batch *shape"]:
+        r"""$\hat v = a \hat\epsilon - s \hat x$ with $a^2 = \mathrm{sigmoid}(-\gamma)$, $s^2 = \mathrm{sigmoid}(\gamma)$.
+
+        Salimans & Ho 2022, appendix D, on the variance-preserving rescaling of $x_t$.
+        """
+        a, s = _preserving(self.level.gamma)
+        return self._expand(a) * self.eps - self._expand(s) * self.x
+
+    @property
+    def score(self) -> Float[Tensor, "batch *shape"]:
+        r"""$\nabla \log q(x_t) = -\hat\epsilon / \sigma_t$ (Tweedie; Luo, equation 143)."""
+        return -self.eps / self._expand(self.level.sigma)
+
+    @property
+    def velocity(self) -> Float[Tensor, "batch *shape"]:
+        r"""$d x_t / dt = \alpha_t' \hat x + \sigma_t' \hat\epsilon$, the probability flow's field."""
+        alpha_slope, sigma_slope = _slopes(self.schedule, self.level)
+        return self._expand(alpha_slope) * self.x + self._expand(sigma_slope) * self.eps
+
+    def _expand(self, coefficient: Scalar) -> Scalar:
+        return expand(coefficient, self.x_t)
+
+
+class Denoiser(nn.Module, ABC):
+    r"""$x_t, t \mapsto$ `Prediction`.
+
+    Arguments:
+        schedule: the noise schedule that t refers to.
+        shape: the shape of one example.
+
+    Attributes:
+        needs_grad: whether predicting differentiates (energies, guidance by a classifier); samplers then keep autograd
+            on.
+        no_likelihood: the reason why no likelihood belongs to this denoiser, or None.
+    """
+
+    needs_grad: bool = False
+    no_likelihood: str | None = None
+
+    def __init__(self, schedule: Schedule, shape: tuple[int, ...]):
+        super().__init__()
+        self.schedule = schedule
+        self.shape = tuple(shape)
+
+    def forward(
+        self,
+        x_t: Float[Tensor, "batch *shape"],
+        t: Time,
+        cond: Num[Tensor, "batch ..."] | None = None,
+        observed: Bool[Tensor, "batch *shape"] | None = None,
+    ) -> Prediction:
+        r"""Predict x.
+
+        Arguments:
+            x_t: noisy data, (B, *shape).
+            t: times in [0, 1], (B,), or one number or `Level` for the whole batch.
+            cond: labels (B,) with -1 for none, or vectors (B, F) with NaN for none; None: no condition.
+            observed: True where an entry of $x_t$ is there; what stands elsewhere is never looked at.
+
+        Raises:
+            InputError: if $x_t$ does not have the denoiser's shape.
+        """
+        if x_t.shape[1:] != self.shape:
+            raise InputError(
+                f"the denoiser works on examples of shape {self.shape}, but the batch has the shape {tuple(x_t.shape)}: "
+                f"give (batch, {', '.join(map(str, self.shape))})"
+            )
+        return self.predict(x_t, self.schedule.level(t), cond, observed)
+
+    @abstractmethod
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        """`forward` at a noise level, with the shapes checked: what a kind of denoiser defines."""
+
+
+class NetworkDenoiser(Denoiser):
+    r"""A network and the meaning of its output.
+
+    | target | the network's output F | $\hat x$ |
+    |---|---|---|
+    | x | x | F |
+    | eps | $\epsilon$ | $y - r F$ |
+    | v | $a \epsilon - s x$ | $a (a y - s_{} F)$, with $s = a r$ |
+    | score | $\nabla \log q(x_t)$ | $y + \sigma_t r F$ |
+    | velocity | $d x_t / dt$ | $2 (\frac{\sigma'}{\sigma} x_t - F) / (\alpha \gamma')$ |
+    | mu | mean of $q(x_s \| x_t, x)$, s one of `num_steps` steps below t | its inverse in x |
+    | edm | EDM's preconditioned output | $c_{skip} y + c_{out} F$ |
+
+    EDM: $c_{skip} = \sigma_d^2 / (r^2 + \sigma_d^2)$, $c_{out} = r \sigma_d / \sqrt{r^2 + \sigma_d^2}$ (Karras et al. 2022,
+    table 1); $c_{noise}$ is left to the network, which is given $\gamma$ itself.
+
+    Arguments:
+        network: (x, gamma, cond) -> tensor of x's shape.
+        schedule: the noise schedule.
+        shape: the shape of one example.
+        target: what the network outputs, one of `TARGETS`.
+        sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
+        num_steps: for the target mu, the number of steps of the chain it belongs to; below the first level that chain
+            ends at the data.
+
+    Raises:
+        InputError: for an unknown target, or a `num_steps` that is missing or has no effect.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        shape: tuple[int, ...],
+        target: str = "eps",
+        sigma_data: float = 1.0,
+        num_steps: int | None = None,
+    ):
+        super().__init__(schedule, shape)
+        if target not in TARGETS:
+            raise InputError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
+        if (target == "mu") != (num_steps is not None) or (num_steps is not None and num_steps < 1):
+            raise InputError(
+                f"target {target!r} with num_steps={num_steps}: the target 'mu' needs the number of steps (at least 1) of "
+                "the chain whose posterior mean it is, and no other target has one"
+            )
+        if not sigma_data > 0:
+            raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
+        self.network = network
+        self.target = target
+        self.sigma_data = sigma_data
+        self.num_steps = num_steps
+
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        if observed is not None:
+            x_t = torch.where(observed, x_t, 0)
+        ratio = exp(level.gamma / 2)
+        scale_in = 1 / (level.alpha * sqrt(self.sigma_data**2 + ratio**2))
+        gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
+        output = self.network(expand(scale_in, x_t) * x_t, gamma, cond)
+        from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, ratio))
+        return Prediction(x_t, level, from_x_t * x_t + from_output * output, self.schedule)
+
+    def _x_coefficients(self, level: Level, ratio: Scalar) -> tuple[Scalar, Scalar]:
+        r"""The two coefficients of $\hat x$ on $x_t$ and on the network's output."""
+        match self.target:
+            case "x":
+                return 0 * ratio, 1 + 0 * ratio
+            case "eps":
+                return 1 / level.alpha, -ratio
+            case "v":
+                a, s = _preserving(level.gamma)
+                return a**2 / level.alpha, -s
+            case "score":
+                return 1 / level.alpha, level.sigma * ratio
+            case "velocity":
+                alpha_slope, sigma_slope = _slopes(self.schedule, level)
+                relative = sigma_slope / level.sigma
+                difference = alpha_slope - level.alpha * relative  # = -alpha gamma' / 2
+                return -relative / difference, 1 / difference
+            case "mu":
+                step = posterior(level, self._below(level))
+                return -step.from_x_t / step.from_x, 1 / step.from_x
+            case _:
+                variance = self.sigma_data**2 + ratio**2
+                return self.sigma_data**2 / variance / level.alpha, ratio * self.sigma_data / sqrt(variance)
+
+    def _below(self, level: Level) -> Level:
+        """The level one step of the chain below, the data itself below the first step."""
+        assert self.num_steps is not None
+        # the tolerance keeps a grid's own first time, such as 1 - (T-1)/T, from rounding to just above or below 1/T
+        s = level.t - 1 / self.num_steps
+        if not isinstance(s, Tensor):
+            return self.schedule.level(max(s, 0.0)) if s > -1e-9 else CLEAN
+        inside = self.schedule.level(s.clamp(min=0))
+        last = s < -1e-6
+        parts = zip(
+            (inside.t, inside.gamma, inside.alpha, inside.sigma),
+            (CLEAN.t, CLEAN.gamma, CLEAN.alpha, CLEAN.sigma),
+            strict=True,
+        )
+        return Level(*(torch.where(last, clean, torch.as_tensor(value)) for value, clean in parts))
+
+
+def _preserving(gamma: Scalar) -> tuple[Scalar, Scalar]:
+    """The variance-preserving signal and noise scales."""
+    return sqrt(sigmoid(-gamma)), sqrt(sigmoid(gamma))
+
+
+def _slopes(schedule: Schedule, level: Level) -> tuple[Scalar, Scalar]:
+    r"""$\alpha'(t)$ and $\sigma'(t)$."""
+    t = level.t
+    slope = schedule.slope(t) if isinstance(t, Tensor) else schedule.slope(torch.tensor(t, dtype=torch.float64)).item()
+    log_alpha_slope = schedule.scaling.log_alpha_slope(level.gamma)
+    return level.alpha * log_alpha_slope * slope, level.sigma * (log_alpha_slope + 0.5) * slope
+
+
+Predict = Callable[[Tensor, Level], Prediction]
+"""A denoiser with its condition bound: what a sampler's step calls."""

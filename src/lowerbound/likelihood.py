@@ -1,0 +1,194 @@
+r"""The evidence lower bound, per example, in its three terms.
+
+$$\log p(x) \ge \underbrace{E \log p(x | x_{t_0})}_{reconstruction} - \underbrace{KL(q(x_{t_1} | x) \| p(x_{t_1}))}_{prior}
+- \underbrace{\textstyle\sum_{(s, t)} E\, KL(q(x_s | x_t, x) \| p(x_s | x_t))}_{diffusion}$$
+
+over a chain of noise levels (VDM, equation 11; formula B of Luo, equation 58), or in the limit of infinitely many
+(VDM, equation 17). A chain of DDPM with T steps has the T levels of its table and a decoder that uses the network; one of
+VDM has T + 1 levels and a decoder that does not. The prior is $N(0, (\alpha_1^2 + \sigma_1^2) I)$, so that the bound is
+the same in every scaling.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from lowerbound import objective
+from lowerbound.decoder import Decoder
+from lowerbound.denoiser import Denoiser, Prediction
+from lowerbound.elementary import expand, expm1, sum_dims
+from lowerbound.errors import InputError
+from lowerbound.reverse import posterior, reverse_variance
+from lowerbound.rng import Noise
+from lowerbound.schedule import Level
+
+
+@dataclass(frozen=True)
+class Elbo:
+    r"""The bound's three terms, each (B,), in nats per example.
+
+    Arguments:
+        reconstruction: $E \log p(x | x_{t_0})$.
+        prior: $KL(q(x_{t_1} | x) \| p(x_{t_1}))$.
+        diffusion: the sum, or integral, of the reverse steps' KL.
+        num_dims: the number of entries that count, (B,).
+        steps: the diffusion term's summands, (B, K - 1), from the data's end; for a whole chain only.
+    """
+
+    reconstruction: Float[Tensor, "batch"]
+    prior: Float[Tensor, "batch"]
+    diffusion: Float[Tensor, "batch"]
+    num_dims: Float[Tensor, "batch"]
+    steps: Float[Tensor, "batch num_steps"] | None = None
+
+    @property
+    def nats(self) -> Float[Tensor, "batch"]:
+        r"""The bound on $\log p(x)$: reconstruction - prior - diffusion."""
+        return self.reconstruction - self.prior - self.diffusion
+
+    @property
+    def bits_per_dim(self) -> Float[Tensor, "batch"]:
+        r"""$-\mathrm{nats} / (D \ln 2)$: an upper bound on what a code would need for each entry."""
+        return self.to_bits(-self.nats)
+
+    def to_bits(self, nats: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """Nats per example as bits per dimension."""
+        return nats / (self.num_dims * math.log(2))
+
+
+def elbo(
+    denoiser: Denoiser,
+    decoder: Decoder,
+    x: Float[Tensor, "batch *shape"],
+    chain: Float[Tensor, "num_levels"] | None = None,
+    *,
+    noise: Noise,
+    num_times: int | None = None,
+    reverse: str = "lower",
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Elbo:
+    r"""An unbiased estimate of the bound for each example.
+
+    Arguments:
+        denoiser: the model.
+        decoder: $p(x | x_{t_0})$.
+        x: data, (B, *); of discrete data, the centres of their levels.
+        chain: the times of the chain's K levels, increasing, in [0, 1]; None: continuous time from 0 to 1.
+        noise: where times and noise come from.
+        num_times: network calls per example for the diffusion term. In continuous time 1 by default; for a chain all of its
+            K - 1 steps by default, fewer are drawn at random, one from each of as many equal parts of the chain.
+        reverse: the reverse variance (`reverse.reverse_variance`); continuous time has but one.
+        cond: the condition, passed on to the denoiser.
+        observed: entries that are there; only these count.
+
+    Raises:
+        InputError: if the denoiser has no likelihood, or the chain, `num_times` or `reverse` is out of range.
+    """
+    if denoiser.no_likelihood is not None:
+        raise InputError(f"this denoiser has no likelihood: {denoiser.no_likelihood}")
+    if num_times is not None and num_times < 1:
+        raise InputError(f"num_times is {num_times}: at least one network call per example is needed")
+    seen = torch.ones_like(x) if observed is None else observed.to(x.dtype)
+    first, last = (0.0, 1.0) if chain is None else (chain[0].item(), chain[-1].item())
+
+    level = denoiser.schedule.level(first)
+    x_t = expand(level.alpha, x) * x + expand(level.sigma, x) * noise.normal(x)
+    prediction = denoiser(x_t, level, cond, observed) if decoder.needs_network else None
+    reconstruction = sum_dims(decoder.log_prob(x, x_t, level, prediction) * seen)
+    prior = sum_dims(prior_kl(x, denoiser.schedule.level(last)) * seen)
+    steps = None
+    if chain is None:
+        if reverse != "lower":
+            raise InputError(f"reverse variance {reverse!r} in continuous time: there all are 'lower'; give a chain")
+        diffusion = _integral(denoiser, x, num_times or 1, noise, cond, observed)
+    else:
+        diffusion, steps = _sum(denoiser, x, chain, num_times, reverse, noise, cond, observed)
+    return Elbo(reconstruction, prior, diffusion, sum_dims(seen), steps)
+
+
+def prior_kl(x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"]:
+    r"""$KL(N(\alpha_1 x, \sigma_1^2) \| N(0, \alpha_1^2 + \sigma_1^2))$ of each entry, nats.
+
+    $\frac12 [\mathrm{sigmoid}(-\gamma_1) (x^2 - 1) - \log \mathrm{sigmoid}(\gamma_1)]$, with no cancellation at large
+    $\gamma_1$.
+    """
+    gamma = torch.as_tensor(level.gamma, dtype=torch.float64)
+    signal = expand(torch.sigmoid(-gamma).reshape(-1), x)
+    return 0.5 * (signal * (x**2 - 1) - expand(logsigmoid(gamma).reshape(-1), x))
+
+
+def step_kl(
+    prediction: Prediction, x: Float[Tensor, "batch *shape"], s: Level, reverse: str = "lower"
+) -> Float[Tensor, "batch *shape"]:
+    r"""$KL(q(x_s | x_t, x) \| p(x_s | x_t))$ of each entry, nats, for one step from t to s.
+
+    With the posterior's own variance $\frac12 (SNR_s - SNR_t) (x - \hat x)^2$ (VDM, equation 14; Luo, equation 108); with
+    another, v, $\frac12 [\frac{\tilde\beta}{v} - 1 - \log\frac{\tilde\beta}{v} + \frac{c^2 (x - \hat x)^2}{v}]$, c the
+    posterior mean's coefficient of x.
+    """
+    t = prediction.level
+    error = (x - prediction.x) ** 2
+    if reverse == "lower":
+        # SNR_s - SNR_t = SNR_t expm1(gamma_t - gamma_s)
+        return 0.5 * expand(expm1(t.gamma - s.gamma) * (t.alpha / t.sigma) ** 2, x) * error
+    step = posterior(t, s)
+    variance = expand(reverse_variance(reverse, t, s, prediction.x_var), x)
+    quotient = torch.as_tensor(expand(step.variance, x) / variance, dtype=x.dtype)
+    return 0.5 * (quotient - 1 - torch.log(quotient) + expand(step.from_x, x) ** 2 * error / variance)
+
+
+def mean_and_error(values: Float[Tensor, "num_examples"]) -> tuple[float, float]:
+    """The mean over examples and its standard error; NaN of a single example."""
+    return values.double().mean().item(), (values.double().std() / math.sqrt(len(values))).item()
+
+
+def _integral(
+    denoiser: Denoiser, x: Tensor, num_times: int, noise: Noise, cond: Tensor | None, observed: Tensor | None
+) -> Tensor:
+    """The continuous diffusion term, with the times of an example spread evenly over [0, 1]."""
+    base = objective.antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
+    terms = [
+        objective.loss(denoiser, x, t=(base + k / num_times) % 1, eps=noise.normal(x), cond=cond, observed=observed)
+        for k in range(num_times)
+    ]
+    return torch.stack(terms, 1).mean(1)
+
+
+def _sum(
+    denoiser: Denoiser,
+    x: Tensor,
+    chain: Tensor,
+    num_times: int | None,
+    reverse: str,
+    noise: Noise,
+    cond: Tensor | None,
+    observed: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """The chain's diffusion term, of all its steps or of `num_times` drawn ones; the steps' own values if all."""
+    num_steps = len(chain) - 1
+    if num_steps < 1 or not bool((chain.diff() > 0).all()) or chain[0] < 0 or chain[-1] > 1:
+        raise InputError(
+            f"a chain of {len(chain)} times: it needs at least two, increasing from 0 or more to at most 1"
+        )
+
+    def term(t: Level, s: Level) -> Tensor:
+        x_t = expand(t.alpha, x) * x + expand(t.sigma, x) * noise.normal(x)
+        kl = step_kl(denoiser(x_t, t, cond, observed), x, s, reverse)
+        return sum_dims(kl if observed is None else kl * observed)
+
+    if num_times is None or num_times >= num_steps:
+        levels = denoiser.schedule.levels(chain)
+        steps = torch.stack([term(t, s) for s, t in zip(levels[:-1], levels[1:], strict=True)], 1)
+        return steps.sum(1), steps
+    chain = chain.to(x.device)
+    terms = []
+    for part in range(num_times):
+        draw = (part + noise.uniform(x.new_empty(len(x), 1, dtype=torch.float64))[:, 0]) / num_times
+        index = (draw * num_steps).long().clamp(max=num_steps - 1)
+        terms.append(num_steps * term(denoiser.schedule.level(chain[index + 1]), denoiser.schedule.level(chain[index])))
+    return torch.stack(terms, 1).mean(1), None

@@ -1,0 +1,119 @@
+r"""One loss: a weighted integral over noise levels of how wrong the denoiser is.
+
+$$L_w = \tfrac12 \int_{\gamma_0}^{\gamma_1} w(\gamma)\, E\|\epsilon - \hat\epsilon(x_t)\|^2 d\gamma
+= \tfrac12 E_{t \sim U(0, 1)} \left[\gamma'(t)\, w\, \|\epsilon - \hat\epsilon(x_t)\|^2\right]$$
+
+With w = 1 it is the bound's diffusion term (VDM, equation 17). Every published loss is a weighting of the same integral
+(Kingma & Gao 2023): those stated for uniform t, such as DDPM's $L_{simple}$, contain $1 / \gamma'(t)$. All but the bound's
+are losses, not bounds.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+
+from lowerbound.denoiser import Denoiser
+from lowerbound.elementary import expand, sum_dims
+from lowerbound.rng import Noise
+
+Weighting = Callable[[Tensor, Tensor], Tensor]
+r"""w as a function of $\gamma$ and $\gamma'(t)$, both (B,)."""
+
+
+def elbo(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    r"""$w = 1$: the loss is the bound's diffusion term, in nats (VDM, equation 17)."""
+    return torch.ones_like(gamma)
+
+
+def simple(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    r"""$w = 2 / \gamma'(t)$: the loss is $E_t \|\epsilon - \hat\epsilon\|^2$ (DDPM, equation 14)."""
+    return 2 / slope
+
+
+def min_snr(clip: float = 5.0) -> Weighting:
+    r"""$w = \frac{2}{\gamma'(t)} \min(SNR, c) / SNR$: $E_t \min(SNR, c) \|x - \hat x\|^2$ (Hang et al. 2023, equation 8).
+
+    Arguments:
+        clip: c, the largest weight on $\|x - \hat x\|^2$.
+    """
+
+    def weighting(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        return 2 / slope * (clip * torch.exp(gamma)).clamp(max=1)
+
+    return weighting
+
+
+def edm(sigma_data: float = 0.5, mean: float = -1.2, spread: float = 1.2) -> Weighting:
+    r"""EDM's loss $E_{\ln r \sim N(m, s^2)} \frac{r^2 + \sigma_d^2}{(r \sigma_d)^2} \|x - \hat x\|^2$, $r = e^{\gamma/2}$.
+
+    $w = N(\gamma; 2m, (2s)^2) \cdot 2 (r^2 + \sigma_d^2) / \sigma_d^2$ (Karras et al. 2022, table 1; as a weighting:
+    Kingma & Gao 2023, appendix D). The integral is the same whatever schedule draws the levels; only its variance is not.
+
+    Arguments:
+        sigma_data: $\sigma_d$, the data's standard deviation.
+        mean, spread: m and s of the noise scale's logarithm.
+    """
+
+    def weighting(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        density = torch.exp(-(((gamma / 2 - mean) / spread) ** 2) / 2) / (2 * spread * math.sqrt(2 * math.pi))
+        return density * 2 * (torch.exp(gamma) + sigma_data**2) / sigma_data**2
+
+    return weighting
+
+
+def antithetic_times(offset: Float[Tensor, ""], batch_size: int) -> Float[Tensor, "batch"]:
+    r"""$t_i = (u + i/B) \bmod 1$: a uniform time for each example, evenly spread over the batch (VDM, appendix I.1).
+
+    Arguments:
+        offset: u in [0, 1], one for the batch.
+        batch_size: B, the number of examples of the whole batch, whatever part of it is worked on at a time.
+    """
+    return (offset + torch.arange(batch_size, device=offset.device) / batch_size) % 1
+
+
+def loss(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    weighting: Weighting = elbo,
+    *,
+    t: Float[Tensor, "batch"] | None = None,
+    eps: Float[Tensor, "batch *shape"] | None = None,
+    noise: Noise | None = None,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Float[Tensor, "batch"]:
+    r"""One draw per example of the weighted integral $L_w$ (formula in the module's docstring).
+
+    Arguments:
+        denoiser: whose error it is.
+        x: data, (B, *).
+        weighting: $w(\gamma, \gamma')$; with `elbo` the result is in nats.
+        t, eps: times in [0, 1], (B,), and standard normal noise, (B, *); drawn from `noise` if not given.
+        noise: where times and noise come from.
+        cond: the condition, passed on to the denoiser.
+        observed: entries that are there; only these count.
+
+    Raises:
+        ValueError: if something must be drawn and no `noise` is given.
+    """
+    if t is None:
+        t = antithetic_times(_source(noise).uniform(x.new_empty(len(x), 1))[0, 0], len(x))
+    if eps is None:
+        eps = _source(noise).normal(x)
+    level = denoiser.schedule.level(t)
+    x_t = expand(level.alpha, x) * x + expand(level.sigma, x) * eps
+    error = (eps - denoiser(x_t, level, cond, observed).eps) ** 2
+    if observed is not None:
+        error = error * observed
+    slope = denoiser.schedule.slope(t)
+    assert isinstance(level.gamma, Tensor)
+    return 0.5 * slope * weighting(level.gamma, slope) * sum_dims(error)
+
+
+def _source(noise: Noise | None) -> Noise:
+    if noise is None:
+        raise ValueError("give t and eps, or a noise source to draw them from, such as noise=Stream(seed=0)")
+    return noise

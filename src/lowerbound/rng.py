@@ -1,0 +1,129 @@
+r"""Where randomness enters: two noise sources with one interface.
+
+`Stream` draws from one generator: fast, and a sample depends on its place in its batch. `PerSample` gives each sample its
+own counter-based stream, so that a sample is a function of its seed alone, whatever the batch, the order or the device:
+Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") keyed by the seed, with the number of
+the draw and the place within the sample as its counter, followed by the Box-Muller transform.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lowerbound.errors import InputError
+
+_MASK = 0xFFFFFFFF
+
+
+class Noise(ABC):
+    """A source of random numbers; each call draws anew."""
+
+    @abstractmethod
+    def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        """Standard normal numbers of the shape, type and device of `like`."""
+
+    @abstractmethod
+    def uniform(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        """Numbers uniform in (0, 1], of the shape, type and device of `like`."""
+
+
+class Stream(Noise):
+    """One generator for all samples.
+
+    Arguments:
+        seed: any integer.
+        device: where the numbers are drawn; it must be the device of the tensors that ask for them.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str = "cpu"):
+        self._generator = torch.Generator(device).manual_seed(seed)
+
+    def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        return torch.empty_like(like).normal_(generator=self._generator)
+
+    def uniform(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        return torch.empty_like(like).uniform_(generator=self._generator)
+
+
+class PerSample(Noise):
+    """A stream of its own for each sample.
+
+    Arguments:
+        seeds: (B,) integers of up to 64 bits, one for each sample of the batches to come.
+
+    Raises:
+        InputError: when a batch of another size asks for noise.
+    """
+
+    def __init__(self, seeds: Iterable[int] | Int[Tensor, "batch"]):
+        seeds = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(seed) for seed in seeds])
+        self._seeds = seeds.long()
+        self._draw = 0
+
+    def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        first, second, third, fourth = self._words(like)
+        pairs = ((first, second), (third, fourth))
+        columns = []
+        for radius_words, angle_words in pairs:
+            radius = torch.sqrt(-2 * torch.log(_unit(radius_words, like)))
+            angle = 2 * math.pi * _unit(angle_words, like)
+            columns += [radius * torch.cos(angle), radius * torch.sin(angle)]
+        return _fill(columns, like)
+
+    def uniform(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        return _fill([_unit(words, like) for words in self._words(like)], like)
+
+    def _words(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Four 32-bit words for every four numbers of each sample, and the next draw's counter."""
+        if len(like) != len(self._seeds):
+            raise InputError(f"noise for a batch of {len(like)} was asked of {len(self._seeds)} seeds: give one each")
+        seeds = self._seeds.to(like.device)[:, None]
+        place = torch.arange(math.ceil(like[0].numel() / 4), device=like.device)[None]
+        draw = torch.full_like(place, self._draw)
+        self._draw += 1
+        return philox((place, draw & _MASK, draw >> 32, torch.zeros_like(place)), (seeds & _MASK, seeds >> 32 & _MASK))
+
+
+def derive_seeds(seed: int, step: int, indices: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
+    """One 64-bit seed for each (seed, step, index), none depending on the others in the batch."""
+    key = torch.tensor(_signed(seed), device=indices.device)
+    steps = torch.full_like(indices, step)
+    counter = (indices & _MASK, indices >> 32 & _MASK, steps & _MASK, steps >> 32 & _MASK)
+    low, high, _, _ = philox(counter, (key & _MASK, key >> 32 & _MASK))
+    return low | high << 32
+
+
+def philox(
+    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Philox4x32-10: four words of 32 bits (kept in int64) from a counter of four words and a key of two.
+
+    Salmon et al. 2011, section 3.3. The words of a counter broadcast against those of a key.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        # the products wrap around in 64 bits, which leaves every bit right; the mask undoes the sign's extension
+        p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (p1 >> 32 & _MASK) ^ c1 ^ k0, p1 & _MASK, (p0 >> 32 & _MASK) ^ c3 ^ k1, p0 & _MASK
+        k0, k1 = (k0 + 0x9E3779B9) & _MASK, (k1 + 0xBB67AE85) & _MASK
+    return c0, c1, c2, c3
+
+
+def _unit(words: Tensor, like: Tensor) -> Tensor:
+    """Words of 32 bits as numbers in (0, 1]."""
+    return (words.to(like.dtype) + 0.5) * 2.0**-32
+
+
+def _fill(columns: list[Tensor], like: Tensor) -> Tensor:
+    return torch.cat(columns, 1)[:, : like[0].numel()].reshape(like.shape)
+
+
+def _signed(seed: int) -> int:
+    """The 64 bits of a seed as the signed integer that a tensor can hold."""
+    seed &= (1 << 64) - 1
+    return seed - (1 << 64) if seed >> 63 else seed

@@ -1,0 +1,46 @@
+"""Ancestral sampling: draw each reverse step of the chain."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from lowerbound.denoiser import Predict
+from lowerbound.errors import InputError
+from lowerbound.reverse import VARIANCES, posterior, reverse_variance
+from lowerbound.rng import Noise
+from lowerbound.samplers.base import Sampler, State
+from lowerbound.schedule import Level
+
+
+@dataclass(frozen=True)
+class Ancestral(Sampler):
+    r"""$x_s \sim N(c_t x_t + c_x \hat x, v)$, c the posterior's coefficients (DDPM, algorithm 2).
+
+    Arguments:
+        variance: v, one of `reverse.VARIANCES`: "lower" ($\tilde\beta_t$), "upper" (DDPM's $\beta_t$), or "analytic" for
+            denoisers that know $Var[x | x_t]$.
+
+    Raises:
+        InputError: for an unknown variance.
+    """
+
+    variance: str = "lower"
+    order: ClassVar[int] = 1
+
+    def __post_init__(self):
+        if self.variance not in VARIANCES:
+            raise InputError(f"unknown reverse variance {self.variance!r}: choose one of {', '.join(VARIANCES)}")
+
+    def step(self, predict: Predict, state: State, t: Level, s: Level, noise: Noise) -> State:
+        prediction = predict(state.x, t)
+        mean = posterior(t, s)
+        x = (state.x * mean.from_x_t).add_(prediction.x, alpha=float(mean.from_x))
+        if s.sigma == 0:
+            return State(x)
+        variance = reverse_variance(self.variance, t, s, prediction.x_var)
+        z = noise.normal(x)
+        if isinstance(variance, Tensor):
+            return State(x.addcmul_(variance.sqrt(), z))
+        return State(x.add_(z, alpha=math.sqrt(variance)))

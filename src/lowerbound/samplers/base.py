@@ -1,0 +1,133 @@
+"""What a sampler is, and the one loop that drives them all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+
+from lowerbound.denoiser import Denoiser, Predict
+from lowerbound.errors import InputError
+from lowerbound.rng import Noise
+from lowerbound.schedule import CLEAN, Level
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a sampler stands: the sample and whatever it remembers of earlier steps."""
+
+    x: Tensor
+    memory: Any = None
+
+
+@dataclass(frozen=True)
+class Sampler(ABC):
+    """A stepping rule: hyper-parameters only, with pure `init` and `step`.
+
+    Attributes:
+        order: the order of convergence of a deterministic sampler in the largest step of gamma; the weak order of a
+            stochastic one.
+    """
+
+    order: ClassVar[int]
+
+    def init(self, x_t: Float[Tensor, "batch *shape"]) -> State:
+        """The state before the first step."""
+        return State(x_t)
+
+    @abstractmethod
+    def step(self, predict: Predict, state: State, t: Level, s: Level, noise: Noise) -> State:
+        """One step from the level t down to s; s may be `CLEAN`, the data itself, where no noise is added.
+
+        Arguments:
+            predict: the denoiser with its condition bound.
+            state: the state at t.
+            t, s: the two levels, of numbers.
+            noise: where a stochastic sampler draws from.
+        """
+
+
+def trajectory(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    x_1: Float[Tensor, "batch *shape"],
+    times: Float[Tensor, "num_times"],
+    noise: Noise,
+    *,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+    denoise: bool = True,
+) -> Iterator[Float[Tensor, "batch *shape"]]:
+    r"""The path of a batch of samples from noise to data, one state per level.
+
+    `times` lists the levels that are visited. With `denoise` the path goes on from the last of them to the data itself, so
+    that it takes as many steps as there are times (DDPM: $\hat x$ after the first latent; EDM: a last noise level of
+    zero); without, it ends at the last level, one step fewer (VDM: a decoder without network takes over).
+
+    Arguments:
+        denoiser: the model.
+        sampler: the stepping rule.
+        x_1: the start, at the level of `times[0]`; `start` draws it.
+        times: decreasing, in [0, 1] (see `grid`).
+        noise: where a stochastic sampler draws from.
+        cond, observed: passed on to the denoiser.
+        denoise: whether to go on to the data.
+
+    Yields:
+        x_1 and then the sample after each step.
+
+    Raises:
+        InputError: if there is no step to take, or the times do not decrease within [0, 1].
+    """
+    if len(times) < (1 if denoise else 2) or not bool((times.diff() < 0).all()) or times[0] > 1 or times[-1] < 0:
+        raise InputError(
+            f"a grid of {len(times)} times: at least one step is needed, and the times must decrease within [0, 1]"
+        )
+
+    def predict(x_t: Tensor, level: Level):
+        return denoiser(x_t, level, cond, observed)
+
+    levels = denoiser.schedule.levels(times) + [CLEAN] * denoise
+    state = sampler.init(x_1)
+    yield state.x
+    for t, s in zip(levels[:-1], levels[1:], strict=True):
+        # entered anew for each step: a generator must not leave its mode behind while it is suspended
+        with torch.no_grad():
+            state = sampler.step(predict, state, t, s, noise)
+        yield state.x
+
+
+def sample(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    x_1: Float[Tensor, "batch *shape"],
+    times: Float[Tensor, "num_times"],
+    noise: Noise,
+    *,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+    denoise: bool = True,
+) -> Float[Tensor, "batch *shape"]:
+    """The end of the `trajectory` with the same arguments."""
+    for x in trajectory(denoiser, sampler, x_1, times, noise, cond=cond, observed=observed, denoise=denoise):
+        last = x
+    return last  # pyright: ignore[reportPossiblyUnboundVariable]
+
+
+def start(
+    denoiser: Denoiser, num_samples: int, noise: Noise, *, like: Tensor | None = None
+) -> Float[Tensor, "batch *shape"]:
+    r"""$x_1 \sim N(0, (\alpha_1^2 + \sigma_1^2) I)$, from which sampling starts.
+
+    Arguments:
+        denoiser: whose shape and schedule are meant.
+        num_samples: B.
+        noise: where it is drawn from.
+        like: a tensor whose type and device are wanted; by default a CPU tensor of the default type.
+    """
+    empty = torch.empty(0) if like is None else like
+    level = denoiser.schedule.level(1.0)
+    return (level.alpha**2 + level.sigma**2) ** 0.5 * noise.normal(empty.new_empty(num_samples, *denoiser.shape))

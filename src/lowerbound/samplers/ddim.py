@@ -1,0 +1,39 @@
+"""DDIM: the non-Markovian family between ancestral sampling and the probability flow."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lowerbound.denoiser import Predict
+from lowerbound.errors import InputError
+from lowerbound.rng import Noise
+from lowerbound.samplers.base import Sampler, State
+from lowerbound.schedule import Level
+
+
+@dataclass(frozen=True)
+class DDIM(Sampler):
+    r"""$x_s = \alpha_s \hat x + \sqrt{\sigma_s^2 - w^2}\, \hat\epsilon + w z$, $w^2 = -\eta^2 \sigma_s^2
+    \mathrm{expm1}(\gamma_s - \gamma_t)$ (Song, Meng & Ermon 2021, equations 12 and 16, in every scaling).
+
+    Arguments:
+        eta: $\eta$; 0 is deterministic and of first order for the probability flow, 1 is ancestral sampling with the
+            posterior's own variance.
+
+    Raises:
+        InputError: if eta is outside [0, 1].
+    """
+
+    eta: float = 0.0
+    order: ClassVar[int] = 1
+
+    def __post_init__(self):
+        if not 0 <= self.eta <= 1:
+            raise InputError(f"DDIM got eta={self.eta}: it lies between 0 (deterministic) and 1 (ancestral)")
+
+    def step(self, predict: Predict, state: State, t: Level, s: Level, noise: Noise) -> State:
+        fresh = -((self.eta * s.sigma) ** 2) * math.expm1(s.gamma - t.gamma)
+        # eps_hat = (x_t - alpha_t x_hat) / sigma_t put in: two tensor operations instead of four
+        kept = math.sqrt(s.sigma**2 - fresh) / t.sigma
+        x = (state.x * kept).add_(predict(state.x, t).x, alpha=float(s.alpha - kept * t.alpha))
+        return State(x.add_(noise.normal(x), alpha=math.sqrt(fresh)) if fresh > 0 else x)
