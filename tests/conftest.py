@@ -2,4 +2,9 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook("lowerbound", "beartype.beartype")
+install_import_hook("lowerbound", "typechecking.check")
+
+
+def pytest_configure(config):
+    # torch's own rules for forward-mode differentiation are compiled with it at their first use
+    config.addinivalue_line("filterwarnings", "ignore:`torch.jit.script` is deprecated:DeprecationWarning")

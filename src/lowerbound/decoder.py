@@ -1,23 +1,21 @@
-r"""Decoders $p(x | x_{t_0})$: from the least noisy latent, $t_0 = 0$, to the data.
-
-Discrete data with K levels stand at the centres $c_k = 2 (k + \tfrac12) / K - 1$, evenly spaced in (-1, 1) with bins of
-width 2 / K between them: 8-bit data are K = 256, and no level is at ±1.
-"""
+r"""Decoders $p(x | x_{t_0})$: from the least noisy latent, $t_0 = 0$, to the data."""
 
 import math
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.denoiser import Prediction
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
+from lowerbound.levels import check_num_levels, nearest_level
 from lowerbound.schedule import Level
 
 _HALF_WIDTH = 8  # standard deviations beyond which a normal density is taken for zero: e^-32
 _SMOOTH = 16  # bins per standard deviation above which the sum over levels is an integral with its first correction
+_FAR = 12  # standard deviations beyond the outermost level at which a latent's place is cut off
 
 
 class Decoder(ABC):
@@ -48,7 +46,7 @@ class Decoder(ABC):
 
 
 class LevelPosterior(Decoder):
-    r"""$p(x = c_k | x_{t_0}) \propto N(x_{t_0}; \alpha_0 c_k, \sigma_0^2)$: no network (VDM, equation 8).
+    r"""$p(x = c_k | x_{t_0}) \propto N(x_{t_0}; \alpha_0 c_k, \sigma_0^2)$: no network (VDM, section 3.3).
 
     A log-softmax over the levels. Of many levels only those within reach of the noise are looked at; where the noise
     spans many bins the sum is a normal integral with the midpoint rule's first correction.
@@ -72,28 +70,40 @@ class LevelPosterior(Decoder):
         level: Level,
         prediction: Prediction | None = None,
     ) -> Float[Tensor, "batch *shape"]:
-        # in units of bins, with level k at k
-        place = (x_t / expand(level.alpha, x) + 1) * self.num_levels / 2 - 0.5
+        # in units of bins, with level k at k; of many levels single precision would lose the place within a bin
+        place = (x_t.double() / expand(level.alpha, x_t) + 1) * self.num_levels / 2 - 0.5
         width = float(exp(level.gamma / 2)) * self.num_levels / 2
-        own = -0.5 * ((nearest_level(x, self.num_levels) - place) / width) ** 2
-        return own - self._log_normaliser(place, width)
+        own = nearest_level(x, self.num_levels).double()
+        if width < _SMOOTH or self.num_levels <= 2 * _SMOOTH * _HALF_WIDTH:
+            return self._by_sum(own, place, width).to(x.dtype)
+        return self._by_integral(own, place, width).to(x.dtype)
 
-    def _log_normaliser(self, place: Tensor, width: float) -> Tensor:
-        r"""$\log \sum_k e^{-(k - place)^2 / 2 width^2}$"""
+    def _by_sum(self, own: Tensor, place: Tensor, width: float) -> Tensor:
+        # relative to the nearest level, whose own exponent may be so large that the others' differences drown in it
+        nearest = place.detach().round().clamp(0, self.num_levels - 1)
         reach = math.ceil(_HALF_WIDTH * width) + 1
-        if 2 * reach + 1 >= self.num_levels and self.num_levels <= 2 * _SMOOTH * _HALF_WIDTH:
-            levels = torch.arange(self.num_levels, device=place.device, dtype=place.dtype)
-            return _log_sum(levels, place, width)
-        if width < _SMOOTH:
-            nearest = place.detach().round().clamp(0, self.num_levels - 1)
-            levels = nearest[..., None] + torch.arange(-reach, reach + 1, device=place.device, dtype=place.dtype)
-            outside = (levels < 0) | (levels > self.num_levels - 1)
-            return _log_sum(levels.masked_fill(outside, math.inf), place, width)
+        if 2 * reach + 1 >= self.num_levels:
+            others = torch.arange(self.num_levels, device=place.device) - nearest[..., None]
+        else:
+            others = torch.arange(-reach, reach + 1, device=place.device).expand(*place.shape, -1)
+        outside = (nearest[..., None] + others < 0) | (nearest[..., None] + others > self.num_levels - 1)
+
+        def exponent(distance: Tensor, excess: Tensor) -> Tensor:
+            return -0.5 * distance * (distance + 2 * excess) / width**2
+
+        excess = nearest - place
+        every = exponent(others, excess[..., None]).masked_fill(outside, -math.inf)
+        return exponent(own - nearest, excess) - every.logsumexp(-1)
+
+    def _by_integral(self, own: Tensor, place: Tensor, width: float) -> Tensor:
+        # farther out than any latent of the model comes, the correction would no longer be small
+        place = place.clamp(-_FAR * width, self.num_levels - 1 + _FAR * width)
         low, high = (-0.5 - place) / width, (self.num_levels - 0.5 - place) / width
         log_integral = _log_interval(low, high) + math.log(width * math.sqrt(2 * math.pi))
         # Euler-Maclaurin for the midpoint rule: sum = integral - (f'(end) - f'(start)) / 24
         slope = (-high * torch.exp(-(high**2) / 2) + low * torch.exp(-(low**2) / 2)) / width
-        return log_integral + torch.log1p(-slope / 24 * torch.exp(-log_integral))
+        log_sum = log_integral + torch.log1p(-slope / 24 * torch.exp(-log_integral))
+        return -0.5 * ((own - place) / width) ** 2 - log_sum
 
 
 class DiscretizedGaussian(Decoder):
@@ -148,27 +158,6 @@ class GaussianDecoder(Decoder):
     ) -> Float[Tensor, "batch *shape"]:
         gamma = expand(level.gamma, x)
         return -0.5 * ((x - x_t / expand(level.alpha, x)) ** 2 * exp(-gamma) + gamma + math.log(2 * math.pi))
-
-
-def check_num_levels(num_levels: int) -> int:
-    """The number of levels, refused with an InputError outside 2 to 65,536."""
-    if not 2 <= num_levels <= 65_536:
-        raise InputError(f"{num_levels} levels: discrete data have between 2 and 65,536")
-    return num_levels
-
-
-def level_centres(index: Int[Tensor, "*shape"], num_levels: int) -> Float[Tensor, "*shape"]:
-    r"""$c_k = 2 (k + \tfrac12) / K - 1$ of level indices k."""
-    return (2 * index + 1) / num_levels - 1
-
-
-def nearest_level(x: Float[Tensor, "*shape"], num_levels: int) -> Float[Tensor, "*shape"]:
-    """The index, as a float, of the level whose centre is nearest to x."""
-    return ((x + 1) * num_levels / 2 - 0.5).round().clamp(0, num_levels - 1)
-
-
-def _log_sum(levels: Tensor, place: Tensor, width: float) -> Tensor:
-    return (-0.5 * ((levels - place[..., None]) / width) ** 2).logsumexp(-1)
 
 
 def _log_interval(low: Tensor, high: Tensor) -> Tensor:

@@ -116,11 +116,13 @@ class Denoiser(nn.Module, ABC):
                 f"the denoiser works on examples of shape {self.shape}, but the batch has the shape {tuple(x_t.shape)}: "
                 f"give (batch, {', '.join(map(str, self.shape))})"
             )
+        if observed is not None:
+            x_t = torch.where(observed, x_t, 0)
         return self.predict(x_t, self.schedule.level(t), cond, observed)
 
     @abstractmethod
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        """`forward` at a noise level, with the shapes checked: what a kind of denoiser defines."""
+        """`forward` at a noise level, the shape checked and unobserved entries zero: what a kind of denoiser defines."""
 
 
 class NetworkDenoiser(Denoiser):
@@ -130,7 +132,7 @@ class NetworkDenoiser(Denoiser):
     |---|---|---|
     | x | x | F |
     | eps | $\epsilon$ | $y - r F$ |
-    | v | $a \epsilon - s x$ | $a (a y - s_{} F)$, with $s = a r$ |
+    | v | $a \epsilon - s x$ | $a^2 y - s F$, with $a^2 = \mathrm{sigmoid}(-\gamma)$, $s^2 = \mathrm{sigmoid}(\gamma)$ |
     | score | $\nabla \log q(x_t)$ | $y + \sigma_t r F$ |
     | velocity | $d x_t / dt$ | $2 (\frac{\sigma'}{\sigma} x_t - F) / (\alpha \gamma')$ |
     | mu | mean of $q(x_s \| x_t, x)$, s one of `num_steps` steps below t | its inverse in x |
@@ -177,8 +179,6 @@ class NetworkDenoiser(Denoiser):
         self.num_steps = num_steps
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        if observed is not None:
-            x_t = torch.where(observed, x_t, 0)
         ratio = exp(level.gamma / 2)
         scale_in = 1 / (level.alpha * sqrt(self.sigma_data**2 + ratio**2))
         gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))

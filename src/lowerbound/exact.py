@@ -48,7 +48,13 @@ class GaussianMixture(Denoiser):
         covariances: Float[Tensor, "num_components dim dim"],
         schedule: Schedule,
     ):
-        super().__init__(schedule, (means.shape[1],))
+        super().__init__(schedule, tuple(means.shape[1:]))
+        K, *dims = means.shape
+        if weights.shape != (K,) or len(dims) != 1 or covariances.shape != (K, *dims, *dims):
+            raise InputError(
+                f"weights, means and covariances of shapes {tuple(weights.shape)}, {tuple(means.shape)} and "
+                f"{tuple(covariances.shape)}: they must be (K,), (K, D) and (K, D, D)"
+            )
         if not bool((weights > 0).all()):
             raise InputError(f"mixture weights must be positive, got {weights.tolist()}")
         if not torch.allclose(covariances, covariances.mT):
@@ -78,6 +84,8 @@ class GaussianMixture(Denoiser):
         observed: Bool[Tensor, "batch dim"] | None = None,
     ) -> Float[Tensor, "batch"]:
         r"""$\log q(x_t)$ of the observed entries, nats, at times t."""
+        if observed is not None:
+            x_t = torch.where(observed, x_t, 0)
         return self._components(x_t, self.schedule.level(t), observed)[0].logsumexp(1)
 
     def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples dim"]:
@@ -93,8 +101,10 @@ class GaussianMixture(Denoiser):
 
     def _components(self, x_t: Tensor, level: Level, observed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Per example and component: log w_k N(x_t; ...), (B, K), and the posterior's mean and variance, (B, K, D)."""
-        alpha, sigma2 = (torch.as_tensor(c, dtype=x_t.dtype) for c in (level.alpha, level.sigma**2))
-        alpha, sigma2 = alpha.reshape(-1, 1, 1, 1), sigma2.reshape(-1, 1, 1, 1)
+        alpha, sigma2 = (
+            torch.as_tensor(c, dtype=x_t.dtype, device=x_t.device).reshape(-1, 1, 1, 1)
+            for c in (level.alpha, level.sigma**2)
+        )
         identity = torch.eye(*self.shape * 2, dtype=x_t.dtype, device=x_t.device)
         gain = alpha * self.covariances
         marginal = alpha * gain + sigma2 * identity
@@ -160,9 +170,10 @@ class Empirical(Denoiser):
     ):
         super().__init__(schedule, tuple(examples.shape[1:]))
         weights = examples.new_ones(len(examples)) if weights is None else weights
-        if len(examples) == 0 or not bool((weights > 0).all()):
+        if len(examples) == 0 or weights.shape != (len(examples),) or not bool((weights > 0).all()):
             raise InputError(
-                f"{len(examples)} examples and weights of least value {weights.min()}: give some, positive"
+                f"{len(examples)} examples with weights of shape {tuple(weights.shape)}: give at least one example, and "
+                "to each one positive weight"
             )
         self.register_buffer("examples", examples)
         self.register_buffer("log_weights", (weights / weights.sum()).log())
@@ -172,7 +183,6 @@ class Empirical(Denoiser):
         alpha, sigma = expand(level.alpha, noisy), expand(level.sigma, noisy)
         y, ratio = noisy / alpha, sigma / alpha
         seen = torch.ones_like(y) if observed is None else observed.flatten(1).to(y.dtype)
-        y = torch.where(seen > 0, y, 0)
         # -|y - x_i|^2 / 2 without the part that all examples share
         overlap = y @ examples.mT - seen @ examples.square().mT / 2
         responsibility = (self.log_weights + overlap / ratio**2).softmax(1)

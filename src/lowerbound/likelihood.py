@@ -93,7 +93,11 @@ def elbo(
         raise InputError(f"this denoiser has no likelihood: {denoiser.no_likelihood}")
     if num_times is not None and num_times < 1:
         raise InputError(f"num_times is {num_times}: at least one network call per example is needed")
+    if chain is not None:
+        _check_chain(chain)
     seen = torch.ones_like(x) if observed is None else observed.to(x.dtype)
+    if observed is not None:
+        x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
     first, last = (0.0, 1.0) if chain is None else (chain[0].item(), chain[-1].item())
 
     level = denoiser.schedule.level(first)
@@ -117,9 +121,9 @@ def prior_kl(x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "b
     $\frac12 [\mathrm{sigmoid}(-\gamma_1) (x^2 - 1) - \log \mathrm{sigmoid}(\gamma_1)]$, with no cancellation at large
     $\gamma_1$.
     """
-    gamma = torch.as_tensor(level.gamma, dtype=torch.float64)
-    signal = expand(torch.sigmoid(-gamma).reshape(-1), x)
-    return 0.5 * (signal * (x**2 - 1) - expand(logsigmoid(gamma).reshape(-1), x))
+    gamma = expand(torch.as_tensor(level.gamma, dtype=x.dtype, device=x.device).reshape(-1), x)
+    assert isinstance(gamma, Tensor)
+    return 0.5 * (torch.sigmoid(-gamma) * (x**2 - 1) - logsigmoid(gamma))
 
 
 def step_kl(
@@ -144,7 +148,8 @@ def step_kl(
 
 def mean_and_error(values: Float[Tensor, "num_examples"]) -> tuple[float, float]:
     """The mean over examples and its standard error; NaN of a single example."""
-    return values.double().mean().item(), (values.double().std() / math.sqrt(len(values))).item()
+    spread = values.double().std().item() if len(values) > 1 else math.nan
+    return values.double().mean().item(), spread / math.sqrt(len(values))
 
 
 def _integral(
@@ -171,10 +176,6 @@ def _sum(
 ) -> tuple[Tensor, Tensor | None]:
     """The chain's diffusion term, of all its steps or of `num_times` drawn ones; the steps' own values if all."""
     num_steps = len(chain) - 1
-    if num_steps < 1 or not bool((chain.diff() > 0).all()) or chain[0] < 0 or chain[-1] > 1:
-        raise InputError(
-            f"a chain of {len(chain)} times: it needs at least two, increasing from 0 or more to at most 1"
-        )
 
     def term(t: Level, s: Level) -> Tensor:
         x_t = expand(t.alpha, x) * x + expand(t.sigma, x) * noise.normal(x)
@@ -192,3 +193,10 @@ def _sum(
         index = (draw * num_steps).long().clamp(max=num_steps - 1)
         terms.append(num_steps * term(denoiser.schedule.level(chain[index + 1]), denoiser.schedule.level(chain[index])))
     return torch.stack(terms, 1).mean(1), None
+
+
+def _check_chain(chain: Tensor) -> None:
+    if len(chain) < 2 or not bool((chain.diff() > 0).all()) or chain[0] < 0 or chain[-1] > 1:
+        raise InputError(
+            f"a chain of {len(chain)} times: it needs at least two, increasing from 0 or more to at most 1"
+        )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import expand, sum_dims
+from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
@@ -71,7 +72,7 @@ def antithetic_times(offset: Float[Tensor, ""], batch_size: int) -> Float[Tensor
         offset: u in [0, 1], one for the batch.
         batch_size: B, the number of examples of the whole batch, whatever part of it is worked on at a time.
     """
-    return (offset + torch.arange(batch_size, device=offset.device) / batch_size) % 1
+    return (offset + torch.arange(batch_size, device=offset.device, dtype=offset.dtype) / batch_size) % 1
 
 
 def loss(
@@ -97,12 +98,14 @@ def loss(
         observed: entries that are there; only these count.
 
     Raises:
-        ValueError: if something must be drawn and no `noise` is given.
+        InputError: if something must be drawn and no `noise` is given.
     """
     if t is None:
         t = antithetic_times(_source(noise).uniform(x.new_empty(len(x), 1))[0, 0], len(x))
     if eps is None:
         eps = _source(noise).normal(x)
+    if observed is not None:
+        x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
     level = denoiser.schedule.level(t)
     x_t = expand(level.alpha, x) * x + expand(level.sigma, x) * eps
     error = (eps - denoiser(x_t, level, cond, observed).eps) ** 2
@@ -115,5 +118,5 @@ def loss(
 
 def _source(noise: Noise | None) -> Noise:
     if noise is None:
-        raise ValueError("give t and eps, or a noise source to draw them from, such as noise=Stream(seed=0)")
+        raise InputError("give t and eps, or a noise source to draw them from, such as noise=Stream(seed=0)")
     return noise

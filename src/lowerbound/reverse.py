@@ -46,7 +46,7 @@ def reverse_variance(
     - upper: $\sigma_{t|s}^2 \frac{\alpha_s^2 + \sigma_s^2}{\alpha_t^2 + \sigma_t^2}$, right for data N(0, I) (DDPM's
       $\beta_t$ where the scaling preserves variance, and the same model in every other scaling);
     - analytic: $\tilde\beta + (\alpha_s \sigma_{t|s}^2 / \sigma_t^2)^2 Var[x | x_t]$, the best diagonal Gaussian
-      (Bao et al. 2022, theorem 1).
+      (Bao et al. 2022, "Estimating the optimal covariance with imperfect mean", section 3).
 
     Arguments:
         kind: one of `VARIANCES`.

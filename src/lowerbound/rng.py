@@ -28,7 +28,7 @@ class Noise(ABC):
 
     @abstractmethod
     def uniform(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
-        """Numbers uniform in (0, 1], of the shape, type and device of `like`."""
+        """Numbers uniform in [0, 1], of the shape, type and device of `like`."""
 
 
 class Stream(Noise):
@@ -60,9 +60,12 @@ class PerSample(Noise):
     """
 
     def __init__(self, seeds: Iterable[int] | Int[Tensor, "batch"]):
-        seeds = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(seed) for seed in seeds])
+        seeds = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(int(seed)) for seed in seeds])
         self._seeds = seeds.long()
         self._draw = 0
+
+    def __len__(self) -> int:
+        return len(self._seeds)
 
     def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         first, second, third, fourth = self._words(like)
@@ -120,7 +123,7 @@ def _unit(words: Tensor, like: Tensor) -> Tensor:
 
 
 def _fill(columns: list[Tensor], like: Tensor) -> Tensor:
-    return torch.cat(columns, 1)[:, : like[0].numel()].reshape(like.shape)
+    return torch.cat(columns, 1)[:, : like[0].numel()].reshape(like.shape).contiguous()
 
 
 def _signed(seed: int) -> int:

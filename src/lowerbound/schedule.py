@@ -150,8 +150,8 @@ class WindowedCurve(Schedule):
         self.window: tuple[float, float] = (ends[0].item(), ends[1].item())
 
     @abstractmethod
-    def curve(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        r"""The published $\gamma(u)$."""
+    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        r"""The published $\gamma(u)$; `rest` is 1 - u, given apart because near u = 1 a rounded u has lost it."""
 
     @abstractmethod
     def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -159,7 +159,7 @@ class WindowedCurve(Schedule):
 
     def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         start, end = self.window
-        return self.curve(start + (end - start) * t)
+        return self.curve(start + (end - start) * t, (1 - end) + (end - start) * (1 - t))
 
     def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         start, end = self.window
@@ -188,11 +188,11 @@ class Cosine(WindowedCurve):
         self._offset = offset
         super().__init__(gamma_min, gamma_max, scaling)
 
-    def curve(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         quarter = math.pi / 2 / (1 + self._offset)
         first = self._offset * quarter
         return torch.log(torch.sin(u * quarter) * torch.sin(u * quarter + 2 * first)) - 2 * torch.log(
-            torch.sin((1 - u) * quarter)
+            torch.sin(rest * quarter)
         )
 
     def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -233,8 +233,8 @@ class Sigmoid(WindowedCurve):
         self._log_ratio = math.log(math.cosh(end / temperature / 2) / math.cosh(start / temperature / 2))
         super().__init__(gamma_min, gamma_max, scaling)
 
-    def curve(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        numerator, denominator = torch.sinh(u * self._half_width), torch.sinh((1 - u) * self._half_width)
+    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        numerator, denominator = torch.sinh(u * self._half_width), torch.sinh(rest * self._half_width)
         return torch.log(numerator) - torch.log(denominator) + self._log_ratio
 
     def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -255,8 +255,8 @@ class RectifiedFlow(WindowedCurve):
     def __init__(self, gamma_min: float = -13.3, gamma_max: float = 13.3, scaling: Scaling = RECTIFIED_FLOW):
         super().__init__(gamma_min, gamma_max, scaling)
 
-    def curve(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        return 2 * (torch.log(u) - torch.log1p(-u))
+    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        return 2 * (torch.log(u) - torch.log(rest))
 
     def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         return torch.sigmoid(gamma / 2)

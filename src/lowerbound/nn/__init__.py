@@ -1,1 +1,6 @@
 """Networks: (x, gamma, cond) -> tensor, with no diffusion inside."""
+
+from lowerbound.nn.mlp import MLP
+from lowerbound.nn.unet import UNet
+
+__all__ = ["MLP", "UNet"]

@@ -1,0 +1,46 @@
+"""`lowerbound doctor`: what is installed here."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+import tyro
+
+from lowerbound.data.directory import data_directory
+
+PACKAGES = ("lowerbound", "torch", "numpy", "safetensors", "tyro", "pillow", "matplotlib", "scikit-learn", "tqdm")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Print versions, devices and the data directory, to paste into a bug report.
+
+    Example: lowerbound doctor
+    """
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    tyro.cli(Options, args=arguments, prog="lowerbound doctor")
+    print(f"python        {sys.version.split()[0]} on {platform.platform()}")
+    for package in PACKAGES:
+        print(f"{package:<13} {_version(package)}")
+    print(f"processors    {os.cpu_count()}, torch uses {torch.get_num_threads()} threads")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    print(f"cuda          {', '.join(names) or 'none'}")
+    folder = data_directory()
+    if folder.is_dir():
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "empty"
+    else:
+        found = "not there; set LOWERBOUND_DATA to the folder that holds mnist.npz and the like"
+    print(f"data          {folder} ({found})")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,70 @@
+"""`lowerbound evaluate RUN`: how good a run is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from lowerbound.cli.devices import pick_device
+from lowerbound.errors import InputError
+from lowerbound.evaluate.evaluation import evaluate, evaluation_folder, to_text
+from lowerbound.run import open_run
+
+
+@dataclass(frozen=True)
+class Options:
+    """Held-out bits/dim of a run in three terms with standard errors, beside baselines, and figures about its samples.
+
+    Reads the test split; figures and pictures go into RUN/evaluation.
+
+    Example: lowerbound evaluate runs/digits --num-samples 500
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    num_samples: int = 500
+    """Samples to draw and compare with the data."""
+    num_examples: int | None = None
+    """Test examples for the bound and the baselines; all if not given."""
+    num_times: int | None = None
+    """Network calls per example for the bound; 4 to 64 by the number of examples if not given."""
+    num_steps: int | None = None
+    """The bound of a chain of so many steps; of continuous time if not given."""
+    baselines: bool = True
+    """Fit the likelihood yardsticks: histogram, Gaussian, Gaussian mixture."""
+    seed: int = 0
+    """Of times, noise and samples."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = tyro.cli(Options, args=arguments, prog="lowerbound evaluate")
+    for name in ("num_examples", "num_times", "num_steps"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}: it starts at 1")
+    model = open_run(options.run, pick_device(options.device))
+    evaluation = evaluate(
+        model,
+        model.open_dataset(),
+        num_steps=options.num_steps,
+        num_times=options.num_times,
+        num_examples=options.num_examples,
+        num_samples=options.num_samples,
+        with_baselines=options.baselines,
+        seed=options.seed,
+        stage=_stage,
+    )
+    print(to_text(evaluation))
+    print(f"\npictures and figures: {evaluation_folder(model)}\nnext: lowerbound report {options.run}")
+
+
+@contextmanager
+def _stage(name: str, total: int) -> Iterator[Callable[[int], object]]:
+    with tqdm(total=total, desc=name, leave=False) as bar:
+        yield bar.update

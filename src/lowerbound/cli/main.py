@@ -1,0 +1,66 @@
+"""`lowerbound VERB ...`: dispatches, and turns a user's mistakes into a line or two."""
+
+import importlib
+import os
+import sys
+import warnings
+
+from lowerbound.errors import InputError
+
+VERBS = {
+    "train": "train a model, or go on with a run",
+    "sample": "draw samples from a run",
+    "evaluate": "held-out bits/dim in three terms, and figures about samples",
+    "report": "one self-contained HTML file of a run's evaluation",
+    "doctor": "versions, devices, data directory: to paste into a bug report",
+}
+
+USAGE = """usage: lowerbound VERB [arguments]
+
+Diffusion models with their likelihood.
+
+verbs:
+{verbs}
+
+example:
+  lowerbound train digits --minutes 3
+  lowerbound evaluate runs/digits
+
+`lowerbound VERB --help` explains a verb."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 when it is done, 2 for a mistake in what was given, 130 when interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit status of a command line."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE.format(verbs="\n".join(f"  {verb:<10} {purpose}" for verb, purpose in VERBS.items())))
+        return 0 if arguments else 2
+    verb, *rest = arguments
+    if verb in ("--version", "version"):
+        from importlib.metadata import version
+
+        print(version("lowerbound"))
+        return 0
+    if verb not in VERBS:
+        print(f"error: no verb {verb!r}: choose one of {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    warnings.showwarning = _show_warning
+    try:
+        importlib.import_module(f"lowerbound.cli.{verb}").run(rest)
+    except (InputError, OSError) as error:
+        if os.environ.get("LOWERBOUND_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)

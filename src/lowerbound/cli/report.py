@@ -1,0 +1,28 @@
+"""`lowerbound report RUN`: one self-contained HTML file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from lowerbound.evaluate.evaluation import read_evaluation
+from lowerbound.evaluate.page import write_page
+from lowerbound.run import open_run
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write RUN/report.html from the run's evaluation: figures, findings, pictures and settings in one file.
+
+    Example: lowerbound report runs/digits
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run folder, evaluated before."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = tyro.cli(Options, args=arguments, prog="lowerbound report")
+    model = open_run(options.run)
+    print(write_page(model, read_evaluation(model)))

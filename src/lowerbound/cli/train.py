@@ -1,0 +1,105 @@
+"""`lowerbound train DATA`: train a model, or go on with a run."""
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lowerbound.cli.devices import pick_device
+from lowerbound.data import Dataset, describe, open_dataset
+from lowerbound.train import recipe, train
+from lowerbound.train.config import (
+    Config,
+    DataConfig,
+    DenoiserConfig,
+    NetworkConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
+from lowerbound.train.loop import Trainer
+
+DEFAULT_MINUTES = 10.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a diffusion model on DATA, or go on with the run in its folder.
+
+    DATA is digits, mnist, moons, swiss-roll, checkerboard, mixture, a folder of images, or an .npy or .npz file. What is
+    not given is chosen to suit the data; --dry-run shows it.
+
+    Example: lowerbound train digits --minutes 3 --out runs/digits
+    """
+
+    data: tyro.conf.OmitArgPrefixes[DataConfig]
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The run folder; runs/NAME if not given."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+    dry_run: bool = False
+    """Show the data, the configuration, the size of the network and the cost of a step, and stop."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: tyro.conf.OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    first = _parse(arguments, Options(DataConfig(source=tyro.MISSING)))
+    dataset = open_dataset(
+        **{f.name: getattr(first.data, f.name) for f in dataclasses.fields(DataConfig) if _opens(f.name)}
+    )
+    # the same arguments again, over the recipe's defaults for these data
+    advised = recipe(dataset, first.data, DEFAULT_MINUTES)
+    untimed = dataclasses.replace(advised.training, minutes=None)
+    options = _parse(
+        arguments,
+        Options(
+            data=advised.data,
+            schedule=advised.schedule,
+            denoiser=advised.denoiser,
+            network=advised.network,
+            training=untimed,
+        ),
+    )
+    training = options.training
+    if training.steps is None and training.minutes is None:
+        training = dataclasses.replace(training, minutes=DEFAULT_MINUTES)
+    config = Config(options.data, options.schedule, options.denoiser, options.network, training)
+    out = options.out or Path("runs") / Path(config.data.source).stem
+    device = pick_device(options.device)
+    print(describe(dataset))
+    if options.dry_run:
+        _show(config, dataset, out, str(device))
+        return
+    print(f"run       {out} on {device}")
+    folder = train(config, dataset, out, device=device)
+    print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+
+
+def _parse(arguments: list[str], default: Options) -> Options:
+    return tyro.cli(Options, args=arguments, default=default, prog="lowerbound train")
+
+
+def _opens(name: str) -> bool:
+    return name != "conditional"
+
+
+def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
+    trainer = Trainer(config, dataset, device)
+    parameters = sum(p.numel() for p in trainer.denoiser.parameters())
+    records = trainer.records()
+    next(records)
+    started = time.perf_counter()
+    next(records)
+    seconds = time.perf_counter() - started
+    batch = config.training.batch_size
+    print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
+    print(f"network   {parameters:,} parameters")
+    print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
+    print(json.dumps(config.to_dict(), indent=2))

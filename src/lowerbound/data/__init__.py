@@ -1,0 +1,20 @@
+"""Data sets: one source per file behind one interface."""
+
+from lowerbound.data.bundled import mixture_parameters
+from lowerbound.data.dataset import Dataset, describe
+from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
+from lowerbound.data.order import batch_indices, check_batch_size
+from lowerbound.data.source import open_dataset
+
+__all__ = [
+    "Affine",
+    "Dataset",
+    "Encoding",
+    "Levels",
+    "batch_indices",
+    "check_batch_size",
+    "describe",
+    "mixture_parameters",
+    "open_dataset",
+    "read_encoding",
+]

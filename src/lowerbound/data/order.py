@@ -1,0 +1,38 @@
+"""The order of training examples, as a function of the seed and the step."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from lowerbound.errors import InputError
+
+
+def batch_indices(seed: int, step: int, batch_size: int, num_examples: int) -> np.ndarray:
+    """Which examples step `step` works on: (batch_size,) indices below `num_examples`.
+
+    Every epoch is a permutation of its own; epochs run into each other, so that every batch is full and every example
+    comes equally often.
+    """
+    check_batch_size(batch_size, num_examples)
+    position = step * batch_size + np.arange(batch_size)
+    epochs = position // num_examples
+    return np.concatenate(
+        [
+            _permutation(seed, int(epoch), num_examples)[position[epochs == epoch] % num_examples]
+            for epoch in np.unique(epochs)
+        ]
+    )
+
+
+def check_batch_size(batch_size: int, num_examples: int) -> None:
+    """Refuse a data set smaller than one batch with an InputError."""
+    if batch_size > num_examples:
+        raise InputError(
+            f"the batch size is {batch_size}, but there are only {num_examples} training examples: give a batch size of at "
+            f"most {num_examples}"
+        )
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+    return np.random.default_rng((seed & (1 << 64) - 1, epoch)).permutation(num_examples)

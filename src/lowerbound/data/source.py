@@ -1,0 +1,73 @@
+"""From what a user names to a data set."""
+
+import difflib
+from pathlib import Path
+
+from lowerbound.data import bundled
+from lowerbound.data.dataset import Dataset
+from lowerbound.data.mnist import mnist
+from lowerbound.errors import InputError
+
+NAMED = {
+    "digits": bundled.digits,
+    "moons": bundled.moons,
+    "swiss-roll": bundled.swiss_roll,
+    "checkerboard": bundled.checkerboard,
+    "mixture": bundled.mixture,
+    "mnist": mnist,
+}
+
+
+def open_dataset(
+    source: str,
+    *,
+    layout: str | None = None,
+    num_levels: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    skip_bad_files: bool = False,
+) -> Dataset:
+    """Open a data set.
+
+    Arguments:
+        source: one of `NAMED`, a folder of images, or an .npy or .npz file.
+        layout: for arrays, the order of axes (see `arrays.LAYOUTS`).
+        num_levels: for integer arrays, the number of levels.
+        image_size: for a folder, the height and width to crop and resize to.
+        skip_bad_files: for a folder, leave out unreadable files with a warning.
+
+    Raises:
+        InputError: if there is no such source, or a setting does not apply to it.
+    """
+    settings = {
+        "layout": layout,
+        "num_levels": num_levels,
+        "image_size": image_size,
+        "skip_bad_files": skip_bad_files or None,
+    }
+    path = Path(source).expanduser()
+    if source in NAMED:
+        _refuse(source, settings, allowed=())
+        return NAMED[source]()
+    if path.is_dir():
+        from lowerbound.data.images import open_folder
+
+        _refuse(source, settings, allowed=("image_size", "skip_bad_files"))
+        return open_folder(path, image_size=image_size, skip_bad_files=skip_bad_files)
+    if path.is_file():
+        from lowerbound.data.arrays import open_arrays
+
+        _refuse(source, settings, allowed=("layout", "num_levels"))
+        return open_arrays(path, layout=layout, num_levels=num_levels)
+    near = difflib.get_close_matches(source, NAMED, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise InputError(
+        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or an .npy or .npz "
+        "file that exists"
+    )
+
+
+def _refuse(source: str, settings: dict[str, object], allowed: tuple[str, ...]) -> None:
+    for name, value in settings.items():
+        if value is not None and name not in allowed:
+            possible = ", ".join(allowed) if allowed else "no such setting applies"
+            raise InputError(f"{name}={value} has no effect on {source}: {possible}")

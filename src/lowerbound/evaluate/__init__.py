@@ -1,0 +1,1 @@
+"""How good a model is: likelihood yardsticks, figures about samples, pictures and the report."""

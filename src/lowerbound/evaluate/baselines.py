@@ -1,0 +1,265 @@
+"""Likelihood yardsticks: what simple models reach, in bits per dimension, on the same held-out data.
+
+Every yardstick is fitted on the training split, its one free setting is chosen on the validation split, and its figure
+is read off the test split. Discrete data of levels k = 0 .. K-1 is scored in two ways. The histogram is a probability
+mass, hence exact. A density p over the dequantised values y = k + u, u uniform on the unit cube, bounds the mass by
+Jensen's inequality, $-\\log P(k) \\le E_u[-\\log p(k + u)]$ with $P(k) = \\int p(k + u) du$ (Theis, van den Oord &
+Bethge 2016, section 3.1), because a level has width 1 and no further constant enters. Continuous data is scored by its
+density in the units it was given in.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Num
+
+from lowerbound.errors import InputError
+
+EXACT = "exact"
+DEQUANTISED = "bound (uniform dequantisation)"
+
+SMOOTHINGS = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0)
+SHRINKAGES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
+MIXTURE_FLOORS = (1e-6, 1e-2, 0.1)
+MIXTURE_SIZES = (2, 4, 8, 16, 32, 64)
+MIXTURE_FULL_DIMS = 128
+MIXTURE_VALUES = 2**24
+GAUSSIAN_DIMS = 6144
+BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The figure of one yardstick on the test split.
+
+    name: the model and the setting that the validation split chose.
+    bits_per_dim: mean over the test examples of -log2 p / D.
+    standard_error: of that mean, over examples.
+    kind: "exact", or "bound (uniform dequantisation)" where a density stands for a mass.
+    num_examples: number of test examples.
+    """
+
+    name: str
+    bits_per_dim: float
+    standard_error: float
+    kind: str
+    num_examples: int
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits as (N, D) arrays, checked together.
+
+    train, validation, test: level indices 0 .. K-1 as integers, or floats in original units.
+    num_levels: K, or None for continuous data.
+
+    Raises InputError for an empty split, splits of different width, values that are not finite, or levels outside
+    0 .. K-1.
+    """
+
+    train: Num[np.ndarray, "train dim"]
+    validation: Num[np.ndarray, "validation dim"]
+    test: Num[np.ndarray, "test dim"]
+    num_levels: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            values = getattr(self, name)
+            if values.ndim != 2 or values.shape[1:] != self.train.shape[1:]:
+                raise InputError(
+                    f"splits are (N, D) arrays of one width; train has shape {self.train.shape}, {name} {values.shape}"
+                )
+            if len(values) < 2:
+                raise InputError(f"the {name} split has {len(values)} examples; a standard error needs at least 2")
+            if self.num_levels is None:
+                if not np.isfinite(values).all():
+                    raise InputError(f"the {name} split holds values that are not finite; baselines need complete data")
+            elif not np.issubdtype(values.dtype, np.integer):
+                raise InputError(f"num_levels={self.num_levels} needs integer level indices; {name} is {values.dtype}")
+            elif values.min() < 0 or values.max() >= self.num_levels:
+                raise InputError(
+                    f"the {name} split has levels {values.min()} to {values.max()}; "
+                    f"num_levels={self.num_levels} allows 0 to {self.num_levels - 1}"
+                )
+
+    @property
+    def dim(self) -> int:
+        return self.train.shape[1]
+
+    @property
+    def kind(self) -> str:
+        """What a density's figure is for this data."""
+        return EXACT if self.num_levels is None else DEQUANTISED
+
+    def baseline(self, name: str, nats: Float64[np.ndarray, " test"], kind: str) -> Baseline:
+        """The figure for negative log-likelihoods `nats` of the test examples."""
+        bits = nats / (self.dim * np.log(2))
+        return Baseline(name, float(bits.mean()), float(bits.std(ddof=1) / len(bits) ** 0.5), kind, len(bits))
+
+
+def baselines(
+    train: Num[np.ndarray, "train dim"],
+    validation: Num[np.ndarray, "validation dim"],
+    test: Num[np.ndarray, "test dim"],
+    num_levels: int | None = None,
+    seed: int = 0,
+) -> list[Baseline]:
+    """Every yardstick that the data allows, in order of capacity.
+
+    train, validation, test: (N, D) level indices 0 .. K-1 as integers, or floats in original units.
+    num_levels: K for discrete data, which adds the histogram; None for continuous data.
+    seed: of the dequantisation noise and of the mixture's start.
+
+    Above 6,144 dimensions a covariance is no longer quick, so that only the histogram and the mixture remain.
+
+    Raises InputError for data that does not fit `num_levels`, or a dimension that is constant in continuous data.
+    """
+    splits = Splits(train, validation, test, num_levels)
+    found = [] if num_levels is None else [histogram(splits)]
+    if splits.dim <= GAUSSIAN_DIMS:
+        found.append(gaussian(splits))
+    found.append(gaussian_mixture(splits, seed))
+    return found
+
+
+def histogram(splits: Splits) -> Baseline:
+    """Independent dimensions, each with its own smoothed histogram, $P_d(k) = (n_{dk} + a) / (N + a K)$.
+
+    The additive smoothing a is chosen on the validation split.
+
+    Raises InputError for continuous data.
+    """
+    num_levels = splits.num_levels
+    if num_levels is None:
+        raise InputError("a histogram has a probability mass for discrete data only; give num_levels")
+
+    def counts(values: np.ndarray) -> np.ndarray:
+        """How often the training split has the value of each entry of `values` in the same dimension."""
+        columns = zip(splits.train.T, values.T, strict=True)
+        return np.stack([np.bincount(train, minlength=num_levels)[column] for train, column in columns], axis=1)
+
+    def nats(count: np.ndarray, smoothing: float) -> np.ndarray:
+        return -np.log((count + smoothing) / (len(splits.train) + smoothing * num_levels)).sum(axis=1)
+
+    on_validation = counts(splits.validation)
+    smoothing = min(SMOOTHINGS, key=lambda a: nats(on_validation, a).mean())
+    name = f"per-dimension histogram (smoothing {smoothing:g})"
+    return splits.baseline(name, nats(counts(splits.test), smoothing), EXACT)
+
+
+def gaussian(splits: Splits) -> Baseline:
+    """One Gaussian whose full covariance is shrunk towards its diagonal, $(1 - s) S + s \\, diag(S)$.
+
+    The shrinkage s is chosen on the validation split. On discrete data the noise u is integrated in closed form: it
+    adds I/12 to the covariance, and with the precision matrix A the expected quadratic form at k + u is the one at the
+    centre k + 1/2 plus tr(A)/12.
+    """
+    discrete = splits.num_levels is not None
+    mean, covariance = _moments(splits.train)
+    if discrete:
+        covariance[np.diag_indices_from(covariance)] += 1 / 12
+    scale = _scale(np.sqrt(np.diag(covariance)))
+    eigenvalues, axes = np.linalg.eigh(covariance / np.outer(scale, scale))
+    rotation = axes / scale[:, None]
+    noise = (
+        (rotation**2).sum(axis=0) / 12 if discrete else 0.0
+    )  # the closed form needs the centre k + 1/2 less the mean
+
+    def squares(values: np.ndarray) -> np.ndarray:
+        return ((values - mean) @ rotation) ** 2 + noise
+
+    def nats(squared: np.ndarray, shrinkage: float) -> np.ndarray:
+        variances = (1 - shrinkage) * eigenvalues + shrinkage
+        if variances.min() <= 1e-10:
+            return np.full(len(squared), np.inf)
+        log_det = np.log(variances).sum() + 2 * np.log(scale).sum()
+        return 0.5 * (splits.dim * np.log(2 * np.pi) + log_det + squared @ (1 / variances))
+
+    on_validation = squares(splits.validation)
+    shrinkage = min(SHRINKAGES, key=lambda s: nats(on_validation, s).mean())
+    name = f"full-covariance Gaussian (shrinkage {shrinkage:g})"
+    return splits.baseline(name, nats(squares(splits.test), shrinkage), splits.kind)
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D,) and covariance (D, D) in float64, block by block so that no second copy of the data is made."""
+    mean = values.mean(axis=0, dtype=np.float64)
+    covariance = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(values), BLOCK):
+        centred = values[start : start + BLOCK] - mean
+        covariance += centred.T @ centred
+    return mean, covariance / len(values)
+
+
+def _scale(deviations: np.ndarray) -> np.ndarray:
+    if (deviations == 0).any():
+        constant = np.flatnonzero(deviations == 0)
+        raise InputError(
+            f"{len(constant)} dimensions are constant in the training split (the first is {constant[0]}): their "
+            "density is infinite. Drop them, or give num_levels if the data is discrete"
+        )
+    return deviations
+
+
+def gaussian_mixture(splits: Splits, seed: int = 0) -> Baseline:
+    """A mixture of Gaussians fitted by expectation maximisation on standardised dimensions.
+
+    Components have full covariances up to 128 dimensions and diagonal ones above, where full ones cost too much. The
+    number of components and the floor under their variances are chosen on the validation split. At most 2^24 training
+    values are used; the name says so where that leaves some out.
+    """
+    rng = np.random.default_rng(seed)
+    num_fitted = min(len(splits.train), max(MIXTURE_VALUES // splits.dim, MIXTURE_SIZES[-1]))
+    fitted = splits.train[np.sort(rng.permutation(len(splits.train))[:num_fitted])]
+    train, validation, test = (_dequantise(values, splits, rng) for values in (fitted, splits.validation, splits.test))
+    mean, scale = train.mean(axis=0), _scale(train.std(axis=0))
+    train, validation, test = ((values - mean) / scale for values in (train, validation, test))
+
+    mixture = _best_mixture(train, validation, seed)
+    nats = np.log(scale, dtype=np.float64).sum() - mixture.score_samples(test)
+    covariance = "diagonal" if mixture.covariance_type == "diag" else "full"
+    subset = "" if num_fitted == len(splits.train) else f", fitted on {num_fitted:,} examples"
+    name = f"Gaussian mixture ({mixture.n_components} components, {covariance} covariances{subset})"
+    return splits.baseline(name, nats.astype(np.float64), splits.kind)
+
+
+def _dequantise(values: np.ndarray, splits: Splits, rng: np.random.Generator) -> np.ndarray:
+    """Floats to fit densities to: single precision where the mixture is diagonal, to hold large data in memory."""
+    dtype = np.float64 if splits.dim <= MIXTURE_FULL_DIMS else np.float32
+    floats = values.astype(dtype)
+    return floats if splits.num_levels is None else floats + rng.random(values.shape, dtype=dtype)
+
+
+def _best_mixture(train: np.ndarray, validation: np.ndarray, seed: int):
+    """The mixture with the highest validation density: for each floor, sizes double until that falls."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    small = train.shape[1] <= MIXTURE_FULL_DIMS
+    best, best_score = None, -np.inf
+    for floor in MIXTURE_FLOORS:
+        previous = -np.inf
+        for num_components in (size for size in MIXTURE_SIZES if size <= len(train) // 2 or size == MIXTURE_SIZES[0]):
+            mixture = GaussianMixture(
+                num_components,
+                covariance_type="full" if small else "diag",
+                reg_covar=floor,
+                tol=1e-3 * train.shape[1],
+                max_iter=30,
+                init_params="kmeans" if small else "random_from_data",
+                random_state=seed,
+            )
+            with warnings.catch_warnings(), threadpool_limits(1):
+                # EM that stops early is still a density, and the validation split judges it. On products as small as
+                # these, a second thread costs more than it gives, and tens of times more where the cores are busy.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                score = mixture.fit(train).score(validation)
+            if score > best_score:
+                best, best_score = mixture, score
+            if score < previous:
+                break
+            previous = score
+    assert best is not None
+    return best

@@ -1,0 +1,154 @@
+"""One self-contained HTML file about a run: tables, findings, pictures, configuration.
+
+`html` is a pure function of a `Report`, apart from reading the pictures: no script, no external resource, all text
+escaped, legible in light and dark and on a narrow screen.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from lowerbound.errors import InputError
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --rule: #d9dee5; --page: #ffffff; --card: #f5f7fa; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e8ee; --soft: #9aa5b4; --rule: #343c48; --page: #14181f; --card: #1d232c; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.1rem 4rem; background: var(--page); color: var(--ink);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .8rem; }
+h2 { font-size: 1.15rem; margin: 2.4rem 0 .7rem; }
+p { max-width: 44rem; }
+ul { padding-left: 1.2rem; max-width: 44rem; }
+li { margin: .35rem 0; }
+.scroll { overflow-x: auto; margin: 0 0 1.6rem; }
+table { border-collapse: collapse; width: 100%; font-size: .94rem; font-variant-numeric: tabular-nums; }
+h3 { font-size: .94rem; font-weight: 400; color: var(--soft); margin: 1rem 0 .5rem; max-width: 44rem; }
+th, td { padding: .42rem .9rem .42rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
+td:first-child { min-width: 9rem; }
+th { font-weight: 600; }
+tr.main td { font-weight: 600; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.4rem; }
+figure { margin: 0; }
+figure.wide { grid-column: 1 / -1; }
+img { display: block; max-width: 100%; height: auto; margin: 0 auto; border-radius: 4px; }
+.frame { background: #ffffff; border: 1px solid var(--rule); border-radius: 8px; padding: .6rem; }
+figcaption { color: var(--soft); font-size: .9rem; margin-top: .45rem; }
+pre { background: var(--card); border-radius: 8px; padding: .9rem; overflow-x: auto; font-size: .82rem; }
+summary { cursor: pointer; color: var(--soft); }
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text: a caption, a header and rows of as many cells; row `main`, if any, is set in bold."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    main: int | None = None
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise InputError(f"table '{self.caption}': a row has {len(row)} cells, the header {len(self.header)}")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file and its caption; a wide one takes the whole width."""
+
+    caption: str
+    path: Path | str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says, in the order in which it says it.
+
+    title, paragraphs: the head. tables: figures. findings: one sentence each. pictures: PNG files.
+    configuration: nested mapping of settings, shown as indented text that can be folded away.
+    """
+
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    findings: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+
+def figure_text(value: float, standard_error: float | None = None) -> str:
+    """A number with its standard error, to the digits that the error leaves: 1.2345 and 0.0321 give "1.234 ± 0.032"."""
+    if standard_error is None:
+        return f"{value:.4g}"
+    if not 0 < standard_error < float("inf"):
+        return f"{value:.4g} ± {standard_error:.2g}"
+    digits = max(0, 1 - int(f"{standard_error:e}".split("e")[1]))
+    return f"{value:.{digits}f} ± {standard_error:.{digits}f}"
+
+
+def html(report: Report) -> str:
+    """The report as one HTML document.
+
+    Raises InputError if a picture is missing or is not a PNG file.
+    """
+    parts = [f"<h1>{escape(report.title)}</h1>", *(f"<p>{escape(text)}</p>" for text in report.paragraphs)]
+    if report.tables:
+        parts += ["<h2>Figures</h2>", *map(_table, report.tables)]
+    if report.findings:
+        items = "".join(f"<li>{escape(text)}</li>" for text in report.findings)
+        parts += ["<h2>Findings</h2>", f"<ul>{items}</ul>"]
+    if report.pictures:
+        parts += ["<h2>Pictures</h2>", f'<div class="pictures">{"".join(map(_picture, report.pictures))}</div>']
+    if report.configuration:
+        lines = escape("\n".join(_lines(report.configuration)))
+        parts += ["<h2>Configuration</h2>", f"<details><summary>All settings</summary><pre>{lines}</pre></details>"]
+    body = "\n".join(parts)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _table(table: Table) -> str:
+    header = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.header)
+    rows = "".join(_row(row, index == table.main) for index, row in enumerate(table.rows))
+    body = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<h3>{escape(table.caption)}</h3><div class="scroll">{body}</div>'
+
+
+def _row(cells: tuple[str, ...], main: bool) -> str:
+    opening = '<tr class="main">' if main else "<tr>"
+    unbroken = (escape(cell).replace(" ± ", "&nbsp;±&nbsp;") for cell in cells)
+    return opening + "".join(f"<td>{cell}</td>" for cell in unbroken) + "</tr>"
+
+
+def _picture(picture: Picture) -> str:
+    path = Path(picture.path)
+    if not path.is_file():
+        raise InputError(f"the picture {path} does not exist; write it before the report")
+    content = path.read_bytes()
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise InputError(f"the picture {path} is not a PNG file; a report embeds PNG only")
+    caption, data = escape(picture.caption), base64.b64encode(content).decode()
+    opening = '<figure class="wide">' if picture.wide else "<figure>"
+    image = f'<div class="frame"><img alt="{caption}" src="data:image/png;base64,{data}"></div>'
+    return f"{opening}{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def _lines(settings: Mapping[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{name}", *_lines(value, indent + "    ")]
+        else:
+            lines.append(f"{indent}{name} = {value}")
+    return lines

@@ -1,0 +1,97 @@
+"""A residual multilayer perceptron for vectors: two-dimensional toys, rows of a table."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lowerbound.errors import InputError
+from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures
+
+
+class ResidualLayer(nn.Module):
+    r"""$h + W_2\, \mathrm{silu}(W_1 \mathrm{norm}(h) + W_e\, e)$, the identity before training."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.into = nn.Linear(width, width)
+        self.modulate = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        return hidden + self.out(functional.silu(self.into(self.norm(hidden)) + self.modulate(embedding)))
+
+
+class MLP(nn.Module):
+    """A residual multilayer perceptron over vectors of D features, modulated by gamma and a condition.
+
+    It returns zero before training.
+
+    Args:
+        num_features: D, features of x.
+        out_features: features of the output; as many as x has if not given.
+        width: of each hidden layer.
+        depth: number of residual layers.
+        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x, for fine structure.
+        num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
+        num_condition_features: length F of vectors as condition; 0 for none.
+
+    Raises:
+        InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        out_features: int | None = None,
+        *,
+        width: int = 256,
+        depth: int = 4,
+        fourier_frequencies: Sequence[float] = (),
+        num_classes: int = 0,
+        num_condition_features: int = 0,
+    ) -> None:
+        super().__init__()
+        if min(num_features, width) < 1 or depth < 0:
+            raise InputError(
+                f"num_features={num_features}, width={width}, depth={depth}: the first two start at 1, depth at 0"
+            )
+        self.num_features = num_features
+        self.features = FourierFeatures(num_features, fourier_frequencies, width)
+        self.gamma_features = GammaFeatures()
+        self.gamma_embedding = nn.Sequential(
+            nn.Linear(self.gamma_features.num_features, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.condition = Condition(width, num_classes=num_classes, num_features=num_condition_features)
+        self.into = nn.Linear(self.features.num_features, width)
+        self.layers = nn.ModuleList(ResidualLayer(width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, num_features if out_features is None else out_features)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch features"],
+        gamma: Float[Tensor, " batch"],
+        cond: Tensor | None = None,
+    ) -> Float[Tensor, "batch out_features"]:
+        """Return the network's output for x at noise level gamma.
+
+        Args:
+            x: (B, D), of about unit variance.
+            gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
+            cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
+        """
+        if x.shape[1] != self.num_features:
+            raise InputError(f"x has shape {tuple(x.shape)}: this network takes (batch, {self.num_features})")
+        embedding = self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma)
+        embedding = functional.silu(embedding)
+        hidden = self.into(self.features(x, embedding))
+        for layer in self.layers:
+            hidden = layer(hidden, embedding)
+        return self.out(functional.silu(self.norm(hidden)))

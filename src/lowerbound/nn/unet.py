@@ -1,0 +1,172 @@
+"""A U-Net over signals, images and volumes of any size.
+
+Written as what it is: at each resolution a chain of residual blocks, in whose middle stands the same thing at half the
+resolution, $h + \\mathrm{up}(\\mathrm{level}(\\mathrm{down}(h)))$.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lowerbound.errors import InputError
+from lowerbound.nn.blocks import AttentionBlock, ResidualBlock, convolution, normalisation
+from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures
+
+
+class Level(nn.Module):
+    """Residual blocks at one resolution, around all lower ones.
+
+    Args:
+        widths: channels of this resolution and of each one below it.
+        num_attention: how many of the lowest resolutions attend to all their positions.
+    """
+
+    def __init__(
+        self,
+        num_dims: int,
+        widths: Sequence[int],
+        *,
+        num_blocks: int,
+        embedding_width: int,
+        num_attention: int,
+        head_width: int,
+    ) -> None:
+        super().__init__()
+        width, *lower = widths
+
+        def blocks() -> nn.ModuleList:
+            return nn.ModuleList(ResidualBlock(num_dims, width, embedding_width) for _ in range(num_blocks))
+
+        self.before = blocks()
+        self.attention = AttentionBlock(width, head_width) if len(widths) <= num_attention else None
+        self.lower = None
+        if lower:
+            self.down = convolution(num_dims, width, lower[0], stride=2)
+            self.lower = Level(
+                num_dims,
+                lower,
+                num_blocks=num_blocks,
+                embedding_width=embedding_width,
+                num_attention=num_attention,
+                head_width=head_width,
+            )
+            self.up = convolution(num_dims, lower[0], width, kernel=1)
+        self.after = blocks()
+
+    def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        for block in self.before:
+            hidden = block(hidden, embedding)
+        if self.attention is not None:
+            hidden = self.attention(hidden)
+        if self.lower is not None:
+            lower = self.up(self.lower(self.down(hidden), embedding))
+            hidden = hidden + functional.interpolate(lower, size=hidden.shape[2:], mode="nearest")
+        for block in self.after:
+            hidden = block(hidden, embedding)
+        return hidden
+
+
+class UNet(nn.Module):
+    """A U-Net over (channels, *spatial) arrays, modulated by gamma and a condition.
+
+    Spatial sizes are free, down to 1, and may differ between calls: each resolution has ceil(n / 2) of the n positions
+    above it. It returns zero before training.
+
+    Args:
+        in_channels: C, channels of x.
+        num_dims: spatial dimensions of x: 1, 2 or 3.
+        out_channels: channels of the output; as many as x has if not given.
+        width: channels at full resolution.
+        multipliers: of the width, one per resolution from the full one down.
+        blocks_per_level: residual blocks on the way down, and again on the way up, of each resolution.
+        attention_levels: how many of the lowest resolutions have self-attention.
+        head_width: the fewest channels of an attention head; narrow heads are slow.
+        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x. For K-level data on
+            [-1, 1], K/2 has a period of one level.
+        num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
+        num_condition_features: length F of vectors as condition; 0 for none.
+
+    Raises:
+        InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_dims: int,
+        out_channels: int | None = None,
+        *,
+        width: int = 32,
+        multipliers: Sequence[int] = (1, 2, 2),
+        blocks_per_level: int = 2,
+        attention_levels: int = 1,
+        head_width: int = 32,
+        fourier_frequencies: Sequence[float] = (),
+        num_classes: int = 0,
+        num_condition_features: int = 0,
+    ) -> None:
+        super().__init__()
+        if num_dims not in (1, 2, 3):
+            raise InputError(f"num_dims={num_dims}: a UNet works on 1, 2 or 3 spatial dimensions; use MLP for vectors")
+        if min(in_channels, width, blocks_per_level, *multipliers, len(multipliers)) < 1:
+            raise InputError(
+                f"in_channels={in_channels}, width={width}, multipliers={tuple(multipliers)}, "
+                f"blocks_per_level={blocks_per_level}: all of them start at 1, and there is at least one multiplier"
+            )
+        widths = [width * multiplier for multiplier in multipliers]
+        if not 0 <= attention_levels <= len(widths) or head_width < 1:
+            raise InputError(
+                f"attention_levels={attention_levels}, head_width={head_width}: "
+                f"give 0 to {len(widths)} levels and heads of 1 channel or more"
+            )
+        self.in_channels = in_channels
+        self.num_dims = num_dims
+        embedding_width = 4 * width
+        self.features = FourierFeatures(in_channels, fourier_frequencies, embedding_width)
+        self.gamma_features = GammaFeatures()
+        self.gamma_embedding = nn.Sequential(
+            nn.Linear(self.gamma_features.num_features, embedding_width),
+            nn.SiLU(),
+            nn.Linear(embedding_width, embedding_width),
+        )
+        self.condition = Condition(embedding_width, num_classes=num_classes, num_features=num_condition_features)
+        self.into = convolution(num_dims, self.features.num_features, width)
+        self.levels = Level(
+            num_dims,
+            widths,
+            num_blocks=blocks_per_level,
+            embedding_width=embedding_width,
+            num_attention=attention_levels,
+            head_width=head_width,
+        )
+        self.norm = normalisation(width)
+        self.out = convolution(num_dims, width, in_channels if out_channels is None else out_channels, zero=True)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels *spatial"],
+        gamma: Float[Tensor, " batch"],
+        cond: Tensor | None = None,
+    ) -> Float[Tensor, "batch out_channels *spatial"]:
+        """Return the network's output for x at noise level gamma.
+
+        Args:
+            x: (B, C, *spatial), of about unit variance.
+            gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
+            cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
+        """
+        if x.ndim != self.num_dims + 2 or x.shape[1] != self.in_channels:
+            raise InputError(
+                f"x has shape {tuple(x.shape)}: this network takes (batch, {self.in_channels}, *spatial) "
+                f"with {self.num_dims} spatial dimensions"
+            )
+        embedding = self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma)
+        embedding = functional.silu(embedding)
+        hidden = self.into(self.features(x, embedding))
+        if self.num_dims == 2:
+            hidden = hidden.contiguous(memory_format=torch.channels_last)  # convolutions are faster on any device
+        hidden = self.levels(hidden, embedding)
+        return self.out(functional.silu(self.norm(hidden)))

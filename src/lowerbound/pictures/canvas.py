@@ -1,0 +1,38 @@
+"""The style that all pictures share, and the one way a figure becomes a file.
+
+Figures are made without pyplot, so that nothing global changes. Colours differ in lightness as well as in hue, so that
+they can be told apart in grey: samples and held-out data are DARK, training data is LIGHT.
+"""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+DARK, LIGHT, INK, RULE = "#1f4e79", "#e08a3c", "#333333", "#d0d0d0"
+DPI = 150
+
+
+def draw_figure(rows: int, columns: int, inches: tuple[float, float], space: float = 0.02) -> tuple[Figure, list[Axes]]:
+    """An empty figure of `inches` (width, height) and its axes, row by row; `space` between them is relative."""
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=space, hspace=space)
+    figure = Figure(figsize=inches, dpi=DPI, facecolor="white", layout=layout)
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes:
+        axis.tick_params(labelsize=8, colors=INK, length=3)
+        axis.xaxis.label.set(size=9, color=INK)
+        axis.yaxis.label.set(size=9, color=INK)
+        axis.yaxis.set_major_locator(MaxNLocator(6))
+        for side in axis.spines.values():
+            side.set(color=RULE, linewidth=0.8)
+    return figure, axes
+
+
+def save(figure: Figure, path: Path | str) -> Path:
+    """Writes the figure as PNG and returns its path."""
+    figure.savefig(path, format="png")
+    return Path(path)

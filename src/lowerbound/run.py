@@ -1,0 +1,129 @@
+"""A run folder opened for use: the model, how its data are written, and its configuration."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lowerbound.data import Dataset, open_dataset
+from lowerbound.decoder import Decoder
+from lowerbound.denoiser import NetworkDenoiser
+from lowerbound.errors import InputError
+from lowerbound.train.build import build_decoder, build_denoiser
+from lowerbound.train.config import Config, DataConfig
+from lowerbound.train.folder import DataFacts, RunFolder
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model.
+
+    Arguments:
+        folder: where it lies.
+        config: how it was trained.
+        data: what it knows of its data.
+        denoiser: with the averaged weights, without gradients.
+        decoder: from the least noisy latent to the data.
+        metadata: what model.safetensors says of its weights.
+    """
+
+    folder: RunFolder
+    config: Config
+    data: DataFacts
+    denoiser: NetworkDenoiser
+    decoder: Decoder
+    metadata: dict[str, str]
+
+    def encode(self, raw: np.ndarray) -> Tensor:
+        """Stored values (N, *shape) as the model sees them."""
+        return self.data.encoding.encode(raw)
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """The model's values as stored ones, (N, *shape)."""
+        return self.data.encoding.decode(x)
+
+    def labels(self, names: list[str]) -> Tensor:
+        """Class indices of class names.
+
+        Raises:
+            InputError: if the run has no labels or no such class.
+        """
+        if not self.config.data.conditional or not self.data.class_names:
+            raise InputError(
+                f"the run in {self.folder.path} knows no labels: train with --conditional on labelled data"
+            )
+        for name in names:
+            if name not in self.data.class_names:
+                raise InputError(f"no label {name!r} in this run: choose from {', '.join(self.data.class_names)}")
+        return torch.tensor([self.data.class_names.index(name) for name in names])
+
+    def open_dataset(self) -> Dataset:
+        """The data that the run was trained on.
+
+        Raises:
+            InputError: if they are not there, or no longer the same.
+        """
+        dataset = open_configured(self.config.data)
+        if dataset.fingerprint() != self.data.fingerprint:
+            raise InputError(
+                f"{self.config.data.source} has changed since the run in {self.folder.path} was trained: its held-out "
+                "examples may have been trained on; train a new run"
+            )
+        return dataset
+
+
+def open_configured(data: DataConfig) -> Dataset:
+    """The data set of a configuration."""
+    return open_dataset(
+        data.source,
+        layout=data.layout,
+        num_levels=data.num_levels,
+        image_size=data.image_size,
+        skip_bad_files=data.skip_bad_files,
+    )
+
+
+def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
+    """Open a run for use.
+
+    Raises:
+        InputError: if there is no run, it has no model yet, or its files are damaged.
+    """
+    folder = RunFolder(path)
+    config, facts = folder.read_config()
+    sizes = (0, 0)
+    if config.data.conditional:
+        features = facts.num_condition_features
+        sizes = (0 if features else len(facts.class_names), features)
+    denoiser = build_denoiser(config, facts.shape, *sizes)
+    metadata = load_weights(denoiser, folder.model)
+    denoiser.requires_grad_(False).eval().to(device)
+    return Run(folder, config, facts, denoiser, build_decoder(facts.encoding.num_levels), metadata)
+
+
+def load_weights(denoiser: NetworkDenoiser, path: Path) -> dict[str, str]:
+    """Read the weights of a denoiser from a safetensors file; returns the file's metadata."""
+    if not path.is_file():
+        raise InputError(
+            f"{path} is not there yet: it is written when held-out bits/dim are first measured in training"
+        )
+    try:
+        with safe_open(path, framework="pt") as file, torch.no_grad():
+            metadata = file.metadata() or {}
+            names = set(file.keys())
+            for name, parameter in denoiser.named_parameters():
+                if name not in names:
+                    raise InputError(f"{path} lacks the weight {name} that its configuration calls for")
+                weight = file.get_tensor(name)
+                if weight.shape != parameter.shape:
+                    raise InputError(
+                        f"{path}: {name} has the shape {tuple(weight.shape)}, the configuration calls for "
+                        f"{tuple(parameter.shape)}"
+                    )
+                parameter.copy_(weight)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    return metadata

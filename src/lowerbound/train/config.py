@@ -1,0 +1,228 @@
+"""The configuration of a run: frozen, complete, and the same in Python, on the command line and in config.json."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import tyro
+
+from lowerbound.errors import InputError
+
+SCHEMA_VERSION = 1
+
+ScheduleName = Literal[
+    "linear-gamma", "ddpm", "scaled-linear", "cosine-betas", "cosine", "sigmoid", "geometric", "edm", "rectified-flow"
+]
+ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
+Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm"]
+WeightingName = Literal["elbo", "simple", "min-snr", "edm"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the data come from and how they are read."""
+
+    source: tyro.conf.Positional[str]
+    """A bundled name, a folder of images, or an .npy or .npz file."""
+    layout: str | None = None
+    """Order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
+    num_levels: int | None = None
+    """Number of levels of integer data; taken from the type and the data if not given."""
+    image_size: tuple[int, int] | None = None
+    """Height and width that images of a folder are cropped and resized to."""
+    skip_bad_files: bool = False
+    """Leave out unreadable images, with a warning, instead of stopping."""
+    conditional: bool = False
+    """Learn the data given their labels or condition vectors (and, beside it, without)."""
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The noise schedule."""
+
+    name: ScheduleName = "linear-gamma"
+    """A schedule's name; ddpm, scaled-linear and cosine-betas are tables of num_steps betas."""
+    gamma_min: float = -13.3
+    """The data's end of gamma, for schedules in continuous time."""
+    gamma_max: float = 5.0
+    """The noise's end of gamma, for schedules in continuous time."""
+    num_steps: int = 1000
+    """T of a table of betas."""
+    scaling: ScalingName | None = None
+    """The units of x_t; the published ones of the schedule if not given."""
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """What the network's output means."""
+
+    target: Target = "eps"
+    """What the network predicts."""
+    sigma_data: float = 1.0
+    """The data's standard deviation that the network's input is scaled with; EDM's targets want the true one."""
+    num_steps: int | None = None
+    """For the target mu: the number of steps of its chain."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The network: a U-Net for signals, images and volumes, an MLP for vectors."""
+
+    kind: Literal["unet", "mlp"] = "unet"
+    """Which of the two."""
+    width: int = 32
+    """Channels at full resolution, or hidden width of the MLP."""
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    """U-Net: channels of each resolution as multiples of the width."""
+    blocks_per_level: int = 2
+    """U-Net: residual blocks on the way down, and again on the way up."""
+    attention_levels: int = 1
+    """U-Net: how many of the lowest resolutions have attention."""
+    depth: int = 4
+    """MLP: number of residual layers."""
+    fourier_frequencies: tuple[float, ...] = ()
+    """Sines and cosines of x beside x, in cycles per unit of x; half the number of levels has a period of one level."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained."""
+
+    steps: int | None = None
+    """Length of the run in steps; with it a resumed run equals an unbroken one exactly."""
+    minutes: float | None = None
+    """Length of the run in minutes of training, on this machine."""
+    batch_size: int = 64
+    """Examples per step."""
+    micro_batch_size: int | None = None
+    """Examples that go through the network at a time; the batch size if not given. It changes memory, not the result."""
+    learning_rate: float = 2e-3
+    """AdamW's learning rate after warm-up."""
+    warmup_steps: int = 100
+    """Steps over which the learning rate rises from zero."""
+    decay_from: float = 0.3
+    """Share of the run after which the learning rate falls, by a half cosine to zero at the end."""
+    weight_decay: float = 0.01
+    """AdamW's weight decay."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    average_width: float = 0.05
+    """Width of the weights' running average relative to the run so far."""
+    weighting: WeightingName = "elbo"
+    """The loss as a weighting of the bound's integral; only elbo trains the likelihood."""
+    null_probability: float = 0.1
+    """Conditional runs: how often an example's condition is left out."""
+    num_evaluations: int = 20
+    """How many times held-out bits/dim are measured along the way."""
+    num_pictures: int = 5
+    """How many times samples are drawn along the way."""
+    seed: int = 0
+    """Of weights, data order, times and noise."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that determines a run."""
+
+    data: DataConfig
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self):
+        training = self.training
+        if (training.steps is None) == (training.minutes is None):
+            raise InputError(
+                f"the length of the run: steps={training.steps}, minutes={training.minutes}; give one of the two"
+            )
+        positive = {
+            "steps": training.steps,
+            "minutes": training.minutes,
+            "batch_size": training.batch_size,
+            "micro_batch_size": training.micro_batch_size,
+            "learning_rate": training.learning_rate,
+            "clip": training.clip,
+            "num_evaluations": training.num_evaluations,
+        }
+        for name, value in positive.items():
+            if value is not None and not value > 0:
+                raise InputError(f"training.{name} is {value}: it must be positive")
+        if not 0 < training.average_width <= 0.25:
+            raise InputError(f"training.average_width is {training.average_width}: it lies between 0 and 0.25")
+        for name in ("decay_from", "null_probability"):
+            if not 0 <= getattr(training, name) < 1:
+                raise InputError(f"training.{name} is {getattr(training, name)}: it is at least 0 and below 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON would hold it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """The configuration from `to_dict`'s values.
+
+        Raises:
+            InputError: for a name that does not exist or a value of the wrong type.
+        """
+        return _read(cls, values, "")
+
+
+def differences(ours: Config, theirs: Config) -> list[str]:
+    """Each setting in which two configurations differ, as "training.seed: 0 against 1"."""
+    found = []
+    for section in dataclasses.fields(Config):
+        mine, other = getattr(ours, section.name), getattr(theirs, section.name)
+        for setting in dataclasses.fields(mine):
+            pair = getattr(mine, setting.name), getattr(other, setting.name)
+            if pair[0] != pair[1]:
+                found.append(f"{section.name}.{setting.name}: {pair[0]} against {pair[1]}")
+    return found
+
+
+def _read(kind: type, values: Any, path: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"config: {path or 'the file'} should be an object, got {values!r}")
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise InputError(f"config: unknown name {path}{unknown[0]}; known are {', '.join(hints)}")
+    read = {}
+    for name, value in values.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint):
+            read[name] = _read(typing.cast(type, hint), value, f"{path}{name}.")
+        elif _fits(value, hint):
+            read[name] = tuple(value) if isinstance(value, list) else value
+        else:
+            raise InputError(f"config: {path}{name} is {value!r}, which is not {_describe(hint)}")
+    return kind(**read)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        variadic = arguments[-1] is Ellipsis
+        return (
+            isinstance(value, list | tuple)
+            and (variadic or len(value) == len(arguments))
+            and all(_fits(item, arguments[0]) for item in value)
+        )
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(typing.get_args(hint))
+    return str(hint) if typing.get_origin(hint) else getattr(hint, "__name__", str(hint))

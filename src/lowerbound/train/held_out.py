@@ -1,0 +1,40 @@
+"""Held-out bits/dim along the way: always the same examples, times and noise, so that changes are the model's."""
+
+import numpy as np
+import torch
+
+from lowerbound.data import Dataset
+from lowerbound.decoder import Decoder
+from lowerbound.denoiser import Denoiser
+from lowerbound.likelihood import elbo, mean_and_error
+from lowerbound.rng import PerSample
+
+_BATCH = 128
+_SEED = 1 << 40  # apart from the seeds of samples
+
+
+@torch.no_grad()
+def held_out_bits(
+    denoiser: Denoiser, decoder: Decoder, dataset: Dataset, num_examples: int = 512, conditional: bool = False
+) -> tuple[float, float]:
+    """Bits/dim of validation examples, in the units of the stored data, and their standard error.
+
+    Arguments:
+        denoiser, decoder: the model.
+        dataset: whose validation split is read.
+        num_examples: how many estimates: of as many examples, or of fewer examples several times.
+        conditional: whether the examples' conditions are given to the model.
+    """
+    indices = dataset.validation[:num_examples]
+    repeats = max(1, num_examples // len(indices))
+    device = next(denoiser.parameters()).device
+    bits = []
+    for start in range(0, len(indices), _BATCH):
+        part = indices[start : start + _BATCH]
+        x, cond = dataset.encoded(part).to(device), dataset.cond(part) if conditional else None
+        noise = PerSample(_SEED + start + np.arange(len(part)))
+        bound = elbo(
+            denoiser, decoder, x, noise=noise, num_times=repeats, cond=None if cond is None else cond.to(device)
+        )
+        bits.append(bound.to_bits(-(bound.nats + dataset.encoding.log_det(dataset.shape))))
+    return mean_and_error(torch.cat(bits))

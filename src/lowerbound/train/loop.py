@@ -1,0 +1,203 @@
+"""The training loop: a generator of one record per step, and nothing else.
+
+Every random choice is a function of (seed, step, index of the example in the step's batch). So a step does not know whether
+its batch goes through the network in one piece or in several, nor how often the run was interrupted before it.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowerbound.data import Dataset, batch_indices
+from lowerbound.denoiser import NetworkDenoiser
+from lowerbound.errors import InputError
+from lowerbound.objective import antithetic_times
+from lowerbound.rng import PerSample, derive_seeds
+from lowerbound.train.average import Average
+from lowerbound.train.build import build_denoiser, build_weighting
+from lowerbound.train.config import Config, TrainingConfig
+from lowerbound.train.step import TrainingStep
+
+_OF_THE_BATCH = (1 << 62) - 1
+"""An index that no example has: what all examples of a step share is drawn from it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One step: its number from 1 on, the mean loss in bits/dim (weighted, if the weighting is not the bound's), the
+    gradient's norm before clipping, the learning rate, and the seconds of training so far."""
+
+    step: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    seconds: float
+
+
+class DivergenceError(InputError):
+    """The loss or its gradient stopped being finite; the weights are those before that step."""
+
+
+class Trainer:
+    """Everything that a run changes: weights, their average, the optimiser, and how far it has come.
+
+    Arguments:
+        config: the run's configuration.
+        dataset: the data.
+        device: where to train.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, device: torch.device | str = "cpu"):
+        self.config = config
+        self.dataset = dataset
+        self.device = torch.device(device)
+        self.num_dims = math.prod(dataset.shape)
+        # the weights come from the seed alone, and the caller's own random numbers stay as they were
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed)
+            self.denoiser: NetworkDenoiser = build_denoiser(config, dataset.shape, *condition_sizes(config, dataset))
+        self.denoiser.to(self.device)
+        self.training_step = TrainingStep(self.denoiser, build_weighting(config.training, config.denoiser.sigma_data))
+        self.optimizer = torch.optim.AdamW(
+            self.denoiser.parameters(),
+            lr=config.training.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.training.weight_decay,
+            fused=True,
+        )
+        self.average = Average(self.denoiser, config.training.average_width)
+        self.step = 0
+        self.seconds = 0.0
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, from 0 to 1 and beyond."""
+        training = self.config.training
+        if training.steps is not None:
+            return self.step / training.steps
+        assert training.minutes is not None
+        return self.seconds / (60 * training.minutes)
+
+    def records(self) -> Iterator[Record]:
+        """Train until the run's length is reached, one record per step.
+
+        Raises:
+            DivergenceError: at the step where the loss or its gradient is not finite.
+        """
+        while self.progress < 1:
+            started = time.perf_counter()
+            rate = learning_rate(self.config.training, self.step, self.progress)
+            loss, norm = self._gradient()
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+            self.average.update(self.denoiser)
+            self.step += 1
+            self.seconds += time.perf_counter() - started
+            yield Record(self.step, loss, norm, rate, self.seconds)
+
+    def _gradient(self) -> tuple[float, float]:
+        """The mean loss of the step's batch in bits/dim and its gradient's norm; the gradient is left clipped."""
+        training = self.config.training
+        indices = batch_indices(training.seed, self.step, training.batch_size, len(self.dataset.train))
+        indices = self.dataset.train[indices]
+        offset = PerSample(derive_seeds(training.seed, self.step, torch.tensor([_OF_THE_BATCH])))
+        times = antithetic_times(offset.uniform(torch.empty(1, 1))[0, 0], len(indices))
+        seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
+        piece = training.micro_batch_size or len(indices)
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for start in range(0, len(indices), piece):
+            part = slice(start, start + piece)
+            x = self.dataset.encoded(indices[part])
+            noise = PerSample(seeds[part])
+            eps = noise.normal(x)
+            cond = self._condition(indices[part], noise, x)
+            inputs = [value.to(self.device, non_blocking=True) for value in (x, times[part], eps)]
+            losses = self.training_step(*inputs, cond=cond)
+            loss = losses.sum() / (len(indices) * self.num_dims * math.log(2))
+            loss.backward()
+            total += loss.item()
+        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), training.clip).item()
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            raise DivergenceError(
+                f"step {self.step + 1}: the loss is {total} and its gradient's norm {norm}, in the batch of examples "
+                f"{indices[:4].tolist()} ...; the weights before this step are kept. Try a smaller "
+                f"--learning-rate (now {training.learning_rate:g})"
+            )
+        return total, norm
+
+    def _condition(self, indices: Any, noise: PerSample, x: Tensor) -> Tensor | None:
+        if not self.config.data.conditional:
+            return None
+        cond = self.dataset.cond(indices)
+        assert cond is not None
+        dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.config.training.null_probability
+        return without_condition(cond, dropped).to(self.device)
+
+    def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """Tensors by file and name, and the numbers beside them: all that `restore` needs."""
+        optimizer = {}
+        for name, parameter in self.denoiser.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                optimizer[f"{name}.{key}"] = value
+        tensors = {
+            "weights": dict(self.denoiser.named_parameters()),
+            "average": self.average.parameters,
+            "optimizer": optimizer,
+        }
+        return tensors, {"seconds": self.seconds, "average_count": self.average.count}
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+        """Go on from a `state`.
+
+        Raises:
+            InputError: if its tensors are not those of this configuration.
+        """
+        for name, parameter in self.denoiser.named_parameters():
+            for group, into in (("weights", parameter), ("average", self.average.parameters[name])):
+                saved = tensors.get(group, {}).get(name)
+                if saved is None or saved.shape != into.shape:
+                    found = "missing" if saved is None else f"of shape {tuple(saved.shape)}"
+                    raise InputError(f"checkpoint: {name} in {group} is {found}, it should have {tuple(into.shape)}")
+                into.copy_(saved)
+            prefix = f"{name}."
+            self.optimizer.state[parameter] = {
+                key.removeprefix(prefix): value.to(self.device)
+                for key, value in tensors["optimizer"].items()
+                if key.startswith(prefix) and "." not in key.removeprefix(prefix)
+            }
+        self.step, self.seconds, self.average.count = state["step"], state["seconds"], state["average_count"]
+
+
+def learning_rate(training: TrainingConfig, step: int, progress: float) -> float:
+    """A linear rise over the warm-up, a plateau, and a half cosine down to zero from `decay_from` of the run on."""
+    rise = min(1.0, (step + 1) / max(1, training.warmup_steps))
+    fallen = max(0.0, (min(progress, 1.0) - training.decay_from) / (1 - training.decay_from))
+    return training.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * fallen))
+
+
+def condition_sizes(config: Config, dataset: Dataset) -> tuple[int, int]:
+    """Number of classes and of condition features that the network takes: both zero for an unconditional run."""
+    if not config.data.conditional:
+        return 0, 0
+    if dataset.conditions is not None:
+        return 0, dataset.conditions.shape[1]
+    if dataset.labels is None:
+        raise InputError(
+            f"a conditional run was asked for, but {dataset.name} has neither labels nor condition vectors"
+        )
+    return len(dataset.class_names), 0
+
+
+def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:
+    """The condition with that of the dropped examples replaced by none: -1 for labels, NaN for vectors."""
+    if cond.is_floating_point():
+        return cond.masked_fill(dropped[:, None], math.nan)
+    return cond.masked_fill(dropped, -1)

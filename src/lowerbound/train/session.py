@@ -1,0 +1,233 @@
+"""What happens around the training loop: folder, log, checkpoints, held-out bits/dim, pictures, progress, interruption."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from tqdm import tqdm
+
+from lowerbound import grid
+from lowerbound.data import Dataset, check_batch_size
+from lowerbound.elementary import sum_dims
+from lowerbound.errors import InputError
+from lowerbound.likelihood import prior_kl
+from lowerbound.pictures import sample_grid
+from lowerbound.rng import PerSample
+from lowerbound.samplers import DDIM, sample, start
+from lowerbound.train.build import build_decoder
+from lowerbound.train.checkpoint import checkpoints, clean, read_checkpoint, write_checkpoint, write_file
+from lowerbound.train.config import Config, differences
+from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.held_out import held_out_bits
+from lowerbound.train.interruption import Interruption
+from lowerbound.train.loop import DivergenceError, Trainer
+
+CHECKPOINT_SECONDS = 60
+PICTURE_SAMPLES = 36
+PICTURE_STEPS = 32
+MAY_CHANGE = "training."
+"""Settings that a resumed run may change: how it is trained, never what is trained."""
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    out: Path | str,
+    *,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = print,
+    show_progress: bool = True,
+) -> RunFolder:
+    """Train a model into a run folder, or go on with the run that is there.
+
+    Arguments:
+        config: the run's configuration.
+        dataset: the data.
+        out: the run folder.
+        device: where to train.
+        say: where lines for the user go.
+        show_progress: whether to draw a progress bar.
+
+    Returns:
+        The run folder, with model.safetensors in it.
+
+    Raises:
+        InputError: if the folder holds another run, the data do not suffice, or the loss diverges.
+        KeyboardInterrupt: after an interruption, with everything saved.
+    """
+    check_batch_size(config.training.batch_size, len(dataset.train))
+    folder = RunFolder(out)
+    trainer = Trainer(config, dataset, device)
+    folder.samples.mkdir(parents=True, exist_ok=True)
+    with folder.locked():
+        if folder.exists:
+            _resume(folder, trainer, say)
+        elif any(folder.path.glob("*.safetensors")) or folder.log.exists():
+            raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
+        folder.write_config(config, DataFacts.of(dataset))
+        if trainer.progress >= 1:
+            say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
+            return folder
+        _Session(trainer, folder, say, show_progress).run()
+    return folder
+
+
+class _Session:
+    """One stretch of training, from a start or a checkpoint to the run's end or an interruption."""
+
+    def __init__(self, trainer: Trainer, folder: RunFolder, say: Callable[[str], None], show_progress: bool):
+        self.trainer = trainer
+        self.folder = folder
+        self.say = say
+        self.decoder = build_decoder(trainer.dataset.encoding.num_levels)
+        self.is_bound = trainer.config.training.weighting == "elbo"
+        self.fixed_bits = self._fixed_bits() if self.is_bound else 0.0
+        self.best = min(
+            (r["held_out_bits_per_dim"] for r in folder.read_log() if "held_out_bits_per_dim" in r), default=math.inf
+        )
+        self.bar = tqdm(
+            total=100.0,
+            initial=100 * min(1.0, trainer.progress),
+            disable=not show_progress,
+            bar_format="{l_bar}{bar}| {postfix}",
+            postfix="starting",
+        )
+
+    def run(self) -> None:
+        trainer, training = self.trainer, self.trainer.config.training
+        evaluations, pictures = (
+            math.floor(trainer.progress * count) for count in (training.num_evaluations, training.num_pictures)
+        )
+        saved = time.monotonic()
+        smoothed, first, began = None, trainer.step, trainer.seconds
+        with self.folder.open_log(trainer.step) as log, Interruption() as interruption, self.bar:
+            try:
+                for record in trainer.records():
+                    shown = asdict(record)
+                    shown["loss"] += self.fixed_bits
+                    log.write(json.dumps(shown) + "\n")
+                    smoothed = shown["loss"] if smoothed is None else 0.98 * smoothed + 0.02 * shown["loss"]
+                    speed = (record.step - first) * training.batch_size / (record.seconds - began)
+                    self._show(smoothed, speed)
+                    if trainer.progress * training.num_evaluations >= evaluations + 1 or trainer.progress >= 1:
+                        evaluations = math.floor(trainer.progress * training.num_evaluations)
+                        picture = trainer.progress * training.num_pictures >= pictures + 1
+                        pictures = math.floor(trainer.progress * training.num_pictures)
+                        self._evaluate(log, picture)
+                    elif not interruption.requested and time.monotonic() - saved < CHECKPOINT_SECONDS:
+                        continue
+                    log.flush()
+                    self._save()
+                    saved = time.monotonic()
+                    if interruption.requested and trainer.progress < 1:
+                        raise KeyboardInterrupt
+            except DivergenceError:
+                log.flush()
+                self._save()
+                raise
+
+    def _fixed_bits(self) -> float:
+        """What the bound adds to the loss in bits/dim: its terms without network, estimated on training data once."""
+        trainer, dataset = self.trainer, self.trainer.dataset
+        indices = dataset.train[:256]
+        x = dataset.encoded(indices)
+        first, last = (trainer.denoiser.schedule.level(t) for t in (0.0, 1.0))
+        x_t = first.alpha * x + first.sigma * PerSample(range(len(x))).normal(x)
+        nats = sum_dims(prior_kl(x, last) - self.decoder.log_prob(x, x_t, first)).mean().item()
+        return (nats - dataset.encoding.log_det(dataset.shape)) / (trainer.num_dims * math.log(2))
+
+    def _show(self, loss: float, speed: float) -> None:
+        trainer = self.trainer
+        self.bar.n = 100 * min(1.0, trainer.progress)
+        left = trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1)
+        unit = " bits/dim" if self.is_bound else ""
+        best = f", held-out {self.best:.4f} bits/dim" if math.isfinite(self.best) else ""
+        self.bar.set_postfix_str(
+            f"step {trainer.step}, loss {loss:.4f}{unit}{best}, {speed:.0f} examples/s, {_clock(left)} left",
+            refresh=False,
+        )
+        self.bar.update(0)
+
+    def _evaluate(self, log: Any, picture: bool) -> None:
+        """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
+        trainer = self.trainer
+        trainer.average.swap(trainer.denoiser)
+        try:
+            bits, error = held_out_bits(
+                trainer.denoiser, self.decoder, trainer.dataset, conditional=trainer.config.data.conditional
+            )
+            record = {
+                "step": trainer.step,
+                "held_out_bits_per_dim": bits,
+                "standard_error": error,
+                "seconds": trainer.seconds,
+            }
+            log.write(json.dumps(record) + "\n")
+            # a weighted loss does not aim at the likelihood: there the newest weights are the ones that were asked for
+            if bits < self.best or not self.is_bound:
+                self._write_model(record)
+            self.best = min(self.best, bits)
+            if picture:
+                self._draw()
+        finally:
+            trainer.average.swap(trainer.denoiser)
+
+    def _write_model(self, record: dict[str, Any]) -> None:
+        metadata = {
+            "weights": "averaged",
+            "average_width": str(self.trainer.config.training.average_width),
+            **{key: str(value) for key, value in record.items()},
+        }
+        tensors = {name: p.detach().cpu().contiguous() for name, p in self.trainer.denoiser.named_parameters()}
+        write_file(self.folder.model, save(tensors, metadata))
+
+    def _draw(self) -> None:
+        denoiser, dataset = self.trainer.denoiser, self.trainer.dataset
+        num_samples = PICTURE_SAMPLES if len(dataset.shape) > 1 else 2000
+        noise = PerSample(range(num_samples))
+        x_1 = start(denoiser, num_samples, noise, like=next(denoiser.parameters()))
+        samples = sample(denoiser, DDIM(), x_1, grid.uniform(PICTURE_STEPS), noise)
+        data = dataset.examples[dataset.train[:num_samples]]
+        sample_grid(
+            self.folder.samples / f"step-{self.trainer.step:09d}.png",
+            dataset.encoding.decode(samples),
+            dataset.encoding.value_range,
+            data=data,
+        )
+
+    def _save(self) -> None:
+        tensors, state = self.trainer.state()
+        write_checkpoint(self.folder.checkpoints, self.trainer.step, tensors, state)
+
+
+def _resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None]) -> None:
+    """Bring the trainer to the newest checkpoint of the run in the folder, if the run is the same."""
+    config, facts = folder.read_config()
+    found = differences(config, trainer.config)
+    fixed = [difference for difference in found if not difference.startswith(MAY_CHANGE)]
+    if fixed:
+        raise InputError(
+            f"{folder.path} holds a run with other settings ({fixed[0]}{' ...' * (len(fixed) > 1)}): choose another "
+            "folder with --out, or repeat its own settings to go on with it"
+        )
+    if facts.fingerprint != DataFacts.of(trainer.dataset).fingerprint:
+        raise InputError(
+            f"{folder.path} was trained on other data than {trainer.dataset.name} holds now: choose another --out"
+        )
+    clean(folder.checkpoints)
+    if newest := checkpoints(folder.checkpoints)[-1:]:
+        trainer.restore(*read_checkpoint(newest[0]))
+        say(f"going on with the run in {folder.path} after step {trainer.step}")
+        for difference in found:
+            say(f"  changed: {difference}")
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

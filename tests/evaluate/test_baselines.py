@@ -1,0 +1,121 @@
+"""Yardsticks against data whose entropy is known in closed form."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lowerbound.errors import InputError
+from lowerbound.evaluate.baselines import (
+    DEQUANTISED,
+    EXACT,
+    Baseline,
+    Splits,
+    baselines,
+    gaussian,
+    gaussian_mixture,
+    histogram,
+)
+
+
+def split(values: np.ndarray, num_levels: int | None = None) -> Splits:
+    fifth = len(values) // 5
+    return Splits(values[: 3 * fifth], values[3 * fifth : 4 * fifth], values[4 * fifth :], num_levels)
+
+
+def assert_near(found: Baseline, expected: float, slack: float) -> None:
+    assert abs(found.bits_per_dim - expected) < 3 * found.standard_error + slack, (found, expected)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_gaussian_reaches_the_entropy_of_gaussian_data(rng):
+    factor = rng.normal(size=(6, 6)) * np.array([0.01, 0.1, 1, 10, 100, 1000.0])[:, None]
+    found = gaussian(split(rng.normal(size=(20_000, 6)) @ factor.T + 5))
+    entropy = 0.5 * math.log(2 * math.pi * math.e) + np.linalg.slogdet(factor)[1] / 6
+    assert found.kind == EXACT
+    assert found.num_examples == 4_000
+    assert_near(found, entropy / math.log(2), 0.005)
+
+
+def test_gaussian_bound_integrates_the_dequantisation_noise(rng):
+    """The closed form is the mean over u of the density at k + u, here of a Gaussian fitted to dequantised draws."""
+    levels = np.clip(np.round(rng.normal([8, 12, 20], [2, 0.3, 4], size=(20_000, 3))), 0, 31).astype(np.int64)
+    found = gaussian(split(levels, 32))
+    drawn = gaussian(split(levels + rng.random(levels.shape)))
+    assert found.kind == DEQUANTISED
+    assert abs(found.bits_per_dim - drawn.bits_per_dim) < 0.01
+
+
+def test_coarse_levels_cost_the_gaussian_more_than_fine_ones(rng):
+    """Levels much finer than the spread make the bound tight: the entropy of the density, in units of a level."""
+    values = np.clip(np.round(rng.normal(500, 40, size=(20_000, 2))), 0, 999).astype(np.int64)
+    assert_near(gaussian(split(values, 1000)), 0.5 * math.log2(2 * math.pi * math.e * 40**2), 0.005)
+
+
+def test_histogram_reaches_the_entropy_of_independent_levels(rng):
+    probabilities = np.array([[0.5, 0.25, 0.125, 0.125], [0.97, 0.01, 0.01, 0.01]])
+    levels = np.stack([rng.choice(4, size=20_000, p=p) for p in probabilities], axis=1)
+    found = histogram(split(levels, 4))
+    assert found.kind == EXACT
+    assert_near(found, -(probabilities * np.log2(probabilities)).sum() / 2, 0.002)
+
+
+def test_histogram_masses_sum_to_one_on_a_level_that_training_never_saw_as_well(rng):
+    train, validation = rng.choice([0, 1, 3], size=(40, 1)), np.array([[0], [2]])
+    bits = [histogram(Splits(train, validation, np.full((2, 1), level), 4)).bits_per_dim for level in range(4)]
+    assert sum(2.0**-value for value in bits) == pytest.approx(1)
+
+
+def test_mixture_beats_the_gaussian_on_clusters_and_reaches_their_entropy(rng):
+    centres = np.array([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0], [50.0, 50.0]])
+    splits = split(centres[rng.integers(4, size=10_000)] + rng.normal(size=(10_000, 2)))
+    found = gaussian_mixture(splits)
+    entropy = (math.log(4) + math.log(2 * math.pi * math.e)) / 2 / math.log(2)
+    assert_near(found, entropy, 0.02)
+    assert found.bits_per_dim < gaussian(splits).bits_per_dim - 1
+
+
+def test_mixture_bound_does_not_undercut_the_entropy_of_discrete_data(rng):
+    levels = rng.integers(0, 8, size=(3_000, 2))
+    found = gaussian_mixture(split(levels, 8))
+    assert found.kind == DEQUANTISED
+    assert 3 - 3 * found.standard_error < found.bits_per_dim < 3.3
+
+
+def test_mixture_of_many_dimensions_is_diagonal(rng):
+    found = gaussian_mixture(split(rng.normal(size=(600, 150)), None))
+    assert "diagonal" in found.name
+    assert_near(found, 0.5 * math.log2(2 * math.pi * math.e), 0.1)
+
+
+def test_mixture_says_how_many_examples_it_was_fitted_on(rng, monkeypatch):
+    monkeypatch.setattr("lowerbound.evaluate.baselines.MIXTURE_VALUES", 300)
+    assert "fitted on 150 examples" in gaussian_mixture(split(rng.normal(size=(1_000, 2)))).name
+
+
+def test_all_yardsticks_are_given_in_order_and_do_not_change_with_the_call(rng):
+    levels = rng.binomial(4, 0.4, size=(500, 3))
+    splits = levels[:300], levels[300:400], levels[400:]
+    found = baselines(*splits, num_levels=5)
+    assert [one.name.split()[0] for one in found] == ["per-dimension", "full-covariance", "Gaussian"]
+    assert found == baselines(*splits, num_levels=5)
+    assert len(baselines(*(values.astype(float) + rng.random(values.shape) for values in splits))) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "num_levels", "says"),
+    [
+        (np.full((10, 2), 7), 4, "allows 0 to 3"),
+        (np.zeros((10, 2)), 4, "integer level indices"),
+        (np.full((10, 2), np.nan), None, "not finite"),
+        (np.zeros((10, 2)), None, "constant"),
+        (np.zeros((1, 2)), None, "at least 2"),
+    ],
+)
+def test_mistakes_are_named(values, num_levels, says):
+    with pytest.raises(InputError, match=says):
+        baselines(values, values, values, num_levels)

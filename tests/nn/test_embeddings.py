@@ -1,0 +1,75 @@
+"""Features resolve what they are given."""
+
+import pytest
+import torch
+
+from lowerbound.errors import InputError
+from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures
+
+
+def test_gamma_features_resolve_and_stay_bounded():
+    """Equal steps of gamma move the features by about equal amounts, all over the range; no two levels coincide."""
+    gamma = torch.linspace(-20, 20, 4001)
+    features = GammaFeatures()(gamma)
+    assert features.abs().max() <= 1
+    steps = (features[1:] - features[:-1]).norm(dim=1)
+    assert steps.max() < 1.5 * steps.min()
+    distances = torch.cdist(features[::100], features[::100]) + torch.eye(41)
+    assert distances.min() > 0.5
+
+
+def test_gamma_features_in_float32_are_those_of_float64():
+    gamma = torch.linspace(-20, 20, 1001)
+    module = GammaFeatures()
+    single = module(gamma)
+    torch.testing.assert_close(single.double(), module.double()(gamma.double()), atol=2e-5, rtol=0)
+
+
+def test_gamma_features_need_an_odd_number():
+    with pytest.raises(InputError, match="odd"):
+        GammaFeatures(4)
+
+
+def test_fourier_features_start_as_sines_and_cosines_of_cycles():
+    x = torch.tensor([[0.0, 0.25], [0.5, -0.25]], dtype=torch.float64)
+    features = FourierFeatures(2, (1, 2), embedding_width=3).double()(x, torch.randn(2, 3).double())
+    expected = torch.tensor(
+        [[0, 0.25, 0, 1, 0, 0, 1, 0, 1, -1], [0.5, -0.25, 0, -1, 0, 0, -1, 0, 1, -1]], dtype=torch.float64
+    )
+    torch.testing.assert_close(features, expected, atol=1e-6, rtol=0)
+
+
+def test_fourier_features_repeat_with_the_period_of_a_level():
+    """At K/2 cycles per unit, the centres of K levels on [-1, 1] all look alike, and half a level away opposite."""
+    centres = (2 * (torch.arange(256) + 0.5) / 256 - 1)[None, None]
+    features = FourierFeatures(1, (128,), embedding_width=1)
+    at_centres, between = (features(x, torch.zeros(1, 1))[0, 1:] for x in (centres, centres + 1 / 256))
+    torch.testing.assert_close(at_centres, at_centres[:, :1].expand(-1, 256), atol=1e-3, rtol=0)
+    torch.testing.assert_close(between, -at_centres, atol=1e-3, rtol=0)
+
+
+def test_gains_scale_each_feature_of_each_example():
+    features = FourierFeatures(1, (1,), embedding_width=2)
+    with torch.no_grad():
+        features.gains.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+    x = torch.full((2, 1, 4), 0.25)
+    scaled = features(x, torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
+    torch.testing.assert_close(scaled[:, :, 0], torch.tensor([[0.25, 2.0, 0.0], [0.75, 1.0, 0.0]]), atol=1e-6, rtol=0)
+
+
+def test_no_frequencies_leave_the_input():
+    x = torch.randn(2, 3, 4)
+    assert FourierFeatures(3, (), embedding_width=2)(x, torch.zeros(2, 2)) is x
+
+
+def test_vector_condition_is_a_function_of_its_row():
+    torch.manual_seed(0)
+    embed = Condition(8, num_features=2)
+    cond = torch.tensor([[0.0, 1.0], [torch.nan, torch.nan], [0.0, 1.0]])
+    rows = embed(cond, torch.zeros(3))
+    torch.testing.assert_close(rows[0], rows[2])
+    torch.testing.assert_close(rows[1], embed(None, torch.zeros(1))[0])
+
+
+def test_empty_batch_of_labels():
+    assert Condition(8, num_classes=2)(torch.zeros(0, dtype=torch.int64), torch.zeros(0)).shape == (0, 8)

@@ -1,0 +1,90 @@
+"""What the tests of the core share: every schedule, closed-form data, noise that is known in advance."""
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from lowerbound import betas, schedule
+from lowerbound.betas import from_betas
+from lowerbound.exact import Gaussian, GaussianMixture
+from lowerbound.rng import Noise
+from lowerbound.scaling import SCALINGS, VARIANCE_PRESERVING
+from lowerbound.schedule import Schedule
+
+SCHEDULES = {
+    "linear gamma": schedule.LinearGamma,
+    "cosine": schedule.Cosine,
+    "cosine, wide": lambda scaling: schedule.Cosine(gamma_min=-20.0, gamma_max=20.0, scaling=scaling),
+    "sigmoid": schedule.Sigmoid,
+    "sigmoid, hot": lambda scaling: schedule.Sigmoid(start=-3, end=1, temperature=0.5, scaling=scaling),
+    "rectified flow": schedule.RectifiedFlow,
+    "EDM": schedule.EDM,
+    "geometric": lambda scaling: _scaled(schedule.geometric(), scaling),
+    "DDPM": lambda scaling: from_betas(betas.linear(), scaling),
+    "latent diffusion": lambda scaling: from_betas(betas.scaled_linear(), scaling),
+    "iDDPM": lambda scaling: from_betas(betas.cosine(50), scaling),
+}
+EVERY_SCHEDULE = list(itertools.product(SCHEDULES, SCALINGS))
+"""Names of all schedules with all scalings, for `make_schedule`."""
+
+
+def make_schedule(name: str, scaling: str = VARIANCE_PRESERVING.name) -> Schedule:
+    make = SCHEDULES[name]
+    return make(scaling=SCALINGS[scaling]) if isinstance(make, type) else make(SCALINGS[scaling])
+
+
+def double(values) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def mixture(noise_schedule: Schedule) -> GaussianMixture:
+    """Three correlated components in the plane, of very different widths."""
+    return GaussianMixture(
+        double([0.5, 0.3, 0.2]),
+        double([[-1.0, 0.0], [1.0, 0.5], [0.3, -1.0]]),
+        double([[[0.09, 0.03], [0.03, 0.04]], [[0.02, -0.01], [-0.01, 0.06]], [[0.25, 0.0], [0.0, 0.01]]]),
+        noise_schedule,
+    )
+
+
+MEAN = double([0.5, -1.0])
+COVARIANCE = double([[0.5, 0.3], [0.3, 0.4]])
+
+
+def gaussian(noise_schedule: Schedule) -> Gaussian:
+    return Gaussian(MEAN, COVARIANCE, noise_schedule)
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    """Standard normal numbers in double precision."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class Known(Noise):
+    """Noise known in advance: the draws in their order, the last of each kind for ever after."""
+
+    def __init__(self, normal=(), uniform=()):
+        self._normal, self._uniform = list(normal), list(uniform)
+
+    def normal(self, like: Tensor) -> Tensor:
+        return self._next(self._normal, like)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        return self._next(self._uniform, like)
+
+    @staticmethod
+    def _next(draws: list[Tensor], like: Tensor) -> Tensor:
+        value = draws.pop(0) if len(draws) > 1 else draws[0]
+        return value.to(like).expand_as(like).clone()
+
+
+def sigma_points(dim: int) -> Tensor:
+    """(2 D, D) points whose mean of any quadratic function is its mean under N(0, I)."""
+    corners = torch.eye(dim, dtype=torch.float64) * dim**0.5
+    return torch.cat([corners, -corners])
+
+
+def _scaled(made: Schedule, scaling) -> Schedule:
+    made.scaling = scaling
+    return made

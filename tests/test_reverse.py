@@ -1,0 +1,113 @@
+"""One reverse step: DDPM's letters, the root that study notes drop, and what each variance is right for."""
+
+import math
+
+import numpy as np
+import paper
+import pytest
+import torch
+from oracles import COVARIANCE, MEAN, double, draw, gaussian, make_schedule
+
+from lowerbound import betas
+from lowerbound.betas import from_betas
+from lowerbound.errors import InputError
+from lowerbound.reverse import posterior, reverse_variance
+from lowerbound.scaling import SCALINGS
+from lowerbound.schedule import CLEAN, LinearGamma
+
+CHAIN = paper.Chain(paper.ddpm_betas())
+
+
+def ddpm_levels():
+    schedule = from_betas(betas.linear())
+    return [CLEAN, *schedule.levels(schedule.times)]
+
+
+def test_posterior_is_ddpms_on_every_step():
+    levels = ddpm_levels()
+    x, x_t = draw(2, 5).numpy()
+    for t in range(1, 1001):
+        step = posterior(levels[t], levels[t - 1])
+        mean = step.from_x_t * x_t + step.from_x * x
+        np.testing.assert_allclose(mean, CHAIN.posterior_mean(x, x_t, t), rtol=1e-8, atol=1e-12)
+        assert step.variance == pytest.approx(CHAIN.beta_tilde(t), rel=1e-8, abs=1e-20)
+
+
+def test_upper_variance_is_ddpms_beta():
+    levels = ddpm_levels()
+    for t in range(1, 1001):
+        assert reverse_variance("upper", levels[t], levels[t - 1]) == pytest.approx(CHAIN.beta[t], rel=1e-10)
+
+
+def test_the_mean_in_x_is_the_mean_in_eps():
+    """Formula 5's check: it fails where the root on alpha_bar_{t-1} is dropped."""
+    levels = ddpm_levels()
+    x_t, eps = draw(2, 7)
+    for t in (1, 2, 10, 500, 999, 1000):
+        level, beta = levels[t], betas.linear()[t - 1].item()
+        x = (x_t - level.sigma * eps) / level.alpha
+        step = posterior(level, levels[t - 1])
+        ours = step.from_x_t * x_t + step.from_x * x
+        expected = (x_t - beta / level.sigma * eps) / math.sqrt(1 - beta)
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_posterior_by_conditioning(scaling):
+    """q(x_s | x_t, x) from the joint Gaussian of x_s and x_t given x."""
+    schedule = make_schedule("linear gamma", scaling)
+    t, s = schedule.level(0.7), schedule.level(0.6)
+    kept = t.alpha / s.alpha
+    covariance, marginal = kept * s.sigma**2, t.sigma**2
+    step = posterior(t, s)
+    assert step.from_x_t == pytest.approx(covariance / marginal, rel=1e-12)
+    assert step.from_x == pytest.approx(s.alpha - covariance / marginal * t.alpha, rel=1e-12)
+    assert step.variance == pytest.approx(s.sigma**2 - covariance**2 / marginal, rel=1e-11)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_each_variance_is_right_for_its_data(scaling):
+    """Var[x_s | x_t] of Gaussian data of variance u: zero is 'lower', one is 'upper', any is 'analytic'."""
+    schedule = make_schedule("cosine", scaling)
+    t, s = schedule.level(0.8), schedule.level(0.55)
+    for u, kind in ((0.0, "lower"), (1.0, "upper"), (0.37, "analytic"), (0.0, "analytic"), (1.0, "analytic")):
+        total_s, total_t = s.alpha**2 * u + s.sigma**2, t.alpha**2 * u + t.sigma**2
+        exact = total_s - (t.alpha / s.alpha * total_s) ** 2 / total_t
+        x_var = double([[u * t.sigma**2 / total_t]])
+        assert float(reverse_variance(kind, t, s, x_var)) == pytest.approx(exact, rel=1e-10), (kind, u)
+
+
+def test_analytic_variance_minimises_the_step_kl_of_correlated_data():
+    """The best diagonal Gaussian has the marginal variances of q(x_s | x_t), here of a correlated Gaussian."""
+    denoiser = gaussian(LinearGamma())
+    t, s = denoiser.schedule.level(0.6), denoiser.schedule.level(0.5)
+    _, spread = paper.gaussian_posterior(MEAN.numpy(), COVARIANCE.numpy(), t.alpha, t.sigma, np.zeros((1, 2)))
+    step = posterior(t, s)
+    exact = step.variance * np.eye(2) + step.from_x**2 * spread
+    ours = reverse_variance("analytic", t, s, denoiser(torch.zeros(1, 2, dtype=torch.float64), t).x_var)
+    np.testing.assert_allclose(ours[0].numpy(), exact.diagonal(), rtol=1e-10)
+
+
+def test_batches_of_levels_agree_with_single_ones():
+    schedule = LinearGamma()
+    times = double([0.3, 0.9])
+    batch = posterior(schedule.level(times), schedule.level(times - 0.1))
+    for index, t in enumerate(times.tolist()):
+        one = posterior(schedule.level(t), schedule.level(t - 0.1))
+        for field in ("from_x_t", "from_x", "variance"):
+            assert getattr(batch, field)[index].item() == pytest.approx(getattr(one, field), rel=1e-11)
+
+
+def test_the_data_is_a_level_like_any_other():
+    for t in (0.0, 0.5, 1.0):
+        for level in (LinearGamma().level(t), LinearGamma().level(double([t]))):
+            step = posterior(level, CLEAN)
+            assert (float(step.from_x_t), float(step.from_x), float(step.variance)) == (0, 1, 0)
+
+
+def test_what_is_missing_or_unknown_is_refused():
+    t, s = LinearGamma().levels(double([0.5, 0.4]))
+    with pytest.raises(InputError, match="does not give"):
+        reverse_variance("analytic", t, s)
+    with pytest.raises(InputError, match="lower, upper, analytic"):
+        reverse_variance("learned", t, s)
