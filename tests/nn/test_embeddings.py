@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lowerbound.errors import InputError
-from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures
+from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures, octaves
 
 
 def test_gamma_features_resolve_and_stay_bounded():
@@ -46,6 +46,18 @@ def test_fourier_features_repeat_with_the_period_of_a_level():
     at_centres, between = (features(x, torch.zeros(1, 1))[0, 1:] for x in (centres, centres + 1 / 256))
     torch.testing.assert_close(at_centres, at_centres[:, :1].expand(-1, 256), atol=1e-3, rtol=0)
     torch.testing.assert_close(between, -at_centres, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("num_levels", "frequencies"), [(2, (1.0,)), (16, (8, 4, 2, 1)), (17, (8.5, 4.25, 2.125, 1.0625))], ids=str
+)
+def test_octaves_halve_from_one_level_to_one_unit(num_levels, frequencies):
+    assert octaves(num_levels) == frequencies
+
+
+def test_octaves_need_two_levels():
+    with pytest.raises(InputError, match="2 or more"):
+        octaves(1)
 
 
 def test_gains_scale_each_feature_of_each_example():

@@ -66,5 +66,5 @@ def run(arguments: list[str]) -> None:
 
 @contextmanager
 def _stage(name: str, total: int) -> Iterator[Callable[[int], object]]:
-    with tqdm(total=total, desc=name, leave=False) as bar:
+    with tqdm(total=total, desc=name, leave=False, disable=None) as bar:
         yield bar.update

@@ -66,7 +66,7 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"the folder {out.parent} does not exist: make it first")
     cond = _condition(model, options.label, options.num_samples)
     batches = -(-options.num_samples // options.batch_size)
-    with tqdm(total=batches * (options.steps + 1), desc="sampling", unit="step") as bar:
+    with tqdm(total=batches * (options.steps + 1), desc="sampling", unit="step", disable=None) as bar:
         samples = generate(
             model,
             options.num_samples,

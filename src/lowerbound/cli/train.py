@@ -50,7 +50,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Run the verb."""
-    first = _parse(arguments, Options(DataConfig(source=tyro.MISSING)))
+    first = _parse(arguments)
     dataset = open_dataset(
         **{f.name: getattr(first.data, f.name) for f in dataclasses.fields(DataConfig) if _opens(f.name)}
     )
@@ -82,7 +82,7 @@ def run(arguments: list[str]) -> None:
     print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
 
 
-def _parse(arguments: list[str], default: Options) -> Options:
+def _parse(arguments: list[str], default: Options | None = None) -> Options:
     return tyro.cli(Options, args=arguments, default=default, prog="lowerbound train")
 
 

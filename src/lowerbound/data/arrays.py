@@ -77,7 +77,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     arrays = {}
     key = None
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for key in archive.files:
                 arrays[key] = archive[key]
     except _DAMAGE as error:

@@ -11,6 +11,7 @@ from lowerbound.data.encoding import Affine, Encoding, Levels, check_finite
 from lowerbound.errors import InputError
 
 _SPLIT_SEED = 0
+_MAX_LEVELS = 65_536
 SPLITS = ("train", "validation", "test")
 
 
@@ -52,7 +53,7 @@ class Dataset:
 
     def encoded(self, indices: np.ndarray) -> Tensor:
         """Examples as the model sees them, (n, *shape)."""
-        return self.encoding.encode(self.examples[indices])
+        return self.encoding.encode(np.ascontiguousarray(self.examples[indices]))
 
     def cond(self, indices: np.ndarray) -> Tensor | None:
         """The examples' condition: vectors if the data have them, else labels, else None."""
@@ -95,6 +96,10 @@ def assemble(
             "training, validation and testing, and no axis may be empty"
         )
     splits = _complete(splits or {}, len(examples))
+    empty = [split for split in SPLITS if not len(splits[split])]
+    if empty:
+        counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+        raise InputError(f"{name}: the splits have {counts}; at least one example is needed in each")
     if examples.dtype.kind in "iub":
         encoding: Encoding = _levels(name, examples, num_levels)
     elif examples.dtype.kind == "f":
@@ -144,9 +149,14 @@ def describe(dataset: Dataset) -> str:
 
 def _levels(name: str, examples: np.ndarray, num_levels: int | None) -> Levels:
     low, high = int(examples.min()), int(examples.max())
-    by_type = {"bool": 2, "uint8": 256, "uint16": 65_536}.get(str(examples.dtype))
+    by_type = {"bool": 2, "uint8": 256, "uint16": 65_536}.get(examples.dtype.name)
     if num_levels is None and by_type is not None:
         return Levels(by_type, 0, str(examples.dtype))
+    if num_levels is None and high - low >= _MAX_LEVELS:
+        raise InputError(
+            f"{name}: integers from {low} to {high} are more than {_MAX_LEVELS:,} levels: store them as floats to model "
+            "them as continuous"
+        )
     offset = min(low, 0) if num_levels is not None else low
     num_levels = high - low + 1 if num_levels is None else num_levels
     if high - offset >= num_levels:

@@ -125,10 +125,15 @@ class Affine(Encoding):
         """The encoding that gives these examples, (N, C, *), mean 0 and standard deviation 1 in each channel.
 
         Raises:
-            InputError: if a channel is constant.
+            InputError: if a channel is constant, or too large to be squared.
         """
         axes = (0, *range(2, raw.ndim))
-        shift, scale = raw.mean(axes, dtype=np.float64), raw.std(axes, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            shift, scale = raw.mean(axes, dtype=np.float64), raw.std(axes, dtype=np.float64)
+        if not np.isfinite(scale).all():
+            raise InputError(
+                f"values up to {np.abs(raw).max():g} are too large to be squared: give them in a larger unit"
+            )
         # a spread of rounding errors is none
         constant = np.flatnonzero(scale <= 1e-7 * np.maximum(np.abs(shift), 1e-30))
         if len(constant):

@@ -1,6 +1,7 @@
 """Networks: (x, gamma, cond) -> tensor, with no diffusion inside."""
 
+from lowerbound.nn.embeddings import octaves
 from lowerbound.nn.mlp import MLP
 from lowerbound.nn.unet import UNet
 
-__all__ = ["MLP", "UNet"]
+__all__ = ["MLP", "UNet", "octaves"]

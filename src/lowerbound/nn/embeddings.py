@@ -22,6 +22,19 @@ def over_space(vector: Float[Tensor, "batch channels"], like: Tensor) -> Tensor:
     return vector.reshape(*vector.shape, *(1,) * (like.ndim - 2))
 
 
+def octaves(num_levels: int) -> tuple[float, ...]:
+    """Return the frequencies K/2, K/4, ... not below 1 that resolve K levels on [-1, 1], in cycles per unit.
+
+    The finest has a period of one level, 2/K. Give them to a network as its `fourier_frequencies`.
+
+    Args:
+        num_levels: K, at least 2.
+    """
+    if num_levels < 2:
+        raise InputError(f"num_levels={num_levels}: give 2 or more")
+    return tuple(num_levels / 2**octave for octave in range(1, num_levels.bit_length()))
+
+
 class GammaFeatures(nn.Module):
     r"""Features of the noise level: $(\gamma / 20, \sin \omega_k \gamma, \cos \omega_k \gamma)$, geometric $\omega_k$.
 

@@ -36,7 +36,8 @@ class MLP(nn.Module):
         out_features: features of the output; as many as x has if not given.
         width: of each hidden layer.
         depth: number of residual layers.
-        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x, for fine structure.
+        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x, for fine structure;
+            `octaves(K)` suit K-level data on [-1, 1].
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
 

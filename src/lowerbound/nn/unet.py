@@ -84,8 +84,8 @@ class UNet(nn.Module):
         blocks_per_level: residual blocks on the way down, and again on the way up, of each resolution.
         attention_levels: how many of the lowest resolutions have self-attention.
         head_width: the fewest channels of an attention head; narrow heads are slow.
-        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x. For K-level data on
-            [-1, 1], K/2 has a period of one level.
+        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x. `octaves(K)` suit K levels
+            on [-1, 1] and are worth much in likelihood.
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
 
@@ -99,7 +99,7 @@ class UNet(nn.Module):
         num_dims: int,
         out_channels: int | None = None,
         *,
-        width: int = 32,
+        width: int = 16,
         multipliers: Sequence[int] = (1, 2, 2),
         blocks_per_level: int = 2,
         attention_levels: int = 1,
@@ -167,6 +167,6 @@ class UNet(nn.Module):
         embedding = functional.silu(embedding)
         hidden = self.into(self.features(x, embedding))
         if self.num_dims == 2:
-            hidden = hidden.contiguous(memory_format=torch.channels_last)  # convolutions are faster on any device
+            hidden = hidden.contiguous(memory_format=torch.channels_last)  # 5 to 10 % faster on a CPU
         hidden = self.levels(hidden, embedding)
         return self.out(functional.silu(self.norm(hidden)))

@@ -1,6 +1,5 @@
 """Held-out bits/dim along the way: always the same examples, times and noise, so that changes are the model's."""
 
-import numpy as np
 import torch
 
 from lowerbound.data import Dataset
@@ -32,7 +31,7 @@ def held_out_bits(
     for start in range(0, len(indices), _BATCH):
         part = indices[start : start + _BATCH]
         x, cond = dataset.encoded(part).to(device), dataset.cond(part) if conditional else None
-        noise = PerSample(_SEED + start + np.arange(len(part)))
+        noise = PerSample(range(_SEED + start, _SEED + start + len(part)))
         bound = elbo(
             denoiser, decoder, x, noise=noise, num_times=repeats, cond=None if cond is None else cond.to(device)
         )

@@ -30,7 +30,7 @@ _OF_THE_BATCH = (1 << 62) - 1
 @dataclass(frozen=True)
 class Record:
     """One step: its number from 1 on, the mean loss in bits/dim (weighted, if the weighting is not the bound's), the
-    gradient's norm before clipping, the learning rate, and the seconds of training so far."""
+    gradient's norm before clipping, the learning rate, and the seconds of the run so far."""
 
     step: int
     loss: float
@@ -89,8 +89,8 @@ class Trainer:
         Raises:
             DivergenceError: at the step where the loss or its gradient is not finite.
         """
+        before = time.perf_counter()
         while self.progress < 1:
-            started = time.perf_counter()
             rate = learning_rate(self.config.training, self.step, self.progress)
             loss, norm = self._gradient()
             for group in self.optimizer.param_groups:
@@ -98,7 +98,9 @@ class Trainer:
             self.optimizer.step()
             self.average.update(self.denoiser)
             self.step += 1
-            self.seconds += time.perf_counter() - started
+            # what the caller does between two steps counts as well: a run of 10 minutes lasts 10 minutes
+            now = time.perf_counter()
+            self.seconds, before = self.seconds + now - before, now
             yield Record(self.step, loss, norm, rate, self.seconds)
 
     def _gradient(self) -> tuple[float, float]:

@@ -94,9 +94,11 @@ class _Session:
         self.bar = tqdm(
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
-            disable=not show_progress,
+            disable=None if show_progress else True,
             bar_format="{l_bar}{bar}| {postfix}",
             postfix="starting",
+            miniters=0,
+            mininterval=0.3,
         )
 
     def run(self) -> None:
@@ -126,6 +128,8 @@ class _Session:
                     self._save()
                     saved = time.monotonic()
                     if interruption.requested and trainer.progress < 1:
+                        self.bar.close()
+                        self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
                         raise KeyboardInterrupt
             except DivergenceError:
                 log.flush()
@@ -145,7 +149,7 @@ class _Session:
     def _show(self, loss: float, speed: float) -> None:
         trainer = self.trainer
         self.bar.n = 100 * min(1.0, trainer.progress)
-        left = trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1)
+        left = max(0.0, trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1))
         unit = " bits/dim" if self.is_bound else ""
         best = f", held-out {self.best:.4f} bits/dim" if math.isfinite(self.best) else ""
         self.bar.set_postfix_str(
@@ -169,6 +173,8 @@ class _Session:
                 "seconds": trainer.seconds,
             }
             log.write(json.dumps(record) + "\n")
+            if self.bar.disable:
+                self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
             # a weighted loss does not aim at the likelihood: there the newest weights are the ones that were asked for
             if bits < self.best or not self.is_bound:
                 self._write_model(record)

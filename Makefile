@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# what the package reads; a change of either installs anew
+PACKAGE := pyproject.toml constraints.txt
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/lowerbound train digits --minutes 3.5 --out demo/digits
+	$(BIN)/lowerbound evaluate demo/digits
+	$(BIN)/lowerbound sample demo/digits -n 100 -o demo/digits/samples.png
+	$(BIN)/lowerbound report demo/digits
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/oracle.py
+
+clean:
+	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed: $(PACKAGE)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(PACKAGE)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.installed

@@ -1,0 +1,137 @@
+"""The command line as a user meets it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowerbound.cli.main import VERBS, run
+from lowerbound.generate import generate
+from lowerbound.run import open_run
+
+TINY = ["--steps", "6", "--batch-size", "8", "--network.width", "8", "--network.blocks-per-level", "1"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "digits"
+    assert run(["train", "digits", "--out", str(out), "--conditional", "--num-evaluations", "2", *TINY]) == 0
+    return out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_an_example(verb, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run([verb, "--help"])
+    assert f"Example: lowerbound {verb}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_no_verb_shows_them_all(capsys):
+    assert run([]) == 2
+    printed = capsys.readouterr().out
+    assert all(verb in printed for verb in VERBS)
+
+
+def test_samples_come_in_the_data_s_own_form(trained, tmp_path, capsys):
+    for name in ("a.png", "b.npy", "c.npz"):
+        assert run(["sample", str(trained), "-n", "5", "--steps", "3", "-o", str(tmp_path / name)]) == 0
+    array = np.load(tmp_path / "b.npy")
+    assert (array.shape, array.dtype) == ((5, 8, 8), np.uint8)
+    assert array.max() <= 16
+    assert np.array_equal(np.load(tmp_path / "c.npz")["x"], array)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] > 8
+    assert not list(tmp_path.glob(".unfinished*"))
+
+
+def test_samples_do_not_depend_on_the_batch(trained):
+    model = open_run(trained)
+    whole = generate(model, 7, num_steps=5, batch_size=7)
+    assert np.array_equal(generate(model, 7, num_steps=5, batch_size=3), whole)
+    assert np.array_equal(generate(model, 2, num_steps=5), whole[:2])
+    assert not np.array_equal(generate(model, 7, num_steps=5, seed=1), whole)
+
+
+def test_labels_are_repeated_over_the_samples(trained, tmp_path):
+    out = str(tmp_path / "a.npy")
+    assert (
+        run(["sample", str(trained), "-n", "4", "--label", "3", "5", "--sampler", "ddim", "--steps", "2", "-o", out])
+        == 0
+    )
+    assert np.load(out).shape == (4, 8, 8)
+
+
+def test_evaluate_and_report(trained, capsys):
+    few = ["--num-samples", "20", "--num-times", "2", "--num-examples", "60"]
+    assert run(["evaluate", str(trained), *few]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"test +\d+\.\d+ ± \d+\.\d+ +bound \(continuous time, given its condition\), 60 examples", printed)
+    for name in ("reconstruction", "prior", "diffusion", "histogram", "Gaussian mixture"):
+        assert name in printed
+    figures = json.loads((trained / "evaluation" / "evaluation.json").read_text())["bound"]
+    assert figures["total"][0] == pytest.approx(
+        figures["reconstruction"][0] + figures["prior"][0] + figures["diffusion"][0], rel=1e-5
+    )
+    assert run(["report", str(trained)]) == 0
+    page = (trained / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert not re.search(r"(src|href)=.https?:", page)
+
+
+def test_dry_run_writes_nothing(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run(["train", "moons", "--out", str(out), "--dry-run", "--network.width", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert '"kind": "mlp"' in printed
+    assert "parameters" in printed
+    assert "s per step" in printed
+    assert not out.exists()
+
+
+def test_doctor(capsys):
+    assert run(["doctor"]) == 0
+    assert "torch" in capsys.readouterr().out
+
+
+MISTAKES = {
+    "an unknown verb": (["trian"], "choose one of train"),
+    "unknown data": (["train", "digts", "--steps", "1"], "did you mean digits"),
+    "two lengths": (["train", "digits", "--steps", "1", "--minutes", "1"], "give one of the two"),
+    "no such run": (["sample", "{tmp}/nowhere"], "there is no run"),
+    "no steps": (["sample", "{run}", "--steps", "0", "-o", "{tmp}/a.png"], "at least one step"),
+    "no samples": (["sample", "{run}", "-n", "0"], "both start at 1"),
+    "a label that does not exist": (["sample", "{run}", "--label", "x"], "choose from 0, 1"),
+    "an unknown file type": (["sample", "{run}", "-o", "{tmp}/a.jpg"], "must end in .png"),
+    "a folder that does not exist": (["sample", "{run}", "-o", "{tmp}/no/a.png"], "does not exist"),
+    "eta without DDIM": (["sample", "{run}", "--eta", "0.5"], "no effect on ancestral"),
+    "eta out of range": (["sample", "{run}", "--sampler", "ddim", "--eta", "2"], "between 0"),
+    "a run without evaluation": (["report", "{fresh}"], "no evaluation"),
+    "no network calls": (["evaluate", "{run}", "--num-times", "0"], "starts at 1"),
+    "another configuration": (["train", "digits", "--out", "{run}", *TINY], "data.conditional"),
+    "gammas the wrong way round": (["train", "digits", "--schedule.gamma-min", "6", "--steps", "1"], "gamma_min"),
+    "a batch larger than the data": (["train", "digits", "--batch-size", "4000", "--steps", "1"], "1439 training"),
+    "a device that is not there": (["train", "digits", "--device", "cuda:99", "--steps", "1"], "cuda:99"),
+    "an MLP for images": (["train", "digits", "--network.kind", "mlp", "--steps", "1"], "unet"),
+    "a setting without effect": (["train", "digits", "--layout", "NHWC", "--steps", "1"], "no effect"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_one_line_and_exit_code_2(mistake, trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fresh = tmp_path / "fresh"
+    if mistake == "a run without evaluation":
+        assert (
+            run(["train", "moons", "--out", str(fresh), "--steps", "1", "--batch-size", "8", "--network.width", "8"])
+            == 0
+        )
+    arguments, message = MISTAKES[mistake]
+    filled = [argument.format(run=trained, tmp=tmp_path, fresh=fresh) for argument in arguments]
+    capsys.readouterr()
+    assert run(filled) == 2
+    printed = capsys.readouterr().err
+    assert "Traceback" not in printed
+    assert message in printed
+    assert len(printed.strip().splitlines()[-1]) < 500

@@ -1,0 +1,135 @@
+"""Assembling a data set: its splits, its encoding, its description."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowerbound.data import Affine, Levels, describe
+from lowerbound.data.dataset import SPLITS, assemble
+from lowerbound.errors import InputError
+
+
+def _floats(num_examples, num_features=2, seed=0):
+    return np.random.default_rng(seed).standard_normal((num_examples, num_features))
+
+
+@given(num_examples=st.integers(4, 300), given_splits=st.sets(st.sampled_from(SPLITS), max_size=2), data=st.data())
+def test_splits_are_disjoint_and_complete(num_examples, given_splits, data):
+    if given_splits and "train" not in given_splits:
+        size = num_examples - (3 - len(given_splits))
+        indices = np.arange(data.draw(st.integers(len(given_splits), size)))
+        splits = {name: indices[k :: len(given_splits)] for k, name in enumerate(sorted(given_splits))}
+    else:
+        order = np.random.default_rng(1).permutation(num_examples)
+        splits = dict(
+            zip(sorted(given_splits), np.split(order, [1]) if len(given_splits) == 2 else [order], strict=False)
+        )
+        if len(splits.get("train", range(3))) < 4 - len(splits):
+            splits = {}
+    dataset = assemble("made", np.arange(num_examples)[:, None] % 7, layout="ND", splits=splits)
+    together = np.concatenate([dataset.indices(split) for split in SPLITS])
+    assert np.array_equal(np.sort(together), np.arange(num_examples))
+    for split in given_splits & set(splits) - {"train"}:
+        assert np.array_equal(dataset.indices(split), splits[split])
+    assert all(len(dataset.indices(split)) for split in SPLITS)
+
+
+def test_splits_are_the_same_every_time_and_about_a_tenth():
+    first, second = (assemble("made", _floats(1000, seed=seed), layout="ND") for seed in (0, 1))
+    assert (len(first.train), len(first.validation), len(first.test)) == (800, 100, 100)
+    assert np.array_equal(first.test, second.test)
+
+
+def test_validation_takes_5000_at_most():
+    dataset = assemble("made", _floats(70_000, 1), layout="ND", splits={"test": np.arange(60_000, 70_000)})
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (55_000, 5_000, 10_000)
+
+
+def test_normalisation_is_fitted_on_training_examples_only():
+    examples = _floats(100)
+    examples[90:] += 1000
+    dataset = assemble("made", examples, layout="ND", splits={"test": np.arange(90, 100)})
+    x = dataset.encoded(dataset.train)
+    assert x.mean().abs() < 1e-5
+    assert dataset.encoded(dataset.test).min() > 100
+
+
+@pytest.mark.parametrize(
+    ("values", "num_levels", "expected"),
+    [
+        (np.array([0, 1, 3], "uint8"), None, Levels(256, 0, "uint8")),
+        (np.array([0, 1, 3], "uint8"), 4, Levels(4, 0, "uint8")),
+        (np.array([0, 1, 3], "uint16"), None, Levels(65_536, 0, "uint16")),
+        (np.array([0, 1, 3], ">u2"), None, Levels(65_536, 0, ">u2")),
+        (np.array([0, 1, 0], "bool"), None, Levels(2, 0, "bool")),
+        (np.array([5, 9, 6], "int64"), None, Levels(5, 5, "int64")),
+        (np.array([-2, 1, 0], "int8"), None, Levels(4, -2, "int8")),
+        (np.array([-2, 1, 0], "int8"), 10, Levels(10, -2, "int8")),
+        (np.array([5, 9, 6], "int32"), 10, Levels(10, 0, "int32")),
+    ],
+)
+def test_levels_follow_from_the_integers(values, num_levels, expected):
+    assert assemble("made", values[:, None], layout="ND", num_levels=num_levels).encoding == expected
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+def test_floats_are_continuous(dtype):
+    dataset = assemble("made", _floats(50).astype(dtype), layout="ND")
+    assert isinstance(dataset.encoding, Affine)
+    decoded = dataset.encoding.decode(dataset.encoded(dataset.train))
+    assert decoded.dtype == np.dtype(dtype)
+    assert np.abs(decoded - dataset.examples[dataset.train]).max() < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("examples", "num_levels", "message"),
+    [
+        (np.array([[0], [1], [9]]), 5, "num_levels of at least 10"),
+        (np.array([[4], [4], [4]]), None, "every value is 4"),
+        (np.array([[0], [1], [70_000]]), None, "store them as floats"),
+        (np.array([[0.0], [1.0], [2.0]]), 5, "values are floats"),
+        (np.array([[1j], [2], [3]]), None, "complex"),
+        (np.array([["a"], ["b"], ["c"]]), None, "integers, booleans and floats"),
+        (np.zeros((2, 1)), None, "at least three"),
+        (np.zeros((9, 0)), None, "no axis may be empty"),
+    ],
+)
+def test_what_fits_no_encoding_is_refused(examples, num_levels, message):
+    with pytest.raises(InputError, match=message):
+        assemble("made", examples, layout="ND", num_levels=num_levels)
+
+
+def test_no_split_may_be_empty():
+    with pytest.raises(InputError, match="0 train"):
+        assemble("made", _floats(10), layout="ND", splits={"test": np.arange(9)})
+
+
+def test_a_condition_is_vectors_or_labels_or_nothing():
+    labels, vectors = np.arange(10) % 3, np.arange(20, dtype=np.float32).reshape(10, 2)
+    indices = np.array([4, 7])
+    plain = assemble("made", _floats(10), layout="ND")
+    labelled = assemble("made", _floats(10), layout="ND", labels=labels)
+    conditioned = assemble("made", _floats(10), layout="ND", conditions=vectors)
+    assert plain.cond(indices) is None
+    assert torch.equal(labelled.cond(indices), torch.tensor([1, 1]))
+    assert labelled.class_names == ("0", "1", "2")
+    assert torch.equal(conditioned.cond(indices), torch.tensor([[8.0, 9.0], [14.0, 15.0]]))
+
+
+def test_the_fingerprint_is_of_the_values():
+    examples = _floats(10)
+    changed = examples.copy()
+    changed[3, 1] = np.nextafter(changed[3, 1], 9)
+    first, same, other = (assemble("made", array, layout="ND") for array in (examples, examples.copy(), changed))
+    assert first.fingerprint() == same.fingerprint() != other.fingerprint()
+    assert first.fingerprint() == assemble("made", np.asfortranarray(examples), layout="ND").fingerprint()
+
+
+def test_the_description_says_what_was_understood():
+    dataset = assemble("made", (np.arange(60) % 5).reshape(20, 3), layout="ND", labels=np.arange(20) % 2)
+    text = describe(dataset)
+    for part in ("20 examples of shape (3,)", "5 levels, 0 to 4", "16 train, 2 validation, 2 test", "2: 0, 1"):
+        assert part in text
+    assert "continuous, stored as float64" in describe(assemble("made", _floats(10), layout="ND"))

@@ -1,0 +1,178 @@
+"""Folders of images: structure, pixels, sizes."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowerbound.data import Levels, images
+from lowerbound.data.images import open_folder, read_image
+from lowerbound.errors import InputError
+
+
+def _pixels(*shape, dtype="uint8", seed=0):
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+
+
+def _fill(folder, num_images=4, shape=(4, 5), suffix="png"):
+    """Different images in a folder; returns their pixels in the order of names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = [_pixels(*shape, seed=k) for k in range(num_images)]
+    for k, array in enumerate(pixels):
+        Image.fromarray(array).save(folder / f"{k:03}.{suffix}")
+    return np.stack(pixels)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "webp", "gif", "jpg"])
+def test_formats_are_read(tmp_path, suffix):
+    flat = np.full((8, 9, 3), 200, np.uint8)
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(flat).save(path)
+    assert np.abs(read_image(path).astype(int) - flat).max() <= 2
+
+
+def test_colour_images_without_classes(tmp_path):
+    pixels = _fill(tmp_path, shape=(4, 5, 3))
+    dataset = open_folder(tmp_path)
+    assert dataset.labels is None
+    assert dataset.layout == "NHWC"
+    assert dataset.encoding == Levels(256, 0, "uint8")
+    assert np.array_equal(dataset.examples, pixels.transpose(0, 3, 1, 2))
+
+
+def test_classes_are_folders(tmp_path):
+    cats, dogs = _fill(tmp_path / "cat" / "black", 3), _fill(tmp_path / "dog", 5, suffix="PNG")
+    dataset = open_folder(tmp_path)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.labels.tolist() == [0] * 3 + [1] * 5
+    assert dataset.layout == "NHW"
+    assert np.array_equal(dataset.examples[:, 0], np.concatenate([cats, dogs]))
+
+
+@pytest.mark.parametrize("validation", [None, "validation", "val"])
+def test_splits_are_folders(tmp_path, validation):
+    for k, split in enumerate(["train", "test"] + [validation] * (validation is not None)):
+        for name in ("cat", "dog"):
+            _fill(tmp_path / split / name, 10 + k)
+    dataset = open_folder(tmp_path)
+    sizes = (len(dataset.train), len(dataset.validation), len(dataset.test))
+    assert sizes == ((18, 2, 22) if validation is None else (20, 24, 22))
+    assert np.bincount(dataset.labels[dataset.test]).tolist() == [11, 11]
+
+
+def test_splits_without_classes(tmp_path):
+    train, test = _fill(tmp_path / "train", 20), _fill(tmp_path / "test", 3)
+    dataset = open_folder(tmp_path)
+    assert dataset.labels is None
+    assert np.array_equal(dataset.examples[dataset.test][:, 0], test)
+    assert len(dataset.train) + len(dataset.validation) == len(train)
+
+
+def test_what_is_no_image_by_its_name_is_left_out(tmp_path):
+    _fill(tmp_path / "cat")
+    for name in ("Thumbs.db", ".DS_Store", "labels.csv", "cat/.hidden.png", "cat/readme.txt", "cat/meta.json"):
+        (tmp_path / name).write_bytes(b"not an image")
+    (tmp_path / ".git").mkdir()
+    assert len(open_folder(tmp_path).examples) == 4
+
+
+def test_grey_and_colour_become_colour(tmp_path):
+    grey = _fill(tmp_path)
+    colour = _pixels(4, 5, 3)
+    Image.fromarray(colour).save(tmp_path / "x.png")
+    dataset = open_folder(tmp_path)
+    assert dataset.shape == (3, 4, 5)
+    assert np.array_equal(dataset.examples[:4], np.repeat(grey[:, None], 3, 1))
+    assert np.array_equal(dataset.examples[4], colour.transpose(2, 0, 1))
+
+
+def test_image_size_crops_centrally_and_resizes(tmp_path):
+    # a red square between green margins of any size
+    for k, margin in enumerate((0, 10, 20, 30)):
+        array = np.zeros((40, 40 + 2 * margin, 3), np.uint8)
+        array[..., 1] = 255
+        array[:, margin : margin + 40] = (255, 0, 0)
+        Image.fromarray(array).save(tmp_path / f"{k}.png")
+    dataset = open_folder(tmp_path, image_size=(8, 8))
+    assert dataset.shape == (3, 8, 8)
+    assert (dataset.examples == np.array([255, 0, 0]).reshape(3, 1, 1)).all()
+    assert open_folder(tmp_path, image_size=(2, 6)).shape == (3, 2, 6)
+
+
+def test_resizing_averages(tmp_path):
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(tmp_path / "board.png")
+    assert np.abs(read_image(tmp_path / "board.png", (8, 8)).astype(int) - 127).max() <= 8
+
+
+def test_sixteen_bits_are_kept_and_resized(tmp_path):
+    for k in range(4):
+        Image.fromarray(np.full((6, 6), 1000 + k, np.uint16)).save(tmp_path / f"{k}.png")
+    for size in (None, (3, 3)):
+        dataset = open_folder(tmp_path, image_size=size)
+        assert dataset.encoding == Levels(65_536, 0, "uint16")
+        assert [np.unique(example).tolist() for example in dataset.examples] == [[1000], [1001], [1002], [1003]]
+
+
+def test_several_sizes_are_an_error_that_names_two(tmp_path):
+    _fill(tmp_path)
+    Image.new("L", (7, 3)).save(tmp_path / "odd.png")
+    with pytest.raises(InputError, match=r"000\.png has 4 x 5 .*odd\.png 3 x 7.*image_size"):
+        open_folder(tmp_path)
+
+
+def test_several_depths_are_an_error_that_names_two(tmp_path):
+    _fill(tmp_path)
+    Image.fromarray(_pixels(4, 5, dtype="uint16")).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match=r"000\.png has 8 bits, .*deep\.png 16"):
+        open_folder(tmp_path)
+
+
+def test_what_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
+    _fill(tmp_path, shape=(40, 50))
+    monkeypatch.setattr(images, "MAX_BYTES", 4 * 40 * 50 - 1)
+    with pytest.raises(InputError, match=r"4 images of 40 x 50 .*image_size"):
+        open_folder(tmp_path)
+    assert open_folder(tmp_path, image_size=(20, 25)).shape == (1, 20, 25)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, -1)])
+def test_image_size_is_positive(tmp_path, size):
+    with pytest.raises(InputError, match="at least one pixel"):
+        open_folder(tmp_path, image_size=size)
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ([], "holds no images"),
+        (["cat", "dog/"], "class folder .*dog holds no images"),
+        (["cat", "."], "beside them"),
+        (["train", "test", "extra"], "extra beside the folder train"),
+        (["train", "val", "validation"], "both val and validation"),
+        (["train/cat", "test/cat", "test/dog"], "class dog has no images in train"),
+        (["train/cat", "test"], "beside them"),
+    ],
+)
+def test_structures_that_contradict_themselves(tmp_path, folders, message):
+    for name in folders:
+        if name.endswith("/"):
+            (tmp_path / name).mkdir()
+        else:
+            _fill(tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        open_folder(tmp_path)
+
+
+_CIFAR = Path(os.environ.get("LOWERBOUND_DATA", "/nowhere")) / "cifar10-jpg"
+
+
+@pytest.mark.skipif(not (_CIFAR / "test").is_dir(), reason="needs the unpacked cifar10-jpg in LOWERBOUND_DATA")
+def test_a_real_folder():
+    dataset = open_folder(_CIFAR / "test")
+    assert dataset.examples.shape == (10_000, 3, 32, 32)
+    assert np.bincount(dataset.labels).tolist() == [1000] * 10
+    # published channel means of CIFAR-10
+    assert np.abs(dataset.examples.mean((0, 2, 3)) / 255 - [0.491, 0.482, 0.447]).max() < 0.01

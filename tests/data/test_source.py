@@ -1,0 +1,59 @@
+"""From what a user names to a data set, and what is said if there is none."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowerbound.data import open_dataset
+from lowerbound.errors import InputError
+
+
+@pytest.fixture
+def array_file(tmp_path):
+    path = tmp_path / "values.npy"
+    np.save(path, np.arange(40).reshape(20, 2) % 9)
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for k in range(4):
+        Image.new("L", (3, 2), k).save(tmp_path / f"{k}.png")
+    return str(tmp_path)
+
+
+def test_a_name_a_folder_and_a_file_are_opened(array_file, folder):
+    assert open_dataset("digits").shape == (1, 8, 8)
+    assert open_dataset(array_file, num_levels=20).encoding.num_levels == 20
+    assert open_dataset(array_file, layout="NL").shape == (1, 2)
+
+
+def test_a_folder_is_opened_with_its_settings(folder):
+    assert open_dataset(folder).shape == (1, 2, 3)
+    assert open_dataset(folder, image_size=(4, 5), skip_bad_files=True).shape == (1, 4, 5)
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("digts", "digits"), ("mixtures", "mixture"), ("swissroll", "swiss-roll")])
+def test_a_typo_is_understood(typo, meant):
+    with pytest.raises(InputError, match=f"did you mean {meant}"):
+        open_dataset(typo)
+
+
+def test_an_unknown_source_lists_the_known():
+    with pytest.raises(InputError, match=r"/no/such.*digits.*\.npz"):
+        open_dataset("/no/such")
+
+
+@pytest.mark.parametrize(
+    "setting", [{"layout": "ND"}, {"num_levels": 17}, {"image_size": (8, 8)}, {"skip_bad_files": True}]
+)
+def test_a_named_set_takes_no_settings(setting):
+    with pytest.raises(InputError, match=f"{next(iter(setting))}=.* has no effect on digits"):
+        open_dataset("digits", **setting)
+
+
+def test_settings_of_another_kind_of_source_are_refused(array_file, folder):
+    with pytest.raises(InputError, match=r"image_size=.* has no effect"):
+        open_dataset(array_file, image_size=(2, 2))
+    with pytest.raises(InputError, match=r"num_levels=.* has no effect"):
+        open_dataset(folder, num_levels=3)

@@ -1,0 +1,99 @@
+"""Configurations read back as they were written, and say what is wrong with them."""
+
+import dataclasses
+import json
+import math
+import typing
+
+import pytest
+import torch
+
+from lowerbound import objective
+from lowerbound.data import open_dataset
+from lowerbound.errors import InputError
+from lowerbound.rng import Stream
+from lowerbound.train import Config, recipe
+from lowerbound.train.build import build_denoiser, build_schedule, build_weighting
+from lowerbound.train.config import (
+    DataConfig,
+    DenoiserConfig,
+    NetworkConfig,
+    ScheduleConfig,
+    ScheduleName,
+    Target,
+    TrainingConfig,
+    WeightingName,
+    differences,
+)
+
+CONFIG = Config(DataConfig("digits", image_size=(4, 5)), training=TrainingConfig(steps=3))
+
+
+def test_round_trip_through_json():
+    assert Config.from_dict(json.loads(json.dumps(CONFIG.to_dict()))) == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "message"),
+    [
+        ("training", "learning_rat", 1.0, r"unknown name training\.learning_rat"),
+        ("training", "learning_rate", "fast", r"training\.learning_rate is 'fast'"),
+        ("training", "batch_size", 1.5, r"training\.batch_size is 1\.5"),
+        ("training", "batch_size", 0, "must be positive"),
+        ("training", "minutes", 3.0, "give one of the two"),
+        ("training", "decay_from", 1.0, "below 1"),
+        ("schedule", "name", "lineer", "one of linear-gamma"),
+        ("network", "multipliers", [1, "2"], r"network\.multipliers"),
+    ],
+)
+def test_mistakes_are_named(section, name, value, message):
+    values = CONFIG.to_dict()
+    values[section][name] = value
+    with pytest.raises(InputError, match=message):
+        Config.from_dict(values)
+
+
+def test_differences_name_each_setting():
+    other = dataclasses.replace(CONFIG, training=TrainingConfig(steps=3, seed=4), denoiser=DenoiserConfig("v"))
+    assert differences(CONFIG, other) == ["denoiser.target: eps against v", "training.seed: 0 against 4"]
+
+
+@pytest.mark.parametrize("source", ["digits", "moons"])
+def test_recipe_is_complete(source):
+    dataset = open_dataset(source)
+    config = recipe(dataset, DataConfig(source))
+    assert Config.from_dict(config.to_dict()) == config
+    noise = math.exp(config.schedule.gamma_min / 2)
+    if dataset.encoding.num_levels:
+        assert noise == pytest.approx(2 / 17 / 6, rel=0.05)
+
+
+@pytest.mark.parametrize("target", typing.get_args(Target))
+@pytest.mark.parametrize("name", typing.get_args(ScheduleName))
+def test_every_schedule_and_target_trains(name, target):
+    config = Config(
+        DataConfig("digits"),
+        ScheduleConfig(name, gamma_min=-7.9),
+        DenoiserConfig(target, num_steps=1000 if target == "mu" else None),
+        NetworkConfig(width=8, multipliers=(1,), blocks_per_level=1, attention_levels=0),
+        TrainingConfig(steps=1),
+    )
+    denoiser = build_denoiser(config, (1, 8, 8))
+    x = open_dataset("digits").encoded(torch.arange(4).numpy())
+    loss = objective.loss(denoiser, x, noise=Stream(0)).mean()
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in denoiser.parameters())
+
+
+def test_scaling_is_taken_over():
+    schedule = build_schedule(ScheduleConfig("geometric", scaling="variance-preserving"))
+    alpha, sigma = schedule(torch.tensor([0.3]))
+    assert (alpha**2 + sigma**2).item() == pytest.approx(1)
+    assert schedule.gamma_min == pytest.approx(-13.3)
+
+
+@pytest.mark.parametrize("name", typing.get_args(WeightingName))
+def test_weightings_are_positive(name):
+    weight = build_weighting(TrainingConfig(weighting=name), 1.0)(torch.linspace(-9, 5, 9), torch.full((9,), 14.0))
+    assert (weight > 0).all()
