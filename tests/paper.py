@@ -4,6 +4,8 @@ Nothing here is shared with the library: alpha_bar, beta and t = 1 ... T as prin
 array that a table gives is indexed by the papers' t, with a value for the data itself at t = 0.
 """
 
+# ruff: noqa: N803
+
 import math
 
 import numpy as np
@@ -75,9 +77,7 @@ class Chain:
 
     def kl_weight_x(self, t: int) -> float:
         """Half the difference of signal-to-noise ratios, on |x_0 - x_hat|^2."""
-        return 0.5 * (
-            self.alpha_bar[t - 1] / (1 - self.alpha_bar[t - 1]) - self.alpha_bar[t] / (1 - self.alpha_bar[t])
-        )
+        return 0.5 * (self.alpha_bar[t - 1] / (1 - self.alpha_bar[t - 1]) - self.alpha_bar[t] / (1 - self.alpha_bar[t]))
 
     def step(self, x_t, eps_hat, t: int, z, variance: float):
         """Ho et al. 2020, algorithm 2; z is zero at t = 1."""

@@ -15,6 +15,8 @@ from lowerbound.levels import level_centres, nearest_level
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import LinearGamma
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 COUNTS = [2, 17, 256, 1000, 65_536]
 GAMMAS = [-20.0, -13.3, -8.0, -4.0, 0.0, 5.0]
 
@@ -32,7 +34,9 @@ def level_at(gamma, scaling="variance-preserving"):
 def latents(num_levels, level, dtype=torch.float64):
     """Levels, the ends among them, and their latents, some six standard deviations of noise away."""
     generator = torch.Generator().manual_seed(num_levels)
-    index = torch.cat([torch.tensor([0, 0, 1, num_levels - 1]), torch.randint(0, num_levels, (28,), generator=generator)])
+    index = torch.cat(
+        [torch.tensor([0, 0, 1, num_levels - 1]), torch.randint(0, num_levels, (28,), generator=generator)]
+    )
     eps = torch.cat([double([-6.0, 3.0, 0.0, 6.0]), draw(28)])
     x = centres_of(num_levels, index, dtype)
     return index, x[None], (level.alpha * x + level.sigma * eps.to(dtype))[None]

@@ -9,12 +9,14 @@ import torch
 from oracles import EVERY_SCHEDULE, Known, double, draw, make_schedule, mixture
 from torch import nn
 
+from lowerbound.decoder import GaussianDecoder
 from lowerbound.denoiser import TARGETS, NetworkDenoiser, Prediction
 from lowerbound.errors import InputError
 from lowerbound.likelihood import elbo
-from lowerbound.decoder import GaussianDecoder
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import CLEAN, LinearGamma
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NUM_STEPS = 20
 SIGMA_DATA = 0.7

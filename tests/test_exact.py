@@ -14,6 +14,8 @@ from lowerbound.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import LinearGamma
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 OBSERVED = torch.tensor([True, False, True])
 
 
@@ -55,9 +57,7 @@ def test_log_densities_are_those_of_torch():
     for t in (0.0, 0.3, 1.0):
         expected = marginal(denoiser, t, everything).log_prob(x_t)
         torch.testing.assert_close(denoiser.log_marginal(x_t, t), expected, rtol=1e-10, atol=1e-10)
-    data = MixtureSameFamily(
-        Categorical(denoiser.weights), MultivariateNormal(denoiser.means, denoiser.covariances)
-    )
+    data = MixtureSameFamily(Categorical(denoiser.weights), MultivariateNormal(denoiser.means, denoiser.covariances))
     torch.testing.assert_close(denoiser.log_prob(x_t), data.log_prob(x_t), rtol=1e-10, atol=1e-10)
 
 
@@ -184,7 +184,9 @@ def test_single_precision_is_close():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda schedule: GaussianMixture(double([1.0, -1.0]), draw(2, 2), torch.eye(2).double().expand(2, 2, 2), schedule),
+        lambda schedule: GaussianMixture(
+            double([1.0, -1.0]), draw(2, 2), torch.eye(2).double().expand(2, 2, 2), schedule
+        ),
         lambda schedule: Gaussian(MEAN, double([[1.0, 0.5], [0.0, 1.0]]), schedule),
         lambda schedule: Gaussian(MEAN, double([[1.0, 2.0], [2.0, 1.0]]), schedule),
         lambda schedule: Empirical(torch.empty(0, 2), schedule),

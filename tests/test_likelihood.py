@@ -20,6 +20,8 @@ from lowerbound.rng import PerSample, Stream
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import Cosine, LinearGamma, RectifiedFlow
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DECODER = GaussianDecoder()
 
 
@@ -90,36 +92,45 @@ def test_the_bound_is_below_the_exact_density_of_a_mixture(make, variance):
     """Chains for each variance, and continuous time (None), whose gap is that of the ends alone."""
     schedule = make(gamma_min=-11.0, gamma_max=8.0)
     denoiser = mixture(schedule)
-    x = denoiser.sample(2000, Stream(0))
+    x = denoiser.sample(1000, Stream(0))
     exact = denoiser.log_prob(x)
+    # this decoder's expectation is known, and its draws are most of the noise
+    reconstruction = -(1 + math.log(2 * math.pi) + schedule.gamma_min)
+
+    def gap(**arguments):
+        bound = elbo(denoiser, DECODER, x, noise=Stream(1), **arguments)
+        assert bound.reconstruction.mean().item() == pytest.approx(reconstruction, abs=5 / math.sqrt(1000))
+        return mean_and_error((exact - reconstruction + bound.prior + bound.diffusion) / 2)
+
     if variance is None:
-        gaps = [exact - elbo(denoiser, DECODER, x, noise=Stream(1), num_times=120).nats]
+        measured = [gap(num_times=150)]
     else:
-        from_gamma = schedule.inverse(torch.linspace(schedule.gamma_min, schedule.gamma_max, 121, dtype=torch.float64))
-        gaps = [
-            exact - elbo(denoiser, DECODER, x, chain, noise=Stream(1), reverse=variance).nats
-            for chain in (uniform_chain(20), from_gamma.clamp(0, 1))
-        ]
-    measured = [mean_and_error(gap / 2) for gap in gaps]
+        gammas = torch.linspace(schedule.gamma_min, schedule.gamma_max, 151, dtype=torch.float64)
+        chains = (uniform_chain(20), schedule.inverse(gammas).clamp(0, 1))
+        measured = [gap(chain=chain, reverse=variance) for chain in chains]
+        assert measured[1][0] < measured[0][0] / 2 + 4 * measured[1][1], "the gap shrinks with the number of steps"
     for mean, error in measured:
         assert mean > -4 * error, (mean, error)
     mean, error = measured[-1]
-    assert mean < {"lower": 0.8, "upper": 0.8, "analytic": 0.005, None: 0.005}[variance] + 4 * error
-    assert error < 0.02
-    if variance is not None:
-        assert mean < measured[0][0] / 2, "the gap shrinks with the number of steps"
+    assert mean < {"lower": 0.6, "upper": 0.6, "analytic": 0.005, None: 0.005}[variance] + 4 * error, (mean, error)
+    assert error < (0.1 if variance is None else 0.02)
 
 
-def test_continuous_time_agrees_with_a_fine_chain():
+def test_continuous_time_is_the_limit_of_chains():
+    """Chains of T, 2 T, 4 T steps extrapolated to infinity, against the integral by quadrature."""
     schedule = LinearGamma(-8.0, 6.0)
-    denoiser, points = gaussian(schedule), sigma_points(2)
-    x = double([0.9, -0.2]).expand_as(points)
-    fine = elbo(denoiser, DECODER, x, uniform_chain(4000), noise=Known([points])).nats.mean()
-    times = [double(0.125 / 4000)]  # with 1000 calls for each of four examples, the midpoints of 4000 equal parts
-    continuous = elbo(denoiser, DECODER, x, noise=Known([points], times), num_times=1000).nats.mean()
-    assert continuous.item() == pytest.approx(fine.item(), abs=0.03)
-    coarse = elbo(denoiser, DECODER, x, uniform_chain(2000), noise=Known([points])).nats.mean()
-    assert (2 * fine - coarse).item() == pytest.approx(continuous.item(), abs=1e-4), "extrapolated"
+    denoiser, points, x = gaussian(schedule), sigma_points(2), double([0.9, -0.2])
+    one, two, four = (
+        elbo(denoiser, DECODER, x.expand(4, 2), uniform_chain(T), noise=Known([points])).nats.mean().item()
+        for T in (100, 200, 400)
+    )
+    assert one < two < four
+    midpoint = double(0.5 / 1000)  # of each of a thousand copies' share of each half
+    integral = [
+        elbo(denoiser, DECODER, x.expand(1000, 2), noise=Known([point], [midpoint]), num_times=2).nats.mean().item()
+        for point in points
+    ]
+    assert np.mean(integral) == pytest.approx((one - 6 * two + 8 * four) / 3, abs=2e-4)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -128,7 +139,7 @@ def test_the_bound_is_the_same_in_every_scaling(name):
     x = (2 * index.double() + 1) / 6 - 1
     eps = [draw(3, 2, seed=seed) for seed in range(10)]
     for decoder in (DECODER, LevelPosterior(6), DiscretizedGaussian(6, 0.1)):
-        for arguments in (*({"chain": uniform_chain(7), "reverse": kind} for kind in VARIANCES), {"num_times": 5}):
+        for arguments in (*({"chain": uniform_chain(4), "reverse": kind} for kind in VARIANCES), {"num_times": 3}):
             bounds = []
             for scaling in SCALINGS:
                 noise = Known(eps, [double(0.37)])
@@ -169,7 +180,7 @@ def test_discrete_data():
         gaps.append(mean_and_error((exact - bound.nats) / 2))
         assert gaps[-1][0] > -4 * gaps[-1][1]
     assert gaps[2][0] < gaps[1][0] / 2 < gaps[0][0] / 4
-    assert gaps[2][0] < 0.03
+    assert gaps[2][0] < 0.08
     continuous = elbo(denoiser, LevelPosterior(num_levels), x, noise=Stream(3), num_times=50)
     mean, error = mean_and_error((exact - continuous.nats) / 2)
     assert abs(mean) < 4 * error + 0.002

@@ -14,6 +14,8 @@ from lowerbound.exact import Gaussian
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import EDM, Cosine, LinearGamma
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TIMES = double([0.01, 0.2, 0.5, 0.83, 0.99])
 SCHEDULES = ["linear gamma", "cosine", "rectified flow", "EDM", "DDPM"]
 
@@ -76,7 +78,11 @@ def test_the_bounds_integral_does_not_depend_on_the_schedule():
     """VDM, section 5.1: only the ends matter. For N(0, u) data it has a closed form."""
     u, low, high = 0.3, -6.0, 5.0
     exact = 0.5 * (math.log1p(u * math.exp(-low)) - math.log1p(u * math.exp(-high)))
-    for schedule in (LinearGamma(low, high), Cosine(gamma_min=low, gamma_max=high), EDM(math.exp(low / 2), math.exp(high / 2))):
+    for schedule in (
+        LinearGamma(low, high),
+        Cosine(gamma_min=low, gamma_max=high),
+        EDM(math.exp(low / 2), math.exp(high / 2)),
+    ):
         ours = mean_loss(Gaussian(double([0.0]), double([[u]]), schedule), objective.elbo)
         assert ours == pytest.approx(exact, rel=1e-5), type(schedule).__name__
 

@@ -155,11 +155,11 @@ def mean_and_error(values: Float[Tensor, "num_examples"]) -> tuple[float, float]
 def _integral(
     denoiser: Denoiser, x: Tensor, num_times: int, noise: Noise, cond: Tensor | None, observed: Tensor | None
 ) -> Tensor:
-    """The continuous diffusion term, with the times of an example spread evenly over [0, 1]."""
-    base = objective.antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
+    """The continuous diffusion term: one time of an example in each of `num_times` equal parts, all evenly spread."""
+    place = objective.antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
     terms = [
-        objective.loss(denoiser, x, t=(base + k / num_times) % 1, eps=noise.normal(x), cond=cond, observed=observed)
-        for k in range(num_times)
+        objective.loss(denoiser, x, t=(part + place) / num_times, eps=noise.normal(x), cond=cond, observed=observed)
+        for part in range(num_times)
     ]
     return torch.stack(terms, 1).mean(1)
 

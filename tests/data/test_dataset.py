@@ -89,6 +89,7 @@ def test_floats_are_continuous(dtype):
         (np.array([[0], [1], [9]]), 5, "num_levels of at least 10"),
         (np.array([[4], [4], [4]]), None, "every value is 4"),
         (np.array([[0], [1], [70_000]]), None, "store them as floats"),
+        (np.array([[1], [2], [3]], "uint64") + (1 << 63), None, "subtract an offset"),
         (np.array([[0.0], [1.0], [2.0]]), 5, "values are floats"),
         (np.array([[1j], [2], [3]]), None, "complex"),
         (np.array([["a"], ["b"], ["c"]]), None, "integers, booleans and floats"),

@@ -84,7 +84,9 @@ def test_log_det_is_that_of_the_jacobian(shape):
     num_dims = math.prod(shape)
     steps = 0.25 * np.eye(num_dims).reshape(num_dims, *shape)
     jacobian = (encoding.encode(point + steps) - encoding.encode(point - steps)).double() / 0.5
-    assert encoding.log_det(shape) == pytest.approx(jacobian.reshape(num_dims, num_dims).slogdet().logabsdet.item(), abs=1e-5)
+    assert encoding.log_det(shape) == pytest.approx(
+        jacobian.reshape(num_dims, num_dims).slogdet().logabsdet.item(), abs=1e-5
+    )
     assert Levels(256).log_det(shape) == 0
 
 

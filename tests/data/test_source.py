@@ -40,7 +40,7 @@ def test_a_typo_is_understood(typo, meant):
 
 
 def test_an_unknown_source_lists_the_known():
-    with pytest.raises(InputError, match=r"/no/such.*digits.*\.npz"):
+    with pytest.raises(InputError, match=r"/no/such.\. Known names: digits.*\.npz"):
         open_dataset("/no/such")
 
 

@@ -23,6 +23,7 @@ from lowerbound.train.config import (
 from lowerbound.train.loop import Trainer
 
 DEFAULT_MINUTES = 10.0
+PROGRAM = "lowerbound train"
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,18 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Run the verb."""
-    first = _parse(arguments)
+    first = tyro.cli(Options, args=arguments, prog=PROGRAM)
     dataset = open_dataset(
         **{f.name: getattr(first.data, f.name) for f in dataclasses.fields(DataConfig) if _opens(f.name)}
     )
     # the same arguments again, over the recipe's defaults for these data
     advised = recipe(dataset, first.data, DEFAULT_MINUTES)
     untimed = dataclasses.replace(advised.training, minutes=None)
-    options = _parse(
-        arguments,
-        Options(
+    options = tyro.cli(
+        Options,
+        args=arguments,
+        prog=PROGRAM,
+        default=Options(
             data=advised.data,
             schedule=advised.schedule,
             denoiser=advised.denoiser,
@@ -80,10 +83,6 @@ def run(arguments: list[str]) -> None:
     print(f"run       {out} on {device}")
     folder = train(config, dataset, out, device=device)
     print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
-
-
-def _parse(arguments: list[str], default: Options | None = None) -> Options:
-    return tyro.cli(Options, args=arguments, default=default, prog="lowerbound train")
 
 
 def _opens(name: str) -> bool:

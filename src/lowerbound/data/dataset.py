@@ -157,6 +157,8 @@ def _levels(name: str, examples: np.ndarray, num_levels: int | None) -> Levels:
             f"{name}: integers from {low} to {high} are more than {_MAX_LEVELS:,} levels: store them as floats to model "
             "them as continuous"
         )
+    if high >= 1 << 63:
+        raise InputError(f"{name}: integers up to {high} do not fit into 64 bits with a sign: subtract an offset")
     offset = min(low, 0) if num_levels is not None else low
     num_levels = high - low + 1 if num_levels is None else num_levels
     if high - offset >= num_levels:

@@ -76,9 +76,7 @@ def read_image(path: Path, image_size: tuple[int, int] | None = None) -> np.ndar
             _check_header(image)
             rotated = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
             plain = _plain(ImageOps.exif_transpose(image) if rotated else image)
-            if image_size is not None:
-                plain = ImageOps.fit(plain, (image_size[1], image_size[0]), Image.Resampling.LANCZOS)
-            return np.asarray(plain)
+            return np.asarray(plain if image_size is None else _fit(plain, *image_size))
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -117,6 +115,15 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode in {"P", "RGBX", "CMYK", "YCbCr"}:
         return image.convert("RGB")
     raise InputError(f"pixels of mode {image.mode} are not read: convert to 8-bit or store as .npy")
+
+
+def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The largest central part of this shape, resized with antialiasing."""
+    scale = min(image.width / width, image.height / height)
+    crop_width, crop_height = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (image.width - crop_width) // 2, (image.height - crop_height) // 2
+    cropped = image.crop((left, top, left + crop_width, top + crop_height))
+    return cropped.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _read_all(paths: list[Path], image_size: tuple[int, int] | None, bad: dict[Path, str]) -> dict[Path, np.ndarray]:

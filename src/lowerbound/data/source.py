@@ -59,7 +59,7 @@ def open_dataset(
         _refuse(source, settings, allowed=("layout", "num_levels"))
         return open_arrays(path, layout=layout, num_levels=num_levels)
     near = difflib.get_close_matches(source, NAMED, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(
         f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or an .npy or .npz "
         "file that exists"

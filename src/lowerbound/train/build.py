@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import nn
 
 from lowerbound import betas, objective
@@ -53,7 +54,7 @@ def build_network(
             num_classes=num_classes,
             num_condition_features=num_condition_features,
         )
-    return UNet(
+    network = UNet(
         shape[0],
         len(shape) - 1,
         width=config.width,
@@ -64,6 +65,10 @@ def build_network(
         num_classes=num_classes,
         num_condition_features=num_condition_features,
     )
+    # a third faster on CPUs, where convolutions are blocked over channels
+    if len(shape) == 3:
+        network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch has it
+    return network
 
 
 def build_denoiser(

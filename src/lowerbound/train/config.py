@@ -95,17 +95,17 @@ class TrainingConfig:
     """Length of the run in steps; with it a resumed run equals an unbroken one exactly."""
     minutes: float | None = None
     """Length of the run in minutes of training, on this machine."""
-    batch_size: int = 64
+    batch_size: int = 32
     """Examples per step."""
     micro_batch_size: int | None = None
     """Examples that go through the network at a time; the batch size if not given. It changes memory, not the result."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 6e-3
     """AdamW's learning rate after warm-up."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises from zero."""
-    decay_from: float = 0.3
+    decay_from: float = 0.5
     """Share of the run after which the learning rate falls, by a half cosine to zero at the end."""
-    weight_decay: float = 0.01
+    weight_decay: float = 0.0
     """AdamW's weight decay."""
     clip: float = 1.0
     """Largest norm of the gradient."""

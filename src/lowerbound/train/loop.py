@@ -169,11 +169,10 @@ class Trainer:
                     found = "missing" if saved is None else f"of shape {tuple(saved.shape)}"
                     raise InputError(f"checkpoint: {name} in {group} is {found}, it should have {tuple(into.shape)}")
                 into.copy_(saved)
-            prefix = f"{name}."
             self.optimizer.state[parameter] = {
-                key.removeprefix(prefix): value.to(self.device)
+                key.rpartition(".")[2]: _like(parameter, value)
                 for key, value in tensors["optimizer"].items()
-                if key.startswith(prefix) and "." not in key.removeprefix(prefix)
+                if key.rpartition(".")[0] == name
             }
         self.step, self.seconds, self.average.count = state["step"], state["seconds"], state["average_count"]
 
@@ -196,6 +195,13 @@ def condition_sizes(config: Config, dataset: Dataset) -> tuple[int, int]:
             f"a conditional run was asked for, but {dataset.name} has neither labels nor condition vectors"
         )
     return len(dataset.class_names), 0
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value on the parameter's device and, if it has its shape, in its memory layout, which fused optimisers assume."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter).copy_(value)
 
 
 def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:

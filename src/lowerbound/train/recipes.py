@@ -29,7 +29,7 @@ def recipe(dataset: Dataset, data: DataConfig, minutes: float = 10.0) -> Config:
         training = TrainingConfig(minutes=minutes, batch_size=min(512, len(dataset.train)), learning_rate=1e-3)
     else:
         network = unet(dataset.shape, num_levels)
-        training = TrainingConfig(minutes=minutes, batch_size=min(64, len(dataset.train)))
+        training = TrainingConfig(minutes=minutes, batch_size=min(32, len(dataset.train)))
     return Config(data=data, schedule=schedule, network=network, training=training)
 
 
@@ -45,10 +45,12 @@ def unet(shape: tuple[int, ...], num_levels: int | None) -> NetworkConfig:
     """A U-Net for examples of a shape: resolutions are halved until at most 8 positions a side are left."""
     longest = max(shape[1:])
     num_halvings = max(0, math.ceil(math.log2(longest / 8))) if longest > 8 else 0
-    frequencies = () if num_levels is None else (num_levels / 2, num_levels / 4)
+    # octaves from a period of one level to one of the data's whole range
+    octaves = 0 if num_levels is None else math.floor(math.log2(num_levels / 2)) + 1
+    frequencies = tuple((num_levels or 0) / 2 ** (k + 1) for k in range(octaves))
     return NetworkConfig(
         kind="unet",
-        width=16 if longest > 16 else 32,
-        multipliers=(1, 2, 4, 4, 4, 4)[: max(2, num_halvings + 1)],
+        width=24 if longest > 16 else 32,
+        multipliers=(1, 2, 2, 4, 4, 4)[: max(2, num_halvings)],
         fourier_frequencies=frequencies,
     )
