@@ -2,8 +2,9 @@ r"""Denoisers: $E[x | x_t]$, and every other view of the same thing.
 
 A denoiser turns a noisy $x_t$ into a `Prediction` of the data x. What a network is trained to output (its target) is a
 matter of units: with $y = x_t / \alpha_t$ and $r = e^{\gamma_t / 2} = \sigma_t / \alpha_t$, so that $y = x + r \epsilon$,
-each target is an affine function of (x, y) whose coefficients depend on $\gamma$ alone (`TARGETS`). The network sees
-$y / \sqrt{\sigma_{data}^2 + r^2}$, of unit variance, and $\gamma$; so a prediction does not depend on the scaling.
+each target is an affine function of (x, y) (`TARGETS`). The network sees $y / \sqrt{\sigma_{data}^2 + r^2}$, of unit
+variance, and $\gamma$. The coefficients of x, eps, v and edm depend on $\gamma$ alone, so that the same network makes the
+same prediction in every scaling; score, velocity and mu are in the units of $x_t$, and mu and velocity know of t as well.
 """
 
 from abc import ABC, abstractmethod
@@ -59,7 +60,7 @@ class Prediction:
 
     @property
     def score(self) -> Float[Tensor, "batch *shape"]:
-        r"""$\nabla \log q(x_t) = -\hat\epsilon / \sigma_t$ (Tweedie; Luo, equation 143)."""
+        r"""$\nabla \log q(x_t) = -\hat\epsilon / \sigma_t$ (Tweedie; Luo, "Three equivalent interpretations")."""
         return -self.eps / self._expand(self.level.sigma)
 
     @property

@@ -131,9 +131,9 @@ def step_kl(
 ) -> Float[Tensor, "batch *shape"]:
     r"""$KL(q(x_s | x_t, x) \| p(x_s | x_t))$ of each entry, nats, for one step from t to s.
 
-    With the posterior's own variance $\frac12 (SNR_s - SNR_t) (x - \hat x)^2$ (VDM, equation 14; Luo, equation 108); with
-    another, v, $\frac12 [\frac{\tilde\beta}{v} - 1 - \log\frac{\tilde\beta}{v} + \frac{c^2 (x - \hat x)^2}{v}]$, c the
-    posterior mean's coefficient of x.
+    With the posterior's own variance $\frac12 (SNR_s - SNR_t) (x - \hat x)^2$ (VDM, equations 13 and 14; Luo, "Learning
+    diffusion noise parameters"); with another, v, $\frac12 [\frac{\tilde\beta}{v} - 1 - \log\frac{\tilde\beta}{v} +
+    \frac{c^2 (x - \hat x)^2}{v}]$, c the posterior mean's coefficient of x.
     """
     t = prediction.level
     error = (x - prediction.x) ** 2

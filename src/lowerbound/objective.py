@@ -35,7 +35,7 @@ def simple(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Floa
 
 
 def min_snr(clip: float = 5.0) -> Weighting:
-    r"""$w = \frac{2}{\gamma'(t)} \min(SNR, c) / SNR$: $E_t \min(SNR, c) \|x - \hat x\|^2$ (Hang et al. 2023, equation 8).
+    r"""$w = \frac{2}{\gamma'(t)} \min(SNR, c) / SNR$: $E_t \min(SNR, c) \|x - \hat x\|^2$ (Hang et al. 2023).
 
     Arguments:
         clip: c, the largest weight on $\|x - \hat x\|^2$.
@@ -51,7 +51,7 @@ def edm(sigma_data: float = 0.5, mean: float = -1.2, spread: float = 1.2) -> Wei
     r"""EDM's loss $E_{\ln r \sim N(m, s^2)} \frac{r^2 + \sigma_d^2}{(r \sigma_d)^2} \|x - \hat x\|^2$, $r = e^{\gamma/2}$.
 
     $w = N(\gamma; 2m, (2s)^2) \cdot 2 (r^2 + \sigma_d^2) / \sigma_d^2$ (Karras et al. 2022, table 1; as a weighting:
-    Kingma & Gao 2023, appendix D). The integral is the same whatever schedule draws the levels; only its variance is not.
+    Kingma & Gao 2023). The integral is the same whatever schedule draws the levels; only its variance is not.
 
     Arguments:
         sigma_data: $\sigma_d$, the data's standard deviation.

@@ -93,10 +93,10 @@ class Schedule(nn.Module, ABC):
 
 
 class LinearGamma(Schedule):
-    r"""$\gamma(t) = \gamma_{min} + (\gamma_{max} - \gamma_{min}) t$ (VDM, appendix H).
+    r"""$\gamma(t) = \gamma_{min} + (\gamma_{max} - \gamma_{min}) t$ (VDM; the default ends are those of its configuration).
 
     Arguments:
-        gamma_min, gamma_max: the ends; the defaults leave noise of a sixth of an 8-bit level at the data's end.
+        gamma_min, gamma_max: the ends; the defaults leave noise of a sixth of an 8-bit bin at the data's end.
         scaling: the units of $x_t$.
 
     Raises:

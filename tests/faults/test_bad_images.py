@@ -72,6 +72,7 @@ _BAD = {
     "bomb.png": (_png(20_000, 20_000, 8, 2), "pixels"),
     "large.png": (_png(MAX_PIXELS // 1000 + 1, 1000, 8, 0), "pixels"),
     "deep-colour.png": (_png(16, 16, 16, 2, (b"\0" + bytes(96)) * 16), "16 bits per channel"),
+    "doubtful.jpg": (_encoded("JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01"), "EXIF"),
     "float.tiff": (_encoded("TIFF", Image.new("F", (16, 16))), "mode F"),
 }
 

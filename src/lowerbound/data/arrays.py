@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lowerbound.data.dataset import SPLITS, Dataset, assemble
+from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 
 LAYOUTS = ("ND", "NL", "NHW", "NDHW", "NCL", "NLC", "NCHW", "NHWC", "NCDHW", "NDHWC")
@@ -63,7 +64,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by their names.
 
     Raises:
-        InputError: if the file is damaged or holds anything else than arrays of plain values.
+        InputError: if the file is damaged, would not fit into memory, or holds anything else than arrays of plain values.
     """
     path = Path(path)
     _check_start(path, b"PK", ".npz")
@@ -71,8 +72,11 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     key = None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            check_memory(str(path), sum(member.file_size for member in archive.zip.infolist()))
             for key in archive.files:
                 arrays[key] = archive[key]
+    except InputError:
+        raise
     # damaged headers and archives raise errors of many types
     except Exception as error:
         where = f"{path}: {key}" if key else str(path)
@@ -100,6 +104,7 @@ def to_layout(raw: np.ndarray, layout: str) -> np.ndarray:
 
 def _read_npy(path: Path) -> np.ndarray:
     _check_start(path, b"\x93NUMPY", ".npy")
+    check_memory(str(path), path.stat().st_size)
     try:
         return np.load(path, allow_pickle=False)
     # damaged headers and archives raise errors of many types

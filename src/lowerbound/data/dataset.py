@@ -168,6 +168,12 @@ def _levels(name: str, examples: np.ndarray, num_levels: int | None) -> Levels:
         )
     if num_levels < 2:
         raise InputError(f"{name}: every value is {low}; give num_levels if there are others that do not occur")
+    most = 1 if examples.dtype.kind == "b" else min(np.iinfo(examples.dtype).max, np.iinfo(np.int64).max)
+    if offset + num_levels - 1 > most:
+        raise InputError(
+            f"{name}: {num_levels} levels from {offset} do not fit into values of type {examples.dtype}, of which at most "
+            f"{most} is read: store them in another type or give fewer levels"
+        )
     return Levels(num_levels, offset, str(examples.dtype))
 
 

@@ -71,7 +71,11 @@ def _split_folders(root: Path) -> list[tuple[Path, str]]:
         )
     if {"val", "validation"} <= set(names):
         raise InputError(f"{root} has both val and validation: rename one")
-    return [(root / name, _SPLIT_NAMES[name]) for name in names if name in _SPLIT_NAMES]
+    folders = [root / name for name in names if name in _SPLIT_NAMES]
+    for folder in folders:
+        if not folder.resolve().is_relative_to(root.resolve()):
+            raise InputError(f"{folder} is a link that leads out of the folder: put the images themselves there")
+    return [(folder, _SPLIT_NAMES[folder.name]) for folder in folders]
 
 
 def _classified(folder: Path, split: str, resolved_root: Path, bad: dict[Path, str]) -> Iterator[ImageFile]:

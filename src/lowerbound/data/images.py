@@ -90,7 +90,8 @@ def _check_header(image: Image.Image) -> None:
     """Refuse, before anything is decoded, what is too large, animated, or deeper than Pillow reads."""
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
-    num_frames = getattr(image, "n_frames", 1)
+    # the frames of MPO, which phones write as .jpg, are previews and depth maps behind one photograph
+    num_frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if num_frames > 1:
         raise InputError(f"{num_frames} frames in one file: store each as an image of its own")
     codecs = [

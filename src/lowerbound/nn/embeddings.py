@@ -27,7 +27,7 @@ def octaves(num_levels: int) -> tuple[float, ...]:
 
     The finest has a period of one level, 2/K. Give them to a network as its `fourier_frequencies`.
 
-    Args:
+    Arguments:
         num_levels: K, at least 2.
     """
     if num_levels < 2:
@@ -40,7 +40,7 @@ class GammaFeatures(nn.Module):
 
     The periods run from 80, twice the range of gamma, down to 1, below which no denoiser changes with gamma.
 
-    Args:
+    Arguments:
         num_features: how many features come out; odd, at least 3.
     """
 
@@ -67,7 +67,7 @@ class FourierFeatures(nn.Module):
     arXiv 2107.00630, section 5). A sine of fine period says nothing once the noise is wider than the period, and
     would be noise of full strength to all that follows: hence the gains g, linear in the embedding and 1 at first.
 
-    Args:
+    Arguments:
         channels: of x.
         frequencies: f, in cycles per unit of x; none leaves x as it is.
         embedding_width: of the embedding of gamma and the condition.
@@ -100,7 +100,7 @@ class Condition(nn.Module):
     Null is `None` for a whole batch, the label -1, or a row of NaN. With neither `num_classes` nor `num_features`
     there is nothing to embed: only `cond=None` is allowed and the embedding is zero.
 
-    Args:
+    Arguments:
         width: of the embedding.
         num_classes: labels are 0 .. num_classes - 1; 0 for a network without labels.
         num_features: length F of a condition vector, scaled to about unit variance; 0 for a network without vectors.

@@ -31,7 +31,7 @@ class MLP(nn.Module):
 
     It returns zero before training.
 
-    Args:
+    Arguments:
         num_features: D, features of x.
         out_features: features of the output; as many as x has if not given.
         width: of each hidden layer.
@@ -83,7 +83,7 @@ class MLP(nn.Module):
     ) -> Float[Tensor, "batch out_features"]:
         """Return the network's output for x at noise level gamma.
 
-        Args:
+        Arguments:
             x: (B, D), of about unit variance.
             gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
             cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.

@@ -19,7 +19,7 @@ from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures
 class Level(nn.Module):
     """Residual blocks at one resolution, around all lower ones.
 
-    Args:
+    Arguments:
         widths: channels of this resolution and of each one below it.
         num_attention: how many of the lowest resolutions attend to all their positions.
     """
@@ -75,7 +75,7 @@ class UNet(nn.Module):
     Spatial sizes are free, down to 1, and may differ between calls: each resolution has ceil(n / 2) of the n positions
     above it. It returns zero before training.
 
-    Args:
+    Arguments:
         in_channels: C, channels of x.
         num_dims: spatial dimensions of x: 1, 2 or 3.
         out_channels: channels of the output; as many as x has if not given.
@@ -153,7 +153,7 @@ class UNet(nn.Module):
     ) -> Float[Tensor, "batch out_channels *spatial"]:
         """Return the network's output for x at noise level gamma.
 
-        Args:
+        Arguments:
             x: (B, C, *spatial), of about unit variance.
             gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
             cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.

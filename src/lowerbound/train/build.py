@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from torch import nn
 
 from lowerbound import betas, objective
@@ -54,7 +53,7 @@ def build_network(
             num_classes=num_classes,
             num_condition_features=num_condition_features,
         )
-    network = UNet(
+    return UNet(
         shape[0],
         len(shape) - 1,
         width=config.width,
@@ -65,10 +64,6 @@ def build_network(
         num_classes=num_classes,
         num_condition_features=num_condition_features,
     )
-    # a third faster on CPUs, where convolutions are blocked over channels
-    if len(shape) == 3:
-        network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch has it
-    return network
 
 
 def build_denoiser(

@@ -3,6 +3,7 @@
 import math
 
 from lowerbound.data import Dataset
+from lowerbound.nn import octaves
 from lowerbound.train.config import (
     Config,
     DataConfig,
@@ -45,12 +46,9 @@ def unet(shape: tuple[int, ...], num_levels: int | None) -> NetworkConfig:
     """A U-Net for examples of a shape: resolutions are halved until at most 8 positions a side are left."""
     longest = max(shape[1:])
     num_halvings = max(0, math.ceil(math.log2(longest / 8))) if longest > 8 else 0
-    # octaves from a period of one level to one of the data's whole range
-    octaves = 0 if num_levels is None else math.floor(math.log2(num_levels / 2)) + 1
-    frequencies = tuple((num_levels or 0) / 2 ** (k + 1) for k in range(octaves))
     return NetworkConfig(
         kind="unet",
-        width=24 if longest > 16 else 32,
+        width=24 if longest > 16 else 16,
         multipliers=(1, 2, 2, 4, 4, 4)[: max(2, num_halvings)],
-        fourier_frequencies=frequencies,
+        fourier_frequencies=() if num_levels is None else octaves(num_levels),
     )
