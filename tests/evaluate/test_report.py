@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lowerbound.errors import InputError
-from lowerbound.pictures.samples import sample_grid
 from lowerbound.evaluate.report import Picture, Report, Table, figure_text, html
+from lowerbound.pictures.samples import sample_grid
 
 NASTY = "<script>alert('x')</script> & \"quoted\""
 
