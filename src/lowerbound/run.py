@@ -1,6 +1,6 @@
 """A run folder opened for use: the model, how its data are written, and its configuration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,17 +60,21 @@ class Run:
                 raise InputError(f"no label {name!r} in this run: choose from {', '.join(self.data.class_names)}")
         return torch.tensor([self.data.class_names.index(name) for name in names])
 
-    def open_dataset(self) -> Dataset:
+    def open_dataset(self, source: str | None = None) -> Dataset:
         """The data that the run was trained on.
+
+        Arguments:
+            source: where they are now, if not where they were.
 
         Raises:
             InputError: if they are not there, or no longer the same.
         """
-        dataset = open_configured(self.config.data)
+        source = source or self.config.data.source
+        dataset = open_configured(replace(self.config.data, source=source))
         if dataset.fingerprint() != self.data.fingerprint:
             raise InputError(
-                f"{self.config.data.source} has changed since the run in {self.folder.path} was trained: its held-out "
-                "examples may have been trained on; train a new run"
+                f"{source} does not hold the examples that the run in {self.folder.path} was trained on: what "
+                "it held out is not known of these; train a new run"
             )
         return dataset
 

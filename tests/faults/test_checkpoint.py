@@ -11,8 +11,8 @@ import pytest
 import torch
 from train.runs import tiny_config, tiny_run, train_until
 
+from lowerbound import files
 from lowerbound.errors import InputError
-from lowerbound.train import checkpoint
 from lowerbound.train.checkpoint import checkpoints, read_checkpoint, write_checkpoint
 
 TENSORS = {"weights": {"a": torch.arange(1000.0)}, "average": {"a": torch.ones(3)}}
@@ -66,7 +66,7 @@ def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.os, "fsync", full)
+        patch.setattr(files.os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
             write_checkpoint(tmp_path, 2, TENSORS, {})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000001"]

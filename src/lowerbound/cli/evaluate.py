@@ -25,6 +25,8 @@ class Options:
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
+    data: str | None = None
+    """Where the run's data are now, if not where they were."""
     num_samples: int = 500
     """Samples to draw and compare with the data."""
     num_examples: int | None = None
@@ -51,7 +53,7 @@ def run(arguments: list[str]) -> None:
     model = open_run(options.run, pick_device(options.device))
     evaluation = evaluate(
         model,
-        model.open_dataset(),
+        model.open_dataset(options.data),
         num_steps=options.num_steps,
         num_times=options.num_times,
         num_examples=options.num_examples,

@@ -1,5 +1,6 @@
 """`lowerbound sample RUN`: draw samples."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,11 +13,11 @@ from tqdm import tqdm
 from lowerbound.cli.devices import pick_device
 from lowerbound.data.arrays import to_layout
 from lowerbound.errors import InputError
+from lowerbound.files import UNFINISHED, write_file
 from lowerbound.generate import DEFAULT_STEPS, generate
 from lowerbound.pictures import sample_grid
 from lowerbound.run import Run, open_run
 from lowerbound.samplers import DDIM, Ancestral, Sampler
-from lowerbound.train.checkpoint import write_file
 
 SUFFIXES = (".png", ".npy", ".npz")
 
@@ -100,12 +101,10 @@ def _condition(model: Run, names: tuple[str, ...], num_samples: int) -> torch.Te
 
 def _write(model: Run, samples: np.ndarray, out: Path) -> None:
     """Write the samples; the file appears whole or not at all."""
-    import io
-
     if out.suffix == ".png":
-        with_name = out.with_name(f".unfinished-{out.name}")
-        sample_grid(with_name, samples, model.data.encoding.value_range)
-        with_name.replace(out)
+        unfinished = out.with_name(f"{UNFINISHED}{out.name}")
+        sample_grid(unfinished, samples, model.data.encoding.value_range)
+        unfinished.replace(out)
         return
     content = io.BytesIO()
     array = to_layout(samples, model.data.layout)

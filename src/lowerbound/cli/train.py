@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from lowerbound.cli.devices import pick_device
-from lowerbound.data import Dataset, describe, open_dataset
+from lowerbound.data import NAMED, Dataset, describe, open_dataset
 from lowerbound.train import recipe, train
 from lowerbound.train.config import (
     Config,
@@ -55,6 +55,9 @@ def run(arguments: list[str]) -> None:
     dataset = open_dataset(
         **{f.name: getattr(first.data, f.name) for f in dataclasses.fields(DataConfig) if _opens(f.name)}
     )
+    # a run finds its files again from wherever it is used
+    source = first.data.source
+    located = source if source in NAMED else str(Path(source).expanduser().resolve())
     # the same arguments again, over the recipe's defaults for these data
     advised = recipe(dataset, first.data, DEFAULT_MINUTES)
     untimed = dataclasses.replace(advised.training, minutes=None)
@@ -73,8 +76,10 @@ def run(arguments: list[str]) -> None:
     training = options.training
     if training.steps is None and training.minutes is None:
         training = dataclasses.replace(training, minutes=DEFAULT_MINUTES)
-    config = Config(options.data, options.schedule, options.denoiser, options.network, training)
-    out = options.out or Path("runs") / Path(config.data.source).stem
+    config = Config(
+        dataclasses.replace(options.data, source=located), options.schedule, options.denoiser, options.network, training
+    )
+    out = options.out or Path("runs") / Path(source).stem
     device = pick_device(options.device)
     print(describe(dataset))
     if options.dry_run:

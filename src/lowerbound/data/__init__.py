@@ -4,9 +4,10 @@ from lowerbound.data.bundled import mixture_parameters
 from lowerbound.data.dataset import Dataset, describe
 from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
 from lowerbound.data.order import batch_indices, check_batch_size
-from lowerbound.data.source import open_dataset
+from lowerbound.data.source import NAMED, open_dataset
 
 __all__ = [
+    "NAMED",
     "Affine",
     "Dataset",
     "Encoding",

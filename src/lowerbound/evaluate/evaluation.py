@@ -17,9 +17,9 @@ from lowerbound.evaluate.bound import HeldOutBound, held_out_bound, profile
 from lowerbound.evaluate.classes import classes
 from lowerbound.evaluate.report import figure_text
 from lowerbound.evaluate.samples import neighbours
+from lowerbound.files import write_file
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid, training_curve
 from lowerbound.run import Run
-from lowerbound.train.checkpoint import write_file
 
 SHOWN = 64
 MAX_REFERENCES = 20_000

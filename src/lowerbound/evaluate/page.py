@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lowerbound.evaluate.evaluation import Evaluation, evaluation_folder, figure_rows
 from lowerbound.evaluate.report import Picture, Report, Table, figure_text, html
+from lowerbound.files import write_file
 from lowerbound.run import Run
-from lowerbound.train.checkpoint import write_file
 
 WIDE = ("path.png",)
 

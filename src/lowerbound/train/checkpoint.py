@@ -7,7 +7,6 @@ hash of every file.
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lowerbound.errors import InputError
-
-_UNFINISHED = ".unfinished-"
+from lowerbound.files import UNFINISHED, synchronise, write_synchronised
 
 
 def write_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
@@ -33,19 +31,21 @@ def write_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tenso
     folder.mkdir(parents=True, exist_ok=True)
     clean(folder)
     target = folder / f"step-{step:09d}"
-    temporary = folder / f"{_UNFINISHED}{target.name}"
+    temporary = folder / f"{UNFINISHED}{target.name}"
     temporary.mkdir()
     hashes = {}
     for name, group in tensors.items():
         content = save({key: value.detach().cpu().contiguous() for key, value in group.items()})
         hashes[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
-        _write(temporary / f"{name}.safetensors", content)
-    _write(temporary / "state.json", json.dumps({**state, "step": step, "sha256": hashes}, indent=1).encode())
-    _synchronise(temporary)
+        write_synchronised(temporary / f"{name}.safetensors", content)
+    write_synchronised(
+        temporary / "state.json", json.dumps({**state, "step": step, "sha256": hashes}, indent=1).encode()
+    )
+    synchronise(temporary)
     if target.exists():
         shutil.rmtree(target)
     temporary.rename(target)
-    _synchronise(folder)
+    synchronise(folder)
     for old in checkpoints(folder)[:-2]:
         shutil.rmtree(old)
     return target
@@ -82,28 +82,5 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def clean(folder: Path) -> None:
     """Remove what an interrupted write left."""
-    for unfinished in folder.glob(f"{_UNFINISHED}*"):
+    for unfinished in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(unfinished)
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    temporary = path.with_name(f"{_UNFINISHED}{path.name}")
-    _write(temporary, content)
-    temporary.replace(path)
-    _synchronise(path.parent)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _synchronise(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

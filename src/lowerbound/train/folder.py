@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from lowerbound.data import Dataset, Encoding, read_encoding
 from lowerbound.errors import InputError
-from lowerbound.train.checkpoint import write_file
+from lowerbound.files import write_file
 from lowerbound.train.config import SCHEMA_VERSION, Config
 
 

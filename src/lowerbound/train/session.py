@@ -16,12 +16,13 @@ from lowerbound import grid
 from lowerbound.data import Dataset, check_batch_size
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
+from lowerbound.files import write_file
 from lowerbound.likelihood import prior_kl
 from lowerbound.pictures import sample_grid
 from lowerbound.rng import PerSample
 from lowerbound.samplers import DDIM, sample, start
 from lowerbound.train.build import build_decoder
-from lowerbound.train.checkpoint import checkpoints, clean, read_checkpoint, write_checkpoint, write_file
+from lowerbound.train.checkpoint import checkpoints, clean, read_checkpoint, write_checkpoint
 from lowerbound.train.config import Config, differences
 from lowerbound.train.folder import DataFacts, RunFolder
 from lowerbound.train.held_out import held_out_bits

@@ -1,0 +1,5 @@
+"""`python -m lowerbound` is `lowerbound`."""
+
+from lowerbound.cli.main import main
+
+main()
