@@ -30,7 +30,7 @@ SAMPLERS = [DDIM(), DDIM(eta=0.4), DDIM(eta=1.0), *map(Ancestral, VARIANCES)]
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_ddim_with_eta_one_is_ancestral_sampling(name, scaling):
     denoiser = mixture(make_schedule(name, scaling))
-    x_1, times = start(denoiser, 5, Stream(0), like=double([0.0])), grid.uniform(9)
+    x_1, times = start(denoiser, 5, Stream(0), dtype=torch.float64), grid.uniform(9)
     ddim, ancestral = (sample(denoiser, sampler, x_1, times, Stream(1)) for sampler in (DDIM(1.0), Ancestral("lower")))
     torch.testing.assert_close(ddim, ancestral, rtol=1e-8, atol=1e-8)
 
@@ -133,7 +133,7 @@ def test_ddim_converges_to_the_flow_with_its_order(scaling):
     mean, variance = double([1.0, -2.0]), double([0.3, 2.0])
     schedule = LinearGamma(-6.0, 5.0, SCALINGS[scaling])
     denoiser = Gaussian(mean, torch.diag(variance), schedule)
-    x_1 = start(denoiser, 4, Stream(0), like=mean)
+    x_1 = start(denoiser, 4, Stream(0), dtype=torch.float64)
 
     def standard(level):
         return level.alpha * mean, torch.sqrt(level.alpha**2 * variance + level.sigma**2)
@@ -154,7 +154,7 @@ def test_ddim_converges_to_the_flow_with_its_order(scaling):
 @pytest.mark.parametrize("num_times", [1, 2, 3, 17])
 def test_any_number_of_steps(sampler, num_times):
     denoiser = mixture(LinearGamma())
-    x_1, times = start(denoiser, 3, Stream(0), like=double([0.0])), grid.uniform(num_times)
+    x_1, times = start(denoiser, 3, Stream(0), dtype=torch.float64), grid.uniform(num_times)
     first, *path, last = trajectory(denoiser, sampler, x_1, times, Stream(1))
     assert len([first, *path, last]) == num_times + 1
     assert torch.equal(first, x_1)
@@ -168,7 +168,7 @@ def test_any_number_of_steps(sampler, num_times):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_trajectory_leaves_its_start_and_its_past_alone(sampler):
     denoiser = mixture(LinearGamma())
-    x_1 = start(denoiser, 3, Stream(0), like=double([0.0]))
+    x_1 = start(denoiser, 3, Stream(0), dtype=torch.float64)
     copies, kept, given = [], [], x_1.clone()
     for x in trajectory(denoiser, sampler, x_1, grid.uniform(5), Stream(1)):
         kept.append(x)
@@ -184,7 +184,7 @@ def test_a_sample_does_not_depend_on_its_batch(sampler):
 
     def draw_from(some):
         noise = PerSample(some)
-        return sample(denoiser, sampler, start(denoiser, len(some), noise, like=double([0.0])), times, noise)
+        return sample(denoiser, sampler, start(denoiser, len(some), noise, dtype=torch.float64), times, noise)
 
     together = draw_from(seeds)
     torch.testing.assert_close(draw_from([4]), together[2:3], rtol=1e-12, atol=1e-12)
@@ -210,7 +210,7 @@ def test_every_scaling_gives_the_same_sample(sampler, denoise):
     samples = []
     for scaling in SCALINGS.values():
         denoiser = mixture(Cosine(scaling=scaling))
-        x_1 = start(denoiser, 5, Stream(0), like=double([0.0]))
+        x_1 = start(denoiser, 5, Stream(0), dtype=torch.float64)
         end = sample(denoiser, sampler, x_1, grid.uniform(12), Stream(1), denoise=denoise)
         samples.append(end if denoise else end / denoiser.schedule.level(0.0).alpha)
     for other in samples[1:]:
@@ -221,7 +221,7 @@ def test_every_scaling_gives_the_same_sample(sampler, denoise):
 def test_sampling_starts_at_the_prior(scaling):
     denoiser = mixture(LinearGamma(-5.0, 1.0, SCALINGS[scaling]))
     alpha, sigma = denoiser.schedule(double(1.0))
-    x_1 = start(denoiser, 20_000, Stream(0), like=double([0.0]))
+    x_1 = start(denoiser, 20_000, Stream(0), dtype=torch.float64)
     assert x_1.shape == (20_000, 2)
     assert x_1.dtype == torch.float64
     assert start(denoiser, 1, Stream(0)).dtype == torch.float32

@@ -7,6 +7,7 @@ variance, and $\gamma$. The coefficients of x, eps, v and edm depend on $\gamma$
 same prediction in every scaling; score, velocity and mu are in the units of $x_t$, and mu and velocity know of t as well.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,6 +94,12 @@ class Denoiser(nn.Module, ABC):
         super().__init__()
         self.schedule = schedule
         self.shape = tuple(shape)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are; the CPU if it has none."""
+        tensor = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
 
     def forward(
         self,

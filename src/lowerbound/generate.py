@@ -42,11 +42,10 @@ def generate(
     """
     batches = []
     times = grid.uniform(num_steps)
-    like = next(run.denoiser.parameters())
     for first in range(0, num_samples, batch_size):
         noise = PerSample([(seed << 32) + i for i in range(first, min(first + batch_size, num_samples))])
-        x_1 = start(run.denoiser, len(noise), noise, like=like)
-        part = None if cond is None else cond[first : first + batch_size].to(like.device)
+        x_1 = start(run.denoiser, len(noise), noise)
+        part = None if cond is None else cond[first : first + batch_size].to(run.denoiser.device)
         for x in trajectory(run.denoiser, sampler, x_1, times, noise, cond=part):
             last = x
             progress(1)
@@ -58,7 +57,7 @@ def path(run: Run, num_samples: int, *, seed: int = 0, num_steps: int = DEFAULT_
     """The way of a few samples from noise to data: pairs of t and the states $x_t$ in the units of the stored data."""
     noise = PerSample([(seed << 32) + i for i in range(num_samples)])
     times = grid.uniform(num_steps)
-    x_1 = start(run.denoiser, num_samples, noise, like=next(run.denoiser.parameters()))
+    x_1 = start(run.denoiser, num_samples, noise)
     states = list(trajectory(run.denoiser, DEFAULT_SAMPLER, x_1, times, noise))
     chosen = torch.linspace(0, len(states) - 1, num_states).round().long().tolist()
     shown = [*times.tolist(), 0.0]

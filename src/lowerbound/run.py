@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lowerbound.data import Dataset, open_dataset
 from lowerbound.decoder import Decoder
-from lowerbound.denoiser import NetworkDenoiser
+from lowerbound.denoiser import Denoiser, NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.train.build import build_decoder, build_denoiser
 from lowerbound.train.config import Config, DataConfig
@@ -33,7 +33,7 @@ class Run:
     folder: RunFolder
     config: Config
     data: DataFacts
-    denoiser: NetworkDenoiser
+    denoiser: Denoiser
     decoder: Decoder
     metadata: dict[str, str]
 

@@ -74,7 +74,7 @@ def held_out_bound(
         progress: called with the number of examples after each batch.
     """
     indices = dataset.test[:num_examples]
-    device = next(run.denoiser.parameters()).device
+    device = run.denoiser.device
     num_times = num_times or max(4, min(64, 40_000 // len(indices)))
     chain = None if num_steps is None else torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     log_det = dataset.encoding.log_det(dataset.shape)
@@ -113,7 +113,7 @@ def held_out_bound(
 def profile(run: Run, dataset: Dataset, *, num_bins: int = 24, num_examples: int = 256, seed: int = 0) -> Profile:
     r"""The diffusion term of test examples in equal intervals of time, one network call per example in each."""
     indices = dataset.test[:num_examples]
-    device = next(run.denoiser.parameters()).device
+    device = run.denoiser.device
     x, cond = dataset.encoded(indices).to(device), dataset.cond(indices) if run.config.data.conditional else None
     edges = torch.linspace(0, 1, num_bins + 1, dtype=torch.float64)
     noise = PerSample([(seed << 32) + i for i in range(len(indices))])

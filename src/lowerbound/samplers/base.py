@@ -118,7 +118,7 @@ def sample(
 
 
 def start(
-    denoiser: Denoiser, num_samples: int, noise: Noise, *, like: Tensor | None = None
+    denoiser: Denoiser, num_samples: int, noise: Noise, *, dtype: torch.dtype | None = None
 ) -> Float[Tensor, "batch *shape"]:
     r"""$x_1 \sim N(0, (\alpha_1^2 + \sigma_1^2) I)$, from which sampling starts.
 
@@ -126,8 +126,8 @@ def start(
         denoiser: whose shape and schedule are meant.
         num_samples: B.
         noise: where it is drawn from.
-        like: a tensor whose type and device are wanted; by default a CPU tensor of the default type.
+        dtype: its type; torch's default if None. Its device is the denoiser's.
     """
-    empty = torch.empty(0) if like is None else like
+    empty = torch.empty(num_samples, *denoiser.shape, dtype=dtype, device=denoiser.device)
     level = denoiser.schedule.level(1.0)
-    return (level.alpha**2 + level.sigma**2) ** 0.5 * noise.normal(empty.new_empty(num_samples, *denoiser.shape))
+    return (level.alpha**2 + level.sigma**2) ** 0.5 * noise.normal(empty)

@@ -26,7 +26,7 @@ def held_out_bits(
     """
     indices = dataset.validation[:num_examples]
     repeats = max(1, num_examples // len(indices))
-    device = next(denoiser.parameters()).device
+    device = denoiser.device
     bits = []
     for start in range(0, len(indices), _BATCH):
         part = indices[start : start + _BATCH]

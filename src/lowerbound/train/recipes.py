@@ -49,6 +49,6 @@ def unet(shape: tuple[int, ...], num_levels: int | None) -> NetworkConfig:
     return NetworkConfig(
         kind="unet",
         width=24 if longest > 16 else 16,
-        multipliers=(1, 2, 2, 4, 4, 4)[: max(2, num_halvings)],
+        multipliers=(1, 2, 2, 4, 4, 4)[: max(2, num_halvings + 1)],
         fourier_frequencies=() if num_levels is None else octaves(num_levels),
     )

@@ -198,7 +198,7 @@ class _Session:
         denoiser, dataset = self.trainer.denoiser, self.trainer.dataset
         num_samples = PICTURE_SAMPLES if len(dataset.shape) > 1 else 2000
         noise = PerSample(range(num_samples))
-        x_1 = start(denoiser, num_samples, noise, like=next(denoiser.parameters()))
+        x_1 = start(denoiser, num_samples, noise)
         samples = sample(denoiser, DDIM(), x_1, grid.uniform(PICTURE_STEPS), noise)
         data = dataset.examples[dataset.train[:num_samples]]
         sample_grid(

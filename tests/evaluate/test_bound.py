@@ -1,0 +1,91 @@
+"""The evaluation's bound on data whose density is known, through a closed-form denoiser in place of a network."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, mean_and_error
+from lowerbound.data import Dataset, mixture_parameters, open_dataset
+from lowerbound.evaluate.bound import held_out_bound, profile
+from lowerbound.run import Run
+from lowerbound.train import recipe
+from lowerbound.train.config import DataConfig
+from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.held_out import held_out_bits
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> tuple[Run, Dataset]:
+    """A run of the data set `mixture` with the best possible denoiser, in the units that the encoding makes."""
+    dataset = open_dataset("mixture")
+    weights, means, covariances = mixture_parameters()
+    shift, scale = np.array(dataset.encoding.shift), np.array(dataset.encoding.scale)
+    denoiser = GaussianMixture(
+        torch.tensor(weights).float(),
+        torch.tensor((means - shift) / scale).float(),
+        torch.tensor(covariances / np.outer(scale, scale)).float(),
+        LinearGamma(-9.0, 9.0),
+    )
+    config = recipe(dataset, DataConfig("mixture"))
+    folder = RunFolder(tmp_path_factory.mktemp("known"))
+    return Run(folder, config, DataFacts.of(dataset), denoiser, GaussianDecoder(), {}), dataset
+
+
+def exact_bits(indices: np.ndarray, dataset: Dataset) -> torch.Tensor:
+    """-log2 p / D in the units that the data came in."""
+    weights, means, covariances = map(torch.tensor, mixture_parameters())
+    density = MixtureSameFamily(Categorical(weights), MultivariateNormal(means, covariances))
+    return -density.log_prob(torch.tensor(dataset.examples[indices]).double()) / (2 * math.log(2))
+
+
+def test_bound_is_the_exact_density_in_the_data_s_own_units(known):
+    run, dataset = known
+    bound = held_out_bound(run, dataset, num_times=256, batch_size=2000)
+    exact, spread = mean_and_error(exact_bits(dataset.test, dataset))
+    assert abs(bound.total[0] - exact) < 0.05  # the estimator's own noise is 0.012
+    assert spread < bound.total[1] < 2 * spread
+    parts = bound.reconstruction[0] + bound.prior[0] + bound.diffusion[0] + bound.normalisation
+    assert bound.total[0] == pytest.approx(parts, abs=1e-5)
+    assert "of the density" in bound.kind
+
+
+def test_a_chain_s_bound_is_looser(known):
+    run, dataset = known
+    few, many = (held_out_bound(run, dataset, batch_size=2000, num_steps=T).total[0] for T in (10, 60))
+    exact, _ = mean_and_error(exact_bits(dataset.test, dataset))
+    assert exact < many < few
+    assert "60 steps" in held_out_bound(run, dataset, num_examples=4, num_steps=60).kind
+
+
+def test_batches_do_not_matter_much_and_seeds_do(known):
+    run, dataset = known
+    settings = {"num_examples": 200, "num_times": 16}
+    one, two, other = (
+        held_out_bound(run, dataset, **settings, **more).total[0]
+        for more in ({"batch_size": 200}, {"batch_size": 70}, {"seed": 1})
+    )
+    assert one == pytest.approx(two, abs=0.1)
+    assert one != other
+
+
+def test_area_under_the_profile_is_the_diffusion_term(known):
+    run, dataset = known
+    found = profile(run, dataset, num_examples=2000, num_bins=12)
+    bound = held_out_bound(run, dataset, num_times=64, batch_size=2000)
+    error = math.hypot(np.sqrt((found.errors**2).sum()), bound.diffusion[1])
+    assert abs(found.bits.sum() - bound.diffusion[0]) < 4 * error
+    assert found.gamma[0] == pytest.approx(-9)
+    assert found.gamma[-1] == pytest.approx(9)
+
+
+def test_held_out_bits_along_the_way_are_the_same_figure(known):
+    run, dataset = known
+    validation = dataclasses.replace(dataset, test=dataset.validation)
+    bits, error = held_out_bits(run.denoiser, run.decoder, dataset)
+    bound = held_out_bound(run, validation, num_examples=512, num_times=16)
+    assert abs(bits - bound.total[0]) < 4 * math.hypot(error, bound.total[1])
+    assert held_out_bits(run.denoiser, run.decoder, dataset) == (bits, error)
