@@ -41,12 +41,15 @@ def empty(path):
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, empty, os.remove])
-@pytest.mark.parametrize("name", ["weights.safetensors", "state.json"])
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        *((damage, "weights.safetensors") for damage in (truncate, flip, empty, os.remove)),
+        *((damage, "state.json") for damage in (truncate, empty, os.remove)),
+    ],
+)
 def test_damage_is_named(damage, name, tmp_path):
     path = write_checkpoint(tmp_path, 1, TENSORS, {})
-    if damage is flip and name == "state.json":
-        pytest.skip("a flipped bit in a name of the state is found by the hashes that it carries")
     damage(path / name)
     with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}.*remove the folder"):
         read_checkpoint(path)

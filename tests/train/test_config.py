@@ -13,7 +13,7 @@ from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
 from lowerbound.train import Config, recipe
-from lowerbound.train.build import build_denoiser, build_schedule, build_weighting
+from lowerbound.train.build import build_denoiser, build_network, build_schedule, build_weighting
 from lowerbound.train.config import (
     DataConfig,
     DenoiserConfig,
@@ -25,6 +25,7 @@ from lowerbound.train.config import (
     WeightingName,
     differences,
 )
+from lowerbound.train.recipes import unet
 
 CONFIG = Config(DataConfig("digits", image_size=(4, 5)), training=TrainingConfig(steps=3))
 
@@ -66,6 +67,13 @@ def test_recipe_is_complete(source):
     noise = math.exp(config.schedule.gamma_min / 2)
     if dataset.encoding.num_levels:
         assert noise == pytest.approx(2 / 17 / 6, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 300), (1, 8, 8), (3, 32, 32), (2, 7, 40), (1, 6, 9, 5)], ids=str)
+@pytest.mark.parametrize("num_levels", [None, 2, 65_536])
+def test_recipe_fits_every_shape(shape, num_levels):
+    network = build_network(unet(shape, num_levels), shape)
+    assert network(torch.zeros(2, *shape), torch.zeros(2)).shape == (2, *shape)
 
 
 @pytest.mark.parametrize("target", typing.get_args(Target))

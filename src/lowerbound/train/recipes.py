@@ -43,12 +43,12 @@ def gamma_min(num_levels: int | None) -> float:
 
 
 def unet(shape: tuple[int, ...], num_levels: int | None) -> NetworkConfig:
-    """A U-Net for examples of a shape: resolutions are halved until at most 8 positions a side are left."""
+    """A U-Net for examples of a shape, whose resolution is halved at least once and until at most 8 a side are left."""
     longest = max(shape[1:])
-    num_halvings = max(0, math.ceil(math.log2(longest / 8))) if longest > 8 else 0
+    num_halvings = max(1, math.ceil(math.log2(longest / 8)))
     return NetworkConfig(
         kind="unet",
         width=24 if longest > 16 else 16,
-        multipliers=(1, 2, 2, 4, 4, 4)[: max(2, num_halvings + 1)],
+        multipliers=(1, 2, 2, 4, 4, 4)[: num_halvings + 1],
         fourier_frequencies=() if num_levels is None else octaves(num_levels),
     )

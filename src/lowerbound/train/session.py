@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors.torch import save
@@ -92,6 +92,8 @@ class _Session:
         self.best = min(
             (r["held_out_bits_per_dim"] for r in folder.read_log() if "held_out_bits_per_dim" in r), default=math.inf
         )
+        self.saved = self.evaluated = time.monotonic()
+        self.evaluation_seconds = 0.0
         self.bar = tqdm(
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
@@ -104,10 +106,8 @@ class _Session:
 
     def run(self) -> None:
         trainer, training = self.trainer, self.trainer.config.training
-        evaluations, pictures = (
-            math.floor(trainer.progress * count) for count in (training.num_evaluations, training.num_pictures)
-        )
-        saved = time.monotonic()
+        evaluations = _Milestones(training.num_evaluations, trainer.progress)
+        pictures = _Milestones(training.num_pictures, trainer.progress)
         smoothed, first, began = None, trainer.step, trainer.seconds
         with self.folder.open_log(trainer.step) as log, Interruption() as interruption, self.bar:
             try:
@@ -116,26 +116,26 @@ class _Session:
                     shown["loss"] += self.fixed_bits
                     log.write(json.dumps(shown) + "\n")
                     smoothed = shown["loss"] if smoothed is None else 0.98 * smoothed + 0.02 * shown["loss"]
-                    speed = (record.step - first) * training.batch_size / (record.seconds - began)
-                    self._show(smoothed, speed)
-                    if trainer.progress * training.num_evaluations >= evaluations + 1 or trainer.progress >= 1:
-                        evaluations = math.floor(trainer.progress * training.num_evaluations)
-                        picture = trainer.progress * training.num_pictures >= pictures + 1
-                        pictures = math.floor(trainer.progress * training.num_pictures)
-                        self._evaluate(log, picture)
-                    elif not interruption.requested and time.monotonic() - saved < CHECKPOINT_SECONDS:
-                        continue
-                    log.flush()
-                    self._save()
-                    saved = time.monotonic()
+                    self._show(smoothed, (record.step - first) * training.batch_size / (record.seconds - began))
+                    evaluation_due = evaluations.due(trainer.progress) and self._affordable()
+                    if evaluation_due:
+                        self._evaluate(log, pictures.due(trainer.progress))
+                    save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
+                    if evaluation_due or save_due or interruption.requested:
+                        self._save(log)
                     if interruption.requested and trainer.progress < 1:
                         self.bar.close()
                         self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
                         raise KeyboardInterrupt
             except DivergenceError:
-                log.flush()
-                self._save()
+                self._save(log)
                 raise
+
+    def _affordable(self) -> bool:
+        """Whether evaluations take no more than about a tenth of a run that is timed; one of given steps has them all."""
+        if self.trainer.config.training.steps is not None or self.trainer.progress >= 1:
+            return True
+        return time.monotonic() - self.evaluated > 9 * self.evaluation_seconds
 
     def _fixed_bits(self) -> float:
         """What the bound adds to the loss in bits/dim: its terms without network, estimated on training data once."""
@@ -159,9 +159,9 @@ class _Session:
         )
         self.bar.update(0)
 
-    def _evaluate(self, log: Any, picture: bool) -> None:
+    def _evaluate(self, log: IO[str], picture: bool) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
-        trainer = self.trainer
+        trainer, started = self.trainer, time.monotonic()
         trainer.average.swap(trainer.denoiser)
         try:
             bits, error = held_out_bits(
@@ -184,6 +184,8 @@ class _Session:
                 self._draw()
         finally:
             trainer.average.swap(trainer.denoiser)
+        self.evaluated = time.monotonic()
+        self.evaluation_seconds = self.evaluated - started
 
     def _write_model(self, record: dict[str, Any]) -> None:
         metadata = {
@@ -208,9 +210,30 @@ class _Session:
             data=data,
         )
 
-    def _save(self) -> None:
+    def _save(self, log: IO[str]) -> None:
+        log.flush()
         tensors, state = self.trainer.state()
         write_checkpoint(self.folder.checkpoints, self.trainer.step, tensors, state)
+        self.saved = time.monotonic()
+
+
+class _Milestones:
+    """Equal parts of a run, each of which ends once.
+
+    Arguments:
+        count: into how many parts the run is divided.
+        progress: how much of the run is done already, 1 being all.
+    """
+
+    def __init__(self, count: int, progress: float):
+        self.count = count
+        self.passed = math.floor(progress * count)
+
+    def due(self, progress: float) -> bool:
+        """Whether another part has ended since the last call."""
+        ended = math.floor(progress * self.count + 1e-9)
+        due, self.passed = ended > self.passed, max(ended, self.passed)
+        return due
 
 
 def _resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None]) -> None:
