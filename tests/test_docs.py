@@ -1,0 +1,29 @@
+"""What the documentation names is there."""
+
+import functools
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import lowerbound
+from lowerbound import grid, likelihood, objective, reverse
+
+DOCS = Path(__file__).parent.parent / "docs"
+MODULES = {"likelihood": likelihood, "objective": objective, "reverse": reverse, "grid": grid}
+NAMES = sorted(set(re.findall(r"`([A-Za-z_]+(?:\.[a-z_]+)?)`", (DOCS / "equations.md").read_text())) - {"chain", "None"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_function_named_exists_and_is_documented(name):
+    if name == "schedule.times":
+        name = "Tabulated.times"
+    first, *rest = name.split(".")
+    found = functools.reduce(getattr, rest, MODULES.get(first) or getattr(lowerbound, first))
+    if name != "Prediction.x":
+        assert inspect.getdoc(found)
+
+
+def test_the_table_is_not_empty():
+    assert len(NAMES) > 25
