@@ -43,9 +43,9 @@ def gamma_min(num_levels: int | None) -> float:
 
 
 def unet(shape: tuple[int, ...], num_levels: int | None) -> NetworkConfig:
-    """A U-Net for examples of a shape, whose resolution is halved at least once and until at most 8 a side are left."""
+    """A U-Net for examples of a shape, whose resolution is halved at least once and until at most 16 a side are left."""
     longest = max(shape[1:])
-    num_halvings = max(1, math.ceil(math.log2(longest / 8)))
+    num_halvings = max(1, math.ceil(math.log2(longest / 16)))
     return NetworkConfig(
         kind="unet",
         width=24 if longest > 16 else 16,
