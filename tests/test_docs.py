@@ -12,7 +12,9 @@ from lowerbound import grid, likelihood, objective, reverse
 
 DOCS = Path(__file__).parent.parent / "docs"
 MODULES = {"likelihood": likelihood, "objective": objective, "reverse": reverse, "grid": grid}
-NAMES = sorted(set(re.findall(r"`([A-Za-z_]+(?:\.[a-z_]+)?)`", (DOCS / "equations.md").read_text())) - {"chain", "None"})
+NAMES = sorted(
+    set(re.findall(r"`([A-Za-z_]+(?:\.[a-z_]+)?)`", (DOCS / "equations.md").read_text())) - {"chain", "None"}
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
