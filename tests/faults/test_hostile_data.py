@@ -88,7 +88,7 @@ def test_levels_that_the_stored_type_cannot_hold_are_refused(dtype, num_levels):
 
 def test_integers_beyond_63_bits_are_refused():
     examples = np.array([2**63 + 1, 2**63 + 8] * 10, np.uint64)[:, None]
-    with pytest.raises(InputError, match="uint64"):
+    with pytest.raises(InputError, match="do not fit into 64 bits"):
         assemble("x", examples, layout="ND")
 
 
