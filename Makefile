@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/lowerbound report demo/digits
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -14,8 +14,6 @@ from lowerbound.likelihood import prior_kl
 from lowerbound.reverse import posterior
 from lowerbound.schedule import LinearGamma
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TABLES = {
     "DDPM": (betas.linear, paper.ddpm_betas),
     "latent diffusion": (betas.scaled_linear, paper.latent_diffusion_betas),

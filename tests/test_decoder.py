@@ -15,8 +15,6 @@ from lowerbound.levels import level_centres, nearest_level
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import LinearGamma
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 COUNTS = [2, 17, 256, 1000, 65_536]
 GAMMAS = [-20.0, -13.3, -8.0, -4.0, 0.0, 5.0]
 

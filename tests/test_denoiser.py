@@ -16,8 +16,6 @@ from lowerbound.likelihood import elbo
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import CLEAN, LinearGamma
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 NUM_STEPS = 20
 SIGMA_DATA = 0.7
 

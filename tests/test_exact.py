@@ -14,8 +14,6 @@ from lowerbound.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import LinearGamma
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 OBSERVED = torch.tensor([True, False, True])
 
 

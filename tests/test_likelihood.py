@@ -20,8 +20,6 @@ from lowerbound.rng import PerSample, Stream
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import Cosine, LinearGamma, RectifiedFlow
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 DECODER = GaussianDecoder()
 
 

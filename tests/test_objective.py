@@ -14,8 +14,6 @@ from lowerbound.exact import Gaussian
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import EDM, Cosine, LinearGamma
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TIMES = double([0.01, 0.2, 0.5, 0.83, 0.99])
 SCHEDULES = ["linear gamma", "cosine", "rectified flow", "EDM", "DDPM"]
 

@@ -15,8 +15,6 @@ from lowerbound.reverse import posterior, reverse_variance
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import CLEAN, LinearGamma
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CHAIN = paper.Chain(paper.ddpm_betas())
 
 

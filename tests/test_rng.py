@@ -9,8 +9,6 @@ from oracles import double
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample, Stream, derive_seeds, philox
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 # counter, key, result: the known-answer vectors of Random123's philox4x32, 10 rounds
 KNOWN_ANSWERS = [
     ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),

@@ -21,8 +21,6 @@ from lowerbound.samplers.base import State
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import CLEAN, Cosine, LinearGamma
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SAMPLERS = [DDIM(), DDIM(eta=0.4), DDIM(eta=1.0), *map(Ancestral, VARIANCES)]
 
 

@@ -13,8 +13,6 @@ from lowerbound.errors import InputError
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import EDM, Cosine, LinearGamma, RectifiedFlow, Sigmoid, Tabulated, geometric
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 # off the knots of every table, so that slopes exist
 TIMES = torch.linspace(0, 1, 42, dtype=torch.float64)[1:-1] + 1e-4
 

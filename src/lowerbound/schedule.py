@@ -116,6 +116,11 @@ class LinearGamma(Schedule):
         low, high = self.ends
         return (gamma - low) / (high - low)
 
+    def slope(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        # the general way takes a second to load at its first use, which a default schedule need not cost
+        low, high = self.ends
+        return torch.full_like(t, high - low)
+
 
 def geometric(sigma_min: float = 0.01, sigma_max: float = 50.0) -> LinearGamma:
     r"""$\sigma_t = \sigma_{min} (\sigma_{max} / \sigma_{min})^t$, $\alpha_t = 1$ (Song et al. 2021, equation 30).

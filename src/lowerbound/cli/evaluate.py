@@ -32,7 +32,7 @@ class Options:
     num_examples: int | None = None
     """Test examples for the bound and the baselines; all if not given."""
     num_times: int | None = None
-    """Network calls per example for the bound; 4 to 64 by the number of examples if not given."""
+    """Network calls per example for the bound; 4 to 256 by the number and size of the examples if not given."""
     num_steps: int | None = None
     """The bound of a chain of so many steps; of continuous time if not given."""
     baselines: bool = True

@@ -13,6 +13,9 @@ from lowerbound.likelihood import elbo, mean_and_error
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
 
+ENTRIES = 40_000_000
+"""About how many entries of examples go through the network where the number of calls is not given."""
+
 Figure = tuple[float, float]
 """A mean over examples and its standard error."""
 
@@ -67,7 +70,7 @@ def held_out_bound(
         run: the model.
         dataset: its data.
         num_steps: T of a chain of T steps, equally spaced in time; None: continuous time.
-        num_times: network calls per example; by default about 40,000 in all, 4 to 64 for each.
+        num_times: network calls per example; by default 4 to 256, the more the fewer and smaller the examples are.
         num_examples: of the test split, from its start; all by default.
         batch_size: it changes nothing but speed and memory.
         seed: of times and noise.
@@ -75,7 +78,7 @@ def held_out_bound(
     """
     indices = dataset.test[:num_examples]
     device = run.denoiser.device
-    num_times = num_times or max(4, min(64, 40_000 // len(indices)))
+    num_times = num_times or max(4, min(256, ENTRIES // (len(indices) * math.prod(dataset.shape))))
     chain = None if num_steps is None else torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     log_det = dataset.encoding.log_det(dataset.shape)
     terms: dict[str, list[torch.Tensor]] = {"total": [], "reconstruction": [], "prior": [], "diffusion": []}
