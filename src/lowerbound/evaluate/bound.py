@@ -13,7 +13,7 @@ from lowerbound.likelihood import elbo, mean_and_error
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
 
-ENTRIES = 40_000_000
+ENTRIES = 32_000_000
 """About how many entries of examples go through the network where the number of calls is not given."""
 
 Figure = tuple[float, float]
