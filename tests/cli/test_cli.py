@@ -98,6 +98,9 @@ def test_doctor(capsys):
 MISTAKES = {
     "an unknown verb": (["trian"], "choose one of train"),
     "unknown data": (["train", "digts", "--steps", "1"], "did you mean digits"),
+    "no data": (["train"], "Missing from lowerbound train"),
+    "an option that does not exist": (["train", "digits", "--lr", "1"], "--lr"),
+    "a word where a number belongs": (["sample", "{run}", "--steps", "many"], "many"),
     "two lengths": (["train", "digits", "--steps", "1", "--minutes", "1"], "give one of the two"),
     "no such run": (["sample", "{tmp}/nowhere"], "there is no run"),
     "no steps": (["sample", "{run}", "--steps", "0", "-o", "{tmp}/a.png"], "at least one step"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
-import tyro
 
+from lowerbound.cli.options import parse
 from lowerbound.data.directory import data_directory
 
 PACKAGES = ("lowerbound", "torch", "numpy", "safetensors", "tyro", "pillow", "matplotlib", "scikit-learn", "tqdm")
@@ -24,7 +24,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Run the verb."""
-    tyro.cli(Options, args=arguments, prog="lowerbound doctor")
+    parse(Options, "doctor", arguments)
     print(f"python        {sys.version.split()[0]} on {platform.platform()}")
     for package in PACKAGES:
         print(f"{package:<13} {_version(package)}")

@@ -9,6 +9,7 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.options import parse
 from lowerbound.errors import InputError
 from lowerbound.evaluate.evaluation import evaluate, evaluation_folder, to_text
 from lowerbound.run import open_run
@@ -45,7 +46,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Run the verb."""
-    options = tyro.cli(Options, args=arguments, prog="lowerbound evaluate")
+    options = parse(Options, "evaluate", arguments)
     for name in ("num_examples", "num_times", "num_steps"):
         value = getattr(options, name)
         if value is not None and value < 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from lowerbound.cli.options import parse
 from lowerbound.evaluate.evaluation import read_evaluation
 from lowerbound.evaluate.page import write_page
 from lowerbound.run import open_run
@@ -23,6 +24,6 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Run the verb."""
-    options = tyro.cli(Options, args=arguments, prog="lowerbound report")
+    options = parse(Options, "report", arguments)
     model = open_run(options.run)
     print(write_page(model, read_evaluation(model)))

@@ -11,6 +11,7 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.options import parse
 from lowerbound.data.arrays import to_layout
 from lowerbound.errors import InputError
 from lowerbound.files import UNFINISHED, write_file
@@ -56,7 +57,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Run the verb."""
-    options = tyro.cli(Options, args=arguments, prog="lowerbound sample")
+    options = parse(Options, "sample", arguments)
     if options.num_samples < 1 or options.batch_size < 1:
         raise InputError(f"{options.num_samples} samples in batches of {options.batch_size}: both start at 1")
     model = open_run(options.run, pick_device(options.device))

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.options import parse
 from lowerbound.data import NAMED, Dataset, describe, open_dataset
 from lowerbound.train import recipe, train
 from lowerbound.train.config import (
@@ -23,7 +24,6 @@ from lowerbound.train.config import (
 from lowerbound.train.loop import Trainer
 
 DEFAULT_MINUTES = 10.0
-PROGRAM = "lowerbound train"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Run the verb."""
-    first = tyro.cli(Options, args=arguments, prog=PROGRAM)
+    first = parse(Options, "train", arguments)
     dataset = open_dataset(
         **{f.name: getattr(first.data, f.name) for f in dataclasses.fields(DataConfig) if _opens(f.name)}
     )
@@ -61,11 +61,11 @@ def run(arguments: list[str]) -> None:
     # the same arguments again, over the recipe's defaults for these data
     advised = recipe(dataset, first.data, DEFAULT_MINUTES)
     untimed = dataclasses.replace(advised.training, minutes=None)
-    options = tyro.cli(
+    options = parse(
         Options,
-        args=arguments,
-        prog=PROGRAM,
-        default=Options(
+        "train",
+        arguments,
+        Options(
             data=advised.data,
             schedule=advised.schedule,
             denoiser=advised.denoiser,

@@ -1,0 +1,33 @@
+"""A verb's options from its arguments, with mistakes as one line like all others."""
+
+import contextlib
+import io
+import re
+from typing import TypeVar
+
+import tyro
+
+from lowerbound.errors import InputError
+
+Options = TypeVar("Options")
+
+
+def parse(kind: type[Options], verb: str, arguments: list[str], default: Options | None = None) -> Options:
+    """The options of a verb; `--help` prints them and exits.
+
+    Raises:
+        InputError: for arguments that do not fit.
+    """
+    told = io.StringIO()
+    program = f"lowerbound {verb}"
+    try:
+        with contextlib.redirect_stderr(told):
+            if default is None:
+                return tyro.cli(kind, args=arguments, prog=program)
+            return tyro.cli(kind, args=arguments, prog=program, default=default)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        without_titles = re.sub(r"╭─ .*? ─+╮", "", told.getvalue())
+        words = re.sub(r"[─│╭╮╰╯\s]+", " ", without_titles).strip()
+        raise InputError(words) from None
