@@ -98,8 +98,8 @@ class _Session:
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
             disable=None if show_progress else True,
-            bar_format="{l_bar}{bar}| {postfix}",
-            postfix="starting",
+            bar_format="{percentage:3.0f}%|{bar:24}| {desc}",
+            desc="starting",
             miniters=0,
             mininterval=0.3,
         )
@@ -153,7 +153,7 @@ class _Session:
         left = max(0.0, trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1))
         unit = " bits/dim" if self.is_bound else ""
         best = f", held-out {self.best:.4f} bits/dim" if math.isfinite(self.best) else ""
-        self.bar.set_postfix_str(
+        self.bar.set_description_str(
             f"step {trainer.step}, loss {loss:.4f}{unit}{best}, {speed:.0f} examples/s, {_clock(left)} left",
             refresh=False,
         )
