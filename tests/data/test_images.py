@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowerbound.data import Levels, images
+from lowerbound.data import Levels
 from lowerbound.data.images import open_folder, read_image
 from lowerbound.errors import InputError
 
@@ -132,7 +132,7 @@ def test_several_depths_are_an_error_that_names_two(tmp_path):
 
 def test_what_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
     _fill(tmp_path, shape=(40, 50))
-    monkeypatch.setattr(images, "MAX_BYTES", 4 * 40 * 50 - 1)
+    monkeypatch.setenv("LOWERBOUND_MEMORY", str((4 * 40 * 50 - 1) / 2**30))
     with pytest.raises(InputError, match=r"4 images of 40 x 50 .*image_size"):
         open_folder(tmp_path)
     assert open_folder(tmp_path, image_size=(20, 25)).shape == (1, 20, 25)

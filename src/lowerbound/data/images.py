@@ -11,9 +11,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.data.folder import find_images
+from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 
-MAX_BYTES = 8 * 1024**3
 MAX_PIXELS = 89_478_485  # of one file: a quarter of a GiB as RGB
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 _NUM_LISTED = 10
@@ -35,7 +35,7 @@ def open_folder(
         skip_bad_files: leave out, with a warning, what can't be used.
 
     Raises:
-        InputError: if there are bad files, which are named; sizes differ; images do not fit into `MAX_BYTES`; or the
+        InputError: if there are bad files, which are named; sizes differ; images do not fit into memory; or the
             folder has another structure.
     """
     if image_size is not None and min(image_size) < 1:
@@ -158,12 +158,8 @@ def _read_all(paths: list[Path], image_size: tuple[int, int] | None, bad: dict[P
 
 def _check_alike(images: dict[Path, np.ndarray], path: Path, image: np.ndarray, num_files: int) -> None:
     """Refuse images that can't stand in one array with those before, or with as many of their size in memory."""
-    if image.nbytes * num_files > MAX_BYTES:
-        raise InputError(
-            f"{num_files:,} images of {image.shape[0]} x {image.shape[1]} pixels ({path.name}) need "
-            f"{image.nbytes * num_files / 1024**3:.1f} GiB, more than the {MAX_BYTES / 1024**3:.0f} GiB allowed: give a "
-            "smaller image_size"
-        )
+    name = f"{num_files:,} images of {image.shape[0]} x {image.shape[1]} pixels ({path.name})"
+    check_memory(name, image.nbytes * num_files, "give a smaller image_size")
     if not images:
         return
     first_path, first = next(iter(images.items()))

@@ -7,7 +7,7 @@ training dynamics of diffusion models", equations 123 to 127).
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class Average:
@@ -38,10 +38,6 @@ class Average:
             kept = parameter.detach().clone()
             parameter.copy_(self.parameters[name])
             self.parameters[name].copy_(kept)
-
-    def state(self) -> dict[str, Tensor]:
-        """The averaged parameters by name."""
-        return self.parameters
 
 
 def _exponent(width: float) -> float:
