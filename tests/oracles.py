@@ -1,13 +1,16 @@
 """What the tests of the core share: every schedule, closed-form data, noise that is known in advance."""
 
 import itertools
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lowerbound import betas, schedule
 from lowerbound.betas import from_betas
+from lowerbound.denoiser import Denoiser
 from lowerbound.exact import Gaussian, GaussianMixture
+from lowerbound.learned_schedule import LearnedGamma, MonotoneWarp
 from lowerbound.rng import Noise
 from lowerbound.scaling import SCALINGS, VARIANCE_PRESERVING
 from lowerbound.schedule import Schedule
@@ -24,6 +27,7 @@ SCHEDULES = {
     "DDPM": lambda scaling: from_betas(betas.linear(), scaling),
     "latent diffusion": lambda scaling: from_betas(betas.scaled_linear(), scaling),
     "iDDPM": lambda scaling: from_betas(betas.cosine(50), scaling),
+    "learned": lambda scaling: LearnedGamma(-9.0, 6.0, random_warp(), scaling).double().requires_grad_(False),
 }
 EVERY_SCHEDULE = list(itertools.product(SCHEDULES, SCALINGS))
 """Names of all schedules with all scalings, for `make_schedule`."""
@@ -32,6 +36,16 @@ EVERY_SCHEDULE = list(itertools.product(SCHEDULES, SCALINGS))
 def make_schedule(name: str, scaling: str = VARIANCE_PRESERVING.name) -> Schedule:
     make = SCHEDULES[name]
     return make(scaling=SCALINGS[scaling]) if isinstance(make, type) else make(SCALINGS[scaling])
+
+
+def random_warp(seed: int = 0, num_units: int = 8, roughness: float = 1.0) -> MonotoneWarp:
+    """A warp far from a line, its centres anywhere, outside of [0, 1] as well."""
+    warp, generator = MonotoneWarp(num_units), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        warp.weights.copy_(2 * roughness * torch.randn(num_units, generator=generator))
+        warp.steepness.add_(roughness * torch.randn(num_units, generator=generator))
+        warp.centres.copy_(0.5 + roughness * torch.randn(num_units, generator=generator))
+    return warp
 
 
 def double(values) -> Tensor:
@@ -54,6 +68,18 @@ COVARIANCE = double([[0.5, 0.3], [0.3, 0.4]])
 
 def gaussian(noise_schedule: Schedule) -> Gaussian:
     return Gaussian(MEAN, COVARIANCE, noise_schedule)
+
+
+class WithMix(Denoiser):
+    """A denoiser that also says, of every entry, where its reverse variance lies between lower (0) and upper (1)."""
+
+    def __init__(self, denoiser: Denoiser, mix: float):
+        super().__init__(denoiser.schedule, denoiser.shape)
+        self.denoiser, self.mix = denoiser, mix
+
+    def predict(self, x_t, level, cond, observed):
+        prediction = self.denoiser.predict(x_t, level, cond, observed)
+        return replace(prediction, variance_mix=torch.full_like(x_t, self.mix))
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

@@ -13,7 +13,7 @@ from lowerbound.denoiser import Prediction
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres, nearest_level
 from lowerbound.scaling import SCALINGS
-from lowerbound.schedule import LinearGamma
+from lowerbound.schedule import Level, LinearGamma
 
 COUNTS = [2, 17, 256, 1000, 65_536]
 GAMMAS = [-20.0, -13.3, -8.0, -4.0, 0.0, 5.0]
@@ -93,6 +93,43 @@ def test_decoders_without_network_do_not_depend_on_the_scaling(scaling):
             _, x, x_t = latents(16, level)
             results.append(decoder.log_prob(x, x_t, level))
         torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
+
+
+def at_gamma(gamma, scaling="variance-preserving"):
+    """The level of tensors (1,) that a learned schedule has at its data's end."""
+    scales = SCALINGS[scaling]
+    return Level(torch.zeros_like(gamma), gamma, scales.alpha(gamma), scales.sigma(gamma))
+
+
+@pytest.mark.parametrize("num_levels", [17, 256, 65_536])
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_the_gradient_of_the_level_posterior_with_respect_to_its_level(num_levels, gamma):
+    """Through the latents and through the decoder itself, by differences; few levels are summed, many integrated."""
+    index = torch.randint(0, num_levels, (16,), generator=torch.Generator().manual_seed(0))
+    x, eps = centres_of(num_levels, index)[:, None], draw(16, 1)
+
+    def log_prob(level):
+        alpha, sigma = (torch.as_tensor(scale, dtype=torch.float64) for scale in (level.alpha, level.sigma))
+        return LevelPosterior(num_levels).log_prob(x, alpha * x + sigma * eps, level)
+
+    given = double([gamma]).requires_grad_()
+    ours = log_prob(at_gamma(given))
+    torch.testing.assert_close(ours, log_prob(level_at(gamma)), rtol=1e-9, atol=1e-9)
+    (gradient,) = torch.autograd.grad(ours.mean(), given)
+    step = 1e-4
+    difference = (log_prob(level_at(gamma + step)) - log_prob(level_at(gamma - step))).mean() / (2 * step)
+    assert gradient.item() == pytest.approx(difference.item(), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_the_gradient_of_the_gaussian_decoder_with_respect_to_its_level(scaling):
+    """E log p = -(1 + gamma + log 2 pi) / 2 of each entry, whose slope is a half, for latents of any fixed noise."""
+    x, eps, gamma = draw(4, 3), draw(4, 3, seed=1), double([-5.0]).requires_grad_()
+    level = at_gamma(gamma, scaling)
+    log_prob = GaussianDecoder().log_prob(x, level.alpha * x + level.sigma * eps, level)
+    torch.testing.assert_close(log_prob, -0.5 * (eps**2 + gamma + math.log(2 * math.pi)), rtol=1e-9, atol=1e-9)
+    (gradient,) = torch.autograd.grad(log_prob.mean(), gamma)
+    assert gradient.item() == pytest.approx(-0.5, abs=1e-9)
 
 
 def predicted(x):

@@ -13,6 +13,7 @@ from lowerbound.decoder import GaussianDecoder
 from lowerbound.denoiser import TARGETS, NetworkDenoiser, Prediction
 from lowerbound.errors import InputError
 from lowerbound.likelihood import elbo
+from lowerbound.reverse import reverse_variance
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import CLEAN, LinearGamma
 
@@ -240,6 +241,48 @@ def test_mu_ends_at_the_data_below_the_first_level():
             s = denoiser._below(denoiser.schedule.level(t))
             assert s.t == pytest.approx((step - 1) / NUM_STEPS, abs=1e-12)
             assert math.isfinite(s.gamma)
+
+
+class Twice(nn.Module):
+    """A network whose output has a second half, and which counts its calls."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.output, self.calls = torch.cat([first, second], 1), 0
+
+    def forward(self, x, gamma, cond):
+        self.calls += 1
+        return self.output
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4, 5)])
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_second_half_of_the_output_is_the_mix_of_variances(target, shape):
+    schedule, t, s = LinearGamma(), double([0.3, 0.8]), double([0.2, 0.7])
+    x_t, output, mix = draw(3, 2, *shape)
+    num_steps = NUM_STEPS if target == "mu" else None
+    network = Twice(output, mix)
+    denoiser = NetworkDenoiser(network, schedule, shape, target, SIGMA_DATA, num_steps, learned_variance=True)
+    prediction = denoiser(x_t, t)
+    plain = NetworkDenoiser(Answer(output), schedule, shape, target, SIGMA_DATA, num_steps)(x_t, t)
+    assert torch.equal(prediction.x, plain.x)
+    assert torch.equal(prediction.variance_mix, mix)
+    assert plain.variance_mix is None
+    assert network.calls == 1
+
+    levels = schedule.level(t), schedule.level(s)
+    for kind, given in (("lower", {}), ("upper", {}), ("learned", {"variance_mix": mix})):
+        assert torch.equal(prediction.reverse_variance(kind, levels[1]), reverse_variance(kind, *levels, **given))
+    with pytest.raises(InputError, match="trained to give it"):
+        plain.reverse_variance("learned", levels[1])
+
+
+def test_the_analytic_variance_is_that_of_the_predictions_own_spread():
+    denoiser = mixture(LinearGamma())
+    t, s = denoiser.schedule.levels(double([0.5, 0.4]))
+    prediction = denoiser(draw(3, 2), t)
+    expected = reverse_variance("analytic", t, s, prediction.x_var)
+    assert torch.equal(prediction.reverse_variance("analytic", s), expected)
 
 
 def test_a_bound_needs_no_network_call_that_the_decoder_does_not_use():

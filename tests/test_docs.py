@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 import lowerbound
-from lowerbound import grid, likelihood, objective, reverse
+from lowerbound import density, dequantization, derivations, encoder, estimators, grid, levels, likelihood, objective, reverse
 
 DOCS = Path(__file__).parent.parent / "docs"
-MODULES = {"likelihood": likelihood, "objective": objective, "reverse": reverse, "grid": grid}
+MODULES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (density, dequantization, derivations, encoder, estimators, grid, levels, likelihood, objective, reverse)
+}
 NAMES = sorted(
-    set(re.findall(r"`([A-Za-z_]+(?:\.[a-z_]+)?)`", (DOCS / "equations.md").read_text())) - {"chain", "None"}
+    set(re.findall(r"`([A-Za-z_]+(?:\.[a-z_0-9]+)?)`", (DOCS / "equations.md").read_text())) - {"chain", "None"}
 )
 
 

@@ -6,21 +6,35 @@ import numpy as np
 import paper
 import pytest
 import torch
-from oracles import COVARIANCE, MEAN, SCHEDULES, Known, double, draw, gaussian, make_schedule, mixture, sigma_points
+from oracles import (
+    COVARIANCE,
+    MEAN,
+    SCHEDULES,
+    Known,
+    WithMix,
+    double,
+    draw,
+    gaussian,
+    make_schedule,
+    mixture,
+    sigma_points,
+)
 
-from lowerbound import betas
+from lowerbound import betas, objective
 from lowerbound.betas import from_betas
 from lowerbound.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.exact import Empirical, Gaussian
-from lowerbound.likelihood import Elbo, elbo, mean_and_error, prior_kl, step_kl
-from lowerbound.reverse import VARIANCES
+from lowerbound.learned_schedule import LearnedGamma
+from lowerbound.likelihood import Elbo, elbo, end_terms, mean_and_error, prior_kl, step_kl
+from lowerbound.reverse import KINDS, VARIANCES
 from lowerbound.rng import PerSample, Stream
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import Cosine, LinearGamma, RectifiedFlow
 
 DECODER = GaussianDecoder()
+MIX = 0.3
 
 
 def uniform_chain(num_steps):
@@ -47,20 +61,22 @@ def gaussian_bound(schedule, chain, x, variance):
             "lower": posterior_variance,
             "upper": added * (alpha_s**2 + sigma_s**2) / (alpha**2 + sigma**2),
             "analytic": posterior_variance + from_x**2 * (S - alpha * gain @ S).diagonal(),
-        }[variance]
+        }
+        v = v["lower"] ** (1 - MIX) * v["upper"] ** MIX if variance == "learned" else v[variance]
         ratio = posterior_variance / v
         steps.append((0.5 * (ratio - 1 - np.log(ratio) + from_x**2 * error / v)).sum())
     return reconstruction, prior, np.array(steps)
 
 
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", KINDS)
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("name", ["linear gamma", "cosine", "EDM", "iDDPM"])
 def test_gaussian_data_have_a_closed_form(name, scaling, variance):
     """Every term is quadratic in the noise, so sigma points give its expectation without any error."""
     schedule = make_schedule(name, scaling)
     chain, x, eps = uniform_chain(12), double([0.9, -0.2]), sigma_points(2)
-    ours = elbo(gaussian(schedule), DECODER, x.expand_as(eps), chain, noise=Known([eps]), reverse=variance)
+    denoiser = WithMix(gaussian(schedule), MIX)
+    ours = elbo(denoiser, DECODER, x.expand_as(eps), chain, noise=Known([eps]), reverse=variance)
     reconstruction, prior, steps = gaussian_bound(schedule, chain, x, variance)
     assert ours.reconstruction.mean().item() == pytest.approx(reconstruction, rel=1e-9)
     assert ours.prior.mean().item() == pytest.approx(prior, rel=1e-6, abs=1e-12)
@@ -287,6 +303,73 @@ def test_only_observed_entries_count():
                 torch.testing.assert_close(ours.bits_per_dim, expected.bits_per_dim, rtol=1e-9, atol=1e-9)
 
 
+def test_draws_are_estimates_of_the_diffusion_term_in_the_order_of_time():
+    """At given places: in continuous time the loss at those times, of a chain the terms of those steps."""
+    denoiser, x, eps, place = mixture(Cosine()), draw(3, 2), draw(3, 2, seed=1), double([0.0, 0.4, 0.99])
+    known = {"noise": Known([eps]), "place": place}
+    bound = elbo(denoiser, DECODER, x, num_times=4, **known)
+    expected = [objective.loss(denoiser, x, t=(part + place) / 4, eps=eps) for part in range(4)]
+    torch.testing.assert_close(bound.draws, torch.stack(expected, 1))
+    torch.testing.assert_close(bound.diffusion, bound.draws.mean(1))
+    assert bound.steps is None
+
+    chain = uniform_chain(10)
+    whole = elbo(denoiser, DECODER, x, chain, noise=Known([eps]))
+    torch.testing.assert_close(whole.draws, 10 * whole.steps)
+    torch.testing.assert_close(whole.diffusion, whole.draws.mean(1))
+    some = elbo(denoiser, DECODER, x, chain, num_times=2, **known)
+    index = torch.tensor([[0, 5], [2, 7], [4, 9]])
+    torch.testing.assert_close(some.draws, 10 * whole.steps.gather(1, index), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(some.diffusion, some.draws.mean(1))
+
+
+def test_a_chain_of_one_level_is_a_vaes_bound():
+    denoiser, x, eps = mixture(LinearGamma(-4.0, 4.0)), draw(3, 2), draw(3, 2, seed=1)
+    bound = elbo(denoiser, DECODER, x, double([0.5]), noise=Known([eps]))
+    assert torch.equal(bound.diffusion, torch.zeros(3, dtype=torch.float64))
+    assert bound.steps.shape == bound.draws.shape == (3, 0)
+    torch.testing.assert_close(bound.reconstruction, -0.5 * (eps**2 + math.log(2 * math.pi)).sum(1))
+    torch.testing.assert_close(bound.prior, 0.25 * (x**2 - 1 + 2 * math.log(2)).sum(1))
+
+
+@pytest.mark.parametrize("decoder", [DECODER, LevelPosterior(4), DiscretizedGaussian(4, 0.3)])
+def test_end_terms_are_those_of_the_bound(decoder):
+    denoiser = mixture(LinearGamma(-4.0, 4.0))
+    x = (2 * torch.tensor([[0, 3], [2, 1]]).double() + 1) / 4 - 1
+    eps, observed = draw(2, 2), torch.tensor([[True, False], [True, True]])
+    for chain, ends in ((None, ()), (double([0.2, 0.5, 0.9]), (0.2, 0.9))):
+        given = {"noise": Known([eps], [double(0.3)]), "observed": observed}
+        bound = elbo(denoiser, decoder, x, chain, **given)
+        reconstruction, prior = end_terms(denoiser, decoder, x, *ends, **given)
+        assert torch.equal(reconstruction, bound.reconstruction)
+        assert torch.equal(prior, bound.prior)
+
+
+@pytest.mark.parametrize("decoder", [DECODER, LevelPosterior(4), DiscretizedGaussian(4, 0.3)])
+def test_gradients_reach_learned_ends_through_both_end_terms(decoder):
+    """The same values as from numbers; their slopes by differences of schedules with other ends."""
+    x = (2 * torch.tensor([[0, 3], [2, 1]]).double() + 1) / 4 - 1
+    eps, low, high, step = draw(2, 2), -2.0, 3.0, 1e-4
+
+    def terms(low, high):
+        return torch.stack(end_terms(gaussian(LinearGamma(low, high)), decoder, x, noise=Known([eps])))
+
+    schedule = LearnedGamma(low, high).double()
+    denoiser = gaussian(schedule)
+    ours = torch.stack(end_terms(denoiser, decoder, x, noise=Known([eps])))
+    torch.testing.assert_close(ours, terms(low, high), rtol=1e-6, atol=1e-6)
+    with torch.no_grad():
+        assert not torch.stack(end_terms(denoiser, decoder, x, noise=Known([eps]))).requires_grad
+    by_low = (terms(low + step, high) - terms(low - step, high)).sum(1) / (2 * step)
+    by_high = (terms(low, high + step) - terms(low, high - step)).sum(1) / (2 * step)
+    for term in range(2):
+        start, log_range = torch.autograd.grad(
+            ours[term].sum(), (schedule.start, schedule.log_range), retain_graph=True, materialize_grads=True
+        )
+        assert start.item() == pytest.approx((by_low + by_high)[term].item(), rel=1e-5, abs=1e-6)
+        assert log_range.item() == pytest.approx((high - low) * by_high[term].item(), rel=1e-5, abs=1e-6)
+
+
 def test_bits():
     bound = Elbo(double([-3.0]), double([0.5]), double([1.5]), double([4.0]))
     assert bound.nats.item() == -5
@@ -330,7 +413,7 @@ def test_a_denoiser_without_likelihood_is_refused_with_its_reason():
     "arguments",
     [
         {"chain": torch.tensor([])},
-        {"chain": torch.tensor([0.5])},
+        {"chain": torch.tensor([math.nan])},
         {"chain": torch.tensor([0.5, 0.5])},
         {"chain": torch.tensor([1.0, 0.0])},
         {"chain": torch.tensor([-0.1, 1.0])},

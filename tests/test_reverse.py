@@ -6,12 +6,15 @@ import numpy as np
 import paper
 import pytest
 import torch
-from oracles import COVARIANCE, MEAN, double, draw, gaussian, make_schedule
+from oracles import COVARIANCE, MEAN, Known, WithMix, double, draw, gaussian, make_schedule
 
 from lowerbound import betas
 from lowerbound.betas import from_betas
 from lowerbound.errors import InputError
-from lowerbound.reverse import posterior, reverse_variance
+from lowerbound.likelihood import step_kl
+from lowerbound.reverse import KINDS, posterior, reverse_variance
+from lowerbound.samplers import Ancestral
+from lowerbound.samplers.base import State
 from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import CLEAN, LinearGamma
 
@@ -88,6 +91,49 @@ def test_analytic_variance_minimises_the_step_kl_of_correlated_data():
     np.testing.assert_allclose(ours[0].numpy(), exact.diagonal(), rtol=1e-10)
 
 
+def test_learned_variance_is_nichol_and_dhariwals():
+    """exp(v log beta_t + (1 - v) log beta~_t), equation 15, for any number v."""
+    levels = ddpm_levels()
+    mix = double([[-0.3, 0.0, 0.25, 0.5, 1.0, 1.7]])
+    for t in (2, 10, 500, 1000):
+        ours = reverse_variance("learned", levels[t], levels[t - 1], variance_mix=mix)
+        theirs = np.exp(mix.numpy() * np.log(CHAIN.beta[t]) + (1 - mix.numpy()) * np.log(CHAIN.beta_tilde(t)))
+        np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-8)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_learned_variance_goes_from_lower_to_upper_along_a_geometric_mean(scaling):
+    schedule = make_schedule("cosine", scaling)
+    times = double([0.02, 0.5, 0.98])
+    t, s = schedule.level(times), schedule.level(times - 0.02)
+    lower, upper = reverse_variance("lower", t, s), reverse_variance("upper", t, s)
+    for mix, expected in ((0.0, lower), (1.0, upper), (0.5, (lower * upper).sqrt())):
+        ours = reverse_variance("learned", t, s, variance_mix=torch.full((3, 2), mix, dtype=torch.float64))
+        torch.testing.assert_close(ours, expected[:, None].expand(3, 2), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bound_and_ancestral_sampling_have_one_variance(kind):
+    """Of one sampled step, and of the KL that its bound counts: that of a Gaussian of the same mean and variance."""
+    denoiser = WithMix(gaussian(LinearGamma(-6.0, 5.0)), 0.3)
+    t, s = denoiser.schedule.level(0.6), denoiser.schedule.level(0.4)
+    x_t, x, z = draw(3, 2), draw(3, 2, seed=1), draw(3, 2, seed=2)
+    prediction, step = denoiser(x_t, t), posterior(t, s)
+
+    def predict(given, level):
+        return denoiser(given, level)
+
+    drawn, mean = (
+        Ancestral(kind).step(predict, State(x_t), t, s, Known([noise])).x for noise in (z, torch.zeros(3, 2))
+    )
+    variance = ((drawn - mean) / z) ** 2
+    expected = torch.as_tensor(prediction.reverse_variance(kind, s), dtype=torch.float64).expand(3, 2)
+    torch.testing.assert_close(variance, expected, rtol=1e-9, atol=0)
+    q_mean = step.from_x_t * x_t + step.from_x * x
+    kl = paper.gaussian_kl(q_mean.numpy(), step.variance, mean.numpy(), variance.numpy())
+    np.testing.assert_allclose(step_kl(prediction, x, s, kind).numpy(), kl, rtol=1e-7)
+
+
 def test_batches_of_levels_agree_with_single_ones():
     schedule = LinearGamma()
     times = double([0.3, 0.9])
@@ -109,5 +155,7 @@ def test_what_is_missing_or_unknown_is_refused():
     t, s = LinearGamma().levels(double([0.5, 0.4]))
     with pytest.raises(InputError, match="does not give"):
         reverse_variance("analytic", t, s)
-    with pytest.raises(InputError, match="lower, upper, analytic"):
+    with pytest.raises(InputError, match="trained to give it"):
         reverse_variance("learned", t, s)
+    with pytest.raises(InputError, match="lower, upper, analytic, learned"):
+        reverse_variance("beta", t, s)

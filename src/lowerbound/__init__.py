@@ -1,27 +1,36 @@
 """Diffusion models with their likelihood: one noise schedule and one denoiser, and all that follows from the two."""
 
-from lowerbound import betas, grid, objective
+from lowerbound import betas, derivations, estimators, grid, objective
 from lowerbound.betas import from_betas
 from lowerbound.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.denoiser import Denoiser, NetworkDenoiser, Prediction
+from lowerbound.density import Density, log_prob
+from lowerbound.dequantization import TruncatedNormalDequantizer, UniformDequantizer, discrete_log_prob
 from lowerbound.errors import InputError
 from lowerbound.exact import Empirical, Gaussian, GaussianMixture
+from lowerbound.hybrid import hybrid
+from lowerbound.importance import ImportanceTimes
+from lowerbound.learned_schedule import LearnedGamma, MonotoneWarp
+from lowerbound.level_denoiser import LevelDenoiser
 from lowerbound.likelihood import Elbo, elbo, mean_and_error
 from lowerbound.objective import loss
 from lowerbound.rng import PerSample, Stream
 from lowerbound.samplers import DDIM, Ancestral, sample, start, trajectory
 from lowerbound.scaling import RECTIFIED_FLOW, VARIANCE_EXPLODING, VARIANCE_PRESERVING
-from lowerbound.schedule import EDM, Cosine, LinearGamma, RectifiedFlow, Schedule, Sigmoid, Tabulated, geometric
+from lowerbound.schedule import EDM, Cosine, LinearBeta, LinearGamma, RectifiedFlow, Schedule, Sigmoid, Tabulated, geometric
 
 __all__ = [
     # schedules
     "Schedule",
     "LinearGamma",
+    "LinearBeta",
     "Cosine",
     "Sigmoid",
     "RectifiedFlow",
     "EDM",
     "Tabulated",
+    "LearnedGamma",
+    "MonotoneWarp",
     "geometric",
     "from_betas",
     "betas",
@@ -31,6 +40,7 @@ __all__ = [
     # denoisers
     "Denoiser",
     "NetworkDenoiser",
+    "LevelDenoiser",
     "Prediction",
     "Gaussian",
     "GaussianMixture",
@@ -40,10 +50,20 @@ __all__ = [
     "Elbo",
     "loss",
     "objective",
+    "hybrid",
+    "ImportanceTimes",
+    "derivations",
+    "estimators",
     "LevelPosterior",
     "DiscretizedGaussian",
     "GaussianDecoder",
     "mean_and_error",
+    # the density
+    "log_prob",
+    "Density",
+    "discrete_log_prob",
+    "UniformDequantizer",
+    "TruncatedNormalDequantizer",
     # sampling
     "sample",
     "trajectory",

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.denoiser import Prediction
-from lowerbound.elementary import exp, expand
+from lowerbound.elementary import Scalar, exp, expand, log
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, nearest_level
 from lowerbound.schedule import Level
@@ -40,7 +40,7 @@ class Decoder(ABC):
         Arguments:
             x: data; of discrete data, the centres of their levels.
             x_t: the latent at the level.
-            level: $t_0$'s level, of numbers.
+            level: $t_0$'s level, of numbers, or of tensors (1,) where a gradient with respect to it is wanted.
             prediction: the denoiser's at $x_t$, where `needs_network`.
         """
 
@@ -72,16 +72,16 @@ class LevelPosterior(Decoder):
     ) -> Float[Tensor, "batch *shape"]:
         # in units of bins, with level k at k; of many levels single precision would lose the place within a bin
         place = (x_t.double() / expand(level.alpha, x_t) + 1) * self.num_levels / 2 - 0.5
-        width = float(exp(level.gamma / 2)) * self.num_levels / 2
+        width = expand(exp(level.gamma / 2), place) * self.num_levels / 2
         own = nearest_level(x, self.num_levels).double()
-        if width < _SMOOTH or self.num_levels <= 2 * _SMOOTH * _HALF_WIDTH:
+        if _number(width) < _SMOOTH or self.num_levels <= 2 * _SMOOTH * _HALF_WIDTH:
             return self._by_sum(own, place, width).to(x.dtype)
         return self._by_integral(own, place, width).to(x.dtype)
 
-    def _by_sum(self, own: Tensor, place: Tensor, width: float) -> Tensor:
+    def _by_sum(self, own: Tensor, place: Tensor, width: Scalar) -> Tensor:
         # relative to the nearest level, whose own exponent may be so large that the others' differences drown in it
         nearest = place.detach().round().clamp(0, self.num_levels - 1)
-        reach = math.ceil(_HALF_WIDTH * width) + 1
+        reach = math.ceil(_HALF_WIDTH * _number(width)) + 1
         if 2 * reach + 1 >= self.num_levels:
             others = torch.arange(self.num_levels, device=place.device) - nearest[..., None]
         else:
@@ -95,11 +95,12 @@ class LevelPosterior(Decoder):
         every = exponent(others, excess[..., None]).masked_fill(outside, -math.inf)
         return exponent(own - nearest, excess) - every.logsumexp(-1)
 
-    def _by_integral(self, own: Tensor, place: Tensor, width: float) -> Tensor:
+    def _by_integral(self, own: Tensor, place: Tensor, width: Scalar) -> Tensor:
         # farther out than any latent of the model comes, the correction would no longer be small
-        place = place.clamp(-_FAR * width, self.num_levels - 1 + _FAR * width)
+        beyond = _FAR * torch.as_tensor(width, dtype=place.dtype, device=place.device)
+        place = torch.minimum(torch.maximum(place, -beyond), self.num_levels - 1 + beyond)
         low, high = (-0.5 - place) / width, (self.num_levels - 0.5 - place) / width
-        log_integral = _log_interval(low, high) + math.log(width * math.sqrt(2 * math.pi))
+        log_integral = _log_interval(low, high) + log(width * math.sqrt(2 * math.pi))
         # Euler-Maclaurin for the midpoint rule: sum = integral - (f'(end) - f'(start)) / 24
         slope = (-high * torch.exp(-(high**2) / 2) + low * torch.exp(-(low**2) / 2)) / width
         log_sum = log_integral + torch.log1p(-slope / 24 * torch.exp(-log_integral))
@@ -158,6 +159,10 @@ class GaussianDecoder(Decoder):
     ) -> Float[Tensor, "batch *shape"]:
         gamma = expand(level.gamma, x)
         return -0.5 * ((x - x_t / expand(level.alpha, x)) ** 2 * exp(-gamma) + gamma + math.log(2 * math.pi))
+
+
+def _number(width: Scalar) -> float:
+    return width.item() if isinstance(width, Tensor) else width
 
 
 def _log_interval(low: Tensor, high: Tensor) -> Tensor:

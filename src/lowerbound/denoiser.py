@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lowerbound.elementary import Scalar, exp, expand, sigmoid, sqrt
 from lowerbound.errors import InputError
-from lowerbound.reverse import posterior
+from lowerbound.reverse import posterior, reverse_variance
 from lowerbound.schedule import CLEAN, Level, Schedule
 
 TARGETS = ("x", "eps", "v", "score", "velocity", "mu", "edm")
@@ -35,7 +35,8 @@ class Prediction:
         x: $\hat x = E[x | x_t]$, (B, *).
         schedule: where the level comes from; the velocity needs its slope.
         x_var: the diagonal of $Var[x | x_t]$, (B, *), where the denoiser knows it.
-        levels: log-probabilities over the levels of discrete data, (B, *, K), where the denoiser gives them.
+        variance_mix: where a learned reverse variance lies between lower (0) and upper (1), (B, *), from a network that
+            was trained to say it.
     """
 
     x_t: Float[Tensor, "batch *shape"]
@@ -43,7 +44,7 @@ class Prediction:
     x: Float[Tensor, "batch *shape"]
     schedule: Schedule
     x_var: Float[Tensor, "batch *shape"] | None = None
-    levels: Float[Tensor, "batch *shape num_levels"] | None = None
+    variance_mix: Float[Tensor, "batch *shape"] | None = None
 
     @property
     def eps(self) -> Float[Tensor, "batch *shape"]:
@@ -69,6 +70,10 @@ class Prediction:
         r"""$d x_t / dt = \alpha_t' \hat x + \sigma_t' \hat\epsilon$, the probability flow's field."""
         alpha_slope, sigma_slope = _slopes(self.schedule, self.level)
         return self._expand(alpha_slope) * self.x + self._expand(sigma_slope) * self.eps
+
+    def reverse_variance(self, kind: str, s: Level) -> Scalar | Float[Tensor, "batch *shape"]:
+        """The variance of the step down to s (`reverse.reverse_variance`)."""
+        return reverse_variance(kind, self.level, s, self.x_var, self.variance_mix)
 
     def _expand(self, coefficient: Scalar) -> Scalar:
         return expand(coefficient, self.x_t)
@@ -150,13 +155,14 @@ class NetworkDenoiser(Denoiser):
     table 1); $c_{noise}$ is left to the network, which is given $\gamma$ itself.
 
     Arguments:
-        network: (x, gamma, cond) -> tensor of x's shape.
+        network: (x, gamma, cond) -> tensor of x's shape; of twice as many channels if `learned_variance`.
         schedule: the noise schedule.
         shape: the shape of one example.
         target: what the network outputs, one of `TARGETS`.
         sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
         num_steps: for the target mu, the number of steps of the chain it belongs to; below the first level that chain
             ends at the data.
+        learned_variance: whether the second half of the network's output is the mix of the reverse variances.
 
     Raises:
         InputError: for an unknown target, or a `num_steps` that is missing or has no effect.
@@ -170,6 +176,7 @@ class NetworkDenoiser(Denoiser):
         target: str = "eps",
         sigma_data: float = 1.0,
         num_steps: int | None = None,
+        learned_variance: bool = False,
     ):
         super().__init__(schedule, shape)
         if target not in TARGETS:
@@ -185,14 +192,13 @@ class NetworkDenoiser(Denoiser):
         self.target = target
         self.sigma_data = sigma_data
         self.num_steps = num_steps
+        self.learned_variance = learned_variance
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        ratio = exp(level.gamma / 2)
-        scale_in = 1 / (level.alpha * sqrt(self.sigma_data**2 + ratio**2))
-        gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
-        output = self.network(expand(scale_in, x_t) * x_t, gamma, cond)
-        from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, ratio))
-        return Prediction(x_t, level, from_x_t * x_t + from_output * output, self.schedule)
+        output = network_output(self.network, x_t, level, cond, self.sigma_data)
+        output, mix = output.chunk(2, 1) if self.learned_variance else (output, None)
+        from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, exp(level.gamma / 2)))
+        return Prediction(x_t, level, from_x_t * x_t + from_output * output, self.schedule, variance_mix=mix)
 
     def _x_coefficients(self, level: Level, ratio: Scalar) -> tuple[Scalar, Scalar]:
         r"""The two coefficients of $\hat x$ on $x_t$ and on the network's output."""
@@ -233,6 +239,13 @@ class NetworkDenoiser(Denoiser):
             strict=True,
         )
         return Level(*(torch.where(last, clean, torch.as_tensor(value)) for value, clean in parts))
+
+
+def network_output(network: nn.Module, x_t: Tensor, level: Level, cond: Tensor | None, sigma_data: float) -> Tensor:
+    """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$."""
+    scale = 1 / (level.alpha * sqrt(sigma_data**2 + exp(level.gamma)))
+    gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
+    return network(expand(scale, x_t) * x_t, gamma, cond)
 
 
 def _preserving(gamma: Scalar) -> tuple[Scalar, Scalar]:

@@ -3,10 +3,15 @@ r"""Where discrete data stand: K levels at the centres $c_k = 2 (k + \tfrac12) /
 They are evenly spaced in (-1, 1), each in the middle of a bin of width 2 / K: 8-bit data have K = 256, and none is at ±1.
 """
 
+import math
+
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.errors import InputError
+
+_FEW = 0.12  # variance up to which three levels hold all of a normal's mass on the integers but 5e-4
 
 
 def check_num_levels(num_levels: int) -> int:
@@ -24,3 +29,31 @@ def level_centres(index: Int[Tensor, "*shape"], num_levels: int) -> Float[Tensor
 def nearest_level(x: Float[Tensor, "*shape"], num_levels: int) -> Float[Tensor, "*shape"]:
     """The index, as a float, of the level whose centre is nearest to x."""
     return ((x + 1) * num_levels / 2 - 0.5).round().clamp(0, num_levels - 1)
+
+
+def mean_level(
+    centre: Float[Tensor, "*shape"], variance: Float[Tensor, "*shape"], num_levels: int
+) -> Float[Tensor, "*shape"]:
+    r"""The mean of $P(k) \propto e^{-(k - m)^2 / 2 v}$ over the levels k = 0 ... K - 1.
+
+    Of a wide normal it is $m - 4 \pi v q \sin(2 \pi m) / (1 + 2 q \cos(2 \pi m))$, $q = e^{-2 \pi^2 v}$, by Poisson's
+    summation formula; the ends of the levels are felt by narrow ones only.
+
+    Arguments:
+        centre: m, in levels.
+        variance: v, in squared levels, positive.
+        num_levels: K.
+    """
+    nearest = centre.detach().round().clamp(0, num_levels - 1)
+    offset = centre - nearest
+    steepness = 0.5 / variance.clamp(1e-9, 1.0)
+    above = ((2 * offset - 1) * steepness).masked_fill(nearest == num_levels - 1, -math.inf)
+    below = ((-2 * offset - 1) * steepness).masked_fill(nearest == 0, -math.inf)
+    mass = torch.stack([below, torch.zeros_like(above), above]).softmax(0)
+    narrow = nearest + mass[2] - mass[0]
+    # where the narrow form holds this one's denominator has zeros, and an infinity not chosen still spoils the gradient
+    wide = variance.clamp(min=_FEW)
+    harmonic = torch.exp(-2 * math.pi**2 * wide)
+    phase = 2 * math.pi * offset
+    ripple = harmonic * torch.sin(phase) / (1 + 2 * harmonic * torch.cos(phase))
+    return torch.where(variance < _FEW, narrow, centre - 4 * math.pi * wide * ripple)

@@ -22,7 +22,7 @@ from lowerbound.decoder import Decoder
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand, expm1, sum_dims
 from lowerbound.errors import InputError
-from lowerbound.reverse import posterior, reverse_variance
+from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level
 
@@ -37,6 +37,7 @@ class Elbo:
         diffusion: the sum, or integral, of the reverse steps' KL.
         num_dims: the number of entries that count, (B,).
         steps: the diffusion term's summands, (B, K - 1), from the data's end; for a whole chain only.
+        draws: estimates of the diffusion term in the order of time, (B, calls), of which it is the mean.
     """
 
     reconstruction: Float[Tensor, "batch"]
@@ -44,6 +45,7 @@ class Elbo:
     diffusion: Float[Tensor, "batch"]
     num_dims: Float[Tensor, "batch"]
     steps: Float[Tensor, "batch num_steps"] | None = None
+    draws: Float[Tensor, "batch num_calls"] | None = None
 
     @property
     def nats(self) -> Float[Tensor, "batch"]:
@@ -68,6 +70,7 @@ def elbo(
     *,
     noise: Noise,
     num_times: int | None = None,
+    place: Float[Tensor, "batch"] | None = None,
     reverse: str = "lower",
     cond: Num[Tensor, "batch ..."] | None = None,
     observed: Bool[Tensor, "batch *shape"] | None = None,
@@ -78,10 +81,13 @@ def elbo(
         denoiser: the model.
         decoder: $p(x | x_{t_0})$.
         x: data, (B, *); of discrete data, the centres of their levels.
-        chain: the times of the chain's K levels, increasing, in [0, 1]; None: continuous time from 0 to 1.
+        chain: the times of the chain's K levels, increasing, in [0, 1], a single one being a VAE's latent; None: continuous
+            time from 0 to 1.
         noise: where times and noise come from.
         num_times: network calls per example for the diffusion term. In continuous time 1 by default; for a chain all of its
             K - 1 steps by default, fewer are drawn at random, one from each of as many equal parts of the chain.
+        place: where in each of these parts, numbers in [0, 1), (B,); drawn if None, in continuous time evenly over the
+            batch (`objective.antithetic_times`).
         reverse: the reverse variance (`reverse.reverse_variance`); continuous time has but one.
         cond: the condition, passed on to the denoiser.
         observed: entries that are there; only these count.
@@ -89,30 +95,58 @@ def elbo(
     Raises:
         InputError: if the denoiser has no likelihood, or the chain, `num_times` or `reverse` is out of range.
     """
-    if denoiser.no_likelihood is not None:
-        raise InputError(f"this denoiser has no likelihood: {denoiser.no_likelihood}")
+    check_likelihood(denoiser)
     if num_times is not None and num_times < 1:
         raise InputError(f"num_times is {num_times}: at least one network call per example is needed")
     if chain is not None:
-        _check_chain(chain)
-    seen = torch.ones_like(x) if observed is None else observed.to(x.dtype)
+        check_chain(chain)
     if observed is not None:
         x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
     first, last = (0.0, 1.0) if chain is None else (chain[0].item(), chain[-1].item())
-
-    level = denoiser.schedule.level(first)
-    x_t = expand(level.alpha, x) * x + expand(level.sigma, x) * noise.normal(x)
-    prediction = denoiser(x_t, level, cond, observed) if decoder.needs_network else None
-    reconstruction = sum_dims(decoder.log_prob(x, x_t, level, prediction) * seen)
-    prior = sum_dims(prior_kl(x, denoiser.schedule.level(last)) * seen)
-    steps = None
+    reconstruction, prior = end_terms(denoiser, decoder, x, first, last, noise=noise, cond=cond, observed=observed)
+    num_dims = x.new_full((len(x),), x[0].numel()) if observed is None else sum_dims(observed.to(x.dtype))
     if chain is None:
         if reverse != "lower":
             raise InputError(f"reverse variance {reverse!r} in continuous time: there all are 'lower'; give a chain")
-        diffusion = _integral(denoiser, x, num_times or 1, noise, cond, observed)
+        draws, steps = _integral(denoiser, x, num_times or 1, place, noise, cond, observed), None
     else:
-        diffusion, steps = _sum(denoiser, x, chain, num_times, reverse, noise, cond, observed)
-    return Elbo(reconstruction, prior, diffusion, sum_dims(seen), steps)
+        draws, steps = _sum(denoiser, x, chain, num_times, reverse, place, noise, cond, observed)
+    diffusion = draws.mean(1) if draws.shape[1] else x.new_zeros(len(x))
+    return Elbo(reconstruction, prior, diffusion, num_dims, steps, draws)
+
+
+def end_terms(
+    denoiser: Denoiser,
+    decoder: Decoder,
+    x: Float[Tensor, "batch *shape"],
+    first: float = 0.0,
+    last: float = 1.0,
+    *,
+    noise: Noise,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+    r"""The bound's terms at its two ends, nats: one draw of $\log p(x | x_{t_0})$, and $KL(q(x_{t_1} | x) \| p(x_{t_1}))$.
+
+    Where the schedule's ends are learned, gradients reach them.
+
+    Arguments:
+        denoiser, decoder, x, noise, cond, observed: as in `elbo`.
+        first, last: $t_0$ and $t_1$.
+    """
+    low, high = (_end(denoiser, t, x) for t in (first, last))
+    x_t = expand(low.alpha, x) * x + expand(low.sigma, x) * noise.normal(x)
+    prediction = denoiser(x_t, low, cond, observed) if decoder.needs_network else None
+    reconstruction, prior = decoder.log_prob(x, x_t, low, prediction), prior_kl(x, high)
+    if observed is not None:
+        reconstruction, prior = reconstruction * observed, prior * observed
+    return sum_dims(reconstruction), sum_dims(prior)
+
+
+def check_likelihood(denoiser: Denoiser) -> None:
+    """Refuse a denoiser that has no likelihood, with its reason, by an InputError."""
+    if denoiser.no_likelihood is not None:
+        raise InputError(f"this denoiser has no likelihood: {denoiser.no_likelihood}")
 
 
 def prior_kl(x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"]:
@@ -141,7 +175,7 @@ def step_kl(
         # SNR_s - SNR_t = SNR_t expm1(gamma_t - gamma_s)
         return 0.5 * expand(expm1(t.gamma - s.gamma) * (t.alpha / t.sigma) ** 2, x) * error
     step = posterior(t, s)
-    variance = expand(reverse_variance(reverse, t, s, prediction.x_var), x)
+    variance = expand(prediction.reverse_variance(reverse, s), x)
     quotient = torch.as_tensor(expand(step.variance, x) / variance, dtype=x.dtype)
     return 0.5 * (quotient - 1 - torch.log(quotient) + expand(step.from_x, x) ** 2 * error / variance)
 
@@ -152,16 +186,30 @@ def mean_and_error(values: Float[Tensor, "num_examples"]) -> tuple[float, float]
     return values.double().mean().item(), spread / math.sqrt(len(values))
 
 
+def _end(denoiser: Denoiser, t: float, x: Tensor) -> Level:
+    """The level at an end of the chain: of numbers in double precision, or of tensors (1,) if it is being learned."""
+    if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in denoiser.schedule.parameters()):
+        return denoiser.schedule.level(x.new_full((1,), t))
+    return denoiser.schedule.level(t)
+
+
 def _integral(
-    denoiser: Denoiser, x: Tensor, num_times: int, noise: Noise, cond: Tensor | None, observed: Tensor | None
+    denoiser: Denoiser,
+    x: Tensor,
+    num_times: int,
+    place: Tensor | None,
+    noise: Noise,
+    cond: Tensor | None,
+    observed: Tensor | None,
 ) -> Tensor:
-    """The continuous diffusion term: one time of an example in each of `num_times` equal parts, all evenly spread."""
-    place = objective.antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
-    terms = [
-        objective.loss(denoiser, x, t=(part + place) / num_times, eps=noise.normal(x), cond=cond, observed=observed)
-        for part in range(num_times)
-    ]
-    return torch.stack(terms, 1).mean(1)
+    """Draws of the continuous diffusion term, (B, num_times): one in each of as many equal parts of time."""
+    if place is None:
+        place = objective.antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
+    draws = []
+    for part in range(num_times):
+        t = ((part + place) / num_times).to(x)
+        draws.append(objective.loss(denoiser, x, t=t, eps=noise.normal(x), cond=cond, observed=observed))
+    return torch.stack(draws, 1)
 
 
 def _sum(
@@ -170,11 +218,12 @@ def _sum(
     chain: Tensor,
     num_times: int | None,
     reverse: str,
+    place: Tensor | None,
     noise: Noise,
     cond: Tensor | None,
     observed: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The chain's diffusion term, of all its steps or of `num_times` drawn ones; the steps' own values if all."""
+    """Draws of the chain's diffusion term at all its steps, and these, or at `num_times` drawn ones; (B, draws)."""
     num_steps = len(chain) - 1
 
     def term(t: Level, s: Level) -> Tensor:
@@ -184,19 +233,23 @@ def _sum(
 
     if num_times is None or num_times >= num_steps:
         levels = denoiser.schedule.levels(chain)
-        steps = torch.stack([term(t, s) for s, t in zip(levels[:-1], levels[1:], strict=True)], 1)
-        return steps.sum(1), steps
+        terms = [term(t, s) for s, t in zip(levels[:-1], levels[1:], strict=True)]
+        steps = torch.stack(terms, 1) if terms else x.new_zeros(len(x), 0)
+        return num_steps * steps, steps
     chain = chain.to(x.device)
-    terms = []
+    draws = []
     for part in range(num_times):
-        draw = (part + noise.uniform(x.new_empty(len(x), 1, dtype=torch.float64))[:, 0]) / num_times
-        index = (draw * num_steps).long().clamp(max=num_steps - 1)
-        terms.append(num_steps * term(denoiser.schedule.level(chain[index + 1]), denoiser.schedule.level(chain[index])))
-    return torch.stack(terms, 1).mean(1), None
+        within = (
+            noise.uniform(x.new_empty(len(x), 1, dtype=torch.float64))[:, 0] if place is None else place.to(x.device)
+        )
+        index = ((part + within) * (num_steps / num_times)).long().clamp(max=num_steps - 1)
+        draws.append(num_steps * term(denoiser.schedule.level(chain[index + 1]), denoiser.schedule.level(chain[index])))
+    return torch.stack(draws, 1), None
 
 
-def _check_chain(chain: Tensor) -> None:
-    if len(chain) < 2 or not bool((chain.diff() > 0).all()) or chain[0] < 0 or chain[-1] > 1:
+def check_chain(chain: Float[Tensor, "num_levels"], at_least: int = 1) -> None:
+    """Raise InputError unless the chain's times increase within [0, 1]; a single one is a VAE's latent, with no steps."""
+    if len(chain) < at_least or not bool((chain.diff() > 0).all() and chain[0] >= 0 and chain[-1] <= 1):
         raise InputError(
-            f"a chain of {len(chain)} times: it needs at least two, increasing from 0 or more to at most 1"
+            f"a chain of {len(chain)} times: it needs at least {at_least}, increasing from 0 or more to at most 1"
         )

@@ -11,14 +11,18 @@ nothing cancels at either end of the schedule and the data itself is just the le
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.elementary import Scalar, exp, expand, expm1
+from lowerbound.elementary import Scalar, exp, expand, expm1, log
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level
 
 VARIANCES = ("lower", "upper", "analytic")
+"""Those that follow from the schedule and from what the denoiser knows of x."""
+KINDS = (*VARIANCES, "learned")
+"""All reverse variances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,11 @@ def posterior(t: Level, s: Level) -> Posterior:
 
 
 def reverse_variance(
-    kind: str, t: Level, s: Level, x_var: Float[Tensor, "batch *shape"] | None = None
+    kind: str,
+    t: Level,
+    s: Level,
+    x_var: Float[Tensor, "batch *shape"] | None = None,
+    variance_mix: Float[Tensor, "batch *shape"] | None = None,
 ) -> Scalar | Float[Tensor, "batch *shape"]:
     r"""The variance $v_t$ of the model's reverse step $p(x_s | x_t)$.
 
@@ -46,15 +54,18 @@ def reverse_variance(
     - upper: $\sigma_{t|s}^2 \frac{\alpha_s^2 + \sigma_s^2}{\alpha_t^2 + \sigma_t^2}$, right for data N(0, I) (DDPM's
       $\beta_t$ where the scaling preserves variance, and the same model in every other scaling);
     - analytic: $\tilde\beta + (\alpha_s \sigma_{t|s}^2 / \sigma_t^2)^2 Var[x | x_t]$, the best diagonal Gaussian
-      (Bao et al. 2022, "Estimating the optimal covariance with imperfect mean", section 3).
+      (Bao et al. 2022, "Estimating the optimal covariance with imperfect mean", section 3);
+    - learned: $\exp(m \log v_{upper} + (1 - m) \log v_{lower})$, m from the network (Nichol & Dhariwal 2021,
+      equation 15).
 
     Arguments:
-        kind: one of `VARIANCES`.
+        kind: one of `KINDS`.
         t, s: the levels of the step.
         x_var: the diagonal of $Var[x | x_t]$, (B, *); needed for "analytic".
+        variance_mix: m, (B, *), any numbers; needed for "learned".
 
     Raises:
-        InputError: for an unknown kind, or "analytic" without `x_var`.
+        InputError: for an unknown kind, or one without what it needs.
     """
     step = posterior(t, s)
     if kind == "lower":
@@ -62,6 +73,14 @@ def reverse_variance(
     if kind == "upper":
         added = -expm1(s.gamma - t.gamma) * t.sigma**2
         return added * (s.alpha**2 + s.sigma**2) / (t.alpha**2 + t.sigma**2)
+    if kind == "learned":
+        if variance_mix is None:
+            raise InputError(
+                "the learned reverse variance needs a network that was trained to give it: choose 'lower' or 'upper', or "
+                "train with --denoiser.variance learned"
+            )
+        lower, upper = step.variance, reverse_variance("upper", t, s)
+        return expand(lower, variance_mix) * torch.exp(variance_mix * expand(log(upper / lower), variance_mix))
     if kind == "analytic":
         if x_var is None:
             raise InputError(
@@ -69,4 +88,4 @@ def reverse_variance(
                 "'upper'"
             )
         return expand(step.variance, x_var) + expand(step.from_x, x_var) ** 2 * x_var
-    raise InputError(f"unknown reverse variance {kind!r}: choose one of {', '.join(VARIANCES)}")
+    raise InputError(f"unknown reverse variance {kind!r}: choose one of {', '.join(KINDS)}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lowerbound.data import Dataset, open_dataset
 from lowerbound.decoder import Decoder
-from lowerbound.denoiser import Denoiser, NetworkDenoiser
+from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.train.build import build_decoder, build_denoiser
 from lowerbound.train.config import Config, DataConfig
@@ -26,7 +26,7 @@ class Run:
         config: how it was trained.
         data: what it knows of its data.
         denoiser: with the averaged weights, without gradients.
-        decoder: from the least noisy latent to the data.
+        decoder: from the least noisy latent to the data; None: the run has no likelihood.
         metadata: what model.safetensors says of its weights.
     """
 
@@ -34,7 +34,7 @@ class Run:
     config: Config
     data: DataFacts
     denoiser: Denoiser
-    decoder: Decoder
+    decoder: Decoder | None
     metadata: dict[str, str]
 
     def encode(self, raw: np.ndarray) -> Tensor:
@@ -102,13 +102,17 @@ def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
     if config.data.conditional:
         features = facts.num_condition_features
         sizes = (0 if features else len(facts.class_names), features)
-    denoiser = build_denoiser(config, facts.shape, *sizes)
+    num_levels = facts.encoding.num_levels
+    denoiser = build_denoiser(config, facts.shape, num_levels, *sizes)
     metadata = load_weights(denoiser, folder.model)
     denoiser.requires_grad_(False).eval().to(device)
-    return Run(folder, config, facts, denoiser, build_decoder(facts.encoding.num_levels), metadata)
+    decoder = build_decoder(config.decoder, num_levels)
+    if decoder is None:
+        denoiser.no_likelihood = "the run was trained with --decoder.name none"
+    return Run(folder, config, facts, denoiser, decoder, metadata)
 
 
-def load_weights(denoiser: NetworkDenoiser, path: Path) -> dict[str, str]:
+def load_weights(denoiser: Denoiser, path: Path) -> dict[str, str]:
     """Read the weights of a denoiser from a safetensors file; returns the file's metadata."""
     if not path.is_file():
         raise InputError(

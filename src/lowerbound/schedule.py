@@ -105,7 +105,7 @@ class LinearGamma(Schedule):
 
     def __init__(self, gamma_min: float = -13.3, gamma_max: float = 5.0, scaling: Scaling = VARIANCE_PRESERVING):
         super().__init__(scaling)
-        _check_ends(gamma_min, gamma_max)
+        check_ends(gamma_min, gamma_max)
         self.ends = (gamma_min, gamma_max)
 
     def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -150,7 +150,7 @@ class WindowedCurve(Schedule):
 
     def __init__(self, gamma_min: float, gamma_max: float, scaling: Scaling):
         super().__init__(scaling)
-        _check_ends(gamma_min, gamma_max)
+        check_ends(gamma_min, gamma_max)
         ends = self.curve_inverse(torch.tensor([gamma_min, gamma_max], dtype=torch.float64)).clamp(0, 1)
         self.window: tuple[float, float] = (ends[0].item(), ends[1].item())
 
@@ -267,6 +267,45 @@ class RectifiedFlow(WindowedCurve):
         return torch.sigmoid(gamma / 2)
 
 
+class LinearBeta(WindowedCurve):
+    r"""$\bar\alpha(u) = e^{-B(u)}$, $B(u) = \beta_0 u + \frac12 (\beta_1 - \beta_0) u^2$, so $\gamma(u) = \log(e^{B(u)} - 1)$.
+
+    DDPM's linear betas in continuous time (Song et al. 2021, equation 33); the table itself is `betas.linear`.
+
+    Arguments:
+        beta_min, beta_max: $\beta_0$ and $\beta_1$, a thousand times the table's first and last.
+        gamma_min, gamma_max: where the curve, infinite at the data's end, is cut.
+        scaling: the units of $x_t$.
+
+    Raises:
+        InputError: if the betas are not positive and increasing.
+    """
+
+    def __init__(
+        self,
+        beta_min: float = 0.1,
+        beta_max: float = 20.0,
+        gamma_min: float = -13.3,
+        gamma_max: float = 10.0,
+        scaling: Scaling = VARIANCE_PRESERVING,
+    ):
+        if not 0 < beta_min < beta_max:
+            raise InputError(f"the schedule got beta_min={beta_min}, beta_max={beta_max}: both positive, the first smaller")
+        self._betas = (beta_min, beta_max)
+        super().__init__(gamma_min, gamma_max, scaling)
+
+    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        low, high = self._betas
+        integral = u * (low + (high - low) * u / 2)
+        return integral + torch.log(-torch.expm1(-integral))
+
+    def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        low, high = self._betas
+        integral = torch.logaddexp(gamma, torch.zeros_like(gamma))
+        # the quadratic's root in the form that does not cancel for small integrals
+        return 2 * integral / (low + torch.sqrt(low**2 + 2 * (high - low) * integral))
+
+
 class EDM(Schedule):
     r"""$\sigma_t = (\sigma_{min}^{1/\rho} + t (\sigma_{max}^{1/\rho} - \sigma_{min}^{1/\rho}))^\rho$, $\alpha_t = 1$.
 
@@ -337,7 +376,8 @@ class Tabulated(Schedule):
         return (index + (gamma - knots[index]) / (knots[index + 1] - knots[index])) / (len(knots) - 1)
 
 
-def _check_ends(gamma_min: float, gamma_max: float) -> None:
+def check_ends(gamma_min: float, gamma_max: float) -> None:
+    """Refuse ends that are not finite and increasing, with an InputError."""
     if not (math.isfinite(gamma_min) and math.isfinite(gamma_max) and gamma_min < gamma_max):
         raise InputError(
             f"the schedule got gamma_min={gamma_min} and gamma_max={gamma_max}: both must be finite and gamma_min, the "

@@ -21,7 +21,7 @@ def test_any_size(spatial, channels):
 @pytest.mark.parametrize("width", [8, 12, 48, 96])
 def test_heads_divide_the_width_and_are_not_narrow(width):
     network = UNet(1, 1, width=width, multipliers=(1,), blocks_per_level=1, head_width=32)
-    heads = network.levels.attention.num_heads
+    heads = network.trunk.attention.num_heads
     assert width % heads == 0
     assert heads == 1 or width // heads >= 32
 

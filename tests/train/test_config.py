@@ -10,22 +10,26 @@ import torch
 
 from lowerbound import objective
 from lowerbound.data import open_dataset
+from lowerbound.decoder import GaussianDecoder
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
 from lowerbound.train import Config, recipe
-from lowerbound.train.build import build_denoiser, build_network, build_schedule, build_weighting
+from lowerbound.train.build import build_decoder, build_denoiser, build_network, build_objective, build_schedule
 from lowerbound.train.config import (
     DataConfig,
+    DecoderConfig,
     DenoiserConfig,
     NetworkConfig,
+    ObjectiveName,
     ScheduleConfig,
     ScheduleName,
     Target,
     TrainingConfig,
-    WeightingName,
     differences,
 )
+from lowerbound.train.loop import Trainer
 from lowerbound.train.recipes import unet
+from train.runs import tiny_config
 
 CONFIG = Config(DataConfig("digits", image_size=(4, 5)), training=TrainingConfig(steps=3))
 
@@ -84,9 +88,9 @@ def test_every_schedule_and_target_trains(name, target):
         ScheduleConfig(name, gamma_min=-7.9),
         DenoiserConfig(target, num_steps=1000 if target == "mu" else None),
         NetworkConfig(width=8, multipliers=(1,), blocks_per_level=1, attention_levels=0),
-        TrainingConfig(steps=1),
+        training=TrainingConfig(steps=1),
     )
-    denoiser = build_denoiser(config, (1, 8, 8))
+    denoiser = build_denoiser(config, (1, 8, 8), 17)
     x = open_dataset("digits").encoded(torch.arange(4).numpy())
     loss = objective.loss(denoiser, x, noise=Stream(0)).mean()
     loss.backward()
@@ -101,7 +105,66 @@ def test_scaling_is_taken_over():
     assert schedule.gamma_min == pytest.approx(-13.3)
 
 
-@pytest.mark.parametrize("name", typing.get_args(WeightingName))
+@pytest.mark.parametrize("name", ["elbo", "simple", "min-snr", "edm"])
 def test_weightings_are_positive(name):
-    weight = build_weighting(TrainingConfig(weighting=name), 1.0)(torch.linspace(-9, 5, 9), torch.full((9,), 14.0))
-    assert (weight > 0).all()
+    config = dataclasses.replace(CONFIG, training=TrainingConfig(steps=1, objective=name))
+    weight = build_objective(config, build_schedule(config.schedule)).weighting
+    assert (weight(torch.linspace(-9, 5, 9), torch.full((9,), 14.0)) > 0).all()
+
+
+@pytest.mark.parametrize("name", typing.get_args(ObjectiveName))
+@pytest.mark.parametrize("schedule", ["linear-gamma", "ddpm"])
+def test_every_objective_trains(name, schedule):
+    """One step moves the weights, on a table's own chain and on one laid through a curve."""
+    config, dataset = tiny_config(steps=1, objective=name)
+    config = dataclasses.replace(
+        config,
+        schedule=ScheduleConfig(schedule, gamma_min=-7.9, num_steps=4),
+        denoiser=DenoiserConfig("eps", variance="learned" if name == "hybrid" else "fixed"),
+    )
+    trainer = Trainer(config, dataset)
+    before = [p.detach().clone() for p in trainer.denoiser.parameters()]
+    (record,) = trainer.records()
+    assert math.isfinite(record.loss)
+    assert record.gradient_norm > 0
+    assert any((p != q).any() for p, q in zip(trainer.denoiser.parameters(), before, strict=True))
+
+
+def test_the_objective_knows_whether_it_is_a_bound():
+    bounds = {"elbo", "form-a", "form-b", "t-sample", "two-sample", "one-sample"}
+    for name in typing.get_args(ObjectiveName):
+        variance = "learned" if name == "hybrid" else "fixed"
+        config = dataclasses.replace(
+            CONFIG, denoiser=DenoiserConfig(variance=variance), training=TrainingConfig(steps=1, objective=name)
+        )
+        assert build_objective(config, build_schedule(config.schedule)).is_bound == (name in bounds)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training": {"objective": "simple"}, "schedule": {"name": "learned"}}, "trained by the objective elbo"),
+        ({"training": {"times": "importance"}, "schedule": {"name": "learned-linear"}}, "leave --times antithetic"),
+        ({"training": {"reverse": "upper"}}, "has no effect on the objective elbo"),
+        ({"training": {"objective": "hybrid"}}, "add --denoiser.variance learned"),
+        ({"training": {"objective": "one-sample", "reverse": "learned"}}, "add --denoiser.variance learned"),
+        ({"decoder": {"name": "gaussian"}}, "gaussian is for continuous data"),
+        ({"decoder": {"name": "none"}, "training": {"objective": "form-b"}}, "other than none"),
+        ({"denoiser": {"target": "levels", "variance": "learned"}}, "fixed reverse variance"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings, message):
+    config, dataset = tiny_config(steps=1)
+    config = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, name="linear-gamma"))
+    for section, values in settings.items():
+        config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
+    with pytest.raises(InputError, match=message):
+        Trainer(config, dataset)
+
+
+def test_decoders():
+    assert build_decoder(DecoderConfig("none"), 17) is None
+    assert isinstance(build_decoder(DecoderConfig("gaussian"), None), GaussianDecoder)
+    assert build_decoder(DecoderConfig("discretized-gaussian", std=0.2), 17).std == 0.2
+    with pytest.raises(InputError, match="gaussian is for continuous data"):
+        build_decoder(DecoderConfig(), None)

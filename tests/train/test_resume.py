@@ -56,7 +56,8 @@ def test_micro_batches_give_the_same_run(unbroken, tmp_path):
         key = "loss" if "loss" in ours else "held_out_bits_per_dim"
         assert ours[key] == pytest.approx(theirs[key], rel=1e-4)
     for key, value in unbroken[0]["weights"].items():
-        assert (tensors["weights"][key] - value).abs().max() < 2e-3, key  # Adam turns rounding into small steps
+        # Adam, and Muon's bfloat16, turn rounding into small steps
+        assert (tensors["weights"][key] - value).abs().max() < 5e-3, key
 
 
 def test_complete_run_is_left_alone_and_can_be_prolonged(tmp_path):

@@ -23,7 +23,7 @@ def test_run_folder_holds_what_it_should(tmp_path):
     assert len(list(folder.samples.glob("*.png"))) == 1
     assert len(checkpoints(folder.checkpoints)) == 2
     values = json.loads(folder.config.read_text())
-    assert values["schema_version"] == 1
+    assert values["schema_version"] == 2
     assert values["training"]["steps"] == 12
     held_out = [r for r in folder.read_log() if "held_out_bits_per_dim" in r]
     assert [r["step"] for r in held_out] == [4, 8, 12]
@@ -65,7 +65,10 @@ def test_other_settings_are_refused_and_training_settings_may_change(tmp_path):
     said = []
     train(config, dataset, tmp_path / "run", say=said.append, show_progress=False)
     other = dataclasses.replace(config, denoiser=DenoiserConfig(target="v"))
-    with pytest.raises(InputError, match=r"denoiser\.target: eps against v.*--out"):
+    with pytest.raises(InputError, match=r"denoiser\.target: levels against v.*--out"):
+        train(other, dataset, tmp_path / "run", say=said.append, show_progress=False)
+    other = dataclasses.replace(config, training=dataclasses.replace(config.training, optimizer="adamw"))
+    with pytest.raises(InputError, match=r"training\.optimizer: muon against adamw"):
         train(other, dataset, tmp_path / "run", say=said.append, show_progress=False)
     changed = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=4, learning_rate=1e-4))
     train(changed, dataset, tmp_path / "run", say=said.append, show_progress=False)

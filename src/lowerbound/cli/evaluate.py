@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
+from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.errors import InputError
 from lowerbound.evaluate.evaluation import evaluate, evaluation_folder, to_text
 from lowerbound.run import open_run
@@ -36,6 +38,14 @@ class Options:
     """Network calls per example for the bound; 4 to 256 by the number and size of the examples if not given."""
     num_steps: int | None = None
     """The bound of a chain of so many steps; of continuous time if not given."""
+    reverse: ReverseVariance = "lower"
+    """The chain's reverse variance: the posterior's own, DDPM's beta, the best for this model (measured once on training
+    data and kept in the run folder), or the one that the network has learned."""
+    ode_examples: int | None = None
+    """Test examples that follow the probability flow (the ODE) as well, beside the bound on the same; about a minute's
+    work if not given, 0 for none."""
+    ode: Flat = field(default_factory=FlowOptions)
+    """How they follow it."""
     baselines: bool = True
     """Fit the likelihood yardsticks: histogram, Gaussian, Gaussian mixture."""
     seed: int = 0
@@ -51,13 +61,22 @@ def run(arguments: list[str]) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}: it starts at 1")
+    if options.ode_examples is not None and options.ode_examples < 0:
+        raise InputError(f"ode_examples is {options.ode_examples}: it is 0 for none, or a number of test examples")
+    check_reverse(options.reverse, options.num_steps)
+    flow = options.ode.flow()
     model = open_run(options.run, pick_device(options.device))
+    dataset = model.open_dataset(options.data)
+    model = with_variance(model, options.reverse, given=True, dataset=dataset)
     evaluation = evaluate(
         model,
-        model.open_dataset(options.data),
+        dataset,
         num_steps=options.num_steps,
         num_times=options.num_times,
         num_examples=options.num_examples,
+        reverse=options.reverse,
+        num_flow=options.ode_examples,
+        flow=flow,
         num_samples=options.num_samples,
         with_baselines=options.baselines,
         seed=options.seed,

@@ -11,6 +11,7 @@ VERBS = {
     "train": "train a model, or go on with a run",
     "sample": "draw samples from a run",
     "evaluate": "held-out bits/dim in three terms, and figures about samples",
+    "score": "one likelihood per example, as a table",
     "report": "one self-contained HTML file of a run's evaluation",
     "doctor": "versions, devices, data directory: to paste into a bug report",
 }

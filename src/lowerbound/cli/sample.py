@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.options import parse
+from lowerbound.cli.reverse import ReverseVariance, with_variance
 from lowerbound.data.arrays import to_layout
 from lowerbound.errors import InputError
 from lowerbound.files import UNFINISHED, write_file
@@ -41,8 +42,9 @@ class Options:
     """The stepping rule."""
     steps: int = DEFAULT_STEPS
     """Network calls per sample."""
-    variance: Literal["lower", "upper"] = "lower"
-    """Of ancestral sampling's reverse steps: the posterior's own, or DDPM's beta."""
+    variance: ReverseVariance = "lower"
+    """Of ancestral sampling's reverse steps: the posterior's own, DDPM's beta, the best for this model (measured once on
+    training data and kept in the run folder), or the one that the network has learned."""
     eta: float = 0.0
     """Of DDIM: 0 is deterministic, 1 ancestral."""
     label: tuple[str, ...] = ()
@@ -66,14 +68,16 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"cannot write samples to {out}: the name must end in {', '.join(SUFFIXES)}")
     if not out.parent.is_dir():
         raise InputError(f"the folder {out.parent} does not exist: make it first")
+    sampler = _sampler(options)
     cond = _condition(model, options.label, options.num_samples)
+    model = with_variance(model, options.variance, given=cond is not None)
     batches = -(-options.num_samples // options.batch_size)
     with tqdm(total=batches * (options.steps + 1), desc="sampling", unit="step", disable=None) as bar:
         samples = generate(
             model,
             options.num_samples,
             seed=options.seed,
-            sampler=_sampler(options),
+            sampler=sampler,
             num_steps=options.steps,
             cond=cond,
             batch_size=options.batch_size,

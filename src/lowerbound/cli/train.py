@@ -16,6 +16,7 @@ from lowerbound.train import recipe, train
 from lowerbound.train.config import (
     Config,
     DataConfig,
+    DecoderConfig,
     DenoiserConfig,
     NetworkConfig,
     ScheduleConfig,
@@ -46,6 +47,7 @@ class Options:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
 
 
@@ -70,6 +72,7 @@ def run(arguments: list[str]) -> None:
             schedule=advised.schedule,
             denoiser=advised.denoiser,
             network=advised.network,
+            decoder=advised.decoder,
             training=untimed,
         ),
     )
@@ -77,7 +80,12 @@ def run(arguments: list[str]) -> None:
     if training.steps is None and training.minutes is None:
         training = dataclasses.replace(training, minutes=DEFAULT_MINUTES)
     config = Config(
-        dataclasses.replace(options.data, source=located), options.schedule, options.denoiser, options.network, training
+        dataclasses.replace(options.data, source=located),
+        options.schedule,
+        options.denoiser,
+        options.network,
+        options.decoder,
+        training,
     )
     out = options.out or Path("runs") / Path(source).stem
     device = pick_device(options.device)

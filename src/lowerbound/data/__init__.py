@@ -3,14 +3,16 @@
 from lowerbound.data.bundled import mixture_parameters
 from lowerbound.data.dataset import Dataset, describe
 from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
+from lowerbound.data.examples import Examples
 from lowerbound.data.order import batch_indices, check_batch_size
-from lowerbound.data.source import NAMED, open_dataset
+from lowerbound.data.source import NAMED, open_dataset, read_examples
 
 __all__ = [
     "NAMED",
     "Affine",
     "Dataset",
     "Encoding",
+    "Examples",
     "Levels",
     "batch_indices",
     "check_batch_size",
@@ -18,4 +20,5 @@ __all__ = [
     "mixture_parameters",
     "open_dataset",
     "read_encoding",
+    "read_examples",
 ]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data.dataset import SPLITS, Dataset, assemble
+from lowerbound.data.dataset import SPLITS, Dataset
+from lowerbound.data.examples import Examples
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 
@@ -32,6 +33,15 @@ def open_arrays(path: str | Path, *, layout: str | None = None, num_levels: int 
     Raises:
         InputError: if the file is damaged, holds Python objects, or does not fit the description.
     """
+    return read_arrays(path, layout=layout).dataset(num_levels)
+
+
+def read_arrays(path: str | Path, *, layout: str | None = None) -> Examples:
+    """The examples of an .npy or .npz file, as `open_arrays` understands it.
+
+    Raises:
+        InputError: if the file is damaged, holds Python objects, or does not fit the description.
+    """
     path = Path(path)
     if path.suffix == ".npz":
         parts, labels, conditions = _parts(path, read_npz(path))
@@ -48,12 +58,11 @@ def open_arrays(path: str | Path, *, layout: str | None = None, num_levels: int 
     ends = np.cumsum([len(part) for part in parts.values()])
     splits = {key: np.arange(end - len(part), end) for (key, part), end in zip(parts.items(), ends, strict=True) if key}
     indices, class_names = (None, ()) if labels is None else _classes(path, labels)
-    return assemble(
+    return Examples(
         str(path),
         _channels_first(first if len(parts) == 1 else np.concatenate(list(parts.values())), layout),
         layout=layout,
         splits=splits,
-        num_levels=num_levels,
         labels=indices,
         class_names=class_names,
         conditions=None if conditions is None else _conditions(path, conditions),

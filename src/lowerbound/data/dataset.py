@@ -95,7 +95,7 @@ def assemble(
             f"{name}: {len(examples)} examples of shape {examples.shape[1:]}; at least three are needed, one each for "
             "training, validation and testing, and no axis may be empty"
         )
-    splits = _complete(splits or {}, len(examples))
+    splits = complete_splits(splits or {}, len(examples))
     empty = [split for split in SPLITS if not len(splits[split])]
     if empty:
         counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
@@ -177,7 +177,8 @@ def _levels(name: str, examples: np.ndarray, num_levels: int | None) -> Levels:
     return Levels(num_levels, offset, str(examples.dtype))
 
 
-def _complete(splits: dict[str, np.ndarray], num_examples: int) -> dict[str, np.ndarray]:
+def complete_splits(splits: dict[str, np.ndarray], num_examples: int) -> dict[str, np.ndarray]:
+    """Indices of all of `SPLITS`, those that are missing made as `assemble` says."""
     given = set(splits)
     if given == set(SPLITS):
         return splits

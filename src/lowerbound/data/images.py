@@ -1,15 +1,16 @@
 """A folder of images as a data set."""
 
+import os
 import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from lowerbound.data.dataset import Dataset, assemble
+from lowerbound.data.dataset import Dataset
+from lowerbound.data.examples import Examples
 from lowerbound.data.folder import find_images
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
@@ -38,6 +39,17 @@ def open_folder(
         InputError: if there are bad files, which are named; sizes differ; images do not fit into memory; or the
             folder has another structure.
     """
+    return read_folder(path, image_size=image_size, skip_bad_files=skip_bad_files).dataset()
+
+
+def read_folder(
+    path: str | Path, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False
+) -> Examples:
+    """The images of a folder, as `open_folder` understands it.
+
+    Raises:
+        InputError: if there are bad files, or images that cannot stand in one array.
+    """
     if image_size is not None and min(image_size) < 1:
         raise InputError(f"image_size {image_size}: give a height and a width of at least one pixel")
     root = Path(path)
@@ -55,13 +67,15 @@ def open_folder(
         for split in sorted({file.split for file in files if file.split})
     }
     position = {name: k for k, name in enumerate(listing.class_names)}
-    return assemble(
+    return Examples(
         str(root),
         examples,
         layout="NHW" if examples.shape[1] == 1 else "NHWC",
         splits=splits,
         labels=np.array([position[file.class_name] for file in files], dtype=np.int64) if position else None,
         class_names=listing.class_names,
+        # a name that is no text, as file systems allow, is still to be printed
+        files=tuple(os.fsencode(file.path.relative_to(root)).decode(errors="replace") for file in files),
     )
 
 
@@ -138,7 +152,7 @@ def _read_all(paths: list[Path], image_size: tuple[int, int] | None, bad: dict[P
             return str(error)
 
     images: dict[Path, np.ndarray] = {}
-    pool = ThreadPoolExecutor(min(8, cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         with warnings.catch_warnings():
             # what a decoder doubts is bad

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lowerbound.data import bundled
 from lowerbound.data.dataset import Dataset
+from lowerbound.data.examples import Examples
 from lowerbound.data.mnist import mnist
 from lowerbound.errors import InputError
 
@@ -58,9 +59,39 @@ def open_dataset(
 
         _refuse(source, settings, allowed=("layout", "num_levels"))
         return open_arrays(path, layout=layout, num_levels=num_levels)
+    raise _unknown(source)
+
+
+def read_examples(
+    source: str, *, layout: str | None = None, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False
+) -> Examples:
+    """Examples as they are stored, one or more, for a model that knows its data already.
+
+    Arguments:
+        source: as in `open_dataset`.
+        layout, image_size, skip_bad_files: how the model's own data were read; used where they apply.
+
+    Raises:
+        InputError: if there is no such source, or it cannot be read so.
+    """
+    path = Path(source).expanduser()
+    if source in NAMED:
+        return Examples.of(NAMED[source]())
+    if path.is_dir():
+        from lowerbound.data.images import read_folder
+
+        return read_folder(path, image_size=image_size, skip_bad_files=skip_bad_files)
+    if path.is_file():
+        from lowerbound.data.arrays import read_arrays
+
+        return read_arrays(path, layout=layout)
+    raise _unknown(source)
+
+
+def _unknown(source: str) -> InputError:
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
-    raise InputError(
+    return InputError(
         f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or an .npy or .npz "
         "file that exists"
     )

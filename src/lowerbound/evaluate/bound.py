@@ -1,5 +1,6 @@
 """The bound on held-out data: its three terms with standard errors, and where along the noise it comes from."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lowerbound import objective
 from lowerbound.data import Dataset
-from lowerbound.likelihood import elbo, mean_and_error
+from lowerbound.elementary import expand
+from lowerbound.likelihood import check_likelihood, end_terms, mean_and_error
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
+from lowerbound.schedule import Level
+from lowerbound.score import score
 
 ENTRIES = 32_000_000
 """About how many entries of examples go through the network where the number of calls is not given."""
+REFERENCES = 4096
+"""How many training examples say what the data's range is."""
 
 Figure = tuple[float, float]
 """A mean over examples and its standard error."""
@@ -45,14 +50,38 @@ class HeldOutBound:
 
 @dataclass(frozen=True)
 class Profile:
-    r"""The diffusion term by noise level: bits/dim of each interval of $\gamma$ between edges, and standard errors."""
+    r"""What the denoiser's error is by noise level: one network call per example in each of K equal intervals of $\gamma$.
+
+    Arguments:
+        gamma: the intervals' edges, (K + 1,).
+        levels: the $\gamma$ of each call, (N, K), uniform in its interval.
+        draws: bits/dim that each call finds for its interval, (N, K); their mean over examples sums to the diffusion term.
+        products: $\epsilon \cdot \hat\epsilon / D$ of each call, (N, K).
+        squares: $\|\hat\epsilon\|^2 / D$ of each call, (N, K).
+        outside: share of the entries of $\hat x$ that lie outside the training data's range, of each call, (N, K).
+        reconstruction, prior: the bound's other terms, bits/dim of each example, (N,).
+    """
 
     gamma: np.ndarray
-    bits: np.ndarray
-    errors: np.ndarray
+    levels: np.ndarray
+    draws: np.ndarray
+    products: np.ndarray
+    squares: np.ndarray
+    outside: np.ndarray
+    reconstruction: np.ndarray
+    prior: np.ndarray
+
+    @property
+    def bits(self) -> np.ndarray:
+        """Bits/dim of each interval, (K,)."""
+        return self.draws.mean(0)
+
+    @property
+    def errors(self) -> np.ndarray:
+        """The standard error of each, (K,)."""
+        return self.draws.std(0, ddof=1) / len(self.draws) ** 0.5
 
 
-@torch.no_grad()
 def held_out_bound(
     run: Run,
     dataset: Dataset,
@@ -60,11 +89,12 @@ def held_out_bound(
     num_steps: int | None = None,
     num_times: int | None = None,
     num_examples: int | None = None,
+    reverse: str = "lower",
     batch_size: int = 128,
     seed: int = 0,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> HeldOutBound:
-    """The bound on the test split.
+    """The bound on the test split: the mean of its examples' scores.
 
     Arguments:
         run: the model.
@@ -72,61 +102,102 @@ def held_out_bound(
         num_steps: T of a chain of T steps, equally spaced in time; None: continuous time.
         num_times: network calls per example; by default 4 to 256, the more the fewer and smaller the examples are.
         num_examples: of the test split, from its start; all by default.
+        reverse: the chain's reverse variance.
         batch_size: it changes nothing but speed and memory.
         seed: of times and noise.
         progress: called with the number of examples after each batch.
     """
     indices = dataset.test[:num_examples]
-    device = run.denoiser.device
-    num_times = num_times or max(4, min(256, ENTRIES // (len(indices) * math.prod(dataset.shape))))
-    chain = None if num_steps is None else torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
-    log_det = dataset.encoding.log_det(dataset.shape)
-    terms: dict[str, list[torch.Tensor]] = {"total": [], "reconstruction": [], "prior": [], "diffusion": []}
-    for first in range(0, len(indices), batch_size):
-        part = indices[first : first + batch_size]
-        cond = dataset.cond(part) if run.config.data.conditional else None
-        bound = elbo(
-            run.denoiser,
-            run.decoder,
-            dataset.encoded(part).to(device),
-            chain,
-            noise=PerSample([(seed << 32) + first + i for i in range(len(part))]),
-            num_times=num_times,
-            cond=None if cond is None else cond.to(device),
-        )
-        terms["total"].append(bound.to_bits(-(bound.nats + log_det)))
-        terms["reconstruction"].append(bound.to_bits(-bound.reconstruction))
-        terms["prior"].append(bound.to_bits(bound.prior))
-        terms["diffusion"].append(bound.to_bits(bound.diffusion))
-        progress(len(part))
-    figures = {name: mean_and_error(torch.cat(values)) for name, values in terms.items()}
-    time = "continuous time" if num_steps is None else f"{num_steps} steps"
-    given = ", given its condition" if run.config.data.conditional else ""
-    mass = "" if dataset.encoding.num_levels else ", of the density"
+    scores = score(
+        run,
+        dataset.examples[indices],
+        cond=dataset.cond(indices) if run.config.data.conditional else None,
+        numbers=indices,
+        num_steps=num_steps,
+        num_times=num_times or max(4, min(256, ENTRIES // (len(indices) * math.prod(dataset.shape)))),
+        reverse=reverse,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+    )
+    total, reconstruction, prior, diffusion = (
+        mean_and_error(torch.from_numpy(bits))
+        for bits in (scores.bits_per_dim, scores.reconstruction, scores.prior, scores.diffusion)
+    )
     return HeldOutBound(
-        **figures,
-        normalisation=-log_det / (math.prod(dataset.shape) * math.log(2)),
-        kind=f"bound ({time}{mass}{given})",
+        total=total,
+        reconstruction=reconstruction,
+        prior=prior,
+        diffusion=diffusion,
+        normalisation=scores.normalisation,
+        kind=scores.kind,
         num_examples=len(indices),
-        num_times=num_times if num_steps is None else min(num_times, num_steps),
+        num_times=scores.num_calls,
     )
 
 
 @torch.no_grad()
-def profile(run: Run, dataset: Dataset, *, num_bins: int = 24, num_examples: int = 256, seed: int = 0) -> Profile:
-    r"""The diffusion term of test examples in equal intervals of time, one network call per example in each."""
-    indices = dataset.test[:num_examples]
-    device = run.denoiser.device
-    x, cond = dataset.encoded(indices).to(device), dataset.cond(indices) if run.config.data.conditional else None
-    edges = torch.linspace(0, 1, num_bins + 1, dtype=torch.float64)
-    noise = PerSample([(seed << 32) + i for i in range(len(indices))])
-    bits, errors = [], []
-    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        t = low + (high - low) * noise.uniform(x.new_empty(len(x), 1))[:, 0]
-        nats = objective.loss(
-            run.denoiser, x, t=t, eps=noise.normal(x), cond=None if cond is None else cond.to(device)
-        ) * (high - low)
-        mean, error = mean_and_error(nats / (x[0].numel() * math.log(2)))
-        bits.append(mean)
-        errors.append(error)
-    return Profile(run.denoiser.schedule.gamma(edges).cpu().numpy(), np.array(bits), np.array(errors))
+def profile(
+    run: Run,
+    dataset: Dataset,
+    *,
+    split: str = "test",
+    num_bins: int = 24,
+    num_examples: int = 256,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda intervals: None,
+) -> Profile:
+    r"""The denoiser's error on examples of a split, by noise level.
+
+    The diffusion term is an integral over $\gamma$ (VDM, equation 17), $\frac12 \int E\|\epsilon - \hat\epsilon\|^2
+    d\gamma$, so no slope of the schedule enters.
+
+    Arguments:
+        run: the model.
+        dataset: its data.
+        split: which examples.
+        num_bins: K, network calls per example.
+        num_examples: of the split, from its start.
+        seed: of noise levels and noise.
+        progress: called with 1 after each interval.
+    """
+    indices = dataset.indices(split)[:num_examples]
+    denoiser, schedule, scaling = run.denoiser, run.denoiser.schedule, run.denoiser.schedule.scaling
+    x = dataset.encoded(indices).to(denoiser.device)
+    cond = dataset.cond(indices) if run.config.data.conditional else None
+    cond = None if cond is None else cond.to(x.device)
+    low, high = (end.to(x) for end in _range(dataset))
+    noise = PerSample([(seed << 32) + int(i) for i in indices])
+    check_likelihood(denoiser)
+    assert run.decoder is not None
+    reconstruction, prior = end_terms(denoiser, run.decoder, x, noise=noise, cond=cond)
+    edges = np.linspace(schedule.gamma_min, schedule.gamma_max, num_bins + 1)
+    columns: list[list[torch.Tensor]] = []
+    for start, stop in itertools.pairwise(edges.tolist()):
+        gamma = start + (stop - start) * noise.uniform(x.new_empty(len(x), 1))[:, 0]
+        level = Level(schedule.inverse(gamma), gamma, scaling.alpha(gamma), scaling.sigma(gamma))
+        eps = noise.normal(x)
+        prediction = denoiser(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, cond)
+        eps_hat = prediction.eps
+        values = (
+            0.5 * (stop - start) / math.log(2) * (eps - eps_hat) ** 2,
+            eps * eps_hat,
+            eps_hat**2,
+            ((prediction.x < low) | (prediction.x > high)).to(x.dtype),
+        )
+        columns.append([gamma, *(value.flatten(1).mean(1) for value in values)])
+        progress(1)
+    levels, draws, products, squares, outside = (
+        torch.stack(column, 1).cpu().double().numpy() for column in zip(*columns, strict=True)
+    )
+    to_bits = 1 / (x[0].numel() * math.log(2))
+    lost, told = (term.cpu().double().numpy() * to_bits for term in (-reconstruction, prior))
+    return Profile(edges, levels, draws, products, squares, outside, lost, told)
+
+
+def _range(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """The least and the largest value of each channel in the training data, a hundredth of their distance beyond."""
+    x = dataset.encoded(dataset.train[:REFERENCES])
+    axes = (0, *range(2, x.ndim))
+    low, high = x.amin(axes, keepdim=True)[0], x.amax(axes, keepdim=True)[0]
+    return low - (high - low) / 100, high + (high - low) / 100

@@ -13,15 +13,19 @@ from lowerbound import generate
 from lowerbound.data import Dataset, Levels
 from lowerbound.errors import InputError
 from lowerbound.evaluate.baselines import Baseline, baselines
-from lowerbound.evaluate.bound import HeldOutBound, held_out_bound, profile
+from lowerbound.evaluate.bound import HeldOutBound, Profile, held_out_bound, profile
 from lowerbound.evaluate.classes import classes
+from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
+from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
 from lowerbound.evaluate.report import figure_text
 from lowerbound.evaluate.samples import neighbours
 from lowerbound.files import write_file
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid, training_curve
 from lowerbound.run import Run
+from lowerbound.score import Flow
 
 SHOWN = 64
+INTERVALS = 24
 MAX_REFERENCES = 20_000
 
 Stage = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
@@ -34,14 +38,19 @@ class Evaluation:
 
     Arguments:
         bound: bits/dim on the test split.
+        density: the probability flow's beside it, on the first test examples; None if it was left out or could not be
+            followed.
         baselines: of the same examples; empty if they were left out.
-        findings: about samples, in words.
+        diagnosis: of the noise levels and the denoiser.
+        findings: of the diagnosis and about samples, in words.
         pictures: captions and files, relative to the evaluation's folder.
         weights: what model.safetensors says of its weights.
     """
 
     bound: HeldOutBound
+    density: HeldOutDensity | None
     baselines: list[Baseline]
+    diagnosis: Diagnosis
     findings: list[str]
     pictures: list[tuple[str, str]]
     weights: dict[str, str]
@@ -54,6 +63,9 @@ def evaluate(
     num_steps: int | None = None,
     num_times: int | None = None,
     num_examples: int | None = None,
+    reverse: str = "lower",
+    num_flow: int | None = None,
+    flow: Flow | None = None,
     num_samples: int = 500,
     with_baselines: bool = True,
     seed: int = 0,
@@ -64,7 +76,9 @@ def evaluate(
     Arguments:
         run: the model.
         dataset: its data.
-        num_steps, num_times, num_examples: of the bound, as in `held_out_bound`.
+        num_steps, num_times, num_examples, reverse: of the bound, as in `held_out_bound`.
+        num_flow: how many test examples follow the probability flow; 0: none, None: as `num_flow_examples` says.
+        flow: how they follow it.
         num_samples: how many samples are drawn and compared with the data.
         with_baselines: whether to fit the likelihood yardsticks.
         seed: of times, noise and samples.
@@ -72,6 +86,12 @@ def evaluate(
     """
     if num_samples < 2:
         raise InputError(f"num_samples is {num_samples}: at least two are needed to compare samples with data")
+    if num_flow is None:
+        num_flow = min(num_flow_examples(dataset), len(dataset.test[:num_examples]))
+    if num_flow < 0:
+        raise InputError(f"num_flow is {num_flow}: it is 0 for none, or a number of test examples")
+    flow = flow or Flow()
+    flow.dequantizer_of(run)
     folder = evaluation_folder(run)
     folder.mkdir(exist_ok=True)
     with stage("test bits/dim", len(dataset.test[:num_examples])) as progress:
@@ -81,9 +101,26 @@ def evaluate(
             num_steps=num_steps,
             num_times=num_times,
             num_examples=num_examples,
+            reverse=reverse,
             seed=seed,
             progress=progress,
         )
+    density, failure = None, []
+    if num_flow:
+        with stage("probability flow", len(dataset.test[:num_flow])) as progress:
+            try:
+                density = held_out_density(
+                    run,
+                    dataset,
+                    flow,
+                    num_examples=num_flow,
+                    num_steps=num_steps,
+                    reverse=reverse,
+                    seed=seed,
+                    progress=progress,
+                )
+            except InputError as error:
+                failure = [f"No figure of the probability flow: {error}."]
     with stage("samples", _calls(num_samples)) as progress:
         cond = dataset.cond(np.resize(dataset.train, num_samples)) if run.config.data.conditional else None
         samples = generate.generate(run, num_samples, seed=seed, cond=cond, progress=progress)
@@ -92,12 +129,16 @@ def evaluate(
         if with_baselines:
             fitted = _baselines(dataset, num_examples)
         progress(1)
+    with stage("diagnosis", INTERVALS) as progress:
+        found = profile(run, dataset, split="validation", num_bins=INTERVALS, seed=seed, progress=progress)
+        diagnosis = diagnose(run, dataset, found, bound, fitted)
     with stage("comparison with the data", 2) as progress:
-        findings = _compare(dataset, samples, seed)
+        standing = failure if density is None else [density.finding()]
+        findings = diagnosis.findings() + standing + _compare(dataset, samples, seed)
         progress(1)
-        pictures = _pictures(run, dataset, samples, folder, seed)
+        pictures = _pictures(run, dataset, samples, found, folder, seed)
         progress(1)
-    evaluation = Evaluation(bound, fitted, findings, pictures, run.metadata)
+    evaluation = Evaluation(bound, density, fitted, diagnosis, findings, pictures, run.metadata)
     write_file(folder / "evaluation.json", (json.dumps(asdict(evaluation), indent=1) + "\n").encode())
     return evaluation
 
@@ -116,10 +157,12 @@ def read_evaluation(run: Run) -> Evaluation:
     path = evaluation_folder(run) / "evaluation.json"
     try:
         values = json.loads(path.read_text())
-        bound: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["bound"].items()}
+        density = values["density"]
         return Evaluation(
-            bound=HeldOutBound(**bound),
+            bound=HeldOutBound(**_tuples(values["bound"])),
+            density=None if density is None else HeldOutDensity(**_tuples(density)),
             baselines=[Baseline(**baseline) for baseline in values["baselines"]],
+            diagnosis=Diagnosis.from_dict(values["diagnosis"]),
             findings=values["findings"],
             pictures=[(caption, name) for caption, name in values["pictures"]],
             weights=values["weights"],
@@ -156,8 +199,13 @@ def figure_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     return [
         ("test", figure_text(*bound.total), total),
         *terms,
+        *(evaluation.density.rows() if evaluation.density else ()),
         *((b.name, figure_text(b.bits_per_dim, b.standard_error), b.kind) for b in evaluation.baselines),
     ]
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _calls(num_samples: int) -> int:
@@ -195,19 +243,20 @@ def _compare(dataset: Dataset, samples: np.ndarray, seed: int) -> list[str]:
     return findings
 
 
-def _pictures(run: Run, dataset: Dataset, samples: np.ndarray, folder: Path, seed: int) -> list[tuple[str, str]]:
+def _pictures(
+    run: Run, dataset: Dataset, samples: np.ndarray, found: Profile, folder: Path, seed: int
+) -> list[tuple[str, str]]:
     extremes = dataset.encoding.value_range
     many = len(samples) if len(dataset.shape) == 1 else SHOWN
     sample_grid(folder / "samples.png", samples[:many], extremes, data=dataset.examples[dataset.test[:many]])
     denoising_strip(folder / "path.png", generate.path(run, many if many > SHOWN else 4, seed=seed), extremes)
-    found = profile(run, dataset, seed=seed)
     bound_by_time(folder / "bound.png", found.gamma, found.bits, found.errors)
     training_curve(folder / "training.png", **_curve(run))
     pictures = [
         ("Samples", "samples.png"),
         ("From noise to data", "path.png"),
         ("Training and held-out bits per dimension", "training.png"),
-        ("Where the bound's diffusion term comes from", "bound.png"),
+        ("Where the bound's diffusion term comes from (validation examples)", "bound.png"),
     ]
     if len(dataset.shape) > 1:
         sample_grid(folder / "data.png", dataset.examples[dataset.test[:SHOWN]], extremes)

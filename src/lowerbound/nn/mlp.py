@@ -69,7 +69,7 @@ class MLP(nn.Module):
         )
         self.condition = Condition(width, num_classes=num_classes, num_features=num_condition_features)
         self.into = nn.Linear(self.features.num_features, width)
-        self.layers = nn.ModuleList(ResidualLayer(width) for _ in range(depth))
+        self.trunk = nn.ModuleList(ResidualLayer(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, num_features if out_features is None else out_features)
         nn.init.zeros_(self.out.weight)
@@ -93,6 +93,6 @@ class MLP(nn.Module):
         embedding = self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma)
         embedding = functional.silu(embedding)
         hidden = self.into(self.features(x, embedding))
-        for layer in self.layers:
+        for layer in self.trunk:
             hidden = layer(hidden, embedding)
         return self.out(functional.silu(self.norm(hidden)))

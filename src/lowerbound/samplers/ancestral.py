@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lowerbound.denoiser import Predict
 from lowerbound.errors import InputError
-from lowerbound.reverse import VARIANCES, posterior, reverse_variance
+from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, State
 from lowerbound.schedule import Level
@@ -19,7 +19,7 @@ class Ancestral(Sampler):
     r"""$x_s \sim N(c_t x_t + c_x \hat x, v)$, c the posterior's coefficients (DDPM, algorithm 2).
 
     Arguments:
-        variance: v, one of `reverse.VARIANCES`: "lower" ($\tilde\beta_t$), "upper" (DDPM's $\beta_t$), or "analytic" for
+        variance: v, one of `reverse.KINDS`: "lower" ($\tilde\beta_t$), "upper" (DDPM's $\beta_t$), or "analytic" for
             denoisers that know $Var[x | x_t]$.
 
     Raises:
@@ -30,8 +30,8 @@ class Ancestral(Sampler):
     order: ClassVar[int] = 1
 
     def __post_init__(self):
-        if self.variance not in VARIANCES:
-            raise InputError(f"unknown reverse variance {self.variance!r}: choose one of {', '.join(VARIANCES)}")
+        if self.variance not in KINDS:
+            raise InputError(f"unknown reverse variance {self.variance!r}: choose one of {', '.join(KINDS)}")
 
     def step(self, predict: Predict, state: State, t: Level, s: Level, noise: Noise) -> State:
         prediction = predict(state.x, t)
@@ -39,7 +39,7 @@ class Ancestral(Sampler):
         x = (state.x * mean.from_x_t).add_(prediction.x, alpha=float(mean.from_x))
         if s.sigma == 0:
             return State(x)
-        variance = reverse_variance(self.variance, t, s, prediction.x_var)
+        variance = prediction.reverse_variance(self.variance, s)
         z = noise.normal(x)
         if isinstance(variance, Tensor):
             return State(x.addcmul_(variance.sqrt(), z))

@@ -2,23 +2,29 @@
 
 import math
 
+import torch
 from torch import nn
 
 from lowerbound import betas, objective
-from lowerbound.decoder import Decoder, GaussianDecoder, LevelPosterior
-from lowerbound.denoiser import NetworkDenoiser
+from lowerbound.decoder import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
+from lowerbound.denoiser import Denoiser, NetworkDenoiser
 from lowerbound.errors import InputError
+from lowerbound.learned_schedule import LearnedGamma, MonotoneWarp
+from lowerbound.level_denoiser import LevelDenoiser
 from lowerbound.nn import MLP, UNet
 from lowerbound.scaling import SCALINGS
-from lowerbound.schedule import EDM, Cosine, LinearGamma, RectifiedFlow, Schedule, Sigmoid, geometric
-from lowerbound.train.config import Config, DenoiserConfig, NetworkConfig, ScheduleConfig, TrainingConfig
+from lowerbound.schedule import EDM, Cosine, LinearBeta, LinearGamma, RectifiedFlow, Schedule, Sigmoid, Tabulated, geometric
+from lowerbound.train.config import Config, DecoderConfig, NetworkConfig, ScheduleConfig
+from lowerbound.train.step import Objective
 
 TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
 CURVES = {
     "linear-gamma": LinearGamma,
+    "linear-beta": LinearBeta,
     "cosine": Cosine,
     "sigmoid": Sigmoid,
     "rectified-flow": RectifiedFlow,
+    "learned-linear": LearnedGamma,
 }
 EXPLODING = {"geometric": geometric, "edm": EDM}
 WEIGHTINGS = {"elbo": objective.elbo, "simple": objective.simple, "min-snr": objective.min_snr()}
@@ -29,6 +35,8 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
     scaling = {} if config.scaling is None else {"scaling": SCALINGS[config.scaling]}
     if config.name in TABLES:
         return betas.from_betas(TABLES[config.name](config.num_steps), **scaling)
+    if config.name == "learned":
+        return LearnedGamma(config.gamma_min, config.gamma_max, MonotoneWarp(), **scaling)
     if config.name in CURVES:
         return CURVES[config.name](gamma_min=config.gamma_min, gamma_max=config.gamma_max, **scaling)
     schedule = EXPLODING[config.name](math.exp(config.gamma_min / 2), math.exp(config.gamma_max / 2))
@@ -37,7 +45,11 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
 
 
 def build_network(
-    config: NetworkConfig, shape: tuple[int, ...], num_classes: int = 0, num_condition_features: int = 0
+    config: NetworkConfig,
+    shape: tuple[int, ...],
+    num_classes: int = 0,
+    num_condition_features: int = 0,
+    outputs_per_entry: int = 1,
 ) -> nn.Module:
     """The network for examples of a shape: (D,) for vectors, (C, *spatial) for everything else."""
     if (config.kind == "mlp") != (len(shape) == 1):
@@ -47,6 +59,7 @@ def build_network(
     if config.kind == "mlp":
         return MLP(
             shape[0],
+            outputs_per_entry * shape[0],
             width=config.width,
             depth=config.depth,
             fourier_frequencies=config.fourier_frequencies,
@@ -56,6 +69,7 @@ def build_network(
     return UNet(
         shape[0],
         len(shape) - 1,
+        outputs_per_entry * shape[0],
         width=config.width,
         multipliers=config.multipliers,
         blocks_per_level=config.blocks_per_level,
@@ -67,25 +81,72 @@ def build_network(
 
 
 def build_denoiser(
-    config: Config, shape: tuple[int, ...], num_classes: int = 0, num_condition_features: int = 0
-) -> NetworkDenoiser:
-    """The denoiser, its network untrained."""
-    denoiser: DenoiserConfig = config.denoiser
+    config: Config,
+    shape: tuple[int, ...],
+    num_levels: int | None,
+    num_classes: int = 0,
+    num_condition_features: int = 0,
+) -> Denoiser:
+    """The denoiser, its network untrained; for discrete data of `num_levels` or, None, for continuous ones."""
+    denoiser, schedule = config.denoiser, build_schedule(config.schedule)
+    learned_variance = denoiser.variance == "learned"
+    by_levels = denoiser.target == "levels"
+    if by_levels and (num_levels is None or learned_variance):
+        raise InputError(
+            "the target levels is for discrete data and a fixed reverse variance: choose another --denoiser.target"
+        )
+    network = build_network(
+        config.network, shape, num_classes, num_condition_features, 2 if by_levels or learned_variance else 1
+    )
+    if by_levels:
+        assert num_levels is not None
+        return LevelDenoiser(network, schedule, shape, num_levels, denoiser.sigma_data)
     return NetworkDenoiser(
-        build_network(config.network, shape, num_classes, num_condition_features),
-        build_schedule(config.schedule),
+        network,
+        schedule,
         shape,
         target=denoiser.target,
         sigma_data=denoiser.sigma_data,
         num_steps=denoiser.num_steps,
+        learned_variance=learned_variance,
     )
 
 
-def build_decoder(num_levels: int | None) -> Decoder:
-    """The decoder without a network: over the levels of discrete data, Gaussian for continuous data."""
-    return GaussianDecoder() if num_levels is None else LevelPosterior(num_levels)
+def build_decoder(config: DecoderConfig, num_levels: int | None) -> Decoder | None:
+    """The decoder of a configuration, for discrete data of `num_levels` or, None, for continuous ones."""
+    if config.name == "none":
+        return None
+    if (config.name == "gaussian") != (num_levels is None):
+        kind = "continuous" if num_levels is None else f"discrete, of {num_levels} levels"
+        raise InputError(
+            f"decoder.name is {config.name}, but the data are {kind}: gaussian is for continuous data, the others for "
+            "discrete data"
+        )
+    if num_levels is None:
+        return GaussianDecoder()
+    if config.name == "level-posterior":
+        return LevelPosterior(num_levels)
+    return DiscretizedGaussian(num_levels, config.std)
 
 
-def build_weighting(config: TrainingConfig, sigma_data: float) -> objective.Weighting:
-    """The loss's weighting."""
-    return objective.edm(sigma_data) if config.weighting == "edm" else WEIGHTINGS[config.weighting]
+def build_objective(config: Config, schedule: Schedule) -> Objective:
+    """The objective of a configuration; a table of betas is its own chain."""
+    training = config.training
+    if isinstance(schedule, LearnedGamma):
+        if training.objective != "elbo":
+            raise InputError(f"a learned schedule is trained by the objective elbo, not by {training.objective}")
+        if training.times != "antithetic":
+            raise InputError("a learned schedule already spreads times by the loss's size: leave --times antithetic")
+    chain = (
+        schedule.times
+        if isinstance(schedule, Tabulated)
+        else torch.linspace(0, 1, config.schedule.num_steps + 1, dtype=torch.float64)
+    )
+    name = training.objective
+    weighting = objective.edm(config.denoiser.sigma_data) if name == "edm" else WEIGHTINGS.get(name, objective.elbo)
+    made = Objective(name, chain, training.reverse, weighting)
+    if training.reverse != "lower" and (made.is_continuous or not made.is_bound):
+        raise InputError(f"--reverse {training.reverse} has no effect on the objective {name}")
+    if "learned" in (training.reverse, name.replace("hybrid", "learned")) and config.denoiser.variance != "learned":
+        raise InputError(f"the objective {name} trains a reverse variance: add --denoiser.variance learned")
+    return made

@@ -11,14 +11,40 @@ import tyro
 
 from lowerbound.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 ScheduleName = Literal[
-    "linear-gamma", "ddpm", "scaled-linear", "cosine-betas", "cosine", "sigmoid", "geometric", "edm", "rectified-flow"
+    "linear-gamma",
+    "learned",
+    "learned-linear",
+    "ddpm",
+    "scaled-linear",
+    "cosine-betas",
+    "linear-beta",
+    "cosine",
+    "sigmoid",
+    "geometric",
+    "edm",
+    "rectified-flow",
 ]
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
-Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm"]
-WeightingName = Literal["elbo", "simple", "min-snr", "edm"]
+Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels"]
+ObjectiveName = Literal[
+    "elbo",
+    "simple",
+    "min-snr",
+    "edm",
+    "hybrid",
+    "form-a",
+    "form-b",
+    "t-sample",
+    "two-sample",
+    "one-sample",
+    "textbook-t-sample",
+    "textbook-two-sample",
+    "textbook-one-sample",
+]
+DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "none"]
 
 
 @dataclass(frozen=True)
@@ -44,13 +70,14 @@ class ScheduleConfig:
     """The noise schedule."""
 
     name: ScheduleName = "linear-gamma"
-    """A schedule's name; ddpm, scaled-linear and cosine-betas are tables of num_steps betas."""
+    """A schedule's name; ddpm, scaled-linear and cosine-betas are tables of num_steps betas; learned is a monotone network
+    with learned ends, learned-linear a line with learned ends."""
     gamma_min: float = -13.3
-    """The data's end of gamma, for schedules in continuous time."""
+    """The data's end of gamma, for schedules in continuous time; of learned ones before training."""
     gamma_max: float = 5.0
-    """The noise's end of gamma, for schedules in continuous time."""
+    """The noise's end of gamma, for schedules in continuous time; of learned ones before training."""
     num_steps: int = 1000
-    """T of a table of betas."""
+    """T of a table of betas, or of the chain that an objective over steps lays through another schedule."""
     scaling: ScalingName | None = None
     """The units of x_t; the published ones of the schedule if not given."""
 
@@ -60,11 +87,24 @@ class DenoiserConfig:
     """What the network's output means."""
 
     target: Target = "eps"
-    """What the network predicts."""
+    """What the network predicts; levels, for discrete data, is eps that knows where the levels are."""
     sigma_data: float = 1.0
     """The data's standard deviation that the network's input is scaled with; EDM's targets want the true one."""
     num_steps: int | None = None
     """For the target mu: the number of steps of its chain."""
+    variance: Literal["fixed", "learned"] = "fixed"
+    """Whether the network also says where the reverse variance lies between its bounds."""
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """From the least noisy latent to the data."""
+
+    name: DecoderName = "level-posterior"
+    """Without network over levels, DDPM's Gaussian around the network's mean, Gaussian for continuous data, or none, and
+    with it no likelihood."""
+    std: float = 0.01
+    """Of discretized-gaussian: its standard deviation, in units of the model's x; DDPM's is 0.01."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +140,26 @@ class TrainingConfig:
     micro_batch_size: int | None = None
     """Examples that go through the network at a time; the batch size if not given. It changes memory, not the result."""
     learning_rate: float = 6e-3
-    """AdamW's learning rate after warm-up."""
+    """The learning rate after warm-up."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises from zero."""
     decay_from: float = 0.5
     """Share of the run after which the learning rate falls, by a half cosine to zero at the end."""
     weight_decay: float = 0.0
-    """AdamW's weight decay."""
+    """The optimisers' weight decay."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     average_width: float = 0.05
     """Width of the weights' running average relative to the run so far."""
-    weighting: WeightingName = "elbo"
-    """The loss as a weighting of the bound's integral; only elbo trains the likelihood."""
+    objective: ObjectiveName = "elbo"
+    """elbo is the bound in continuous time; form-a to one-sample are the same bound over a chain; the others are losses,
+    not bounds."""
+    reverse: Literal["lower", "upper", "learned"] = "lower"
+    """The reverse variance of an objective over a chain."""
+    times: Literal["antithetic", "importance"] = "antithetic"
+    """Evenly spread over the batch, or besides drawn more often where the loss is large."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """Of the weight matrices between hidden layers; all other parameters take AdamW."""
     null_probability: float = 0.1
     """Conditional runs: how often an example's condition is left out."""
     num_evaluations: int = 20
@@ -131,6 +178,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self):

@@ -94,10 +94,10 @@ class RunFolder:
         try:
             values = json.loads(self.config.read_text())
             version = values.pop("schema_version")
-            if version > SCHEMA_VERSION:
+            if version != SCHEMA_VERSION:
                 raise InputError(
-                    f"{self.config} has the schema version {version}, this program knows up to {SCHEMA_VERSION}: "
-                    "install a newer lowerbound"
+                    f"{self.config} has the schema version {version}, this program knows {SCHEMA_VERSION}: install "
+                    f"{'a newer' if version > SCHEMA_VERSION else 'the older'} lowerbound, or train the run anew"
                 )
             facts = DataFacts.from_dict(values.pop("data_facts"))
             return Config.from_dict(values), facts

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
-from lowerbound.denoiser import NetworkDenoiser
+from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
+from lowerbound.importance import ImportanceTimes
 from lowerbound.objective import antithetic_times
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.train.average import Average
-from lowerbound.train.build import build_denoiser, build_weighting
+from lowerbound.train.build import build_decoder, build_denoiser, build_objective
 from lowerbound.train.config import Config, TrainingConfig
+from lowerbound.train.optimizer import Optimizer
 from lowerbound.train.step import TrainingStep
 
 _OF_THE_BATCH = (1 << 62) - 1
@@ -29,7 +31,7 @@ _OF_THE_BATCH = (1 << 62) - 1
 
 @dataclass(frozen=True)
 class Record:
-    """One step: its number from 1 on, the mean loss in bits/dim (weighted, if the weighting is not the bound's), the
+    """One step: its number from 1 on, the mean loss in bits/dim (or what they would be, if the objective is no bound), the
     gradient's norm before clipping, the learning rate, and the seconds of the run so far."""
 
     step: int
@@ -60,16 +62,15 @@ class Trainer:
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
-            self.denoiser: NetworkDenoiser = build_denoiser(config, dataset.shape, *condition_sizes(config, dataset))
+            num_levels = dataset.encoding.num_levels
+            self.denoiser: Denoiser = build_denoiser(
+                config, dataset.shape, num_levels, *condition_sizes(config, dataset)
+            )
         self.denoiser.to(self.device)
-        self.training_step = TrainingStep(self.denoiser, build_weighting(config.training, config.denoiser.sigma_data))
-        self.optimizer = torch.optim.AdamW(
-            self.denoiser.parameters(),
-            lr=config.training.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.training.weight_decay,
-            fused=True,
-        )
+        self.decoder = build_decoder(config.decoder, num_levels)
+        self.training_step = TrainingStep(self.denoiser, self.decoder, build_objective(config, self.denoiser.schedule))
+        self.times = ImportanceTimes() if config.training.times == "importance" else None
+        self.optimizer = Optimizer(self.denoiser, config.training)
         self.average = Average(self.denoiser, config.training.average_width)
         self.step = 0
         self.seconds = 0.0
@@ -93,9 +94,7 @@ class Trainer:
         while self.progress < 1:
             rate = learning_rate(self.config.training, self.step, self.progress)
             loss, norm = self._gradient()
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
+            self.optimizer.step(rate)
             self.average.update(self.denoiser)
             self.step += 1
             # what the caller does between two steps counts as well: a run of 10 minutes lasts 10 minutes
@@ -109,20 +108,21 @@ class Trainer:
         indices = batch_indices(training.seed, self.step, training.batch_size, len(self.dataset.train))
         indices = self.dataset.train[indices]
         offset = PerSample(derive_seeds(training.seed, self.step, torch.tensor([_OF_THE_BATCH])))
-        times = antithetic_times(offset.uniform(torch.empty(1, 1))[0, 0], len(indices))
+        places = antithetic_times(offset.uniform(torch.empty(1, 1))[0, 0], len(indices))
+        places, weights = (places, torch.ones_like(places)) if self.times is None else self.times(places)
         seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
         piece = training.micro_batch_size or len(indices)
-        self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
+        self.optimizer.zero_grad()
+        total, drawn = 0.0, []
         for start in range(0, len(indices), piece):
             part = slice(start, start + piece)
             x = self.dataset.encoded(indices[part])
             noise = PerSample(seeds[part])
-            eps = noise.normal(x)
             cond = self._condition(indices[part], noise, x)
-            inputs = [value.to(self.device, non_blocking=True) for value in (x, times[part], eps)]
-            losses = self.training_step(*inputs, cond=cond)
-            loss = losses.sum() / (len(indices) * self.num_dims * math.log(2))
+            inputs = (x, places[part], weights[part])
+            losses = self.training_step(*(value.to(self.device) for value in inputs), noise, cond=cond)
+            drawn.append(losses.drawn)
+            loss = losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
             loss.backward()
             total += loss.item()
         norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), training.clip).item()
@@ -132,6 +132,8 @@ class Trainer:
                 f"{indices[:4].tolist()} ...; the weights before this step are kept. Try a smaller "
                 f"--learning-rate (now {training.learning_rate:g})"
             )
+        if self.times is not None:
+            self.times.update(places, torch.cat(drawn).cpu())
         return total, norm
 
     def _condition(self, indices: Any, noise: PerSample, x: Tensor) -> Tensor | None:
@@ -144,14 +146,11 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Tensors by file and name, and the numbers beside them: all that `restore` needs."""
-        optimizer = {}
-        for name, parameter in self.denoiser.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                optimizer[f"{name}.{key}"] = value
         tensors = {
             "weights": dict(self.denoiser.named_parameters()),
             "average": self.average.parameters,
-            "optimizer": optimizer,
+            "optimizer": self.optimizer.state(),
+            "times": {} if self.times is None else self.times.state_dict(),
         }
         return tensors, {"seconds": self.seconds, "average_count": self.average.count}
 
@@ -169,11 +168,9 @@ class Trainer:
                     found = "missing" if saved is None else f"of shape {tuple(saved.shape)}"
                     raise InputError(f"checkpoint: {name} in {group} is {found}, it should have {tuple(into.shape)}")
                 into.copy_(saved)
-            self.optimizer.state[parameter] = {
-                key.rpartition(".")[2]: _like(parameter, value)
-                for key, value in tensors["optimizer"].items()
-                if key.rpartition(".")[0] == name
-            }
+        self.optimizer.restore(tensors["optimizer"])
+        if self.times is not None and tensors["times"]:
+            self.times.load_state_dict(tensors["times"])
         self.step, self.seconds, self.average.count = state["step"], state["seconds"], state["average_count"]
 
 
@@ -195,13 +192,6 @@ def condition_sizes(config: Config, dataset: Dataset) -> tuple[int, int]:
             f"a conditional run was asked for, but {dataset.name} has neither labels nor condition vectors"
         )
     return len(dataset.class_names), 0
-
-
-def _like(parameter: Tensor, value: Tensor) -> Tensor:
-    """The value on the parameter's device and, if it has its shape, in its memory layout, which fused optimisers assume."""
-    if value.shape != parameter.shape:
-        return value.to(parameter.device)
-    return torch.empty_like(parameter).copy_(value)
 
 
 def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:

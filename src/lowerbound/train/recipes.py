@@ -7,6 +7,8 @@ from lowerbound.nn import octaves
 from lowerbound.train.config import (
     Config,
     DataConfig,
+    DecoderConfig,
+    DenoiserConfig,
     NetworkConfig,
     ScheduleConfig,
     TrainingConfig,
@@ -24,14 +26,18 @@ def recipe(dataset: Dataset, data: DataConfig, minutes: float = 10.0) -> Config:
         minutes: the run's length.
     """
     num_levels = dataset.encoding.num_levels
-    schedule = ScheduleConfig(gamma_min=gamma_min(num_levels), gamma_max=GAMMA_MAX)
+    decoder = DecoderConfig("gaussian" if num_levels is None else "level-posterior")
+    denoiser = DenoiserConfig(target="eps" if num_levels is None else "levels")
+    # of smooth densities the bound hardly depends on the data's end: there is nothing to learn it from
+    name = "linear-gamma" if num_levels is None else "learned"
+    schedule = ScheduleConfig(name, gamma_min=gamma_min(num_levels), gamma_max=GAMMA_MAX)
     if len(dataset.shape) == 1:
         network = NetworkConfig(kind="mlp", width=256, depth=4)
         training = TrainingConfig(minutes=minutes, batch_size=min(512, len(dataset.train)), learning_rate=1e-3)
     else:
         network = unet(dataset.shape, num_levels)
         training = TrainingConfig(minutes=minutes, batch_size=min(32, len(dataset.train)))
-    return Config(data=data, schedule=schedule, network=network, training=training)
+    return Config(data=data, schedule=schedule, denoiser=denoiser, network=network, decoder=decoder, training=training)
 
 
 def gamma_min(num_levels: int | None) -> float:

@@ -14,14 +14,12 @@ from tqdm import tqdm
 
 from lowerbound import grid
 from lowerbound.data import Dataset, check_batch_size
-from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
-from lowerbound.likelihood import prior_kl
+from lowerbound.likelihood import end_terms
 from lowerbound.pictures import sample_grid
 from lowerbound.rng import PerSample
 from lowerbound.samplers import DDIM, sample, start
-from lowerbound.train.build import build_decoder
 from lowerbound.train.checkpoint import checkpoints, clean, read_checkpoint, write_checkpoint
 from lowerbound.train.config import Config, differences
 from lowerbound.train.folder import DataFacts, RunFolder
@@ -34,6 +32,8 @@ PICTURE_SAMPLES = 36
 PICTURE_STEPS = 32
 MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
+MAY_NOT_CHANGE = "training.optimizer"
+"""The exception: an optimiser cannot go on from another one's memory."""
 
 
 def train(
@@ -86,9 +86,9 @@ class _Session:
         self.trainer = trainer
         self.folder = folder
         self.say = say
-        self.decoder = build_decoder(trainer.dataset.encoding.num_levels)
-        self.is_bound = trainer.config.training.weighting == "elbo"
-        self.fixed_bits = self._fixed_bits() if self.is_bound else 0.0
+        self.decoder = trainer.decoder
+        self.is_bound = trainer.training_step.objective.is_bound
+        self.fixed_bits = self._fixed_bits()
         self.best = min(
             (r["held_out_bits_per_dim"] for r in folder.read_log() if "held_out_bits_per_dim" in r), default=math.inf
         )
@@ -138,13 +138,16 @@ class _Session:
         return time.monotonic() - self.evaluated > 9 * self.evaluation_seconds
 
     def _fixed_bits(self) -> float:
-        """What the bound adds to the loss in bits/dim: its terms without network, estimated on training data once."""
+        """What makes the loss the bound in the data's units, bits/dim: constants, estimated on training data once."""
         trainer, dataset = self.trainer, self.trainer.dataset
-        indices = dataset.train[:256]
-        x = dataset.encoded(indices)
-        first, last = (trainer.denoiser.schedule.level(t) for t in (0.0, 1.0))
-        x_t = first.alpha * x + first.sigma * PerSample(range(len(x))).normal(x)
-        nats = sum_dims(prior_kl(x, last) - self.decoder.log_prob(x, x_t, first)).mean().item()
+        if not self.is_bound:
+            return 0.0
+        nats = 0.0
+        if self.decoder is not None and not trainer.training_step.counts_ends:
+            x = dataset.encoded(dataset.train[:256])
+            with torch.no_grad():
+                reconstruction, prior = end_terms(trainer.denoiser, self.decoder, x, noise=PerSample(range(len(x))))
+            nats = (prior - reconstruction).mean().item()
         return (nats - dataset.encoding.log_det(dataset.shape)) / (trainer.num_dims * math.log(2))
 
     def _show(self, loss: float, speed: float) -> None:
@@ -164,22 +167,21 @@ class _Session:
         trainer, started = self.trainer, time.monotonic()
         trainer.average.swap(trainer.denoiser)
         try:
-            bits, error = held_out_bits(
-                trainer.denoiser, self.decoder, trainer.dataset, conditional=trainer.config.data.conditional
-            )
-            record = {
-                "step": trainer.step,
-                "held_out_bits_per_dim": bits,
-                "standard_error": error,
-                "seconds": trainer.seconds,
-            }
-            log.write(json.dumps(record) + "\n")
-            if self.bar.disable:
-                self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
-            # a weighted loss does not aim at the likelihood: there the newest weights are the ones that were asked for
-            if bits < self.best or not self.is_bound:
+            record: dict[str, Any] = {"step": trainer.step, "seconds": trainer.seconds}
+            improved = True
+            if self.decoder is not None:
+                bits, error = held_out_bits(
+                    trainer.denoiser, self.decoder, trainer.dataset, conditional=trainer.config.data.conditional
+                )
+                record |= {"held_out_bits_per_dim": bits, "standard_error": error}
+                log.write(json.dumps(record) + "\n")
+                if self.bar.disable:
+                    self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
+                improved = bits < self.best
+                self.best = min(self.best, bits)
+            # a loss that is no bound does not aim at it: there the newest weights are the ones that were asked for
+            if improved or not self.is_bound:
                 self._write_model(record)
-            self.best = min(self.best, bits)
             if picture:
                 self._draw()
         finally:
@@ -240,7 +242,7 @@ def _resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None]) -> 
     """Bring the trainer to the newest checkpoint of the run in the folder, if the run is the same."""
     config, facts = folder.read_config()
     found = differences(config, trainer.config)
-    fixed = [difference for difference in found if not difference.startswith(MAY_CHANGE)]
+    fixed = [d for d in found if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
     if fixed:
         raise InputError(
             f"{folder.path} holds a run with other settings ({fixed[0]}{' ...' * (len(fixed) > 1)}): choose another "

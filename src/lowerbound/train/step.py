@@ -1,32 +1,165 @@
 """What one training step computes, as the one module that is wrapped, compiled or distributed."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
-from lowerbound import objective
+from lowerbound import derivations, estimators, objective
+from lowerbound.decoder import Decoder
 from lowerbound.denoiser import Denoiser
+from lowerbound.errors import InputError
+from lowerbound.hybrid import hybrid
+from lowerbound.learned_schedule import LearnedGamma
+from lowerbound.likelihood import end_terms
+from lowerbound.rng import Noise
+
+CHAIN_BOUNDS = {
+    "form-a": derivations.form_a,
+    "form-b": derivations.form_b,
+    "two-sample": estimators.two_sample,
+    "one-sample": estimators.one_sample,
+}
+"""Estimates of the bound over a chain, of one step per example."""
+CHAIN_LOSSES = {
+    "hybrid": hybrid,
+    "textbook-two-sample": estimators.textbook_two_sample,
+    "textbook-one-sample": estimators.textbook_one_sample,
+}
+"""Losses over a chain that are not bounds, of one step per example."""
+
+
+class Losses(NamedTuple):
+    """Of each example: the loss, and what of it depends on where along the noise it was drawn, unweighted; (B,) each."""
+
+    total: Float[Tensor, "batch"]
+    drawn: Float[Tensor, "batch"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised.
+
+    Arguments:
+        name: one of `config.ObjectiveName`.
+        chain: the times of the chain's levels, for objectives over steps.
+        reverse: the reverse variance, for bounds over steps.
+        weighting: of the integral, for objectives in continuous time.
+    """
+
+    name: str
+    chain: Float[Tensor, "num_levels"]
+    reverse: str
+    weighting: objective.Weighting
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether its expectation is the bound, in nats."""
+        return self.name in ("elbo", "t-sample", *CHAIN_BOUNDS)
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether it is an integral over time, one draw per example."""
+        return self.name in ("elbo", "simple", "min-snr", "edm")
 
 
 class TrainingStep(nn.Module):
-    """The loss of a batch whose randomness has been drawn.
+    """The losses of a batch.
 
     Arguments:
-        denoiser: what is trained; it owns the schedule.
-        weighting: of the bound's integral.
+        denoiser: what is trained; it owns the schedule, learned or not.
+        decoder: from the least noisy latent to the data; None: there is no likelihood, and no bound to train.
+        objective: what is minimised.
+
+    Raises:
+        InputError: for an objective that needs the decoder that is not there.
     """
 
-    def __init__(self, denoiser: Denoiser, weighting: objective.Weighting):
+    def __init__(self, denoiser: Denoiser, decoder: Decoder | None, objective: Objective):
         super().__init__()
         self.denoiser = denoiser
-        self.weighting = weighting
+        self.decoder = decoder
+        self.objective = objective
+        if decoder is None and self.counts_ends:
+            raise InputError(
+                f"the objective {objective.name} with this schedule trains the whole bound, which ends in a decoder: choose "
+                "a --decoder.name other than none"
+            )
+
+    @property
+    def counts_ends(self) -> bool:
+        """Whether reconstruction and prior are part of the loss: where something that is trained changes them."""
+        if not self.objective.is_continuous:
+            return self.objective.is_bound
+        by_network = self.decoder is not None and self.decoder.needs_network
+        learned = isinstance(self.denoiser.schedule, LearnedGamma) or by_network
+        return self.objective.is_bound and learned
 
     def forward(
         self,
         x: Float[Tensor, "batch *shape"],
-        t: Float[Tensor, "batch"],
-        eps: Float[Tensor, "batch *shape"],
+        place: Float[Tensor, "batch"],
+        weight: Float[Tensor, "batch"],
+        noise: Noise,
         cond: Num[Tensor, "batch ..."] | None = None,
         observed: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch"]:
-        """The loss of each example, nats with the bound's own weighting."""
-        return objective.loss(self.denoiser, x, self.weighting, t=t, eps=eps, cond=cond, observed=observed)
+    ) -> Losses:
+        """The losses of examples, nats where the objective is a bound.
+
+        Arguments:
+            x: data, (B, *).
+            place: where along the noise each example is drawn: its time, or its place in the chain, in [0, 1); (B,).
+            weight: of each draw, (B,).
+            noise: of the latents.
+            cond, observed: passed on to the denoiser.
+        """
+        given = {"noise": noise, "cond": cond, "observed": observed}
+        if self.objective.is_continuous:
+            return self._integral(x, place, weight, given)
+        return self._sum(x, place, weight, given)
+
+    def _integral(self, x: Tensor, t: Tensor, weight: Tensor, given: dict) -> Losses:
+        def draw() -> Tensor:
+            return objective.loss(self.denoiser, x, self.objective.weighting, t=t, **given)
+
+        schedule = self.denoiser.schedule
+        if isinstance(schedule, LearnedGamma):
+            with schedule.minimising_variance() as scale:
+                drawn = draw()
+            # in nats per dimension, so that the interior's gradient is of the order of all others
+            scale.factor = 2 * drawn.detach() / x[0].numel()
+        else:
+            drawn = draw()
+        total = weight * drawn
+        if self.counts_ends and self.decoder is not None:
+            reconstruction, prior = end_terms(self.denoiser, self.decoder, x, **given)
+            total = total + prior - reconstruction
+        return Losses(total, drawn.detach())
+
+    def _sum(self, x: Tensor, place: Tensor, weight: Tensor, given: dict) -> Losses:
+        name, chain = self.objective.name, self.objective.chain
+        if name == "t-sample":
+            assert self.decoder is not None
+            bound = estimators.t_sample(self.denoiser, self.decoder, x, chain, reverse=self.objective.reverse, **given)
+        elif name == "textbook-t-sample":
+            losses = estimators.textbook_t_sample(self.denoiser, x, chain, **given)
+            return Losses(losses, losses.detach())
+        elif name in CHAIN_LOSSES:
+            losses = CHAIN_LOSSES[name](self.denoiser, x, chain, place=place, **given)
+            return Losses(weight * losses, losses.detach())
+        else:
+            of_one_step: Callable = CHAIN_BOUNDS[name]
+            only_one = {"whole_path": False} if name.startswith("form") else {}
+            bound = of_one_step(
+                self.denoiser,
+                self.decoder,
+                x,
+                chain,
+                place=place,
+                reverse=self.objective.reverse,
+                **only_one,
+                **given,
+            )
+        return Losses(weight * bound.diffusion + bound.prior - bound.reconstruction, bound.diffusion.detach())

@@ -1,0 +1,30 @@
+"""How the probability flow is followed, as options of several verbs."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from lowerbound.score import Flow
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """How the probability flow (the ODE) is followed."""
+
+    tolerance: float = Flow.tolerance
+    """Of the solver's steps, in units of the noise and in nats per dimension."""
+    probes: int | None = None
+    """Random probes of an estimated trace, above 16 dimensions; 1, or 2 with several importance samples, if not given."""
+    dequantizer: Literal["truncated-normal", "uniform"] | None = None
+    """Of discrete data, the noise within the levels; truncated-normal if not given."""
+    importance: int = 1
+    """Of discrete data, K importance samples of that noise: each costs a solution of its own and tightens the bound."""
+
+    def flow(self) -> Flow:
+        """As the library takes it."""
+        return Flow(self.tolerance, self.probes, self.dequantizer, self.importance)
+
+
+Flat = Annotated[FlowOptions, tyro.conf.arg(name="")]
+"""The options without a prefix."""

@@ -1,0 +1,129 @@
+"""`lowerbound score RUN DATA`: one likelihood per example."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+from tqdm import tqdm
+
+from lowerbound.cli.devices import pick_device
+from lowerbound.cli.flow import Flat, FlowOptions
+from lowerbound.cli.options import parse
+from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
+from lowerbound.data import read_examples
+from lowerbound.errors import InputError
+from lowerbound.evaluate.report import figure_text
+from lowerbound.likelihood import check_likelihood, mean_and_error
+from lowerbound.run import open_run
+from lowerbound.score import DensityScores, Scores, check_examples, conditions, score, score_density
+from lowerbound.tables import check_table, write_table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Score examples: the bound on each one's likelihood with its terms, as a table of one row per example.
+
+    DATA is whatever `train` takes, read and normalised as the run's own data; one example is enough. A row depends on
+    the example, its number and the seed alone. Of a conditional run, the examples' labels or condition vectors are given
+    where they have them.
+
+    Example: lowerbound score runs/digits digits --split test -o scores.csv
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    data: tyro.conf.Positional[str]
+    """A bundled name, a folder of images, or an .npy or .npz file."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """A .csv file, or a .parquet file."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Score one split, as training makes it; all examples if not given."""
+    num_times: int | None = None
+    """Network calls per example; 16 to 256, the more the smaller an example is, if not given."""
+    num_steps: int | None = None
+    """The bound of a chain of so many steps; of continuous time if not given."""
+    reverse: ReverseVariance = "lower"
+    """The chain's reverse variance: the posterior's own, DDPM's beta, the best for this model (measured once on the run's
+    training data and kept in its folder), or the one that the network has learned."""
+    ode: bool = False
+    """The density under the probability flow, of discrete data a bound by it, in the place of the chain's bound."""
+    flow: Flat = field(default_factory=FlowOptions)
+    """How it is followed."""
+    batch_size: int | None = None
+    """Examples at a time: it changes nothing but speed and memory. If not given 128, for the flow fewer large ones."""
+    seed: int = 0
+    """Of times and noise."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "score", arguments)
+    for name in ("num_times", "num_steps", "batch_size"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}: it starts at 1")
+    if options.ode and (options.num_times, options.num_steps, options.reverse) != (None, None, "lower"):
+        raise InputError(
+            "--num-times, --num-steps and --reverse have no effect with --ode: the flow has no steps of a chain"
+        )
+    if not options.ode and options.flow != FlowOptions():
+        raise InputError("--tolerance, --probes, --dequantizer and --importance have no effect without --ode")
+    check_reverse(options.reverse, options.num_steps)
+    flow = options.flow.flow()
+    check_table(options.out)
+    model = open_run(options.run, pick_device(options.device))
+    check_likelihood(model.denoiser)
+    flow.dequantizer_of(model)
+    own = model.config.data
+    examples = read_examples(
+        options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
+    )
+    indices = examples.indices(options.split)
+    raw = examples.values if options.split is None else examples.values[indices]
+    check_examples(model, raw, examples.name)
+    cond = conditions(model, examples, indices)
+    model = with_variance(model, options.reverse, given=cond is not None)
+    with tqdm(total=len(indices), desc="scoring", unit="example", disable=None) as bar:
+        given = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
+        if options.ode:
+            scores = score_density(model, raw, flow, batch_size=options.batch_size, **given)
+        else:
+            scores = score(
+                model,
+                raw,
+                num_steps=options.num_steps,
+                num_times=options.num_times,
+                reverse=options.reverse,
+                batch_size=options.batch_size or 128,
+                **given,
+            )
+    kind, figures = _figures(scores)
+    columns: dict[str, list[str] | np.ndarray] = {"example": indices}
+    if examples.files:
+        columns["name"] = [examples.files[i] for i in indices]
+    columns |= {**figures, "kind": [kind] * len(indices)}
+    calls = f"{np.mean(scores.num_calls):.0f}"
+    told = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
+    write_table(options.out, columns, told)
+    mean, error = mean_and_error(torch.from_numpy(scores.bits_per_dim))
+    plural = "s" * (len(indices) > 1)
+    print(f"{figure_text(mean, error if len(indices) > 1 else None)} bits/dim, {kind} per example")
+    print(f"{len(indices):,} score{plural}: {options.out}")
+
+
+def _figures(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]]:
+    """What the numbers are, in words, and the columns that hold them."""
+    if isinstance(scores, DensityScores):
+        columns = {name: getattr(scores, name) for name in ("nats", "bits_per_dim", "standard_error")}
+        kind = f"{scores.kind}, {scores.settings}"
+        return f"{kind}, {np.mean(scores.num_calls):.0f} calls", {**columns, "calls": scores.num_calls}
+    columns = {name: getattr(scores, name) for name in ("nats", "bits_per_dim", "reconstruction", "prior", "diffusion")}
+    if scores.normalisation:
+        columns["normalisation"] = np.full(len(scores.nats), scores.normalisation)
+    plural = "s" * (scores.num_calls > 1)
+    return f"{scores.kind}, {scores.num_calls} call{plural}", {**columns, "diffusion_error": scores.diffusion_error}

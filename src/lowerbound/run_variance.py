@@ -1,0 +1,91 @@
+"""The analytic reverse variance of a run: measured once on its training data, and kept in its folder."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lowerbound.analytic import NUM_LEVELS, WithVariance, measure_variance
+from lowerbound.data import Dataset
+from lowerbound.files import write_file
+from lowerbound.rng import Stream
+from lowerbound.run import Run
+
+ENTRIES = 16_000_000
+"""About how many entries of examples go through the network when the variance is measured."""
+MOST_EXAMPLES = 4096
+ENTRIES_AT_ONCE = 100_000
+
+
+def with_analytic_variance(
+    run: Run,
+    *,
+    given: bool = False,
+    dataset: Dataset | None = None,
+    say: Callable[[str], None] = print,
+    progress: Callable[[int], object] = lambda levels: None,
+) -> Run:
+    """The run with a denoiser that knows its analytic variance (`analytic.measure_variance`).
+
+    It is read from variance.json in the run folder, or measured on training examples and written there if that holds none
+    for the run's present weights.
+
+    Arguments:
+        run: the model.
+        given: whether the model is used with conditions: what they tell makes the variance smaller.
+        dataset: the run's data; opened where they were in training if None, and only if they are needed.
+        say: where the line that says where the variance comes from goes.
+        progress: called with 1 after each of `analytic.NUM_LEVELS` levels.
+
+    Raises:
+        InputError: if the data are needed and not there.
+    """
+    given = given and run.config.data.conditional
+    path, name = run.folder.path / "variance.json", "given conditions" if given else "given none"
+    weights = _digest(run.folder.model)
+    tables = _read(path, weights)
+    try:
+        gammas, x_vars = (torch.tensor(tables[name][column], dtype=torch.float64) for column in ("gamma", "x_var"))
+        denoiser = WithVariance(run.denoiser, gammas, x_vars)
+        say(f"analytic reverse variance: as measured before, in {path}")
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        denoiser, num_examples = _measure(run, dataset or run.open_dataset(), given, progress)
+        table = {"num_examples": num_examples, "gamma": denoiser.gammas.tolist(), "x_var": denoiser.x_vars.tolist()}
+        content = {"weights": weights, "tables": {**tables, name: table}}
+        write_file(path, (json.dumps(content, indent=1) + "\n").encode())
+        say(f"analytic reverse variance: measured on {num_examples:,} training examples, kept in {path}")
+    return replace(run, denoiser=denoiser)
+
+
+def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], object]) -> tuple[WithVariance, int]:
+    fitting = ENTRIES // (NUM_LEVELS * math.prod(dataset.shape))
+    num_examples = min(len(dataset.train), MOST_EXAMPLES, max(64, fitting))
+    # evenly spread, for the data may be in the order of their classes
+    indices = dataset.train[np.linspace(0, len(dataset.train) - 1, num_examples).astype(np.int64)]
+    device = run.denoiser.device
+    cond = dataset.cond(indices) if given else None
+    cond = None if cond is None else cond.to(device)
+    x = dataset.encoded(indices).to(device)
+    batch_size = max(1, ENTRIES_AT_ONCE // math.prod(dataset.shape))
+    measured = measure_variance(run.denoiser, x, Stream(0, device), cond=cond, batch_size=batch_size, progress=progress)
+    return measured, num_examples
+
+
+def _read(path: Path, weights: str) -> dict[str, Any]:
+    """The tables that belong to these weights; none where the file is missing, damaged or of other weights."""
+    try:
+        values = json.loads(path.read_text())
+        return dict(values["tables"]) if values["weights"] == weights else {}
+    except (OSError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _digest(model: Path) -> str:
+    with model.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,70 @@
+"""Tables as files: columns by their names, written as .csv or .parquet."""
+
+import csv
+import importlib.util
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lowerbound.errors import InputError
+from lowerbound.files import write_file
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def check_table(path: Path) -> None:
+    """Refuse, before anything is computed, a name that no table can be written to.
+
+    Raises:
+        InputError: for another suffix, a folder that is not there, or .parquet without pyarrow.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"cannot write a table to {path}: the name must end in {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist: make it first")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError("writing .parquet needs pyarrow: pip install 'lowerbound[tables]', or give a .csv file")
+
+
+def write_table(
+    path: Path, columns: Mapping[str, Sequence[str] | np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a table; the file appears whole or not at all.
+
+    Arguments:
+        path: ends in one of `SUFFIXES`.
+        columns: of one length, by their names; numbers or text.
+        metadata: what a .parquet file says of itself; .csv has no place for it.
+
+    Raises:
+        InputError: as `check_table`.
+    """
+    check_table(path)
+    write_file(path, _csv(columns) if path.suffix == ".csv" else _parquet(columns, metadata or {}))
+
+
+def _csv(columns: Mapping[str, Sequence[str] | np.ndarray]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(map(_cell, column) for column in columns.values()), strict=True))
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    """A float with nine digits, which single precision fills; everything else as it is."""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+def _parquet(columns: Mapping[str, Sequence[str] | np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    file = io.BytesIO()
+    table = pyarrow.table({name: pyarrow.array(column) for name, column in columns.items()})
+    parquet.write_table(table.replace_schema_metadata(dict(metadata)), file)
+    return file.getvalue()

@@ -1,0 +1,86 @@
+r"""The optimiser: Muon for the weight matrices between hidden layers, AdamW for everything else.
+
+Muon moves a matrix by the nearest orthogonal one to its averaged gradient (Jordan et al. 2024), so that all directions learn
+at one rate. It is torch's own, which takes matrices only: a convolution's weight goes in as the matrix that its storage is,
+(out, in x kernel).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.denoiser import Denoiser
+from lowerbound.train.config import TrainingConfig
+
+BETAS = (0.9, 0.99)
+MUON_RATE = 1.5
+"""Muon's learning rate as a multiple of AdamW's."""
+TRUNK = "network.trunk."
+"""Where a network keeps its hidden layers."""
+
+
+class Optimizer:
+    """AdamW and, beside it, Muon.
+
+    Arguments:
+        denoiser: whose parameters are moved.
+        training: the optimisers' settings.
+    """
+
+    def __init__(self, denoiser: Denoiser, training: TrainingConfig):
+        self._names = {parameter: name for name, parameter in denoiser.named_parameters()}
+        matrices = [p for p, name in self._names.items() if name.startswith(TRUNK) and p.ndim >= 2]
+        self._matrices = {p: nn.Parameter(p.detach().flatten(1)) for p in matrices if training.optimizer == "muon"}
+        others = [p for p in self._names if p not in self._matrices]
+        decay = training.weight_decay
+        self._adamw = torch.optim.AdamW(others, betas=BETAS, weight_decay=decay, fused=True)
+        self._muon = torch.optim.Muon(self._matrices.values(), weight_decay=decay) if self._matrices else None
+
+    def step(self, learning_rate: float) -> None:
+        """Move the parameters by their gradients."""
+        for group in self._adamw.param_groups:
+            group["lr"] = learning_rate
+        self._adamw.step()
+        if self._muon is None:
+            return
+        for group in self._muon.param_groups:
+            group["lr"] = MUON_RATE * learning_rate
+        for parameter, matrix in self._matrices.items():
+            matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
+        self._muon.step()
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self._names:
+            parameter.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers, as tensors named after their parameters."""
+        return {
+            f"{name}.{key}": value
+            for parameter, name in self._names.items()
+            for key, value in self._state(parameter).items()
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        for parameter, name in self._names.items():
+            held = self._matrices.get(parameter, parameter)
+            saved = {key.rpartition(".")[2]: v for key, v in tensors.items() if key.rpartition(".")[0] == name}
+            optimizer = self._muon if parameter in self._matrices else self._adamw
+            assert optimizer is not None
+            optimizer.state[held] = {key: _like(held, value) for key, value in saved.items()}
+
+    def _state(self, parameter: nn.Parameter) -> dict[str, Any]:
+        if parameter in self._matrices:
+            assert self._muon is not None
+            return self._muon.state.get(self._matrices[parameter], {})
+        return self._adamw.state.get(parameter, {})
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value on the parameter's device and, if it has its shape, in its memory layout, which fused optimisers assume."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device, copy=True)
+    return torch.empty_like(parameter).copy_(value)

@@ -1,0 +1,228 @@
+"""The probability flow beside the bound: closed-form denoisers, whose densities are known, and the command line."""
+
+import csv
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, mean_and_error
+from lowerbound.cli.main import run
+from lowerbound.data import mixture_parameters, open_dataset
+from lowerbound.data.dataset import Dataset, assemble
+from lowerbound.decoder import LevelPosterior
+from lowerbound.errors import InputError
+from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
+from lowerbound.evaluate.evaluation import read_evaluation
+from lowerbound.exact import Empirical
+from lowerbound.run import Run, open_run
+from lowerbound.score import Flow, score_density
+from lowerbound.train import recipe
+from lowerbound.train.config import DataConfig
+from lowerbound.train.folder import DataFacts, RunFolder
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> tuple[Run, Dataset]:
+    """A run of the data set `mixture` with the best possible denoiser, in the units that the encoding makes."""
+    dataset = open_dataset("mixture")
+    weights, means, covariances = mixture_parameters()
+    shift, scale = np.array(dataset.encoding.shift), np.array(dataset.encoding.scale)
+    denoiser = GaussianMixture(
+        torch.tensor(weights).float(),
+        torch.tensor((means - shift) / scale).float(),
+        torch.tensor(covariances / np.outer(scale, scale)).float(),
+        LinearGamma(-9.0, 9.0),
+    )
+    folder = RunFolder(tmp_path_factory.mktemp("known"))
+    config = recipe(dataset, DataConfig("mixture"))
+    return Run(folder, config, DataFacts.of(dataset), denoiser, GaussianDecoder(), {}), dataset
+
+
+def pairs(folder, num_dims: int = 2) -> tuple[Run, Dataset]:
+    """A run of bytes that are one of two examples, and its data."""
+    two = np.random.default_rng(0).integers(0, 256, (2, num_dims), np.uint8)
+    dataset = assemble("pairs", np.tile(two, (40, 1)), layout="ND")
+    denoiser = Empirical(dataset.encoding.encode(two), LinearGamma(-13.3, 9.0))
+    config = recipe(dataset, DataConfig("pairs"))
+    return Run(RunFolder(folder), config, DataFacts.of(dataset), denoiser, LevelPosterior(256), {}), dataset
+
+
+def exact_nats(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
+    weights, means, covariances = map(torch.tensor, mixture_parameters())
+    density = MixtureSameFamily(Categorical(weights), MultivariateNormal(means, covariances))
+    return density.log_prob(torch.tensor(dataset.examples[indices]).double()).numpy()
+
+
+def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):
+    model, dataset = known
+    found = held_out_density(model, dataset, num_examples=400)
+    exact = -exact_nats(dataset, dataset.test[:400]) / (2 * math.log(2))
+    # 0.01: what the finite ends of gamma leave
+    assert abs(found.total[0] - exact.mean()) < 0.01
+    assert found.difference[0] == pytest.approx(found.total[0] - found.bound[0], abs=1e-6)
+    assert found.difference[0] < 4 * found.difference[1], "the bound is never better than the exact density"
+    assert (found.kind, found.settings) == ("density (ODE)", "tolerance 0.0001, exact trace")
+    assert found.bound_kind == "bound (continuous time, of the density)"
+    assert (found.num_examples, found.num_times) == (400, 256)
+    coarse = held_out_density(model, dataset, num_examples=400, num_steps=10)
+    assert coarse.difference[0] < -4 * coarse.difference[1]
+    assert "fewer bits" in coarse.finding()
+    assert "10 steps" in coarse.bound_kind
+
+
+def test_each_density_is_that_of_its_example(known):
+    model, dataset = known
+    indices = dataset.test[:20]
+    found = score_density(model, dataset.examples[indices], numbers=indices)
+    assert np.abs(found.nats - exact_nats(dataset, indices)).max() < 0.05
+    assert np.abs(found.bits_per_dim + found.nats / (2 * math.log(2))).max() < 1e-9
+    assert (found.standard_error == 0).all()
+    assert (found.num_calls > 20).all()
+
+
+@pytest.mark.parametrize("dequantizer", ["truncated-normal", "uniform"])
+def test_the_figure_of_levels_is_a_bound_that_more_draws_tighten(dequantizer, tmp_path):
+    model, dataset = pairs(tmp_path)
+    raw, exact = dataset.examples[:40], -math.log(2)
+    one, eight = (
+        score_density(model, raw, Flow(dequantizer=dequantizer, num_importance=K, tolerance=1e-3)) for K in (1, 8)
+    )
+    for found in (one, eight):
+        mean, error = mean_and_error(torch.from_numpy(found.nats))
+        assert mean < exact + 4 * error + 1e-3
+    assert eight.nats.mean() > one.nats.mean() - 0.01
+    if dequantizer == "truncated-normal":
+        assert np.abs(one.nats - exact).max() < 0.02
+    else:
+        assert one.nats.mean() < exact - 0.5
+    assert one.kind == "bound (ODE, dequantised, K=1)"
+    assert eight.kind == "bound (ODE, dequantised, K=8)"
+    assert one.settings == f"tolerance 0.001, exact trace, {dequantizer} dequantiser"
+
+
+def test_an_example_has_one_figure_in_any_company(tmp_path):
+    model, dataset = pairs(tmp_path, num_dims=20)
+    raw = dataset.examples[:6]
+    flow = Flow(num_probes=2, tolerance=1e-3)
+    whole = score_density(model, raw, flow, seed=3)
+    assert whole.settings == "tolerance 0.001, 2 probes, truncated-normal dequantiser"
+    alone = score_density(model, raw, flow, seed=3, batch_size=1)
+    chosen = np.array([4, 1])
+    few = score_density(model, raw[chosen], flow, numbers=chosen, seed=3)
+    for found, same in ((alone, whole.nats), (few, whole.nats[chosen])):
+        assert np.abs(found.nats - same).max() < 1e-3
+    assert np.abs(score_density(model, raw, flow, seed=4).nats - whole.nats).min() > 1e-3
+    assert np.isfinite(whole.standard_error).all()
+    assert np.isnan(score_density(model, raw, Flow(tolerance=1e-2)).standard_error).all()
+    assert "2 probes" in score_density(model, raw[:1], Flow(num_importance=2, tolerance=1e-2)).settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tolerance": 1e-9}, "tolerance is 1e-09"),
+        ({"tolerance": 1.0}, "must be below 1"),
+        ({"num_probes": 0}, "num_probes is 0"),
+        ({"num_importance": 0}, "num_importance is 0"),
+        ({"dequantizer": "normal"}, "choose one of truncated-normal, uniform"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        Flow(**settings)
+
+
+def test_what_has_nothing_to_dequantise_or_no_likelihood_is_refused(known):
+    model, dataset = known
+    raw = dataset.examples[:2]
+    for flow in (Flow(dequantizer="uniform"), Flow(num_importance=2)):
+        with pytest.raises(InputError, match="are continuous"):
+            score_density(model, raw, flow)
+    with pytest.raises(InputError, match="batch_size is 0"):
+        score_density(model, raw, batch_size=0)
+    with pytest.raises(InputError, match="takes examples of shape"):
+        score_density(model, raw[:, :1])
+    guided = GaussianMixture(model.denoiser.weights, model.denoiser.means, model.denoiser.covariances, LinearGamma())
+    guided.no_likelihood = "it is guided"
+    with pytest.raises(InputError, match="no likelihood: it is guided"):
+        score_density(dataclasses.replace(model, denoiser=guided), raw)
+
+
+@pytest.mark.parametrize(("difference", "said"), [(-0.05, "fewer bits"), (0.05, "more bits"), (0.01, "do not differ")])
+def test_a_crossing_is_said_in_words(difference, said):
+    found = HeldOutDensity(
+        (1.2, 0.1), (1.2 - difference, 0.1), (difference, 0.01), "density (ODE)", "", "bound", 90, 120.0, 64
+    )
+    assert said in found.finding()
+    assert "90 test examples" in found.finding()
+
+
+def test_the_larger_an_example_the_fewer_follow_the_flow(known):
+    _, dataset = known
+    assert num_flow_examples(dataset) == 1000
+    images = dataclasses.replace(dataset, examples=np.zeros((500, 1, 28, 28)), test=np.arange(300))
+    assert 90 < num_flow_examples(images) < 120
+    assert num_flow_examples(dataclasses.replace(images, test=np.arange(3))) == 3
+    assert num_flow_examples(dataclasses.replace(images, examples=np.zeros((9, 3, 256, 256)))) == 8
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("flow")
+    for name in ("digits", "moons"):
+        arguments = ["--steps", "2", "--batch-size", "8", "--network.width", "8"]
+        assert run(["train", name, "--out", str(out / name), *arguments]) == 0
+    return out
+
+
+def test_evaluate_prints_the_flow_beside_the_bound(trained, capsys):
+    few = ["--num-samples", "20", "--num-times", "2", "--num-examples", "20", "--no-baselines"]
+    ode = ["--ode-examples", "6", "--tolerance", "1e-2", "--dequantizer", "uniform"]
+    assert run(["evaluate", str(trained / "digits"), *few, *ode]) == 0
+    printed = capsys.readouterr().out
+    kind = "bound (ODE, dequantised, K=1), tolerance 0.01, 1 probe, uniform dequantiser, 6 examples"
+    for words in (kind, "flow minus chain", "on the same 6 test examples"):
+        assert words in printed
+    found = read_evaluation(open_run(trained / "digits")).density
+    assert found is not None
+    assert found.difference[0] == pytest.approx(found.total[0] - found.bound[0], rel=1e-6)
+    assert run(["report", str(trained / "digits")]) == 0
+    assert kind in (trained / "digits" / "report.html").read_text()
+    assert run(["evaluate", str(trained / "digits"), *few, "--ode-examples", "0"]) == 0
+    assert "ODE" not in capsys.readouterr().out
+    assert read_evaluation(open_run(trained / "digits")).density is None
+
+
+def test_score_writes_the_flow_s_figure_of_each_example(trained, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", open_dataset("moons").examples[:3])
+    out = tmp_path / "a.csv"
+    assert run(["score", str(trained / "moons"), str(tmp_path / "x.npy"), "--ode", "-o", str(out)]) == 0
+    with open(out, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["example", "nats", "bits_per_dim", "standard_error", "calls", "kind"]
+    for row in rows:
+        assert float(row["nats"]) == pytest.approx(-2 * math.log(2) * float(row["bits_per_dim"]), rel=1e-6)
+        assert row["kind"].startswith("density (ODE), tolerance 0.0001, exact trace, ")
+        assert int(row["calls"]) > 0
+    assert "bits/dim, density (ODE)" in capsys.readouterr().out
+
+
+MISTAKES = {
+    "a chain": (["--ode", "--num-steps", "3"], "no effect with --ode"),
+    "no flow": (["--tolerance", "1e-2"], "no effect without --ode"),
+    "a tolerance out of range": (["--ode", "--tolerance", "2"], "tolerance is 2"),
+    "nothing to dequantise": (["--ode", "--importance", "2"], "are continuous"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_one_line_and_exit_code_2(mistake, trained, tmp_path, capsys):
+    arguments, message = MISTAKES[mistake]
+    assert run(["score", str(trained / "moons"), "moons", "-o", str(tmp_path / "a.csv"), *arguments]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert len(printed.strip().splitlines()) == 1
