@@ -39,16 +39,18 @@ FIXED = ("lower", "upper", "analytic")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--minutes", type=float, default=0.6, help="of training the first network; the others: its steps"
+        "--minutes", type=float, default=0.75, help="of training the first network; the others: its steps"
     )
     parser.add_argument("--steps", type=int, help="of training each, instead of --minutes")
     parser.add_argument(
         "--chains", type=int, nargs="+", default=[10, 50, 250, 1000], help="T, the levels of the chains"
     )
-    parser.add_argument("--longest", type=int, default=250, help="samples are drawn in chains of at most so many steps")
-    parser.add_argument("--calls", type=int, default=50, help="network calls per test example and chain, at most")
+    parser.add_argument(
+        "--longest", type=int, default=1000, help="samples are drawn in chains of at most so many steps"
+    )
+    parser.add_argument("--calls", type=int, default=100, help="network calls per test example and chain, at most")
     parser.add_argument("--examples", type=int, help="test examples; all if not given")
-    parser.add_argument("--samples", type=int, default=200, help="samples for each figure of quality")
+    parser.add_argument("--samples", type=int, default=150, help="samples for each figure of quality")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 

@@ -261,7 +261,7 @@ def test_impossible_grids_are_refused(times, denoise):
 
 
 def test_impossible_samplers_are_refused():
-    for make in (lambda: DDIM(eta=-0.1), lambda: DDIM(eta=1.1), lambda: DDIM(math.nan), lambda: Ancestral("learned")):
+    for make in (lambda: DDIM(eta=-0.1), lambda: DDIM(eta=1.1), lambda: DDIM(math.nan), lambda: Ancestral("beta")):
         with pytest.raises(InputError):
             make()
     network = torch.nn.Module()

@@ -3,6 +3,7 @@
 from lowerbound import betas, derivations, estimators, grid, objective
 from lowerbound.betas import from_betas
 from lowerbound.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
+from lowerbound.analytic import WithVariance, measure_variance
 from lowerbound.denoiser import Denoiser, NetworkDenoiser, Prediction
 from lowerbound.density import Density, log_prob
 from lowerbound.dequantization import TruncatedNormalDequantizer, UniformDequantizer, discrete_log_prob
@@ -45,6 +46,8 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Empirical",
+    "WithVariance",
+    "measure_variance",
     # the bound
     "elbo",
     "Elbo",

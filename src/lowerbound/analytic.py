@@ -57,7 +57,7 @@ class WithVariance(Denoiser):
         self.denoiser = denoiser
         self.needs_grad = denoiser.needs_grad
         self.no_likelihood = denoiser.no_likelihood
-        self.gammas, self.x_vars = gammas.double().cpu(), x_vars.double().cpu()
+        self.gammas, self.x_vars = gammas.cpu().double(), x_vars.cpu().double()
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         gamma = torch.as_tensor(level.gamma).detach().cpu().double().reshape(-1)
@@ -109,7 +109,7 @@ def measure_variance(
             x_t = level.alpha * x[batch] + level.sigma * noise.normal(x[batch])
             given, seen = (None if values is None else values[batch] for values in (cond, observed))
             error = denoiser(x_t, level, given, seen).x - x[batch]
-            total += (error.square() * there[batch]).sum(dtype=torch.float64).item()
+            total += (error.square() * there[batch]).sum().item()
         x_vars.append(total / max(1, int(there.sum())))
         progress(1)
     columns = [level.gamma for level in levels], x_vars

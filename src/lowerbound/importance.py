@@ -36,7 +36,8 @@ class ImportanceTimes(nn.Module):
         if not bool((self.num_seen >= _ENOUGH).all()):
             return torch.ones_like(self.second_moment)
         root = self.second_moment.sqrt()
-        return _UNIFORM + (1 - _UNIFORM) * root / root.mean()
+        mean = root.mean()
+        return _UNIFORM + (1 - _UNIFORM) * root / mean if mean > 0 else torch.ones_like(root)
 
     def forward(self, place: Float[Tensor, "batch"]) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
         r"""Times and weights $1 / p(t)$, from numbers uniform in [0, 1)."""

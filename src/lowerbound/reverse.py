@@ -85,7 +85,7 @@ def reverse_variance(
         if x_var is None:
             raise InputError(
                 "the analytic reverse variance needs Var[x | x_t], which this denoiser does not give: choose 'lower' or "
-                "'upper'"
+                "'upper', or measure it with measure_variance"
             )
         return expand(step.variance, x_var) + expand(step.from_x, x_var) ** 2 * x_var
     raise InputError(f"unknown reverse variance {kind!r}: choose one of {', '.join(KINDS)}")

@@ -59,16 +59,16 @@ def exact_nats(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
 
 def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):
     model, dataset = known
-    found = held_out_density(model, dataset, num_examples=400)
-    exact = -exact_nats(dataset, dataset.test[:400]) / (2 * math.log(2))
+    found = held_out_density(model, dataset, num_examples=200)
+    exact = -exact_nats(dataset, dataset.test[:200]) / (2 * math.log(2))
     # 0.01: what the finite ends of gamma leave
     assert abs(found.total[0] - exact.mean()) < 0.01
     assert found.difference[0] == pytest.approx(found.total[0] - found.bound[0], abs=1e-6)
     assert found.difference[0] < 4 * found.difference[1], "the bound is never better than the exact density"
     assert (found.kind, found.settings) == ("density (ODE)", "tolerance 0.0001, exact trace")
     assert found.bound_kind == "bound (continuous time, of the density)"
-    assert (found.num_examples, found.num_times) == (400, 256)
-    coarse = held_out_density(model, dataset, num_examples=400, num_steps=10)
+    assert (found.num_examples, found.num_times) == (200, 256)
+    coarse = held_out_density(model, dataset, Flow(tolerance=1e-3), num_examples=100, num_steps=10)
     assert coarse.difference[0] < -4 * coarse.difference[1]
     assert "fewer bits" in coarse.finding()
     assert "10 steps" in coarse.bound_kind
@@ -88,20 +88,19 @@ def test_each_density_is_that_of_its_example(known):
 def test_the_figure_of_levels_is_a_bound_that_more_draws_tighten(dequantizer, tmp_path):
     model, dataset = pairs(tmp_path)
     raw, exact = dataset.examples[:40], -math.log(2)
-    one, eight = (
-        score_density(model, raw, Flow(dequantizer=dequantizer, num_importance=K, tolerance=1e-3)) for K in (1, 8)
-    )
-    for found in (one, eight):
+    one, four = (score_density(model, raw, Flow(dequantizer=dequantizer, num_importance=K)) for K in (1, 4))
+    for found in (one, four):
         mean, error = mean_and_error(torch.from_numpy(found.nats))
         assert mean < exact + 4 * error + 1e-3
-    assert eight.nats.mean() > one.nats.mean() - 0.01
     if dequantizer == "truncated-normal":
-        assert np.abs(one.nats - exact).max() < 0.02
+        # what is left is the solver's error, where the flow of two points bends sharply
+        assert abs(one.nats.mean() - exact) < 0.01
+        assert np.abs(one.nats - exact).max() < 0.1
     else:
-        assert one.nats.mean() < exact - 0.5
+        assert one.nats.mean() + 0.3 < four.nats.mean() < exact - 0.1
     assert one.kind == "bound (ODE, dequantised, K=1)"
-    assert eight.kind == "bound (ODE, dequantised, K=8)"
-    assert one.settings == f"tolerance 0.001, exact trace, {dequantizer} dequantiser"
+    assert four.kind == "bound (ODE, dequantised, K=4)"
+    assert one.settings == f"tolerance 0.0001, exact trace, {dequantizer} dequantiser"
 
 
 def test_an_example_has_one_figure_in_any_company(tmp_path):
@@ -173,8 +172,8 @@ def test_the_larger_an_example_the_fewer_follow_the_flow(known):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("flow")
-    for name in ("digits", "moons"):
-        arguments = ["--steps", "2", "--batch-size", "8", "--network.width", "8"]
+    for name, smaller in (("digits", "--network.blocks-per-level"), ("moons", "--network.depth")):
+        arguments = ["--steps", "2", "--batch-size", "8", "--network.width", "8", smaller, "1"]
         assert run(["train", name, "--out", str(out / name), *arguments]) == 0
     return out
 
@@ -192,9 +191,9 @@ def test_evaluate_prints_the_flow_beside_the_bound(trained, capsys):
     assert found.difference[0] == pytest.approx(found.total[0] - found.bound[0], rel=1e-6)
     assert run(["report", str(trained / "digits")]) == 0
     assert kind in (trained / "digits" / "report.html").read_text()
-    assert run(["evaluate", str(trained / "digits"), *few, "--ode-examples", "0"]) == 0
+    assert run(["evaluate", str(trained / "moons"), *few, "--ode-examples", "0"]) == 0
     assert "ODE" not in capsys.readouterr().out
-    assert read_evaluation(open_run(trained / "digits")).density is None
+    assert read_evaluation(open_run(trained / "moons")).density is None
 
 
 def test_score_writes_the_flow_s_figure_of_each_example(trained, tmp_path, capsys):

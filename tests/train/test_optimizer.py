@@ -82,7 +82,7 @@ def test_a_matrix_moves_along_the_nearest_orthogonal_one_to_its_gradient(network
         rows, columns = step.shape
         step = step / max(1, rows / columns) ** 0.5  # torch's allowance for tall matrices
         U, S, V = torch.linalg.svd(parameter.grad.flatten(1), full_matrices=False)
-        large = S > 0.05 * S[0]  # the iteration leaves directions that are nearly absent shorter
+        large = S / S[0] > 0.05  # the iteration leaves directions that are nearly absent shorter
         along = torch.einsum("ik,ij,kj->k", U, step, V)[large]
         assert ((along > 0.6) & (along < 1.3)).all(), name
 

@@ -189,7 +189,7 @@ class Diagnosis:
                     f"Miscalibrated in {region.name} (gamma {region.low:.1f} to {region.high:.1f}): the slope of eps on "
                     f"eps_hat is {figure_text(slope, error)} where it should be 1, E[(eps - eps_hat) eps_hat] "
                     f"{figure_text(*region.residual)} where it should be 0, which costs {region.gain:.2g} bits/dim: eps_hat "
-                    f"is too {'large' if slope < 1 else 'small'}. Train longer, or with the weighting elbo."
+                    f"is too {'large' if slope < 1 else 'small'}. Train longer, or with the objective elbo."
                 )
         if found:
             return found

@@ -19,8 +19,9 @@ class Ancestral(Sampler):
     r"""$x_s \sim N(c_t x_t + c_x \hat x, v)$, c the posterior's coefficients (DDPM, algorithm 2).
 
     Arguments:
-        variance: v, one of `reverse.KINDS`: "lower" ($\tilde\beta_t$), "upper" (DDPM's $\beta_t$), or "analytic" for
-            denoisers that know $Var[x | x_t]$.
+        variance: v, one of `reverse.KINDS`: "lower" ($\tilde\beta_t$), "upper" (DDPM's $\beta_t$), "analytic" for
+            denoisers that know $Var[x | x_t]$ (`measure_variance` makes any one know it), or "learned" for those whose
+            network was trained to say it.
 
     Raises:
         InputError: for an unknown variance.

@@ -5,6 +5,7 @@ log.jsonl            one record per training step and per evaluation along the w
 checkpoints/         the newest states, to go on from
 model.safetensors    the averaged weights, to use
 samples/             pictures drawn along the way
+variance.json        the analytic reverse variance, once it has been asked for
 """
 
 import json
