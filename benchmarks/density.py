@@ -13,7 +13,7 @@ import torch
 from oracle import mixture
 
 from lowerbound import Gaussian, GaussianMixture, LinearGamma, NetworkDenoiser, Stream
-from lowerbound.density import flow, log_prob
+from lowerbound.likelihood.density import flow, log_prob
 from lowerbound.nn.mlp import MLP
 
 TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)

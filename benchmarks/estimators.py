@@ -29,9 +29,9 @@ from lowerbound import (
     from_betas,
     mean_and_error,
 )
-from lowerbound.derivations import form_a, form_b
 from lowerbound.elementary import expand, sigmoid, sqrt
-from lowerbound.estimators import t_sample, two_sample
+from lowerbound.likelihood.derivations import form_a, form_b
+from lowerbound.likelihood.estimators import t_sample, two_sample
 from lowerbound.schedule import Level
 
 NUM_EXAMPLES = 40

@@ -21,12 +21,12 @@ from lowerbound import (
     Stream,
     loss,
     mean_and_error,
-    objective,
 )
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
 from lowerbound.run import open_run
 from lowerbound.schedule import Schedule
+from lowerbound.times import antithetic_times
 
 BATCH = 64
 
@@ -96,7 +96,7 @@ def measure(
         apart = noise.uniform(x.new_empty(BATCH, 1))[:, 0]
         single.append(loss(denoiser, x, t=apart, noise=noise) * to_bits)
         # evenly spread times, given to the examples in an order that has nothing to do with theirs
-        spread = objective.antithetic_times(noise.uniform(x.new_empty(1, 1))[0, 0], BATCH)
+        spread = antithetic_times(noise.uniform(x.new_empty(1, 1))[0, 0], BATCH)
         means.append(loss(denoiser, x, t=spread, noise=noise).mean() * to_bits)
     draws, batches = torch.cat(single).double(), torch.stack(means).double()
     mean, error = mean_and_error(draws)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from lowerbound import betas, schedule
-from lowerbound.betas import from_betas
 from lowerbound.denoiser import Denoiser
-from lowerbound.exact import Gaussian, GaussianMixture
-from lowerbound.learned_schedule import LearnedGamma, MonotoneWarp
+from lowerbound.denoiser.exact import Gaussian, GaussianMixture
 from lowerbound.rng import Noise
-from lowerbound.scaling import SCALINGS, VARIANCE_PRESERVING
 from lowerbound.schedule import Schedule
+from lowerbound.schedule.betas import from_betas
+from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp
+from lowerbound.schedule.scaling import SCALINGS, VARIANCE_PRESERVING
 
 SCHEDULES = {
     "linear gamma": schedule.LinearGamma,

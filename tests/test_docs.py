@@ -8,12 +8,26 @@ from pathlib import Path
 import pytest
 
 import lowerbound
-from lowerbound import density, dequantization, derivations, encoder, estimators, grid, levels, likelihood, objective, reverse
+from lowerbound import grid, levels, objective, reverse, times
+from lowerbound.likelihood import bound, decoder, density, dequantization, derivations, encoder, estimators
 
 DOCS = Path(__file__).parent.parent / "docs"
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (density, dequantization, derivations, encoder, estimators, grid, levels, likelihood, objective, reverse)
+    for module in (
+        bound,
+        decoder,
+        density,
+        dequantization,
+        derivations,
+        encoder,
+        estimators,
+        grid,
+        levels,
+        objective,
+        reverse,
+        times,
+    )
 }
 NAMES = sorted(
     set(re.findall(r"`([A-Za-z_]+(?:\.[a-z_0-9]+)?)`", (DOCS / "equations.md").read_text())) - {"chain", "None"}

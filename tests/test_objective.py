@@ -9,10 +9,11 @@ import torch
 from oracles import Known, double, draw, gaussian, make_schedule, mixture, sigma_points
 
 from lowerbound import objective
+from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
-from lowerbound.exact import Gaussian
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import EDM, Cosine, LinearGamma
+from lowerbound.times import antithetic_times
 
 TIMES = double([0.01, 0.2, 0.5, 0.83, 0.99])
 SCHEDULES = ["linear gamma", "cosine", "rectified flow", "EDM", "DDPM"]
@@ -101,7 +102,7 @@ def test_observed_entries_alone_count():
 def test_antithetic_times_are_evenly_spread(dtype):
     for batch_size in (1, 2, 7, 256):
         for offset in (0.0, 0.3, 0.999, 1.0):
-            t = objective.antithetic_times(torch.tensor(offset, dtype=dtype), batch_size)
+            t = antithetic_times(torch.tensor(offset, dtype=dtype), batch_size)
             assert t.dtype == dtype
             assert t.min() >= 0
             assert t.max() < 1

@@ -9,14 +9,14 @@ import torch
 from oracles import COVARIANCE, MEAN, Known, WithMix, double, draw, gaussian, make_schedule
 
 from lowerbound import betas
-from lowerbound.betas import from_betas
 from lowerbound.errors import InputError
 from lowerbound.likelihood import step_kl
 from lowerbound.reverse import KINDS, posterior, reverse_variance
 from lowerbound.samplers import Ancestral
 from lowerbound.samplers.base import State
-from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import CLEAN, LinearGamma
+from lowerbound.schedule.betas import from_betas
+from lowerbound.schedule.scaling import SCALINGS
 
 CHAIN = paper.Chain(paper.ddpm_betas())
 

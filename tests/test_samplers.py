@@ -10,16 +10,16 @@ import torch
 from oracles import COVARIANCE, MEAN, SCHEDULES, Known, double, draw, gaussian, make_schedule, mixture
 
 from lowerbound import betas, grid
-from lowerbound.betas import from_betas
 from lowerbound.denoiser import NetworkDenoiser
+from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
-from lowerbound.exact import Gaussian
 from lowerbound.reverse import VARIANCES
 from lowerbound.rng import PerSample, Stream
 from lowerbound.samplers import DDIM, Ancestral, sample, start, trajectory
 from lowerbound.samplers.base import State
-from lowerbound.scaling import SCALINGS
 from lowerbound.schedule import CLEAN, Cosine, LinearGamma
+from lowerbound.schedule.betas import from_betas
+from lowerbound.schedule.scaling import SCALINGS
 
 SAMPLERS = [DDIM(), DDIM(eta=0.4), DDIM(eta=1.0), *map(Ancestral, VARIANCES)]
 

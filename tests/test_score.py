@@ -11,9 +11,9 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, Stream, elbo
 from lowerbound.data import Examples, mixture_parameters, open_dataset
 from lowerbound.data.dataset import assemble
-from lowerbound.decoder import DiscretizedGaussian, LevelPosterior
+from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
-from lowerbound.exact import Empirical
+from lowerbound.likelihood.decoder import DiscretizedGaussian, LevelPosterior
 from lowerbound.run import Run
 from lowerbound.score import check_examples, conditions, score
 from lowerbound.train import recipe

@@ -1,24 +1,56 @@
 """Diffusion models with their likelihood: one noise schedule and one denoiser, and all that follows from the two."""
 
-from lowerbound import betas, derivations, estimators, grid, objective
-from lowerbound.betas import from_betas
-from lowerbound.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
-from lowerbound.analytic import WithVariance, measure_variance
-from lowerbound.denoiser import Denoiser, NetworkDenoiser, Prediction
-from lowerbound.density import Density, log_prob
-from lowerbound.dequantization import TruncatedNormalDequantizer, UniformDequantizer, discrete_log_prob
+from lowerbound import grid, objective, times
+from lowerbound.denoiser import (
+    Denoiser,
+    Empirical,
+    Gaussian,
+    GaussianMixture,
+    LevelDenoiser,
+    NetworkDenoiser,
+    Prediction,
+    WithVariance,
+    measure_variance,
+)
 from lowerbound.errors import InputError
-from lowerbound.exact import Empirical, Gaussian, GaussianMixture
-from lowerbound.hybrid import hybrid
-from lowerbound.importance import ImportanceTimes
-from lowerbound.learned_schedule import LearnedGamma, MonotoneWarp
-from lowerbound.level_denoiser import LevelDenoiser
-from lowerbound.likelihood import Elbo, elbo, mean_and_error
+from lowerbound.likelihood import (
+    Density,
+    DiscretizedGaussian,
+    Elbo,
+    GaussianDecoder,
+    LevelPosterior,
+    TruncatedNormalDequantizer,
+    UniformDequantizer,
+    derivations,
+    discrete_log_prob,
+    elbo,
+    estimators,
+    hybrid,
+    log_prob,
+    mean_and_error,
+)
 from lowerbound.objective import loss
 from lowerbound.rng import PerSample, Stream
 from lowerbound.samplers import DDIM, Ancestral, sample, start, trajectory
-from lowerbound.scaling import RECTIFIED_FLOW, VARIANCE_EXPLODING, VARIANCE_PRESERVING
-from lowerbound.schedule import EDM, Cosine, LinearBeta, LinearGamma, RectifiedFlow, Schedule, Sigmoid, Tabulated, geometric
+from lowerbound.schedule import (
+    EDM,
+    RECTIFIED_FLOW,
+    VARIANCE_EXPLODING,
+    VARIANCE_PRESERVING,
+    Cosine,
+    LearnedGamma,
+    LinearBeta,
+    LinearGamma,
+    MonotoneWarp,
+    RectifiedFlow,
+    Schedule,
+    Sigmoid,
+    Tabulated,
+    betas,
+    from_betas,
+    geometric,
+)
+from lowerbound.times import ImportanceTimes
 
 __all__ = [
     # schedules
@@ -54,6 +86,7 @@ __all__ = [
     "loss",
     "objective",
     "hybrid",
+    "times",
     "ImportanceTimes",
     "derivations",
     "estimators",

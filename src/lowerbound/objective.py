@@ -19,6 +19,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import expand, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
+from lowerbound.times import antithetic_times
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
 r"""w as a function of $\gamma$ and $\gamma'(t)$, both (B,)."""
@@ -63,16 +64,6 @@ def edm(sigma_data: float = 0.5, mean: float = -1.2, spread: float = 1.2) -> Wei
         return density * 2 * (torch.exp(gamma) + sigma_data**2) / sigma_data**2
 
     return weighting
-
-
-def antithetic_times(offset: Float[Tensor, ""], batch_size: int) -> Float[Tensor, "batch"]:
-    r"""$t_i = (u + i/B) \bmod 1$: a uniform time for each example, evenly spread over the batch (VDM, appendix I.1).
-
-    Arguments:
-        offset: u in [0, 1], one for the batch.
-        batch_size: B, the number of examples of the whole batch, whatever part of it is worked on at a time.
-    """
-    return (offset + torch.arange(batch_size, device=offset.device, dtype=offset.dtype) / batch_size) % 1
 
 
 def loss(

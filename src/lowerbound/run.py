@@ -9,9 +9,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lowerbound.data import Dataset, open_dataset
-from lowerbound.decoder import Decoder
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
+from lowerbound.likelihood.decoder import Decoder
 from lowerbound.train.build import build_decoder, build_denoiser
 from lowerbound.train.config import Config, DataConfig
 from lowerbound.train.folder import DataFacts, RunFolder

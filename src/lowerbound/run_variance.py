@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lowerbound.analytic import NUM_LEVELS, WithVariance, measure_variance
 from lowerbound.data import Dataset
+from lowerbound.denoiser.analytic import NUM_LEVELS, WithVariance, measure_variance
 from lowerbound.files import write_file
 from lowerbound.rng import Stream
 from lowerbound.run import Run

@@ -26,15 +26,15 @@ from torch import Tensor
 
 from lowerbound.data import Examples, Levels
 from lowerbound.data.encoding import check_finite
-from lowerbound.density import log_prob
-from lowerbound.dequantization import (
+from lowerbound.errors import InputError
+from lowerbound.likelihood import check_likelihood, elbo
+from lowerbound.likelihood.density import log_prob
+from lowerbound.likelihood.dequantization import (
     Dequantizer,
     TruncatedNormalDequantizer,
     UniformDequantizer,
     discrete_log_prob,
 )
-from lowerbound.errors import InputError
-from lowerbound.likelihood import check_likelihood, elbo
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
 

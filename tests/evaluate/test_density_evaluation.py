@@ -13,11 +13,11 @@ from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, mean_and_e
 from lowerbound.cli.main import run
 from lowerbound.data import mixture_parameters, open_dataset
 from lowerbound.data.dataset import Dataset, assemble
-from lowerbound.decoder import LevelPosterior
+from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
 from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
 from lowerbound.evaluate.evaluation import read_evaluation
-from lowerbound.exact import Empirical
+from lowerbound.likelihood.decoder import LevelPosterior
 from lowerbound.run import Run, open_run
 from lowerbound.score import Flow, score_density
 from lowerbound.train import recipe

@@ -11,10 +11,10 @@ from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma
 from lowerbound.data import Dataset, mixture_parameters, open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser import Denoiser, Prediction
+from lowerbound.denoiser.exact import Empirical
 from lowerbound.evaluate.baselines import Baseline
 from lowerbound.evaluate.bound import HeldOutBound, profile
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
-from lowerbound.exact import Empirical
 from lowerbound.run import Run
 from lowerbound.schedule import Cosine, Schedule
 from lowerbound.train import recipe

@@ -7,11 +7,12 @@ import typing
 
 import pytest
 import torch
+from train.runs import tiny_config
 
 from lowerbound import objective
 from lowerbound.data import open_dataset
-from lowerbound.decoder import GaussianDecoder
 from lowerbound.errors import InputError
+from lowerbound.likelihood.decoder import GaussianDecoder
 from lowerbound.rng import Stream
 from lowerbound.train import Config, recipe
 from lowerbound.train.build import build_decoder, build_denoiser, build_network, build_objective, build_schedule
@@ -29,7 +30,6 @@ from lowerbound.train.config import (
 )
 from lowerbound.train.loop import Trainer
 from lowerbound.train.recipes import unet
-from train.runs import tiny_config
 
 CONFIG = Config(DataConfig("digits", image_size=(4, 5)), training=TrainingConfig(steps=3))
 

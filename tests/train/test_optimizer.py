@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from lowerbound.denoiser import NetworkDenoiser
-from lowerbound.learned_schedule import LearnedGamma, MonotoneWarp
 from lowerbound.nn import MLP, UNet
+from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp
 from lowerbound.train.config import TrainingConfig
 from lowerbound.train.optimizer import MUON_RATE, TRUNK, Optimizer
 

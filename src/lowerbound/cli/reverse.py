@@ -4,8 +4,8 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from lowerbound.analytic import NUM_LEVELS
 from lowerbound.data import Dataset
+from lowerbound.denoiser.analytic import NUM_LEVELS
 from lowerbound.errors import InputError
 from lowerbound.run import Run
 from lowerbound.run_variance import with_analytic_variance

@@ -5,15 +5,26 @@ import math
 import torch
 from torch import nn
 
-from lowerbound import betas, objective
-from lowerbound.decoder import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
-from lowerbound.denoiser import Denoiser, NetworkDenoiser
+from lowerbound import objective
+from lowerbound.denoiser import Denoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError
-from lowerbound.learned_schedule import LearnedGamma, MonotoneWarp
-from lowerbound.level_denoiser import LevelDenoiser
+from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.nn import MLP, UNet
-from lowerbound.scaling import SCALINGS
-from lowerbound.schedule import EDM, Cosine, LinearBeta, LinearGamma, RectifiedFlow, Schedule, Sigmoid, Tabulated, geometric
+from lowerbound.schedule import (
+    EDM,
+    SCALINGS,
+    Cosine,
+    LearnedGamma,
+    LinearBeta,
+    LinearGamma,
+    MonotoneWarp,
+    RectifiedFlow,
+    Schedule,
+    Sigmoid,
+    Tabulated,
+    betas,
+    geometric,
+)
 from lowerbound.train.config import Config, DecoderConfig, NetworkConfig, ScheduleConfig
 from lowerbound.train.step import Objective
 

@@ -5,9 +5,9 @@ import math
 import torch
 
 from lowerbound.data import Dataset
-from lowerbound.decoder import Decoder
 from lowerbound.denoiser import Denoiser
 from lowerbound.likelihood import elbo, mean_and_error
+from lowerbound.likelihood.decoder import Decoder
 from lowerbound.rng import PerSample
 
 _BATCH = 128

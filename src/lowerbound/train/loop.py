@@ -16,9 +16,8 @@ from torch import Tensor
 from lowerbound.data import Dataset, batch_indices
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.importance import ImportanceTimes
-from lowerbound.objective import antithetic_times
 from lowerbound.rng import PerSample, derive_seeds
+from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.train.average import Average
 from lowerbound.train.build import build_decoder, build_denoiser, build_objective
 from lowerbound.train.config import Config, TrainingConfig

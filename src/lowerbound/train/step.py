@@ -7,14 +7,12 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
-from lowerbound import derivations, estimators, objective
-from lowerbound.decoder import Decoder
+from lowerbound import objective
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.hybrid import hybrid
-from lowerbound.learned_schedule import LearnedGamma
-from lowerbound.likelihood import end_terms
+from lowerbound.likelihood import Decoder, derivations, end_terms, estimators, hybrid
 from lowerbound.rng import Noise
+from lowerbound.schedule import LearnedGamma
 
 CHAIN_BOUNDS = {
     "form-a": derivations.form_a,

@@ -1,0 +1,116 @@
+r"""The best isotropic reverse variance of a trained model, measured (Bao et al. 2022, "Analytic-DPM").
+
+Let the model's step be $N(c_t x_t + c_x \hat x, v)$ with the posterior's coefficients and one v for all entries at a level.
+The expected KL of the step, in nats,
+
+$$\frac{D}{2} \left[ \frac{\tilde\beta + c_x^2 m}{v} - 1 - \log\frac{\tilde\beta}{v} \right], \qquad
+m(\gamma) = E\|x - \hat x(x_t)\|^2 / D,$$
+
+is least at $v = \tilde\beta + c_x^2 m$, whatever the mean $\hat x$ (Bao et al. 2022, "Estimating the optimal covariance with
+imperfect mean"). So m takes the place of Var[x | x_t] in the analytic variance. For an exact mean it is the expected
+posterior variance, $r^2 (1 - E\|\hat\epsilon\|^2 / D)$ with $r = e^{\gamma / 2}$.
+
+Between the levels at which m is measured, $m / \mathrm{sigmoid}(\gamma)$ is linear in $\gamma$: m relative to the posterior
+variance of data N(0, I), which for continuous data has a finite limit at both ends and for discrete data goes to zero where
+the levels can be told apart. With 32 levels over $-9 < \gamma < 10$ that costs closed-form data less than 2e-4 bits/dim.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+
+from lowerbound import grid
+from lowerbound.denoiser.base import Denoiser, Prediction
+from lowerbound.elementary import expand
+from lowerbound.errors import InputError
+from lowerbound.rng import Noise
+from lowerbound.schedule import Level
+
+NUM_LEVELS = 32
+
+
+class WithVariance(Denoiser):
+    r"""A denoiser whose predictions carry `x_var`, the same for all entries at a noise level, from a table.
+
+    Arguments:
+        denoiser: the model.
+        gammas: (K,) increasing noise levels; the first and the last value go on beyond them, relative to
+            $\mathrm{sigmoid}(\gamma)$.
+        x_vars: (K,) $m(\gamma)$ at these levels.
+
+    Raises:
+        InputError: if the levels do not increase, or a variance is negative or not finite.
+    """
+
+    def __init__(self, denoiser: Denoiser, gammas: Float[Tensor, "num_levels"], x_vars: Float[Tensor, "num_levels"]):
+        super().__init__(denoiser.schedule, denoiser.shape)
+        if len(gammas) == 0 or not bool(gammas.isfinite().all() and (gammas.diff() > 0).all()):
+            raise InputError(f"a variance at {len(gammas)} noise levels: give at least one, finite and increasing")
+        if not bool(x_vars.isfinite().all() and (x_vars >= 0).all()):
+            raise InputError(
+                f"the variances run from {x_vars.min()} to {x_vars.max()}: all must be finite, none negative"
+            )
+        self.denoiser = denoiser
+        self.needs_grad = denoiser.needs_grad
+        self.no_likelihood = denoiser.no_likelihood
+        self.gammas, self.x_vars = gammas.cpu().double(), x_vars.cpu().double()
+
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        gamma = torch.as_tensor(level.gamma).detach().cpu().double().reshape(-1)
+        ratio = np.interp(gamma.numpy(), self.gammas.numpy(), (self.x_vars / self.gammas.sigmoid()).numpy())
+        x_var = torch.as_tensor(expand((torch.from_numpy(ratio) * gamma.sigmoid()).to(x_t), x_t))
+        return replace(self.denoiser(x_t, level, cond, observed), x_var=x_var.expand_as(x_t))
+
+
+@torch.no_grad()
+def measure_variance(
+    denoiser: Denoiser,
+    x: Float[Tensor, "num_examples *shape"],
+    noise: Noise,
+    num_levels: int = NUM_LEVELS,
+    *,
+    cond: Num[Tensor, "num_examples ..."] | None = None,
+    observed: Bool[Tensor, "num_examples *shape"] | None = None,
+    batch_size: int = 128,
+    progress: Callable[[int], object] = lambda levels: None,
+) -> WithVariance:
+    r"""The denoiser with $m(\gamma) = E\|x - \hat x\|^2 / D$, measured on examples at levels equally spaced in $\gamma$.
+
+    `elbo(..., reverse="analytic")` and `Ancestral("analytic")` then work with it.
+
+    Arguments:
+        denoiser: the model.
+        x: examples, (N, *); not those on which the bound is then reported.
+        noise: where the noise comes from, in batches: a `Stream`.
+        num_levels: K, network calls per example.
+        cond: the examples' conditions, passed on to the denoiser.
+        observed: entries that are there; only these count.
+        batch_size: examples at a time.
+        progress: called with 1 after each level.
+
+    Raises:
+        InputError: if there are no examples, or fewer than two levels.
+    """
+    if len(x) == 0 or num_levels < 2:
+        raise InputError(
+            f"{len(x)} examples at {num_levels} noise levels: at least one example and two levels are needed"
+        )
+    there = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
+    x = torch.where(there, x, 0)  # what is missing may be NaN
+    levels = denoiser.schedule.levels(grid.uniform_in_gamma(denoiser.schedule, num_levels).flip(0))
+    x_vars = []
+    for level in levels:
+        total = 0.0
+        for batch in torch.arange(len(x), device=x.device).split(batch_size):
+            x_t = level.alpha * x[batch] + level.sigma * noise.normal(x[batch])
+            given, seen = (None if values is None else values[batch] for values in (cond, observed))
+            error = denoiser(x_t, level, given, seen).x - x[batch]
+            total += (error.square() * there[batch]).sum().item()
+        x_vars.append(total / max(1, int(there.sum())))
+        progress(1)
+    columns = [level.gamma for level in levels], x_vars
+    return WithVariance(denoiser, *(torch.tensor(column, dtype=torch.float64) for column in columns))

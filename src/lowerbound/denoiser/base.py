@@ -1,0 +1,147 @@
+"""Denoisers: $E[x | x_t]$, and every other view of the same thing."""
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor, nn
+
+from lowerbound.elementary import Scalar, expand, sigmoid, sqrt
+from lowerbound.errors import InputError
+from lowerbound.reverse import reverse_variance
+from lowerbound.schedule import Level, Schedule
+
+Time = Tensor | float | Level
+
+
+@dataclass(eq=False, slots=True)
+class Prediction:
+    r"""What a denoiser says of x, given $x_t$.
+
+    Arguments:
+        x_t: the noisy data, (B, *).
+        level: its noise level.
+        x: $\hat x = E[x | x_t]$, (B, *).
+        schedule: where the level comes from; the velocity needs its slope.
+        x_var: the diagonal of $Var[x | x_t]$, (B, *), where the denoiser knows it.
+        variance_mix: where a learned reverse variance lies between lower (0) and upper (1), (B, *), from a network that
+            was trained to say it.
+    """
+
+    x_t: Float[Tensor, "batch *shape"]
+    level: Level
+    x: Float[Tensor, "batch *shape"]
+    schedule: Schedule
+    x_var: Float[Tensor, "batch *shape"] | None = None
+    variance_mix: Float[Tensor, "batch *shape"] | None = None
+
+    @property
+    def eps(self) -> Float[Tensor, "batch *shape"]:
+        r"""$\hat\epsilon = (x_t - \alpha_t \hat x) / \sigma_t$"""
+        return (self.x_t - self._expand(self.level.alpha) * self.x) / self._expand(self.level.sigma)
+
+    @property
+    def v(self) -> Float[Tensor, "batch *shape"]:
+        r"""$\hat v = a \hat\epsilon - s \hat x$ with $a^2 = \mathrm{sigmoid}(-\gamma)$, $s^2 = \mathrm{sigmoid}(\gamma)$.
+
+        Salimans & Ho 2022, appendix D, on the variance-preserving rescaling of $x_t$.
+        """
+        a, s = preserving(self.level.gamma)
+        return self._expand(a) * self.eps - self._expand(s) * self.x
+
+    @property
+    def score(self) -> Float[Tensor, "batch *shape"]:
+        r"""$\nabla \log q(x_t) = -\hat\epsilon / \sigma_t$ (Tweedie; Luo, "Three equivalent interpretations")."""
+        return -self.eps / self._expand(self.level.sigma)
+
+    @property
+    def velocity(self) -> Float[Tensor, "batch *shape"]:
+        r"""$d x_t / dt = \alpha_t' \hat x + \sigma_t' \hat\epsilon$, the probability flow's field."""
+        alpha_slope, sigma_slope = slopes(self.schedule, self.level)
+        return self._expand(alpha_slope) * self.x + self._expand(sigma_slope) * self.eps
+
+    def reverse_variance(self, kind: str, s: Level) -> Scalar | Float[Tensor, "batch *shape"]:
+        """The variance of the step down to s (`reverse.reverse_variance`)."""
+        return reverse_variance(kind, self.level, s, self.x_var, self.variance_mix)
+
+    def _expand(self, coefficient: Scalar) -> Scalar:
+        return expand(coefficient, self.x_t)
+
+
+class Denoiser(nn.Module, ABC):
+    r"""$x_t, t \mapsto$ `Prediction`.
+
+    Arguments:
+        schedule: the noise schedule that t refers to.
+        shape: the shape of one example.
+
+    Attributes:
+        needs_grad: whether predicting differentiates (energies, guidance by a classifier); samplers then keep autograd
+            on.
+        no_likelihood: the reason why no likelihood belongs to this denoiser, or None.
+    """
+
+    needs_grad: bool = False
+    no_likelihood: str | None = None
+
+    def __init__(self, schedule: Schedule, shape: tuple[int, ...]):
+        super().__init__()
+        self.schedule = schedule
+        self.shape = tuple(shape)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are; the CPU if it has none."""
+        tensor = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
+
+    def forward(
+        self,
+        x_t: Float[Tensor, "batch *shape"],
+        t: Time,
+        cond: Num[Tensor, "batch ..."] | None = None,
+        observed: Bool[Tensor, "batch *shape"] | None = None,
+    ) -> Prediction:
+        r"""Predict x.
+
+        Arguments:
+            x_t: noisy data, (B, *shape).
+            t: times in [0, 1], (B,), or one number or `Level` for the whole batch.
+            cond: labels (B,) with -1 for none, or vectors (B, F) with NaN for none; None: no condition.
+            observed: True where an entry of $x_t$ is there; what stands elsewhere is never looked at.
+
+        Raises:
+            InputError: if $x_t$ does not have the denoiser's shape.
+        """
+        if x_t.shape[1:] != self.shape:
+            raise InputError(
+                f"the denoiser works on examples of shape {self.shape}, but the batch has the shape {tuple(x_t.shape)}: "
+                f"give (batch, {', '.join(map(str, self.shape))})"
+            )
+        if observed is not None:
+            x_t = torch.where(observed, x_t, 0)
+        return self.predict(x_t, self.schedule.level(t), cond, observed)
+
+    @abstractmethod
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        """`forward` at a noise level, the shape checked and unobserved entries zero: what a kind of denoiser defines."""
+
+
+def preserving(gamma: Scalar) -> tuple[Scalar, Scalar]:
+    """The variance-preserving signal and noise scales."""
+    return sqrt(sigmoid(-gamma)), sqrt(sigmoid(gamma))
+
+
+def slopes(schedule: Schedule, level: Level) -> tuple[Scalar, Scalar]:
+    r"""$\alpha'(t)$ and $\sigma'(t)$."""
+    t = level.t
+    slope = schedule.slope(t) if isinstance(t, Tensor) else schedule.slope(torch.tensor(t, dtype=torch.float64)).item()
+    log_alpha_slope = schedule.scaling.log_alpha_slope(level.gamma)
+    return level.alpha * log_alpha_slope * slope, level.sigma * (log_alpha_slope + 0.5) * slope
+
+
+Predict = Callable[[Tensor, Level], Prediction]
+"""A denoiser with its condition bound: what a sampler's step calls."""

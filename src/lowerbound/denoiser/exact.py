@@ -1,0 +1,196 @@
+r"""Closed-form denoisers: data whose every marginal $q(x_t)$ is known.
+
+For a mixture of Gaussians $\sum_k w_k N(m_k, S_k)$,
+$q(x_t) = \sum_k w_k N(\alpha_t m_k, \alpha_t^2 S_k + \sigma_t^2 I)$, and
+
+$$E[x | x_t, k] = m_k + \alpha_t S_k (\alpha_t^2 S_k + \sigma_t^2 I)^{-1} (x_t - \alpha_t m_k), \qquad
+Var[x | x_t, k] = S_k - \alpha_t^2 S_k (\alpha_t^2 S_k + \sigma_t^2 I)^{-1} S_k .$$
+
+A Gaussian is a mixture of one; a finite set of points is a mixture with $S_k = 0$. These denoisers are the best possible
+ones for their data, so whatever they are plugged into has a known answer: they are the oracle of every test, and a
+reader's first example.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lowerbound.denoiser.base import Denoiser, Prediction
+from lowerbound.elementary import expand
+from lowerbound.errors import InputError
+from lowerbound.rng import Noise
+from lowerbound.schedule import CLEAN, Level, Schedule
+
+
+class GaussianMixture(Denoiser):
+    r"""Data distributed as $\sum_k w_k N(m_k, S_k)$ in D dimensions.
+
+    Arguments:
+        weights: $w_k$, (K,), positive; normalised to a sum of one.
+        means: $m_k$, (K, D).
+        covariances: $S_k$, (K, D, D), symmetric and positive semi-definite.
+        schedule: the noise schedule.
+
+    Raises:
+        InputError: if the shapes do not fit, a weight is not positive or a covariance has a negative eigenvalue.
+    """
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+
+    def __init__(
+        self,
+        weights: Float[Tensor, "num_components"],
+        means: Float[Tensor, "num_components dim"],
+        covariances: Float[Tensor, "num_components dim dim"],
+        schedule: Schedule,
+    ):
+        super().__init__(schedule, tuple(means.shape[1:]))
+        K, *dims = means.shape
+        if weights.shape != (K,) or len(dims) != 1 or covariances.shape != (K, *dims, *dims):
+            raise InputError(
+                f"weights, means and covariances of shapes {tuple(weights.shape)}, {tuple(means.shape)} and "
+                f"{tuple(covariances.shape)}: they must be (K,), (K, D) and (K, D, D)"
+            )
+        if not bool((weights > 0).all()):
+            raise InputError(f"mixture weights must be positive, got {weights.tolist()}")
+        if not torch.allclose(covariances, covariances.mT):
+            raise InputError("a covariance is not symmetric")
+        smallest = torch.linalg.eigvalsh(covariances).min().item()
+        if smallest < -1e-6 * covariances.abs().max().item():
+            raise InputError(f"a covariance has the negative eigenvalue {smallest:.3g}")
+        self.register_buffer("weights", weights / weights.sum())
+        self.register_buffer("means", means)
+        self.register_buffer("covariances", covariances)
+
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        log_joint, means, variances = self._components(x_t, level, observed)
+        responsibility = log_joint.softmax(1)[..., None]
+        x = (responsibility * means).sum(1)
+        x_var = (responsibility * (variances + (means - x[:, None]) ** 2)).sum(1)
+        return Prediction(x_t, level, x, self.schedule, x_var)
+
+    def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
+        """The data's own log density, nats."""
+        return self.log_marginal(x, CLEAN)
+
+    def log_marginal(
+        self,
+        x_t: Float[Tensor, "batch dim"],
+        t: Tensor | float | Level,
+        observed: Bool[Tensor, "batch dim"] | None = None,
+    ) -> Float[Tensor, "batch"]:
+        r"""$\log q(x_t)$ of the observed entries, nats, at times t."""
+        if observed is not None:
+            x_t = torch.where(observed, x_t, 0)
+        return self._components(x_t, self.schedule.level(t), observed)[0].logsumexp(1)
+
+    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples dim"]:
+        """Examples of the data."""
+        like = self.means.new_empty(num_samples, 1)
+        component = torch.searchsorted(self.weights.cumsum(0), noise.uniform(like)[:, 0]).clamp(
+            max=len(self.weights) - 1
+        )
+        eigenvalues, eigenvectors = torch.linalg.eigh(self.covariances)
+        roots = eigenvectors * eigenvalues.clamp(min=0).sqrt()[:, None]
+        eps = noise.normal(self.means.new_empty(num_samples, *self.shape))
+        return self.means[component] + (roots[component] @ eps[..., None])[..., 0]
+
+    def _components(self, x_t: Tensor, level: Level, observed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Per example and component: log w_k N(x_t; ...), (B, K), and the posterior's mean and variance, (B, K, D)."""
+        alpha, sigma2 = (
+            torch.as_tensor(c, dtype=x_t.dtype, device=x_t.device).reshape(-1, 1, 1, 1)
+            for c in (level.alpha, level.sigma**2)
+        )
+        identity = torch.eye(*self.shape * 2, dtype=x_t.dtype, device=x_t.device)
+        gain = alpha * self.covariances
+        marginal = alpha * gain + sigma2 * identity
+        residual = x_t[:, None] - alpha[..., 0] * self.means
+        num_observed: Tensor | int = self.shape[0]
+        if observed is not None:
+            # an unobserved entry is cut off from the others and given unit variance and no residual
+            seen = observed.to(x_t.dtype)[:, None]
+            marginal = marginal * seen[..., None] * seen[..., None, :] + identity * (1 - seen)[..., None]
+            gain, residual, num_observed = gain * seen[..., None, :], residual * seen, seen.sum(-1)
+        factor = torch.linalg.cholesky(marginal)
+        whitened = torch.linalg.solve_triangular(factor, residual[..., None], upper=False)
+        whitened_gain = torch.linalg.solve_triangular(factor, gain.mT.expand_as(factor), upper=False)
+        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_joint = (
+            self.weights.log()
+            - 0.5 * whitened.square().sum((-1, -2))
+            - log_det
+            - 0.5 * num_observed * math.log(2 * math.pi)
+        )
+        means = self.means + (whitened_gain.mT @ whitened)[..., 0]
+        variances = self.covariances.diagonal(dim1=-2, dim2=-1) - whitened_gain.square().sum(-2)
+        return log_joint, means, variances.clamp(min=0)
+
+
+class Gaussian(GaussianMixture):
+    r"""Data distributed as N(m, S) in D dimensions: the denoiser is linear and the bound has a closed form.
+
+    Arguments:
+        mean: m, (D,).
+        covariance: S, (D, D).
+        schedule: the noise schedule.
+    """
+
+    def __init__(self, mean: Float[Tensor, "dim"], covariance: Float[Tensor, "dim dim"], schedule: Schedule):
+        super().__init__(mean.new_ones(1), mean[None], covariance[None], schedule)
+
+
+class Empirical(Denoiser):
+    r"""Data that are one of N given examples: $E[x | x_t] = \sum_i \mathrm{softmax}_i(\log w_i - \frac{\|x_t - \alpha_t
+    x_i\|^2}{2 \sigma_t^2}) x_i$.
+
+    This is what a network of unlimited capacity learns from N examples: it draws copies of them. With all points of a
+    lattice and their probabilities it is any discrete distribution, whose exact log probability is known.
+
+    Arguments:
+        examples: (N, *shape).
+        schedule: the noise schedule.
+        weights: (N,), positive, normalised to a sum of one; equal if None.
+
+    Raises:
+        InputError: if there are no examples, or the weights do not fit.
+    """
+
+    examples: Tensor
+    log_weights: Tensor
+
+    def __init__(
+        self,
+        examples: Float[Tensor, "num_examples *shape"],
+        schedule: Schedule,
+        weights: Float[Tensor, "num_examples"] | None = None,
+    ):
+        super().__init__(schedule, tuple(examples.shape[1:]))
+        weights = examples.new_ones(len(examples)) if weights is None else weights
+        if len(examples) == 0 or weights.shape != (len(examples),) or not bool((weights > 0).all()):
+            raise InputError(
+                f"{len(examples)} examples with weights of shape {tuple(weights.shape)}: give at least one example, and "
+                "to each one positive weight"
+            )
+        self.register_buffer("examples", examples)
+        self.register_buffer("log_weights", (weights / weights.sum()).log())
+
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        noisy, examples = x_t.flatten(1), self.examples.flatten(1)
+        alpha, sigma = expand(level.alpha, noisy), expand(level.sigma, noisy)
+        y, ratio = noisy / alpha, sigma / alpha
+        seen = torch.ones_like(y) if observed is None else observed.flatten(1).to(y.dtype)
+        # -|y - x_i|^2 / 2 without the part that all examples share
+        overlap = y @ examples.mT - seen @ examples.square().mT / 2
+        responsibility = (self.log_weights + overlap / ratio**2).softmax(1)
+        x = responsibility @ examples
+        x_var = (responsibility @ examples.square() - x.square()).clamp(min=0)
+        return Prediction(x_t, level, x.reshape(x_t.shape), self.schedule, x_var.reshape(x_t.shape))
+
+    def log_prob(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+        """The log probability of each x, nats: minus infinity for one that is not among the examples."""
+        same = (x.flatten(1)[:, None] == self.examples.flatten(1)[None]).all(-1)
+        return torch.where(same, self.log_weights, -math.inf).logsumexp(1)

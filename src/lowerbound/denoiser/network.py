@@ -1,0 +1,129 @@
+r"""Denoisers: $E[x | x_t]$, and every other view of the same thing.
+
+A denoiser turns a noisy $x_t$ into a `Prediction` of the data x. What a network is trained to output (its target) is a
+matter of units: with $y = x_t / \alpha_t$ and $r = e^{\gamma_t / 2} = \sigma_t / \alpha_t$, so that $y = x + r \epsilon$,
+each target is an affine function of (x, y) (`TARGETS`). The network sees $y / \sqrt{\sigma_{data}^2 + r^2}$, of unit
+variance, and $\gamma$. The coefficients of x, eps, v and edm depend on $\gamma$ alone, so that the same network makes the
+same prediction in every scaling; score, velocity and mu are in the units of $x_t$, and mu and velocity know of t as well.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
+from lowerbound.elementary import Scalar, exp, expand, sqrt
+from lowerbound.errors import InputError
+from lowerbound.reverse import posterior
+from lowerbound.schedule import CLEAN, Level, Schedule
+
+TARGETS = ("x", "eps", "v", "score", "velocity", "mu", "edm")
+
+
+class NetworkDenoiser(Denoiser):
+    r"""A network and the meaning of its output.
+
+    | target | the network's output F | $\hat x$ |
+    |---|---|---|
+    | x | x | F |
+    | eps | $\epsilon$ | $y - r F$ |
+    | v | $a \epsilon - s x$ | $a^2 y - s F$, with $a^2 = \mathrm{sigmoid}(-\gamma)$, $s^2 = \mathrm{sigmoid}(\gamma)$ |
+    | score | $\nabla \log q(x_t)$ | $y + \sigma_t r F$ |
+    | velocity | $d x_t / dt$ | $2 (\frac{\sigma'}{\sigma} x_t - F) / (\alpha \gamma')$ |
+    | mu | mean of $q(x_s \| x_t, x)$, s one of `num_steps` steps below t | its inverse in x |
+    | edm | EDM's preconditioned output | $c_{skip} y + c_{out} F$ |
+
+    EDM: $c_{skip} = \sigma_d^2 / (r^2 + \sigma_d^2)$, $c_{out} = r \sigma_d / \sqrt{r^2 + \sigma_d^2}$ (Karras et al. 2022,
+    table 1); $c_{noise}$ is left to the network, which is given $\gamma$ itself.
+
+    Arguments:
+        network: (x, gamma, cond) -> tensor of x's shape; of twice as many channels if `learned_variance`.
+        schedule: the noise schedule.
+        shape: the shape of one example.
+        target: what the network outputs, one of `TARGETS`.
+        sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
+        num_steps: for the target mu, the number of steps of the chain it belongs to; below the first level that chain
+            ends at the data.
+        learned_variance: whether the second half of the network's output is the mix of the reverse variances.
+
+    Raises:
+        InputError: for an unknown target, or a `num_steps` that is missing or has no effect.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        shape: tuple[int, ...],
+        target: str = "eps",
+        sigma_data: float = 1.0,
+        num_steps: int | None = None,
+        learned_variance: bool = False,
+    ):
+        super().__init__(schedule, shape)
+        if target not in TARGETS:
+            raise InputError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
+        if (target == "mu") != (num_steps is not None) or (num_steps is not None and num_steps < 1):
+            raise InputError(
+                f"target {target!r} with num_steps={num_steps}: the target 'mu' needs the number of steps (at least 1) of "
+                "the chain whose posterior mean it is, and no other target has one"
+            )
+        if not sigma_data > 0:
+            raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
+        self.network = network
+        self.target = target
+        self.sigma_data = sigma_data
+        self.num_steps = num_steps
+        self.learned_variance = learned_variance
+
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        output = network_output(self.network, x_t, level, cond, self.sigma_data)
+        output, mix = output.chunk(2, 1) if self.learned_variance else (output, None)
+        from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, exp(level.gamma / 2)))
+        return Prediction(x_t, level, from_x_t * x_t + from_output * output, self.schedule, variance_mix=mix)
+
+    def _x_coefficients(self, level: Level, ratio: Scalar) -> tuple[Scalar, Scalar]:
+        r"""The two coefficients of $\hat x$ on $x_t$ and on the network's output."""
+        match self.target:
+            case "x":
+                return 0 * ratio, 1 + 0 * ratio
+            case "eps":
+                return 1 / level.alpha, -ratio
+            case "v":
+                a, s = preserving(level.gamma)
+                return a**2 / level.alpha, -s
+            case "score":
+                return 1 / level.alpha, level.sigma * ratio
+            case "velocity":
+                alpha_slope, sigma_slope = slopes(self.schedule, level)
+                relative = sigma_slope / level.sigma
+                difference = alpha_slope - level.alpha * relative  # = -alpha gamma' / 2
+                return -relative / difference, 1 / difference
+            case "mu":
+                step = posterior(level, self._below(level))
+                return -step.from_x_t / step.from_x, 1 / step.from_x
+            case _:
+                variance = self.sigma_data**2 + ratio**2
+                return self.sigma_data**2 / variance / level.alpha, ratio * self.sigma_data / sqrt(variance)
+
+    def _below(self, level: Level) -> Level:
+        """The level one step of the chain below, the data itself below the first step."""
+        assert self.num_steps is not None
+        # the tolerance keeps a grid's own first time, such as 1 - (T-1)/T, from rounding to just above or below 1/T
+        s = level.t - 1 / self.num_steps
+        if not isinstance(s, Tensor):
+            return self.schedule.level(max(s, 0.0)) if s > -1e-9 else CLEAN
+        inside = self.schedule.level(s.clamp(min=0))
+        last = s < -1e-6
+        parts = zip(
+            (inside.t, inside.gamma, inside.alpha, inside.sigma),
+            (CLEAN.t, CLEAN.gamma, CLEAN.alpha, CLEAN.sigma),
+            strict=True,
+        )
+        return Level(*(torch.where(last, clean, torch.as_tensor(value)) for value, clean in parts))
+
+
+def network_output(network: nn.Module, x_t: Tensor, level: Level, cond: Tensor | None, sigma_data: float) -> Tensor:
+    """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$."""
+    scale = 1 / (level.alpha * sqrt(sigma_data**2 + exp(level.gamma)))
+    gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
+    return network(expand(scale, x_t) * x_t, gamma, cond)

@@ -1,0 +1,46 @@
+"""Likelihoods: the bound in its three terms and all its derivations, decoders, and the probability flow's density."""
+
+from lowerbound.likelihood import derivations, estimators
+from lowerbound.likelihood.bound import (
+    Elbo,
+    check_chain,
+    check_likelihood,
+    elbo,
+    end_terms,
+    mean_and_error,
+    prior_kl,
+    step_kl,
+)
+from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
+from lowerbound.likelihood.density import Density, log_prob
+from lowerbound.likelihood.dequantization import (
+    Dequantizer,
+    TruncatedNormalDequantizer,
+    UniformDequantizer,
+    discrete_log_prob,
+)
+from lowerbound.likelihood.hybrid import hybrid
+
+__all__ = [
+    "Decoder",
+    "Density",
+    "Dequantizer",
+    "DiscretizedGaussian",
+    "Elbo",
+    "GaussianDecoder",
+    "LevelPosterior",
+    "TruncatedNormalDequantizer",
+    "UniformDequantizer",
+    "check_chain",
+    "check_likelihood",
+    "derivations",
+    "discrete_log_prob",
+    "elbo",
+    "end_terms",
+    "estimators",
+    "hybrid",
+    "log_prob",
+    "mean_and_error",
+    "prior_kl",
+    "step_kl",
+]

@@ -1,0 +1,258 @@
+r"""The evidence lower bound, per example, in its three terms.
+
+$$\log p(x) \ge \underbrace{E \log p(x | x_{t_0})}_{reconstruction} - \underbrace{KL(q(x_{t_1} | x) \| p(x_{t_1}))}_{prior}
+- \underbrace{\textstyle\sum_{(s, t)} E\, KL(q(x_s | x_t, x) \| p(x_s | x_t))}_{diffusion}$$
+
+over a chain of noise levels (VDM, equation 11; formula B of Luo, equation 58), or in the limit of infinitely many
+(VDM, equation 17). A chain of DDPM with T steps has the T levels of its table and a decoder that uses the network; one of
+VDM has T + 1 levels and a decoder that does not. The prior is $N(0, (\alpha_1^2 + \sigma_1^2) I)$, so that the bound is
+the same in every scaling.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from lowerbound import objective
+from lowerbound.denoiser import Denoiser, Prediction
+from lowerbound.elementary import expand, expm1, sum_dims
+from lowerbound.errors import InputError
+from lowerbound.likelihood.decoder import Decoder
+from lowerbound.reverse import posterior
+from lowerbound.rng import Noise
+from lowerbound.schedule import Level
+from lowerbound.times import antithetic_times
+
+
+@dataclass(frozen=True)
+class Elbo:
+    r"""The bound's three terms, each (B,), in nats per example.
+
+    Arguments:
+        reconstruction: $E \log p(x | x_{t_0})$.
+        prior: $KL(q(x_{t_1} | x) \| p(x_{t_1}))$.
+        diffusion: the sum, or integral, of the reverse steps' KL.
+        num_dims: the number of entries that count, (B,).
+        steps: the diffusion term's summands, (B, K - 1), from the data's end; for a whole chain only.
+        draws: estimates of the diffusion term in the order of time, (B, calls), of which it is the mean.
+    """
+
+    reconstruction: Float[Tensor, "batch"]
+    prior: Float[Tensor, "batch"]
+    diffusion: Float[Tensor, "batch"]
+    num_dims: Float[Tensor, "batch"]
+    steps: Float[Tensor, "batch num_steps"] | None = None
+    draws: Float[Tensor, "batch num_calls"] | None = None
+
+    @property
+    def nats(self) -> Float[Tensor, "batch"]:
+        r"""The bound on $\log p(x)$: reconstruction - prior - diffusion."""
+        return self.reconstruction - self.prior - self.diffusion
+
+    @property
+    def bits_per_dim(self) -> Float[Tensor, "batch"]:
+        r"""$-\mathrm{nats} / (D \ln 2)$: an upper bound on what a code would need for each entry."""
+        return self.to_bits(-self.nats)
+
+    def to_bits(self, nats: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """Nats per example as bits per dimension."""
+        return nats / (self.num_dims * math.log(2))
+
+
+def elbo(
+    denoiser: Denoiser,
+    decoder: Decoder,
+    x: Float[Tensor, "batch *shape"],
+    chain: Float[Tensor, "num_levels"] | None = None,
+    *,
+    noise: Noise,
+    num_times: int | None = None,
+    place: Float[Tensor, "batch"] | None = None,
+    reverse: str = "lower",
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Elbo:
+    r"""An unbiased estimate of the bound for each example.
+
+    Arguments:
+        denoiser: the model.
+        decoder: $p(x | x_{t_0})$.
+        x: data, (B, *); of discrete data, the centres of their levels.
+        chain: the times of the chain's K levels, increasing, in [0, 1], a single one being a VAE's latent; None: continuous
+            time from 0 to 1.
+        noise: where times and noise come from.
+        num_times: network calls per example for the diffusion term. In continuous time 1 by default; for a chain all of its
+            K - 1 steps by default, fewer are drawn at random, one from each of as many equal parts of the chain.
+        place: where in each of these parts, numbers in [0, 1), (B,); drawn if None, in continuous time evenly over the
+            batch (`times.antithetic_times`).
+        reverse: the reverse variance (`reverse.reverse_variance`); continuous time has but one.
+        cond: the condition, passed on to the denoiser.
+        observed: entries that are there; only these count.
+
+    Raises:
+        InputError: if the denoiser has no likelihood, or the chain, `num_times` or `reverse` is out of range.
+    """
+    check_likelihood(denoiser)
+    if num_times is not None and num_times < 1:
+        raise InputError(f"num_times is {num_times}: at least one network call per example is needed")
+    if chain is not None:
+        check_chain(chain)
+    if observed is not None:
+        x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
+    first, last = (0.0, 1.0) if chain is None else (chain[0].item(), chain[-1].item())
+    reconstruction, prior = end_terms(denoiser, decoder, x, first, last, noise=noise, cond=cond, observed=observed)
+    num_dims = x.new_full((len(x),), x[0].numel()) if observed is None else sum_dims(observed.to(x.dtype))
+    if chain is None:
+        if reverse != "lower":
+            raise InputError(f"reverse variance {reverse!r} in continuous time: there all are 'lower'; give a chain")
+        draws, steps = _integral(denoiser, x, num_times or 1, place, noise, cond, observed), None
+    else:
+        draws, steps = _sum(denoiser, x, chain, num_times, reverse, place, noise, cond, observed)
+    diffusion = draws.mean(1) if draws.shape[1] else x.new_zeros(len(x))
+    return Elbo(reconstruction, prior, diffusion, num_dims, steps, draws)
+
+
+def end_terms(
+    denoiser: Denoiser,
+    decoder: Decoder,
+    x: Float[Tensor, "batch *shape"],
+    first: float = 0.0,
+    last: float = 1.0,
+    *,
+    noise: Noise,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+    r"""The bound's terms at its two ends, nats: $E \log p(x | x_{t_0})$, drawn once if it has no closed form, and $KL(q(x_{t_1} | x) \| p(x_{t_1}))$.
+
+    Where the schedule's ends are learned, gradients reach them.
+
+    Arguments:
+        denoiser, decoder, x, noise, cond, observed: as in `elbo`.
+        first, last: $t_0$ and $t_1$.
+    """
+    low, high = (_end(denoiser, t, x) for t in (first, last))
+    reconstruction, prior = decoder.expected_log_prob(x, low), prior_kl(x, high)
+    if reconstruction is None:
+        x_t = expand(low.alpha, x) * x + expand(low.sigma, x) * noise.normal(x)
+        prediction = denoiser(x_t, low, cond, observed) if decoder.needs_network else None
+        reconstruction = decoder.log_prob(x, x_t, low, prediction)
+    if observed is not None:
+        reconstruction, prior = reconstruction * observed, prior * observed
+    return sum_dims(reconstruction), sum_dims(prior)
+
+
+def check_likelihood(denoiser: Denoiser) -> None:
+    """Refuse a denoiser that has no likelihood, with its reason, by an InputError."""
+    if denoiser.no_likelihood is not None:
+        raise InputError(f"this denoiser has no likelihood: {denoiser.no_likelihood}")
+
+
+def prior_kl(x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"]:
+    r"""$KL(N(\alpha_1 x, \sigma_1^2) \| N(0, \alpha_1^2 + \sigma_1^2))$ of each entry, nats.
+
+    $\frac12 [\mathrm{sigmoid}(-\gamma_1) (x^2 - 1) - \log \mathrm{sigmoid}(\gamma_1)]$, with no cancellation at large
+    $\gamma_1$.
+    """
+    gamma = expand(torch.as_tensor(level.gamma, dtype=x.dtype, device=x.device).reshape(-1), x)
+    assert isinstance(gamma, Tensor)
+    return 0.5 * (torch.sigmoid(-gamma) * (x**2 - 1) - logsigmoid(gamma))
+
+
+def step_kl(
+    prediction: Prediction, x: Float[Tensor, "batch *shape"], s: Level, reverse: str = "lower"
+) -> Float[Tensor, "batch *shape"]:
+    r"""$KL(q(x_s | x_t, x) \| p(x_s | x_t))$ of each entry, nats, for one step from t to s.
+
+    With the posterior's own variance $\frac12 (SNR_s - SNR_t) (x - \hat x)^2$ (VDM, equations 13 and 14; Luo, "Learning
+    diffusion noise parameters"); with another, v, $\frac12 [\frac{\tilde\beta}{v} - 1 - \log\frac{\tilde\beta}{v} +
+    \frac{c^2 (x - \hat x)^2}{v}]$, c the posterior mean's coefficient of x.
+    """
+    t = prediction.level
+    error = (x - prediction.x) ** 2
+    if reverse == "lower":
+        # SNR_s - SNR_t = SNR_t expm1(gamma_t - gamma_s)
+        return 0.5 * expand(expm1(t.gamma - s.gamma) * (t.alpha / t.sigma) ** 2, x) * error
+    step = posterior(t, s)
+    variance = expand(prediction.reverse_variance(reverse, s), x)
+    quotient = torch.as_tensor(expand(step.variance, x) / variance, dtype=x.dtype)
+    return 0.5 * (quotient - 1 - torch.log(quotient) + expand(step.from_x, x) ** 2 * error / variance)
+
+
+def mean_and_error(values: Float[Tensor, "num_examples"]) -> tuple[float, float]:
+    """The mean over examples and its standard error; NaN of a single example."""
+    spread = values.double().std().item() if len(values) > 1 else math.nan
+    return values.double().mean().item(), spread / math.sqrt(len(values))
+
+
+def _end(denoiser: Denoiser, t: float, x: Tensor) -> Level:
+    """The level at an end of the chain: of numbers in double precision, or of tensors (1,) if it is being learned."""
+    if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in denoiser.schedule.parameters()):
+        return denoiser.schedule.level(x.new_full((1,), t))
+    return denoiser.schedule.level(t)
+
+
+def _integral(
+    denoiser: Denoiser,
+    x: Tensor,
+    num_times: int,
+    place: Tensor | None,
+    noise: Noise,
+    cond: Tensor | None,
+    observed: Tensor | None,
+) -> Tensor:
+    """Draws of the continuous diffusion term, (B, num_times): one in each of as many equal parts of time."""
+    if place is None:
+        place = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
+    draws = []
+    for part in range(num_times):
+        t = ((part + place) / num_times).to(x)
+        draws.append(objective.loss(denoiser, x, t=t, eps=noise.normal(x), cond=cond, observed=observed))
+    return torch.stack(draws, 1)
+
+
+def _sum(
+    denoiser: Denoiser,
+    x: Tensor,
+    chain: Tensor,
+    num_times: int | None,
+    reverse: str,
+    place: Tensor | None,
+    noise: Noise,
+    cond: Tensor | None,
+    observed: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Draws of the chain's diffusion term at all its steps, and these, or at `num_times` drawn ones; (B, draws)."""
+    num_steps = len(chain) - 1
+
+    def term(t: Level, s: Level) -> Tensor:
+        x_t = expand(t.alpha, x) * x + expand(t.sigma, x) * noise.normal(x)
+        kl = step_kl(denoiser(x_t, t, cond, observed), x, s, reverse)
+        return sum_dims(kl if observed is None else kl * observed)
+
+    if num_times is None or num_times >= num_steps:
+        levels = denoiser.schedule.levels(chain)
+        terms = [term(t, s) for s, t in zip(levels[:-1], levels[1:], strict=True)]
+        steps = torch.stack(terms, 1) if terms else x.new_zeros(len(x), 0)
+        return num_steps * steps, steps
+    chain = chain.to(x.device)
+    draws = []
+    for part in range(num_times):
+        within = (
+            noise.uniform(x.new_empty(len(x), 1, dtype=torch.float64))[:, 0] if place is None else place.to(x.device)
+        )
+        index = ((part + within) * (num_steps / num_times)).long().clamp(max=num_steps - 1)
+        draws.append(num_steps * term(denoiser.schedule.level(chain[index + 1]), denoiser.schedule.level(chain[index])))
+    return torch.stack(draws, 1), None
+
+
+def check_chain(chain: Float[Tensor, "num_levels"], at_least: int = 1) -> None:
+    """Raise InputError unless the chain's times increase within [0, 1]; a single one is a VAE's latent, with no steps."""
+    if len(chain) < at_least or not bool((chain.diff() > 0).all() and chain[0] >= 0 and chain[-1] <= 1):
+        raise InputError(
+            f"a chain of {len(chain)} times: it needs at least {at_least}, increasing from 0 or more to at most 1"
+        )

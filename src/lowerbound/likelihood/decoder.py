@@ -1,0 +1,181 @@
+r"""Decoders $p(x | x_{t_0})$: from the least noisy latent, $t_0 = 0$, to the data."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lowerbound.denoiser import Prediction
+from lowerbound.elementary import Scalar, exp, expand, log
+from lowerbound.errors import InputError
+from lowerbound.levels import check_num_levels, nearest_level
+from lowerbound.schedule import Level
+
+_HALF_WIDTH = 8  # standard deviations beyond which a normal density is taken for zero: e^-32
+_SMOOTH = 16  # bins per standard deviation above which the sum over levels is an integral with its first correction
+_FAR = 12  # standard deviations beyond the outermost level at which a latent's place is cut off
+
+
+class Decoder(ABC):
+    r"""$p(x | x_{t_0})$, a product over dimensions.
+
+    Attributes:
+        needs_network: whether it uses the denoiser's prediction at $t_0$.
+    """
+
+    needs_network: bool
+
+    @abstractmethod
+    def log_prob(
+        self,
+        x: Float[Tensor, "batch *shape"],
+        x_t: Float[Tensor, "batch *shape"],
+        level: Level,
+        prediction: Prediction | None = None,
+    ) -> Float[Tensor, "batch *shape"]:
+        r"""$\log p(x | x_{t_0})$ of each entry, nats: of a level's mass for discrete data, of a density otherwise.
+
+        Arguments:
+            x: data; of discrete data, the centres of their levels.
+            x_t: the latent at the level.
+            level: $t_0$'s level, of numbers, or of tensors (1,) where a gradient with respect to it is wanted.
+            prediction: the denoiser's at $x_t$, where `needs_network`.
+        """
+
+    def expected_log_prob(self, x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"] | None:
+        r"""$E \log p(x | x_{t_0})$ over $x_{t_0} \sim q(x_{t_0} | x)$ of each entry, where it has a closed form; else None."""
+        return None
+
+
+class LevelPosterior(Decoder):
+    r"""$p(x = c_k | x_{t_0}) \propto N(x_{t_0}; \alpha_0 c_k, \sigma_0^2)$: no network (VDM, section 3.3).
+
+    A log-softmax over the levels. Of many levels only those within reach of the noise are looked at; where the noise
+    spans many bins the sum is a normal integral with the midpoint rule's first correction.
+
+    Arguments:
+        num_levels: K, 2 to 65,536.
+
+    Raises:
+        InputError: if K is outside that range.
+    """
+
+    needs_network = False
+
+    def __init__(self, num_levels: int):
+        self.num_levels = check_num_levels(num_levels)
+
+    def log_prob(
+        self,
+        x: Float[Tensor, "batch *shape"],
+        x_t: Float[Tensor, "batch *shape"],
+        level: Level,
+        prediction: Prediction | None = None,
+    ) -> Float[Tensor, "batch *shape"]:
+        # in units of bins, with level k at k; of many levels single precision would lose the place within a bin
+        place = (x_t.double() / expand(level.alpha, x_t) + 1) * self.num_levels / 2 - 0.5
+        width = expand(exp(level.gamma / 2), place) * self.num_levels / 2
+        own = nearest_level(x, self.num_levels).double()
+        if _number(width) < _SMOOTH or self.num_levels <= 2 * _SMOOTH * _HALF_WIDTH:
+            return self._by_sum(own, place, width).to(x.dtype)
+        return self._by_integral(own, place, width).to(x.dtype)
+
+    def _by_sum(self, own: Tensor, place: Tensor, width: Scalar) -> Tensor:
+        # relative to the nearest level, whose own exponent may be so large that the others' differences drown in it
+        nearest = place.detach().round().clamp(0, self.num_levels - 1)
+        reach = math.ceil(_HALF_WIDTH * _number(width)) + 1
+        if 2 * reach + 1 >= self.num_levels:
+            others = torch.arange(self.num_levels, device=place.device) - nearest[..., None]
+        else:
+            others = torch.arange(-reach, reach + 1, device=place.device).expand(*place.shape, -1)
+        outside = (nearest[..., None] + others < 0) | (nearest[..., None] + others > self.num_levels - 1)
+
+        def exponent(distance: Tensor, excess: Tensor) -> Tensor:
+            return -0.5 * distance * (distance + 2 * excess) / width**2
+
+        excess = nearest - place
+        every = exponent(others, excess[..., None]).masked_fill(outside, -math.inf)
+        return exponent(own - nearest, excess) - every.logsumexp(-1)
+
+    def _by_integral(self, own: Tensor, place: Tensor, width: Scalar) -> Tensor:
+        # farther out than any latent of the model comes, the correction would no longer be small
+        beyond = _FAR * torch.as_tensor(width, dtype=place.dtype, device=place.device)
+        place = torch.minimum(torch.maximum(place, -beyond), self.num_levels - 1 + beyond)
+        low, high = (-0.5 - place) / width, (self.num_levels - 0.5 - place) / width
+        log_integral = _log_interval(low, high) + log(width * math.sqrt(2 * math.pi))
+        # Euler-Maclaurin for the midpoint rule: sum = integral - (f'(end) - f'(start)) / 24
+        slope = (-high * torch.exp(-(high**2) / 2) + low * torch.exp(-(low**2) / 2)) / width
+        log_sum = log_integral + torch.log1p(-slope / 24 * torch.exp(-log_integral))
+        return -0.5 * ((own - place) / width) ** 2 - log_sum
+
+
+class DiscretizedGaussian(Decoder):
+    r"""The mass of $N(\hat x(x_{t_0}), s^2)$ on the level's bin, the end bins open to infinity (DDPM, equation 13).
+
+    Arguments:
+        num_levels: K, 2 to 65,536.
+        std: s, in units of x, fixed. DDPM's is $\sqrt{\beta_1} = 0.01$ for 256 levels, which alone costs 1.7 bits/dim.
+
+    Raises:
+        InputError: if K or s is out of range.
+    """
+
+    needs_network = True
+
+    def __init__(self, num_levels: int, std: float):
+        self.num_levels = check_num_levels(num_levels)
+        if not std > 0:
+            raise InputError(f"the decoder's standard deviation is {std}: it must be positive")
+        self.std = std
+
+    def log_prob(
+        self,
+        x: Float[Tensor, "batch *shape"],
+        x_t: Float[Tensor, "batch *shape"],
+        level: Level,
+        prediction: Prediction | None = None,
+    ) -> Float[Tensor, "batch *shape"]:
+        assert prediction is not None
+        index = nearest_level(x, self.num_levels)
+        low = (2 * index / self.num_levels - 1 - prediction.x) / self.std
+        high = (2 * (index + 1) / self.num_levels - 1 - prediction.x) / self.std
+        low = low.masked_fill(index == 0, -math.inf)
+        high = high.masked_fill(index == self.num_levels - 1, math.inf)
+        return _log_interval(low, high)
+
+
+class GaussianDecoder(Decoder):
+    r"""$p(x | x_{t_0}) = N(x; x_{t_0} / \alpha_0, \sigma_0^2 / \alpha_0^2)$ for continuous data: no network.
+
+    It is $q(x_{t_0} | x)$ read as a density in x; what it loses vanishes with the noise at $t_0$.
+    """
+
+    needs_network = False
+
+    def log_prob(
+        self,
+        x: Float[Tensor, "batch *shape"],
+        x_t: Float[Tensor, "batch *shape"],
+        level: Level,
+        prediction: Prediction | None = None,
+    ) -> Float[Tensor, "batch *shape"]:
+        gamma = expand(level.gamma, x)
+        return -0.5 * ((x - x_t / expand(level.alpha, x)) ** 2 * exp(-gamma) + gamma + math.log(2 * math.pi))
+
+    def expected_log_prob(self, x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"]:
+        return torch.zeros_like(x) - 0.5 * (1 + math.log(2 * math.pi) + expand(level.gamma, x))
+
+
+def _number(width: Scalar) -> float:
+    return width.item() if isinstance(width, Tensor) else width
+
+
+def _log_interval(low: Tensor, high: Tensor) -> Tensor:
+    r"""$\log(\Phi(high) - \Phi(low))$ for low < high, without cancellation in either tail."""
+    flip = low + high > 0  # mirrored into the lower tail, where log Phi keeps all digits
+    near = torch.where(flip, -low, high)
+    far = torch.where(flip, -high, low)
+    log_near = torch.special.log_ndtr(near)
+    return log_near + torch.log(-torch.expm1(torch.special.log_ndtr(far) - log_near))

@@ -1,0 +1,201 @@
+r"""The density of a denoiser's probability flow, in nats per example.
+
+The flow carries $q(x_t)$ from level to level without noise (Song et al. 2021, section 4.3): $dx_t / dt = \alpha_t' \hat x +
+\sigma_t' \hat\epsilon$. It is followed in the noise that each example would have, $x_t = \alpha_t x + \sigma_t \epsilon$
+with x fixed and $\epsilon = 0$ at the start. As $\gamma' = 2 (\sigma' / \sigma - \alpha' / \alpha)$,
+
+$$\frac{d\epsilon}{d\gamma} = \tfrac12 (\hat\epsilon - \epsilon) = \frac{x - \hat x}{2 e^{\gamma/2}},$$
+
+the same in every scaling and for every schedule with the same ends. With $a^2 = \mathrm{sigmoid}(-\gamma)$ and $s^2 =
+\mathrm{sigmoid}(\gamma)$ it is $dz / d\gamma = \tfrac12 a s\, \hat v$ in $z = a x + s \epsilon$, but an error is
+measured in units of the level's own noise: in z the noise of a fine bin would drown in the tolerance, and come out of the
+flow enlarged by $s_1 / s_0$. Along the way $d \log p(\epsilon) / d\gamma = -\nabla \cdot (d\epsilon / d\gamma)$, so
+
+$$\log p(x) = \log N(a_1 x + s_1 \epsilon_1; 0, I) + D \log s_1 - D \tfrac{\gamma_0}{2}
++ \int_{\gamma_0}^{\gamma_1} \nabla \cdot \frac{d\epsilon}{d\gamma}\, d\gamma .$$
+
+This is the density of $x_{t_0} / \alpha_{t_0}$: the data with the noise of $\gamma_0$ on them, which finite ends leave. The
+divergence is $\sum_i e_i^T J e_i$ over the D unit vectors, exact, or the mean of $w^T J w$ over random signs w (Hutchinson
+1989), without bias. Each product takes one differentiation.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int, Num
+from torch import Tensor
+
+from lowerbound import ode
+from lowerbound.denoiser import Denoiser
+from lowerbound.elementary import exp, expand, sigmoid, sum_dims
+from lowerbound.errors import InputError
+from lowerbound.likelihood.bound import check_likelihood
+from lowerbound.rng import Noise
+from lowerbound.schedule import Level, Schedule
+
+TRACES = ("auto", "exact", "hutchinson")
+# there an exact trace takes five to six times as long as one probe, while sixteen probes err by 0.05 to 0.09 nats per
+# dimension on Gaussian data: benchmarks/density.py
+EXACT_DIMS = 16
+
+
+@dataclass(frozen=True)
+class Density:
+    r"""Log densities (of discrete data: bounds on log probabilities) and how well they are known.
+
+    Arguments:
+        estimates: nats per example from each probe alone, (B, num_probes); one column where the trace is exact.
+        exact_trace: whether the divergence was summed in full.
+        num_dims: the number of entries that count, (B,).
+        num_calls: network calls for each example, (B,).
+        kind: what was computed: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
+        settings: how: the solver's tolerance, the trace, the dequantiser.
+    """
+
+    estimates: Float[Tensor, "batch num_probes"]
+    exact_trace: bool
+    num_dims: Float[Tensor, "batch"]
+    num_calls: Int[Tensor, "batch"]
+    kind: str
+    settings: str
+
+    @property
+    def nats(self) -> Float[Tensor, "batch"]:
+        r"""$\log p(x)$, the mean over probes."""
+        return self.estimates.mean(1)
+
+    @property
+    def standard_error(self) -> Float[Tensor, "batch"]:
+        """Of `nats`, from the spread of the probes: zero for an exact trace, NaN where a single probe has no spread."""
+        if self.exact_trace:
+            return torch.zeros_like(self.num_dims)
+        num_probes = self.estimates.shape[1]
+        if num_probes == 1:
+            return torch.full_like(self.num_dims, math.nan)
+        return self.estimates.detach().std(1) / math.sqrt(num_probes)
+
+    @property
+    def bits_per_dim(self) -> Float[Tensor, "batch"]:
+        r"""$-\mathrm{nats} / (D \ln 2)$"""
+        return -self.nats / (self.num_dims * math.log(2))
+
+
+def log_prob(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    *,
+    noise: Noise | None = None,
+    trace: str = "auto",
+    num_probes: int = 1,
+    tolerance: float = 1e-5,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Density:
+    r"""$\log p(x)$ by the probability flow (formula in the module's docstring; Song et al. 2021, equation 39).
+
+    Where x requires a gradient the result has one in x; it is the score at $\gamma_0$, and every step is kept for it.
+
+    Arguments:
+        denoiser: the model.
+        x: data, (B, *).
+        noise: where the probes of an estimated trace come from.
+        trace: "exact", with D differentiations a call; "hutchinson", with one for each probe; "auto": exact up to 16
+            dimensions.
+        num_probes: probes of an estimated trace, each the same for a whole solution; two or more give a standard error.
+        tolerance: the error allowed in a step of the solver, in units of the noise and in nats per dimension.
+        cond: the condition, passed on to the denoiser.
+        observed: entries that are there; only these move and count.
+
+    Raises:
+        InputError: if the denoiser has no likelihood, `trace`, `num_probes` or `tolerance` is out of range, probes are
+            needed and there is no `noise`, or the flow cannot be followed.
+    """
+    check_likelihood(denoiser)
+    exact = is_exact(trace, x)
+    differentiable = x.requires_grad and torch.is_grad_enabled()
+    num_dims = sum_dims(torch.ones_like(x) if observed is None else observed.to(x.dtype))
+    if observed is not None:
+        x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
+    probes = _unit_vectors(x) if exact else _random_signs(x, noise, num_probes)
+    schedule, scale = denoiser.schedule, num_dims.clamp(min=1)[:, None]
+
+    def field(state: ode.State, gamma: Tensor, rows: Tensor) -> ode.State:
+        keep = differentiable and torch.is_grad_enabled()
+        with torch.enable_grad():
+            eps = state[0] if keep and state[0].requires_grad else state[0].detach().requires_grad_()
+            given = (None if each is None else each[rows] for each in (cond, observed))
+            slope = flow(denoiser, x[rows], eps, gamma, *given)
+            products = [
+                sum_dims(probe * torch.autograd.grad(slope, eps, probe, retain_graph=True, create_graph=keep)[0])
+                for probe in (each.expand_as(x)[rows] for each in probes)
+            ]
+        divergence = torch.stack(products, 1)
+        divergence = (divergence.sum(1, keepdim=True) if exact else divergence) / scale[rows]
+        return (slope, divergence) if keep else (slope.detach(), divergence.detach())
+
+    first, last = schedule.gamma_min, schedule.gamma_max
+    a, s = (math.sqrt(float(sigmoid(gamma))) for gamma in (-last, last))
+    with torch.set_grad_enabled(differentiable):
+        start = (torch.zeros_like(x), x.new_zeros(len(x), 1 if exact else num_probes))
+        solution = ode.solve(field, start, first, last, tolerance=tolerance)
+        eps, divergence = solution.state
+        log_normal = -0.5 * (sum_dims((a * x + s * eps).square()) + num_dims * math.log(2 * math.pi))
+        estimates = (log_normal + num_dims * (math.log(s) - first / 2))[:, None] + scale * divergence
+    probing = "exact trace" if exact else f"{num_probes} probe{'s'[: num_probes > 1]}"
+    settings = f"tolerance {tolerance:g}, {probing}"
+    return Density(estimates, exact, num_dims, solution.num_calls, "density (ODE)", settings)
+
+
+def flow(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    eps: Float[Tensor, "batch *shape"],
+    gamma: Float[Tensor, "batch"],
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Float[Tensor, "batch *shape"]:
+    r"""$d\epsilon / d\gamma = (x - \hat x) / (2 e^{\gamma/2})$ along the flow of $x_t = \alpha_t x + \sigma_t \epsilon$.
+
+    Arguments:
+        denoiser: the model.
+        x, eps: (B, *); any x will do, as long as it stays the same.
+        gamma: the levels, (B,).
+        cond: the condition, passed on to the denoiser.
+        observed: entries that are there; the others' slope is zero.
+    """
+    level = _level(denoiser.schedule, gamma)
+    x_hat = denoiser(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, cond, observed).x
+    slope = (x - x_hat) * expand(exp(-gamma / 2) / 2, x)
+    return slope if observed is None else slope * observed
+
+
+def is_exact(trace: str, x: Float[Tensor, "batch *shape"]) -> bool:
+    """Whether `trace` means an exact divergence for data of the shape of x; an InputError if it is not one of `TRACES`."""
+    if trace not in TRACES:
+        raise InputError(f"unknown trace {trace!r}: choose one of {', '.join(TRACES)}")
+    return trace == "exact" or (trace == "auto" and x[0].numel() <= EXACT_DIMS)
+
+
+@torch.no_grad()
+def _level(schedule: Schedule, gamma: Tensor) -> Level:
+    t = schedule.inverse(gamma).clamp(0, 1)
+    return Level(t, gamma, schedule.scaling.alpha(gamma), schedule.scaling.sigma(gamma))
+
+
+def _unit_vectors(x: Tensor) -> Tensor:
+    """(D, 1, *): each entry of an example alone."""
+    num_dims = x[0].numel()
+    return torch.eye(num_dims, dtype=x.dtype, device=x.device).reshape(num_dims, 1, *x.shape[1:])
+
+
+def _random_signs(x: Tensor, noise: Noise | None, num_probes: int) -> Tensor:
+    """(num_probes, B, *): 1 or -1, independent."""
+    if num_probes < 1:
+        raise InputError(f"num_probes is {num_probes}: at least one probe is needed")
+    if noise is None:
+        raise InputError(
+            f"the trace over {x[0].numel()} dimensions is estimated with random probes: give a noise source such as "
+            "noise=Stream(seed=0), or ask for trace='exact'"
+        )
+    return torch.stack([torch.where(noise.uniform(x) < 0.5, -1.0, 1.0).to(x) for _ in range(num_probes)])

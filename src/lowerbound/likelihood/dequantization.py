@@ -1,0 +1,198 @@
+r"""Discrete data under a density: a bound on $\log P(x)$ by noise within the bins.
+
+A density p gives the level-valued x the probability $P(x) = \int p(x + u)\, du$ over the bin around it. With noise
+$u_k \sim q(u | x)$ in the bin and importance weights (Burda et al. 2016, equation 8),
+
+$$\log P(x) \ge E \log \frac{1}{K} \sum_{k=1}^{K} \frac{p(x + u_k)}{q(u_k | x)},$$
+
+tighter as K grows and as q comes nearer to $p(x + u) / P(x)$.
+
+Where $\log p$ is only estimated, the exponential would turn the estimate's noise into probability: $E \log \sum_k
+e^{l_k + n_k} \ge \log \sum_k e^{l_k}$ for any noise n without bias, and the bound would be none. But for any weights $w_k$
+that sum to one $\log \sum_k e^{l_k} \ge \sum_k w_k (l_k - \log w_k)$, linear in l, with equality at
+$w_k \propto e^{l_k}$. So each probe's estimate takes its weights from the other probes, which are independent of it.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64, Num
+from torch import Tensor
+
+from lowerbound.denoiser import Denoiser
+from lowerbound.elementary import sum_dims
+from lowerbound.errors import InputError
+from lowerbound.levels import check_num_levels, level_centres, nearest_level
+from lowerbound.likelihood.density import Density, is_exact, log_prob
+from lowerbound.rng import Noise
+
+
+@dataclass(frozen=True)
+class Dequantizer(ABC):
+    """$q(u | x)$: noise within a level's bin, independent in each entry.
+
+    Arguments:
+        num_levels: of the data, 2 to 65,536; a bin is 2 / num_levels wide.
+
+    Raises:
+        InputError: if num_levels is outside that range.
+    """
+
+    num_levels: int
+
+    def __post_init__(self) -> None:
+        check_num_levels(self.num_levels)
+
+    def sample(
+        self, x: Float[Tensor, "batch *shape"], gamma_0: float, noise: Noise
+    ) -> tuple[Float[Tensor, "batch *shape"], Float64[Tensor, "batch *shape"]]:
+        r"""Noise u for each entry, and $\log q(u | x)$ of each, nats, in double precision.
+
+        Arguments:
+            x: data, the centres of their levels.
+            gamma_0: the level at which the flow starts.
+            noise: where u comes from.
+        """
+        place = noise.uniform(x.double())
+        # x + u is rounded to x's precision, in which a fine bin has few numbers: q is that of the u which is left
+        u = (x.double() + self._quantile(place, gamma_0)).to(x.dtype) - x
+        return u, self._log_density(u.double(), gamma_0)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """How results call it."""
+
+    @abstractmethod
+    def _quantile(self, place: Tensor, gamma_0: float) -> Tensor:
+        """The u below which a share `place` in [0, 1] of the noise lies."""
+
+    @abstractmethod
+    def _log_density(self, u: Tensor, gamma_0: float) -> Tensor:
+        """log q(u | x)"""
+
+
+class UniformDequantizer(Dequantizer):
+    """u uniform over the bin (Theis et al. 2016, section 3.1)."""
+
+    @property
+    def name(self) -> str:
+        return "uniform dequantiser"
+
+    def _quantile(self, place: Tensor, gamma_0: float) -> Tensor:
+        return (2 * place - 1) / self.num_levels
+
+    def _log_density(self, u: Tensor, gamma_0: float) -> Tensor:
+        return torch.full_like(u, math.log(self.num_levels / 2))
+
+
+class TruncatedNormalDequantizer(Dequantizer):
+    r"""$u = r_0 \epsilon$ with $r_0 = e^{\gamma_0 / 2}$ and $\epsilon$ standard normal, cut off at the bin's ends.
+
+    The noise that the flow starts from in any case, so that the density is asked where the denoiser was trained; nothing
+    is fitted (Zheng et al. 2023, "Improved techniques for maximum likelihood estimation for diffusion ODEs").
+    """
+
+    @property
+    def name(self) -> str:
+        return "truncated-normal dequantiser"
+
+    def _quantile(self, place: Tensor, gamma_0: float) -> Tensor:
+        # the error function is odd, so that neither tail is a difference from one
+        ratio, end, mass = self._truncation(gamma_0)
+        return ratio * (math.sqrt(2) * torch.erfinv((2 * place - 1) * mass)).clamp(-end, end)
+
+    def _log_density(self, u: Tensor, gamma_0: float) -> Tensor:
+        ratio, _, mass = self._truncation(gamma_0)
+        return -0.5 * (u / ratio) ** 2 - math.log(ratio * mass * math.sqrt(2 * math.pi))
+
+    def _truncation(self, gamma_0: float) -> tuple[float, float, float]:
+        """r_0, the bin's end in units of it, and the mass of a standard normal within."""
+        ratio = math.exp(gamma_0 / 2)
+        end = 1 / (self.num_levels * ratio)
+        return ratio, end, math.erf(end / math.sqrt(2))
+
+
+@torch.no_grad()
+def discrete_log_prob(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    dequantizer: Dequantizer,
+    *,
+    noise: Noise,
+    num_importance: int = 1,
+    trace: str = "auto",
+    num_probes: int = 1,
+    tolerance: float = 1e-5,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Density:
+    r"""A bound on $\log P(x)$ of discrete data, in expectation over `noise` (formula in the module's docstring).
+
+    Arguments:
+        denoiser: the model.
+        x: the centres of the data's levels, (B, *).
+        dequantizer: $q(u | x)$.
+        noise: where u and probes come from.
+        num_importance: K, the number of draws of u, each of which takes a solution of its own.
+        trace, num_probes, tolerance, cond, observed: as for `density.log_prob`; the standard error is that of the probes.
+
+    Raises:
+        InputError: if x is not at level centres, `num_importance` is below one, or above one with a single probe; and
+            where `density.log_prob` does.
+    """
+    if num_importance < 1:
+        raise InputError(f"num_importance is {num_importance}: at least one draw within the bins is needed")
+    if num_importance > 1 and num_probes == 1 and not is_exact(trace, x):
+        raise InputError(
+            f"num_importance={num_importance} with an estimated trace needs num_probes of at least 2: the weight of each "
+            "draw must come from other probes than its value, or the result is no bound"
+        )
+    if observed is not None:
+        x = torch.where(observed, x, 1 / dequantizer.num_levels - 1)  # any level's centre, in the place of NaN
+    _check_levels(x, dequantizer.num_levels)
+    draws, log_ratios = [], []
+    for _ in range(num_importance):
+        u, log_q = dequantizer.sample(x, denoiser.schedule.gamma_min, noise)
+        drawn = log_prob(
+            denoiser,
+            x + u,
+            noise=noise,
+            trace=trace,
+            num_probes=num_probes,
+            tolerance=tolerance,
+            cond=cond,
+            observed=observed,
+        )
+        log_q = log_q if observed is None else log_q * observed
+        draws.append(drawn)
+        log_ratios.append(drawn.estimates.double() - sum_dims(log_q)[:, None])
+    first = draws[0]
+    return Density(
+        estimates=_log_mean_exp(torch.stack(log_ratios), first.exact_trace).to(x.dtype),
+        exact_trace=first.exact_trace,
+        num_dims=first.num_dims,
+        num_calls=torch.stack([drawn.num_calls for drawn in draws]).sum(0),
+        kind=f"bound (ODE, dequantised, K={num_importance})",
+        settings=f"{first.settings}, {dequantizer.name}",
+    )
+
+
+def _log_mean_exp(values: Tensor, exact: bool) -> Tensor:
+    """(K, B, num_probes) -> (B, num_probes), each probe's values weighted by the other probes' unless they are exact."""
+    K, _, num_probes = values.shape
+    others = values if exact or K == 1 else (values.sum(2, keepdim=True) - values) / (num_probes - 1)
+    log_weights = others.log_softmax(0)
+    return (log_weights.exp() * (values - log_weights)).sum(0) - math.log(K)
+
+
+def _check_levels(x: Tensor, num_levels: int) -> None:
+    centres = level_centres(nearest_level(x, num_levels).nan_to_num().long(), num_levels)
+    off = ~((x - centres).abs() * num_levels / 2 < 0.01)
+    if off.any():
+        raise InputError(
+            f"x holds {x[off][0].item():.6g}, which is not the centre of one of {num_levels} levels: encode level k as "
+            "2 (k + 1/2) / num_levels - 1, and give the dequantiser the data's own number of levels"
+        )

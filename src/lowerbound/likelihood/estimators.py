@@ -1,0 +1,249 @@
+r"""The textbook's three estimators of one sum, as bounds with all their constants, and as losses in its own settings.
+
+$$J = \textstyle\sum E_q \log p(x_s | x_t), \qquad p(x_s | x_t) = N(\hat\mu(x_t), v_t I)$$
+
+over the K - 1 steps of a chain of K levels. The bound is J and the entropies $\frac{D}{2} \log(2 \pi e\, \sigma_q^2)$ of the
+$q(x_s | x_t, x) = N(\mu_q, \sigma_q^2 I)$, with reconstruction and prior. J can be drawn on one trajectory (T-sample), at a
+random step from its two latents (two-sample), or from the upper one alone (one-sample), because for every $v_t > 0$
+
+$$E\|x_s - \hat\mu\|^2 = E\|\mu_q - \hat\mu\|^2 + D \sigma_q^2 .$$
+
+The three agree in expectation if they keep one $v_t$ and all constants. The textbook's own settings do neither: $v_t = 1$ in
+the first two and $v_t = \sigma_q^2$ in the third. `textbook_t_sample`, `textbook_two_sample` and `textbook_one_sample` are
+losses, of different generative models, and none is a bound. Whether the network outputs $\hat\mu$, $\hat x$ or
+$\hat\epsilon$ is its denoiser's affair (`NetworkDenoiser`) and makes no difference to any of the six.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+
+from lowerbound.denoiser import Denoiser
+from lowerbound.elementary import sum_dims
+from lowerbound.likelihood.bound import Elbo, check_chain, prior_kl, step_kl
+from lowerbound.likelihood.decoder import Decoder
+from lowerbound.likelihood.derivations import Step, bound, form_b
+from lowerbound.likelihood.encoder import Latent, encode_back, index_at, walk_at, walk_from
+from lowerbound.rng import Noise
+
+
+def t_sample(
+    denoiser: Denoiser,
+    decoder: Decoder,
+    x: Float[Tensor, "batch *shape"],
+    chain: Float[Tensor, "num_levels"],
+    *,
+    noise: Noise,
+    reverse: str = "lower",
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Elbo:
+    r"""The T-sample estimator with all constants: $\log p(x_s | x_t)$ along one trajectory, K - 1 network calls.
+
+    $$diffusion = -\textstyle\sum \left[\log p(x_s | x_t) + \frac{D}{2} \log(2 \pi e\, \sigma_q^2)\right], \qquad
+    x_{t_0}, ..., x_{t_1} \sim q(\cdot | x)$$
+
+    Arguments:
+        denoiser, decoder, x, chain, noise, reverse, cond, observed: as in `derivations.form_a`.
+
+    Raises:
+        InputError: if the denoiser has no likelihood, or the chain or `reverse` is out of range.
+    """
+    return bound(
+        denoiser,
+        decoder,
+        x,
+        chain,
+        _cross_entropy_less_entropy,
+        lambda x, path: prior_kl(x, path[-1].level),
+        noise=noise,
+        whole_path=True,
+        reverse=reverse,
+        cond=cond,
+        observed=observed,
+    )
+
+
+def two_sample(
+    denoiser: Denoiser,
+    decoder: Decoder,
+    x: Float[Tensor, "batch *shape"],
+    chain: Float[Tensor, "num_levels"],
+    *,
+    noise: Noise,
+    place: Float[Tensor, "batch"] | None = None,
+    reverse: str = "lower",
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Elbo:
+    r"""The two-sample estimator with all constants: $\log p(x_s | x_t)$ at one random step, one network call.
+
+    $$diffusion = -(K - 1) \left[\log p(x_s | x_t) + \frac{D}{2} \log(2 \pi e\, \sigma_q^2)\right], \qquad
+    x_s \sim q(x_s | x), \quad x_t \sim q(x_t | x_s)$$
+
+    Arguments:
+        denoiser, decoder, x, chain, noise, place, reverse, cond, observed: as in `derivations.form_a`.
+
+    Raises:
+        InputError: if the denoiser has no likelihood, or the chain, `place` or `reverse` is out of range.
+    """
+    return bound(
+        denoiser,
+        decoder,
+        x,
+        chain,
+        _cross_entropy_less_entropy,
+        lambda x, path: prior_kl(x, denoiser.schedule.level(chain[-1].item())),
+        noise=noise,
+        whole_path=False,
+        place=place,
+        reverse=reverse,
+        cond=cond,
+        observed=observed,
+    )
+
+
+def one_sample(
+    denoiser: Denoiser,
+    decoder: Decoder,
+    x: Float[Tensor, "batch *shape"],
+    chain: Float[Tensor, "num_levels"],
+    *,
+    noise: Noise,
+    place: Float[Tensor, "batch"] | None = None,
+    reverse: str = "lower",
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Elbo:
+    r"""The one-sample estimator with all constants: $x_s$ averaged in closed form, one network call.
+
+    $$diffusion = (K - 1) \left[\frac{\|\mu_q - \hat\mu\|^2 + D \sigma_q^2}{2 v_t} + \frac{D}{2} \log(2 \pi v_t) -
+    \frac{D}{2} \log(2 \pi e\, \sigma_q^2)\right], \qquad x_t \sim q(x_t | x)$$
+
+    The bracket is $KL(q(x_s | x_t, x) \| p(x_s | x_t))$: with its constants, this is form B at a random step.
+
+    Arguments:
+        denoiser, decoder, x, chain, noise, place, reverse, cond, observed: as in `derivations.form_a`.
+
+    Raises:
+        InputError: if the denoiser has no likelihood, or the chain, `place` or `reverse` is out of range.
+    """
+    return form_b(
+        denoiser,
+        decoder,
+        x,
+        chain,
+        noise=noise,
+        whole_path=False,
+        place=place,
+        reverse=reverse,
+        cond=cond,
+        observed=observed,
+    )
+
+
+def textbook_t_sample(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    chain: Float[Tensor, "num_levels"],
+    *,
+    noise: Noise,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Float[Tensor, "batch"]:
+    r"""The T-sample loss as taught, not a bound: $\frac12 \sum_{t=1}^T \|x_{t-1} - \hat\mu(x_t)\|^2$ on one trajectory.
+
+    $-J$ with $v_t = 1$ and no constants; $x_0$ is the data, so that the last step down is one of the sum.
+
+    Arguments:
+        denoiser: the model.
+        x: data, (B, *).
+        chain: the times of $x_1, ..., x_T$, increasing, in [0, 1]: of a table of betas, its schedule's `times`.
+        noise: where latents and places come from.
+        cond: the condition, passed on to the denoiser.
+        observed: entries that are there; only these count.
+
+    Raises:
+        InputError: if the chain is out of range.
+    """
+    check_chain(chain)
+    x, seen = _entries(x, observed)
+    path = walk_from(x, denoiser.schedule, chain, noise)
+    pairs = zip(path[:-1], path[1:], strict=True)
+    return torch.stack([_squared_error(denoiser, s, t, seen, cond, observed) for s, t in pairs], 1).sum(1) / 2
+
+
+def textbook_two_sample(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    chain: Float[Tensor, "num_levels"],
+    *,
+    noise: Noise,
+    place: Float[Tensor, "batch"] | None = None,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Float[Tensor, "batch"]:
+    r"""The two-sample loss as taught, not a bound: $\frac{T}{2} \|x_{t-1} - \hat\mu(x_t)\|^2$ at $t \sim U\{1, ..., T\}$.
+
+    Its expectation is that of `textbook_t_sample`.
+
+    Arguments:
+        denoiser, x, chain, noise, cond, observed: as in `textbook_t_sample`.
+        place: which t, as in `derivations.form_a`.
+
+    Raises:
+        InputError: if the chain or `place` is out of range.
+    """
+    check_chain(chain)
+    x, seen = _entries(x, observed)
+    index = index_at(place, len(chain), x, noise)
+    s, t = walk_at(x, denoiser.schedule, chain, index, 2, noise)
+    return len(chain) / 2 * _squared_error(denoiser, s, t, seen, cond, observed)
+
+
+def textbook_one_sample(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    chain: Float[Tensor, "num_levels"],
+    *,
+    noise: Noise,
+    place: Float[Tensor, "batch"] | None = None,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Float[Tensor, "batch"]:
+    r"""The one-sample loss as taught, not a bound: $\|\mu_q - \hat\mu(x_t)\|^2 / \sigma_q^2$ at $t \sim U\{2, ..., T\}$.
+
+    $-J$ with $v_t = \sigma_q^2(t)$, no constants, and the factor T / 2 dropped. $\sigma_q^2(1)$ is zero: t = 1, which the
+    text draws as well, would divide by it, and is the decoder's term.
+
+    Arguments:
+        denoiser, x, chain, noise, cond, observed: as in `textbook_t_sample`.
+        place: which t, as in `derivations.form_a`.
+
+    Raises:
+        InputError: if the chain or `place` is out of range.
+    """
+    check_chain(chain, at_least=2)  # this loss starts at t = 2
+    x, seen = _entries(x, observed)
+    index = index_at(place, len(chain) - 1, x, noise)
+    s, t = walk_at(x, denoiser.schedule, chain, index + 1, 2, noise)
+    return 2 * sum_dims(step_kl(denoiser(t.x, t.level, cond, observed), x, s.level) * seen)
+
+
+def _cross_entropy_less_entropy(step: Step) -> Tensor:
+    return -step.model.log_prob(step.x_s) - step.from_above.entropy()
+
+
+def _squared_error(
+    denoiser: Denoiser, s: Latent, t: Latent, seen: Tensor, cond: Tensor | None, observed: Tensor | None
+) -> Tensor:
+    r"""$\|x_s - \hat\mu(x_t)\|^2$"""
+    mean = encode_back(t, denoiser(t.x, t.level, cond, observed).x, s.level).mean
+    return sum_dims((s.x - mean) ** 2 * seen)
+
+
+def _entries(x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The data with zeros for what is missing, and where there is something, as numbers."""
+    if observed is None:
+        return x, torch.ones_like(x)
+    return torch.where(observed, x, 0), observed.to(x.dtype)

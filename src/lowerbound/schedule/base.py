@@ -1,0 +1,101 @@
+r"""Noise schedules: $\gamma(t)$, the negative log signal-to-noise ratio, increasing in t.
+
+$$x_t = \alpha_t x + \sigma_t \epsilon, \qquad \gamma_t = \log(\sigma_t^2 / \alpha_t^2) = -\log \mathrm{SNR}(t),
+\qquad t \in [0, 1],$$
+
+data at t = 0, noise at t = 1. A schedule is $\gamma(t)$ with finite ends; $\alpha$ and $\sigma$ follow from it and a
+`Scaling`. The bound depends on the two ends only (VDM, section 5.1), so a published curve that is infinite at an end is
+used on the window of times where it lies between `gamma_min` and `gamma_max`, stretched to [0, 1].
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowerbound.elementary import Scalar
+from lowerbound.errors import InputError
+from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    r"""One noise level: t, $\gamma_t$, $\alpha_t$, $\sigma_t$, each a number for a whole batch or a tensor (B,)."""
+
+    t: Scalar
+    gamma: Scalar
+    alpha: Scalar
+    sigma: Scalar
+
+
+CLEAN = Level(t=0.0, gamma=-math.inf, alpha=1.0, sigma=0.0)
+"""The data itself, without any noise: where a sampler ends after its last level."""
+
+
+class Schedule(nn.Module, ABC):
+    r"""$\gamma(t)$ and what follows from it.
+
+    Arguments:
+        scaling: the units in which $x_t$ is kept.
+    """
+
+    def __init__(self, scaling: Scaling = VARIANCE_PRESERVING):
+        super().__init__()
+        self.scaling = scaling
+
+    @abstractmethod
+    def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        r"""$\gamma(t) = -\log \mathrm{SNR}(t)$ for t in [0, 1]."""
+
+    @abstractmethod
+    def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        r"""The time t at which $\gamma(t)$ has this value."""
+
+    def slope(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        r"""$\gamma'(t)$, by forward-mode differentiation."""
+        return torch.func.jvp(self.gamma, (t,), (torch.ones_like(t),))[1]
+
+    def forward(self, t: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        r"""$\alpha_t$ and $\sigma_t$, each of the shape of t."""
+        gamma = self.gamma(t)
+        return self.scaling.alpha(gamma), self.scaling.sigma(gamma)  # pyright: ignore[reportReturnType]
+
+    def level(self, t: Tensor | float | Level) -> Level:
+        """The noise level at t: of tensors for a tensor, of double-precision numbers for a number."""
+        if isinstance(t, Level):
+            return t
+        if not isinstance(t, Tensor):
+            return self.levels(torch.tensor([t], dtype=torch.float64))[0]
+        gamma = self.gamma(t)
+        return Level(t, gamma, self.scaling.alpha(gamma), self.scaling.sigma(gamma))
+
+    @torch.no_grad()
+    def levels(self, times: Float[Tensor, "num_times"]) -> list[Level]:
+        """The noise levels at each of several times, as double-precision numbers."""
+        gammas = self.gamma(times.double()).tolist()
+        return [
+            Level(t, gamma, self.scaling.alpha(gamma), self.scaling.sigma(gamma))
+            for t, gamma in zip(times.tolist(), gammas, strict=True)
+        ]
+
+    @property
+    def gamma_min(self) -> float:
+        r"""$\gamma(0)$, at the data's end."""
+        return float(self.level(0.0).gamma)
+
+    @property
+    def gamma_max(self) -> float:
+        r"""$\gamma(1)$, at the noise's end."""
+        return float(self.level(1.0).gamma)
+
+
+def check_ends(gamma_min: float, gamma_max: float) -> None:
+    """Refuse ends that are not finite and increasing, with an InputError."""
+    if not (math.isfinite(gamma_min) and math.isfinite(gamma_max) and gamma_min < gamma_max):
+        raise InputError(
+            f"the schedule got gamma_min={gamma_min} and gamma_max={gamma_max}: both must be finite and gamma_min, the "
+            "data's end, the smaller one"
+        )

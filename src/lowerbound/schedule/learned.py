@@ -1,0 +1,130 @@
+r"""A noise schedule that is learned: its ends by the bound, the way between them by the estimator's variance.
+
+$$\gamma(t) = \gamma_0 + (\gamma_1 - \gamma_0)\, u(t), \qquad u(0) = 0, \quad u(1) = 1, \quad u' > 0$$
+
+The ends $\gamma_0$, $\gamma_1$ are parameters, and the bound depends on them. On u it does not: in continuous time a change
+of u is a change of variable in the integral (VDM, section 5.1), and all that changes is how noisy one draw of it is. So u
+follows the gradient of $E[L_i^2]$, whose mean is fixed, instead of that of $E[L_i]$ (VDM, appendix I.2). Both gradients pass
+through the same $\gamma(t_i)$ and $\gamma'(t_i)$, and $\nabla L_i^2 = 2 L_i \nabla L_i$: one backward pass gives both, if
+u's share of it is multiplied by $2 L_i$ on its way.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lowerbound.schedule.base import Schedule, check_ends
+from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
+
+_BISECTIONS = 60  # halvings of [0, 1] until double precision is spent
+
+
+class MonotoneWarp(nn.Module):
+    r"""u(t): a monotone network from [0, 1] onto [0, 1].
+
+    $$u(t) = \frac{m(t) - m(0)}{m(1) - m(0)}, \qquad m(t) = t + \sum_k w_k\, \mathrm{sigmoid}(s_k (t - c_k)), \quad
+    w_k, s_k > 0$$
+
+    Arguments:
+        num_units: terms of the sum, their centres evenly spread at first.
+    """
+
+    def __init__(self, num_units: int = 32):
+        super().__init__()
+        self.weights = nn.Parameter(torch.full((num_units,), -6.0))
+        self.steepness = nn.Parameter(torch.full((num_units,), math.log(2.0 * num_units)))
+        self.centres = nn.Parameter((torch.arange(num_units) + 0.5) / num_units)
+
+    def forward(self, t: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """u(t) and u'(t)."""
+        weights = functional.softplus(self.weights.to(t.dtype))
+        steepness = self.steepness.to(t.dtype).exp()
+        centres = self.centres.to(t.dtype)
+
+        def hidden(at: Tensor) -> Tensor:
+            return torch.sigmoid(steepness * (at[..., None] - centres))
+
+        first, last, here = hidden(t.new_zeros(())), hidden(t.new_ones(())), hidden(t)
+        whole = 1 + (weights * (last - first)).sum(-1)
+        value = (t + (weights * (here - first)).sum(-1)) / whole
+        slope = (1 + (weights * steepness * here * (1 - here)).sum(-1)) / whole
+        return value, slope
+
+
+class LearnedGamma(Schedule):
+    r"""$\gamma(t) = \gamma_0 + (\gamma_1 - \gamma_0) u(t)$ with $\gamma_0$, $\gamma_1$ and u learned.
+
+    Arguments:
+        gamma_min, gamma_max: the ends before training.
+        warp: u; None for $u(t) = t$, the learnable linear schedule.
+        scaling: the units of $x_t$.
+
+    Raises:
+        InputError: if the ends are not finite and increasing.
+    """
+
+    def __init__(
+        self,
+        gamma_min: float = -13.3,
+        gamma_max: float = 5.0,
+        warp: MonotoneWarp | None = None,
+        scaling: Scaling = VARIANCE_PRESERVING,
+    ):
+        super().__init__(scaling)
+        check_ends(gamma_min, gamma_max)
+        self.start = nn.Parameter(torch.tensor(float(gamma_min)))
+        self.log_range = nn.Parameter(torch.tensor(math.log(gamma_max - gamma_min)))
+        self.warp = warp
+        self._scale: GradientScale | None = None
+
+    def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        return self.start.to(t.dtype) + self.log_range.to(t.dtype).exp() * self._warped(t)[0]
+
+    def slope(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        return self.log_range.to(t.dtype).exp() * self._warped(t)[1]
+
+    @torch.no_grad()
+    def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        wanted = (gamma - self.start.to(gamma.dtype)) / self.log_range.to(gamma.dtype).exp()
+        low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            below = self._warped(middle)[0] < wanted
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return (low + high) / 2
+
+    @contextmanager
+    def minimising_variance(self) -> Iterator["GradientScale"]:
+        """While it is open, gradients with respect to u are those of squared losses, in units of the scale's factor."""
+        self._scale = GradientScale()
+        try:
+            yield self._scale
+        finally:
+            self._scale = None
+
+    def _warped(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        if self.warp is None:
+            return t, torch.ones_like(t)
+        value, slope = self.warp(t)
+        return (value, slope) if self._scale is None else (self._scale.through(value), self._scale.through(slope))
+
+
+class GradientScale:
+    """Multiplies each example's gradient by a factor that is known only once the loss is.
+
+    Attributes:
+        factor: (B,), to be set between the forward pass and the backward pass.
+    """
+
+    factor: Tensor
+
+    def through(self, value: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """The value itself; its gradient will be multiplied."""
+        if value.requires_grad:
+            value.register_hook(lambda gradient: gradient * self.factor)
+        return value

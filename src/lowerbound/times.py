@@ -1,0 +1,76 @@
+r"""Times drawn where the loss is large: importance sampling of the bound's integral.
+
+$$E_{t \sim U(0, 1)}[L(t)] = E_{t \sim p}\left[\frac{L(t)}{p(t)}\right], \qquad p(t) \propto \sqrt{E[L(t)^2]}$$
+
+has the least variance of all p (Nichol & Dhariwal 2021, equation 18). Here p is constant on equal parts of [0, 1] and
+follows a running mean of squared losses. To draw from it through its inverse distribution function keeps evenly spread
+numbers evenly spread.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_ENOUGH = 10  # losses seen in every part before p departs from uniform, as published
+_UNIFORM = 0.01  # share of p that stays uniform: no part is ever forgotten
+_MEMORY = 0.9  # of the running mean, per loss
+
+
+def antithetic_times(offset: Float[Tensor, ""], batch_size: int) -> Float[Tensor, "batch"]:
+    r"""$t_i = (u + i/B) \bmod 1$: a uniform time for each example, evenly spread over the batch (VDM, appendix I.1).
+
+    Arguments:
+        offset: u in [0, 1], one for the batch.
+        batch_size: B, the number of examples of the whole batch, whatever part of it is worked on at a time.
+    """
+    return (offset + torch.arange(batch_size, device=offset.device, dtype=offset.dtype) / batch_size) % 1
+
+
+class ImportanceTimes(nn.Module):
+    """A density p over times that learns from the losses it is shown.
+
+    Arguments:
+        num_parts: equal parts of [0, 1] on which p is constant.
+    """
+
+    second_moment: Tensor
+    num_seen: Tensor
+
+    def __init__(self, num_parts: int = 64):
+        super().__init__()
+        self.register_buffer("second_moment", torch.zeros(num_parts, dtype=torch.float64))
+        self.register_buffer("num_seen", torch.zeros(num_parts, dtype=torch.int64))
+
+    def density(self) -> Float[Tensor, "num_parts"]:
+        """p on each part; its mean is 1."""
+        if not bool((self.num_seen >= _ENOUGH).all()):
+            return torch.ones_like(self.second_moment)
+        root = self.second_moment.sqrt()
+        mean = root.mean()
+        return _UNIFORM + (1 - _UNIFORM) * root / mean if mean > 0 else torch.ones_like(root)
+
+    def forward(self, place: Float[Tensor, "batch"]) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+        r"""Times and weights $1 / p(t)$, from numbers uniform in [0, 1)."""
+        density = self.density()
+        mass = density / len(density)
+        ends = mass.cumsum(0)
+        wanted = place.to(ends) * ends[-1]
+        part = torch.searchsorted(ends, wanted, right=True).clamp(max=len(mass) - 1)
+        t = (part + ((wanted - ends[part]) / mass[part] + 1).clamp(0, 1)) / len(mass)
+        # as places, times stay below 1, which rounding to fewer digits might reach
+        t = t.to(place.dtype).clamp(max=1 - torch.finfo(place.dtype).eps)
+        return t, (1 / density[part]).to(place.dtype)
+
+    @torch.no_grad()
+    def update(self, t: Float[Tensor, "batch"], losses: Float[Tensor, "batch"]) -> None:
+        """Take in unweighted losses at times t."""
+        part = (t.to(self.second_moment) * len(self.second_moment)).long().clamp(0, len(self.second_moment) - 1)
+        squares = losses.to(self.second_moment) ** 2
+        count = torch.zeros_like(self.second_moment).index_add_(0, part, torch.ones_like(squares))
+        total = torch.zeros_like(self.second_moment).index_add_(0, part, squares)
+        mean = total / count.clamp(min=1)
+        first = self.num_seen == 0
+        kept = torch.where(first, torch.zeros_like(mean), torch.full_like(mean, _MEMORY) ** count)
+        fresh = torch.where(count > 0, kept * self.second_moment + (1 - kept) * mean, self.second_moment)
+        self.second_moment.copy_(fresh)
+        self.num_seen += count.long()
