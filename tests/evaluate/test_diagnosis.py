@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma
+from lowerbound import GaussianMixture, LinearGamma
 from lowerbound.data import Dataset, mixture_parameters, open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser import Denoiser, Prediction
@@ -63,7 +63,7 @@ def diagnosis_of(denoiser: Denoiser, dataset: Dataset = MIXTURE, *, num_examples
         recipe(dataset, DataConfig(dataset.name)),
         DataFacts.of(dataset),
         denoiser,
-        GaussianDecoder() if dataset.encoding.num_levels is None else build_decoder(dataset.encoding.num_levels),
+        build_decoder(recipe(dataset, DataConfig(dataset.name)).decoder, dataset.encoding.num_levels),
         {},
     )
     config = dataclasses.replace(run.config, denoiser=more.pop("config", run.config.denoiser))

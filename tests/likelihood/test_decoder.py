@@ -212,3 +212,13 @@ def test_impossible_decoders_are_refused():
     ):
         with pytest.raises(InputError):
             make()
+
+
+def test_the_gaussian_decoders_expectation_is_the_mean_of_its_draws():
+    schedule, x = LinearGamma(-3.0, 5.0), draw(2, 3)
+    level = schedule.level(0.0)
+    eps = draw(2000, 2, 3, seed=1)
+    drawn = torch.stack([GaussianDecoder().log_prob(x, level.alpha * x + level.sigma * e, level) for e in eps])
+    expected = GaussianDecoder().expected_log_prob(x, level)
+    torch.testing.assert_close(expected, drawn.mean(0), rtol=0, atol=5 * 0.5**0.5 / 2000**0.5)
+    assert LevelPosterior(4).expected_log_prob(x, level) is None

@@ -28,7 +28,7 @@ from lowerbound.schedule.betas import from_betas
 from lowerbound.schedule.scaling import SCALINGS
 from lowerbound.times import antithetic_times
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DECODER = GaussianDecoder()
 WHOLE = {
     "form A, path": form_a,
@@ -368,9 +368,10 @@ def test_impossible_arguments_are_refused():
         ({"place": double([0.1, 1.0]), "whole_path": False}, "must be in"),
         ({"place": double([-0.1, 0.5]), "whole_path": False}, "must be in"),
         ({"place": double([math.nan, 0.5]), "whole_path": False}, "must be in"),
-        ({"reverse": "learned"}, "unknown reverse variance"),
-        ({"chain": torch.tensor([])}, "at least one"),
-        ({"chain": torch.tensor([math.nan])}, "at least one"),
+        ({"reverse": "learned"}, "needs a network that was trained"),
+        ({"reverse": "beta"}, "unknown reverse variance"),
+        ({"chain": torch.tensor([])}, "at least 1"),
+        ({"chain": torch.tensor([math.nan])}, "at least 1"),
         ({"chain": torch.tensor([1.0, 0.0])}, "increasing"),
     ):
         with pytest.raises(InputError, match=message):

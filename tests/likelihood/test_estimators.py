@@ -222,7 +222,7 @@ def test_losses_take_what_bounds_take(loss):
 
 def test_impossible_arguments_are_refused():
     denoiser, x = mixture(SCHEDULE), draw(2, 2)
-    with pytest.raises(InputError, match="no t = 2"):
+    with pytest.raises(InputError, match="at least 2"):
         textbook_one_sample(denoiser, x, SCHEDULE.times[:1], noise=Stream(0))
     for loss in TEXTBOOK:
         with pytest.raises(InputError, match="increasing"):

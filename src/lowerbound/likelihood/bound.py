@@ -127,7 +127,9 @@ def end_terms(
     cond: Num[Tensor, "batch ..."] | None = None,
     observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
-    r"""The bound's terms at its two ends, nats: $E \log p(x | x_{t_0})$, drawn once if it has no closed form, and $KL(q(x_{t_1} | x) \| p(x_{t_1}))$.
+    r"""The bound's terms at its two ends, nats: $E \log p(x | x_{t_0})$ and $KL(q(x_{t_1} | x) \| p(x_{t_1}))$.
+
+    The first is drawn once if it has no closed form.
 
     Where the schedule's ends are learned, gradients reach them.
 

@@ -45,7 +45,7 @@ class Decoder(ABC):
         """
 
     def expected_log_prob(self, x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"] | None:
-        r"""$E \log p(x | x_{t_0})$ over $x_{t_0} \sim q(x_{t_0} | x)$ of each entry, where it has a closed form; else None."""
+        r"""$E \log p(x | x_{t_0})$ over $q(x_{t_0} | x)$ of each entry, where it has a closed form; else None."""
         return None
 
 
