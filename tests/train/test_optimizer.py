@@ -8,7 +8,7 @@ from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.nn import MLP, UNet
 from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp
 from lowerbound.train.config import TrainingConfig
-from lowerbound.train.optimizer import MUON_RATE, TRUNK, Optimizer
+from lowerbound.train.optimizer import MUON_RATE, SCHEDULE, SCHEDULE_RATE, TRUNK, Optimizer
 
 RATE = 0.01
 
@@ -92,7 +92,9 @@ def test_everything_else_takes_adamw(name):
     """Torch's own on a copy of the model, given the same gradients."""
     ours, theirs = make(), make()
     chosen = [key for key, p in ours.named_parameters() if name == "adamw" or not is_matrix(key, p)]
-    reference = torch.optim.AdamW([theirs.get_parameter(key) for key in chosen], RATE, (0.9, 0.99), weight_decay=0.1)
+    settings = {True: {"lr": SCHEDULE_RATE * RATE, "weight_decay": 0.0}, False: {"lr": RATE, "weight_decay": 0.1}}
+    groups = [{"params": [theirs.get_parameter(key)], **settings[key.startswith(SCHEDULE)]} for key in chosen]
+    reference = torch.optim.AdamW(groups, betas=(0.9, 0.99))
     optimizer = optimizer_of(ours, name, weight_decay=0.1)
     for seed in range(3):
         optimizer.zero_grad()
@@ -171,6 +173,27 @@ def test_gradients_are_forgotten():
     optimizer.step(RATE)
     assert all(torch.equal(value, middle[name]) for name, value in weights(denoiser).items()), "no gradient, no step"
     assert any(not torch.equal(value, before[name]) for name, value in middle.items())
+
+
+def test_the_schedule_is_clipped_apart():
+    """However long its gradient, the network's stays as it is, and the other way round."""
+    for long, other in ((SCHEDULE, "network."), ("network.", SCHEDULE)):
+        denoiser = make()
+        optimizer = optimizer_of(denoiser, clip=2.0)
+        backward(denoiser, 0)
+        for name, parameter in denoiser.named_parameters():
+            if parameter.grad is not None:
+                parameter.grad *= 1e4 if name.startswith(long) else 1e-3
+        before = {name: p.grad.clone() for name, p in denoiser.named_parameters() if p.grad is not None}
+        norms = {
+            part: torch.stack([g.norm() for name, g in before.items() if name.startswith(part)]).norm()
+            for part in (long, other)
+        }
+        assert norms[long] > 2 > norms[other]
+        assert optimizer.clip_gradients() == pytest.approx(torch.hypot(norms[long], norms[other]).item(), rel=1e-4)
+        for name, gradient in before.items():
+            kept = 2 / norms[long] if name.startswith(long) else 1.0
+            torch.testing.assert_close(denoiser.get_parameter(name).grad, kept * gradient, rtol=1e-4, atol=1e-8)
 
 
 def test_it_trains():

@@ -19,8 +19,8 @@ from lowerbound.likelihood import mean_and_error
 from lowerbound.run import Run
 from lowerbound.score import Flow, score, score_density
 
-ENTRIES = 80_000
-"""About how many entries of examples follow the flow where the number of examples is not given: 102 images of 28 x 28."""
+ENTRIES = 20_000
+"""About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""
 MOST_EXAMPLES = 1000
 SIGNIFICANT = 3.0
 

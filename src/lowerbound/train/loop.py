@@ -124,7 +124,7 @@ class Trainer:
             loss = losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
             loss.backward()
             total += loss.item()
-        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), training.clip).item()
+        norm = self.optimizer.clip_gradients()
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise DivergenceError(
                 f"step {self.step + 1}: the loss is {total} and its gradient's norm {norm}, in the batch of examples "

@@ -5,6 +5,7 @@ at one rate. It is torch's own, which takes matrices only: a convolution's weigh
 (out, in x kernel).
 """
 
+import math
 from typing import Any
 
 import torch
@@ -16,8 +17,11 @@ from lowerbound.train.config import TrainingConfig
 BETAS = (0.9, 0.99)
 MUON_RATE = 1.5
 """Muon's learning rate as a multiple of AdamW's."""
+SCHEDULE_RATE = 0.3
+"""The learning rate of a learned schedule as a multiple of the network's."""
 TRUNK = "network.trunk."
 """Where a network keeps its hidden layers."""
+SCHEDULE = "schedule."
 
 
 class Optimizer:
@@ -30,17 +34,25 @@ class Optimizer:
 
     def __init__(self, denoiser: Denoiser, training: TrainingConfig):
         self._names = {parameter: name for name, parameter in denoiser.named_parameters()}
-        matrices = [p for p, name in self._names.items() if name.startswith(TRUNK) and p.ndim >= 2]
+        network = [p for p, name in self._names.items() if not name.startswith(SCHEDULE)]
+        schedule = [p for p, name in self._names.items() if name.startswith(SCHEDULE)]
+        matrices = [p for p in network if self._names[p].startswith(TRUNK) and p.ndim >= 2]
         self._matrices = {p: nn.Parameter(p.detach().flatten(1)) for p in matrices if training.optimizer == "muon"}
-        others = [p for p in self._names if p not in self._matrices]
+        # gradients of a learned schedule are those of squared losses, with heavy tails: clipped together with the network's,
+        # a few of them would set the length of every step
+        self._clipped = [network, schedule]
+        self._clip = training.clip
         decay = training.weight_decay
-        self._adamw = torch.optim.AdamW(others, betas=BETAS, weight_decay=decay, fused=True)
+        vectors = [p for p in network if p not in self._matrices]
+        self._adamw = torch.optim.AdamW(vectors, betas=BETAS, weight_decay=decay, fused=True)
+        if schedule:
+            self._adamw.add_param_group({"params": schedule, "weight_decay": 0.0})
         self._muon = torch.optim.Muon(self._matrices.values(), weight_decay=decay) if self._matrices else None
 
     def step(self, learning_rate: float) -> None:
         """Move the parameters by their gradients."""
-        for group in self._adamw.param_groups:
-            group["lr"] = learning_rate
+        for group, multiple in zip(self._adamw.param_groups, (1.0, SCHEDULE_RATE), strict=False):
+            group["lr"] = multiple * learning_rate
         self._adamw.step()
         if self._muon is None:
             return
@@ -49,6 +61,10 @@ class Optimizer:
         for parameter, matrix in self._matrices.items():
             matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
         self._muon.step()
+
+    def clip_gradients(self) -> float:
+        """Shorten the network's gradient and the schedule's, if longer than allowed; returns their length before."""
+        return math.hypot(*(torch.nn.utils.clip_grad_norm_(part, self._clip).item() for part in self._clipped))
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
