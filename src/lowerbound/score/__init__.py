@@ -1,0 +1,7 @@
+"""One likelihood for each example: the bound in its terms, or the probability flow's density."""
+
+from lowerbound.score.bound import Scores, score
+from lowerbound.score.examples import check_examples, conditions
+from lowerbound.score.flow import DensityScores, Flow, score_density
+
+__all__ = ["DensityScores", "Flow", "Scores", "check_examples", "conditions", "score", "score_density"]

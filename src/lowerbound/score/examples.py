@@ -1,0 +1,86 @@
+"""Examples as they are stored, made ready for a run: refused if they are not what it takes, with noise of their own."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor
+
+from lowerbound.data import Examples, Levels
+from lowerbound.data.encoding import check_finite
+from lowerbound.errors import InputError
+from lowerbound.rng import PerSample
+from lowerbound.run import Run
+
+Vector = Float[np.ndarray, " num_examples"]
+"""A figure of each example."""
+
+
+def conditions(run: Run, examples: Examples, indices: np.ndarray) -> Tensor | None:
+    """The conditions of examples as a run knows them: of a run that has any, where the data have them too; else None.
+
+    Raises:
+        InputError: for a class that the run does not know, or vectors of another length.
+    """
+    if not run.config.data.conditional:
+        return None
+    num_features = run.data.num_condition_features
+    if num_features:
+        if examples.conditions is None:
+            return None
+        if examples.conditions.shape[1] != num_features:
+            raise InputError(
+                f"{examples.name} has condition vectors of {examples.conditions.shape[1]} features; the run in "
+                f"{run.folder.path} takes {num_features}"
+            )
+        return torch.from_numpy(examples.conditions[indices])
+    if examples.labels is None:
+        return None
+    present, positions = np.unique(examples.labels[indices], return_inverse=True)
+    return run.labels([examples.class_names[k] for k in present])[torch.from_numpy(positions)]
+
+
+def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: str = "the data") -> None:
+    """Refuse examples that are not what a run takes, saying what that is, by an InputError."""
+    encoding, shape = run.data.encoding, run.data.shape
+    discrete = isinstance(encoding, Levels)
+    low, high = (encoding.offset, encoding.offset + encoding.num_levels - 1) if discrete else (-math.inf, math.inf)
+    values = f"integers from {low} to {high}" if discrete else "finite floats"
+    takes = f"the run in {run.folder.path} takes examples of shape {shape}, channels first, of {values}"
+    if raw.shape[1:] != shape or not len(raw):
+        raise InputError(f"{name}: {len(raw)} examples of shape {raw.shape[1:]}; {takes}")
+    if raw.dtype.kind not in ("iub" if discrete else "f"):
+        raise InputError(f"{name}: values of type {raw.dtype}; {takes}")
+    try:
+        check_finite(raw)
+    except InputError as error:
+        raise InputError(f"{name}: {error}; {takes}") from error
+    if raw.min() < low or raw.max() > high:
+        raise InputError(f"{name}: values from {raw.min()} to {raw.max()}; {takes}")
+
+
+def batches(
+    run: Run,
+    raw: np.ndarray,
+    cond: Tensor | None,
+    numbers: np.ndarray | None,
+    batch_size: int,
+    seed: int,
+) -> Iterator[tuple[Tensor, Tensor | None, PerSample, np.ndarray]]:
+    """Batch by batch the examples, their conditions, their noise and their numbers, by which each has its own."""
+    numbers = np.arange(len(raw)) if numbers is None else numbers
+    device = run.denoiser.device
+    for first in range(0, len(raw), batch_size):
+        part = slice(first, first + batch_size)
+        x = run.encode(np.ascontiguousarray(raw[part])).to(device)
+        given = None if cond is None else cond[part].to(device)
+        yield x, given, PerSample([(seed << 32) + int(i) for i in numbers[part]]), numbers[part]
+
+
+def condition_text(run: Run, given: bool) -> str:
+    """What a figure's description says of conditions."""
+    if not run.config.data.conditional:
+        return ""
+    return ", given its condition" if given else ", given no condition"

@@ -1,0 +1,156 @@
+"""The probability flow's density of each example, in the units of the stored data; of discrete data, a bound."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int, Num
+from torch import Tensor
+
+from lowerbound.errors import InputError
+from lowerbound.likelihood import (
+    Dequantizer,
+    TruncatedNormalDequantizer,
+    UniformDequantizer,
+    check_likelihood,
+    discrete_log_prob,
+    log_prob,
+)
+from lowerbound.run import Run
+from lowerbound.score.examples import Vector, batches, check_examples, condition_text
+
+ENTRIES_AT_ONCE = 32_768
+"""About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
+DEQUANTIZERS: dict[str, type[Dequantizer]] = {
+    "truncated-normal": TruncatedNormalDequantizer,
+    "uniform": UniformDequantizer,
+}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How the probability flow is followed.
+
+    Arguments:
+        tolerance: of the solver, in units of the noise and in nats per dimension, for a step.
+        num_probes: of an estimated trace, above 16 dimensions; if None one, or two where several draws within the levels
+            need their weights from other probes than their values.
+        dequantizer: of discrete data, one of `DEQUANTIZERS`; if None the first.
+        num_importance: K, of discrete data, draws within the levels of each example.
+
+    Raises:
+        InputError: if a number is out of range, or there is no such dequantiser.
+    """
+
+    tolerance: float = 1e-4
+    num_probes: int | None = None
+    dequantizer: str | None = None
+    num_importance: int = 1
+
+    def __post_init__(self) -> None:
+        least = 4 * torch.finfo(torch.float32).eps
+        if not least <= self.tolerance < 1:
+            raise InputError(
+                f"tolerance is {self.tolerance}: it must be below 1 and, in single precision, {least:.1g} or more"
+            )
+        if self.num_importance < 1:
+            raise InputError(f"num_importance is {self.num_importance}: it starts at 1")
+        if self.num_probes is not None and self.num_probes < 1:
+            raise InputError(f"num_probes is {self.num_probes}: it starts at 1")
+        if self.dequantizer is not None and self.dequantizer not in DEQUANTIZERS:
+            raise InputError(f"unknown dequantiser {self.dequantizer!r}: choose one of {', '.join(DEQUANTIZERS)}")
+
+    def dequantizer_of(self, run: Run) -> Dequantizer | None:
+        """The dequantiser of a run's data; None if they are continuous.
+
+        Raises:
+            InputError: if one is asked for where there is nothing to dequantise, or the run has no likelihood.
+        """
+        check_likelihood(run.denoiser)
+        num_levels = run.data.encoding.num_levels
+        if num_levels is not None:
+            return DEQUANTIZERS[self.dequantizer or next(iter(DEQUANTIZERS))](num_levels)
+        if self.dequantizer is not None or self.num_importance > 1:
+            raise InputError(
+                f"the data of the run in {run.folder.path} are continuous: there are no levels to draw in, so leave out "
+                "the dequantiser and the number of importance samples"
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class DensityScores:
+    """The figure of each example under the probability flow, an array (N,) each.
+
+    Arguments:
+        nats: log p of the example as it is stored; of discrete data, the bound on it.
+        bits_per_dim: -nats / (D ln 2).
+        standard_error: of the probes, in bits per dimension: zero for an exact trace, NaN for a single probe.
+        num_calls: network calls of each example.
+        kind: what the number is: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
+        settings: how it was computed: tolerance, trace, dequantiser, condition.
+    """
+
+    nats: Vector
+    bits_per_dim: Vector
+    standard_error: Vector
+    num_calls: Int[np.ndarray, " num_examples"]
+    kind: str
+    settings: str
+
+
+@torch.no_grad()
+def score_density(
+    run: Run,
+    raw: Num[np.ndarray, "num_examples *shape"],
+    flow: Flow | None = None,
+    *,
+    cond: Num[Tensor, "num_examples ..."] | None = None,
+    numbers: Num[np.ndarray, " num_examples"] | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda examples: None,
+) -> DensityScores:
+    """The density of each example under the probability flow; of discrete data, a bound on its probability.
+
+    Arguments:
+        run: the model.
+        raw, cond, numbers, seed, progress: as for `score`; the seed is that of the probes and of the noise within levels.
+        flow: how the flow is followed; the defaults of `Flow` if None.
+        batch_size: it changes nothing but speed and memory; as many as `ENTRIES_AT_ONCE` allows if None.
+
+    Raises:
+        InputError: as for `score`, if `flow` does not fit the run, or the flow cannot be followed.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}: it starts at 1")
+    flow = flow or Flow()
+    dequantizer = flow.dequantizer_of(run)
+    check_examples(run, raw)
+    num_dims = math.prod(run.data.shape)
+    batch_size = batch_size or max(1, ENTRIES_AT_ONCE // num_dims)
+    num_probes = flow.num_probes or min(flow.num_importance, 2)
+    found = []
+    for x, given, noise, _ in batches(run, raw, cond, numbers, batch_size, seed):
+        how = {"noise": noise, "num_probes": num_probes, "tolerance": flow.tolerance, "cond": given}
+        if dequantizer is None:
+            found.append(log_prob(run.denoiser, x, **how))
+        else:
+            found.append(discrete_log_prob(run.denoiser, x, dequantizer, num_importance=flow.num_importance, **how))
+        progress(len(x))
+    to_bits = 1 / (num_dims * math.log(2))
+    nats, error, num_calls = (
+        torch.cat([getattr(density, name) for density in found]).cpu().numpy()
+        for name in ("nats", "standard_error", "num_calls")
+    )
+    nats = nats.astype(np.float64) + run.data.encoding.log_det(run.data.shape)
+    return DensityScores(
+        nats=nats,
+        bits_per_dim=-nats * to_bits,
+        standard_error=error.astype(np.float64) * to_bits,
+        num_calls=num_calls,
+        kind=found[0].kind,
+        settings=found[0].settings + condition_text(run, cond is not None),
+    )
