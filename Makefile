@@ -21,7 +21,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/oracle.py
+	$(BIN)/python benchmarks/estimators.py
+	$(BIN)/python benchmarks/premise.py
+	$(BIN)/python benchmarks/density.py
+	$(BIN)/python benchmarks/variances.py
 
 clean:
 	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis

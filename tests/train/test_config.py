@@ -48,6 +48,8 @@ def test_round_trip_through_json():
         ("training", "minutes", 3.0, "give one of the two"),
         ("training", "decay_from", 1.0, "below 1"),
         ("schedule", "name", "lineer", "one of linear-gamma"),
+        ("schedule", "num_steps", 0, "at least one step"),
+        ("training", "objective", "vlb", "one of elbo"),
         ("network", "multipliers", [1, "2"], r"network\.multipliers"),
     ],
 )

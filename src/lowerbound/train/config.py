@@ -199,6 +199,8 @@ class Config:
         for name, value in positive.items():
             if value is not None and not value > 0:
                 raise InputError(f"training.{name} is {value}: it must be positive")
+        if self.schedule.num_steps < 1:
+            raise InputError(f"schedule.num_steps is {self.schedule.num_steps}: a chain takes at least one step")
         if not 0 < training.average_width <= 0.25:
             raise InputError(f"training.average_width is {training.average_width}: it lies between 0 and 0.25")
         for name in ("decay_from", "null_probability"):
