@@ -216,7 +216,7 @@ def test_training_finds_nearly_the_best_density_of_levels():
     schedule.start.requires_grad_(False)
     schedule.log_range.requires_grad_(False)
     denoiser, noise, num_times = normal_data(schedule, u), Stream(0), 64
-    optimizer = torch.optim.Adam(schedule.warp.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(schedule.warp.parameters(), lr=0.1)
     # data and noise evenly around a circle have a normal's fourth moment in every direction, up to a common factor
     angle = (torch.arange(8, dtype=torch.float64) * math.pi / 8).repeat(num_times)[:, None]
     x, eps = math.sqrt(2 * u) * angle.cos(), math.sqrt(2) * angle.sin()
@@ -234,7 +234,8 @@ def test_training_finds_nearly_the_best_density_of_levels():
     after_mean, after = moments(schedule, u)
     assert after_mean.item() == pytest.approx(mean.item(), rel=1e-4)
     assert before - mean**2 > 3 * (best - mean**2), "the line is far from the best"
-    assert after - mean**2 < 1.15 * (best - mean**2)
+    # the best leaves out where nothing is known, which a bounded slope does not: that costs about 15 %
+    assert after - mean**2 < 1.25 * (best - mean**2)
     assert after > 0.999 * best
 
 
@@ -242,3 +243,11 @@ def test_a_learned_schedule_is_one_of_the_oracles_schedules():
     schedule = make_schedule("learned")
     assert isinstance(schedule, LearnedGamma)
     assert not any(parameter.requires_grad for parameter in schedule.parameters())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_part_of_the_way_is_left_out(seed):
+    """However rough the warp, its slope stays below 20, so that no draw of the bound weighs more than twenty others."""
+    warp = random_warp(seed, num_units=16, roughness=10.0)
+    t = torch.linspace(0, 1, 20_001, dtype=torch.float64)
+    assert warp(t)[1].max() < 20.001
