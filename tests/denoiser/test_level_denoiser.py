@@ -14,6 +14,7 @@ from lowerbound.errors import InputError
 from lowerbound.levels import level_centres, mean_level
 from lowerbound.likelihood import elbo
 from lowerbound.likelihood.decoder import LevelPosterior
+from lowerbound.nn import MLP
 from lowerbound.rng import Stream
 from lowerbound.schedule import LinearGamma
 from lowerbound.schedule.scaling import SCALINGS
@@ -258,3 +259,20 @@ def test_gradients_are_finite_at_every_noise():
 def test_impossible_arguments_are_refused(arguments):
     with pytest.raises(InputError):
         LevelDenoiser(Zero(), LinearGamma(), (3,), **arguments)
+
+
+@pytest.mark.parametrize("num_levels", [2, 17, 256])
+def test_a_trained_prediction_is_cut_to_the_range_and_nearer_to_every_level(num_levels):
+    torch.manual_seed(0)
+    network = MLP(5, 10, width=8, depth=1)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    denoiser = LevelDenoiser(network, LinearGamma(), (5,), num_levels).requires_grad_(False)
+    x = level_centres(torch.randint(num_levels, (200, 5)), num_levels)
+    t = torch.rand(200)
+    alpha, sigma = denoiser.schedule(t)
+    x_t = alpha[:, None] * x + sigma[:, None] * torch.randn(200, 5)
+    free, cut = denoiser.train()(x_t, t).x, denoiser.eval()(x_t, t).x
+    assert (cut.abs() <= 1 - 1 / num_levels + 1e-6).all()
+    assert (free.abs() > 1).any()
+    assert ((cut - x).abs() <= (free - x).abs() + 1e-6).all()

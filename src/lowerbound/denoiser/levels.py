@@ -10,6 +10,9 @@ F is what a network of the target eps would say of the noise, S in (0, 1) the sh
 surroundings leave. Where the noise is wider than a level the mean of this normal is $m'$: the denoiser is that of the target
 eps, with all of its good manners. Where it is narrower the mean is the level itself, exactly, and the bound's last part,
 which a network otherwise has to learn at high precision, costs what it must and no more.
+
+A mean of levels lies between the first and the last. Once trained (`eval()`), $\hat x$ is cut to that range, which brings it
+nearer to every possible x; in training it is not, for no gradient would come from what is cut off.
 """
 
 import torch
@@ -62,4 +65,6 @@ class LevelDenoiser(Denoiser):
         centre = (x_t / expand(level.alpha, x_t) - ratio * eps + 1) * per_unit - 0.5
         variance = (ratio * per_unit) ** 2 * torch.sigmoid(logit + _UNTRAINED)
         x = (mean_level(centre, variance, self.num_levels) + 0.5) / per_unit - 1
+        if not self.training:
+            x = x.clamp(-1 + 1 / self.num_levels, 1 - 1 / self.num_levels)
         return Prediction(x_t, level, x, self.schedule)

@@ -166,6 +166,7 @@ class _Session:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
         trainer, started = self.trainer, time.monotonic()
         trainer.average.swap(trainer.denoiser)
+        trainer.denoiser.eval()
         try:
             record: dict[str, Any] = {"step": trainer.step, "seconds": trainer.seconds}
             improved = True
@@ -185,6 +186,7 @@ class _Session:
             if picture:
                 self._draw()
         finally:
+            trainer.denoiser.train()
             trainer.average.swap(trainer.denoiser)
         self.evaluated = time.monotonic()
         self.evaluation_seconds = self.evaluated - started
