@@ -7,7 +7,7 @@ figures, since hard examples are hard for both.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,11 +17,13 @@ from lowerbound.evaluate.bound import Figure
 from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import mean_and_error
 from lowerbound.run import Run
-from lowerbound.score import Flow, score, score_density
+from lowerbound.score import LEAST_TOLERANCE, Flow, score, score_density
 
 ENTRIES = 20_000
 """About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""
 MOST_EXAMPLES = 1000
+REFINED = 4
+"""How many examples are followed again at a tenth of the tolerance."""
 SIGNIFICANT = 3.0
 
 
@@ -33,6 +35,9 @@ class HeldOutDensity:
         total: the flow's, with the standard error over examples, in which the spread of probes and draws is contained.
         bound: the chain's.
         difference: the mean of flow minus chain, with its standard error over examples.
+        refinement: how much the flow's figure changes on its first examples at a tenth of the tolerance, with the same
+            probes and draws: the size of the solver's error.
+        num_refined: how many examples were followed again.
         kind, settings: what the flow's figure is, and how it was computed.
         bound_kind: what the chain's is.
         num_examples: how many test examples.
@@ -43,6 +48,8 @@ class HeldOutDensity:
     total: Figure
     bound: Figure
     difference: Figure
+    refinement: Figure
+    num_refined: int
     kind: str
     settings: str
     bound_kind: str
@@ -62,6 +69,11 @@ class HeldOutDensity:
             ),
             (f"{name}, chain", figure_text(*self.bound), f"{self.bound_kind}, {count}, {self.num_times} calls each"),
             ("  flow minus chain", figure_text(*self.difference), f"mean over the same {count}"),
+            (
+                "  finer flow minus flow",
+                figure_text(*self.refinement),
+                f"at a tenth of the tolerance, mean over the first {self.num_refined}",
+            ),
         ]
 
     def finding(self) -> str:
@@ -112,14 +124,26 @@ def held_out_density(
     }
     density = score_density(run, dataset.examples[indices], flow, progress=progress, **given)
     bound = score(run, dataset.examples[indices], num_steps=num_steps, reverse=reverse, **given)
-    total, chain, difference = (
+    first, cond = indices[:REFINED], given["cond"]
+    flow = flow or Flow()
+    tighter = replace(flow, tolerance=max(flow.tolerance / 10, LEAST_TOLERANCE))
+    again = {"cond": None if cond is None else cond[:REFINED], "numbers": first, "seed": seed}
+    finer = score_density(run, dataset.examples[first], tighter, **again)
+    total, chain, difference, refinement = (
         mean_and_error(torch.from_numpy(bits))
-        for bits in (density.bits_per_dim, bound.bits_per_dim, density.bits_per_dim - bound.bits_per_dim)
+        for bits in (
+            density.bits_per_dim,
+            bound.bits_per_dim,
+            density.bits_per_dim - bound.bits_per_dim,
+            finer.bits_per_dim - density.bits_per_dim[:REFINED],
+        )
     )
     return HeldOutDensity(
         total=total,
         bound=chain,
         difference=difference,
+        refinement=refinement,
+        num_refined=len(first),
         kind=density.kind,
         settings=density.settings,
         bound_kind=bound.kind,

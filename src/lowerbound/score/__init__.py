@@ -2,6 +2,15 @@
 
 from lowerbound.score.bound import Scores, score
 from lowerbound.score.examples import check_examples, conditions
-from lowerbound.score.flow import DensityScores, Flow, score_density
+from lowerbound.score.flow import LEAST_TOLERANCE, DensityScores, Flow, score_density
 
-__all__ = ["DensityScores", "Flow", "Scores", "check_examples", "conditions", "score", "score_density"]
+__all__ = [
+    "LEAST_TOLERANCE",
+    "DensityScores",
+    "Flow",
+    "Scores",
+    "check_examples",
+    "conditions",
+    "score",
+    "score_density",
+]

@@ -23,6 +23,7 @@ from lowerbound.score.examples import Vector, batches, check_examples, condition
 
 ENTRIES_AT_ONCE = 32_768
 """About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
+LEAST_TOLERANCE = 4 * torch.finfo(torch.float32).eps
 DEQUANTIZERS: dict[str, type[Dequantizer]] = {
     "truncated-normal": TruncatedNormalDequantizer,
     "uniform": UniformDequantizer,
@@ -50,10 +51,9 @@ class Flow:
     num_importance: int = 1
 
     def __post_init__(self) -> None:
-        least = 4 * torch.finfo(torch.float32).eps
-        if not least <= self.tolerance < 1:
+        if not LEAST_TOLERANCE <= self.tolerance < 1:
             raise InputError(
-                f"tolerance is {self.tolerance}: it must be below 1 and, in single precision, {least:.1g} or more"
+                f"tolerance is {self.tolerance}: it must be below 1 and, in single precision, {LEAST_TOLERANCE:.1g} or more"
             )
         if self.num_importance < 1:
             raise InputError(f"num_importance is {self.num_importance}: it starts at 1")
