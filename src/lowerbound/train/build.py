@@ -156,6 +156,8 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
     name = training.objective
     weighting = objective.edm(config.denoiser.sigma_data) if name == "edm" else WEIGHTINGS.get(name, objective.elbo)
     made = Objective(name, chain, training.reverse, weighting)
+    if training.times != "antithetic" and made.takes_whole_paths:
+        raise InputError(f"--times {training.times} has no effect on the objective {name}, which takes all steps")
     if training.reverse != "lower" and (made.is_continuous or not made.is_bound):
         raise InputError(f"--reverse {training.reverse} has no effect on the objective {name}")
     if "learned" in (training.reverse, name.replace("hybrid", "learned")) and config.denoiser.variance != "learned":

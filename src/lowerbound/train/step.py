@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from jaxtyping import Bool, Float, Num
@@ -10,23 +11,27 @@ from torch import Tensor, nn
 from lowerbound import objective
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.likelihood import Decoder, derivations, end_terms, estimators, hybrid
+from lowerbound.likelihood import Decoder, Elbo, derivations, end_terms, estimators, hybrid
 from lowerbound.rng import Noise
 from lowerbound.schedule import LearnedGamma
 
-CHAIN_BOUNDS = {
-    "form-a": derivations.form_a,
-    "form-b": derivations.form_b,
+CHAIN_BOUNDS: dict[str, Callable[..., Elbo]] = {
+    "form-a": partial(derivations.form_a, whole_path=False),
+    "form-b": partial(derivations.form_b, whole_path=False),
     "two-sample": estimators.two_sample,
     "one-sample": estimators.one_sample,
+    "t-sample": estimators.t_sample,
 }
-"""Estimates of the bound over a chain, of one step per example."""
-CHAIN_LOSSES = {
+"""Estimates of the bound over a chain."""
+CHAIN_LOSSES: dict[str, Callable[..., Tensor]] = {
     "hybrid": hybrid,
     "textbook-two-sample": estimators.textbook_two_sample,
     "textbook-one-sample": estimators.textbook_one_sample,
+    "textbook-t-sample": estimators.textbook_t_sample,
 }
-"""Losses over a chain that are not bounds, of one step per example."""
+"""Losses over a chain that are not bounds."""
+WHOLE_PATHS = ("t-sample", "textbook-t-sample")
+"""Those that take all steps of an example's path; the others take one step of each."""
 
 
 class Losses(NamedTuple):
@@ -55,12 +60,17 @@ class Objective:
     @property
     def is_bound(self) -> bool:
         """Whether its expectation is the bound, in nats."""
-        return self.name in ("elbo", "t-sample", *CHAIN_BOUNDS)
+        return self.name in ("elbo", *CHAIN_BOUNDS)
 
     @property
     def is_continuous(self) -> bool:
         """Whether it is an integral over time, one draw per example."""
-        return self.name in ("elbo", "simple", "min-snr", "edm")
+        return self.name not in (*CHAIN_BOUNDS, *CHAIN_LOSSES)
+
+    @property
+    def takes_whole_paths(self) -> bool:
+        """Whether each example goes all the way along the chain, so that there is no place to choose."""
+        return self.name in WHOLE_PATHS
 
 
 class TrainingStep(nn.Module):
@@ -138,26 +148,10 @@ class TrainingStep(nn.Module):
 
     def _sum(self, x: Tensor, place: Tensor, weight: Tensor, given: dict) -> Losses:
         name, chain = self.objective.name, self.objective.chain
-        if name == "t-sample":
-            assert self.decoder is not None
-            bound = estimators.t_sample(self.denoiser, self.decoder, x, chain, reverse=self.objective.reverse, **given)
-        elif name == "textbook-t-sample":
-            losses = estimators.textbook_t_sample(self.denoiser, x, chain, **given)
-            return Losses(losses, losses.detach())
-        elif name in CHAIN_LOSSES:
-            losses = CHAIN_LOSSES[name](self.denoiser, x, chain, place=place, **given)
+        where = {} if self.objective.takes_whole_paths else {"place": place}
+        if name in CHAIN_LOSSES:
+            losses = CHAIN_LOSSES[name](self.denoiser, x, chain, **where, **given)
             return Losses(weight * losses, losses.detach())
-        else:
-            of_one_step: Callable = CHAIN_BOUNDS[name]
-            only_one = {"whole_path": False} if name.startswith("form") else {}
-            bound = of_one_step(
-                self.denoiser,
-                self.decoder,
-                x,
-                chain,
-                place=place,
-                reverse=self.objective.reverse,
-                **only_one,
-                **given,
-            )
+        reverse = self.objective.reverse
+        bound = CHAIN_BOUNDS[name](self.denoiser, self.decoder, x, chain, reverse=reverse, **where, **given)
         return Losses(weight * bound.diffusion + bound.prior - bound.reconstruction, bound.diffusion.detach())
