@@ -6,40 +6,23 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+from known import mixture_log_prob, mixture_run
 
-from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, mean_and_error
-from lowerbound.data import Dataset, mixture_parameters, open_dataset
+from lowerbound import mean_and_error
+from lowerbound.data import Dataset
 from lowerbound.evaluate.bound import held_out_bound, profile
 from lowerbound.run import Run
-from lowerbound.train import recipe
-from lowerbound.train.config import DataConfig
-from lowerbound.train.folder import DataFacts, RunFolder
 from lowerbound.train.held_out import held_out_bits
 
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory) -> tuple[Run, Dataset]:
-    """A run of the data set `mixture` with the best possible denoiser, in the units that the encoding makes."""
-    dataset = open_dataset("mixture")
-    weights, means, covariances = mixture_parameters()
-    shift, scale = np.array(dataset.encoding.shift), np.array(dataset.encoding.scale)
-    denoiser = GaussianMixture(
-        torch.tensor(weights).float(),
-        torch.tensor((means - shift) / scale).float(),
-        torch.tensor(covariances / np.outer(scale, scale)).float(),
-        LinearGamma(-9.0, 9.0),
-    )
-    config = recipe(dataset, DataConfig("mixture"))
-    folder = RunFolder(tmp_path_factory.mktemp("known"))
-    return Run(folder, config, DataFacts.of(dataset), denoiser, GaussianDecoder(), {}), dataset
+    return mixture_run(tmp_path_factory.mktemp("known"))
 
 
 def exact_bits(indices: np.ndarray, dataset: Dataset) -> torch.Tensor:
     """-log2 p / D in the units that the data came in."""
-    weights, means, covariances = map(torch.tensor, mixture_parameters())
-    density = MixtureSameFamily(Categorical(weights), MultivariateNormal(means, covariances))
-    return -density.log_prob(torch.tensor(dataset.examples[indices]).double()) / (2 * math.log(2))
+    return -mixture_log_prob(dataset.examples[indices]) / (2 * math.log(2))
 
 
 def test_bound_is_the_exact_density_in_the_data_s_own_units(known):

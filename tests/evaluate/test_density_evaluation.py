@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+from known import mixture_log_prob, mixture_run
 
-from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, mean_and_error
+from lowerbound import GaussianMixture, LinearGamma, mean_and_error
 from lowerbound.cli.main import run
-from lowerbound.data import mixture_parameters, open_dataset
+from lowerbound.data import open_dataset
 from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
@@ -27,19 +27,7 @@ from lowerbound.train.folder import DataFacts, RunFolder
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory) -> tuple[Run, Dataset]:
-    """A run of the data set `mixture` with the best possible denoiser, in the units that the encoding makes."""
-    dataset = open_dataset("mixture")
-    weights, means, covariances = mixture_parameters()
-    shift, scale = np.array(dataset.encoding.shift), np.array(dataset.encoding.scale)
-    denoiser = GaussianMixture(
-        torch.tensor(weights).float(),
-        torch.tensor((means - shift) / scale).float(),
-        torch.tensor(covariances / np.outer(scale, scale)).float(),
-        LinearGamma(-9.0, 9.0),
-    )
-    folder = RunFolder(tmp_path_factory.mktemp("known"))
-    config = recipe(dataset, DataConfig("mixture"))
-    return Run(folder, config, DataFacts.of(dataset), denoiser, GaussianDecoder(), {}), dataset
+    return mixture_run(tmp_path_factory.mktemp("known"))
 
 
 def pairs(folder, num_dims: int = 2) -> tuple[Run, Dataset]:
@@ -52,9 +40,7 @@ def pairs(folder, num_dims: int = 2) -> tuple[Run, Dataset]:
 
 
 def exact_nats(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
-    weights, means, covariances = map(torch.tensor, mixture_parameters())
-    density = MixtureSameFamily(Categorical(weights), MultivariateNormal(means, covariances))
-    return density.log_prob(torch.tensor(dataset.examples[indices]).double()).numpy()
+    return mixture_log_prob(dataset.examples[indices]).numpy()
 
 
 def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):

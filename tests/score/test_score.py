@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+from known import mixture_log_prob, mixture_run
 
-from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, Stream, elbo
-from lowerbound.data import Examples, mixture_parameters, open_dataset
+from lowerbound import GaussianMixture, LinearGamma, Stream, elbo
+from lowerbound.data import Examples, open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
@@ -25,18 +25,7 @@ DATASET = open_dataset("mixture")
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory) -> Run:
-    """A run of the data set `mixture` with the best possible denoiser, in the units that the encoding makes."""
-    weights, means, covariances = mixture_parameters()
-    shift, scale = np.array(DATASET.encoding.shift), np.array(DATASET.encoding.scale)
-    denoiser = GaussianMixture(
-        torch.tensor(weights).float(),
-        torch.tensor((means - shift) / scale).float(),
-        torch.tensor(covariances / np.outer(scale, scale)).float(),
-        LinearGamma(-9.0, 9.0),
-    )
-    folder = RunFolder(tmp_path_factory.mktemp("known"))
-    config = recipe(DATASET, DataConfig("mixture"))
-    return Run(folder, config, DataFacts.of(DATASET), denoiser, GaussianDecoder(), {})
+    return mixture_run(tmp_path_factory.mktemp("known"))[0]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +39,7 @@ def discrete(tmp_path_factory) -> Run:
 
 def test_the_score_is_the_density_of_that_example_in_its_own_units(known):
     raw = DATASET.examples[:6]
-    weights, means, covariances = map(torch.tensor, mixture_parameters())
-    density = MixtureSameFamily(Categorical(weights), MultivariateNormal(means, covariances))
-    exact = density.log_prob(torch.tensor(raw).double()).numpy()
+    exact = mixture_log_prob(raw).numpy()
     # many draws of each: the same example under other numbers
     nats = score(known, np.repeat(raw, 3000, 0), num_times=16, batch_size=18_000).nats.reshape(6, 3000)
     error = nats.std(1) / 3000**0.5
