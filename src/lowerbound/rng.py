@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
 
 _MASK = 0xFFFFFFFF
@@ -25,6 +26,13 @@ class Noise(ABC):
     @abstractmethod
     def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         """Standard normal numbers of the shape, type and device of `like`."""
+
+    def step(
+        self, like: Float[Tensor, "batch *shape"], gamma_t: Scalar, gamma_s: Scalar
+    ) -> Float[Tensor, "batch *shape"]:
+        r"""Standard normal numbers for a sampler's step from $\gamma_t$ down to $\gamma_s$: simply the next ones, except
+        from a source that remembers its path (`brownian.BrownianPath`)."""
+        return self.normal(like)
 
     @abstractmethod
     def uniform(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:

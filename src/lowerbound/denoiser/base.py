@@ -2,7 +2,6 @@
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -141,7 +140,3 @@ def slopes(schedule: Schedule, level: Level) -> tuple[Scalar, Scalar]:
     slope = schedule.slope(t) if isinstance(t, Tensor) else schedule.slope(torch.tensor(t, dtype=torch.float64)).item()
     log_alpha_slope = schedule.scaling.log_alpha_slope(level.gamma)
     return level.alpha * log_alpha_slope * slope, level.sigma * (log_alpha_slope + 0.5) * slope
-
-
-Predict = Callable[[Tensor, Level], Prediction]
-"""A denoiser with its condition bound: what a sampler's step calls."""

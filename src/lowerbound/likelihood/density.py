@@ -32,7 +32,6 @@ from lowerbound.elementary import exp, expand, sigmoid, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.rng import Noise
-from lowerbound.schedule import Level, Schedule
 
 TRACES = ("auto", "exact", "hutchinson")
 # there an exact trace takes five to six times as long as one probe, while sixteen probes err by 0.05 to 0.09 nats per
@@ -164,7 +163,7 @@ def flow(
         cond: the condition, passed on to the denoiser.
         observed: entries that are there; the others' slope is zero.
     """
-    level = _level(denoiser.schedule, gamma)
+    level = denoiser.schedule.level_at(gamma)
     x_hat = denoiser(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, cond, observed).x
     slope = (x - x_hat) * expand(exp(-gamma / 2) / 2, x)
     return slope if observed is None else slope * observed
@@ -175,12 +174,6 @@ def is_exact(trace: str, x: Float[Tensor, "batch *shape"]) -> bool:
     if trace not in TRACES:
         raise InputError(f"unknown trace {trace!r}: choose one of {', '.join(TRACES)}")
     return trace == "exact" or (trace == "auto" and x[0].numel() <= EXACT_DIMS)
-
-
-@torch.no_grad()
-def _level(schedule: Schedule, gamma: Tensor) -> Level:
-    t = schedule.inverse(gamma).clamp(0, 1)
-    return Level(t, gamma, schedule.scaling.alpha(gamma), schedule.scaling.sigma(gamma))
 
 
 def _unit_vectors(x: Tensor) -> Tensor:

@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
-from lowerbound.denoiser import Predict
+from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
@@ -28,20 +27,23 @@ class Ancestral(Sampler):
     """
 
     variance: str = "lower"
-    order: ClassVar[int] = 1
 
     def __post_init__(self):
         if self.variance not in KINDS:
             raise InputError(f"unknown reverse variance {self.variance!r}: choose one of {', '.join(KINDS)}")
 
-    def step(self, predict: Predict, state: State, t: Level, s: Level, noise: Noise) -> State:
-        prediction = predict(state.x, t)
+    @property
+    def order(self) -> int:
+        return 1
+
+    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
+        prediction = denoiser(state.x, t)
         mean = posterior(t, s)
         x = (state.x * mean.from_x_t).add_(prediction.x, alpha=float(mean.from_x))
         if s.sigma == 0:
             return State(x)
         variance = prediction.reverse_variance(self.variance, s)
-        z = noise.normal(x)
+        z = noise.step(x, t.gamma, s.gamma)
         if isinstance(variance, Tensor):
             return State(x.addcmul_(variance.sqrt(), z))
         return State(x.add_(z, alpha=math.sqrt(variance)))

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
-from lowerbound.denoiser import Denoiser, Predict
+from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Level
@@ -25,25 +25,23 @@ class State:
 
 @dataclass(frozen=True)
 class Sampler(ABC):
-    """A stepping rule: hyper-parameters only, with pure `init` and `step`.
+    """A stepping rule: hyper-parameters only, with pure `init` and `step`."""
 
-    Attributes:
-        order: the order of convergence of a deterministic sampler in the largest step of gamma; the weak order of a
-            stochastic one.
-    """
-
-    order: ClassVar[int]
+    @property
+    @abstractmethod
+    def order(self) -> int:
+        """The order of convergence of a deterministic sampler in the largest step of gamma; the weak one of others."""
 
     def init(self, x_t: Float[Tensor, "batch *shape"]) -> State:
         """The state before the first step."""
         return State(x_t)
 
     @abstractmethod
-    def step(self, predict: Predict, state: State, t: Level, s: Level, noise: Noise) -> State:
+    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         """One step from the level t down to s; s may be `CLEAN`, the data itself, where no noise is added.
 
         Arguments:
-            predict: the denoiser with its condition bound.
+            denoiser: the model, its condition bound.
             state: the state at t.
             t, s: the two levels, of numbers.
             noise: where a stochastic sampler draws from.
@@ -87,16 +85,14 @@ def trajectory(
             f"a grid of {len(times)} times: at least one step is needed, and the times must decrease within [0, 1]"
         )
 
-    def predict(x_t: Tensor, level: Level):
-        return denoiser(x_t, level, cond, observed)
-
     levels = denoiser.schedule.levels(times) + [CLEAN] * denoise
+    model = denoiser if cond is None and observed is None else Conditioned(denoiser, cond, observed)
     state = sampler.init(x_1)
     yield state.x
     for t, s in zip(levels[:-1], levels[1:], strict=True):
         # entered anew for each step: a generator must not leave its mode behind while it is suspended
         with torch.no_grad():
-            state = sampler.step(predict, state, t, s, noise)
+            state = sampler.step(model, state, t, s, noise)
         yield state.x
 
 

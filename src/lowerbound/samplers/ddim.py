@@ -2,9 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
-from lowerbound.denoiser import Predict
+from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, State
@@ -25,15 +24,18 @@ class DDIM(Sampler):
     """
 
     eta: float = 0.0
-    order: ClassVar[int] = 1
 
     def __post_init__(self):
         if not 0 <= self.eta <= 1:
             raise InputError(f"DDIM got eta={self.eta}: it lies between 0 (deterministic) and 1 (ancestral)")
 
-    def step(self, predict: Predict, state: State, t: Level, s: Level, noise: Noise) -> State:
+    @property
+    def order(self) -> int:
+        return 1
+
+    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         fresh = -((self.eta * s.sigma) ** 2) * math.expm1(s.gamma - t.gamma)
         # eps_hat = (x_t - alpha_t x_hat) / sigma_t put in: two tensor operations instead of four
         kept = math.sqrt(s.sigma**2 - fresh) / t.sigma
-        x = (state.x * kept).add_(predict(state.x, t).x, alpha=float(s.alpha - kept * t.alpha))
-        return State(x.add_(noise.normal(x), alpha=math.sqrt(fresh)) if fresh > 0 else x)
+        x = (state.x * kept).add_(denoiser(state.x, t).x, alpha=float(s.alpha - kept * t.alpha))
+        return State(x.add_(noise.step(x, t.gamma, s.gamma), alpha=math.sqrt(fresh)) if fresh > 0 else x)

@@ -73,6 +73,14 @@ class Schedule(nn.Module, ABC):
         return Level(t, gamma, self.scaling.alpha(gamma), self.scaling.sigma(gamma))
 
     @torch.no_grad()
+    def level_at(self, gamma: Scalar) -> Level:
+        r"""The noise level at which $\gamma$ has this value, one of the schedule's: of tensors for a tensor."""
+        t = self.inverse(torch.as_tensor(gamma, dtype=None if isinstance(gamma, Tensor) else torch.float64)).clamp(0, 1)
+        return Level(
+            t if isinstance(gamma, Tensor) else t.item(), gamma, self.scaling.alpha(gamma), self.scaling.sigma(gamma)
+        )
+
+    @torch.no_grad()
     def levels(self, times: Float[Tensor, "num_times"]) -> list[Level]:
         """The noise levels at each of several times, as double-precision numbers."""
         gammas = self.gamma(times.double()).tolist()
