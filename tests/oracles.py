@@ -10,6 +10,7 @@ from lowerbound import betas, schedule
 from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.exact import Gaussian, GaussianMixture
 from lowerbound.rng import Noise
+from lowerbound.samplers import sample
 from lowerbound.schedule import Schedule
 from lowerbound.schedule.betas import from_betas
 from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp
@@ -103,6 +104,18 @@ class Known(Noise):
     def _next(draws: list[Tensor], like: Tensor) -> Tensor:
         value = draws.pop(0) if len(draws) > 1 else draws[0]
         return value.to(like).expand_as(like).clone()
+
+
+def affine_map(denoiser, sampler, times, **arguments):
+    """The sampler as x = A x_1 + sum_k B_k z_k + c on Gaussian data: c, A, [B_k], by feeding basis vectors."""
+    D = len(MEAN)
+    num_draws = len(times)  # at most: the step to the data adds none
+    inputs = torch.eye(D * (num_draws + 1), dtype=torch.float64).reshape(-1, num_draws + 1, D)
+    inputs = torch.cat([torch.zeros_like(inputs[:1]), inputs])
+    noise = Known(inputs[:, 1:].unbind(1))
+    end = sample(denoiser, sampler, inputs[:, 0], times, noise, **arguments)
+    columns = (end[1:] - end[0]).reshape(num_draws + 1, D, D).mT
+    return end[0], columns[0], columns[1:]
 
 
 def sigma_points(dim: int) -> Tensor:

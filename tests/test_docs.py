@@ -9,7 +9,9 @@ import pytest
 
 import lowerbound
 from lowerbound import grid, levels, objective, reverse, times
+from lowerbound.inverse import posterior
 from lowerbound.likelihood import bound, decoder, density, dequantization, derivations, encoder, estimators
+from lowerbound.samplers import exponential, flow, langevin
 
 DOCS = Path(__file__).parent.parent / "docs"
 MODULES = {
@@ -22,15 +24,19 @@ MODULES = {
         derivations,
         encoder,
         estimators,
+        exponential,
+        flow,
         grid,
+        langevin,
         levels,
         objective,
+        posterior,
         reverse,
         times,
     )
 }
 NAMES = sorted(
-    set(re.findall(r"`([A-Za-z_]+(?:\.[a-z_0-9]+)?)`", (DOCS / "equations.md").read_text())) - {"chain", "None"}
+    set(re.findall(r"`([A-Za-z_]+(?:\.[A-Za-z_0-9]+)?)`", (DOCS / "equations.md").read_text())) - {"chain", "None"}
 )
 
 

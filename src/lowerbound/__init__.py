@@ -1,7 +1,9 @@
 """Diffusion models with their likelihood: one noise schedule and one denoiser, and all that follows from the two."""
 
-from lowerbound import grid, objective, times
+from lowerbound import grid, inverse, objective, times
+from lowerbound.brownian import BrownianPath
 from lowerbound.denoiser import (
+    Conditioned,
     Denoiser,
     Empirical,
     Gaussian,
@@ -12,7 +14,10 @@ from lowerbound.denoiser import (
     WithVariance,
     measure_variance,
 )
+from lowerbound.edit import decode, encode, interpolate, vary
 from lowerbound.errors import InputError
+from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
+from lowerbound.inverse import posterior_sample
 from lowerbound.likelihood import (
     Density,
     DiscretizedGaussian,
@@ -31,7 +36,21 @@ from lowerbound.likelihood import (
 )
 from lowerbound.objective import loss
 from lowerbound.rng import PerSample, Stream
-from lowerbound.samplers import DDIM, Ancestral, sample, start, trajectory
+from lowerbound.samplers import (
+    DDIM,
+    Ancestral,
+    DPMSolver,
+    DPMSolverSDE,
+    Euler,
+    ExponentialAdamsBashforth,
+    Heun,
+    PredictorCorrector,
+    ProbabilityFlow,
+    UniPC,
+    sample,
+    start,
+    trajectory,
+)
 from lowerbound.schedule import (
     EDM,
     RECTIFIED_FLOW,
@@ -106,8 +125,28 @@ __all__ = [
     "start",
     "Ancestral",
     "DDIM",
+    "Euler",
+    "Heun",
+    "DPMSolver",
+    "DPMSolverSDE",
+    "UniPC",
+    "ExponentialAdamsBashforth",
+    "ProbabilityFlow",
+    "PredictorCorrector",
     "grid",
     "Stream",
     "PerSample",
+    "BrownianPath",
+    # guidance, editing, inverse problems
+    "Conditioned",
+    "ClassifierFree",
+    "ClassifierGuidance",
+    "AutoGuidance",
+    "encode",
+    "decode",
+    "interpolate",
+    "vary",
+    "inverse",
+    "posterior_sample",
     "InputError",
 ]

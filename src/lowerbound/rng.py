@@ -76,7 +76,14 @@ class PerSample(Noise):
         return len(self._seeds)
 
     def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
-        first, second, third, fourth = self._words(like)
+        return self._normal(like, self._words(like))
+
+    def node(self, like: Float[Tensor, "batch *shape"], number: int) -> Float[Tensor, "batch *shape"]:
+        """Standard normal numbers that belong to a number and not to a draw, independent of all draws."""
+        return self._normal(like, self._words(like, number))
+
+    def _normal(self, like: Tensor, words: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        first, second, third, fourth = words
         pairs = ((first, second), (third, fourth))
         columns = []
         for radius_words, angle_words in pairs:
@@ -88,15 +95,16 @@ class PerSample(Noise):
     def uniform(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         return _fill([_unit(words, like) for words in self._words(like)], like)
 
-    def _words(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Four 32-bit words for every four numbers of each sample, and the next draw's counter."""
+    def _words(self, like: Tensor, node: int | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Four 32-bit words for every four numbers of each sample: a node's, or else the next draw's."""
         if len(like) != len(self._seeds):
             raise InputError(f"noise for a batch of {len(like)} was asked of {len(self._seeds)} seeds: give one each")
         seeds = self._seeds.to(like.device)[:, None]
         place = torch.arange(math.ceil(like[0].numel() / 4), device=like.device)[None]
-        draw = torch.full_like(place, self._draw)
-        self._draw += 1
-        return philox((place, draw & _MASK, draw >> 32, torch.zeros_like(place)), (seeds & _MASK, seeds >> 32 & _MASK))
+        draw = torch.full_like(place, self._draw if node is None else node)
+        self._draw += node is None
+        kind = torch.full_like(place, node is not None)
+        return philox((place, draw & _MASK, draw >> 32, kind), (seeds & _MASK, seeds >> 32 & _MASK))
 
 
 def derive_seeds(seed: int, step: int, indices: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
-from lowerbound.data import Dataset, open_dataset
+from lowerbound.data import Dataset, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import Decoder
@@ -49,9 +49,9 @@ class Run:
         """Class indices of class names.
 
         Raises:
-            InputError: if the run has no labels or no such class.
+            InputError: if its data have no labels or no such class.
         """
-        if not self.config.data.conditional or not self.data.class_names:
+        if not self.data.class_names:  # an unconditional run's classifier may know them
             raise InputError(
                 f"the run in {self.folder.path} knows no labels: train with --conditional on labelled data"
             )
@@ -59,6 +59,50 @@ class Run:
             if name not in self.data.class_names:
                 raise InputError(f"no label {name!r} in this run: choose from {', '.join(self.data.class_names)}")
         return torch.tensor([self.data.class_names.index(name) for name in names])
+
+    def conditions(self, vectors: np.ndarray) -> Tensor:
+        """Condition vectors (N, F) as the model sees them: normalised as those of the training data; NaN rows stay null.
+
+        Raises:
+            InputError: if the run takes none, or of another length, or a value is not finite.
+        """
+        if not self.config.data.conditional or self.data.vectors is None:
+            raise InputError(
+                f"the run in {self.folder.path} takes no condition vectors: train with --conditional on data with vectors"
+            )
+        return self.data.vectors(vectors)
+
+    def conditions_from(self, file: Path | str) -> Tensor:
+        """The conditions that a file holds: labels or vectors, whichever the run takes.
+
+        Arguments:
+            file: an .npy array, of vectors (N, F), or of class names or numbers (N,); or a text of one class name a line.
+
+        Raises:
+            InputError: if it cannot be read, or does not hold what the run takes.
+        """
+        file = Path(file)
+        read = read_conditions(file)
+        try:
+            if read.ndim == 1 and read.dtype.kind in "iuU":
+                return self.labels([str(value) for value in read.tolist()])
+            return self.conditions(read)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
+
+    def early(self) -> Denoiser:
+        """The model as it was early in its training: a weaker one of the same kind, for `guidance.AutoGuidance`.
+
+        Raises:
+            InputError: if its weights were not kept, or are damaged.
+        """
+        path = self.folder.early
+        if not path.is_file():
+            raise InputError(
+                f"{path} is not there: training keeps early weights when held-out bits/dim are measured after an eighth of "
+                "the run and before its end; train a run anew, with --num-evaluations of 4 or more"
+            )
+        return _open_denoiser(self.config, self.data, path, self.denoiser.device)[0]
 
     def open_dataset(self, source: str | None = None) -> Dataset:
         """The data that the run was trained on.
@@ -98,22 +142,28 @@ def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
     """
     folder = RunFolder(path)
     config, facts = folder.read_config()
-    sizes = (0, 0)
-    if config.data.conditional:
-        features = facts.num_condition_features
-        sizes = (0 if features else len(facts.class_names), features)
-    num_levels = facts.encoding.num_levels
-    denoiser = build_denoiser(config, facts.shape, num_levels, *sizes)
-    metadata = load_weights(denoiser, folder.model)
-    denoiser.requires_grad_(False).eval().to(device)
-    decoder = build_decoder(config.decoder, num_levels)
+    denoiser, metadata = _open_denoiser(config, facts, folder.model, device)
+    decoder = build_decoder(config.decoder, facts.encoding.num_levels)
     if decoder is None:
         denoiser.no_likelihood = "the run was trained with --decoder.name none"
     return Run(folder, config, facts, denoiser, decoder, metadata)
 
 
-def load_weights(denoiser: Denoiser, path: Path) -> dict[str, str]:
-    """Read the weights of a denoiser from a safetensors file; returns the file's metadata."""
+def _open_denoiser(
+    config: Config, facts: DataFacts, path: Path, device: torch.device | str
+) -> tuple[Denoiser, dict[str, str]]:
+    """The denoiser with the weights of a file, for use, and what the file says of them."""
+    sizes = (0, 0)
+    if config.data.conditional:
+        features = facts.num_condition_features
+        sizes = (0 if features else len(facts.class_names), features)
+    denoiser = build_denoiser(config, facts.shape, facts.encoding.num_levels, *sizes)
+    metadata = load_weights(denoiser, path)
+    return denoiser.requires_grad_(False).eval().to(device), metadata
+
+
+def load_weights(module: nn.Module, path: Path) -> dict[str, str]:
+    """Read the weights of a module from a safetensors file; returns the file's metadata."""
     if not path.is_file():
         raise InputError(
             f"{path} is not there yet: it is written when held-out bits/dim are first measured in training"
@@ -122,7 +172,7 @@ def load_weights(denoiser: Denoiser, path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file, torch.no_grad():
             metadata = file.metadata() or {}
             names = set(file.keys())
-            for name, parameter in denoiser.named_parameters():
+            for name, parameter in module.named_parameters():
                 if name not in names:
                     raise InputError(f"{path} lacks the weight {name} that its configuration calls for")
                 weight = file.get_tensor(name)

@@ -17,12 +17,9 @@ DIGITS = load_digits()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Runs of digits given their labels, of moons, and of a folder of grey images."""
-    root = tmp_path_factory.mktemp("score")
-    digits = [*TINY, "--network.blocks-per-level", "1"]
-    assert run(["train", "digits", "--out", str(root / "digits"), "--conditional", *digits]) == 0
-    assert run(["train", "moons", "--out", str(root / "moons"), *TINY]) == 0
+def folder(runs_folder):
+    """Runs of digits given their labels, and of moons; one digit as a file."""
+    root = runs_folder
     np.save(root / "one.npy", DIGITS.images[:1].astype(np.uint8))
     return root
 

@@ -9,7 +9,7 @@ import torch
 from known import mixture_log_prob, mixture_run
 
 from lowerbound import GaussianMixture, LinearGamma, Stream, elbo
-from lowerbound.data import Examples, open_dataset
+from lowerbound.data import Examples, Standardisation, open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
@@ -180,11 +180,11 @@ def test_conditions_go_by_name(known):
 
 
 def test_condition_vectors_have_one_length(known):
-    facts = dataclasses.replace(known.data, num_condition_features=3)
+    facts = dataclasses.replace(known.data, vectors=Standardisation((1.0, 1.0, 0.0), (1.0, 1.0, 0.5)))
     data = dataclasses.replace(known.config.data, conditional=True)
     run = dataclasses.replace(known, data=facts, config=dataclasses.replace(known.config, data=data))
     examples = Examples("file", DATASET.examples[:4], "ND", conditions=np.ones((4, 3), np.float32))
-    assert conditions(run, examples, np.arange(2)).shape == (2, 3)
+    assert conditions(run, examples, np.arange(2)).tolist() == [[0.0, 0.0, 2.0]] * 2
     assert conditions(run, dataclasses.replace(examples, conditions=None), np.arange(2)) is None
-    with pytest.raises(InputError, match=r"2 features; .* takes 3"):
+    with pytest.raises(InputError, match=r"file: .*\(2, 2\).* of 3 features"):
         conditions(run, dataclasses.replace(examples, conditions=np.ones((4, 2), np.float32)), np.arange(2))

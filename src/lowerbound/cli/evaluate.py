@@ -14,6 +14,8 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.errors import InputError
 from lowerbound.evaluate.evaluation import evaluate, evaluation_folder, to_text
+from lowerbound.generate import SAMPLERS, SamplerName
+from lowerbound.guidance import ClassifierFree
 from lowerbound.run import open_run
 
 
@@ -46,6 +48,12 @@ class Options:
     work if not given, 0 for none."""
     ode: Flat = field(default_factory=FlowOptions)
     """How they follow it."""
+    calls: tuple[int, ...] = ()
+    """Draw quality against network calls per sample, at these numbers, as many samples at each."""
+    samplers: tuple[SamplerName, ...] = ()
+    """Whose quality is drawn against --calls; the default sampler's if not given."""
+    guidance_scales: tuple[float, ...] = ()
+    """Draw fidelity against variety at these scales of classifier-free guidance; 1 is none. Conditional runs only."""
     baselines: bool = True
     """Fit the likelihood yardsticks: histogram, Gaussian, Gaussian mixture."""
     seed: int = 0
@@ -63,6 +71,8 @@ def run(arguments: list[str]) -> None:
             raise InputError(f"{name} is {value}: it starts at 1")
     if options.ode_examples is not None and options.ode_examples < 0:
         raise InputError(f"ode_examples is {options.ode_examples}: it is 0 for none, or a number of test examples")
+    if min(options.calls, default=1) < 1:
+        raise InputError(f"calls is {min(options.calls)}: a sample takes at least one call of the network")
     check_reverse(options.reverse, options.num_steps)
     flow = options.ode.flow()
     model = open_run(options.run, pick_device(options.device))
@@ -78,6 +88,10 @@ def run(arguments: list[str]) -> None:
         num_flow=options.ode_examples,
         flow=flow,
         num_samples=options.num_samples,
+        samplers={name: SAMPLERS[name] for name in options.samplers},
+        calls=options.calls,
+        denoiser_of=lambda scale: ClassifierFree(model.denoiser, scale),
+        scales=options.guidance_scales,
         with_baselines=options.baselines,
         seed=options.seed,
         stage=_stage,

@@ -29,5 +29,6 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Options
         if not stop.code:
             raise
         without_titles = re.sub(r"╭─ .*? ─+╮", "", told.getvalue())
-        words = re.sub(r"[─│╭╮╰╯\s]+", " ", without_titles).strip()
+        without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
+        words = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
         raise InputError(words) from None

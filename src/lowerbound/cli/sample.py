@@ -1,34 +1,32 @@
 """`lowerbound sample RUN`: draw samples."""
 
-import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-import numpy as np
-import torch
 import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.cli.options import parse
-from lowerbound.cli.reverse import ReverseVariance, with_variance
-from lowerbound.data.arrays import to_layout
+from lowerbound.cli.reverse import with_variance
+from lowerbound.cli.sampler import FlatSampler, SamplerOptions
+from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.errors import InputError
-from lowerbound.files import UNFINISHED, write_file
-from lowerbound.generate import DEFAULT_STEPS, generate
-from lowerbound.pictures import sample_grid
-from lowerbound.run import Run, open_run
-from lowerbound.samplers import DDIM, Ancestral, Sampler
+from lowerbound.files import write_file
+from lowerbound.generate import generate, path
+from lowerbound.pictures.animation import FORMATS, animation
+from lowerbound.run import open_run
 
-SUFFIXES = (".png", ".npy", ".npz")
+MOST_FRAMES = 60
 
 
 @dataclass(frozen=True)
 class Options:
     """Draw samples from a trained run, each a function of the seed and its number alone.
 
-    Example: lowerbound sample runs/digits -n 64 --sampler ddim --steps 50 --seed 1 -o samples.png
+    Example: lowerbound sample runs/digits -n 64 --label 3 --guidance 2 -o samples.png
     """
 
     run: tyro.conf.Positional[Path]
@@ -36,21 +34,20 @@ class Options:
     num_samples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many samples."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """A .png picture, or an .npy or .npz array in the layout, range and type of the data; samples/samples.png in the
-    run folder if not given."""
-    sampler: Literal["ancestral", "ddim"] = "ancestral"
-    """The stepping rule."""
-    steps: int = DEFAULT_STEPS
-    """Network calls per sample."""
-    variance: ReverseVariance = "lower"
-    """Of ancestral sampling's reverse steps: the posterior's own, DDPM's beta, the best for this model (measured once on
-    training data and kept in the run folder), or the one that the network has learned."""
-    eta: float = 0.0
-    """Of DDIM: 0 is deterministic, 1 ancestral."""
+    """A .png picture of all, an .npy or .npz array in the layout, range and type of the data, a .gif or .webp animation of
+    their way from noise to data, or a folder for one picture each; samples/samples.png in the run folder if not given."""
+    sampling: FlatSampler = field(default_factory=SamplerOptions)
+    """The way from noise to data."""
     label: tuple[str, ...] = ()
     """Class names, repeated over the samples; conditional runs only."""
+    condition: Path | None = None
+    """An .npy file of condition vectors (N, F), or a text file of one class name per line, repeated over the samples."""
+    guidance: Annotated[GuidanceOptions, tyro.conf.arg(name="")] = field(default_factory=GuidanceOptions)
+    """Away from what is likely anyway."""
     seed: int = 0
     """Of all samples."""
+    brownian: bool = False
+    """Of samplers with noise: let it follow one path for each sample, which more steps refine and do not change."""
     batch_size: int = 64
     """Samples at a time: it changes nothing but speed and memory."""
     device: str = "auto"
@@ -62,59 +59,23 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "sample", arguments)
     if options.num_samples < 1 or options.batch_size < 1:
         raise InputError(f"{options.num_samples} samples in batches of {options.batch_size}: both start at 1")
+    options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     model = open_run(options.run, pick_device(options.device))
     out = options.out or model.folder.samples / "samples.png"
-    if out.suffix not in SUFFIXES:
-        raise InputError(f"cannot write samples to {out}: the name must end in {', '.join(SUFFIXES)}")
-    if not out.parent.is_dir():
-        raise InputError(f"the folder {out.parent} does not exist: make it first")
-    sampler = _sampler(options)
-    cond = _condition(model, options.label, options.num_samples)
-    model = with_variance(model, options.variance, given=cond is not None)
-    batches = -(-options.num_samples // options.batch_size)
-    with tqdm(total=batches * (options.steps + 1), desc="sampling", unit="step", disable=None) as bar:
-        samples = generate(
-            model,
-            options.num_samples,
-            seed=options.seed,
-            sampler=sampler,
-            num_steps=options.steps,
-            cond=cond,
-            batch_size=options.batch_size,
-            progress=bar.update,
-        )
-    _write(model, samples, out)
-    print(f"{options.num_samples} samples: {out}")
-
-
-def _sampler(options: Options) -> Sampler:
-    if options.sampler == "ddim":
-        if options.variance != "lower":
-            raise InputError("--variance has no effect on ddim: use --eta")
-        return DDIM(options.eta)
-    if options.eta:
-        raise InputError("--eta has no effect on ancestral sampling: use --sampler ddim")
-    return Ancestral(options.variance)
-
-
-def _condition(model: Run, names: tuple[str, ...], num_samples: int) -> torch.Tensor | None:
-    if not names:
-        return None
-    labels = model.labels(list(names))
-    return labels[torch.arange(num_samples) % len(labels)]
-
-
-def _write(model: Run, samples: np.ndarray, out: Path) -> None:
-    """Write the samples; the file appears whole or not at all."""
-    if out.suffix == ".png":
-        unfinished = out.with_name(f"{UNFINISHED}{out.name}")
-        sample_grid(unfinished, samples, model.data.encoding.value_range)
-        unfinished.replace(out)
-        return
-    content = io.BytesIO()
-    array = to_layout(samples, model.data.layout)
-    if out.suffix == ".npy":
-        np.save(content, array)
-    else:
-        np.savez_compressed(content, x=array)
-    write_file(out, content.getvalue())
+    check_out(out, model.data.shape, (*SUFFIXES, *FORMATS))
+    cond = conditions(model, options.label, options.condition, options.num_samples)
+    model = with_variance(model, options.sampling.needed_variance, given=cond is not None)
+    plan = options.sampling.plan(model)
+    model = guided(model, options.guidance, given=cond is not None)
+    moving = out.suffix in FORMATS
+    batches = 1 if moving else -(-options.num_samples // options.batch_size)
+    with tqdm(total=batches * (len(plan.times) + 1), desc="sampling", unit="step", disable=None) as bar:
+        given = {"seed": options.seed, "cond": cond, "brownian": options.brownian, "progress": bar.update}
+        if moving:
+            states = path(model, options.num_samples, plan, num_states=MOST_FRAMES, **given)
+            content = animation([state for _, state in states], model.data.encoding.value_range, out.suffix)
+            write_file(out, content)
+        else:
+            samples = generate(model, options.num_samples, plan, batch_size=options.batch_size, **given)
+            write_samples(model, samples, out)
+    print(f"{options.num_samples} samples in {plan.num_calls} network calls each: {out}")

@@ -1,11 +1,13 @@
 """Data sets: one source per file behind one interface."""
 
 from lowerbound.data.bundled import mixture_parameters
+from lowerbound.data.conditions import read_conditions
 from lowerbound.data.dataset import Dataset, describe
 from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
 from lowerbound.data.examples import Examples
 from lowerbound.data.order import batch_indices, check_batch_size
 from lowerbound.data.source import NAMED, open_dataset, read_examples
+from lowerbound.data.vectors import Standardisation
 
 __all__ = [
     "NAMED",
@@ -14,11 +16,13 @@ __all__ = [
     "Encoding",
     "Examples",
     "Levels",
+    "Standardisation",
     "batch_indices",
     "check_batch_size",
     "describe",
     "mixture_parameters",
     "open_dataset",
+    "read_conditions",
     "read_encoding",
     "read_examples",
 ]

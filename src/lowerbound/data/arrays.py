@@ -46,7 +46,7 @@ def read_arrays(path: str | Path, *, layout: str | None = None) -> Examples:
     if path.suffix == ".npz":
         parts, labels, conditions = _parts(path, read_npz(path))
     else:
-        parts, labels, conditions = {"": _read_npy(path)}, None, None
+        parts, labels, conditions = {"": read_npy(path)}, None, None
     first = next(iter(parts.values()))
     for key, part in parts.items():
         if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype or part.ndim == 0:
@@ -111,7 +111,12 @@ def to_layout(raw: np.ndarray, layout: str) -> np.ndarray:
     return raw if layout == "ND" else raw[:, 0]
 
 
-def _read_npy(path: Path) -> np.ndarray:
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an .npy file.
+
+    Raises:
+        InputError: if the file is damaged, would not fit into memory, or holds anything else than plain values.
+    """
     _check_start(path, b"\x93NUMPY", ".npy")
     check_memory(str(path), path.stat().st_size)
     try:

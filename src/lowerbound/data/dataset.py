@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data.encoding import Affine, Encoding, Levels, check_finite
+from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
 
 _SPLIT_SEED = 0
@@ -26,8 +27,9 @@ class Dataset:
         train, validation, test: indices into the examples, disjoint.
         labels: (N,) class indices, or None.
         class_names: a name for each class.
-        conditions: (N, F) float32 vectors, or None.
+        conditions: (N, F) float32 vectors as they came, or None.
         layout: the order of axes that the data came in and samples go out in.
+        vectors: the normalisation of the conditions, fitted on those of the training examples.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     conditions: np.ndarray | None = None
     layout: str = "ND"
+    vectors: Standardisation | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,15 +59,18 @@ class Dataset:
         return self.encoding.encode(np.ascontiguousarray(self.examples[indices]))
 
     def cond(self, indices: np.ndarray) -> Tensor | None:
-        """The examples' condition: vectors if the data have them, else labels, else None."""
+        """The examples' condition: vectors, normalised, if the data have them, else labels, else None."""
         if self.conditions is not None:
-            return torch.from_numpy(self.conditions[indices])
+            assert self.vectors is not None
+            return self.vectors(self.conditions[indices])
         return None if self.labels is None else torch.from_numpy(self.labels[indices])
 
     def fingerprint(self) -> str:
-        """A hash of the raw examples, by which a run knows its data again."""
+        """A hash of the raw examples, and of their condition vectors, by which a run knows its data again."""
         digest = hashlib.sha256(f"{self.examples.dtype}{self.examples.shape}".encode())
         digest.update(np.ascontiguousarray(self.examples).data)
+        if self.conditions is not None:
+            digest.update(np.ascontiguousarray(self.conditions).data)
         return digest.hexdigest()[:16]
 
 
@@ -114,6 +120,10 @@ def assemble(
         raise InputError(f"{name}: values of type {examples.dtype}; integers, booleans and floats are accepted")
     if labels is not None and not class_names:
         class_names = tuple(map(str, range(int(labels.max()) + 1)))
+    try:
+        vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     return Dataset(
         name=name,
         examples=examples,
@@ -123,6 +133,7 @@ def assemble(
         class_names=class_names,
         conditions=conditions,
         layout=layout,
+        vectors=vectors,
     )
 
 
@@ -143,7 +154,7 @@ def describe(dataset: Dataset) -> str:
         names = ", ".join(dataset.class_names[:12]) + (", ..." if len(dataset.class_names) > 12 else "")
         lines.append(f"classes   {len(dataset.class_names)}: {names}")
     if dataset.conditions is not None:
-        lines.append(f"condition vectors of {dataset.conditions.shape[1]} features")
+        lines.append(f"condition vectors of {dataset.conditions.shape[1]} features, normalised per feature")
     return "\n".join(lines)
 
 

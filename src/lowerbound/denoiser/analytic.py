@@ -20,10 +20,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
-from lowerbound import grid
 from lowerbound.denoiser.base import Denoiser, Prediction
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
@@ -59,10 +58,17 @@ class WithVariance(Denoiser):
         self.no_likelihood = denoiser.no_likelihood
         self.gammas, self.x_vars = gammas.cpu().double(), x_vars.cpu().double()
 
+    def x_var_at(self, gamma: Float[Tensor, "num_levels"]) -> Float[Tensor, "num_levels"]:
+        r"""$m(\gamma)$ at any levels, on the CPU in double precision."""
+        ratio = np.interp(gamma.numpy(), self.gammas.numpy(), (self.x_vars / self.gammas.sigmoid()).numpy())
+        return torch.from_numpy(ratio) * gamma.sigmoid()
+
+    def rows(self, rows: Int[Tensor, "num_rows"]) -> "WithVariance":
+        return WithVariance(self.denoiser.rows(rows), self.gammas, self.x_vars)
+
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         gamma = torch.as_tensor(level.gamma).detach().cpu().double().reshape(-1)
-        ratio = np.interp(gamma.numpy(), self.gammas.numpy(), (self.x_vars / self.gammas.sigmoid()).numpy())
-        x_var = torch.as_tensor(expand((torch.from_numpy(ratio) * gamma.sigmoid()).to(x_t), x_t))
+        x_var = torch.as_tensor(expand(self.x_var_at(gamma).to(x_t), x_t))
         return replace(self.denoiser(x_t, level, cond, observed), x_var=x_var.expand_as(x_t))
 
 
@@ -101,7 +107,9 @@ def measure_variance(
         )
     there = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
     x = torch.where(there, x, 0)  # what is missing may be NaN
-    levels = denoiser.schedule.levels(grid.uniform_in_gamma(denoiser.schedule, num_levels).flip(0))
+    schedule = denoiser.schedule
+    gammas = torch.linspace(schedule.gamma_min, schedule.gamma_max, num_levels, dtype=torch.float64)
+    levels = [schedule.level_at(gamma) for gamma in gammas.tolist()]
     x_vars = []
     for level in levels:
         total = 0.0
@@ -112,5 +120,4 @@ def measure_variance(
             total += (error.square() * there[batch]).sum().item()
         x_vars.append(total / max(1, int(there.sum())))
         progress(1)
-    columns = [level.gamma for level in levels], x_vars
-    return WithVariance(denoiser, *(torch.tensor(column, dtype=torch.float64) for column in columns))
+    return WithVariance(denoiser, gammas, torch.tensor(x_vars, dtype=torch.float64))

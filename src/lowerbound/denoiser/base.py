@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
 from lowerbound.elementary import Scalar, expand, sigmoid, sqrt
@@ -123,6 +123,11 @@ class Denoiser(nn.Module, ABC):
         if observed is not None:
             x_t = torch.where(observed, x_t, 0)
         return self.predict(x_t, self.schedule.level(t), cond, observed)
+
+    def rows(self, rows: Int[Tensor, "num_rows"]) -> "Denoiser":
+        """The same for a part of the batch, where a sampler goes on with some of its samples: itself, unless it, or one
+        that it wraps, holds something for each sample."""
+        return self
 
     @abstractmethod
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:

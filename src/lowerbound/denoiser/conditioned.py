@@ -1,5 +1,6 @@
 """A denoiser whose condition is bound: what a sampler steps with."""
 
+from jaxtyping import Int
 from torch import Tensor
 
 from lowerbound.denoiser.base import Denoiser, Prediction
@@ -22,6 +23,10 @@ class Conditioned(Denoiser):
         self.no_likelihood = denoiser.no_likelihood
         self.cond = cond
         self.observed = observed
+
+    def rows(self, rows: Int[Tensor, "num_rows"]) -> "Conditioned":
+        cond, observed = (None if each is None else each[rows] for each in (self.cond, self.observed))
+        return Conditioned(self.denoiser.rows(rows), cond, observed)
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         return self.denoiser(

@@ -99,6 +99,48 @@ class GaussianMixture(Denoiser):
         eps = noise.normal(self.means.new_empty(num_samples, *self.shape))
         return self.means[component] + (roots[component] @ eps[..., None])[..., 0]
 
+    def posterior(
+        self, matrix: Float[Tensor, "num_measured dim"], y: Float[Tensor, "num_measured"], noise_std: float
+    ) -> "GaussianMixture":
+        r"""The mixture that x is distributed as, given $y = A x + \nu n$ with n standard normal.
+
+        With $S_k' = A S_k A^T + \nu^2 I$ its weights are $w_k N(y; A m_k, S_k')$, its means $m_k + S_k A^T S_k'^{-1} (y - A
+        m_k)$ and its covariances $S_k - S_k A^T S_k'^{-1} A S_k$.
+
+        Arguments:
+            matrix: A, (M, D); of full row rank if there is no noise.
+            y: (M,).
+            noise_std: $\nu$.
+
+        Raises:
+            InputError: if the shapes do not fit, or a measurement has no spread.
+        """
+        if matrix.shape != (len(y), *self.shape):
+            raise InputError(
+                f"a matrix of shape {tuple(matrix.shape)} and {len(y)} measurements of {self.shape[0]}-dimensional data: "
+                f"they must be (M, {self.shape[0]}) and (M,)"
+            )
+        gain = matrix @ self.covariances
+        factor, fault = torch.linalg.cholesky_ex(gain @ matrix.T + noise_std**2 * torch.eye(len(y)).to(matrix))
+        if bool(fault.any()):
+            raise InputError("a measurement without noise has no spread, or follows from the others: leave it out")
+        whitened = torch.linalg.solve_triangular(factor, (y - self.means @ matrix.T)[..., None], upper=False)
+        whitened_gain = torch.linalg.solve_triangular(factor, gain, upper=False)
+        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        weights = (self.weights.log() - 0.5 * whitened.square().sum((-1, -2)) - log_det).softmax(0)
+        return GaussianMixture(
+            weights.clamp(min=torch.finfo(weights.dtype).tiny),  # a component may be as good as excluded
+            self.means + (whitened_gain.mT @ whitened)[..., 0],
+            self.covariances - whitened_gain.mT @ whitened_gain,
+            self.schedule,
+        )
+
+    def moments(self) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim dim"]]:
+        """The data's mean and covariance."""
+        mean = self.weights @ self.means
+        offsets = self.means - mean
+        return mean, torch.einsum("k,kij->ij", self.weights, self.covariances + offsets[:, :, None] * offsets[:, None])
+
     def _components(self, x_t: Tensor, level: Level, observed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Per example and component: log w_k N(x_t; ...), (B, K), and the posterior's mean and variance, (B, K, D)."""
         alpha, sigma2 = (

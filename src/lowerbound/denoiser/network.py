@@ -79,7 +79,11 @@ class NetworkDenoiser(Denoiser):
         output = network_output(self.network, x_t, level, cond, self.sigma_data)
         output, mix = output.chunk(2, 1) if self.learned_variance else (output, None)
         from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, exp(level.gamma / 2)))
-        return Prediction(x_t, level, from_x_t * x_t + from_output * output, self.schedule, variance_mix=mix)
+        if isinstance(from_output, Tensor):
+            x = from_x_t * x_t + from_output * output
+        else:
+            x = torch.add(from_x_t * x_t, output, alpha=from_output)  # one operation less
+        return Prediction(x_t, level, x, self.schedule, variance_mix=mix)
 
     def _x_coefficients(self, level: Level, ratio: Scalar) -> tuple[Scalar, Scalar]:
         r"""The two coefficients of $\hat x$ on $x_t$ and on the network's output."""
@@ -126,4 +130,6 @@ def network_output(network: nn.Module, x_t: Tensor, level: Level, cond: Tensor |
     """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$."""
     scale = 1 / (level.alpha * sqrt(sigma_data**2 + exp(level.gamma)))
     gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
-    return network(expand(scale, x_t) * x_t, gamma, cond)
+    # in a variance-preserving schedule of data of unit variance the scale is 1 but for rounding
+    scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
+    return network(scaled, gamma, cond)

@@ -1,16 +1,12 @@
 """What a classifier of the real data says of samples: how sure it is, and how often it sees each class."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64, Num
+from jaxtyping import Float, Int64
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.samples import SIGNIFICANT
-
-CLASSIFIER_UPDATES = 1800
-CLASSIFIER_WIDTH = 128
 
 
 @dataclass(frozen=True)
@@ -67,65 +63,40 @@ class Classes:
 
 
 def classes(
-    samples: Num[np.ndarray, "sample dim"],
-    train: Num[np.ndarray, "train dim"],
+    on_samples: Float[np.ndarray, "sample columns"],
+    on_held_out: Float[np.ndarray, "held_out other_columns"],
+    held_out_labels: Int64[np.ndarray, " label"],
     train_labels: Int64[np.ndarray, " train"],
-    held_out: Num[np.ndarray, "held_out dim"],
-    held_out_labels: Int64[np.ndarray, " held_out"],
-    *,
-    class_names: tuple[str, ...] | None = None,
-    seed: int = 0,
+    class_names: tuple[str, ...],
 ) -> Classes:
-    """Trains a perceptron of one hidden layer on real data and applies it to samples.
+    """What the probabilities of a classifier of the real data say of samples.
 
-    samples, train, held_out: (N, D) in one unit.
-    train_labels, held_out_labels: (N,) classes 0 .. L-1; class_names: L names, the numbers if not given.
-    seed: of the classifier.
+    on_samples, on_held_out: (N, L), as `features.FeatureClassifier.probabilities` gives them.
+    held_out_labels, train_labels: (N,) classes 0 .. L-1; class_names: L names.
 
-    Raises InputError if the training labels hold fewer than two classes, or a label without a name.
+    Raises InputError if names, labels and probabilities do not belong together.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.neural_network import MLPClassifier
-    from threadpoolctl import threadpool_limits
-
-    present = np.unique(train_labels)
-    names = class_names or tuple(str(label) for label in range(int(present[-1]) + 1))
-    if len(present) < 2:
-        raise InputError(f"the training labels hold one class ({present[0]}); a classifier needs at least two")
-    if present[0] < 0 or max(present[-1], held_out_labels.max()) >= len(names):
-        raise InputError(f"labels run from {present[0]} to {present[-1]}, but there are {len(names)} class names")
-
-    centre = train.mean(axis=0, dtype=np.float64)
-    scale = train.std(dtype=np.float64)
-
-    def inputs(values: np.ndarray) -> np.ndarray:
-        return ((values - centre) / scale).astype(np.float32)
-
-    batch_size = 64 if len(train) < 10_000 else 256
-    passes = max(8, CLASSIFIER_UPDATES * batch_size // len(train))
-    classifier = MLPClassifier((CLASSIFIER_WIDTH,), max_iter=passes, random_state=seed)
-    classifier.set_params(batch_size=min(batch_size, len(train)))
-    with warnings.catch_warnings(), threadpool_limits(1):
-        # A fixed number of passes is the stopping rule: confidence stays calibrated where convergence would overfit.
-        # On batches as small as these, a second thread costs more than it gives.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        classifier.fit(inputs(train), train_labels)
-    on_held_out, on_samples = (np.asarray(classifier.predict_proba(inputs(values))) for values in (held_out, samples))
+    num_classes = len(class_names)
+    if {on_samples.shape[1], on_held_out.shape[1]} != {num_classes} or len(held_out_labels) != len(on_held_out):
+        raise InputError(
+            f"probabilities of shapes {on_samples.shape} and {on_held_out.shape} for {num_classes} class names and "
+            f"{len(held_out_labels)} held-out labels: give one column for each class and one label for each held-out example"
+        )
     confidences = on_held_out.max(axis=1), on_samples.max(axis=1)
     relative_errors = [values.std(ddof=1) / len(values) ** 0.5 / values.mean() for values in confidences]
     ratio = confidences[1].mean() / confidences[0].mean()
 
     def shares(labels: np.ndarray) -> tuple[float, ...]:
-        return tuple((np.bincount(labels, minlength=len(names)) / len(labels)).tolist())
+        return tuple((np.bincount(labels, minlength=num_classes) / len(labels)).tolist())
 
     return Classes(
-        accuracy=float((present[on_held_out.argmax(axis=1)] == held_out_labels).mean()),
+        accuracy=float((on_held_out.argmax(axis=1) == held_out_labels).mean()),
         confidence_held_out=float(confidences[0].mean()),
         confidence_samples=float(confidences[1].mean()),
         ratio=float(ratio),
         ratio_error=float(ratio * np.hypot(*relative_errors)),
-        names=names,
+        names=class_names,
         shares_train=shares(train_labels),
-        shares_samples=shares(present[on_samples.argmax(axis=1)]),
-        num_samples=len(samples),
+        shares_samples=shares(on_samples.argmax(axis=1)),
+        num_samples=len(on_samples),
     )

@@ -1,35 +1,41 @@
 """The evaluation of a run: every figure and every picture, in the run's own folder."""
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from lowerbound import generate
 from lowerbound.data import Dataset, Levels
+from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.evaluate.baselines import Baseline, baselines
 from lowerbound.evaluate.bound import HeldOutBound, Profile, held_out_bound, profile
 from lowerbound.evaluate.classes import classes
 from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
+from lowerbound.evaluate.features import UPDATES, FeatureClassifier, feature_classifier, feature_space
+from lowerbound.evaluate.judge import Judge, SampleQuality, draw
+from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.report import figure_text
 from lowerbound.evaluate.samples import neighbours
+from lowerbound.evaluate.trade_off import BATCH, HEADER, Point, Stage, by_calls, by_scale, draw_calls, draw_scales, rows
 from lowerbound.files import write_file
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid, training_curve
 from lowerbound.run import Run
+from lowerbound.samplers import Sampler
 from lowerbound.score import Flow
 
 SHOWN = 64
 INTERVALS = 24
 MAX_REFERENCES = 20_000
-
-Stage = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-"""Opens a progress display of a name and a total; what it gives is called with the number of units done."""
+FEWEST = 20
+"""Samples below which no quantile and no standard error is known."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Evaluation:
             followed.
         baselines: of the same examples; empty if they were left out.
         diagnosis: of the noise levels and the denoiser.
+        quality: of the samples, in features.
+        trade_offs: the quality of other samplers and numbers of calls, and of other scales of guidance; none if not asked.
         findings: of the diagnosis and about samples, in words.
         pictures: captions and files, relative to the evaluation's folder.
         weights: what model.safetensors says of its weights.
@@ -51,6 +59,8 @@ class Evaluation:
     density: HeldOutDensity | None
     baselines: list[Baseline]
     diagnosis: Diagnosis
+    quality: SampleQuality
+    trade_offs: list[Point]
     findings: list[str]
     pictures: list[tuple[str, str]]
     weights: dict[str, str]
@@ -67,6 +77,10 @@ def evaluate(
     num_flow: int | None = None,
     flow: Flow | None = None,
     num_samples: int = 500,
+    samplers: Mapping[str, Sampler] | None = None,
+    calls: Sequence[int] = (),
+    denoiser_of: Callable[[float], Denoiser] | None = None,
+    scales: Sequence[float] = (),
     with_baselines: bool = True,
     seed: int = 0,
     stage: Stage = lambda name, total: nullcontext(lambda units: None),
@@ -80,16 +94,15 @@ def evaluate(
         num_flow: how many test examples follow the probability flow; 0: none, None: as `num_flow_examples` says.
         flow: how they follow it.
         num_samples: how many samples are drawn and compared with the data.
+        samplers, calls: whose quality is drawn against the number of calls; the default sampler's if None.
+        denoiser_of, scales: the guided denoiser of a scale, and the scales at which its quality is drawn.
         with_baselines: whether to fit the likelihood yardsticks.
         seed: of times, noise and samples.
         stage: shows progress.
     """
-    if num_samples < 2:
-        raise InputError(f"num_samples is {num_samples}: at least two are needed to compare samples with data")
+    _check(run, num_samples, num_flow, scales)
     if num_flow is None:
         num_flow = min(num_flow_examples(dataset), len(dataset.test[:num_examples]))
-    if num_flow < 0:
-        raise InputError(f"num_flow is {num_flow}: it is 0 for none, or a number of test examples")
     flow = flow or Flow()
     flow.dequantizer_of(run)
     folder = evaluation_folder(run)
@@ -121,9 +134,9 @@ def evaluate(
                 )
             except InputError as error:
                 failure = [f"No figure of the probability flow: {error}."]
-    with stage("samples", _calls(num_samples)) as progress:
-        cond = dataset.cond(np.resize(dataset.train, num_samples)) if run.config.data.conditional else None
-        samples = generate.generate(run, num_samples, seed=seed, cond=cond, progress=progress)
+    plan = generate.make_plan(run.denoiser)
+    with stage("samples", _steps(num_samples, plan)) as progress:
+        samples, num_calls = draw(run, dataset, num_samples, plan, seed=seed, progress=progress)
     fitted: list[Baseline] = []
     with stage("baselines", 1) as progress:
         if with_baselines:
@@ -132,15 +145,44 @@ def evaluate(
     with stage("diagnosis", INTERVALS) as progress:
         found = profile(run, dataset, split="validation", num_bins=INTERVALS, seed=seed, progress=progress)
         diagnosis = diagnose(run, dataset, found, bound, fitted)
-    with stage("comparison with the data", 2) as progress:
+    with stage("classifier of the data", UPDATES) as progress:
+        classifier = feature_classifier(dataset, run.folder.path, progress)
+    with stage("comparison with the data", 3) as progress:
+        judge = Judge.of(dataset, feature_space(dataset, classifier), num_samples, seed)
+        quality = SampleQuality(
+            judge.quality(samples), judge.floor(), str(judge.space), generate.DEFAULT_SAMPLER, num_calls
+        )
+        progress(1)
         standing = failure if density is None else [density.finding()]
-        findings = diagnosis.findings() + standing + _compare(dataset, samples, seed)
+        findings = [
+            *diagnosis.findings(),
+            *standing,
+            *quality.findings(),
+            *_compare(dataset, samples, classifier, seed),
+        ]
         progress(1)
         pictures = _pictures(run, dataset, samples, found, folder, seed)
         progress(1)
-    evaluation = Evaluation(bound, density, fitted, diagnosis, findings, pictures, run.metadata)
+    points = []
+    if calls:
+        chosen = samplers or {generate.DEFAULT_SAMPLER: plan.sampler}
+        points += by_calls(run, judge, chosen, calls, num_samples=num_samples, seed=seed, stage=stage)
+    if scales and denoiser_of is not None:
+        settings = {"sampler": generate.DEFAULT_SAMPLER, "plan": plan, "num_samples": num_samples}
+        points += by_scale(run, judge, denoiser_of, scales, **settings, seed=seed, stage=stage)
+    pictures += _trade_off_pictures(points, quality.held_out, folder)
+    evaluation = Evaluation(bound, density, fitted, diagnosis, quality, points, findings, pictures, run.metadata)
     write_file(folder / "evaluation.json", (json.dumps(asdict(evaluation), indent=1) + "\n").encode())
     return evaluation
+
+
+def _check(run: Run, num_samples: int, num_flow: int | None, scales: Sequence[float]) -> None:
+    if num_samples < FEWEST:
+        raise InputError(f"num_samples is {num_samples}: at least {FEWEST} are needed to compare samples with data")
+    if num_flow is not None and num_flow < 0:
+        raise InputError(f"num_flow is {num_flow}: it is 0 for none, or a number of test examples")
+    if scales and not run.config.data.conditional:
+        raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
 
 
 def evaluation_folder(run: Run) -> Path:
@@ -163,6 +205,8 @@ def read_evaluation(run: Run) -> Evaluation:
             density=None if density is None else HeldOutDensity(**_tuples(density)),
             baselines=[Baseline(**baseline) for baseline in values["baselines"]],
             diagnosis=Diagnosis.from_dict(values["diagnosis"]),
+            quality=SampleQuality.from_dict(values["quality"]),
+            trade_offs=[Point.from_dict(point) for point in values["trade_offs"]],
             findings=values["findings"],
             pictures=[(caption, name) for caption, name in values["pictures"]],
             weights=values["weights"],
@@ -179,10 +223,27 @@ def read_evaluation(run: Run) -> Evaluation:
 
 def to_text(evaluation: Evaluation) -> str:
     """The figures as lines for a console."""
-    rows = [("", "bits/dim", ""), *figure_rows(evaluation)]
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    table = [f"{name:<{widths[0]}}  {value:>{widths[1]}}  {kind}".rstrip() for name, value, kind in rows]
-    return "\n".join([*table, "", *(f"- {finding}" for finding in evaluation.findings)])
+    quality = evaluation.quality
+    lines = [
+        *_aligned([("", "bits/dim", ""), *figure_rows(evaluation)]),
+        "",
+        quality.caption,
+        *_aligned([quality.header, *quality.rows()]),
+        "",
+    ]
+    if evaluation.trade_offs:
+        lines += [*_aligned([HEADER, *rows(evaluation.trade_offs, quality.held_out)]), ""]
+    return "\n".join([*lines, *(f"- {finding}" for finding in evaluation.findings)])
+
+
+def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as lines: the first and the last column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    inner = range(1, len(widths) - 1)
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(row[c].rjust(widths[c]) for c in inner), row[-1]]).rstrip()
+        for row in table
+    ]
 
 
 def figure_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
@@ -208,9 +269,9 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def _calls(num_samples: int) -> int:
+def _steps(num_samples: int, plan: generate.Plan) -> int:
     """How often `generate` reports progress: the start and every step of each batch."""
-    return -(-num_samples // 64) * (generate.DEFAULT_STEPS + 1)
+    return -(-num_samples // BATCH) * (len(plan.times) + 1)
 
 
 def _baselines(dataset: Dataset, num_examples: int | None) -> list[Baseline]:
@@ -222,24 +283,17 @@ def _baselines(dataset: Dataset, num_examples: int | None) -> list[Baseline]:
     return baselines(*flat, num_levels=dataset.encoding.num_levels)
 
 
-def _compare(dataset: Dataset, samples: np.ndarray, seed: int) -> list[str]:
-    def flat(values: np.ndarray) -> np.ndarray:
-        return dataset.encoding.encode(values).flatten(1).numpy()
+def _compare(dataset: Dataset, samples: np.ndarray, classifier: FeatureClassifier | None, seed: int) -> list[str]:
+    def flat(values: Tensor) -> np.ndarray:
+        return values.flatten(1).numpy()
 
     train, test = dataset.train[:MAX_REFERENCES], dataset.test[:MAX_REFERENCES]
-    drawn, known, held_out = flat(samples), flat(dataset.examples[train]), flat(dataset.examples[test])
-    findings = neighbours(drawn, held_out, known, seed).findings()
-    if dataset.labels is not None:
-        found = classes(
-            drawn,
-            known,
-            dataset.labels[train],
-            held_out,
-            dataset.labels[test],
-            class_names=dataset.class_names,
-            seed=seed,
-        )
-        findings += found.findings()
+    drawn, held_out = dataset.encoding.encode(samples), dataset.encoded(test)
+    findings = neighbours(flat(drawn), flat(held_out), flat(dataset.encoded(train)), seed).findings()
+    if classifier is not None and dataset.labels is not None:
+        on_samples, on_held_out = (classifier.probabilities(values).numpy() for values in (drawn, held_out))
+        labels = dataset.labels[test], dataset.labels[dataset.train]
+        findings += classes(on_samples, on_held_out, *labels, dataset.class_names).findings()
     return findings
 
 
@@ -261,6 +315,18 @@ def _pictures(
     if len(dataset.shape) > 1:
         sample_grid(folder / "data.png", dataset.examples[dataset.test[:SHOWN]], extremes)
         pictures.insert(1, ("Held-out data, for comparison", "data.png"))
+    return pictures
+
+
+def _trade_off_pictures(points: list[Point], floor: Quality, folder: Path) -> list[tuple[str, str]]:
+    pictures = []
+    by_call, guided = ([point for point in points if (point.scale is None) == wanted] for wanted in (True, False))
+    if by_call:
+        draw_calls(folder / "calls.png", by_call, floor)
+        pictures.append(("Quality against network calls", "calls.png"))
+    if guided:
+        draw_scales(folder / "guidance.png", guided, floor)
+        pictures.append(("Fidelity and variety by scale of guidance", "guidance.png"))
     return pictures
 
 

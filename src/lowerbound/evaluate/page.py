@@ -4,6 +4,8 @@ from pathlib import Path
 
 from lowerbound.evaluate.evaluation import Evaluation, evaluation_folder, figure_rows
 from lowerbound.evaluate.report import Picture, Report, Table, figure_text, html
+from lowerbound.evaluate.trade_off import HEADER
+from lowerbound.evaluate.trade_off import rows as trade_off_rows
 from lowerbound.files import write_file
 from lowerbound.run import Run
 
@@ -22,6 +24,14 @@ def write_page(run: Run, evaluation: Evaluation) -> Path:
         standing = (
             f" {len(evaluation.baselines) - len(better)} of {len(evaluation.baselines)} baselines need more bits."
         )
+    quality = evaluation.quality
+    tables = [
+        Table("Bits per dimension on the test split", ("", "kind", "bits/dim"), tuple(rows), main=0),
+        Table(quality.caption, quality.header, tuple(quality.rows())),
+    ]
+    if evaluation.trade_offs:
+        trades = trade_off_rows(evaluation.trade_offs, quality.held_out)
+        tables.append(Table("Quality of other settings", HEADER, tuple(trades)))
     folder = evaluation_folder(run)
     report = Report(
         title=f"A diffusion model of {run.data.name}",
@@ -31,7 +41,7 @@ def write_page(run: Run, evaluation: Evaluation) -> Path:
             f"Weights: {evaluation.weights.get('weights', 'unknown')}, after step {evaluation.weights.get('step', '?')} "
             f"and {float(evaluation.weights.get('seconds', 0)) / 60:.1f} minutes of training.",
         ),
-        tables=(Table("Bits per dimension on the test split", ("", "kind", "bits/dim"), tuple(rows), main=0),),
+        tables=tuple(tables),
         findings=tuple(evaluation.findings),
         pictures=tuple(Picture(caption, folder / name, wide=name in WIDE) for caption, name in evaluation.pictures),
         configuration=run.config.to_dict(),

@@ -3,5 +3,28 @@
 from lowerbound.samplers.ancestral import Ancestral
 from lowerbound.samplers.base import Sampler, State, sample, start, trajectory
 from lowerbound.samplers.ddim import DDIM
+from lowerbound.samplers.exponential import ExponentialAdamsBashforth
+from lowerbound.samplers.flow import ProbabilityFlow
+from lowerbound.samplers.langevin import PredictorCorrector, langevin
+from lowerbound.samplers.multistep import DPMSolver, DPMSolverSDE
+from lowerbound.samplers.runge_kutta import Euler, Heun
+from lowerbound.samplers.unipc import UniPC
 
-__all__ = ["DDIM", "Ancestral", "Sampler", "State", "sample", "start", "trajectory"]
+__all__ = [
+    "DDIM",
+    "Ancestral",
+    "DPMSolver",
+    "DPMSolverSDE",
+    "Euler",
+    "ExponentialAdamsBashforth",
+    "ProbabilityFlow",
+    "Heun",
+    "PredictorCorrector",
+    "Sampler",
+    "State",
+    "UniPC",
+    "langevin",
+    "sample",
+    "start",
+    "trajectory",
+]

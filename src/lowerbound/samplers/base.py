@@ -32,6 +32,11 @@ class Sampler(ABC):
     def order(self) -> int:
         """The order of convergence of a deterministic sampler in the largest step of gamma; the weak one of others."""
 
+    @property
+    def calls_per_step(self) -> int:
+        """Network calls that a step takes (the last, to the data, may take fewer); of an adaptive sampler the fewest."""
+        return 1
+
     def init(self, x_t: Float[Tensor, "batch *shape"]) -> State:
         """The state before the first step."""
         return State(x_t)

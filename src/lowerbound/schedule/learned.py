@@ -22,7 +22,7 @@ from lowerbound.schedule.base import Schedule, check_ends
 from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
 
 _STEEPEST = 20.0
-_BISECTIONS = 60  # halvings of [0, 1] until double precision is spent
+_BISECTIONS = 60  # halvings of [0, 1] until double precision is spent; Newton's steps need about six
 
 
 class MonotoneWarp(nn.Module):
@@ -97,12 +97,16 @@ class LearnedGamma(Schedule):
     @torch.no_grad()
     def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         wanted = (gamma - self.start.to(gamma.dtype)) / self.log_range.to(gamma.dtype).exp()
-        low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
+        low, high, t = torch.zeros_like(wanted), torch.ones_like(wanted), wanted.clamp(0, 1)
+        precision = 2 * torch.finfo(wanted.dtype).eps
         for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            below = self._warped(middle)[0] < wanted
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return (low + high) / 2
+            value, slope = self._warped(t)
+            low, high = torch.where(value < wanted, t, low), torch.where(value < wanted, high, t)
+            newton = t - (value - wanted) / slope
+            t, before = torch.where((low <= newton) & (newton <= high), newton, (low + high) / 2), t
+            if not ((t - before).abs() > precision).any():
+                break
+        return t
 
     @contextmanager
     def minimising_variance(self) -> Iterator["GradientScale"]:

@@ -26,16 +26,13 @@ def conditions(run: Run, examples: Examples, indices: np.ndarray) -> Tensor | No
     """
     if not run.config.data.conditional:
         return None
-    num_features = run.data.num_condition_features
-    if num_features:
+    if run.data.vectors is not None:
         if examples.conditions is None:
             return None
-        if examples.conditions.shape[1] != num_features:
-            raise InputError(
-                f"{examples.name} has condition vectors of {examples.conditions.shape[1]} features; the run in "
-                f"{run.folder.path} takes {num_features}"
-            )
-        return torch.from_numpy(examples.conditions[indices])
+        try:
+            return run.conditions(examples.conditions[indices])
+        except InputError as error:
+            raise InputError(f"{examples.name}: {error}") from error
     if examples.labels is None:
         return None
     present, positions = np.unique(examples.labels[indices], return_inverse=True)

@@ -4,8 +4,11 @@ config.json          the configuration and what the run knows of its data
 log.jsonl            one record per training step and per evaluation along the way
 checkpoints/         the newest states, to go on from
 model.safetensors    the averaged weights, to use
+early.safetensors    the averaged weights of early in the run, an eighth of it or a little more: a weaker model of the same
+                     kind, for autoguidance; written once
 samples/             pictures drawn along the way
 variance.json        the analytic reverse variance, once it has been asked for
+classifier.safetensors  a classifier of noisy data, once it has been asked for
 """
 
 import json
@@ -16,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from lowerbound.data import Dataset, Encoding, read_encoding
+from lowerbound.data import Dataset, Encoding, Standardisation, read_encoding
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.train.config import SCHEMA_VERSION, Config
@@ -31,8 +34,13 @@ class DataFacts:
     layout: str
     encoding: Encoding
     class_names: tuple[str, ...]
-    num_condition_features: int
+    vectors: Standardisation | None
     fingerprint: str
+
+    @property
+    def num_condition_features(self) -> int:
+        """The length of a condition vector; 0 if the data have none."""
+        return 0 if self.vectors is None else len(self.vectors.shift)
 
     @classmethod
     def of(cls, dataset: Dataset) -> "DataFacts":
@@ -43,7 +51,7 @@ class DataFacts:
             layout=dataset.layout,
             encoding=dataset.encoding,
             class_names=dataset.class_names,
-            num_condition_features=0 if dataset.conditions is None else dataset.conditions.shape[1],
+            vectors=dataset.vectors,
             fingerprint=dataset.fingerprint(),
         )
 
@@ -54,13 +62,17 @@ class DataFacts:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "DataFacts":
         """From `to_dict`'s values; KeyError or TypeError if they are not."""
+        if values.get("num_condition_features"):  # of before their normalisation
+            raise InputError(
+                f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
+            )
         return cls(
             name=values["name"],
             shape=tuple(values["shape"]),
             layout=values["layout"],
             encoding=read_encoding(values["encoding"]),
             class_names=tuple(values["class_names"]),
-            num_condition_features=values["num_condition_features"],
+            vectors=Standardisation.of(values.get("vectors")),
             fingerprint=values["fingerprint"],
         )
 
@@ -74,6 +86,7 @@ class RunFolder:
         self.log = self.path / "log.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model.safetensors"
+        self.early = self.path / "early.safetensors"
         self.samples = self.path / "samples"
 
     @property

@@ -28,6 +28,8 @@ from lowerbound.train.interruption import Interruption
 from lowerbound.train.loop import DivergenceError, Trainer
 
 CHECKPOINT_SECONDS = 60
+EARLY = 1 / 8
+"""The share of the run after which the first averaged weights are kept for good, as a weaker model of the same kind."""
 PICTURE_SAMPLES = 36
 PICTURE_STEPS = 32
 MAY_CHANGE = "training."
@@ -182,7 +184,9 @@ class _Session:
                 self.best = min(self.best, bits)
             # a loss that is no bound does not aim at it: there the newest weights are the ones that were asked for
             if improved or not self.is_bound:
-                self._write_model(record)
+                self._write_weights(self.folder.model, record)
+            if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
+                self._write_weights(self.folder.early, record)
             if picture:
                 self._draw()
         finally:
@@ -191,14 +195,14 @@ class _Session:
         self.evaluated = time.monotonic()
         self.evaluation_seconds = self.evaluated - started
 
-    def _write_model(self, record: dict[str, Any]) -> None:
+    def _write_weights(self, path: Path, record: dict[str, Any]) -> None:
         metadata = {
             "weights": "averaged",
             "average_width": str(self.trainer.config.training.average_width),
             **{key: str(value) for key, value in record.items()},
         }
         tensors = {name: p.detach().cpu().contiguous() for name, p in self.trainer.denoiser.named_parameters()}
-        write_file(self.folder.model, save(tensors, metadata))
+        write_file(path, save(tensors, metadata))
 
     def _draw(self) -> None:
         denoiser, dataset = self.trainer.denoiser, self.trainer.dataset

@@ -1,0 +1,67 @@
+"""Frechet distance of samplers at few network calls, and whether they are worse than many calls:
+python benchmarks/quality.py runs/mnist
+
+All settings start from the same noise and are compared with the same training examples, so that the difference of two of
+them is known better than either. The yardsticks are ancestral sampling and Heun's method with 250 calls; each row gives the
+difference to the better of the two with its standard error. Features are those that `lowerbound evaluate` uses.
+"""
+
+import argparse
+from pathlib import Path
+
+from lowerbound.evaluate.features import feature_classifier, feature_space
+from lowerbound.evaluate.judge import Judge, draw
+from lowerbound.evaluate.quality import frechet_distance
+from lowerbound.evaluate.report import figure_text
+from lowerbound.evaluate.trade_off import plan_of_calls
+from lowerbound.generate import DEFAULT_SAMPLER, SAMPLERS
+from lowerbound.pictures.quality import quality_by_calls
+from lowerbound.run import open_run
+
+YARDSTICKS = ("ancestral", "heun")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--calls", type=int, nargs="+", default=[8, 12, 16, 24])
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=[DEFAULT_SAMPLER, "ddim", "heun", "dpm++"])
+    parser.add_argument("--many", type=int, default=250, help="calls of the yardsticks")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", type=Path, help="a .png to draw the table into")
+    arguments = parser.parse_args()
+
+    run = open_run(arguments.run)
+    dataset = run.open_dataset()
+    space = feature_space(dataset, feature_classifier(dataset, run.folder.path))
+    judge = Judge.of(dataset, space, arguments.samples, arguments.seed)
+    floor = frechet_distance(judge.held_out, judge.references, arguments.seed)
+    print(f"{arguments.run}, {space}")
+    print(
+        f"{len(judge.held_out)} samples each against {len(judge.references)} training examples; "
+        f"as many held-out examples: {figure_text(*floor.figure)}"
+    )
+
+    found, curves = {}, {}
+    settings = [(name, arguments.many) for name in YARDSTICKS]
+    settings += [(name, calls) for name in dict.fromkeys(arguments.samplers) for calls in sorted(set(arguments.calls))]
+    print(f"{'sampler':<18} {'calls':>6} {'Frechet distance':>18} {'less the best of many':>24} {'errors':>7}")
+    for name, calls in settings:
+        plan = plan_of_calls(run.denoiser, SAMPLERS[name], calls)
+        samples, spent = draw(run, dataset, len(judge.held_out), plan, seed=arguments.seed)
+        estimate = frechet_distance(judge.features(samples), judge.references, arguments.seed)
+        found[name, calls] = estimate
+        curves.setdefault(name, []).append((spent, *estimate.figure))
+        line = f"{name:<18} {spent:>6g} {figure_text(*estimate.figure):>18}"
+        if len(found) > len(YARDSTICKS):
+            best = min((found[name, arguments.many] for name in YARDSTICKS), key=lambda each: each.value)
+            difference = estimate - best
+            line += f" {figure_text(*difference.figure):>24} {difference.value / difference.error:>7.1f}"
+        print(line, flush=True)
+    if arguments.picture:
+        quality_by_calls(arguments.picture, curves, floor.figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""`lowerbound classifier RUN`: train a classifier of a run's data, at all of its noise levels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from tqdm import tqdm
+
+from lowerbound.cli.devices import pick_device
+from lowerbound.cli.options import parse
+from lowerbound.errors import InputError
+from lowerbound.run import open_run
+from lowerbound.run_classifier import write_classifier
+from lowerbound.train.classifier import accuracies, check_labels, train_classifier
+
+DEFAULT_MINUTES = 1.0
+RATIOS = {
+    "on clean data": 0.0,
+    "under noise of a quarter of the data's spread": 0.25,
+    "under noise as wide as the data": 1.0,
+    "under noise four times as wide": 4.0,
+}
+"""The noise levels at which its accuracy is told."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a classifier that knows noisy data of each level of a run's schedule, and clean data.
+
+    It learns from the labels of the run's own training data, whether or not the run itself does, and is kept in the run
+    folder as classifier.safetensors; `sample --guidance-kind classifier` is guided by it. One that is there is replaced.
+
+    Example: lowerbound classifier runs/digits --minutes 1
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    minutes: float | None = None
+    """How long to train; one minute if neither this nor --steps is given."""
+    steps: int | None = None
+    """How long to train, in steps: the same seed and steps give the same classifier."""
+    width: int = 32
+    """Channels of its network at full resolution."""
+    seed: int = 0
+    """Of weights, order and noise."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "classifier", arguments)
+    if options.minutes is not None and options.steps is not None:
+        raise InputError("--minutes and --steps were both given: give one of the two")
+    minutes = DEFAULT_MINUTES if options.minutes is None and options.steps is None else options.minutes
+    device = pick_device(options.device)
+    model = open_run(options.run, device)
+    dataset = model.open_dataset()
+    check_labels(dataset)
+    schedule, sigma_data = model.denoiser.schedule, model.config.denoiser.sigma_data
+    with tqdm(total=100.0, bar_format="{percentage:3.0f}%|{bar:24}| {desc}", disable=None) as bar:
+
+        def show(done: float, loss: float) -> None:
+            bar.set_description_str(f"loss {loss:.3f} nats over all noise levels", refresh=False)
+            bar.update(100 * done - bar.n)
+
+        classifier = train_classifier(
+            dataset,
+            schedule.gamma_min,
+            schedule.gamma_max,
+            steps=options.steps,
+            minutes=minutes,
+            width=options.width,
+            sigma_data=sigma_data,
+            seed=options.seed,
+            device=device,
+            progress=show,
+        )
+    spread = dataset.encoded(dataset.train[:1000]).std().item()
+    found = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
+    print("held-out accuracy:")
+    for words, (share, error) in zip(RATIOS, found, strict=True):
+        print(f"  {share:6.1%} ± {error:.1%} {words}")
+    most = torch.bincount(torch.from_numpy(check_labels(dataset)[dataset.validation])).max().item()
+    print(f"  {most / len(dataset.validation):6.1%} by always naming the commonest class")
+    told = {"clean_accuracy": f"{found[0][0]:.4f}", "seed": str(options.seed), "steps": str(options.steps)}
+    print(f"classifier: {write_classifier(model, classifier, options.width, told)}")

@@ -1,0 +1,217 @@
+"""`lowerbound edit RUN DATA`: variations of examples, examples between them, and how well they come back from noise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from lowerbound.cli.devices import pick_device
+from lowerbound.cli.options import parse
+from lowerbound.cli.reverse import with_variance
+from lowerbound.cli.sampler import FlatSampler, SamplerOptions
+from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
+from lowerbound.data import read_examples
+from lowerbound.edit import RoundTrip, decode, round_trip, turn, vary
+from lowerbound.errors import InputError
+from lowerbound.rng import PerSample
+from lowerbound.run import Run, open_run
+from lowerbound.score.examples import check_examples, conditions
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Edit examples: variations of each, examples between each two in turn, or the way to noise and back.
+
+    Variations are noised to --time and sampled down again. The other two follow the probability flow to noise and back, and
+    print how far the examples come back from where they were. DATA is whatever `train` takes, read as the run's own data.
+
+    Example: lowerbound edit runs/digits digits --mode variations --examples 0 5 7 --time 0.4 -o variations.png
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    data: tyro.conf.Positional[str]
+    """A bundled name, a folder of images, or an .npy or .npz file."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """A .png picture, an example and what was made of it in each row, or an .npy or .npz array of the same in the layout,
+    range and type of the data."""
+    mode: Literal["variations", "interpolation", "round-trip"] = "variations"
+    """What to do."""
+    examples: tuple[int, ...] = ()
+    """The numbers of examples; the first --num-examples of the split if not given."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Where these are counted; among all examples if not given."""
+    num_examples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 8
+    """How many."""
+    num_samples: int = 7
+    """Variations of each example, or examples between each two."""
+    time: float = 0.5
+    """Of variations: how much noise, from 0 for none to 1 for nothing but noise."""
+    label: str | None = None
+    """A class name in the place of the examples' own; conditional runs only."""
+    sampling: FlatSampler = field(default_factory=SamplerOptions)
+    """Of variations: the way down. The steps are those of the whole way; the ones below --time are taken."""
+    flow_tolerance: float = 1e-4
+    """Of the other two: the error allowed in a step along the flow, in units of the encoded data."""
+    batch_size: int = 64
+    """Examples at a time: it changes nothing but speed and memory."""
+    seed: int = 0
+    """Of the noise."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "edit", arguments)
+    _check(options)
+    options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
+    model = open_run(options.run, pick_device(options.device))
+    check_out(options.out, model.data.shape)
+    raw, cond, numbers = _examples(options, model)
+    edited = Editing(model, options, raw, cond, numbers)
+    match options.mode:
+        case "variations":
+            rows, told = edited.variations()
+        case "interpolation":
+            rows, told = edited.interpolation()
+        case _:
+            rows, told = edited.round_trip()
+    write_samples(model, rows.reshape(-1, *rows.shape[2:]), options.out, columns=rows.shape[1])
+    print(told)
+    print(f"{len(rows)} rows of {rows.shape[1]}: {options.out}")
+
+
+class Editing:
+    """Examples of a run's data and what is to be done with them."""
+
+    def __init__(self, model: Run, options: Options, raw: np.ndarray, cond: Tensor | None, numbers: np.ndarray):
+        self.model, self.options = model, options
+        self.raw, self.cond, self.numbers = raw, cond, numbers
+
+    def variations(self) -> tuple[np.ndarray, str]:
+        """Each example and its variations, (rows, columns, *shape), and what to say."""
+        options, num = self.options, self.options.num_samples
+        model = with_variance(self.model, options.sampling.needed_variance, given=self.cond is not None)
+        plan = options.sampling.plan(model)
+        x = model.encode(self.raw).repeat_interleave(num, 0)
+        cond = None if self.cond is None else self.cond.repeat_interleave(num, 0)
+        seeds = [(options.seed << 32) + (int(i) << 12) + k for i in self.numbers for k in range(num)]
+
+        def some(part: slice) -> np.ndarray:
+            given, noise = self._given(cond, part), PerSample(seeds[part])
+            return model.decode(
+                vary(model.denoiser, self._moved(x[part]), options.time, plan.sampler, plan.times, noise, cond=given)
+            )
+
+        varied = np.concatenate(self._batches(some, len(x), "sampling"))
+        rows = np.concatenate([self.raw[:, None], varied.reshape(len(self.raw), num, *self.raw.shape[1:])], 1)
+        num_steps = int((plan.times < options.time).sum()) + 1 if options.time else 0
+        return rows, f"{num} variations of each example from t = {options.time:g}, {num_steps} steps each"
+
+    def round_trip(self) -> tuple[np.ndarray, str]:
+        """Each example and what comes back of it, (rows, 2, *shape), and what to say."""
+        trip = self._there_and_back(noisy=False)
+        again = self.model.decode(trip.x)
+        return np.stack([self.raw, again], 1), self._figures(trip, again)
+
+    def interpolation(self) -> tuple[np.ndarray, str]:
+        """Each example but the last, those between it and the next, and the next, (rows, columns, *shape)."""
+        if len(self.raw) < 2:
+            raise InputError("interpolation is between one example and the next: give at least two")
+        # discrete data without the noise of their end have noises that are too short to turn into one another
+        trip = self._there_and_back(noisy=self.model.data.encoding.num_levels is not None)
+        num = self.options.num_samples
+        weights = torch.linspace(0, 1, num + 2, device=trip.x_1.device)[1:-1]
+        between = turn(trip.x_1[:-1], trip.x_1[1:], weights).transpose(0, 1).flatten(0, 1)
+        # the nearer example's condition
+        nearer = torch.arange(len(self.raw) - 1)[:, None] + (weights.cpu() > 0.5)
+        cond = None if self.cond is None else self.cond[nearer.flatten()]
+
+        def some(part: slice) -> np.ndarray:
+            tolerance = self.options.flow_tolerance
+            given = self._given(cond, part)
+            return self.model.decode(decode(self.model.denoiser, between[part], tolerance=tolerance, cond=given))
+
+        drawn = np.concatenate(self._batches(some, len(between), "decoding"))
+        drawn = drawn.reshape(len(self.raw) - 1, num, *self.raw.shape[1:])
+        rows = np.concatenate([self.raw[:-1, None], drawn, self.raw[1:, None]], 1)
+        return rows, self._figures(trip, self.model.decode(trip.x))
+
+    def _there_and_back(self, noisy: bool) -> RoundTrip:
+        x = self.model.encode(self.raw)
+        seeds = [(self.options.seed << 32) + int(i) for i in self.numbers]
+
+        def some(part: slice) -> RoundTrip:
+            noise = PerSample(seeds[part]) if noisy else None
+            tolerance, given = self.options.flow_tolerance, self._given(self.cond, part)
+            return round_trip(self.model.denoiser, self._moved(x[part]), noise=noise, tolerance=tolerance, cond=given)
+
+        trips = self._batches(some, len(x), "to noise and back")
+        parts = ([getattr(trip, name) for trip in trips] for name in ("x_1", "x", "error", "num_calls"))
+        return RoundTrip(*map(torch.cat, parts))
+
+    def _figures(self, trip: RoundTrip, again: np.ndarray) -> str:
+        difference = again.astype(np.float64) - self.raw.astype(np.float64)
+        rms = np.sqrt(np.mean(difference**2))
+        text = f"round trip: rms error {trip.error.square().mean().sqrt():.2g} in units of the encoded data, "
+        if self.model.data.encoding.num_levels is None:
+            text += f"{rms:.2g} in those of the data"
+        else:
+            text += f"{rms:.2g} levels, {np.mean(difference != 0):.2%} of entries at another level"
+        return f"{text}; {trip.num_calls.double().mean():.0f} network calls per example, there and back"
+
+    def _batches(self, work: Callable[[slice], Result], total: int, words: str) -> list[Result]:
+        found = []
+        with tqdm(total=total, desc=words, unit="example", disable=None) as bar:
+            for first in range(0, total, self.options.batch_size):
+                part = slice(first, min(first + self.options.batch_size, total))
+                found.append(work(part))
+                bar.update(part.stop - part.start)
+        return found
+
+    def _given(self, cond: Tensor | None, part: slice) -> Tensor | None:
+        return None if cond is None else self._moved(cond[part])
+
+    def _moved(self, values: Tensor) -> Tensor:
+        return values.to(self.model.denoiser.device)
+
+
+def _check(options: Options) -> None:
+    for name in ("num_examples", "num_samples", "batch_size"):
+        if getattr(options, name) < 1:
+            raise InputError(f"{name} is {getattr(options, name)}: it starts at 1")
+    if not 0 <= options.time <= 1:
+        raise InputError(f"--time is {options.time}: it lies between 0, the example itself, and 1, nothing but noise")
+    if options.num_samples > 4096:
+        raise InputError(f"{options.num_samples} of each example: at most 4096")
+    if options.out.suffix not in SUFFIXES:
+        raise InputError(f"cannot write to {options.out}: the name must end in {', '.join(SUFFIXES)}")
+
+
+def _examples(options: Options, model: Run) -> tuple[np.ndarray, Tensor | None, np.ndarray]:
+    """The examples as stored, their conditions, and their numbers in the data."""
+    own = model.config.data
+    found = read_examples(
+        options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
+    )
+    indices = found.indices(options.split)
+    chosen = options.examples or range(min(options.num_examples, len(indices)))
+    for number in chosen:
+        if not 0 <= number < len(indices):
+            where = "" if options.split is None else f" in its {options.split} split"
+            raise InputError(f"example {number}: {found.name} has the examples 0 to {len(indices) - 1}{where}")
+    indices = indices[list(chosen)]
+    raw = found.values[indices]
+    check_examples(model, raw, found.name)
+    if options.label is not None:
+        return raw, model.labels([options.label]).expand(len(raw)), indices
+    return raw, conditions(model, found, indices), indices

@@ -1,0 +1,83 @@
+"""What samples are asked for, as options of several verbs: conditions, and guidance towards them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lowerbound.errors import InputError
+from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
+from lowerbound.run import Run
+from lowerbound.run_classifier import open_classifier
+
+GuidanceKind = Literal["classifier-free", "classifier", "autoguidance"]
+
+
+@dataclass(frozen=True)
+class GuidanceOptions:
+    """Guidance of samples."""
+
+    guidance: float | None = None
+    """The guidance scale. classifier-free and autoguidance: 1 is none; classifier: 0 is none and 1 is Bayes' rule; of all,
+    the larger, the more typical the samples and the less various. No guidance if not given."""
+    guidance_kind: GuidanceKind = "classifier-free"
+    """By the model itself without its condition; by the run's classifier (see `lowerbound classifier`); or away from what
+    the model was early in its training, which needs no condition."""
+    guidance_interval: tuple[float, float] | None = None
+    """Guide only at noise levels gamma from the first to the second number; at all if not given."""
+
+
+def guided(run: Run, options: GuidanceOptions, *, given: bool) -> Run:
+    """The run with its denoiser guided as the options say.
+
+    Arguments:
+        run: the model.
+        options: the guidance.
+        given: whether the samples are given conditions.
+
+    Raises:
+        InputError: for options without effect, or guidance that lacks something: a condition, a conditional model, a
+            classifier, early weights.
+    """
+    kind, scale, interval = options.guidance_kind, options.guidance, options.guidance_interval
+    if scale is None:
+        if options != GuidanceOptions():
+            raise InputError("--guidance-kind and --guidance-interval have no effect without --guidance: give a scale")
+        check_conditional(run, given)
+        return run
+    if kind != "autoguidance" and not given:
+        check_conditional(run, kind == "classifier-free")
+        raise InputError("guidance needs a condition to guide to: give --label or --condition, or use autoguidance")
+    if kind == "classifier":
+        if run.data.vectors is not None and run.config.data.conditional:
+            raise InputError("a classifier guides to labels, and this run takes condition vectors: use classifier-free")
+        return replace(run, denoiser=ClassifierGuidance(run.denoiser, open_classifier(run), scale, interval))
+    check_conditional(run, given)
+    if kind == "classifier-free":
+        return replace(run, denoiser=ClassifierFree(run.denoiser, scale, interval))
+    return replace(run, denoiser=AutoGuidance(run.denoiser, run.early(), scale, interval))
+
+
+def check_conditional(run: Run, given: bool) -> None:
+    """Refuse a condition for a model that takes none, by an InputError."""
+    if given and not run.config.data.conditional:
+        way = " or, as its data have labels, use --guidance-kind classifier" if run.data.class_names else ""
+        raise InputError(
+            f"the run in {run.folder.path} was trained without conditions: train with --conditional on labelled data{way}"
+        )
+
+
+def conditions(run: Run, labels: tuple[str, ...], file: Path | None, num_samples: int) -> Tensor | None:
+    """A condition for each sample, from class names or a file, repeated in their order; None if neither is given.
+
+    Raises:
+        InputError: if both are given, or are not what the run takes.
+    """
+    if labels and file is not None:
+        raise InputError("--label and --condition were both given: give one of the two")
+    if not labels and file is None:
+        return None
+    cond = run.labels(list(labels)) if file is None else run.conditions_from(file)
+    return cond[torch.arange(num_samples) % len(cond)]

@@ -1,0 +1,139 @@
+"""`lowerbound impute RUN DATA`: fill in missing entries, several times."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+from tqdm import tqdm
+
+from lowerbound.cli.devices import pick_device
+from lowerbound.cli.options import parse
+from lowerbound.data import Examples, read_examples
+from lowerbound.data.arrays import to_layout
+from lowerbound.errors import InputError
+from lowerbound.files import write_file
+from lowerbound.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, Imputations, impute, num_calls, read_mask
+from lowerbound.inverse import TwistedParticles
+from lowerbound.run import Run, open_run
+from lowerbound.score import conditions
+
+
+@dataclass(frozen=True)
+class Options:
+    """Fill in missing entries several times over, each time with what may have stood there; known entries stay as they are.
+
+    DATA is whatever `train` takes, of the kind that the run knows; one example is enough. Missing are NaN in arrays of
+    floats, and what the mask says. The .npz holds samples (N, K, ...) in the data's own units, type and order of axes, their
+    mean and std (N, ...), and observed, True where an entry was known. An imputation depends on its example, the example's
+    number, its own and the seed alone. Of a conditional run, the examples' labels or condition vectors are given where they
+    have them.
+
+    Example: lowerbound impute runs/digits broken.npy --mask mask.png --num-samples 16 -o imputed.npz
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    data: tyro.conf.Positional[str]
+    """A bundled name, a folder of images, or an .npy or .npz file."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """An .npz file."""
+    mask: Path | None = None
+    """An .npy file of booleans or zeros and ones, or a black and white .png: True or white where an entry is known; of the
+    shape of one example or of all."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Take one split, as training makes it; all examples if not given."""
+    num_samples: int = 16
+    """Imputations of each example."""
+    method: Literal["replacement", "pigdm", "mmps", "particles"] = DEFAULT_METHOD
+    """Of increasing cost: known entries put in place after each step (RePaint), guided by a measurement with independent
+    entries (Pi-GDM), by one with the network's own covariance (MMPS), or particles, exact if they are many."""
+    num_particles: int | None = None
+    """Of the method particles, for each imputation; 16 if not given."""
+    steps: int = DEFAULT_STEPS
+    """Noise levels that each imputation goes through."""
+    label: str | None = None
+    """A class name for all examples, in the place of their own; conditional runs only."""
+    seed: int = 0
+    """Of all imputations."""
+    batch_size: int = 64
+    """Imputations at a time: it changes nothing but speed and memory."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "impute", arguments)
+    for name in ("num_samples", "num_particles", "steps", "batch_size"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}: it starts at 1")
+    if options.num_particles is not None and options.method != "particles":
+        raise InputError(f"--num-particles has no effect on {options.method}: use --method particles")
+    if options.out.suffix != ".npz":
+        raise InputError(f"cannot write imputations to {options.out}: the name must end in .npz")
+    if not options.out.parent.is_dir():
+        raise InputError(f"the folder {options.out.parent} does not exist: make it first")
+    model = open_run(options.run, pick_device(options.device))
+    own = model.config.data
+    examples = read_examples(
+        options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
+    )
+    indices = examples.indices(options.split)
+    raw = examples.values[indices]
+    observed = np.ones(raw.shape, bool) if options.mask is None else read_mask(options.mask, examples)[indices]
+    if raw.dtype.kind == "f":
+        observed = observed & ~np.isnan(raw)
+    method = METHODS[options.method]
+    if options.num_particles is not None:
+        method = TwistedParticles(options.num_particles)
+    total = num_calls(method, observed, options.num_samples, options.steps, options.batch_size)
+    with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
+        imputations = impute(
+            model,
+            raw,
+            observed,
+            method=method,
+            num_samples=options.num_samples,
+            num_steps=options.steps,
+            cond=_condition(model, examples, indices, options.label),
+            numbers=indices,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            progress=bar.update,
+        )
+    _write(options.out, imputations, model.data.layout)
+    missing = 1 - observed.mean()
+    print(
+        f"{options.num_samples} imputations of {len(raw):,} example{'s' * (len(raw) > 1)}, {missing:.1%} of whose entries "
+        f"were missing: {options.out}"
+    )
+
+
+def _condition(model: Run, examples: Examples, indices: np.ndarray, label: str | None) -> torch.Tensor | None:
+    if label is None:
+        return conditions(model, examples, indices)
+    if not model.config.data.conditional or model.data.num_condition_features:
+        raise InputError(
+            f"--label {label}: the run in {model.folder.path} takes no labels: train with --conditional on labelled data"
+        )
+    return model.labels([label]).expand(len(indices))
+
+
+def _write(out: Path, imputations: Imputations, layout: str) -> None:
+    """Write the imputations; the file appears whole or not at all."""
+    samples = imputations.samples
+    flat = to_layout(samples.reshape(-1, *samples.shape[2:]), layout)
+    arrays = {
+        "samples": flat.reshape(*samples.shape[:2], *flat.shape[1:]),
+        "mean": to_layout(imputations.mean, layout),
+        "std": to_layout(imputations.std, layout),
+        "observed": to_layout(imputations.observed, layout),
+    }
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
+    write_file(out, content.getvalue())

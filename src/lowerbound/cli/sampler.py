@@ -1,0 +1,78 @@
+"""The sampler and its grid as options of several verbs."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from lowerbound.cli.reverse import ReverseVariance
+from lowerbound.errors import InputError
+from lowerbound.generate import DEFAULT_GRID, DEFAULT_SAMPLER, SAMPLERS, GridName, Plan, SamplerName, make_plan
+from lowerbound.run import Run
+from lowerbound.samplers import Sampler
+
+OPTIONS = {"order": "multistep_order", "corrections": "num_corrections"}
+"""Options whose names are not those of the samplers' own settings."""
+
+
+@dataclass(frozen=True)
+class SamplerOptions:
+    """The way from noise to data."""
+
+    sampler: SamplerName = DEFAULT_SAMPLER
+    """The stepping rule."""
+    steps: int | None = None
+    """Steps of the grid, if not given so many as the default sampler needs; one network call each, of heun two. flow takes
+    its own steps between those of the grid, which are two for it."""
+    grid: GridName = DEFAULT_GRID
+    """Where the steps lie: equally spaced in time (to t = 0, or trailing: one short of it) or in gamma, by Karras' powers,
+    the integer steps of a run's table of betas (ddpm), or where the samples' error or the bound is expected to be least
+    (the model's error by noise level is measured once on training data and kept in the run folder)."""
+    variance: ReverseVariance | None = None
+    """Of ancestral sampling's reverse steps: the posterior's own (the default), DDPM's beta, the best for this model
+    (measured once on training data and kept in the run folder), or the one that the network has learned."""
+    eta: float | None = None
+    """Of ddim: 0 is deterministic (the default), 1 ancestral."""
+    churn: float | None = None
+    """Of euler and heun: the share by which noise is raised before each step, at most 0.414."""
+    order: int | None = None
+    """Of dpm++, dpm++sde, unipc and adams-bashforth: how many network calls a step looks back to."""
+    tolerance: float | None = None
+    """Of flow: the error allowed in a step of the adaptive solver."""
+    corrections: int | None = None
+    """Of predictor-corrector: Langevin steps after each step."""
+    snr: float | None = None
+    """Of predictor-corrector: the length of a Langevin step, relative to what its score calls for."""
+
+    @property
+    def needed_variance(self) -> ReverseVariance:
+        """What `with_variance` has to bring along."""
+        return "analytic" if self.grid.startswith("minimal") else self.variance or "lower"
+
+    def stepping_rule(self) -> Sampler:
+        """The sampler with its settings.
+
+        Raises:
+            InputError: for a setting that it does not have.
+        """
+        sampler = SAMPLERS[self.sampler]
+        known = {field.name for field in dataclasses.fields(sampler)}
+        settings = {}
+        for name in ("variance", "eta", "churn", "order", "tolerance", "corrections", "snr"):
+            setting, value = OPTIONS.get(name, name), getattr(self, name)
+            if value is None:
+                continue
+            if setting not in known:
+                having = [other for other, kind in SAMPLERS.items() if hasattr(kind, setting)]
+                raise InputError(f"--{name} has no effect on {self.sampler}: it belongs to {', '.join(having)}")
+            settings[setting] = value
+        return dataclasses.replace(sampler, **settings)
+
+    def plan(self, model: Run) -> Plan:
+        """The way for a run, `needed_variance` brought along and guidance not yet."""
+        return make_plan(model.denoiser, self.stepping_rule(), self.steps, self.grid)
+
+
+FlatSampler = Annotated[SamplerOptions, tyro.conf.arg(name="")]
+"""The options without a prefix."""

@@ -1,0 +1,78 @@
+"""Samples into files: a picture, an array, or a folder of pictures; each appears whole or not at all."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from lowerbound.data.arrays import to_layout
+from lowerbound.data.encoding import Levels
+from lowerbound.errors import InputError
+from lowerbound.files import UNFINISHED, write_file
+from lowerbound.pictures import sample_grid
+from lowerbound.run import Run
+
+SUFFIXES = (".png", ".npy", ".npz")
+MODES = {1: "L", 3: "RGB"}
+
+
+def check_out(out: Path, shape: tuple[int, ...], suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Refuse a place where samples of a shape cannot be written, with an InputError."""
+    if out.suffix not in (*suffixes, ""):
+        raise InputError(f"cannot write samples to {out}: give a name in {', '.join(suffixes)}, or a folder")
+    if not out.parent.is_dir():
+        raise InputError(f"the folder {out.parent} does not exist: make it first")
+    if out.suffix:
+        return
+    if len(shape) != 3 or shape[0] not in MODES:
+        raise InputError(
+            f"a folder of pictures is for images of one or three channels; these samples have the shape {shape}: give a "
+            f"name in {', '.join(SUFFIXES)}"
+        )
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out} is there already and not an empty folder: choose another name")
+
+
+def write_samples(model: Run, samples: np.ndarray, out: Path, columns: int | None = None) -> None:
+    """Write samples (N, *shape), in stored values, where `check_out` let them go.
+
+    Arguments:
+        columns: of a picture's grid.
+    """
+    if not out.suffix:
+        _write_folder(model, samples, out)
+    elif out.suffix == ".png":
+        unfinished = out.with_name(f"{UNFINISHED}{out.name}")
+        sample_grid(unfinished, samples, model.data.encoding.value_range, columns=columns)
+        unfinished.replace(out)
+    else:
+        content, array = io.BytesIO(), to_layout(samples, model.data.layout)
+        if out.suffix == ".npy":
+            np.save(content, array)
+        else:
+            np.savez_compressed(content, x=array)
+        write_file(out, content.getvalue())
+
+
+def _write_folder(model: Run, samples: np.ndarray, out: Path) -> None:
+    """One picture for each sample: the levels themselves where 8 or 16 bits hold them, else the data's range in 8."""
+    from PIL import Image
+
+    encoding = model.data.encoding
+    if isinstance(encoding, Levels) and encoding.offset == 0 and encoding.num_levels in (256, 65_536):
+        pixels = samples
+    else:
+        low, high = encoding.value_range
+        share = (samples.astype(np.float64) - low) / (high - low)
+        pixels = np.round(255 * np.clip(share, 0, 1)).astype(np.uint8)
+    if pixels.dtype != np.uint8 and pixels.shape[1] != 1:
+        raise InputError("PNG holds colour in 8 bits only here: write these samples to an .npy or .npz file")
+    unfinished = out.with_name(f"{UNFINISHED}{out.name}")
+    unfinished.mkdir(exist_ok=True)
+    digits = len(str(len(pixels) - 1))
+    for number, picture in enumerate(pixels):
+        image = Image.fromarray(picture[0] if len(picture) == 1 else np.moveaxis(picture, 0, -1).copy())
+        image.save(unfinished / f"{number:0{digits}}.png")
+    if out.is_dir():
+        out.rmdir()
+    unfinished.replace(out)

@@ -1,0 +1,214 @@
+r"""Data as noise, and back: inversion, interpolation and variations of examples.
+
+The probability flow carries each example to noise and back along the same way (`samplers.flow`, in whose rescaling
+$z = a x + s \epsilon$ all levels have the size of the data). An example x enters it at the data's end
+as $a_0 x$, or, with the noise that a latent of that level has, as $a_0 x + s_0 \epsilon$; what arrives at the other end is
+its noise. The former is a function of x alone. The latter has the law of the noise from which samples are drawn also
+where data are discrete: a level's very centre is then no typical latent, and the noise of centres falls short.
+
+Points between two noises lie on the sphere, not on the line between them: nearly all of a Gaussian's mass is at one
+distance from the middle, which the line falls short of.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Num
+from torch import Tensor
+
+from lowerbound.denoiser import Conditioned, Denoiser
+from lowerbound.errors import InputError
+from lowerbound.rng import Noise
+from lowerbound.samplers import Sampler, sample
+from lowerbound.samplers.flow import follow
+
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    r"""Examples encoded and decoded again.
+
+    Arguments:
+        x_1: the noise, (B, *).
+        x: what it is decoded to, (B, *).
+        error: the root mean square of its difference from what entered the flow, (B,).
+        num_calls: network calls for each example, there and back, (B,).
+    """
+
+    x_1: Float[Tensor, "batch *shape"]
+    x: Float[Tensor, "batch *shape"]
+    error: Float[Tensor, "batch"]
+    num_calls: Int[Tensor, "batch"]
+
+
+def encode(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    *,
+    noise: Noise | None = None,
+    tolerance: float = TOLERANCE,
+    cond: Num[Tensor, "batch ..."] | None = None,
+) -> Float[Tensor, "batch *shape"]:
+    r"""The noise $x_1$ from which the probability flow leads to x (Song et al. 2021, appendix D; DDIM, section 5.4).
+
+    A deterministic sampler leads back from it, as exactly as its steps are small; `decode` does to the tolerance.
+
+    Arguments:
+        denoiser: the model.
+        x: data, (B, *).
+        noise: where the noise of the data's end comes from; x enters without any if None.
+        tolerance: the error allowed in a step of the solver, in units of the data.
+        cond: the condition, passed on to the denoiser.
+
+    Raises:
+        InputError: if the tolerance is out of range, or the flow cannot be followed.
+    """
+    return _encode(denoiser, _enter(denoiser, x, noise), tolerance, cond)[0]
+
+
+def decode(
+    denoiser: Denoiser,
+    x_1: Float[Tensor, "batch *shape"],
+    *,
+    tolerance: float = TOLERANCE,
+    cond: Num[Tensor, "batch ..."] | None = None,
+) -> Float[Tensor, "batch *shape"]:
+    r"""The data x to which the probability flow leads from the noise $x_1$: the inverse of `encode`.
+
+    Arguments:
+        denoiser, tolerance, cond: as in `encode`.
+        x_1: noise, (B, *), in the units of the schedule's last level.
+
+    Raises:
+        InputError: as in `encode`.
+    """
+    return _decode(denoiser, x_1, tolerance, cond)[0]
+
+
+def round_trip(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    *,
+    noise: Noise | None = None,
+    tolerance: float = TOLERANCE,
+    cond: Num[Tensor, "batch ..."] | None = None,
+) -> RoundTrip:
+    """The noise of examples and how well they come back from it.
+
+    Arguments:
+        denoiser, x, noise, tolerance, cond: as in `encode`.
+
+    Raises:
+        InputError: as in `encode`.
+    """
+    x = _enter(denoiser, x, noise)
+    x_1, there = _encode(denoiser, x, tolerance, cond)
+    again, back = _decode(denoiser, x_1, tolerance, cond)
+    error = (again - x).flatten(1).square().mean(1).sqrt()
+    return RoundTrip(x_1, again, error, there + back)
+
+
+def interpolate(
+    denoiser: Denoiser,
+    x_from: Float[Tensor, "batch *shape"],
+    x_to: Float[Tensor, "batch *shape"],
+    weights: Float[Tensor, "num_weights"],
+    *,
+    noise: Noise | None = None,
+    tolerance: float = TOLERANCE,
+    cond: Num[Tensor, "batch ..."] | None = None,
+) -> Float[Tensor, "num_weights batch *shape"]:
+    r"""Examples between two: their noises, turned into one another (`turn`), decoded (DDIM, section 5.3).
+
+    Arguments:
+        denoiser, noise, tolerance: as in `encode`.
+        x_from, x_to: data, (B, *).
+        weights: w in [0, 1], (K,); 0 is `x_from`, 1 is `x_to`.
+        cond: the condition of all three, passed on to the denoiser.
+
+    Raises:
+        InputError: as in `encode`.
+    """
+    noise_from, noise_to = (encode(denoiser, x, noise=noise, tolerance=tolerance, cond=cond) for x in (x_from, x_to))
+    between = turn(noise_from, noise_to, weights).flatten(0, 1)
+    repeated = None if cond is None else cond.repeat(len(weights), *[1] * (cond.ndim - 1))
+    return decode(denoiser, between, tolerance=tolerance, cond=repeated).unflatten(0, (len(weights), -1))
+
+
+def turn(
+    x_from: Float[Tensor, "batch *shape"], x_to: Float[Tensor, "batch *shape"], weights: Float[Tensor, "num_weights"]
+) -> Float[Tensor, "num_weights batch *shape"]:
+    r"""Spherical interpolation, $\frac{\sin((1 - w) \theta)}{\sin\theta} x + \frac{\sin(w \theta)}{\sin\theta} x'$ with
+    $\cos\theta = x \cdot x' / |x| |x'|$ (Shoemake 1985); along the line where the two have one direction.
+
+    Arguments:
+        x_from, x_to: x and x', (B, *).
+        weights: w, (K,).
+    """
+    first, last = x_from.flatten(1).double(), x_to.flatten(1).double()
+    angle = torch.arccos(torch.cosine_similarity(first, last, dim=1).clamp(-1, 1))
+    w = weights.to(angle)[:, None]
+    parallel = angle.sin() < 1e-6
+    of_first, of_last = (
+        torch.where(parallel, share, torch.sin(share * angle) / angle.sin())[..., None] for share in (1 - w, w)
+    )
+    between = of_first * first + of_last * last
+    return between.to(x_from.dtype).unflatten(2, x_from.shape[1:])
+
+
+def vary(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    t: float,
+    sampler: Sampler,
+    times: Float[Tensor, "num_times"],
+    noise: Noise,
+    *,
+    cond: Num[Tensor, "batch ..."] | None = None,
+) -> Float[Tensor, "batch *shape"]:
+    r"""Variations of examples: noised to the time t, then sampled down again (Meng et al. 2022, SDEdit).
+
+    With an exact denoiser and small steps they have the law of the data, whatever t: $x_t$ has that of the forward process.
+
+    Arguments:
+        denoiser: the model.
+        x: data, (B, *).
+        t: how far back, from 0, which leaves x as it is, to 1, which leaves nothing of it but $\alpha_1 x$.
+        sampler: the stepping rule.
+        times: a whole grid, decreasing; those below t are visited.
+        noise: where the noise comes from.
+        cond: the condition of the way down, passed on to the denoiser.
+
+    Raises:
+        InputError: if t is outside [0, 1].
+    """
+    if not 0 <= t <= 1:
+        raise InputError(f"t is {t}: variations go back to a time between 0, the example, and 1, pure noise")
+    if t == 0:
+        return x.clone()
+    level = denoiser.schedule.level(t)
+    x_t = level.alpha * x + level.sigma * noise.normal(x)
+    return sample(denoiser, sampler, x_t, below(times, t), noise, cond=cond)
+
+
+def below(times: Float[Tensor, "num_times"], t: float) -> Float[Tensor, "num_visited"]:
+    """t, and those of a grid's times that are below it."""
+    return torch.cat([times.new_tensor([t]), times[times < t]])
+
+
+def _enter(denoiser: Denoiser, x: Tensor, noise: Noise | None) -> Tensor:
+    """x as it enters the flow, with the noise of the data's end or without."""
+    level = denoiser.schedule.level(0.0)
+    return x if noise is None else x + level.sigma / level.alpha * noise.normal(x)
+
+
+def _encode(denoiser: Denoiser, x: Tensor, tolerance: float, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+    clean, noisy = denoiser.schedule.level(0.0), denoiser.schedule.level(1.0)
+    return follow(Conditioned(denoiser, cond), clean.alpha * x, clean, noisy, tolerance)
+
+
+def _decode(denoiser: Denoiser, x_1: Tensor, tolerance: float, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+    clean, noisy = denoiser.schedule.level(0.0), denoiser.schedule.level(1.0)
+    x_0, num_calls = follow(Conditioned(denoiser, cond), x_1, noisy, clean, tolerance)
+    return x_0 / clean.alpha, num_calls

@@ -1,0 +1,238 @@
+r"""What examples are compared by: features, a map from encoded examples to a few numbers each.
+
+Data with labels have a classifier of their own, trained once on the training split and kept beside the data; its last hidden
+layer holds what tells classes apart. Data without labels have their first principal components, not whitened, so that a
+direction in which the data hardly vary counts as little as it varies; vectors of a few entries are taken as they are. All
+features are centred and divided by one number so that their variance over the training split is 1 on average: distances are
+in units of the data's own spread, whatever the space.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn import functional
+
+from lowerbound.data import Dataset
+from lowerbound.data.directory import data_directory
+from lowerbound.files import write_file
+from lowerbound.nn.classifier import Classifier
+
+VERSION = 1
+"""Of the classifier and its training: another one is another file."""
+UPDATES = 1000
+PASSES = 30
+"""Over the training split at most: small data are learned by heart soon after."""
+BATCH = 64
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.01
+WIDTH, VECTOR_WIDTH = 16, 64
+"""Of the classifier of images, signals and volumes, which has up to four times as many features, and of vectors."""
+CLEAN_GAMMA = -20.0
+NUM_COMPONENTS = 64
+FEW_ENTRIES = 16
+"""Vectors of at most so many entries are their own features."""
+MAX_EXAMPLES = 5000
+"""Training examples that centre, scale and principal components are taken from."""
+AT_ONCE = 500
+
+
+class CleanClassifier(Classifier):
+    """A classifier whose input carries no noise."""
+
+    def forward(self, x: Tensor, gamma: Tensor | None = None) -> Tensor:
+        return super().forward(x, x.new_full((len(x),), CLEAN_GAMMA))
+
+    def features(self, x: Tensor, gamma: Tensor | None = None) -> Tensor:
+        return super().features(x, x.new_full((len(x),), CLEAN_GAMMA))
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureClassifier:
+    """A classifier of the real data, trained on the training split.
+
+    Arguments:
+        network: from encoded examples to logits.
+        accuracy: on the test split.
+        hash: of the weights.
+    """
+
+    network: CleanClassifier
+    accuracy: float
+    hash: str
+
+    def probabilities(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch num_classes"]:
+        """Of each class."""
+        return _in_parts(lambda part: self.network(part).softmax(1), x)
+
+
+def feature_classifier(
+    dataset: Dataset, folder: Path, progress: Callable[[int], object] = lambda updates: None
+) -> FeatureClassifier | None:
+    """The classifier of a data set, read from where it was kept or trained and kept; None without two classes to tell.
+
+    It is kept in the data directory, or, where nothing can be written there, in the folder given.
+
+    Arguments:
+        dataset: the data.
+        folder: a run's.
+        progress: called with 1 after each of `UPDATES` updates at most, if it is trained.
+    """
+    if dataset.labels is None or len(np.unique(dataset.labels[dataset.train])) < 2:
+        return None
+    network = _network(dataset)
+    name = f"classifier-{_key(dataset)}.safetensors"
+    for place in (data_directory(), folder):
+        found = _read(network, place / name)
+        if found is not None:
+            return found
+    network = _network(dataset)  # anew: a file that does not fit may have been read in part
+    train_feature_classifier(network, dataset, progress)
+    on_test = _in_parts(network, dataset.encoded(dataset.test)).argmax(1).numpy()
+    accuracy = float((on_test == dataset.labels[dataset.test]).mean())
+    content = save(network.state_dict(), {"accuracy": repr(accuracy), "data": dataset.name})
+    try:
+        data_directory().mkdir(parents=True, exist_ok=True)
+        write_file(data_directory() / name, content)
+    except OSError:
+        write_file(folder / name, content)
+    return FeatureClassifier(network, accuracy, _hash(network.state_dict()))
+
+
+def _network(dataset: Dataset) -> CleanClassifier:
+    """With the weights that training starts from; the other random numbers of the program stay as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return CleanClassifier(
+            dataset.shape, len(dataset.class_names), width=VECTOR_WIDTH if len(dataset.shape) == 1 else WIDTH
+        )
+
+
+def train_feature_classifier(
+    network: CleanClassifier, dataset: Dataset, progress: Callable[[int], object] = lambda updates: None
+) -> None:
+    """Fit a network to the labels of the training split, in a fixed number of updates and a fixed order: it stops before its
+    confidence outgrows its accuracy, and the same start gives the same weights."""
+    assert dataset.labels is not None
+    num_updates = min(UPDATES, -(-PASSES * len(dataset.train) // BATCH))
+    with torch.enable_grad():
+        optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=num_updates)
+        order = np.random.default_rng(0)
+        waiting = np.empty(0, dtype=np.int64)
+        for _ in range(num_updates):
+            while len(waiting) < BATCH:
+                waiting = np.concatenate([waiting, order.permutation(dataset.train)])
+            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            loss = functional.cross_entropy(network(dataset.encoded(batch)), torch.from_numpy(dataset.labels[batch]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            decay.step()
+            progress(1)
+
+
+def _read(network: CleanClassifier, path: Path) -> FeatureClassifier | None:
+    """The classifier that a file holds; None where it is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            accuracy = float(file.metadata()["accuracy"])
+        network.load_state_dict(weights)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
+        return None
+    return FeatureClassifier(network, accuracy, _hash(weights))
+
+
+def _key(dataset: Dataset) -> str:
+    """The data's fingerprint, and what else the classifier depends on: labels, split and its own version."""
+    assert dataset.labels is not None
+    digest = hashlib.sha256(f"{VERSION} {len(dataset.class_names)} {dataset.encoding.to_dict()}".encode())
+    for values in (dataset.train, dataset.labels[dataset.train]):
+        digest.update(np.ascontiguousarray(values, dtype=np.int64).data)
+    return f"{dataset.fingerprint()}-{digest.hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """A named map from encoded examples to features.
+
+    Arguments:
+        name: in words.
+        map: from a batch (B, *shape) to (B, F).
+        centre: subtracted, (F,).
+        scale: divided by.
+        hash: of everything that the map depends on.
+        accuracy: on the test split, if it is a classifier's.
+    """
+
+    name: str
+    map: Callable[[Tensor], Tensor]
+    centre: np.ndarray
+    scale: float
+    hash: str
+    accuracy: float | None = None
+
+    def __call__(self, x: Float[Tensor, "batch *shape"]) -> Float[np.ndarray, "batch feature"]:
+        """Features, (B, F)."""
+        return (_in_parts(self.map, x).double().numpy() - self.centre) / self.scale
+
+    @property
+    def num_features(self) -> int:
+        """F."""
+        return len(self.centre)
+
+    def __str__(self) -> str:
+        accuracy = "" if self.accuracy is None else f", {self.accuracy:.2%} right on test examples"
+        return f"{self.num_features} features: {self.name}{accuracy} ({self.hash})"
+
+
+def feature_space(dataset: Dataset, classifier: FeatureClassifier | None) -> FeatureSpace:
+    """The space in which samples of a data set are compared with its examples.
+
+    Arguments:
+        dataset: the data.
+        classifier: theirs, if they have labels.
+    """
+    x = dataset.encoded(np.random.default_rng(0).permutation(dataset.train)[:MAX_EXAMPLES])
+    if len(dataset.shape) == 1 and dataset.shape[0] <= FEW_ENTRIES:
+        return _standardised("the values themselves", lambda part: part, x, "")
+    if classifier is not None:
+        network = classifier.network
+        name = "the last hidden layer of a classifier of the training examples"
+        return _standardised(name, network.features, x, classifier.hash, classifier.accuracy)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        num_components = min(NUM_COMPONENTS, *x.flatten(1).shape)
+        _, _, axes = torch.pca_lowrank(x.flatten(1), num_components, niter=4)
+    name = "principal components of the training examples"
+    return _standardised(name, lambda part: part.flatten(1) @ axes, x, _hash({"axes": axes}))
+
+
+def _standardised(
+    name: str, features: Callable[[Tensor], Tensor], x: Tensor, basis: str, accuracy: float | None = None
+) -> FeatureSpace:
+    known = _in_parts(features, x).double().numpy()
+    centre, scale = known.mean(0), float(known.var(0).mean() ** 0.5)
+    digest = _hash({"centre": torch.from_numpy(centre)}, basis)
+    return FeatureSpace(name, features, centre, scale, digest, accuracy)
+
+
+def _in_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([function(part) for part in x.split(AT_ONCE)])
+
+
+def _hash(tensors: dict[str, Tensor], basis: str = "") -> str:
+    digest = hashlib.sha256(basis.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name].detach().numpy()).data)
+    return digest.hexdigest()[:12]

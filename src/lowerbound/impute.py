@@ -1,0 +1,192 @@
+"""Missing values of stored examples: several imputations of each by a run, what is known untouched."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+
+from lowerbound import grid
+from lowerbound.data import Examples, Levels
+from lowerbound.data.arrays import read_npy, to_layout
+from lowerbound.data.images import read_image
+from lowerbound.errors import InputError
+from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
+from lowerbound.rng import PerSample, derive_seeds
+from lowerbound.run import Run
+from lowerbound.score import check_examples
+
+METHODS: dict[str, Method] = {
+    "replacement": Replacement(),
+    "pigdm": PiGDM(),
+    "mmps": MMPS(),
+    "particles": TwistedParticles(),
+}
+"""By the names of the command line."""
+DEFAULT_METHOD = "mmps"
+DEFAULT_STEPS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Imputations:
+    """Several complete examples in the place of each incomplete one, channels first.
+
+    Arguments:
+        samples: (N, K, *shape), in the stored values' units and type; what was known is in each of the K as it came.
+        observed: (N, *shape), True where it was known.
+    """
+
+    samples: Num[np.ndarray, "num_examples num_samples *shape"]
+    observed: Bool[np.ndarray, "num_examples *shape"]
+
+    @property
+    def mean(self) -> Float[np.ndarray, "num_examples *shape"]:
+        """Of the K imputations; known entries as they are."""
+        mean = self.samples.mean(1, dtype=np.float64)
+        return np.where(self.observed, self.samples[:, 0], mean)
+
+    @property
+    def std(self) -> Float[np.ndarray, "num_examples *shape"]:
+        """The spread of the K imputations, their standard deviation; NaN of a single one, 0 where known."""
+        std = np.full(self.observed.shape, np.nan)
+        if self.samples.shape[1] > 1:
+            std = self.samples.std(1, ddof=1, dtype=np.float64)
+        return np.where(self.observed, 0.0, std)
+
+
+def impute(
+    run: Run,
+    raw: Num[np.ndarray, "num_examples *shape"],
+    observed: Bool[np.ndarray, "num_examples *shape"],
+    *,
+    method: Method = METHODS[DEFAULT_METHOD],
+    num_samples: int = 16,
+    num_steps: int = DEFAULT_STEPS,
+    cond: Tensor | None = None,
+    numbers: np.ndarray | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Callable[[int], object] = lambda steps: None,
+) -> Imputations:
+    """Draw imputations of the entries that are not observed.
+
+    Draw k of an example depends on (seed, its number, k) and the example only, not on the batches or on how many are drawn.
+
+    Arguments:
+        run: the model.
+        raw: examples as they are stored; what is not observed is never looked at.
+        observed: True where an entry is known.
+        method: how (see `inverse`).
+        num_samples: K, imputations of each example.
+        num_steps: levels of the sampler's grid.
+        cond: a condition for each example, or None.
+        numbers: of the examples, by which each has its own noise; their places if None.
+        seed: of all imputations.
+        batch_size: it changes nothing but speed and memory.
+        progress: called with 1 after each step of a batch.
+
+    Raises:
+        InputError: if nothing is missing, or everything is; or the examples are not what the run takes.
+    """
+    check_missing(observed, raw.shape)
+    known = complete(run, raw, observed)
+    check_examples(run, known)
+    numbers = np.arange(len(raw)) if numbers is None else numbers
+    samples = np.repeat(known[:, None], num_samples, 1)
+    seeds = torch.stack([derive_seeds(seed, k, torch.from_numpy(numbers)) for k in range(num_samples)])
+    rows = incomplete_rows(observed, num_samples)
+    times = grid.uniform(num_steps)
+    device = run.denoiser.device
+    for first in range(0, len(rows), batch_size):
+        example, draw = rows[first : first + batch_size].T
+        y = run.encode(np.ascontiguousarray(known[example])).to(device)
+        x = posterior_sample(
+            method,
+            run.denoiser,
+            Mask(torch.from_numpy(observed[example]).to(device)),
+            y,
+            0.0,
+            times,
+            PerSample(seeds[draw, example]),
+            cond=None if cond is None else cond[torch.from_numpy(example)].to(device),
+            progress=progress,
+        )
+        samples[example, draw] = np.where(observed[example], known[example], run.decode(x))
+    return Imputations(samples, observed)
+
+
+def num_calls(
+    method: Method, observed: Bool[np.ndarray, "num_examples *shape"], num_samples: int, num_steps: int, batch_size: int
+) -> int:
+    """How often `impute` calls `progress`."""
+    return math.ceil(len(incomplete_rows(observed, num_samples)) / batch_size) * method.num_steps(num_steps)
+
+
+def incomplete_rows(observed: np.ndarray, num_samples: int) -> np.ndarray:
+    """Pairs (example, draw) of all that is to be drawn: nothing of examples that are complete."""
+    incomplete = np.flatnonzero(~observed.reshape(len(observed), -1).all(1))
+    return np.stack([np.repeat(incomplete, num_samples), np.tile(np.arange(num_samples), len(incomplete))], 1)
+
+
+def complete(run: Run, raw: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """The examples with something that the run takes, and that is never looked at, in the place of what is missing."""
+    encoding = run.data.encoding
+    filling = encoding.offset if isinstance(encoding, Levels) else 0
+    return np.where(observed, raw, np.array(filling, raw.dtype))
+
+
+def read_mask(path: Path, examples: Examples) -> Bool[np.ndarray, "num_examples *shape"]:
+    """Which entries of examples a file says are known.
+
+    Arguments:
+        path: an .npy file of booleans or of zeros and ones, or a PNG of black and white for images: True, 1 or white where
+            an entry is known. Its shape is that of one example or of all as they are stored, with or without channels.
+        examples: which.
+
+    Raises:
+        InputError: if the file is neither, or its shape is another.
+    """
+    if path.suffix == ".png":
+        try:
+            mask = read_image(path)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        mask = mask if mask.ndim == 2 or (mask != mask[..., :1]).any() else mask[..., 0]
+        white = np.iinfo(mask.dtype).max
+    elif path.suffix == ".npy":
+        mask, white = read_npy(path), 1
+    else:
+        raise InputError(f"{path}: a mask is an .npy file of booleans or zeros and ones, or a black and white .png")
+    if mask.dtype.kind not in "iubf" or not np.isin(mask, (0, white)).all():
+        kinds = "black and white" if path.suffix == ".png" else "True and False, or 1 and 0,"
+        raise InputError(f"{path} holds other values than {kinds}: white, True or 1 says that an entry is known")
+    stored = to_layout(examples.values, examples.layout)
+    mask = mask != 0
+    channels = examples.layout.find("C")
+    shapes = {stored.shape: None, stored.shape[1:]: None}
+    if channels > 0 and mask.shape not in shapes:
+        plain = stored.shape[:channels] + stored.shape[channels + 1 :]
+        shapes |= {plain: channels, plain[1:]: channels - 1}
+    if mask.shape not in shapes:
+        raise InputError(
+            f"{path} has the shape {mask.shape}; a mask has that of one example, {stored.shape[1:]}, or of all, "
+            f"{stored.shape}" + (", or these without channels" if channels > 0 else "")
+        )
+    if (axis := shapes[mask.shape]) is not None:
+        mask = np.expand_dims(mask, axis)
+    mask = np.broadcast_to(mask, stored.shape)
+    return np.moveaxis(mask, channels, 1) if channels > 0 else mask.reshape(examples.values.shape)
+
+
+def check_missing(observed: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse, with an InputError, what leaves nothing to impute or nothing to impute it from."""
+    if observed.shape != shape:
+        raise InputError(f"observed has the shape {observed.shape}, the examples {shape}: give one flag for each entry")
+    if observed.all():
+        raise InputError("nothing is missing: mark missing entries by NaN in an array of floats, or by a mask")
+    if not observed.any():
+        raise InputError("everything is missing: to draw examples from nothing is what `lowerbound sample` is for")

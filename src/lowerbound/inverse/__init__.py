@@ -1,0 +1,23 @@
+"""Inverse problems: what x may be, given linear measurements of it."""
+
+from lowerbound.inverse.guided import MMPS, PiGDM
+from lowerbound.inverse.method import Method, posterior_sample
+from lowerbound.inverse.operators import Blur, Downsample, LinearOperator, Mask, Operator
+from lowerbound.inverse.particles import TwistedParticles
+from lowerbound.inverse.posterior import PosteriorDenoiser
+from lowerbound.inverse.replacement import Replacement
+
+__all__ = [
+    "MMPS",
+    "Blur",
+    "Downsample",
+    "LinearOperator",
+    "Mask",
+    "Method",
+    "Operator",
+    "PiGDM",
+    "PosteriorDenoiser",
+    "Replacement",
+    "TwistedParticles",
+    "posterior_sample",
+]

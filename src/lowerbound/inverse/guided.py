@@ -1,0 +1,89 @@
+"""Any sampler with the denoiser of the posterior."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float, Num
+from torch import Tensor
+
+from lowerbound.denoiser import Denoiser
+from lowerbound.inverse.method import DEFAULT_SAMPLER, Method
+from lowerbound.inverse.operators import Operator
+from lowerbound.inverse.posterior import PosteriorDenoiser
+from lowerbound.rng import Noise
+from lowerbound.samplers import Sampler, start, trajectory
+
+
+@dataclass(frozen=True)
+class PiGDM(Method):
+    """A sampler with the isotropic `PosteriorDenoiser` (Song et al. 2023).
+
+    Arguments:
+        sampler: the stepping rule.
+        data_variance: of an entry of x.
+        num_iterations: of the conjugate gradients, without the network; a mask needs one.
+    """
+
+    sampler: Sampler = DEFAULT_SAMPLER
+    data_variance: float = 1.0
+    num_iterations: int = 20
+
+    def draw(
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        y: Float[Tensor, "batch *measured"],
+        noise_std: float,
+        times: Float[Tensor, "num_times"],
+        noise: Noise,
+        cond: Num[Tensor, "batch ..."] | None,
+        progress: Callable[[int], object],
+    ) -> Float[Tensor, "batch *shape"]:
+        model = PosteriorDenoiser(
+            denoiser, operator, y, noise_std, "isotropic", self.num_iterations, self.data_variance
+        )
+        return _sample(model, self.sampler, times, noise, y, cond, progress)
+
+
+@dataclass(frozen=True)
+class MMPS(Method):
+    """A sampler with the `PosteriorDenoiser` whose covariance is the denoiser's Jacobian (Rozet et al. 2024).
+
+    Arguments:
+        sampler: the stepping rule.
+        num_iterations: of the conjugate gradients, each a vector-Jacobian product of the network.
+    """
+
+    sampler: Sampler = DEFAULT_SAMPLER
+    num_iterations: int = 5
+
+    def draw(
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        y: Float[Tensor, "batch *measured"],
+        noise_std: float,
+        times: Float[Tensor, "num_times"],
+        noise: Noise,
+        cond: Num[Tensor, "batch ..."] | None,
+        progress: Callable[[int], object],
+    ) -> Float[Tensor, "batch *shape"]:
+        model = PosteriorDenoiser(denoiser, operator, y, noise_std, "jacobian", self.num_iterations)
+        return _sample(model, self.sampler, times, noise, y, cond, progress)
+
+
+def _sample(
+    model: PosteriorDenoiser,
+    sampler: Sampler,
+    times: Tensor,
+    noise: Noise,
+    y: Tensor,
+    cond: Tensor | None,
+    progress: Callable[[int], object],
+) -> Tensor:
+    path = trajectory(model, sampler, start(model.denoiser, len(y), noise, dtype=y.dtype), times, noise, cond=cond)
+    last = next(path)
+    for x in path:
+        last = x
+        progress(1)
+    return last

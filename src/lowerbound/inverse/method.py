@@ -1,0 +1,81 @@
+r"""Inverse problems: draws of x given measurements $y = A x + \nu n$, by one function for every method and operator."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor
+
+from lowerbound.denoiser import Denoiser
+from lowerbound.errors import InputError
+from lowerbound.inverse.operators import Mask, Operator, check_operator
+from lowerbound.rng import Noise
+from lowerbound.samplers import Ancestral, Sampler
+
+DEFAULT_SAMPLER: Sampler = Ancestral()
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A way to draw from the posterior: hyper-parameters only."""
+
+    @abstractmethod
+    def draw(
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        y: Float[Tensor, "batch *measured"],
+        noise_std: float,
+        times: Float[Tensor, "num_times"],
+        noise: Noise,
+        cond: Num[Tensor, "batch ..."] | None,
+        progress: Callable[[int], object],
+    ) -> Float[Tensor, "batch *shape"]:
+        """As `posterior_sample`, all checked."""
+
+    def num_steps(self, num_times: int) -> int:
+        """How many steps are taken over a grid of so many times, as `progress` counts them."""
+        return num_times
+
+
+def posterior_sample(
+    method: Method,
+    denoiser: Denoiser,
+    operator: Operator,
+    y: Float[Tensor, "batch *measured"],
+    noise_std: float,
+    times: Float[Tensor, "num_times"],
+    noise: Noise,
+    *,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    progress: Callable[[int], object] = lambda steps: None,
+) -> Float[Tensor, "batch *shape"]:
+    r"""One draw from $p(x | y)$ for each row of y; repeat a row for several draws.
+
+    What a mask without noise knows comes back to the bit.
+
+    Arguments:
+        method: how, e.g. `Replacement()`, `PiGDM()`, `MMPS()`, `TwistedParticles()`.
+        denoiser: the model.
+        operator: A.
+        y: the measurements, (B, *measured); what a mask has for unknown is never looked at.
+        noise_std: $\nu$, in the units of x as the denoiser sees it.
+        times: decreasing, in [0, 1] (see `grid`).
+        noise: where every draw comes from.
+        cond: passed on to the denoiser.
+        progress: called with 1 after each step.
+
+    Raises:
+        InputError: if y does not have the shape that the operator makes, the operator fails the dot-product test, or the
+            method cannot deal with it.
+    """
+    if isinstance(operator, Mask):
+        y = operator.forward(y)
+    if len(times) < 1 or not bool((times.diff() < 0).all()) or times[0] > 1 or times[-1] < 0:
+        raise InputError(f"a grid of {len(times)} times: give at least one, decreasing within [0, 1]")
+    check_operator(operator, denoiser.shape, y, noise_std)
+    with torch.no_grad():
+        x = method.draw(denoiser, operator, y, noise_std, times, noise, cond, progress)
+    return torch.where(operator.observed, y, x) if isinstance(operator, Mask) and noise_std == 0 else x

@@ -1,0 +1,97 @@
+"""A classifier of noisy data: vectors, signals, images and volumes."""
+
+import math
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lowerbound.errors import InputError
+from lowerbound.nn.blocks import ResidualBlock, convolution, normalisation
+from lowerbound.nn.embeddings import GammaFeatures
+from lowerbound.nn.mlp import ResidualLayer
+
+SMALLEST = 4
+"""A resolution is halved until its longest side is no longer than this."""
+WIDEST = 4
+"""The most channels, in multiples of the width."""
+
+
+class Classifier(nn.Module):
+    """(x, gamma) -> the logits of the classes.
+
+    Signals, images and volumes go through a residual block at each resolution, down to a few positions, over which the
+    channels are averaged: spatial sizes are free. Vectors go through residual layers.
+
+    Arguments:
+        shape: of one example, (D,) or (C, *spatial).
+        num_classes: K, at least 2.
+        width: channels at full resolution, or hidden width for vectors.
+        depth: residual layers for vectors.
+
+    Attributes:
+        num_features: of what `features` gives.
+
+    Raises:
+        InputError: an impossible size, or (on call) an x that is not what was declared.
+    """
+
+    def __init__(self, shape: Sequence[int], num_classes: int, *, width: int = 32, depth: int = 3) -> None:
+        super().__init__()
+        if num_classes < 2 or min(width, depth) < 1 or not 1 <= len(shape) <= 4:
+            raise InputError(
+                f"a classifier of {num_classes} classes of examples of shape {tuple(shape)}, width={width}, depth={depth}: "
+                "it takes 2 classes or more, of examples of 1 to 4 axes, and the others start at 1"
+            )
+        self.num_channels, self.num_dims = shape[0], len(shape) - 1
+        embedding_width = 4 * width if self.num_dims else width
+        self.gamma_features = GammaFeatures()
+        self.gamma_embedding = nn.Sequential(nn.Linear(self.gamma_features.num_features, embedding_width), nn.SiLU())
+        if self.num_dims:
+            num_halvings = max(0, math.ceil(math.log2(max(shape[1:]) / SMALLEST)))
+            widths = [width * min(2**k, WIDEST) for k in range(num_halvings + 1)]
+            self.into = convolution(self.num_dims, self.num_channels, width)
+            self.blocks = nn.ModuleList(ResidualBlock(self.num_dims, each, embedding_width) for each in widths)
+            self.downs = nn.ModuleList(
+                convolution(self.num_dims, here, below, stride=2)
+                for here, below in zip(widths[:-1], widths[1:], strict=True)
+            )
+            self.norm = normalisation(widths[-1])
+        else:
+            widths = [width]
+            self.into = nn.Linear(self.num_channels, width)
+            self.blocks = nn.ModuleList(ResidualLayer(width) for _ in range(depth))
+            self.downs = nn.ModuleList()
+            self.norm = nn.LayerNorm(width)
+        self.num_features = widths[-1]
+        self.head = nn.Linear(self.num_features, num_classes)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels *spatial"], gamma: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch classes"]:
+        """The logits.
+
+        Arguments:
+            x: (B, *shape), of about unit variance.
+            gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
+        """
+        return self.head(self.features(x, gamma))
+
+    def features(
+        self, x: Float[Tensor, "batch channels *spatial"], gamma: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch features"]:
+        """What the logits are a linear function of, (B, num_features): channels averaged over all positions."""
+        if x.ndim != 2 + self.num_dims or x.shape[1] != self.num_channels:
+            raise InputError(
+                f"x has shape {tuple(x.shape)}: this classifier takes (batch, {self.num_channels}, *spatial) with "
+                f"{self.num_dims} spatial dimensions"
+            )
+        embedding = self.gamma_embedding(self.gamma_features(gamma))
+        hidden = self.into(x)
+        for k, block in enumerate(self.blocks):
+            hidden = block(hidden, embedding)
+            if k < len(self.downs):
+                hidden = self.downs[k](hidden)
+        hidden = functional.silu(self.norm(hidden))
+        return hidden.flatten(2).mean(2) if self.num_dims else hidden

@@ -1,0 +1,68 @@
+"""The classifier of a run: kept in its folder as classifier.safetensors, trained by `lowerbound classifier`."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from lowerbound.classifier import NoisyClassifier
+from lowerbound.errors import InputError
+from lowerbound.files import write_file
+from lowerbound.nn.classifier import Classifier
+from lowerbound.run import Run, load_weights
+
+
+def classifier_path(run: Run) -> Path:
+    """Where the run's classifier is kept."""
+    return run.folder.path / "classifier.safetensors"
+
+
+def write_classifier(run: Run, classifier: NoisyClassifier, width: int, told: dict[str, str]) -> Path:
+    """Keep a classifier of the run's data in its folder; the file appears whole or not at all.
+
+    Arguments:
+        run: whose it is.
+        classifier: what is kept.
+        width: of its network.
+        told: what else the file says of it.
+    """
+    metadata = {
+        "class_names": json.dumps(run.data.class_names),
+        "fingerprint": run.data.fingerprint,
+        "width": str(width),
+        "gamma_min": repr(classifier.gamma_min),
+        "gamma_max": repr(classifier.gamma_max),
+        "sigma_data": repr(classifier.sigma_data),
+        **told,
+    }
+    tensors = {name: p.detach().cpu().contiguous() for name, p in classifier.named_parameters()}
+    write_file(classifier_path(run), save(tensors, metadata))
+    return classifier_path(run)
+
+
+def open_classifier(run: Run) -> NoisyClassifier:
+    """The classifier of a run, on the device of its denoiser, without gradients.
+
+    Raises:
+        InputError: if there is none, it belongs to other data, or its file is damaged.
+    """
+    path = classifier_path(run)
+    if not path.is_file():
+        raise InputError(
+            f"the run in {run.folder.path} has no classifier: train one with `lowerbound classifier {run.folder.path}`"
+        )
+    advice = f"train it anew with `lowerbound classifier {run.folder.path}`"
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+        names, width = json.loads(told["class_names"]), int(told["width"])
+        ends = float(told["gamma_min"]), float(told["gamma_max"])
+        sigma_data, fingerprint = float(told["sigma_data"]), told["fingerprint"]
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}): {advice}") from error
+    if fingerprint != run.data.fingerprint or tuple(names) != run.data.class_names:
+        raise InputError(f"{path} is a classifier of other data than the run's: {advice}")
+    classifier = NoisyClassifier(Classifier(run.data.shape, len(names), width=width), *ends, sigma_data)
+    load_weights(classifier, path)
+    return classifier.requires_grad_(False).eval().to(run.denoiser.device)

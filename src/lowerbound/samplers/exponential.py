@@ -1,0 +1,127 @@
+r"""Exponential integration of the probability flow, which every deterministic sampler here builds on.
+
+With $l = -\gamma/2$ the flow is $\frac{d}{dl} \frac{x_t}{\sigma_t} = e^l \hat x$, in every scaling, so that over a step of
+length $h = l_s - l_t$
+
+$$x_s = \frac{\sigma_s}{\sigma_t} x_t + \alpha_s \int_0^1 h\, e^{-h(1-u)}\, \hat x(l_t + u h)\, du .$$
+
+Only $\hat x$ is approximated. Its polynomial through the predictions $\hat x_j$ at the places $u_j$ (0 is t, 1 is s, earlier
+levels are negative) turns the integral into $-\alpha_s \mathrm{expm1}(-h) \sum_j w_j \hat x_j$, an average of the
+predictions: the weights have the moments of the integral's kernel,
+
+$$\sum_j w_j u_j^n = \frac{I_n}{I_0}, \qquad I_n = \int_0^1 h\, e^{-h(1-u)} u^n\, du = h\, n!\, \varphi_{n+1}(-h) .$$
+
+A sampler of k predictions has order k. The first steps have fewer predictions behind them and a lower order: from the
+first, of local order two, an error of order two remains on grids of equal steps in $\gamma$, as small as $e^{-\gamma_1}$.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from lowerbound.denoiser import Denoiser
+from lowerbound.elementary import Scalar
+from lowerbound.errors import InputError
+from lowerbound.rng import Noise
+from lowerbound.samplers.base import Sampler, State
+from lowerbound.schedule import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    r"""The memory of a multistep sampler: its last predictions, the newest first.
+
+    Arguments:
+        gammas: $\gamma$ where each was made.
+        predictions: $\hat x$, each (B, *).
+    """
+
+    gammas: tuple[float, ...] = ()
+    predictions: tuple[Tensor, ...] = ()
+
+    def then(self, t: Level, x_hat: Tensor, count: int) -> "Past":
+        """The same after one more prediction, `count` of them kept."""
+        return Past((float(t.gamma), *self.gammas)[:count], (x_hat, *self.predictions)[:count])
+
+    def places(self, gamma_t: Scalar, gamma_s: Scalar) -> list[float]:
+        """Where they were made, as seen from the step from t to s: $u_j = (l_j - l_t) / h$."""
+        return [float((gamma_t - gamma) / (gamma_t - gamma_s)) for gamma in self.gammas]
+
+
+@dataclass(frozen=True)
+class ExponentialAdamsBashforth(Sampler):
+    r"""$x_s = \frac{\sigma_s}{\sigma_t} x_t - \alpha_s \mathrm{expm1}(-h) \sum_j w_j \hat x_j$ over the last k
+    predictions, integrated exactly (Hochbruck & Ostermann 2010, "Exponential integrators"; in $\hat\epsilon$
+    and t: Zhang & Chen 2023, DEIS).
+
+    Arguments:
+        multistep_order: k, the predictions that a step uses, 1 to 4; fewer as long as there are not so many.
+
+    Raises:
+        InputError: for another order.
+    """
+
+    multistep_order: int = 3
+
+    def __post_init__(self):
+        check_order(self.multistep_order, 4)
+
+    @property
+    def order(self) -> int:
+        return self.multistep_order
+
+    def init(self, x_t: Tensor) -> State:
+        return State(x_t, Past())
+
+    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
+        past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
+        if s.sigma == 0:
+            return State(past.predictions[0])
+        at = past.places(t.gamma, s.gamma)
+        weights = matching(moments(length(t, s), len(at)), at)
+        return State(advance(state.x, t, s, past.predictions, weights), past)
+
+
+def check_order(multistep_order: int, highest: int) -> None:
+    """Refuse an order that is not there, with an InputError."""
+    if multistep_order not in range(1, highest + 1):
+        raise InputError(f"multistep_order is {multistep_order}: it is the number of predictions used, 1 to {highest}")
+
+
+def length(t: Level, s: Level) -> float:
+    """$h = l_s - l_t$"""
+    return float(t.gamma - s.gamma) / 2
+
+
+def advance(x_t: Tensor, t: Level, s: Level, predictions: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    r"""$\frac{\sigma_s}{\sigma_t} x_t - \alpha_s \mathrm{expm1}(-h) \sum_j w_j \hat x_j$"""
+    scale = -s.alpha * math.expm1(-length(t, s))
+    return add(x_t * (s.sigma / t.sigma), predictions, [scale * weight for weight in weights])
+
+
+def add(x: Tensor, predictions: Sequence[Tensor], weights: Sequence[Scalar]) -> Tensor:
+    r"""$x + \sum_j w_j \hat x_j$, in the place of x."""
+    for weight, x_hat in zip(weights, predictions, strict=True):
+        x.add_(x_hat, alpha=float(weight))
+    return x
+
+
+def matching(kernel: Sequence[float], at: Sequence[float]) -> list[float]:
+    r"""The weights of the places $u_j$ with $\sum_j w_j u_j^n$ = `kernel[n]`."""
+    return [1.0] if len(at) == 1 else np.linalg.solve(np.vander(at, increasing=True).T, kernel).tolist()
+
+
+def moments(h: float, count: int) -> list[float]:
+    r"""$I_n / I_0$ for n below `count`."""
+    if h > 1:
+        integrals = [-math.expm1(-h)]
+        for n in range(1, count):
+            integrals.append(1 - n * integrals[-1] / h)
+    else:
+        # by parts the integrals cancel in a short step; after Kummer's transformation all terms are positive
+        terms = [h**k / math.factorial(k) for k in range(19)]
+        integrals = [sum(term / (n + k + 1) for k, term in enumerate(terms)) for n in range(count)]
+    return [integral / integrals[0] for integral in integrals]

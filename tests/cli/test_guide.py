@@ -1,0 +1,87 @@
+"""Guidance as options: the right denoiser, or what is missing."""
+
+import dataclasses
+
+import pytest
+import torch
+from train.runs import tiny_config
+
+from lowerbound.cli.guide import GuidanceOptions, conditions, guided
+from lowerbound.errors import InputError
+from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
+from lowerbound.run import open_run
+from lowerbound.run_classifier import write_classifier
+from lowerbound.train import train
+from lowerbound.train.classifier import train_classifier
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A conditional run with a classifier and early weights, and an unconditional one with neither."""
+    made = []
+    for conditional in (True, False):
+        config, dataset = tiny_config(steps=8, num_evaluations=4 if conditional else 1)
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, conditional=conditional))
+        out = tmp_path_factory.mktemp("guide") / "run"
+        train(config, dataset, out, say=lambda line: None, show_progress=False)
+        made.append(open_run(out))
+    write_classifier(made[0], train_classifier(dataset, -8.0, 5.0, steps=1, width=8), 8, {})
+    return made
+
+
+KINDS = {"classifier-free": ClassifierFree, "classifier": ClassifierGuidance, "autoguidance": AutoGuidance}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_guides_as_it_is_told(runs, kind):
+    run, options = runs[0], GuidanceOptions(2.0, kind, (-3.0, 2.0))
+    made = guided(run, options, given=True)
+    assert type(made.denoiser) is KINDS[kind]
+    assert (made.denoiser.scale, made.denoiser.interval, made.denoiser.denoiser) == (2.0, (-3.0, 2.0), run.denoiser)
+    x_t = torch.randn(2, *run.data.shape)
+    assert made.denoiser(x_t, 0.5, run.labels(["3", "7"])).x.isfinite().all()
+    assert run.denoiser.no_likelihood is None
+
+
+def test_no_guidance_leaves_the_run_as_it_is(runs):
+    for run, given in ((runs[0], True), (runs[0], False), (runs[1], False)):
+        assert guided(run, GuidanceOptions(), given=given) is run
+
+
+@pytest.mark.parametrize(
+    ("conditional", "options", "given", "message"),
+    [
+        (True, GuidanceOptions(guidance_kind="classifier"), True, "no effect without --guidance"),
+        (True, GuidanceOptions(guidance_interval=(0.0, 1.0)), True, "no effect without --guidance"),
+        (True, GuidanceOptions(2.0), False, "give --label or --condition"),
+        (True, GuidanceOptions(2.0, "classifier"), False, "give --label or --condition"),
+        (False, GuidanceOptions(2.0), True, "trained without conditions: .*--guidance-kind classifier"),
+        (False, GuidanceOptions(2.0), False, "trained without conditions"),
+        (False, GuidanceOptions(), True, "trained without conditions"),
+        (False, GuidanceOptions(2.0, "classifier"), True, "no classifier: train one with `lowerbound classifier"),
+        (False, GuidanceOptions(2.0, "autoguidance"), False, r"early\.safetensors is not there"),
+        (True, GuidanceOptions(2.0, guidance_interval=(1.0, 0.0)), True, "lower end first"),
+    ],
+)
+def test_what_is_missing_is_said(runs, conditional, options, given, message):
+    with pytest.raises(InputError, match=message):
+        guided(runs[0 if conditional else 1], options, given=given)
+
+
+def test_a_classifier_guides_an_unconditional_run_to_labels(runs):
+    run = runs[1]
+    write_classifier(run, train_classifier(run.open_dataset(), -8.0, 5.0, steps=1, width=8), 8, {})
+    made = guided(run, GuidanceOptions(1.0, "classifier"), given=True)
+    labels = conditions(made, ("3", "7"), None, 3)
+    assert labels.tolist() == [3, 7, 3]
+    assert made.denoiser(torch.randn(3, *run.data.shape), 0.5, labels).x.isfinite().all()
+    (run.folder.path / "classifier.safetensors").unlink()
+
+
+def test_conditions_are_repeated_over_the_samples(runs, tmp_path):
+    run, file = runs[0], tmp_path / "labels.txt"
+    file.write_text("5\n0\n")
+    assert conditions(run, (), file, 5).tolist() == [5, 0, 5, 0, 5]
+    assert conditions(run, (), None, 5) is None
+    with pytest.raises(InputError, match="give one of the two"):
+        conditions(run, ("3",), file, 5)

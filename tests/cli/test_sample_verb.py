@@ -1,0 +1,144 @@
+"""`lowerbound sample`: every sampler, grid and kind of file, and what is refused."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lowerbound.cli.main import run
+from lowerbound.cli.sampler import SamplerOptions
+from lowerbound.errors import InputError
+from lowerbound.generate import GRIDS, SAMPLERS, generate, make_plan, path
+from lowerbound.run import open_run
+from lowerbound.samplers import ProbabilityFlow
+
+
+def sample(trained, out, *arguments):
+    return run(["sample", str(trained), "-n", "4", "--steps", "3", *arguments, "-o", str(out)])
+
+
+def test_samples_come_in_the_data_s_own_form(trained, tmp_path):
+    for name in ("a.png", "b.npy", "c.npz"):
+        assert sample(trained, tmp_path / name) == 0
+    array = np.load(tmp_path / "b.npy")
+    assert (array.shape, array.dtype) == ((4, 8, 8), np.uint8)
+    assert array.max() <= 16
+    assert np.array_equal(np.load(tmp_path / "c.npz")["x"], array)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] > 8
+    assert not list(tmp_path.glob(".unfinished*"))
+
+
+def test_a_folder_gets_one_picture_for_each_sample(trained, tmp_path):
+    out = tmp_path / "pictures"
+    assert sample(trained, out) == 0
+    assert [file.name for file in sorted(out.iterdir())] == ["0.png", "1.png", "2.png", "3.png"]
+    with Image.open(out / "0.png") as picture:
+        assert (picture.size, picture.mode) == ((8, 8), "L")
+    assert sample(trained, tmp_path / "b.npy") == 0
+    levels = np.load(tmp_path / "b.npy")[0]
+    with Image.open(out / "0.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.round(levels * (255 / 16)))
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_an_animation_ends_with_the_samples(trained, tmp_path, suffix):
+    assert sample(trained, tmp_path / f"a.{suffix}") == 0
+    assert sample(trained, tmp_path / "a.png") == 0
+    with Image.open(tmp_path / f"a.{suffix}") as moving, Image.open(tmp_path / "a.png") as still:
+        assert moving.n_frames >= 3  # of four states the last two may look the same
+        moving.seek(moving.n_frames - 1)
+        assert np.abs(np.asarray(moving.convert("L"), float) - np.asarray(still.convert("L"), float)).max() <= 3
+
+
+def test_no_sampler_and_no_grid_depends_on_the_batch(trained):
+    model = open_run(trained)
+    for sampler, grid in itertools.zip_longest(SAMPLERS, ("time", "trailing", "gamma", "karras"), fillvalue="gamma"):
+        rule = ProbabilityFlow(0.3) if sampler == "flow" else SAMPLERS[sampler]
+        plan = make_plan(model.denoiser, rule, 4, grid)
+        whole = generate(model, 5, plan, batch_size=5)
+        assert np.array_equal(generate(model, 5, plan, batch_size=2), whole), sampler
+        assert np.array_equal(generate(model, 2, plan), whole[:2]), sampler
+        assert not np.array_equal(generate(model, 5, plan, seed=1), whole), sampler
+
+
+def test_the_path_ends_with_the_samples(trained):
+    model = open_run(trained)
+    plan = make_plan(model.denoiser, num_steps=6)
+    states = path(model, 3, plan, num_states=4)
+    assert [t for t, _ in states] == pytest.approx([1.0, 0.6, 0.2, 0.0])
+    assert np.array_equal(states[-1][1], generate(model, 3, plan))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "option", "setting", "value"),
+    [
+        ("ancestral", "variance", "variance", "upper"),
+        ("ddim", "eta", "eta", 1.0),
+        ("euler", "churn", "churn", 0.4),
+        ("heun", "churn", "churn", 0.4),
+        ("dpm++", "order", "multistep_order", 3),
+        ("dpm++sde", "order", "multistep_order", 1),
+        ("unipc", "order", "multistep_order", 1),
+        ("adams-bashforth", "order", "multistep_order", 4),
+        ("flow", "tolerance", "tolerance", 0.3),
+        ("predictor-corrector", "corrections", "num_corrections", 3),
+        ("predictor-corrector", "snr", "snr", 0.5),
+    ],
+)
+def test_every_setting_reaches_its_sampler(trained, sampler, option, setting, value):
+    options = SamplerOptions(sampler=sampler, **{option: value})
+    assert getattr(options.plan(open_run(trained)).sampler, setting) == value
+    assert getattr(SAMPLERS[sampler], setting) != value
+
+
+def test_measured_grids_are_measured_once(trained, tmp_path, capsys):
+    for grid in ("minimal-error", "minimal-bound"):
+        assert sample(trained, tmp_path / "a.npy", "--grid", grid) == 0
+    printed = capsys.readouterr()
+    assert "measured before" in printed.out + printed.err
+
+
+def test_labels_and_condition_files_are_repeated_over_the_samples(trained, tmp_path):
+    assert sample(trained, tmp_path / "a.npy", "--label", "3", "5") == 0
+    (tmp_path / "labels.txt").write_text("3\n5\n")
+    assert sample(trained, tmp_path / "b.npy", "--condition", str(tmp_path / "labels.txt")) == 0
+    assert np.array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--steps", "0"], "at least one step"),
+        (["--eta", "0.5", "--sampler", "heun"], "--eta has no effect on heun: it belongs to ddim"),
+        (["--order", "9", "--sampler", "dpm++"], "1 to 3"),
+        (["--grid", "ddpm"], "choose another grid"),
+        (["--label", "13"], "no label '13' in this run: choose from 0, 1"),
+        (["--label", "1", "--condition", "x.npy"], "give one of the two"),
+        (["-o", "nowhere/a.png"], "does not exist"),
+        (["-o", "a.jpeg"], ".png"),
+        (["--sampler", "dpm+++"], "invalid choice"),
+    ],
+)
+def test_mistakes_are_told(trained, tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert run(["sample", str(trained), "-n", "2", "--steps", "2", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_holds_something_is_left_alone(trained, tmp_path, capsys):
+    (tmp_path / "mine").write_text("x")
+    assert sample(trained, tmp_path) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+
+
+def test_unknown_grids_are_refused(trained):
+    model = open_run(trained)
+    with pytest.raises(InputError, match=", ".join(GRIDS)):
+        make_plan(model.denoiser, grid_name="spiral")
+    with pytest.raises(InputError, match="measure_variance"):
+        make_plan(model.denoiser, grid_name="minimal-error")
+    assert torch.equal(make_plan(model.denoiser, num_steps=1).times, torch.ones(1, dtype=torch.float64))

@@ -1,0 +1,134 @@
+"""Quality of a run's samples: the best possible denoiser is cleared, few calls and strong guidance are found."""
+
+import dataclasses
+import json
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from known import mixture_run
+
+from lowerbound.data import Dataset
+from lowerbound.denoiser.exact import Gaussian
+from lowerbound.errors import InputError
+from lowerbound.evaluate.features import feature_space
+from lowerbound.evaluate.judge import FIGURES, Judge, SampleQuality, draw
+from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.trade_off import (
+    HEADER,
+    Point,
+    by_calls,
+    by_scale,
+    draw_calls,
+    draw_scales,
+    plan_of_calls,
+    rows,
+)
+from lowerbound.generate import SAMPLERS, make_plan
+from lowerbound.run import Run
+
+NUM = 300
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lowerbound.evaluate.quality.NUM_SPLITS", 10)
+        patch.setattr("lowerbound.evaluate.judge.NUM_REFERENCES", 1000)
+        yield
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory, quick) -> tuple[Run, Dataset, Judge]:
+    run, dataset = mixture_run(tmp_path_factory.mktemp("known"))
+    return run, dataset, Judge.of(dataset, feature_space(dataset, None), NUM)
+
+
+def stage(name, total):
+    return nullcontext(lambda units: None)
+
+
+def test_the_best_denoiser_is_cleared_and_another_is_not(known):
+    run, dataset, judge = known
+    floor, plan = judge.floor(), make_plan(run.denoiser, SAMPLERS["ddim"], 100)
+    samples, num_calls = draw(run, dataset, NUM, plan)
+    assert num_calls == 100
+    found = SampleQuality(judge.quality(samples), floor, str(judge.space), "ddim", num_calls)
+    assert [text.split(":")[0] for text in found.findings()] == [
+        "As near as held-out data",
+        "Samples lie among the data",
+        "All data are covered",
+    ]
+    assert len(found.rows()) == len(FIGURES)
+    assert "the values themselves" in found.caption
+    assert "100 calls" in found.caption
+    assert SampleQuality.from_dict(json.loads(json.dumps(dataclasses.asdict(found)))) == found
+
+    one = dataset.examples[np.full(NUM, dataset.train[0])]
+    collapsed = SampleQuality(judge.quality(one), floor, "", "", 1.0).findings()
+    assert collapsed[0].startswith("Samples differ from the data")
+    assert collapsed[2].startswith("Data that no sample is like")
+    wide = dataset.encoding.decode(3 * dataset.encoded(dataset.train[:NUM]))
+    assert SampleQuality(judge.quality(wide), floor, "", "", 1.0).findings()[1].startswith("Samples that are like no")
+
+
+def test_more_calls_are_better_and_are_counted(known, tmp_path):
+    run, _, judge = known
+    chosen = {name: SAMPLERS[name] for name in ("ddim", "heun")}
+    points = by_calls(run, judge, chosen, [4, 21, 4], num_samples=NUM, stage=stage)
+    assert [(point.sampler, point.num_calls) for point in points] == [
+        ("ddim", 4.0),
+        ("ddim", 21.0),
+        ("heun", 3.0),
+        ("heun", 21.0),
+    ]
+    few, many = points[0].quality.frechet, points[1].quality.frechet
+    assert few[0] - many[0] > 3 * np.hypot(few[1], many[1])
+    table = rows(points, judge.floor())
+    assert {len(row) for row in table} == {len(HEADER)}
+    assert table[-1][0] == "held-out examples"
+    assert draw_calls(tmp_path / "calls.png", points, judge.floor()).stat().st_size > 5000
+    assert Point.from_dict(json.loads(json.dumps(dataclasses.asdict(points[0])))) == points[0]
+
+
+@pytest.mark.parametrize("num_calls", range(1, 12))
+def test_a_plan_never_takes_more_calls_than_allowed(known, num_calls):
+    denoiser = known[0].denoiser
+    for name in ("ddim", "heun"):
+        found = plan_of_calls(denoiser, SAMPLERS[name], num_calls).num_calls
+        assert num_calls - SAMPLERS[name].calls_per_step < found <= num_calls, name
+
+
+def test_guidance_trades_variety_for_fidelity(known, tmp_path):
+    """A denoiser of data that are narrower by the scale stands for guidance."""
+    run, dataset, judge = known
+    config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, conditional=True))
+
+    def denoiser_of(scale):
+        x = dataset.encoded(dataset.train)
+        return Gaussian(x.mean(0), x.T.cov() / scale**2, run.denoiser.schedule)
+
+    settings = {"sampler": "ddim", "plan": make_plan(run.denoiser, SAMPLERS["ddim"], 20), "stage": stage}
+    points = by_scale(
+        dataclasses.replace(run, config=config), judge, denoiser_of, [4.0, 1.0], num_samples=NUM, **settings
+    )
+    assert [point.scale for point in points] == [1.0, 4.0]
+    assert points[1].quality.coverage[0] < points[0].quality.coverage[0]
+    assert draw_scales(tmp_path / "scales.png", points, judge.floor()).stat().st_size > 5000
+    with pytest.raises(InputError, match="--conditional"):
+        by_scale(run, judge, denoiser_of, [1.0], num_samples=NUM, **settings)
+
+
+def test_there_are_as_many_samples_as_held_out_examples(known):
+    _, dataset, _ = known
+    few = dataclasses.replace(dataset, test=dataset.test[:30], validation=dataset.validation[:20])
+    judge = Judge.of(few, feature_space(few, None), NUM)
+    assert judge.floor().num_samples == 50
+    found = judge.quality(dataset.examples[:NUM])
+    assert isinstance(found, Quality)
+    assert (found.num_samples, found.num_references) == (50, 1000)
+
+
+def test_no_calls_are_refused(known):
+    with pytest.raises(InputError, match="at least one call"):
+        plan_of_calls(known[0].denoiser, SAMPLERS["ddim"], 0)

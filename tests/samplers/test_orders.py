@@ -1,0 +1,126 @@
+"""Every sampler converges with the order that it declares: a wrong coefficient is seen nowhere else."""
+
+import numpy as np
+import pytest
+import torch
+from oracles import COVARIANCE, MEAN, affine_map, double, gaussian, mixture
+
+from lowerbound import grid
+from lowerbound.denoiser.exact import Gaussian
+from lowerbound.rng import Stream
+from lowerbound.samplers import (
+    DDIM,
+    Ancestral,
+    DPMSolver,
+    DPMSolverSDE,
+    Euler,
+    ExponentialAdamsBashforth,
+    Heun,
+    ProbabilityFlow,
+    UniPC,
+    sample,
+    start,
+)
+from lowerbound.schedule import LinearGamma
+
+DETERMINISTIC = [
+    *(DDIM(), Euler(), Heun()),
+    *map(DPMSolver, (1, 2, 3)),
+    *map(UniPC, (1, 2, 3)),
+    *map(ExponentialAdamsBashforth, (1, 2, 3, 4)),
+]
+ENDS = (-6.0, 5.0)
+
+
+def graded(num_steps):
+    """Times whose steps grow from the start in proportion, where multistep samplers have no past yet."""
+    return 1 - torch.linspace(0, 1, num_steps + 1, dtype=torch.float64) ** 2
+
+
+def slopes(errors):
+    return -np.diff(np.log2(errors))
+
+
+def end(denoiser, sampler, x_1, times):
+    return sample(denoiser, sampler, x_1, times, Stream(0), denoise=False)
+
+
+def gaussian_flow(schedule):
+    """N(m, diag(u)), a start, and its end: the flow keeps (x_t - alpha_t m) / sqrt(alpha_t^2 u + sigma_t^2)."""
+    mean, variance = double([1.0, -2.0]), double([0.3, 2.0])
+    denoiser = Gaussian(mean, torch.diag(variance), schedule)
+    x_1 = start(denoiser, 4, Stream(0), dtype=torch.float64)
+
+    def standard(level):
+        return level.alpha * mean, torch.sqrt(level.alpha**2 * variance + level.sigma**2)
+
+    (mean_1, scale_1), (mean_0, scale_0) = standard(schedule.level(1.0)), standard(schedule.level(0.0))
+    return denoiser, x_1, mean_0 + scale_0 * (x_1 - mean_1) / scale_1
+
+
+def mixture_flow(schedule):
+    denoiser = mixture(schedule)
+    x_1 = start(denoiser, 4, Stream(0), dtype=torch.float64)
+    return denoiser, x_1, end(denoiser, ProbabilityFlow(1e-12), x_1, double([1.0, 0.0]))
+
+
+@pytest.fixture(scope="module")
+def flows():
+    return {make: make(LinearGamma(*ENDS)) for make in (gaussian_flow, mixture_flow)}
+
+
+@pytest.mark.parametrize("flow", [gaussian_flow, mixture_flow])
+@pytest.mark.parametrize("sampler", DETERMINISTIC)
+def test_the_flow_is_reached_with_the_declared_order(sampler, flow, flows):
+    denoiser, x_1, exact = flows[flow]
+    errors = [(end(denoiser, sampler, x_1, graded(num)) - exact).abs().max().item() for num in (128, 256, 512)]
+    assert slopes(errors)[-1] == pytest.approx(sampler.order, abs=0.2), errors
+    assert errors[-1] < 0.01
+
+
+@pytest.mark.parametrize("sampler", [DDIM(), Heun(), DPMSolver(2), UniPC(2), ExponentialAdamsBashforth(2)])
+def test_up_to_order_three_of_a_corrector_the_start_costs_nothing(sampler, flows):
+    """On equal steps: the first, of order one, has a local error of order two, and of three once corrected."""
+    denoiser, x_1, exact = flows[gaussian_flow]
+    errors = [(end(denoiser, sampler, x_1, grid.uniform(num + 1)) - exact).abs().max().item() for num in (32, 64, 128)]
+    np.testing.assert_allclose(slopes(errors), sampler.order, atol=0.2)
+
+
+@pytest.mark.parametrize("flow", [gaussian_flow, mixture_flow])
+def test_the_adaptive_flow_errs_by_its_tolerance(flow, flows):
+    denoiser, x_1, exact = flows[flow]
+    for tolerance in (1e-3, 1e-5, 1e-7):
+        ends = [
+            end(denoiser, ProbabilityFlow(tolerance), x_1, times) for times in (double([1.0, 0.0]), grid.uniform(4))
+        ]
+        assert max((each - exact).abs().max().item() for each in ends) < 30 * tolerance
+
+
+STOCHASTIC = {
+    "ancestral, lower": lambda num: Ancestral(),
+    "ancestral, upper": lambda num: Ancestral("upper"),
+    "ancestral, analytic": lambda num: Ancestral("analytic"),
+    "DDIM(0.4)": lambda num: DDIM(0.4),
+    "DDIM(1)": lambda num: DDIM(1.0),
+    "SDE-DPM-Solver++(1)": lambda num: DPMSolverSDE(1),
+    "SDE-DPM-Solver++(2M)": lambda num: DPMSolverSDE(2),
+    "Euler with churn": lambda num: Euler(churn=4 / num),
+    "Heun with churn": lambda num: Heun(churn=4 / num),
+}
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_the_distribution_is_reached_with_the_declared_weak_order(name):
+    """Mean and covariance at the end, exact, from the data's own at the start; churn falls with the steps."""
+    denoiser = gaussian(LinearGamma(*ENDS))
+    first, last = denoiser.schedule.level(1.0), denoiser.schedule.level(0.0)
+    identity, errors = torch.eye(2, dtype=torch.float64), []
+    for num in (24, 48, 96):
+        sampler = STOCHASTIC[name](num)
+        offset, from_start, from_noise = affine_map(denoiser, sampler, grid.uniform(num + 1), denoise=False)
+        initial = first.alpha**2 * COVARIANCE + first.sigma**2 * identity
+        mean = offset + from_start @ (first.alpha * MEAN)
+        covariance = from_start @ initial @ from_start.mT + (from_noise @ from_noise.mT).sum(0)
+        expected = last.alpha**2 * COVARIANCE + last.sigma**2 * identity
+        errors.append(max((mean - last.alpha * MEAN).abs().max().item(), (covariance - expected).abs().max().item()))
+    assert slopes(errors)[-1] == pytest.approx(sampler.order, abs=0.2), errors
