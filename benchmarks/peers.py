@@ -1,6 +1,6 @@
 r"""The samplers against diffusers' schedulers on the same denoiser, and what a step costs: python benchmarks/peers.py
 
-Both take the same steps from the same x_1 with the same noise, in double precision, and ask the same closed-form denoiser
+Needs diffusers (`pip install -e '.[bench]'`). Both take the same steps from the same x_1 with the same noise, in double precision, and ask the same closed-form denoiser
 for the noise. The table is DDPM's, linear betas with T = 1000; each side makes its levels and its grids of it by itself. A
 number is the largest difference between the samples over the largest of a sample.
 
@@ -8,7 +8,8 @@ What is set to make the definitions equal:
 
 - All: no clipping of x_hat, and the last step goes to the data, without noise (`set_alpha_to_one`, a final sigma of zero:
   DPM-Solver++ and UniPC take that step with one prediction, which at sigma = 0 is x_hat for every order).
-- DDPM: the variance is "fixed_small" for ours called lower, "fixed_large" for upper.
+- DDPM: the variance is "fixed_small" for ours called lower, "fixed_large" for upper. In the step to the data theirs is no
+  zero but 1e-20, which shows in the row of trailing.
 - Grids: linspace and leading of DPM-Solver++ and UniPC are those of n + 1 steps without the last; ours is made so too.
   Heun's linspace is not rounded to steps of the table, so it is given ours.
 - Karras: from one end of the table to the other. Beside the sigmas they keep the nearest integer steps, meant for the

@@ -23,7 +23,7 @@ from lowerbound.samplers import (
     PredictorCorrector,
     ProbabilityFlow,
     UniPC,
-    langevin,
+    langevin_step,
     sample,
     start,
     trajectory,
@@ -155,7 +155,7 @@ def test_langevin_steps_have_their_closed_form_law(step_size):
     precision = torch.linalg.inv(marginal)
 
     def step(x, z):
-        return langevin(x, denoiser(x, level).score, z, step_size)
+        return langevin_step(x, denoiser(x, level).score, z, step_size)
 
     corners, zero = torch.eye(2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
     offset = step(zero, zero)

@@ -5,7 +5,7 @@ from lowerbound.samplers.base import Sampler, State, sample, start, trajectory
 from lowerbound.samplers.ddim import DDIM
 from lowerbound.samplers.exponential import ExponentialAdamsBashforth
 from lowerbound.samplers.flow import ProbabilityFlow
-from lowerbound.samplers.langevin import PredictorCorrector, langevin
+from lowerbound.samplers.langevin import PredictorCorrector, langevin_step
 from lowerbound.samplers.multistep import DPMSolver, DPMSolverSDE
 from lowerbound.samplers.runge_kutta import Euler, Heun
 from lowerbound.samplers.unipc import UniPC
@@ -23,7 +23,7 @@ __all__ = [
     "Sampler",
     "State",
     "UniPC",
-    "langevin",
+    "langevin_step",
     "sample",
     "start",
     "trajectory",

@@ -73,11 +73,11 @@ class PredictorCorrector(Sampler):
         for _ in range(self.num_corrections):
             score, z = denoiser(x, s).score, noise.normal(x)
             length, noise_length = (each.flatten(1).norm(dim=1) for each in (score, z))
-            x = langevin(x, score, z, 4 * (self.snr * noise_length / length) ** 2)
+            x = langevin_step(x, score, z, 4 * (self.snr * noise_length / length) ** 2)
         return State(x, state.memory)
 
 
-def langevin(
+def langevin_step(
     x_t: Float[Tensor, "batch *shape"],
     score: Float[Tensor, "batch *shape"],
     z: Float[Tensor, "batch *shape"],
