@@ -1,8 +1,8 @@
 r"""The samplers against diffusers' schedulers on the same denoiser, and what a step costs: python benchmarks/peers.py
 
-Needs diffusers (`pip install -e '.[bench]'`). Both take the same steps from the same x_1 with the same noise, in double precision, and ask the same closed-form denoiser
-for the noise. The table is DDPM's, linear betas with T = 1000; each side makes its levels and its grids of it by itself. A
-number is the largest difference between the samples over the largest of a sample.
+Needs diffusers (`pip install -e '.[bench]'`). Both take the same steps from the same x_1 with the same noise, in double
+precision, and ask the same closed-form denoiser for the noise. The table is DDPM's, linear betas with T = 1000; each side
+makes its levels and its grids of it by itself. A number is the largest difference between the samples over the largest |x|.
 
 What is set to make the definitions equal:
 

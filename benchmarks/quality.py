@@ -3,10 +3,12 @@ python benchmarks/quality.py runs/mnist
 
 All settings start from the same noise and are compared with the same training examples, so that the difference of two of
 them is known better than either. The yardsticks are ancestral sampling and Heun's method with 250 calls; each row gives the
-difference to the better of the two with its standard error. Features are those that `lowerbound evaluate` uses.
+difference to the better of the two with its standard error. Features are those that `lowerbound evaluate` uses. Heun's
+yardstick takes Karras' grid, as published, ancestral sampling equal steps of time.
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 from lowerbound.evaluate.features import feature_classifier, feature_space
@@ -14,11 +16,12 @@ from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
 from lowerbound.evaluate.report import figure_text
 from lowerbound.evaluate.trade_off import plan_of_calls
-from lowerbound.generate import DEFAULT_SAMPLER, SAMPLERS
+from lowerbound.generate import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS, SAMPLERS
 from lowerbound.pictures.quality import quality_by_calls
 from lowerbound.run import open_run
+from lowerbound.run_variance import with_analytic_variance
 
-YARDSTICKS = ("ancestral", "heun")
+YARDSTICKS = (("ancestral", "time"), ("heun", "karras"))
 
 
 def main() -> None:
@@ -27,12 +30,13 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--calls", type=int, nargs="+", default=[8, 12, 16, 24])
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=[DEFAULT_SAMPLER, "ddim", "heun", "dpm++"])
+    parser.add_argument("--grids", nargs="+", choices=GRIDS, default=[DEFAULT_GRID])
     parser.add_argument("--many", type=int, default=250, help="calls of the yardsticks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, help="a .png to draw the table into")
     arguments = parser.parse_args()
 
-    run = open_run(arguments.run)
+    run = with_analytic_variance(open_run(arguments.run), given=True)
     dataset = run.open_dataset()
     space = feature_space(dataset, feature_classifier(dataset, run.folder.path))
     judge = Judge.of(dataset, space, arguments.samples, arguments.seed)
@@ -44,18 +48,23 @@ def main() -> None:
     )
 
     found, curves = {}, {}
-    settings = [(name, arguments.many) for name in YARDSTICKS]
-    settings += [(name, calls) for name in dict.fromkeys(arguments.samplers) for calls in sorted(set(arguments.calls))]
-    print(f"{'sampler':<18} {'calls':>6} {'Frechet distance':>18} {'less the best of many':>24} {'errors':>7}")
-    for name, calls in settings:
-        plan = plan_of_calls(run.denoiser, SAMPLERS[name], calls)
+    settings = [(name, grid, arguments.many) for name, grid in YARDSTICKS]
+    few = itertools.product(
+        dict.fromkeys(arguments.samplers), dict.fromkeys(arguments.grids), sorted(set(arguments.calls))
+    )
+    settings += few
+    print(
+        f"{'sampler':<18} {'grid':<14} {'calls':>6} {'Frechet distance':>18} {'less the best of many':>24} {'errors':>7}"
+    )
+    for name, grid, calls in settings:
+        plan = plan_of_calls(run.denoiser, SAMPLERS[name], calls, grid)
         samples, spent = draw(run, dataset, len(judge.held_out), plan, seed=arguments.seed)
         estimate = frechet_distance(judge.features(samples), judge.references, arguments.seed)
-        found[name, calls] = estimate
-        curves.setdefault(name, []).append((spent, *estimate.figure))
-        line = f"{name:<18} {spent:>6g} {figure_text(*estimate.figure):>18}"
+        found[name, grid, calls] = estimate
+        curves.setdefault(f"{name}, {grid}", []).append((spent, *estimate.figure))
+        line = f"{name:<18} {grid:<14} {spent:>6g} {figure_text(*estimate.figure):>18}"
         if len(found) > len(YARDSTICKS):
-            best = min((found[name, arguments.many] for name in YARDSTICKS), key=lambda each: each.value)
+            best = min((found[*each, arguments.many] for each in YARDSTICKS), key=lambda each: each.value)
             difference = estimate - best
             line += f" {figure_text(*difference.figure):>24} {difference.value / difference.error:>7.1f}"
         print(line, flush=True)

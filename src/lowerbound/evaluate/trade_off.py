@@ -11,7 +11,7 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate.judge import FIGURES, Judge, draw, read_quality
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.report import figure_text
-from lowerbound.generate import Plan, make_plan
+from lowerbound.generate import DEFAULT_GRID, Plan, make_plan
 from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
@@ -66,15 +66,15 @@ def rows(points: Sequence[Point], floor: Quality) -> list[tuple[str, ...]]:
     return [*table, ("held-out examples", "", "", *figures(floor))]
 
 
-def plan_of_calls(denoiser: Denoiser, sampler: Sampler, num_calls: int) -> Plan:
-    """The most steps that so many calls allow.
+def plan_of_calls(denoiser: Denoiser, sampler: Sampler, num_calls: int, grid_name: str = DEFAULT_GRID) -> Plan:
+    """The most steps that so many calls allow, on a grid by its name.
 
     Raises:
         InputError: if num_calls is below 1.
     """
     if num_calls < 1:
         raise InputError(f"calls is {num_calls}: a sample takes at least one call of the network")
-    return make_plan(denoiser, sampler, (num_calls - 1) // sampler.calls_per_step + 1)
+    return make_plan(denoiser, sampler, (num_calls - 1) // sampler.calls_per_step + 1, grid_name)
 
 
 def by_calls(

@@ -1,0 +1,110 @@
+"""`lowerbound distill RUN`: a run whose few steps lead where many of RUN's do."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+
+from lowerbound.cli.devices import pick_device
+from lowerbound.cli.options import parse
+from lowerbound.data import Dataset
+from lowerbound.denoiser import Denoiser
+from lowerbound.errors import InputError
+from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
+from lowerbound.evaluate.judge import Judge, draw
+from lowerbound.evaluate.quality import frechet_distance
+from lowerbound.evaluate.report import figure_text
+from lowerbound.generate import Plan
+from lowerbound.run import Run, open_run
+from lowerbound.samplers import DDIM, DPMSolver
+from lowerbound.train.distill import check_empty, distill, student_times, teacher_times, write_student
+from lowerbound.train.folder import RunFolder
+
+DEFAULT_MINUTES = 2.0
+NUM_SAMPLES = 500
+
+
+@dataclass(frozen=True)
+class Options:
+    """Distil a run into one that draws samples in a few network calls.
+
+    The new run starts from the old one's weights and learns to make in one step what the old one makes in several. `sample`
+    draws from it in its own steps; it has no likelihood, and it is no better than the run that it comes from. At the end the
+    samples of both are compared with the data.
+
+    Example: lowerbound distill runs/digits --steps 2 --minutes 2 --out runs/digits-2-steps
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    steps: int = 2
+    """Steps of the new run, one network call each, 1 to 8: the fewer, the more there is to learn."""
+    minutes: float | None = None
+    """How long to train; two minutes if neither this nor --updates is given."""
+    updates: int | None = None
+    """How long to train, in updates: the same seed and updates give the same run."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The new run's folder; RUN-2-steps, or whatever their number, if not given."""
+    compare: bool = True
+    """Whether samples are compared with the data at the end."""
+    seed: int = 0
+    """Of noise, conditions and order."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "distill", arguments)
+    if options.minutes is not None and options.updates is not None:
+        raise InputError("--minutes and --updates were both given: give one of the two")
+    minutes = DEFAULT_MINUTES if options.minutes is None and options.updates is None else options.minutes
+    model = open_run(options.run, pick_device(options.device))
+    if model.times is not None:
+        raise InputError(f"the run in {options.run} is itself distilled: give the one that it was distilled from")
+    out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
+    check_empty(out)
+    dataset = model.open_dataset()
+    with tqdm(total=100.0, bar_format="{percentage:3.0f}%|{bar:24}| {desc}", disable=None) as bar:
+
+        def show(done: float, loss: float) -> None:
+            bar.set_description_str(f"missed by {loss**0.5:.3f} (root mean square)", refresh=False)
+            bar.update(100 * done - bar.n)
+
+        student = distill(
+            model.denoiser,
+            model.config,
+            dataset,
+            options.steps,
+            updates=options.updates,
+            minutes=minutes,
+            seed=options.seed,
+            progress=show,
+        )
+    told = {"distilled_from": str(options.run), "seed": str(options.seed), "updates": str(options.updates)}
+    write_student(student, options.steps, model.config, model.data, out, told)
+    if options.compare:
+        print("\n".join(_compare(model, student, dataset, options.steps)))
+    print(f"distilled: {out.model}\nnext: lowerbound sample {out.path}")
+
+
+def _compare(model: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> list[str]:
+    """The Frechet distance to the data of the student's samples and the teacher's, from the same noise, as lines."""
+    with tqdm(total=UPDATES, desc="classifier of the data", leave=False, disable=None) as bar:
+        classifier = feature_classifier(dataset, model.folder.path, bar.update)
+    judge = Judge.of(dataset, feature_space(dataset, classifier), NUM_SAMPLES)
+    few, many = (times(student.schedule, num_steps) for times in (student_times, teacher_times))
+    settings = {
+        "the run, as many calls": (model.denoiser, Plan(DDIM(), few)),
+        "distilled": (student, Plan(DDIM(), few)),
+        "the run, solved well": (model.denoiser, Plan(DPMSolver(), many)),
+    }
+    lines = [f"Frechet distance of {len(judge.held_out)} samples in {judge.space}:"]
+    for name, (denoiser, plan) in settings.items():
+        samples, num_calls = draw(replace(model, denoiser=denoiser), dataset, len(judge.held_out), plan)
+        found = frechet_distance(judge.features(samples), judge.references)
+        lines.append(f"  {figure_text(*found.figure):>16} {name}, {num_calls:g} calls")
+    floor = frechet_distance(judge.held_out, judge.references)
+    return [*lines, f"  {figure_text(*floor.figure):>16} as many held-out examples"]

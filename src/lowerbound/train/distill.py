@@ -1,0 +1,198 @@
+r"""Distillation: a denoiser whose few steps lead where many of its teacher's do.
+
+A solver of the probability flow, DPM-Solver++, takes the teacher from noise through n m + 1 states to data, on a grid of n m
+times. The student, who starts with the teacher's weights, is to go from each m-th of these states, $x_t$, to the next m-th,
+$x_s$, in one step of DDIM. That step is linear in the prediction, so there is one that leads there exactly:
+
+$$x_s = \kappa x_t + (\alpha_s - \kappa \alpha_t)\, \tilde x, \quad \kappa = \sigma_s / \sigma_t
+\qquad\Rightarrow\qquad \tilde x = \frac{x_s - \kappa x_t}{\alpha_s - \kappa \alpha_t} ,$$
+
+and the student is fitted to it by least squares, $E\|\hat x_\theta(x_t) - \tilde x\|^2$. This is the target of progressive
+distillation (Salimans & Ho 2022, appendix G), with all halvings at once and states of the teacher's own paths in place of
+noisy data, so that it takes conditions from the data and nothing else. With n = 1 it is a regression of data on noise
+(Luhman & Luhman 2021). A path is a function of its noise, so the least loss is zero; where neighbouring noise leads to
+different data a network of finite size averages them, the more of them the fewer steps there are.
+
+What the student predicts is no longer $E[x | x_t]$ and it knows n levels only: no likelihood belongs to it.
+"""
+
+import copy
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.torch import save
+from torch import Tensor
+
+from lowerbound import grid
+from lowerbound.data import Dataset
+from lowerbound.denoiser import Denoiser
+from lowerbound.errors import InputError
+from lowerbound.files import write_file
+from lowerbound.rng import Stream
+from lowerbound.samplers import DPMSolver, start, trajectory
+from lowerbound.schedule import CLEAN, Schedule
+from lowerbound.train.config import Config
+from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.loop import without_condition
+from lowerbound.train.optimizer import Optimizer
+
+TEACHER_CALLS = 16
+"""How many calls of the teacher a path takes at least."""
+MOST_STEPS = 8
+BATCH_SIZE = 64
+USES = 8
+"""How often each state of a path is learned from."""
+POOL_ENTRIES = 16_000_000
+"""How many entries the paths that are learned from have together, at most."""
+RATE = 0.5
+"""The learning rate, relative to the teacher's own training."""
+WARMUP_STEPS = 50
+
+
+def teacher_times(schedule: Schedule, num_steps: int) -> Float[Tensor, "num_times"]:
+    """The grid of the teacher's solver, at least `TEACHER_CALLS` times, for a student of a number of steps."""
+    return grid.karras(schedule, num_steps * math.ceil(TEACHER_CALLS / num_steps))
+
+
+def student_times(schedule: Schedule, num_steps: int) -> Float[Tensor, "num_steps"]:
+    """The grid of a student: every m-th of the teacher's times."""
+    return teacher_times(schedule, num_steps)[:: math.ceil(TEACHER_CALLS / num_steps)]
+
+
+def distill(
+    teacher: Denoiser,
+    config: Config,
+    dataset: Dataset,
+    num_steps: int,
+    *,
+    updates: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    progress: Callable[[float, float], object] = lambda done, loss: None,
+) -> Denoiser:
+    r"""The student: a denoiser for DDIM on `student_times`, $\arg\min_\theta E\|\hat x_\theta(x_t) - \tilde x\|^2$.
+
+    The same seed and updates give the same weights.
+
+    Arguments:
+        teacher: the trained denoiser, which stays as it is.
+        config: how it was trained.
+        dataset: its data, of which only the conditions are used.
+        num_steps: n, the steps that the student takes.
+        updates, minutes: how long to train; one of the two.
+        seed: of noise, conditions and order.
+        progress: called after each update with the share of the training that is done, and the mean loss lately, a mean
+            square in the units of the model's x.
+
+    Raises:
+        InputError: for a number of steps outside of 1 to `MOST_STEPS`, a length that is not one, or a loss that diverges.
+    """
+    if not 1 <= num_steps <= MOST_STEPS:
+        raise InputError(
+            f"a student of {num_steps} steps: it takes 1 to {MOST_STEPS}; for more, sample the run itself with dpm++"
+        )
+    length = updates if minutes is None else 60 * minutes
+    if (updates is None) == (minutes is None) or length is None or not length > 0:
+        raise InputError(f"the length of training: updates={updates}, minutes={minutes}; give one of the two, positive")
+    student = copy.deepcopy(teacher).train().requires_grad_(True)
+    student.schedule.requires_grad_(False)
+    optimizer = Optimizer(student, config.training)
+    batch_size = max(BATCH_SIZE, config.training.batch_size)
+    paths = _Paths(teacher, config, dataset, num_steps, batch_size, seed)
+    times = student_times(teacher.schedule, num_steps).float().to(teacher.device)
+    step, done, recent, began = 0, 0.0, None, time.perf_counter()
+    while done < 1:
+        if step % USES == 0:
+            paths.add()
+        level, x_t, target, cond = paths.draw()
+        with torch.enable_grad():
+            loss = (student(x_t, times[level], cond).x - target).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+        if not math.isfinite(optimizer.clip_gradients() + loss.item()):
+            raise InputError(f"the loss diverged in update {step + 1} of the distillation: the run may be damaged")
+        warmth = min(1.0, (step + 1) / WARMUP_STEPS)
+        optimizer.step(RATE * config.training.learning_rate * warmth * 0.5 * (1 + math.cos(math.pi * done)))
+        step += 1
+        recent = loss.item() if recent is None else 0.98 * recent + 0.02 * loss.item()
+        done = min(1.0, (time.perf_counter() - began if updates is None else step) / length)
+        progress(done, recent)
+    return student.requires_grad_(False).eval()
+
+
+class _Paths:
+    """The newest paths of the teacher: where the student's steps begin, and what it has to predict there."""
+
+    def __init__(
+        self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, batch_size: int, seed: int
+    ):
+        self.teacher, self.config, self.dataset = teacher, config, dataset
+        self.batch_size = batch_size
+        self.times = teacher_times(teacher.schedule, num_steps)
+        self.stride = len(self.times) // num_steps
+        self.noise = Stream(seed, teacher.device)
+        self.order = np.random.default_rng(seed)
+        entries = 2 * num_steps * batch_size * math.prod(teacher.shape)
+        self.pool: deque[tuple[Tensor, Tensor, Tensor | None]] = deque(maxlen=max(USES, POOL_ENTRIES // entries))
+
+    def add(self) -> None:
+        """Solve a batch of paths."""
+        teacher, cond = self.teacher, self._conditions()
+        x_1 = start(teacher, self.batch_size, self.noise)
+        states = list(trajectory(teacher, DPMSolver(), x_1, self.times, self.noise, cond=cond))[:: self.stride]
+        levels = [*teacher.schedule.levels(self.times[:: self.stride]), CLEAN]
+        targets = []
+        for x_t, x_s, t, s in zip(states[:-1], states[1:], levels[:-1], levels[1:], strict=True):
+            kept = s.sigma / t.sigma
+            targets.append((x_s - kept * x_t) / (s.alpha - kept * t.alpha))
+        self.pool.append((torch.stack(states[:-1], 1), torch.stack(targets, 1), cond))
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """One state of each path of a batch, as many at each level as can be; levels, states, targets, and conditions."""
+        x_t, target, cond = self.pool[self.order.integers(len(self.pool))]
+        level = torch.from_numpy(self.order.permutation(self.batch_size) % x_t.shape[1])
+        path = torch.arange(self.batch_size)
+        return level, x_t[path, level], target[path, level], cond
+
+    def _conditions(self) -> Tensor | None:
+        """Those of training examples, some left out as in training."""
+        if not self.config.data.conditional:
+            return None
+        cond = self.dataset.cond(self.order.choice(self.dataset.train, self.batch_size))
+        assert cond is not None
+        dropped = torch.from_numpy(self.order.random(self.batch_size) < self.config.training.null_probability)
+        return without_condition(cond, dropped).to(self.teacher.device)
+
+
+def write_student(
+    student: Denoiser, num_steps: int, config: Config, facts: DataFacts, out: RunFolder, told: dict[str, str]
+) -> None:
+    """Write a student as a run: its teacher's configuration, and weights whose file says at which times they are used.
+
+    Arguments:
+        student: what `distill` gave for `num_steps`.
+        config, facts: the teacher's.
+        out: a folder that is not there yet or empty.
+        told: what else the file of weights says of them.
+
+    Raises:
+        InputError: if there is something in the folder.
+    """
+    check_empty(out)
+    out.samples.mkdir(parents=True)
+    times = student_times(student.schedule, num_steps).tolist()
+    tensors = {name: p.detach().cpu().contiguous() for name, p in student.named_parameters()}
+    write_file(out.model, save(tensors, {"weights": "distilled", "times": json.dumps(times), **told}))
+    out.write_config(config, facts)  # last: with it the folder is a run
+
+
+def check_empty(out: RunFolder) -> None:
+    """Refuse a place that holds something already, with an InputError."""
+    if out.path.exists() and not (out.path.is_dir() and not any(out.path.iterdir())):
+        raise InputError(f"{out.path} is there already and not an empty folder: choose another one with --out")

@@ -1,0 +1,49 @@
+"""The adaptive flow goes on with some samples of a batch: whatever a denoiser holds for each of them goes along."""
+
+import pytest
+import torch
+from oracles import double, draw, mixture
+
+from lowerbound import ClassifierFree, Conditioned, WithVariance
+from lowerbound.guidance import AutoGuidance, ClassifierGuidance
+from lowerbound.inverse import Mask, PosteriorDenoiser
+from lowerbound.rng import Stream
+from lowerbound.samplers import ProbabilityFlow, sample
+from lowerbound.schedule import LinearGamma
+
+NUM = 3
+DATA = mixture(LinearGamma(-8.0, 6.0))
+LABELS = torch.tensor([0, 1, -1])
+MEASURED = 0.5 * draw(NUM, 2, seed=1)
+OBSERVED = torch.tensor([[True, False], [False, True], [True, False]])
+
+
+def posterior(rows=slice(None)):
+    return PosteriorDenoiser(DATA, Mask(OBSERVED[rows]), MEASURED[rows], 0.3)
+
+
+def logits(x_t, level):
+    return DATA._components(x_t, level, None)[0]
+
+
+KINDS = {
+    "a posterior, a mask for each": posterior,
+    "a posterior, one mask": lambda rows=slice(None): PosteriorDenoiser(DATA, Mask(OBSERVED[0]), MEASURED[rows], 0.3),
+    "guided by a weaker posterior": lambda rows=slice(None): AutoGuidance(DATA, posterior(rows), 0.5),
+    "a guided posterior": lambda rows=slice(None): ClassifierFree(posterior(rows), 2.0),
+    "a posterior guided by a classifier": lambda rows=slice(None): ClassifierGuidance(posterior(rows), logits, 1.0),
+    "a posterior with a variance": lambda rows=slice(None): WithVariance(posterior(rows), double([0.0]), double([1.0])),
+    "a bound condition": lambda rows=slice(None): Conditioned(ClassifierGuidance(DATA, logits, 1.0), LABELS[rows]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_sample_ends_where_it_does_alone(kind):
+    x_1, times = 2 * draw(NUM, 2), double([1.0, 0.0])
+    cond = None if kind == "a bound condition" else LABELS
+    sampler = ProbabilityFlow(1e-2)
+    together = sample(KINDS[kind](), sampler, x_1, times, Stream(0), cond=cond)
+    for i in range(NUM):
+        row = slice(i, i + 1)
+        alone = sample(KINDS[kind](row), sampler, x_1[row], times, Stream(0), cond=None if cond is None else cond[row])
+        torch.testing.assert_close(together[row], alone, rtol=1e-9, atol=1e-9, msg=f"{kind}, sample {i}")
