@@ -1,7 +1,7 @@
 """Inverse problems: what x may be, given linear measurements of it."""
 
 from lowerbound.inverse.guided import MMPS, PiGDM
-from lowerbound.inverse.method import Method, posterior_sample
+from lowerbound.inverse.method import Method, Problem, posterior_sample
 from lowerbound.inverse.operators import Blur, Downsample, LinearOperator, Mask, Operator
 from lowerbound.inverse.particles import TwistedParticles
 from lowerbound.inverse.posterior import PosteriorDenoiser
@@ -17,6 +17,7 @@ __all__ = [
     "Operator",
     "PiGDM",
     "PosteriorDenoiser",
+    "Problem",
     "Replacement",
     "TwistedParticles",
     "posterior_sample",

@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.denoiser import Denoiser
-from lowerbound.inverse.method import DEFAULT_SAMPLER, Method
-from lowerbound.inverse.operators import Operator
+from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem
 from lowerbound.inverse.posterior import PosteriorDenoiser
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, start, trajectory
@@ -29,20 +27,18 @@ class PiGDM(Method):
     num_iterations: int = 20
 
     def draw(
-        self,
-        denoiser: Denoiser,
-        operator: Operator,
-        y: Float[Tensor, "batch *measured"],
-        noise_std: float,
-        times: Float[Tensor, "num_times"],
-        noise: Noise,
-        cond: Num[Tensor, "batch ..."] | None,
-        progress: Callable[[int], object],
+        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
     ) -> Float[Tensor, "batch *shape"]:
         model = PosteriorDenoiser(
-            denoiser, operator, y, noise_std, "isotropic", self.num_iterations, self.data_variance
+            problem.denoiser,
+            problem.operator,
+            problem.y,
+            problem.noise_std,
+            "isotropic",
+            self.num_iterations,
+            self.data_variance,
         )
-        return _sample(model, self.sampler, times, noise, y, cond, progress)
+        return _sample(model, self.sampler, times, noise, progress)
 
 
 @dataclass(frozen=True)
@@ -58,30 +54,16 @@ class MMPS(Method):
     num_iterations: int = 5
 
     def draw(
-        self,
-        denoiser: Denoiser,
-        operator: Operator,
-        y: Float[Tensor, "batch *measured"],
-        noise_std: float,
-        times: Float[Tensor, "num_times"],
-        noise: Noise,
-        cond: Num[Tensor, "batch ..."] | None,
-        progress: Callable[[int], object],
+        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
     ) -> Float[Tensor, "batch *shape"]:
-        model = PosteriorDenoiser(denoiser, operator, y, noise_std, "jacobian", self.num_iterations)
-        return _sample(model, self.sampler, times, noise, y, cond, progress)
+        model = problem.posterior("jacobian", self.num_iterations)
+        return _sample(model, self.sampler, times, noise, progress)
 
 
 def _sample(
-    model: PosteriorDenoiser,
-    sampler: Sampler,
-    times: Tensor,
-    noise: Noise,
-    y: Tensor,
-    cond: Tensor | None,
-    progress: Callable[[int], object],
+    model: PosteriorDenoiser, sampler: Sampler, times: Tensor, noise: Noise, progress: Callable[[int], object]
 ) -> Tensor:
-    path = trajectory(model, sampler, start(model.denoiser, len(y), noise, dtype=y.dtype), times, noise, cond=cond)
+    path = trajectory(model, sampler, start(model, len(model.y), noise, dtype=model.y.dtype), times, noise)
     last = next(path)
     for x in path:
         last = x

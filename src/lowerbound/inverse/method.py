@@ -8,13 +8,37 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from lowerbound.denoiser import Denoiser
+from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
 from lowerbound.inverse.operators import Mask, Operator, check_operator
+from lowerbound.inverse.posterior import PosteriorDenoiser
 from lowerbound.rng import Noise
 from lowerbound.samplers import Ancestral, Sampler
 
 DEFAULT_SAMPLER: Sampler = Ancestral()
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    r"""Measurements $y = A x + \nu n$ and what is known of x beside them.
+
+    Arguments:
+        denoiser: the model, its condition bound.
+        operator: A.
+        y: (B, *measured); what a mask has for unknown is zero.
+        noise_std: $\nu$, in the units of x as the denoiser sees it.
+    """
+
+    denoiser: Denoiser
+    operator: Operator
+    y: Float[Tensor, "batch *measured"]
+    noise_std: float
+
+    def posterior(self, covariance: str, num_iterations: int, data_variance: float = 1.0) -> PosteriorDenoiser:
+        """The denoiser of the posterior, with its settings."""
+        return PosteriorDenoiser(
+            self.denoiser, self.operator, self.y, self.noise_std, covariance, num_iterations, data_variance
+        )
 
 
 @dataclass(frozen=True)
@@ -23,15 +47,7 @@ class Method(ABC):
 
     @abstractmethod
     def draw(
-        self,
-        denoiser: Denoiser,
-        operator: Operator,
-        y: Float[Tensor, "batch *measured"],
-        noise_std: float,
-        times: Float[Tensor, "num_times"],
-        noise: Noise,
-        cond: Num[Tensor, "batch ..."] | None,
-        progress: Callable[[int], object],
+        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
     ) -> Float[Tensor, "batch *shape"]:
         """As `posterior_sample`, all checked."""
 
@@ -76,6 +92,7 @@ def posterior_sample(
     if len(times) < 1 or not bool((times.diff() < 0).all()) or times[0] > 1 or times[-1] < 0:
         raise InputError(f"a grid of {len(times)} times: give at least one, decreasing within [0, 1]")
     check_operator(operator, denoiser.shape, y, noise_std)
+    model = denoiser if cond is None else Conditioned(denoiser, cond)
     with torch.no_grad():
-        x = method.draw(denoiser, operator, y, noise_std, times, noise, cond, progress)
+        x = method.draw(Problem(model, operator, y, noise_std), times, noise, progress)
     return torch.where(operator.observed, y, x) if isinstance(operator, Mask) and noise_std == 0 else x

@@ -18,15 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.inverse.method import Method
-from lowerbound.inverse.operators import Mask, Operator
-from lowerbound.inverse.posterior import PosteriorDenoiser
+from lowerbound.inverse.method import Method, Problem
 from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
 
@@ -60,32 +57,16 @@ class TwistedParticles(Method):
             )
 
     def draw(
-        self,
-        denoiser: Denoiser,
-        operator: Operator,
-        y: Float[Tensor, "batch *measured"],
-        noise_std: float,
-        times: Float[Tensor, "num_times"],
-        noise: Noise,
-        cond: Num[Tensor, "batch ..."] | None,
-        progress: Callable[[int], object],
+        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
     ) -> Float[Tensor, "batch *shape"]:
-        rows, particles = len(y), self.num_particles
-        model = PosteriorDenoiser(
-            denoiser,
-            _repeat_mask(operator, particles, len(denoiser.shape)),
-            y.repeat_interleave(particles, 0),
-            noise_std,
-            "isotropic",
-            self.num_iterations,
-            self.data_variance,
-        )
-        cond = None if cond is None else cond.repeat_interleave(particles, 0)
-        levels = denoiser.schedule.levels(times)
+        y, rows, particles = problem.y, len(problem.y), self.num_particles
+        model = problem.posterior("isotropic", self.num_iterations, self.data_variance)
+        model = model.rows(torch.arange(rows, device=y.device).repeat_interleave(particles))
+        levels = model.schedule.levels(times)
         # drawn row by row, so that a row's noise does not depend on the batch
-        population, single = y.new_empty(rows, particles, *denoiser.shape), y.new_empty(rows, 1)
+        population, single = y.new_empty(rows, particles, *model.shape), y.new_empty(rows, 1)
         x = math.sqrt(levels[0].alpha ** 2 + levels[0].sigma ** 2) * noise.normal(population).flatten(0, 1)
-        twist = model.twist(x, levels[0], cond)
+        twist = model.twist(x, levels[0])
         log_weights = twist.log_prob.reshape(rows, particles)
         progress(1)
         for t, s in zip(levels[:-1], levels[1:], strict=True):
@@ -96,7 +77,7 @@ class TwistedParticles(Method):
             variance = variance[ancestors] if isinstance(variance, Tensor) else torch.full_like(x, variance)
             x = twisted + variance.sqrt() * noise.normal(population).flatten(0, 1)
             log_ratio = sum_dims(((x - twisted) ** 2 - (x - mean) ** 2) / (2 * variance))
-            twist = model.twist(x, s, cond)
+            twist = model.twist(x, s)
             log_weights = log_weights + (log_ratio + twist.log_prob - before).reshape(rows, particles)
             progress(1)
         chosen = systematic(log_weights.softmax(1), noise.uniform(single), 1)[:, 0]
@@ -121,10 +102,3 @@ def _resample(log_weights: Tensor, threshold: float, u: Tensor) -> tuple[Tensor,
     ancestors = torch.where(degenerate, systematic(weights, u, particles), same)
     offsets = particles * torch.arange(rows, device=u.device)[:, None]
     return (offsets + ancestors).flatten(), torch.where(degenerate, 0, log_weights)
-
-
-def _repeat_mask(operator: Operator, times: int, num_axes: int) -> Operator:
-    """A mask that differs between rows, for several particles of each."""
-    if isinstance(operator, Mask) and operator.observed.ndim > num_axes:
-        return Mask(operator.observed.repeat_interleave(times, 0))
-    return operator

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
-from lowerbound.inverse.method import DEFAULT_SAMPLER, Method
-from lowerbound.inverse.operators import Mask, Operator
+from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem
+from lowerbound.inverse.operators import Mask
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, start
 from lowerbound.schedule import CLEAN, Level
@@ -46,24 +45,16 @@ class Replacement(Method):
             raise InputError(f"{self.num_resamples} resamplings of {self.jump} steps: both start at 1")
 
     def draw(
-        self,
-        denoiser: Denoiser,
-        operator: Operator,
-        y: Float[Tensor, "batch *measured"],
-        noise_std: float,
-        times: Float[Tensor, "num_times"],
-        noise: Noise,
-        cond: Num[Tensor, "batch ..."] | None,
-        progress: Callable[[int], object],
+        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
     ) -> Float[Tensor, "batch *shape"]:
-        if not isinstance(operator, Mask):
+        model, mask, y, noise_std = problem.denoiser, problem.operator, problem.y, problem.noise_std
+        if not isinstance(mask, Mask):
             raise InputError(
-                f"replacement puts known entries in the place of the model's, but {type(operator).__name__} measures no "
-                "single entries: use a Mask, or another method"
+                f"replacement puts known entries in the place of the model's, but {type(mask).__name__} measures no single "
+                "entries: use a Mask, or another method"
             )
-        model = denoiser if cond is None else Conditioned(denoiser, cond)
-        levels = [*denoiser.schedule.levels(times), CLEAN]
-        x = _replace(start(denoiser, len(y), noise, dtype=y.dtype), operator, y, noise_std, levels[0], noise)
+        levels = [*model.schedule.levels(times), CLEAN]
+        x = _replace(start(model, len(y), noise, dtype=y.dtype), mask, y, noise_std, levels[0], noise)
         for first in range(0, len(times), self.jump):
             stretch = levels[first : first + self.jump + 1]
             # where known entries are no longer replaced, going back and forth would forget them
@@ -72,7 +63,7 @@ class Replacement(Method):
                     x = _noise_again(x, stretch[-1], stretch[0], noise)
                 for t, s in zip(stretch[:-1], stretch[1:], strict=True):
                     x = self.sampler.step(model, self.sampler.init(x), t, s, noise).x
-                    x = _replace(x, operator, y, noise_std, s, noise)
+                    x = _replace(x, mask, y, noise_std, s, noise)
                     progress(1)
         return x
 

@@ -129,9 +129,7 @@ def distill(
 class _Paths:
     """The newest paths of the teacher: where the student's steps begin, and what it has to predict there."""
 
-    def __init__(
-        self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, batch_size: int, seed: int
-    ):
+    def __init__(self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, batch_size: int, seed: int):
         self.teacher, self.config, self.dataset = teacher, config, dataset
         self.batch_size = batch_size
         self.times = teacher_times(teacher.schedule, num_steps)
