@@ -21,7 +21,7 @@ from lowerbound.pictures.quality import quality_by_calls
 from lowerbound.run import open_run
 from lowerbound.run_variance import with_analytic_variance
 
-YARDSTICKS = (("ancestral", "time"), ("heun", "karras"))
+YARDSTICKS = {"ancestral": "time", "heun": "karras"}
 
 
 def main() -> None:
@@ -29,9 +29,10 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--calls", type=int, nargs="+", default=[8, 12, 16, 24])
-    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=[DEFAULT_SAMPLER, "ddim", "heun", "dpm++"])
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=[DEFAULT_SAMPLER, "dpm++", "unipc", "ddim"])
     parser.add_argument("--grids", nargs="+", choices=GRIDS, default=[DEFAULT_GRID])
     parser.add_argument("--many", type=int, default=250, help="calls of the yardsticks")
+    parser.add_argument("--yardsticks", nargs="+", choices=YARDSTICKS, default=[*YARDSTICKS])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, help="a .png to draw the table into")
     arguments = parser.parse_args()
@@ -48,7 +49,8 @@ def main() -> None:
     )
 
     found, curves = {}, {}
-    settings = [(name, grid, arguments.many) for name, grid in YARDSTICKS]
+    yardsticks = [(name, YARDSTICKS[name], arguments.many) for name in arguments.yardsticks]
+    settings = [*yardsticks]
     few = itertools.product(
         dict.fromkeys(arguments.samplers), dict.fromkeys(arguments.grids), sorted(set(arguments.calls))
     )
@@ -57,14 +59,14 @@ def main() -> None:
         f"{'sampler':<18} {'grid':<14} {'calls':>6} {'Frechet distance':>18} {'less the best of many':>24} {'errors':>7}"
     )
     for name, grid, calls in settings:
-        plan = plan_of_calls(run.denoiser, SAMPLERS[name], calls, grid)
+        plan = plan_of_calls(run, SAMPLERS[name], calls, grid)
         samples, spent = draw(run, dataset, len(judge.held_out), plan, seed=arguments.seed)
         estimate = frechet_distance(judge.features(samples), judge.references, arguments.seed)
         found[name, grid, calls] = estimate
         curves.setdefault(f"{name}, {grid}", []).append((spent, *estimate.figure))
         line = f"{name:<18} {grid:<14} {spent:>6g} {figure_text(*estimate.figure):>18}"
-        if len(found) > len(YARDSTICKS):
-            best = min((found[*each, arguments.many] for each in YARDSTICKS), key=lambda each: each.value)
+        if len(found) > len(yardsticks):
+            best = min((found[each] for each in yardsticks), key=lambda each: each.value)
             difference = estimate - best
             line += f" {figure_text(*difference.figure):>24} {difference.value / difference.error:>7.1f}"
         print(line, flush=True)

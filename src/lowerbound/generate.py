@@ -1,5 +1,6 @@
 """Samples of a run, batch by batch, each a function of its seed alone."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from lowerbound import grid
 from lowerbound.brownian import BrownianPath
-from lowerbound.denoiser import Denoiser, WithVariance
+from lowerbound.denoiser import WithVariance
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
@@ -56,11 +57,13 @@ SamplerName = Literal[
     "flow",
     "predictor-corrector",
 ]
-GridName = Literal["time", "trailing", "gamma", "karras", "ddpm", "minimal-error", "minimal-bound"]
+GridName = Literal["visible", "time", "trailing", "gamma", "karras", "ddpm", "minimal-error", "minimal-bound"]
 GRIDS: tuple[str, ...] = get_args(GridName)
 
 
-DEFAULT_SAMPLER, DEFAULT_STEPS, DEFAULT_GRID = "ancestral", 250, "time"
+NEGLIGIBLE = 0.02
+"""Nats of an example below which noise counts as pure."""
+DEFAULT_SAMPLER, DEFAULT_STEPS, DEFAULT_GRID = "dpm++sde", 16, "visible"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,22 +85,28 @@ class Plan:
 
 
 def make_plan(
-    denoiser: Denoiser,
+    run: Run,
     sampler: Sampler = SAMPLERS[DEFAULT_SAMPLER],
     num_steps: int | None = None,
     grid_name: str = DEFAULT_GRID,
 ) -> Plan:
-    """The plan of a sampler on a grid that is called by its name, one of `GRIDS`.
+    r"""The plan of a sampler on a grid that is called by its name, one of `GRIDS`.
+
+    The grid "visible" has equal steps of $\gamma$ where there is something to see: from the level at which x is worth
+    `NEGLIGIBLE` nats ($\alpha^2 D / 2$ for values of about one, what the prior's divergence comes to) down to noise of a
+    level's width of discrete data, $e^{\gamma/2} = 2 / K$.
 
     Without a number of steps it has `DEFAULT_STEPS`; two for `ProbabilityFlow`, which takes its own between them.
 
     Raises:
-        InputError: for fewer than one step, an unknown grid, or a denoiser that is not what the grid is made for.
+        InputError: for fewer than one step, an unknown grid, or a run that is not what the grid is made for.
     """
-    schedule = denoiser.schedule
+    denoiser, schedule = run.denoiser, run.denoiser.schedule
     if num_steps is None:
         num_steps = 2 if isinstance(sampler, ProbabilityFlow) else DEFAULT_STEPS
     match grid_name:
+        case "visible":
+            times = grid.uniform_in_gamma(schedule, num_steps, *_visible(run))
         case "time":
             times = grid.uniform(num_steps)
         case "trailing":
@@ -126,6 +135,15 @@ def make_plan(
     return Plan(sampler, times)
 
 
+def _visible(run: Run) -> tuple[float, float]:
+    """The limits of the grid of that name."""
+    schedule, num_levels = run.denoiser.schedule, run.data.encoding.num_levels
+    low, high = schedule.gamma_min, min(schedule.gamma_max, math.log(math.prod(run.data.shape) / (2 * NEGLIGIBLE)))
+    if num_levels is not None:
+        low = max(low, 2 * math.log(2 / num_levels))
+    return (low, high) if low < high else (schedule.gamma_min, schedule.gamma_max)
+
+
 def generate(
     run: Run,
     num_samples: int,
@@ -152,7 +170,7 @@ def generate(
         batch_size: it changes nothing but speed and memory.
         progress: called with 1 after each step of a batch.
     """
-    plan = plan or make_plan(run.denoiser)
+    plan = plan or make_plan(run)
     batches = []
     for first in range(0, num_samples, batch_size):
         seeds = range(first, min(first + batch_size, num_samples))
@@ -181,7 +199,7 @@ def path(
         num_states: how many, evenly spread over the steps, the first and the last among them; all if there are fewer.
         (the rest as in `generate`)
     """
-    plan = plan or make_plan(run.denoiser)
+    plan = plan or make_plan(run)
     times = [*plan.times.tolist(), 0.0]
     chosen = set(torch.linspace(0, len(times) - 1, min(num_states, len(times))).round().long().tolist())
     shown = []
@@ -197,6 +215,6 @@ def path(
 def _states(run: Run, numbers: range, plan: Plan, seed: int, cond: Tensor | None, brownian: bool) -> Iterator[Tensor]:
     seeds, schedule = [(seed << 32) + i for i in numbers], run.denoiser.schedule
     noise = BrownianPath(seeds, schedule.gamma_min, schedule.gamma_max) if brownian else PerSample(seeds)
-    x_1 = start(run.denoiser, len(noise), noise)
+    x_1 = start(run.denoiser, len(noise), noise, t=plan.times[0].item())
     cond = None if cond is None else cond.to(run.denoiser.device)
     return trajectory(run.denoiser, plan.sampler, x_1, plan.times, noise, cond=cond)

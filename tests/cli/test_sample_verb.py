@@ -1,6 +1,7 @@
 """`lowerbound sample`: every sampler, grid and kind of file, and what is refused."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_no_sampler_and_no_grid_depends_on_the_batch(trained):
     model = open_run(trained)
     for sampler, grid in itertools.zip_longest(SAMPLERS, ("time", "trailing", "gamma", "karras"), fillvalue="gamma"):
         rule = ProbabilityFlow(0.3) if sampler == "flow" else SAMPLERS[sampler]
-        plan = make_plan(model.denoiser, rule, 4, grid)
+        plan = make_plan(model, rule, 4, grid)
         whole = generate(model, 5, plan, batch_size=5)
         assert np.array_equal(generate(model, 5, plan, batch_size=2), whole), sampler
         assert np.array_equal(generate(model, 2, plan), whole[:2]), sampler
@@ -66,7 +67,7 @@ def test_no_sampler_and_no_grid_depends_on_the_batch(trained):
 
 def test_the_path_ends_with_the_samples(trained):
     model = open_run(trained)
-    plan = make_plan(model.denoiser, num_steps=6)
+    plan = make_plan(model, num_steps=6, grid_name="time")
     states = path(model, 3, plan, num_states=4)
     assert [t for t, _ in states] == pytest.approx([1.0, 0.6, 0.2, 0.0])
     assert np.array_equal(states[-1][1], generate(model, 3, plan))
@@ -138,7 +139,23 @@ def test_a_folder_that_holds_something_is_left_alone(trained, tmp_path, capsys):
 def test_unknown_grids_are_refused(trained):
     model = open_run(trained)
     with pytest.raises(InputError, match=", ".join(GRIDS)):
-        make_plan(model.denoiser, grid_name="spiral")
+        make_plan(model, grid_name="spiral")
     with pytest.raises(InputError, match="measure_variance"):
-        make_plan(model.denoiser, grid_name="minimal-error")
-    assert torch.equal(make_plan(model.denoiser, num_steps=1).times, torch.ones(1, dtype=torch.float64))
+        make_plan(model, grid_name="minimal-error")
+    assert torch.equal(make_plan(model, num_steps=1, grid_name="time").times, torch.ones(1, dtype=torch.float64))
+
+
+def test_the_visible_grid_leaves_out_what_no_one_sees(trained):
+    """Noise below a level's width, and noise in which an example is worth a fiftieth of a nat."""
+    model = open_run(trained)
+    schedule, num_levels, num_dims = model.denoiser.schedule, 17, 64
+    for low, high in ((-20.0, 20.0), (-3.0, 2.0)):
+        schedule.start.fill_(low)
+        schedule.log_range.fill_(math.log(high - low))
+        times = make_plan(model, num_steps=9, grid_name="visible").times
+        gammas = schedule.gamma(times)
+        torch.testing.assert_close(gammas.diff(), gammas.diff().mean().expand(8), rtol=1e-6, atol=0)
+        width = math.exp(gammas[-1].item() / 2)
+        worth = math.exp(-gammas[0].item()) * num_dims / 2
+        assert width == pytest.approx(2 / num_levels if low < -4 else math.exp(low / 2), rel=1e-5)
+        assert worth == pytest.approx(0.02 if high > 8 else math.exp(-high) * num_dims / 2, rel=1e-5)

@@ -50,7 +50,7 @@ def stage(name, total):
 
 def test_the_best_denoiser_is_cleared_and_another_is_not(known):
     run, dataset, judge = known
-    floor, plan = judge.floor(), make_plan(run.denoiser, SAMPLERS["ddim"], 100)
+    floor, plan = judge.floor(), make_plan(run, SAMPLERS["ddim"], 100)
     samples, num_calls = draw(run, dataset, NUM, plan)
     assert num_calls == 100
     found = SampleQuality(judge.quality(samples), floor, str(judge.space), "ddim", num_calls)
@@ -93,9 +93,8 @@ def test_more_calls_are_better_and_are_counted(known, tmp_path):
 
 @pytest.mark.parametrize("num_calls", range(1, 12))
 def test_a_plan_never_takes_more_calls_than_allowed(known, num_calls):
-    denoiser = known[0].denoiser
     for name in ("ddim", "heun"):
-        found = plan_of_calls(denoiser, SAMPLERS[name], num_calls).num_calls
+        found = plan_of_calls(known[0], SAMPLERS[name], num_calls).num_calls
         assert num_calls - SAMPLERS[name].calls_per_step < found <= num_calls, name
 
 
@@ -108,7 +107,7 @@ def test_guidance_trades_variety_for_fidelity(known, tmp_path):
         x = dataset.encoded(dataset.train)
         return Gaussian(x.mean(0), x.T.cov() / scale**2, run.denoiser.schedule)
 
-    settings = {"sampler": "ddim", "plan": make_plan(run.denoiser, SAMPLERS["ddim"], 20), "stage": stage}
+    settings = {"sampler": "ddim", "plan": make_plan(run, SAMPLERS["ddim"], 20), "stage": stage}
     points = by_scale(
         dataclasses.replace(run, config=config), judge, denoiser_of, [4.0, 1.0], num_samples=NUM, **settings
     )
@@ -131,4 +130,4 @@ def test_there_are_as_many_samples_as_held_out_examples(known):
 
 def test_no_calls_are_refused(known):
     with pytest.raises(InputError, match="at least one call"):
-        plan_of_calls(known[0].denoiser, SAMPLERS["ddim"], 0)
+        plan_of_calls(known[0], SAMPLERS["ddim"], 0)

@@ -6,18 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
-from train.runs import tiny_config, tiny_run
+from train.runs import tiny_config
 
 from lowerbound import DDIM, LinearGamma, Stream, sample, start
 from lowerbound.cli.main import run as command
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand
-from lowerbound.errors import InputError
-from lowerbound.generate import generate
-from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.run import open_run
 from lowerbound.train import recipe, train
 from lowerbound.train.config import DataConfig
@@ -91,29 +87,6 @@ def runs(tmp_path_factory):
     return open_run(folder / "digits"), open_run(folder / "digits-2-steps")
 
 
-def test_a_student_is_a_run_that_draws_in_its_own_steps(runs, tmp_path, capsys):
-    teacher, student = runs
-    assert student.config == teacher.config
-    assert student.times is not None
-    assert student.times.tolist() == student_times(teacher.denoiser.schedule, 2).tolist()
-    assert not list(student.folder.path.rglob(".unfinished*"))
-    path, out = str(student.folder.path), str(tmp_path / "samples.npy")
-    assert command(["sample", path, "-n", "3", "--label", "4", "-o", out]) == 0
-    assert "2 network calls each" in capsys.readouterr().out
-    drawn = generate(student, 3, cond=student.labels(["4"] * 3))
-    assert np.array_equal(np.load(out), drawn[:, 0])
-    assert command(["sample", path, "--steps", "3"]) == 2
-    assert "draws in its own 2 steps" in capsys.readouterr().err
-
-
-def test_a_student_has_no_likelihood(runs, tmp_path, capsys):
-    _, student = runs
-    with pytest.raises(InputError, match="the run is distilled"):
-        check_likelihood(student.denoiser)
-    assert command(["score", str(student.folder.path), "digits", "-o", str(tmp_path / "scores.csv")]) == 2
-    assert "the run is distilled" in capsys.readouterr().err
-
-
 def test_the_same_seed_and_updates_give_the_same_weights(runs):
     teacher, student = runs
 
@@ -152,10 +125,3 @@ def test_what_does_not_fit_is_refused(runs, tmp_path, monkeypatch, capsys, argum
 def test_a_distilled_run_is_not_distilled_again(runs, capsys):
     assert command(["distill", str(runs[1].folder.path), "--updates", "1"]) == 2
     assert "itself distilled" in capsys.readouterr().err
-
-
-def test_damaged_times_are_named(runs, tmp_path):
-    folder = tiny_run(tmp_path / "run", steps=1, num_pictures=0)
-    save_file(load_file(folder.model), folder.model, {"times": "[1, "})
-    with pytest.raises(InputError, match="its times are"):
-        open_run(folder.path)

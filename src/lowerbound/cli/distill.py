@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 from tqdm import tqdm
 
@@ -62,7 +63,7 @@ def run(arguments: list[str]) -> None:
         raise InputError("--minutes and --updates were both given: give one of the two")
     minutes = DEFAULT_MINUTES if options.minutes is None and options.updates is None else options.minutes
     model = open_run(options.run, pick_device(options.device))
-    if model.times is not None:
+    if "times" in model.metadata:
         raise InputError(f"the run in {options.run} is itself distilled: give the one that it was distilled from")
     out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
     check_empty(out)
@@ -83,7 +84,8 @@ def run(arguments: list[str]) -> None:
             seed=options.seed,
             progress=show,
         )
-    told = {"distilled_from": str(options.run), "seed": str(options.seed), "updates": str(options.updates)}
+    length = f"{minutes} minutes" if options.updates is None else f"{options.updates} updates"
+    told = {"distilled_from": str(options.run), "seed": str(options.seed), "length": length}
     write_student(student, options.steps, model.config, model.data, out, told)
     if options.compare:
         print("\n".join(_compare(model, student, dataset, options.steps)))
@@ -91,20 +93,27 @@ def run(arguments: list[str]) -> None:
 
 
 def _compare(model: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> list[str]:
-    """The Frechet distance to the data of the student's samples and the teacher's, from the same noise, as lines."""
+    """The Frechet distance to the data of the student's samples and the teacher's, from the same noise, as lines.
+
+    Features of a classifier tell whether samples are of the right kind, principal components whether they are sharp.
+    """
     with tqdm(total=UPDATES, desc="classifier of the data", leave=False, disable=None) as bar:
         classifier = feature_classifier(dataset, model.folder.path, bar.update)
-    judge = Judge.of(dataset, feature_space(dataset, classifier), NUM_SAMPLES)
+    spaces = {str(space): space for space in (feature_space(dataset, kind) for kind in (classifier, None))}
+    judges = [Judge.of(dataset, space, NUM_SAMPLES) for space in spaces.values()]
     few, many = (times(student.schedule, num_steps) for times in (student_times, teacher_times))
     settings = {
-        "the run, as many calls": (model.denoiser, Plan(DDIM(), few)),
+        "the run, in the same steps": (model.denoiser, Plan(DPMSolver(), few)),
         "distilled": (student, Plan(DDIM(), few)),
         "the run, solved well": (model.denoiser, Plan(DPMSolver(), many)),
     }
-    lines = [f"Frechet distance of {len(judge.held_out)} samples in {judge.space}:"]
+    lines = [f"Frechet distance of {len(judges[0].held_out)} samples to the training data, in", *spaces]
     for name, (denoiser, plan) in settings.items():
-        samples, num_calls = draw(replace(model, denoiser=denoiser), dataset, len(judge.held_out), plan)
-        found = frechet_distance(judge.features(samples), judge.references)
-        lines.append(f"  {figure_text(*found.figure):>16} {name}, {num_calls:g} calls")
-    floor = frechet_distance(judge.held_out, judge.references)
-    return [*lines, f"  {figure_text(*floor.figure):>16} as many held-out examples"]
+        samples, num_calls = draw(replace(model, denoiser=denoiser), dataset, len(judges[0].held_out), plan)
+        lines.append(_line(f"{name}, calls: {num_calls:g}", judges, [judge.features(samples) for judge in judges]))
+    return [*lines, _line("as many held-out examples", judges, [judge.held_out for judge in judges])]
+
+
+def _line(name: str, judges: list[Judge], features: list[np.ndarray]) -> str:
+    found = [frechet_distance(mine, judge.references) for mine, judge in zip(features, judges, strict=True)]
+    return f"  {name:<40}" + "".join(f"{figure_text(*each.figure):>18}" for each in found)

@@ -13,6 +13,7 @@ VERBS = {
     "evaluate": "held-out bits/dim in three terms, and figures about samples",
     "score": "one likelihood per example, as a table",
     "classifier": "train a classifier of a run's data, to guide its samples",
+    "distill": "a run that draws samples in a few network calls, from a trained one",
     "impute": "fill in missing entries, several times, with their mean and spread",
     "edit": "variations of examples, examples between two, and the way to noise and back",
     "report": "one self-contained HTML file of a run's evaluation",

@@ -71,7 +71,7 @@ class SamplerOptions:
 
     def plan(self, model: Run) -> Plan:
         """The way for a run, `needed_variance` brought along and guidance not yet."""
-        return make_plan(model.denoiser, self.stepping_rule(), self.steps, self.grid)
+        return make_plan(model, self.stepping_rule(), self.steps, self.grid)
 
 
 FlatSampler = Annotated[SamplerOptions, tyro.conf.arg(name="")]

@@ -134,7 +134,7 @@ def evaluate(
                 )
             except InputError as error:
                 failure = [f"No figure of the probability flow: {error}."]
-    plan = generate.make_plan(run.denoiser)
+    plan = generate.make_plan(run)
     with stage("samples", _steps(num_samples, plan)) as progress:
         samples, num_calls = draw(run, dataset, num_samples, plan, seed=seed, progress=progress)
     fitted: list[Baseline] = []

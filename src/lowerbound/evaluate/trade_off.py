@@ -66,7 +66,7 @@ def rows(points: Sequence[Point], floor: Quality) -> list[tuple[str, ...]]:
     return [*table, ("held-out examples", "", "", *figures(floor))]
 
 
-def plan_of_calls(denoiser: Denoiser, sampler: Sampler, num_calls: int, grid_name: str = DEFAULT_GRID) -> Plan:
+def plan_of_calls(run: Run, sampler: Sampler, num_calls: int, grid_name: str = DEFAULT_GRID) -> Plan:
     """The most steps that so many calls allow, on a grid by its name.
 
     Raises:
@@ -74,7 +74,7 @@ def plan_of_calls(denoiser: Denoiser, sampler: Sampler, num_calls: int, grid_nam
     """
     if num_calls < 1:
         raise InputError(f"calls is {num_calls}: a sample takes at least one call of the network")
-    return make_plan(denoiser, sampler, (num_calls - 1) // sampler.calls_per_step + 1, grid_name)
+    return make_plan(run, sampler, (num_calls - 1) // sampler.calls_per_step + 1, grid_name)
 
 
 def by_calls(
@@ -99,9 +99,7 @@ def by_calls(
         stage: shows progress.
     """
     plans = [
-        (name, plan_of_calls(run.denoiser, sampler, num))
-        for name, sampler in samplers.items()
-        for num in sorted(set(calls))
+        (name, plan_of_calls(run, sampler, num)) for name, sampler in samplers.items() for num in sorted(set(calls))
     ]
     return [_point(run, judge, name, plan, None, None, num_samples, seed, stage) for name, plan in plans]
 

@@ -38,10 +38,22 @@ def trailing(num_times: int) -> Float[Tensor, "num_times"]:
     return torch.arange(num_times, 0, -1, dtype=torch.float64) / num_times
 
 
-def uniform_in_gamma(schedule: Schedule, num_times: int) -> Float[Tensor, "num_times"]:
-    r"""Times at which $\gamma$ is equally spaced between the schedule's ends, from 1 to 0; a single time is 1."""
+def uniform_in_gamma(
+    schedule: Schedule, num_times: int, gamma_min: float | None = None, gamma_max: float | None = None
+) -> Float[Tensor, "num_times"]:
+    r"""Times at which $\gamma$ is equally spaced.
+
+    Arguments:
+        schedule: the noise schedule.
+        num_times: n; a single time is the noisiest.
+        gamma_min, gamma_max: the last and the first level, the schedule's ends if None.
+
+    Raises:
+        InputError: for no times, or limits outside of the schedule.
+    """
     check_count(num_times)
-    return times_at(schedule, torch.linspace(schedule.gamma_max, schedule.gamma_min, num_times, dtype=torch.float64))
+    low, high = _limits(schedule, gamma_min, gamma_max)
+    return times_at(schedule, torch.linspace(high, low, num_times, dtype=torch.float64))
 
 
 def karras(
@@ -57,7 +69,7 @@ def karras(
         schedule: the noise schedule.
         num_times: n; a single time is the noisiest.
         rho: $\rho$; 1 spaces r equally, and the larger it is the nearer this comes to `uniform_in_gamma`.
-        gamma_min, gamma_max: the first and the last level, the schedule's ends if None; a larger `gamma_min` saves the
+        gamma_min, gamma_max: the last and the first level, the schedule's ends if None; a larger `gamma_min` saves the
             steps at noise that no one sees.
 
     Raises:
@@ -66,13 +78,7 @@ def karras(
     check_count(num_times)
     if not rho > 0:
         raise InputError(f"rho is {rho}: it must be positive; 7 is usual")
-    low = schedule.gamma_min if gamma_min is None else gamma_min
-    high = schedule.gamma_max if gamma_max is None else gamma_max
-    if not schedule.gamma_min <= low < high <= schedule.gamma_max:
-        raise InputError(
-            f"gamma from {low} to {high}: the limits must increase within the schedule, whose ends are "
-            f"{schedule.gamma_min:g} and {schedule.gamma_max:g}"
-        )
+    low, high = _limits(schedule, gamma_min, gamma_max)
     first, last = (math.exp(gamma / (2 * rho)) for gamma in (high, low))
     gammas = 2 * rho * torch.linspace(first, last, num_times, dtype=torch.float64).log()
     gammas[-1] = low  # to the last digit; so is the first one, which comes after it where it is the only one
@@ -108,6 +114,17 @@ def ddpm_steps(schedule: Tabulated, num_times: int, spacing: str = "leading") ->
     else:
         steps = np.round(np.linspace(0, num_steps - 1, num_times))[::-1] if num_times > 1 else [num_steps - 1]
     return schedule.times[torch.tensor(np.array(steps).astype(np.int64))]
+
+
+def _limits(schedule: Schedule, gamma_min: float | None, gamma_max: float | None) -> tuple[float, float]:
+    low = schedule.gamma_min if gamma_min is None else gamma_min
+    high = schedule.gamma_max if gamma_max is None else gamma_max
+    if not schedule.gamma_min <= low < high <= schedule.gamma_max:
+        raise InputError(
+            f"gamma from {low} to {high}: the limits must increase within the schedule, whose ends are "
+            f"{schedule.gamma_min:g} and {schedule.gamma_max:g}"
+        )
+    return low, high
 
 
 def times_at(schedule: Schedule, gammas: Float[Tensor, "num_times"]) -> Float[Tensor, "num_times"]:

@@ -63,7 +63,8 @@ class MMPS(Method):
 def _sample(
     model: PosteriorDenoiser, sampler: Sampler, times: Tensor, noise: Noise, progress: Callable[[int], object]
 ) -> Tensor:
-    path = trajectory(model, sampler, start(model, len(model.y), noise, dtype=model.y.dtype), times, noise)
+    x_1 = start(model, len(model.y), noise, t=times[0].item(), dtype=model.y.dtype)
+    path = trajectory(model, sampler, x_1, times, noise)
     last = next(path)
     for x in path:
         last = x

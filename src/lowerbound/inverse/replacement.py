@@ -54,7 +54,8 @@ class Replacement(Method):
                 "entries: use a Mask, or another method"
             )
         levels = [*model.schedule.levels(times), CLEAN]
-        x = _replace(start(model, len(y), noise, dtype=y.dtype), mask, y, noise_std, levels[0], noise)
+        x = start(model, len(y), noise, t=times[0].item(), dtype=y.dtype)
+        x = _replace(x, mask, y, noise_std, levels[0], noise)
         for first in range(0, len(times), self.jump):
             stretch = levels[first : first + self.jump + 1]
             # where known entries are no longer replaced, going back and forth would forget them

@@ -119,16 +119,17 @@ def sample(
 
 
 def start(
-    denoiser: Denoiser, num_samples: int, noise: Noise, *, dtype: torch.dtype | None = None
+    denoiser: Denoiser, num_samples: int, noise: Noise, *, t: float = 1.0, dtype: torch.dtype | None = None
 ) -> Float[Tensor, "batch *shape"]:
-    r"""$x_1 \sim N(0, (\alpha_1^2 + \sigma_1^2) I)$, from which sampling starts.
+    r"""$x_t \sim N(0, (\alpha_t^2 + \sigma_t^2) I)$, from which sampling starts, at t = 1 or where as little is left of x.
 
     Arguments:
         denoiser: whose shape and schedule are meant.
         num_samples: B.
         noise: where it is drawn from.
+        t: where the grid starts, `times[0]`.
         dtype: its type; torch's default if None. Its device is the denoiser's.
     """
     empty = torch.empty(num_samples, *denoiser.shape, dtype=dtype, device=denoiser.device)
-    level = denoiser.schedule.level(1.0)
+    level = denoiser.schedule.level(t)
     return (level.alpha**2 + level.sigma**2) ** 0.5 * noise.normal(empty)

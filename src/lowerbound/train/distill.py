@@ -8,7 +8,7 @@ $$x_s = \kappa x_t + (\alpha_s - \kappa \alpha_t)\, \tilde x, \quad \kappa = \si
 \qquad\Rightarrow\qquad \tilde x = \frac{x_s - \kappa x_t}{\alpha_s - \kappa \alpha_t} ,$$
 
 and the student is fitted to it by least squares, $E\|\hat x_\theta(x_t) - \tilde x\|^2$. This is the target of progressive
-distillation (Salimans & Ho 2022, appendix G), with all halvings at once and states of the teacher's own paths in place of
+distillation (Salimans & Ho 2022, algorithm 2), with all halvings at once and states of the teacher's own paths in place of
 noisy data, so that it takes conditions from the data and nothing else. With n = 1 it is a regression of data on noise
 (Luhman & Luhman 2021). A path is a function of its noise, so the least loss is zero; where neighbouring noise leads to
 different data a network of finite size averages them, the more of them the fewer steps there are.
