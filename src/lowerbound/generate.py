@@ -61,8 +61,6 @@ GridName = Literal["visible", "time", "trailing", "gamma", "karras", "ddpm", "mi
 GRIDS: tuple[str, ...] = get_args(GridName)
 
 
-NEGLIGIBLE = 0.02
-"""Nats of an example below which noise counts as pure."""
 DEFAULT_SAMPLER, DEFAULT_STEPS, DEFAULT_GRID = "dpm++sde", 16, "visible"
 
 
@@ -92,9 +90,7 @@ def make_plan(
 ) -> Plan:
     r"""The plan of a sampler on a grid that is called by its name, one of `GRIDS`.
 
-    The grid "visible" has equal steps of $\gamma$ where there is something to see: from the level at which x is worth
-    `NEGLIGIBLE` nats ($\alpha^2 D / 2$ for values of about one, what the prior's divergence comes to) down to noise of a
-    level's width of discrete data, $e^{\gamma/2} = 2 / K$.
+    The grid "visible" has equal steps of $\gamma$ between the `grid.visible_limits`.
 
     Without a number of steps it has `DEFAULT_STEPS`; two for `ProbabilityFlow`, which takes its own between them.
 
@@ -106,7 +102,8 @@ def make_plan(
         num_steps = 2 if isinstance(sampler, ProbabilityFlow) else DEFAULT_STEPS
     match grid_name:
         case "visible":
-            times = grid.uniform_in_gamma(schedule, num_steps, *_visible(run))
+            limits = grid.visible_limits(schedule, math.prod(run.data.shape), run.data.encoding.num_levels)
+            times = grid.uniform_in_gamma(schedule, num_steps, *limits)
         case "time":
             times = grid.uniform(num_steps)
         case "trailing":
@@ -135,13 +132,9 @@ def make_plan(
     return Plan(sampler, times)
 
 
-def _visible(run: Run) -> tuple[float, float]:
-    """The limits of the grid of that name."""
-    schedule, num_levels = run.denoiser.schedule, run.data.encoding.num_levels
-    low, high = schedule.gamma_min, min(schedule.gamma_max, math.log(math.prod(run.data.shape) / (2 * NEGLIGIBLE)))
-    if num_levels is not None:
-        low = max(low, 2 * math.log(2 / num_levels))
-    return (low, high) if low < high else (schedule.gamma_min, schedule.gamma_max)
+def run_plan(run: Run) -> Plan:
+    """How a run's samples are drawn if nothing else is said: a distilled one's in its own steps."""
+    return make_plan(run) if run.times is None else Plan(DDIM(), run.times)
 
 
 def generate(
@@ -170,7 +163,7 @@ def generate(
         batch_size: it changes nothing but speed and memory.
         progress: called with 1 after each step of a batch.
     """
-    plan = plan or make_plan(run)
+    plan = plan or run_plan(run)
     batches = []
     for first in range(0, num_samples, batch_size):
         seeds = range(first, min(first + batch_size, num_samples))
@@ -199,7 +192,7 @@ def path(
         num_states: how many, evenly spread over the steps, the first and the last among them; all if there are fewer.
         (the rest as in `generate`)
     """
-    plan = plan or make_plan(run)
+    plan = plan or run_plan(run)
     times = [*plan.times.tolist(), 0.0]
     chosen = set(torch.linspace(0, len(times) - 1, min(num_states, len(times))).round().long().tolist())
     shown = []

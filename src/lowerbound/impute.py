@@ -17,7 +17,7 @@ from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.rng import PerSample, derive_seeds
-from lowerbound.run import Run
+from lowerbound.run import Run, check_levels
 from lowerbound.score import check_examples
 
 METHODS: dict[str, Method] = {
@@ -92,6 +92,7 @@ def impute(
     Raises:
         InputError: if nothing is missing, or everything is; or the examples are not what the run takes.
     """
+    check_levels(run, "imputation")
     check_missing(observed, raw.shape)
     known = complete(run, raw, observed)
     check_examples(run, known)

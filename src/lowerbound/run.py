@@ -1,5 +1,6 @@
 """A run folder opened for use: the model, how its data are written, and its configuration."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Run:
         denoiser: with the averaged weights, without gradients.
         decoder: from the least noisy latent to the data; None: the run has no likelihood.
         metadata: what model.safetensors says of its weights.
+        times: of a distilled run, those that its denoiser was made for, (num_steps,); None of all others.
     """
 
     folder: RunFolder
@@ -36,6 +38,7 @@ class Run:
     denoiser: Denoiser
     decoder: Decoder | None
     metadata: dict[str, str]
+    times: Tensor | None = None
 
     def encode(self, raw: np.ndarray) -> Tensor:
         """Stored values (N, *shape) as the model sees them."""
@@ -146,7 +149,31 @@ def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
     decoder = build_decoder(config.decoder, facts.encoding.num_levels)
     if decoder is None:
         denoiser.no_likelihood = "the run was trained with --decoder.name none"
-    return Run(folder, config, facts, denoiser, decoder, metadata)
+    times = _times(metadata, folder.model)
+    if times is not None:
+        denoiser.no_likelihood = (
+            f"the run is distilled: its network says where {len(times)} steps lead, no longer what E[x | x_t] is"
+        )
+    return Run(folder, config, facts, denoiser, decoder, metadata, times)
+
+
+def check_levels(run: Run, purpose: str) -> None:
+    """Refuse a distilled run, which knows its own steps' noise levels alone, for what needs others, by an InputError."""
+    if run.times is not None:
+        raise InputError(
+            f"the run in {run.folder.path} is distilled and knows {len(run.times)} noise levels only: for {purpose} use the "
+            "run that it was distilled from"
+        )
+
+
+def _times(metadata: dict[str, str], path: Path) -> Tensor | None:
+    """The times that a file of distilled weights names."""
+    if "times" not in metadata:
+        return None
+    try:
+        return torch.tensor(json.loads(metadata["times"]), dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: its times are {metadata['times']!r}") from error
 
 
 def _open_denoiser(

@@ -6,14 +6,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
-from train.runs import tiny_config
+from train.runs import tiny_config, tiny_run
 
 from lowerbound import DDIM, LinearGamma, Stream, sample, start
 from lowerbound.cli.main import run as command
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand
+from lowerbound.errors import InputError
+from lowerbound.generate import generate
+from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.run import open_run
 from lowerbound.train import recipe, train
 from lowerbound.train.config import DataConfig
@@ -50,13 +54,15 @@ def test_few_steps_come_to_lead_where_the_flow_does(plane, num_steps):
     dataset, config = plane
     teacher = Trainable()
     student = distill(teacher, config, dataset, num_steps, updates=200)
-    x_1, level = start(teacher, 500, Stream(3)), teacher.schedule.level(1.0)
+    times = student_times(teacher.schedule, dataset, num_steps)
+    level = teacher.schedule.level(times[0].item())
+    x_1 = start(teacher, 500, Stream(3), t=level.t)
     # the flow of a Gaussian keeps the place in units of the standard deviation
     spread = math.sqrt(level.alpha**2 * STD**2 + level.sigma**2)
     exact = MEAN + STD / spread * (x_1 - level.alpha * MEAN)
 
     def error(denoiser):
-        drawn = sample(denoiser, DDIM(), x_1, student_times(teacher.schedule, num_steps), Stream(0))
+        drawn = sample(denoiser, DDIM(), x_1, times, Stream(0))
         return (drawn - exact).square().mean().sqrt().item() / STD
 
     assert error(teacher) > 0.4
@@ -65,13 +71,13 @@ def test_few_steps_come_to_lead_where_the_flow_does(plane, num_steps):
     assert all(torch.equal(p, torch.zeros(2)) for p in teacher.parameters())
 
 
-def test_a_students_times_are_some_of_its_teachers():
+def test_a_students_times_are_some_of_its_teachers(plane):
+    dataset, _ = plane
     schedule = LinearGamma(-8.0, 5.0)
     for num_steps in range(1, 9):
-        few, many = student_times(schedule, num_steps), teacher_times(schedule, num_steps)
+        few, many = (times(schedule, dataset, num_steps) for times in (student_times, teacher_times))
         assert len(few) == num_steps
         assert len(many) >= 16
-        assert few[0] == 1
         assert set(few.tolist()) <= set(many.tolist())
 
 
@@ -85,6 +91,29 @@ def runs(tmp_path_factory):
     arguments = ["--steps", "2", "--updates", "3", "--no-compare"]
     assert command(["distill", str(folder / "digits"), *arguments]) == 0
     return open_run(folder / "digits"), open_run(folder / "digits-2-steps")
+
+
+def test_a_student_is_a_run_that_draws_in_its_own_steps(runs, tmp_path, capsys):
+    teacher, student = runs
+    assert student.config == teacher.config
+    assert student.times is not None
+    assert student.times.tolist() == student_times(teacher.denoiser.schedule, teacher.data, 2).tolist()
+    assert not list(student.folder.path.rglob(".unfinished*"))
+    path, out = str(student.folder.path), str(tmp_path / "samples.npy")
+    assert command(["sample", path, "-n", "3", "--label", "4", "-o", out]) == 0
+    assert "2 network calls each" in capsys.readouterr().out
+    drawn = generate(student, 3, cond=student.labels(["4"] * 3))
+    assert np.array_equal(np.load(out), drawn[:, 0])
+    assert command(["sample", path, "--steps", "3"]) == 2
+    assert "draws in its own 2 steps" in capsys.readouterr().err
+
+
+def test_a_student_has_no_likelihood(runs, tmp_path, capsys):
+    _, student = runs
+    with pytest.raises(InputError, match="the run is distilled"):
+        check_likelihood(student.denoiser)
+    assert command(["score", str(student.folder.path), "digits", "-o", str(tmp_path / "scores.csv")]) == 2
+    assert "the run is distilled" in capsys.readouterr().err
 
 
 def test_the_same_seed_and_updates_give_the_same_weights(runs):
@@ -124,4 +153,33 @@ def test_what_does_not_fit_is_refused(runs, tmp_path, monkeypatch, capsys, argum
 
 def test_a_distilled_run_is_not_distilled_again(runs, capsys):
     assert command(["distill", str(runs[1].folder.path), "--updates", "1"]) == 2
-    assert "itself distilled" in capsys.readouterr().err
+    assert "for distillation use the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "{}", "--label", "4", "--guidance", "2"],
+        ["edit", "{}", "digits", "-o", "a.png"],
+        ["impute", "{}", "digits", "--mask", "mask.npy", "-o", "a.npz"],
+        ["evaluate", "{}", "--num-samples", "20"],
+    ],
+)
+def test_what_needs_other_noise_levels_is_refused(runs, tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    np.save("mask.npy", np.eye(8, dtype=bool))
+    assert command([argument.format(runs[1].folder.path) for argument in arguments]) == 2
+    assert "distilled" in capsys.readouterr().err
+
+
+def test_a_student_is_not_trained_on(runs):
+    student = runs[1]
+    with pytest.raises(InputError, match="is not trained on"):
+        train(student.config, student.open_dataset(), student.folder.path, say=lambda line: None)
+
+
+def test_damaged_times_are_named(runs, tmp_path):
+    folder = tiny_run(tmp_path / "run", steps=1, num_pictures=0)
+    save_file(load_file(folder.model), folder.model, {"times": "[1, "})
+    with pytest.raises(InputError, match="its times are"):
+        open_run(folder.path)

@@ -18,7 +18,7 @@ from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
 from lowerbound.evaluate.report import figure_text
 from lowerbound.generate import Plan
-from lowerbound.run import Run, open_run
+from lowerbound.run import Run, check_levels, open_run
 from lowerbound.samplers import DDIM, DPMSolver
 from lowerbound.train.distill import check_empty, distill, student_times, teacher_times, write_student
 from lowerbound.train.folder import RunFolder
@@ -63,8 +63,7 @@ def run(arguments: list[str]) -> None:
         raise InputError("--minutes and --updates were both given: give one of the two")
     minutes = DEFAULT_MINUTES if options.minutes is None and options.updates is None else options.minutes
     model = open_run(options.run, pick_device(options.device))
-    if "times" in model.metadata:
-        raise InputError(f"the run in {options.run} is itself distilled: give the one that it was distilled from")
+    check_levels(model, "distillation")
     out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
     check_empty(out)
     dataset = model.open_dataset()
@@ -101,7 +100,7 @@ def _compare(model: Run, student: Denoiser, dataset: Dataset, num_steps: int) ->
         classifier = feature_classifier(dataset, model.folder.path, bar.update)
     spaces = {str(space): space for space in (feature_space(dataset, kind) for kind in (classifier, None))}
     judges = [Judge.of(dataset, space, NUM_SAMPLES) for space in spaces.values()]
-    few, many = (times(student.schedule, num_steps) for times in (student_times, teacher_times))
+    few, many = (times(student.schedule, dataset, num_steps) for times in (student_times, teacher_times))
     settings = {
         "the run, in the same steps": (model.denoiser, Plan(DPMSolver(), few)),
         "distilled": (student, Plan(DDIM(), few)),

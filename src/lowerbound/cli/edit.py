@@ -20,7 +20,7 @@ from lowerbound.data import read_examples
 from lowerbound.edit import RoundTrip, decode, round_trip, turn, vary
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
-from lowerbound.run import Run, open_run
+from lowerbound.run import Run, check_levels, open_run
 from lowerbound.score.examples import check_examples, conditions
 
 Result = TypeVar("Result")
@@ -75,6 +75,7 @@ def run(arguments: list[str]) -> None:
     _check(options)
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     model = open_run(options.run, pick_device(options.device))
+    check_levels(model, "editing")
     check_out(options.out, model.data.shape)
     raw, cond, numbers = _examples(options, model)
     edited = Editing(model, options, raw, cond, numbers)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
-from lowerbound.run import Run
+from lowerbound.run import Run, check_levels
 from lowerbound.run_classifier import open_classifier
 
 GuidanceKind = Literal["classifier-free", "classifier", "autoguidance"]
@@ -47,6 +47,7 @@ def guided(run: Run, options: GuidanceOptions, *, given: bool) -> Run:
             raise InputError("--guidance-kind and --guidance-interval have no effect without --guidance: give a scale")
         check_conditional(run, given)
         return run
+    check_levels(run, "guidance")
     if kind != "autoguidance" and not given:
         check_conditional(run, kind == "classifier-free")
         raise InputError("guidance needs a condition to guide to: give --label or --condition, or use autoguidance")

@@ -8,7 +8,16 @@ import tyro
 
 from lowerbound.cli.reverse import ReverseVariance
 from lowerbound.errors import InputError
-from lowerbound.generate import DEFAULT_GRID, DEFAULT_SAMPLER, SAMPLERS, GridName, Plan, SamplerName, make_plan
+from lowerbound.generate import (
+    DEFAULT_GRID,
+    DEFAULT_SAMPLER,
+    SAMPLERS,
+    GridName,
+    Plan,
+    SamplerName,
+    make_plan,
+    run_plan,
+)
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
 
@@ -71,6 +80,13 @@ class SamplerOptions:
 
     def plan(self, model: Run) -> Plan:
         """The way for a run, `needed_variance` brought along and guidance not yet."""
+        if model.times is not None:
+            if self != SamplerOptions():
+                raise InputError(
+                    f"the run in {model.folder.path} is distilled and draws in its own {len(model.times)} steps of ddim: "
+                    "leave out the sampler, its steps, its grid and its settings"
+                )
+            return run_plan(model)
         return make_plan(model, self.stepping_rule(), self.steps, self.grid)
 
 

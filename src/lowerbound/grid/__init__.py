@@ -4,7 +4,15 @@ A sampler goes on from the last of them to the data itself, so that n times are 
 """
 
 from lowerbound.grid.optimal import minimal_bound, minimal_error
-from lowerbound.grid.spacings import DDPM_SPACINGS, ddpm_steps, karras, trailing, uniform, uniform_in_gamma
+from lowerbound.grid.spacings import (
+    DDPM_SPACINGS,
+    ddpm_steps,
+    karras,
+    trailing,
+    uniform,
+    uniform_in_gamma,
+    visible_limits,
+)
 
 __all__ = [
     "DDPM_SPACINGS",
@@ -15,4 +23,5 @@ __all__ = [
     "trailing",
     "uniform",
     "uniform_in_gamma",
+    "visible_limits",
 ]

@@ -23,6 +23,8 @@ from torch import Tensor
 from lowerbound.errors import InputError
 from lowerbound.schedule import Schedule, Tabulated
 
+NEGLIGIBLE = 0.02
+"""Nats of an example below which noise counts as pure."""
 DDPM_SPACINGS = ("leading", "linspace", "trailing")
 
 
@@ -54,6 +56,23 @@ def uniform_in_gamma(
     check_count(num_times)
     low, high = _limits(schedule, gamma_min, gamma_max)
     return times_at(schedule, torch.linspace(high, low, num_times, dtype=torch.float64))
+
+
+def visible_limits(schedule: Schedule, num_dims: int, num_levels: int | None) -> tuple[float, float]:
+    r"""The levels $\gamma$ between which there is something to see, within the schedule: the last and the first of a grid.
+
+    Below the first, noise is less than a level wide, $e^{\gamma/2} < 2 / K$; discrete data alone have it. Above the second
+    an example whose values are about one is worth less than `NEGLIGIBLE` nats, $e^{-\gamma} D / 2$, which is what the
+    prior's divergence comes to.
+
+    Arguments:
+        schedule: the noise schedule.
+        num_dims: D, values of an example.
+        num_levels: K of discrete data; None for continuous ones.
+    """
+    low = schedule.gamma_min if num_levels is None else max(schedule.gamma_min, 2 * math.log(2 / num_levels))
+    high = min(schedule.gamma_max, math.log(num_dims / (2 * NEGLIGIBLE)))
+    return (low, high) if low < high else (schedule.gamma_min, schedule.gamma_max)
 
 
 def karras(

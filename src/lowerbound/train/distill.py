@@ -55,14 +55,16 @@ RATE = 0.5
 WARMUP_STEPS = 50
 
 
-def teacher_times(schedule: Schedule, num_steps: int) -> Float[Tensor, "num_times"]:
+def teacher_times(schedule: Schedule, data: Dataset | DataFacts, num_steps: int) -> Float[Tensor, "num_times"]:
     """The grid of the teacher's solver, at least `TEACHER_CALLS` times, for a student of a number of steps."""
-    return grid.karras(schedule, num_steps * math.ceil(TEACHER_CALLS / num_steps))
+    limits = grid.visible_limits(schedule, math.prod(data.shape), data.encoding.num_levels)
+    num_times = num_steps * math.ceil(TEACHER_CALLS / num_steps)
+    return grid.karras(schedule, num_times, gamma_min=limits[0], gamma_max=limits[1])
 
 
-def student_times(schedule: Schedule, num_steps: int) -> Float[Tensor, "num_steps"]:
+def student_times(schedule: Schedule, data: Dataset | DataFacts, num_steps: int) -> Float[Tensor, "num_steps"]:
     """The grid of a student: every m-th of the teacher's times."""
-    return teacher_times(schedule, num_steps)[:: math.ceil(TEACHER_CALLS / num_steps)]
+    return teacher_times(schedule, data, num_steps)[:: math.ceil(TEACHER_CALLS / num_steps)]
 
 
 def distill(
@@ -105,7 +107,7 @@ def distill(
     optimizer = Optimizer(student, config.training)
     batch_size = max(BATCH_SIZE, config.training.batch_size)
     paths = _Paths(teacher, config, dataset, num_steps, batch_size, seed)
-    times = student_times(teacher.schedule, num_steps).float().to(teacher.device)
+    times = student_times(teacher.schedule, dataset, num_steps).float().to(teacher.device)
     step, done, recent, began = 0, 0.0, None, time.perf_counter()
     while done < 1:
         if step % USES == 0:
@@ -132,7 +134,7 @@ class _Paths:
     def __init__(self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, batch_size: int, seed: int):
         self.teacher, self.config, self.dataset = teacher, config, dataset
         self.batch_size = batch_size
-        self.times = teacher_times(teacher.schedule, num_steps)
+        self.times = teacher_times(teacher.schedule, dataset, num_steps)
         self.stride = len(self.times) // num_steps
         self.noise = Stream(seed, teacher.device)
         self.order = np.random.default_rng(seed)
@@ -142,7 +144,7 @@ class _Paths:
     def add(self) -> None:
         """Solve a batch of paths."""
         teacher, cond = self.teacher, self._conditions()
-        x_1 = start(teacher, self.batch_size, self.noise)
+        x_1 = start(teacher, self.batch_size, self.noise, t=self.times[0].item())
         states = list(trajectory(teacher, DPMSolver(), x_1, self.times, self.noise, cond=cond))[:: self.stride]
         levels = [*teacher.schedule.levels(self.times[:: self.stride]), CLEAN]
         targets = []
@@ -184,7 +186,7 @@ def write_student(
     """
     check_empty(out)
     out.samples.mkdir(parents=True)
-    times = student_times(student.schedule, num_steps).tolist()
+    times = student_times(student.schedule, facts, num_steps).tolist()
     tensors = {name: p.detach().cpu().contiguous() for name, p in student.named_parameters()}
     write_file(out.model, save(tensors, {"weights": "distilled", "times": json.dumps(times), **told}))
     out.write_config(config, facts)  # last: with it the folder is a run

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from safetensors import SafetensorError, safe_open
+
 from lowerbound.data import Dataset, Encoding, Standardisation, read_encoding
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
@@ -93,6 +95,15 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run was started here."""
         return self.config.is_file()
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether the model here is a student, made for a few steps of its own."""
+        try:
+            with safe_open(self.model, framework="pt") as file:
+                return "times" in (file.metadata() or {})
+        except (OSError, SafetensorError):
+            return False
 
     def write_config(self, config: Config, facts: DataFacts) -> None:
         """Write config.json."""

@@ -258,6 +258,10 @@ def _resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None]) -> 
         raise InputError(
             f"{folder.path} was trained on other data than {trainer.dataset.name} holds now: choose another --out"
         )
+    if folder.is_distilled:
+        raise InputError(
+            f"{folder.path} holds a distilled run, which is not trained on: choose another folder with --out"
+        )
     clean(folder.checkpoints)
     if newest := checkpoints(folder.checkpoints)[-1:]:
         trainer.restore(*read_checkpoint(newest[0]))
