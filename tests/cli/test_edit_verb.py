@@ -25,7 +25,7 @@ def test_variations_stand_beside_their_example(runs_folder, tmp_path, capsys):
     assert found.max() <= 16
     np.testing.assert_array_equal(found[[0, 4]], RAW[[0, 5]])
     assert not np.array_equal(found[1], found[2])
-    assert "3 variations of each example from t = 0.5" in capsys.readouterr().out
+    assert "3 variations of each example from gamma = " in capsys.readouterr().out
     assert not list(tmp_path.glob(".unfinished*"))
     again = edited(
         runs_folder, tmp_path / "b.npy", "--examples", "5", "--num-samples", "2", "--seed", "2", "--batch-size", "1"
@@ -33,8 +33,8 @@ def test_variations_stand_beside_their_example(runs_folder, tmp_path, capsys):
     np.testing.assert_array_equal(again, found[4:7])
 
 
-def test_no_time_changes_nothing(runs_folder, tmp_path):
-    found = edited(runs_folder, tmp_path / "a.npy", "--time", "0", "-n", "2", "--num-samples", "2")
+def test_no_strength_changes_nothing(runs_folder, tmp_path):
+    found = edited(runs_folder, tmp_path / "a.npy", "--strength", "0", "-n", "2", "--num-samples", "2")
     np.testing.assert_array_equal(found, RAW[[0, 0, 0, 1, 1, 1]])
 
 
@@ -84,7 +84,7 @@ MISTAKES = {
     "no such mode": (["digits", "-o", "{tmp}/a.png", "--mode", "morph"], "interpolation"),
     "no such example": (["digits", "-o", "{tmp}/a.png", "--examples", "1797"], "has the examples 0 to 1796"),
     "one before the first": (["digits", "-o", "{tmp}/a.png", "--examples", "-1"], "has the examples 0 to"),
-    "more noise than all": (["digits", "-o", "{tmp}/a.png", "--time", "1.5"], "between 0, the example itself"),
+    "more noise than all": (["digits", "-o", "{tmp}/a.png", "--strength", "1.5"], "between 0, the example itself"),
     "no samples": (["digits", "-o", "{tmp}/a.png", "--num-samples", "0"], "num_samples is 0"),
     "no steps": (["digits", "-o", "{tmp}/a.png", "--steps", "0"], "at least one step"),
     "no such label": (["digits", "-o", "{tmp}/a.png", "--label", "x"], "no label 'x'"),

@@ -101,7 +101,7 @@ def test_a_student_is_a_run_that_draws_in_its_own_steps(runs, tmp_path, capsys):
     assert not list(student.folder.path.rglob(".unfinished*"))
     path, out = str(student.folder.path), str(tmp_path / "samples.npy")
     assert command(["sample", path, "-n", "3", "--label", "4", "-o", out]) == 0
-    assert "2 network calls each" in capsys.readouterr().out
+    assert "2 steps of its own sampler" in capsys.readouterr().out
     drawn = generate(student, 3, cond=student.labels(["4"] * 3))
     assert np.array_equal(np.load(out), drawn[:, 0])
     assert command(["sample", path, "--steps", "3"]) == 2

@@ -1,5 +1,6 @@
 """`lowerbound edit RUN DATA`: variations of examples, examples between them, and how well they come back from noise."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.data import read_examples
 from lowerbound.edit import RoundTrip, decode, round_trip, turn, vary
 from lowerbound.errors import InputError
+from lowerbound.grid import visible_limits
 from lowerbound.rng import PerSample
 from lowerbound.run import Run, check_levels, open_run
 from lowerbound.score.examples import check_examples, conditions
@@ -30,10 +32,11 @@ Result = TypeVar("Result")
 class Options:
     """Edit examples: variations of each, examples between each two in turn, or the way to noise and back.
 
-    Variations are noised to --time and sampled down again. The other two follow the probability flow to noise and back, and
-    print how far the examples come back from where they were. DATA is whatever `train` takes, read as the run's own data.
+    Variations are noised by --strength and sampled down again. The other two follow the probability flow to noise and back,
+    and print how far the examples come back from where they were. DATA is whatever `train` takes, read as the run's own
+    data.
 
-    Example: lowerbound edit runs/digits digits --mode variations --examples 0 5 7 --time 0.4 -o variations.png
+    Example: lowerbound edit runs/digits digits --mode variations --examples 0 5 7 --strength 0.4 -o variations.png
     """
 
     run: tyro.conf.Positional[Path]
@@ -53,12 +56,13 @@ class Options:
     """How many."""
     num_samples: int = 7
     """Variations of each example, or examples between each two."""
-    time: float = 0.5
-    """Of variations: how much noise, from 0 for none to 1 for nothing but noise."""
+    strength: float = 0.5
+    """Of variations: how much noise, from 0, the example itself, to 1, nothing of it left; between them equally spaced in
+    gamma where there is something to see."""
     label: str | None = None
     """A class name in the place of the examples' own; conditional runs only."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
-    """Of variations: the way down. The steps are those of the whole way; the ones below --time are taken."""
+    """Of variations: the way down. The steps are those of the whole way; the ones below --strength are taken."""
     flow_tolerance: float = 1e-4
     """Of the other two: the error allowed in a step along the flow, in units of the encoded data."""
     batch_size: int = 64
@@ -103,6 +107,7 @@ class Editing:
         options, num = self.options, self.options.num_samples
         model = with_variance(self.model, options.sampling.needed_variance, given=self.cond is not None)
         plan = options.sampling.plan(model)
+        t, gamma = self._noised()
         x = model.encode(self.raw).repeat_interleave(num, 0)
         cond = None if self.cond is None else self.cond.repeat_interleave(num, 0)
         seeds = [(options.seed << 32) + (int(i) << 12) + k for i in self.numbers for k in range(num)]
@@ -110,13 +115,22 @@ class Editing:
         def some(part: slice) -> np.ndarray:
             given, noise = self._given(cond, part), PerSample(seeds[part])
             return model.decode(
-                vary(model.denoiser, self._moved(x[part]), options.time, plan.sampler, plan.times, noise, cond=given)
+                vary(model.denoiser, self._moved(x[part]), t, plan.sampler, plan.times, noise, cond=given)
             )
 
         varied = np.concatenate(self._batches(some, len(x), "sampling"))
         rows = np.concatenate([self.raw[:, None], varied.reshape(len(self.raw), num, *self.raw.shape[1:])], 1)
-        num_steps = int((plan.times < options.time).sum()) + 1 if options.time else 0
-        return rows, f"{num} variations of each example from t = {options.time:g}, {num_steps} steps each"
+        num_steps = int((plan.times < t).sum()) + 1 if t else 0
+        return rows, f"{num} variations of each example from gamma = {gamma:.3g}, steps to the data: {num_steps}"
+
+    def _noised(self) -> tuple[float, float]:
+        """The time to which variations go back, and its gamma."""
+        data, schedule = self.model.data, self.model.denoiser.schedule
+        low, high = visible_limits(schedule, math.prod(data.shape), data.encoding.num_levels)
+        gamma = low + self.options.strength * (high - low)
+        if self.options.strength == 0:
+            return 0.0, -math.inf
+        return (1.0, schedule.gamma_max) if self.options.strength == 1 else (float(schedule.level_at(gamma).t), gamma)
 
     def round_trip(self) -> tuple[np.ndarray, str]:
         """Each example and what comes back of it, (rows, 2, *shape), and what to say."""
@@ -190,8 +204,10 @@ def _check(options: Options) -> None:
     for name in ("num_examples", "num_samples", "batch_size"):
         if getattr(options, name) < 1:
             raise InputError(f"{name} is {getattr(options, name)}: it starts at 1")
-    if not 0 <= options.time <= 1:
-        raise InputError(f"--time is {options.time}: it lies between 0, the example itself, and 1, nothing but noise")
+    if not 0 <= options.strength <= 1:
+        raise InputError(
+            f"--strength is {options.strength}: it lies between 0, the example itself, and 1, nothing but noise"
+        )
     if options.num_samples > 4096:
         raise InputError(f"{options.num_samples} of each example: at most 4096")
     if options.out.suffix not in SUFFIXES:

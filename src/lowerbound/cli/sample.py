@@ -78,4 +78,5 @@ def run(arguments: list[str]) -> None:
         else:
             samples = generate(model, options.num_samples, plan, batch_size=options.batch_size, **given)
             write_samples(model, samples, out)
-    print(f"{options.num_samples} samples in {plan.num_calls} network calls each: {out}")
+    rule = "its own sampler" if model.times is not None else options.sampling.sampler
+    print(f"{options.num_samples} samples in {len(plan.times)} steps of {rule}: {out}")
