@@ -4,8 +4,10 @@ import functools
 import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import lowerbound
 from lowerbound import grid, levels, objective, reverse, times
@@ -52,3 +54,22 @@ def test_every_function_named_exists_and_is_documented(name):
 
 def test_the_table_is_not_empty():
     assert len(NAMES) > 25
+
+
+def test_the_snippets_on_sampling_run():
+    """On eight images in closed form, in the place of a run."""
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    denoiser = lowerbound.Empirical(images, lowerbound.LinearGamma(-6.0, 5.0))
+    names = {
+        "lb": lowerbound,
+        "run": SimpleNamespace(denoiser=denoiser),
+        "noise": lowerbound.Stream(seed=0),
+        "times": grid.uniform(4),
+        "labels": torch.zeros(16, dtype=torch.int64),
+        "y": torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(1)),
+    }
+    shapes = []
+    for snippet in re.findall(r"```python\n(.*?)```", (DOCS / "sampling.md").read_text(), re.DOTALL):
+        exec(compile(snippet, "sampling.md", "exec"), names)
+        shapes.append(tuple(names["x"].shape))
+    assert shapes == [(16, 1, 8, 8), (3, 1, 8, 8)]
