@@ -17,9 +17,9 @@ import torch
 
 from lowerbound import mean_and_error
 from lowerbound.data import Examples
-from lowerbound.impute import METHODS, impute
 from lowerbound.inverse import MMPS, PiGDM, Replacement, TwistedParticles
 from lowerbound.run import open_run
+from lowerbound.run.impute import METHODS, impute
 from lowerbound.score import conditions
 
 VARIANTS = METHODS | {

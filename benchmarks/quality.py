@@ -16,10 +16,10 @@ from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
 from lowerbound.evaluate.report import figure_text
 from lowerbound.evaluate.trade_off import plan_of_calls
-from lowerbound.generate import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS, SAMPLERS
 from lowerbound.pictures.quality import quality_by_calls
 from lowerbound.run import open_run
-from lowerbound.run_variance import with_analytic_variance
+from lowerbound.run.generate import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS, SAMPLERS
+from lowerbound.run.variance import with_analytic_variance
 
 YARDSTICKS = {"ancestral": "time", "heun": "karras"}
 

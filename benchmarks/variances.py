@@ -27,9 +27,9 @@ from lowerbound import Ancestral, PerSample, Tabulated, betas, elbo, from_betas,
 from lowerbound.data import Dataset, open_dataset
 from lowerbound.evaluate.classes import classes
 from lowerbound.evaluate.samples import neighbours
-from lowerbound.generate import generate
 from lowerbound.run import Run, open_run
-from lowerbound.run_variance import with_analytic_variance
+from lowerbound.run.generate import generate
+from lowerbound.run.variance import with_analytic_variance
 from lowerbound.train import Config, recipe, train
 from lowerbound.train.config import DataConfig, DenoiserConfig, ScheduleConfig
 

@@ -10,7 +10,7 @@ from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import open_run
-from lowerbound.run_classifier import write_classifier
+from lowerbound.run.classifier import write_classifier
 from lowerbound.train import train
 from lowerbound.train.classifier import train_classifier
 

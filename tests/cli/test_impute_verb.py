@@ -114,7 +114,7 @@ def test_interrupting_leaves_nothing(folder, tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lowerbound.impute.posterior_sample", interrupt)
+    monkeypatch.setattr("lowerbound.run.impute.posterior_sample", interrupt)
     mask = str(folder / "mask.png")
     out = str(tmp_path / "a.npz")
     assert run(["impute", str(folder / "digits"), str(folder / "four.npy"), "--mask", mask, "-o", out]) == 130

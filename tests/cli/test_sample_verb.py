@@ -11,8 +11,8 @@ from PIL import Image
 from lowerbound.cli.main import run
 from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.errors import InputError
-from lowerbound.generate import GRIDS, SAMPLERS, generate, make_plan, path
 from lowerbound.run import open_run
+from lowerbound.run.generate import GRIDS, SAMPLERS, generate, make_plan, path
 from lowerbound.samplers import ProbabilityFlow
 
 

@@ -26,7 +26,7 @@ from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.denoiser.analytic import NUM_LEVELS, WithVariance, measure_variance
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
-from lowerbound.run_variance import with_analytic_variance
+from lowerbound.run.variance import with_analytic_variance
 from lowerbound.samplers.base import trajectory
 from lowerbound.score import score
 

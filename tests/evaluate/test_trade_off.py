@@ -24,8 +24,8 @@ from lowerbound.evaluate.trade_off import (
     plan_of_calls,
     rows,
 )
-from lowerbound.generate import SAMPLERS, make_plan
 from lowerbound.run import Run
+from lowerbound.run.generate import SAMPLERS, make_plan
 
 NUM = 300
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from lowerbound.data import Examples
 from lowerbound.errors import InputError
-from lowerbound.impute import METHODS, Imputations, check_missing, impute, num_calls, read_mask
 from lowerbound.inverse import MMPS
+from lowerbound.run.impute import METHODS, Imputations, check_missing, impute, num_calls, read_mask
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from lowerbound.data import open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
-from lowerbound.run_classifier import open_classifier, write_classifier
+from lowerbound.run.classifier import open_classifier, write_classifier
 from lowerbound.schedule import Level
 from lowerbound.train.classifier import accuracies, train_classifier
 

@@ -16,9 +16,9 @@ from lowerbound.data.dataset import assemble
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
-from lowerbound.generate import generate
 from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.run import open_run
+from lowerbound.run.generate import generate
 from lowerbound.train import recipe, train
 from lowerbound.train.config import DataConfig
 from lowerbound.train.distill import distill, student_times, teacher_times

@@ -11,7 +11,7 @@ from lowerbound.cli.devices import pick_device
 from lowerbound.cli.options import parse
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
-from lowerbound.run_classifier import write_classifier
+from lowerbound.run.classifier import write_classifier
 from lowerbound.train.classifier import accuracies, check_labels, train_classifier
 
 DEFAULT_MINUTES = 1.0

@@ -17,8 +17,8 @@ from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_sp
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
 from lowerbound.evaluate.report import figure_text
-from lowerbound.generate import Plan
 from lowerbound.run import Run, check_levels, open_run
+from lowerbound.run.generate import Plan
 from lowerbound.samplers import DDIM, DPMSolver
 from lowerbound.train.distill import check_empty, distill, student_times, teacher_times, write_student
 from lowerbound.train.folder import RunFolder

@@ -14,9 +14,9 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.errors import InputError
 from lowerbound.evaluate.evaluation import evaluate, evaluation_folder, to_text
-from lowerbound.generate import SAMPLERS, SamplerName
 from lowerbound.guidance import ClassifierFree
 from lowerbound.run import open_run
+from lowerbound.run.generate import SAMPLERS, SamplerName
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import Run, check_levels
-from lowerbound.run_classifier import open_classifier
+from lowerbound.run.classifier import open_classifier
 
 GuidanceKind = Literal["classifier-free", "classifier", "autoguidance"]
 

@@ -16,9 +16,9 @@ from lowerbound.data import Examples, read_examples
 from lowerbound.data.arrays import to_layout
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
-from lowerbound.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, Imputations, impute, num_calls, read_mask
 from lowerbound.inverse import TwistedParticles
 from lowerbound.run import Run, open_run
+from lowerbound.run.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, Imputations, impute, num_calls, read_mask
 from lowerbound.score import conditions
 
 

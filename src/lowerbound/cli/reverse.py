@@ -8,7 +8,7 @@ from lowerbound.data import Dataset
 from lowerbound.denoiser.analytic import NUM_LEVELS
 from lowerbound.errors import InputError
 from lowerbound.run import Run
-from lowerbound.run_variance import with_analytic_variance
+from lowerbound.run.variance import with_analytic_variance
 
 ReverseVariance = Literal["lower", "upper", "analytic", "learned"]
 

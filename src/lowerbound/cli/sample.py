@@ -15,9 +15,9 @@ from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
-from lowerbound.generate import generate, path
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import open_run
+from lowerbound.run.generate import generate, path
 
 MOST_FRAMES = 60
 

@@ -8,7 +8,8 @@ import tyro
 
 from lowerbound.cli.reverse import ReverseVariance
 from lowerbound.errors import InputError
-from lowerbound.generate import (
+from lowerbound.run import Run
+from lowerbound.run.generate import (
     DEFAULT_GRID,
     DEFAULT_SAMPLER,
     SAMPLERS,
@@ -18,7 +19,6 @@ from lowerbound.generate import (
     make_plan,
     run_plan,
 )
-from lowerbound.run import Run
 from lowerbound.samplers import Sampler
 
 OPTIONS = {"order": "multistep_order", "corrections": "num_corrections"}

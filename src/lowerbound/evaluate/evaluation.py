@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lowerbound import generate
 from lowerbound.data import Dataset, Levels
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
@@ -27,7 +26,7 @@ from lowerbound.evaluate.samples import neighbours
 from lowerbound.evaluate.trade_off import BATCH, HEADER, Point, Stage, by_calls, by_scale, draw_calls, draw_scales, rows
 from lowerbound.files import write_file
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid, training_curve
-from lowerbound.run import Run
+from lowerbound.run import Run, generate
 from lowerbound.samplers import Sampler
 from lowerbound.score import Flow
 

@@ -13,8 +13,8 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import FeatureSpace
 from lowerbound.evaluate.quality import Quality, quality
 from lowerbound.evaluate.report import figure_text
-from lowerbound.generate import Plan, generate
 from lowerbound.run import Run
+from lowerbound.run.generate import Plan, generate
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""

@@ -11,9 +11,9 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate.judge import FIGURES, Judge, draw, read_quality
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.report import figure_text
-from lowerbound.generate import DEFAULT_GRID, Plan, make_plan
 from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
 from lowerbound.run import Run
+from lowerbound.run.generate import DEFAULT_GRID, Plan, make_plan
 from lowerbound.samplers import Sampler
 
 BATCH = 64

@@ -10,7 +10,7 @@ from lowerbound.classifier import NoisyClassifier
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.nn.classifier import Classifier
-from lowerbound.run import Run, load_weights
+from lowerbound.run.opened import Run, load_weights
 
 
 def classifier_path(run: Run) -> Path:

@@ -17,7 +17,7 @@ from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.rng import PerSample, derive_seeds
-from lowerbound.run import Run, check_levels
+from lowerbound.run.opened import Run, check_levels
 from lowerbound.score import check_examples
 
 METHODS: dict[str, Method] = {

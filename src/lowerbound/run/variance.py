@@ -15,7 +15,7 @@ from lowerbound.data import Dataset
 from lowerbound.denoiser.analytic import NUM_LEVELS, WithVariance, measure_variance
 from lowerbound.files import write_file
 from lowerbound.rng import Stream
-from lowerbound.run import Run
+from lowerbound.run.opened import Run
 
 ENTRIES = 16_000_000
 """About how many entries of examples go through the network when the variance is measured."""

@@ -14,7 +14,7 @@ from lowerbound.brownian import BrownianPath
 from lowerbound.denoiser import WithVariance
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
-from lowerbound.run import Run
+from lowerbound.run.opened import Run
 from lowerbound.samplers import (
     DDIM,
     Ancestral,
