@@ -26,9 +26,10 @@ import torch
 from lowerbound import Ancestral, PerSample, Tabulated, betas, elbo, from_betas, mean_and_error
 from lowerbound.data import Dataset, open_dataset
 from lowerbound.evaluate.classes import classes
+from lowerbound.evaluate.features import FeatureClassifier, feature_classifier
 from lowerbound.evaluate.samples import neighbours
 from lowerbound.run import Run, open_run
-from lowerbound.run.generate import generate
+from lowerbound.run.generate import generate, make_plan
 from lowerbound.run.variance import with_analytic_variance
 from lowerbound.train import Config, recipe, train
 from lowerbound.train.config import DataConfig, DenoiserConfig, ScheduleConfig
@@ -157,19 +158,25 @@ class Measurement:
             return "", ""
         key = (run.folder.path, num_levels, kind)
         if key not in self.known:
-            settings = {"sampler": Ancestral(kind), "num_steps": num_levels, "batch_size": 100, "seed": self.seed}
-            self.known[key] = self._compare(generate(run, self.num_samples, **settings))
+            plan = make_plan(run, Ancestral(kind), num_levels, "time")
+            samples = generate(run, self.num_samples, plan, batch_size=100, seed=self.seed)
+            self.known[key] = self._compare(samples, feature_classifier(self.dataset, run.folder.path))
         return self.known[key]
 
-    def _compare(self, samples: np.ndarray) -> tuple[str, str]:
+    def _compare(self, samples: np.ndarray, classifier: FeatureClassifier | None) -> tuple[str, str]:
         dataset = self.dataset
         train, test = dataset.train, dataset.test
         assert dataset.labels is not None
+        assert classifier is not None
         drawn, known, held_out = (
             dataset.encoding.encode(values).flatten(1).numpy()
             for values in (samples, dataset.examples[train], dataset.examples[test])
         )
-        found = classes(drawn, known, dataset.labels[train], held_out, dataset.labels[test])
+        on_samples, on_held_out = (
+            classifier.probabilities(values).numpy()
+            for values in (dataset.encoding.encode(samples), dataset.encoded(test))
+        )
+        found = classes(on_samples, on_held_out, dataset.labels[test], dataset.labels[train], dataset.class_names)
         near = neighbours(drawn, held_out, known)
         mine, real = near.samples_to_train, near.held_out_to_train
         ratio = mine.median / real.median
