@@ -54,9 +54,16 @@ def main() -> None:
         f"{arguments.num_steps} steps; {1 - observed.mean():.0%} of the pixels hidden"
     )
     print(f"{'filling':<32} {'CRPS':>8} {'error':>8} {'seconds':>8}")
-    report("training mean", np.broadcast_to(known.mean(0), raw.shape)[:, None], raw, observed)
-    report("nearest training image", nearest(known, raw, observed)[:, None], raw, observed)
-    report("Gaussian", gaussian(known, raw, observed, arguments.num_samples, arguments.seed), raw, observed)
+    scores = {}
+
+    def report(name: str, samples: np.ndarray, seconds: float = 0.0) -> None:
+        scores[name] = torch.from_numpy(crps(samples, raw, observed))
+        mean, error = mean_and_error(scores[name])
+        print(f"{name:<32} {mean:>8.3f} {error:>8.3f} {seconds:>8.0f}", flush=True)
+
+    report("training mean", np.broadcast_to(known.mean(0), raw.shape)[:, None])
+    report("nearest training image", nearest(known, raw, observed)[:, None])
+    report("Gaussian", gaussian(known, raw, observed, arguments.num_samples, arguments.seed))
     for name in arguments.method:
         begin = time.perf_counter()
         found = impute(
@@ -70,12 +77,12 @@ def main() -> None:
             numbers=indices,
             seed=arguments.seed,
         )
-        report(name, found.samples, raw, observed, time.perf_counter() - begin)
-
-
-def report(name: str, samples: np.ndarray, truth: np.ndarray, observed: np.ndarray, seconds: float = 0.0) -> None:
-    mean, error = mean_and_error(torch.from_numpy(crps(samples, truth, observed)))
-    print(f"{name:<32} {mean:>8.3f} {error:>8.3f} {seconds:>8.0f}", flush=True)
+        report(name, found.samples, time.perf_counter() - begin)
+    best = min(scores, key=lambda name: scores[name].mean().item())
+    print(f"\ndifferences from {best}, on the same images")
+    for name, score in scores.items():
+        mean, error = mean_and_error(score - scores[best])
+        print(f"{name:<32} {mean:>8.3f} {error:>8.3f}")
 
 
 def crps(samples: np.ndarray, truth: np.ndarray, observed: np.ndarray) -> np.ndarray:

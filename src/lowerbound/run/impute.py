@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
-from lowerbound import grid
 from lowerbound.data import Examples, Levels
 from lowerbound.data.arrays import read_npy, to_layout
 from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.rng import PerSample, derive_seeds
+from lowerbound.run.generate import make_plan
 from lowerbound.run.opened import Run, check_levels
 from lowerbound.score import check_examples
 
@@ -82,7 +82,7 @@ def impute(
         observed: True where an entry is known.
         method: how (see `inverse`).
         num_samples: K, imputations of each example.
-        num_steps: levels of the sampler's grid.
+        num_steps: levels of the sampler's grid, the default one.
         cond: a condition for each example, or None.
         numbers: of the examples, by which each has its own noise; their places if None.
         seed: of all imputations.
@@ -100,7 +100,7 @@ def impute(
     samples = np.repeat(known[:, None], num_samples, 1)
     seeds = torch.stack([derive_seeds(seed, k, torch.from_numpy(numbers)) for k in range(num_samples)])
     rows = incomplete_rows(observed, num_samples)
-    times = grid.uniform(num_steps)
+    times = make_plan(run, num_steps=num_steps).times
     device = run.denoiser.device
     for first in range(0, len(rows), batch_size):
         example, draw = rows[first : first + batch_size].T
