@@ -119,12 +119,8 @@ def test_the_bound_and_ancestral_sampling_have_one_variance(kind):
     t, s = denoiser.schedule.level(0.6), denoiser.schedule.level(0.4)
     x_t, x, z = draw(3, 2), draw(3, 2, seed=1), draw(3, 2, seed=2)
     prediction, step = denoiser(x_t, t), posterior(t, s)
-
-    def predict(given, level):
-        return denoiser(given, level)
-
     drawn, mean = (
-        Ancestral(kind).step(predict, State(x_t), t, s, Known([noise])).x for noise in (z, torch.zeros(3, 2))
+        Ancestral(kind).step(denoiser, State(x_t), t, s, Known([noise])).x for noise in (z, torch.zeros(3, 2))
     )
     variance = ((drawn - mean) / z) ** 2
     expected = torch.as_tensor(prediction.reverse_variance(kind, s), dtype=torch.float64).expand(3, 2)

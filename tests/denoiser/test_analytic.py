@@ -198,6 +198,9 @@ def test_what_is_out_of_range_is_refused():
         WithVariance(ISOTROPIC, double([1.0]), double([-0.1]))
 
 
+ANCESTRAL = ["--sampler", "ancestral", "--variance"]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of moons given their labels, of a few steps."""
@@ -248,7 +251,7 @@ def test_the_command_line_takes_it(trained, tmp_path, capsys):
     samples = {}
     for kind in ("lower", "upper", "analytic"):
         out = str(tmp_path / f"{kind}.npy")
-        assert run(["sample", str(trained), "-n", "4", "--steps", "3", "--variance", kind, "-o", out]) == 0
+        assert run(["sample", str(trained), "-n", "4", "--steps", "3", *ANCESTRAL, kind, "-o", out]) == 0
         samples[kind] = np.load(out)
     assert not np.allclose(samples["analytic"], samples["lower"])
     assert "analytic reverse variance" in capsys.readouterr().out
@@ -270,7 +273,7 @@ MISTAKES = {
         ["evaluate", "{run}", "--num-steps", "2", "--reverse", "learned"],
         "trained to give it",
     ),
-    "samples of it": (["sample", "{run}", "--variance", "learned", "-o", "{tmp}/a.npy"], "trained to give it"),
+    "samples of it": (["sample", "{run}", *ANCESTRAL, "learned", "-o", "{tmp}/a.npy"], "trained to give it"),
     "with DDIM": (["sample", "{run}", "--variance", "analytic", "--sampler", "ddim"], "no effect on ddim"),
 }
 

@@ -27,7 +27,7 @@ METHODS: dict[str, Method] = {
     "particles": TwistedParticles(),
 }
 """By the names of the command line."""
-DEFAULT_METHOD = "mmps"
+DEFAULT_METHOD = "pigdm"
 DEFAULT_STEPS = 100
 
 
