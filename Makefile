@@ -27,6 +27,10 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/premise.py
 	$(BIN)/python benchmarks/density.py
 	$(BIN)/python benchmarks/variances.py
+	$(BIN)/python benchmarks/orders.py
+	$(BIN)/python benchmarks/grids.py
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/inverse.py
 
 clean:
 	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis
