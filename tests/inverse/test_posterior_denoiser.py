@@ -124,12 +124,22 @@ def test_conjugate_gradients_solve_each_row_alone():
     assert torch.equal(found[4:], torch.zeros(2, 5, dtype=torch.float64))
 
 
-def test_the_result_never_fits_worse_than_nothing():
+def test_more_iterations_never_fit_worse_than_one():
+    """One is the lowest point along b, even where the residual is larger there than at the start."""
     matrices, b = draw(50, 5, 5), draw(50, 5, seed=1)
-    for iterations in (1, 3, 20):
-        found = conjugate_gradients(lambda v: torch.einsum("bij,bj->bi", matrices, v), b, iterations)
-        residual = b - torch.einsum("bij,bj->bi", matrices, found)
-        assert (residual.norm(dim=1) <= b.norm(dim=1) * (1 + 1e-12)).all()
+
+    def apply(v):
+        return torch.einsum("bij,bj->bi", matrices, v)
+
+    def misfit(num_iterations):
+        return (b - apply(conjugate_gradients(apply, b, num_iterations))).norm(dim=1)
+
+    curvature = (b * apply(b)).sum(1, keepdim=True)
+    lowest = torch.where(curvature > 0, (b**2).sum(1, keepdim=True) / curvature, 0) * b
+    torch.testing.assert_close(conjugate_gradients(apply, b, 1), lowest, rtol=1e-10, atol=1e-10)
+    assert (misfit(1) > b.norm(dim=1)).any()
+    for num_iterations in (3, 20):
+        assert (misfit(num_iterations) <= misfit(1) * (1 + 1e-12)).all()
 
 
 def test_no_likelihood_belongs_to_it():

@@ -4,9 +4,11 @@ For a symmetric positive definite S they find $v = S^{-1} b$ in as many iteratio
 between the best v of those so far reachable (Hestenes & Stiefel 1952). The covariance that a trained network implies is
 neither quite symmetric nor quite positive, so three things keep a row from running away: it stops where the curvature
 $d^T S d$ along its direction is not positive, or its residual is of the size of rounding errors, and what is returned is
-the iterate with the smallest residual, not the last.
+the iterate with the smallest residual, not the last. The start, v = 0, is none of them: the first step leads to the lowest
+point along b even where the residual grows, as it does where eigenvalues are far apart.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -29,7 +31,7 @@ def conjugate_gradients(
     v, residual, direction = torch.zeros_like(b), b, b
     size = sum_dims(b**2)
     rounding = size * torch.finfo(b.dtype).eps ** 2
-    best, least = v, size
+    best, least = v, torch.full_like(size, math.inf)
     for _ in range(num_iterations):
         image = apply(direction)
         curvature = sum_dims(direction * image)
@@ -40,7 +42,7 @@ def conjugate_gradients(
         v = v + expand(length, v) * direction
         residual = residual - expand(length, v) * image
         after = sum_dims(residual**2)
-        closer = after < least
+        closer = going & (after < least)
         best = torch.where(_column(closer, v), v, best)
         least = torch.where(closer, after, least)
         direction = residual + expand(torch.where(going, after / torch.where(going, size, 1), 0), v) * direction
