@@ -1,4 +1,7 @@
-"""The adaptive flow goes on with some samples of a batch: whatever a denoiser holds for each of them goes along."""
+"""Every sampler with denoisers that guide, that measure and that hold something for each sample of a batch.
+
+The adaptive flow goes on with some samples of a batch: whatever a denoiser holds for each of them goes along.
+"""
 
 import pytest
 import torch
@@ -7,7 +10,8 @@ from oracles import double, draw, mixture
 from lowerbound import ClassifierFree, Conditioned, WithVariance
 from lowerbound.guidance import AutoGuidance, ClassifierGuidance
 from lowerbound.inverse import Mask, PosteriorDenoiser
-from lowerbound.rng import Stream
+from lowerbound.rng import PerSample, Stream
+from lowerbound.run.generate import SAMPLERS
 from lowerbound.samplers import ProbabilityFlow, sample
 from lowerbound.schedule import LinearGamma
 
@@ -47,3 +51,19 @@ def test_each_sample_ends_where_it_does_alone(kind):
         row = slice(i, i + 1)
         alone = sample(KINDS[kind](row), sampler, x_1[row], times, Stream(0), cond=None if cond is None else cond[row])
         torch.testing.assert_close(together[row], alone, rtol=1e-9, atol=1e-9, msg=f"{kind}, sample {i}")
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"flow"}))
+@pytest.mark.parametrize("kind", ["a guided posterior", "a posterior guided by a classifier", "a bound condition"])
+def test_every_sampler_takes_every_combination(kind, name):
+    x_1, times = 2 * draw(NUM, 2), double([1.0, 0.6, 0.3, 0.0])
+    cond = None if kind == "a bound condition" else LABELS
+
+    def drawn(row):
+        given = None if cond is None else cond[row]
+        return sample(KINDS[kind](row), SAMPLERS[name], x_1[row], times, PerSample(range(NUM)[row]), cond=given)
+
+    together = drawn(slice(0, NUM))
+    assert together.isfinite().all()
+    assert together.abs().max() < 10
+    torch.testing.assert_close(together[1:2], drawn(slice(1, 2)), rtol=1e-9, atol=1e-9)

@@ -130,6 +130,18 @@ def test_mistakes_are_told(trained, tmp_path, monkeypatch, capsys, arguments, wo
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a.png", "b.npz", "folder", "way.gif"])
+@pytest.mark.parametrize("when", ["drawing", "writing"])
+def test_interrupting_leaves_no_file(trained, tmp_path, monkeypatch, name, when):
+    def interrupt(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    drawing, writing = ("path", "animation") if name.endswith(".gif") else ("generate", "write_samples")
+    monkeypatch.setattr(f"lowerbound.cli.sample.{drawing if when == 'drawing' else writing}", interrupt)
+    assert sample(trained, tmp_path / name) == 130
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_holds_something_is_left_alone(trained, tmp_path, capsys):
     (tmp_path / "mine").write_text("x")
     assert sample(trained, tmp_path) == 2
