@@ -53,7 +53,7 @@ class Basis(Noise):
         return next(self.draws).clone()
 
     def uniform(self, like: Tensor) -> Tensor:
-        raise NotImplementedError
+        raise TypeError("samplers draw normal numbers only")
 
 
 def main() -> None:
