@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from lowerbound.cli.main import run
 from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
-from lowerbound.run.generate import GRIDS, SAMPLERS, generate, make_plan, path
+from lowerbound.run.generate import GRIDS, SAMPLERS, SamplerName, generate, make_plan, path
 from lowerbound.samplers import ProbabilityFlow
 
 
@@ -146,6 +147,10 @@ def test_a_folder_that_holds_something_is_left_alone(trained, tmp_path, capsys):
     (tmp_path / "mine").write_text("x")
     assert sample(trained, tmp_path) == 2
     assert "not an empty folder" in capsys.readouterr().err
+
+
+def test_the_command_line_offers_every_sampler():
+    assert get_args(SamplerName) == tuple(SAMPLERS)
 
 
 def test_unknown_grids_are_refused(trained):

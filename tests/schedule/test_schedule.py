@@ -155,18 +155,3 @@ def test_a_table_goes_through_its_levels():
 def test_impossible_schedules_are_refused(make):
     with pytest.raises(InputError):
         make()
-
-
-def test_grids():
-    schedule = Cosine()
-    assert grid.uniform(1).tolist() == [1.0]
-    assert grid.uniform(5).tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]
-    assert grid.uniform_in_gamma(schedule, 1).tolist() == [1.0]
-    times = grid.uniform_in_gamma(schedule, 9)
-    assert times[0] == 1
-    assert times[-1] == pytest.approx(0.0, abs=1e-12)
-    steps = schedule.gamma(times).diff()
-    torch.testing.assert_close(steps, steps[:1].expand_as(steps), rtol=1e-6, atol=0)
-    for make in (grid.uniform, lambda num: grid.uniform_in_gamma(schedule, num)):
-        with pytest.raises(InputError):
-            make(0)

@@ -73,6 +73,10 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"ode_examples is {options.ode_examples}: it is 0 for none, or a number of test examples")
     if min(options.calls, default=1) < 1:
         raise InputError(f"calls is {min(options.calls)}: a sample takes at least one call of the network")
+    if options.samplers and not options.calls:
+        raise InputError(
+            "--samplers has no effect without --calls: give the numbers of network calls to compare them at"
+        )
     check_reverse(options.reverse, options.num_steps)
     flow = options.ode.flow()
     model = open_run(options.run, pick_device(options.device))
