@@ -125,11 +125,11 @@ def test_every_objective_trains(name, schedule):
         denoiser=DenoiserConfig("eps", variance="learned" if name == "hybrid" else "fixed"),
     )
     trainer = Trainer(config, dataset)
-    before = [p.detach().clone() for p in trainer.denoiser.parameters()]
+    before = [p.detach().clone() for p in trainer.model.parameters()]
     (record,) = trainer.records()
     assert math.isfinite(record.loss)
     assert record.gradient_norm > 0
-    assert any((p != q).any() for p, q in zip(trainer.denoiser.parameters(), before, strict=True))
+    assert any((p != q).any() for p, q in zip(trainer.model.parameters(), before, strict=True))
 
 
 def test_the_objective_knows_whether_it_is_a_bound():

@@ -104,7 +104,7 @@ def _opens(name: str) -> bool:
 
 def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
     trainer = Trainer(config, dataset, device)
-    parameters = sum(p.numel() for p in trainer.denoiser.parameters())
+    parameters = sum(p.numel() for p in trainer.model.parameters())
     records = trainer.records()
     next(records)
     started = time.perf_counter()

@@ -1,5 +1,6 @@
 """From a configuration to the objects that it names."""
 
+import inspect
 import math
 
 import torch
@@ -10,6 +11,7 @@ from lowerbound.denoiser import Denoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.nn import MLP, UNet
+from lowerbound.relatives import RELATIVES, Relative
 from lowerbound.schedule import (
     EDM,
     SCALINGS,
@@ -25,8 +27,10 @@ from lowerbound.schedule import (
     betas,
     geometric,
 )
-from lowerbound.train.config import Config, DecoderConfig, NetworkConfig, ScheduleConfig
-from lowerbound.train.step import Objective
+from lowerbound.train.config import Config, DecoderConfig, ModelConfig, NetworkConfig, ScheduleConfig
+from lowerbound.train.denoising import DenoisingStep, Objective
+from lowerbound.train.relative import RelativeStep
+from lowerbound.train.step import TrainingStep
 
 TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
 CURVES = {
@@ -39,6 +43,33 @@ CURVES = {
 }
 EXPLODING = {"geometric": geometric, "edm": EDM}
 WEIGHTINGS = {"elbo": objective.elbo, "simple": objective.simple, "min-snr": objective.min_snr()}
+
+
+def build_step(
+    config: Config,
+    shape: tuple[int, ...],
+    num_levels: int | None,
+    num_classes: int = 0,
+    num_condition_features: int = 0,
+) -> TrainingStep:
+    """The model, untrained, and what it is trained by."""
+    if not config.model.is_denoiser:
+        return RelativeStep(build_relative(config.model, shape, num_levels))
+    denoiser = build_denoiser(config, shape, num_levels, num_classes, num_condition_features)
+    decoder = build_decoder(config.decoder, num_levels)
+    return DenoisingStep(denoiser, decoder, build_objective(config, denoiser.schedule))
+
+
+def build_relative(config: ModelConfig, shape: tuple[int, ...], num_levels: int | None) -> Relative:
+    """A relative, untrained, for discrete data of `num_levels` or, None, for continuous ones."""
+    kind, given = RELATIVES[config.name], config.given()
+    known = [name for name in inspect.signature(kind).parameters if name not in ("shape", "num_levels")]
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"model.{name} has no effect on the model {config.name}, whose settings are {', '.join(known)}"
+            )
+    return kind(shape, num_levels, **given)
 
 
 def build_schedule(config: ScheduleConfig) -> Schedule:

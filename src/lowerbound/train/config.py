@@ -5,7 +5,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -13,6 +13,19 @@ from lowerbound.errors import InputError
 
 SCHEMA_VERSION = 2
 
+ModelName = Literal[
+    "diffusion",
+    "score",
+    "energy",
+    "vae",
+    "hierarchical-vae",
+    "ladder-vae",
+    "autoregressive",
+    "flow",
+    "gan",
+]
+DENOISERS: tuple[ModelName, ...] = ("diffusion", "score", "energy")
+"""The models that are a denoiser; all others are relatives."""
 ScheduleName = Literal[
     "linear-gamma",
     "learned",
@@ -43,6 +56,10 @@ ObjectiveName = Literal[
     "textbook-t-sample",
     "textbook-two-sample",
     "textbook-one-sample",
+    "sliced",
+    "explicit",
+    "contrastive-divergence",
+    "persistent-contrastive-divergence",
 ]
 DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "none"]
 
@@ -63,6 +80,53 @@ class DataConfig:
     """Leave out unreadable images, with a warning, instead of stopping."""
     conditional: bool = False
     """Learn the data given their labels or condition vectors (and, beside it, without)."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is trained. All but the name is for the relatives, which have defaults of their own for what is not given; what
+    has no effect on a model is refused."""
+
+    name: Annotated[ModelName, tyro.conf.arg(aliases=["--model"])] = "diffusion"
+    """The diffusion model; the same as a score network or as the gradient of an energy; or a relative: a variational
+    autoencoder, plain, hierarchical or a ladder, an autoregressive model, a normalizing flow, an adversarial network."""
+    width: int | None = None
+    """Hidden units or channels."""
+    depth: int | None = None
+    """Layers, or blocks at each resolution."""
+    network: Literal["convolutional", "mlp", "linear"] | None = None
+    """vae: of encoder and decoder."""
+    latent_dims: int | None = None
+    """vae, hierarchical-vae, ladder-vae, gan: the latent's dimensions, or its channels where it is spatial."""
+    num_latents: int | None = None
+    """hierarchical-vae, ladder-vae: how many levels of latents."""
+    decoder: Literal["bernoulli", "gaussian", "discretized-logistic", "categorical", "logistic-mixture"] | None = None
+    """The distribution of x at the end of a network."""
+    num_components: int | None = None
+    """Of mixtures: how many."""
+    prior: Literal["normal", "learned"] | None = None
+    """vae: of the latent."""
+    free_bits: float | None = None
+    """vae, hierarchical-vae, ladder-vae: nats of KL that are free in training."""
+    warmup: float | None = None
+    """vae, hierarchical-vae, ladder-vae: share of the training over which the KL's weight rises from 0 to 1."""
+    kind: Literal["spline", "affine"] | None = None
+    """flow: its transforms."""
+    num_transforms: int | None = None
+    """flow: how many."""
+    dropout: float | None = None
+    """autoregressive: share of hidden units left out in training."""
+    r1: float | None = None
+    """gan: weight of the penalty on the discriminator's gradient."""
+
+    @property
+    def is_denoiser(self) -> bool:
+        """Whether it is the diffusion model in one of its forms."""
+        return self.name in DENOISERS
+
+    def given(self) -> dict[str, Any]:
+        """The settings that were given, by name."""
+        return {f.name: v for f in dataclasses.fields(self)[1:] if (v := getattr(self, f.name)) is not None}
 
 
 @dataclass(frozen=True)
@@ -180,6 +244,7 @@ class Config:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
 
     def __post_init__(self):
         training = self.training
@@ -203,9 +268,35 @@ class Config:
             raise InputError(f"schedule.num_steps is {self.schedule.num_steps}: a chain takes at least one step")
         if not 0 < training.average_width <= 0.25:
             raise InputError(f"training.average_width is {training.average_width}: it lies between 0 and 0.25")
+        if not self.model.is_denoiser:
+            self._check_relative()
+        elif given := self.model.given():
+            raise InputError(
+                f"model.{next(iter(given))} has no effect on the model {self.model.name}, whose settings are those of "
+                "schedule, denoiser, network and decoder"
+            )
         for name in ("decay_from", "null_probability"):
             if not 0 <= getattr(training, name) < 1:
                 raise InputError(f"training.{name} is {getattr(training, name)}: it is at least 0 and below 1")
+
+    def _check_relative(self) -> None:
+        """Refuse what has no effect on a relative."""
+        for name in ("schedule", "denoiser", "network", "decoder"):
+            section = getattr(self, name)
+            for setting in dataclasses.fields(section):
+                if getattr(section, setting.name) != setting.default:
+                    raise InputError(
+                        f"{name}.{setting.name} has no effect on the model {self.model.name}, which is no denoiser: its "
+                        "settings begin with model."
+                    )
+        if self.training.objective != "elbo" or self.training.times != "antithetic" or self.training.reverse != "lower":
+            raise InputError(
+                f"objective, times and reverse have no effect on the model {self.model.name}: it has an objective of its own"
+            )
+        if self.data.conditional:
+            raise InputError(
+                f"the model {self.model.name} takes no condition: leave out --conditional, or train a diffusion model"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON would hold it."""

@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowerbound.data import Dataset, batch_indices
-from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.train.average import Average
-from lowerbound.train.build import build_decoder, build_denoiser, build_objective
+from lowerbound.train.build import build_step
 from lowerbound.train.config import Config, TrainingConfig
 from lowerbound.train.optimizer import Optimizer
-from lowerbound.train.step import TrainingStep
 
 _OF_THE_BATCH = (1 << 62) - 1
 """An index that no example has: what all examples of a step share is drawn from it."""
@@ -61,18 +59,19 @@ class Trainer:
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
-            num_levels = dataset.encoding.num_levels
-            self.denoiser: Denoiser = build_denoiser(
-                config, dataset.shape, num_levels, *condition_sizes(config, dataset)
-            )
-        self.denoiser.to(self.device)
-        self.decoder = build_decoder(config.decoder, num_levels)
-        self.training_step = TrainingStep(self.denoiser, self.decoder, build_objective(config, self.denoiser.schedule))
+            sizes = condition_sizes(config, dataset)
+            self.training_step = build_step(config, dataset.shape, dataset.encoding.num_levels, *sizes)
+        self.training_step.to(self.device)
         self.times = ImportanceTimes() if config.training.times == "importance" else None
-        self.optimizer = Optimizer(self.denoiser, config.training)
-        self.average = Average(self.denoiser, config.training.average_width)
+        self.optimizer = Optimizer(self.model, config.training)
+        self.average = Average(self.model, config.training.average_width)
         self.step = 0
         self.seconds = 0.0
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+        return self.training_step.model
 
     @property
     def progress(self) -> float:
@@ -94,7 +93,7 @@ class Trainer:
             rate = learning_rate(self.config.training, self.step, self.progress)
             loss, norm = self._gradient()
             self.optimizer.step(rate)
-            self.average.update(self.denoiser)
+            self.average.update(self.model)
             self.step += 1
             # what the caller does between two steps counts as well: a run of 10 minutes lasts 10 minutes
             now = time.perf_counter()
@@ -112,14 +111,14 @@ class Trainer:
         seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
         piece = training.micro_batch_size or len(indices)
         self.optimizer.zero_grad()
-        total, drawn = 0.0, []
+        total, drawn, progress = 0.0, [], min(1.0, self.progress)
         for start in range(0, len(indices), piece):
             part = slice(start, start + piece)
             x = self.dataset.encoded(indices[part])
             noise = PerSample(seeds[part])
             cond = self._condition(indices[part], noise, x)
             inputs = (x, places[part], weights[part])
-            losses = self.training_step(*(value.to(self.device) for value in inputs), noise, cond=cond)
+            losses = self.training_step(*(value.to(self.device) for value in inputs), noise, progress, cond=cond)
             drawn.append(losses.drawn)
             loss = losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
             loss.backward()
@@ -146,7 +145,8 @@ class Trainer:
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Tensors by file and name, and the numbers beside them: all that `restore` needs."""
         tensors = {
-            "weights": dict(self.denoiser.named_parameters()),
+            "weights": dict(self.model.named_parameters()),
+            "buffers": saved_buffers(self.training_step),
             "average": self.average.parameters,
             "optimizer": self.optimizer.state(),
             "times": {} if self.times is None else self.times.state_dict(),
@@ -160,13 +160,16 @@ class Trainer:
         Raises:
             InputError: if its tensors are not those of this configuration.
         """
-        for name, parameter in self.denoiser.named_parameters():
+        for name, parameter in self.model.named_parameters():
             for group, into in (("weights", parameter), ("average", self.average.parameters[name])):
                 saved = tensors.get(group, {}).get(name)
                 if saved is None or saved.shape != into.shape:
                     found = "missing" if saved is None else f"of shape {tuple(saved.shape)}"
                     raise InputError(f"checkpoint: {name} in {group} is {found}, it should have {tuple(into.shape)}")
                 into.copy_(saved)
+        for name, buffer in saved_buffers(self.training_step).items():
+            if name in tensors.get("buffers", {}):
+                buffer.copy_(tensors["buffers"][name])
         self.optimizer.restore(tensors["optimizer"])
         if self.times is not None and tensors["times"]:
             self.times.load_state_dict(tensors["times"])
@@ -178,6 +181,12 @@ def learning_rate(training: TrainingConfig, step: int, progress: float) -> float
     rise = min(1.0, (step + 1) / max(1, training.warmup_steps))
     fallen = max(0.0, (min(progress, 1.0) - training.decay_from) / (1 - training.decay_from))
     return training.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * fallen))
+
+
+def saved_buffers(step: nn.Module) -> dict[str, Tensor]:
+    """What a training step remembers beside its weights, such as the chains of persistent contrastive divergence."""
+    kept = step.state_dict()
+    return {name: buffer for name, buffer in step.named_buffers() if name in kept}
 
 
 def condition_sizes(config: Config, dataset: Dataset) -> tuple[int, int]:

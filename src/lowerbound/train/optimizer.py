@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowerbound.denoiser import Denoiser
 from lowerbound.train.config import TrainingConfig
 
 BETAS = (0.9, 0.99)
@@ -19,7 +18,7 @@ MUON_RATE = 1.5
 """Muon's learning rate as a multiple of AdamW's."""
 SCHEDULE_RATE = 0.3
 """The learning rate of a learned schedule as a multiple of the network's."""
-TRUNK = "network.trunk."
+TRUNK = "trunk."
 """Where a network keeps its hidden layers."""
 SCHEDULE = "schedule."
 
@@ -28,15 +27,15 @@ class Optimizer:
     """AdamW and, beside it, Muon.
 
     Arguments:
-        denoiser: whose parameters are moved.
+        model: whose parameters are moved.
         training: the optimisers' settings.
     """
 
-    def __init__(self, denoiser: Denoiser, training: TrainingConfig):
-        self._names = {parameter: name for name, parameter in denoiser.named_parameters()}
+    def __init__(self, model: nn.Module, training: TrainingConfig):
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
         network = [p for p, name in self._names.items() if not name.startswith(SCHEDULE)]
         schedule = [p for p, name in self._names.items() if name.startswith(SCHEDULE)]
-        matrices = [p for p in network if self._names[p].startswith(TRUNK) and p.ndim >= 2]
+        matrices = [p for p in network if TRUNK in self._names[p] and p.ndim >= 2]
         self._matrices = {p: nn.Parameter(p.detach().flatten(1)) for p in matrices if training.optimizer == "muon"}
         # gradients of a learned schedule are those of squared losses, with heavy tails: clipped together with the network's,
         # a few of them would set the length of every step

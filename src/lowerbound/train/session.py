@@ -12,18 +12,13 @@ import torch
 from safetensors.torch import save
 from tqdm import tqdm
 
-from lowerbound import grid
 from lowerbound.data import Dataset, check_batch_size
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
-from lowerbound.likelihood import end_terms
 from lowerbound.pictures import sample_grid
-from lowerbound.rng import PerSample
-from lowerbound.samplers import DDIM, sample, start
 from lowerbound.train.checkpoint import checkpoints, clean, read_checkpoint, write_checkpoint
 from lowerbound.train.config import Config, differences
 from lowerbound.train.folder import DataFacts, RunFolder
-from lowerbound.train.held_out import held_out_bits
 from lowerbound.train.interruption import Interruption
 from lowerbound.train.loop import DivergenceError, Trainer
 
@@ -31,7 +26,6 @@ CHECKPOINT_SECONDS = 60
 EARLY = 1 / 8
 """The share of the run after which the first averaged weights are kept for good, as a weaker model of the same kind."""
 PICTURE_SAMPLES = 36
-PICTURE_STEPS = 32
 MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
 MAY_NOT_CHANGE = "training.optimizer"
@@ -88,8 +82,7 @@ class _Session:
         self.trainer = trainer
         self.folder = folder
         self.say = say
-        self.decoder = trainer.decoder
-        self.is_bound = trainer.training_step.objective.is_bound
+        self.is_bound = trainer.training_step.is_bound
         self.fixed_bits = self._fixed_bits()
         self.best = min(
             (r["held_out_bits_per_dim"] for r in folder.read_log() if "held_out_bits_per_dim" in r), default=math.inf
@@ -144,12 +137,7 @@ class _Session:
         trainer, dataset = self.trainer, self.trainer.dataset
         if not self.is_bound:
             return 0.0
-        nats = 0.0
-        if self.decoder is not None and not trainer.training_step.counts_ends:
-            x = dataset.encoded(dataset.train[:256])
-            with torch.no_grad():
-                reconstruction, prior = end_terms(trainer.denoiser, self.decoder, x, noise=PerSample(range(len(x))))
-            nats = (prior - reconstruction).mean().item()
+        nats = trainer.training_step.fixed_nats(dataset.encoded(dataset.train[:256]).to(trainer.device))
         return (nats - dataset.encoding.log_det(dataset.shape)) / (trainer.num_dims * math.log(2))
 
     def _show(self, loss: float, speed: float) -> None:
@@ -167,15 +155,14 @@ class _Session:
     def _evaluate(self, log: IO[str], picture: bool) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
         trainer, started = self.trainer, time.monotonic()
-        trainer.average.swap(trainer.denoiser)
-        trainer.denoiser.eval()
+        trainer.average.swap(trainer.model)
+        trainer.training_step.eval()
         try:
             record: dict[str, Any] = {"step": trainer.step, "seconds": trainer.seconds}
             improved = True
-            if self.decoder is not None:
-                bits, error = held_out_bits(
-                    trainer.denoiser, self.decoder, trainer.dataset, conditional=trainer.config.data.conditional
-                )
+            held_out = trainer.training_step.held_out(trainer.dataset, trainer.config.data.conditional)
+            if held_out is not None:
+                bits, error = held_out
                 record |= {"held_out_bits_per_dim": bits, "standard_error": error}
                 log.write(json.dumps(record) + "\n")
                 if self.bar.disable:
@@ -190,8 +177,8 @@ class _Session:
             if picture:
                 self._draw()
         finally:
-            trainer.denoiser.train()
-            trainer.average.swap(trainer.denoiser)
+            trainer.training_step.train()
+            trainer.average.swap(trainer.model)
         self.evaluated = time.monotonic()
         self.evaluation_seconds = self.evaluated - started
 
@@ -201,15 +188,13 @@ class _Session:
             "average_width": str(self.trainer.config.training.average_width),
             **{key: str(value) for key, value in record.items()},
         }
-        tensors = {name: p.detach().cpu().contiguous() for name, p in self.trainer.denoiser.named_parameters()}
+        tensors = {name: p.detach().cpu().contiguous() for name, p in self.trainer.model.named_parameters()}
         write_file(path, save(tensors, metadata))
 
     def _draw(self) -> None:
-        denoiser, dataset = self.trainer.denoiser, self.trainer.dataset
+        dataset = self.trainer.dataset
         num_samples = PICTURE_SAMPLES if len(dataset.shape) > 1 else 2000
-        noise = PerSample(range(num_samples))
-        x_1 = start(denoiser, num_samples, noise)
-        samples = sample(denoiser, DDIM(), x_1, grid.uniform(PICTURE_STEPS), noise)
+        samples = self.trainer.training_step.draw(num_samples)
         data = dataset.examples[dataset.train[:num_samples]]
         sample_grid(
             self.folder.samples / f"step-{self.trainer.step:09d}.png",

@@ -1,37 +1,14 @@
 """What one training step computes, as the one module that is wrapped, compiled or distributed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
-from lowerbound import objective
-from lowerbound.denoiser import Denoiser
-from lowerbound.errors import InputError
-from lowerbound.likelihood import Decoder, Elbo, derivations, end_terms, estimators, hybrid
+from lowerbound.data import Dataset
 from lowerbound.rng import Noise
-from lowerbound.schedule import LearnedGamma
-
-CHAIN_BOUNDS: dict[str, Callable[..., Elbo]] = {
-    "form-a": partial(derivations.form_a, whole_path=False),
-    "form-b": partial(derivations.form_b, whole_path=False),
-    "two-sample": estimators.two_sample,
-    "one-sample": estimators.one_sample,
-    "t-sample": estimators.t_sample,
-}
-"""Estimates of the bound over a chain."""
-CHAIN_LOSSES: dict[str, Callable[..., Tensor]] = {
-    "hybrid": hybrid,
-    "textbook-two-sample": estimators.textbook_two_sample,
-    "textbook-one-sample": estimators.textbook_one_sample,
-    "textbook-t-sample": estimators.textbook_t_sample,
-}
-"""Losses over a chain that are not bounds."""
-WHOLE_PATHS = ("t-sample", "textbook-t-sample")
-"""Those that take all steps of an example's path; the others take one step of each."""
 
 
 class Losses(NamedTuple):
@@ -41,76 +18,25 @@ class Losses(NamedTuple):
     drawn: Float[Tensor, "batch"]
 
 
-@dataclass(frozen=True)
-class Objective:
-    """What is minimised.
+class TrainingStep(nn.Module, ABC):
+    """The losses of a batch, and what the model in training is asked along the way.
 
-    Arguments:
-        name: one of `config.ObjectiveName`.
-        chain: the times of the chain's levels, for objectives over steps.
-        reverse: the reverse variance, for bounds over steps.
-        weighting: of the integral, for objectives in continuous time.
+    Attributes:
+        model: what is trained, averaged and saved.
+        is_bound: whether the loss is a bound on the negative log likelihood, in nats.
     """
 
-    name: str
-    chain: Float[Tensor, "num_levels"]
-    reverse: str
-    weighting: objective.Weighting
+    model: nn.Module
+    is_bound: bool
 
-    @property
-    def is_bound(self) -> bool:
-        """Whether its expectation is the bound, in nats."""
-        return self.name in ("elbo", *CHAIN_BOUNDS)
-
-    @property
-    def is_continuous(self) -> bool:
-        """Whether it is an integral over time, one draw per example."""
-        return self.name not in (*CHAIN_BOUNDS, *CHAIN_LOSSES)
-
-    @property
-    def takes_whole_paths(self) -> bool:
-        """Whether each example goes all the way along the chain, so that there is no place to choose."""
-        return self.name in WHOLE_PATHS
-
-
-class TrainingStep(nn.Module):
-    """The losses of a batch.
-
-    Arguments:
-        denoiser: what is trained; it owns the schedule, learned or not.
-        decoder: from the least noisy latent to the data; None: there is no likelihood, and no bound to train.
-        objective: what is minimised.
-
-    Raises:
-        InputError: for an objective that needs the decoder that is not there.
-    """
-
-    def __init__(self, denoiser: Denoiser, decoder: Decoder | None, objective: Objective):
-        super().__init__()
-        self.denoiser = denoiser
-        self.decoder = decoder
-        self.objective = objective
-        if decoder is None and self.counts_ends:
-            raise InputError(
-                f"the objective {objective.name} with this schedule trains the whole bound, which ends in a decoder: choose "
-                "a --decoder.name other than none"
-            )
-
-    @property
-    def counts_ends(self) -> bool:
-        """Whether reconstruction and prior are part of the loss: where something that is trained changes them."""
-        if not self.objective.is_continuous:
-            return self.objective.is_bound
-        by_network = self.decoder is not None and self.decoder.needs_network
-        learned = isinstance(self.denoiser.schedule, LearnedGamma) or by_network
-        return self.objective.is_bound and learned
-
+    @abstractmethod
     def forward(
         self,
         x: Float[Tensor, "batch *shape"],
         place: Float[Tensor, "batch"],
         weight: Float[Tensor, "batch"],
         noise: Noise,
+        progress: float = 0.0,
         cond: Num[Tensor, "batch ..."] | None = None,
         observed: Bool[Tensor, "batch *shape"] | None = None,
     ) -> Losses:
@@ -120,38 +46,24 @@ class TrainingStep(nn.Module):
             x: data, (B, *).
             place: where along the noise each example is drawn: its time, or its place in the chain, in [0, 1); (B,).
             weight: of each draw, (B,).
-            noise: of the latents.
-            cond, observed: passed on to the denoiser.
+            noise: of everything else that is random.
+            progress: how much of the training is done, 0 to 1.
+            cond, observed: passed on to a denoiser.
         """
-        given = {"noise": noise, "cond": cond, "observed": observed}
-        if self.objective.is_continuous:
-            return self._integral(x, place, weight, given)
-        return self._sum(x, place, weight, given)
 
-    def _integral(self, x: Tensor, t: Tensor, weight: Tensor, given: dict) -> Losses:
-        def draw() -> Tensor:
-            return objective.loss(self.denoiser, x, self.objective.weighting, t=t, **given)
+    def fixed_nats(self, x: Float[Tensor, "batch *shape"]) -> float:
+        """What the loss lacks of the bound, nats: constants that nothing is learned from, estimated on examples."""
+        return 0.0
 
-        schedule = self.denoiser.schedule
-        if isinstance(schedule, LearnedGamma):
-            with schedule.minimising_variance() as scale:
-                drawn = draw()
-            # in nats per dimension, so that the interior's gradient is of the order of all others
-            scale.factor = 2 * drawn.detach() / x[0].numel()
-        else:
-            drawn = draw()
-        total = weight * drawn
-        if self.counts_ends and self.decoder is not None:
-            reconstruction, prior = end_terms(self.denoiser, self.decoder, x, **given)
-            total = total + prior - reconstruction
-        return Losses(total, drawn.detach())
+    @abstractmethod
+    def held_out(self, dataset: Dataset, conditional: bool) -> tuple[float, float] | None:
+        """Bits/dim of validation examples with their standard error; None of a model without likelihood."""
 
-    def _sum(self, x: Tensor, place: Tensor, weight: Tensor, given: dict) -> Losses:
-        name, chain = self.objective.name, self.objective.chain
-        where = {} if self.objective.takes_whole_paths else {"place": place}
-        if name in CHAIN_LOSSES:
-            losses = CHAIN_LOSSES[name](self.denoiser, x, chain, **where, **given)
-            return Losses(weight * losses, losses.detach())
-        reverse = self.objective.reverse
-        bound = CHAIN_BOUNDS[name](self.denoiser, self.decoder, x, chain, reverse=reverse, **where, **given)
-        return Losses(weight * bound.diffusion + bound.prior - bound.reconstruction, bound.diffusion.detach())
+    @abstractmethod
+    def draw(self, num_samples: int) -> Float[Tensor, "num_samples *shape"]:
+        """Samples, always from the same noise."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next(self.parameters()).device
