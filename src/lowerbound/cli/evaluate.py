@@ -1,22 +1,27 @@
 """`lowerbound evaluate RUN`: how good a run is."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
-from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
+from lowerbound.cli.progress import stage
+from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.errors import InputError
-from lowerbound.evaluate.evaluation import evaluate, evaluation_folder, to_text
+from lowerbound.evaluate.evaluation import evaluate, to_text
+from lowerbound.evaluate.folder import evaluation_folder
+from lowerbound.evaluate.relative import evaluate_relative
+from lowerbound.evaluate.relative import to_text as relative_to_text
 from lowerbound.guidance import ClassifierFree
-from lowerbound.run import open_run
+from lowerbound.run import OpenedRun, RelativeRun, open_any
 from lowerbound.run.generate import SAMPLERS, SamplerName
+
+KNOWN = ("data", "num_samples", "num_examples", "ode.importance", "seed", "device")
+"""The options that have an effect on a relative."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,20 @@ def run(arguments: list[str]) -> None:
         )
     check_reverse(options.reverse, options.num_steps)
     flow = options.ode.flow()
-    model = open_run(options.run, pick_device(options.device))
+    model = open_any(options.run, pick_device(options.device))
+    if isinstance(model, RelativeRun):
+        check_relative(options, Options(options.run), model, KNOWN)
+        evaluation = evaluate_relative(
+            model,
+            model.open_dataset(options.data),
+            num_examples=options.num_examples,
+            num_samples=options.num_samples,
+            importance=options.ode.importance,
+            seed=options.seed,
+            stage=stage,
+        )
+        _print(relative_to_text(evaluation), model, options.run)
+        return
     dataset = model.open_dataset(options.data)
     model = with_variance(model, options.reverse, given=True, dataset=dataset)
     evaluation = evaluate(
@@ -98,13 +116,11 @@ def run(arguments: list[str]) -> None:
         scales=options.guidance_scales,
         with_baselines=options.baselines,
         seed=options.seed,
-        stage=_stage,
+        stage=stage,
     )
-    print(to_text(evaluation))
-    print(f"\npictures and figures: {evaluation_folder(model)}\nnext: lowerbound report {options.run}")
+    _print(to_text(evaluation), model, options.run)
 
 
-@contextmanager
-def _stage(name: str, total: int) -> Iterator[Callable[[int], object]]:
-    with tqdm(total=total, desc=name, leave=False, disable=None) as bar:
-        yield bar.update
+def _print(text: str, model: OpenedRun, path: Path) -> None:
+    print(text)
+    print(f"\npictures and figures: {evaluation_folder(model)}\nnext: lowerbound report {path}")

@@ -19,7 +19,8 @@ class FlowOptions:
     dequantizer: Literal["truncated-normal", "uniform"] | None = None
     """Of discrete data, the noise within the levels; truncated-normal if not given."""
     importance: int = 1
-    """Of discrete data, K importance samples of that noise: each costs a solution of its own and tightens the bound."""
+    """Of discrete data, K importance samples of that noise: each costs a solution of its own and tightens the bound. Of a
+    model with latents, as a VAE is, K importance samples of these."""
 
     def flow(self) -> Flow:
         """As the library takes it."""

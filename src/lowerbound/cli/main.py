@@ -16,6 +16,7 @@ VERBS = {
     "distill": "a run that draws samples in a few network calls, from a trained one",
     "impute": "fill in missing entries, several times, with their mean and spread",
     "edit": "variations of examples, examples between two, and the way to noise and back",
+    "compare": "the whole family of models at an equal budget, in one table",
     "report": "one self-contained HTML file of a run's evaluation",
     "doctor": "versions, devices, data directory: to paste into a bug report",
 }

@@ -8,7 +8,8 @@ import tyro
 from lowerbound.cli.options import parse
 from lowerbound.evaluate.evaluation import read_evaluation
 from lowerbound.evaluate.page import write_page
-from lowerbound.run import open_run
+from lowerbound.evaluate.relative import read_relative_evaluation, write_relative_page
+from lowerbound.run import RelativeRun, open_any
 
 
 @dataclass(frozen=True)
@@ -25,5 +26,8 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "report", arguments)
-    model = open_run(options.run)
-    print(write_page(model, read_evaluation(model)))
+    model = open_any(options.run)
+    if isinstance(model, RelativeRun):
+        print(write_relative_page(model, read_relative_evaluation(model)))
+    else:
+        print(write_page(model, read_evaluation(model)))

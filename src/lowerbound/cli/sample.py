@@ -10,16 +10,20 @@ from tqdm import tqdm
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.cli.options import parse
+from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
-from lowerbound.run import open_run
+from lowerbound.run import RelativeRun, open_any
 from lowerbound.run.generate import generate, path
+from lowerbound.run.relative import generate_relative
 
 MOST_FRAMES = 60
+KNOWN = ("num_samples", "out", "seed", "batch_size", "device")
+"""The options that have an effect on a relative."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,16 @@ def run(arguments: list[str]) -> None:
     if options.num_samples < 1 or options.batch_size < 1:
         raise InputError(f"{options.num_samples} samples in batches of {options.batch_size}: both start at 1")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
-    model = open_run(options.run, pick_device(options.device))
+    model = open_any(options.run, pick_device(options.device))
     out = options.out or model.folder.samples / "samples.png"
-    check_out(out, model.data.shape, (*SUFFIXES, *FORMATS))
+    check_out(out, model.data.shape, SUFFIXES if isinstance(model, RelativeRun) else (*SUFFIXES, *FORMATS))
+    if isinstance(model, RelativeRun):
+        check_relative(options, Options(options.run), model, KNOWN)
+        with tqdm(total=options.num_samples, desc="sampling", unit="sample", disable=None) as bar:
+            settings = {"seed": options.seed, "batch_size": options.batch_size, "progress": bar.update}
+            write_samples(model, generate_relative(model, options.num_samples, **settings), out)
+        print(f"{options.num_samples} samples of the model {model.config.model.name}: {out}")
+        return
     cond = conditions(model, options.label, options.condition, options.num_samples)
     model = with_variance(model, options.sampling.needed_variance, given=cond is not None)
     plan = options.sampling.plan(model)

@@ -12,14 +12,18 @@ from tqdm import tqdm
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
+from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.data import read_examples
 from lowerbound.errors import InputError
 from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import check_likelihood, mean_and_error
-from lowerbound.run import open_run
-from lowerbound.score import DensityScores, Scores, check_examples, conditions, score, score_density
+from lowerbound.run import RelativeRun, open_any
+from lowerbound.score import DensityScores, Scores, check_examples, conditions, score, score_density, score_relative
 from lowerbound.tables import check_table, write_table
+
+KNOWN = ("data", "out", "split", "flow.importance", "batch_size", "seed", "device")
+"""The options that have an effect on a relative."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,17 @@ def run(arguments: list[str]) -> None:
         raise InputError(
             "--num-times, --num-steps and --reverse have no effect with --ode: the flow has no steps of a chain"
         )
-    if not options.ode and options.flow != FlowOptions():
-        raise InputError("--tolerance, --probes, --dequantizer and --importance have no effect without --ode")
     check_reverse(options.reverse, options.num_steps)
     flow = options.flow.flow()
     check_table(options.out)
-    model = open_run(options.run, pick_device(options.device))
-    check_likelihood(model.denoiser)
-    flow.dequantizer_of(model)
+    model = open_any(options.run, pick_device(options.device))
+    if isinstance(model, RelativeRun):
+        check_relative(options, Options(options.run, options.data, options.out), model, KNOWN)
+    else:
+        if not options.ode and options.flow != FlowOptions():
+            raise InputError("--tolerance, --probes, --dequantizer and --importance have no effect without --ode")
+        check_likelihood(model.denoiser)
+        flow.dequantizer_of(model)
     own = model.config.data
     examples = read_examples(
         options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
@@ -87,11 +94,15 @@ def run(arguments: list[str]) -> None:
     raw = examples.values if options.split is None else examples.values[indices]
     check_examples(model, raw, examples.name)
     cond = conditions(model, examples, indices)
-    model = with_variance(model, options.reverse, given=cond is not None)
+    if not isinstance(model, RelativeRun):
+        model = with_variance(model, options.reverse, given=cond is not None)
     with tqdm(total=len(indices), desc="scoring", unit="example", disable=None) as bar:
-        given = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
-        if options.ode:
-            scores = score_density(model, raw, flow, batch_size=options.batch_size, **given)
+        given = {"numbers": indices, "seed": options.seed, "progress": bar.update}
+        if isinstance(model, RelativeRun):
+            batch_size = options.batch_size or 128
+            scores = score_relative(model, raw, importance=options.flow.importance, batch_size=batch_size, **given)
+        elif options.ode:
+            scores = score_density(model, raw, flow, batch_size=options.batch_size, cond=cond, **given)
         else:
             scores = score(
                 model,
@@ -100,6 +111,7 @@ def run(arguments: list[str]) -> None:
                 num_times=options.num_times,
                 reverse=options.reverse,
                 batch_size=options.batch_size or 128,
+                cond=cond,
                 **given,
             )
     kind, figures = _figures(scores)

@@ -11,13 +11,15 @@ import tyro
 
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.options import parse
-from lowerbound.data import NAMED, Dataset, describe, open_dataset
+from lowerbound.data import NAMED, Dataset, describe
+from lowerbound.run import open_configured
 from lowerbound.train import recipe, train
 from lowerbound.train.config import (
     Config,
     DataConfig,
     DecoderConfig,
     DenoiserConfig,
+    ModelConfig,
     NetworkConfig,
     ScheduleConfig,
     TrainingConfig,
@@ -29,7 +31,7 @@ DEFAULT_MINUTES = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """Train a diffusion model on DATA, or go on with the run in its folder.
+    """Train a model on DATA, or go on with the run in its folder: a diffusion model, or with --model one of its relatives.
 
     DATA is digits, mnist, moons, swiss-roll, checkerboard, mixture, a folder of images, or an .npy or .npz file. What is
     not given is chosen to suit the data; --dry-run shows it.
@@ -49,19 +51,15 @@ class Options:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
 
 
 def run(arguments: list[str]) -> None:
     """Run the verb."""
     first = parse(Options, "train", arguments)
-    dataset = open_dataset(
-        **{f.name: getattr(first.data, f.name) for f in dataclasses.fields(DataConfig) if _opens(f.name)}
-    )
-    # a run finds its files again from wherever it is used
-    source = first.data.source
-    located = source if source in NAMED else str(Path(source).expanduser().resolve())
+    dataset = open_configured(first.data)
     # the same arguments again, over the recipe's defaults for these data
-    advised = recipe(dataset, first.data, DEFAULT_MINUTES)
+    advised = recipe(dataset, first.data, DEFAULT_MINUTES, first.model.name)
     untimed = dataclasses.replace(advised.training, minutes=None)
     options = parse(
         Options,
@@ -74,20 +72,22 @@ def run(arguments: list[str]) -> None:
             network=advised.network,
             decoder=advised.decoder,
             training=untimed,
+            model=advised.model,
         ),
     )
     training = options.training
     if training.steps is None and training.minutes is None:
         training = dataclasses.replace(training, minutes=DEFAULT_MINUTES)
     config = Config(
-        dataclasses.replace(options.data, source=located),
+        located(options.data),
         options.schedule,
         options.denoiser,
         options.network,
         options.decoder,
         training,
+        options.model,
     )
-    out = options.out or Path("runs") / Path(source).stem
+    out = options.out or Path("runs") / Path(first.data.source).stem
     device = pick_device(options.device)
     print(describe(dataset))
     if options.dry_run:
@@ -98,8 +98,10 @@ def run(arguments: list[str]) -> None:
     print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
 
 
-def _opens(name: str) -> bool:
-    return name != "conditional"
+def located(data: DataConfig) -> DataConfig:
+    """The same with a whole path, so that a run finds its files again from wherever it is used."""
+    source = data.source
+    return data if source in NAMED else dataclasses.replace(data, source=str(Path(source).expanduser().resolve()))
 
 
 def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:

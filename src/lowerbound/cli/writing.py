@@ -10,7 +10,7 @@ from lowerbound.data.encoding import Levels
 from lowerbound.errors import InputError
 from lowerbound.files import UNFINISHED, write_file
 from lowerbound.pictures import sample_grid
-from lowerbound.run import Run
+from lowerbound.run import OpenedRun
 
 SUFFIXES = (".png", ".npy", ".npz")
 MODES = {1: "L", 3: "RGB"}
@@ -33,7 +33,7 @@ def check_out(out: Path, shape: tuple[int, ...], suffixes: tuple[str, ...] = SUF
         raise InputError(f"{out} is there already and not an empty folder: choose another name")
 
 
-def write_samples(model: Run, samples: np.ndarray, out: Path, columns: int | None = None) -> None:
+def write_samples(model: OpenedRun, samples: np.ndarray, out: Path, columns: int | None = None) -> None:
     """Write samples (N, *shape), in stored values, where `check_out` let them go.
 
     Arguments:
@@ -54,7 +54,7 @@ def write_samples(model: Run, samples: np.ndarray, out: Path, columns: int | Non
         write_file(out, content.getvalue())
 
 
-def _write_folder(model: Run, samples: np.ndarray, out: Path) -> None:
+def _write_folder(model: OpenedRun, samples: np.ndarray, out: Path) -> None:
     """One picture for each sample: the levels themselves where 8 or 16 bits hold them, else the data's range in 8."""
     from PIL import Image
 

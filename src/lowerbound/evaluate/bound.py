@@ -114,7 +114,7 @@ def held_out_bound(
         cond=dataset.cond(indices) if run.config.data.conditional else None,
         numbers=indices,
         num_steps=num_steps,
-        num_times=num_times or max(4, min(256, ENTRIES // (len(indices) * math.prod(dataset.shape)))),
+        num_times=num_times or default_num_times(dataset, len(indices)),
         reverse=reverse,
         batch_size=batch_size,
         seed=seed,
@@ -134,6 +134,11 @@ def held_out_bound(
         num_examples=len(indices),
         num_times=scores.num_calls,
     )
+
+
+def default_num_times(dataset: Dataset, num_examples: int) -> int:
+    """Network calls for each example of a bound where their number is not given."""
+    return max(4, min(256, ENTRIES // (num_examples * math.prod(dataset.shape))))
 
 
 @torch.no_grad()

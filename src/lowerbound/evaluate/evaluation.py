@@ -8,31 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from lowerbound.data import Dataset, Levels
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.evaluate.baselines import Baseline, baselines
 from lowerbound.evaluate.bound import HeldOutBound, Profile, held_out_bound, profile
-from lowerbound.evaluate.classes import classes
 from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
-from lowerbound.evaluate.features import UPDATES, FeatureClassifier, feature_classifier, feature_space
+from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
+from lowerbound.evaluate.findings import sample_findings
+from lowerbound.evaluate.folder import evaluation_folder
 from lowerbound.evaluate.judge import Judge, SampleQuality, draw
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.report import figure_text
-from lowerbound.evaluate.samples import neighbours
+from lowerbound.evaluate.text import aligned
 from lowerbound.evaluate.trade_off import BATCH, HEADER, Point, Stage, by_calls, by_scale, draw_calls, draw_scales, rows
 from lowerbound.files import write_file
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid, training_curve
 from lowerbound.run import Run, generate
+from lowerbound.run.history import training_columns
 from lowerbound.samplers import Sampler
 from lowerbound.score import Flow
 
 SHOWN = 64
 INTERVALS = 24
-MAX_REFERENCES = 20_000
 FEWEST = 20
 """Samples below which no quantile and no standard error is known."""
 
@@ -157,7 +157,7 @@ def evaluate(
             *diagnosis.findings(),
             *standing,
             *quality.findings(),
-            *_compare(dataset, samples, classifier, seed),
+            *sample_findings(dataset, samples, classifier, seed),
         ]
         progress(1)
         pictures = _pictures(run, dataset, samples, found, folder, seed)
@@ -182,11 +182,6 @@ def _check(run: Run, num_samples: int, num_flow: int | None, scales: Sequence[fl
         raise InputError(f"num_flow is {num_flow}: it is 0 for none, or a number of test examples")
     if scales and not run.config.data.conditional:
         raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
-
-
-def evaluation_folder(run: Run) -> Path:
-    """Where an evaluation's files are."""
-    return run.folder.path / "evaluation"
 
 
 def read_evaluation(run: Run) -> Evaluation:
@@ -224,25 +219,15 @@ def to_text(evaluation: Evaluation) -> str:
     """The figures as lines for a console."""
     quality = evaluation.quality
     lines = [
-        *_aligned([("", "bits/dim", ""), *figure_rows(evaluation)]),
+        *aligned([("", "bits/dim", ""), *figure_rows(evaluation)]),
         "",
         quality.caption,
-        *_aligned([quality.header, *quality.rows()]),
+        *aligned([quality.header, *quality.rows()]),
         "",
     ]
     if evaluation.trade_offs:
-        lines += [*_aligned([HEADER, *rows(evaluation.trade_offs, quality.held_out)]), ""]
+        lines += [*aligned([HEADER, *rows(evaluation.trade_offs, quality.held_out)]), ""]
     return "\n".join([*lines, *(f"- {finding}" for finding in evaluation.findings)])
-
-
-def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows as lines: the first and the last column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    inner = range(1, len(widths) - 1)
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(row[c].rjust(widths[c]) for c in inner), row[-1]]).rstrip()
-        for row in table
-    ]
 
 
 def figure_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
@@ -282,20 +267,6 @@ def _baselines(dataset: Dataset, num_examples: int | None) -> list[Baseline]:
     return baselines(*flat, num_levels=dataset.encoding.num_levels)
 
 
-def _compare(dataset: Dataset, samples: np.ndarray, classifier: FeatureClassifier | None, seed: int) -> list[str]:
-    def flat(values: Tensor) -> np.ndarray:
-        return values.flatten(1).numpy()
-
-    train, test = dataset.train[:MAX_REFERENCES], dataset.test[:MAX_REFERENCES]
-    drawn, held_out = dataset.encoding.encode(samples), dataset.encoded(test)
-    findings = neighbours(flat(drawn), flat(held_out), flat(dataset.encoded(train)), seed).findings()
-    if classifier is not None and dataset.labels is not None:
-        on_samples, on_held_out = (classifier.probabilities(values).numpy() for values in (drawn, held_out))
-        labels = dataset.labels[test], dataset.labels[dataset.train]
-        findings += classes(on_samples, on_held_out, *labels, dataset.class_names).findings()
-    return findings
-
-
 def _pictures(
     run: Run, dataset: Dataset, samples: np.ndarray, found: Profile, folder: Path, seed: int
 ) -> list[tuple[str, str]]:
@@ -304,7 +275,7 @@ def _pictures(
     sample_grid(folder / "samples.png", samples[:many], extremes, data=dataset.examples[dataset.test[:many]])
     denoising_strip(folder / "path.png", generate.path(run, many if many > SHOWN else 4, seed=seed), extremes)
     bound_by_time(folder / "bound.png", found.gamma, found.bits, found.errors)
-    training_curve(folder / "training.png", **_curve(run))
+    training_curve(folder / "training.png", **training_columns(run))
     pictures = [
         ("Samples", "samples.png"),
         ("From noise to data", "path.png"),
@@ -327,27 +298,3 @@ def _trade_off_pictures(points: list[Point], floor: Quality, folder: Path) -> li
         draw_scales(folder / "guidance.png", guided, floor)
         pictures.append(("Fidelity and variety by scale of guidance", "guidance.png"))
     return pictures
-
-
-def _curve(run: Run) -> dict[str, np.ndarray]:
-    """The log's columns, steps averaged in at most 400 groups."""
-    records = run.folder.read_log()
-    steps = [record for record in records if "loss" in record]
-    checks = [record for record in records if "held_out_bits_per_dim" in record]
-    groups = np.array_split(np.arange(len(steps)), max(1, min(400, len(steps))))
-
-    def column(name: str) -> np.ndarray:
-        values = np.array([record[name] for record in steps], dtype=np.float64)
-        return np.array([values[group].mean() for group in groups if len(group)])
-
-    def check(name: str) -> np.ndarray:
-        return np.array([record[name] for record in checks], dtype=np.float64)
-
-    return {
-        "steps": column("step"),
-        "loss": column("loss"),
-        "minutes": column("seconds") / 60,
-        "held_out_steps": check("step"),
-        "held_out": check("held_out_bits_per_dim"),
-        "held_out_errors": check("standard_error"),
-    }

@@ -77,14 +77,14 @@ class SampleQuality:
         samples, held_out: against the same training examples.
         space: what was compared, in words, with its hash.
         sampler: what drew the samples.
-        num_calls: network calls per sample.
+        num_calls: network calls per sample; None of a model that has no calls to choose.
     """
 
     samples: Quality
     held_out: Quality
     space: str
     sampler: str
-    num_calls: float
+    num_calls: float | None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SampleQuality":
@@ -94,9 +94,9 @@ class SampleQuality:
     @property
     def caption(self) -> str:
         """What the figures are of."""
+        calls = "" if self.num_calls is None else f", {self.num_calls:g} calls each"
         return (
-            f"Samples by {self.sampler}, {self.num_calls:g} calls each, against {self.samples.num_references:,} training "
-            f"examples in {self.space}"
+            f"Samples by {self.sampler}{calls}, against {self.samples.num_references:,} training examples in {self.space}"
         )
 
     @property

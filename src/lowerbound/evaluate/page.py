@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lowerbound.evaluate.evaluation import Evaluation, evaluation_folder, figure_rows
+from lowerbound.evaluate.evaluation import Evaluation, figure_rows
+from lowerbound.evaluate.folder import evaluation_folder
 from lowerbound.evaluate.report import Picture, Report, Table, figure_text, html
 from lowerbound.evaluate.trade_off import HEADER
 from lowerbound.evaluate.trade_off import rows as trade_off_rows

@@ -1,5 +1,23 @@
 """A trained run in use: the model, its samples and imputations, and what is measured or trained for it once and kept."""
 
-from lowerbound.run.opened import Run, check_levels, load_weights, open_configured, open_run
+from lowerbound.run.opened import (
+    OpenedRun,
+    RelativeRun,
+    Run,
+    check_levels,
+    load_weights,
+    open_any,
+    open_configured,
+    open_run,
+)
 
-__all__ = ["Run", "check_levels", "load_weights", "open_configured", "open_run"]
+__all__ = [
+    "OpenedRun",
+    "RelativeRun",
+    "Run",
+    "check_levels",
+    "load_weights",
+    "open_any",
+    "open_configured",
+    "open_run",
+]

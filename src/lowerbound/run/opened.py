@@ -1,6 +1,7 @@
 """A run folder opened for use: the model, how its data are written, and its configuration."""
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,32 +14,34 @@ from lowerbound.data import Dataset, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import Decoder
-from lowerbound.train.build import build_decoder, build_denoiser
+from lowerbound.relatives import Relative
+from lowerbound.train.build import build_decoder, build_denoiser, build_relative
 from lowerbound.train.config import Config, DataConfig
 from lowerbound.train.folder import DataFacts, RunFolder
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trained model.
-
-    Arguments:
-        folder: where it lies.
-        config: how it was trained.
-        data: what it knows of its data.
-        denoiser: with the averaged weights, without gradients.
-        decoder: from the least noisy latent to the data; None: the run has no likelihood.
-        metadata: what model.safetensors says of its weights.
-        times: of a distilled run, those that its denoiser was made for, (num_steps,); None of all others.
-    """
+class OpenedRun(ABC):
+    """What any trained model in use can say of itself and its data."""
 
     folder: RunFolder
     config: Config
     data: DataFacts
-    denoiser: Denoiser
-    decoder: Decoder | None
     metadata: dict[str, str]
-    times: Tensor | None = None
+
+    @property
+    @abstractmethod
+    def model(self) -> Denoiser | Relative:
+        """With the averaged weights, without gradients."""
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers were trained."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
 
     def encode(self, raw: np.ndarray) -> Tensor:
         """Stored values (N, *shape) as the model sees them."""
@@ -93,20 +96,6 @@ class Run:
         except InputError as error:
             raise InputError(f"{file}: {error}") from error
 
-    def early(self) -> Denoiser:
-        """The model as it was early in its training: a weaker one of the same kind, for `guidance.AutoGuidance`.
-
-        Raises:
-            InputError: if its weights were not kept, or are damaged.
-        """
-        path = self.folder.early
-        if not path.is_file():
-            raise InputError(
-                f"{path} is not there: training keeps early weights when held-out bits/dim are measured after an eighth of "
-                "the run and before its end; train a run anew, with --num-evaluations of 4 or more"
-            )
-        return _open_denoiser(self.config, self.data, path, self.denoiser.device)[0]
-
     def open_dataset(self, source: str | None = None) -> Dataset:
         """The data that the run was trained on.
 
@@ -126,6 +115,70 @@ class Run:
         return dataset
 
 
+@dataclass(frozen=True)
+class Run(OpenedRun):
+    """A trained denoiser.
+
+    Arguments:
+        folder: where it lies.
+        config: how it was trained.
+        data: what it knows of its data.
+        denoiser: with the averaged weights, without gradients.
+        decoder: from the least noisy latent to the data; None: the run has no likelihood.
+        metadata: what model.safetensors says of its weights.
+        times: of a distilled run, those that its denoiser was made for, (num_steps,); None of all others.
+    """
+
+    folder: RunFolder
+    config: Config
+    data: DataFacts
+    denoiser: Denoiser
+    decoder: Decoder | None
+    metadata: dict[str, str]
+    times: Tensor | None = None
+
+    @property
+    def model(self) -> Denoiser:
+        return self.denoiser
+
+    def early(self) -> Denoiser:
+        """The model as it was early in its training: a weaker one of the same kind, for `guidance.AutoGuidance`.
+
+        Raises:
+            InputError: if its weights were not kept, or are damaged.
+        """
+        path = self.folder.early
+        if not path.is_file():
+            raise InputError(
+                f"{path} is not there: training keeps early weights when held-out bits/dim are measured after an eighth of "
+                "the run and before its end; train a run anew, with --num-evaluations of 4 or more"
+            )
+        return _open_denoiser(self.config, self.data, path, self.denoiser.device)[0]
+
+
+@dataclass(frozen=True)
+class RelativeRun(OpenedRun):
+    """A trained relative.
+
+    Arguments:
+        folder: where it lies.
+        config: how it was trained.
+        data: what it knows of its data.
+        relative: with the averaged weights, without gradients.
+        metadata: what model.safetensors says of its weights.
+    """
+
+    folder: RunFolder
+    config: Config
+    data: DataFacts
+    relative: Relative
+    metadata: dict[str, str]
+
+    @property
+    def model(self) -> Relative:
+        return self.relative
+
+
 def open_configured(data: DataConfig) -> Dataset:
     """The data set of a configuration."""
     return open_dataset(
@@ -137,14 +190,38 @@ def open_configured(data: DataConfig) -> Dataset:
     )
 
 
-def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
-    """Open a run for use.
+def open_any(path: Path | str, device: torch.device | str = "cpu") -> Run | RelativeRun:
+    """Open a run for use, whatever its model.
 
     Raises:
         InputError: if there is no run, it has no model yet, or its files are damaged.
     """
     folder = RunFolder(path)
     config, facts = folder.read_config()
+    if config.model.is_denoiser:
+        return _open_run(folder, config, facts, device)
+    relative = build_relative(config.model, facts.shape, facts.encoding.num_levels)
+    metadata = load_weights(relative, folder.model)
+    return RelativeRun(folder, config, facts, relative.requires_grad_(False).eval().to(device), metadata)
+
+
+def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
+    """Open the run of a denoiser for use.
+
+    Raises:
+        InputError: if there is no run, it has no model yet, its files are damaged, or its model is no denoiser.
+    """
+    folder = RunFolder(path)
+    config, facts = folder.read_config()
+    if not config.model.is_denoiser:
+        raise InputError(
+            f"the run in {folder.path} is a model of the kind {config.model.name}, which is no denoiser: train, sample, "
+            "evaluate, score and report take it; for anything else train a diffusion model"
+        )
+    return _open_run(folder, config, facts, device)
+
+
+def _open_run(folder: RunFolder, config: Config, facts: DataFacts, device: torch.device | str) -> Run:
     denoiser, metadata = _open_denoiser(config, facts, folder.model, device)
     decoder = build_decoder(config.decoder, facts.encoding.num_levels)
     if decoder is None:

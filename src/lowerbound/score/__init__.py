@@ -3,6 +3,7 @@
 from lowerbound.score.bound import Scores, score
 from lowerbound.score.examples import check_examples, conditions
 from lowerbound.score.flow import LEAST_TOLERANCE, DensityScores, Flow, score_density
+from lowerbound.score.relative import score_relative
 
 __all__ = [
     "LEAST_TOLERANCE",
@@ -13,4 +14,5 @@ __all__ = [
     "conditions",
     "score",
     "score_density",
+    "score_relative",
 ]

@@ -12,13 +12,13 @@ from lowerbound.data import Examples, Levels
 from lowerbound.data.encoding import check_finite
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
-from lowerbound.run import Run
+from lowerbound.run import OpenedRun
 
 Vector = Float[np.ndarray, " num_examples"]
 """A figure of each example."""
 
 
-def conditions(run: Run, examples: Examples, indices: np.ndarray) -> Tensor | None:
+def conditions(run: OpenedRun, examples: Examples, indices: np.ndarray) -> Tensor | None:
     """The conditions of examples as a run knows them: of a run that has any, where the data have them too; else None.
 
     Raises:
@@ -39,7 +39,7 @@ def conditions(run: Run, examples: Examples, indices: np.ndarray) -> Tensor | No
     return run.labels([examples.class_names[k] for k in present])[torch.from_numpy(positions)]
 
 
-def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: str = "the data") -> None:
+def check_examples(run: OpenedRun, raw: Num[np.ndarray, "num_examples *any"], name: str = "the data") -> None:
     """Refuse examples that are not what a run takes, saying what that is, by an InputError."""
     encoding, shape = run.data.encoding, run.data.shape
     discrete = isinstance(encoding, Levels)
@@ -59,7 +59,7 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: st
 
 
 def batches(
-    run: Run,
+    run: OpenedRun,
     raw: np.ndarray,
     cond: Tensor | None,
     numbers: np.ndarray | None,
@@ -68,15 +68,14 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor | None, PerSample, np.ndarray]]:
     """Batch by batch the examples, their conditions, their noise and their numbers, by which each has its own."""
     numbers = np.arange(len(raw)) if numbers is None else numbers
-    device = run.denoiser.device
     for first in range(0, len(raw), batch_size):
         part = slice(first, first + batch_size)
-        x = run.encode(np.ascontiguousarray(raw[part])).to(device)
-        given = None if cond is None else cond[part].to(device)
+        x = run.encode(np.ascontiguousarray(raw[part])).to(run.device)
+        given = None if cond is None else cond[part].to(run.device)
         yield x, given, PerSample([(seed << 32) + int(i) for i in numbers[part]]), numbers[part]
 
 
-def condition_text(run: Run, given: bool) -> str:
+def condition_text(run: OpenedRun, given: bool) -> str:
     """What a figure's description says of conditions."""
     if not run.config.data.conditional:
         return ""

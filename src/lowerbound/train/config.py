@@ -102,20 +102,22 @@ class ModelConfig:
     """hierarchical-vae, ladder-vae: how many levels of latents."""
     decoder: Literal["bernoulli", "gaussian", "discretized-logistic", "categorical", "logistic-mixture"] | None = None
     """The distribution of x at the end of a network."""
-    num_components: int | None = None
-    """Of mixtures: how many."""
+    decoder_components: int | None = None
+    """Of a decoder that is a mixture of logistics."""
+    std: float | None = None
+    """vae: the standard deviation of a Gaussian decoder; learned if not given."""
     prior: Literal["normal", "learned"] | None = None
-    """vae: of the latent."""
+    """vae: of the latents."""
+    prior_components: int | None = None
+    """vae: of a learned prior, a mixture of Gaussians."""
     free_bits: float | None = None
     """vae, hierarchical-vae, ladder-vae: nats of KL that are free in training."""
     warmup: float | None = None
     """vae, hierarchical-vae, ladder-vae: share of the training over which the KL's weight rises from 0 to 1."""
     kind: Literal["spline", "affine"] | None = None
     """flow: its transforms."""
-    num_transforms: int | None = None
+    transforms: int | None = None
     """flow: how many."""
-    dropout: float | None = None
-    """autoregressive: share of hidden units left out in training."""
     r1: float | None = None
     """gan: weight of the penalty on the discriminator's gradient."""
 

@@ -1,6 +1,7 @@
 """Recipes: from a data set to a complete configuration that trains well on it."""
 
 import math
+from dataclasses import replace
 
 from lowerbound.data import Dataset
 from lowerbound.nn import octaves
@@ -9,6 +10,8 @@ from lowerbound.train.config import (
     DataConfig,
     DecoderConfig,
     DenoiserConfig,
+    ModelConfig,
+    ModelName,
     NetworkConfig,
     ScheduleConfig,
     TrainingConfig,
@@ -17,14 +20,27 @@ from lowerbound.train.config import (
 GAMMA_MAX = 5.0
 
 
-def recipe(dataset: Dataset, data: DataConfig, minutes: float = 10.0) -> Config:
+def recipe(dataset: Dataset, data: DataConfig, minutes: float = 10.0, model: ModelName = "diffusion") -> Config:
     """The recommended configuration for a data set.
 
     Arguments:
         dataset: the opened data.
         data: how they were opened.
         minutes: the run's length.
+        model: what is trained.
     """
+    match model:
+        case "diffusion":
+            return _diffusion(dataset, data, minutes)
+        case "score":
+            return _score(dataset, data, minutes)
+        case "energy":
+            return _energy(dataset, data, minutes)
+        case _:
+            return _relative(dataset, data, minutes, model)
+
+
+def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     num_levels = dataset.encoding.num_levels
     decoder = DecoderConfig("gaussian" if num_levels is None else "level-posterior")
     denoiser = DenoiserConfig(target="eps" if num_levels is None else "levels")
@@ -38,6 +54,35 @@ def recipe(dataset: Dataset, data: DataConfig, minutes: float = 10.0) -> Config:
         network = unet(dataset.shape, num_levels)
         training = TrainingConfig(minutes=minutes, batch_size=min(32, len(dataset.train)))
     return Config(data=data, schedule=schedule, denoiser=denoiser, network=network, decoder=decoder, training=training)
+
+
+def _score(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
+    """A noise-conditional score network: geometric noise levels up to the data's own extent, all of one weight."""
+    advised = _diffusion(dataset, data, minutes)
+    # to the largest distance between two examples, which the noise has to bridge (Song & Ermon 2020, technique 1)
+    extent = math.log(2 * math.prod(dataset.shape))
+    schedule = ScheduleConfig("geometric", gamma_min=advised.schedule.gamma_min, gamma_max=round(max(5.0, extent), 1))
+    return replace(
+        advised,
+        schedule=schedule,
+        denoiser=DenoiserConfig(target="eps"),
+        training=replace(advised.training, objective="simple"),
+        model=ModelConfig("score"),
+    )
+
+
+def _energy(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
+    advised = _diffusion(dataset, data, minutes)
+    schedule = replace(advised.schedule, name="linear-gamma")
+    return replace(advised, schedule=schedule, denoiser=DenoiserConfig(target="eps"), model=ModelConfig("energy"))
+
+
+def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelName) -> Config:
+    """A relative with its own defaults."""
+    is_vector = len(dataset.shape) == 1
+    batch_size = min(512 if is_vector else 64, len(dataset.train))
+    training = TrainingConfig(minutes=minutes, batch_size=batch_size, learning_rate=1e-3 if is_vector else 3e-3)
+    return Config(data=data, model=ModelConfig(model), training=training)
 
 
 def gamma_min(num_levels: int | None) -> float:

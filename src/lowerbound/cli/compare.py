@@ -1,0 +1,83 @@
+"""`lowerbound compare DATA`: the family at an equal budget."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lowerbound.cli.devices import pick_device
+from lowerbound.cli.options import parse
+from lowerbound.cli.progress import stage
+from lowerbound.cli.train import located
+from lowerbound.data import describe
+from lowerbound.errors import InputError
+from lowerbound.evaluate.compare import FAMILY, HEADER, compare
+from lowerbound.evaluate.text import aligned
+from lowerbound.run import open_configured
+from lowerbound.train.config import DataConfig, ModelName
+
+DEFAULT_MINUTES = 10.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train the whole family on DATA, each model for as long as the others, and put them into one table and one page.
+
+    It says of each whether its bits/dim are exact, a bound, or not there, how good its samples are, and what they cost,
+    and answers two claims: does diffusion give a better likelihood than the autoregressive model, and better samples than
+    the adversarial network? Repeating the command goes on where it stopped.
+
+    Example: lowerbound compare digits --minutes 2
+    """
+
+    data: tyro.conf.OmitArgPrefixes[DataConfig]
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The folder of the comparison, with a run in it for each model; runs/compare-NAME if not given."""
+    models: tuple[ModelName, ...] = FAMILY
+    """Which models."""
+    minutes: float | None = None
+    """Training of each model, in minutes on this machine; 10 if neither this nor --steps is given."""
+    steps: int | None = None
+    """Training of each model, in steps."""
+    num_examples: int = 1000
+    """Test examples whose likelihoods are compared."""
+    num_samples: int = 500
+    """Samples of each model to compare with the data."""
+    seed: int = 0
+    """Of training, times, noise and samples."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "compare", arguments)
+    if options.minutes is not None and options.steps is not None:
+        raise InputError("--minutes and --steps are two budgets: give one of them")
+    for name in ("minutes", "steps", "num_examples"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise InputError(f"{name} is {value}: it must be positive")
+    if options.data.conditional:
+        raise InputError("the family is compared without conditions: leave out --conditional")
+    minutes = DEFAULT_MINUTES if options.steps is None and options.minutes is None else options.minutes
+    data = located(options.data)
+    dataset = open_configured(data)
+    out = options.out or Path("runs") / f"compare-{Path(options.data.source).stem}"
+    print(describe(dataset))
+    found = compare(
+        dataset,
+        data,
+        out,
+        models=options.models,
+        minutes=minutes,
+        steps=options.steps,
+        num_examples=options.num_examples,
+        num_samples=options.num_samples,
+        seed=options.seed,
+        device=pick_device(options.device),
+        stage=stage,
+    )
+    print("\n".join(["", *aligned([HEADER, *found.rows()]), "", *found.answers, *found.remarks]))
+    print(f"\nthe page: {out / 'comparison.html'}")

@@ -1,0 +1,31 @@
+"""A relative's run in the verbs that take any run: what has no effect on it is refused."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lowerbound.errors import InputError
+from lowerbound.run import RelativeRun
+
+
+def check_relative(options: Any, defaults: Any, run: RelativeRun, known: Sequence[str]) -> None:
+    """Refuse options that differ from their defaults and are not among the known ones, by an InputError.
+
+    Arguments:
+        options, defaults: a verb's, the latter with the arguments that have no default alike.
+        run: whose model they are given for.
+        known: the options that have an effect, with their section's name where they have one.
+    """
+    for name in _differences(options, defaults):
+        if name not in known:
+            flag = name.rpartition(".")[2].replace("_", "-")
+            raise InputError(f"--{flag} has no effect on the model {run.config.model.name}, which is no denoiser")
+
+
+def _differences(options: Any, defaults: Any, section: str = "") -> Iterator[str]:
+    for field in dataclasses.fields(options):
+        mine, other = getattr(options, field.name), getattr(defaults, field.name)
+        if dataclasses.is_dataclass(mine):
+            yield from _differences(mine, other, f"{section}{field.name}.")
+        elif mine != other:
+            yield f"{section}{field.name}"

@@ -1,0 +1,359 @@
+r"""Does a model repeat its training data? The distances of samples to it, against those of held-out data.
+
+**Two scores of an example**, both lower for a copy. Its distance $d_1$ to the nearest training example; and $d_1 / d_k$,
+that distance relative to the one to the k-th nearest, which is near 1 wherever an example stands among its neighbours and
+near 0 where it stands upon one of them. The first is also low for samples that vary less than the data (a blurred image is
+near to many); the second is not, and can be compared between dense and sparse regions. Training examples that are there more
+than once count once, lest the many be each other's neighbourhood: what is there most often is what is learned by heart.
+
+**The test.** Given the training data, held-out examples are independent draws, and so are samples; if both are of one
+distribution, so are their scores. Mann and Whitney's U asks whether the samples' are lower (of distances: Meehan, Chaudhuri
+& Dasgupta 2020). Over the number of pairs it is the probability that a sample's score is below a held-out example's, which
+is the area under the curve of a detector that goes by this score: of planted copies in the place of samples it says how well
+they are found. A copy that the data hold themselves, between their own splits, lowers the held-out scores as well.
+
+**Single copies.** The rank of a sample's score among n held-out ones is a p-value, $(1 + \#\{i : h_i \le s\}) / (n + 1)$,
+whatever the distribution. Suspects are the samples whose p-value is at most the false-positive rate, that is, whose score
+is below the r-th lowest of the held-out ones, $r = \lfloor rate \cdot (n + 1) \rfloor$. Of N samples of the same distribution
+at least K are, if among the K + r - 1 lowest of all N + n scores there are fewer than r held-out ones: a hypergeometric
+probability. It notices a few copies among many good samples, to which the mean rank is blind.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64, Int, Num
+from torch import Tensor
+
+from lowerbound.errors import InputError
+
+BLOCK_VALUES = 2**22
+NUM_BOOTSTRAP = 200
+NUM_NEIGHBOURS = 3
+SIGNIFICANT = 3.0
+FALSE_POSITIVE_RATE = 0.01
+FEWEST = 20
+"""Samples or held-out examples below which ranks say too little."""
+
+
+def nearest(
+    queries: Num[np.ndarray, "query dim"],
+    references: Num[np.ndarray, "reference dim"],
+    num: int = 1,
+    exclude_self: bool = False,
+) -> tuple[Float64[np.ndarray, "query {num}"], Int[np.ndarray, "query {num}"]]:
+    r"""Root mean square differences per dimension to the nearest references, and which these are, the nearest first.
+
+    $(\|x_i - y_j\|^2 / D)^{1/2}$, in the unit of the values. Products of blocks find the neighbours in single precision; the
+    distances are then taken from the values themselves, so that an exact copy has distance 0.
+
+    Arguments:
+        queries, references: (N, D) and (M, D).
+        num: how many neighbours of each.
+        exclude_self: the two are the same array, and no example is its own neighbour.
+
+    Raises:
+        InputError: if there are fewer than `num` references.
+    """
+    if not 1 <= num <= len(references) - exclude_self:
+        raise InputError(
+            f"{num} neighbours among {len(references) - exclude_self} examples: give from 1 to as many as there are"
+        )
+    centre = references.mean(axis=0, dtype=np.float64)
+    centred = (references - centre).astype(np.float32)
+    squares = np.einsum("nd,nd->n", centred, centred)
+    distances, indices = np.empty((len(queries), num)), np.empty((len(queries), num), dtype=np.int64)
+    block = max(1, BLOCK_VALUES // len(references))
+    for start in range(0, len(queries), block):
+        stop = min(start + block, len(queries))
+        scores = squares - 2 * ((queries[start:stop] - centre).astype(np.float32) @ centred.T)
+        if exclude_self:
+            scores[np.arange(stop - start), np.arange(start, stop)] = np.inf
+        found = np.argpartition(scores, num - 1, axis=1)[:, :num]
+        here = queries[start:stop].astype(np.float64)
+        exact = np.stack([((here - references[column]) ** 2).mean(axis=1) for column in found.T], axis=1)
+        order = exact.argsort(axis=1, kind="stable")
+        distances[start:stop] = np.sqrt(np.take_along_axis(exact, order, axis=1))
+        indices[start:stop] = np.take_along_axis(found, order, axis=1)
+    return distances, indices
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Mean and median of nearest-neighbour distances, with standard errors (of the median: from a bootstrap)."""
+
+    mean: float
+    mean_error: float
+    median: float
+    median_error: float
+
+    @classmethod
+    def of(cls, values: Float64[np.ndarray, " n"], seed: int = 0) -> "Distances":
+        """Of a set of distances; the seed is the bootstrap's."""
+        rng = np.random.default_rng(seed)
+        resampled = values[rng.integers(len(values), size=(NUM_BOOTSTRAP, len(values)))]
+        medians = np.median(resampled, axis=1)
+        error = values.std(ddof=1) / len(values) ** 0.5
+        return cls(float(values.mean()), float(error), float(np.median(values)), float(medians.std(ddof=1)))
+
+    def __str__(self) -> str:
+        return f"median {self.median:.4g} ± {self.median_error:.2g}, mean {self.mean:.4g} ± {self.mean_error:.2g}"
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Whether the scores of samples are lower than those of held-out examples.
+
+    Arguments:
+        auc: the probability that a sample's is the lower of two, ties counted half; 1/2 if both are of one distribution.
+        error: its standard error, whatever the distributions (DeLong, DeLong & Clarke-Pearson 1988).
+        z: $(auc - 1/2)$ in standard deviations that it has if both are of one distribution (Mann & Whitney 1947; with ties).
+        p: the probability of so large a z then.
+    """
+
+    auc: float
+    error: float
+    z: float
+    p: float
+
+    @classmethod
+    def of(cls, samples: Float[np.ndarray, " sample"], held_out: Float[np.ndarray, " held_out"]) -> "Ranks":
+        """Of the scores of samples and of held-out examples."""
+        num, num_held_out = len(samples), len(held_out)
+        above, below = _share_below(-samples, -held_out), _share_below(held_out, samples)
+        auc, error = float(above.mean()), math.sqrt(above.var(ddof=1) / num + below.var(ddof=1) / num_held_out)
+        total = num + num_held_out
+        ties = np.unique(np.concatenate([samples, held_out]), return_counts=True)[1].astype(np.float64)
+        variance = (total + 1 - (ties**3 - ties).sum() / (total * (total - 1))) / (12 * num * num_held_out)
+        z = (auc - 0.5) / math.sqrt(variance) if variance > 0 else 0.0
+        return cls(auc, error, z, math.erfc(z / math.sqrt(2)) / 2)
+
+    def __str__(self) -> str:
+        return f"{self.auc:.3f} ± {self.error:.2g} (z = {self.z:.1f}, p = {self.p:.2g})"
+
+
+def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each value the share of the others below it, those equal to it counted half."""
+    ordered = np.sort(others)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / (2 * len(others))
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A sample that may be a copy.
+
+    Arguments:
+        sample: its index.
+        example: the index of the nearest training example.
+        distance: to it, root mean square per dimension.
+        relative: that over the distance to the k-th nearest.
+        p: the share of held-out examples that are as near to one, itself counted in.
+    """
+
+    sample: int
+    example: int
+    distance: float
+    relative: float
+    p: float
+
+
+@dataclass(frozen=True)
+class CopyAudit:
+    """Whether samples repeat training examples.
+
+    Arguments:
+        samples, held_out: their distances to the nearest training example.
+        nearer: the ranks of these distances.
+        relative: the ranks of the distances relative to those of the k-th nearest training example.
+        suspects: samples with a p-value of at most `false_positive_rate`, the most suspicious first.
+        false_positive_rate: the share of samples of the data's own distribution that would be suspects.
+        suspects_p: the probability of so many suspects, or more, if samples are of the data's own distribution.
+        num_identical, num_identical_held_out: how many equal a training example.
+        num_samples, num_held_out: how many were compared.
+        num_neighbours: k.
+    """
+
+    samples: Distances
+    held_out: Distances
+    nearer: Ranks
+    relative: Ranks
+    suspects: tuple[Suspect, ...]
+    false_positive_rate: float
+    suspects_p: float
+    num_identical: int
+    num_identical_held_out: int
+    num_samples: int
+    num_held_out: int
+    num_neighbours: int
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "CopyAudit":
+        """From what `dataclasses.asdict` gives, as JSON returns it; KeyError or TypeError if it is something else."""
+        parts = {name: Distances(**values[name]) for name in ("samples", "held_out")}
+        ranks = {name: Ranks(**values[name]) for name in ("nearer", "relative")}
+        return cls(**{**values, **parts, **ranks, "suspects": tuple(Suspect(**each) for each in values["suspects"])})
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether more samples stand upon training examples than held-out data do, beyond three standard deviations."""
+        expected = self.num_identical_held_out / self.num_held_out * self.num_samples
+        many = self.num_identical > expected + SIGNIFICANT * max(expected, 1.0) ** 0.5
+        return many or self.relative.z > SIGNIFICANT or self.suspects_p < math.erfc(SIGNIFICANT / math.sqrt(2)) / 2
+
+    @property
+    def header(self) -> tuple[str, str, str]:
+        """Of the `rows`."""
+        return "", f"{self.num_samples:,} samples", f"{self.num_held_out:,} held-out examples"
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """A table: what, of samples, of held-out examples (or what it would be of them)."""
+        sides = [f"{side.median:.4g} ± {side.median_error:.2g}" for side in (self.samples, self.held_out)]
+        return [
+            ("median distance to the nearest training example", *sides),
+            ("probability to be nearer than a held-out example", str(self.nearer), "0.5"),
+            (f"the same relative to the {_ordinal(self.num_neighbours)} nearest", str(self.relative), "0.5"),
+            (
+                f"suspects at a false-positive rate of {self.false_positive_rate:.2g}",
+                f"{len(self.suspects)} (p = {self.suspects_p:.2g})",
+                f"{self.false_positive_rate * self.num_samples:.1f} expected",
+            ),
+            ("equal to a training example", str(self.num_identical), str(self.num_identical_held_out)),
+        ]
+
+    def findings(self) -> list[str]:
+        """One sentence on distance and one on copies."""
+        return [self._distance(), self._copies()]
+
+    def _distance(self) -> str:
+        figures = (
+            f"the median distance of a sample to the nearest training example is {self.samples.median:.4g} ± "
+            f"{self.samples.median_error:.2g}, that of a held-out example {self.held_out.median:.4g} ± "
+            f"{self.held_out.median_error:.2g}; the sample is the nearer of two with probability {self.nearer}"
+        )
+        if abs(self.nearer.z) <= SIGNIFICANT:
+            return f"As far from the training data as held-out data: {figures}."
+        return (
+            f"{'Farther from' if self.nearer.z < 0 else 'Nearer to'} the training data than held-out data: {figures}."
+        )
+
+    def _copies(self) -> str:
+        figures = (
+            f"relative to its {_ordinal(self.num_neighbours)} nearest training example a sample is nearer to its nearest "
+            f"one than a held-out example with probability {self.relative}; {len(self.suspects)} of {self.num_samples} "
+            f"samples are suspects where {self.false_positive_rate * self.num_samples:.1f} would be by chance (p = "
+            f"{self.suspects_p:.2g}); {self.num_identical} equal a training example, {self.num_identical_held_out} of "
+            f"{self.num_held_out} held-out examples do"
+        )
+        if self.has_copies:
+            first = ", ".join(f"{each.sample} of training example {each.example}" for each in self.suspects[:3])
+            return f"Copies{f' (samples {first})' if first else ''}: {figures}."
+        if self.nearer.z > SIGNIFICANT:
+            return f"No copies, but too near to the training data by varying less than they do: {figures}."
+        return f"No sign of copies: {figures}."
+
+
+def audit(
+    samples: Num[np.ndarray, "sample *shape"] | Num[Tensor, "sample *shape"],
+    held_out: Num[np.ndarray, "held_out *shape"] | Num[Tensor, "held_out *shape"],
+    train: Num[np.ndarray, "train *shape"] | Num[Tensor, "train *shape"],
+    *,
+    features: Callable[[Any], Num[np.ndarray, "batch feature"]] | None = None,
+    num_neighbours: int = NUM_NEIGHBOURS,
+    false_positive_rate: float | None = None,
+    seed: int = 0,
+) -> CopyAudit:
+    """Compare the distances of samples to the training data with those of held-out data.
+
+    Arguments:
+        samples, held_out, train: (N, *shape) in one unit. Where entries have different units, give normalised values.
+        features: what distances are taken of, (N, F), computed from each of the three; the entries themselves if None.
+        num_neighbours: k, at least 2, of the neighbourhood that a distance is relative to.
+        false_positive_rate: of suspects; if None 0.01, or 1 / (n + 1) if there are too few held-out examples, n, for that.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: if there are fewer than 20 samples or held-out examples, fewer than k different training examples, or
+            too few held-out examples for the false-positive rate.
+    """
+    for name, values in (("samples", samples), ("held_out", held_out)):
+        if len(values) < FEWEST:
+            raise InputError(f"{len(values)} {name}: an audit compares at least {FEWEST} samples with at least as many")
+    rate = max(FALSE_POSITIVE_RATE, 1 / (len(held_out) + 1)) if false_positive_rate is None else false_positive_rate
+    place = math.floor(rate * (len(held_out) + 1) * (1 + 1e-12))  # r; a rate of 1 / (n + 1) may round to below it
+    if not 1 <= place <= len(held_out):
+        raise InputError(
+            f"a false-positive rate of {rate:g} with {len(held_out)} held-out examples: these can set rates from "
+            f"{1 / (len(held_out) + 1):.2g} to below 1"
+        )
+    flat_train = _flat(train)
+    # the first of those that are equal
+    distinct = np.sort(list({row.tobytes(): index for index, row in reversed([*enumerate(flat_train)])}.values()))
+    if not 2 <= num_neighbours <= len(distinct):
+        raise InputError(
+            f"num_neighbours is {num_neighbours} with {len(distinct)} different training examples: it is at least 2 and at "
+            "most as many as there are"
+        )
+    known = _map(features, train[distinct])
+    found = [nearest(_map(features, values), known, num_neighbours) for values in (samples, held_out)]
+    distances = [each[:, 0] for each, _ in found]
+    scores = [_relative(each) for each, _ in found]
+    examples = [distinct[indices[:, 0]] for _, indices in found]
+    identical = [
+        int((_flat(values) == flat_train[chosen]).all(axis=1).sum())
+        for values, chosen in zip((samples, held_out), examples, strict=True)
+    ]
+    p = (1 + np.searchsorted(np.sort(scores[1]), scores[0], "right")) / (len(held_out) + 1)
+    chosen = [index for index in np.lexsort((distances[0], scores[0])) if p[index] * (len(held_out) + 1) <= place]
+    return CopyAudit(
+        samples=Distances.of(distances[0], seed),
+        held_out=Distances.of(distances[1], seed),
+        nearer=Ranks.of(*distances),
+        relative=Ranks.of(*scores),
+        suspects=tuple(
+            Suspect(int(i), int(examples[0][i]), float(distances[0][i]), float(scores[0][i]), float(p[i]))
+            for i in chosen
+        ),
+        false_positive_rate=place / (len(held_out) + 1),
+        suspects_p=_tail(len(chosen), len(samples), len(held_out), place),
+        num_identical=identical[0],
+        num_identical_held_out=identical[1],
+        num_samples=len(samples),
+        num_held_out=len(held_out),
+        num_neighbours=num_neighbours,
+    )
+
+
+def _flat(values: np.ndarray | Tensor) -> np.ndarray:
+    return np.ascontiguousarray(values).reshape(len(values), -1)
+
+
+def _map(features: Callable[[Any], np.ndarray] | None, values: np.ndarray | Tensor) -> np.ndarray:
+    return _flat(values) if features is None else features(values)
+
+
+def _relative(distances: np.ndarray) -> np.ndarray:
+    """$d_1 / d_k$; 0 where both are."""
+    return np.divide(distances[:, 0], distances[:, -1], out=np.zeros(len(distances)), where=distances[:, -1] > 0)
+
+
+def _tail(num_suspects: int, num: int, num_held_out: int, place: int) -> float:
+    """The probability that at least so many of `num` samples are below the r-th of `num_held_out` others of their kind."""
+    lowest = num_suspects + place - 1
+
+    def log_choose(total: int, chosen: int) -> float:
+        return math.lgamma(total + 1) - math.lgamma(chosen + 1) - math.lgamma(total - chosen + 1)
+
+    whole = log_choose(num + num_held_out, lowest)
+    terms = (
+        math.exp(log_choose(num_held_out, few) + log_choose(num, lowest - few) - whole)
+        for few in range(max(0, lowest - num), min(place, lowest + 1))
+    )
+    return min(1.0, math.fsum(terms))
+
+
+def _ordinal(num: int) -> str:
+    last = {1: "st", 2: "nd", 3: "rd"}.get(num % 10, "th")
+    return f"{num}{'th' if num % 100 in (11, 12, 13) else last}"

@@ -1,0 +1,132 @@
+"""Where one trained model stands, whatever its kind: its likelihood, its samples, and what both cost."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lowerbound.data import Dataset
+from lowerbound.evaluate.bound import default_num_times
+from lowerbound.evaluate.judge import Judge, draw, read_quality
+from lowerbound.evaluate.quality import Figure, Quality
+from lowerbound.evaluate.report import figure_text
+from lowerbound.likelihood import mean_and_error
+from lowerbound.relatives.base import LikelihoodKind
+from lowerbound.run import RelativeRun, Run
+from lowerbound.run.generate import run_plan
+from lowerbound.run.relative import generate_relative
+from lowerbound.score import Scores, score, score_relative
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of one model.
+
+    Arguments:
+        model: its name.
+        likelihood: whether `bits` is exact, a bound, or not there.
+        kind: what `bits` is, in words.
+        bits: bits/dim of the test examples with the standard error over them; None without a likelihood.
+        num_examples: how many test examples.
+        quality: of its samples.
+        seconds_per_sample: that they took.
+        num_parameters: how many numbers were trained.
+        steps, seconds: of its training.
+    """
+
+    model: str
+    likelihood: LikelihoodKind
+    kind: str
+    bits: Figure | None
+    num_examples: int
+    quality: Quality
+    seconds_per_sample: float
+    num_parameters: int
+    steps: int
+    seconds: float
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Standing":
+        """From what `dataclasses.asdict` gives, as JSON returns it; KeyError or TypeError if it is something else."""
+        bits = values["bits"]
+        read = {"bits": None if bits is None else tuple(bits), "quality": read_quality(values["quality"])}
+        return cls(**{**values, **read})
+
+    @property
+    def bits_text(self) -> str:
+        """The figure, or that there is none."""
+        return "none" if self.bits is None else figure_text(*self.bits)
+
+
+def likelihood_of(run: Run | RelativeRun) -> LikelihoodKind:
+    """Whether a run's likelihood is exact, a bound, or not there."""
+    if isinstance(run, RelativeRun):
+        return run.relative.likelihood
+    return "none" if run.denoiser.no_likelihood else "bound"
+
+
+def score_any(
+    run: Run | RelativeRun,
+    dataset: Dataset,
+    indices: np.ndarray,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda examples: None,
+) -> Scores:
+    """The likelihood of each of a data set's examples under a run of any kind, given their conditions if it takes any."""
+    raw, settings = dataset.examples[indices], {"numbers": indices, "seed": seed, "progress": progress}
+    if isinstance(run, RelativeRun):
+        return score_relative(run, raw, **settings)
+    cond = dataset.cond(indices) if run.config.data.conditional else None
+    return score(run, raw, cond=cond, num_times=default_num_times(dataset, len(indices)), **settings)
+
+
+def standing(
+    run: Run | RelativeRun,
+    dataset: Dataset,
+    judge: Judge,
+    *,
+    num_examples: int | None = None,
+    num_samples: int = 500,
+    seed: int = 0,
+    scored: Callable[[int], object] = lambda examples: None,
+    drawn: Callable[[int], object] = lambda units: None,
+) -> tuple[Standing, np.ndarray | None, np.ndarray]:
+    """Where a run stands, bits/dim of each test example (None without a likelihood), and its samples as they are stored.
+
+    Arguments:
+        run: the model.
+        dataset: its data.
+        judge: what its samples are compared with.
+        num_examples: of the test split, from its start; all by default.
+        num_samples: how many are drawn.
+        seed: of times, noise and samples.
+        scored, drawn: show progress, in examples and in whatever the drawing counts.
+    """
+    indices, likelihood = dataset.test[:num_examples], likelihood_of(run)
+    bits, kind = None, "none"
+    if likelihood != "none":
+        scores = score_any(run, dataset, indices, seed=seed, progress=scored)
+        bits, kind = scores.bits_per_dim, scores.kind
+    began = time.perf_counter()
+    if isinstance(run, RelativeRun):
+        samples = generate_relative(run, num_samples, seed=seed, progress=drawn)
+    else:
+        samples, _ = draw(run, dataset, num_samples, run_plan(run), seed=seed, progress=drawn)
+    seconds = time.perf_counter() - began
+    found = Standing(
+        model=run.config.model.name,
+        likelihood=likelihood,
+        kind=kind,
+        bits=None if bits is None else mean_and_error(torch.from_numpy(bits)),
+        num_examples=len(indices),
+        quality=judge.quality(samples),
+        seconds_per_sample=seconds / num_samples,
+        num_parameters=run.num_parameters,
+        steps=int(run.metadata.get("step", 0)),
+        seconds=float(run.metadata.get("seconds", 0.0)),
+    )
+    return found, bits, samples

@@ -1,0 +1,113 @@
+r"""An autoregressive model: the chain rule, exactly.
+
+$$\log p(x) = \sum_d \log p(x_d | x_{<d})$$
+
+in the order of `nn.causal`, each term an `Output` whose parameters a causal network reads from the entries before. There
+are no latents, so that nothing is bounded: the likelihood is exact, and the price is that a sample takes its entries one
+after the other (NADE, Larochelle & Murray 2011; MADE, Germain et al. 2015; PixelCNN, van den Oord et al. 2016).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lowerbound.elementary import sum_dims
+from lowerbound.errors import InputError
+from lowerbound.likelihood.bound import Elbo
+from lowerbound.nn.causal import CausalCNN, CausalMLP
+from lowerbound.nn.embeddings import octaves
+from lowerbound.relatives.base import Relative
+from lowerbound.relatives.output import MOST_CATEGORIES, output as make_output
+from lowerbound.rng import Noise
+
+
+class Autoregressive(Relative):
+    r"""$p(x) = \prod_d p(x_d | x_{<d})$ with a causal network: masked weights for vectors, causal convolutions otherwise.
+
+    Arguments:
+        shape: of one example, (D,) or (C, *spatial) with 1 to 3 spatial dimensions.
+        num_levels: K of discrete data; None: continuous data.
+        width: units of the hidden layers; None: 32 channels, or 256 units of a vector and at least 4 D.
+        depth: residual layers, or blocks of each stack of convolutions.
+        output: of `relatives.output`; None: Bernoulli for two levels, categorical up to 1024, a mixture of discretised
+            logistics beyond them, and a mixture of logistics for continuous data.
+        num_components: logistics in a mixture; 10 if not given.
+
+    Raises:
+        InputError: a shape or a size that is impossible, or an output that does not fit the data.
+    """
+
+    likelihood = "exact"
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_levels: int | None,
+        *,
+        width: int | None = None,
+        depth: int = 4,
+        output: str | None = None,
+        num_components: int | None = None,
+    ):
+        super().__init__(shape, num_levels)
+        if len(shape) not in (1, 2, 3, 4) or min(shape) < 1:
+            raise InputError(
+                f"an autoregressive model of examples of shape {tuple(shape)}: it takes (D,), or (C, *spatial) with 1 to 3 "
+                "spatial dimensions"
+            )
+        output = output or default_output(num_levels)
+        if num_components is None and "logistic" in output:
+            num_components = 10
+        self.output = make_output(output, num_levels, num_components=num_components)
+        # the finest octave has a period of one level and says nothing of a level's centre
+        frequencies = () if num_levels is None else octaves(num_levels)[1:]
+        P = self.output.num_parameters
+        if len(shape) == 1:
+            width = max(256, 4 * shape[0]) if width is None else width
+            self.network = CausalMLP(shape[0], P, width=width, depth=depth, frequencies=frequencies)
+        else:
+            self.network = CausalCNN(
+                shape[0],
+                len(shape) - 1,
+                P,
+                width=32 if width is None else width,
+                depth=depth,
+                # powers of two below half of the longest side
+                num_dilations=max(1, math.ceil(math.log2(max(shape[1:]) / 2))),
+                frequencies=frequencies,
+            )
+
+    def log_prob(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+        r"""$\log p(x)$, nats: of a mass for discrete data, of a density otherwise."""
+        self.check(x)
+        return sum_dims(self.output.log_prob(self.network(x), x))
+
+    def loss(
+        self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0
+    ) -> Float[Tensor, "batch"]:
+        r"""$-\log p(x)$, nats."""
+        return -self.log_prob(x)
+
+    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+        r"""$\log p(x)$ itself, as the reconstruction of a model without latents; nothing is drawn."""
+        reconstruction = self.log_prob(x)
+        nothing = torch.zeros_like(reconstruction)
+        return Elbo(reconstruction, nothing, nothing, torch.full_like(nothing, x[0].numel()))
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+        parameter = next(self.parameters())
+        x = parameter.new_zeros(num_samples, *self.shape)
+        self.network.fill(x, lambda parameters: self.output.sample(parameters, noise))
+        return x
+
+
+def default_output(num_levels: int | None) -> str:
+    """The output that suits data of K levels, or continuous ones (None), best."""
+    if num_levels is None:
+        return "logistic-mixture"
+    if num_levels == 2:
+        return "bernoulli"
+    return "categorical" if num_levels <= MOST_CATEGORIES else "discretized-logistic"

@@ -1,0 +1,267 @@
+r"""A normalizing flow: an invertible map f from the data to noise whose Jacobian is triangular.
+
+$$\log p(x) = \log p_z(f(x)) + \log \left| \det \frac{\partial f}{\partial x} \right|$$
+
+f is a chain of maps, each entry of which is transformed by a monotone function of itself, a rational-quadratic spline (Durkan et al.
+2019) or a line, whose parameters are a network's of other entries. With few entries these are all the ones before it, in ascending
+and descending order by turns (Papamakarios et al. 2017), so that sampling takes a network call for each entry; with many
+it is one half of the entries that transforms the other (Dinh et al. 2017), and sampling is as fast as the density. The
+halves are checkerboards, of fields of one entry and of two.
+
+Discrete data are spread evenly over their bins, $\log P(x) \ge E_u \log p(x + u) + \log \tfrac 2 K$ per entry for u
+uniform in $\pm \tfrac 1 K$ (Theis et al. 2016, section 3.1), and fill the box $[-1, 1]$. Splines map the box to itself, with
+uniform noise, so that no mass leaves it, and a level that most entries have can be as wide as the box; lines map
+$\mathrm{logit}(\alpha + (1 - 2 \alpha) \tfrac{x + 1}{2})$, $\alpha = 0.05$ (Dinh et al. 2017, section 4.1), to normal noise.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid, silu
+
+from lowerbound.errors import InputError
+from lowerbound.levels import level_centres, nearest_level
+from lowerbound.likelihood import Elbo, UniformDequantizer
+from lowerbound.nn.blocks import convolution, normalisation
+from lowerbound.nn.gan import Residual
+from lowerbound.relatives.base import Relative
+from lowerbound.rng import Noise
+
+NUM_BINS = 8
+"""Of a spline."""
+MARGIN = 0.05
+"""How far from 0 and 1 the argument of the logit stays."""
+FEW_ENTRIES = 64
+"""Up to so many entries each depends on all before it."""
+MOST_SLOPE = math.log(1e3)
+"""The largest log slope of a spline at a knot; the smallest is its negative."""
+EDGE = 2.0**-22
+"""How near to the ends of the box discrete data are taken: beyond them a spline is the identity."""
+
+
+class NormalizingFlow(Relative):
+    r"""A density by a change of variables: $\log p(x) = \log p_z(f(x)) + \log |\det \partial f / \partial x|$.
+
+    Arguments:
+        shape: of one example, (D,) or (C, *spatial).
+        num_levels: K of discrete data; None: continuous data of about unit variance.
+        kind: "spline" or "affine", the function of each entry.
+        transforms: how many maps follow one another.
+        width: of their networks' hidden layers: channels at half resolution, if there are many entries in space.
+        depth: number of their networks' hidden layers, or of residual blocks if there are many entries.
+
+    Attributes:
+        likelihood: "exact" of continuous data; "bound" of discrete data.
+
+    Raises:
+        InputError: an unknown kind, an impossible size, or zuko is missing.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_levels: int | None,
+        *,
+        kind: str = "spline",
+        transforms: int = 6,
+        width: int = 64,
+        depth: int = 2,
+    ):
+        super().__init__(shape, num_levels)
+        _check(shape, kind, transforms, width, depth)
+        if find_spec("zuko") is None:
+            raise InputError("a normalizing flow is built by zuko, which is not installed: pip install 'lowerbound[flow]'")
+        self.likelihood = "exact" if num_levels is None else "bound"
+        self.dequantizer = None if num_levels is None else UniformDequantizer(num_levels)
+        self.in_box = kind == "spline" and num_levels is not None
+        univariate, shapes = _univariate(kind, self.in_box)
+        self.maps = nn.ModuleList(
+            _autoregressive(math.prod(shape), univariate, shapes, k, [width] * depth)
+            if math.prod(shape) <= FEW_ENTRIES
+            else _Coupling(shape, univariate, shapes, k, width, depth)
+            for k in range(transforms)
+        )
+
+    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
+        return -self.elbo(x, noise).nats
+
+    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+        self.check(x)
+        entries = x.flatten(1)
+        log_prob = torch.zeros_like(entries[:, 0])
+        if self.dequantizer is not None:
+            u, log_q = self.dequantizer.sample(x, 0.0, noise)
+            entries = entries + u.flatten(1)
+            log_prob = -log_q.flatten(1).sum(1).to(x.dtype)
+        log_prob = log_prob + self.log_prob(entries.reshape(x.shape))
+        zeros = torch.zeros_like(log_prob)
+        return Elbo(log_prob, zeros, zeros, torch.full_like(log_prob, x[0].numel()))
+
+    def log_prob(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+        r"""The log density, nats, of continuous data or of discrete data that are spread over their bins.
+
+        Arguments:
+            x: (B, *shape), within (-1, 1) if the data are discrete.
+        """
+        z, log_det = self.forward(x)
+        if self.in_box:
+            return log_det - z.shape[1] * math.log(2)
+        return log_det - (z**2 + math.log(2 * math.pi)).sum(1) / 2
+
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> tuple[Float[Tensor, "batch dims"], Float[Tensor, "batch"]]:
+        r"""$z = f(x)$, (B, D), and $\log |\det \partial f / \partial x|$, (B,)."""
+        self.check(x)
+        z = x.flatten(1)
+        log_det = torch.zeros_like(z[:, 0])
+        if self.dequantizer is not None:
+            # a bin's end may round to the end of the box, where splines know no slope
+            z = z.clamp(-1 + EDGE, 1 - EDGE)
+        if self.dequantizer is not None and not self.in_box:
+            place = MARGIN + (1 - 2 * MARGIN) * (z + 1) / 2
+            z = place.logit()
+            log_det = (math.log((1 - 2 * MARGIN) / 2) - logsigmoid(z) - logsigmoid(-z)).sum(1)
+        for each in self.maps:
+            z, further = each().call_and_ladj(z)
+            log_det = log_det + further
+        return z, log_det
+
+    def inverse(self, z: Float[Tensor, "batch dims"]) -> Float[Tensor, "batch *shape"]:
+        r"""$x = f^{-1}(z)$ of noise, (B, D)."""
+        for each in reversed(self.maps):
+            z = each().inv(z)
+        if self.dequantizer is not None and not self.in_box:
+            z = 2 * (z.sigmoid() - MARGIN) / (1 - 2 * MARGIN) - 1
+        return z.reshape(-1, *self.shape)
+
+    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+        like = next(self.parameters()).new_empty(num_samples, math.prod(self.shape))
+        x = self.inverse(2 * noise.uniform(like) - 1 if self.in_box else noise.normal(like))
+        if self.num_levels is None:
+            return x
+        return level_centres(nearest_level(x, self.num_levels).long(), self.num_levels).to(x.dtype)
+
+
+class _Coupling(nn.Module):
+    """Half of the entries transformed given the other half.
+
+    Arguments:
+        shape: of one example.
+        univariate, shapes: the function of an entry, and the shapes of its parameters.
+        place: which map of the chain it is.
+        width, depth: of its network.
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self, shape: Sequence[int], univariate: Callable, shapes: list[tuple[int, ...]], place: int, width: int, depth: int
+    ) -> None:
+        super().__init__()
+        self.univariate, self.shapes = univariate, shapes
+        # fields of one entry in two maps, of two entries in the next two
+        axes = torch.meshgrid(*(torch.arange(size) // (1 + place // 2 % 2) for size in shape), indexing="ij")
+        self.register_buffer("mask", (sum(axes) + place) % 2 == 0, persistent=False)
+        self.network = _Conditioner(shape, sum(map(math.prod, shapes)), width, depth)
+
+    def forward(self):
+        """The map, as zuko's transform of (B, D)."""
+        from zuko.transforms import CouplingTransform
+
+        return CouplingTransform(self._function, self.mask.flatten())
+
+    def _function(self, given: Tensor):
+        """The function of the other half's entries."""
+        from zuko.transforms import DependentTransform
+        from zuko.utils import unpack
+
+        flat = self.mask.flatten()
+        x = given.new_zeros(len(given), len(flat))
+        x[:, flat] = given
+        mask = self.mask.to(x).expand(len(x), *self.mask.shape)
+        parameters = self.network(torch.cat([x.reshape(mask.shape), mask], 1))
+        return DependentTransform(self.univariate(*unpack(parameters.flatten(1, -2)[:, ~flat], self.shapes)), 1)
+
+
+class _Conditioner(nn.Module):
+    """(B, 2 C, *spatial) -> (B, C, *spatial, P): residual blocks at half resolution; or residual layers over vectors.
+
+    It returns zero before training.
+    """
+
+    def __init__(self, shape: Sequence[int], num_parameters: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.channels, *self.spatial = shape
+        self.num_parameters = num_parameters
+        num_dims = len(self.spatial)
+        num_out = self.channels * num_parameters * 2**num_dims
+        self.trunk = nn.Sequential(*(Residual(num_dims, width, normalised=True) for _ in range(depth)))
+        if num_dims:
+            self.into = convolution(num_dims, 2 * self.channels, width, stride=2)
+            self.norm = normalisation(width)
+            self.out = convolution(num_dims, width, num_out, kernel=1, zero=True)
+        else:
+            self.into = nn.Linear(2 * self.channels, width)
+            self.norm = nn.LayerNorm(width)
+            self.out = nn.Linear(width, num_out)
+            nn.init.zeros_(self.out.weight)
+            nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.out(silu(self.norm(self.trunk(self.into(x)))))
+        # each position of half resolution holds the parameters of two positions along each axis
+        num_dims, halves = len(self.spatial), out.shape[2:]
+        out = out.reshape(len(x), self.channels, self.num_parameters, *[2] * num_dims, *halves)
+        order = [axis for k in range(num_dims) for axis in (3 + num_dims + k, 3 + k)]
+        out = out.permute(0, 1, *order, 2).reshape(len(x), self.channels, *(2 * half for half in halves), -1)
+        return out[(slice(None), slice(None), *(slice(size) for size in self.spatial))]
+
+
+def _autoregressive(
+    num_dims: int, univariate: Callable, shapes: list[tuple[int, ...]], place: int, hidden: list[int]
+) -> nn.Module:
+    """Each entry transformed given those before it, or behind it in every second map."""
+    from zuko.flows.autoregressive import MaskedAutoregressiveTransform
+
+    order = torch.arange(num_dims)
+    return MaskedAutoregressiveTransform(
+        num_dims,
+        order=order.flip(0) if place % 2 else order,
+        univariate=univariate,
+        shapes=shapes,
+        hidden_features=hidden,
+        activation=nn.SiLU,
+    )
+
+
+def _univariate(kind: str, in_box: bool) -> tuple[Callable, list[tuple[int, ...]]]:
+    """The function of an entry, and the shapes of its parameters."""
+    from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
+
+    if kind == "affine":
+        return MonotonicAffineTransform, [(), ()]
+    if in_box:
+        return _box_spline, [(NUM_BINS,), (NUM_BINS,), (NUM_BINS + 1,)]
+    return MonotonicRQSTransform, [(NUM_BINS,), (NUM_BINS,), (NUM_BINS - 1,)]
+
+
+def _box_spline(widths: Tensor, heights: Tensor, slopes: Tensor):
+    """A spline of [-1, 1] onto itself; with no line to join beyond, its slopes at the ends are free."""
+    from zuko.transforms import MonotonicRQSTransform
+
+    spline = MonotonicRQSTransform(widths, heights, slopes[..., 1:-1], bound=1.0)
+    spline.derivatives = torch.exp(slopes / (1 + slopes.abs() / MOST_SLOPE))
+    return spline
+
+
+def _check(shape: Sequence[int], kind: str, transforms: int, width: int, depth: int) -> None:
+    if kind not in ("spline", "affine"):
+        raise InputError(f"a flow of kind {kind!r}: choose 'spline' or 'affine'")
+    if not 1 <= len(shape) <= 4 or min(*shape, transforms, width, depth) < 1:
+        raise InputError(
+            f"a flow on examples of shape {tuple(shape)}, transforms={transforms}, width={width}, depth={depth}: examples "
+            "have 1 to 4 axes, and all numbers start at 1"
+        )

@@ -1,0 +1,123 @@
+r"""A generative adversarial network: a generator of samples, and a discriminator that tells them from data.
+
+The discriminator's logit D is trained on $E_p\, \mathrm{softplus}(-D(x)) + E_g\, \mathrm{softplus}(D(x))$, data p against
+samples g. The derivative of $p(x)\, \mathrm{softplus}(-D) + g(x)\, \mathrm{softplus}(D)$ at a point is
+$g\, \mathrm{sigmoid}(D) - p\, \mathrm{sigmoid}(-D)$, zero where
+
+$$D(x) = \log p(x) - \log g(x),$$
+
+so that it learns the log of the density ratio where there is one. The generator is trained to raise that logit by
+$E_z\, \mathrm{softplus}(-D(G(z)))$, which does not saturate (Goodfellow et al. 2014, section 3). Both follow their gradients
+at once, which converges near the equilibrium if the discriminator is penalised by $\tfrac{r_1}{2} E_p \|\nabla D(x)\|^2$
+(Mescheder et al. 2018, "Which training methods for GANs do actually converge?", section 4.1).
+
+Samples are images of a few latents: they lie on a surface of as many dimensions, which has no density in the space of the
+data, and one step beside it any likelihood is zero. So a GAN is judged by its samples alone.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.functional import softplus
+
+from lowerbound.elementary import sum_dims
+from lowerbound.errors import InputError
+from lowerbound.levels import check_num_levels
+from lowerbound.likelihood import Elbo
+from lowerbound.nn.gan import Discriminator, Generator
+from lowerbound.relatives.base import Relative
+from lowerbound.rng import Noise
+
+
+class GAN(Relative):
+    r"""$x = G(z)$, $z \sim N(0, I)$, trained against a discriminator.
+
+    Of discrete data G ends in a hyperbolic tangent, and its samples lie between the levels, to be rounded to the nearest. In
+    training both data and samples are then spread over a level's width, so that being between the levels gives none away.
+
+    Arguments:
+        shape: of one example, (D,) or (C, *spatial).
+        num_levels: K of discrete data; None: continuous data of about unit variance.
+        latent_dims: entries of z.
+        width: of both networks: channels at half resolution, or hidden width for vectors.
+        depth: of both networks: residual blocks at each resolution, or residual layers for vectors.
+        r1: $r_1$, the weight of the gradient penalty.
+
+    Raises:
+        InputError: an impossible size or a negative penalty.
+    """
+
+    likelihood = "none"
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_levels: int | None,
+        *,
+        latent_dims: int = 64,
+        width: int = 32,
+        depth: int = 1,
+        r1: float = 0.1,
+    ):
+        super().__init__(shape, num_levels)
+        if not r1 >= 0:
+            raise InputError(f"r1={r1}: the weight of the gradient penalty is 0 or more")
+        if num_levels is not None:
+            check_num_levels(num_levels)
+        self.latent_dims = latent_dims
+        self.r1 = r1
+        self.no_likelihood = (
+            f"the samples of a GAN lie on a surface of {latent_dims} dimensions, those of its latents, where nothing is known "
+            "of their density, and any example beside it has none: judge a GAN by its samples"
+        )
+        self.generator = Generator(shape, latent_dims, width=width, depth=depth)
+        self.discriminator = Discriminator(shape, width=width, depth=depth)
+
+    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
+        r"""$\mathrm{softplus}(-D(x)) + \mathrm{softplus}(D(G(z))) + \tfrac{r_1}{2} \|\nabla D(x)\|^2 +
+        \mathrm{softplus}(-D(G(z)))$, whose gradient reaches the discriminator by the first three terms and the generator by
+        the last: one step moves both."""
+        self.check(x)
+        samples = self.sample(len(x), noise)
+        if self.num_levels is not None:
+            x, samples = (values + (2 * noise.uniform(values) - 1) / self.num_levels for values in (x, samples))
+        on_data, slope = self._with_slope(x)
+        on_samples = self.discriminator(samples.detach())
+        held = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
+        fooled = functional_call(self.discriminator, held, (samples,))
+        return discriminator_loss(on_data, on_samples) + self.r1 / 2 * sum_dims(slope**2) + softplus(-fooled)
+
+    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+        """Nothing: it has no likelihood.
+
+        Raises:
+            InputError: always, with the reason.
+        """
+        raise InputError(f"a GAN has no likelihood: {self.no_likelihood}")
+
+    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+        z = next(self.parameters()).new_empty(num_samples, self.latent_dims)
+        x = self.generator(noise.normal(z))
+        return x if self.num_levels is None else x.tanh()
+
+    def _with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits and their gradients in x, which can be differentiated again where gradients are wanted at all."""
+        wanted = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            logits = self.discriminator(x)
+            (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=wanted)
+        return (logits, slope) if wanted else (logits.detach(), slope)
+
+
+def discriminator_loss(
+    on_data: Float[Tensor, "batch"], on_samples: Float[Tensor, "batch"]
+) -> Float[Tensor, "batch"]:
+    r"""$\mathrm{softplus}(-D(x)) + \mathrm{softplus}(D(y))$, least in expectation at the log density ratio.
+
+    Arguments:
+        on_data: logits D(x) of data, (B,).
+        on_samples: logits D(y) of samples, (B,).
+    """
+    return softplus(-on_data) + softplus(on_samples)

@@ -1,0 +1,231 @@
+r"""The variational autoencoder: one layer of latents z, and an encoder that is learned.
+
+$$\log p(x) \ge \underbrace{E_{q(z | x)} \log p(x | z)}_{reconstruction} - \underbrace{KL(q(z | x) \| p(z))}_{prior}$$
+
+(Kingma & Welling 2014, section 2.2; Luo, equation 19). What is missing is $KL(q(z | x) \| p(z | x))$. A diffusion model has
+the same two terms and a third: there the encoder is fixed, and the steps between its latents are what is learned.
+
+The encoder is $N(m(x), s(x)^2)$, each latent apart. With the prior $N(0, I)$ the prior term has a closed form, latent by
+latent; a learned prior, a mixture of Gaussians, is compared with q at the one draw of z that the reconstruction uses.
+
+With affine networks and a Gaussian output of one variance the model is probabilistic PCA (`linear.linear_gaussian`), and
+its best bound is the exact likelihood although q knows no correlations: among the equivalent rotations of the latents there
+is one in which the posterior has none (Lucas et al. 2019).
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from lowerbound.elementary import sum_dims
+from lowerbound.errors import InputError
+from lowerbound.likelihood.bound import Elbo
+from lowerbound.likelihood.encoder import Normal
+from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
+from lowerbound.relatives.latent import LatentVariableModel
+from lowerbound.relatives.output import output
+from lowerbound.rng import Noise
+
+NETWORKS = ("convolutional", "mlp", "linear")
+PRIORS = ("normal", "learned")
+MIN_STD = 1e-4
+"""The smallest standard deviation of a latent, in the encoder and in a learned prior."""
+WIDTHS = {"convolutional": 32, "mlp": 256, "linear": 1}
+
+
+class VAE(LatentVariableModel):
+    r"""A variational autoencoder (Kingma & Welling 2014).
+
+    Arguments:
+        shape: the shape of one example, (D,) or (C, *spatial).
+        num_levels: K of discrete data, or None.
+        network: one of `NETWORKS`; None: convolutional for signals, images and volumes, mlp for vectors. Linear ones have no
+            hidden layer, and variances that do not depend on their input.
+        latent_dims: L, how many latents.
+        width: of the hidden layers, or of the convolutions at the highest resolution; None: `WIDTHS`.
+        depth: residual layers, or blocks at each resolution.
+        decoder: the distribution of x given z, one of `output.OUTPUTS`; None: what suits the data.
+        decoder_components: of a decoder that is a mixture of logistics.
+        std: the standard deviation of a Gaussian decoder; None: learned, for each entry, or a single one for all if linear.
+        prior: "normal", $N(0, I)$, or "learned", a mixture of Gaussians.
+        prior_components: of the learned prior.
+        free_bits: nats for each latent below which training does not press its prior term (Kingma et al. 2016), taken example by
+            example, so that no example's loss depends on its batch.
+        warmup: the share of the training over which the prior term's weight rises from 0 to 1 (Bowman et al. 2016).
+
+    Raises:
+        InputError: an impossible size or name, or a combination that makes no sense.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_levels: int | None,
+        *,
+        network: str | None = None,
+        latent_dims: int = 32,
+        width: int | None = None,
+        depth: int = 1,
+        decoder: str | None = None,
+        decoder_components: int | None = None,
+        std: float | None = None,
+        prior: str = "normal",
+        prior_components: int = 32,
+        free_bits: float = 0.0,
+        warmup: float = 0.0,
+    ):
+        super().__init__(shape, num_levels)
+        if network is None:
+            network = "convolutional" if len(shape) > 1 else "mlp"
+        _check(network, latent_dims, prior, prior_components, free_bits, warmup)
+        self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
+        self.latent_dims, self.free_bits, self.warmup = latent_dims, free_bits, warmup
+        width = WIDTHS[network] if width is None else width
+        num_entries, num_parameters = math.prod(shape), self.output.num_parameters
+        parameters = (num_parameters * self.shape[0], *self.shape[1:])
+        if network == "convolutional":
+            self.encoder: nn.Module = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
+            self.decoder: nn.Module = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
+        elif network == "mlp":
+            encoder = Perceptron(num_entries, 2 * latent_dims, width=width, depth=depth)
+            decode = Perceptron(latent_dims, math.prod(parameters), width=width, depth=depth, zero=True)
+            self.encoder = nn.Sequential(nn.Flatten(), encoder)
+            self.decoder = nn.Sequential(decode, nn.Unflatten(1, parameters))
+        else:
+            if num_parameters > 2:
+                raise InputError(
+                    f"a linear decoder makes the locations of its output, but {type(self.output).__name__} takes "
+                    f"{num_parameters} numbers for each entry: use network='mlp', or an output without mixture"
+                )
+            self.encoder = nn.Sequential(nn.Flatten(), Affine(num_entries, latent_dims, num_constants=latent_dims))
+            affine = Affine(latent_dims, num_entries, num_constants=num_parameters - 1)
+            self.decoder = nn.Sequential(affine, nn.Unflatten(1, parameters))
+        self.prior: Prior = StandardNormal(latent_dims) if prior == "normal" else Mixture(latent_dims, prior_components)
+
+    def encode(self, x: Float[Tensor, "batch *shape"]) -> Normal:
+        """$q(z | x)$, of (B, L) latents."""
+        self.check(x)
+        mean, raw = self.encoder(x).chunk(2, dim=1)
+        return Normal(mean, _std(raw) ** 2)
+
+    def decode(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch parameters *spatial"]:
+        """The parameters of $p(x | z)$ for `output`, whose `mean` of them is the reconstruction."""
+        return self.decoder(z)
+
+    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
+        r"""$-E \log p(x | z) + \beta \sum_i \max(KL_i, \text{free bits})$, nats, of each example.
+
+        $\beta$ is the smaller of progress / warmup and 1. (the rest as in `Relative.loss`)
+        """
+        q = self.encode(x)
+        z = q.sample(noise)
+        prior = self.prior.kl(q, z)
+        if self.free_bits:
+            prior = prior.clamp(min=self.free_bits)
+        weight = min(1.0, progress / self.warmup) if self.warmup else 1.0
+        return weight * prior.sum(1) - self._log_prob(x, z)
+
+    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+        r"""$E \log p(x | z) - KL(q(z | x) \| p(z))$ at one draw of z, in closed form where it can be, nats; no diffusion."""
+        q = self.encode(x)
+        z = q.sample(noise)
+        reconstruction, prior = self._log_prob(x, z), self.prior.kl(q, z).sum(1)
+        return Elbo(reconstruction, prior, torch.zeros_like(prior), x.new_full((len(x),), x[0].numel()))
+
+    def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
+        q = self.encode(x)
+        z = q.sample(noise)
+        return self._log_prob(x, z) + self.prior.log_prob(z) - sum_dims(q.log_prob(z))
+
+    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+        like = next(self.parameters()).new_empty(num_samples, self.latent_dims)
+        with torch.no_grad():
+            return self.output.sample(self.decode(self.prior.sample(like, noise)), noise)
+
+    def _log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        return sum_dims(self.output.log_prob(self.decode(z), x))
+
+
+class Prior(nn.Module, ABC):
+    """p(z) of (B, L) latents."""
+
+    @abstractmethod
+    def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
+        """log p(z) of each example, nats."""
+
+    @abstractmethod
+    def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:
+        r"""$KL(q \| p)$ of each latent if it has a closed form, (B, L), or else an estimate of the whole at a draw z of q,
+        (B, 1), nats."""
+
+    @abstractmethod
+    def sample(self, like: Float[Tensor, "batch latents"], noise: Noise) -> Float[Tensor, "batch latents"]:
+        """Draws of the shape, type and device of `like`."""
+
+
+class StandardNormal(Prior):
+    """$N(0, I)$"""
+
+    def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
+        return sum_dims(Normal(torch.zeros_like(z), 1.0).log_prob(z))
+
+    def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:
+        return q.kl(Normal(torch.zeros_like(z), 1.0))
+
+    def sample(self, like: Float[Tensor, "batch latents"], noise: Noise) -> Float[Tensor, "batch latents"]:
+        return noise.normal(like)
+
+
+class Mixture(Prior):
+    r"""$\sum_k w_k N(m_k, s_k^2)$ with learned weights, means and variances, each latent apart within a component.
+
+    Arguments:
+        latent_dims: L.
+        num_components: how many Gaussians.
+    """
+
+    def __init__(self, latent_dims: int, num_components: int):
+        super().__init__()
+        self.means = nn.Parameter(0.5 * torch.randn(num_components, latent_dims))
+        self.raw_stds = nn.Parameter(torch.zeros(num_components, latent_dims))
+        self.log_weights = nn.Parameter(torch.zeros(num_components))
+
+    def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
+        each = Normal(self.means, _std(self.raw_stds) ** 2).log_prob(z[:, None]).sum(2)
+        return (self.log_weights.log_softmax(0) + each).logsumexp(1)
+
+    def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:
+        return (sum_dims(q.log_prob(z)) - self.log_prob(z))[:, None]
+
+    def sample(self, like: Float[Tensor, "batch latents"], noise: Noise) -> Float[Tensor, "batch latents"]:
+        below = self.log_weights.softmax(0).cumsum(0)
+        place = noise.uniform(like[:, :1])
+        component = (below <= place).sum(1).clamp(max=len(below) - 1)
+        return self.means[component] + _std(self.raw_stds)[component] * noise.normal(like)
+
+
+def _std(raw: Tensor) -> Tensor:
+    """A standard deviation of any number: one of zero."""
+    return MIN_STD + softplus(raw + math.log(math.e - 1))
+
+
+def _check(network: str, latent_dims: int, prior: str, prior_components: int, free_bits: float, warmup: float) -> None:
+    if network not in NETWORKS or prior not in PRIORS:
+        raise InputError(
+            f"network={network!r}, prior={prior!r}: the networks are {', '.join(NETWORKS)}, the priors {', '.join(PRIORS)}"
+        )
+    if min(latent_dims, prior_components) < 1:
+        raise InputError(
+            f"latent_dims={latent_dims}, prior_components={prior_components}: there is at least one of each"
+        )
+    if not (free_bits >= 0 and 0 <= warmup <= 1):
+        raise InputError(f"free_bits={free_bits}, warmup={warmup}: the first is 0 or more, the second from 0 to 1")
+    if free_bits and prior != "normal":
+        raise InputError(
+            f"free_bits={free_bits} with a learned prior: these are granted to each latent, but the term of a mixture does "
+            "not fall into one for each; use prior='normal' or free_bits=0"
+        )

@@ -1,0 +1,31 @@
+"""How a run's training went, from its log."""
+
+import numpy as np
+
+from lowerbound.run.opened import OpenedRun
+
+MOST_POINTS = 400
+
+
+def training_columns(run: OpenedRun) -> dict[str, np.ndarray]:
+    """The log's columns, steps averaged in at most `MOST_POINTS` groups."""
+    records = run.folder.read_log()
+    steps = [record for record in records if "loss" in record]
+    checks = [record for record in records if "held_out_bits_per_dim" in record]
+    groups = np.array_split(np.arange(len(steps)), max(1, min(MOST_POINTS, len(steps))))
+
+    def column(name: str) -> np.ndarray:
+        values = np.array([record[name] for record in steps], dtype=np.float64)
+        return np.array([values[group].mean() for group in groups if len(group)])
+
+    def check(name: str) -> np.ndarray:
+        return np.array([record[name] for record in checks], dtype=np.float64)
+
+    return {
+        "steps": column("step"),
+        "loss": column("loss"),
+        "minutes": column("seconds") / 60,
+        "held_out_steps": check("step"),
+        "held_out": check("held_out_bits_per_dim"),
+        "held_out_errors": check("standard_error"),
+    }
