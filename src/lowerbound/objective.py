@@ -19,6 +19,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import expand, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
+from lowerbound.schedule import Level, Schedule
 from lowerbound.times import antithetic_times
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
@@ -91,23 +92,54 @@ def loss(
     Raises:
         InputError: if something must be drawn and no `noise` is given.
     """
+
+    def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
+        error = (eps - denoiser(x_t, level, cond, observed).eps) ** 2
+        return sum_dims(error if observed is None else error * observed)
+
+    return integrand(denoiser.schedule, x, weighting, error, t=t, eps=eps, noise=noise, observed=observed)
+
+
+def integrand(
+    schedule: Schedule,
+    x: Float[Tensor, "batch *shape"],
+    weighting: Weighting,
+    error: Callable[[Tensor, Level, Tensor], Tensor],
+    *,
+    t: Float[Tensor, "batch"] | None = None,
+    eps: Float[Tensor, "batch *shape"] | None = None,
+    noise: Noise | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Float[Tensor, "batch"]:
+    r"""$\tfrac12 \gamma'(t)\, w\, e(x_t)$ at one $x_t$ per example: one draw of $L_w$ for any e with the expectation of
+    $\|\epsilon - \hat\epsilon\|^2$.
+
+    Arguments:
+        schedule: of the levels.
+        error: e, a function of $x_t$, its level and $\epsilon$, (B,).
+        x, weighting, t, eps, noise, observed: as in `loss`.
+
+    Raises:
+        InputError: if something must be drawn and no `noise` is given.
+    """
     if t is None:
-        t = antithetic_times(_source(noise).uniform(x.new_empty(len(x), 1))[0, 0], len(x))
+        t = antithetic_times(source(noise).uniform(x.new_empty(len(x), 1))[0, 0], len(x))
     if eps is None:
-        eps = _source(noise).normal(x)
+        eps = source(noise).normal(x)
     if observed is not None:
         x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
-    level = denoiser.schedule.level(t)
-    x_t = expand(level.alpha, x) * x + expand(level.sigma, x) * eps
-    error = (eps - denoiser(x_t, level, cond, observed).eps) ** 2
-    if observed is not None:
-        error = error * observed
-    slope = denoiser.schedule.slope(t)
+    level = schedule.level(t)
+    errors = error(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, eps)
+    slope = schedule.slope(t)
     assert isinstance(level.gamma, Tensor)
-    return 0.5 * slope * weighting(level.gamma, slope) * sum_dims(error)
+    return 0.5 * slope * weighting(level.gamma, slope) * errors
 
 
-def _source(noise: Noise | None) -> Noise:
+def source(noise: Noise | None) -> Noise:
+    """The noise source, or an InputError if there is none and something must be drawn."""
     if noise is None:
-        raise InputError("give t and eps, or a noise source to draw them from, such as noise=Stream(seed=0)")
+        raise InputError(
+            "there are times, noise or probes to draw and nothing to draw them from: give a noise source such as "
+            "noise=Stream(seed=0)"
+        )
     return noise

@@ -21,7 +21,7 @@ from lowerbound.run.generate import (
 )
 from lowerbound.samplers import Sampler
 
-OPTIONS = {"order": "multistep_order", "corrections": "num_corrections"}
+OPTIONS = {"order": "multistep_order", "corrections": "num_corrections", "langevin_step": "step_size"}
 """Options whose names are not those of the samplers' own settings."""
 
 
@@ -50,9 +50,11 @@ class SamplerOptions:
     tolerance: float | None = None
     """Of flow: the error allowed in a step of the adaptive solver."""
     corrections: int | None = None
-    """Of predictor-corrector: Langevin steps after each step."""
+    """Of predictor-corrector: Langevin steps after each step; of annealed-langevin: at each level."""
     snr: float | None = None
     """Of predictor-corrector: the length of a Langevin step, relative to what its score calls for."""
+    langevin_step: float | None = None
+    """Of annealed-langevin: the size of a Langevin step, in units of its level's noise variance."""
 
     @property
     def needed_variance(self) -> ReverseVariance:
@@ -68,13 +70,15 @@ class SamplerOptions:
         sampler = SAMPLERS[self.sampler]
         known = {field.name for field in dataclasses.fields(sampler)}
         settings = {}
-        for name in ("variance", "eta", "churn", "order", "tolerance", "corrections", "snr"):
+        for name in ("variance", "eta", "churn", "order", "tolerance", "corrections", "snr", "langevin_step"):
             setting, value = OPTIONS.get(name, name), getattr(self, name)
             if value is None:
                 continue
             if setting not in known:
                 having = [other for other, kind in SAMPLERS.items() if hasattr(kind, setting)]
-                raise InputError(f"--{name} has no effect on {self.sampler}: it belongs to {', '.join(having)}")
+                raise InputError(
+                    f"--{name.replace('_', '-')} has no effect on {self.sampler}: it belongs to {', '.join(having)}"
+                )
             settings[setting] = value
         return dataclasses.replace(sampler, **settings)
 

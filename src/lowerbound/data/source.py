@@ -6,7 +6,7 @@ from pathlib import Path
 from lowerbound.data import bundled
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.examples import Examples
-from lowerbound.data.mnist import mnist
+from lowerbound.data.mnist import binary_mnist, mnist
 from lowerbound.errors import InputError
 
 NAMED = {
@@ -16,6 +16,7 @@ NAMED = {
     "checkerboard": bundled.checkerboard,
     "mixture": bundled.mixture,
     "mnist": mnist,
+    "binary-mnist": binary_mnist,
 }
 
 

@@ -3,6 +3,7 @@
 from lowerbound.denoiser.analytic import WithVariance, measure_variance
 from lowerbound.denoiser.base import Denoiser, Prediction
 from lowerbound.denoiser.conditioned import Conditioned
+from lowerbound.denoiser.energy import EnergyDenoiser
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
@@ -12,6 +13,7 @@ __all__ = [
     "Conditioned",
     "Denoiser",
     "Empirical",
+    "EnergyDenoiser",
     "Gaussian",
     "GaussianMixture",
     "LevelDenoiser",

@@ -14,9 +14,9 @@ they are found. A copy that the data hold themselves, between their own splits, 
 
 **Single copies.** The rank of a sample's score among n held-out ones is a p-value, $(1 + \#\{i : h_i \le s\}) / (n + 1)$,
 whatever the distribution. Suspects are the samples whose p-value is at most the false-positive rate, that is, whose score
-is below the r-th lowest of the held-out ones, $r = \lfloor rate \cdot (n + 1) \rfloor$. Of N samples of the same distribution
-at least K are, if among the K + r - 1 lowest of all N + n scores there are fewer than r held-out ones: a hypergeometric
-probability. It notices a few copies among many good samples, to which the mean rank is blind.
+is below the r-th lowest of the held-out ones, $r = \lfloor rate \cdot (n + 1) \rfloor$. Of N samples of the same
+distribution at least K are, if among the K + r - 1 lowest of all N + n scores there are fewer than r held-out ones: a
+hypergeometric probability. It notices a few copies among many good samples, to which the mean rank is blind.
 """
 
 import math

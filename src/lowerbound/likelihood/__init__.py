@@ -1,6 +1,14 @@
 """Likelihoods: the bound in its three terms and all its derivations, decoders, and the probability flow's density."""
 
 from lowerbound.likelihood import derivations, estimators
+from lowerbound.likelihood.annealed import (
+    Annealed,
+    Geometric,
+    NoiseLevels,
+    energy_log_prob,
+    log_normaliser,
+    log_normaliser_above,
+)
 from lowerbound.likelihood.bound import (
     Elbo,
     check_chain,
@@ -22,13 +30,16 @@ from lowerbound.likelihood.dequantization import (
 from lowerbound.likelihood.hybrid import hybrid
 
 __all__ = [
+    "Annealed",
     "Decoder",
     "Density",
     "Dequantizer",
     "DiscretizedGaussian",
     "Elbo",
     "GaussianDecoder",
+    "Geometric",
     "LevelPosterior",
+    "NoiseLevels",
     "TruncatedNormalDequantizer",
     "UniformDequantizer",
     "check_chain",
@@ -37,8 +48,11 @@ __all__ = [
     "discrete_log_prob",
     "elbo",
     "end_terms",
+    "energy_log_prob",
     "estimators",
     "hybrid",
+    "log_normaliser",
+    "log_normaliser_above",
     "log_prob",
     "mean_and_error",
     "prior_kl",

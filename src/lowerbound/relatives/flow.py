@@ -2,11 +2,11 @@ r"""A normalizing flow: an invertible map f from the data to noise whose Jacobia
 
 $$\log p(x) = \log p_z(f(x)) + \log \left| \det \frac{\partial f}{\partial x} \right|$$
 
-f is a chain of maps, each entry of which is transformed by a monotone function of itself, a rational-quadratic spline (Durkan et al.
-2019) or a line, whose parameters are a network's of other entries. With few entries these are all the ones before it, in ascending
-and descending order by turns (Papamakarios et al. 2017), so that sampling takes a network call for each entry; with many
-it is one half of the entries that transforms the other (Dinh et al. 2017), and sampling is as fast as the density. The
-halves are checkerboards, of fields of one entry and of two.
+f is a chain of maps. Each transforms an entry by a monotone function of its own, a rational-quadratic spline (Durkan et al.
+2019) or a line, whose parameters come from a network of other entries. Of short vectors these are all the entries before it,
+in ascending and descending order by turns (Papamakarios et al. 2017), so that sampling takes a network call for each entry;
+otherwise one half of the entries transforms the other (Dinh et al. 2017), and sampling is as fast as the density. The halves
+are checkerboards, of fields of one entry and of two by turns.
 
 Discrete data are spread evenly over their bins, $\log P(x) \ge E_u \log p(x + u) + \log \tfrac 2 K$ per entry for u
 uniform in $\pm \tfrac 1 K$ (Theis et al. 2016, section 3.1), and fill the box $[-1, 1]$. Splines map the box to itself, with
@@ -35,8 +35,8 @@ NUM_BINS = 8
 """Of a spline."""
 MARGIN = 0.05
 """How far from 0 and 1 the argument of the logit stays."""
-FEW_ENTRIES = 64
-"""Up to so many entries each depends on all before it."""
+FEW_ENTRIES, FEW_PIXELS = 64, 16
+"""Up to so many entries of vectors, and of signals, images and volumes, each depends on all before it."""
 MOST_SLOPE = math.log(1e3)
 """The largest log slope of a spline at a knot; the smallest is its negative."""
 EDGE = 2.0**-22
@@ -79,9 +79,10 @@ class NormalizingFlow(Relative):
         self.dequantizer = None if num_levels is None else UniformDequantizer(num_levels)
         self.in_box = kind == "spline" and num_levels is not None
         univariate, shapes = _univariate(kind, self.in_box)
+        few = math.prod(shape) <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
         self.maps = nn.ModuleList(
             _autoregressive(math.prod(shape), univariate, shapes, k, [width] * depth)
-            if math.prod(shape) <= FEW_ENTRIES
+            if few
             else _Coupling(shape, univariate, shapes, k, width, depth)
             for k in range(transforms)
         )

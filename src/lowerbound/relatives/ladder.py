@@ -90,6 +90,10 @@ class LadderVAE(LatentVariableModel):
             )
         self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
         self.free_bits, self.warmup = free_bits, warmup
+        if not 1 <= len(shape) <= 4:
+            raise InputError(
+                f"a ladder on examples of shape {shape}: (D,) or (channels, *spatial) of 1 to 3 dimensions"
+            )
         features = _feature_shapes(shape, num_latents, width)
         channels = [latent_dims] * (num_latents - 1) + [latent_dims * (1 if is_vector else VECTOR)]
         self.into = _resample(shape, features[0])

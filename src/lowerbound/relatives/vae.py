@@ -34,7 +34,7 @@ NETWORKS = ("convolutional", "mlp", "linear")
 PRIORS = ("normal", "learned")
 MIN_STD = 1e-4
 """The smallest standard deviation of a latent, in the encoder and in a learned prior."""
-WIDTHS = {"convolutional": 32, "mlp": 256, "linear": 1}
+WIDTHS = {"convolutional": 32, "mlp": 256}
 
 
 class VAE(LatentVariableModel):
@@ -47,7 +47,7 @@ class VAE(LatentVariableModel):
             hidden layer, and variances that do not depend on their input.
         latent_dims: L, how many latents.
         width: of the hidden layers, or of the convolutions at the highest resolution; None: `WIDTHS`.
-        depth: residual layers, or blocks at each resolution.
+        depth: residual layers, or blocks at each resolution; None: 1.
         decoder: the distribution of x given z, one of `output.OUTPUTS`; None: what suits the data.
         decoder_components: of a decoder that is a mixture of logistics.
         std: the standard deviation of a Gaussian decoder; None: learned, for each entry, or a single one for all if linear.
@@ -69,7 +69,7 @@ class VAE(LatentVariableModel):
         network: str | None = None,
         latent_dims: int = 32,
         width: int | None = None,
-        depth: int = 1,
+        depth: int | None = None,
         decoder: str | None = None,
         decoder_components: int | None = None,
         std: float | None = None,
@@ -84,18 +84,11 @@ class VAE(LatentVariableModel):
         _check(network, latent_dims, prior, prior_components, free_bits, warmup)
         self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
         self.latent_dims, self.free_bits, self.warmup = latent_dims, free_bits, warmup
-        width = WIDTHS[network] if width is None else width
         num_entries, num_parameters = math.prod(shape), self.output.num_parameters
         parameters = (num_parameters * self.shape[0], *self.shape[1:])
-        if network == "convolutional":
-            self.encoder: nn.Module = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
-            self.decoder: nn.Module = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
-        elif network == "mlp":
-            encoder = Perceptron(num_entries, 2 * latent_dims, width=width, depth=depth)
-            decode = Perceptron(latent_dims, math.prod(parameters), width=width, depth=depth, zero=True)
-            self.encoder = nn.Sequential(nn.Flatten(), encoder)
-            self.decoder = nn.Sequential(decode, nn.Unflatten(1, parameters))
-        else:
+        if network == "linear":
+            if width is not None or depth is not None:
+                raise InputError(f"width={width}, depth={depth}: a linear network has no hidden layer; leave them out")
             if num_parameters > 2:
                 raise InputError(
                     f"a linear decoder makes the locations of its output, but {type(self.output).__name__} takes "
@@ -104,7 +97,17 @@ class VAE(LatentVariableModel):
             self.encoder = nn.Sequential(nn.Flatten(), Affine(num_entries, latent_dims, num_constants=latent_dims))
             affine = Affine(latent_dims, num_entries, num_constants=num_parameters - 1)
             self.decoder = nn.Sequential(affine, nn.Unflatten(1, parameters))
-        self.prior: Prior = StandardNormal(latent_dims) if prior == "normal" else Mixture(latent_dims, prior_components)
+        else:
+            width, depth = WIDTHS[network] if width is None else width, 1 if depth is None else depth
+            if network == "convolutional":
+                self.encoder = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
+                self.decoder = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
+            else:
+                encoder = Perceptron(num_entries, 2 * latent_dims, width=width, depth=depth)
+                decode = Perceptron(latent_dims, math.prod(parameters), width=width, depth=depth, zero=True)
+                self.encoder = nn.Sequential(nn.Flatten(), encoder)
+                self.decoder = nn.Sequential(decode, nn.Unflatten(1, parameters))
+        self.prior: Prior = StandardNormal() if prior == "normal" else Mixture(latent_dims, prior_components)
 
     def encode(self, x: Float[Tensor, "batch *shape"]) -> Normal:
         """$q(z | x)$, of (B, L) latents."""

@@ -18,6 +18,7 @@ from lowerbound.run.opened import Run
 from lowerbound.samplers import (
     DDIM,
     Ancestral,
+    AnnealedLangevin,
     DPMSolver,
     DPMSolverSDE,
     Euler,
@@ -43,6 +44,7 @@ SAMPLERS: dict[str, Sampler] = {
     "adams-bashforth": ExponentialAdamsBashforth(),
     "flow": ProbabilityFlow(),
     "predictor-corrector": PredictorCorrector(),
+    "annealed-langevin": AnnealedLangevin(),
 }
 """Every sampler by its name, with its default settings."""
 SamplerName = Literal[
@@ -56,6 +58,7 @@ SamplerName = Literal[
     "adams-bashforth",
     "flow",
     "predictor-corrector",
+    "annealed-langevin",
 ]
 GridName = Literal["visible", "time", "trailing", "gamma", "karras", "ddpm", "minimal-error", "minimal-bound"]
 GRIDS: tuple[str, ...] = get_args(GridName)

@@ -1,18 +1,23 @@
 """Samplers: stepping rules, each in its own file, and the loop that drives them."""
 
 from lowerbound.samplers.ancestral import Ancestral
+from lowerbound.samplers.annealed import AnnealedLangevin
 from lowerbound.samplers.base import Sampler, State, sample, start, trajectory
+from lowerbound.samplers.corrector import PredictorCorrector
 from lowerbound.samplers.ddim import DDIM
 from lowerbound.samplers.exponential import ExponentialAdamsBashforth
 from lowerbound.samplers.flow import ProbabilityFlow
-from lowerbound.samplers.langevin import PredictorCorrector, langevin_step
+from lowerbound.samplers.langevin import langevin_step
+from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.samplers.multistep import DPMSolver, DPMSolverSDE
 from lowerbound.samplers.runge_kutta import Euler, Heun
+from lowerbound.samplers.split import Split, split_ancestral
 from lowerbound.samplers.unipc import UniPC
 
 __all__ = [
     "DDIM",
     "Ancestral",
+    "AnnealedLangevin",
     "DPMSolver",
     "DPMSolverSDE",
     "Euler",
@@ -21,10 +26,13 @@ __all__ = [
     "Heun",
     "PredictorCorrector",
     "Sampler",
+    "Split",
     "State",
     "UniPC",
     "langevin_step",
+    "metropolis_langevin",
     "sample",
+    "split_ancestral",
     "start",
     "trajectory",
 ]

@@ -1,80 +1,25 @@
-r"""Langevin dynamics as a corrector between the steps of another sampler (Song et al. 2021, "Score-based generative
-modeling through stochastic differential equations", appendix G).
+r"""Langevin dynamics: noise and a drift along the score that together keep a density as it is.
 
-A Langevin step at a fixed level, $x' = x + \frac{e}{2} \nabla \log q(x) + \sqrt e\, z$, has $q(x_t)$ as its stationary law
-up to an error of first order in e: of a Gaussian with the variance u it makes $u / (1 - \frac{e}{4u})$. The step is chosen
-by the ratio of the score to the noise,
+$$x' = x + \tfrac e2 \nabla \log p(x) + \sqrt e\, z, \qquad z \sim N(0, I)$$
 
-$$e = 4 \Big(snr \frac{\|z\|}{\|\nabla \log q\|}\Big)^2,$$
+For $e \to 0$ its stationary law is p. A finite step makes an error of first order in e: on a Gaussian of variance u the step
+is $x' = (1 - \frac{e}{2u}) x + \sqrt e\, z$, whose stationary variance is
 
-the norms of each sample alone, so that no sample depends on its batch. (The paper's $\epsilon = e/2$; its further factor
-$\alpha_i$, the signal that one step of a table of a thousand keeps, is one, as in its variance-exploding form.)
+$$\frac{e}{1 - (1 - \frac{e}{2u})^2} = \frac{u}{1 - \frac{e}{4u}},$$
+
+and from $e = 4u$ on there is none. (Texts that write $x + \eta s + w$ with $Var[w] = 2 \eta$ mean $e = 2 \eta$.) The sign of
+the score is $\nabla \log p = -\nabla E$. Without the bias: `metropolis.metropolis_langevin`.
 """
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import Scalar, expand, sqrt
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
-from lowerbound.samplers.ancestral import Ancestral
-from lowerbound.samplers.base import Sampler, State
-from lowerbound.schedule import Level
-
-ANCESTRAL = Ancestral()
-
-
-@dataclass(frozen=True)
-class PredictorCorrector(Sampler):
-    r"""A sampler's step, and Langevin steps at the level where it arrives (Song et al. 2021, algorithm 1).
-
-    Nothing is corrected at the data, which has no noise.
-
-    Arguments:
-        predictor: the sampler.
-        num_corrections: Langevin steps after each of its steps, each one network call.
-        snr: how far they go, the ratio of signal to noise in a Langevin step.
-
-    Raises:
-        InputError: for fewer than one correction or an snr that is not positive.
-    """
-
-    predictor: Sampler = ANCESTRAL
-    num_corrections: int = 1
-    snr: float = 0.16
-
-    def __post_init__(self):
-        if self.num_corrections < 1:
-            raise InputError(f"num_corrections is {self.num_corrections}: at least one; none is the predictor alone")
-        if not 0 < self.snr < math.inf:
-            raise InputError(f"snr is {self.snr}: it must be positive, about 0.16")
-
-    @property
-    def order(self) -> int:
-        """0: a finer grid leaves the error of the Langevin steps, whose length does not change."""
-        return 0
-
-    @property
-    def calls_per_step(self) -> int:
-        return self.predictor.calls_per_step + self.num_corrections
-
-    def init(self, x_t: Tensor) -> State:
-        return self.predictor.init(x_t)
-
-    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        state = self.predictor.step(denoiser, state, t, s, noise)
-        if s.sigma == 0:
-            return state
-        x = state.x
-        for _ in range(self.num_corrections):
-            score, z = denoiser(x, s).score, noise.normal(x)
-            length, noise_length = (each.flatten(1).norm(dim=1) for each in (score, z))
-            x = langevin_step(x, score, z, 4 * (self.snr * noise_length / length) ** 2)
-        return State(x, state.memory)
 
 
 def langevin_step(
@@ -92,3 +37,37 @@ def langevin_step(
         step_size: e, a number or (B,), in units of $x_t^2$.
     """
     return x_t + expand(step_size / 2, x_t) * score + expand(sqrt(step_size), x_t) * z
+
+
+@torch.no_grad()
+def langevin(
+    score: Callable[[Tensor], Tensor],
+    x: Float[Tensor, "batch *shape"],
+    step_size: Scalar,
+    num_steps: int,
+    noise: Noise,
+) -> Float[Tensor, "batch *shape"]:
+    r"""Langevin dynamics from x: the state after `num_steps` steps.
+
+    Nothing is kept for autograd; a score that is itself a gradient turns it on for itself.
+
+    Arguments:
+        score: $x \mapsto \nabla \log p(x)$; of a denoiser at a level t, `lambda x: denoiser(x, t).score`.
+        x: where each chain starts, (B, *).
+        step_size: e, a number or (B,), in units of $x^2$.
+        num_steps: how many, each one evaluation of the score; none returns x.
+        noise: where z comes from.
+
+    Raises:
+        InputError: for a step that is not positive or a negative number of steps.
+    """
+    check_steps(step_size, num_steps)
+    for _ in range(num_steps):
+        x = langevin_step(x, score(x), noise.normal(x), step_size)
+    return x
+
+
+def check_steps(step_size: Scalar, num_steps: int) -> None:
+    """Refuse steps that cannot be taken, with an InputError."""
+    if num_steps < 0 or not bool((torch.as_tensor(step_size) > 0).all()):
+        raise InputError(f"{num_steps} Langevin steps of size {step_size}: a number from 0 on, of a positive size")

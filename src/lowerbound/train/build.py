@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lowerbound import objective
-from lowerbound.denoiser import Denoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import Denoiser, EnergyDenoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.nn import MLP, UNet
@@ -27,7 +27,7 @@ from lowerbound.schedule import (
     betas,
     geometric,
 )
-from lowerbound.train.config import Config, DecoderConfig, ModelConfig, NetworkConfig, ScheduleConfig
+from lowerbound.train.config import Config, DecoderConfig, DenoiserConfig, ModelConfig, NetworkConfig, ScheduleConfig
 from lowerbound.train.denoising import DenoisingStep, Objective
 from lowerbound.train.relative import RelativeStep
 from lowerbound.train.step import TrainingStep
@@ -57,7 +57,8 @@ def build_step(
         return RelativeStep(build_relative(config.model, shape, num_levels))
     denoiser = build_denoiser(config, shape, num_levels, num_classes, num_condition_features)
     decoder = build_decoder(config.decoder, num_levels)
-    return DenoisingStep(denoiser, decoder, build_objective(config, denoiser.schedule))
+    num_chains = max(256, config.training.batch_size)
+    return DenoisingStep(denoiser, decoder, build_objective(config, denoiser.schedule), num_chains)
 
 
 def build_relative(config: ModelConfig, shape: tuple[int, ...], num_levels: int | None) -> Relative:
@@ -131,6 +132,14 @@ def build_denoiser(
 ) -> Denoiser:
     """The denoiser, its network untrained; for discrete data of `num_levels` or, None, for continuous ones."""
     denoiser, schedule = config.denoiser, build_schedule(config.schedule)
+    if config.model.name == "energy":
+        if denoiser != DenoiserConfig(sigma_data=denoiser.sigma_data):
+            raise InputError(
+                "an energy has no target but its gradient and a fixed reverse variance: of denoiser, sigma_data alone has "
+                "an effect on it"
+            )
+        network = build_network(config.network, shape, num_classes, num_condition_features)
+        return EnergyDenoiser(network, schedule, shape, denoiser.sigma_data)
     learned_variance = denoiser.variance == "learned"
     by_levels = denoiser.target == "levels"
     if by_levels and (num_levels is None or learned_variance):

@@ -8,18 +8,20 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
-from lowerbound import grid, objective
+from lowerbound import grid, objective, score_matching
+from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.data import Dataset
-from lowerbound.denoiser import Denoiser
+from lowerbound.denoiser import Denoiser, EnergyDenoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood import Decoder, Elbo, derivations, end_terms, estimators, hybrid
-from lowerbound.rng import Noise, PerSample
+from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, sample, start
 from lowerbound.schedule import LearnedGamma
 from lowerbound.train.held_out import held_out_bits
 from lowerbound.train.step import Losses, TrainingStep
 
 PICTURE_STEPS = 32
+_CHAINS_SEED = 0
 
 CHAIN_BOUNDS: dict[str, Callable[..., Elbo]] = {
     "form-a": partial(derivations.form_a, whole_path=False),
@@ -36,6 +38,13 @@ CHAIN_LOSSES: dict[str, Callable[..., Tensor]] = {
     "textbook-t-sample": estimators.textbook_t_sample,
 }
 """Losses over a chain that are not bounds."""
+INTEGRALS: dict[str, Callable[..., Tensor]] = {
+    "explicit": score_matching.explicit_loss,
+    "sliced": score_matching.sliced_loss,
+}
+"""Other estimates of the integral over time than `objective.loss`, of the same expectation."""
+CONTRASTIVE = ("contrastive-divergence", "persistent-contrastive-divergence")
+"""Those that train an energy by draws of its own."""
 WHOLE_PATHS = ("t-sample", "textbook-t-sample")
 """Those that take all steps of an example's path; the others take one step of each."""
 
@@ -59,7 +68,7 @@ class Objective:
     @property
     def is_bound(self) -> bool:
         """Whether its expectation is the bound, in nats."""
-        return self.name in ("elbo", *CHAIN_BOUNDS)
+        return self.name in ("elbo", *INTEGRALS, *CHAIN_BOUNDS)
 
     @property
     def is_continuous(self) -> bool:
@@ -79,21 +88,33 @@ class DenoisingStep(TrainingStep):
         denoiser: what is trained; it owns the schedule, learned or not.
         decoder: from the least noisy latent to the data; None: there is no likelihood, and no bound to train.
         objective: what is minimised.
+        num_chains: of persistent contrastive divergence, at least the batch size.
 
     Raises:
-        InputError: for an objective that needs the decoder that is not there.
+        InputError: for an objective that needs the decoder that is not there, or an energy.
     """
 
-    def __init__(self, denoiser: Denoiser, decoder: Decoder | None, objective: Objective):
+    def __init__(self, denoiser: Denoiser, decoder: Decoder | None, objective: Objective, num_chains: int = 256):
         super().__init__()
         self.model = self.denoiser = denoiser
         self.decoder = decoder
         self.objective = objective
+        self.contrastive = self._contrastive(num_chains)
         if decoder is None and self.counts_ends:
             raise InputError(
                 f"the objective {objective.name} with this schedule trains the whole bound, which ends in a decoder: choose "
                 "a --decoder.name other than none"
             )
+
+    def _contrastive(self, num_chains: int) -> ContrastiveDivergence | None:
+        name = self.objective.name
+        if name not in CONTRASTIVE:
+            return None
+        if not isinstance(self.denoiser, EnergyDenoiser):
+            raise InputError(f"the objective {name} needs an energy to draw from: train with --model energy")
+        if name == CONTRASTIVE[0]:
+            return ContrastiveDivergence()
+        return PersistentChains(self.denoiser.shape, num_chains, Stream(_CHAINS_SEED))
 
     @property
     def is_bound(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -119,6 +140,10 @@ class DenoisingStep(TrainingStep):
         observed: Bool[Tensor, "batch *shape"] | None = None,
     ) -> Losses:
         given = {"noise": noise, "cond": cond, "observed": observed}
+        if self.contrastive is not None:
+            assert isinstance(self.denoiser, EnergyDenoiser)
+            losses = self.contrastive(self.denoiser, x, t=place, **given)
+            return Losses(weight * losses, losses.detach())
         if self.objective.is_continuous:
             return self._integral(x, place, weight, given)
         return self._sum(x, place, weight, given)
@@ -141,8 +166,10 @@ class DenoisingStep(TrainingStep):
         return sample(self.denoiser, DDIM(), x_1, grid.uniform(PICTURE_STEPS), noise)
 
     def _integral(self, x: Tensor, t: Tensor, weight: Tensor, given: dict) -> Losses:
+        loss = INTEGRALS.get(self.objective.name, objective.loss)
+
         def draw() -> Tensor:
-            return objective.loss(self.denoiser, x, self.objective.weighting, t=t, **given)
+            return loss(self.denoiser, x, self.objective.weighting, t=t, **given)
 
         schedule = self.denoiser.schedule
         if isinstance(schedule, LearnedGamma):

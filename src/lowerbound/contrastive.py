@@ -1,0 +1,198 @@
+r"""Contrastive divergence: an energy is lowered at the data and raised where the model itself would go.
+
+For $p = e^{-E} / Z$ the gradient of the mean negative log density of data q is
+
+$$\nabla_\theta\, E_q[-\log p] = E_q[\nabla_\theta E] - E_p[\nabla_\theta E],$$
+
+so that draws of the model, the negatives, take the place of Z. Here q is the data's $q(x_t)$ at each noise level, p the
+model's. The negatives are states $x_t^-$ of Metropolis-adjusted Langevin chains, which keep the model's density as it is: at
+the right model the expected gradient is zero however short the chains. What they start from makes the method:
+
+- CD-k: at the data, and k steps are taken (Hinton 2002, "Training products of experts by minimizing contrastive divergence").
+  It asks that the chain does not wander off from the data, and knows nothing of what is out of reach of k steps;
+- persistent: where the chains of the step before ended, as the model changes slowly (Tieleman 2008, "Training restricted
+  Boltzmann machines using approximations to the likelihood gradient"), some of them begun anew (Du & Mordatch 2019, "Implicit
+  generation and modeling with energy based models").
+
+Steps have the size $e = (\eta \sigma_t)^2$: no $q(x_t)$ is narrower than its noise. CD of one small step is score matching, of
+which its loss has the gradient times $\eta^2 / 2$ (Hyvarinen 2007, "Connections between score matching, contrastive
+divergence, and pseudolikelihood"): $\eta^2 / 2 \cdot \tfrac12 \|\hat\epsilon - \epsilon\|^2$ to a constant and in expectation.
+
+The value of the loss is no measure of how good a model is; only its gradient means something.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor, nn
+
+from lowerbound import objective
+from lowerbound.denoiser import EnergyDenoiser
+from lowerbound.elementary import Scalar, exp, expand, sqrt
+from lowerbound.errors import InputError
+from lowerbound.rng import Noise
+from lowerbound.samplers.metropolis import metropolis_langevin
+from lowerbound.schedule import Level
+from lowerbound.times import antithetic_times
+
+
+class ContrastiveDivergence(nn.Module):
+    r"""$E(x_t) - E(x_t^-)$ with negatives k Langevin steps from $x_t$ (CD-k, formulas in the module's docstring).
+
+    Arguments:
+        num_steps: k.
+        step_size: $\eta$, in units of the level's noise.
+        regularisation: r of $r\, (E(x_t)^2 + E(x_t^-)^2)$, which keeps energies from growing together (Du & Mordatch 2019,
+            section 3).
+
+    Raises:
+        InputError: for no step, one that is not positive, or a negative regularisation.
+    """
+
+    def __init__(self, num_steps: int = 10, step_size: float = 0.7, regularisation: float = 0.0):
+        super().__init__()
+        if num_steps < 1 or not step_size > 0 or not regularisation >= 0:
+            raise InputError(
+                f"{num_steps} Langevin steps of size {step_size}, regularisation {regularisation}: at least one step, of a "
+                "positive size, and a regularisation of 0 or more"
+            )
+        self.num_steps = num_steps
+        self.step_size = step_size
+        self.regularisation = regularisation
+
+    def forward(
+        self,
+        denoiser: EnergyDenoiser,
+        x: Float[Tensor, "batch *shape"],
+        *,
+        t: Float[Tensor, "batch"] | None = None,
+        eps: Float[Tensor, "batch *shape"] | None = None,
+        noise: Noise,
+        cond: Num[Tensor, "batch ..."] | None = None,
+        observed: Bool[Tensor, "batch *shape"] | None = None,
+    ) -> Float[Tensor, "batch"]:
+        r"""The losses of a batch, one level for each example.
+
+        Arguments:
+            denoiser: the energy.
+            x: data, (B, *).
+            t, eps: times in [0, 1], (B,), and standard normal noise, (B, *); drawn from `noise` if not given.
+            noise: where the chains' noise comes from.
+            cond: the condition of data and negatives alike.
+            observed: entries that are there; the others are zero for the energy.
+        """
+        if t is None:
+            t = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
+        if eps is None:
+            eps = noise.normal(x)
+        level = denoiser.schedule.level(t)
+        x_t = _present(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, observed)
+        negative = self.negatives(denoiser, x_t, t, level, noise, cond, observed)
+        energy, negative_energy = denoiser.energy(x_t, level, cond), denoiser.energy(negative, level, cond)
+        loss = energy - negative_energy
+        if self.regularisation:
+            loss = loss + self.regularisation * (energy.square() + negative_energy.square())
+        return loss
+
+    def negatives(
+        self,
+        denoiser: EnergyDenoiser,
+        x_t: Tensor,
+        t: Tensor,
+        level: Level,
+        noise: Noise,
+        cond: Tensor | None,
+        observed: Tensor | None,
+    ) -> Tensor:
+        """Draws that the model makes of itself, (B, *), beside the data at their levels."""
+        return self.move(denoiser, x_t, level, noise, cond, observed)
+
+    def move(
+        self,
+        denoiser: EnergyDenoiser,
+        x_t: Tensor,
+        level: Level,
+        noise: Noise,
+        cond: Tensor | None,
+        observed: Tensor | None,
+    ) -> Tensor:
+        """Langevin steps from $x_t$, nothing of which is kept for autograd."""
+
+        def log_density_and_score(x_t: Tensor) -> tuple[Tensor, Tensor]:
+            log_density, score = denoiser.log_density_and_score(_present(x_t, observed), level, cond)
+            return log_density, _present(score, observed)
+
+        sigma = level.sigma.detach() if isinstance(level.sigma, Tensor) else level.sigma
+        size = (self.step_size * sigma) ** 2
+        x_t, _ = metropolis_langevin(log_density_and_score, x_t.detach(), size, self.num_steps, noise)
+        return _present(x_t, observed)
+
+
+class PersistentChains(ContrastiveDivergence):
+    r"""$E(x_t) - E(x_t^-)$ with negatives of chains that go on from step to step (persistent contrastive divergence).
+
+    C chains share the times evenly, the i-th those from i / C to (i + 1) / C, and an example is set against the chain of its
+    time; of a batch that is evenly spread, and not larger than C, each against another. Between two steps a chain keeps
+    $x_t / \sqrt{\alpha_t^2 \sigma_d^2 + \sigma_t^2}$, since its time moves a little.
+
+    Arguments:
+        shape: of one example.
+        num_chains: C, at least the batch size.
+        noise: where they start from.
+        num_steps, step_size, regularisation: as of `ContrastiveDivergence`.
+        restart: the share of chains that begin anew at a Gaussian before each step.
+
+    Raises:
+        InputError: for no chain, a share outside of [0, 1], or what `ContrastiveDivergence` refuses; on a call with a
+            condition, which the chains have none of.
+    """
+
+    states: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_chains: int,
+        noise: Noise,
+        *,
+        num_steps: int = 10,
+        step_size: float = 0.7,
+        regularisation: float = 0.0,
+        restart: float = 0.02,
+    ):
+        super().__init__(num_steps, step_size, regularisation)
+        if num_chains < 1 or not 0 <= restart <= 1:
+            raise InputError(
+                f"{num_chains} chains of which {restart} begin anew: at least one chain, and a share in [0, 1]"
+            )
+        self.restart = restart
+        self.register_buffer("states", noise.normal(torch.empty(num_chains, *shape)))
+
+    def negatives(
+        self,
+        denoiser: EnergyDenoiser,
+        x_t: Tensor,
+        t: Tensor,
+        level: Level,
+        noise: Noise,
+        cond: Tensor | None,
+        observed: Tensor | None,
+    ) -> Tensor:
+        if cond is not None:
+            raise InputError("persistent chains belong to no condition: train without, or by contrastive divergence")
+        chain = (t.detach() * len(self.states)).long().clamp(max=len(self.states) - 1)
+        u = self.states[chain].to(x_t)
+        anew = noise.uniform(x_t.new_empty(len(x_t), 1))[:, 0] < self.restart
+        u = torch.where(anew.reshape(-1, *[1] * (u.ndim - 1)), noise.normal(u), u)
+        scale = expand(_scale(level, denoiser.sigma_data), x_t)
+        negative = self.move(denoiser, _present(scale * u, observed), level, noise, cond, observed)
+        self.states[chain] = (negative / scale).to(self.states)
+        return negative
+
+
+def _scale(level: Level, sigma_data: float) -> Scalar:
+    scale = level.alpha * sqrt(sigma_data**2 + exp(level.gamma))
+    return scale.detach() if isinstance(scale, Tensor) else scale
+
+
+def _present(x: Tensor, observed: Tensor | None) -> Tensor:
+    return x if observed is None else torch.where(observed, x, 0)

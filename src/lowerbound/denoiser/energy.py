@@ -1,0 +1,101 @@
+r"""A denoiser that is the gradient of a scalar energy: $E(x_t, \gamma) = -\log p(x_t)$ up to a constant.
+
+$$\mathrm{score} = -\nabla E, \qquad \hat\epsilon = \sigma_t \nabla E, \qquad
+\hat x = (x_t - \sigma_t^2 \nabla E) / \alpha_t .$$
+
+A network of any other kind says what the score is, one of these what the density is, and the score follows: it is the
+gradient of something, as the true one is. With $r = e^{\gamma/2}$, $s = \sqrt{\sigma_d^2 + r^2}$ and $u = x_t / (\alpha_t s)$,
+the network's input of unit variance,
+
+$$E = -\log N(x_t; 0, \alpha_t^2 s^2 I) + \frac{\sigma_d}{r}\, g(u), \qquad g(u) = \langle u, f(u, \gamma) \rangle,$$
+
+so that with a network f that says nothing yet E is the energy of $N(0, \sigma_d^2 I)$ with noise, normalised, and
+
+$$\hat\epsilon = \frac{r}{s}\, u + \frac{\sigma_d}{s} \nabla g(u) .$$
+
+These are EDM's coefficients (Karras et al. 2022, table 1): $\nabla g$ has to be of unit size at every level, the energy is
+steep where there is little noise. The energy belongs to $x_t$, in whose units its density is; the prediction is the same in
+every scaling. What f is contracted with is a choice; the sum of f's entries trains worse, the squared distance of f from u
+(Salimans & Ho 2021, "Should EBMs model the energy or the score?") about as well (`benchmarks/energy.py`).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lowerbound.denoiser.base import Denoiser, Prediction, Time
+from lowerbound.denoiser.network import network_output
+from lowerbound.elementary import exp, expand, log, sqrt, sum_dims
+from lowerbound.errors import InputError
+from lowerbound.schedule import Level, Schedule
+
+
+class EnergyDenoiser(Denoiser):
+    r"""$\hat x = (x_t - \sigma_t^2 \nabla E) / \alpha_t$ of a network's energy (formula in the module's docstring).
+
+    Predictions differentiate, also where autograd is off; where it is on they can be differentiated again.
+
+    Arguments:
+        network: f, (x, gamma, cond) -> tensor of x's shape.
+        schedule: the noise schedule.
+        shape: the shape of one example.
+        sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
+
+    Raises:
+        InputError: if `sigma_data` is not positive.
+    """
+
+    needs_grad = True
+
+    def __init__(self, network: nn.Module, schedule: Schedule, shape: tuple[int, ...], sigma_data: float = 1.0):
+        super().__init__(schedule, shape)
+        if not sigma_data > 0:
+            raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
+        self.network = network
+        self.sigma_data = sigma_data
+
+    def energy(
+        self, x_t: Float[Tensor, "batch *shape"], t: Time, cond: Num[Tensor, "batch ..."] | None = None
+    ) -> Float[Tensor, "batch"]:
+        r"""$E(x_t, \gamma_t)$, nats up to a constant of each level.
+
+        Arguments:
+            x_t: noisy data, (B, *shape), every entry there.
+            t: times in [0, 1], (B,), or one number or `Level` for the whole batch; 0 for the data's own end.
+            cond: the condition, as in `forward`.
+        """
+        level = self.schedule.level(t)
+        variance = self.sigma_data**2 + exp(level.gamma)
+        u = x_t * expand(1 / (level.alpha * sqrt(variance)), x_t)
+        # torch's fused attention on a CPU cannot be differentiated twice
+        with sdpa_kernel(SDPBackend.MATH):
+            output = network_output(self.network, x_t, level, cond, self.sigma_data)
+        product = self.sigma_data * exp(-level.gamma / 2) * sum_dims(u * output)
+        log_scale = 0.5 * log(2 * math.pi * variance) + log(level.alpha)
+        return 0.5 * sum_dims(u**2) + u[0].numel() * log_scale + product
+
+    def log_density(
+        self, x_t: Float[Tensor, "batch *shape"], t: Time, cond: Num[Tensor, "batch ..."] | None = None
+    ) -> Float[Tensor, "batch"]:
+        r"""$-E(x_t, \gamma_t)$: $\log p(x_t)$ but for $\log Z$ (`likelihood.annealed`). Arguments as of `energy`."""
+        return -self.energy(x_t, t, cond)
+
+    def log_density_and_score(
+        self, x_t: Float[Tensor, "batch *shape"], t: Time, cond: Num[Tensor, "batch ..."] | None = None
+    ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch *shape"]]:
+        r"""$-E$ and $-\nabla E$, of one evaluation. Arguments as of `energy`."""
+
+        def total(x_t: Tensor) -> tuple[Tensor, Tensor]:
+            log_density = self.log_density(x_t, t, cond)
+            return log_density.sum(), log_density
+
+        score, log_density = torch.func.grad(total, has_aux=True)(x_t)
+        return log_density, score
+
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        _, score = self.log_density_and_score(x_t, level, cond)
+        x = (x_t + expand(level.sigma**2, x_t) * score) / expand(level.alpha, x_t)
+        return Prediction(x_t, level, x, self.schedule)

@@ -1,0 +1,154 @@
+r"""The two networks of a GAN: from latents to examples, and from an example to one number.
+
+Signals, images and volumes are made from a few positions upwards and judged downwards to a few, with all residual blocks
+below full resolution, where convolutions cost little. Nothing is normalised over a batch, so that no example depends on
+those beside it, and nothing at all within the discriminator, whose gradient in x is differentiated again.
+"""
+
+import math
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lowerbound.errors import InputError
+from lowerbound.nn.blocks import convolution, normalisation
+
+SMALLEST = 4
+"""A resolution is halved until its longest side is no longer than this."""
+WIDEST = 4
+"""The most channels, in multiples of the width."""
+SLOPE = 0.2
+"""Of the activation below zero."""
+
+
+class Generator(nn.Module):
+    r"""z -> x, of any real values.
+
+    Arguments:
+        shape: of one example, (D,) or (C, *spatial).
+        latent_dims: entries of z.
+        width: channels at half resolution, twice and four times as many below it; hidden width for vectors.
+        depth: residual blocks at each resolution, or residual layers for vectors.
+
+    Raises:
+        InputError: an impossible size.
+    """
+
+    def __init__(self, shape: Sequence[int], latent_dims: int, *, width: int, depth: int) -> None:
+        super().__init__()
+        _check("generator", shape, latent_dims, width, depth)
+        num_dims = len(shape) - 1
+        sizes = _sizes(shape[1:])
+        widths = _widths(width, sizes)
+        lowest = (widths[-1], *sizes[-1])
+        self.into = nn.Sequential(nn.Linear(latent_dims, math.prod(lowest)), nn.Unflatten(1, lowest))
+        stages: list[nn.Module] = []
+        for k in reversed(range(len(widths))):
+            stages += [Residual(num_dims, widths[k], normalised=True) for _ in range(depth)]
+            if k > 0:
+                stages += [_Resize(sizes[k]), _affine(num_dims, widths[k], widths[k - 1])]
+        self.trunk = nn.Sequential(*stages)
+        self.norm = _norm(num_dims, width)
+        self.resize = _Resize(sizes[0])
+        self.out = _affine(num_dims, width, shape[0])
+
+    def forward(self, z: Float[Tensor, "batch latent_dims"]) -> Float[Tensor, "batch *shape"]:
+        """Examples from latents of about unit variance."""
+        hidden = _activate(self.norm(self.trunk(self.into(z))))
+        return self.out(self.resize(hidden))
+
+
+class Discriminator(nn.Module):
+    r"""x -> one number each.
+
+    Arguments:
+        shape: of one example, (D,) or (C, *spatial).
+        width: channels at half resolution, twice and four times as many below it; hidden width for vectors.
+        depth: residual blocks at each resolution, or residual layers for vectors.
+
+    Raises:
+        InputError: an impossible size.
+    """
+
+    def __init__(self, shape: Sequence[int], *, width: int, depth: int) -> None:
+        super().__init__()
+        _check("discriminator", shape, 1, width, depth)
+        num_dims = len(shape) - 1
+        sizes = _sizes(shape[1:])
+        widths = _widths(width, sizes)
+        self.into = _affine(num_dims, shape[0], width, stride=1 if len(sizes) == 1 else 2)
+        stages: list[nn.Module] = []
+        for k in range(len(widths)):
+            if k > 0:
+                stages += [_affine(num_dims, widths[k - 1], widths[k], stride=2)]
+            stages += [Residual(num_dims, widths[k], normalised=False) for _ in range(depth)]
+        self.trunk = nn.Sequential(*stages)
+        self.out = nn.Linear(widths[-1] * math.prod(sizes[-1]), 1)
+
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+        """A number for each example, of about unit variance."""
+        return self.out(_activate(self.trunk(self.into(x))).flatten(1))[:, 0]
+
+
+class Residual(nn.Module):
+    """Two convolutions, or linear layers, added to their input; nothing is added before training."""
+
+    def __init__(self, num_dims: int, width: int, *, normalised: bool) -> None:
+        super().__init__()
+        self.norm = _norm(num_dims, width) if normalised else nn.Identity()
+        self.into = _affine(num_dims, width, width)
+        self.out = _affine(num_dims, width, width)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden + self.out(_activate(self.into(_activate(self.norm(hidden)))))
+
+
+class _Resize(nn.Module):
+    """To a spatial size, by repeating the nearest position."""
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = tuple(size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden if hidden.shape[2:] == self.size else functional.interpolate(hidden, self.size, mode="nearest")
+
+
+def _activate(hidden: Tensor) -> Tensor:
+    return functional.leaky_relu(hidden, SLOPE)
+
+
+def _affine(num_dims: int, channels: int, out_channels: int, stride: int = 1) -> nn.Module:
+    """A convolution, or of vectors a linear layer."""
+    if num_dims == 0:
+        return nn.Linear(channels, out_channels)
+    return convolution(num_dims, channels, out_channels, stride=stride)
+
+
+def _norm(num_dims: int, width: int) -> nn.Module:
+    return normalisation(width) if num_dims else nn.LayerNorm(width)
+
+
+def _sizes(spatial: Sequence[int]) -> list[tuple[int, ...]]:
+    """The spatial sizes from the full one down, each half of the one before."""
+    sizes = [tuple(spatial)]
+    while max(sizes[-1], default=0) > SMALLEST:
+        sizes.append(tuple(math.ceil(size / 2) for size in sizes[-1]))
+    return sizes
+
+
+def _widths(width: int, sizes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Channels of each resolution with residual blocks: all but the full one, unless it is the only one."""
+    return [width * min(2**k, WIDEST) for k in range(max(1, len(sizes) - 1))]
+
+
+def _check(name: str, shape: Sequence[int], latent_dims: int, width: int, depth: int) -> None:
+    if not 1 <= len(shape) <= 4 or min(*shape, latent_dims, width) < 1 or depth < 0:
+        raise InputError(
+            f"a {name} of examples of shape {tuple(shape)}, latent_dims={latent_dims}, width={width}, depth={depth}: "
+            "examples have 1 to 4 axes, depth starts at 0 and all others at 1"
+        )

@@ -1,0 +1,221 @@
+r"""Score matching: to learn $s \approx \nabla \log p$ from draws of p, without knowing p.
+
+The sign is the same everywhere: the score is $\nabla \log p = -\nabla E$ of an energy E. What should be small is the Fisher
+divergence $F = \tfrac12 E_p \|s - \nabla \log p\|^2$, which asks for the unknown. By parts (Hyvarinen 2005, theorem 1), for
+p that vanishes at infinity,
+
+$$E_p [s \cdot \nabla \log p] = -E_p \left[\mathrm{tr} \frac{\partial s}{\partial x}\right], \qquad
+F = \underbrace{E_p \left[\mathrm{tr} \frac{\partial s}{\partial x} + \tfrac12 \|s\|^2\right]}_{explicit}
++ \tfrac12 E_p \|\nabla \log p\|^2,$$
+
+and the last term knows nothing of s. The other two objectives avoid the trace:
+
+- sliced: $\mathrm{tr}\, J = E_v [v^T J v]$ over random v with $E[v v^T] = I$ (Song et al. 2019, "Sliced score matching");
+  its expectation is the explicit one's;
+- denoising: of data with noise, $\tilde x = x + \sigma \epsilon$, the same integration by parts in $\epsilon$ alone gives
+  $\tfrac12 E \|s(\tilde x) + \epsilon / \sigma\|^2 = E_{\tilde p} [explicit] + D / 2 \sigma^2$ (Vincent 2011): the Fisher
+  divergence from the smoothed density $\tilde p$, up to a constant.
+
+A denoiser has a score at every level, $s = -\hat\epsilon / \sigma_t$. The loss of `objective.loss`,
+$\tfrac12 \int w E \|\epsilon - \hat\epsilon\|^2 d\gamma$, is denoising score matching, as $\|\epsilon - \hat\epsilon\|^2 =
+\sigma_t^2 \|s + \epsilon / \sigma_t\|^2$. For one x, in the expectation over $\epsilon$,
+
+$$E \|\epsilon - \hat\epsilon\|^2 = 2 \sigma_t^2\, E \left[\mathrm{tr} \frac{\partial s}{\partial x_t} + \tfrac12
+\|s\|^2\right] + D,$$
+
+which is Stein's unbiased estimate of a risk. `explicit_loss` and `sliced_loss` draw the right-hand side: with the weighting
+`elbo` their expectation is the bound's diffusion term, for each example and to the nat.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+
+from lowerbound import objective
+from lowerbound.denoiser import Denoiser
+from lowerbound.elementary import Scalar, expand, sum_dims
+from lowerbound.errors import InputError
+from lowerbound.rng import Noise
+from lowerbound.schedule import Level
+
+Score = Callable[[Tensor], Tensor]
+r"""$x \mapsto \nabla \log p(x)$, both (B, *), each row of the one a differentiable function of the same row of the other."""
+PROBES = ("signs", "normal")
+"""The distributions of probes: 1 or -1 (Rademacher), which makes the trace of a diagonal Jacobian exact, and N(0, I)."""
+
+
+def explicit(score: Score, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+    r"""$\mathrm{tr} \frac{\partial s}{\partial x} + \tfrac12 \|s\|^2$ (Hyvarinen 2005), the trace in full.
+
+    It takes one differentiation of s for each of the D entries: for few dimensions. Where autograd is on, the result can be
+    differentiated again, in the parameters of s and in x.
+
+    Arguments:
+        score: s.
+        x: draws of p, (B, *).
+
+    Raises:
+        InputError: if s cannot be differentiated in x.
+    """
+    num_dims = x[0].numel()
+    unit_vectors = torch.eye(num_dims, dtype=x.dtype, device=x.device).reshape(num_dims, 1, *x.shape[1:])
+    s, products = _products(score, x, unit_vectors.expand(num_dims, *x.shape))
+    return products.sum(0) + 0.5 * sum_dims(s.square())
+
+
+def sliced(
+    score: Score,
+    x: Float[Tensor, "batch *shape"],
+    noise: Noise,
+    *,
+    num_probes: int = 1,
+    probes: str = "signs",
+    reduced: bool = True,
+) -> Float[Tensor, "batch"]:
+    r"""$v^T \frac{\partial s}{\partial x} v + \tfrac12 \|s\|^2$, the mean over random v (Song et al. 2019).
+
+    The trace takes one differentiation for each probe, whatever the number of dimensions.
+
+    Arguments:
+        score: s.
+        x: draws of p, (B, *).
+        noise: where the probes come from.
+        num_probes: how many v for each example.
+        probes: their distribution, one of `PROBES`.
+        reduced: $\tfrac12 \|s\|^2$, known without probes; otherwise $\tfrac12 (v^T s)^2$, of the same expectation and mostly
+            of more variance.
+
+    Raises:
+        InputError: for an impossible number or kind of probes, or if s cannot be differentiated in x.
+    """
+    if num_probes < 1 or probes not in PROBES:
+        raise InputError(f"{num_probes} probes of {probes!r}: at least one, of {' or '.join(map(repr, PROBES))}")
+    v = torch.stack([_probe(x, noise, probes) for _ in range(num_probes)])
+    s, products = _products(score, x, v)
+    if reduced:
+        return products.mean(0) + 0.5 * sum_dims(s.square())
+    return (products + 0.5 * (v * s).flatten(2).sum(2).square()).mean(0)
+
+
+def denoising(score: Score, x: Float[Tensor, "batch *shape"], sigma: Scalar, noise: Noise) -> Float[Tensor, "batch"]:
+    r"""$\tfrac12 \|s(x + \sigma \epsilon) + \epsilon / \sigma\|^2$ (Vincent 2011): s becomes the smoothed density's score.
+
+    Arguments:
+        score: s, which need not be differentiable in x.
+        x: data, (B, *).
+        sigma: the noise's standard deviation, a number or (B,).
+        noise: where $\epsilon$ comes from.
+    """
+    eps, sigma = noise.normal(x), expand(sigma, x)
+    return 0.5 * sum_dims((score(x + sigma * eps) + eps / sigma).square())
+
+
+def fisher_divergence(score: Score, true_score: Score, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+    r"""$\tfrac12 \|s - \nabla \log p\|^2$, whose mean over p is what all score matching minimises.
+
+    Arguments:
+        score: s.
+        true_score: $\nabla \log p$.
+        x: draws of p, (B, *).
+    """
+    return 0.5 * sum_dims((score(x) - true_score(x)).square())
+
+
+def explicit_loss(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    weighting: objective.Weighting = objective.elbo,
+    *,
+    t: Float[Tensor, "batch"] | None = None,
+    eps: Float[Tensor, "batch *shape"] | None = None,
+    noise: Noise | None = None,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Float[Tensor, "batch"]:
+    r"""`objective.loss` by explicit score matching of $q(x_t)$: the same expectation for each x, from D differentiations.
+
+    $$\gamma'(t)\, w \left[\sigma_t^2 \left(\mathrm{tr} \frac{\partial s}{\partial x_t} + \tfrac12 \|s\|^2\right) + \tfrac
+    D2\right]$$
+
+    Arguments:
+        denoiser, x, weighting, t, eps, noise, cond, observed: as in `objective.loss`.
+
+    Raises:
+        InputError: if something must be drawn and no `noise` is given.
+    """
+    return _loss(explicit, denoiser, x, weighting, t, eps, noise, cond, observed)
+
+
+def sliced_loss(
+    denoiser: Denoiser,
+    x: Float[Tensor, "batch *shape"],
+    weighting: objective.Weighting = objective.elbo,
+    *,
+    t: Float[Tensor, "batch"] | None = None,
+    eps: Float[Tensor, "batch *shape"] | None = None,
+    noise: Noise | None = None,
+    cond: Num[Tensor, "batch ..."] | None = None,
+    observed: Bool[Tensor, "batch *shape"] | None = None,
+) -> Float[Tensor, "batch"]:
+    r"""`explicit_loss` with the trace from one probe of random signs: the same expectation, one differentiation.
+
+    Arguments:
+        denoiser, x, weighting, t, eps, noise, cond, observed: as in `objective.loss`; the probe comes from `noise` as well.
+
+    Raises:
+        InputError: if there is no `noise`.
+    """
+    given = objective.source(noise)
+    return _loss(lambda score, x_t: sliced(score, x_t, given), denoiser, x, weighting, t, eps, noise, cond, observed)
+
+
+def _loss(
+    matching: Callable[[Score, Tensor], Tensor],
+    denoiser: Denoiser,
+    x: Tensor,
+    weighting: objective.Weighting,
+    t: Tensor | None,
+    eps: Tensor | None,
+    noise: Noise | None,
+    cond: Tensor | None,
+    observed: Tensor | None,
+) -> Tensor:
+    num_dims = x[0].numel() if observed is None else sum_dims(observed.to(x.dtype))
+
+    def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
+        def score(x_t: Tensor) -> Tensor:
+            score = denoiser(x_t, level, cond, observed).score
+            return score if observed is None else score * observed
+
+        return 2 * level.sigma**2 * matching(score, x_t) + num_dims
+
+    return objective.integrand(denoiser.schedule, x, weighting, error, t=t, eps=eps, noise=noise, observed=observed)
+
+
+def _products(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
+    r"""s(x), and $v^T \frac{\partial s}{\partial x} v$ for each of the probes (P, B, *), (P, B)."""
+    keep = torch.is_grad_enabled()
+    with torch.enable_grad():
+        x = x if keep and x.requires_grad else x.detach().requires_grad_()
+        s = score(x)
+        # a row of s knows but its own row of x, so that one differentiation serves the whole batch
+        products = torch.stack([sum_dims(v * _differentiate(s, x, v, keep)) for v in probes])
+    return (s, products) if keep else (s.detach(), products.detach())
+
+
+def _differentiate(s: Tensor, x: Tensor, v: Tensor, keep: bool) -> Tensor:
+    r"""$v^T \frac{\partial s}{\partial x}$"""
+    if s.requires_grad:
+        (product,) = torch.autograd.grad(s, x, v, retain_graph=True, create_graph=keep, allow_unused=True)
+        if product is not None:
+            return product
+    raise InputError(
+        "the score does not depend on x as autograd sees it, and its trace cannot be taken: keep autograd on inside the "
+        "score, or use denoising score matching"
+    )
+
+
+def _probe(x: Tensor, noise: Noise, kind: str) -> Tensor:
+    return noise.normal(x) if kind == "normal" else torch.where(noise.uniform(x) < 0.5, -1.0, 1.0).to(x)
