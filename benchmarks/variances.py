@@ -27,7 +27,7 @@ from lowerbound import Ancestral, PerSample, Tabulated, betas, elbo, from_betas,
 from lowerbound.data import Dataset, open_dataset
 from lowerbound.evaluate.classes import classes
 from lowerbound.evaluate.features import FeatureClassifier, feature_classifier
-from lowerbound.evaluate.samples import neighbours
+from lowerbound.evaluate.copies import audit
 from lowerbound.run import Run, open_run
 from lowerbound.run.generate import generate, make_plan
 from lowerbound.run.variance import with_analytic_variance
@@ -177,8 +177,8 @@ class Measurement:
             for values in (dataset.encoding.encode(samples), dataset.encoded(test))
         )
         found = classes(on_samples, on_held_out, dataset.labels[test], dataset.labels[train], dataset.class_names)
-        near = neighbours(drawn, held_out, known)
-        mine, real = near.samples_to_train, near.held_out_to_train
+        near = audit(drawn, held_out, known)
+        mine, real = near.samples, near.held_out
         ratio = mine.median / real.median
         error = ratio * math.hypot(mine.median_error / mine.median, real.median_error / real.median)
         return with_error(found.ratio, found.ratio_error), with_error(ratio, error)

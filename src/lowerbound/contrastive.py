@@ -8,15 +8,15 @@ so that draws of the model, the negatives, take the place of Z. Here q is the da
 model's. The negatives are states $x_t^-$ of Metropolis-adjusted Langevin chains, which keep the model's density as it is: at
 the right model the expected gradient is zero however short the chains. What they start from makes the method:
 
-- CD-k: at the data, and k steps are taken (Hinton 2002, "Training products of experts by minimizing contrastive divergence").
-  It asks that the chain does not wander off from the data, and knows nothing of what is out of reach of k steps;
+- CD-k: at the data, and k steps are taken (Hinton 2002, "Training products of experts by minimizing contrastive
+  divergence"). It asks that the chain does not wander off from the data, and knows nothing of what is out of reach;
 - persistent: where the chains of the step before ended, as the model changes slowly (Tieleman 2008, "Training restricted
-  Boltzmann machines using approximations to the likelihood gradient"), some of them begun anew (Du & Mordatch 2019, "Implicit
-  generation and modeling with energy based models").
+  Boltzmann machines using approximations to the likelihood gradient"), some of them begun anew (Du & Mordatch 2019,
+  "Implicit generation and modeling with energy based models").
 
-Steps have the size $e = (\eta \sigma_t)^2$: no $q(x_t)$ is narrower than its noise. CD of one small step is score matching, of
-which its loss has the gradient times $\eta^2 / 2$ (Hyvarinen 2007, "Connections between score matching, contrastive
-divergence, and pseudolikelihood"): $\eta^2 / 2 \cdot \tfrac12 \|\hat\epsilon - \epsilon\|^2$ to a constant and in expectation.
+Steps have the size $e = (\eta \sigma_t)^2$: no $q(x_t)$ is narrower than its noise. CD of one small step is score matching
+(Hyvarinen 2007, "Connections between score matching, contrastive divergence, and pseudolikelihood"): its expected gradient
+is that of $\frac{\eta^2}{4} \|\hat\epsilon - \epsilon\|^2$.
 
 The value of the loss is no measure of how good a model is; only its gradient means something.
 """
@@ -25,7 +25,6 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
-from lowerbound import objective
 from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.elementary import Scalar, exp, expand, sqrt
 from lowerbound.errors import InputError

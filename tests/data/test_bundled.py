@@ -8,7 +8,7 @@ import pytest
 from lowerbound.data import Affine, Levels, mixture_parameters, open_dataset
 from lowerbound.data.source import NAMED
 
-BUNDLED = sorted(set(NAMED) - {"mnist"})
+BUNDLED = sorted(set(NAMED) - {"mnist", "binary-mnist"})
 
 
 @pytest.fixture(scope="module", params=BUNDLED)

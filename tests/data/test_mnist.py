@@ -43,11 +43,13 @@ def test_damaged_idx_files_are_named(tmp_path, damage):
         _read_idx(path)
 
 
-def test_idx_files_make_the_data_set(tmp_path, monkeypatch):
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Idx files of the right shapes, whose images are 0 but for pixel (0, 0), which is the label, and (1, 0), 255."""
     monkeypatch.setenv("LOWERBOUND_DATA", str(tmp_path))
     (tmp_path / "mnist").mkdir()
     images, labels = np.zeros((60_000, 28, 28), np.uint8), (np.arange(60_000) % 10).astype(np.uint8)
-    images[:, 0, 0] = labels
+    images[:, 0, 0], images[:, 1, 0] = labels, 255
     for name, array in {
         "train-images-idx3-ubyte": images,
         "train-labels-idx1-ubyte": labels,
@@ -55,16 +57,36 @@ def test_idx_files_make_the_data_set(tmp_path, monkeypatch):
         "t10k-labels-idx1-ubyte": labels[:10_000],
     }.items():
         (tmp_path / "mnist" / name).write_bytes(_idx(array))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_idx_files_make_the_data_set():
     mnist = open_dataset("mnist")
     assert np.array_equal(mnist.examples[:, 0, 0, 0], mnist.labels)
     assert (len(mnist.train), len(mnist.validation), len(mnist.test)) == (55_000, 5_000, 10_000)
     assert mnist.encoding == Levels(256, 0, "uint8")
 
 
-def test_what_to_put_where_is_said(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("tiny")
+def test_binary_mnist_is_drawn_with_the_pixels_probabilities_once_for_ever():
+    mnist, binary = open_dataset("mnist"), open_dataset("binary-mnist")
+    assert binary.encoding == Levels(2, 0, "uint8")
+    for split in ("train", "validation", "test"):
+        assert np.array_equal(getattr(binary, split), getattr(mnist, split)), "the same examples are held out"
+    assert np.array_equal(binary.labels, mnist.labels)
+    assert (binary.examples[:, 0, 1, 0] == 1).all(), "255 is certain"
+    assert (binary.examples[:, 0, 1:, 1:] == 0).all(), "and 0 is"
+    drawn = [binary.examples[mnist.labels == digit, 0, 0, 0] for digit in range(10)]
+    for digit, values in enumerate(drawn):
+        assert values.mean() == pytest.approx(digit / 255, abs=5 * (digit / 255 / len(values)) ** 0.5)
+    assert np.array_equal(open_dataset("binary-mnist").examples, binary.examples)
+
+
+@pytest.mark.parametrize("name", ["mnist", "binary-mnist"])
+def test_what_to_put_where_is_said(tmp_path, monkeypatch, name):
     monkeypatch.setenv("LOWERBOUND_DATA", str(tmp_path))
     with pytest.raises(InputError, match=r"mnist\.npz"):
-        open_dataset("mnist")
+        open_dataset(name)
 
 
 @pytest.mark.parametrize("keys", [("x",), ("train_images", "train_labels", "test_images", "test_labels")])

@@ -4,8 +4,8 @@ $$\mathrm{score} = -\nabla E, \qquad \hat\epsilon = \sigma_t \nabla E, \qquad
 \hat x = (x_t - \sigma_t^2 \nabla E) / \alpha_t .$$
 
 A network of any other kind says what the score is, one of these what the density is, and the score follows: it is the
-gradient of something, as the true one is. With $r = e^{\gamma/2}$, $s = \sqrt{\sigma_d^2 + r^2}$ and $u = x_t / (\alpha_t s)$,
-the network's input of unit variance,
+gradient of something, as the true one is. With $r = e^{\gamma/2}$, $s = \sqrt{\sigma_d^2 + r^2}$ and the network's input of
+unit variance, $u = x_t / (\alpha_t s)$,
 
 $$E = -\log N(x_t; 0, \alpha_t^2 s^2 I) + \frac{\sigma_d}{r}\, g(u), \qquad g(u) = \langle u, f(u, \gamma) \rangle,$$
 
@@ -15,8 +15,15 @@ $$\hat\epsilon = \frac{r}{s}\, u + \frac{\sigma_d}{s} \nabla g(u) .$$
 
 These are EDM's coefficients (Karras et al. 2022, table 1): $\nabla g$ has to be of unit size at every level, the energy is
 steep where there is little noise. The energy belongs to $x_t$, in whose units its density is; the prediction is the same in
-every scaling. What f is contracted with is a choice; the sum of f's entries trains worse, the squared distance of f from u
-(Salimans & Ho 2021, "Should EBMs model the energy or the score?") about as well (`benchmarks/energy.py`).
+every scaling. What f is contracted with is a choice: $\tfrac12 \|u - f\|^2 - \tfrac12 \|u\|^2$ (as of Salimans & Ho 2021,
+"Should EBMs model the energy or the score?") trains as well.
+
+Of discrete data the first term may be the energy of entries that are each on one of K levels $c_k$, all as likely,
+
+$$-\sum_i \log \frac1K \sum_k N(x_{t, i}; \alpha_t c_k, \sigma_t^2),$$
+
+normalised as well. Where the noise is narrower than a level it is all there is to know, and a network need not learn it
+(compare `denoiser.levels`).
 """
 
 import math
@@ -30,6 +37,7 @@ from lowerbound.denoiser.base import Denoiser, Prediction, Time
 from lowerbound.denoiser.network import network_output
 from lowerbound.elementary import exp, expand, log, sqrt, sum_dims
 from lowerbound.errors import InputError
+from lowerbound.levels import check_num_levels, level_centres
 from lowerbound.schedule import Level, Schedule
 
 
@@ -43,19 +51,28 @@ class EnergyDenoiser(Denoiser):
         schedule: the noise schedule.
         shape: the shape of one example.
         sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
+        num_levels: K of discrete data, whose levels are then known without training; None: a Gaussian before training.
 
     Raises:
-        InputError: if `sigma_data` is not positive.
+        InputError: if `sigma_data` or K is out of range.
     """
 
     needs_grad = True
 
-    def __init__(self, network: nn.Module, schedule: Schedule, shape: tuple[int, ...], sigma_data: float = 1.0):
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        shape: tuple[int, ...],
+        sigma_data: float = 1.0,
+        num_levels: int | None = None,
+    ):
         super().__init__(schedule, shape)
         if not sigma_data > 0:
             raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
         self.network = network
         self.sigma_data = sigma_data
+        self.num_levels = None if num_levels is None else check_num_levels(num_levels)
 
     def energy(
         self, x_t: Float[Tensor, "batch *shape"], t: Time, cond: Num[Tensor, "batch ..."] | None = None
@@ -68,14 +85,12 @@ class EnergyDenoiser(Denoiser):
             cond: the condition, as in `forward`.
         """
         level = self.schedule.level(t)
-        variance = self.sigma_data**2 + exp(level.gamma)
-        u = x_t * expand(1 / (level.alpha * sqrt(variance)), x_t)
+        u = x_t * expand(1 / (level.alpha * sqrt(self.sigma_data**2 + exp(level.gamma))), x_t)
         # torch's fused attention on a CPU cannot be differentiated twice
         with sdpa_kernel(SDPBackend.MATH):
             output = network_output(self.network, x_t, level, cond, self.sigma_data)
         product = self.sigma_data * exp(-level.gamma / 2) * sum_dims(u * output)
-        log_scale = 0.5 * log(2 * math.pi * variance) + log(level.alpha)
-        return 0.5 * sum_dims(u**2) + u[0].numel() * log_scale + product
+        return product - self._untrained(x_t, level)
 
     def log_density(
         self, x_t: Float[Tensor, "batch *shape"], t: Time, cond: Num[Tensor, "batch ..."] | None = None
@@ -99,3 +114,18 @@ class EnergyDenoiser(Denoiser):
         _, score = self.log_density_and_score(x_t, level, cond)
         x = (x_t + expand(level.sigma**2, x_t) * score) / expand(level.alpha, x_t)
         return Prediction(x_t, level, x, self.schedule)
+
+    def _untrained(self, x_t: Tensor, level: Level) -> Tensor:
+        """The log density, normalised, of a network that says nothing, (B,)."""
+        log_scale = 0.5 * math.log(2 * math.pi) + log(level.alpha)
+        y = x_t / expand(level.alpha, x_t)
+        if self.num_levels is None:
+            variance = self.sigma_data**2 + exp(level.gamma)
+            exponent = -0.5 * y**2 / expand(variance, y)
+            log_scale = log_scale + 0.5 * log(variance)
+        else:
+            centres = level_centres(torch.arange(self.num_levels, device=y.device), self.num_levels).to(y)
+            distance = y[..., None] - centres
+            exponent = torch.logsumexp(-0.5 * distance**2 * expand(exp(-level.gamma), distance), -1)
+            log_scale = log_scale + 0.5 * level.gamma + math.log(self.num_levels)
+        return sum_dims(exponent) - x_t[0].numel() * log_scale

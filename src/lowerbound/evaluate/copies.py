@@ -210,9 +210,9 @@ class CopyAudit:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """A table: what, of samples, of held-out examples (or what it would be of them)."""
-        sides = [f"{side.median:.4g} ± {side.median_error:.2g}" for side in (self.samples, self.held_out)]
+        mine, real = (f"{side.median:.4g} ± {side.median_error:.2g}" for side in (self.samples, self.held_out))
         return [
-            ("median distance to the nearest training example", *sides),
+            ("median distance to the nearest training example", mine, real),
             ("probability to be nearer than a held-out example", str(self.nearer), "0.5"),
             (f"the same relative to the {_ordinal(self.num_neighbours)} nearest", str(self.relative), "0.5"),
             (

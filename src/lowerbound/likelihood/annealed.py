@@ -6,15 +6,15 @@ take Metropolis-adjusted Langevin steps, which keep $f_{\beta_k}$ as it is, at e
 
 $$w = \prod_k \frac{f_{\beta_k}(x_{k-1})}{f_{\beta_{k-1}}(x_{k-1})}, \qquad E[w] = Z = \int f_1(x)\, dx,$$
 
-are unbiased however badly the chains mix; only their variance tells. By Jensen's inequality $E[\log \bar w] \le \log Z$: the
-estimate lies below, on average by half its variance. From draws of $f_1$ along the same path backwards the weights have the mean
-$1 / Z$, and $-\log \bar w$ lies above (Grosse et al. 2015, "Sandwiching the marginal likelihood using bidirectional Monte
-Carlo"); the two together are a bracket.
+are unbiased however badly the chains mix; only their variance tells. By Jensen's inequality $E[\log \bar w] \le \log Z$:
+the estimate lies below, on average by half its variance. From draws of $f_1$ along the same path backwards the weights have
+the mean $1 / Z$, and $-\log \bar w$ lies above (Grosse et al. 2015, "Sandwiching the marginal likelihood using bidirectional
+Monte Carlo"); the two together are a bracket.
 
-Two paths: the geometric one, $f_\beta = N(0, \tau^2 I)^{1 - \beta} f_1^\beta$, for any density; and, for an energy that knows of
-noise levels, the levels themselves from the noise's end to the data's, in $u = x_t / \sqrt{\alpha_t^2 \sigma_d^2 + \sigma_t^2}$ of
-unit variance. A pilot run of other chains chooses each bridge's step from the share that is accepted; the steps of the chains
-that count are then fixed, as the weights' mean requires.
+Two paths: the geometric one, $f_\beta = N(0, \tau^2 I)^{1 - \beta} f_1^\beta$, for any density; and, for an energy
+that knows of noise levels, the levels themselves from the noise's end to the data's, in units in which $x_t$ has unit
+variance. A pilot run of other chains chooses each bridge's step from the share that is accepted; the steps of the
+chains that count are then fixed, as the weights' mean requires.
 """
 
 import math
@@ -81,7 +81,7 @@ class Geometric(Path):
 
 
 class NoiseLevels(Path):
-    r"""The densities of $u = x_t / s_t$, $s_t = \sqrt{\alpha_t^2 \sigma_d^2 + \sigma_t^2}$, at levels $\gamma_1 - \beta (\gamma_1 -
+    r"""The density of $u = x_t / s_t$, $s_t^2 = \alpha_t^2 \sigma_d^2 + \sigma_t^2$, at $\gamma_1 - \beta (\gamma_1 -
     \gamma_0)$.
 
     Arguments:
@@ -217,8 +217,9 @@ def energy_log_prob(
     annealed: Annealed,
     cond: Num[Tensor, "batch ..."] | None = None,
 ) -> Float[Tensor, "batch"]:
-    r"""$\log p(x) = -E(\alpha_0 x, \gamma_0) + D \log \alpha_0 - \log Z$, nats, of data with the noise of $\gamma_0$ on them.
+    r"""$\log p(x) = -E(\alpha_0 x, \gamma_0) + D \log \alpha_0 - \log Z$, nats.
 
+    This is the density of $x_{t_0} / \alpha_{t_0}$, the data with the noise of $\gamma_0$ on them, as of `density.log_prob`.
     All of them share the error of $\log Z$, `annealed.standard_error`.
 
     Arguments:

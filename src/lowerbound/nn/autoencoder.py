@@ -55,31 +55,29 @@ class Block(nn.Module):
 class Perceptron(nn.Module):
     """A residual multilayer perceptron between vectors.
 
+    Nothing is normalised but the input of each layer: what a norm at the end would take away, how long the hidden vector is,
+    is what a decoder of short codes learns by (with it, training stays for long where the code says nothing).
+
     Arguments:
         num_features: of the input.
         out_features: of the output.
         width: of each hidden layer.
         depth: number of residual layers.
-        zero: whether it returns zero before training, as a decoder does.
 
     Raises:
         InputError: an impossible size.
     """
 
-    def __init__(self, num_features: int, out_features: int, *, width: int, depth: int, zero: bool = False) -> None:
+    def __init__(self, num_features: int, out_features: int, *, width: int, depth: int) -> None:
         super().__init__()
         _check(width, depth)
         self.into = nn.Linear(num_features, width)
         self.trunk = nn.Sequential(*(Layer(width) for _ in range(depth)))
-        self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, out_features)
-        if zero:
-            nn.init.zeros_(self.out.weight)
-            nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch out_features"]:
         """(B, num_features) -> (B, out_features)."""
-        return self.out(functional.silu(self.norm(self.trunk(self.into(x)))))
+        return self.out(functional.silu(self.trunk(self.into(x))))
 
 
 class Affine(nn.Module):

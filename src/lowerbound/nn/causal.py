@@ -5,11 +5,12 @@ within a position channel by channel.
 
 **Signals, images, volumes.** What comes before position p falls into as many parts as there are axes: part i holds the
 positions that equal p along the axes before i, lie before it along i, and anywhere along the axes after i (of an image:
-the rows above; the same row to the left). One stack of convolutions looks at each part. Along the axes before i its kernels have size
-one, along axis i they reach backwards only, and along the axes after i both ways; its first convolution, which takes x,
-starts one position back. A stack also takes what the stack before it says at the same position, and the last one
-has seen all parts: there is no blind spot. (The vertical and the horizontal stack of the gated PixelCNN, van den Oord et
-al. 2016, arXiv 1606.05328, section 2.2, with any number of axes.) The channels of one position follow one another in the output layer.
+the rows above; the same row to the left). One stack of convolutions looks at each part. Along the axes before i its
+kernels have size one, along axis i they reach backwards only, and along the axes after i both ways; its first convolution,
+which takes x, starts one position back. A stack also takes what the stack before it says at the same position, so that
+the last one has seen all parts: there is no blind spot. (The vertical and the horizontal stack of the gated PixelCNN, van
+den Oord et al. 2016, arXiv 1606.05328, section 2.2, with any number of axes.) The channels of one position follow one
+another in the output layer.
 
 Normalisation over space would tell a position about later ones: features are normalised over the channels of each
 position alone.
@@ -38,6 +39,9 @@ from lowerbound.nn.blocks import convolution
 Draw = Callable[[Tensor], Tensor]
 """Values (B, 1, *) of one entry from the network's output (B, P, *) for it."""
 
+Keep = Callable[[Tensor], Tensor]
+"""What is left of hidden units (B, width, *) in training, where some are dropped at random."""
+
 FIRST_KERNEL = 5
 """Positions that the first convolution of a stack sees along an axis that it sees both ways of."""
 
@@ -56,8 +60,15 @@ class CausalNetwork(nn.Module, ABC):
         self.register_buffer("frequencies", 2 * math.pi * torch.tensor(frequencies), persistent=False)
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, "batch channels *spatial"]) -> Float[Tensor, "batch outputs *spatial"]:
-        """The output for every entry at once, (B, P C, *spatial), those of one kind for all channels together."""
+    def forward(
+        self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None
+    ) -> Float[Tensor, "batch outputs *spatial"]:
+        """The output for every entry at once, (B, P C, *spatial), those of one kind for all channels together.
+
+        Arguments:
+            x: (B, C, *spatial).
+            keep: called for the hidden units of each residual layer or block; None keeps all.
+        """
 
     @abstractmethod
     def fill(self, x: Float[Tensor, "batch channels *spatial"], draw: Draw) -> None:
@@ -103,7 +114,7 @@ class CausalConvolution(nn.Module):
         strict: bool = False,
     ) -> None:
         super().__init__()
-        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[num_dims - 1]
+        kind = getattr(nn, f"Conv{num_dims}d")
         later = num_dims - axis - 1
         sizes = (*(1,) * axis, reach, *(kernel,) * later)
         padding = (*(0,) * (axis + 1), *(kernel // 2 * dilation,) * later)
@@ -116,17 +127,15 @@ class CausalConvolution(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    r"""$h + W (u \odot \mathrm{sigmoid}(v))$, $(u, v) = C\,\mathrm{norm}(h)$, with a causal convolution C; $h$ before training."""
+    r"""$h + W (u \odot \mathrm{sigmoid}(v))$, $(u, v) = C\,\mathrm{norm}(h)$, C a causal convolution; $h$ at first."""
 
     def __init__(self, num_dims: int, axis: int, width: int, *, reach: int, kernel: int, dilation: int) -> None:
         super().__init__()
-        self.into = CausalConvolution(
-            num_dims, axis, width, 2 * width, reach=reach, kernel=kernel, dilation=dilation
-        )
+        self.into = CausalConvolution(num_dims, axis, width, 2 * width, reach=reach, kernel=kernel, dilation=dilation)
         self.out = convolution(num_dims, width, width, kernel=1, zero=True)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden + self.out(functional.glu(self.into(normalised(hidden)), dim=1))
+    def forward(self, hidden: Tensor, keep: Keep) -> Tensor:
+        return hidden + self.out(keep(functional.glu(self.into(normalised(hidden)), dim=1)))
 
 
 class CausalCNN(CausalNetwork):
@@ -167,9 +176,9 @@ class CausalCNN(CausalNetwork):
 
         def stack(axis: int) -> nn.ModuleList:
             reach = 3 if axis == num_dims - 1 else 2
+            dilations = (2 ** (block % num_dilations) for block in range(depth))
             return nn.ModuleList(
-                GatedBlock(num_dims, axis, width, reach=reach, kernel=3, dilation=2 ** (block % num_dilations))
-                for block in range(depth)
+                GatedBlock(num_dims, axis, width, reach=reach, kernel=3, dilation=dilation) for dilation in dilations
             )
 
         self.into = nn.ModuleList(
@@ -188,13 +197,17 @@ class CausalCNN(CausalNetwork):
         self.earlier = nn.ModuleList(
             convolution(num_dims, channel * self.num_features, width, kernel=1) for channel in range(1, channels)
         )
-        self.out = nn.ModuleList(convolution(num_dims, width, num_outputs, kernel=1, zero=True) for _ in range(channels))
+        self.out = nn.ModuleList(
+            convolution(num_dims, width, num_outputs, kernel=1, zero=True) for _ in range(channels)
+        )
 
-    def forward(self, x: Float[Tensor, "batch channels *spatial"]) -> Float[Tensor, "batch outputs *spatial"]:
-        features = self.features(x)
-        hidden = None
+    def forward(
+        self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None
+    ) -> Float[Tensor, "batch outputs *spatial"]:
+        features, hidden = self.features(x), None
         for axis in range(self.num_dims):
-            hidden = self._stack(axis, features, hidden)
+            hidden = self._stack(axis, features, hidden, keep or whole)
+        assert hidden is not None
         outputs = [self._output(channel, hidden, features) for channel in range(x.shape[1])]
         return torch.stack(outputs, dim=2).flatten(1, 2)
 
@@ -205,15 +218,16 @@ class CausalCNN(CausalNetwork):
         """Fill a slice of one position along each axis before this one, given what the stack before it says there."""
         for place in range(x.shape[axis + 2]):
             here = x.narrow(axis + 2, place, 1)
-            known = [part if part is None else part.narrow(axis + 2, 0, place + 1) for part in (x, before)]
-            hidden = self._stack(axis, self.features(known[0]), known[1]).narrow(axis + 2, place, 1)
+            known = self.features(x.narrow(axis + 2, 0, place + 1))
+            above = None if before is None else before.narrow(axis + 2, 0, place + 1)
+            hidden = self._stack(axis, known, above, whole).narrow(axis + 2, place, 1)
             if axis + 1 < self.num_dims:
                 self._fill(here, draw, axis + 1, hidden)
                 continue
             for channel in range(x.shape[1]):
                 here[:, channel : channel + 1] = draw(self._output(channel, hidden, self.features(here)))
 
-    def _stack(self, axis: int, features: Tensor, before: Tensor | None) -> Tensor:
+    def _stack(self, axis: int, features: Tensor, before: Tensor | None, keep: Keep) -> Tensor:
         """What a stack says at each position of x about its part and those of the stacks before it."""
         # beyond the edges there are zeros: a channel of ones tells the two apart
         inside = torch.cat([torch.ones_like(features[:, 0, :1]), features.flatten(1, 2)], dim=1)
@@ -222,8 +236,10 @@ class CausalCNN(CausalNetwork):
         hidden = self.into[axis](inside)
         if before is not None:
             hidden = hidden + before
-        for block in self.trunk[axis]:
-            hidden = block(hidden)
+        stack = self.trunk[axis]
+        assert isinstance(stack, nn.ModuleList)
+        for block in stack:
+            hidden = block(hidden, keep)
         return hidden
 
     def _output(self, channel: int, hidden: Tensor, features: Tensor) -> Tensor:
@@ -246,8 +262,8 @@ class MaskedLinear(nn.Linear):
         super().__init__(seen.shape[1], seen.shape[0])
         self.register_buffer("seen", seen, persistent=False)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        return functional.linear(hidden, self.weight * self.seen, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.linear(input, self.weight * self.seen, self.bias)
 
 
 class MaskedLayer(nn.Module):
@@ -261,8 +277,8 @@ class MaskedLayer(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden + self.out(functional.silu(self.into(functional.silu(hidden))))
+    def forward(self, hidden: Tensor, keep: Keep) -> Tensor:
+        return hidden + self.out(keep(functional.silu(self.into(functional.silu(hidden)))))
 
 
 class CausalMLP(CausalNetwork):
@@ -304,15 +320,22 @@ class CausalMLP(CausalNetwork):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Float[Tensor, "batch channels *spatial"]) -> Float[Tensor, "batch outputs *spatial"]:
+    def forward(
+        self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None
+    ) -> Float[Tensor, "batch outputs *spatial"]:
         hidden = self.into(self.features(x).flatten(1))
         for layer in self.trunk:
-            hidden = layer(hidden)
+            hidden = layer(hidden, keep or whole)
         return self.out(functional.silu(hidden))
 
     def fill(self, x: Float[Tensor, "batch channels *spatial"], draw: Draw) -> None:
         for entry in range(x.shape[1]):
             x[:, entry : entry + 1] = draw(self(x).unflatten(1, (-1, x.shape[1]))[:, :, entry])
+
+
+def whole(hidden: Tensor) -> Tensor:
+    """All of it."""
+    return hidden
 
 
 def normalised(hidden: Tensor) -> Tensor:

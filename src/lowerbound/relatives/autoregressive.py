@@ -17,9 +17,9 @@ from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.nn.causal import CausalCNN, CausalMLP
-from lowerbound.nn.embeddings import octaves
+from lowerbound.nn.embeddings import octaves, over_space
 from lowerbound.relatives.base import Relative
-from lowerbound.relatives.output import MOST_CATEGORIES, output as make_output
+from lowerbound.relatives.output import MOST_CATEGORIES, output
 from lowerbound.rng import Noise
 
 
@@ -31,12 +31,13 @@ class Autoregressive(Relative):
         num_levels: K of discrete data; None: continuous data.
         width: units of the hidden layers; None: 32 channels, or 256 units of a vector and at least 4 D.
         depth: residual layers, or blocks of each stack of convolutions.
-        output: of `relatives.output`; None: Bernoulli for two levels, categorical up to 1024, a mixture of discretised
-            logistics beyond them, and a mixture of logistics for continuous data.
-        num_components: logistics in a mixture; 10 if not given.
+        decoder: the distribution of an entry, one of `output.OUTPUTS`; None: Bernoulli for two levels, categorical up to
+            1024, a mixture of discretised logistics beyond them, and a mixture of logistics for continuous data.
+        decoder_components: logistics in a mixture; None: 10.
+        dropout: share of the hidden units that each example's training leaves out, whole channels of convolutions.
 
     Raises:
-        InputError: a shape or a size that is impossible, or an output that does not fit the data.
+        InputError: a shape or a size that is impossible, or a decoder that does not fit the data.
     """
 
     likelihood = "exact"
@@ -48,8 +49,9 @@ class Autoregressive(Relative):
         *,
         width: int | None = None,
         depth: int = 4,
-        output: str | None = None,
-        num_components: int | None = None,
+        decoder: str | None = None,
+        decoder_components: int | None = None,
+        dropout: float = 0.0,
     ):
         super().__init__(shape, num_levels)
         if len(shape) not in (1, 2, 3, 4) or min(shape) < 1:
@@ -57,10 +59,13 @@ class Autoregressive(Relative):
                 f"an autoregressive model of examples of shape {tuple(shape)}: it takes (D,), or (C, *spatial) with 1 to 3 "
                 "spatial dimensions"
             )
-        output = output or default_output(num_levels)
-        if num_components is None and "logistic" in output:
-            num_components = 10
-        self.output = make_output(output, num_levels, num_components=num_components)
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout is {dropout}: it is at least 0 and below 1")
+        decoder = decoder or default_decoder(num_levels)
+        if decoder_components is None and "logistic" in decoder:
+            decoder_components = 10
+        self.output = output(decoder, num_levels, num_components=decoder_components)
+        self.dropout = dropout
         # the finest octave has a period of one level and says nothing of a level's centre
         frequencies = () if num_levels is None else octaves(num_levels)[1:]
         P = self.output.num_parameters
@@ -84,11 +89,17 @@ class Autoregressive(Relative):
         self.check(x)
         return sum_dims(self.output.log_prob(self.network(x), x))
 
-    def loss(
-        self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0
-    ) -> Float[Tensor, "batch"]:
-        r"""$-\log p(x)$, nats."""
-        return -self.log_prob(x)
+    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
+        r"""$-\log p(x)$, nats, of a network that lacks some of its hidden units if there is dropout."""
+        if not self.dropout:
+            return -self.log_prob(x)
+        self.check(x)
+
+        def keep(hidden: Tensor) -> Tensor:
+            kept = noise.uniform(hidden[:, :, *[0] * (hidden.ndim - 2)]) >= self.dropout
+            return hidden * over_space(kept / (1 - self.dropout), hidden)
+
+        return -sum_dims(self.output.log_prob(self.network(x, keep), x))
 
     def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         r"""$\log p(x)$ itself, as the reconstruction of a model without latents; nothing is drawn."""
@@ -104,8 +115,8 @@ class Autoregressive(Relative):
         return x
 
 
-def default_output(num_levels: int | None) -> str:
-    """The output that suits data of K levels, or continuous ones (None), best."""
+def default_decoder(num_levels: int | None) -> str:
+    """The decoder that suits data of K levels, or continuous ones (None), best."""
     if num_levels is None:
         return "logistic-mixture"
     if num_levels == 2:

@@ -14,6 +14,7 @@ uniform noise, so that no mass leaves it, and a level that most entries have can
 $\mathrm{logit}(\alpha + (1 - 2 \alpha) \tfrac{x + 1}{2})$, $\alpha = 0.05$ (Dinh et al. 2017, section 4.1), to normal noise.
 """
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ from importlib.util import find_spec
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid, silu
 
 from lowerbound.errors import InputError
@@ -51,7 +53,8 @@ class NormalizingFlow(Relative):
         num_levels: K of discrete data; None: continuous data of about unit variance.
         kind: "spline" or "affine", the function of each entry.
         transforms: how many maps follow one another.
-        width: of their networks' hidden layers: channels at half resolution, if there are many entries in space.
+        width: of their networks' hidden layers, 64 if None; if there are many entries in space, channels at half
+            resolution, 32 if None.
         depth: number of their networks' hidden layers, or of residual blocks if there are many entries.
 
     Attributes:
@@ -68,18 +71,18 @@ class NormalizingFlow(Relative):
         *,
         kind: str = "spline",
         transforms: int = 6,
-        width: int = 64,
+        width: int | None = None,
         depth: int = 2,
     ):
         super().__init__(shape, num_levels)
+        few = math.prod(shape) <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
+        width = (64 if few else 32) if width is None else width
         _check(shape, kind, transforms, width, depth)
-        if find_spec("zuko") is None:
-            raise InputError("a normalizing flow is built by zuko, which is not installed: pip install 'lowerbound[flow]'")
+        _import_zuko()
         self.likelihood = "exact" if num_levels is None else "bound"
         self.dequantizer = None if num_levels is None else UniformDequantizer(num_levels)
         self.in_box = kind == "spline" and num_levels is not None
         univariate, shapes = _univariate(kind, self.in_box)
-        few = math.prod(shape) <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
         self.maps = nn.ModuleList(
             _autoregressive(math.prod(shape), univariate, shapes, k, [width] * depth)
             if few
@@ -146,6 +149,15 @@ class NormalizingFlow(Relative):
         return level_centres(nearest_level(x, self.num_levels).long(), self.num_levels).to(x.dtype)
 
 
+def _import_zuko() -> None:
+    """Import zuko, which switches off the checks of torch's distributions for all, and leave them as they were."""
+    if find_spec("zuko") is None:
+        raise InputError("a normalizing flow is built by zuko, which is not installed: pip install 'lowerbound[flow]'")
+    checks = Distribution._validate_args
+    importlib.import_module("zuko")
+    Distribution.set_default_validate_args(checks)
+
+
 class _Coupling(nn.Module):
     """Half of the entries transformed given the other half.
 
@@ -159,20 +171,27 @@ class _Coupling(nn.Module):
     mask: Tensor
 
     def __init__(
-        self, shape: Sequence[int], univariate: Callable, shapes: list[tuple[int, ...]], place: int, width: int, depth: int
+        self,
+        shape: Sequence[int],
+        univariate: Callable,
+        shapes: list[torch.Size],
+        place: int,
+        width: int,
+        depth: int,
     ) -> None:
         super().__init__()
         self.univariate, self.shapes = univariate, shapes
         # fields of one entry in two maps, of two entries in the next two
-        axes = torch.meshgrid(*(torch.arange(size) // (1 + place // 2 % 2) for size in shape), indexing="ij")
-        self.register_buffer("mask", (sum(axes) + place) % 2 == 0, persistent=False)
+        fields = (torch.arange(size) // (1 + place // 2 % 2) for size in shape)
+        field = torch.stack(torch.meshgrid(*fields, indexing="ij")).sum(0)
+        self.register_buffer("mask", (field + place) % 2 == 0, persistent=False)
         self.network = _Conditioner(shape, sum(map(math.prod, shapes)), width, depth)
 
     def forward(self):
         """The map, as zuko's transform of (B, D)."""
         from zuko.transforms import CouplingTransform
 
-        return CouplingTransform(self._function, self.mask.flatten())
+        return CouplingTransform(self._function, self.mask.flatten())  # pyright: ignore[reportArgumentType] - a tensor's kind
 
     def _function(self, given: Tensor):
         """The function of the other half's entries."""
@@ -222,7 +241,7 @@ class _Conditioner(nn.Module):
 
 
 def _autoregressive(
-    num_dims: int, univariate: Callable, shapes: list[tuple[int, ...]], place: int, hidden: list[int]
+    num_dims: int, univariate: Callable, shapes: list[torch.Size], place: int, hidden: list[int]
 ) -> nn.Module:
     """Each entry transformed given those before it, or behind it in every second map."""
     from zuko.flows.autoregressive import MaskedAutoregressiveTransform
@@ -230,7 +249,7 @@ def _autoregressive(
     order = torch.arange(num_dims)
     return MaskedAutoregressiveTransform(
         num_dims,
-        order=order.flip(0) if place % 2 else order,
+        order=order.flip(0) if place % 2 else order,  # pyright: ignore[reportArgumentType] - a tensor's kind
         univariate=univariate,
         shapes=shapes,
         hidden_features=hidden,
@@ -238,15 +257,15 @@ def _autoregressive(
     )
 
 
-def _univariate(kind: str, in_box: bool) -> tuple[Callable, list[tuple[int, ...]]]:
+def _univariate(kind: str, in_box: bool) -> tuple[Callable, list[torch.Size]]:
     """The function of an entry, and the shapes of its parameters."""
     from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 
     if kind == "affine":
-        return MonotonicAffineTransform, [(), ()]
+        return MonotonicAffineTransform, [torch.Size(()), torch.Size(())]
     if in_box:
-        return _box_spline, [(NUM_BINS,), (NUM_BINS,), (NUM_BINS + 1,)]
-    return MonotonicRQSTransform, [(NUM_BINS,), (NUM_BINS,), (NUM_BINS - 1,)]
+        return _box_spline, [torch.Size((n,)) for n in (NUM_BINS, NUM_BINS, NUM_BINS + 1)]
+    return MonotonicRQSTransform, [torch.Size((n,)) for n in (NUM_BINS, NUM_BINS, NUM_BINS - 1)]
 
 
 def _box_spline(widths: Tensor, heights: Tensor, slopes: Tensor):

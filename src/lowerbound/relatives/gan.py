@@ -33,8 +33,7 @@ from lowerbound.rng import Noise
 class GAN(Relative):
     r"""$x = G(z)$, $z \sim N(0, I)$, trained against a discriminator.
 
-    Of discrete data G ends in a hyperbolic tangent, and its samples lie between the levels, to be rounded to the nearest. In
-    training both data and samples are then spread over a level's width, so that being between the levels gives none away.
+    Of discrete data G ends in a hyperbolic tangent, and its samples lie between the levels, to be rounded to the nearest.
 
     Arguments:
         shape: of one example, (D,) or (C, *spatial).
@@ -58,7 +57,7 @@ class GAN(Relative):
         latent_dims: int = 64,
         width: int = 32,
         depth: int = 1,
-        r1: float = 0.1,
+        r1: float = 1.0,
     ):
         super().__init__(shape, num_levels)
         if not r1 >= 0:
@@ -68,8 +67,8 @@ class GAN(Relative):
         self.latent_dims = latent_dims
         self.r1 = r1
         self.no_likelihood = (
-            f"the samples of a GAN lie on a surface of {latent_dims} dimensions, those of its latents, where nothing is known "
-            "of their density, and any example beside it has none: judge a GAN by its samples"
+            f"the samples of a GAN lie on a surface of {latent_dims} dimensions, those of its latents, so that they have no "
+            "density in the space of the data: judge a GAN by its samples"
         )
         self.generator = Generator(shape, latent_dims, width=width, depth=depth)
         self.discriminator = Discriminator(shape, width=width, depth=depth)
@@ -80,8 +79,6 @@ class GAN(Relative):
         the last: one step moves both."""
         self.check(x)
         samples = self.sample(len(x), noise)
-        if self.num_levels is not None:
-            x, samples = (values + (2 * noise.uniform(values) - 1) / self.num_levels for values in (x, samples))
         on_data, slope = self._with_slope(x)
         on_samples = self.discriminator(samples.detach())
         held = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
@@ -111,9 +108,7 @@ class GAN(Relative):
         return (logits, slope) if wanted else (logits.detach(), slope)
 
 
-def discriminator_loss(
-    on_data: Float[Tensor, "batch"], on_samples: Float[Tensor, "batch"]
-) -> Float[Tensor, "batch"]:
+def discriminator_loss(on_data: Float[Tensor, "batch"], on_samples: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
     r"""$\mathrm{softplus}(-D(x)) + \mathrm{softplus}(D(y))$, least in expectation at the log density ratio.
 
     Arguments:

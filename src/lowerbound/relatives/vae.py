@@ -53,8 +53,8 @@ class VAE(LatentVariableModel):
         std: the standard deviation of a Gaussian decoder; None: learned, for each entry, or a single one for all if linear.
         prior: "normal", $N(0, I)$, or "learned", a mixture of Gaussians.
         prior_components: of the learned prior.
-        free_bits: nats for each latent below which training does not press its prior term (Kingma et al. 2016), taken example by
-            example, so that no example's loss depends on its batch.
+        free_bits: nats for each latent below which training does not press its prior term (Kingma et al. 2016), here
+            example by example, so that no example's loss depends on its batch.
         warmup: the share of the training over which the prior term's weight rises from 0 to 1 (Bowman et al. 2016).
 
     Raises:
@@ -104,7 +104,7 @@ class VAE(LatentVariableModel):
                 self.decoder = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
             else:
                 encoder = Perceptron(num_entries, 2 * latent_dims, width=width, depth=depth)
-                decode = Perceptron(latent_dims, math.prod(parameters), width=width, depth=depth, zero=True)
+                decode = Perceptron(latent_dims, math.prod(parameters), width=width, depth=depth)
                 self.encoder = nn.Sequential(nn.Flatten(), encoder)
                 self.decoder = nn.Sequential(decode, nn.Unflatten(1, parameters))
         self.prior: Prior = StandardNormal() if prior == "normal" else Mixture(latent_dims, prior_components)
@@ -198,7 +198,7 @@ class Mixture(Prior):
         self.log_weights = nn.Parameter(torch.zeros(num_components))
 
     def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
-        each = Normal(self.means, _std(self.raw_stds) ** 2).log_prob(z[:, None]).sum(2)
+        each = Normal(self.means, _std(self.raw_stds) ** 2).log_prob(z[:, None].expand(-1, *self.means.shape)).sum(2)
         return (self.log_weights.log_softmax(0) + each).logsumexp(1)
 
     def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:

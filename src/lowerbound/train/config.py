@@ -118,6 +118,8 @@ class ModelConfig:
     """flow: its transforms."""
     transforms: int | None = None
     """flow: how many."""
+    dropout: float | None = None
+    """autoregressive: share of hidden units left out in training."""
     r1: float | None = None
     """gan: weight of the penalty on the discriminator's gradient."""
 
@@ -226,6 +228,8 @@ class TrainingConfig:
     """Evenly spread over the batch, or besides drawn more often where the loss is large."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """Of the weight matrices between hidden layers; all other parameters take AdamW."""
+    momentum: float = 0.9
+    """Of AdamW: how much of the last gradients' average stays, its first beta."""
     null_probability: float = 0.1
     """Conditional runs: how often an example's condition is left out."""
     num_evaluations: int = 20
@@ -277,7 +281,7 @@ class Config:
                 f"model.{next(iter(given))} has no effect on the model {self.model.name}, whose settings are those of "
                 "schedule, denoiser, network and decoder"
             )
-        for name in ("decay_from", "null_probability"):
+        for name in ("decay_from", "null_probability", "momentum"):
             if not 0 <= getattr(training, name) < 1:
                 raise InputError(f"training.{name} is {getattr(training, name)}: it is at least 0 and below 1")
 

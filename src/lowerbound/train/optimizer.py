@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from lowerbound.train.config import TrainingConfig
 
-BETAS = (0.9, 0.99)
+SQUARES = 0.99
+"""AdamW's second beta, of the squared gradients."""
 MUON_RATE = 1.5
 """Muon's learning rate as a multiple of AdamW's."""
 SCHEDULE_RATE = 0.3
@@ -43,7 +44,7 @@ class Optimizer:
         self._clip = training.clip
         decay = training.weight_decay
         vectors = [p for p in network if p not in self._matrices]
-        self._adamw = torch.optim.AdamW(vectors, betas=BETAS, weight_decay=decay, fused=True)
+        self._adamw = torch.optim.AdamW(vectors, betas=(training.momentum, SQUARES), weight_decay=decay, fused=True)
         if schedule:
             self._adamw.add_param_group({"params": schedule, "weight_decay": 0.0})
         self._muon = torch.optim.Muon(self._matrices.values(), weight_decay=decay) if self._matrices else None

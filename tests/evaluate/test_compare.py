@@ -1,0 +1,121 @@
+"""The comparison: one table of what was measured, answers that follow from it, nothing done twice."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lowerbound.data import open_dataset
+from lowerbound.errors import InputError
+from lowerbound.evaluate.compare import HEADER, compare, likelihood_answer, read_comparison, samples_answer
+from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.standing import Standing
+from lowerbound.train.config import DataConfig
+
+MODELS = ("vae", "gan", "diffusion", "autoregressive")
+
+
+def run_compare(out, **settings):
+    given = {"models": MODELS, "steps": 2, "num_examples": 12, "num_samples": 24, **settings}
+    told = []
+    found = compare(open_dataset("moons"), DataConfig("moons"), out, say=told.append, show_progress=False, **given)
+    return found, told
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    out = tmp_path_factory.mktemp("compare") / "moons"
+    return out, run_compare(out)[0]
+
+
+def test_a_comparison_has_a_row_for_each_model_and_says_what_its_bits_are(compared):
+    out, found = compared
+    rows = {row[0]: dict(zip(HEADER, row, strict=True)) for row in found.rows()}
+    assert list(rows) == [*MODELS, "held-out data"]
+    assert [rows[model]["kind"] for model in MODELS] == ["bound", "none", "bound", "exact"]
+    assert rows["gan"]["bits/dim"] == "none"
+    assert "±" in rows["vae"]["bits/dim"]
+    page = (out / "comparison.html").read_text()
+    assert all(f">{model}<" in page for model in MODELS)
+    assert page.count("data:image/png") == len(MODELS)
+    assert all(answer.split("?")[0] in page for answer in found.answers)
+
+
+def test_a_comparison_is_read_as_it_was_written(compared):
+    out, found = compared
+    assert read_comparison(out) == found
+    (out / "comparison.json").write_text("{}")
+    with pytest.raises(InputError, match="damaged"):
+        read_comparison(out)
+    with pytest.raises(InputError, match="no comparison"):
+        read_comparison(out / "nowhere")
+
+
+def test_what_is_there_is_not_done_again(compared):
+    out, found = compared
+    kept = {model: (out / model / "standing.json").stat().st_mtime_ns for model in MODELS}
+    again, told = run_compare(out)
+    assert again == found
+    assert kept == {model: (out / model / "standing.json").stat().st_mtime_ns for model in MODELS}
+    assert sum("is complete" in line for line in told) == len(MODELS)
+
+
+def test_other_settings_are_measured_anew_and_damage_too(compared):
+    out, _ = compared
+    (out / "vae" / "standing.json").write_text("{")
+    again, _ = run_compare(out, num_examples=10)
+    assert [each.num_examples for each in again.standings] == [10] * len(MODELS)
+    assert json.loads((out / "vae" / "standing.json").read_text())["model"] == "vae"
+
+
+def test_a_model_that_cannot_be_trained_is_left_out_with_the_reason(tmp_path):
+    run_compare(tmp_path / "first", models=("vae",))
+    vae = tmp_path / "first" / "vae"
+    config = json.loads((vae / "config.json").read_text())
+    config["training"]["optimizer"] = "adamw"
+    (vae / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"vae is left out: .*other settings"):
+        run_compare(tmp_path / "first", models=("vae",))
+    found, _ = run_compare(tmp_path / "first", models=("vae", "gan"))
+    assert [each.model for each in found.standings] == ["gan"]
+    assert found.remarks[0].startswith("vae is left out:")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"models": ()}, "no models"),
+        ({"steps": None}, "give one of the two"),
+        ({"minutes": 1.0}, "give one of the two"),
+    ],
+)
+def test_what_is_no_comparison_is_refused(settings, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        run_compare(tmp_path / "out", **settings)
+
+
+def stands(model: str, frechet=(1.0, 0.1), bits=(1.0, 0.1)) -> Standing:
+    figure = (0.5, 0.01)
+    quality = Quality(frechet, figure, figure, figure, figure, figure, 100, 100)
+    return Standing(model, "bound", "bound", bits, 100, quality, 0.1, 10, 1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("shift", "answer"), [(-0.1, "? Yes:"), (0.1, "? No, as far as its bound says:"), (0.0, "? Undecided:")]
+)
+def test_the_answer_about_the_likelihood_is_of_paired_examples(shift, answer):
+    rng = np.random.default_rng(0)
+    examples, small = rng.normal(3, 2, 400), rng.normal(0, 0.1, 400)
+    bits = {"autoregressive": examples, "diffusion": examples + shift + small - small.mean() * (shift == 0)}
+    assert answer in likelihood_answer(bits, [stands("autoregressive"), stands("diffusion")])
+    assert "Not asked" in likelihood_answer({"diffusion": examples}, [stands("diffusion")])
+
+
+@pytest.mark.parametrize(("ours", "answer"), [(0.5, "? Yes:"), (1.5, "? No:"), (1.1, "? Undecided:")])
+def test_the_answer_about_samples(ours, answer):
+    pair = [stands("gan"), stands("diffusion", frechet=(ours, 0.1))]
+    assert answer in samples_answer(pair)
+    assert "Not asked" in samples_answer(pair[:1])
+    assert math.isclose(replace(pair[1]).quality.frechet[0], ours)
