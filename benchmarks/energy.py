@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--objectives", nargs="+", help="some of them; all by default")
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)  # the tensors are small
@@ -44,6 +45,8 @@ def main() -> None:
     print(f"{arguments.steps} steps of {BATCH} examples; relative error of the score at gamma = {GAMMAS}")
     print(f"{'objective':<16} {'':>6} {'error':>7} {'':>6} {'KL, nats':>16} {'log Z':>16} {'seconds':>8}")
     for name, loss in objectives.items():
+        if arguments.objectives and name not in arguments.objectives:
+            continue
         torch.manual_seed(arguments.seed)
         energy = EnergyDenoiser(MLP(2, width=64, depth=2), schedule, (2,))
         seconds = train(energy, data, loss, arguments.steps, arguments.seed)

@@ -10,16 +10,19 @@ import pytest
 import torch
 
 import lowerbound
-from lowerbound import grid, levels, objective, reverse, times
+from lowerbound import grid, levels, objective, reverse, score_matching, times
 from lowerbound.inverse import posterior
-from lowerbound.likelihood import bound, decoder, density, dequantization, derivations, encoder, estimators
-from lowerbound.samplers import exponential, flow, langevin
+from lowerbound.likelihood import bound, decoder, density, dequantization, derivations, encoder, estimators, normaliser
+from lowerbound.relatives import autoregressive, gan, hierarchical, latent, linear, vae
+from lowerbound.samplers import corrector, exponential, flow, split
 
 DOCS = Path(__file__).parent.parent / "docs"
 MODULES = {
     module.__name__.rpartition(".")[2]: module
     for module in (
+        autoregressive,
         bound,
+        corrector,
         decoder,
         density,
         dequantization,
@@ -28,13 +31,20 @@ MODULES = {
         estimators,
         exponential,
         flow,
+        gan,
         grid,
-        langevin,
+        hierarchical,
+        latent,
         levels,
+        linear,
+        normaliser,
         objective,
         posterior,
         reverse,
+        score_matching,
+        split,
         times,
+        vae,
     )
 }
 NAMES = sorted(
@@ -47,6 +57,8 @@ def test_every_function_named_exists_and_is_documented(name):
     if name == "schedule.times":
         name = "Tabulated.times"
     first, *rest = name.split(".")
+    if not hasattr(lowerbound, first) and first not in MODULES:
+        first, rest = "relatives", [first, *rest]
     found = functools.reduce(getattr, rest, MODULES.get(first) or getattr(lowerbound, first))
     if name != "Prediction.x":
         assert inspect.getdoc(found)
@@ -73,3 +85,10 @@ def test_the_snippets_on_sampling_run():
         exec(compile(snippet, "sampling.md", "exec"), names)
         shapes.append(tuple(names["x"].shape))
     assert shapes == [(16, 1, 8, 8), (3, 1, 8, 8)]
+
+
+def test_the_snippets_on_the_family_run():
+    """In one go, as they are read."""
+    snippets = re.findall(r"```python\n(.*?)```", (DOCS / "family.md").read_text(), re.DOTALL)
+    assert len(snippets) > 1
+    exec(compile("\n".join(snippets), "family.md", "exec"), {})

@@ -1,9 +1,12 @@
-"""What does a GAN's discriminator know? The log of the density ratio: python docs/questions/density_ratio.py
+"""What does a GAN's discriminator know?
 
-Trained to tell draws of p from draws of g, its logit is at its best at log p(x) - log g(x) (`relatives.gan`). Here both are
-Gaussian mixtures in the plane, whose densities are known, and the discriminator is the GAN's own. The error is measured on
-fresh draws, half of them from p and half from g; where neither has any, nothing is learned. The gradient penalty that a GAN
-is trained with makes the ratio flatter than it is: it buys a stable game with a bias.
+The log of the density ratio: trained to tell draws of p from draws of g, its logit is at its best at log p(x) - log g(x)
+(`relatives.gan`). Here both are Gaussian mixtures in the plane, whose densities are known, and the discriminator is the
+GAN's own. On fresh draws, half of them from p and half from g, whose log ratio has a mean size of 1.25 nats, it is off by
+0.08 nats on average (correlation 0.990). The gradient penalty that a GAN is trained with makes the ratio flatter than it
+is, and buys a stable game with a bias: with r1 = 1 it is off by 1.17 nats (correlation 0.683).
+
+    python docs/questions/density_ratio.py [--quick]
 """
 
 import argparse
@@ -72,15 +75,15 @@ def errors(discriminator: Discriminator, p: GaussianMixture, g: GaussianMixture)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1000)
-    arguments = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="too short to learn anything")
+    num_steps = 30 if parser.parse_args().quick else 1000
 
     torch.set_num_threads(1)  # the tensors are small
     p, g = mixtures()
-    print(f"{arguments.steps} steps of {BATCH} draws each; {NUM_TESTED:,} fresh draws, nats")
+    print(f"{num_steps} steps of {BATCH} draws each; {NUM_TESTED:,} fresh draws, nats")
     print(f"{'penalty':>8} {'correlation':>12} {'mean |D - log p/g|':>19} {'mean |log p/g|':>15}")
     for penalty in PENALTIES:
-        correlation, difference, size = errors(train(p, g, penalty, arguments.steps), p, g)
+        correlation, difference, size = errors(train(p, g, penalty, num_steps), p, g)
         print(f"{penalty:>8g} {correlation:>12.4f} {difference:>19.3f} {size:>15.3f}")
 
 

@@ -1,4 +1,4 @@
-r"""EM, or joint gradient ascent of the bound? python docs/questions/em_or_ascent.py
+r"""EM, or joint gradient ascent of the bound?
 
 On the linear-Gaussian model every step has a closed form, so that nothing but the way up differs: (a) EM maximises the bound
 over q and over (W, s^2) in turn; (b) ascends the bound in (W, s^2) with q the exact posterior, where its gradient is that of
@@ -10,8 +10,11 @@ far, and each costs least. Its weakness is little noise: the posterior at the ol
 the new ones near them, its progress becomes slow, and ascent with the exact q, which feels no such bond, overtakes it by
 iteration if not by time. Joint ascent is the slowest in both, because the decoder climbs a bound that is only as good as the
 encoder, which has to follow it; it is what remains when the posterior has no closed form.
+
+    python docs/questions/em_or_ascent.py [--quick]
 """
 
+import argparse
 import time
 from collections.abc import Iterator
 
@@ -28,19 +31,23 @@ NEAR = 0.01
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the first iterations only")
+    quick = parser.parse_args().quick
+    shown, most_em_steps = (SHOWN[:3], 30) if quick else (SHOWN, MOST_EM_STEPS)
     torch.set_num_threads(1)  # the tensors are small
     for name, noise in (("little noise, s = 0.1", 0.1), ("much noise, s = 1", 1.0)):
         x = data(noise)
         covariance = x.mT @ x / len(x)
         best = ppca(x.mean(0), covariance, 3).mean_log_prob(covariance).item()
-        ways = {"EM": run(em(x), covariance, MOST_EM_STEPS)}
+        ways = {"EM": run(em(x), covariance, most_em_steps)}
         for label, way in (("exact q", exact_ascent), ("joint", joint_ascent)):
-            runs = {rate: run(way(x, rate), covariance, SHOWN[-1]) for rate in RATES}
+            runs = {rate: run(way(x, rate), covariance, shown[-1]) for rate in RATES}
             rate = max(RATES, key=lambda rate: runs[rate][0][-1])
             ways[f"{label}, {rate}"] = runs[rate]
         print(f"\n{name}: nats per example below the maximum {best:.3f}, by iteration")
         print(f"{'iteration':>14}" + "".join(f"{label:>16}" for label in ways))
-        for count in SHOWN:
+        for count in shown:
             print(f"{count:>14}" + "".join(f"{best - path[count]:>16.6f}" for path, _ in ways.values()))
         # EM goes on while the others are through
         reached = [next((k for k, value in enumerate(path) if best - value < NEAR), None) for path, _ in ways.values()]

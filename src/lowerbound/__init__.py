@@ -1,11 +1,13 @@
 """Diffusion models with their likelihood: one noise schedule and one denoiser, and all that follows from the two."""
 
-from lowerbound import grid, inverse, objective, times
+from lowerbound import grid, inverse, objective, relatives, score_matching, times
 from lowerbound.brownian import BrownianPath
+from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.denoiser import (
     Conditioned,
     Denoiser,
     Empirical,
+    EnergyDenoiser,
     Gaussian,
     GaussianMixture,
     LevelDenoiser,
@@ -29,8 +31,10 @@ from lowerbound.likelihood import (
     derivations,
     discrete_log_prob,
     elbo,
+    energy_log_prob,
     estimators,
     hybrid,
+    log_normaliser,
     log_prob,
     mean_and_error,
 )
@@ -39,6 +43,7 @@ from lowerbound.rng import PerSample, Stream
 from lowerbound.samplers import (
     DDIM,
     Ancestral,
+    AnnealedLangevin,
     DPMSolver,
     DPMSolverSDE,
     Euler,
@@ -47,10 +52,13 @@ from lowerbound.samplers import (
     PredictorCorrector,
     ProbabilityFlow,
     UniPC,
+    metropolis_langevin,
     sample,
+    split_ancestral,
     start,
     trajectory,
 )
+from lowerbound.samplers.langevin import langevin
 from lowerbound.schedule import (
     EDM,
     RECTIFIED_FLOW,
@@ -97,6 +105,7 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Empirical",
+    "EnergyDenoiser",
     "WithVariance",
     "measure_variance",
     # the bound
@@ -117,6 +126,8 @@ __all__ = [
     "log_prob",
     "Density",
     "discrete_log_prob",
+    "energy_log_prob",
+    "log_normaliser",
     "UniformDequantizer",
     "TruncatedNormalDequantizer",
     # sampling
@@ -133,6 +144,10 @@ __all__ = [
     "ExponentialAdamsBashforth",
     "ProbabilityFlow",
     "PredictorCorrector",
+    "AnnealedLangevin",
+    "langevin",
+    "metropolis_langevin",
+    "split_ancestral",
     "grid",
     "Stream",
     "PerSample",
@@ -148,5 +163,10 @@ __all__ = [
     "vary",
     "inverse",
     "posterior_sample",
+    # the family
+    "relatives",
+    "score_matching",
+    "ContrastiveDivergence",
+    "PersistentChains",
     "InputError",
 ]

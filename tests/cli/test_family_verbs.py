@@ -87,8 +87,10 @@ def test_what_a_relative_has_not_is_one_line(relatives, arguments, message, monk
 
 
 def test_compare_prints_one_table_and_its_answers(tmp_path, capsys):
+    points = tmp_path / "points.npy"
+    np.save(points, np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32))
     given = ["--steps", 2, "--models", "diffusion", "gan", "--num-examples", 10, "--num-samples", 20]
-    status, out, _ = said(capsys, "compare", "moons", *given, "--out", tmp_path / "c")
+    status, out, _ = said(capsys, "compare", points, *given, "--out", tmp_path / "c")
     assert status == 0
     assert "Does diffusion give better samples than the adversarial network?" in out
     assert "Not asked: it takes both models" in out

@@ -18,6 +18,7 @@ from lowerbound.rng import Stream
 from lowerbound.samplers import DDIM, sample
 from lowerbound.schedule import LinearGamma
 from lowerbound.schedule.scaling import SCALINGS
+from lowerbound.score_matching import explicit_loss
 
 SIGMA_DATA = 0.7
 TIMES = double([0.01, 0.4, 0.99])
@@ -167,6 +168,32 @@ def test_a_unet_with_attention_and_conditions_trains():
     with torch.no_grad():
         energies = [denoiser.energy(x, 0.5, label) for label in (cond, cond.roll(1))]
     assert not torch.equal(*energies)
+
+
+@pytest.mark.parametrize("loss", [objective.loss, explicit_loss])
+def test_losses_have_the_gradient_that_they_should_have(loss):
+    """In every parameter: the second and third derivatives that energies need of all that a network is made of."""
+    torch.manual_seed(0)
+    network = MLP(2, width=8, depth=1).double()
+    unet = UNet(2, 1, width=8, multipliers=(1, 2), blocks_per_level=1).double()
+    for denoiser, x in (
+        (EnergyDenoiser(network, LinearGamma(-4.0, 3.0), (2,)), draw(6, 2)),
+        (EnergyDenoiser(unet, LinearGamma(-4.0, 3.0), (2, 3)), draw(4, 2, 3)),
+    ):
+        parameters = list(denoiser.parameters())
+        directions = [draw(*parameter.shape, seed=i) for i, parameter in enumerate(parameters)]
+
+        def value(step, denoiser=denoiser, x=x, parameters=parameters, directions=directions):
+            with torch.no_grad():
+                for parameter, direction in zip(parameters, directions, strict=True):
+                    parameter.add_(direction, alpha=step)
+            return loss(denoiser, x, noise=Stream(0)).mean()
+
+        gradients = torch.autograd.grad(value(0.1), parameters, allow_unused=True)
+        ours = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True) if g is not None)
+        step = 1e-5
+        numeric = (value(step).item() - value(-2 * step).item()) / (2 * step)
+        assert ours.item() == pytest.approx(numeric, rel=1e-5, abs=1e-6)
 
 
 def test_observed_entries_alone_are_looked_at():

@@ -18,15 +18,17 @@ MODELS = ("vae", "gan", "diffusion", "autoregressive")
 
 
 def run_compare(out, **settings):
+    """A comparison on a few hundred points beside the folder."""
     given = {"models": MODELS, "steps": 2, "num_examples": 12, "num_samples": 24, **settings}
-    told = []
-    found = compare(open_dataset("moons"), DataConfig("moons"), out, say=told.append, show_progress=False, **given)
+    points, told = str(out.parent / "points.npy"), []
+    np.save(points, np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32))
+    found = compare(open_dataset(points), DataConfig(points), out, say=told.append, show_progress=False, **given)
     return found, told
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    out = tmp_path_factory.mktemp("compare") / "moons"
+    out = tmp_path_factory.mktemp("compare") / "points"
     return out, run_compare(out)[0]
 
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from train.runs import tiny_config, train_until
@@ -59,8 +60,11 @@ def test_every_relative_has_a_small_form_here():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("source", ["digits", "moons"])
+@pytest.mark.parametrize("source", ["digits", "points"])
 def test_a_relative_trains_scores_and_samples(name, source, tmp_path):
+    if source == "points":
+        source = str(tmp_path / "points.npy")
+        np.save(source, np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32))
     config, dataset = small(name, source)
     folder = quietly(config, dataset, tmp_path / "run")
     run = open_any(tmp_path / "run")
@@ -69,7 +73,7 @@ def test_a_relative_trains_scores_and_samples(name, source, tmp_path):
     samples = generate_relative(run, 5, seed=1)
     assert samples.shape == (5, *dataset.shape)
     assert samples.dtype == dataset.examples.dtype
-    assert (generate_relative(run, 5, seed=1, batch_size=2) == samples).all() or source == "moons"
+    assert np.allclose(generate_relative(run, 5, seed=1, batch_size=2), samples, atol=1e-5)
     records = [record for record in folder.read_log() if "held_out_bits_per_dim" in record]
     raw = dataset.examples[dataset.test[:6]]
     if run.relative.likelihood == "none":

@@ -27,11 +27,15 @@ normalised as well. Where the noise is narrower than a level it is all there is 
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from lowerbound.denoiser.base import Denoiser, Prediction, Time
 from lowerbound.denoiser.network import network_output
@@ -39,6 +43,27 @@ from lowerbound.elementary import exp, expand, log, sqrt, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres
 from lowerbound.schedule import Level, Schedule
+
+
+class _ComposedLayerNorm(TorchFunctionMode):
+    """Layer normalisation written out in elementary operations.
+
+    The third derivatives of torch's own are wrong without a word (seen in 2.13), and a loss made of a score's slope takes
+    them in training an energy.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (_layer_norm if func is functional.layer_norm else func)(*args, **(kwargs or {}))
+
+
+def _layer_norm(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    dims = tuple(range(-len(shape), 0))
+    centred = x - x.mean(dims, keepdim=True)
+    normal = centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + eps)
+    normal = normal if weight is None else normal * weight
+    return normal if bias is None else normal + bias
 
 
 class EnergyDenoiser(Denoiser):
@@ -87,7 +112,7 @@ class EnergyDenoiser(Denoiser):
         level = self.schedule.level(t)
         u = x_t * expand(1 / (level.alpha * sqrt(self.sigma_data**2 + exp(level.gamma))), x_t)
         # torch's fused attention on a CPU cannot be differentiated twice
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), _ComposedLayerNorm():
             output = network_output(self.network, x_t, level, cond, self.sigma_data)
         product = self.sigma_data * exp(-level.gamma / 2) * sum_dims(u * output)
         return product - self._untrained(x_t, level)
@@ -95,7 +120,7 @@ class EnergyDenoiser(Denoiser):
     def log_density(
         self, x_t: Float[Tensor, "batch *shape"], t: Time, cond: Num[Tensor, "batch ..."] | None = None
     ) -> Float[Tensor, "batch"]:
-        r"""$-E(x_t, \gamma_t)$: $\log p(x_t)$ but for $\log Z$ (`likelihood.annealed`). Arguments as of `energy`."""
+        r"""$-E(x_t, \gamma_t)$: $\log p(x_t)$ but for $\log Z$ (`likelihood.normaliser`). Arguments as of `energy`."""
         return -self.energy(x_t, t, cond)
 
     def log_density_and_score(

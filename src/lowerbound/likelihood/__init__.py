@@ -1,7 +1,7 @@
 """Likelihoods: the bound in its three terms and all its derivations, decoders, and the probability flow's density."""
 
 from lowerbound.likelihood import derivations, estimators
-from lowerbound.likelihood.annealed import (
+from lowerbound.likelihood.normaliser import (
     Annealed,
     Geometric,
     NoiseLevels,

@@ -139,7 +139,7 @@ def build_denoiser(
                 "an effect on it"
             )
         network = build_network(config.network, shape, num_classes, num_condition_features)
-        return EnergyDenoiser(network, schedule, shape, denoiser.sigma_data)
+        return EnergyDenoiser(network, schedule, shape, denoiser.sigma_data, num_levels)
     learned_variance = denoiser.variance == "learned"
     by_levels = denoiser.target == "levels"
     if by_levels and (num_levels is None or learned_variance):

@@ -93,13 +93,15 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
             if len(dataset.train) < FEW_EXAMPLES:  # soon learned by heart otherwise
                 settings["learning_rate"] /= 2
                 given = {"dropout": 0.3}
+        case "vae" | "hierarchical-vae" | "ladder-vae" if not is_vector:
+            settings |= {"batch_size": 64, "learning_rate": 3e-3}
         case "flow":
             settings["learning_rate"] = 2e-3 if is_vector else 6e-3
         case "gan":
             # no momentum, and no Muon, which makes every direction of the discriminator learn as fast as any other
             settings |= {"batch_size": 64, "learning_rate": 4e-3, "optimizer": "adamw", "momentum": 0.0}
             if is_large:
-                given = {"width": 16}
+                settings["batch_size"], given = 32, {"width": 16}
     settings["batch_size"] = min(settings["batch_size"], len(dataset.train))
     training = TrainingConfig(minutes=minutes, **settings)
     return Config(data=data, model=ModelConfig(model, **given), training=training)

@@ -249,12 +249,11 @@ def _moves(path: Path, x: Tensor, beta: float, step_size: float, num_steps: int,
     """Steps that keep the density at beta as it is, and the share of them that was accepted."""
 
     def log_density_and_score(x: Tensor) -> tuple[Tensor, Tensor]:
-        def total(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
             log_density = path.log_density(x, beta)
-            return log_density.sum(), log_density
-
-        score, log_density = torch.func.grad(total, has_aux=True)(x)
-        return log_density, score
+            (score,) = torch.autograd.grad(log_density.sum(), x)
+        return log_density.detach(), score
 
     x, accepted = metropolis_langevin(log_density_and_score, x, step_size, num_steps, noise)
     return x, accepted.mean().item()
