@@ -1,4 +1,4 @@
-r"""What is "the energy" of a diffusion model? python docs/questions/what_is_the_energy.py
+r"""What is "the energy" of a diffusion model?
 
 Three things go by the name, all of them -log p(x) up to a constant, here of a mixture in the plane with a little noise
 on it: the data's own, known; that of the probability flow of a network of the noise, an integral along the way to pure
@@ -6,9 +6,17 @@ noise; and an energy network's, one evaluation, with a log Z that is the same fo
 importance sampling. A score network alone has none: its output need not be the gradient of anything. How far it is
 from one shows in its Jacobian, whose antisymmetric part is zero for a gradient. On points of the data and on points
 all over the plane: the mean difference from the exact log density, its spread, and the correlation.
+
+Where the data are, the flow's log density is 0.06 nats below the exact one (spread 0.24, correlation 0.98) and the energy
+network's 0.20 (0.68, 0.86); far from them it is the other way round: the flow is off by 2.3 nats (spread 4.1), the energy
+network by 0.0 (1.8). The noise network's score is 4 % away from a gradient, the energy network's is one to 3e-8.
+
+    python docs/questions/what_is_the_energy.py [--quick]
 """
 
+import argparse
 import time
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -28,25 +36,31 @@ from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.likelihood import NoiseLevels, energy_log_prob, log_normaliser
 from lowerbound.nn import MLP
 
-STEPS, BATCH, NUM_POINTS = 1500, 128, 500
+BATCH = 128
+Kind = TypeVar("Kind", bound=Denoiser)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="too short to learn anything")
+    quick = parser.parse_args().quick
+    num_steps, num_points, num_chains, num_bridges = (10, 20, 50, 10) if quick else (1500, 500, 1000, 200)
     torch.set_num_threads(1)  # the tensors are small
     began = time.perf_counter()
     schedule = LinearGamma(-6.0, 5.0)
     data = GaussianMixture(*(torch.tensor(each).float() for each in mixture_parameters()), schedule)
     torch.manual_seed(0)
-    network = train(NetworkDenoiser(MLP(2, width=64, depth=2), schedule, (2,), "edm"), data)
-    energy = train(EnergyDenoiser(MLP(2, width=64, depth=2), schedule, (2,)), data)
-    run = log_normaliser(NoiseLevels(energy.log_density, schedule, (2,)), Stream(1), num_chains=1000, num_bridges=200)
+    network = train(NetworkDenoiser(MLP(2, width=64, depth=2), schedule, (2,), "edm"), data, num_steps)
+    energy = train(EnergyDenoiser(MLP(2, width=64, depth=2), schedule, (2,)), data, num_steps)
+    path = NoiseLevels(energy.log_density, schedule, (2,))
+    run = log_normaliser(path, Stream(1), num_chains=num_chains, num_bridges=num_bridges)
     print(
         f"log Z of the energy network {run.log_z:.3f} ± {run.standard_error:.3f}, "
         f"as of {run.effective_sample_size:.0f} independent chains"
     )
 
     level, noise = schedule.level(0.0), Stream(2)
-    x = data.sample(NUM_POINTS, noise)
+    x = data.sample(num_points, noise)
     x = x + level.sigma / level.alpha * noise.normal(x)
     plane = 4 * noise.uniform(x) - 2
     print(f"{'points':<12} {'log p':<16} {'minus the exact':>18} {'spread':>7} {'correlation':>12}")
@@ -66,11 +80,11 @@ def main() -> None:
     print(f"{time.perf_counter() - began:.1f} s")
 
 
-def train(denoiser: Denoiser, data: GaussianMixture) -> Denoiser:
+def train(denoiser: Kind, data: GaussianMixture, num_steps: int) -> Kind:
     noise = Stream(0)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=3e-3)
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    for _ in range(STEPS):
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
+    for _ in range(num_steps):
         optimizer.zero_grad()
         objective.loss(denoiser, data.sample(BATCH, noise), noise=noise).mean().backward()
         optimizer.step()

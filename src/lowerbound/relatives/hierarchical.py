@@ -272,7 +272,7 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         parameters = (self.output.num_parameters * shape[0], *shape[1:])
         if is_vector:
             self.from_data: nn.Module = Perceptron(shape[0], 2 * latent_dims, width=width, depth=depth)
-            self.to_data: nn.Module = Perceptron(latent_dims, parameters[0], width=width, depth=depth, zero=True)
+            self.to_data: nn.Module = Perceptron(latent_dims, parameters[0], width=width, depth=depth)
         else:
             self.from_data = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
             self.to_data = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
@@ -280,7 +280,7 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         neighbours = list(zip(self.dims[:-1], self.dims[1:], strict=True))
         self.up = nn.ModuleList(Perceptron(low, 2 * high, width=width, depth=depth) for low, high in neighbours)
         self.down = nn.ModuleList(
-            Perceptron(high, 2 * low, width=width, depth=depth, zero=True) for low, high in neighbours
+            Perceptron(high, 2 * low, width=width, depth=depth) for low, high in neighbours
         )
 
     def encode(self, below: Float[Tensor, "batch *below"], level: int) -> Normal:

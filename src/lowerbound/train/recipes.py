@@ -95,6 +95,8 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
                 given = {"dropout": 0.3}
         case "vae" | "hierarchical-vae" | "ladder-vae" if not is_vector:
             settings |= {"batch_size": 64, "learning_rate": 3e-3}
+            if is_large and model != "ladder-vae":  # which begins at half the resolution
+                given = {"width": 16}
         case "flow":
             settings["learning_rate"] = 2e-3 if is_vector else 6e-3
         case "gan":
