@@ -13,8 +13,8 @@ from lowerbound.levels import level_centres
 from lowerbound.likelihood import derivations, elbo
 from lowerbound.likelihood.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.nn.autoencoder import Affine
-from lowerbound.relatives.hierarchical import MIN_STD, HierarchicalVAE, as_hvae, form_a, form_b
-from lowerbound.relatives.latent import importance_weighted
+from lowerbound.relatives.hierarchical import HierarchicalVAE, as_hvae, form_a, form_b
+from lowerbound.relatives.latent import MIN_STD, importance_weighted
 from lowerbound.relatives.vae import VAE
 from lowerbound.reverse import VARIANCES
 from lowerbound.rng import PerSample, Stream

@@ -20,13 +20,11 @@ below. An encoder whose means are linear and whose variances are fixed has it in
 three-variable form and never KL of neighbours (docs/luo_45.md).
 """
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import expand, sum_dims
@@ -35,13 +33,11 @@ from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood
 from lowerbound.likelihood.decoder import Decoder
 from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back
 from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
-from lowerbound.relatives.latent import LatentVariableModel
+from lowerbound.relatives.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
 from lowerbound.relatives.output import output
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN
 
-MIN_STD = 1e-4
-"""The smallest standard deviation of a latent."""
 BETWEEN = 256
 """The width of perceptrons between latents, where x is no vector."""
 
@@ -279,9 +275,7 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
             width = BETWEEN
         neighbours = list(zip(self.dims[:-1], self.dims[1:], strict=True))
         self.up = nn.ModuleList(Perceptron(low, 2 * high, width=width, depth=depth) for low, high in neighbours)
-        self.down = nn.ModuleList(
-            Perceptron(high, 2 * low, width=width, depth=depth) for low, high in neighbours
-        )
+        self.down = nn.ModuleList(Perceptron(high, 2 * low, width=width, depth=depth) for low, high in neighbours)
 
     def encode(self, below: Float[Tensor, "batch *below"], level: int) -> Normal:
         return _gaussian((self.from_data if level == 1 else self.up[level - 2])(below))
@@ -308,7 +302,7 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         terms = torch.cat([bound.steps, bound.prior[:, None]], 1)
         if self.free_bits:
             terms = torch.maximum(terms, self.free_bits * terms.new_tensor(self.dims))
-        return weight_of(self.warmup, progress) * terms.sum(1) - bound.reconstruction
+        return kl_weight(self.warmup, progress) * terms.sum(1) - bound.reconstruction
 
     def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         """The bound in form A on one path, nats: the top level's KL as the prior's term, the other levels' as steps."""
@@ -327,21 +321,6 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
             return self.output.sample(self.to_data(z), noise)
 
 
-def standard_normal(like: Float[Tensor, "batch *shape"]) -> Normal:
-    """N(0, I) of the shape, type and device of `like`."""
-    return Normal(torch.zeros_like(like), 1.0)
-
-
-def spread(raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """A standard deviation of any number: one of zero."""
-    return MIN_STD + softplus(raw + math.log(math.e - 1))
-
-
-def weight_of(warmup: float, progress: float) -> float:
-    """The weight of what is warmed up, from 0 to 1, when so much of the training is done."""
-    return min(1.0, progress / warmup) if warmup else 1.0
-
-
 def check_hierarchy(
     num_latents: int, latent_dims: int, width: int, depth: int, free_bits: float, warmup: float
 ) -> None:
@@ -351,14 +330,13 @@ def check_hierarchy(
             f"num_latents={num_latents}, latent_dims={latent_dims}, width={width}, depth={depth}: "
             "the first three start at 1, depth at 0"
         )
-    if not (free_bits >= 0 and 0 <= warmup <= 1):
-        raise InputError(f"free_bits={free_bits}, warmup={warmup}: the first is 0 or more, the second from 0 to 1")
+    check_kl(free_bits, warmup)
 
 
 def _gaussian(parameters: Tensor) -> Normal:
     """A Gaussian of independent entries, from a mean and a raw spread for each."""
     mean, raw = parameters.chunk(2, 1)
-    return Normal(mean, spread(raw) ** 2)
+    return Normal(mean, positive_std(raw) ** 2)
 
 
 def _elbo(x: Tensor, reconstruction: Tensor, prior: Tensor, terms: list[Tensor]) -> Elbo:

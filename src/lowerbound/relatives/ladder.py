@@ -29,8 +29,8 @@ from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
 from lowerbound.nn.autoencoder import SMALLEST, WIDEST, Block, Layer, Up
 from lowerbound.nn.blocks import convolution, normalisation
-from lowerbound.relatives.hierarchical import check_hierarchy, spread, standard_normal, weight_of
-from lowerbound.relatives.latent import LatentVariableModel
+from lowerbound.relatives.hierarchical import check_hierarchy
+from lowerbound.relatives.latent import LatentVariableModel, kl_weight, positive_std, standard_normal
 from lowerbound.relatives.output import output
 from lowerbound.rng import Noise
 
@@ -112,7 +112,7 @@ class LadderVAE(LatentVariableModel):
         """
         log_prob, draws = self._infer(x, noise)
         kl = sum(sum_dims(draw.kl().clamp(min=self.free_bits) if self.free_bits else draw.kl()) for draw in draws)
-        return weight_of(self.warmup, progress) * kl - log_prob
+        return kl_weight(self.warmup, progress) * kl - log_prob
 
     def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL_L - \sum_{l < L} KL_l$, nats, each KL in closed form at one draw of the latents above."""
@@ -209,14 +209,14 @@ class Rung(nn.Module):
     def infer(self, h: Float[Tensor, "batch *here"], evidence: Float[Tensor, "batch *here"]) -> Normal:
         """$q(u)$ from the state above and what the level sees of x."""
         mean, raw = self.q(functional.silu(self.q_norm(torch.cat([h, evidence], 1)))).chunk(2, 1)
-        return Normal(mean, spread(raw) ** 2)
+        return Normal(mean, positive_std(raw) ** 2)
 
     def descend(
         self, h: Float[Tensor, "batch *here"], u: Float[Tensor, "batch *latents"]
     ) -> Float[Tensor, "batch *below"]:
         """The state for the level below, from this one's state and latents."""
         mean, raw = self.p(functional.silu(self.p_norm(h))).chunk(2, 1)
-        return self.trunk["down"](h + self.inject(mean + spread(raw) * u))
+        return self.trunk["down"](h + self.inject(mean + positive_std(raw) * u))
 
     def blank(self, h: Float[Tensor, "batch *here"]) -> Float[Tensor, "batch *latents"]:
         """A tensor of the shape of its latents."""

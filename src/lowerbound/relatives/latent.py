@@ -14,10 +14,15 @@ from abc import abstractmethod
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from lowerbound.errors import InputError
+from lowerbound.likelihood.encoder import Normal
 from lowerbound.relatives.base import Relative
 from lowerbound.rng import Noise
+
+MIN_STD = 1e-4
+"""The smallest standard deviation of a latent, in encoders and in priors."""
 
 
 class LatentVariableModel(Relative):
@@ -57,3 +62,24 @@ def importance_weighted(
     for _ in range(num_samples):
         total = torch.logaddexp(total, model.log_weight(x, noise).double())
     return (total - math.log(num_samples)).to(x.dtype)
+
+
+def standard_normal(like: Float[Tensor, "batch *shape"]) -> Normal:
+    """N(0, I) of the shape, type and device of `like`."""
+    return Normal(torch.zeros_like(like), 1.0)
+
+
+def positive_std(raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """A standard deviation of any number: one of zero."""
+    return MIN_STD + softplus(raw + math.log(math.e - 1))
+
+
+def kl_weight(warmup: float, progress: float) -> float:
+    """The weight of the KL when so much of the training is done: it rises from 0 to 1 over the warm-up's share."""
+    return min(1.0, progress / warmup) if warmup else 1.0
+
+
+def check_kl(free_bits: float, warmup: float) -> None:
+    """Refuse what is no share of a training and no number of nats, by an InputError."""
+    if not (free_bits >= 0 and 0 <= warmup <= 1):
+        raise InputError(f"free_bits={free_bits}, warmup={warmup}: the first is 0 or more, the second from 0 to 1")

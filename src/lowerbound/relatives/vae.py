@@ -19,21 +19,18 @@ from abc import ABC, abstractmethod
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
 from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
-from lowerbound.relatives.latent import LatentVariableModel
+from lowerbound.relatives.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
 from lowerbound.relatives.output import output
 from lowerbound.rng import Noise
 
 NETWORKS = ("convolutional", "mlp", "linear")
 PRIORS = ("normal", "learned")
-MIN_STD = 1e-4
-"""The smallest standard deviation of a latent, in the encoder and in a learned prior."""
 WIDTHS = {"convolutional": 32, "mlp": 256}
 
 
@@ -113,7 +110,7 @@ class VAE(LatentVariableModel):
         """$q(z | x)$, of (B, L) latents."""
         self.check(x)
         mean, raw = self.encoder(x).chunk(2, dim=1)
-        return Normal(mean, _std(raw) ** 2)
+        return Normal(mean, positive_std(raw) ** 2)
 
     def decode(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch parameters *spatial"]:
         """The parameters of $p(x | z)$ for `output`, whose `mean` of them is the reconstruction."""
@@ -129,8 +126,7 @@ class VAE(LatentVariableModel):
         prior = self.prior.kl(q, z)
         if self.free_bits:
             prior = prior.clamp(min=self.free_bits)
-        weight = min(1.0, progress / self.warmup) if self.warmup else 1.0
-        return weight * prior.sum(1) - self._log_prob(x, z)
+        return kl_weight(self.warmup, progress) * prior.sum(1) - self._log_prob(x, z)
 
     def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL(q(z | x) \| p(z))$ at one draw of z, in closed form where it can be, nats; no diffusion."""
@@ -174,10 +170,10 @@ class StandardNormal(Prior):
     """$N(0, I)$"""
 
     def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
-        return sum_dims(Normal(torch.zeros_like(z), 1.0).log_prob(z))
+        return sum_dims(standard_normal(z).log_prob(z))
 
     def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:
-        return q.kl(Normal(torch.zeros_like(z), 1.0))
+        return q.kl(standard_normal(z))
 
     def sample(self, like: Float[Tensor, "batch latents"], noise: Noise) -> Float[Tensor, "batch latents"]:
         return noise.normal(like)
@@ -198,7 +194,11 @@ class Mixture(Prior):
         self.log_weights = nn.Parameter(torch.zeros(num_components))
 
     def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
-        each = Normal(self.means, _std(self.raw_stds) ** 2).log_prob(z[:, None].expand(-1, *self.means.shape)).sum(2)
+        each = (
+            Normal(self.means, positive_std(self.raw_stds) ** 2)
+            .log_prob(z[:, None].expand(-1, *self.means.shape))
+            .sum(2)
+        )
         return (self.log_weights.log_softmax(0) + each).logsumexp(1)
 
     def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:
@@ -208,12 +208,7 @@ class Mixture(Prior):
         below = self.log_weights.softmax(0).cumsum(0)
         place = noise.uniform(like[:, :1])
         component = (below <= place).sum(1).clamp(max=len(below) - 1)
-        return self.means[component] + _std(self.raw_stds)[component] * noise.normal(like)
-
-
-def _std(raw: Tensor) -> Tensor:
-    """A standard deviation of any number: one of zero."""
-    return MIN_STD + softplus(raw + math.log(math.e - 1))
+        return self.means[component] + positive_std(self.raw_stds)[component] * noise.normal(like)
 
 
 def _check(network: str, latent_dims: int, prior: str, prior_components: int, free_bits: float, warmup: float) -> None:
@@ -225,8 +220,7 @@ def _check(network: str, latent_dims: int, prior: str, prior_components: int, fr
         raise InputError(
             f"latent_dims={latent_dims}, prior_components={prior_components}: there is at least one of each"
         )
-    if not (free_bits >= 0 and 0 <= warmup <= 1):
-        raise InputError(f"free_bits={free_bits}, warmup={warmup}: the first is 0 or more, the second from 0 to 1")
+    check_kl(free_bits, warmup)
     if free_bits and prior != "normal":
         raise InputError(
             f"free_bits={free_bits} with a learned prior: these are granted to each latent, but the term of a mixture does "
