@@ -81,7 +81,8 @@ def score_any(
     if isinstance(run, RelativeRun):
         return score_relative(run, raw, **settings)
     cond = dataset.cond(indices) if run.config.data.conditional else None
-    return score(run, raw, cond=cond, num_times=default_num_times(dataset, len(indices)), **settings)
+    # half of an evaluation's: several models are waiting
+    return score(run, raw, cond=cond, num_times=max(4, default_num_times(dataset, len(indices)) // 2), **settings)
 
 
 def standing(
