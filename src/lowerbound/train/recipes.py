@@ -103,7 +103,8 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
             # no momentum, and no Muon, which makes every direction of the discriminator learn as fast as any other
             settings |= {"batch_size": 64, "learning_rate": 4e-3, "optimizer": "adamw", "momentum": 0.0}
             if is_large:
-                settings["batch_size"], given = 32, {"width": 16}
+                settings |= {"batch_size": 32, "learning_rate": 1e-3}
+                given = {"width": 16}
     settings["batch_size"] = min(settings["batch_size"], len(dataset.train))
     training = TrainingConfig(minutes=minutes, **settings)
     return Config(data=data, model=ModelConfig(model, **given), training=training)
