@@ -101,7 +101,7 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
             settings["learning_rate"] = 2e-3 if is_vector else 6e-3
         case "gan":
             # no momentum, and no Muon, which makes every direction of the discriminator learn as fast as any other
-            settings |= {"batch_size": 64, "learning_rate": 4e-3, "optimizer": "adamw", "momentum": 0.0}
+            settings |= {"batch_size": 64, "learning_rate": 2e-3, "optimizer": "adamw", "momentum": 0.0}
             if is_large:
                 settings |= {"batch_size": 32, "learning_rate": 1e-3}
                 given = {"width": 16}
