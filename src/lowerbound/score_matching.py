@@ -32,6 +32,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lowerbound import objective
 from lowerbound.denoiser import Denoiser
@@ -186,7 +187,9 @@ def _loss(
 
     def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
         def score(x_t: Tensor) -> Tensor:
-            score = denoiser(x_t, level, cond, observed).score
+            # torch's fused attention on a CPU cannot be differentiated twice
+            with sdpa_kernel(SDPBackend.MATH):
+                score = denoiser(x_t, level, cond, observed).score
             return score if observed is None else score * observed
 
         return 2 * level.sigma**2 * matching(score, x_t) + num_dims

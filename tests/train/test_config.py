@@ -20,6 +20,7 @@ from lowerbound.train.config import (
     DataConfig,
     DecoderConfig,
     DenoiserConfig,
+    ModelConfig,
     NetworkConfig,
     ObjectiveName,
     ScheduleConfig,
@@ -123,6 +124,7 @@ def test_every_objective_trains(name, schedule):
         config,
         schedule=ScheduleConfig(schedule, gamma_min=-7.9, num_steps=4),
         denoiser=DenoiserConfig("eps", variance="learned" if name == "hybrid" else "fixed"),
+        model=ModelConfig("energy" if name.endswith("contrastive-divergence") else "diffusion"),
     )
     trainer = Trainer(config, dataset)
     before = [p.detach().clone() for p in trainer.model.parameters()]
@@ -133,7 +135,7 @@ def test_every_objective_trains(name, schedule):
 
 
 def test_the_objective_knows_whether_it_is_a_bound():
-    bounds = {"elbo", "form-a", "form-b", "t-sample", "two-sample", "one-sample"}
+    bounds = {"elbo", "sliced", "explicit", "form-a", "form-b", "t-sample", "two-sample", "one-sample"}
     for name in typing.get_args(ObjectiveName):
         variance = "learned" if name == "hybrid" else "fixed"
         config = dataclasses.replace(
