@@ -26,8 +26,8 @@ import torch
 from lowerbound import Ancestral, PerSample, Tabulated, betas, elbo, from_betas, mean_and_error
 from lowerbound.data import Dataset, open_dataset
 from lowerbound.evaluate.classes import classes
-from lowerbound.evaluate.features import FeatureClassifier, feature_classifier
 from lowerbound.evaluate.copies import audit
+from lowerbound.evaluate.features import FeatureClassifier, feature_classifier
 from lowerbound.run import Run, open_run
 from lowerbound.run.generate import generate, make_plan
 from lowerbound.run.variance import with_analytic_variance

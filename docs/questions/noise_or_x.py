@@ -6,6 +6,11 @@ v\|^2 = (1 + e^\gamma) \|\epsilon - \hat\epsilon\|^2$. So two things can differ:
 network has to output. Here digits, as vectors, are learned by the same small network nine times: each prediction under each
 loss. Along a row of the last table only the weighting changes, down a column only the parameterisation.
 
+Both matter. Test bits/dim after 1,200 steps (bound, +- 0.02 where the network predicts the noise): the noise under its own
+loss 2.55, under the loss of x 4.41; x under its own loss 22.3, under the noise's 9.7; v 2.60 to 3.30. Under one weighting,
+the bound's, the gradient of a network that predicts x has 97 % of its variance at the smallest noise, where its errors
+weigh most; that of one that predicts the noise is spread over all levels, 9 % of it there.
+
     python docs/questions/noise_or_x.py [--quick]
 """
 

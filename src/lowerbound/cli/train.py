@@ -33,8 +33,8 @@ DEFAULT_MINUTES = 10.0
 class Options:
     """Train a model on DATA, or go on with the run in its folder: a diffusion model, or with --model one of its relatives.
 
-    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, a folder of images, or an .npy or .npz file. What is
-    not given is chosen to suit the data; --dry-run shows it.
+    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, a folder of images, or an .npy or .npz
+    file. What is not given is chosen to suit the data; --dry-run shows it.
 
     Example: lowerbound train digits --minutes 3 --out runs/digits
     """

@@ -95,9 +95,7 @@ class SampleQuality:
     def caption(self) -> str:
         """What the figures are of."""
         calls = "" if self.num_calls is None else f", {self.num_calls:g} calls each"
-        return (
-            f"Samples by {self.sampler}{calls}, against {self.samples.num_references:,} training examples in {self.space}"
-        )
+        return f"Samples by {self.sampler}{calls}, against {self.samples.num_references:,} training examples in {self.space}"
 
     @property
     def header(self) -> tuple[str, str, str]:

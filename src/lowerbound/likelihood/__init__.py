@@ -1,14 +1,6 @@
 """Likelihoods: the bound in its three terms and all its derivations, decoders, and the probability flow's density."""
 
 from lowerbound.likelihood import derivations, estimators
-from lowerbound.likelihood.normaliser import (
-    Annealed,
-    Geometric,
-    NoiseLevels,
-    energy_log_prob,
-    log_normaliser,
-    log_normaliser_above,
-)
 from lowerbound.likelihood.bound import (
     Elbo,
     check_chain,
@@ -28,6 +20,14 @@ from lowerbound.likelihood.dequantization import (
     discrete_log_prob,
 )
 from lowerbound.likelihood.hybrid import hybrid
+from lowerbound.likelihood.normaliser import (
+    Annealed,
+    Geometric,
+    NoiseLevels,
+    energy_log_prob,
+    log_normaliser,
+    log_normaliser_above,
+)
 
 __all__ = [
     "Annealed",
