@@ -4,6 +4,10 @@ The same recipe is trained for equally many steps on all 1,439 training digits a
 each model are audited (`evaluate.copies`): how near they lie to their nearest training example, by itself and relative to
 the 3rd nearest, beside held-out digits. A probability of 0.5 and as many suspects as expected clear a model.
 
+The ordinary model does not: a sample is the nearer of two with probability 0.144 +- 0.014, relative to the 3rd nearest
+0.279 +- 0.019, and none of 300 is a suspect where 2.5 would be by chance. That of a hundred digits does: 0.877 +- 0.013 (z =
+16.7), 0.683 +- 0.021 (z = 8.1), and 11 suspects (p = 0.004).
+
     python docs/questions/does_it_copy.py [--quick]
 """
 
