@@ -5,9 +5,9 @@ function, which one network learns from the draws of all of them. Here digits, a
 by 4 and 16 networks of the same size, each for its own interval of gamma, with equally many steps in all; and by 4 networks
 with as many steps each as the one has, four times the budget.
 
-At an equal budget one network is best: 2.091 +- 0.023 bits/dim (bound) against 2.310 with 4 networks (paired difference 0.219
-+- 0.011) and 2.727 with 16 (0.637 +- 0.016). With four times the budget 4 networks come to 2.032, 0.059 +- 0.007 less: what they
-gain is the capacity, not the separation.
+At an equal budget one network is best: 2.091 +- 0.023 bits/dim (bound) against 2.310 with 4 networks (paired difference
+0.219 +- 0.011) and 2.727 with 16 (0.637 +- 0.016). With four times the budget 4 networks come to 2.032, 0.059 +- 0.007
+less: what they gain is the capacity and the training, not the separation.
 
     python docs/questions/one_network.py [--quick]
 """
