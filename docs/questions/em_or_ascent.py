@@ -9,7 +9,9 @@ The answer: where there is a closed form, EM. It has no step size, never falls, 
 far, and each costs least. Its weakness is little noise: the posterior at the old parameters is then so narrow that it holds
 the new ones near them, its progress becomes slow, and ascent with the exact q, which feels no such bond, overtakes it by
 iteration if not by time. Joint ascent is the slowest in both, because the decoder climbs a bound that is only as good as the
-encoder, which has to follow it; it is what remains when the posterior has no closed form.
+encoder, which has to follow it; it is what remains when the posterior has no closed form. To within 0.01 nats of the maximum
+with s = 1: EM 25 iterations, ascent with the exact q 396, joint ascent 0.35 nats short after 600; with s = 0.1: EM 1,701,
+exact q 411 (0.19 s against EM's 0.09), joint 6.5 nats short.
 
     python docs/questions/em_or_ascent.py [--quick]
 """
