@@ -18,7 +18,7 @@ from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_fl
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.findings import sample_findings
-from lowerbound.evaluate.folder import evaluation_folder
+from lowerbound.evaluate.folder import evaluation_folder, read_figures
 from lowerbound.evaluate.judge import Judge, SampleQuality, draw
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.report import figure_text
@@ -190,9 +190,8 @@ def read_evaluation(run: Run) -> Evaluation:
     Raises:
         InputError: if there is none, or it is damaged.
     """
-    path = evaluation_folder(run) / "evaluation.json"
-    try:
-        values = json.loads(path.read_text())
+
+    def parse(values: dict[str, Any]) -> Evaluation:
         density = values["density"]
         return Evaluation(
             bound=HeldOutBound(**_tuples(values["bound"])),
@@ -205,14 +204,8 @@ def read_evaluation(run: Run) -> Evaluation:
             pictures=[(caption, name) for caption, name in values["pictures"]],
             weights=values["weights"],
         )
-    except FileNotFoundError as error:
-        raise InputError(
-            f"there is no evaluation in {run.folder.path} yet: lowerbound evaluate {run.folder.path}"
-        ) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): lowerbound evaluate {run.folder.path} writes it anew"
-        ) from error
+
+    return read_figures(run, parse)
 
 
 def to_text(evaluation: Evaluation) -> str:

@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.findings import sample_findings
-from lowerbound.evaluate.folder import evaluation_folder
+from lowerbound.evaluate.folder import evaluation_folder, read_figures
 from lowerbound.evaluate.judge import Judge, SampleQuality
 from lowerbound.evaluate.quality import Figure
 from lowerbound.evaluate.report import Picture, Report, Table, figure_text, html
@@ -137,9 +138,8 @@ def read_relative_evaluation(run: RelativeRun) -> RelativeEvaluation:
     Raises:
         InputError: if there is none, or it is damaged.
     """
-    path = evaluation_folder(run) / "evaluation.json"
-    try:
-        values = json.loads(path.read_text())
+
+    def parse(values: dict[str, Any]) -> RelativeEvaluation:
         return RelativeEvaluation(
             standing=Standing.from_dict(values["standing"]),
             terms=[(name, tuple(figure), told) for name, figure, told in values["terms"]],
@@ -148,14 +148,8 @@ def read_relative_evaluation(run: RelativeRun) -> RelativeEvaluation:
             pictures=[(caption, name) for caption, name in values["pictures"]],
             weights=values["weights"],
         )
-    except FileNotFoundError as error:
-        raise InputError(
-            f"there is no evaluation in {run.folder.path} yet: lowerbound evaluate {run.folder.path}"
-        ) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): lowerbound evaluate {run.folder.path} writes it anew"
-        ) from error
+
+    return read_figures(run, parse)
 
 
 def to_text(evaluation: RelativeEvaluation) -> str:
