@@ -1,6 +1,10 @@
 """Diffusion models with their likelihood: one noise schedule and one denoiser, and all that follows from the two."""
 
-from lowerbound import grid, inverse, objective, relatives, score_matching, times
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from lowerbound import grid, inverse, objective, score_matching, times
 from lowerbound.brownian import BrownianPath
 from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.denoiser import (
@@ -78,6 +82,9 @@ from lowerbound.schedule import (
     geometric,
 )
 from lowerbound.times import ImportanceTimes
+
+if TYPE_CHECKING:
+    from lowerbound import relatives
 
 __all__ = [
     # schedules
@@ -170,3 +177,10 @@ __all__ = [
     "PersistentChains",
     "InputError",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The relatives, imported when they are first asked for, since few programs need them."""
+    if name != "relatives":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
