@@ -34,6 +34,7 @@ def test_evaluate_and_report_say_what_the_likelihood_is(relatives, name, kind, c
     page = (relatives / name / "report.html").read_text()
     assert kind in page
     assert "Frechet distance" in page
+    assert ("no likelihood" if kind == "none" else "bits/dim (") in page
 
 
 def test_evaluate_prints_terms_and_an_importance_weighted_bound(relatives, capsys):

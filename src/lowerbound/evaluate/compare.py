@@ -272,17 +272,13 @@ def _judged(
     return found, bits
 
 
-def _likelihood(found: Standing) -> str:
-    return "no likelihood" if found.bits is None else f"{found.bits_text} bits/dim ({found.likelihood})"
-
-
 def _quality(quality: Quality) -> tuple[str, str, str]:
     return figure_text(*quality.frechet), figure_text(*quality.precision), figure_text(*quality.coverage)
 
 
 def _page(comparison: Comparison, dataset: Dataset, folder: Path) -> str:
     pictures = [
-        Picture(f"{each.model}: {_likelihood(each)}", folder / each.model / "standing.png")
+        Picture(f"{each.model}: {each.likelihood_text}", folder / each.model / "standing.png")
         for each in comparison.standings
     ]
     if len(dataset.shape) > 1:

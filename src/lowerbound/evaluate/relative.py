@@ -173,7 +173,7 @@ def write_relative_page(run: RelativeRun, evaluation: RelativeEvaluation) -> Pat
     report = Report(
         title=f"{stands.model}: a model of {run.data.name}",
         paragraphs=(
-            f"{stands.bits_text} bits per dimension ({stands.kind}); {stands.num_parameters:,} parameters.",
+            f"On held-out examples: {stands.likelihood_text}; {stands.num_parameters:,} parameters.",
             f"Weights: {evaluation.weights.get('weights', 'unknown')}, after step {stands.steps:,} and "
             f"{stands.seconds / 60:.1f} minutes of training.",
         ),

@@ -60,6 +60,11 @@ class Standing:
         """The figure, or that there is none."""
         return "none" if self.bits is None else figure_text(*self.bits)
 
+    @property
+    def likelihood_text(self) -> str:
+        """The figure with its unit and what it is, or that there is none."""
+        return "no likelihood" if self.bits is None else f"{self.bits_text} bits/dim ({self.likelihood})"
+
 
 def likelihood_of(run: Run | RelativeRun) -> LikelihoodKind:
     """Whether a run's likelihood is exact, a bound, or not there."""
