@@ -206,8 +206,8 @@ class TrainingConfig:
     batch_size: int = 32
     """Examples per step."""
     micro_batch_size: int | None = None
-    """Examples that go through the network at a time; the batch size if not given. It changes memory, not the result but for
-    rounding, which Muon, who computes in bfloat16, makes larger than AdamW does."""
+    """Examples that go through the network at a time; the batch size if not given. It changes memory, and the result by
+    rounding only."""
     learning_rate: float = 6e-3
     """The learning rate after warm-up."""
     warmup_steps: int = 100

@@ -1,0 +1,94 @@
+r"""Muon: hidden weight matrices move along the orthogonal matrix that is nearest to their averaged gradient.
+
+With the singular value decomposition $M = U S V^\top$ the nearest orthogonal matrix, the polar factor, is $U V^\top$: all
+directions learn at one rate (Jordan et al. 2024). It is found without a decomposition, by odd polynomials that bring all
+singular values to one,
+
+$$X \leftarrow a X + (b\, X X^\top + c\, (X X^\top)^2)\, X ,$$
+
+an iteration of Newton and Schulz's kind, each of whose polynomials is the best of its degree for where the one before has left
+the singular values (Amsel et al. 2025, "The Polar Express").
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+MOMENTUM = 0.95
+"""The share of the gradients' average that stays in each step."""
+SMALLEST = 0.003
+"""The singular value, relative to the Frobenius norm, from which on the iteration converges; below it they grow 567-fold."""
+DEVIATION = 0.005
+"""How far from one the iteration leaves singular values of `SMALLEST` and more."""
+POLYNOMIALS = (
+    (8.383674, -24.765907, 18.357083),
+    (4.043421, -3.011405, 0.569512),
+    (3.505571, -2.626654, 0.525719),
+    (2.490116, -1.834275, 0.436835),
+    (1.917776, -1.29675, 0.379705),
+)
+"""a, b and c: of least deviation from one on [0.003, 1], then on the interval that the polynomial before leads to."""
+
+
+class Muon:
+    """The optimiser of weight matrices; a convolution's weight counts as the matrix (out, in x kernel).
+
+    Arguments:
+        parameters: what is moved, each of two dimensions or more.
+        weight_decay: the share of a weight that is lost in each step, as a multiple of the learning rate.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], weight_decay: float = 0.0):
+        self.parameters = list(parameters)
+        self.weight_decay = weight_decay
+        self.momentum: dict[nn.Parameter, Tensor] = {}
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move the parameters that have a gradient; those of one shape are orthogonalised together."""
+        by_shape: dict[tuple[int, int], list[nn.Parameter]] = {}
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                by_shape.setdefault((len(parameter), parameter[0].numel()), []).append(parameter)
+        for (rows, columns), group in by_shape.items():
+            directions = polar_factors(torch.stack([self._direction(parameter) for parameter in group]))
+            # a tall matrix's orthogonal columns are short on each row: lengthened, the outputs change as much as others'
+            rate = learning_rate * max(1.0, rows / columns) ** 0.5
+            for parameter, direction in zip(group, directions, strict=True):
+                parameter.mul_(1 - learning_rate * self.weight_decay)
+                parameter.sub_(direction.view(parameter.shape), alpha=rate)
+
+    def _direction(self, parameter: nn.Parameter) -> Tensor:
+        """The gradient averaged over steps, looking one step ahead as Nesterov's momentum does, as a matrix."""
+        gradient = parameter.grad
+        assert gradient is not None
+        if parameter not in self.momentum:
+            self.momentum[parameter] = torch.zeros_like(gradient)
+        average = self.momentum[parameter].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(average, MOMENTUM).flatten(1)
+
+
+def polar_factors(matrices: Float[Tensor, "batch rows columns"]) -> Float[Tensor, "batch rows columns"]:
+    r"""The orthogonal matrices nearest to matrices, $U V^\top$ of $M = U S V^\top$, to about `DEVIATION`.
+
+    Arguments:
+        matrices: of any scale, (N, rows, columns).
+    """
+    if matrices.shape[1] > matrices.shape[2]:  # the products in the bracket are as large as the first side
+        return polar_factors(matrices.mT).mT
+    largest = matrices.abs().amax((1, 2), keepdim=True)
+    x = matrices / largest.clamp_min(torch.finfo(matrices.dtype).tiny)  # so that no square underflows in the norm
+    x = (x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1.0)).to(working_type(matrices))
+    for a, b, c in POLYNOMIALS:
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.to(matrices.dtype)
+
+
+def working_type(like: Tensor) -> torch.dtype:
+    """What the iteration computes in: bfloat16 on GPUs with units for it. Elsewhere it may be emulated, and far slower."""
+    if like.is_cuda and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return like.dtype
