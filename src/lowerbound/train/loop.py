@@ -91,7 +91,7 @@ class Trainer:
         before = time.perf_counter()
         while self.progress < 1:
             rate = learning_rate(self.config.training, self.step, self.progress)
-            loss, norm = self._gradient()
+            loss, norm = self.gradient()
             self.optimizer.step(rate)
             self.average.update(self.model)
             self.step += 1
@@ -100,7 +100,7 @@ class Trainer:
             self.seconds, before = self.seconds + now - before, now
             yield Record(self.step, loss, norm, rate, self.seconds)
 
-    def _gradient(self) -> tuple[float, float]:
+    def gradient(self) -> tuple[float, float]:
         """The mean loss of the step's batch in bits/dim and its gradient's norm; the gradient is left clipped."""
         training = self.config.training
         indices = batch_indices(training.seed, self.step, training.batch_size, len(self.dataset.train))
