@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from lowerbound import GaussianMixture, LinearGamma
+from lowerbound.baselines import Baseline
 from lowerbound.data import Dataset, mixture_parameters, open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.denoiser.exact import Empirical
-from lowerbound.evaluate.baselines import Baseline
 from lowerbound.evaluate.bound import HeldOutBound, profile
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
 from lowerbound.run import Run

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.baselines import Baseline
 from lowerbound.data import Dataset
-from lowerbound.evaluate.baselines import Baseline
 from lowerbound.evaluate.bound import REFERENCES, Figure, HeldOutBound, Profile
 from lowerbound.evaluate.report import figure_text
 from lowerbound.run import Run

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.baselines import Baseline, baselines
 from lowerbound.data import Dataset, Levels
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.evaluate.baselines import Baseline, baselines
 from lowerbound.evaluate.bound import HeldOutBound, Profile, held_out_bound, profile
 from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose

@@ -9,11 +9,13 @@ density in the units it was given in.
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Num
 
+from lowerbound.data import Dataset, Levels
 from lowerbound.errors import InputError
 
 EXACT = "exact"
@@ -27,6 +29,7 @@ MIXTURE_FULL_DIMS = 128
 MIXTURE_VALUES = 2**24
 GAUSSIAN_DIMS = 6144
 BLOCK = 4096
+YARDSTICK_EXAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,45 @@ def baselines(
     return found
 
 
+def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
+    """What the simplest model reaches on the first validation examples: independent dimensions, histograms or Gaussians.
+
+    It takes a moment only, on any data; a model that stays behind it has not learned anything yet.
+
+    Arguments:
+        dataset: the data, of which at most `YARDSTICK_EXAMPLES` training examples are read.
+        num_examples: how many validation examples.
+
+    Returns:
+        The baseline on the validation examples in place of test ones; None where there is none, as of a dimension that is
+        constant.
+    """
+    offset = dataset.encoding.offset if isinstance(dataset.encoding, Levels) else 0
+    train, validation = (
+        dataset.examples[indices].reshape(len(indices), -1) - offset
+        for indices in (dataset.train[:YARDSTICK_EXAMPLES], dataset.validation[:num_examples])
+    )
+    try:
+        splits = Splits(train, validation, validation, dataset.encoding.num_levels)
+        return independent_gaussian(splits) if splits.num_levels is None else histogram(splits)
+    except InputError:
+        return None
+
+
+def weakness(metadata: Mapping[str, str]) -> str | None:
+    """A sentence on a model that is worse than its simplest baseline, from what its file of weights says; else None."""
+    try:
+        bits, simplest = float(metadata["held_out_bits_per_dim"]), float(metadata["baseline_bits_per_dim"])
+    except (KeyError, ValueError):
+        return None
+    if not bits > simplest:
+        return None
+    return (
+        f"this model has not learned much: {bits:.3f} bits/dim on held-out data, where the simplest baseline "
+        f"({metadata.get('baseline', 'independent dimensions')}) needs {simplest:.3f}"
+    )
+
+
 def histogram(splits: Splits) -> Baseline:
     """Independent dimensions, each with its own smoothed histogram, $P_d(k) = (n_{dk} + a) / (N + a K)$.
 
@@ -146,6 +188,19 @@ def histogram(splits: Splits) -> Baseline:
     smoothing = min(SMOOTHINGS, key=lambda a: nats(on_validation, a).mean())
     name = f"per-dimension histogram (smoothing {smoothing:g})"
     return splits.baseline(name, nats(counts(splits.test), smoothing), EXACT)
+
+
+def independent_gaussian(splits: Splits) -> Baseline:
+    """Independent dimensions, each with a Gaussian of the training split's mean and variance.
+
+    Raises InputError for discrete data, or a dimension that is constant.
+    """
+    if splits.num_levels is not None:
+        raise InputError(f"a Gaussian is for continuous data, these have {splits.num_levels} levels: take a histogram")
+    mean, scale = splits.train.mean(axis=0, dtype=np.float64), _scale(splits.train.std(axis=0, dtype=np.float64))
+    squares = ((splits.test - mean) / scale) ** 2
+    nats = (0.5 * (squares + np.log(2 * np.pi)) + np.log(scale)).sum(axis=1)
+    return splits.baseline("independent Gaussians", nats, EXACT)
 
 
 def gaussian(splits: Splits) -> Baseline:

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lowerbound.errors import InputError
-from lowerbound.evaluate.baselines import (
+from lowerbound.baselines import (
     DEQUANTISED,
     EXACT,
     Baseline,
@@ -16,6 +15,7 @@ from lowerbound.evaluate.baselines import (
     gaussian_mixture,
     histogram,
 )
+from lowerbound.errors import InputError
 
 
 def split(values: np.ndarray, num_levels: int | None = None) -> Splits:
@@ -93,7 +93,7 @@ def test_mixture_of_many_dimensions_is_diagonal(rng):
 
 
 def test_mixture_says_how_many_examples_it_was_fitted_on(rng, monkeypatch):
-    monkeypatch.setattr("lowerbound.evaluate.baselines.MIXTURE_VALUES", 300)
+    monkeypatch.setattr("lowerbound.baselines.MIXTURE_VALUES", 300)
     assert "fitted on 150 examples" in gaussian_mixture(split(rng.normal(size=(1_000, 2)))).name
 
 
