@@ -157,7 +157,7 @@ def weakness(metadata: Mapping[str, str]) -> str | None:
         bits, simplest = float(metadata["held_out_bits_per_dim"]), float(metadata["baseline_bits_per_dim"])
     except (KeyError, ValueError):
         return None
-    if not bits > simplest:
+    if bits <= simplest:
         return None
     return (
         f"this model has not learned much: {bits:.3f} bits/dim on held-out data, where the simplest baseline "

@@ -11,8 +11,10 @@ import torch
 
 MEMORY = 9
 """How many of the last steps say what a step costs."""
+FEWEST = 3
+"""How many steps on a number of threads come before a trial of another one."""
 TRIAL_SHARE = 0.05
-"""The share of the time that trials of other numbers take, about."""
+"""The share of the time that trials of another number take, about."""
 GAIN = 0.9
 """What a step on another number of threads must take of the present one's time to be preferred."""
 
@@ -20,17 +22,15 @@ GAIN = 0.9
 class ThreadChoice:
     """The number of threads, from one to torch's own, by trials of the next smaller and the next larger power of two.
 
-    A trial is two steps on another number, of which the second counts. Those that lose are repeated the more seldom the
-    slower they are.
+    A trial is two steps on another number, of which the second counts. It is repeated the more seldom the longer it took.
     """
 
     def __init__(self):
         self.most = self.chosen = torch.get_num_threads()
         self._recent: deque[float] = deque(maxlen=MEMORY)
-        self._since_trial = 0.0
-        self._trial_cost = 0.0
+        self._waited: dict[int, float] = {}
+        self._costs: dict[int, float] = {}
         self._trial: list[float] | None = None
-        self._tried_more = True
 
     def took(self, seconds: float) -> None:
         """A step has taken so long; the next one runs on as many threads as are set now."""
@@ -40,29 +40,26 @@ class ThreadChoice:
                 self._judge(self._trial)
             return
         self._recent.append(seconds)
-        self._since_trial += seconds
-        if len(self._recent) >= 3 and self._since_trial * TRIAL_SHARE >= self._trial_cost:
-            self._begin_trial()
+        for number in self._waited:
+            self._waited[number] += seconds
+        neighbours = {max(1, self.chosen // 2), min(self.most, 2 * self.chosen)} - {self.chosen}
+        due = [number for number in neighbours if self._is_due(number)]
+        if due and len(self._recent) >= FEWEST:
+            self._trial = []
+            torch.set_num_threads(due[0])
 
     def release(self) -> None:
         """Give torch all its threads back."""
         torch.set_num_threads(self.most)
 
-    def _begin_trial(self) -> None:
-        fewer, more = max(1, self.chosen // 2), min(self.most, 2 * self.chosen)
-        others = [number for number in (more, fewer) if number != self.chosen]
-        if not others:
-            return
-        # in turn, where there are both
-        tried = others[self._tried_more % len(others)]
-        self._tried_more = not self._tried_more
-        self._trial = []
-        torch.set_num_threads(tried)
+    def _is_due(self, number: int) -> bool:
+        return number not in self._costs or self._waited[number] * TRIAL_SHARE >= self._costs[number]
 
     def _judge(self, trial: list[float]) -> None:
         tried = torch.get_num_threads()
+        self._waited[tried], self._costs[tried], self._trial = 0.0, sum(trial), None
         if trial[1] < GAIN * statistics.median(self._recent):
+            self._waited[self.chosen], self._costs[self.chosen] = 0.0, 2 * self._recent[-1]
             self.chosen = tried
             self._recent.clear()
         torch.set_num_threads(self.chosen)
-        self._trial, self._trial_cost, self._since_trial = None, sum(trial), 0.0
