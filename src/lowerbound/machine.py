@@ -1,6 +1,8 @@
-"""The processor that everything runs on: what it is called, and which of the units that decide speed it has."""
+"""The processor that everything runs on: what it is called, which of the units that decide speed it has, how busy it is."""
 
+import os
 import platform
+import time
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +26,31 @@ def processor() -> str:
     if not any("bfloat16" in unit for unit in units):
         units.append("no bfloat16")
     return f"{name} ({', '.join(units)})"
+
+
+def free_processors(seconds: float = 0.1) -> int | None:
+    """How many of the processors nothing else keeps busy, at least one; None where the system does not tell.
+
+    Arguments:
+        seconds: how long to look.
+    """
+    before = _busy_ticks()
+    if before is None:
+        return None
+    time.sleep(seconds)
+    after, allowed = _busy_ticks(), len(os.sched_getaffinity(0))
+    assert after is not None
+    busy = (after - before) / os.sysconf("SC_CLK_TCK") / seconds
+    return max(1, min(allowed, round((os.cpu_count() or 1) - busy)))
+
+
+def _busy_ticks() -> int | None:
+    """Clock ticks that all processors together have worked since the system's start."""
+    try:
+        user, nice, system = map(int, Path("/proc/stat").read_text().split(maxsplit=4)[1:4])
+    except (OSError, ValueError):
+        return None
+    return user + nice + system
 
 
 def _cpuinfo() -> tuple[str, frozenset[str]]:

@@ -200,9 +200,11 @@ class TrainingConfig:
     """How the network is trained."""
 
     steps: int | None = None
-    """Length of the run in steps; with it a resumed run equals an unbroken one exactly."""
+    """Length of the run in steps; with it a resumed run equals an unbroken one exactly, on the same number of threads
+    (OMP_NUM_THREADS)."""
     minutes: float | None = None
-    """Length of the run in minutes on this machine. A tenth of them is for what is measured and drawn along the way."""
+    """Length of the run in minutes on this machine, on as many threads as are fastest. A tenth of them is for what is
+    measured and drawn along the way."""
     batch_size: int = 32
     """Examples per step."""
     micro_batch_size: int | None = None
