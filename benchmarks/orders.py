@@ -4,7 +4,7 @@ The error at the end of the flow of N(m, diag(u)), known in closed form, and of 
 adaptive solver at a tolerance of 1e-12, over grids whose steps grow from the start in proportion (t = 1 - u^2: a multistep
 sampler has no past at first). Of stochastic samplers the weak order: the error of the exact mean and covariance at the end
 on correlated Gaussian data, where a sampler is an affine map of its start and its noise. The slope is that of the two
-longest grids; churn falls with the number of steps.
+longest grids; churn falls with the number of steps. Langevin steps have no order, and their table is of the error alone.
 """
 
 import math
@@ -40,6 +40,12 @@ STOCHASTIC = {
     "Euler, churn 4 / n": lambda num: lb.Euler(churn=4 / num),
     "Heun, churn 4 / n": lambda num: lb.Heun(churn=4 / num),
 }
+LANGEVIN = {
+    "ancestral, lower, for comparison": lb.Ancestral(),
+    "predictor-corrector, 1 correction": lb.PredictorCorrector(),
+    "predictor-corrector, 5 corrections": lb.PredictorCorrector(num_corrections=5),
+    "annealed Langevin, 10 a level": lb.AnnealedLangevin(num_corrections=10),
+}
 MEAN, COVARIANCE = torch.tensor([0.5, -1.0]).double(), torch.tensor([[0.5, 0.3], [0.3, 0.4]]).double()
 
 
@@ -70,6 +76,9 @@ def main() -> None:
         before, after = (weak_error(make(num), num) for num in WEAK_STEPS[-2:])
         order = make(WEAK_STEPS[-1]).order
         print(f"{name:<32} {order:>8} {math.log2(before / after):>9.2f} {after:>24.1e}")
+    print(f"\n{'error in as many steps:':<41} {''.join(f'{num:>9}' for num in WEAK_STEPS)}")
+    for name, sampler in LANGEVIN.items():
+        print(f"{name:<41} {''.join(f'{weak_error(sampler, num):>9.1e}' for num in WEAK_STEPS)}")
 
 
 def gaussian_flow() -> tuple[Denoiser, Tensor, Tensor]:
@@ -103,7 +112,7 @@ def flow_error(sampler: Sampler, num_steps: int, denoiser: Denoiser, x_1: Tensor
 
 def weak_error(sampler: Sampler, num_steps: int) -> float:
     """The largest error of mean and covariance at the end, from the data's own at the start."""
-    denoiser, num_draws = lb.Gaussian(MEAN, COVARIANCE, SCHEDULE), 2 * num_steps
+    denoiser, num_draws = lb.Gaussian(MEAN, COVARIANCE, SCHEDULE), sampler.calls_per_step * num_steps
     inputs = torch.eye(2 * (num_draws + 1), dtype=torch.float64).reshape(-1, num_draws + 1, 2)
     inputs = torch.cat([torch.zeros_like(inputs[:1]), inputs])
     times = lb.grid.uniform(num_steps + 1)
