@@ -67,8 +67,8 @@ def check_standard(z, sampler, num_steps, spread=2**0.5):
     """Mean 0 and variance 1 up to four standard errors and the bias of finite steps.
 
     With h, the length of a step in -gamma / 2, the bias is at most h^order; a sampler of no order, whose Langevin steps are
-    as long on any grid, may add 0.05 to what a first-order sampler may have. `spread` is the standard deviation of z^2, known
-    from the target: that of the samples would excuse the outliers of a wrong law.
+    as long on any grid, may add 0.05 to what a first-order sampler may have. `spread` is the standard deviation of z^2,
+    known from the target: that of the samples would excuse the outliers of a wrong law.
     """
     h = (ENDS[1] - ENDS[0]) / (num_steps - 1) / 2
     bias = h**sampler.order if sampler.order else h + 0.05
