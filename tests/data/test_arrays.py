@@ -171,7 +171,7 @@ def test_types_that_do_not_fit(saved):
 
 def test_layouts_that_do_not_fit(saved):
     path = saved(_values(6, 2, 3))
-    with pytest.raises(InputError, match=r"unknown layout 'HWC'.*NCHW"):
+    with pytest.raises(InputError, match=r"unknown --layout 'HWC'.*NCHW"):
         open_arrays(path, layout="HWC")
     with pytest.raises(InputError, match="NCHW has 4 axes"):
         open_arrays(path, layout="NCHW")
