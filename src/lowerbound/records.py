@@ -78,7 +78,11 @@ def read(kind: type[Record], values: Any, source: str, name: str = "") -> Record
     for field in fields.values():
         if field.name not in values and _is_required(field):
             raise InputError(f"{source}: {name}{field.name} is lacking")
-    return kind(**{key: _value(hints[key], value, source, f"{name}{key}") for key, value in values.items()})
+    checked = {key: _value(hints[key], value, source, f"{name}{key}") for key, value in values.items()}
+    try:
+        return kind(**checked)
+    except InputError as error:  # what the record itself asks of its values
+        raise InputError(f"{source}: {name and name[:-1] + ': '}{error}") from error
 
 
 def _value(hint: Any, value: Any, source: str, name: str) -> Any:

@@ -102,4 +102,5 @@ def run(arguments: list[str]) -> None:
         print(f"{dataset.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n")
     evaluate(model, dataset, settings, own=own, anew=options.anew, say=say, stage=stage)
     print(f"\npictures and figures: {evaluation_folder(model, None if own else folder_name(dataset))}")
-    print(f"next: lowerbound {f'evaluate {options.run}' if options.quick else f'report {options.run}'}")
+    if own:
+        print(f"next: lowerbound {'evaluate' if options.quick else 'report'} {options.run}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 
 from lowerbound.cli.options import parse
+from lowerbound.cli.progress import say
 from lowerbound.evaluate.page import page_path, read_own, write_page
 from lowerbound.run import open_any
 
@@ -27,5 +28,5 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "report", arguments)
     model = open_any(options.run)
     for warning in write_page(model, read_own(model)):
-        print(f"warning: {warning}", file=sys.stderr)
+        say(f"warning: {warning}", sys.stderr)
     print(page_path(model))

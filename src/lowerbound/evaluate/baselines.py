@@ -56,6 +56,10 @@ class Baselines(Figures):
 
     found: tuple[Baseline, ...]
 
+    def __post_init__(self) -> None:
+        if not self.found:
+            raise InputError("no baseline")
+
     @property
     def best(self) -> Baseline:
         """The one that needs the fewest bits."""

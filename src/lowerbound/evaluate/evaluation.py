@@ -72,7 +72,8 @@ def evaluate(
     evaluation = Evaluation(model_hash(run), run.metadata, dataset.name, dataset.fingerprint(), own, planned)
     keys = {part.name: part.key(evaluation.identity) for part in parts}
     # a quick look takes whatever is there of these weights: it is no worse than what it would find
-    evaluation = _begin(folder, evaluation, {} if anew else dict.fromkeys(keys) if settings.quick else keys)
+    wanted = {} if anew else dict.fromkeys(keys) if settings.quick else keys
+    evaluation = _begin(folder, evaluation, wanted, in_place=not settings.quick)
     for part in parts:
         kept = evaluation.parts.get(part.name)
         if kept is None:
@@ -98,13 +99,14 @@ def evaluate(
     return evaluation
 
 
-def _begin(folder: Path, fresh: Evaluation, wanted: Mapping[str, str | None]) -> Evaluation:
+def _begin(folder: Path, fresh: Evaluation, wanted: Mapping[str, str | None], *, in_place: bool) -> Evaluation:
     """An evaluation with what is kept of before, written down, so that an interruption shows what it lacks.
 
     Arguments:
         folder: of the evaluation.
         fresh: of this model and these data, with all that is asked for and nothing found.
         wanted: the keys that parts which are kept must have, by name; None: any key.
+        in_place: whether what is asked for now takes the place of what was asked for before and is not there yet.
     """
     try:
         before = read_evaluation(folder) or fresh
@@ -117,7 +119,7 @@ def _begin(folder: Path, fresh: Evaluation, wanted: Mapping[str, str | None]) ->
             for name, outcome in before.parts.items()
             if (name not in planned or wanted.get(name, "") in (None, outcome.key)) and _is_whole(folder, outcome)
         }
-        planned |= {*kept, *before.unfinished}
+        planned |= set(kept) if in_place else {*kept, *before.unfinished}
     found = replace(fresh, planned=tuple(name for name in KINDS if name in planned), parts=kept)
     write_evaluation(folder, found)
     drop_files(folder, (file for name, outcome in before.parts.items() if name not in kept for file in outcome.files))

@@ -140,7 +140,8 @@ class Evaluation:
 
     def having(self, name: str, outcome: Outcome) -> "Evaluation":
         """With one part more."""
-        return replace(self, parts={**self.parts, name: outcome})
+        parts = {**self.parts, name: outcome}
+        return replace(self, parts={name: parts[name] for name in KINDS if name in parts})
 
 
 def evaluation_folder(run: OpenedRun, data: str | None = None) -> Path:
@@ -235,11 +236,12 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     parts = {}
-    for name, entry in content.parts.items():
-        source, where = str(path), f"parts.{name}"
+    source = str(path)
+    for name in (*content.planned, *content.parts):
         if name not in KINDS:
-            raise InputError(f"{source}: unknown name {where!r}; known are {', '.join(KINDS)}")
-        figures = None
+            raise InputError(f"{source}: unknown part {name!r}; known are {', '.join(KINDS)}")
+    for name, entry in content.parts.items():
+        where, figures = f"parts.{name}", None
         if entry.figures is not None:
             figures = read(KINDS[name], entry.figures, source, f"{where}.figures.")
             try:
