@@ -8,19 +8,17 @@ import tyro
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
-from lowerbound.cli.progress import stage
+from lowerbound.cli.progress import say, stage
 from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
-from lowerbound.errors import InputError
-from lowerbound.evaluate.evaluation import evaluate, to_text
+from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import evaluation_folder
-from lowerbound.evaluate.relative import evaluate_relative
-from lowerbound.evaluate.relative import to_text as relative_to_text
-from lowerbound.guidance import ClassifierFree
-from lowerbound.run import OpenedRun, RelativeRun, open_any
+from lowerbound.evaluate.other import folder_name, open_evaluated
+from lowerbound.evaluate.settings import Settings
+from lowerbound.run import RelativeRun, open_any
 from lowerbound.run.generate import SAMPLERS, SamplerName
 
-KNOWN = ("data", "num_samples", "num_examples", "ode.importance", "seed", "device")
+KNOWN = ("data", "quick", "anew", "num_samples", "num_examples", "ode.importance", "baselines", "seed", "device")
 """The options that have an effect on a relative."""
 
 
@@ -28,15 +26,22 @@ KNOWN = ("data", "num_samples", "num_examples", "ode.importance", "seed", "devic
 class Options:
     """Held-out bits/dim of a run in three terms with standard errors, beside baselines, and figures about its samples.
 
-    Reads the test split; figures and pictures go into RUN/evaluation.
+    It reads the test split and works part by part: each part says what it will cost, and its figures are printed and kept in
+    RUN/evaluation as soon as they are known. Repeating the command goes on with what is not there yet of the same weights,
+    data and settings. A part that can't be had is left out, with the reason.
 
-    Example: lowerbound evaluate runs/digits --num-samples 500
+    Example: lowerbound evaluate runs/digits --quick
     """
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
     data: str | None = None
-    """Where the run's data are now, if not where they were."""
+    """Where the run's data are now, if not where they were; or other data of the same kind, all of whose examples are then
+    scored and told as such, in a folder of their own."""
+    quick: bool = False
+    """Bits/dim of as many examples as half a minute allows on this machine, and a picture of samples; nothing else."""
+    anew: bool = False
+    """Find every part again, also those that are there."""
     num_samples: int = 500
     """Samples to draw and compare with the data."""
     num_examples: int | None = None
@@ -70,57 +75,32 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "evaluate", arguments)
-    for name in ("num_examples", "num_times", "num_steps"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}: it starts at 1")
-    if options.ode_examples is not None and options.ode_examples < 0:
-        raise InputError(f"ode_examples is {options.ode_examples}: it is 0 for none, or a number of test examples")
-    if min(options.calls, default=1) < 1:
-        raise InputError(f"calls is {min(options.calls)}: a sample takes at least one call of the network")
-    if options.samplers and not options.calls:
-        raise InputError(
-            "--samplers has no effect without --calls: give the numbers of network calls to compare them at"
-        )
-    check_reverse(options.reverse, options.num_steps)
-    flow = options.ode.flow()
-    model = open_any(options.run, pick_device(options.device))
-    if isinstance(model, RelativeRun):
-        check_relative(options, Options(options.run), model, KNOWN)
-        evaluation = evaluate_relative(
-            model,
-            model.open_dataset(options.data),
-            num_examples=options.num_examples,
-            num_samples=options.num_samples,
-            importance=options.ode.importance,
-            seed=options.seed,
-            stage=stage,
-        )
-        _print(relative_to_text(evaluation), model, options.run)
-        return
-    dataset = model.open_dataset(options.data)
-    model = with_variance(model, options.reverse, given=True, dataset=dataset)
-    evaluation = evaluate(
-        model,
-        dataset,
-        num_steps=options.num_steps,
-        num_times=options.num_times,
+    settings = Settings(
         num_examples=options.num_examples,
+        num_times=options.num_times,
+        num_steps=options.num_steps,
         reverse=options.reverse,
         num_flow=options.ode_examples,
-        flow=flow,
+        flow=options.ode.flow(),
+        importance=options.ode.importance,
         num_samples=options.num_samples,
         samplers={name: SAMPLERS[name] for name in options.samplers},
         calls=options.calls,
-        denoiser_of=lambda scale: ClassifierFree(model.denoiser, scale),
         scales=options.guidance_scales,
         with_baselines=options.baselines,
         seed=options.seed,
-        stage=stage,
+        quick=options.quick,
     )
-    _print(to_text(evaluation), model, options.run)
-
-
-def _print(text: str, model: OpenedRun, path: Path) -> None:
-    print(text)
-    print(f"\npictures and figures: {evaluation_folder(model)}\nnext: lowerbound report {path}")
+    check_reverse(options.reverse, options.num_steps)
+    model = open_any(options.run, pick_device(options.device))
+    if isinstance(model, RelativeRun):
+        check_relative(options, Options(options.run), model, KNOWN)
+    dataset, own = open_evaluated(model, options.data)
+    if not isinstance(model, RelativeRun):
+        model = with_variance(model, options.reverse, given=True, dataset=dataset if own else None)
+    if not own:
+        print(f"{dataset.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n")
+    evaluate(model, dataset, settings, own=own, anew=options.anew, say=say, stage=stage)
+    print(f"\npictures and figures: {evaluation_folder(model, None if own else folder_name(dataset))}")
+    if own:
+        print(f"next: lowerbound {'evaluate' if options.quick else 'report'} {options.run}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -11,3 +12,12 @@ def stage(name: str, total: int) -> Iterator[Callable[[int], object]]:
     """A bar of a name and a total, which disappears when it is done."""
     with tqdm(total=total, desc=name, leave=False, disable=None) as bar:
         yield bar.update
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print lines at once, also into a pipe; what a terminal would obey is shown in its place."""
+    print(
+        "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text),
+        file=file,
+        flush=True,
+    )

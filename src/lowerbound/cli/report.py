@@ -1,15 +1,15 @@
 """`lowerbound report RUN`: one self-contained HTML file."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
 from lowerbound.cli.options import parse
-from lowerbound.evaluate.evaluation import read_evaluation
-from lowerbound.evaluate.page import write_page
-from lowerbound.evaluate.relative import read_relative_evaluation, write_relative_page
-from lowerbound.run import RelativeRun, open_any
+from lowerbound.cli.progress import say
+from lowerbound.evaluate.page import page_path, read_own, write_page
+from lowerbound.run import open_any
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ def run(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "report", arguments)
     model = open_any(options.run)
-    if isinstance(model, RelativeRun):
-        print(write_relative_page(model, read_relative_evaluation(model)))
-    else:
-        print(write_page(model, read_evaluation(model)))
+    for warning in write_page(model, read_own(model)):
+        say(f"warning: {warning}", sys.stderr)
+    print(page_path(model))

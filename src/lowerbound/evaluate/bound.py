@@ -10,7 +10,10 @@ import torch
 
 from lowerbound.data import Dataset
 from lowerbound.elementary import expand
+from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
+from lowerbound.evaluate.report import Table, figure_text
 from lowerbound.likelihood import check_likelihood, end_terms, mean_and_error
+from lowerbound.records import Figure
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
 from lowerbound.schedule import Level
@@ -21,12 +24,9 @@ ENTRIES = 32_000_000
 REFERENCES = 4096
 """How many training examples say what the data's range is."""
 
-Figure = tuple[float, float]
-"""A mean over examples and its standard error."""
-
 
 @dataclass(frozen=True)
-class HeldOutBound:
+class HeldOutBound(Figures):
     """The bound on the test examples, in bits per dimension of the data as they are stored.
 
     Arguments:
@@ -36,6 +36,7 @@ class HeldOutBound:
         kind: what the number is, in words.
         num_examples: how many test examples.
         num_times: network calls per example.
+        of: the examples that these were drawn from, in words; empty: all that there are, or the first of them.
     """
 
     total: Figure
@@ -46,6 +47,19 @@ class HeldOutBound:
     kind: str
     num_examples: int
     num_times: int
+    of: str = ""
+
+    def tables(self) -> list[Table]:
+        terms = [
+            ("  reconstruction", figure_text(*self.reconstruction), "of the data from the least noisy latent"),
+            ("  prior", figure_text(*self.prior), "of the noisiest latent against the standard normal"),
+            ("  diffusion", figure_text(*self.diffusion), "of all steps between them"),
+        ]
+        if self.normalisation:
+            terms.append(("  normalisation", figure_text(self.normalisation), "the units of the stored data"))
+        examples = f"{self.num_examples:,} example{'s' * (self.num_examples > 1)}{self.of}"
+        total = f"{self.kind}, {examples}, {self.num_times} call{'s' * (self.num_times > 1)} each"
+        return [Table(BITS, BITS_HEADER, (("test", figure_text(*self.total), total), *terms), main=0)]
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,7 @@ def held_out_bound(
     num_steps: int | None = None,
     num_times: int | None = None,
     num_examples: int | None = None,
+    indices: np.ndarray | None = None,
     reverse: str = "lower",
     batch_size: int = 128,
     seed: int = 0,
@@ -102,12 +117,13 @@ def held_out_bound(
         num_steps: T of a chain of T steps, equally spaced in time; None: continuous time.
         num_times: network calls per example; by default 4 to 256, the more the fewer and smaller the examples are.
         num_examples: of the test split, from its start; all by default.
+        indices: the examples themselves, in the place of these.
         reverse: the chain's reverse variance.
         batch_size: it changes nothing but speed and memory.
         seed: of times and noise.
         progress: called with the number of examples after each batch.
     """
-    indices = dataset.test[:num_examples]
+    indices = dataset.test[:num_examples] if indices is None else indices
     scores = score(
         run,
         dataset.examples[indices],

@@ -1,16 +1,30 @@
-"""What a classifier of the real data says of samples: how sure it is, and how often it sees each class."""
+r"""What a classifier of the real data says of samples: how sure it is, and how often it sees each class.
 
+Whether classes are as frequent as in the training data is asked of all of them at once, by Pearson's $X^2 = \sum_k N (p_k -
+\pi_k)^2 / \pi_k$: its probability under chance is counted over draws of N labels with the data's own shares, which holds for
+few samples as well. What the difference comes to is the total variation, $\frac12 \sum_k |p_k - \pi_k|$: the share of the
+samples that would have to change their class.
+"""
+
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.samples import SIGNIFICANT
+from lowerbound.evaluate.finding import HINT, SURE, Finding, Severity
+from lowerbound.evaluate.part import Figures
+
+UNCLEAR = 0.9
+"""The samples' confidence, relative to that of held-out examples, below which many belong to no class."""
+MANY = 0.2
+"""The share of samples in the wrong class from which the classes are a serious fault."""
+NUM_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
-class Classes:
+class Classes(Figures):
     """Figures of a classifier trained on real data.
 
     accuracy: on held-out real examples.
@@ -18,6 +32,7 @@ class Classes:
     ratio, ratio_error: the samples' confidence relative to the held-out examples', and its standard error.
     names: of the classes.
     shares_train, shares_samples: of each class; the samples' by the classifier's choice.
+    p: the probability of shares as far from the training data's or farther, if only chance were at work.
     num_samples: how many samples were classified.
     """
 
@@ -29,37 +44,54 @@ class Classes:
     names: tuple[str, ...]
     shares_train: tuple[float, ...]
     shares_samples: tuple[float, ...]
+    p: float
     num_samples: int
 
-    def findings(self) -> list[str]:
-        """One sentence on confidence and one on the classes."""
-        return [self._confidence(), self._coverage()]
+    @property
+    def total_variation(self) -> float:
+        r"""$\frac12 \sum_k |p_k - \pi_k|$"""
+        pairs = zip(self.shares_samples, self.shares_train, strict=True)
+        return sum(abs(found - real) for found, real in pairs) / 2
 
-    def _confidence(self) -> str:
+    def findings(self) -> list[Finding]:
+        """One sentence on confidence and one on the classes."""
+        return [self._confidence(), self._frequencies()]
+
+    def _confidence(self) -> Finding:
         figures = (
             f"the classifier's mean confidence on samples is {self.ratio:.3f} ± {self.ratio_error:.3f} of that on "
             f"held-out data ({self.confidence_samples:.3f} against {self.confidence_held_out:.3f}, accuracy "
             f"{self.accuracy:.1%})"
         )
-        if self.ratio + SIGNIFICANT * self.ratio_error < 0.9:
-            return f"Many samples belong to no class clearly: {figures}."
-        return f"Samples are recognisable: {figures}."
+        if self.ratio + SURE * self.ratio_error < UNCLEAR:
+            return Finding(Severity.SERIOUS, f"Many samples belong to no class clearly: {figures}.")
+        if self.ratio + SURE * self.ratio_error < 1:
+            return Finding(Severity.CHANGE, f"Samples are less recognisable than held-out data: {figures}.")
+        return Finding(
+            Severity.FINE, f"Samples are as recognisable as held-out data, as far as can be told: {figures}."
+        )
 
-    def _coverage(self) -> str:
+    def _frequencies(self) -> Finding:
         low, high = min(self.shares_samples), max(self.shares_samples)
         figures = (
             f"the {len(self.names)} classes have between {low:.1%} ({self.names[self.shares_samples.index(low)]}) and "
-            f"{high:.1%} ({self.names[self.shares_samples.index(high)]}) of the samples"
+            f"{high:.1%} ({self.names[self.shares_samples.index(high)]}) of {self.num_samples:,} samples, in the training "
+            f"data between {min(self.shares_train):.1%} and {max(self.shares_train):.1%}; by chance alone they would be as "
+            f"far apart or farther with probability {self.p:.2g}"
         )
-        odd = []
-        for name, real, found in zip(self.names, self.shares_train, self.shares_samples, strict=True):
-            error = (real * (1 - real) / self.num_samples) ** 0.5
-            if not 0.5 * real <= found <= 1.5 * real and abs(found - real) > SIGNIFICANT * error:
-                odd.append(f"{name} {found:.1%} instead of {real:.1%}")
-        if odd:
-            rest = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
-            return f"Collapse or imbalance of classes ({', '.join(odd[:3])}{rest}): {figures}."
-        return f"Every class occurs about as often as in the training data: {figures}."
+        if self.p > math.erfc(HINT / math.sqrt(2)):
+            return Finding(Severity.FINE, f"Classes are as frequent as chance allows: {figures}.")
+        rows = zip(self.names, self.shares_train, self.shares_samples, strict=True)
+        worst = sorted(rows, key=lambda row: -abs(row[2] - row[1]))[:3]
+        told = ", ".join(f"{name} {found:.1%} instead of {real:.1%}" for name, real, found in worst)
+        if self.p > math.erfc(SURE / math.sqrt(2)):
+            return Finding(Severity.CHANGE, f"Classes are perhaps not as frequent as in the data ({told}): {figures}.")
+        if self.total_variation <= 1 - self.accuracy:
+            return Finding(Severity.OPEN, f"Classes differ by no more than the classifier errs ({told}): {figures}.")
+        lost = any(found < real / 2 and real * self.num_samples > SURE**2 for _, real, found in worst)
+        if lost or self.total_variation > MANY:
+            return Finding(Severity.SERIOUS, f"Collapse or imbalance of classes ({told}): {figures}.")
+        return Finding(Severity.CHANGE, f"Classes are not as frequent as in the data ({told}): {figures}.")
 
 
 def classes(
@@ -68,13 +100,15 @@ def classes(
     held_out_labels: Int64[np.ndarray, " label"],
     train_labels: Int64[np.ndarray, " train"],
     class_names: tuple[str, ...],
+    seed: int = 0,
 ) -> Classes:
     """What the probabilities of a classifier of the real data say of samples.
 
     on_samples, on_held_out: (N, L), as `features.FeatureClassifier.probabilities` gives them.
     held_out_labels, train_labels: (N,) classes 0 .. L-1; class_names: L names.
+    seed: of the draws that chance is measured by.
 
-    Raises InputError if names, labels and probabilities do not belong together.
+    Raises InputError if names, labels and probabilities do not belong together, or there are fewer than two of either.
     """
     num_classes = len(class_names)
     if {on_samples.shape[1], on_held_out.shape[1]} != {num_classes} or len(held_out_labels) != len(on_held_out):
@@ -82,13 +116,18 @@ def classes(
             f"probabilities of shapes {on_samples.shape} and {on_held_out.shape} for {num_classes} class names and "
             f"{len(held_out_labels)} held-out labels: give one column for each class and one label for each held-out example"
         )
+    if min(len(on_samples), len(on_held_out)) < 2:
+        raise InputError(
+            f"{len(on_samples)} samples and {len(on_held_out)} held-out examples: standard errors take two of each"
+        )
     confidences = on_held_out.max(axis=1), on_samples.max(axis=1)
     relative_errors = [values.std(ddof=1) / len(values) ** 0.5 / values.mean() for values in confidences]
     ratio = confidences[1].mean() / confidences[0].mean()
 
-    def shares(labels: np.ndarray) -> tuple[float, ...]:
-        return tuple((np.bincount(labels, minlength=num_classes) / len(labels)).tolist())
+    def shares(labels: np.ndarray) -> np.ndarray:
+        return np.bincount(labels, minlength=num_classes) / len(labels)
 
+    real, found = shares(train_labels), shares(on_samples.argmax(axis=1))
     return Classes(
         accuracy=float((on_held_out.argmax(axis=1) == held_out_labels).mean()),
         confidence_held_out=float(confidences[0].mean()),
@@ -96,7 +135,25 @@ def classes(
         ratio=float(ratio),
         ratio_error=float(ratio * np.hypot(*relative_errors)),
         names=class_names,
-        shares_train=shares(train_labels),
-        shares_samples=shares(on_samples.argmax(axis=1)),
+        shares_train=tuple(real.tolist()),
+        shares_samples=tuple(found.tolist()),
+        p=chance(found, real, len(on_samples), seed),
         num_samples=len(on_samples),
     )
+
+
+def chance(found: Float[np.ndarray, " L"], real: Float[np.ndarray, " L"], num: int, seed: int = 0) -> float:
+    """The probability of shares of `num` labels as far from the real ones, or farther, in Pearson's measure.
+
+    Arguments:
+        found, real: shares, (L,).
+        num: how many labels the found ones are of.
+        seed: of the draws that are counted.
+    """
+    if found[real == 0].any():
+        return 0.0
+    found, real = found[real > 0], real[real > 0]
+    drawn = np.random.default_rng(seed).multinomial(num, real, NUM_DRAWS) / num
+    distances = ((drawn - real) ** 2 / real).sum(1)
+    as_far = (distances >= ((found - real) ** 2 / real).sum() * (1 - 1e-9)).sum()
+    return float((1 + as_far) / (1 + NUM_DRAWS))

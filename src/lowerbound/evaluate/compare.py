@@ -9,9 +9,8 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +18,15 @@ import torch
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
-from lowerbound.evaluate.judge import Judge, read_quality
+from lowerbound.evaluate.judge import Judge
+from lowerbound.evaluate.part import Stage
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.report import Picture, Report, Table, figure_text, html
 from lowerbound.evaluate.standing import Standing, standing
-from lowerbound.evaluate.trade_off import Stage
 from lowerbound.files import write_file
 from lowerbound.likelihood import mean_and_error
 from lowerbound.pictures import sample_grid
+from lowerbound.records import read_json, to_json
 from lowerbound.run import open_any
 from lowerbound.train import recipe, train
 from lowerbound.train.config import DataConfig, ModelName
@@ -81,12 +81,6 @@ class Comparison:
     answers: list[str]
     remarks: list[str]
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Comparison":
-        """From what `dataclasses.asdict` gives, as JSON returns it; KeyError or TypeError if it is something else."""
-        standings = [Standing.from_dict(each) for each in values["standings"]]
-        return cls(**{**values, "standings": standings, "floor": read_quality(values["floor"])})
-
     def rows(self) -> list[tuple[str, ...]]:
         """One for each model, in the order of `HEADER`, and one for held-out data."""
         rows = [
@@ -102,6 +96,21 @@ class Comparison:
             for each in self.standings
         ]
         return [*rows, ("held-out data", "", "", *_quality(self.floor), "", "", "")]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is kept of a model that has been judged.
+
+    Arguments:
+        key: of the weights and the settings.
+        standing: of the model.
+        each: bits/dim of each example; None without a likelihood.
+    """
+
+    key: str
+    standing: Standing
+    each: tuple[float, ...] | None
 
 
 def compare(
@@ -187,7 +196,7 @@ def compare(
             "second training would differ is not in these errors.",
         ],
     )
-    write_file(folder / "comparison.json", (json.dumps(asdict(comparison), indent=1) + "\n").encode())
+    write_file(folder / "comparison.json", to_json(comparison).encode())
     write_file(folder / "comparison.html", _page(comparison, dataset, folder).encode())
     return comparison
 
@@ -200,11 +209,11 @@ def read_comparison(folder: Path | str) -> Comparison:
     """
     path = Path(folder) / "comparison.json"
     try:
-        return Comparison.from_dict(json.loads(path.read_text()))
+        return read_json(Comparison, path)
     except FileNotFoundError as error:
         raise InputError(f"there is no comparison in {folder}: lowerbound compare DATA --out {folder}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): repeat lowerbound compare, which writes it anew") from error
+    except InputError as error:
+        raise InputError(f"{error}: it is damaged; repeat lowerbound compare, which writes it anew") from error
 
 
 def likelihood_answer(bits: dict[str, np.ndarray | None], standings: Sequence[Standing]) -> str:
@@ -251,13 +260,12 @@ def _judged(
 ) -> tuple[Standing, np.ndarray | None]:
     """The standing of the run in a folder and its bits/dim of each example, from what was kept if it is of these weights."""
     run, kept, picture = open_any(path, device), path / "standing.json", path / "standing.png"
-    key = {**settings, "weights": run.metadata}
+    key = json.dumps({**settings, "weights": run.metadata}, sort_keys=True)
     try:
-        values = json.loads(kept.read_text())
-        if values.pop("key") == key and picture.is_file():
-            bits = values.pop("each")
-            return Standing.from_dict(values), None if bits is None else np.array(bits)
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        judged = read_json(Judged, kept)
+        if judged.key == key and picture.is_file():
+            return judged.standing, None if judged.each is None else np.array(judged.each)
+    except (FileNotFoundError, InputError):
         pass  # it is made again
     name = run.config.model.name
     with (
@@ -267,8 +275,7 @@ def _judged(
         found, bits, samples = standing(run, dataset, judge, **settings, scored=scored, drawn=drawn)
     many = len(samples) if len(dataset.shape) == 1 else SHOWN
     sample_grid(picture, samples[:many], dataset.encoding.value_range, data=dataset.examples[dataset.test[:many]])
-    values = {**asdict(found), "each": None if bits is None else bits.tolist(), "key": key}
-    write_file(kept, json.dumps(values).encode())
+    write_file(kept, to_json(Judged(key, found, None if bits is None else tuple(bits.tolist()))).encode())
     return found, bits
 
 

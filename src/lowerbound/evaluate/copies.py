@@ -20,7 +20,7 @@ hypergeometric probability. It notices a few copies among many good samples, to 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +29,11 @@ from jaxtyping import Float, Float64, Int, Num
 from torch import Tensor
 
 from lowerbound.errors import InputError
+from lowerbound.evaluate.finding import SURE, Finding, Severity
 
 BLOCK_VALUES = 2**22
 NUM_BOOTSTRAP = 200
 NUM_NEIGHBOURS = 3
-SIGNIFICANT = 3.0
 FALSE_POSITIVE_RATE = 0.01
 FEWEST = 20
 """Samples or held-out examples below which ranks say too little."""
@@ -189,19 +189,12 @@ class CopyAudit:
     num_held_out: int
     num_neighbours: int
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "CopyAudit":
-        """From what `dataclasses.asdict` gives, as JSON returns it; KeyError or TypeError if it is something else."""
-        parts = {name: Distances(**values[name]) for name in ("samples", "held_out")}
-        ranks = {name: Ranks(**values[name]) for name in ("nearer", "relative")}
-        return cls(**{**values, **parts, **ranks, "suspects": tuple(Suspect(**each) for each in values["suspects"])})
-
     @property
     def has_copies(self) -> bool:
         """Whether more samples stand upon training examples than held-out data do, beyond three standard deviations."""
         expected = self.num_identical_held_out / self.num_held_out * self.num_samples
-        many = self.num_identical > expected + SIGNIFICANT * max(expected, 1.0) ** 0.5
-        return many or self.relative.z > SIGNIFICANT or self.suspects_p < math.erfc(SIGNIFICANT / math.sqrt(2)) / 2
+        many = self.num_identical > expected + SURE * max(expected, 1.0) ** 0.5
+        return many or self.relative.z > SURE or self.suspects_p < math.erfc(SURE / math.sqrt(2)) / 2
 
     @property
     def header(self) -> tuple[str, str, str]:
@@ -223,23 +216,24 @@ class CopyAudit:
             ("equal to a training example", str(self.num_identical), str(self.num_identical_held_out)),
         ]
 
-    def findings(self) -> list[str]:
+    def findings(self) -> list[Finding]:
         """One sentence on distance and one on copies."""
         return [self._distance(), self._copies()]
 
-    def _distance(self) -> str:
+    def _distance(self) -> Finding:
         figures = (
             f"the median distance of a sample to the nearest training example is {self.samples.median:.4g} ± "
             f"{self.samples.median_error:.2g}, that of a held-out example {self.held_out.median:.4g} ± "
             f"{self.held_out.median_error:.2g}; the sample is the nearer of two with probability {self.nearer}"
         )
-        if abs(self.nearer.z) <= SIGNIFICANT:
-            return f"As far from the training data as held-out data: {figures}."
-        return (
-            f"{'Farther from' if self.nearer.z < 0 else 'Nearer to'} the training data than held-out data: {figures}."
-        )
+        severity = Severity.of(abs(self.nearer.z))
+        if severity is Severity.FINE:
+            return Finding(severity, f"Not told apart from held-out data by the distance to training data: {figures}.")
+        side = "farther from" if self.nearer.z < 0 else "nearer to"
+        text = f"{side} the training data than held-out data: {figures}."
+        return Finding(severity, f"Perhaps {text}" if severity is Severity.CHANGE else text[0].upper() + text[1:])
 
-    def _copies(self) -> str:
+    def _copies(self) -> Finding:
         figures = (
             f"relative to its {_ordinal(self.num_neighbours)} nearest training example a sample is nearer to its nearest "
             f"one than a held-out example with probability {self.relative}; {len(self.suspects)} of {self.num_samples} "
@@ -249,10 +243,13 @@ class CopyAudit:
         )
         if self.has_copies:
             first = ", ".join(f"{each.sample} of training example {each.example}" for each in self.suspects[:3])
-            return f"Copies{f' (samples {first})' if first else ''}: {figures}."
-        if self.nearer.z > SIGNIFICANT:
-            return f"No copies, but too near to the training data by varying less than they do: {figures}."
-        return f"No sign of copies: {figures}."
+            return Finding(Severity.SERIOUS, f"Copies{f' (samples {first})' if first else ''}: {figures}.")
+        if self.nearer.z > SURE:
+            return Finding(
+                Severity.CHANGE,
+                f"No copies, but too near to the training data by varying less than they do: {figures}.",
+            )
+        return Finding(Severity.FINE, f"No sign of copies: {figures}.")
 
 
 def audit(
@@ -278,7 +275,7 @@ def audit(
         InputError: if there are fewer than 20 samples or held-out examples, fewer than k different training examples, or
             too few held-out examples for the false-positive rate.
     """
-    for name, values in (("samples", samples), ("held_out", held_out)):
+    for name, values in (("samples", samples), ("held-out examples", held_out)):
         if len(values) < FEWEST:
             raise InputError(f"{len(values)} {name}: an audit compares at least {FEWEST} samples with at least as many")
     rate = max(FALSE_POSITIVE_RATE, 1 / (len(held_out) + 1)) if false_positive_rate is None else false_positive_rate

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from lowerbound.data import Dataset
-from lowerbound.evaluate.bound import Figure
-from lowerbound.evaluate.report import figure_text
+from lowerbound.evaluate.finding import Finding, Severity
+from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
+from lowerbound.evaluate.report import Table, figure_text
 from lowerbound.likelihood import mean_and_error
+from lowerbound.records import Figure
 from lowerbound.run import Run
 from lowerbound.score import LEAST_TOLERANCE, Flow, score, score_density
 
@@ -28,7 +30,7 @@ SIGNIFICANT = 3.0
 
 
 @dataclass(frozen=True)
-class HeldOutDensity:
+class HeldOutDensity(Figures):
     """The flow's figure on the first test examples, and the bound on the same, in bits per dimension of the stored data.
 
     Arguments:
@@ -75,6 +77,12 @@ class HeldOutDensity:
                 f"at a tenth of the tolerance, mean over the first {self.num_refined}",
             ),
         ]
+
+    def tables(self) -> list[Table]:
+        return [Table(BITS, BITS_HEADER, tuple(self.rows()))]
+
+    def findings(self) -> list[Finding]:
+        return [Finding(Severity.OPEN, self.finding())]
 
     def finding(self) -> str:
         """Which of the two needs fewer bits, in a sentence."""

@@ -12,19 +12,18 @@ fine for the data to say anything of it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from lowerbound.baselines import Baseline
 from lowerbound.data import Dataset
-from lowerbound.evaluate.bound import REFERENCES, Figure, HeldOutBound, Profile
+from lowerbound.evaluate.bound import REFERENCES, Profile
+from lowerbound.evaluate.finding import SURE, Finding, Severity
+from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.report import figure_text
+from lowerbound.records import Figure
 from lowerbound.run import Run
 
-SIGNIFICANT = 3.0
 PRIOR_BITS = 0.01
 """Above it the prior is worth a change; the recipes' ends make a half of it at most."""
 RECONSTRUCTION_BITS = 0.02
@@ -67,7 +66,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Figures):
     r"""Figures about the noise levels and the denoiser of a run, and what they say.
 
     Arguments:
@@ -78,8 +77,6 @@ class Diagnosis:
         level_width: 2 / K of discrete data, None of continuous data.
         predictable: $1 - E\|\epsilon - \hat\epsilon\|^2 / D$ in the least noisy interval.
         regions: ranges of noise levels, from the data's end.
-        bound: bits/dim on the test split.
-        baseline: the best baseline's name and bits/dim; None without baselines.
         num_examples: validation examples.
     """
 
@@ -92,15 +89,7 @@ class Diagnosis:
     level_width: float | None
     predictable: Figure
     regions: tuple[Region, ...]
-    bound: Figure
-    baseline: tuple[str, float, float] | None
     num_examples: int
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Diagnosis":
-        """From what `dataclasses.asdict` gives, as JSON returns it; KeyError or TypeError if it is something else."""
-        regions = tuple(Region(**_tuples(region)) for region in values["regions"])
-        return cls(**{**_tuples(values), "regions": regions})
 
     @property
     def terminal_snr(self) -> float:
@@ -112,23 +101,23 @@ class Diagnosis:
         r"""$r_0 = e^{\gamma_0 / 2}$, in the units of x."""
         return math.exp(self.gamma_min / 2)
 
-    def findings(self) -> list[str]:
+    def findings(self) -> list[Finding]:
         """What each figure says, in a sentence, and what to change where it is not fine."""
         found = [self._noise_end(), self._level_end() if self.level_width else self._density_end()]
-        found += [*self._assumption(), self._shares(), *self._calibration(), self._range()]
-        return found if self.baseline is None else [*found, self._standing(*self.baseline)]
+        return [*found, *self._assumption(), self._shares(), *self._calibration(), self._range()]
 
-    def _noise_end(self) -> str:
+    def _noise_end(self) -> Finding:
         figures = f"prior {figure_text(*self.prior)} bits/dim, terminal SNR {self.terminal_snr:.2g}"
         if self.prior[0] <= PRIOR_BITS:
-            return f"Noise's end: {figures}: fine."
+            return Finding(Severity.FINE, f"Noise's end: {figures}: fine.")
         enough = self.gamma_max + math.log(self.prior[0] / (PRIOR_BITS / 5))
-        return (
+        return Finding(
+            Severity.CHANGE,
             f"Too little noise at the noise's end: {figures}, so the noisiest latent still tells of the data. Raise "
-            f"gamma_max from {self.gamma_max:.1f} to about {enough:.1f}."
+            f"gamma_max from {self.gamma_max:.1f} to about {enough:.1f}.",
         )
 
-    def _level_end(self) -> str:
+    def _level_end(self) -> Finding:
         assert self.level_width is not None
         ratio = self.least_noise / self.level_width
         best = 2 * math.log(self.level_width * READABLE)
@@ -136,109 +125,112 @@ class Diagnosis:
             f"noise of {ratio:.2g} of a level's width, reconstruction {figure_text(*self.reconstruction)} bits/dim"
         )
         bits, error = self.reconstruction
-        costly = bits > RECONSTRUCTION_BITS + SIGNIFICANT * error
+        costly = bits > RECONSTRUCTION_BITS + SURE * error
         if costly and ratio > READABLE:
-            return (
+            return Finding(
+                Severity.CHANGE,
                 f"Too much noise at the data's end: {figures}, which no denoising lowers. Lower gamma_min from "
-                f"{self.gamma_min:.1f} to about {best:.1f}, a sixth of a level."
+                f"{self.gamma_min:.1f} to about {best:.1f}, a sixth of a level.",
             )
         if costly:
-            return f"Data's end: {figures}, although a level can be read off at that noise: change the decoder."
+            return Finding(
+                Severity.CHANGE,
+                f"Data's end: {figures}, although a level can be read off at that noise: change the decoder.",
+            )
         if ratio < READABLE / 2:
             share = (best - self.gamma_min) / (self.gamma_max - self.gamma_min)
-            return (
+            return Finding(
+                Severity.CHANGE,
                 f"Needlessly little noise at the data's end: {figures}. In {share:.0%} of the range of gamma a level can be "
                 f"read off, and what the network errs there is lost: raise gamma_min from {self.gamma_min:.1f} to about "
-                f"{best:.1f}."
+                f"{best:.1f}.",
             )
-        return f"Data's end: {figures}: fine."
+        return Finding(Severity.FINE, f"Data's end: {figures}: fine.")
 
-    def _density_end(self) -> str:
+    def _density_end(self) -> Finding:
         share, error = self.predictable
         figures = (
             f"noise of {self.least_noise / self.spread:.2g} of the data's spread, of which "
             f"{max(share, 0):.1%} ± {error:.1%} can be predicted"
         )
-        if share > PREDICTABLE and share > SIGNIFICANT * error:
-            return (
+        if share > PREDICTABLE and share > SURE * error:
+            return Finding(
+                Severity.CHANGE,
                 f"Structure finer than the least noise: {figures}. Each unit by which gamma_min is lowered from "
                 f"{self.gamma_min:.1f} takes {0.5 * share / math.log(2):.2g} bits/dim off the bound. Lower it; if that does "
                 "not end, the values are rounded or lie on a surface and have no density: store them as integers, or "
-                "leave out what the rest determines."
+                "leave out what the rest determines.",
             )
-        return f"Data's end: {figures}: fine."
+        return Finding(Severity.FINE, f"Data's end: {figures}: fine.")
 
-    def _assumption(self) -> list[str]:
+    def _assumption(self) -> list[Finding]:
         if self.assumed_spread is None or 1 / SPREAD_RATIO < self.spread / self.assumed_spread < SPREAD_RATIO:
             return []
         return [
-            f"The target takes the data's spread for {self.assumed_spread:.2g}; it is {self.spread:.2g}. Set "
-            f"denoiser.sigma_data to {self.spread:.2g}."
+            Finding(
+                Severity.CHANGE,
+                f"The target takes the data's spread for {self.assumed_spread:.2g}; it is {self.spread:.2g}. Set "
+                f"denoiser.sigma_data to {self.spread:.2g}.",
+            )
         ]
 
-    def _shares(self) -> str:
+    def _shares(self) -> Finding:
         parts = [f"{figure_text(*region.bits)} ({region.share:.0%}) in {region.name}" for region in self.regions]
-        return f"Diffusion term, bits/dim: {', '.join(parts)}."
+        return Finding(Severity.OPEN, f"Diffusion term, bits/dim: {', '.join(parts)}.")
 
-    def _calibration(self) -> list[str]:
+    def _calibration(self) -> list[Finding]:
         found = []
         for region in self.regions:
             slope, error = region.slope
-            if region.gain > MISCALIBRATION_BITS and abs(slope - 1) > SIGNIFICANT * error:
+            if region.gain > MISCALIBRATION_BITS and abs(slope - 1) > SURE * error:
                 found.append(
-                    f"Miscalibrated in {region.name} (gamma {region.low:.1f} to {region.high:.1f}): the slope of eps on "
-                    f"eps_hat is {figure_text(slope, error)} where it should be 1, E[(eps - eps_hat) eps_hat] "
-                    f"{figure_text(*region.residual)} where it should be 0, which costs {region.gain:.2g} bits/dim: eps_hat "
-                    f"is too {'large' if slope < 1 else 'small'}. Train longer, or with the objective elbo."
+                    Finding(
+                        Severity.CHANGE,
+                        f"Miscalibrated in {region.name} (gamma {region.low:.1f} to {region.high:.1f}): the slope of eps on "
+                        f"eps_hat is {figure_text(slope, error)} where it should be 1, E[(eps - eps_hat) eps_hat] "
+                        f"{figure_text(*region.residual)} where it should be 0, which costs {region.gain:.2g} bits/dim: "
+                        f"eps_hat is too {'large' if slope < 1 else 'small'}. Train longer, or with the objective elbo.",
+                    )
                 )
         if found:
             return found
         known = [region for region in self.regions if region.slope[1] < KNOWN_SLOPE]
         if not known:
-            return [f"Calibration: too few validation examples ({self.num_examples}) to tell."]
+            return [Finding(Severity.OPEN, f"Calibration: too few validation examples ({self.num_examples}) to tell.")]
         worst = max(known, key=lambda region: region.gain)
         return [
-            f"Calibration: the slope of eps on eps_hat, which should be 1, costs at most {worst.gain:.1g} bits/dim, in "
-            f"{worst.name} ({figure_text(*worst.slope)}): fine."
+            Finding(
+                Severity.FINE,
+                f"Calibration: the slope of eps on eps_hat, which should be 1, costs at most {worst.gain:.1g} bits/dim, in "
+                f"{worst.name} ({figure_text(*worst.slope)}): fine.",
+            )
         ]
 
-    def _range(self) -> str:
+    def _range(self) -> Finding:
         worst = max(self.regions, key=lambda region: region.outside)
         figures = f"{worst.outside:.1%} of the entries of x_hat lie outside the data's range in {worst.name}"
         if worst.outside > OUTSIDE:
-            return (
+            return Finding(
+                Severity.CHANGE,
                 f"Predictions outside the data: {figures}, where a conditional mean cannot be. Train longer, or with the "
-                "target v, which does not amplify errors at high noise."
+                "target v, which does not amplify errors at high noise.",
             )
-        return f"Range: at most {figures}: fine."
-
-    def _standing(self, name: str, bits: float, error: float) -> str:
-        figures = f"{figure_text(*self.bound)} against {figure_text(bits, error)} bits/dim of the {name}"
-        if self.bound[0] - bits > SIGNIFICANT * math.hypot(self.bound[1], error):
-            return f"Worse than a baseline: {figures}. Train longer; if that does not help, look at the points above."
-        if self.bound[0] > bits:
-            return f"No better than the best baseline: {figures}. Train longer."
-        return f"Better than the best baseline: {figures}."
+        return Finding(Severity.FINE, f"Range: at most {figures}: fine.")
 
 
-def diagnose(
-    run: Run, dataset: Dataset, profile: Profile, bound: HeldOutBound, baselines: Sequence[Baseline] = ()
-) -> Diagnosis:
+def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
     """The diagnosis of a run.
 
     Arguments:
         run: the model.
         dataset: its data.
         profile: of validation examples.
-        bound: on the test split.
-        baselines: of the same split.
     """
     spread = float(dataset.encoded(dataset.train[:REFERENCES]).std())
     num_levels = run.data.encoding.num_levels
     level_width = None if num_levels is None else 2 / num_levels
     width = profile.gamma[1] - profile.gamma[0]
     per_bit = 2 * math.log(2) / width
-    best = min(baselines, key=lambda baseline: baseline.bits_per_dim, default=None)
     return Diagnosis(
         prior=_figure(profile.prior),
         reconstruction=_figure(profile.reconstruction),
@@ -249,8 +241,6 @@ def diagnose(
         level_width=level_width,
         predictable=_figure(1 - profile.draws[:, 0] * per_bit),
         regions=_regions(profile, spread, level_width),
-        bound=bound.total,
-        baseline=None if best is None else (best.name, best.bits_per_dim, best.standard_error),
         num_examples=len(profile.draws),
     )
 
@@ -300,7 +290,3 @@ def _region(profile: Profile, inside: np.ndarray, name: str, low: float, high: f
 def _figure(values: np.ndarray) -> Figure:
     error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else math.nan
     return float(values.mean()), float(error)
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -1,293 +1,163 @@
-"""The evaluation of a run: every figure and every picture, in the run's own folder."""
+"""The evaluation of a run: part by part, each printed and kept as soon as it is known, in the run's own folder."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 
-from lowerbound.baselines import Baseline, baselines
-from lowerbound.data import Dataset, Levels
-from lowerbound.denoiser import Denoiser
+from lowerbound.data import Dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.bound import HeldOutBound, Profile, held_out_bound, profile
-from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
-from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
-from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
-from lowerbound.evaluate.findings import sample_findings
-from lowerbound.evaluate.folder import evaluation_folder, read_figures
-from lowerbound.evaluate.judge import Judge, SampleQuality, draw
-from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.report import figure_text
+from lowerbound.evaluate.folder import (
+    KINDS,
+    Evaluation,
+    Outcome,
+    drop_files,
+    evaluation_folder,
+    keep_files,
+    model_hash,
+    read_evaluation,
+    write_evaluation,
+)
+from lowerbound.evaluate.headline import findings, headline
+from lowerbound.evaluate.other import folder_name
+from lowerbound.evaluate.part import Figures, Pace, Part, Stage, duration
+from lowerbound.evaluate.parts import Parts, probe
+from lowerbound.evaluate.settings import Settings
 from lowerbound.evaluate.text import aligned
-from lowerbound.evaluate.trade_off import BATCH, HEADER, Point, Stage, by_calls, by_scale, draw_calls, draw_scales, rows
-from lowerbound.files import write_file
-from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid, training_curve
-from lowerbound.run import Run, generate
-from lowerbound.run.history import training_columns
-from lowerbound.samplers import Sampler
-from lowerbound.score import Flow
+from lowerbound.run import RelativeRun, Run
 
-SHOWN = 64
-INTERVALS = 24
-FEWEST = 20
-"""Samples below which no quantile and no standard error is known."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found.
-
-    Arguments:
-        bound: bits/dim on the test split.
-        density: the probability flow's beside it, on the first test examples; None if it was left out or could not be
-            followed.
-        baselines: of the same examples; empty if they were left out.
-        diagnosis: of the noise levels and the denoiser.
-        quality: of the samples, in features.
-        trade_offs: the quality of other samplers and numbers of calls, and of other scales of guidance; none if not asked.
-        findings: of the diagnosis and about samples, in words.
-        pictures: captions and files, relative to the evaluation's folder.
-        weights: what model.safetensors says of its weights.
-    """
-
-    bound: HeldOutBound
-    density: HeldOutDensity | None
-    baselines: list[Baseline]
-    diagnosis: Diagnosis
-    quality: SampleQuality
-    trade_offs: list[Point]
-    findings: list[str]
-    pictures: list[tuple[str, str]]
-    weights: dict[str, str]
+LEFT_OUT = (InputError, MemoryError, torch.OutOfMemoryError, np.linalg.LinAlgError)
+"""What a part may fail by without taking the others along."""
 
 
 def evaluate(
-    run: Run,
+    run: Run | RelativeRun,
     dataset: Dataset,
+    settings: Settings | None = None,
     *,
-    num_steps: int | None = None,
-    num_times: int | None = None,
-    num_examples: int | None = None,
-    reverse: str = "lower",
-    num_flow: int | None = None,
-    flow: Flow | None = None,
-    num_samples: int = 500,
-    samplers: Mapping[str, Sampler] | None = None,
-    calls: Sequence[int] = (),
-    denoiser_of: Callable[[float], Denoiser] | None = None,
-    scales: Sequence[float] = (),
-    with_baselines: bool = True,
-    seed: int = 0,
+    own: bool = True,
+    anew: bool = False,
+    say: Callable[[str], object] = lambda text: None,
     stage: Stage = lambda name, total: nullcontext(lambda units: None),
 ) -> Evaluation:
-    """Evaluate a run on the test split of its data and write evaluation/ into its folder.
+    """Evaluate a run on the test split of its data, or on all of other data, and keep what is found in its folder.
+
+    A part that is there already, of the same weights, data and settings, is not found again.
 
     Arguments:
         run: the model.
-        dataset: its data.
-        num_steps, num_times, num_examples, reverse: of the bound, as in `held_out_bound`.
-        num_flow: how many test examples follow the probability flow; 0: none, None: as `num_flow_examples` says.
-        flow: how they follow it.
-        num_samples: how many samples are drawn and compared with the data.
-        samplers, calls: whose quality is drawn against the number of calls; the default sampler's if None.
-        denoiser_of, scales: the guided denoiser of a scale, and the scales at which its quality is drawn.
-        with_baselines: whether to fit the likelihood yardsticks.
-        seed: of times, noise and samples.
+        dataset: its data, or others of the same kind.
+        settings: what is asked for.
+        own: whether the data are its own.
+        anew: find all parts again.
+        say: where lines for the user go, each as soon as it is known.
         stage: shows progress.
+
+    Raises:
+        InputError: for settings that the run can't have, or if no part at all could be found.
     """
-    _check(run, num_samples, num_flow, scales)
-    if num_flow is None:
-        num_flow = min(num_flow_examples(dataset), len(dataset.test[:num_examples]))
-    flow = flow or Flow()
-    flow.dequantizer_of(run)
-    folder = evaluation_folder(run)
-    folder.mkdir(exist_ok=True)
-    with stage("test bits/dim", len(dataset.test[:num_examples])) as progress:
-        bound = held_out_bound(
-            run,
-            dataset,
-            num_steps=num_steps,
-            num_times=num_times,
-            num_examples=num_examples,
-            reverse=reverse,
-            seed=seed,
-            progress=progress,
+    settings = settings or Settings()
+    if settings.scales and not run.config.data.conditional:
+        raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
+    folder, pace = evaluation_folder(run, None if own else folder_name(dataset)), Pace()
+    probe(run, dataset, settings, pace)
+    parts = list(Parts(run, dataset, settings, folder, own, pace))
+    folder.mkdir(parents=True, exist_ok=True)
+    planned = tuple(part.name for part in parts)
+    evaluation = Evaluation(model_hash(run), run.metadata, dataset.name, dataset.fingerprint(), own, planned)
+    keys = {part.name: part.key(evaluation.identity) for part in parts}
+    # a quick look takes whatever is there of these weights: it is no worse than what it would find
+    wanted = {} if anew else dict.fromkeys(keys) if settings.quick else keys
+    evaluation = _begin(folder, evaluation, wanted, in_place=not settings.quick)
+    for part in parts:
+        kept = evaluation.parts.get(part.name)
+        if kept is None:
+            say(f"{part.title}: {(part.missing and 'left out') or pace.text(part.cost)}")
+            began = time.perf_counter()
+            with tempfile.TemporaryDirectory() as drawn, stage(part.title, part.units) as progress:
+                outcome = _outcome(part, keys[part.name], Path(drawn), progress)
+                took = time.perf_counter() - began
+                if outcome.missing is None:
+                    outcome = replace(outcome, files=keep_files(folder, Path(drawn), part.files))
+                    pace.add(part.cost, took)
+            evaluation = evaluation.having(part.name, outcome)
+            write_evaluation(folder, evaluation)
+            say(_text(outcome, f"done in {duration(took)}"))
+        else:
+            say(f"{part.title}: kept from before")
+            say(_text(kept))
+    if not evaluation.figures:
+        raise InputError(
+            "nothing could be evaluated: " + "; ".join(str(each.missing) for each in evaluation.parts.values())
         )
-    density, failure = None, []
-    if num_flow:
-        with stage("probability flow", len(dataset.test[:num_flow])) as progress:
-            try:
-                density = held_out_density(
-                    run,
-                    dataset,
-                    flow,
-                    num_examples=num_flow,
-                    num_steps=num_steps,
-                    reverse=reverse,
-                    seed=seed,
-                    progress=progress,
-                )
-            except InputError as error:
-                failure = [f"No figure of the probability flow: {error}."]
-    plan = generate.make_plan(run)
-    with stage("samples", _steps(num_samples, plan)) as progress:
-        samples, num_calls = draw(run, dataset, num_samples, plan, seed=seed, progress=progress)
-    fitted: list[Baseline] = []
-    with stage("baselines", 1) as progress:
-        if with_baselines:
-            fitted = _baselines(dataset, num_examples)
-        progress(1)
-    with stage("diagnosis", INTERVALS) as progress:
-        found = profile(run, dataset, split="validation", num_bins=INTERVALS, seed=seed, progress=progress)
-        diagnosis = diagnose(run, dataset, found, bound, fitted)
-    with stage("classifier of the data", UPDATES) as progress:
-        classifier = feature_classifier(dataset, run.folder.path, progress)
-    with stage("comparison with the data", 3) as progress:
-        judge = Judge.of(dataset, feature_space(dataset, classifier), num_samples, seed)
-        quality = SampleQuality(
-            judge.quality(samples), judge.floor(), str(judge.space), generate.DEFAULT_SAMPLER, num_calls
-        )
-        progress(1)
-        standing = failure if density is None else [density.finding()]
-        findings = [
-            *diagnosis.findings(),
-            *standing,
-            *quality.findings(),
-            *sample_findings(dataset, samples, classifier, seed),
-        ]
-        progress(1)
-        pictures = _pictures(run, dataset, samples, found, folder, seed)
-        progress(1)
-    points = []
-    if calls:
-        chosen = samplers or {generate.DEFAULT_SAMPLER: plan.sampler}
-        points += by_calls(run, judge, chosen, calls, num_samples=num_samples, seed=seed, stage=stage)
-    if scales and denoiser_of is not None:
-        settings = {"sampler": generate.DEFAULT_SAMPLER, "plan": plan, "num_samples": num_samples}
-        points += by_scale(run, judge, denoiser_of, scales, **settings, seed=seed, stage=stage)
-    pictures += _trade_off_pictures(points, quality.held_out, folder)
-    evaluation = Evaluation(bound, density, fitted, diagnosis, quality, points, findings, pictures, run.metadata)
-    write_file(folder / "evaluation.json", (json.dumps(asdict(evaluation), indent=1) + "\n").encode())
+    say("\n".join([headline(evaluation), "", *(f"- {finding}" for finding in findings(evaluation))]))
     return evaluation
 
 
-def _check(run: Run, num_samples: int, num_flow: int | None, scales: Sequence[float]) -> None:
-    if num_samples < FEWEST:
-        raise InputError(f"num_samples is {num_samples}: at least {FEWEST} are needed to compare samples with data")
-    if num_flow is not None and num_flow < 0:
-        raise InputError(f"num_flow is {num_flow}: it is 0 for none, or a number of test examples")
-    if scales and not run.config.data.conditional:
-        raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
+def _begin(folder: Path, fresh: Evaluation, wanted: Mapping[str, str | None], *, in_place: bool) -> Evaluation:
+    """An evaluation with what is kept of before, written down, so that an interruption shows what it lacks.
 
-
-def read_evaluation(run: Run) -> Evaluation:
-    """The evaluation that lies in a run's folder.
-
-    Raises:
-        InputError: if there is none, or it is damaged.
+    Arguments:
+        folder: of the evaluation.
+        fresh: of this model and these data, with all that is asked for and nothing found.
+        wanted: the keys that parts which are kept must have, by name; None: any key.
+        in_place: whether what is asked for now takes the place of what was asked for before and is not there yet.
     """
-
-    def parse(values: dict[str, Any]) -> Evaluation:
-        density = values["density"]
-        return Evaluation(
-            bound=HeldOutBound(**_tuples(values["bound"])),
-            density=None if density is None else HeldOutDensity(**_tuples(density)),
-            baselines=[Baseline(**baseline) for baseline in values["baselines"]],
-            diagnosis=Diagnosis.from_dict(values["diagnosis"]),
-            quality=SampleQuality.from_dict(values["quality"]),
-            trade_offs=[Point.from_dict(point) for point in values["trade_offs"]],
-            findings=values["findings"],
-            pictures=[(caption, name) for caption, name in values["pictures"]],
-            weights=values["weights"],
-        )
-
-    return read_figures(run, parse)
-
-
-def to_text(evaluation: Evaluation) -> str:
-    """The figures as lines for a console."""
-    quality = evaluation.quality
-    lines = [
-        *aligned([("", "bits/dim", ""), *figure_rows(evaluation)]),
-        "",
-        quality.caption,
-        *aligned([quality.header, *quality.rows()]),
-        "",
-    ]
-    if evaluation.trade_offs:
-        lines += [*aligned([HEADER, *rows(evaluation.trade_offs, quality.held_out)]), ""]
-    return "\n".join([*lines, *(f"- {finding}" for finding in evaluation.findings)])
+    try:
+        before = read_evaluation(folder) or fresh
+    except InputError:
+        before = fresh  # damaged, or of another version: it is written anew
+    kept, planned = {}, set(fresh.planned)
+    if before.identity == fresh.identity:
+        kept = {
+            name: outcome
+            for name, outcome in before.parts.items()
+            if (name not in planned or wanted.get(name, "") in (None, outcome.key)) and _is_whole(folder, outcome)
+        }
+        planned |= set(kept) if in_place else {*kept, *before.unfinished}
+    found = replace(fresh, planned=tuple(name for name in KINDS if name in planned), parts=kept)
+    write_evaluation(folder, found)
+    drop_files(folder, (file for name, outcome in before.parts.items() if name not in kept for file in outcome.files))
+    return found
 
 
-def figure_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    """Name, bits/dim with standard error, and what the number is: the model, its terms, and the baselines."""
-    bound = evaluation.bound
-    terms = [
-        ("  reconstruction", figure_text(*bound.reconstruction), "of the data from the least noisy latent"),
-        ("  prior", figure_text(*bound.prior), "of the noisiest latent against the standard normal"),
-        ("  diffusion", figure_text(*bound.diffusion), "of all steps between them"),
-    ]
-    if bound.normalisation:
-        terms.append(("  normalisation", figure_text(bound.normalisation), "the units of the stored data"))
-    total = f"{bound.kind}, {bound.num_examples:,} examples, {bound.num_times} calls each"
-    return [
-        ("test", figure_text(*bound.total), total),
-        *terms,
-        *(evaluation.density.rows() if evaluation.density else ()),
-        *((b.name, figure_text(b.bits_per_dim, b.standard_error), b.kind) for b in evaluation.baselines),
-    ]
+def _is_whole(folder: Path, outcome: Outcome) -> bool:
+    """Whether a part was found, and its files are there and its own."""
+    if outcome.missing is not None:
+        return False
+    try:
+        return all(file.path(folder) for file in outcome.files)
+    except (InputError, OSError):
+        return False
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+def _outcome(part: Part, key: str, drawn: Path, progress: Callable[[int], object]) -> Outcome:
+    """What becomes of a part."""
+    if part.missing is not None:
+        return Outcome(key, part.title, missing=part.missing)
+    try:
+        return Outcome(key, part.title, part.compute(drawn, progress))
+    except LEFT_OUT as error:
+        return Outcome(key, part.title, missing=str(error) or type(error).__name__)
 
 
-def _steps(num_samples: int, plan: generate.Plan) -> int:
-    """How often `generate` reports progress: the start and every step of each batch."""
-    return -(-num_samples // BATCH) * (len(plan.times) + 1)
+def _text(outcome: Outcome, done: str = "") -> str:
+    """What is known of a part, as lines."""
+    if outcome.figures is None:
+        return f"  left out: {outcome.missing}\n"
+    return "\n".join([*(f"  {line}" for line in figure_lines(outcome.figures, done)), ""])
 
 
-def _baselines(dataset: Dataset, num_examples: int | None) -> list[Baseline]:
-    offset = dataset.encoding.offset if isinstance(dataset.encoding, Levels) else 0
-    flat = [
-        dataset.examples[indices].reshape(len(indices), -1) - offset
-        for indices in (dataset.train, dataset.validation, dataset.test[:num_examples])
-    ]
-    return baselines(*flat, num_levels=dataset.encoding.num_levels)
-
-
-def _pictures(
-    run: Run, dataset: Dataset, samples: np.ndarray, found: Profile, folder: Path, seed: int
-) -> list[tuple[str, str]]:
-    extremes = dataset.encoding.value_range
-    many = len(samples) if len(dataset.shape) == 1 else SHOWN
-    sample_grid(folder / "samples.png", samples[:many], extremes, data=dataset.examples[dataset.test[:many]])
-    denoising_strip(folder / "path.png", generate.path(run, many if many > SHOWN else 4, seed=seed), extremes)
-    bound_by_time(folder / "bound.png", found.gamma, found.bits, found.errors)
-    training_curve(folder / "training.png", **training_columns(run))
-    pictures = [
-        ("Samples", "samples.png"),
-        ("From noise to data", "path.png"),
-        ("Training and held-out bits per dimension", "training.png"),
-        ("Where the bound's diffusion term comes from (validation examples)", "bound.png"),
-    ]
-    if len(dataset.shape) > 1:
-        sample_grid(folder / "data.png", dataset.examples[dataset.test[:SHOWN]], extremes)
-        pictures.insert(1, ("Held-out data, for comparison", "data.png"))
-    return pictures
-
-
-def _trade_off_pictures(points: list[Point], floor: Quality, folder: Path) -> list[tuple[str, str]]:
-    pictures = []
-    by_call, guided = ([point for point in points if (point.scale is None) == wanted] for wanted in (True, False))
-    if by_call:
-        draw_calls(folder / "calls.png", by_call, floor)
-        pictures.append(("Quality against network calls", "calls.png"))
-    if guided:
-        draw_scales(folder / "guidance.png", guided, floor)
-        pictures.append(("Fidelity and variety by scale of guidance", "guidance.png"))
-    return pictures
+def figure_lines(figures: Figures, done: str = "") -> list[str]:
+    """The figures of a part, or what they say where they are no table, and a line about them."""
+    tables = figures.tables()
+    lines = [line for table in tables for line in aligned([table.header, *table.rows])]
+    if not tables:
+        lines += [f"- {finding}" for finding in figures.findings()]
+    remark = figures.remark()
+    return [*lines, "; ".join(text for text in (remark, done) if text)] if remark or done else lines

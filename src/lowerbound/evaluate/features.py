@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from lowerbound.data import Dataset
 from lowerbound.data.directory import data_directory
+from lowerbound.evaluate.part import Figures
 from lowerbound.files import write_file
 from lowerbound.nn.classifier import Classifier
 
@@ -192,6 +193,16 @@ class FeatureSpace:
     def __str__(self) -> str:
         accuracy = "" if self.accuracy is None else f", {self.accuracy:.2%} right on test examples"
         return f"{self.num_features} features: {self.name}{accuracy} ({self.hash})"
+
+
+@dataclass(frozen=True)
+class Features(Figures):
+    """What samples are compared in, in words, with its hash."""
+
+    space: str
+
+    def remark(self) -> str:
+        return f"samples are compared in {self.space}"
 
 
 def feature_space(dataset: Dataset, classifier: FeatureClassifier | None) -> FeatureSpace:

@@ -1,35 +1,255 @@
-"""Where an evaluation's files are, and its figures read again."""
+"""Where an evaluation is kept: its figures in evaluation.json, its pictures beside it, all of one state of one model.
 
-import json
-from collections.abc import Callable
+evaluation.json names the weights and the data that everything in it is of, each part with the key that it is known again by,
+and each picture with the hash of its bytes. It is written last and at once after every part: an interruption at any moment
+leaves the parts that were done, and a picture that belongs to other figures is found out by its hash.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from lowerbound.baselines import Baselines
 from lowerbound.errors import InputError
+from lowerbound.evaluate.bound import HeldOutBound
+from lowerbound.evaluate.classes import Classes
+from lowerbound.evaluate.density import HeldOutDensity
+from lowerbound.evaluate.diagnosis import Diagnosis
+from lowerbound.evaluate.features import Features
+from lowerbound.evaluate.judge import SampleQuality
+from lowerbound.evaluate.likelihood import Likelihood
+from lowerbound.evaluate.part import Figures
+from lowerbound.evaluate.samples import Drawn, Neighbours
+from lowerbound.evaluate.trade_off import TradeOff
+from lowerbound.files import write_file
+from lowerbound.records import read, read_json, to_json
 from lowerbound.run import OpenedRun
 
-Figures = TypeVar("Figures")
+KINDS: dict[str, type[Figures]] = {
+    "bound": HeldOutBound,
+    "likelihood": Likelihood,
+    "samples": Drawn,
+    "baselines": Baselines,
+    "training": Figures,
+    "diagnosis": Diagnosis,
+    "features": Features,
+    "quality": SampleQuality,
+    "distances": Neighbours,
+    "classes": Classes,
+    "path": Figures,
+    "density": HeldOutDensity,
+    "calls": TradeOff,
+    "guidance": TradeOff,
+}
+"""What each part finds, by the part's name, in the order in which reports show them."""
 
 
-def evaluation_folder(run: OpenedRun) -> Path:
-    """The folder of a run's evaluation."""
-    return run.folder.path / "evaluation"
+@dataclass(frozen=True)
+class KeptFile:
+    """A file of a part.
+
+    Arguments:
+        name: plain, inside the evaluation's folder.
+        hash: of its bytes.
+        caption: of a picture; None of what is no picture.
+    """
+
+    name: str
+    hash: str
+    caption: str | None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*\.(png|npy)", self.name):
+            raise InputError(f"a file of an evaluation has a plain name inside its folder, not {self.name!r}")
+
+    def path(self, folder: Path) -> Path:
+        """Where it lies.
+
+        Raises:
+            InputError: if it is not there, leads out of the folder, or is not the one that was kept.
+        """
+        path = folder / self.name
+        if not path.is_file():
+            raise InputError(f"{path} is not there")
+        if path.resolve().parent != folder.resolve():
+            raise InputError(f"{path} leads out of the evaluation's folder")
+        if file_hash(path) != self.hash:
+            raise InputError(f"{path} does not belong to the figures: it was changed, or drawn by another evaluation")
+        return path
 
 
-def read_figures(run: OpenedRun, parse: Callable[[dict[str, Any]], Figures]) -> Figures:
-    """What `parse` makes of a run's evaluation.json.
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a part.
+
+    Arguments:
+        key: by which it is known again.
+        title: of the part.
+        figures: that it found; None if it was left out.
+        missing: why, then.
+        files: that it left.
+    """
+
+    key: str
+    title: str
+    figures: Figures | None = None
+    missing: str | None = None
+    files: tuple[KeptFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found so far.
+
+    Arguments:
+        model: a hash of the weights and of what makes a model of them.
+        weights: what model.safetensors says of its weights.
+        data: the name of the data that they were evaluated on.
+        fingerprint: of these.
+        own: whether they are the run's own.
+        planned: the names of the parts that were asked for.
+        parts: those that are done.
+    """
+
+    model: str
+    weights: dict[str, str]
+    data: str
+    fingerprint: str
+    own: bool
+    planned: tuple[str, ...] = ()
+    parts: dict[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Of model and data."""
+        return self.model, self.fingerprint
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The parts that were asked for and are not done."""
+        return tuple(name for name in self.planned if name not in self.parts)
+
+    @property
+    def figures(self) -> dict[str, Figures]:
+        """What was found, by part, in the order in which it is shown."""
+        found = {name: self.parts[name].figures for name in KINDS if name in self.parts}
+        return {name: figures for name, figures in found.items() if figures is not None}
+
+    def having(self, name: str, outcome: Outcome) -> "Evaluation":
+        """With one part more."""
+        parts = {**self.parts, name: outcome}
+        return replace(self, parts={name: parts[name] for name in KINDS if name in parts})
+
+
+def evaluation_folder(run: OpenedRun, data: str | None = None) -> Path:
+    """The folder of a run's evaluation, or of its evaluation on other data that have a name."""
+    folder = run.folder.path / "evaluation"
+    return folder if data is None else folder / data
+
+
+def other_folders(run: OpenedRun) -> list[Path]:
+    """The folders of a run's evaluations on other data."""
+    return sorted(path.parent for path in evaluation_folder(run).glob(f"of-*/{FILE}"))
+
+
+FILE = "evaluation.json"
+
+
+def model_hash(run: OpenedRun) -> str:
+    """Of the bytes of the weights, and of the settings that make a model of them."""
+    digest = hashlib.sha256(file_hash(run.folder.model).encode())
+    settings = run.config.to_dict()
+    digest.update(repr([settings[name] for name in settings if name not in ("data", "training")]).encode())
+    return digest.hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Write evaluation.json."""
+    write_file(folder / FILE, to_json(evaluation).encode())
+
+
+def keep_files(folder: Path, drawn: Path, captions: Mapping[str, str | None]) -> tuple[KeptFile, ...]:
+    """Move the files that a part drew into the evaluation's folder.
+
+    Arguments:
+        folder: of the evaluation.
+        drawn: where they are.
+        captions: by the names of those that may be there.
+    """
+    kept = []
+    for name, caption in captions.items():
+        if (drawn / name).is_file():
+            content = (drawn / name).read_bytes()
+            write_file(folder / name, content)
+            kept.append(KeptFile(name, hashlib.sha256(content).hexdigest(), caption))
+    return tuple(kept)
+
+
+def drop_files(folder: Path, files: Iterable[KeptFile]) -> None:
+    """Remove files of parts that are no more."""
+    for file in files:
+        (folder / file.name).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An `Outcome` in the file, its figures not yet read."""
+
+    key: str
+    title: str
+    figures: dict[str, Any] | None
+    missing: str | None
+    files: tuple[KeptFile, ...]
+
+
+@dataclass(frozen=True)
+class _Content:
+    """An `Evaluation` in the file."""
+
+    model: str
+    weights: dict[str, str]
+    data: str
+    fingerprint: str
+    own: bool
+    planned: tuple[str, ...]
+    parts: dict[str, _Entry]
+
+
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """The evaluation that lies in a folder; None if there is none.
 
     Raises:
-        InputError: if there is none, or it is damaged: if `parse` raises KeyError, TypeError or ValueError.
+        InputError: if it is damaged, or of another version of this program.
     """
-    path = evaluation_folder(run) / "evaluation.json"
+    path = folder / FILE
     try:
-        return parse(json.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"there is no evaluation in {run.folder.path} yet: lowerbound evaluate {run.folder.path}"
-        ) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): lowerbound evaluate {run.folder.path} writes it anew"
-        ) from error
+        content = read_json(_Content, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    parts = {}
+    source = str(path)
+    for name in (*content.planned, *content.parts):
+        if name not in KINDS:
+            raise InputError(f"{source}: unknown part {name!r}; known are {', '.join(KINDS)}")
+    for name, entry in content.parts.items():
+        where, figures = f"parts.{name}", None
+        if entry.figures is not None:
+            figures = read(KINDS[name], entry.figures, source, f"{where}.figures.")
+            try:
+                for told in (figures.tables, figures.findings, figures.remark):
+                    told()
+            except (ArithmeticError, LookupError, ValueError) as error:
+                raise InputError(f"{source}: {where}.figures contradict each other: {error}") from error
+        parts[name] = Outcome(entry.key, entry.title, figures, entry.missing, entry.files)
+    return Evaluation(
+        content.model, content.weights, content.data, content.fingerprint, content.own, content.planned, parts
+    )

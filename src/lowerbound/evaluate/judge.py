@@ -1,24 +1,24 @@
 """How good samples of a run are: their features against those of training examples, beside as many held-out ones."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import FeatureSpace
+from lowerbound.evaluate.finding import Finding, Severity
+from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality, quality
-from lowerbound.evaluate.report import figure_text
+from lowerbound.evaluate.report import Table, figure_text
 from lowerbound.run import Run
 from lowerbound.run.generate import Plan, generate
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""
-SIGNIFICANT = 3.0
 FIGURES = {
     "frechet": "Frechet distance",
     "kernel": "kernel distance",
@@ -70,7 +70,7 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class SampleQuality:
+class SampleQuality(Figures):
     """The figures of samples beside those of as many held-out examples.
 
     Arguments:
@@ -85,11 +85,6 @@ class SampleQuality:
     space: str
     sampler: str
     num_calls: float | None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "SampleQuality":
-        """From what `dataclasses.asdict` gives, as JSON returns it; KeyError or TypeError if it is something else."""
-        return cls(**{**values, **{name: read_quality(values[name]) for name in ("samples", "held_out")}})
 
     @property
     def caption(self) -> str:
@@ -109,41 +104,60 @@ class SampleQuality:
             for key, name in FIGURES.items()
         ]
 
-    def findings(self) -> list[str]:
+    def tables(self) -> list[Table]:
+        return [Table(self.caption, self.header, tuple(self.rows()))]
+
+    def findings(self) -> list[Finding]:
         """One sentence on the distance, one on samples that are no data, one on data that no sample is like."""
-        sides = [found.frechet for found in (self.samples, self.held_out)]
-        texts = [figure_text(*side) for side in sides]
+        (mine, error), (real, real_error) = self.samples.frechet, self.held_out.frechet
         figures = (
-            f"the Frechet distance to the training data is {texts[0]}, that of as many held-out examples {texts[1]}"
+            f"the Frechet distance to the training data is {figure_text(mine, error)}, that of as many held-out examples "
+            f"{figure_text(real, real_error)}"
         )
-        far = "Samples differ from the data" if self._gap("frechet") > SIGNIFICANT else "As near as held-out data"
         return [
-            f"{far}: {figures}.",
-            self._balls("precision", "density", "Samples that are like no data", "Samples lie among the data"),
-            self._balls("recall", "coverage", "Data that no sample is like", "All data are covered"),
+            self._finding(
+                self._gap("frechet"),
+                f"Samples differ from the data: {figures}.",
+                f"Samples perhaps differ from the data: {figures}, {self._gap('frechet'):.1f} standard errors more.",
+                f"Not told apart from held-out data by the Frechet distance: {figures}.",
+            ),
+            self._balls(
+                ("precision", "density"),
+                "Samples that are like no data",
+                "Perhaps samples that are like no data",
+                "No samples seen that are like no data",
+            ),
+            self._balls(
+                ("recall", "coverage"),
+                "Data that no sample is like",
+                "Perhaps data that no sample is like",
+                "No data seen that no sample is like",
+            ),
         ]
 
-    def _balls(self, first: str, second: str, bad: str, good: str) -> str:
-        figures = ", ".join(
+    def _balls(self, names: tuple[str, str], sure: str, hint: str, fine: str) -> Finding:
+        figures = " and ".join(
             f"{name} {figure_text(*getattr(self.samples, name))} against {figure_text(*getattr(self.held_out, name))}"
-            for name in (first, second)
+            for name in names
         )
-        lacking = min(self._gap(first), self._gap(second)) < -SIGNIFICANT
-        return f"{bad if lacking else good}: {figures} of as many held-out examples."
+        z = max(-self._gap(name) for name in names)
+        return self._finding(
+            z, *(f"{verdict}: {figures} of as many held-out examples." for verdict in (sure, hint, fine))
+        )
+
+    @staticmethod
+    def _finding(z: float, sure: str, hint: str, fine: str) -> Finding:
+        """By how many standard errors z the samples are worse."""
+        severity = Severity.of(z)
+        return Finding(severity, {Severity.SERIOUS: sure, Severity.CHANGE: hint}.get(severity, fine))
 
     def _gap(self, name: str) -> float:
         """Samples less held-out examples, in standard errors."""
         mine, real = getattr(self.samples, name), getattr(self.held_out, name)
-        error = math.hypot(mine[1], real[1])
-        return (mine[0] - real[0]) / error if error > 0 else 0.0
-
-
-def read_quality(values: Mapping[str, Any]) -> Quality:
-    """A `Quality` from JSON's values; TypeError if they are something else."""
-    figures: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    return Quality(**figures)
+        difference, error = mine[0] - real[0], math.hypot(mine[1], real[1])
+        if error > 0:
+            return difference / error
+        return math.copysign(math.inf, difference) if difference else 0.0
 
 
 def draw(

@@ -2,51 +2,113 @@
 
 from pathlib import Path
 
-from lowerbound.evaluate.evaluation import Evaluation, figure_rows
-from lowerbound.evaluate.folder import evaluation_folder
-from lowerbound.evaluate.report import Picture, Report, Table, figure_text, html
-from lowerbound.evaluate.trade_off import HEADER
-from lowerbound.evaluate.trade_off import rows as trade_off_rows
+from lowerbound.errors import InputError
+from lowerbound.evaluate.folder import Evaluation, evaluation_folder, model_hash, other_folders, read_evaluation
+from lowerbound.evaluate.headline import findings, headline
+from lowerbound.evaluate.part import BITS, BITS_HEADER
+from lowerbound.evaluate.report import Picture, Report, Table, html
 from lowerbound.files import write_file
-from lowerbound.run import Run
+from lowerbound.run import OpenedRun, RelativeRun
 
 WIDE = ("path.png",)
 
 
-def write_page(run: Run, evaluation: Evaluation) -> Path:
-    """Write report.html into the run's folder."""
-    bound = evaluation.bound
-    rows = [
-        (name.strip() if name.startswith(" ") else name, kind, value) for name, value, kind in figure_rows(evaluation)
-    ]
-    better = [b for b in evaluation.baselines if b.bits_per_dim <= bound.total[0]]
-    standing = ""
-    if evaluation.baselines:
-        standing = (
-            f" {len(evaluation.baselines) - len(better)} of {len(evaluation.baselines)} baselines need more bits."
+def read_own(run: OpenedRun) -> Evaluation:
+    """The evaluation that lies in a run's folder.
+
+    Raises:
+        InputError: if there is none, or it is damaged.
+    """
+    try:
+        found = read_evaluation(evaluation_folder(run))
+    except InputError as error:
+        raise InputError(f"{error}: lowerbound evaluate {run.folder.path} writes it anew") from error
+    if found is None:
+        raise InputError(f"there is no evaluation in {run.folder.path} yet: lowerbound evaluate {run.folder.path}")
+    return found
+
+
+def warnings(run: OpenedRun, evaluation: Evaluation) -> list[str]:
+    """What is to be known before a figure is read: whether they are of these weights, and complete."""
+    found, again = [], f"lowerbound evaluate {run.folder.path}"
+    if evaluation.model != model_hash(run):
+        found.append(
+            f"These figures and pictures are of older weights, after step {evaluation.weights.get('step', '?')}; "
+            f"model.safetensors is now after step {run.metadata.get('step', '?')}: {again} evaluates these."
         )
-    quality = evaluation.quality
-    tables = [
-        Table("Bits per dimension on the test split", ("", "kind", "bits/dim"), tuple(rows), main=0),
-        Table(quality.caption, quality.header, tuple(quality.rows())),
-    ]
-    if evaluation.trade_offs:
-        trades = trade_off_rows(evaluation.trade_offs, quality.held_out)
-        tables.append(Table("Quality of other settings", HEADER, tuple(trades)))
+    if evaluation.unfinished:
+        found.append(
+            f"The evaluation is incomplete: it was stopped before {', '.join(evaluation.unfinished)}. {again} goes on with "
+            "it."
+        )
+    return found
+
+
+def write_page(run: OpenedRun, evaluation: Evaluation) -> list[str]:
+    """Write report.html into the run's folder; returns what stands at its top, `warnings` and pictures that are left out."""
+    told, pictures = warnings(run, evaluation), []
     folder = evaluation_folder(run)
+    for outcome in evaluation.parts.values():
+        for file in outcome.files:
+            if file.caption is not None:
+                try:
+                    pictures.append(Picture(file.caption, file.path(folder), wide=file.name in WIDE))
+                except InputError as error:
+                    told.append(f"A picture is left out: {error}.")
+    left_out = tuple(f"{each.title}: left out: {each.missing}" for each in evaluation.parts.values() if each.missing)
+    model = f"{run.config.model.name} model" if isinstance(run, RelativeRun) else "diffusion model"
+    weights = evaluation.weights
     report = Report(
-        title=f"A diffusion model of {run.data.name}",
+        title=f"A {model} of {run.data.name}",
+        warnings=tuple(told),
         paragraphs=(
-            f"{figure_text(*bound.total)} bits per dimension on {bound.num_examples:,} held-out examples, {bound.kind}; the "
-            f"error is the standard error over examples.{standing}",
-            f"Weights: {evaluation.weights.get('weights', 'unknown')}, after step {evaluation.weights.get('step', '?')} "
-            f"and {float(evaluation.weights.get('seconds', 0)) / 60:.1f} minutes of training.",
+            headline(evaluation),
+            f"Errors are standard errors. {run.num_parameters:,} parameters; weights: {weights.get('weights', 'unknown')}, "
+            f"after step {weights.get('step', '?')} and {_minutes(weights.get('seconds'))} minutes of training.",
         ),
-        tables=tuple(tables),
-        findings=tuple(evaluation.findings),
-        pictures=tuple(Picture(caption, folder / name, wide=name in WIDE) for caption, name in evaluation.pictures),
+        tables=(*_joined(evaluation), *_others(run, evaluation)),
+        findings=(*map(str, findings(evaluation)), *left_out),
+        pictures=tuple(pictures),
         configuration=run.config.to_dict(),
     )
-    path = run.folder.path / "report.html"
-    write_file(path, html(report).encode())
-    return path
+    write_file(page_path(run), html(report).encode())
+    return told
+
+
+def page_path(run: OpenedRun) -> Path:
+    """Where the page is."""
+    return run.folder.path / "report.html"
+
+
+def _joined(evaluation: Evaluation) -> list[Table]:
+    """The tables of all parts, those of likelihoods as one."""
+    tables = [table for figures in evaluation.figures.values() for table in figures.tables()]
+    bits = [table for table in tables if table.caption == BITS]
+    rest = [table for table in tables if table.caption != BITS]
+    if not bits:
+        return rest
+    rows = tuple(row for table in bits for row in table.rows)
+    return [Table(f"{BITS} on held-out examples", BITS_HEADER, rows, main=bits[0].main), *rest]
+
+
+def _others(run: OpenedRun, own: Evaluation) -> list[Table]:
+    """The bits/dim of other data, under the same weights."""
+    rows = []
+    for folder in other_folders(run):
+        try:
+            other = read_evaluation(folder)
+        except InputError:
+            continue
+        if other is None or other.model != own.model:
+            continue
+        tables = [table for figures in other.figures.values() for table in figures.tables()]
+        rows += [(other.data, bits, told) for table in tables[:1] for _, bits, told in table.rows[:1]]
+    return [Table("Bits per dimension of other data", BITS_HEADER, tuple(rows))] if rows else []
+
+
+def _minutes(seconds: str | None) -> str:
+    """Of what model.safetensors says, which may be anything."""
+    try:
+        return f"{float(seconds or 0) / 60:.1f}"
+    except ValueError:
+        return "?"

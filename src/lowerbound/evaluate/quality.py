@@ -38,13 +38,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from lowerbound.errors import InputError
+from lowerbound.records import Figure
 
 NUM_SPLITS = 50
 NUM_NEIGHBOURS = 5
 BLOCK_VALUES = 2**22
-
-Figure = tuple[float, float]
-"""A value and its standard error."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,7 @@ img { display: block; max-width: 100%; height: auto; margin: 0 auto; border-radi
 .frame { background: #ffffff; border: 1px solid var(--rule); border-radius: 8px; padding: .6rem; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .45rem; }
 pre { background: var(--card); border-radius: 8px; padding: .9rem; overflow-x: auto; font-size: .82rem; }
+.warning { border: 2px solid #b3541e; border-radius: 8px; padding: .6rem .9rem; font-weight: 600; }
 summary { cursor: pointer; color: var(--soft); }
 """
 
@@ -72,11 +73,12 @@ class Picture:
 class Report:
     """What a report says, in the order in which it says it.
 
-    title, paragraphs: the head. tables: figures. findings: one sentence each. pictures: PNG files.
+    title, warnings, paragraphs: the head. tables: figures. findings: one sentence each. pictures: PNG files.
     configuration: nested mapping of settings, shown as indented text that can be folded away.
     """
 
     title: str
+    warnings: tuple[str, ...] = ()
     paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     findings: tuple[str, ...] = ()
@@ -99,7 +101,9 @@ def html(report: Report) -> str:
 
     Raises InputError if a picture is missing or is not a PNG file.
     """
-    parts = [f"<h1>{escape(report.title)}</h1>", *(f"<p>{escape(text)}</p>" for text in report.paragraphs)]
+    parts = [f"<h1>{escape(report.title)}</h1>"]
+    parts += [f'<p class="warning">{escape(text)}</p>' for text in report.warnings]
+    parts += [f"<p>{escape(text)}</p>" for text in report.paragraphs]
     if report.tables:
         parts += ["<h2>Figures</h2>", *map(_table, report.tables)]
     if report.findings:

@@ -9,13 +9,40 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Num
 
-from lowerbound.evaluate.copies import SIGNIFICANT, CopyAudit, Distances, audit, nearest
+from lowerbound.evaluate.copies import CopyAudit, Distances, audit, nearest
+from lowerbound.evaluate.finding import SURE, Finding, Severity
+from lowerbound.evaluate.part import Figures
+from lowerbound.evaluate.report import Table
 
-__all__ = ["SIGNIFICANT", "Distances", "Neighbours", "nearest", "neighbours"]
+__all__ = ["Distances", "Neighbours", "nearest", "neighbours"]
+
+COLLAPSED = 0.8
+"""The distance of samples to each other, over that of held-out examples, below which they have collapsed."""
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Drawn(Figures):
+    """Samples that were drawn.
+
+    Arguments:
+        num_samples: how many.
+        sampler: by which.
+        num_calls: network calls per sample; None of a model that has no calls to choose.
+        seconds: per sample.
+    """
+
+    num_samples: int
+    sampler: str
+    num_calls: float | None
+    seconds: float
+
+    def remark(self) -> str:
+        calls = "" if self.num_calls is None else f", {self.num_calls:g} calls each"
+        return f"{self.num_samples:,} samples by {self.sampler}{calls}"
+
+
+@dataclass(frozen=True)
+class Neighbours(Figures):
     """How near samples lie to the training data and to each other, beside held-out data.
 
     copies: distances to the training data.
@@ -26,11 +53,16 @@ class Neighbours:
     among_samples: Distances
     among_held_out: Distances
 
-    def findings(self) -> list[str]:
+    def tables(self) -> list[Table]:
+        sides = (f"{side.median:.4g} ± {side.median_error:.2g}" for side in (self.among_samples, self.among_held_out))
+        row = ("median distance to the nearest other one of their kind", *sides)
+        return [Table("Distances", self.copies.header, (*self.copies.rows(), row))]
+
+    def findings(self) -> list[Finding]:
         """One sentence on distance, one on copies, one on variety."""
         return [*self.copies.findings(), self._variety()]
 
-    def _variety(self) -> str:
+    def _variety(self) -> Finding:
         figures = (
             f"the median distance of a sample to the nearest other sample is {self.among_samples.median:.4g} ± "
             f"{self.among_samples.median_error:.2g}, that of as many held-out examples "
@@ -38,9 +70,11 @@ class Neighbours:
         )
         gap = self.among_held_out.median - self.among_samples.median
         error = np.hypot(self.among_held_out.median_error, self.among_samples.median_error)
-        if self.among_samples.median < 0.8 * self.among_held_out.median and gap > SIGNIFICANT * error:
-            return f"Collapse: {figures}."
-        return f"No sign of collapse: {figures}."
+        if gap > SURE * error and self.among_samples.median < COLLAPSED * self.among_held_out.median:
+            return Finding(Severity.SERIOUS, f"Collapse: {figures}.")
+        if gap > SURE * error:
+            return Finding(Severity.CHANGE, f"Less variety than held-out data: {figures}.")
+        return Finding(Severity.FINE, f"No sign of collapse: {figures}.")
 
 
 def neighbours(

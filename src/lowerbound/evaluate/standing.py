@@ -1,19 +1,19 @@
 """Where one trained model stands, whatever its kind: its likelihood, its samples, and what both cost."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from lowerbound.data import Dataset
 from lowerbound.evaluate.bound import default_num_times
-from lowerbound.evaluate.judge import Judge, draw, read_quality
-from lowerbound.evaluate.quality import Figure, Quality
+from lowerbound.evaluate.judge import Judge, draw
+from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import mean_and_error
+from lowerbound.records import Figure
 from lowerbound.relatives.base import LikelihoodKind
 from lowerbound.run import RelativeRun, Run
 from lowerbound.run.generate import run_plan
@@ -47,13 +47,6 @@ class Standing:
     num_parameters: int
     steps: int
     seconds: float
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Standing":
-        """From what `dataclasses.asdict` gives, as JSON returns it; KeyError or TypeError if it is something else."""
-        bits = values["bits"]
-        read = {"bits": None if bits is None else tuple(bits), "quality": read_quality(values["quality"])}
-        return cls(**{**values, **read})
 
     @property
     def bits_text(self) -> str:

@@ -1,16 +1,15 @@
 """What is traded for what: quality against network calls by sampler, fidelity against variety by guidance."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.evaluate.judge import FIGURES, Judge, draw, read_quality
+from lowerbound.evaluate.judge import FIGURES, Judge, draw
+from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.report import figure_text
+from lowerbound.evaluate.report import Table, figure_text
 from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
 from lowerbound.run import Run
 from lowerbound.run.generate import DEFAULT_GRID, Plan, make_plan
@@ -18,9 +17,6 @@ from lowerbound.samplers import Sampler
 
 BATCH = 64
 """Samples that `generate` draws at a time."""
-
-Stage = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-"""Opens a progress display of a name and a total; what it gives is called with the number of units done."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +35,24 @@ class Point:
     num_calls: float
     quality: Quality
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Point":
-        """From what `dataclasses.asdict` gives, as JSON returns it; KeyError or TypeError if it is something else."""
-        return cls(**{**values, "quality": read_quality(values["quality"])})
-
 
 HEADER = ("sampler", "calls", "guidance", *FIGURES.values())
+
+
+@dataclass(frozen=True)
+class TradeOff(Figures):
+    """The quality of several settings.
+
+    Arguments:
+        points: one for each.
+        floor: the quality of held-out examples.
+    """
+
+    points: tuple[Point, ...]
+    floor: Quality
+
+    def tables(self) -> list[Table]:
+        return [Table("Quality of other settings", HEADER, tuple(rows(self.points, self.floor)))]
 
 
 def rows(points: Sequence[Point], floor: Quality) -> list[tuple[str, ...]]:
@@ -85,7 +92,7 @@ def by_calls(
     *,
     num_samples: int,
     seed: int = 0,
-    stage: Stage,
+    progress: Callable[[int], object] = lambda steps: None,
 ) -> list[Point]:
     """The quality of each sampler at each number of calls, all from the same noise.
 
@@ -96,12 +103,22 @@ def by_calls(
         calls: network calls per sample that may be made.
         num_samples: drawn in each setting.
         seed: of all of them.
-        stage: shows progress.
+        progress: called with 1 after each step of a batch.
     """
-    plans = [
+    plans = plans_of_calls(run, samplers, calls)
+    return [_point(run, judge, name, plan, None, None, num_samples, seed, progress) for name, plan in plans]
+
+
+def plans_of_calls(run: Run, samplers: Mapping[str, Sampler], calls: Sequence[int]) -> list[tuple[str, Plan]]:
+    """Each sampler's name and plan at each number of calls."""
+    return [
         (name, plan_of_calls(run, sampler, num)) for name, sampler in samplers.items() for num in sorted(set(calls))
     ]
-    return [_point(run, judge, name, plan, None, None, num_samples, seed, stage) for name, plan in plans]
+
+
+def num_steps(plan: Plan, num_samples: int) -> int:
+    """How often `generate` reports progress: the start and every step of each batch."""
+    return -(-num_samples // BATCH) * (len(plan.times) + 1)
 
 
 def by_scale(
@@ -114,7 +131,7 @@ def by_scale(
     plan: Plan,
     num_samples: int,
     seed: int = 0,
-    stage: Stage,
+    progress: Callable[[int], object] = lambda steps: None,
 ) -> list[Point]:
     """The quality at each scale of guidance, all from the same noise.
 
@@ -124,7 +141,7 @@ def by_scale(
         denoiser_of: the guided denoiser of a scale.
         scales: of guidance.
         sampler, plan: the stepping rule by name, and its steps.
-        num_samples, seed, stage: as in `by_calls`.
+        num_samples, seed, progress: as in `by_calls`.
 
     Raises:
         InputError: if the run is not conditional.
@@ -132,7 +149,7 @@ def by_scale(
     if not run.config.data.conditional:
         raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
     return [
-        _point(run, judge, sampler, plan, scale, denoiser_of(scale), num_samples, seed, stage)
+        _point(run, judge, sampler, plan, scale, denoiser_of(scale), num_samples, seed, progress)
         for scale in sorted(set(scales))
     ]
 
@@ -146,14 +163,9 @@ def _point(
     denoiser: Denoiser | None,
     num_samples: int,
     seed: int,
-    stage: Stage,
+    progress: Callable[[int], object],
 ) -> Point:
-    name = f"{sampler}, {plan.num_calls} calls" if scale is None else f"guidance {scale:g}"
-    num_batches = -(-num_samples // BATCH)
-    with stage(name, num_batches * (len(plan.times) + 1)) as progress:
-        samples, num_calls = draw(
-            run, judge.dataset, num_samples, plan, denoiser=denoiser, seed=seed, progress=progress
-        )
+    samples, num_calls = draw(run, judge.dataset, num_samples, plan, denoiser=denoiser, seed=seed, progress=progress)
     return Point(sampler, scale, num_calls, judge.quality(samples))
 
 

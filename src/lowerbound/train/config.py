@@ -1,8 +1,6 @@
 """The configuration of a run: frozen, complete, and the same in Python, on the command line and in config.json."""
 
 import dataclasses
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -10,6 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from lowerbound.errors import InputError
+from lowerbound.records import read
 
 SCHEMA_VERSION = 2
 
@@ -319,7 +318,7 @@ class Config:
         Raises:
             InputError: for a name that does not exist or a value of the wrong type.
         """
-        return _read(cls, values, "")
+        return read(cls, values, "config")
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
@@ -332,48 +331,3 @@ def differences(ours: Config, theirs: Config) -> list[str]:
             if pair[0] != pair[1]:
                 found.append(f"{section.name}.{setting.name}: {pair[0]} against {pair[1]}")
     return found
-
-
-def _read(kind: type, values: Any, path: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise InputError(f"config: {path or 'the file'} should be an object, got {values!r}")
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise InputError(f"config: unknown name {path}{unknown[0]}; known are {', '.join(hints)}")
-    read = {}
-    for name, value in values.items():
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint):
-            read[name] = _read(typing.cast(type, hint), value, f"{path}{name}.")
-        elif _fits(value, hint):
-            read[name] = tuple(value) if isinstance(value, list) else value
-        else:
-            raise InputError(f"config: {path}{name} is {value!r}, which is not {_describe(hint)}")
-    return kind(**read)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is Literal:
-        return value in arguments
-    if origin is tuple:
-        variadic = arguments[-1] is Ellipsis
-        return (
-            isinstance(value, list | tuple)
-            and (variadic or len(value) == len(arguments))
-            and all(_fits(item, arguments[0]) for item in value)
-        )
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _describe(hint: Any) -> str:
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(typing.get_args(hint))
-    return str(hint) if typing.get_origin(hint) else getattr(hint, "__name__", str(hint))

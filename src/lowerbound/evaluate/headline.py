@@ -1,0 +1,90 @@
+"""What an evaluation says before all else: one sentence of figures, and the findings, the most serious first."""
+
+import math
+from collections.abc import Mapping
+
+from lowerbound.baselines import Baseline, Baselines
+from lowerbound.evaluate.bound import HeldOutBound
+from lowerbound.evaluate.finding import SURE, Finding, Severity, most_serious_first
+from lowerbound.evaluate.folder import Evaluation
+from lowerbound.evaluate.likelihood import Likelihood
+from lowerbound.evaluate.part import Figures
+from lowerbound.evaluate.report import figure_text
+from lowerbound.records import Figure
+
+OF_SAMPLES = ("quality", "distances", "classes")
+"""The parts that say how the samples stand."""
+
+
+def headline(evaluation: Evaluation) -> str:
+    """Bits/dim, exact or a bound, against the best baseline; and how the samples stand: one sentence."""
+    found = evaluation.figures
+    likelihood, baselines = _likelihood(found), found.get("baselines")
+    parts = []
+    if likelihood is not None:
+        own = "held-out examples" if evaluation.own else f"examples of {evaluation.data}"
+        text = f"{figure_text(*likelihood.total)} bits/dim, {likelihood.kind}, on {likelihood.num_examples:,} {own}"
+        if isinstance(baselines, Baselines):
+            difference, error = _difference(likelihood.total, baselines.best)
+            side = "more" if difference > 0 else "fewer"
+            text += f", {figure_text(abs(difference), error)} {side} than the best baseline ({baselines.best.name})"
+        parts.append(text)
+    else:
+        reasons = [evaluation.parts[name].missing for name in ("bound", "likelihood") if name in evaluation.parts]
+        parts.append(f"no likelihood ({reasons[0]})" if reasons else "bits/dim not yet known")
+    told = [finding for name in OF_SAMPLES if name in found for finding in found[name].findings()]
+    if told:
+        worst = most_serious_first(told)[0]
+        verdict = worst.text.split(":")[0]
+        fine = worst.severity is Severity.FINE
+        parts.append("samples are not told apart from the data" if fine else verdict[:1].lower() + verdict[1:])
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def findings(evaluation: Evaluation) -> list[Finding]:
+    """All that the figures say, the most serious first."""
+    found = evaluation.figures
+    told = [finding for figures in found.values() for finding in figures.findings()]
+    likelihood, baselines = _likelihood(found), found.get("baselines")
+    if likelihood is not None and isinstance(baselines, Baselines):
+        told.insert(0, against_baseline(likelihood.total, baselines.best))
+    return most_serious_first(told)
+
+
+def against_baseline(bits: Figure, baseline: Baseline) -> Finding:
+    """Whether a model needs fewer bits than the best baseline.
+
+    Arguments:
+        bits: of the model, per dimension.
+        baseline: the best one, on the same examples or their like; the errors are taken as independent, which makes the
+            difference's too large where the examples are the same.
+    """
+    difference, error = _difference(bits, baseline)
+    figures = (
+        f"{figure_text(*bits)} against {figure_text(baseline.bits_per_dim, baseline.standard_error)} bits/dim of the "
+        f"{baseline.name}, a difference of {figure_text(difference, error)}"
+    )
+    if difference > SURE * error:
+        return Finding(
+            Severity.SERIOUS,
+            f"Worse than a baseline: {figures}. Train longer; if that does not help, look at the other findings.",
+        )
+    if difference < -SURE * error:
+        return Finding(Severity.FINE, f"Better than the best baseline: {figures}.")
+    severity = Severity.CHANGE if difference > 0 else Severity.OPEN
+    return Finding(
+        severity, f"Not told apart from the best baseline: {figures}. Train longer, or evaluate more examples."
+    )
+
+
+def _difference(bits: Figure, baseline: Baseline) -> Figure:
+    return bits[0] - baseline.bits_per_dim, math.hypot(bits[1], baseline.standard_error)
+
+
+def _likelihood(found: Mapping[str, Figures]) -> HeldOutBound | Likelihood | None:
+    for name in ("bound", "likelihood"):
+        figures = found.get(name)
+        if isinstance(figures, HeldOutBound | Likelihood):
+            return figures
+    return None

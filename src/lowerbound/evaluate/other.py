@@ -1,0 +1,64 @@
+"""Data on which a run was not trained, scored as its own are: with the run's encoding, all of their examples."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from lowerbound.data import Dataset, read_examples
+from lowerbound.errors import InputError
+from lowerbound.run import OpenedRun
+from lowerbound.score import check_examples, conditions
+
+
+def open_evaluated(run: OpenedRun, source: str | None = None) -> tuple[Dataset, bool]:
+    """The data to evaluate a run on, and whether they are its own.
+
+    Arguments:
+        run: the model.
+        source: its own data if None; else these, wherever they lie now, or any of the same kind.
+
+    Raises:
+        InputError: if they can't be read, or are of another kind.
+    """
+    if source is None:
+        return run.open_dataset(), True
+    try:
+        return run.open_dataset(source), True
+    except InputError:
+        return other_dataset(run, source), False
+
+
+def other_dataset(run: OpenedRun, source: str) -> Dataset:
+    """Data of the same kind as a run's own, all of whose examples are held out.
+
+    Raises:
+        InputError: if they can't be read, or are of another shape, type or range, or of classes that the run does not know.
+    """
+    own = run.config.data
+    examples = read_examples(
+        source, layout=run.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
+    )
+    check_examples(run, examples.values, examples.name)
+    everything, nothing = np.arange(len(examples.values)), np.empty(0, dtype=np.int64)
+    dataset = Dataset(
+        name=examples.name,
+        examples=examples.values,
+        encoding=run.data.encoding,
+        train=nothing,
+        validation=nothing,
+        test=everything,
+        layout=examples.layout,
+    )
+    given = conditions(run, examples, everything)
+    if given is None:
+        return dataset
+    if run.data.vectors is not None:
+        return replace(dataset, conditions=examples.conditions, vectors=run.data.vectors)
+    return replace(dataset, labels=given.numpy(), class_names=run.data.class_names)
+
+
+def folder_name(dataset: Dataset) -> str:
+    """Of the evaluation on other data."""
+    stem = re.sub(r"[^a-z0-9]+", "-", dataset.name.rpartition("/")[2].lower()).strip("-")[:40]
+    return f"of-{stem or 'data'}-{dataset.fingerprint()[:8]}"

@@ -1,0 +1,143 @@
+"""A part of an evaluation: what it is called, what it costs, how it is found, and what is then known.
+
+An evaluation is a sequence of parts. Each says before it starts what it will cost, is kept as soon as it is known, and is
+found again by its key; one that can't be had leaves its reason and does not touch the others.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lowerbound.evaluate.finding import Finding
+from lowerbound.evaluate.report import Table
+
+Progress = Callable[[int], object]
+"""Called with the number of units that were done."""
+Stage = Callable[[str, int], AbstractContextManager[Progress]]
+"""Opens a progress display of a name and a total; what it gives is called with the number of units done."""
+BITS = "Bits per dimension"
+"""The caption of the tables of likelihoods, which a report puts together, and their header."""
+BITS_HEADER = ("", "bits/dim", "what it is")
+PROBE_SECONDS = 0.5
+MOST_PROBED = 64
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a part found: a frozen record that JSON can hold, and what it says to people."""
+
+    def tables(self) -> list[Table]:
+        """The figures."""
+        return []
+
+    def remark(self) -> str:
+        """A line about them, or nothing."""
+        return ""
+
+    def findings(self) -> list[Finding]:
+        """What they say."""
+        return []
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a part takes.
+
+    Arguments:
+        work: in words.
+        calls: of the network, for one example each; 0 where there are none.
+        at_least: whether the number of calls is found out on the way and may be larger.
+    """
+
+    work: str
+    calls: float = 0.0
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that an evaluation finds out.
+
+    Arguments:
+        name: by which it is kept.
+        title: in words.
+        cost: what it takes.
+        compute: finds it; takes a folder to put its files in, and what shows progress.
+        units: of progress.
+        settings: all that its result depends on, beside model and data, as JSON can hold it.
+        files: names of the files that it may leave in the folder, each with a caption if it is a picture.
+        missing: why it can't be had, if that is known before.
+    """
+
+    name: str
+    title: str
+    cost: Cost
+    compute: Callable[[Path, Progress], Figures]
+    units: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    missing: str | None = None
+
+    def key(self, identity: Sequence[str]) -> str:
+        """By which its result is known again: a hash of the model's and the data's identity and of the settings."""
+        content = json.dumps([self.name, list(identity), dict(self.settings)], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+class Pace:
+    """Seconds for a network call of one example, from what was measured so far."""
+
+    def __init__(self) -> None:
+        self.calls, self.seconds = 0.0, 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was measured."""
+        return self.seconds > 0
+
+    @property
+    def per_call(self) -> float:
+        """Seconds; NaN before anything was measured."""
+        return self.seconds / self.calls if self.calls else math.nan
+
+    def add(self, cost: Cost, seconds: float) -> None:
+        """Learn from a part that is done."""
+        if cost.calls and not cost.at_least:
+            self.calls, self.seconds = self.calls + cost.calls, self.seconds + seconds
+
+    def probe(self, calls_of: Callable[[int], float]) -> None:
+        """Measure before anything is known: one example, then twice as many each time until it takes long enough to tell.
+
+        Arguments:
+            calls_of: makes calls for so many examples and returns how many it made.
+        """
+        calls_of(1)  # the first call of all does what is done once
+        num = 1
+        while True:
+            began = time.perf_counter()
+            self.calls = calls_of(num)
+            self.seconds = time.perf_counter() - began
+            if self.seconds > PROBE_SECONDS or num >= MOST_PROBED:
+                return
+            num *= 2
+
+    def text(self, cost: Cost) -> str:
+        """What a part will cost, and about how long it will take where that is known."""
+        if not (cost.calls and self.known):
+            return cost.work
+        return f"{cost.work}, {'at least' if cost.at_least else 'about'} {duration(cost.calls * self.per_call)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours in a word or two."""
+    if seconds < 1:
+        return "a second"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,66 @@
+"""What an evaluation is asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lowerbound.errors import InputError
+from lowerbound.samplers import Sampler
+from lowerbound.score import Flow
+
+FEWEST = 20
+"""Samples below which no quantile and no standard error is known."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an evaluation is asked for; what a model has not is without effect on it.
+
+    Arguments:
+        num_examples: test examples for bits/dim, from the start of the split; all if None.
+        num_times, num_steps, reverse: of the bound, as in `held_out_bound`.
+        num_flow: how many test examples follow the probability flow; 0: none, None: as `num_flow_examples` says.
+        flow: how they follow it.
+        importance: K importance samples of a model's latents, for a tighter bound beside the plain one; 1: none.
+        num_samples: how many samples are drawn and compared with the data.
+        samplers, calls: whose quality is drawn against the number of calls; the default sampler's if there are none.
+        scales: of classifier-free guidance, at which quality is drawn.
+        with_baselines: whether to fit the likelihood yardsticks.
+        seed: of times, noise and samples.
+        quick: bits/dim of so many examples, and a picture of so many samples, as take a quarter of a minute each.
+
+    Raises:
+        InputError: if a number is out of range.
+    """
+
+    num_examples: int | None = None
+    num_times: int | None = None
+    num_steps: int | None = None
+    reverse: str = "lower"
+    num_flow: int | None = None
+    flow: Flow = field(default_factory=Flow)
+    importance: int = 1
+    num_samples: int = 500
+    samplers: Mapping[str, Sampler] = field(default_factory=dict)
+    calls: tuple[int, ...] = ()
+    scales: tuple[float, ...] = ()
+    with_baselines: bool = True
+    seed: int = 0
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("num_examples", "num_times", "num_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name.replace('_', '-')} is {value}: it starts at 1")
+        if self.num_samples < FEWEST:
+            raise InputError(
+                f"--num-samples is {self.num_samples}: at least {FEWEST} are needed to compare samples with data"
+            )
+        if self.num_flow is not None and self.num_flow < 0:
+            raise InputError(f"--ode-examples is {self.num_flow}: it is 0 for none, or a number of test examples")
+        if min(self.calls, default=1) < 1:
+            raise InputError(f"--calls is {min(self.calls)}: a sample takes at least one call of the network")
+        if self.samplers and not self.calls:
+            raise InputError(
+                "--samplers has no effect without --calls: give the numbers of network calls to compare them at"
+            )
