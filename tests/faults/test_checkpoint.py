@@ -13,14 +13,15 @@ from train.runs import tiny_config, tiny_run, train_until
 
 from lowerbound import files
 from lowerbound.errors import InputError
-from lowerbound.train.checkpoint import checkpoints, read_checkpoint, write_checkpoint
+from lowerbound.train import checkpoint
+from lowerbound.train.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint
 
 TENSORS = {"weights": {"a": torch.arange(1000.0)}, "average": {"a": torch.ones(3)}}
 
 
 def test_round_trip_and_the_two_newest_stay(tmp_path):
     for step in (1, 2, 3):
-        write_checkpoint(tmp_path, step, TENSORS, {"seconds": 1.5})
+        Checkpoint.of(step, TENSORS, {"seconds": 1.5}).write(tmp_path)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002", "step-000000003"]
     tensors, state = read_checkpoint(checkpoints(tmp_path)[-1])
     assert torch.equal(tensors["weights"]["a"], TENSORS["weights"]["a"])
@@ -49,7 +50,7 @@ def empty(path):
     ],
 )
 def test_damage_is_named(damage, name, tmp_path):
-    path = write_checkpoint(tmp_path, 1, TENSORS, {})
+    path = Checkpoint.of(1, TENSORS, {}).write(tmp_path)
     damage(path / name)
     with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}.*remove the folder"):
         read_checkpoint(path)
@@ -63,7 +64,7 @@ def test_damaged_checkpoint_is_not_passed_over(tmp_path):
 
 
 def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    write_checkpoint(tmp_path, 1, TENSORS, {})
+    Checkpoint.of(1, TENSORS, {}).write(tmp_path)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -71,10 +72,10 @@ def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            write_checkpoint(tmp_path, 2, TENSORS, {})
+            Checkpoint.of(2, TENSORS, {}).write(tmp_path)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000001"]
     read_checkpoint(checkpoints(tmp_path)[-1])
-    write_checkpoint(tmp_path, 2, TENSORS, {})
+    Checkpoint.of(2, TENSORS, {}).write(tmp_path)
     assert not list(tmp_path.glob(".unfinished*"))
 
 
@@ -86,7 +87,7 @@ def test_checkpoint_of_another_network(tmp_path, monkeypatch):
     tensors, state = read_checkpoint(path)
     name = next(iter(tensors["weights"]))
     tensors["weights"][name] = torch.zeros(1, 2, 3)
-    write_checkpoint(path.parent, state.pop("step"), tensors, state)
+    Checkpoint.of(state.pop("step"), tensors, state).write(path.parent)
     with pytest.raises(InputError, match=r"of shape \(1, 2, 3\)"):
         tiny_run(tmp_path / "run")
 
@@ -130,3 +131,48 @@ def test_kill_at_any_moment(tmp_path):
 def newest_step(run):
     found = checkpoints(run / "checkpoints")
     return int(found[-1].name.removeprefix("step-")) if found else 0
+
+
+@pytest.mark.parametrize("moment", ["before it is aside", "between aside and in", "before the old one is removed"])
+def test_replacing_a_checkpoint_of_the_same_step_never_loses_it(tmp_path, monkeypatch, moment):
+    """Killed at any of its moments, the next start finds the old one or the new one, whole."""
+    Checkpoint.of(6, TENSORS, {"which": "older"}).write(tmp_path)
+    Checkpoint.of(7, TENSORS, {"which": "old"}).write(tmp_path)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_, **__):
+        raise Killed
+
+    original = checkpoint.Path.rename
+    with monkeypatch.context() as patch:
+        if moment == "before the old one is removed":
+            patch.setattr(checkpoint.shutil, "rmtree", kill)
+        else:
+            last = "aside" if moment == "before it is aside" else "in"
+
+            def rename(self, target):
+                kind = "aside" if target.name.startswith(checkpoint.ASIDE) else "in"
+                return kill() if kind == last else original(self, target)
+
+            patch.setattr(checkpoint.Path, "rename", rename)
+        with pytest.raises(Killed):
+            Checkpoint.of(7, TENSORS, {"which": "new"}).write(tmp_path)
+    clean(tmp_path)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000006", "step-000000007"]
+    tensors, state = read_checkpoint(tmp_path / "step-000000007")
+    assert state["which"] == ("new" if moment == "before the old one is removed" else "old")
+    assert torch.equal(tensors["weights"]["a"], TENSORS["weights"]["a"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000006", "step-000000007"]
+
+
+def test_what_is_named_otherwise_is_left_alone(tmp_path):
+    for name in ("step-1", "step-0000000099", "step-000000001-kept", "mine"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "step-000000000").write_text("a file")
+    for step in (1, 2, 3):
+        Checkpoint.of(step, TENSORS, {}).write(tmp_path)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002", "step-000000003"]
+    assert (tmp_path / "step-1").is_dir()
+    assert (tmp_path / "step-000000001-kept").is_dir()

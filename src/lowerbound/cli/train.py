@@ -48,6 +48,8 @@ class Options:
     """The run folder; runs/NAME if not given."""
     device: str = "auto"
     """cpu, cuda, mps, or auto for the best there is."""
+    restart: bool = False
+    """Set aside what the run in its folder has learned, and begin it again at step 0."""
     dry_run: bool = False
     """Show the data, the configuration, the size of the network and the cost of a step, and stop."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -98,7 +100,7 @@ def run(arguments: list[str]) -> None:
         _show(config, dataset, out, str(device))
         return
     print(f"run       {out} on {device}")
-    folder = train(config, dataset, out, device=device)
+    folder = train(config, dataset, out, device=device, restart=options.restart)
     print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lowerbound.baselines import Baselines
 from lowerbound.errors import InputError
+from lowerbound.evaluate.baselines import Baselines
 from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.classes import Classes
 from lowerbound.evaluate.density import HeldOutDensity

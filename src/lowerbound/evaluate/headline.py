@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from lowerbound.baselines import Baseline, Baselines
+from lowerbound.baselines import Baseline
+from lowerbound.evaluate.baselines import Baselines
 from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.finding import SURE, Finding, Severity, most_serious_first
 from lowerbound.evaluate.folder import Evaluation

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.baselines import held_out_baselines
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
+from lowerbound.evaluate.baselines import held_out_baselines
 from lowerbound.evaluate.bound import HeldOutBound, default_num_times, held_out_bound, profile
 from lowerbound.evaluate.classes import Classes, classes
 from lowerbound.evaluate.density import REFINED, held_out_density, num_flow_examples

@@ -7,7 +7,9 @@ hash of every file.
 
 import hashlib
 import json
+import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +20,67 @@ from torch import Tensor
 from lowerbound.errors import InputError
 from lowerbound.files import UNFINISHED, synchronise, write_synchronised
 
+ASIDE = ".replaced-"
+"""The beginning of a name under which a checkpoint waits until its successor of the same step is in its place."""
+NAME = re.compile(r"step-\d{9}")
 
-def write_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
-    """Write one checkpoint and remove all but the two newest.
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state of training as the files that hold it.
 
     Arguments:
-        folder: where the run's checkpoints are.
         step: names the checkpoint.
-        tensors: for each file, its tensors by name.
-        state: everything else, as JSON holds it.
+        files: contents by name, state.json with the hashes of all others last.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    clean(folder)
-    target = folder / f"step-{step:09d}"
-    temporary = folder / f"{UNFINISHED}{target.name}"
-    temporary.mkdir()
-    hashes = {}
-    for name, group in tensors.items():
-        content = save({key: value.detach().cpu().contiguous() for key, value in group.items()})
-        hashes[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
-        write_synchronised(temporary / f"{name}.safetensors", content)
-    write_synchronised(
-        temporary / "state.json", json.dumps({**state, "step": step, "sha256": hashes}, indent=1).encode()
-    )
-    synchronise(temporary)
-    if target.exists():
-        shutil.rmtree(target)
-    temporary.rename(target)
-    synchronise(folder)
-    for old in checkpoints(folder)[:-2]:
-        shutil.rmtree(old)
-    return target
+
+    step: int
+    files: dict[str, bytes]
+
+    @classmethod
+    def of(cls, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> "Checkpoint":
+        """The checkpoint of a state, which may change afterwards.
+
+        Arguments:
+            step: names the checkpoint.
+            tensors: for each file, its tensors by name.
+            state: everything else, as JSON holds it.
+        """
+        files = {
+            f"{name}.safetensors": save({key: value.detach().cpu().contiguous() for key, value in group.items()})
+            for name, group in tensors.items()
+        }
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        files["state.json"] = json.dumps({**state, "step": step, "sha256": hashes}, indent=1).encode()
+        return cls(step, files)
+
+    def write(self, folder: Path) -> Path:
+        """Write it, and remove all but the two newest.
+
+        Arguments:
+            folder: where the run's checkpoints are.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        clean(folder)
+        target = folder / f"step-{self.step:09d}"
+        temporary, aside = folder / f"{UNFINISHED}{target.name}", folder / f"{ASIDE}{target.name}"
+        temporary.mkdir()
+        for name, content in self.files.items():
+            write_synchronised(temporary / name, content)
+        synchronise(temporary)
+        if target.exists():  # nothing is deleted before what replaces it is in its place
+            target.rename(aside)
+        temporary.rename(target)
+        synchronise(folder)
+        if aside.exists():
+            shutil.rmtree(aside)
+        for old in checkpoints(folder)[:-2]:
+            shutil.rmtree(old)
+        return target
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """What `write_checkpoint` was given, checked against its hashes.
+    """The tensors and the state of a checkpoint, checked against its hashes.
 
     Raises:
         InputError: if a file is missing or damaged, with its name and how to go back to the checkpoint before.
@@ -76,11 +104,19 @@ def read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The complete checkpoints of a run, oldest first."""
-    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+    """The complete checkpoints of a run, oldest first; what is named otherwise is not one, and left alone."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
 
 
 def clean(folder: Path) -> None:
-    """Remove what an interrupted write left."""
+    """Put back what an interrupted write had moved aside and not replaced, and remove the rest of what it left."""
+    for aside in folder.glob(f"{ASIDE}*"):
+        target = folder / aside.name.removeprefix(ASIDE)
+        if target.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(target)
     for unfinished in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(unfinished)

@@ -1,6 +1,7 @@
 """The configuration of a run: frozen, complete, and the same in Python, on the command line and in config.json."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -239,6 +240,9 @@ class TrainingConfig:
     tenth of it."""
     num_pictures: int = 5
     """How many times samples are drawn along the way."""
+    on_divergence: Literal["stop", "skip", "roll-back"] = "stop"
+    """What to do when a loss is not finite: stop, with the last good checkpoint kept; leave out up to ten batches in a row;
+    or go back to the last good checkpoint and on at half the learning rate, up to three times."""
     seed: int = 0
     """Of weights, data order, times and noise."""
 
@@ -271,8 +275,8 @@ class Config:
             "num_evaluations": training.num_evaluations,
         }
         for name, value in positive.items():
-            if value is not None and not value > 0:
-                raise InputError(f"training.{name} is {value}: it must be positive")
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"training.{name} is {value}: it must be positive and finite")
         if self.schedule.num_steps < 1:
             raise InputError(f"schedule.num_steps is {self.schedule.num_steps}: a chain takes at least one step")
         if not 0 < training.average_width <= 0.25:

@@ -6,6 +6,7 @@ its batch goes through the network in one piece or in several, nor how often the
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ TRAINING_SHARE = 0.9
 """The share of a timed run's minutes that its steps take; the rest is for what is measured and drawn along the way."""
 LONGEST_WARMUP = 0.1
 """The share of a run that its warm-up takes at most."""
+MOST_SKIPPED = 10
+"""Batches in a row that may be left out because their loss is not finite."""
+LARGEST_WEIGHT = 1e8
 _OF_THE_BATCH = (1 << 62) - 1
 """An index that no example has: what all examples of a step share is drawn from it."""
 
@@ -44,7 +48,7 @@ class Record:
 
 
 class DivergenceError(InputError):
-    """The loss or its gradient stopped being finite; the weights are those before that step."""
+    """A loss, its gradient, the weights or held-out bits stopped being finite."""
 
 
 class Trainer:
@@ -72,6 +76,7 @@ class Trainer:
         self.average = Average(self.model, config.training.average_width)
         self.step = 0
         self.seconds = 0.0
+        self.rate_scale = 1.0
 
     @property
     def model(self) -> nn.Module:
@@ -97,8 +102,8 @@ class Trainer:
         try:
             while self.progress < 1:
                 began = time.perf_counter()
-                rate = learning_rate(self.config.training, self.step, self.progress)
-                loss, norm = self.gradient()
+                rate = self.rate_scale * learning_rate(self.config.training, self.step, self.progress)
+                loss, norm = self._gradient_of_some_batch()
                 self.optimizer.step(rate)
                 self.average.update(self.model)
                 self.step += 1
@@ -111,6 +116,26 @@ class Trainer:
         finally:
             if threads is not None:
                 threads.release()
+
+    def _gradient_of_some_batch(self) -> tuple[float, float]:
+        """`gradient`, where that is wanted of the next batch whose loss is finite: the steps before it are left out."""
+        for _ in range(MOST_SKIPPED):
+            try:
+                return self.gradient()
+            except DivergenceError as error:
+                if self.config.training.on_divergence != "skip":
+                    raise
+                warnings.warn(f"{error}: left out", stacklevel=2)
+                self.step += 1
+        return self.gradient()
+
+    def check_weights(self) -> None:
+        """Raise DivergenceError if a weight or an average of it is not finite, or larger than any network's in use."""
+        weights = dict(self.model.named_parameters())
+        for kind, tensors in (("weight", weights), ("average", self.average.parameters)):
+            for name, value in tensors.items():
+                if not value.detach().abs().max() < LARGEST_WEIGHT:  # NaN is not either
+                    raise DivergenceError(f"after step {self.step} the {kind} {name} is not finite, or absurdly large")
 
     def gradient(self) -> tuple[float, float]:
         """The mean loss of the step's batch in bits/dim and its gradient's norm; the gradient is left clipped."""
@@ -139,8 +164,7 @@ class Trainer:
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise DivergenceError(
                 f"step {self.step + 1}: the loss is {total} and its gradient's norm {norm}, in the batch of examples "
-                f"{indices[:4].tolist()} ...; the weights before this step are kept. Try a smaller "
-                f"--learning-rate (now {training.learning_rate:g})"
+                f"{indices[:4].tolist()} ..."
             )
         if self.times is not None:
             self.times.update(places, torch.cat(drawn).cpu())
@@ -163,7 +187,11 @@ class Trainer:
             "optimizer": self.optimizer.state(),
             "times": {} if self.times is None else self.times.state_dict(),
         }
-        return tensors, {"seconds": self.seconds, "average_count": self.average.count}
+        return tensors, {
+            "seconds": self.seconds,
+            "average_count": self.average.count,
+            "rate_scale": self.rate_scale,
+        }
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
@@ -186,6 +214,7 @@ class Trainer:
         if self.times is not None and tensors["times"]:
             self.times.load_state_dict(tensors["times"])
         self.step, self.seconds, self.average.count = state["step"], state["seconds"], state["average_count"]
+        self.rate_scale = state.get("rate_scale", 1.0)
 
 
 def learning_rate(training: TrainingConfig, step: int, progress: float) -> float:

@@ -18,14 +18,18 @@ from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.train.allowance import Allowance
-from lowerbound.train.checkpoint import checkpoints, clean, read_checkpoint, write_checkpoint
-from lowerbound.train.config import Config, differences
+from lowerbound.train.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from lowerbound.train.config import Config
 from lowerbound.train.denoising import PICTURE_STEPS
 from lowerbound.train.folder import DataFacts, RunFolder
 from lowerbound.train.interruption import Interruption
-from lowerbound.train.loop import TRAINING_SHARE, DivergenceError, Trainer
+from lowerbound.train.loop import TRAINING_SHARE, DivergenceError, Record, Trainer
+from lowerbound.train.resume import resume, set_aside
 
 CHECKPOINT_SECONDS = 60
+MOST_ROLL_BACKS = 3
+ROLL_BACK_RATE = 0.5
+"""The learning rate after going back to a checkpoint, as a multiple of that before."""
 EARLY = 1 / 8
 """The share of the run after which the first averaged weights are kept for good, as a weaker model of the same kind."""
 PICTURE_SAMPLES = 36
@@ -37,10 +41,6 @@ FEWEST_STEPS = 300
 """Below so many steps little is learned."""
 SECONDS_TO_JUDGE = 3.0
 """After so much training it is known how many steps fit into a timed run."""
-MAY_CHANGE = "training."
-"""Settings that a resumed run may change: how it is trained, never what is trained."""
-MAY_NOT_CHANGE = "training.optimizer"
-"""The exception: an optimiser cannot go on from another one's memory."""
 
 
 def train(
@@ -49,6 +49,7 @@ def train(
     out: Path | str,
     *,
     device: torch.device | str = "cpu",
+    restart: bool = False,
     say: Callable[[str], None] = print,
     show_progress: bool = True,
 ) -> RunFolder:
@@ -59,6 +60,7 @@ def train(
         dataset: the data.
         out: the run folder.
         device: where to train.
+        restart: set what the folder's run has made aside, and begin it again at step 0.
         say: where lines for the user go.
         show_progress: whether to draw a progress bar.
 
@@ -74,8 +76,10 @@ def train(
     trainer = Trainer(config, dataset, device)
     folder.samples.mkdir(parents=True, exist_ok=True)
     with folder.locked():
+        if restart:
+            set_aside(folder, say)
         if folder.exists:
-            _resume(folder, trainer, say)
+            resume(folder, trainer, say)
         elif any(folder.path.glob("*.safetensors")) or folder.log.exists():
             raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
         folder.write_config(config, DataFacts.of(dataset))
@@ -106,6 +110,10 @@ class _Session:
         self.num_held_out = self._measured_before()
         self.yardstick: Baseline | None = None
         self.saved = time.monotonic()
+        self.first = trainer.step
+        self.roll_backs = 0
+        self.unproven: Checkpoint | None = None
+        """A state whose weights have not given a loss yet: it is written once they have given one that is finite."""
         self.bar = tqdm(
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
@@ -117,37 +125,91 @@ class _Session:
         )
 
     def run(self) -> None:
+        """Train to the end; from a state in which training diverged, as often as is allowed, from the checkpoint before."""
+        with Interruption() as interruption, self.bar:
+            while True:
+                with self.folder.open_log(self.trainer.step) as log:
+                    try:
+                        self._train(log, interruption)
+                        return
+                    except DivergenceError as error:
+                        if not self._rolls_back(error):
+                            raise DivergenceError(f"{error}. {self._advice()}") from error
+
+    def _train(self, log: IO[str], interruption: Interruption) -> None:
         trainer, training = self.trainer, self.trainer.config.training
         evaluations = _Milestones(training.num_evaluations, trainer.progress)
         pictures = _Milestones(training.num_pictures, trainer.progress)
-        smoothed, first, began = None, trainer.step, trainer.seconds
-        advised = False
-        with self.folder.open_log(trainer.step) as log, Interruption() as interruption, self.bar:
-            try:
-                for record in trainer.records():
-                    shown = asdict(record)
-                    shown["loss"] += self.fixed_bits
-                    log.write(json.dumps(shown) + "\n")
-                    smoothed = shown["loss"] if smoothed is None else 0.98 * smoothed + 0.02 * shown["loss"]
-                    examples = (record.step - first) * training.batch_size
-                    self.seconds_per_example = (record.seconds - began) / examples
-                    self._show(smoothed)
-                    if not advised and record.seconds - began > SECONDS_TO_JUDGE:
-                        advised = True
-                        self._advise(record.step - first)
-                    evaluation_due = evaluations.due(trainer.progress) and self._affords_evaluation()
-                    if evaluation_due:
-                        self._evaluate(log, pictures.due(trainer.progress))
-                    save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
-                    if evaluation_due or save_due or interruption.requested:
-                        self._save(log)
-                    if interruption.requested and trainer.progress < 1:
-                        self.bar.close()
-                        self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
-                        raise KeyboardInterrupt
-            except DivergenceError:
-                self._save(log)
-                raise
+        smoothed, self.first, began, advised = None, trainer.step, trainer.seconds, False
+        if not checkpoints(self.folder.checkpoints):
+            self._write(self._checkpoint())
+        for record in trainer.records():
+            if self.unproven is not None:  # its weights have given a finite loss and gradient now
+                self._write(self.unproven)
+            self._log(log, record)
+            loss = record.loss + self.fixed_bits
+            smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
+            examples = (record.step - self.first) * training.batch_size
+            self.seconds_per_example = (record.seconds - began) / examples
+            self._show(smoothed)
+            if not advised and record.seconds - began > SECONDS_TO_JUDGE:
+                advised = True
+                self._advise()
+            evaluation_due = evaluations.due(trainer.progress) and self._affords_evaluation()
+            if evaluation_due:
+                self._evaluate(log, pictures.due(trainer.progress))
+            save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
+            ends = interruption.requested or trainer.progress >= 1
+            if evaluation_due or save_due or ends:
+                log.flush()
+                self.unproven = self._checkpoint()
+                self.saved = time.monotonic()
+            if ends:
+                assert self.unproven is not None
+                self._write(self.unproven)
+            if interruption.requested and trainer.progress < 1:
+                self.bar.close()
+                self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
+                raise KeyboardInterrupt
+
+    def _log(self, log: IO[str], record: Record) -> None:
+        shown = asdict(record)
+        shown["loss"] += self.fixed_bits
+        log.write(json.dumps(shown) + "\n")
+
+    def _checkpoint(self) -> Checkpoint:
+        self.trainer.check_weights()
+        return Checkpoint.of(self.trainer.step, *self.trainer.state())
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        checkpoint.write(self.folder.checkpoints)
+        self.unproven = None
+
+    def _rolls_back(self, error: DivergenceError) -> bool:
+        """Go back to the newest checkpoint and train on at half the rate, if that is wanted and not done too often yet."""
+        training, kept = self.trainer.config.training, checkpoints(self.folder.checkpoints)
+        self.unproven = None
+        if training.on_divergence != "roll-back" or self.roll_backs == MOST_ROLL_BACKS or not kept:
+            return False
+        self.roll_backs += 1
+        scale = self.trainer.rate_scale
+        self.trainer.restore(*read_checkpoint(kept[-1]))
+        self.trainer.rate_scale = scale * ROLL_BACK_RATE
+        self.say(
+            f"{error}. Going back to step {self.trainer.step}, and on with a learning rate of "
+            f"{self.trainer.rate_scale * training.learning_rate:g}"
+        )
+        return True
+
+    def _advice(self) -> str:
+        """What to do about a run that has diverged."""
+        kept = checkpoints(self.folder.checkpoints)
+        rate = f"a smaller --learning-rate (now {self.trainer.config.training.learning_rate:g})"
+        if kept and self.trainer.step == self.first and len(kept) > 1:
+            return f"The newest checkpoint itself is ruined: remove {kept[-1]} and repeat the command with {rate}"
+        return (
+            f"The checkpoint {kept[-1].name} is kept: repeat the command with {rate} to go on from it" if kept else rate
+        )
 
     def _measured_before(self) -> int | None:
         """How many held-out examples the run measures already, if it does: the same ones as long as it lasts."""
@@ -170,7 +232,7 @@ class _Session:
         expected = self._forward_seconds(self.num_held_out * calls)
         return self.allowance.affords("held-out bits", expected, self.trainer.progress)
 
-    def _advise(self, num_steps: int) -> None:
+    def _advise(self) -> None:
         """Say so when too few steps fit into the minutes."""
         trainer = self.trainer
         minutes = trainer.config.training.minutes
@@ -179,7 +241,7 @@ class _Session:
         left = (60 * minutes * TRAINING_SHARE - trainer.seconds) / (self.seconds_per_example * self._batch_size)
         expected = round(trainer.step + left)
         if expected < FEWEST_STEPS:
-            enough = minutes * FEWEST_STEPS / expected
+            enough = minutes * FEWEST_STEPS / max(1, expected)
             self.say(
                 f"about {expected} steps fit into {minutes:g} minutes here, too few to learn much: give --minutes "
                 f"{enough:.0f} or more, a smaller --network.width, or a smaller --batch-size"
@@ -212,6 +274,7 @@ class _Session:
     def _evaluate(self, log: IO[str], picture: bool) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
         trainer = self.trainer
+        trainer.check_weights()
         trainer.average.swap(trainer.model)
         trainer.training_step.eval()
         try:
@@ -224,6 +287,8 @@ class _Session:
                 )
             if held_out is not None:
                 bits, error = held_out
+                if not math.isfinite(bits):
+                    raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {bits}")
                 self.yardstick = self.yardstick or yardstick(trainer.dataset, self.num_held_out)
                 record |= {"held_out_bits_per_dim": bits, "standard_error": error, "num_examples": self.num_held_out}
                 if self.yardstick is not None:
@@ -267,12 +332,6 @@ class _Session:
             data=data,
         )
 
-    def _save(self, log: IO[str]) -> None:
-        log.flush()
-        tensors, state = self.trainer.state()
-        write_checkpoint(self.folder.checkpoints, self.trainer.step, tensors, state)
-        self.saved = time.monotonic()
-
 
 class _Milestones:
     """Equal parts of a run, each of which ends once.
@@ -291,32 +350,6 @@ class _Milestones:
         ended = math.floor(progress * self.count + 1e-9)
         due, self.passed = ended > self.passed, max(ended, self.passed)
         return due
-
-
-def _resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None]) -> None:
-    """Bring the trainer to the newest checkpoint of the run in the folder, if the run is the same."""
-    config, facts = folder.read_config()
-    found = differences(config, trainer.config)
-    fixed = [d for d in found if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
-    if fixed:
-        raise InputError(
-            f"{folder.path} holds a run with other settings ({fixed[0]}{' ...' * (len(fixed) > 1)}): choose another "
-            "folder with --out, or repeat its own settings to go on with it"
-        )
-    if facts.fingerprint != DataFacts.of(trainer.dataset).fingerprint:
-        raise InputError(
-            f"{folder.path} was trained on other data than {trainer.dataset.name} holds now: choose another --out"
-        )
-    if folder.is_distilled:
-        raise InputError(
-            f"{folder.path} holds a distilled run, which is not trained on: choose another folder with --out"
-        )
-    clean(folder.checkpoints)
-    if newest := checkpoints(folder.checkpoints)[-1:]:
-        trainer.restore(*read_checkpoint(newest[0]))
-        say(f"going on with the run in {folder.path} after step {trainer.step}")
-        for difference in found:
-            say(f"  changed: {difference}")
 
 
 def _clock(seconds: float) -> str:
