@@ -2,9 +2,10 @@
 
 The error at the end of the flow of N(m, diag(u)), known in closed form, and of a mixture in the plane, followed by the
 adaptive solver at a tolerance of 1e-12, over grids whose steps grow from the start in proportion (t = 1 - u^2: a multistep
-sampler has no past at first). Of stochastic samplers the weak order: the error of the exact mean and covariance at the end
-on correlated Gaussian data, where a sampler is an affine map of its start and its noise. The slope is that of the two
-longest grids; churn falls with the number of steps.
+sampler has no past at first), and over equal steps of gamma from gamma = 1 on, where what the first step leaves shows. Of
+stochastic samplers the weak order: the error of the exact mean and covariance at the end on correlated Gaussian data, where
+a sampler is an affine map of its start and its noise. The slope is that of the two longest grids; churn falls with the
+number of steps. Langevin steps have no order, and their table is of the error alone.
 """
 
 import math
@@ -19,7 +20,7 @@ from lowerbound.samplers import Sampler
 
 STEPS = (64, 128, 256, 512)
 WEAK_STEPS = (24, 48, 96, 192)
-SCHEDULE = lb.LinearGamma(-6.0, 5.0)
+SCHEDULE, EARLY_SCHEDULE = lb.LinearGamma(-6.0, 5.0), lb.LinearGamma(-6.0, 1.0)
 DETERMINISTIC = {
     "DDIM": lb.DDIM(),
     "Euler": lb.Euler(),
@@ -40,6 +41,12 @@ STOCHASTIC = {
     "Euler, churn 4 / n": lambda num: lb.Euler(churn=4 / num),
     "Heun, churn 4 / n": lambda num: lb.Heun(churn=4 / num),
 }
+LANGEVIN = {
+    "ancestral, lower, for comparison": lb.Ancestral(),
+    "predictor-corrector, 1 correction": lb.PredictorCorrector(),
+    "predictor-corrector, 5 corrections": lb.PredictorCorrector(num_corrections=5),
+    "annealed Langevin, 10 a level": lb.AnnealedLangevin(num_corrections=10),
+}
 MEAN, COVARIANCE = torch.tensor([0.5, -1.0]).double(), torch.tensor([[0.5, 0.3], [0.3, 0.4]]).double()
 
 
@@ -57,53 +64,70 @@ class Basis(Noise):
 
 
 def main() -> None:
-    flows = [gaussian_flow(), mixture_flow()]
-    print(
-        f"{'deterministic':<32} {'declared':>8} {'Gaussian':>9} {'mixture':>8} {'error, mixture':>15}   ({STEPS[-1]} steps)"
-    )
+    cases = [
+        (flow, times) for times, schedule in ((growing, SCHEDULE), (equal, EARLY_SCHEDULE)) for flow in flows(schedule)
+    ]
+    print(f"{'':<32} {'':>8} {'growing steps':>18}  {'equal steps':>18}")
+    heading = f"{'Gaussian':>9} {'mixture':>8}"
+    print(f"{'deterministic':<32} {'declared':>8} {heading}  {heading} {'error, growing':>15}   ({STEPS[-1]} steps)")
     for name, sampler in DETERMINISTIC.items():
-        errors = [[flow_error(sampler, num, *flow) for num in STEPS[-2:]] for flow in flows]
+        errors = [[flow_error(sampler, times(num), *flow) for num in STEPS[-2:]] for flow, times in cases]
         measured = [math.log2(before / after) for before, after in errors]
-        print(f"{name:<32} {sampler.order:>8} {measured[0]:>9.2f} {measured[1]:>8.2f} {errors[1][-1]:>15.1e}")
+        orders = f"{measured[0]:>9.2f} {measured[1]:>8.2f}  {measured[2]:>9.2f} {measured[3]:>8.2f}"
+        print(f"{name:<32} {sampler.order:>8} {orders} {errors[1][-1]:>15.1e}")
     print(f"\n{'stochastic':<32} {'declared':>8} {'weak':>9} {'error':>24}   ({WEAK_STEPS[-1]} steps)")
     for name, make in STOCHASTIC.items():
         before, after = (weak_error(make(num), num) for num in WEAK_STEPS[-2:])
         order = make(WEAK_STEPS[-1]).order
         print(f"{name:<32} {order:>8} {math.log2(before / after):>9.2f} {after:>24.1e}")
+    print(f"\n{'error in as many steps:':<41} {''.join(f'{num:>9}' for num in WEAK_STEPS)}")
+    for name, sampler in LANGEVIN.items():
+        print(f"{name:<41} {''.join(f'{weak_error(sampler, num):>9.1e}' for num in WEAK_STEPS)}")
 
 
-def gaussian_flow() -> tuple[Denoiser, Tensor, Tensor]:
+def growing(num_steps: int) -> Tensor:
+    return 1 - torch.linspace(0, 1, num_steps + 1, dtype=torch.float64) ** 2
+
+
+def equal(num_steps: int) -> Tensor:
+    return lb.grid.uniform(num_steps + 1)
+
+
+def flows(schedule: lb.LinearGamma) -> list[tuple[Denoiser, Tensor, Tensor]]:
+    return [gaussian_flow(schedule), mixture_flow(schedule)]
+
+
+def gaussian_flow(schedule: lb.LinearGamma) -> tuple[Denoiser, Tensor, Tensor]:
     """N(m, diag(u)), a start and its end: the flow keeps (x_t - alpha_t m) / sqrt(alpha_t^2 u + sigma_t^2)."""
     mean, variance = torch.tensor([1.0, -2.0]).double(), torch.tensor([0.3, 2.0]).double()
-    denoiser = lb.Gaussian(mean, torch.diag(variance), SCHEDULE)
+    denoiser = lb.Gaussian(mean, torch.diag(variance), schedule)
     x_1 = lb.start(denoiser, 4, lb.Stream(0), dtype=torch.float64)
     (mean_1, scale_1), (mean_0, scale_0) = (
         (level.alpha * mean, torch.sqrt(level.alpha**2 * variance + level.sigma**2))
-        for level in (SCHEDULE.level(1.0), SCHEDULE.level(0.0))
+        for level in (schedule.level(1.0), schedule.level(0.0))
     )
     return denoiser, x_1, mean_0 + scale_0 * (x_1 - mean_1) / scale_1
 
 
-def mixture_flow() -> tuple[Denoiser, Tensor, Tensor]:
+def mixture_flow(schedule: lb.LinearGamma) -> tuple[Denoiser, Tensor, Tensor]:
     """A mixture, a start and its end."""
     means = torch.tensor([[-1.0, 0.0], [1.0, 0.5], [0.3, -1.0]]).double()
     covariances = torch.tensor(
         [[[0.09, 0.03], [0.03, 0.04]], [[0.02, -0.01], [-0.01, 0.06]], [[0.25, 0.0], [0.0, 0.01]]]
     )
-    denoiser = lb.GaussianMixture(torch.tensor([0.5, 0.3, 0.2]).double(), means, covariances.double(), SCHEDULE)
+    denoiser = lb.GaussianMixture(torch.tensor([0.5, 0.3, 0.2]).double(), means, covariances.double(), schedule)
     x_1 = lb.start(denoiser, 4, lb.Stream(0), dtype=torch.float64)
     ends = torch.tensor([1.0, 0.0]).double()
     return denoiser, x_1, lb.sample(denoiser, lb.ProbabilityFlow(1e-12), x_1, ends, lb.Stream(0), denoise=False)
 
 
-def flow_error(sampler: Sampler, num_steps: int, denoiser: Denoiser, x_1: Tensor, exact: Tensor) -> float:
-    times = 1 - torch.linspace(0, 1, num_steps + 1, dtype=torch.float64) ** 2
+def flow_error(sampler: Sampler, times: Tensor, denoiser: Denoiser, x_1: Tensor, exact: Tensor) -> float:
     return (lb.sample(denoiser, sampler, x_1, times, lb.Stream(0), denoise=False) - exact).abs().max().item()
 
 
 def weak_error(sampler: Sampler, num_steps: int) -> float:
     """The largest error of mean and covariance at the end, from the data's own at the start."""
-    denoiser, num_draws = lb.Gaussian(MEAN, COVARIANCE, SCHEDULE), 2 * num_steps
+    denoiser, num_draws = lb.Gaussian(MEAN, COVARIANCE, SCHEDULE), sampler.calls_per_step * num_steps
     inputs = torch.eye(2 * (num_draws + 1), dtype=torch.float64).reshape(-1, num_draws + 1, 2)
     inputs = torch.cat([torch.zeros_like(inputs[:1]), inputs])
     times = lb.grid.uniform(num_steps + 1)

@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from jaxtyping import install_import_hook
 
-torch.set_num_threads(1)
 install_import_hook("lowerbound", "typechecking.check")
 
 

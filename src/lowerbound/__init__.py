@@ -1,8 +1,13 @@
 """Diffusion models with their likelihood: one noise schedule and one denoiser, and all that follows from the two."""
 
 import importlib
+import os
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+# Threads that wait for one another actively keep those that they wait for from running, where other processes are busy:
+# steps then take many times as long. OpenMP reads this once, as it is loaded with torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from lowerbound import grid, inverse, objective, score_matching, times
 from lowerbound.brownian import BrownianPath

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lowerbound.data import Affine, Levels, open_dataset
+from lowerbound.cli.main import run
+from lowerbound.data import Affine, Levels, describe, open_dataset
 from lowerbound.data.arrays import LAYOUTS, open_arrays, read_npz, to_layout
 from lowerbound.errors import InputError
 
@@ -171,7 +172,7 @@ def test_types_that_do_not_fit(saved):
 
 def test_layouts_that_do_not_fit(saved):
     path = saved(_values(6, 2, 3))
-    with pytest.raises(InputError, match=r"unknown layout 'HWC'.*NCHW"):
+    with pytest.raises(InputError, match=r"unknown --layout 'HWC'.*NCHW"):
         open_arrays(path, layout="HWC")
     with pytest.raises(InputError, match="NCHW has 4 axes"):
         open_arrays(path, layout="NCHW")
@@ -186,3 +187,64 @@ def test_read_npz_gives_all_arrays(saved):
     assert list(read) == list(arrays)
     for key, array in arrays.items():
         assert np.array_equal(read[key], array)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((6, 5), {}),
+        ((6, 64), {"NL": "signals of length 64 in one channel"}),
+        ((6, 28, 28), {}),
+        ((6, 2, 128), {"NCL": "signals of length 128 in 2 channels, which come first"}),
+        ((6, 128, 2), {"NLC": "signals of length 128 in 2 channels, which come last"}),
+        ((6, 3, 32, 32), {}),
+        ((6, 32, 32, 3), {}),
+        ((6, 4, 32, 3), {"NHWC": "images of 4 x 32 in 3 channels, which come last"}),
+        (
+            (6, 8, 8, 8),
+            {
+                "NHWC": "images of 8 x 8 in 8 channels, which come last",
+                "NDHW": "volumes of 8 x 8 x 8 in one channel",
+            },
+        ),
+        ((6, 1, 8, 8, 8), {}),
+        ((6, 8, 8, 8, 3), {"NDHWC": "volumes of 8 x 8 x 8 in 3 channels, which come last"}),
+    ],
+)
+def test_an_array_that_could_be_two_things_is_told_with_the_layouts_that_work(saved, shape, told):
+    array = _values(*shape)
+    path = saved(array)
+    guessed = open_arrays(path)
+    lines = [line for line in describe(guessed).splitlines() if line.startswith("layout ")]
+    assert len(lines) == bool(told)
+    for layout, words in told.items():
+        assert f"for {words} give --layout {layout}" in lines[0]
+        chosen = open_arrays(path, layout=layout)
+        assert chosen.layout == layout
+        assert chosen.shape != guessed.shape or not np.array_equal(chosen.examples, guessed.examples)
+        # its size and channels are those that the words say
+        inner = [str(n) for n in chosen.shape[1:]]
+        assert " x ".join(inner) in words
+        assert ("one channel" if chosen.shape[0] == 1 else f"{chosen.shape[0]} channels") in words
+        assert np.array_equal(to_layout(chosen.examples, layout), array)
+        assert "give --layout" not in describe(chosen)
+
+
+@pytest.mark.parametrize(("shape", "layout"), [((40, 8, 8, 8), "NDHW"), ((40, 2, 32), "NCL"), ((40, 16), "NL")])
+def test_an_advised_layout_can_be_trained(saved, shape, layout, capsys):
+    path = saved(_values(*shape))
+    command = ["train", str(path), "--layout", layout, "--dry-run", "--network.width", "8"]
+    assert run([*command, "--network.blocks-per-level", "1", "--batch-size", "4"]) == 0
+    assert f"(read as {layout})" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_a_single_number_or_a_row_of_numbers_is_told_what_is_missing(saved, suffix):
+    for value, message in ((np.array(3.0), "first axis"), (np.ones(9), "a second axis of length 1")):
+        with pytest.raises(InputError, match=message):
+            open_arrays(saved(value) if suffix == "npy" else saved(x=value))
+
+
+def test_named_fields_are_told_how_to_become_columns(saved):
+    with pytest.raises(InputError, match="structured_to_unstructured"):
+        open_arrays(saved(np.zeros(9, [("a", "f4"), ("b", "f4")])))

@@ -28,7 +28,7 @@ def test_splits_are_disjoint_and_complete(num_examples, given_splits, data):
         )
         if len(splits.get("train", range(3))) < 4 - len(splits):
             splits = {}
-    dataset = assemble("made", np.arange(num_examples)[:, None] % 7, layout="ND", splits=splits)
+    dataset = assemble("made", np.arange(num_examples)[:, None] % 7, layout="ND", splits=splits, num_levels=7)
     together = np.concatenate([dataset.indices(split) for split in SPLITS])
     assert np.array_equal(np.sort(together), np.arange(num_examples))
     for split in given_splits & set(splits) - {"train"}:
@@ -71,7 +71,37 @@ def test_normalisation_is_fitted_on_training_examples_only():
     ],
 )
 def test_levels_follow_from_the_integers(values, num_levels, expected):
-    assert assemble("made", values[:, None], layout="ND", num_levels=num_levels).encoding == expected
+    # often enough that each is in every split
+    examples = np.repeat(values, 20)[:, None]
+    assert assemble("made", examples, layout="ND", num_levels=num_levels).encoding == expected
+
+
+_TWENTY = {"train": np.arange(16), "validation": np.arange(16, 18), "test": np.arange(18, 20)}
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize(
+    ("outlier", "num_levels", "advice"),
+    [
+        (7, None, "levels of the training split, -2 to 3: give --num-levels of at least 10"),
+        (7, 9, "levels of --num-levels 9, -2 to 6: give --num-levels of at least 10"),
+        (-5, None, "-2 to 3: add 5 to every value and give --num-levels of at least 9"),
+        (90_000, None, "-2 to 3: store them as floats"),
+    ],
+)
+def test_what_a_held_out_split_holds_changes_no_level(split, outlier, num_levels, advice):
+    """A level that only the test split has would tell the model of the test split."""
+    values = (np.arange(20) % 6 - 2)[:, None]
+    fitted = assemble("made", values, layout="ND", splits=_TWENTY, num_levels=num_levels).encoding
+    assert (fitted.offset, fitted.num_levels) == (-2, num_levels or 6)
+    values[_TWENTY[split][1]] = outlier
+    with pytest.raises(InputError, match=f"made: the {split} split holds the value {outlier}, outside.*{advice}"):
+        assemble("made", values, layout="ND", splits=_TWENTY, num_levels=num_levels)
+    if "num-levels" in advice:
+        shift, needed = 5 * ("add" in advice), int(advice.rsplit(maxsplit=1)[1])
+        assemble("made", values + shift, layout="ND", splits=_TWENTY, num_levels=needed)
+        with pytest.raises(InputError, match="outside"):
+            assemble("made", values + shift, layout="ND", splits=_TWENTY, num_levels=needed - 1)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
@@ -86,9 +116,12 @@ def test_floats_are_continuous(dtype):
 @pytest.mark.parametrize(
     ("examples", "num_levels", "message"),
     [
-        (np.array([[0], [1], [9]]), 5, "num_levels of at least 10"),
+        (np.array([[0], [1], [9]]), 5, "--num-levels of at least 10"),
         (np.array([[4], [4], [4]]), None, "every value is 4"),
-        (np.array([[0], [1], [70_000]]), None, "store them as floats"),
+        (np.array([[4], [4], [4]], "uint8"), None, "every value is 4"),
+        (np.array([[True], [True], [True]]), None, "every value is 1"),
+        (np.arange(0, 90_000, 3)[:, None], None, "store them as floats"),
+        (np.array([["2020"], ["2021"], ["2022"]], "M8[D]"), None, "seconds"),
         (np.array([[1], [2], [3]], "uint64") + (1 << 63), None, "subtract an offset"),
         (np.array([[0.0], [1.0], [2.0]]), 5, "values are floats"),
         (np.array([[1j], [2], [3]]), None, "complex"),

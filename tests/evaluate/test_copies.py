@@ -201,7 +201,7 @@ def test_it_is_kept_as_json():
 
 REFUSED = {
     "few samples": (lambda: audit(FRESH[:10], HELD_OUT, TRAIN), "10 samples: an audit compares at least 20"),
-    "few held out": (lambda: audit(FRESH, HELD_OUT[:19], TRAIN), "19 held_out"),
+    "few held out": (lambda: audit(FRESH, HELD_OUT[:19], TRAIN), "19 held-out examples"),
     "few for the rate": (
         lambda: audit(FRESH, HELD_OUT[:50], TRAIN, false_positive_rate=0.01),
         "0.01 with 50 held-out examples: these can set rates from 0.02",

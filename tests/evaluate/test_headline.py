@@ -1,8 +1,10 @@
 """The headline and the order of findings follow from the figures."""
 
+import dataclasses
+
 import pytest
 
-from lowerbound.evaluate.baselines import Baseline, Baselines
+from lowerbound.baselines import Baseline
 from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.finding import Severity
 from lowerbound.evaluate.folder import Evaluation, Outcome
@@ -10,6 +12,7 @@ from lowerbound.evaluate.headline import against_baseline, findings, headline
 from lowerbound.evaluate.judge import SampleQuality
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.yardsticks import Baselines
 
 BOUND = HeldOutBound((1.5, 0.02), (0.1, 0.0), (0.0, 0.0), (1.4, 0.02), 0.0, "bound (continuous time)", 100, 8)
 BASELINES = Baselines((Baseline("mixture", 2.0, 0.02, "exact", 100), Baseline("histogram", 3.0, 0.02, "exact", 100)))
@@ -59,6 +62,17 @@ def test_the_most_serious_finding_comes_first():
     )
     assert found[1].text.startswith("Samples that are like no data")
     assert found[2].text.startswith("Samples perhaps differ from the data")
+
+
+def test_without_baselines_what_training_measured_is_told():
+    weights = {"held_out_bits_per_dim": "2.5", "baseline_bits_per_dim": "2.0", "baseline": "histogram"}
+    weak = dataclasses.replace(evaluation(bound=BOUND), weights=weights)
+    (found,) = findings(weak)
+    assert found.severity is Severity.SERIOUS
+    assert found.text.startswith("This model has not learned much: 2.500 bits/dim")
+    told = findings(dataclasses.replace(evaluation(bound=BOUND, baselines=BASELINES), weights=weights))
+    assert not any("has not learned" in each.text for each in told), "where they are, the test examples decide"
+    assert findings(dataclasses.replace(weak, own=False)) == []
 
 
 @pytest.mark.parametrize(

@@ -69,11 +69,11 @@ def test_an_array_that_unpacks_to_more_than_the_memory_is_refused_before(tmp_pat
         tracemalloc.stop()
 
 
-def test_a_large_array_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    np.save(tmp_path / "x.npy", np.zeros((64, 2**14), np.uint8))
+def test_an_archive_larger_than_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    np.savez(tmp_path / "x.npz", x=np.zeros((64, 2**14), np.uint8))
     monkeypatch.setenv("LOWERBOUND_MEMORY", "0.0005")
-    with pytest.raises(InputError, match=r"x\.npy would take"):
-        open_dataset(str(tmp_path / "x.npy"))
+    with pytest.raises(InputError, match=r"x\.npz would take"):
+        open_dataset(str(tmp_path / "x.npz"))
 
 
 @pytest.mark.parametrize(("dtype", "num_levels"), [("bool", 3), ("uint8", 257), ("int8", 129), ("uint16", 65_536)])

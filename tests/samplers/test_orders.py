@@ -69,6 +69,11 @@ def flows():
     return {make: make(LinearGamma(*ENDS)) for make in (gaussian_flow, mixture_flow)}
 
 
+@pytest.fixture(scope="module")
+def early_flows():
+    return {make: make(LinearGamma(ENDS[0], 1.0)) for make in (gaussian_flow, mixture_flow)}
+
+
 @pytest.mark.parametrize("flow", [gaussian_flow, mixture_flow])
 @pytest.mark.parametrize("sampler", DETERMINISTIC)
 def test_the_flow_is_reached_with_the_declared_order(sampler, flow, flows):
@@ -76,6 +81,16 @@ def test_the_flow_is_reached_with_the_declared_order(sampler, flow, flows):
     errors = [(end(denoiser, sampler, x_1, graded(num)) - exact).abs().max().item() for num in (128, 256, 512)]
     assert slopes(errors)[-1] == pytest.approx(sampler.order, abs=0.2), errors
     assert errors[-1] < 0.01
+
+
+@pytest.mark.parametrize("flow", [gaussian_flow, mixture_flow])
+@pytest.mark.parametrize("sampler", DETERMINISTIC)
+def test_on_equal_steps_the_start_limits_the_order_as_is_said(sampler, flow, early_flows):
+    """To two, and to three with a corrector: from a start that still knows the data, where it shows soon."""
+    denoiser, x_1, exact = early_flows[flow]
+    errors = [(end(denoiser, sampler, x_1, grid.uniform(num + 1)) - exact).abs().max().item() for num in (64, 128)]
+    expected = min(sampler.order, 3 if isinstance(sampler, UniPC) else 2)
+    assert slopes(errors)[-1] == pytest.approx(expected, abs=0.2), errors
 
 
 @pytest.mark.parametrize("sampler", [DDIM(), Heun(), DPMSolver(2), UniPC(2), ExponentialAdamsBashforth(2)])

@@ -168,14 +168,29 @@ def test_langevin_steps_have_their_closed_form_law(step_size):
     torch.testing.assert_close(covariance, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_a_corrector_keeps_the_law_that_it_finds():
-    """In many dimensions its step is a constant: e = 4 snr^2 u on N(0, u I), which makes u / (1 - snr^2) of it."""
-    snr, denoiser = 0.3, Standard(LinearGamma(-6.0, 5.0), (4000,))
-    t, s = denoiser.schedule.level(0.5), denoiser.schedule.level(0.5 - 1e-9)
-    sampler = PredictorCorrector(DDIM(), num_corrections=100, snr=snr)
+@pytest.mark.parametrize("num_dims", [1, 2, 4000])
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_a_corrector_keeps_the_law_that_it_finds(scaling, num_dims):
+    """Up to the error of its Langevin steps: N(0, u I) becomes u / (1 - snr^2 sigma^2 / u), in any number of dimensions."""
+    snr, denoiser = 0.3, Standard(LinearGamma(-6.0, 5.0, SCALINGS[scaling]), (num_dims,))
+    t, s = denoiser.schedule.level(0.7), denoiser.schedule.level(0.7 - 1e-9)
+    u = s.alpha**2 + s.sigma**2
+    sampler = PredictorCorrector(DDIM(), num_corrections=50, snr=snr)
     with torch.no_grad():
-        x = sampler.step(denoiser, sampler.init(draw(10, *denoiser.shape, seed=1)), t, s, Stream(0)).x
-    assert x.var().item() == pytest.approx(1 / (1 - snr**2), rel=0.03)
+        x = sampler.step(denoiser, sampler.init(u**0.5 * draw(40_000 // num_dims, num_dims, seed=1)), t, s, Stream(0)).x
+    assert x.var().item() / u == pytest.approx(1 / (1 - snr**2 * s.sigma**2 / u), rel=4 * (2 / 40_000) ** 0.5)
+
+
+def test_a_corrector_does_not_run_away_on_data_much_narrower_than_one():
+    """No q(x_t) is narrower than its noise, by which the steps are measured."""
+    denoiser = Gaussian(double([0.0, 0.0]), double([[1e-6, 0.0], [0.0, 4.0]]), LinearGamma(-8.0, 5.0))
+    x_1 = start(denoiser, 4000, Stream(0), dtype=torch.float64)
+    x = sample(
+        denoiser, PredictorCorrector(num_corrections=10, snr=0.5), x_1, grid.uniform(100), Stream(1), denoise=False
+    )
+    level = denoiser.schedule.level(0.0)
+    marginal = level.alpha**2 * double([1e-6, 4.0]) + level.sigma**2
+    torch.testing.assert_close(x.var(0) / marginal, 1 / (1 - 0.25 * level.sigma**2 / marginal), rtol=0.1, atol=0.0)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +208,7 @@ def test_a_corrector_keeps_the_law_that_it_finds():
         lambda: ProbabilityFlow(0.0),
         lambda: PredictorCorrector(num_corrections=0),
         lambda: PredictorCorrector(snr=0.0),
+        lambda: PredictorCorrector(snr=1.0),
     ],
 )
 def test_impossible_samplers_are_refused(make):

@@ -10,6 +10,7 @@ import torch
 
 from lowerbound.cli.options import parse
 from lowerbound.data.directory import data_directory
+from lowerbound.machine import processor
 
 PACKAGES = ("lowerbound", "torch", "numpy", "safetensors", "tyro", "pillow", "matplotlib", "scikit-learn", "tqdm")
 
@@ -28,7 +29,7 @@ def run(arguments: list[str]) -> None:
     print(f"python        {sys.version.split()[0]} on {platform.platform()}")
     for package in PACKAGES:
         print(f"{package:<13} {_version(package)}")
-    print(f"processors    {os.cpu_count()}, torch uses {torch.get_num_threads()} threads")
+    print(f"processors    {os.cpu_count()} of {processor()}, torch uses {torch.get_num_threads()} threads")
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"cuda          {', '.join(names) or 'none'}")
     folder = data_directory()

@@ -21,6 +21,9 @@ VERBS = {
     "doctor": "versions, devices, data directory: to paste into a bug report",
 }
 
+SHARING = ("sample", "evaluate", "score", "impute", "edit", "distill", "classifier")
+"""Verbs that look at once how many processors are free; training does so all along."""
+
 USAGE = """usage: lowerbound VERB [arguments]
 
 Diffusion models with their likelihood.
@@ -55,6 +58,8 @@ def run(arguments: list[str]) -> int:
         print(f"error: no verb {verb!r}: choose one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     warnings.showwarning = _show_warning
+    if verb in SHARING:
+        _leave_busy_processors()
     try:
         importlib.import_module(f"lowerbound.cli.{verb}").run(rest)
     except (InputError, OSError) as error:
@@ -66,6 +71,23 @@ def run(arguments: list[str]) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _leave_busy_processors() -> None:
+    """Let torch use the processors that nothing else keeps busy: a thread that waits for one holds up all the others.
+
+    A number of threads that was asked for, by OMP_NUM_THREADS, stays.
+    """
+    import torch
+
+    from lowerbound.machine import free_processors
+
+    if "OMP_NUM_THREADS" in os.environ or torch.get_num_threads() == 1:
+        return
+    free = free_processors()
+    if free is not None and free < torch.get_num_threads():
+        torch.set_num_threads(free)
+        print(f"the machine is busy: using {free} of {os.cpu_count()} processors", file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

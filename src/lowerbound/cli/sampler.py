@@ -52,7 +52,7 @@ class SamplerOptions:
     corrections: int | None = None
     """Of predictor-corrector: Langevin steps after each step; of annealed-langevin: at each level."""
     snr: float | None = None
-    """Of predictor-corrector: the length of a Langevin step, relative to what its score calls for."""
+    """Of predictor-corrector: the ratio of signal to noise in a Langevin step, between 0 and 1 (0.16 if not given)."""
     langevin_step: float | None = None
     """Of annealed-langevin: the size of a Langevin step, in units of its level's noise variance."""
 

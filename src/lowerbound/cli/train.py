@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 from lowerbound.cli.devices import pick_device
@@ -23,7 +24,10 @@ from lowerbound.train.config import (
     NetworkConfig,
     ScheduleConfig,
     TrainingConfig,
+    differences,
 )
+from lowerbound.train.fit import fitted
+from lowerbound.train.folder import RunFolder
 from lowerbound.train.loop import Trainer
 
 DEFAULT_MINUTES = 10.0
@@ -58,9 +62,12 @@ def run(arguments: list[str]) -> None:
     """Run the verb."""
     first = parse(Options, "train", arguments)
     dataset = open_configured(first.data)
-    # the same arguments again, over the recipe's defaults for these data
-    advised = recipe(dataset, first.data, DEFAULT_MINUTES, first.model.name)
-    untimed = dataclasses.replace(advised.training, minutes=None)
+    out = first.out or Path("runs") / Path(first.data.source).stem
+    device = pick_device(first.device)
+    print(describe(dataset))
+    advised = _advised(first, dataset, out, device)
+    # the same arguments again, over what is advised for these data
+    untimed = dataclasses.replace(advised.training, minutes=None, steps=None)
     options = parse(
         Options,
         "train",
@@ -77,7 +84,7 @@ def run(arguments: list[str]) -> None:
     )
     training = options.training
     if training.steps is None and training.minutes is None:
-        training = dataclasses.replace(training, minutes=DEFAULT_MINUTES)
+        training = dataclasses.replace(training, minutes=advised.training.minutes, steps=advised.training.steps)
     config = Config(
         located(options.data),
         options.schedule,
@@ -87,15 +94,29 @@ def run(arguments: list[str]) -> None:
         training,
         options.model,
     )
-    out = options.out or Path("runs") / Path(first.data.source).stem
-    device = pick_device(options.device)
-    print(describe(dataset))
     if options.dry_run:
         _show(config, dataset, out, str(device))
         return
     print(f"run       {out} on {device}")
     folder = train(config, dataset, out, device=device)
     print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+
+
+def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device) -> Config:
+    """The settings of the run that is there, or the recipe for the data, made to fit the minutes on this machine."""
+    folder = RunFolder(out)
+    if folder.exists:
+        own, _ = folder.read_config()
+        if own.model.name == options.model.name:
+            return dataclasses.replace(own, data=options.data)
+    minutes = options.training.minutes or DEFAULT_MINUTES
+    advised = recipe(dataset, options.data, minutes, options.model.name)
+    if options.training.steps is not None:
+        return advised
+    fits = fitted(advised, dataset, device)
+    if found := differences(fits, advised):
+        print(f"fitted    to {minutes:g} minutes on this machine, as given to the recipe's: {', '.join(found)}")
+    return fits
 
 
 def located(data: DataConfig) -> DataConfig:

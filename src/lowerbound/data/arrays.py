@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data.dataset import SPLITS, Dataset
+from lowerbound.data.archive import Member, open_npz, read_npy, read_npz
+from lowerbound.data.dataset import SPLITS, Dataset, check_type
 from lowerbound.data.examples import Examples
-from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
+
+__all__ = ["LAYOUTS", "open_arrays", "read_arrays", "read_npy", "read_npz", "to_layout"]
 
 LAYOUTS = ("ND", "NL", "NHW", "NDHW", "NCL", "NLC", "NCHW", "NHWC", "NCDHW", "NDHWC")
 """Orders of axes: N examples, C channels, H height, W width, L length, D depth; in "ND", D features."""
@@ -16,6 +18,9 @@ _UNDERSTOOD = (
     "one array alone; x, optionally with labels (N,) and cond (N, F); or train with validation or test or both (also "
     "spelled train_images, ...), optionally with train_labels, train_cond, ..."
 )
+_FEW = (1, 3, 4)
+"""Numbers of channels that are seldom anything else."""
+_SHORTEST_SIGNAL = 16
 _SPELLINGS = {"": ("x",)} | {split: (split, f"{split}_images") for split in SPLITS}
 
 
@@ -44,24 +49,41 @@ def read_arrays(path: str | Path, *, layout: str | None = None) -> Examples:
     """
     path = Path(path)
     if path.suffix == ".npz":
-        parts, labels, conditions = _parts(path, read_npz(path))
-    else:
-        parts, labels, conditions = {"": read_npy(path)}, None, None
-    first = next(iter(parts.values()))
-    for key, part in parts.items():
-        if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype or part.ndim == 0:
-            raise InputError(
-                f"{path}: {key} has shape {part.shape} and type {part.dtype}; the examples of {next(iter(parts))} have "
-                f"shape {first.shape[1:]} and type {first.dtype}: store all splits alike"
-            )
-    layout = _layout(path, first.shape, layout)
+        return _read_npz(path, layout)
+    examples = read_npy(path)
+    check_type(str(path), examples.dtype)
+    guessed = _layout(path, examples.shape, layout)
+    return Examples(
+        str(path),
+        _channels_first(examples, guessed),
+        layout=guessed,
+        otherwise="" if layout else otherwise(examples.shape, guessed),
+    )
+
+
+def _read_npz(path: Path, layout: str | None) -> Examples:
+    """The examples of an .npz file; those of all splits are read into one array, none of them twice."""
+    with open_npz(path) as members:
+        parts, label_parts, condition_parts = _parts(path, members)
+        key, first = next(iter(parts.items()))
+        check_type(str(path), first.dtype)
+        for other, part in parts.items():
+            if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
+                raise InputError(
+                    f"{path}: {other} has shape {part.shape} and type {part.dtype}; the examples of {key} have "
+                    f"shape {first.shape[1:]} and type {first.dtype}: store all splits alike"
+                )
+        guessed = _layout(path, first.shape, layout)
+        labels, conditions = (_joined(extras) if extras else None for extras in (label_parts, condition_parts))
+        examples = _joined(list(parts.values()))
     ends = np.cumsum([len(part) for part in parts.values()])
     splits = {key: np.arange(end - len(part), end) for (key, part), end in zip(parts.items(), ends, strict=True) if key}
     indices, class_names = (None, ()) if labels is None else _classes(path, labels)
     return Examples(
         str(path),
-        _channels_first(first if len(parts) == 1 else np.concatenate(list(parts.values())), layout),
-        layout=layout,
+        _channels_first(examples, guessed),
+        layout=guessed,
+        otherwise="" if layout else otherwise(first.shape, guessed),
         splits=splits,
         labels=indices,
         class_names=class_names,
@@ -69,31 +91,19 @@ def read_arrays(path: str | Path, *, layout: str | None = None) -> Examples:
     )
 
 
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by their names.
-
-    Raises:
-        InputError: if the file is damaged, would not fit into memory, or holds anything else than arrays of plain values.
-    """
-    path = Path(path)
-    _check_start(path, b"PK", ".npz")
-    arrays = {}
-    key = None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            check_memory(str(path), sum(member.file_size for member in archive.zip.infolist()))
-            for key in archive.files:
-                arrays[key] = archive[key]
-    except InputError:
-        raise
-    # damaged headers and archives raise errors of many types
-    except Exception as error:
-        where = f"{path}: {key}" if key else str(path)
-        raise InputError(_reason(where, error)) from error
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{path}: {key} is not an array; write the file with numpy.savez")
-    return arrays
+def _joined(members: list[Member]) -> np.ndarray:
+    """The arrays one after another, each read into its place."""
+    if len(members) == 1:
+        return members[0].read()
+    ends = np.cumsum([len(member) for member in members])
+    joined = np.empty((ends[-1], *members[0].shape[1:]), np.result_type(*(member.dtype for member in members)))
+    for member, end in zip(members, ends, strict=True):
+        into = joined[end - len(member) : end]
+        if member.dtype == joined.dtype:
+            member.read(into)
+        else:
+            into[...] = member.read()
+    return joined
 
 
 def to_layout(raw: np.ndarray, layout: str) -> np.ndarray:
@@ -111,79 +121,43 @@ def to_layout(raw: np.ndarray, layout: str) -> np.ndarray:
     return raw if layout == "ND" else raw[:, 0]
 
 
-def read_npy(path: Path) -> np.ndarray:
-    """The array of an .npy file.
-
-    Raises:
-        InputError: if the file is damaged, would not fit into memory, or holds anything else than plain values.
-    """
-    _check_start(path, b"\x93NUMPY", ".npy")
-    check_memory(str(path), path.stat().st_size)
-    try:
-        return np.load(path, allow_pickle=False)
-    # damaged headers and archives raise errors of many types
-    except Exception as error:
-        raise InputError(_reason(str(path), error)) from error
-
-
-def _check_start(path: Path, magic: bytes, suffix: str) -> None:
-    """Refuse what is not the kind of file that it should be, before anything is parsed."""
-    if path.suffix in {".pt", ".pth", ".pkl", ".pickle", ".joblib"}:
-        raise InputError(
-            f"{path} is a pickle, which runs code when opened: store arrays with numpy.save or numpy.savez"
-        )
-    if path.suffix != suffix:
-        raise InputError(f"{path}: files of type {path.suffix or 'no suffix'} are not read; give .npy or .npz")
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(magic))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    if start != magic:
-        raise InputError(f"{path} is " + (f"not an {suffix} file: it starts with {start!r}" if start else "empty"))
-
-
-def _reason(where: str, error: BaseException) -> str:
-    if "allow_pickle" in str(error) or "Object arrays" in str(error):
-        return f"{where} holds Python objects, which are not read: store numbers of one type, for example float32"
-    if isinstance(error, MemoryError):
-        return f"{where} does not fit into memory: {error}"
-    return f"{where} is damaged or cut off: {error or type(error).__name__}"
-
-
 def _parts(
-    path: Path, arrays: dict[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], np.ndarray | None, np.ndarray | None]:
-    """Examples by split ("" for all together), labels and condition vectors of all."""
-    if len(arrays) == 1 and "train" not in arrays:
-        return {"": next(iter(arrays.values()))}, None, None
-    found = {split: key for split, keys in _SPELLINGS.items() for key in keys if key in arrays}
+    path: Path, members: dict[str, Member]
+) -> tuple[dict[str, Member], list[Member] | None, list[Member] | None]:
+    """Examples by split ("" for all together), and the labels and condition vectors of each."""
+    if len(members) == 1 and "train" not in members:
+        return {"": next(iter(members.values()))}, None, None
+    found = {split: key for split, keys in _SPELLINGS.items() for key in keys if key in members}
     extras: dict[str, list[str]] = {"labels": [], "cond": []}
     for split in found:
         for kind, keys in extras.items():
-            keys += [key for key in [f"{split}_{kind}".lstrip("_")] if key in arrays]
+            keys += [key for key in [f"{split}_{kind}".lstrip("_")] if key in members]
     used = {*found.values(), *extras["labels"], *extras["cond"]}
-    if used != set(arrays) or not ("" in found) ^ ("train" in found):
-        raise InputError(f"{path} holds {', '.join(arrays) or 'nothing'}; understood are {_UNDERSTOOD}")
+    if used != set(members) or not ("" in found) ^ ("train" in found):
+        raise InputError(f"{path} holds {', '.join(members) or 'nothing'}; understood are {_UNDERSTOOD}")
     if "" in found and len(found) > 1:
         raise InputError(f"{path} holds x beside {', '.join(sorted(found)[1:])}; understood are {_UNDERSTOOD}")
-    parts = {split: arrays[key] for split, key in found.items()}
-    joined = [_join(path, parts, [(key, arrays[key]) for key in keys]) for keys in extras.values()]
-    return parts, joined[0], joined[1]
+    parts = {split: members[key] for split, key in found.items()}
+    for split, part in parts.items():
+        if not part.ndim:
+            raise InputError(f"{path}: {found[split]} is a single number; the first axis of an array counts examples")
+    labels, conditions = (_checked(path, parts, {key: members[key] for key in keys}) for keys in extras.values())
+    return parts, labels, conditions
 
 
-def _join(path: Path, parts: dict[str, np.ndarray], extras: list[tuple[str, np.ndarray]]) -> np.ndarray | None:
-    """Labels or condition vectors of all splits one after another."""
+def _checked(path: Path, parts: dict[str, Member], extras: dict[str, Member]) -> list[Member] | None:
+    """Labels or condition vectors of all splits, one for each of their examples."""
     if not extras:
         return None
     if len(extras) < len(parts):
-        raise InputError(f"{path} has {', '.join(key for key, _ in extras)}, but not for every split")
-    for part, (key, extra) in zip(parts.values(), extras, strict=True):
-        if extra.ndim == 0 or len(extra) != len(part) or extra.shape[1:] != extras[0][1].shape[1:]:
+        raise InputError(f"{path} has {', '.join(extras)}, but not for every split")
+    first = next(iter(extras.values()))
+    for part, (key, extra) in zip(parts.values(), extras.items(), strict=True):
+        if extra.ndim == 0 or len(extra) != len(part) or extra.shape[1:] != first.shape[1:]:
             raise InputError(
                 f"{path}: {key} has shape {extra.shape}; the first axis should be {len(part)} as in its split"
             )
-    return extras[0][1] if len(extras) == 1 else np.concatenate([extra for _, extra in extras])
+    return list(extras.values())
 
 
 def _classes(path: Path, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -208,18 +182,58 @@ def _layout(path: Path, shape: tuple[int, ...], layout: str | None) -> str:
     if layout is None:
         layout = {2: "ND", 3: "NHW", 4: "NCHW", 5: "NCDHW"}.get(len(shape))
         if layout is None:
-            raise InputError(f"{path}: an array of shape {shape}; the first axis counts examples, and 1 to 4 follow")
-        channels = {1, 3, 4}
-        return "NHWC" if layout == "NCHW" and shape[3] in channels and shape[1] not in channels else layout
+            remedy = ": of one number each, store them with a second axis of length 1" if len(shape) == 1 else ""
+            raise InputError(
+                f"{path}: an array of shape {shape}; the first axis counts examples, and 1 to 4 follow{remedy}"
+            )
+        return "NHWC" if layout == "NCHW" and shape[3] in _FEW and shape[1] not in _FEW else layout
     _check_layout(layout)
     if len(layout) != len(shape):
-        raise InputError(f"{path}: layout {layout} has {len(layout)} axes, but the array has shape {shape}")
+        raise InputError(f"{path}: --layout {layout} has {len(layout)} axes, but the array has shape {shape}")
     return layout
+
+
+def otherwise(shape: tuple[int, ...], layout: str) -> str:
+    """How an array is read whose layout was guessed, and how to have what else it could be; "" if it is clear.
+
+    It is clear of short vectors, of square images, and where one axis alone could be that of 1, 3 or 4 channels.
+
+    Arguments:
+        shape: of the array, (N, ...).
+        layout: the guess.
+    """
+    match shape[1:]:
+        case (length,):
+            others = ["NL"] * (length >= _SHORTEST_SIGNAL)
+        case (height, width):
+            others = ["NCL" if height < width else "NLC"] * (height != width)
+        case (first, _, last) if layout == "NCHW":
+            others = [] if first in _FEW and last not in _FEW else ["NHWC"] + ["NDHW"] * (first not in _FEW)
+        case (first, _, _, last):
+            others = [] if first in _FEW and last not in _FEW else ["NDHWC"]
+        case _:
+            others = []
+    if not others:
+        return ""
+    choices = "; for ".join(f"{_words(shape, other)} give --layout {other}" for other in others)
+    return f"{_words(shape, layout)}; for {choices}"
+
+
+def _words(shape: tuple[int, ...], layout: str) -> str:
+    """What the examples of a layout are."""
+    if layout == "ND":
+        return f"vectors of {shape[1]} features"
+    sizes = " x ".join(str(length) for axis, length in zip(layout, shape, strict=True) if axis not in "NC")
+    kind = {"L": "signals of length", "H": "images of", "D": "volumes of"}[layout.replace("C", "")[1]]
+    if "C" not in layout:
+        return f"{kind} {sizes} in one channel"
+    place = layout.index("C")
+    return f"{kind} {sizes} in {shape[place]} channels, which come {'first' if place == 1 else 'last'}"
 
 
 def _check_layout(layout: str) -> None:
     if layout not in LAYOUTS:
-        raise InputError(f"unknown layout {layout!r}: known are {', '.join(LAYOUTS)}")
+        raise InputError(f"unknown --layout {layout!r}: known are {', '.join(LAYOUTS)}")
 
 
 def _channels_first(array: np.ndarray, layout: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A data set opened for use: raw examples in memory, their encoding, and which of them are for what."""
+"""A data set opened for use: raw examples, their encoding, and which of them are for what."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.data.encoding import Affine, Encoding, Levels, check_finite
+from lowerbound.data.encoding import Affine, Encoding, Levels
+from lowerbound.data.parts import parts, ranges
 from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
+from lowerbound.printable import printable
 
 _SPLIT_SEED = 0
 _MAX_LEVELS = 65_536
@@ -22,7 +24,8 @@ class Dataset:
 
     Arguments:
         name: where they come from.
-        examples: raw values, (N, *shape), channels first: (N, D), (N, C, L), (N, C, H, W) or (N, C, D, H, W).
+        examples: raw values, (N, *shape), channels first: (N, D), (N, C, L), (N, C, H, W) or (N, C, D, H, W); possibly
+            larger than memory, being read from a file as they are looked at.
         encoding: to what the model sees, fitted on the training examples.
         train, validation, test: indices into the examples, disjoint.
         labels: (N,) class indices, or None.
@@ -30,6 +33,7 @@ class Dataset:
         conditions: (N, F) float32 vectors as they came, or None.
         layout: the order of axes that the data came in and samples go out in.
         vectors: the normalisation of the conditions, fitted on those of the training examples.
+        otherwise: if the layout was guessed and could be another, how they are read and how to have the other.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Dataset:
     conditions: np.ndarray | None = None
     layout: str = "ND"
     vectors: Standardisation | None = None
+    otherwise: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -68,7 +73,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """A hash of the raw examples, and of their condition vectors, by which a run knows its data again."""
         digest = hashlib.sha256(f"{self.examples.dtype}{self.examples.shape}".encode())
-        digest.update(np.ascontiguousarray(self.examples).data)
+        for _, part in parts(self.examples):
+            digest.update(np.ascontiguousarray(part).data)
         if self.conditions is not None:
             digest.update(np.ascontiguousarray(self.conditions).data)
         return digest.hexdigest()[:16]
@@ -84,13 +90,15 @@ def assemble(
     labels: np.ndarray | None = None,
     class_names: tuple[str, ...] = (),
     conditions: np.ndarray | None = None,
+    otherwise: str = "",
 ) -> Dataset:
     """A `Dataset` from raw examples, with the splits that are missing made and the encoding fitted.
 
     Arguments:
         splits: indices by the names of `SPLITS`. Without any, a fixed tenth is for validation and a fixed tenth for
             testing; with a test split alone, a tenth of the rest, 5,000 at most, is for validation.
-        num_levels: of integer data; from their type (8 and 16 bit, bool) or their range if None.
+        num_levels: of integer data; from their type (uint8, uint16, bool), or from the range of the training examples, if
+            None.
         (the rest as in `Dataset`)
 
     Raises:
@@ -101,23 +109,23 @@ def assemble(
             f"{name}: {len(examples)} examples of shape {examples.shape[1:]}; at least three are needed, one each for "
             "training, validation and testing, and no axis may be empty"
         )
+    check_type(name, examples.dtype)
     splits = complete_splits(splits or {}, len(examples))
     empty = [split for split in SPLITS if not len(splits[split])]
     if empty:
         counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
         raise InputError(f"{name}: the splits have {counts}; at least one example is needed in each")
     if examples.dtype.kind in "iub":
-        encoding: Encoding = _levels(name, examples, num_levels)
-    elif examples.dtype.kind == "f":
+        encoding: Encoding = _levels(name, examples, splits, num_levels)
+    else:
         if num_levels is not None:
-            raise InputError(f"{name}: num_levels={num_levels} was given, but the values are floats: store integers")
+            raise InputError(f"{name}: --num-levels {num_levels} was given, but the values are floats: store integers")
+        chosen = np.zeros(len(examples), bool)
+        chosen[splits["train"]] = True
         try:
-            check_finite(examples)
-            encoding = Affine.fit(examples[splits["train"]])
+            encoding = Affine.fit(examples, chosen)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
-    else:
-        raise InputError(f"{name}: values of type {examples.dtype}; integers, booleans and floats are accepted")
     if labels is not None and not class_names:
         class_names = tuple(map(str, range(int(labels.max()) + 1)))
     try:
@@ -134,6 +142,7 @@ def assemble(
         conditions=conditions,
         layout=layout,
         vectors=vectors,
+        otherwise=otherwise,
     )
 
 
@@ -146,46 +155,78 @@ def describe(dataset: Dataset) -> str:
     else:
         values = f"continuous, stored as {encoding.dtype}, normalised per channel"
     lines = [
-        f"data      {dataset.name}: {len(dataset.examples):,} examples of shape {dataset.shape} (read as {dataset.layout})",
+        f"data      {printable(dataset.name)}: {len(dataset.examples):,} examples of shape {dataset.shape} "
+        f"(read as {dataset.layout})",
+        *([f"layout    {dataset.otherwise}"] if dataset.otherwise else []),
         f"values    {values}",
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),
     ]
     if dataset.labels is not None:
-        names = ", ".join(dataset.class_names[:12]) + (", ..." if len(dataset.class_names) > 12 else "")
+        names = ", ".join(map(printable, dataset.class_names[:12])) + (", ..." if len(dataset.class_names) > 12 else "")
         lines.append(f"classes   {len(dataset.class_names)}: {names}")
     if dataset.conditions is not None:
         lines.append(f"condition vectors of {dataset.conditions.shape[1]} features, normalised per feature")
     return "\n".join(lines)
 
 
-def _levels(name: str, examples: np.ndarray, num_levels: int | None) -> Levels:
-    low, high = int(examples.min()), int(examples.max())
+def _levels(name: str, examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:
+    """The levels of integers: those of their type, those given, or those from the smallest to the largest training value."""
+    found = ranges(examples, splits)
+    low, high = found["train"]
+    lowest, highest = min(low for low, _ in found.values()), max(high for _, high in found.values())
+    if highest >= 1 << 63:
+        raise InputError(f"{name}: integers up to {highest} do not fit into 64 bits with a sign: subtract an offset")
+    dtype = str(examples.dtype)
+    if num_levels is None and low == high:
+        raise InputError(f"{name}: every value is {low} in the training split; give --num-levels if there are others")
     by_type = {"bool": 2, "uint8": 256, "uint16": 65_536}.get(examples.dtype.name)
     if num_levels is None and by_type is not None:
-        return Levels(by_type, 0, str(examples.dtype))
+        return Levels(by_type, 0, dtype)
     if num_levels is None and high - low >= _MAX_LEVELS:
         raise InputError(
             f"{name}: integers from {low} to {high} are more than {_MAX_LEVELS:,} levels: store them as floats to model "
             "them as continuous"
         )
-    if high >= 1 << 63:
-        raise InputError(f"{name}: integers up to {high} do not fit into 64 bits with a sign: subtract an offset")
-    offset = min(low, 0) if num_levels is not None else low
-    num_levels = high - low + 1 if num_levels is None else num_levels
-    if high - offset >= num_levels:
-        raise InputError(
-            f"{name}: the values go from {low} to {high}, which is more than the {num_levels} levels given: give "
-            f"num_levels of at least {high - offset + 1}"
-        )
-    if num_levels < 2:
-        raise InputError(f"{name}: every value is {low}; give num_levels if there are others that do not occur")
+    begin = min(low, 0)
+    if num_levels is None:
+        offset, num_levels, whose = low, high - low + 1, "of the training split"
+    else:
+        offset, whose = begin, f"of --num-levels {num_levels}"
+    last = offset + num_levels - 1
+    for split, (smallest, largest) in found.items():
+        if smallest < offset or largest > last:
+            value = smallest if smallest < offset else largest
+            needed = highest - min(begin, lowest) + 1
+            shift = f"add {-lowest} to every value and " if lowest < begin else ""
+            remedy = f"{shift}give --num-levels of at least {needed}"
+            if needed > _MAX_LEVELS:
+                remedy = "store them as floats to model them as continuous"
+            raise InputError(
+                f"{name}: the {split} split holds the value {value}, outside the levels {whose}, {offset} to {last}: "
+                f"{remedy}"
+            )
     most = 1 if examples.dtype.kind == "b" else min(np.iinfo(examples.dtype).max, np.iinfo(np.int64).max)
-    if offset + num_levels - 1 > most:
+    if last > most:
         raise InputError(
-            f"{name}: {num_levels} levels from {offset} do not fit into values of type {examples.dtype}, of which at most "
+            f"{name}: {num_levels} levels from {offset} do not fit into values of type {dtype}, of which at most "
             f"{most} is read: store them in another type or give fewer levels"
         )
-    return Levels(num_levels, offset, str(examples.dtype))
+    return Levels(num_levels, offset, dtype)
+
+
+def check_type(name: str, dtype: np.dtype) -> None:
+    """Refuse values that are no real numbers, saying what to do with them, with an InputError."""
+    remedies = {
+        "c": "store real and imaginary parts as two channels",
+        "M": "store times as numbers, such as seconds since the first",
+        "m": "store durations as numbers, such as seconds",
+        "U": "store words as numbers, or the columns of numbers alone",
+        "S": "store words as numbers, or the columns of numbers alone",
+        "V": "store named fields as columns of one array, with numpy.lib.recfunctions.structured_to_unstructured",
+    }
+    if dtype.kind not in "iubf":
+        remedy = remedies.get(dtype.kind, "store numbers")
+        raise InputError(f"{name}: values of type {dtype}; integers, booleans and floats are accepted: {remedy}")
 
 
 def complete_splits(splits: dict[str, np.ndarray], num_examples: int) -> dict[str, np.ndarray]:

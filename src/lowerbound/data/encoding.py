@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound.data.parts import check_finite, moments, parts
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres, nearest_level
 
@@ -121,25 +122,34 @@ class Affine(Encoding):
     num_levels = None
 
     @classmethod
-    def fit(cls, raw: np.ndarray) -> "Affine":
-        """The encoding that gives these examples, (N, C, *), mean 0 and standard deviation 1 in each channel.
+    def fit(cls, raw: np.ndarray, chosen: np.ndarray | None = None) -> "Affine":
+        """The encoding that gives examples, (N, C, *), mean 0 and standard deviation 1 in each channel.
+
+        Arguments:
+            raw: the examples; they are gone through once, in parts.
+            chosen: (N,) booleans, which of them it is fitted to; all if None.
 
         Raises:
-            InputError: if a channel is constant, or too large to be squared.
+            InputError: if a value of any of them is not finite, or, of the chosen, a channel is constant or too large or too
+                small to be squared.
         """
-        axes = (0, *range(2, raw.ndim))
-        with np.errstate(over="ignore", invalid="ignore"):
-            shift, scale = raw.mean(axes, dtype=np.float64), raw.std(axes, dtype=np.float64)
+        shift, variance = moments(raw, chosen)
+        scale = np.sqrt(variance)
         if not np.isfinite(scale).all():
-            raise InputError(
-                f"values up to {np.abs(raw).max():g} are too large to be squared: give them in a larger unit"
-            )
+            most = max(np.abs(values).max() for _, values in parts(raw))
+            raise InputError(f"values up to {most:g} are too large to be squared: give them in a larger unit")
         # a spread of rounding errors is none
         constant = np.flatnonzero(scale <= 1e-7 * np.maximum(np.abs(shift), 1e-30))
         if len(constant):
+            first = shift[constant[0]]
+            if 0 < abs(first) < 1e-30:
+                raise InputError(
+                    f"channel {constant[0]} has a mean of {first:g} and hardly any spread: give the values in a smaller unit"
+                )
+            remedy = f"leave out the constant channels ({', '.join(map(str, constant[:10]))})"
             raise InputError(
-                f"channel {constant[0]} has the same value, {shift[constant[0]]:g}, in every example: a constant has no "
-                f"density; leave out the constant channels ({', '.join(map(str, constant[:10]))})"
+                f"channel {constant[0]} has the same value, {first:g}, in every example: a constant has no density; "
+                + (remedy if len(constant) < len(shift) else "there is no other channel, and nothing to learn")
             )
         return cls(tuple(shift.tolist()), tuple(scale.tolist()), str(raw.dtype))
 
@@ -184,14 +194,3 @@ def read_encoding(values: Mapping[str, Any]) -> Encoding:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the stored encoding {dict(values)} cannot be read: {error}") from error
     raise InputError(f"unknown kind of encoding {values['kind']!r}: known are levels and affine")
-
-
-def check_finite(raw: np.ndarray) -> None:
-    """Refuse NaN and infinity, naming the examples, with an InputError."""
-    bad = np.flatnonzero(~np.isfinite(raw).reshape(len(raw), -1).all(1))
-    if len(bad):
-        first = ", ".join(map(str, bad[:5]))
-        raise InputError(
-            f"{len(bad)} of {len(raw)} examples hold NaN or infinity (example {first}{' ...' * (len(bad) > 5)}): remove "
-            "or repair them"
-        )

@@ -20,7 +20,8 @@ class Examples:
         labels: (N,) class indices, or None.
         class_names: a name for each class.
         conditions: (N, F) float32 vectors, or None.
-        files: of a folder, each example's path in it; empty otherwise.
+        files: of a folder, each example's path in it, fit to be printed; empty otherwise.
+        otherwise: if the layout was guessed and could be another, how they are read and how to have the other.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Examples:
     class_names: tuple[str, ...] = ()
     conditions: np.ndarray | None = None
     files: tuple[str, ...] = ()
+    otherwise: str = ""
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
@@ -56,6 +58,7 @@ class Examples:
             labels=self.labels,
             class_names=self.class_names,
             conditions=self.conditions,
+            otherwise=self.otherwise,
         )
 
     def indices(self, split: str | None = None) -> np.ndarray:

@@ -101,5 +101,6 @@ def _unknown(source: str) -> InputError:
 def _refuse(source: str, settings: dict[str, object], allowed: tuple[str, ...]) -> None:
     for name, value in settings.items():
         if value is not None and name not in allowed:
-            possible = ", ".join(allowed) if allowed else "no such setting applies"
-            raise InputError(f"{name}={value} has no effect on {source}: {possible}")
+            flag, *others = (f"--{setting.replace('_', '-')}" for setting in (name, *allowed))
+            possible = f"{' and '.join(others)} would" if others else "no such setting applies"
+            raise InputError(f"{flag} has no effect on {source}: {possible}")

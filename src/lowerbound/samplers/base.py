@@ -30,7 +30,10 @@ class Sampler(ABC):
     @property
     @abstractmethod
     def order(self) -> int:
-        """The order of convergence of a deterministic sampler in the largest step of gamma; the weak one of others."""
+        """The order of convergence of a deterministic sampler in the largest step of gamma; the weak one of others.
+
+        Multistep samplers have it on grids whose steps grow from the start, where they have no past (see `exponential`).
+        """
 
     @property
     def calls_per_step(self) -> int:

@@ -1,15 +1,26 @@
 r"""Langevin dynamics as a corrector between the steps of another sampler (Song et al. 2021, "Score-based generative
 modeling through stochastic differential equations", appendix G).
 
-The step of Langevin dynamics at a level is chosen by the ratio of the score to the noise,
+The step of Langevin dynamics at a level belongs to the level alone,
 
-$$e = 4 \Big(snr \frac{\|z\|}{\|\nabla \log q\|}\Big)^2,$$
+$$e = 4\, snr^2 \sigma_t^2 .$$
 
-the norms of each sample alone, so that no sample depends on its batch. (The paper's $\epsilon = e/2$; its further factor
-$\alpha_i$, the signal that one step of a table of a thousand keeps, is one, as in its variance-exploding form.)
+Song et al. take $e = 4\, (snr\, \|z\| / \|\nabla \log q\|)^2$ with norms of the sample that is moved, or their means over
+the batch. (The paper's $\epsilon = e/2$, and its further factor $\alpha_i$, the signal that one step of a table of a
+thousand keeps, is one, as in its variance-exploding form.) In many dimensions those norms hardly vary, and e becomes
+$4\, snr^2 E \|z\|^2 / E \|\nabla \log q\|^2$, which is $4\, snr^2 \sigma_t^2$ where the noise is all that is left to chance
+in $x_t$, and longer where it is not, since $\nabla^2 \log q(x_t) = -\sigma_t^{-2} I + \alpha_t^2 \sigma_t^{-4} Var[x | x_t]$
+leaves no more than $E \|\nabla \log q\|^2 \le D / \sigma_t^2$. In few dimensions a sample whose score is nearly zero would
+take a step of nearly any length: $E \|\nabla \log q\|^{-2}$ is infinite in one and two.
+
+By the same equation no direction of any $q(x_t)$ is narrower than its noise. So the step is never too long for one of them:
+on a Gaussian of variance $u \ge \sigma_t^2$ it leaves
+
+$$\frac{u}{1 - snr^2 \sigma_t^2 / u} \le \frac{u}{1 - snr^2}$$
+
+(`langevin`), in any number of dimensions, and the error vanishes with the noise as the data are approached.
 """
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -19,7 +30,7 @@ from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers.ancestral import Ancestral
 from lowerbound.samplers.base import Sampler, State
-from lowerbound.samplers.langevin import langevin_step
+from lowerbound.samplers.langevin import langevin
 from lowerbound.schedule import Level
 
 ANCESTRAL = Ancestral()
@@ -27,7 +38,8 @@ ANCESTRAL = Ancestral()
 
 @dataclass(frozen=True)
 class PredictorCorrector(Sampler):
-    r"""A sampler's step, and Langevin steps at the level where it arrives (Song et al. 2021, algorithm 1).
+    r"""A sampler's step, and Langevin steps of size $4\, snr^2 \sigma^2$ at the level where it arrives (Song et al. 2021,
+    algorithm 1; why not with their step: the module's docstring).
 
     Nothing is corrected at the data, which has no noise.
 
@@ -37,7 +49,7 @@ class PredictorCorrector(Sampler):
         snr: how far they go, the ratio of signal to noise in a Langevin step.
 
     Raises:
-        InputError: for fewer than one correction or an snr that is not positive.
+        InputError: for fewer than one correction or an snr outside (0, 1).
     """
 
     predictor: Sampler = ANCESTRAL
@@ -47,12 +59,14 @@ class PredictorCorrector(Sampler):
     def __post_init__(self):
         if self.num_corrections < 1:
             raise InputError(f"num_corrections is {self.num_corrections}: at least one; none is the predictor alone")
-        if not 0 < self.snr < math.inf:
-            raise InputError(f"snr is {self.snr}: it must be positive, about 0.16")
+        if not 0 < self.snr < 1:
+            raise InputError(
+                f"snr is {self.snr}: it lies between 0 and 1, from where on the steps run away; 0.16 is usual"
+            )
 
     @property
     def order(self) -> int:
-        """0: a finer grid leaves the error of the Langevin steps, whose length does not change."""
+        """0: a finer grid leaves the error of the Langevin steps at the last level, whose length does not change."""
         return 0
 
     @property
@@ -66,9 +80,6 @@ class PredictorCorrector(Sampler):
         state = self.predictor.step(denoiser, state, t, s, noise)
         if s.sigma == 0:
             return state
-        x = state.x
-        for _ in range(self.num_corrections):
-            score, z = denoiser(x, s).score, noise.normal(x)
-            length, noise_length = (each.flatten(1).norm(dim=1) for each in (score, z))
-            x = langevin_step(x, score, z, 4 * (self.snr * noise_length / length) ** 2)
+        size = 4 * self.snr**2 * s.sigma**2
+        x = langevin(lambda x: denoiser(x, s).score, state.x, size, self.num_corrections, noise)
         return State(x, state.memory)

@@ -36,7 +36,8 @@ class DPMSolver(Sampler):
     (Lu et al. 2022, algorithm 2 for 2M).
 
     Arguments:
-        multistep_order: the predictions that a step uses, 1 (DDIM) to 3; fewer as long as there are not so many.
+        multistep_order: the predictions that a step uses, 1 (DDIM) to 3; fewer as long as there are not so many. It is the
+            order on grids whose steps grow from the start; on equal steps of $\gamma$ the order is at most 2.
 
     Raises:
         InputError: for another order.

@@ -29,7 +29,8 @@ class UniPC(Sampler):
     r"""UniP-p and UniC-p in data prediction with $B(h) = e^h - 1$ (Zhao et al. 2023; "bh2").
 
     Arguments:
-        multistep_order: p, the predictions that the predictor uses, 1 to 3; fewer as long as there are not so many.
+        multistep_order: p, the predictions that the predictor uses, 1 to 3; fewer as long as there are not so many. The
+            order is p + 1 on grids whose steps grow from the start; on equal steps of $\gamma$ it is at most 3.
 
     Raises:
         InputError: for another order.

@@ -199,18 +199,20 @@ class TrainingConfig:
     """How the network is trained."""
 
     steps: int | None = None
-    """Length of the run in steps; with it a resumed run equals an unbroken one exactly."""
+    """Length of the run in steps; with it a resumed run equals an unbroken one exactly, on the same number of threads
+    (OMP_NUM_THREADS)."""
     minutes: float | None = None
-    """Length of the run in minutes of training, on this machine."""
+    """Length of the run in minutes on this machine, on as many threads as are fastest. A tenth of them is for what is
+    measured and drawn along the way."""
     batch_size: int = 32
     """Examples per step."""
     micro_batch_size: int | None = None
-    """Examples that go through the network at a time; the batch size if not given. It changes memory, not the result but for
-    rounding, which Muon, who computes in bfloat16, makes larger than AdamW does."""
+    """Examples that go through the network at a time; the batch size if not given. It changes memory, and the result by
+    rounding only."""
     learning_rate: float = 6e-3
     """The learning rate after warm-up."""
     warmup_steps: int = 100
-    """Steps over which the learning rate rises from zero."""
+    """Steps over which the learning rate rises from zero; in a short run a tenth of its steps."""
     decay_from: float = 0.5
     """Share of the run after which the learning rate falls, by a half cosine to zero at the end."""
     weight_decay: float = 0.0
@@ -233,7 +235,8 @@ class TrainingConfig:
     null_probability: float = 0.1
     """Conditional runs: how often an example's condition is left out."""
     num_evaluations: int = 20
-    """How many times held-out bits/dim are measured along the way."""
+    """How many times held-out bits/dim are measured along the way; in a timed run fewer where they would take more than a
+    tenth of it."""
     num_pictures: int = 5
     """How many times samples are drawn along the way."""
     seed: int = 0

@@ -17,7 +17,7 @@ from lowerbound.likelihood import Decoder, Elbo, derivations, end_terms, estimat
 from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, sample, start
 from lowerbound.schedule import LearnedGamma
-from lowerbound.train.held_out import held_out_bits
+from lowerbound.train.held_out import NUM_EXAMPLES, calls_per_example, held_out_bits
 from lowerbound.train.step import Losses, TrainingStep
 
 PICTURE_STEPS = 32
@@ -155,10 +155,13 @@ class DenoisingStep(TrainingStep):
         reconstruction, prior = end_terms(self.denoiser, self.decoder, x, noise=PerSample(range(len(x))))
         return (prior - reconstruction).mean().item()
 
-    def held_out(self, dataset: Dataset, conditional: bool) -> tuple[float, float] | None:
+    def held_out(self, dataset: Dataset, conditional: bool, num_examples: int) -> tuple[float, float] | None:
         if self.decoder is None:
             return None
-        return held_out_bits(self.denoiser, self.decoder, dataset, conditional=conditional)
+        return held_out_bits(self.denoiser, self.decoder, dataset, num_examples, conditional)
+
+    def held_out_calls(self, dataset: Dataset) -> tuple[int, int]:
+        return NUM_EXAMPLES, calls_per_example(dataset)
 
     def draw(self, num_samples: int) -> Float[Tensor, "num_samples *shape"]:
         noise = PerSample(range(num_samples))

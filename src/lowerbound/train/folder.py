@@ -99,11 +99,15 @@ class RunFolder:
     @property
     def is_distilled(self) -> bool:
         """Whether the model here is a student, made for a few steps of its own."""
+        return "times" in self.read_metadata()
+
+    def read_metadata(self) -> dict[str, str]:
+        """What model.safetensors says of its weights; nothing if it is not there."""
         try:
             with safe_open(self.model, framework="pt") as file:
-                return "times" in (file.metadata() or {})
+                return file.metadata() or {}
         except (OSError, SafetensorError):
-            return False
+            return {}
 
     def write_config(self, config: Config, facts: DataFacts) -> None:
         """Write config.json."""

@@ -14,6 +14,8 @@ from lowerbound.likelihood import Elbo, elbo, mean_and_error
 from lowerbound.likelihood.decoder import Decoder
 from lowerbound.rng import Noise, PerSample
 
+NUM_EXAMPLES = 512
+"""How many validation examples are measured where time allows."""
 _BATCH = 128
 _ENTRIES = 65_536
 _SEED = 1 << 40  # apart from the seeds of samples
@@ -24,7 +26,11 @@ Bound = Callable[[Tensor, Noise, Tensor | None], Elbo]
 
 
 def held_out_bits(
-    denoiser: Denoiser, decoder: Decoder, dataset: Dataset, num_examples: int = 512, conditional: bool = False
+    denoiser: Denoiser,
+    decoder: Decoder,
+    dataset: Dataset,
+    num_examples: int = NUM_EXAMPLES,
+    conditional: bool = False,
 ) -> tuple[float, float]:
     """Bits/dim of validation examples, in the units of the stored data, and their standard error.
 
@@ -35,13 +41,18 @@ def held_out_bits(
         conditional: whether the examples' conditions are given to the model.
     """
     indices = dataset.validation[:num_examples]
-    # small examples are cheap, and their estimates noisy: as many network calls each as cost about the same in all
-    num_times = max(1, min(64, _ENTRIES // (len(indices) * math.prod(dataset.shape))))
+    num_times = calls_per_example(dataset)
 
     def bound(x: Tensor, noise: Noise, cond: Tensor | None) -> Elbo:
         return elbo(denoiser, decoder, x, noise=noise, num_times=num_times, cond=cond)
 
     return mean_and_error(bits_per_dim(bound, dataset, indices, denoiser.device, conditional))
+
+
+def calls_per_example(dataset: Dataset) -> int:
+    """Network calls for each held-out example: small examples are cheap, and their estimates noisy."""
+    num_examples = min(NUM_EXAMPLES, len(dataset.validation))
+    return max(1, min(64, _ENTRIES // (num_examples * math.prod(dataset.shape))))
 
 
 @torch.no_grad()

@@ -21,7 +21,12 @@ from lowerbound.train.average import Average
 from lowerbound.train.build import build_step
 from lowerbound.train.config import Config, TrainingConfig
 from lowerbound.train.optimizer import Optimizer
+from lowerbound.train.threads import ThreadChoice
 
+TRAINING_SHARE = 0.9
+"""The share of a timed run's minutes that its steps take; the rest is for what is measured and drawn along the way."""
+LONGEST_WARMUP = 0.1
+"""The share of a run that its warm-up takes at most."""
 _OF_THE_BATCH = (1 << 62) - 1
 """An index that no example has: what all examples of a step share is drawn from it."""
 
@@ -75,12 +80,12 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """How much of the run is done, from 0 to 1 and beyond."""
+        """How much of the run is done, from 0 to 1 and beyond; of a timed run by the time that its steps have taken."""
         training = self.config.training
         if training.steps is not None:
             return self.step / training.steps
         assert training.minutes is not None
-        return self.seconds / (60 * training.minutes)
+        return self.seconds / (60 * training.minutes * TRAINING_SHARE)
 
     def records(self) -> Iterator[Record]:
         """Train until the run's length is reached, one record per step.
@@ -88,19 +93,26 @@ class Trainer:
         Raises:
             DivergenceError: at the step where the loss or its gradient is not finite.
         """
-        before = time.perf_counter()
-        while self.progress < 1:
-            rate = learning_rate(self.config.training, self.step, self.progress)
-            loss, norm = self._gradient()
-            self.optimizer.step(rate)
-            self.average.update(self.model)
-            self.step += 1
-            # what the caller does between two steps counts as well: a run of 10 minutes lasts 10 minutes
-            now = time.perf_counter()
-            self.seconds, before = self.seconds + now - before, now
-            yield Record(self.step, loss, norm, rate, self.seconds)
+        threads = None if self.config.training.minutes is None else ThreadChoice()
+        try:
+            while self.progress < 1:
+                began = time.perf_counter()
+                rate = learning_rate(self.config.training, self.step, self.progress)
+                loss, norm = self.gradient()
+                self.optimizer.step(rate)
+                self.average.update(self.model)
+                self.step += 1
+                # what the caller does between two steps is not training, and moves no learning rate
+                took = time.perf_counter() - began
+                self.seconds += took
+                if threads is not None:
+                    threads.took(took)
+                yield Record(self.step, loss, norm, rate, self.seconds)
+        finally:
+            if threads is not None:
+                threads.release()
 
-    def _gradient(self) -> tuple[float, float]:
+    def gradient(self) -> tuple[float, float]:
         """The mean loss of the step's batch in bits/dim and its gradient's norm; the gradient is left clipped."""
         training = self.config.training
         indices = batch_indices(training.seed, self.step, training.batch_size, len(self.dataset.train))
@@ -177,8 +189,11 @@ class Trainer:
 
 
 def learning_rate(training: TrainingConfig, step: int, progress: float) -> float:
-    """A linear rise over the warm-up, a plateau, and a half cosine down to zero from `decay_from` of the run on."""
-    rise = min(1.0, (step + 1) / max(1, training.warmup_steps))
+    """A linear rise over the warm-up, a plateau, and a half cosine down to zero from `decay_from` of the run on.
+
+    The warm-up lasts its number of steps, but at most a tenth of the run.
+    """
+    rise = min(1.0, max((step + 1) / max(1, training.warmup_steps), progress / LONGEST_WARMUP))
     fallen = max(0.0, (min(progress, 1.0) - training.decay_from) / (1 - training.decay_from))
     return training.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * fallen))
 

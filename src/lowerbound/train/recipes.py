@@ -52,7 +52,10 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     schedule = ScheduleConfig(name, gamma_min=gamma_min(num_levels), gamma_max=GAMMA_MAX)
     if len(dataset.shape) == 1:
         network = NetworkConfig(kind="mlp", width=256, depth=4)
-        training = TrainingConfig(minutes=minutes, batch_size=min(512, len(dataset.train)), learning_rate=1e-3)
+        # Muon takes twice as long as the gradient of wide layers on few numbers, and learns a tenth as much in the same time
+        training = TrainingConfig(
+            minutes=minutes, batch_size=min(512, len(dataset.train)), learning_rate=1e-3, optimizer="adamw"
+        )
     else:
         network = unet(dataset.shape, num_levels)
         training = TrainingConfig(minutes=minutes, batch_size=min(32, len(dataset.train)))

@@ -39,14 +39,17 @@ class RelativeStep(TrainingStep):
         losses = self.relative.loss(x, noise, progress)
         return Losses(losses, losses.detach())
 
-    def held_out(self, dataset: Dataset, conditional: bool) -> tuple[float, float] | None:
+    def held_out(self, dataset: Dataset, conditional: bool, num_examples: int) -> tuple[float, float] | None:
         if self.relative.likelihood == "none":
             return None
 
         def bound(x: Tensor, noise: Noise, cond: Tensor | None):
             return self.relative.elbo(x, noise)
 
-        return mean_and_error(bits_per_dim(bound, dataset, dataset.validation[:MOST_HELD_OUT], self.device))
+        return mean_and_error(bits_per_dim(bound, dataset, dataset.validation[:num_examples], self.device))
+
+    def held_out_calls(self, dataset: Dataset) -> tuple[int, int]:
+        return MOST_HELD_OUT, 1
 
     @torch.no_grad()
     def draw(self, num_samples: int) -> Float[Tensor, "num_samples *shape"]:

@@ -12,20 +12,31 @@ import torch
 from safetensors.torch import save
 from tqdm import tqdm
 
+from lowerbound.baselines import Baseline, weakness, yardstick
 from lowerbound.data import Dataset, check_batch_size
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.pictures import sample_grid
+from lowerbound.train.allowance import Allowance
 from lowerbound.train.checkpoint import checkpoints, clean, read_checkpoint, write_checkpoint
 from lowerbound.train.config import Config, differences
+from lowerbound.train.denoising import PICTURE_STEPS
 from lowerbound.train.folder import DataFacts, RunFolder
 from lowerbound.train.interruption import Interruption
-from lowerbound.train.loop import DivergenceError, Trainer
+from lowerbound.train.loop import TRAINING_SHARE, DivergenceError, Trainer
 
 CHECKPOINT_SECONDS = 60
 EARLY = 1 / 8
 """The share of the run after which the first averaged weights are kept for good, as a weaker model of the same kind."""
 PICTURE_SAMPLES = 36
+PICTURE_POINTS = 2000
+FEWEST_EVALUATIONS = 5
+"""So many times at least a timed run measures held-out bits, of as many examples as can be."""
+FEWEST_HELD_OUT = 64
+FEWEST_STEPS = 300
+"""Below so many steps little is learned."""
+SECONDS_TO_JUDGE = 3.0
+"""After so much training it is known how many steps fit into a timed run."""
 MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
 MAY_NOT_CHANGE = "training.optimizer"
@@ -72,6 +83,8 @@ def train(
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder
         _Session(trainer, folder, say, show_progress).run()
+        if (found := weakness(folder.read_metadata())) is not None:
+            say(f"{found}: give more --minutes")
     return folder
 
 
@@ -87,8 +100,12 @@ class _Session:
         self.best = min(
             (r["held_out_bits_per_dim"] for r in folder.read_log() if "held_out_bits_per_dim" in r), default=math.inf
         )
-        self.saved = self.evaluated = time.monotonic()
-        self.evaluation_seconds = 0.0
+        minutes = trainer.config.training.minutes
+        self.allowance = Allowance(None if minutes is None else 60 * minutes * (1 - TRAINING_SHARE))
+        self.seconds_per_example = 0.0
+        self.num_held_out = self._measured_before()
+        self.yardstick: Baseline | None = None
+        self.saved = time.monotonic()
         self.bar = tqdm(
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
@@ -104,6 +121,7 @@ class _Session:
         evaluations = _Milestones(training.num_evaluations, trainer.progress)
         pictures = _Milestones(training.num_pictures, trainer.progress)
         smoothed, first, began = None, trainer.step, trainer.seconds
+        advised = False
         with self.folder.open_log(trainer.step) as log, Interruption() as interruption, self.bar:
             try:
                 for record in trainer.records():
@@ -111,8 +129,13 @@ class _Session:
                     shown["loss"] += self.fixed_bits
                     log.write(json.dumps(shown) + "\n")
                     smoothed = shown["loss"] if smoothed is None else 0.98 * smoothed + 0.02 * shown["loss"]
-                    self._show(smoothed, (record.step - first) * training.batch_size / (record.seconds - began))
-                    evaluation_due = evaluations.due(trainer.progress) and self._affordable()
+                    examples = (record.step - first) * training.batch_size
+                    self.seconds_per_example = (record.seconds - began) / examples
+                    self._show(smoothed)
+                    if not advised and record.seconds - began > SECONDS_TO_JUDGE:
+                        advised = True
+                        self._advise(record.step - first)
+                    evaluation_due = evaluations.due(trainer.progress) and self._affords_evaluation()
                     if evaluation_due:
                         self._evaluate(log, pictures.due(trainer.progress))
                     save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
@@ -126,11 +149,45 @@ class _Session:
                 self._save(log)
                 raise
 
-    def _affordable(self) -> bool:
-        """Whether evaluations take no more than about a tenth of a run that is timed; one of given steps has them all."""
-        if self.trainer.config.training.steps is not None or self.trainer.progress >= 1:
-            return True
-        return time.monotonic() - self.evaluated > 9 * self.evaluation_seconds
+    def _measured_before(self) -> int | None:
+        """How many held-out examples the run measures already, if it does: the same ones as long as it lasts."""
+        records = (record for record in self.folder.read_log() if "held_out_bits_per_dim" in record)
+        return next((record.get("num_examples") for record in records), None)
+
+    def _forward_seconds(self, num_calls: int) -> float:
+        """About what network calls for so many examples cost: a step goes forward, and back at twice the cost."""
+        return num_calls * self.seconds_per_example / 3
+
+    def _affords_evaluation(self) -> bool:
+        """Whether held-out bits are measured now; before the first time, of how many examples."""
+        most, calls = self.trainer.training_step.held_out_calls(self.trainer.dataset)
+        if self.num_held_out is None:
+            self.num_held_out = most
+            if self.allowance.seconds is not None:
+                each = self._forward_seconds(calls)
+                affordable = int(self.allowance.seconds / FEWEST_EVALUATIONS / each)
+                self.num_held_out = max(FEWEST_HELD_OUT, min(most, affordable))
+        expected = self._forward_seconds(self.num_held_out * calls)
+        return self.allowance.affords("held-out bits", expected, self.trainer.progress)
+
+    def _advise(self, num_steps: int) -> None:
+        """Say so when too few steps fit into the minutes."""
+        trainer = self.trainer
+        minutes = trainer.config.training.minutes
+        if minutes is None or trainer.progress >= 1:
+            return
+        left = (60 * minutes * TRAINING_SHARE - trainer.seconds) / (self.seconds_per_example * self._batch_size)
+        expected = round(trainer.step + left)
+        if expected < FEWEST_STEPS:
+            enough = minutes * FEWEST_STEPS / expected
+            self.say(
+                f"about {expected} steps fit into {minutes:g} minutes here, too few to learn much: give --minutes "
+                f"{enough:.0f} or more, a smaller --network.width, or a smaller --batch-size"
+            )
+
+    @property
+    def _batch_size(self) -> int:
+        return self.trainer.config.training.batch_size
 
     def _fixed_bits(self) -> float:
         """What makes the loss the bound in the data's units, bits/dim: constants, estimated on training data once."""
@@ -140,8 +197,8 @@ class _Session:
         nats = trainer.training_step.fixed_nats(dataset.encoded(dataset.train[:256]).to(trainer.device))
         return (nats - dataset.encoding.log_det(dataset.shape)) / (trainer.num_dims * math.log(2))
 
-    def _show(self, loss: float, speed: float) -> None:
-        trainer = self.trainer
+    def _show(self, loss: float) -> None:
+        trainer, speed = self.trainer, 1 / self.seconds_per_example
         self.bar.n = 100 * min(1.0, trainer.progress)
         left = max(0.0, trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1))
         unit = " bits/dim" if self.is_bound else ""
@@ -154,16 +211,23 @@ class _Session:
 
     def _evaluate(self, log: IO[str], picture: bool) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
-        trainer, started = self.trainer, time.monotonic()
+        trainer = self.trainer
         trainer.average.swap(trainer.model)
         trainer.training_step.eval()
         try:
             record: dict[str, Any] = {"step": trainer.step, "seconds": trainer.seconds}
             improved = True
-            held_out = trainer.training_step.held_out(trainer.dataset, trainer.config.data.conditional)
+            assert self.num_held_out is not None
+            with self.allowance.spending("held-out bits"):
+                held_out = trainer.training_step.held_out(
+                    trainer.dataset, trainer.config.data.conditional, self.num_held_out
+                )
             if held_out is not None:
                 bits, error = held_out
-                record |= {"held_out_bits_per_dim": bits, "standard_error": error}
+                self.yardstick = self.yardstick or yardstick(trainer.dataset, self.num_held_out)
+                record |= {"held_out_bits_per_dim": bits, "standard_error": error, "num_examples": self.num_held_out}
+                if self.yardstick is not None:
+                    record |= {"baseline": self.yardstick.name, "baseline_bits_per_dim": self.yardstick.bits_per_dim}
                 log.write(json.dumps(record) + "\n")
                 if self.bar.disable:
                     self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
@@ -174,13 +238,14 @@ class _Session:
                 self._write_weights(self.folder.model, record)
             if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
                 self._write_weights(self.folder.early, record)
-            if picture:
-                self._draw()
+            num_samples = PICTURE_SAMPLES if len(trainer.dataset.shape) > 1 else PICTURE_POINTS
+            expected = self._forward_seconds(num_samples * PICTURE_STEPS)
+            if picture and self.allowance.affords("picture", expected, trainer.progress):
+                with self.allowance.spending("picture"):
+                    self._draw(num_samples)
         finally:
             trainer.training_step.train()
             trainer.average.swap(trainer.model)
-        self.evaluated = time.monotonic()
-        self.evaluation_seconds = self.evaluated - started
 
     def _write_weights(self, path: Path, record: dict[str, Any]) -> None:
         metadata = {
@@ -191,9 +256,8 @@ class _Session:
         tensors = {name: p.detach().cpu().contiguous() for name, p in self.trainer.model.named_parameters()}
         write_file(path, save(tensors, metadata))
 
-    def _draw(self) -> None:
+    def _draw(self, num_samples: int) -> None:
         dataset = self.trainer.dataset
-        num_samples = PICTURE_SAMPLES if len(dataset.shape) > 1 else 2000
         samples = self.trainer.training_step.draw(num_samples)
         data = dataset.examples[dataset.train[:num_samples]]
         sample_grid(

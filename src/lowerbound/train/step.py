@@ -56,8 +56,12 @@ class TrainingStep(nn.Module, ABC):
         return 0.0
 
     @abstractmethod
-    def held_out(self, dataset: Dataset, conditional: bool) -> tuple[float, float] | None:
-        """Bits/dim of validation examples with their standard error; None of a model without likelihood."""
+    def held_out(self, dataset: Dataset, conditional: bool, num_examples: int) -> tuple[float, float] | None:
+        """Bits/dim of the first validation examples with their standard error; None of a model without likelihood."""
+
+    @abstractmethod
+    def held_out_calls(self, dataset: Dataset) -> tuple[int, int]:
+        """How many validation examples say enough, and the network calls that each of them takes."""
 
     @abstractmethod
     def draw(self, num_samples: int) -> Float[Tensor, "num_samples *shape"]:

@@ -9,6 +9,7 @@ density in the units it was given in.
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,6 @@ from jaxtyping import Float64, Num
 
 from lowerbound.data import Dataset, Levels
 from lowerbound.errors import InputError
-from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
-from lowerbound.evaluate.report import Table, figure_text
 
 EXACT = "exact"
 DEQUANTISED = "bound (uniform dequantisation)"
@@ -30,6 +29,7 @@ MIXTURE_FULL_DIMS = 128
 MIXTURE_VALUES = 2**24
 GAUSSIAN_DIMS = 6144
 BLOCK = 4096
+YARDSTICK_EXAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -48,26 +48,6 @@ class Baseline:
     standard_error: float
     kind: str
     num_examples: int
-
-
-@dataclass(frozen=True)
-class Baselines(Figures):
-    """The yardsticks of a data set, in order of capacity."""
-
-    found: tuple[Baseline, ...]
-
-    def __post_init__(self) -> None:
-        if not self.found:
-            raise InputError("no baseline")
-
-    @property
-    def best(self) -> Baseline:
-        """The one that needs the fewest bits."""
-        return min(self.found, key=lambda each: each.bits_per_dim)
-
-    def tables(self) -> list[Table]:
-        rows = [(each.name, figure_text(each.bits_per_dim, each.standard_error), each.kind) for each in self.found]
-        return [Table(BITS, BITS_HEADER, tuple(rows))]
 
 
 @dataclass(frozen=True)
@@ -121,24 +101,6 @@ class Splits:
         return Baseline(name, float(bits.mean()), float(bits.std(ddof=1) / len(bits) ** 0.5), kind, len(bits))
 
 
-def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Baselines:
-    """Every yardstick of a data set that it allows.
-
-    Arguments:
-        dataset: the data.
-        num_examples: of the test split, from its start; all by default.
-
-    Raises:
-        InputError: as `baselines`.
-    """
-    offset = dataset.encoding.offset if isinstance(dataset.encoding, Levels) else 0
-    flat = [
-        dataset.examples[indices].reshape(len(indices), -1) - offset
-        for indices in (dataset.train, dataset.validation, dataset.test[:num_examples])
-    ]
-    return Baselines(tuple(baselines(*flat, num_levels=dataset.encoding.num_levels)))
-
-
 def baselines(
     train: Num[np.ndarray, "train dim"],
     validation: Num[np.ndarray, "validation dim"],
@@ -164,6 +126,45 @@ def baselines(
     return found
 
 
+def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
+    """What the simplest model reaches on the first validation examples: independent dimensions, histograms or Gaussians.
+
+    It takes a moment only, on any data; a model that stays behind it has not learned anything yet.
+
+    Arguments:
+        dataset: the data, of which at most `YARDSTICK_EXAMPLES` training examples are read.
+        num_examples: how many validation examples.
+
+    Returns:
+        The baseline on the validation examples in place of test ones; None where there is none, as of a dimension that is
+        constant.
+    """
+    offset = dataset.encoding.offset if isinstance(dataset.encoding, Levels) else 0
+    train, validation = (
+        dataset.examples[indices].reshape(len(indices), -1) - offset
+        for indices in (dataset.train[:YARDSTICK_EXAMPLES], dataset.validation[:num_examples])
+    )
+    try:
+        splits = Splits(train, validation, validation, dataset.encoding.num_levels)
+        return independent_gaussian(splits) if splits.num_levels is None else histogram(splits)
+    except InputError:
+        return None
+
+
+def weakness(metadata: Mapping[str, str]) -> str | None:
+    """A sentence on a model that is worse than its simplest baseline, from what its file of weights says; else None."""
+    try:
+        bits, simplest = float(metadata["held_out_bits_per_dim"]), float(metadata["baseline_bits_per_dim"])
+    except (KeyError, ValueError):
+        return None
+    if bits <= simplest:
+        return None
+    return (
+        f"this model has not learned much: {bits:.3f} bits/dim on held-out data, where the simplest baseline "
+        f"({metadata.get('baseline', 'independent dimensions')}) needs {simplest:.3f}"
+    )
+
+
 def histogram(splits: Splits) -> Baseline:
     """Independent dimensions, each with its own smoothed histogram, $P_d(k) = (n_{dk} + a) / (N + a K)$.
 
@@ -187,6 +188,19 @@ def histogram(splits: Splits) -> Baseline:
     smoothing = min(SMOOTHINGS, key=lambda a: nats(on_validation, a).mean())
     name = f"per-dimension histogram (smoothing {smoothing:g})"
     return splits.baseline(name, nats(counts(splits.test), smoothing), EXACT)
+
+
+def independent_gaussian(splits: Splits) -> Baseline:
+    """Independent dimensions, each with a Gaussian of the training split's mean and variance.
+
+    Raises InputError for discrete data, or a dimension that is constant.
+    """
+    if splits.num_levels is not None:
+        raise InputError(f"a Gaussian is for continuous data, these have {splits.num_levels} levels: take a histogram")
+    mean, scale = splits.train.mean(axis=0, dtype=np.float64), _scale(splits.train.std(axis=0, dtype=np.float64))
+    squares = ((splits.test - mean) / scale) ** 2
+    nats = (0.5 * (squares + np.log(2 * np.pi)) + np.log(scale)).sum(axis=1)
+    return splits.baseline("independent Gaussians", nats, EXACT)
 
 
 def gaussian(splits: Splits) -> Baseline:

@@ -4,18 +4,24 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from lowerbound.errors import InputError
-from lowerbound.evaluate.baselines import (
+from lowerbound.baselines import (
     DEQUANTISED,
     EXACT,
+    YARDSTICK_EXAMPLES,
     Baseline,
     Splits,
     baselines,
     gaussian,
     gaussian_mixture,
     histogram,
+    weakness,
+    yardstick,
 )
+from lowerbound.data import open_dataset
+from lowerbound.data.dataset import assemble
+from lowerbound.errors import InputError
 
 
 def split(values: np.ndarray, num_levels: int | None = None) -> Splits:
@@ -93,7 +99,7 @@ def test_mixture_of_many_dimensions_is_diagonal(rng):
 
 
 def test_mixture_says_how_many_examples_it_was_fitted_on(rng, monkeypatch):
-    monkeypatch.setattr("lowerbound.evaluate.baselines.MIXTURE_VALUES", 300)
+    monkeypatch.setattr("lowerbound.baselines.MIXTURE_VALUES", 300)
     assert "fitted on 150 examples" in gaussian_mixture(split(rng.normal(size=(1_000, 2)))).name
 
 
@@ -119,3 +125,32 @@ def test_all_yardsticks_are_given_in_order_and_do_not_change_with_the_call(rng):
 def test_mistakes_are_named(values, num_levels, says):
     with pytest.raises(InputError, match=says):
         baselines(values, values, values, num_levels)
+
+
+def test_the_yardstick_is_the_simplest_baseline_on_validation_examples():
+    digits, moons = open_dataset("digits"), open_dataset("moons")
+    flat = [digits.examples[part].reshape(len(part), -1) for part in (digits.train, digits.validation[:100])]
+    expected = histogram(Splits(flat[0], flat[1], flat[1], 17))
+    assert yardstick(digits, 100) == expected
+    found = yardstick(moons, 512)
+    x, y = moons.examples[moons.train[:YARDSTICK_EXAMPLES]], moons.examples[moons.validation[:512]]
+    nats = -scipy.stats.norm(x.mean(0), x.std(0)).logpdf(y).sum(1)
+    assert found.bits_per_dim == pytest.approx(nats.mean() / (2 * math.log(2)), rel=1e-5)
+
+
+def test_no_yardstick_of_constant_dimensions():
+    values = np.random.default_rng(0).normal(size=(100, 4, 4))
+    values[:, 0, 0] = 2.0
+    assert yardstick(assemble("a dead pixel", values, layout="NHW"), 50) is None
+
+
+def test_weakness_is_said_of_models_that_stay_behind():
+    told = {"held_out_bits_per_dim": "3.0", "baseline_bits_per_dim": "2.5", "baseline": "independent Gaussians"}
+    assert "3.000 bits/dim" in weakness(told)
+    assert "independent Gaussians" in weakness(told)
+    assert "not learned" in weakness({**told, "held_out_bits_per_dim": "nan"})
+    assert weakness({**told, "held_out_bits_per_dim": "2.4"}) is None
+    for missing in told:
+        if missing != "baseline":
+            assert weakness({name: value for name, value in told.items() if name != missing}) is None
+    assert weakness({**told, "baseline_bits_per_dim": "damaged"}) is None

@@ -1,0 +1,26 @@
+"""Names that others chose, made fit to be printed."""
+
+import unicodedata
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode's categories of what is no visible character: controls, such as the escape that terminals obey; marks that turn
+the direction of writing; halves of characters; separators of lines."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""A name from a file, or a text with such names in it, with all that a terminal would obey or hide as escapes.
+
+    Names of files, classes and arrays are the choice of whoever made them: a folder can be called `cat\x1b[2J`. Written as
+    Python would write it, that is seen and does nothing; every visible character stays as it is.
+
+    Arguments:
+        text: what to print.
+        keep: characters to leave alone, such as the ends of lines in a message of several.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep or unicodedata.category(c) not in _HIDDEN else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,116 @@
+"""What is taken in one pass over parts is what numpy takes of the whole, and takes no memory that grows with the data."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from lowerbound.cli.main import run
+from lowerbound.data import open_dataset, parts
+from lowerbound.data.encoding import Affine
+from lowerbound.data.parts import check_finite, moments, ranges
+from lowerbound.errors import InputError
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(parts, "PART", 60)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+@pytest.mark.parametrize("shape", [(101, 5), (37, 2, 7), (3, 2, 50, 40)])
+def test_moments_are_those_of_the_whole(small_parts, dtype, shape):
+    values = (100 + np.random.default_rng(0).standard_normal(shape)).astype(dtype)
+    chosen = np.arange(shape[0]) % 3 != 1
+    axes = (0, *range(2, len(shape)))
+    for counted, whole in ((None, values), (chosen, values[chosen])):
+        mean, variance = moments(values, counted)
+        assert np.abs(mean - whole.mean(axes, dtype=np.float64)).max() < 1e-12
+        assert np.abs(variance - whole.var(axes, dtype=np.float64)).max() < 1e-11
+
+
+def test_moments_of_one_part_are_numpys_own():
+    values = np.random.default_rng(0).standard_normal((50, 3))
+    mean, variance = moments(values)
+    assert np.array_equal(mean, values.mean(0))
+    assert np.array_equal(variance, values.var(0))
+
+
+def test_ranges_are_those_of_each_split(small_parts):
+    values = np.random.default_rng(0).integers(-1000, 1000, (300, 7))
+    order = np.random.default_rng(1).permutation(300)
+    splits = {"train": order[:200], "test": order[200:]}
+    expected = {name: (values[rows].min(), values[rows].max()) for name, rows in splits.items()}
+    assert ranges(values, splits) == expected
+
+
+@pytest.mark.parametrize("refuse", [check_finite, moments, Affine.fit])
+def test_what_is_not_finite_is_named_in_whichever_part_it_lies(small_parts, refuse):
+    values = np.random.default_rng(0).standard_normal((300, 7))
+    values[[3, 200, 299], 2] = np.nan, np.inf, -np.inf
+    with pytest.raises(InputError, match=r"3 of 300 examples .*\(example 3, 200, 299\)"):
+        refuse(values)
+
+
+def test_values_too_large_to_be_squared_are_refused(small_parts):
+    values = np.random.default_rng(0).standard_normal((300, 7))
+    values[250] = 1e200
+    with pytest.raises(InputError, match=r"up to 1e\+200 are too large"):
+        Affine.fit(values)
+
+
+def _sparse(path, dtype, shape):
+    """A large file of which little is written; its first examples differ from the rest."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    array[:100] = np.random.default_rng(0).integers(0, 50, (100, *shape[1:]))
+    array.flush()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [("float32", (26_000, 3, 32, 32)), ("float32", (26_000, 32, 32, 3)), (">i4", (26_000, 3, 32, 32))],
+)
+def test_opening_takes_no_memory_that_grows_with_the_file(tmp_path, dtype, shape, monkeypatch):
+    # less than the file has
+    monkeypatch.setenv("LOWERBOUND_MEMORY", "0.1")
+    _sparse(tmp_path / "large.npy", dtype, shape)
+    tracemalloc.start()
+    try:
+        dataset = open_dataset(str(tmp_path / "large.npy"))
+        dataset.fingerprint()
+        dataset.encoded(dataset.train[:32])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert dataset.examples.nbytes > 300e6
+    assert peak < 40e6
+
+
+def test_a_dry_run_takes_no_memory_that_grows_with_the_file(tmp_path, capsys):
+    _sparse(tmp_path / "small.npy", "float32", (1000, 8))
+    assert run(["train", str(tmp_path / "small.npy"), "--dry-run"]) == 0  # everything imported
+    _sparse(tmp_path / "large.npy", "float32", (100_000, 800))
+    tracemalloc.start()
+    try:
+        assert run(["train", str(tmp_path / "large.npy"), "--dry-run"]) == 0
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "100,000 examples" in capsys.readouterr().out
+    # of 320
+    assert peak < 60e6
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_parts_of_an_archive_are_read_into_one_array(tmp_path, order):
+    train, test = (np.random.default_rng(k).standard_normal((n, 40)) for k, n in enumerate((40_000, 10_000)))
+    np.savez(tmp_path / "x.npz", train=np.asarray(train, order=order), test=test)
+    tracemalloc.start()
+    try:
+        dataset = open_dataset(str(tmp_path / "x.npz"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(dataset.examples, np.concatenate([train, test]))
+    if order == "C":
+        assert peak < 1.0 * (train.nbytes + test.nbytes) + 36e6
