@@ -16,6 +16,7 @@ from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
 from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
+from lowerbound.evaluate.page import read_own
 from lowerbound.likelihood.decoder import LevelPosterior
 from lowerbound.run import Run, open_run
 from lowerbound.score import Flow, score_density
