@@ -16,6 +16,7 @@ from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
 from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
+from lowerbound.evaluate.page import read_own
 from lowerbound.likelihood.decoder import LevelPosterior
 from lowerbound.run import Run, open_run
 from lowerbound.score import Flow, score_density
@@ -184,14 +185,14 @@ def test_evaluate_prints_the_flow_beside_the_bound(trained, capsys):
     kind = "bound (ODE, dequantised, K=1), tolerance 0.01, 1 probe, uniform dequantiser, 6 examples"
     for words in (kind, "flow minus chain", "on the same 6 test examples"):
         assert words in printed
-    found = read_evaluation(open_run(trained / "digits")).density
-    assert found is not None
+    found = read_own(open_run(trained / "digits")).figures["density"]
+    assert isinstance(found, HeldOutDensity)
     assert found.difference[0] == pytest.approx(found.total[0] - found.bound[0], rel=1e-6)
     assert run(["report", str(trained / "digits")]) == 0
     assert kind in (trained / "digits" / "report.html").read_text()
     assert run(["evaluate", str(trained / "moons"), *few, "--ode-examples", "0"]) == 0
     assert "ODE" not in capsys.readouterr().out
-    assert read_evaluation(open_run(trained / "moons")).density is None
+    assert "density" not in read_own(open_run(trained / "moons")).figures
 
 
 def test_score_writes_the_flow_s_figure_of_each_example(trained, tmp_path, capsys):

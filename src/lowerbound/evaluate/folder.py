@@ -24,6 +24,7 @@ from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.samples import Drawn, Neighbours
 from lowerbound.evaluate.trade_off import TradeOff
+from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.files import write_file
 from lowerbound.records import read, read_json, to_json
 from lowerbound.run import OpenedRun

@@ -39,6 +39,7 @@ from lowerbound.evaluate.trade_off import (
     num_steps,
     plans_of_calls,
 )
+from lowerbound.evaluate.yardsticks import held_out_baselines
 from lowerbound.guidance import ClassifierFree
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid, training_curve
 from lowerbound.run import RelativeRun, Run, generate

@@ -138,7 +138,11 @@ class RunFolder:
             raise InputError(f"{self.config} is damaged: {type(error).__name__} {error}") from error
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The records of the log; a last line that an interruption left incomplete is not one."""
+        """The records of the log; a last line that an interruption left incomplete is not one.
+
+        Raises:
+            InputError: if a line is damaged, or no record.
+        """
         if not self.log.is_file():
             return []
         records = []
@@ -149,6 +153,9 @@ class RunFolder:
             except json.JSONDecodeError as error:
                 if number < len(lines):
                     raise InputError(f"{self.log}, line {number} is damaged: {error}") from error
+                break
+            if not isinstance(records[-1], dict):
+                raise InputError(f"{self.log}, line {number} is damaged: it should be an object, got {line[:40]!r}")
         return records
 
     def open_log(self, last_step: int) -> IO[str]:
