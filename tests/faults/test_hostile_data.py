@@ -62,7 +62,7 @@ def test_an_array_that_unpacks_to_more_than_the_memory_is_refused_before(tmp_pat
     assert path.stat().st_size < 2**18
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match=r"bomb\.npz would take 0\.1 GiB .*LOWERBOUND_MEMORY"):
+        with pytest.raises(InputError, match=r"bomb\.npz would take 0\.0625 GiB .*LOWERBOUND_MEMORY"):
             open_dataset(str(path))
         assert tracemalloc.get_traced_memory()[1] < 2**23
     finally:
