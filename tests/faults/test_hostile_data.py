@@ -106,3 +106,12 @@ def test_a_png_that_promises_more_than_it_holds_is_named(tmp_path):
     (tmp_path / "3.png").write_bytes(content)
     with pytest.raises(InputError, match=r"3\.png: "):
         open_dataset(str(tmp_path))
+
+
+def test_an_archive_is_checked_for_flipped_bits_though_it_is_stored_uncompressed(tmp_path):
+    np.savez(tmp_path / "x.npz", train=np.arange(4000.0).reshape(100, 40), test=np.arange(400.0).reshape(10, 40))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[5000] ^= 1
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.npz: train is damaged .*CRC"):
+        open_dataset(str(tmp_path / "x.npz"))
