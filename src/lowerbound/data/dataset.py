@@ -193,7 +193,8 @@ def _levels(name: str, examples: np.ndarray, splits: dict[str, np.ndarray], num_
     else:
         offset, whose = begin, f"of --num-levels {num_levels}"
     last = offset + num_levels - 1
-    for split, (smallest, largest) in found.items():
+    for split in SPLITS:
+        smallest, largest = found[split]
         if smallest < offset or largest > last:
             value = smallest if smallest < offset else largest
             needed = highest - min(begin, lowest) + 1
