@@ -15,6 +15,7 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.data import read_examples
+from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import check_likelihood, mean_and_error
@@ -42,7 +43,8 @@ class Options:
     data: tyro.conf.Positional[str]
     """A bundled name, a folder of images, or an .npy or .npz file."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """A .csv file, or a .parquet file."""
+    """A .csv file, or a .parquet file. In a .csv, a name that begins like a formula, with =, +, - or @, gets an apostrophe
+    in front."""
     split: Literal["train", "validation", "test"] | None = None
     """Score one split, as training makes it; all examples if not given."""
     num_times: int | None = None
@@ -91,7 +93,12 @@ def run(arguments: list[str]) -> None:
         options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
     )
     indices = examples.indices(options.split)
-    raw = examples.values if options.split is None else examples.values[indices]
+    raw = examples.values
+    if options.split is not None:
+        check_memory(
+            f"the {options.split} split of {examples.name}", len(indices) * raw[0].nbytes, "score all examples"
+        )
+        raw = raw[indices]
     check_examples(model, raw, examples.name)
     cond = conditions(model, examples, indices)
     if not isinstance(model, RelativeRun):

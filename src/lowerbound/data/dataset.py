@@ -106,8 +106,8 @@ def assemble(
     """
     if len(examples) < 3 or 0 in examples.shape:
         raise InputError(
-            f"{name}: {len(examples)} examples of shape {examples.shape[1:]}; at least three are needed, one each for "
-            "training, validation and testing, and no axis may be empty"
+            f"{name}: {len(examples)} example{'s' * (len(examples) != 1)} of shape {examples.shape[1:]}; at least three are "
+            "needed, one each for training, validation and testing, and no axis may be empty"
         )
     check_type(name, examples.dtype)
     splits = complete_splits(splits or {}, len(examples))
@@ -193,7 +193,8 @@ def _levels(name: str, examples: np.ndarray, splits: dict[str, np.ndarray], num_
     else:
         offset, whose = begin, f"of --num-levels {num_levels}"
     last = offset + num_levels - 1
-    for split, (smallest, largest) in found.items():
+    for split in SPLITS:
+        smallest, largest = found[split]
         if smallest < offset or largest > last:
             value = smallest if smallest < offset else largest
             needed = highest - min(begin, lowest) + 1
@@ -234,9 +235,10 @@ def complete_splits(splits: dict[str, np.ndarray], num_examples: int) -> dict[st
     given = set(splits)
     if given == set(SPLITS):
         return splits
-    order = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
-    taken = np.concatenate([splits[name] for name in given]) if given else np.empty(0, dtype=np.int64)
-    rest = order[~np.isin(order, taken)] if "train" not in given else order[np.isin(order, splits["train"])]
+    rest = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
+    if given:
+        among = np.isin(rest, splits["train"] if "train" in given else np.concatenate(list(splits.values())))
+        rest = rest[among] if "train" in given else rest[~among]
     tenth = max(1, len(rest) // 10)
     if "test" not in given:
         splits, rest = {**splits, "test": np.sort(rest[:tenth])}, rest[tenth:]

@@ -73,7 +73,7 @@ class DataConfig:
     layout: str | None = None
     """Order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
-    """Number of levels of integer data; taken from the type and the data if not given."""
+    """Number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
     image_size: tuple[int, int] | None = None
     """Height and width that images of a folder are cropped and resized to."""
     skip_bad_files: bool = False

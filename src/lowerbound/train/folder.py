@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from lowerbound.data import Dataset, Encoding, Standardisation, read_encoding
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
+from lowerbound.printable import printable
 from lowerbound.train.config import SCHEMA_VERSION, Config
 
 
@@ -69,11 +70,11 @@ class DataFacts:
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         return cls(
-            name=values["name"],
+            name=printable(values["name"]),
             shape=tuple(values["shape"]),
-            layout=values["layout"],
+            layout=printable(values["layout"]),
             encoding=read_encoding(values["encoding"]),
-            class_names=tuple(values["class_names"]),
+            class_names=tuple(map(printable, values["class_names"])),
             vectors=Standardisation.of(values.get("vectors")),
             fingerprint=values["fingerprint"],
         )
