@@ -201,7 +201,7 @@ def test_score_writes_the_flow_s_figure_of_each_example(trained, tmp_path, capsy
     assert run(["score", str(trained / "moons"), str(tmp_path / "x.npy"), "--ode", "-o", str(out)]) == 0
     with open(out, newline="") as file:
         rows = list(csv.DictReader(file))
-    errors = ["standard_error", "solver_error", "base_mismatch"]
+    errors = ["standard_error", "interval_95", "solver_error", "base_mismatch"]
     assert list(rows[0]) == ["example", "nats", "bits_per_dim", *errors, "calls", "flag", "kind"]
     for row in rows:
         assert float(row["nats"]) == pytest.approx(-2 * math.log(2) * float(row["bits_per_dim"]), rel=1e-6)

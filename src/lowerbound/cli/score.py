@@ -153,7 +153,7 @@ def _told(scores: Scores | DensityScores, kind: str, indices: np.ndarray, flow: 
 def _figures(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]]:
     """What the numbers are, in words, and the columns that hold them."""
     if isinstance(scores, DensityScores):
-        names = ("nats", "bits_per_dim", "standard_error", "solver_error", "base_mismatch", "refinement")
+        names = ("nats", "bits_per_dim", "standard_error", "interval_95", "solver_error", "base_mismatch", "refinement")
         columns = {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
         kind = f"{scores.kind}, {scores.settings}"
         figures = {**columns, "calls": scores.num_calls, "flag": np.array(scores.flags)}
@@ -161,8 +161,8 @@ def _figures(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]
     columns = {name: getattr(scores, name) for name in ("nats", "bits_per_dim", "reconstruction", "prior", "diffusion")}
     if scores.normalisation:
         columns["normalisation"] = np.full(len(scores.nats), scores.normalisation)
-    plural = "s" * (scores.num_calls > 1)
-    return f"{scores.kind}, {scores.num_calls} call{plural}", {**columns, "diffusion_error": scores.diffusion_error}
+    columns |= {"diffusion_error": scores.diffusion_error, "interval_95": scores.interval_95}
+    return f"{scores.kind}, {scores.num_calls} call{'s' * (scores.num_calls > 1)}", columns
 
 
 def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]:

@@ -21,6 +21,7 @@ from lowerbound.likelihood import (
 from lowerbound.ode import STAGES
 from lowerbound.run import Run
 from lowerbound.score.examples import Vector, batches, check_examples, condition_text
+from lowerbound.score.spread import half_interval
 
 ENTRIES_AT_ONCE = 32_768
 """About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
@@ -97,7 +98,8 @@ class DensityScores:
     Arguments:
         nats: log p of the example as it is stored; of discrete data, the bound on it; NaN where the calls did not suffice.
         bits_per_dim: -nats / (D ln 2).
-        standard_error: of the probes, in bits per dimension: zero for an exact trace, NaN for a single probe.
+        standard_error: of the probes, in bits per dimension: zero for an exact trace; NaN, not known, for a single probe.
+        interval_95: half the width of an interval of 95 % from it, by Student's distribution: of two probes 12.7 of it.
         solver_error: the solver's own estimate of its error, in bits per dimension.
         base_mismatch: bits per dimension that the example's figure contains because the base density is not what the
             denoiser has at the noise's end (`mismatch.base_mismatch`).
@@ -111,6 +113,7 @@ class DensityScores:
     nats: Vector
     bits_per_dim: Vector
     standard_error: Vector
+    interval_95: Vector
     solver_error: Vector
     base_mismatch: Vector
     refinement: Vector | None
@@ -191,6 +194,7 @@ def score_density(
         nats=nats,
         bits_per_dim=-nats * to_bits,
         standard_error=error * to_bits,
+        interval_95=half_interval(error, max(num_probes - 1, 1)) * to_bits,
         solver_error=solver_error * to_bits,
         base_mismatch=-mismatch * to_bits,
         refinement=refinement,
