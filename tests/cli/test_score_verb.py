@@ -12,7 +12,8 @@ from lowerbound.cli.main import run
 
 TINY = ["--steps", "2", "--batch-size", "8", "--network.width", "8"]
 CALLS = ["--num-times", "2"]
-COLUMNS = ["example", "nats", "bits_per_dim", "reconstruction", "prior", "diffusion", "diffusion_error", "kind"]
+TERMS = ["reconstruction", "prior", "diffusion", "diffusion_error", "interval_95"]
+COLUMNS = ["example", "nats", "bits_per_dim", *TERMS, "kind"]
 DIGITS = load_digits()
 
 

@@ -1,6 +1,6 @@
 """`lowerbound score RUN DATA`: one likelihood per example."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +20,16 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import check_likelihood, mean_and_error
 from lowerbound.run import RelativeRun, open_any
-from lowerbound.score import DensityScores, Scores, check_examples, conditions, score, score_density, score_relative
+from lowerbound.score import (
+    DensityScores,
+    Flow,
+    Scores,
+    check_examples,
+    conditions,
+    score,
+    score_density,
+    score_relative,
+)
 from lowerbound.tables import check_table, write_table
 
 KNOWN = ("data", "out", "split", "flow.importance", "batch_size", "seed", "device")
@@ -58,6 +67,9 @@ class Options:
     """The density under the probability flow, of discrete data a bound by it, in the place of the chain's bound."""
     flow: Flat = field(default_factory=FlowOptions)
     """How it is followed."""
+    refine: bool = False
+    """Follow each example's flow again at a tenth of the tolerance: the table says how much its figure changes, and flags it
+    where that is more than the solver's own estimate of its error."""
     batch_size: int | None = None
     """Examples at a time: it changes nothing but speed and memory. If not given 128, for the flow fewer large ones."""
     seed: int = 0
@@ -78,14 +90,18 @@ def run(arguments: list[str]) -> None:
             "--num-times, --num-steps and --reverse have no effect with --ode: the flow has no steps of a chain"
         )
     check_reverse(options.reverse, options.num_steps)
-    flow = options.flow.flow()
+    if options.refine and not options.ode:
+        raise InputError("--refine has no effect without --ode: there is no flow to follow again")
+    flow = replace(options.flow.flow(), refine=options.refine)
     check_table(options.out)
     model = open_any(options.run, pick_device(options.device))
     if isinstance(model, RelativeRun):
         check_relative(options, Options(options.run, options.data, options.out), model, KNOWN)
     else:
         if not options.ode and options.flow != FlowOptions():
-            raise InputError("--tolerance, --probes, --dequantizer and --importance have no effect without --ode")
+            raise InputError(
+                "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
+            )
         check_likelihood(model.denoiser)
         flow.dequantizer_of(model)
     own = model.config.data
@@ -129,20 +145,50 @@ def run(arguments: list[str]) -> None:
     calls = f"{np.mean(scores.num_calls):.0f}"
     told = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
     write_table(options.out, columns, told)
-    mean, error = mean_and_error(torch.from_numpy(scores.bits_per_dim))
-    plural = "s" * (len(indices) > 1)
-    print(f"{figure_text(mean, error if len(indices) > 1 else None)} bits/dim, {kind} per example")
-    print(f"{len(indices):,} score{plural}: {options.out}")
+    print("\n".join(_told(scores, kind, indices, flow)))
+    print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {options.out}")
+
+
+def _told(scores: Scores | DensityScores, kind: str, indices: np.ndarray, flow: Flow) -> list[str]:
+    """The mean over examples in a line, and of a flow what its figures leave open."""
+    known = scores.bits_per_dim[np.isfinite(scores.bits_per_dim)]
+    mean, error = mean_and_error(torch.from_numpy(known))
+    first = f"{figure_text(mean, error if len(known) > 1 else None)} bits/dim, {kind} per example"
+    return [first, *(_doubts(scores, indices, flow) if isinstance(scores, DensityScores) else [])]
 
 
 def _figures(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]]:
     """What the numbers are, in words, and the columns that hold them."""
     if isinstance(scores, DensityScores):
-        columns = {name: getattr(scores, name) for name in ("nats", "bits_per_dim", "standard_error")}
+        names = ("nats", "bits_per_dim", "standard_error", "interval_95", "solver_error", "base_mismatch", "refinement")
+        columns = {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
         kind = f"{scores.kind}, {scores.settings}"
-        return f"{kind}, {np.mean(scores.num_calls):.0f} calls", {**columns, "calls": scores.num_calls}
+        figures = {**columns, "calls": scores.num_calls, "flag": np.array(scores.flags)}
+        return f"{kind}, {np.mean(scores.num_calls):.0f} calls", figures
     columns = {name: getattr(scores, name) for name in ("nats", "bits_per_dim", "reconstruction", "prior", "diffusion")}
     if scores.normalisation:
         columns["normalisation"] = np.full(len(scores.nats), scores.normalisation)
-    plural = "s" * (scores.num_calls > 1)
-    return f"{scores.kind}, {scores.num_calls} call{plural}", {**columns, "diffusion_error": scores.diffusion_error}
+    columns |= {"diffusion_error": scores.diffusion_error, "interval_95": scores.interval_95}
+    return f"{scores.kind}, {scores.num_calls} call{'s' * (scores.num_calls > 1)}", columns
+
+
+def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]:
+    """What the flow's figures leave open, a line each: the largest of each kind, and the examples that are flagged."""
+    found = np.isfinite(scores.nats)
+    solver, mismatch = scores.solver_error[found].max(), scores.base_mismatch[found]
+    lines = [
+        f"of an example the solver's error is up to {solver:.2g} bits/dim by its own estimate, and the base density's part "
+        f"{mismatch.min():+.2g} to {mismatch.max():+.2g}"
+    ]
+    reasons = {
+        "unfinished": f"not followed to the end within {flow.max_calls} calls and left out of the mean: allow more by "
+        "--max-calls, or a larger --tolerance",
+        "moved": "changed at a tenth of the tolerance by more than the solver's own error: take a smaller --tolerance",
+    }
+    for flag, reason in reasons.items():
+        which = indices[np.array(scores.flags) == flag]
+        if len(which):
+            more = f" and {len(which) - 5:,} more" if len(which) > 5 else ""
+            plural = "s" * (len(which) > 1)
+            lines.append(f"flagged {flag}: example{plural} {', '.join(map(str, which[:5]))}{more}, {reason}")
+    return lines
