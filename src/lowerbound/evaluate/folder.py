@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.baselines import Baselines
 from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.classes import Classes
 from lowerbound.evaluate.density import HeldOutDensity
