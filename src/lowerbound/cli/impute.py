@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.options import parse
+from lowerbound.cli.standing import say_weakness
 from lowerbound.data import Examples, read_examples
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.memory import check_memory
@@ -80,6 +81,7 @@ def run(arguments: list[str]) -> None:
     if not options.out.parent.is_dir():
         raise InputError(f"the folder {options.out.parent} does not exist: make it first")
     model = open_run(options.run, pick_device(options.device))
+    say_weakness(model)
     own = model.config.data
     examples = read_examples(
         options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files

@@ -13,6 +13,7 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
+from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
@@ -65,6 +66,7 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"{options.num_samples} samples in batches of {options.batch_size}: both start at 1")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     model = open_any(options.run, pick_device(options.device))
+    say_weakness(model)
     out = options.out or model.folder.samples / "samples.png"
     check_out(out, model.data.shape, SUFFIXES if isinstance(model, RelativeRun) else (*SUFFIXES, *FORMATS))
     if isinstance(model, RelativeRun):

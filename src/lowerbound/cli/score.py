@@ -14,12 +14,14 @@ from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
 from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
+from lowerbound.cli.standing import say_weakness
 from lowerbound.data import read_examples
+from lowerbound.data.examples import Examples
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import check_likelihood, mean_and_error
-from lowerbound.run import RelativeRun, open_any
+from lowerbound.run import OpenedRun, RelativeRun, Run, open_any
 from lowerbound.score import (
     DensityScores,
     Flow,
@@ -81,6 +83,35 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "score", arguments)
+    _check(options)
+    flow = replace(options.flow.flow(), refine=options.refine)
+    model = open_any(options.run, pick_device(options.device))
+    say_weakness(model)
+    if isinstance(model, RelativeRun):
+        check_relative(options, Options(options.run, options.data, options.out), model, KNOWN)
+    else:
+        if not options.ode and options.flow != FlowOptions():
+            raise InputError(
+                "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
+            )
+        check_likelihood(model.denoiser)
+        flow.dequantizer_of(model)
+    examples, indices, raw = _read(options, model)
+    scores = _scores(options, model, flow, examples, indices, raw)
+    kind, figures = _figures(scores)
+    columns: dict[str, list[str] | np.ndarray] = {"example": indices}
+    if examples.files:
+        columns["name"] = [examples.files[i] for i in indices]
+    columns |= {**figures, "kind": [kind] * len(indices)}
+    calls = f"{np.mean(scores.num_calls):.0f}"
+    told = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
+    write_table(options.out, columns, told)
+    print("\n".join(_told(scores, kind, indices, flow)))
+    print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {options.out}")
+
+
+def _check(options: Options) -> None:
+    """Refuse, before anything is opened, what does not fit together."""
     for name in ("num_times", "num_steps", "batch_size"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -92,18 +123,11 @@ def run(arguments: list[str]) -> None:
     check_reverse(options.reverse, options.num_steps)
     if options.refine and not options.ode:
         raise InputError("--refine has no effect without --ode: there is no flow to follow again")
-    flow = replace(options.flow.flow(), refine=options.refine)
     check_table(options.out)
-    model = open_any(options.run, pick_device(options.device))
-    if isinstance(model, RelativeRun):
-        check_relative(options, Options(options.run, options.data, options.out), model, KNOWN)
-    else:
-        if not options.ode and options.flow != FlowOptions():
-            raise InputError(
-                "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
-            )
-        check_likelihood(model.denoiser)
-        flow.dequantizer_of(model)
+
+
+def _read(options: Options, model: OpenedRun) -> tuple[Examples, np.ndarray, np.ndarray]:
+    """The examples, the numbers of those that are scored, and their stored values."""
     own = model.config.data
     examples = read_examples(
         options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
@@ -116,6 +140,13 @@ def run(arguments: list[str]) -> None:
         )
         raw = raw[indices]
     check_examples(model, raw, examples.name)
+    return examples, indices, raw
+
+
+def _scores(
+    options: Options, model: Run | RelativeRun, flow: Flow, examples: Examples, indices: np.ndarray, raw: np.ndarray
+) -> Scores | DensityScores:
+    """The scores, in whichever way is asked for."""
     cond = conditions(model, examples, indices)
     if not isinstance(model, RelativeRun):
         model = with_variance(model, options.reverse, given=cond is not None)
@@ -123,30 +154,19 @@ def run(arguments: list[str]) -> None:
         given = {"numbers": indices, "seed": options.seed, "progress": bar.update}
         if isinstance(model, RelativeRun):
             batch_size = options.batch_size or 128
-            scores = score_relative(model, raw, importance=options.flow.importance, batch_size=batch_size, **given)
-        elif options.ode:
-            scores = score_density(model, raw, flow, batch_size=options.batch_size, cond=cond, **given)
-        else:
-            scores = score(
-                model,
-                raw,
-                num_steps=options.num_steps,
-                num_times=options.num_times,
-                reverse=options.reverse,
-                batch_size=options.batch_size or 128,
-                cond=cond,
-                **given,
-            )
-    kind, figures = _figures(scores)
-    columns: dict[str, list[str] | np.ndarray] = {"example": indices}
-    if examples.files:
-        columns["name"] = [examples.files[i] for i in indices]
-    columns |= {**figures, "kind": [kind] * len(indices)}
-    calls = f"{np.mean(scores.num_calls):.0f}"
-    told = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
-    write_table(options.out, columns, told)
-    print("\n".join(_told(scores, kind, indices, flow)))
-    print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {options.out}")
+            return score_relative(model, raw, importance=options.flow.importance, batch_size=batch_size, **given)
+        if options.ode:
+            return score_density(model, raw, flow, batch_size=options.batch_size, cond=cond, **given)
+        return score(
+            model,
+            raw,
+            num_steps=options.num_steps,
+            num_times=options.num_times,
+            reverse=options.reverse,
+            batch_size=options.batch_size or 128,
+            cond=cond,
+            **given,
+        )
 
 
 def _told(scores: Scores | DensityScores, kind: str, indices: np.ndarray, flow: Flow) -> list[str]:
