@@ -110,14 +110,14 @@ def test_an_example_has_one_density_whatever_its_batch():
 
 def test_sixteen_bits_in_single_precision():
     """65,536 levels under noise of a fifth of one: single precision holds that noise to a per cent, the flow all of it."""
-    num_levels, mean, variance = 65_536, 30_000.3, 1600.0
+    num_levels, mean, variance = 65_536, 60_000.3, 1600.0
     denoiser = LevelDenoiser(
         NormalLevels(mean, variance, num_levels), LinearGamma(-24.0, 12.0), (3,), num_levels
     ).eval()
-    index = (mean + math.sqrt(variance) * draw(40, 3)).round().long()
-    x = (level_centres(index, num_levels) + math.exp(-12.0) * draw(40, 3, seed=1)).float()
-    ours = log_prob(denoiser, x, tolerance=1e-4)
-    assert ours.num_calls.max() < 800
+    index = (mean + math.sqrt(variance) * draw(10, 3)).round().long()
+    x = (level_centres(index, num_levels) + math.exp(-12.0) * draw(10, 3, seed=1)).float()
+    ours = log_prob(denoiser, x, tolerance=1e-6)
+    assert ours.num_calls.max() < 1000, "where the noise is rounded, 1,600 and more"
     # each entry is one of the levels, with noise
     levels, width = index[..., None] + torch.arange(-3, 4), math.exp(-12.0) * num_levels / 2
     distance = (x.double()[..., None] + 1) * num_levels / 2 - 0.5 - levels
