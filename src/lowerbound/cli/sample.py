@@ -19,7 +19,7 @@ from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import RelativeRun, open_any
-from lowerbound.run.generate import generate, path
+from lowerbound.run.generate import generate, network_calls, path
 from lowerbound.run.relative import generate_relative
 
 MOST_FRAMES = 60
@@ -79,10 +79,12 @@ def run(arguments: list[str]) -> None:
     cond = conditions(model, options.label, options.condition, options.num_samples)
     model = with_variance(model, options.sampling.needed_variance, given=cond is not None)
     plan = options.sampling.plan(model)
+    unguided = model.denoiser  # which a guided one calls, more than once if it likes
     model = guided(model, options.guidance, given=cond is not None)
     moving = out.suffix in FORMATS
     batches = 1 if moving else -(-options.num_samples // options.batch_size)
-    with tqdm(total=batches * (len(plan.times) + 1), desc="sampling", unit="step", disable=None) as bar:
+    total = batches * (len(plan.times) + 1)
+    with tqdm(total=total, desc="sampling", unit="step", disable=None) as bar, network_calls(unguided) as calls:
         given = {"seed": options.seed, "cond": cond, "brownian": options.brownian, "progress": bar.update}
         if moving:
             states = path(model, options.num_samples, plan, num_states=MOST_FRAMES, **given)
@@ -92,4 +94,4 @@ def run(arguments: list[str]) -> None:
             samples = generate(model, options.num_samples, plan, batch_size=options.batch_size, **given)
             write_samples(model, samples, out)
     rule = "its own sampler" if model.times is not None else options.sampling.sampler
-    print(f"{options.num_samples} samples in {len(plan.times)} steps of {rule}: {out}")
+    print(f"{options.num_samples} samples by {rule}, {sum(calls) / options.num_samples:.4g} network calls each: {out}")
