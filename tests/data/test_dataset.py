@@ -135,6 +135,13 @@ def test_what_fits_no_encoding_is_refused(examples, num_levels, message):
         assemble("made", examples, layout="ND", num_levels=num_levels)
 
 
+def test_a_class_that_only_a_held_out_split_has_is_refused():
+    labels = np.array([0, 1] * 9 + [0, 2])
+    with pytest.raises(InputError, match="class 2 has no examples in the training split"):
+        assemble("made", _floats(20), layout="ND", splits=_TWENTY, labels=labels)
+    assert assemble("made", _floats(20), layout="ND", splits=_TWENTY, labels=labels % 2).class_names == ("0", "1")
+
+
 def test_no_split_may_be_empty():
     with pytest.raises(InputError, match="0 train"):
         assemble("made", _floats(10), layout="ND", splits={"test": np.arange(9)})

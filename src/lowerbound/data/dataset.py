@@ -102,7 +102,8 @@ def assemble(
         (the rest as in `Dataset`)
 
     Raises:
-        InputError: if there are too few examples, values that are not finite, or integers that do not fit their levels.
+        InputError: if there are too few examples, values that are not finite, integers that do not fit their levels, or a
+            class that is not in a training split that was given.
     """
     if len(examples) < 3 or 0 in examples.shape:
         raise InputError(
@@ -110,6 +111,15 @@ def assemble(
             "needed, one each for training, validation and testing, and no axis may be empty"
         )
     check_type(name, examples.dtype)
+    if labels is not None and not class_names:
+        class_names = tuple(map(str, range(int(labels.max()) + 1)))
+    if labels is not None and splits and "train" in splits:
+        unknown = np.setdiff1d(labels, labels[splits["train"]])
+        if len(unknown):
+            raise InputError(
+                f"{name}: class {class_names[unknown[0]]} has no examples in the training split: leave out its examples, or "
+                "the labels"
+            )
     splits = complete_splits(splits or {}, len(examples))
     empty = [split for split in SPLITS if not len(splits[split])]
     if empty:
@@ -126,8 +136,6 @@ def assemble(
             encoding = Affine.fit(examples, chosen)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
-    if labels is not None and not class_names:
-        class_names = tuple(map(str, range(int(labels.max()) + 1)))
     try:
         vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
     except InputError as error:
