@@ -1,7 +1,9 @@
 """A data set opened for use: raw examples, their encoding, and which of them are for what."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from lowerbound.printable import printable
 _SPLIT_SEED = 0
 _MAX_LEVELS = 65_536
 SPLITS = ("train", "validation", "test")
+_VERSION = "2-"
+"""The beginning of a fingerprint that covers labels and splits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +75,41 @@ class Dataset:
         return None if self.labels is None else torch.from_numpy(self.labels[indices])
 
     def fingerprint(self) -> str:
-        """A hash of the raw examples, and of their condition vectors, by which a run knows its data again."""
+        """A hash by which a run knows its data again: of the examples, condition vectors, labels and splits."""
+        digest = self._hash_values()
+        for text in ("labels", *(() if self.labels is None else self.class_names)):
+            digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
+        indices = {"labels": self.labels, **{split: self.indices(split) for split in SPLITS}}
+        for name, array in indices.items():
+            digest.update(f"{name} {-1 if array is None else len(array)}".encode())
+            if array is not None:
+                digest.update(np.ascontiguousarray(array, np.int64).data)
+        return _VERSION + digest.hexdigest()[:16]
+
+    def has_fingerprint(self, known: str) -> bool:
+        """Whether these are the data of a fingerprint.
+
+        One of before version 2 is of examples and condition vectors alone: where it agrees, a warning says that labels and
+        splits are taken on trust.
+        """
+        if known.startswith(_VERSION):
+            return self.fingerprint() == known
+        if self._hash_values().hexdigest()[:16] != known:
+            return False
+        warnings.warn(
+            f"an earlier version of this program noted which examples of {self.name} were trained on, but neither their "
+            "labels nor their splits: whether those are the same is not checked",
+            stacklevel=2,
+        )
+        return True
+
+    def _hash_values(self) -> Any:
+        """Of the examples and their condition vectors, which may be larger than memory."""
         digest = hashlib.sha256(f"{self.examples.dtype}{self.examples.shape}".encode())
-        for _, part in parts(self.examples):
-            digest.update(np.ascontiguousarray(part).data)
-        if self.conditions is not None:
-            digest.update(np.ascontiguousarray(self.conditions).data)
-        return digest.hexdigest()[:16]
+        for values in (self.examples, self.conditions):
+            for _, part in () if values is None else parts(values):
+                digest.update(np.ascontiguousarray(part).data)
+        return digest
 
 
 def assemble(

@@ -107,10 +107,10 @@ class OpenedRun(ABC):
         """
         source = source or self.config.data.source
         dataset = open_configured(replace(self.config.data, source=source))
-        if dataset.fingerprint() != self.data.fingerprint:
+        if not dataset.has_fingerprint(self.data.fingerprint):
             raise InputError(
-                f"{source} does not hold the examples that the run in {self.folder.path} was trained on: what "
-                "it held out is not known of these; train a new run"
+                f"{source} does not hold the examples, with the labels and the splits, that the run in {self.folder.path} "
+                "was trained on: what it held out is not known of these; train a new run"
             )
         return dataset
 
