@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from lowerbound.errors import InputError
 from lowerbound.train.checkpoint import checkpoints, clean, read_checkpoint
 from lowerbound.train.config import differences
-from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.folder import RunFolder
 from lowerbound.train.loop import Trainer
 
 MAY_CHANGE = "training."
@@ -28,9 +28,10 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None]) -> N
             f"{folder.path} holds a run with other settings ({fixed[0]}{' ...' * (len(fixed) > 1)}): choose another "
             "folder with --out, or repeat its own settings to go on with it"
         )
-    if facts.fingerprint != DataFacts.of(trainer.dataset).fingerprint:
+    if not trainer.dataset.has_fingerprint(facts.fingerprint):
         raise InputError(
-            f"{folder.path} was trained on other data than {trainer.dataset.name} holds now: choose another --out"
+            f"{folder.path} was trained on other data than {trainer.dataset.name} holds now, or on other labels or splits "
+            "of them: choose another --out"
         )
     if folder.is_distilled:
         raise InputError(
