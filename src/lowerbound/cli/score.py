@@ -15,6 +15,7 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.data import read_examples
+from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
 from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import check_likelihood, mean_and_error
@@ -122,6 +123,11 @@ def run(arguments: list[str]) -> None:
     calls = f"{np.mean(scores.num_calls):.0f}"
     told = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
     write_table(options.out, columns, told)
+    bad = indices[not_finite(scores.bits_per_dim)]
+    if len(bad):
+        raise InputError(
+            f"{len(bad)} of {len(indices)} scores are not finite (example {bad[0]}); {options.out} holds them as they are"
+        )
     mean, error = mean_and_error(torch.from_numpy(scores.bits_per_dim))
     plural = "s" * (len(indices) > 1)
     print(f"{figure_text(mean, error if len(indices) > 1 else None)} bits/dim, {kind} per example")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowerbound.data import Dataset, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
@@ -18,6 +17,7 @@ from lowerbound.relatives import Relative
 from lowerbound.train.build import build_decoder, build_denoiser, build_relative
 from lowerbound.train.config import Config, DataConfig
 from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.weights import load_weights
 
 
 class OpenedRun(ABC):
@@ -48,7 +48,16 @@ class OpenedRun(ABC):
         return self.data.encoding.encode(raw)
 
     def decode(self, x: Tensor) -> np.ndarray:
-        """The model's values as stored ones, (N, *shape)."""
+        """The model's values as stored ones, (N, *shape).
+
+        Raises:
+            InputError: if any is NaN or infinite, which no level of discrete data could tell.
+        """
+        if not torch.isfinite(x).all():
+            raise InputError(
+                f"the model of the run in {self.folder.path} gave NaN or infinity: take more steps or less guidance, or "
+                "train it further with a smaller --learning-rate"
+            )
         return self.data.encoding.decode(x)
 
     def labels(self, names: list[str]) -> Tensor:
@@ -264,28 +273,3 @@ def _open_denoiser(
     denoiser = build_denoiser(config, facts.shape, facts.encoding.num_levels, *sizes)
     metadata = load_weights(denoiser, path)
     return denoiser.requires_grad_(False).eval().to(device), metadata
-
-
-def load_weights(module: nn.Module, path: Path) -> dict[str, str]:
-    """Read the weights of a module from a safetensors file; returns the file's metadata."""
-    if not path.is_file():
-        raise InputError(
-            f"{path} is not there yet: it is written when held-out bits/dim are first measured in training"
-        )
-    try:
-        with safe_open(path, framework="pt") as file, torch.no_grad():
-            metadata = file.metadata() or {}
-            names = set(file.keys())
-            for name, parameter in module.named_parameters():
-                if name not in names:
-                    raise InputError(f"{path} lacks the weight {name} that its configuration calls for")
-                weight = file.get_tensor(name)
-                if weight.shape != parameter.shape:
-                    raise InputError(
-                        f"{path}: {name} has the shape {tuple(weight.shape)}, the configuration calls for "
-                        f"{tuple(parameter.shape)}"
-                    )
-                parameter.copy_(weight)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
-    return metadata
