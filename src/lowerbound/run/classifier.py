@@ -52,6 +52,18 @@ def open_classifier(run: Run) -> NoisyClassifier:
             f"the run in {run.folder.path} has no classifier: train one with `lowerbound classifier {run.folder.path}`"
         )
     advice = f"train it anew with `lowerbound classifier {run.folder.path}`"
+    try:
+        return _read(path, run).requires_grad_(False).eval().to(run.denoiser.device)
+    except InputError as error:
+        raise InputError(f"{error}: {advice}") from error
+
+
+def _read(path: Path, run: Run) -> NoisyClassifier:
+    """The classifier of a run's data that a file holds.
+
+    Raises:
+        InputError: if it belongs to other data, or is damaged.
+    """
     told = read_metadata(path)
     try:
         names, width = json.loads(told["class_names"]), int(told["width"])
@@ -60,9 +72,9 @@ def open_classifier(run: Run) -> NoisyClassifier:
         if not (isinstance(names, list) and -math.inf < ends[0] < ends[1] < math.inf and 0 < sigma_data < math.inf):
             raise ValueError(f"classes {names}, gamma from {ends[0]} to {ends[1]}, sigma_data {sigma_data}")
     except (KeyError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}): {advice}") from error
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if fingerprint != run.data.fingerprint or tuple(names) != run.data.class_names:
-        raise InputError(f"{path} is a classifier of other data than the run's: {advice}")
+        raise InputError(f"{path} is a classifier of other data than the run's")
 
     def build() -> Classifier:
         return Classifier(run.data.shape, len(names), width=width)
@@ -70,4 +82,4 @@ def open_classifier(run: Run) -> NoisyClassifier:
     check_size(build, path.stat().st_size, str(path))
     classifier = NoisyClassifier(build(), *ends, sigma_data)
     load_weights(classifier, path)
-    return classifier.requires_grad_(False).eval().to(run.denoiser.device)
+    return classifier

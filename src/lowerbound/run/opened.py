@@ -1,13 +1,14 @@
 """A run folder opened for use: the model, how its data are written, and its configuration."""
 
 import json
+import reprlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowerbound.data import Dataset, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
@@ -18,6 +19,12 @@ from lowerbound.train.build import build_decoder, build_denoiser, build_relative
 from lowerbound.train.config import Config, DataConfig
 from lowerbound.train.folder import DataFacts, RunFolder
 from lowerbound.weights import load_weights
+
+FIGURES = {
+    "step": int,
+    **dict.fromkeys(("seconds", "held_out_bits_per_dim", "standard_error", "baseline_bits_per_dim"), float),
+}
+"""Numbers among what a file of weights says of them, and their types."""
 
 
 class OpenedRun(ABC):
@@ -210,7 +217,7 @@ def open_any(path: Path | str, device: torch.device | str = "cpu") -> Run | Rela
     if config.model.is_denoiser:
         return _open_run(folder, config, facts, device)
     relative = build_relative(config.model, facts.shape, facts.encoding.num_levels)
-    metadata = load_weights(relative, folder.model)
+    metadata = _load(relative, folder.model)
     return RelativeRun(folder, config, facts, relative.requires_grad_(False).eval().to(device), metadata)
 
 
@@ -257,9 +264,26 @@ def _times(metadata: dict[str, str], path: Path) -> Tensor | None:
     if "times" not in metadata:
         return None
     try:
-        return torch.tensor(json.loads(metadata["times"]), dtype=torch.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: its times are {metadata['times']!r}") from error
+        times = torch.tensor(json.loads(metadata["times"]), dtype=torch.float64)
+        falling = torch.cat([times, torch.zeros(1)]).diff() < 0
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged: its times are {reprlib.repr(metadata['times'])}") from error
+    if not len(times) or not falling.all() or times[0] > 1:
+        raise InputError(
+            f"{path} is damaged: its times are {reprlib.repr(metadata['times'])}, which do not fall from 1 to 0"
+        )
+    return times
+
+
+def _load(model: nn.Module, path: Path) -> dict[str, str]:
+    """Read a model's weights; returns what their file says of them, whose figures are checked to be numbers."""
+    metadata = load_weights(model, path)
+    for name, kind in FIGURES.items():
+        try:
+            kind(metadata.get(name, "0"))
+        except ValueError as error:
+            raise InputError(f"{path} is damaged: its {name} is {reprlib.repr(metadata[name])}, no number") from error
+    return metadata
 
 
 def _open_denoiser(
@@ -271,5 +295,5 @@ def _open_denoiser(
         features = facts.num_condition_features
         sizes = (0 if features else len(facts.class_names), features)
     denoiser = build_denoiser(config, facts.shape, facts.encoding.num_levels, *sizes)
-    metadata = load_weights(denoiser, path)
+    metadata = _load(denoiser, path)
     return denoiser.requires_grad_(False).eval().to(device), metadata
