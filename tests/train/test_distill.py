@@ -21,7 +21,8 @@ from lowerbound.run import open_run
 from lowerbound.run.generate import generate
 from lowerbound.train import recipe, train
 from lowerbound.train.config import DataConfig
-from lowerbound.train.distill import distill, student_times, teacher_times
+from lowerbound.train.distill import distill, student_times, teacher_times, write_student
+from lowerbound.train.folder import RunFolder
 
 MEAN, STD = 0.7, 0.5
 
@@ -190,3 +191,19 @@ def test_evaluation_leaves_out_what_a_student_does_not_have(runs, capsys):
     printed = capsys.readouterr().out
     assert "No likelihood (the run is distilled" in printed
     assert "Frechet distance" in printed
+
+
+@pytest.mark.parametrize("when", ["write_file", "weights_file"])
+def test_a_student_killed_while_it_is_written_leaves_nothing_in_its_place(runs, tmp_path, monkeypatch, when):
+    teacher, student = runs
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"lowerbound.train.distill.{when}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_student(student.denoiser, 2, teacher.config, teacher.data, RunFolder(tmp_path / "out"), {})
+    assert not list(tmp_path.iterdir())
+    write_student(student.denoiser, 2, teacher.config, teacher.data, RunFolder(tmp_path / "out"), {})
+    assert open_run(tmp_path / "out").metadata["sha256"]
