@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,11 +10,13 @@ import time
 
 import pytest
 import torch
-from train.runs import tiny_config, tiny_run, train_until
+from train.runs import measure_little, tiny_config, tiny_run, train_until
 
 from lowerbound import files
 from lowerbound.errors import InputError
-from lowerbound.train.checkpoint import checkpoints, read_checkpoint, write_checkpoint
+from lowerbound.files import clean
+from lowerbound.train import train
+from lowerbound.train.checkpoint import checkpoints, read_checkpoint, step_of, write_checkpoint
 
 TENSORS = {"weights": {"a": torch.arange(1000.0)}, "average": {"a": torch.ones(3)}}
 
@@ -37,6 +40,10 @@ def flip(path):
     path.write_bytes(bytes(content))
 
 
+def later(path):
+    path.write_text(path.read_text().replace("1.5", "2.5"))
+
+
 def empty(path):
     path.write_bytes(b"")
 
@@ -45,21 +52,104 @@ def empty(path):
     ("damage", "name"),
     [
         *((damage, "weights.safetensors") for damage in (truncate, flip, empty, os.remove)),
-        *((damage, "state.json") for damage in (truncate, empty, os.remove)),
+        *((damage, "state.json") for damage in (truncate, later, empty, os.remove)),
     ],
 )
 def test_damage_is_named(damage, name, tmp_path):
-    path = write_checkpoint(tmp_path, 1, TENSORS, {})
+    path = write_checkpoint(tmp_path, 1, TENSORS, {"seconds": 1.5})
     damage(path / name)
-    with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}.*remove the folder"):
+    with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}"):
         read_checkpoint(path)
 
 
-def test_damaged_checkpoint_is_not_passed_over(tmp_path):
-    folder = tiny_run(tmp_path / "run", steps=4)
-    truncate(checkpoints(folder.checkpoints)[-1] / "optimizer.safetensors")
-    with pytest.raises(InputError, match=r"optimizer\.safetensors"):
-        tiny_run(tmp_path / "run", steps=6)
+def test_damaged_checkpoint_is_passed_over_only_when_told(tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    config, dataset = tiny_config(steps=4)
+    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    before, newest = checkpoints(folder.checkpoints)
+    truncate(newest / "optimizer.safetensors")
+    log = folder.log.read_bytes()
+    longer, _ = tiny_config(steps=6)
+    with pytest.raises(InputError, match=rf"optimizer\.safetensors.*--fall-back .* step {step_of(before)},.*--restart"):
+        train(longer, dataset, tmp_path / "run", show_progress=False)
+    assert folder.log.read_bytes() == log
+    said = []
+    train(longer, dataset, tmp_path / "run", say=said.append, show_progress=False, start="previous")
+    assert "optimizer.safetensors" in said[0]
+    assert (folder.checkpoints / f"damaged-{newest.name}-1").is_dir()
+    assert [r["step"] for r in folder.read_log() if "loss" in r] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "lose", [shutil.rmtree, lambda path: truncate(path / "weights.safetensors")], ids=["gone", "damaged"]
+)
+def test_no_run_starts_over_unasked(lose, tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    config, dataset = tiny_config(steps=4)
+    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    before, newest = checkpoints(folder.checkpoints)
+    shutil.rmtree(before)
+    lose(newest)
+    log = folder.log.read_bytes()
+    for start in ("newest", "previous"):
+        with pytest.raises(InputError, match=r"--restart"):
+            train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False, start=start)
+    assert folder.log.read_bytes() == log
+    said = []
+    train(config, dataset, tmp_path / "run", say=said.append, show_progress=False, start="anew")
+    assert "is kept in" in said[0]
+    assert (tmp_path / "run-before-1" / "log.jsonl").read_bytes() == log
+    assert len(checkpoints(folder.checkpoints)) == 2
+
+
+def test_a_folder_without_a_run_is_not_set_aside(tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    config, dataset = tiny_config(steps=1)
+    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False, start="anew")
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_what_is_no_checkpoint_is_left_alone(tmp_path):
+    others = [tmp_path / name for name in ("step-final", "step-1", "step-0000000001", "old-step-000000001")]
+    for other in others:
+        other.mkdir()
+    (tmp_path / "step-000000009").symlink_to(others[0])
+    for step in range(1, 5):
+        write_checkpoint(tmp_path, step, TENSORS, {})
+    assert [step_of(path) for path in checkpoints(tmp_path)] == [3, 4]
+    assert all(other.is_dir() for other in others)
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_killed_while_a_checkpoint_is_replaced(moment, tmp_path):
+    """The checkpoint of a step is written anew, and the process dies at a rename: the step's checkpoint is there."""
+    script = """
+import os, sys
+from pathlib import Path
+import torch
+from lowerbound.train.checkpoint import write_checkpoint
+write_checkpoint(Path(sys.argv[1]), 1, {"weights": {"a": torch.zeros(3)}}, {})
+rename, count = Path.rename, 0
+def killed(self, target):
+    global count
+    count += 1
+    if count == {"before": 1, "between": 2}.get(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+    rename(self, target)
+    if count == 2:
+        os.kill(os.getpid(), 9)
+Path.rename = killed
+write_checkpoint(Path(sys.argv[1]), 1, {"weights": {"a": torch.ones(3)}}, {})
+"""
+    code = subprocess.run([sys.executable, "-c", script, tmp_path, moment], check=False).returncode
+    assert code == -signal.SIGKILL
+    clean(tmp_path)
+    (path,) = checkpoints(tmp_path)
+    tensors, _ = read_checkpoint(path)
+    assert tensors["weights"]["a"].tolist() == [float(moment == "after")] * 3
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):

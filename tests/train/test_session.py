@@ -4,7 +4,6 @@ import dataclasses
 import fcntl
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -15,7 +14,6 @@ from lowerbound.run import open_run
 from lowerbound.train import train
 from lowerbound.train.checkpoint import checkpoints, read_checkpoint
 from lowerbound.train.config import DenoiserConfig
-from lowerbound.train.loop import DivergenceError
 
 
 def test_run_folder_holds_what_it_should(tmp_path):
@@ -47,17 +45,6 @@ def test_training_learns_moons(tmp_path):
     folder = tiny_run(tmp_path / "run", "moons", steps=150, batch_size=128, learning_rate=3e-3, num_evaluations=2)
     held_out = [r["held_out_bits_per_dim"] for r in folder.read_log() if "held_out_bits_per_dim" in r]
     assert held_out[-1] < held_out[0] - 0.2
-
-
-def test_divergence_keeps_the_last_good_state(tmp_path):
-    config, dataset = tiny_config(learning_rate=1e30, clip=1e30, warmup_steps=1, weight_decay=0.0)
-    with pytest.raises(DivergenceError, match=r"step \d+: the loss is .*learning-rate"):
-        train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
-    tensors, state = read_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])
-    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert state["step"] == records[-1]["step"]
-    assert all(np.isfinite(r["loss"]) for r in records if "loss" in r)
-    assert all(value.isfinite().all() for value in tensors["weights"].values())
 
 
 def test_other_settings_are_refused_and_training_settings_may_change(tmp_path):

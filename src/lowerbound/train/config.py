@@ -1,6 +1,7 @@
 """The configuration of a run: frozen, complete, and the same in Python, on the command line and in config.json."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -239,6 +240,9 @@ class TrainingConfig:
     tenth of it."""
     num_pictures: int = 5
     """How many times samples are drawn along the way."""
+    on_divergence: Literal["stop", "skip", "roll-back"] = "stop"
+    """When loss or weights stop being finite, or are far from what they were: stop with the last good state kept; skip
+    the batch; or roll back to the last good checkpoint and go on at half the learning rate, up to five times."""
     seed: int = 0
     """Of weights, data order, times and noise."""
 
@@ -261,6 +265,9 @@ class Config:
             raise InputError(
                 f"the length of the run: steps={training.steps}, minutes={training.minutes}; give one of the two"
             )
+        for section in dataclasses.fields(self):
+            for setting in dataclasses.fields(getattr(self, section.name)):
+                _check_finite(f"{section.name}.{setting.name}", getattr(getattr(self, section.name), setting.name))
         positive = {
             "steps": training.steps,
             "minutes": training.minutes,
@@ -319,6 +326,12 @@ class Config:
             InputError: for a name that does not exist or a value of the wrong type.
         """
         return read(cls, values, "config")
+
+
+def _check_finite(name: str, value: Any) -> None:
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise InputError(f"{name} is {number}: it must be a finite number")
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:

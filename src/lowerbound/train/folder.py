@@ -109,6 +109,28 @@ class RunFolder:
         except (OSError, SafetensorError):
             return {}
 
+    @property
+    def is_started(self) -> bool:
+        """Whether there is anything here that training wrote."""
+        return self.exists or self.log.exists() or any(self.path.glob("*.safetensors"))
+
+    def set_aside(self) -> Path | None:
+        """Rename the folder, if a run is in it, so that a new run can take its place; returns where it is now.
+
+        Raises:
+            InputError: if a process is training in it, or it is the folder that this process is in.
+        """
+        if not self.is_started:
+            return None
+        here = self.path.absolute()
+        if Path.cwd().is_relative_to(self.path.resolve()):
+            raise InputError(f"{here} is the folder that the program runs in: go to another one to start a run anew")
+        number = 1
+        while (aside := here.with_name(f"{here.name}-before-{number}")).exists():
+            number += 1
+        with self.locked():
+            return here.rename(aside)
+
     def write_config(self, config: Config, facts: DataFacts) -> None:
         """Write config.json."""
         content = {"schema_version": SCHEMA_VERSION, **config.to_dict(), "data_facts": facts.to_dict()}
