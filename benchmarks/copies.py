@@ -47,7 +47,7 @@ def main() -> None:
         print(f"\n{path}")
         for row in (found.header, *found.rows()):
             print("{:<54} {:>38} {:>24}".format(*row))
-        print("\n".join(found.findings()))
+        print("\n".join(map(str, found.findings())))
 
 
 def detection(dataset: Dataset, num_train: int, seed: int) -> None:

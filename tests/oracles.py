@@ -1,10 +1,11 @@
 """What the tests of the core share: every schedule, closed-form data, noise that is known in advance."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowerbound import betas, schedule
 from lowerbound.denoiser import Denoiser
@@ -81,6 +82,23 @@ class WithMix(Denoiser):
     def predict(self, x_t, level, cond, observed):
         prediction = self.denoiser.predict(x_t, level, cond, observed)
         return replace(prediction, variance_mix=torch.full_like(x_t, self.mix))
+
+
+class NormalLevels(nn.Module):
+    """What a network of `LevelDenoiser` has to say of entries that are normal on the levels, in single precision."""
+
+    def __init__(self, mean: float, variance: float, num_levels: int):
+        super().__init__()
+        self.mean, self.variance, self.num_levels = mean, variance, num_levels
+        self.one = nn.Parameter(torch.ones(1), requires_grad=False)
+
+    def forward(self, x, gamma, cond):
+        assert x.dtype == gamma.dtype == torch.float32
+        ratio = torch.exp(gamma / 2)[:, None]
+        place = (x * torch.sqrt(1 + ratio**2) * self.one + 1) * self.num_levels / 2 - 0.5
+        width = ratio * self.num_levels / 2
+        eps = width * (place - self.mean) / (self.variance + width**2)
+        return torch.cat([eps, (math.log(self.variance) - 2 * width.log() - 2).expand_as(eps)], 1)
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

@@ -147,8 +147,55 @@ def test_what_cannot_be_solved_is_named():
         ode.solve(lambda state, t, rows: (state[0] ** 2,), (explode,), 0.0, 1.0, tolerance=1e-6)
     with pytest.raises(InputError, match=r"sample 2 at t = 0: the field is not finite"):
         ode.solve(swing, (double([[0.1], [2.0], [math.nan]]),), 0.0, 1.0, tolerance=1e-6)
-    with pytest.raises(InputError, match=r"sample 1 at t = .*max_steps=20 steps"):
-        ode.solve(decay, (draw(2, 1),), 0.0, 3.0, tolerance=1e-6, max_steps=20)
+    stopped = ode.solve(decay, (draw(2, 1),), 0.0, 3.0, tolerance=1e-6, max_calls=200)
+    with pytest.raises(InputError, match=r"sample 1 at t = .*200 calls are spent"):
+        stopped.complete()
+
+
+def test_a_spent_budget_stops_one_sample_where_it_is():
+    y = draw(3, 4)
+    whole = ode.solve(decay, (y,), 0.0, 3.0, tolerance=1e-6)
+    budget = int(whole.num_calls[0])
+    assert whole.arrived.all()
+    assert budget < whole.num_calls[1] / 2
+    found = ode.solve(decay, (y,), 0.0, 3.0, tolerance=1e-6, max_calls=budget)
+    assert found.arrived.tolist() == [True, False, bool(whole.num_calls[2] <= budget)]
+    assert torch.equal(found.state[0][0], whole.state[0][0])
+    assert 0 < found.t[1] < 3
+    assert budget - len(ode.STAGES) < found.num_calls[1] <= budget, "no more is spent, and no less"
+    reached = decayed(y, found.t[1].item())[1]
+    torch.testing.assert_close(found.state[0][1], reached, rtol=0, atol=1e-4)
+    assert torch.equal(whole.complete()[0], whole.state[0])
+
+
+def test_the_integral_s_rule_is_exact_for_parabolas_and_sees_every_jump():
+    places, weights = np.array([0.0, *(place for place, _ in ode.STAGES)]), np.array(ode.INTEGRAL_ERROR)
+    for power in range(3):
+        assert abs(weights @ places**power) < 1e-15
+    behind, blind = (
+        [np.array(row)[places > jump].sum() for jump in (0.1, 0.25, 0.5, 0.85, 0.95)] for row in (weights, ode.ERROR)
+    )
+    assert np.abs(behind).min() > 0.13
+    assert np.abs(blind).min() < 0.0015, "the pair's own estimate does not"
+
+
+def test_an_integrand_may_jump():
+    """The integral of a step at a place of each sample's own: no step's error goes unseen."""
+    jumps = torch.linspace(0.05, 0.95, 50, dtype=torch.float64)
+
+    def field(state, t, rows):
+        return -state[0], (t > jumps[rows]).double()[:, None]
+
+    state = (draw(50, 2), torch.zeros(50, 1).double())
+    errors = []
+    for num_integrals in (0, 1):
+        found = ode.solve(field, state, 0.0, 1.0, tolerance=1e-3, num_integrals=num_integrals)
+        error = (found.state[1][:, 0] - (1 - jumps)).abs()
+        errors.append(error.max().item())
+        if num_integrals:
+            assert (error <= 1.5 * found.error[1]).all(), "it is stated"
+    assert errors[0] > 1e-2, "what is not said to be an integral is smooth to the solver"
+    assert errors[1] < 2e-3
 
 
 @pytest.mark.parametrize(
@@ -159,7 +206,7 @@ def test_what_cannot_be_solved_is_named():
         {"tolerance": 1.0},
         {"tolerance": math.nan},
         {"tolerance": 1e-17},
-        {"max_steps": 0},
+        {"max_calls": 7},
         {"end": math.inf},
         {"state": (torch.zeros(2, 1),), "tolerance": 1e-8},
         {"state": (torch.zeros(0, 1),)},

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+NEW_LINE = "\n"
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode's categories of what is no visible character: controls, such as the escape that terminals obey; marks that turn
 the direction of writing; halves of characters; separators of lines."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from lowerbound.errors import InputError
+from lowerbound.printable import printable
 
 Record = TypeVar("Record")
 MOST_BYTES = 1 << 26
@@ -148,7 +149,7 @@ def _is_required(field: dataclasses.Field) -> bool:
 
 def _short(name: str) -> str:
     """A name from a file, with nothing in it that a terminal would obey."""
-    return name if name.isprintable() and len(name) < 60 else reprlib.repr(name)
+    return printable(name) if len(name) < 60 else reprlib.repr(name)
 
 
 def _describe(hint: Any) -> str:

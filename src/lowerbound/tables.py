@@ -1,4 +1,8 @@
-"""Tables as files: columns by their names, written as .csv or .parquet."""
+"""Tables as files: columns by their names, written as .csv or .parquet.
+
+Texts are names that others chose: they are written as `printable` prints them, and in a .csv, which spreadsheets open and
+compute, a text that begins like a formula, with = + - or @, gets an apostrophe in front, by which they know it for a text.
+"""
 
 import csv
 import importlib.util
@@ -10,6 +14,7 @@ import numpy as np
 
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
+from lowerbound.printable import printable
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -50,14 +55,24 @@ def write_table(
 def _csv(columns: Mapping[str, Sequence[str] | np.ndarray]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow(map(_cell, columns))
     writer.writerows(zip(*(map(_cell, column) for column in columns.values()), strict=True))
     return text.getvalue().encode()
 
 
 def _cell(value: object) -> str:
-    """A float with nine digits, which single precision fills; everything else as it is."""
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
+    """A float with nine digits, which single precision fills; a text that is no formula; everything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    if not isinstance(value, str):
+        return str(value)
+    text = printable(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _texts(column: Sequence[str] | np.ndarray) -> Sequence[str] | np.ndarray:
+    """A column whose texts are fit to be printed."""
+    return column if isinstance(column, np.ndarray) else [printable(text) for text in column]
 
 
 def _parquet(columns: Mapping[str, Sequence[str] | np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -65,6 +80,6 @@ def _parquet(columns: Mapping[str, Sequence[str] | np.ndarray], metadata: Mappin
     from pyarrow import parquet
 
     file = io.BytesIO()
-    table = pyarrow.table({name: pyarrow.array(column) for name, column in columns.items()})
+    table = pyarrow.table({name: pyarrow.array(_texts(column)) for name, column in columns.items()})
     parquet.write_table(table.replace_schema_metadata(dict(metadata)), file)
     return file.getvalue()

@@ -24,13 +24,13 @@ def test_no_verb_shows_them_all(capsys):
 
 
 def test_evaluate_and_report(trained, capsys):
-    few = ["--num-samples", "20", "--num-times", "2", "--num-examples", "60"]
+    few = ["--num-samples", "20", "--num-times", "2", "--num-examples", "60", "--ode-examples", "4"]
     assert run(["evaluate", str(trained), *few]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"test +\d+\.\d+ ± \d+\.\d+ +bound \(continuous time, given its condition\), 60 examples", printed)
     for name in ("reconstruction", "prior", "diffusion", "histogram", "Gaussian mixture"):
         assert name in printed
-    figures = json.loads((trained / "evaluation" / "evaluation.json").read_text())["bound"]
+    figures = json.loads((trained / "evaluation" / "evaluation.json").read_text())["parts"]["bound"]["figures"]
     assert figures["total"][0] == pytest.approx(
         figures["reconstruction"][0] + figures["prior"][0] + figures["diffusion"][0], rel=1e-5
     )
@@ -38,6 +38,9 @@ def test_evaluate_and_report(trained, capsys):
     page = (trained / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 5
     assert not re.search(r"(src|href)=.https?:", page)
+    capsys.readouterr()
+    assert run(["evaluate", str(trained), "--quick"]) == 0
+    assert capsys.readouterr().out.count("kept from before") == 2
 
 
 def test_dry_run_writes_nothing(tmp_path, capsys):

@@ -119,3 +119,13 @@ def test_interrupting_leaves_nothing(folder, tmp_path, monkeypatch):
     out = str(tmp_path / "a.npz")
     assert run(["impute", str(folder / "digits"), str(folder / "four.npy"), "--mask", mask, "-o", out]) == 130
     assert not list(tmp_path.iterdir())
+
+
+def test_more_imputations_than_the_memory_holds_are_refused_at_once(folder, tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "many.npy", np.resize(DIGITS, (1000, 8, 8)))
+    monkeypatch.setenv("LOWERBOUND_MEMORY", str(64 * 1000 * 21 / 2**30))
+    command = ["impute", str(folder / "digits"), str(tmp_path / "many.npy"), "-o", str(tmp_path / "x.npz")]
+    assert run([*command, "--num-samples", "21", "--mask", str(folder / "mask.png")]) == 2
+    told = capsys.readouterr().err
+    assert "21 imputations of 1,000 examples would take" in told
+    assert "a smaller --num-samples" in told

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from typing import get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from lowerbound.cli.main import run
 from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
-from lowerbound.run.generate import GRIDS, SAMPLERS, SamplerName, generate, make_plan, path
+from lowerbound.run.generate import GRIDS, SAMPLERS, SamplerName, generate, make_plan, network_calls, path
 from lowerbound.samplers import ProbabilityFlow
 
 
@@ -53,6 +54,25 @@ def test_an_animation_ends_with_the_samples(trained, tmp_path, suffix):
         assert moving.n_frames >= 3  # of four states the last two may look the same
         moving.seek(moving.n_frames - 1)
         assert np.abs(np.asarray(moving.convert("L"), float) - np.asarray(still.convert("L"), float)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("sampler", "calls"), [("dpm++sde", 3), ("heun", 5), ("predictor-corrector", 5), ("flow", None)]
+)
+def test_the_network_calls_that_were_made_are_said(trained, tmp_path, capsys, sampler, calls):
+    """Of the adaptive flow, whose steps are its own, not those of its grid."""
+    assert sample(trained, tmp_path / "x.npy", "--sampler", sampler) == 0
+    said = float(
+        re.search(rf"4 samples by {re.escape(sampler)}, (\S+) network calls each: ", capsys.readouterr().out)[1]
+    )
+    if calls is not None:
+        assert said == calls
+    else:
+        model = open_run(trained)
+        with network_calls(model.denoiser) as made:
+            generate(model, 4, make_plan(model, ProbabilityFlow(), 3))
+        assert said == pytest.approx(sum(made) / 4, rel=1e-3)
+        assert said > 2 * 8
 
 
 def test_no_sampler_and_no_grid_depends_on_the_batch(trained):

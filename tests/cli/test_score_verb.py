@@ -12,7 +12,8 @@ from lowerbound.cli.main import run
 
 TINY = ["--steps", "2", "--batch-size", "8", "--network.width", "8"]
 CALLS = ["--num-times", "2"]
-COLUMNS = ["example", "nats", "bits_per_dim", "reconstruction", "prior", "diffusion", "diffusion_error", "kind"]
+TERMS = ["reconstruction", "prior", "diffusion", "diffusion_error", "interval_95"]
+COLUMNS = ["example", "nats", "bits_per_dim", *TERMS, "kind"]
 DIGITS = load_digits()
 
 
@@ -139,3 +140,19 @@ def test_mistakes_are_one_line_and_exit_code_2(mistake, folder, tmp_path, capsys
     assert message in printed
     assert len(printed.strip().splitlines()) == 1
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_hostile_name_reaches_no_terminal_and_no_spreadsheet(folder, tmp_path):
+    for k, name in enumerate(["=HYPERLINK(0)", "a\x1b[2J"]):
+        path = tmp_path / "images" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(DIGITS.images[k].astype(np.uint8)).save(path)
+    found = scored(folder, tmp_path / "a.csv", tmp_path / "images")
+    assert [row["name"] for row in found] == ["'=HYPERLINK(0).png", r"a\x1b[2J.png"]
+
+
+def test_a_split_larger_than_the_memory_is_refused(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LOWERBOUND_MEMORY", "1e-6")
+    out = ["-o", str(tmp_path / "x.csv")]
+    assert run(["score", str(folder / "digits"), "digits", "--split", "train", *out]) == 2
+    assert "the train split of digits would take" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Assembling a data set: its splits, its encoding, its description."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -135,6 +137,13 @@ def test_what_fits_no_encoding_is_refused(examples, num_levels, message):
         assemble("made", examples, layout="ND", num_levels=num_levels)
 
 
+def test_a_class_that_only_a_held_out_split_has_is_refused():
+    labels = np.array([0, 1] * 9 + [0, 2])
+    with pytest.raises(InputError, match="class 2 has no examples in the training split"):
+        assemble("made", _floats(20), layout="ND", splits=_TWENTY, labels=labels)
+    assert assemble("made", _floats(20), layout="ND", splits=_TWENTY, labels=labels % 2).class_names == ("0", "1")
+
+
 def test_no_split_may_be_empty():
     with pytest.raises(InputError, match="0 train"):
         assemble("made", _floats(10), layout="ND", splits={"test": np.arange(9)})
@@ -161,6 +170,41 @@ def test_the_fingerprint_is_of_the_values():
     first, same, other = (assemble("made", array, layout="ND") for array in (examples, examples.copy(), changed))
     assert first.fingerprint() == same.fingerprint() != other.fingerprint()
     assert first.fingerprint() == assemble("made", np.asfortranarray(examples), layout="ND").fingerprint()
+
+
+def test_the_fingerprint_covers_labels_splits_and_conditions():
+    examples, order = _floats(30), np.arange(30)
+    splits = {"train": order[:20], "validation": order[20:25], "test": order[25:]}
+
+    def made(**changed):
+        given = {"labels": order % 3, "conditions": examples.copy(), "class_names": ("a", "b", "c"), "splits": splits}
+        return assemble("made", examples, layout="ND", **{**given, **changed})
+
+    moved = {"train": order[:10], "validation": order[20:25], "test": np.r_[10:20, 25:30]}
+    swapped = {**splits, "validation": splits["test"], "test": splits["validation"]}
+    others = [
+        made(labels=(order + 1) % 3),
+        made(labels=None, class_names=()),
+        made(class_names=("a", "bc", "")),
+        made(conditions=None),
+        made(conditions=np.nextafter(examples, 9)),
+        made(splits=moved),
+        made(splits=swapped),
+    ]
+    found = {dataset.fingerprint() for dataset in (made(), *others)}
+    assert len(found) == 1 + len(others)
+    narrow = {name: indices.astype(np.int32) for name, indices in splits.items()}
+    assert made().has_fingerprint(made(labels=(order % 3).astype(np.int32), splits=narrow).fingerprint())
+
+
+def test_an_old_fingerprint_is_compared_as_it_was_made():
+    examples, vectors = _floats(30), _floats(30)
+    dataset = assemble("made", examples, layout="ND", conditions=vectors)
+    digest = hashlib.sha256(f"{examples.dtype}{examples.shape}".encode() + examples.tobytes() + vectors.tobytes())
+    with pytest.warns(UserWarning, match="nor their splits"):
+        assert dataset.has_fingerprint(digest.hexdigest()[:16])
+    other = assemble("made", examples + 1, layout="ND", conditions=vectors)
+    assert not other.has_fingerprint(digest.hexdigest()[:16])
 
 
 def test_the_description_says_what_was_understood():

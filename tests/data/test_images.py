@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lowerbound.data import Levels
-from lowerbound.data.images import open_folder, read_image
+from lowerbound.data.images import open_folder, read_header, read_image
 from lowerbound.errors import InputError
 
 
@@ -119,7 +119,7 @@ def test_sixteen_bits_are_kept_and_resized(tmp_path):
 def test_several_sizes_are_an_error_that_names_two(tmp_path):
     _fill(tmp_path)
     Image.new("L", (7, 3)).save(tmp_path / "odd.png")
-    with pytest.raises(InputError, match=r"000\.png has 4 x 5 .*odd\.png 3 x 7.*image_size"):
+    with pytest.raises(InputError, match=r"000\.png has 4 x 5 .*odd\.png 3 x 7.*--image-size"):
         open_folder(tmp_path)
 
 
@@ -130,12 +130,87 @@ def test_several_depths_are_an_error_that_names_two(tmp_path):
         open_folder(tmp_path)
 
 
-def test_what_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
+def _limit(monkeypatch, num_bytes):
+    monkeypatch.setenv("LOWERBOUND_MEMORY", str(num_bytes / 2**30))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp", "bmp"])
+def test_what_does_not_fit_into_memory_is_refused_before_any_image_is_decoded(tmp_path, monkeypatch, suffix):
+    _fill(tmp_path, shape=(40, 50), suffix=suffix)
+    header = read_header(tmp_path / f"000.{suffix}")
+    total = 4 * header.num_bytes + header.work
+    _limit(monkeypatch, total)
+    assert open_folder(tmp_path).shape[1:] == (40, 50)
+    _limit(monkeypatch, total - 1)
+    assert open_folder(tmp_path, image_size=(20, 25)).shape[1:] == (20, 25)
+
+    def decode(*_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
+    for image_size in (None, (40, 50)):
+        with pytest.raises(InputError, match=r"4 images of 40 x 50 .*, 000\..*, would take .*--image-size.*MEMORY"):
+            open_folder(tmp_path, image_size=image_size)
+
+
+def test_a_grey_folder_with_one_colour_image_takes_three_channels_each(tmp_path, monkeypatch):
     _fill(tmp_path, shape=(40, 50))
-    monkeypatch.setenv("LOWERBOUND_MEMORY", str((4 * 40 * 50 - 1) / 2**30))
-    with pytest.raises(InputError, match=r"4 images of 40 x 50 .*image_size"):
+    Image.fromarray(_pixels(40, 50, 3)).save(tmp_path / "colour.png")
+    work = read_header(tmp_path / "colour.png").work
+    _limit(monkeypatch, 3 * 5 * 40 * 50 + work - 1)
+    with pytest.raises(InputError, match=r"5 images of 40 x 50 .*colour\.png"):
         open_folder(tmp_path)
-    assert open_folder(tmp_path, image_size=(20, 25)).shape == (1, 20, 25)
+    _limit(monkeypatch, 3 * 5 * 40 * 50 + work)
+    assert open_folder(tmp_path).shape == (3, 40, 50)
+
+
+def _memory(name):
+    """A line of this process's status, in bytes."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
+    return 1024 * int(line.split()[1])
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's account of memory")
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16", "P", "RGB", "RGBA", "CMYK", "JPEG", "WEBP"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_decoding_takes_no_more_than_the_header_says(tmp_path, mode, turned):
+    path = tmp_path / f"x.{ {'CMYK': 'tiff', 'JPEG': 'jpg', 'WEBP': 'webp'}.get(mode, 'png') }"
+    colour = {"RGBA": (1, 2, 3, 255), "LA": (9, 255)}.get(mode, 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    Image.new("RGB" if mode in {"JPEG", "WEBP"} else mode, (3000, 2000), colour).save(path, exif=exif)
+    header = read_header(path)
+    for image_size in (None, (16, 16)):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = _memory("VmRSS")
+        array = read_image(path, image_size)
+        assert _memory("VmHWM") - before < header.work + 2e6, image_size
+        assert header.channels == (1 if array.ndim == 2 else 3)
+        assert image_size or header.num_bytes == array.nbytes
+
+
+def test_a_file_too_large_to_decode_is_bad_and_named(tmp_path, monkeypatch):
+    _fill(tmp_path, shape=(40, 50))
+    Image.new("L", (500, 400)).save(tmp_path / "large.png")
+    _limit(monkeypatch, 300_000)
+    with pytest.raises(
+        InputError, match=r"1 of 5 files .*\n  large\.png: decoding 500 x 400 pixels would take .*MEMORY"
+    ):
+        open_folder(tmp_path, image_size=(40, 50))
+    with pytest.raises(InputError, match="decoding 500 x 400 pixels"):
+        read_image(tmp_path / "large.png")
+    with pytest.warns(UserWarning, match="large"):
+        assert len(open_folder(tmp_path, image_size=(40, 50), skip_bad_files=True).examples) == 4
+
+
+def test_a_colour_image_that_is_left_out_leaves_the_others_grey(tmp_path):
+    pixels = _fill(tmp_path, shape=(40, 50))
+    Image.fromarray(_pixels(40, 50, 3)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-300])
+    with pytest.warns(UserWarning, match=r"cut\.png"):
+        dataset = open_folder(tmp_path, skip_bad_files=True)
+    assert dataset.layout == "NHW"
+    assert np.array_equal(dataset.examples[:, 0], pixels)
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, -1)])

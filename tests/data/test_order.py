@@ -39,7 +39,7 @@ def test_seeds_give_different_orders():
 
 def test_a_batch_larger_than_the_data_is_refused():
     check_batch_size(10, 10)
-    with pytest.raises(InputError, match="batch size of at most 10"):
+    with pytest.raises(InputError, match=r"--batch-size is 11, .* give 10 at most"):
         check_batch_size(11, 10)
-    with pytest.raises(InputError, match="batch size"):
+    with pytest.raises(InputError, match="--batch-size is 11"):
         batch_indices(0, 0, 11, 10)

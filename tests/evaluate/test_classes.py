@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.classes import Classes, classes
+from lowerbound.evaluate.classes import Classes, chance, classes
+from lowerbound.evaluate.finding import Severity
 
 NAMES = tuple(f"digit {k}" for k in range(10))
 
@@ -29,22 +30,50 @@ def test_real_examples_are_cleared():
     assert found.accuracy == 1
     assert abs(found.ratio - 1) < 3 * found.ratio_error
     assert sum(found.shares_samples) == pytest.approx(1)
-    assert [text.split(":")[0] for text in found.findings()] == [
-        "Samples are recognisable",
-        "Every class occurs about as often as in the training data",
+    assert [finding.text.split(":")[0] for finding in found.findings()] == [
+        "Samples are as recognisable as held-out data, as far as can be told",
+        "Classes are as frequent as chance allows",
     ]
+    assert {finding.severity for finding in found.findings()} == {Severity.FINE}
 
 
 def test_a_lost_class_is_found():
     labels = np.arange(300) % 10
     found = judge(probabilities(labels[labels != 3]))
     assert found.shares_samples[3] == 0
-    assert "digit 3 0.0% instead of 10.0%" in found.findings()[1]
-    assert "Collapse or imbalance" in found.findings()[1]
+    assert "digit 3 0.0% instead of 10.0%" in str(found.findings()[1])
+    assert str(found.findings()[1]).startswith("Collapse or imbalance")
+    assert found.findings()[1].severity is Severity.SERIOUS
 
 
 def test_noise_is_not_recognised():
-    assert "belong to no class clearly" in judge(probabilities(REAL, sure=0.5)).findings()[0]
+    assert "belong to no class clearly" in str(judge(probabilities(REAL, sure=0.5)).findings()[0])
+
+
+def test_samples_that_are_a_little_less_recognisable_are_told_so():
+    found = judge(probabilities(REAL, sure=0.9)).findings()[0]
+    assert found.text.startswith("Samples are less recognisable than held-out data")
+    assert found.severity is Severity.CHANGE
+
+
+def test_shares_of_2_to_17_percent_are_not_about_as_often():
+    """Of 500 samples; of 40, chance alone may do it."""
+    shares = np.array([0.02, 0.17, 0.06, 0.14, 0.1, 0.1, 0.08, 0.12, 0.09, 0.12])
+    labels = np.repeat(np.arange(10), np.rint(500 * shares).astype(int))
+    found = judge(probabilities(labels)).findings()[1]
+    assert found.severity is Severity.SERIOUS, "a class with a fifth of its share is as good as lost"
+    assert "digit 0 2.0% instead of 10.0%" in found.text
+    few = judge(probabilities(np.repeat(np.arange(10), [1, 7, 2, 6, 4, 4, 3, 5, 3, 5])))
+    assert few.findings()[1].severity is Severity.FINE
+    assert few.p > 0.3
+
+
+def test_the_probability_under_chance_is_uniform():
+    real = np.array([0.5, 0.3, 0.15, 0.05])
+    rng = np.random.default_rng(0)
+    found = np.sort([chance(rng.multinomial(60, real) / 60, real, 60, seed) for seed in range(200)])
+    assert np.abs(found - (np.arange(200) + 0.5) / 200).max() < 1.63 / 200**0.5 + 0.02, "Kolmogorov and Smirnov, at 1 %"
+    assert chance(np.array([0.9, 0.1]), np.array([1.0, 0.0]), 10) == 0, "a class that the data do not have"
 
 
 def test_accuracy_is_the_share_that_is_right():

@@ -69,7 +69,7 @@ def test_other_settings_are_measured_anew_and_damage_too(compared):
     (out / "vae" / "standing.json").write_text("{")
     again, _ = run_compare(out, num_examples=10)
     assert [each.num_examples for each in again.standings] == [10] * len(MODELS)
-    assert json.loads((out / "vae" / "standing.json").read_text())["model"] == "vae"
+    assert json.loads((out / "vae" / "standing.json").read_text())["standing"]["model"] == "vae"
 
 
 def test_a_model_that_cannot_be_trained_is_left_out_with_the_reason(tmp_path):

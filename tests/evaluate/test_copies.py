@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import torch
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.copies import CopyAudit, Ranks, _tail, audit, nearest
+from lowerbound.records import read, to_json
 
 
 def draw(num: int, seed: int, num_dims: int = 6) -> np.ndarray:
@@ -89,8 +89,8 @@ def test_values_that_are_all_equal_say_nothing():
 def test_held_out_data_are_cleared():
     found = audit(FRESH, HELD_OUT, TRAIN)
     assert not found.has_copies
-    assert found.findings()[0].startswith("As far from the training data as held-out data")
-    assert found.findings()[1].startswith("No sign of copies")
+    assert str(found.findings()[0]).startswith("Not told apart from held-out data by the distance")
+    assert str(found.findings()[1]).startswith("No sign of copies")
     for ranks in (found.nearer, found.relative):
         assert abs(ranks.auc - 0.5) < 3 * ranks.error
 
@@ -126,7 +126,7 @@ def test_planted_copies_are_told_from_held_out_data(scale, least):
     assert found.relative.auc >= least
     assert found.relative.auc > found.nearer.auc - 0.01, "in data of varying density relative distances tell more"
     assert found.has_copies
-    assert found.findings()[1].startswith("Copies (samples ")
+    assert str(found.findings()[1]).startswith("Copies (samples ")
 
 
 def test_a_few_copies_among_many_samples_are_found_with_their_originals():
@@ -154,8 +154,8 @@ def test_samples_that_vary_less_are_near_but_no_copies():
     found = audit(middle + 0.5 * (FRESH - middle), HELD_OUT, TRAIN)
     assert found.nearer.z > 3
     assert not found.has_copies
-    assert found.findings()[0].startswith("Nearer to")
-    assert found.findings()[1].startswith("No copies, but too near")
+    assert str(found.findings()[0]).startswith("Nearer to")
+    assert str(found.findings()[1]).startswith("No copies, but too near")
 
 
 def test_duplicates_between_the_splits_are_no_copies():
@@ -195,13 +195,13 @@ def test_shapes_and_types_do_not_matter():
 
 def test_it_is_kept_as_json():
     found = audit(np.concatenate([FRESH, TRAIN[5:10]]), HELD_OUT, TRAIN)
-    assert CopyAudit.from_dict(json.loads(json.dumps(asdict(found)))) == found
+    assert read(CopyAudit, json.loads(to_json(found)), "copies") == found
     assert all(len(row) == len(found.header) for row in found.rows())
 
 
 REFUSED = {
     "few samples": (lambda: audit(FRESH[:10], HELD_OUT, TRAIN), "10 samples: an audit compares at least 20"),
-    "few held out": (lambda: audit(FRESH, HELD_OUT[:19], TRAIN), "19 held_out"),
+    "few held out": (lambda: audit(FRESH, HELD_OUT[:19], TRAIN), "19 held-out examples"),
     "few for the rate": (
         lambda: audit(FRESH, HELD_OUT[:50], TRAIN, false_positive_rate=0.01),
         "0.01 with 50 held-out examples: these can set rates from 0.02",

@@ -16,6 +16,7 @@ from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
 from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
+from lowerbound.evaluate.page import read_own
 from lowerbound.likelihood.decoder import LevelPosterior
 from lowerbound.run import Run, open_run
 from lowerbound.score import Flow, score_density
@@ -184,14 +185,14 @@ def test_evaluate_prints_the_flow_beside_the_bound(trained, capsys):
     kind = "bound (ODE, dequantised, K=1), tolerance 0.01, 1 probe, uniform dequantiser, 6 examples"
     for words in (kind, "flow minus chain", "on the same 6 test examples"):
         assert words in printed
-    found = read_evaluation(open_run(trained / "digits")).density
-    assert found is not None
+    found = read_own(open_run(trained / "digits")).figures["density"]
+    assert isinstance(found, HeldOutDensity)
     assert found.difference[0] == pytest.approx(found.total[0] - found.bound[0], rel=1e-6)
     assert run(["report", str(trained / "digits")]) == 0
     assert kind in (trained / "digits" / "report.html").read_text()
     assert run(["evaluate", str(trained / "moons"), *few, "--ode-examples", "0"]) == 0
     assert "ODE" not in capsys.readouterr().out
-    assert read_evaluation(open_run(trained / "moons")).density is None
+    assert "density" not in read_own(open_run(trained / "moons")).figures
 
 
 def test_score_writes_the_flow_s_figure_of_each_example(trained, tmp_path, capsys):
@@ -200,15 +201,62 @@ def test_score_writes_the_flow_s_figure_of_each_example(trained, tmp_path, capsy
     assert run(["score", str(trained / "moons"), str(tmp_path / "x.npy"), "--ode", "-o", str(out)]) == 0
     with open(out, newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["example", "nats", "bits_per_dim", "standard_error", "calls", "kind"]
+    errors = ["standard_error", "interval_95", "solver_error", "base_mismatch"]
+    assert list(rows[0]) == ["example", "nats", "bits_per_dim", *errors, "calls", "flag", "kind"]
     for row in rows:
         assert float(row["nats"]) == pytest.approx(-2 * math.log(2) * float(row["bits_per_dim"]), rel=1e-6)
         assert row["kind"].startswith("density (ODE), tolerance 0.0001, exact trace, ")
         assert int(row["calls"]) > 0
-    assert "bits/dim, density (ODE)" in capsys.readouterr().out
+        assert row["flag"] == ""
+        assert 0 < float(row["solver_error"]) < 0.01
+    printed = capsys.readouterr().out
+    assert "bits/dim, density (ODE)" in printed
+    assert "the base density's part" in printed
+    assert "flagged" not in printed
+
+
+def test_a_figure_that_moves_or_does_not_arrive_is_flagged(trained, known, tmp_path, capsys, monkeypatch):
+    def with_doubts(*arguments, **settings):
+        found = score_density(*arguments, **settings)
+        found.nats[4], found.bits_per_dim[4], found.solver_error[1] = math.nan, math.nan, 0.0
+        return found
+
+    monkeypatch.setattr("lowerbound.cli.score.score_density", with_doubts)
+    np.save(tmp_path / "x.npy", open_dataset("moons").examples[:6])
+    out = tmp_path / "a.csv"
+    assert run(["score", str(trained / "moons"), str(tmp_path / "x.npy"), "--ode", "--refine", "-o", str(out)]) == 0
+    with open(out, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["flag"] for row in rows] == ["", "moved", "", "", "unfinished", ""]
+    for row in rows:
+        assert row["flag"] or abs(float(row["refinement"])) <= float(row["solver_error"])
+    printed = capsys.readouterr().out
+    assert not printed.startswith("nan")
+    assert "flagged moved: example 1, changed at a tenth of the tolerance" in printed
+    assert "flagged unfinished: example 4, not followed to the end within 2000 calls" in printed
+    model, dataset = known
+    found = score_density(model, dataset.examples[:3], Flow(tolerance=1e-3, refine=True))
+    again = score_density(model, dataset.examples[:3], Flow(tolerance=1e-4))
+    assert found.refinement == pytest.approx(again.bits_per_dim - found.bits_per_dim, abs=1e-9)
+    too_far = dataclasses.replace(found, solver_error=np.abs(found.refinement) * [2.0, 0.5, 2.0])
+    assert too_far.flags == ["", "moved", ""]
+
+
+def test_unfinished_examples_are_left_out_of_the_mean(known):
+    model, dataset = known
+    calls = score_density(model, dataset.examples[dataset.test[:20]], numbers=dataset.test[:20]).num_calls
+    found = held_out_density(model, dataset, Flow(max_calls=int(np.median(calls))), num_examples=20)
+    assert found.num_unfinished == (calls > np.median(calls)).sum() > 0
+    assert found.num_examples + found.num_unfinished == 20
+    assert np.isfinite([*found.total, *found.bound, *found.difference, found.refinement[0]]).all()
+    assert f"{found.num_unfinished} more not followed" in found.rows()[0][2]
+    with pytest.raises(InputError, match=r"none of 2 examples .*--max-calls"):
+        score_density(model, dataset.examples[:2], Flow(max_calls=10))
 
 
 MISTAKES = {
+    "refinement of no flow": (["--refine"], "no effect without --ode"),
+    "no calls": (["--ode", "--max-calls", "3"], "max_calls is 3"),
     "a chain": (["--ode", "--num-steps", "3"], "no effect with --ode"),
     "no flow": (["--tolerance", "1e-2"], "no effect without --ode"),
     "a tolerance out of range": (["--ode", "--tolerance", "2"], "tolerance is 2"),

@@ -20,12 +20,12 @@ TRAIN, HELD_OUT, FRESH = draw(1_000, 0), draw(200, 1), draw(300, 2)
 
 
 def findings(samples: np.ndarray) -> str:
-    return " ".join(neighbours(samples, HELD_OUT, TRAIN).findings())
+    return " ".join(map(str, neighbours(samples, HELD_OUT, TRAIN).findings()))
 
 
 def test_fresh_draws_are_cleared():
     found = findings(FRESH)
-    assert "As far from the training data as held-out data" in found
+    assert "Not told apart from held-out data by the distance to training data" in found
     assert "No sign of copies" in found
     assert "No sign of collapse" in found
 

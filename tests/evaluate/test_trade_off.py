@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from lowerbound.data import Dataset
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
 from lowerbound.evaluate.features import feature_space
+from lowerbound.evaluate.finding import Severity
 from lowerbound.evaluate.judge import FIGURES, Judge, SampleQuality, draw
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trade_off import (
@@ -24,6 +24,7 @@ from lowerbound.evaluate.trade_off import (
     plan_of_calls,
     rows,
 )
+from lowerbound.records import read, to_json
 from lowerbound.run import Run
 from lowerbound.run.generate import SAMPLERS, make_plan
 
@@ -44,38 +45,54 @@ def known(tmp_path_factory, quick) -> tuple[Run, Dataset, Judge]:
     return run, dataset, Judge.of(dataset, feature_space(dataset, None), NUM)
 
 
-def stage(name, total):
-    return nullcontext(lambda units: None)
-
-
 def test_the_best_denoiser_is_cleared_and_another_is_not(known):
     run, dataset, judge = known
     floor, plan = judge.floor(), make_plan(run, SAMPLERS["ddim"], 100)
     samples, num_calls = draw(run, dataset, NUM, plan)
     assert num_calls == 100
     found = SampleQuality(judge.quality(samples), floor, str(judge.space), "ddim", num_calls)
-    assert [text.split(":")[0] for text in found.findings()] == [
-        "As near as held-out data",
-        "Samples lie among the data",
-        "All data are covered",
+    assert [finding.text.split(":")[0] for finding in found.findings()] == [
+        "Not told apart from held-out data by the Frechet distance",
+        "No samples seen that are like no data",
+        "No data seen that no sample is like",
     ]
     assert len(found.rows()) == len(FIGURES)
     assert "the values themselves" in found.caption
     assert "100 calls" in found.caption
-    assert SampleQuality.from_dict(json.loads(json.dumps(dataclasses.asdict(found)))) == found
+    assert read(SampleQuality, json.loads(to_json(found)), "quality") == found
 
     one = dataset.examples[np.full(NUM, dataset.train[0])]
-    collapsed = SampleQuality(judge.quality(one), floor, "", "", 1.0).findings()
+    collapsed = [str(each) for each in SampleQuality(judge.quality(one), floor, "", "", 1.0).findings()]
     assert collapsed[0].startswith("Samples differ from the data")
     assert collapsed[2].startswith("Data that no sample is like")
     wide = dataset.encoding.decode(3 * dataset.encoded(dataset.train[:NUM]))
-    assert SampleQuality(judge.quality(wide), floor, "", "", 1.0).findings()[1].startswith("Samples that are like no")
+    found = SampleQuality(judge.quality(wide), floor, "", "", 1.0).findings()[1]
+    assert found.text.startswith("Samples that are like no data")
+    assert found.severity is Severity.SERIOUS
+
+
+@pytest.mark.parametrize(
+    ("samples", "held_out", "severity", "start"),
+    [
+        ((4.34, 0.59), (1.94, 0.85), Severity.CHANGE, "Samples perhaps differ from the data"),
+        ((4.94, 0.50), (1.94, 0.50), Severity.SERIOUS, "Samples differ from the data"),
+        ((2.10, 0.40), (1.94, 0.85), Severity.FINE, "Not told apart from held-out data"),
+    ],
+)
+def test_the_verdict_on_a_distance_follows_from_its_error(samples, held_out, severity, start):
+    alike = dict.fromkeys(("kernel", "precision", "recall", "density", "coverage"), (0.9, 0.02))
+    counts = {"num_samples": 100, "num_references": 100}
+    found = SampleQuality(
+        Quality(frechet=samples, **alike, **counts), Quality(frechet=held_out, **alike, **counts), "", "", 1.0
+    )
+    assert found.findings()[0].severity is severity
+    assert found.findings()[0].text.startswith(start)
 
 
 def test_more_calls_are_better_and_are_counted(known, tmp_path):
     run, _, judge = known
     chosen = {name: SAMPLERS[name] for name in ("ddim", "heun")}
-    points = by_calls(run, judge, chosen, [4, 21, 4], num_samples=NUM, stage=stage)
+    points = by_calls(run, judge, chosen, [4, 21, 4], num_samples=NUM)
     assert [(point.sampler, point.num_calls) for point in points] == [
         ("ddim", 4.0),
         ("ddim", 21.0),
@@ -88,7 +105,7 @@ def test_more_calls_are_better_and_are_counted(known, tmp_path):
     assert {len(row) for row in table} == {len(HEADER)}
     assert table[-1][0] == "held-out examples"
     assert draw_calls(tmp_path / "calls.png", points, judge.floor()).stat().st_size > 5000
-    assert Point.from_dict(json.loads(json.dumps(dataclasses.asdict(points[0])))) == points[0]
+    assert read(Point, json.loads(to_json(points[0])), "point") == points[0]
 
 
 @pytest.mark.parametrize("num_calls", range(1, 12))
@@ -107,7 +124,7 @@ def test_guidance_trades_variety_for_fidelity(known, tmp_path):
         x = dataset.encoded(dataset.train)
         return Gaussian(x.mean(0), x.T.cov() / scale**2, run.denoiser.schedule)
 
-    settings = {"sampler": "ddim", "plan": make_plan(run, SAMPLERS["ddim"], 20), "stage": stage}
+    settings = {"sampler": "ddim", "plan": make_plan(run, SAMPLERS["ddim"], 20)}
     points = by_scale(
         dataclasses.replace(run, config=config), judge, denoiser_of, [4.0, 1.0], num_samples=NUM, **settings
     )

@@ -142,7 +142,7 @@ def test_a_constant_channel_is_named(tmp_path, value):
 
 def test_one_example_is_too_few(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((1, 3)))
-    with pytest.raises(InputError, match=r"x\.npy: 1 examples .*at least three"):
+    with pytest.raises(InputError, match=r"x\.npy: 1 example of .*at least three"):
         open_arrays(tmp_path / "x.npy")
 
 

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowerbound.data.images import MAX_PIXELS, open_folder
+from lowerbound.cli import main
+from lowerbound.data import describe
+from lowerbound.data.images import MAX_PIXELS, open_folder, read_folder
 from lowerbound.errors import InputError
+from lowerbound.train.folder import DataFacts
 
 
 def _image(mode="RGB", size=(16, 16), seed=0):
@@ -81,7 +84,9 @@ _BAD = {
 def test_each_bad_file_is_named_with_its_reason(folder, name):
     content, reason = _BAD[name]
     (folder / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"1 of 5 files cannot be used:\n  {name}: .*({reason})(.|\n)*skip_bad_files"):
+    with pytest.raises(
+        InputError, match=rf"1 of 5 files cannot be used:\n  {name}: .*({reason})(.|\n)*--skip-bad-files"
+    ):
         open_folder(folder)
     with pytest.warns(UserWarning, match=rf"1 of 5 files left out:\n  {name}: .*({reason})"):
         dataset = open_folder(folder, skip_bad_files=True)
@@ -211,3 +216,74 @@ def test_one_image_is_too_few(tmp_path):
     _image().save(tmp_path / "one.png")
     with pytest.raises(InputError, match="at least three"):
         open_folder(tmp_path)
+
+
+def _hostile_folder(root):
+    """Names that would clear a terminal, turn the writing around, and pass for a line of ours or a formula."""
+    for name in ("cat\x1b[2J", "d\u202eog"):
+        for k in range(6):
+            path = root / name / f"={k}\x1b]0;title\x07\n{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _image("L", seed=k).save(path)
+    return root
+
+
+def _shows_nothing_hidden(text):
+    return text.replace("\n", "").isprintable()
+
+
+def test_names_of_classes_and_files_are_printed_as_they_are_seen(tmp_path):
+    examples = read_folder(_hostile_folder(tmp_path))
+    assert examples.class_names == (r"cat\x1b[2J", r"d\u202eog")
+    assert examples.files[0] == r"cat\x1b[2J/=0\x1b]0;title\x07\n0.png"
+    assert _shows_nothing_hidden(describe(examples.dataset()))
+
+
+@pytest.mark.parametrize("fault", ["empty", "size", "depth", "loose", "class"])
+def test_an_error_shows_the_names_in_it(tmp_path, fault, capsys):
+    root = _hostile_folder(tmp_path)
+    strange = root / "cat\x1b[2J" / "~\x1b[2J\nerror: nothing.png"
+    match fault:
+        case "empty":
+            strange.write_bytes(b"")
+        case "size":
+            _image("L", (3, 3)).save(strange)
+        case "depth":
+            Image.fromarray(np.zeros((16, 16), np.uint16)).save(strange)
+        case "loose":
+            _image("L").save(root / strange.name)
+        case _:
+            (root / strange.name).mkdir()
+    assert main.run(["train", str(root), "--dry-run"]) == 2
+    told = capsys.readouterr().err
+    assert r"\x1b[2J\nerror: nothing" in told
+    assert _shows_nothing_hidden(told)
+
+
+def test_a_warning_shows_the_names_in_it(tmp_path, capsys):
+    root = _hostile_folder(tmp_path)
+    (root / "cat\x1b[2J" / "~\x1b[2J.png").write_bytes(b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main.run(["train", str(root), "--dry-run", "--skip-bad-files", "--steps", "-1"]) == 2
+    told = capsys.readouterr().err
+    assert "warning: " in told
+    assert r"~\x1b[2J.png: empty" in told
+    assert _shows_nothing_hidden(told)
+
+
+def test_two_classes_of_one_printed_name_are_refused(tmp_path):
+    for name in ("cat\x1b", r"cat\x1b"):
+        (tmp_path / name).mkdir()
+        _image().save(tmp_path / name / "1.png")
+    with pytest.raises(InputError, match=r"two classes .*cat\\x1b: rename"):
+        open_folder(tmp_path)
+
+
+def test_the_names_in_a_strangers_run_are_shown_too(tmp_path):
+    facts = DataFacts.of(open_folder(_hostile_folder(tmp_path))).to_dict()
+    hostile = {**facts, "name": "a\x1b[2J", "class_names": ["b\x1b[2J", "c"]}
+    read = DataFacts.from_dict(hostile)
+    assert read.name == r"a\x1b[2J"
+    assert read.class_names == (r"b\x1b[2J", "c")
+    assert DataFacts.from_dict(facts).class_names == DataFacts.of(open_folder(tmp_path)).class_names

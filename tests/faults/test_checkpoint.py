@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,20 +9,19 @@ import time
 
 import pytest
 import torch
-from train.runs import measure_little, tiny_config, tiny_run, train_until
+from train.runs import tiny_config, tiny_run, train_until
 
 from lowerbound import files
 from lowerbound.errors import InputError
-from lowerbound.files import clean
-from lowerbound.train import train
-from lowerbound.train.checkpoint import checkpoints, read_checkpoint, step_of, write_checkpoint
+from lowerbound.train import checkpoint
+from lowerbound.train.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint
 
 TENSORS = {"weights": {"a": torch.arange(1000.0)}, "average": {"a": torch.ones(3)}}
 
 
 def test_round_trip_and_the_two_newest_stay(tmp_path):
     for step in (1, 2, 3):
-        write_checkpoint(tmp_path, step, TENSORS, {"seconds": 1.5})
+        Checkpoint.of(step, TENSORS, {"seconds": 1.5}).write(tmp_path)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002", "step-000000003"]
     tensors, state = read_checkpoint(checkpoints(tmp_path)[-1])
     assert torch.equal(tensors["weights"]["a"], TENSORS["weights"]["a"])
@@ -40,10 +38,6 @@ def flip(path):
     path.write_bytes(bytes(content))
 
 
-def later(path):
-    path.write_text(path.read_text().replace("1.5", "2.5"))
-
-
 def empty(path):
     path.write_bytes(b"")
 
@@ -52,108 +46,25 @@ def empty(path):
     ("damage", "name"),
     [
         *((damage, "weights.safetensors") for damage in (truncate, flip, empty, os.remove)),
-        *((damage, "state.json") for damage in (truncate, later, empty, os.remove)),
+        *((damage, "state.json") for damage in (truncate, empty, os.remove)),
     ],
 )
 def test_damage_is_named(damage, name, tmp_path):
-    path = write_checkpoint(tmp_path, 1, TENSORS, {"seconds": 1.5})
+    path = Checkpoint.of(1, TENSORS, {}).write(tmp_path)
     damage(path / name)
-    with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}"):
+    with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}.*remove the folder"):
         read_checkpoint(path)
 
 
-def test_damaged_checkpoint_is_passed_over_only_when_told(tmp_path, monkeypatch):
-    measure_little(monkeypatch)
-    config, dataset = tiny_config(steps=4)
-    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
-    before, newest = checkpoints(folder.checkpoints)
-    truncate(newest / "optimizer.safetensors")
-    log = folder.log.read_bytes()
-    longer, _ = tiny_config(steps=6)
-    with pytest.raises(InputError, match=rf"optimizer\.safetensors.*--fall-back .* step {step_of(before)},.*--restart"):
-        train(longer, dataset, tmp_path / "run", show_progress=False)
-    assert folder.log.read_bytes() == log
-    said = []
-    train(longer, dataset, tmp_path / "run", say=said.append, show_progress=False, start="previous")
-    assert "optimizer.safetensors" in said[0]
-    assert (folder.checkpoints / f"damaged-{newest.name}-1").is_dir()
-    assert [r["step"] for r in folder.read_log() if "loss" in r] == [1, 2, 3, 4, 5, 6]
-
-
-@pytest.mark.parametrize(
-    "lose", [shutil.rmtree, lambda path: truncate(path / "weights.safetensors")], ids=["gone", "damaged"]
-)
-def test_no_run_starts_over_unasked(lose, tmp_path, monkeypatch):
-    measure_little(monkeypatch)
-    config, dataset = tiny_config(steps=4)
-    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
-    before, newest = checkpoints(folder.checkpoints)
-    shutil.rmtree(before)
-    lose(newest)
-    log = folder.log.read_bytes()
-    for start in ("newest", "previous"):
-        with pytest.raises(InputError, match=r"--restart"):
-            train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False, start=start)
-    assert folder.log.read_bytes() == log
-    said = []
-    train(config, dataset, tmp_path / "run", say=said.append, show_progress=False, start="anew")
-    assert "is kept in" in said[0]
-    assert (tmp_path / "run-before-1" / "log.jsonl").read_bytes() == log
-    assert len(checkpoints(folder.checkpoints)) == 2
-
-
-def test_a_folder_without_a_run_is_not_set_aside(tmp_path, monkeypatch):
-    measure_little(monkeypatch)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "notes.txt").write_text("mine")
-    config, dataset = tiny_config(steps=1)
-    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False, start="anew")
-    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
-
-
-def test_what_is_no_checkpoint_is_left_alone(tmp_path):
-    others = [tmp_path / name for name in ("step-final", "step-1", "step-0000000001", "old-step-000000001")]
-    for other in others:
-        other.mkdir()
-    (tmp_path / "step-000000009").symlink_to(others[0])
-    for step in range(1, 5):
-        write_checkpoint(tmp_path, step, TENSORS, {})
-    assert [step_of(path) for path in checkpoints(tmp_path)] == [3, 4]
-    assert all(other.is_dir() for other in others)
-
-
-@pytest.mark.parametrize("moment", ["before", "between", "after"])
-def test_killed_while_a_checkpoint_is_replaced(moment, tmp_path):
-    """The checkpoint of a step is written anew, and the process dies at a rename: the step's checkpoint is there."""
-    script = """
-import os, sys
-from pathlib import Path
-import torch
-from lowerbound.train.checkpoint import write_checkpoint
-write_checkpoint(Path(sys.argv[1]), 1, {"weights": {"a": torch.zeros(3)}}, {})
-rename, count = Path.rename, 0
-def killed(self, target):
-    global count
-    count += 1
-    if count == {"before": 1, "between": 2}.get(sys.argv[2]):
-        os.kill(os.getpid(), 9)
-    rename(self, target)
-    if count == 2:
-        os.kill(os.getpid(), 9)
-Path.rename = killed
-write_checkpoint(Path(sys.argv[1]), 1, {"weights": {"a": torch.ones(3)}}, {})
-"""
-    code = subprocess.run([sys.executable, "-c", script, tmp_path, moment], check=False).returncode
-    assert code == -signal.SIGKILL
-    clean(tmp_path)
-    (path,) = checkpoints(tmp_path)
-    tensors, _ = read_checkpoint(path)
-    assert tensors["weights"]["a"].tolist() == [float(moment == "after")] * 3
-    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+def test_damaged_checkpoint_is_not_passed_over(tmp_path):
+    folder = tiny_run(tmp_path / "run", steps=4)
+    truncate(checkpoints(folder.checkpoints)[-1] / "optimizer.safetensors")
+    with pytest.raises(InputError, match=r"optimizer\.safetensors"):
+        tiny_run(tmp_path / "run", steps=6)
 
 
 def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    write_checkpoint(tmp_path, 1, TENSORS, {})
+    Checkpoint.of(1, TENSORS, {}).write(tmp_path)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -161,10 +72,10 @@ def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            write_checkpoint(tmp_path, 2, TENSORS, {})
+            Checkpoint.of(2, TENSORS, {}).write(tmp_path)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000001"]
     read_checkpoint(checkpoints(tmp_path)[-1])
-    write_checkpoint(tmp_path, 2, TENSORS, {})
+    Checkpoint.of(2, TENSORS, {}).write(tmp_path)
     assert not list(tmp_path.glob(".unfinished*"))
 
 
@@ -176,7 +87,7 @@ def test_checkpoint_of_another_network(tmp_path, monkeypatch):
     tensors, state = read_checkpoint(path)
     name = next(iter(tensors["weights"]))
     tensors["weights"][name] = torch.zeros(1, 2, 3)
-    write_checkpoint(path.parent, state.pop("step"), tensors, state)
+    Checkpoint.of(state.pop("step"), tensors, state).write(path.parent)
     with pytest.raises(InputError, match=r"of shape \(1, 2, 3\)"):
         tiny_run(tmp_path / "run")
 
@@ -220,3 +131,48 @@ def test_kill_at_any_moment(tmp_path):
 def newest_step(run):
     found = checkpoints(run / "checkpoints")
     return int(found[-1].name.removeprefix("step-")) if found else 0
+
+
+@pytest.mark.parametrize("moment", ["before it is aside", "between aside and in", "before the old one is removed"])
+def test_replacing_a_checkpoint_of_the_same_step_never_loses_it(tmp_path, monkeypatch, moment):
+    """Killed at any of its moments, the next start finds the old one or the new one, whole."""
+    Checkpoint.of(6, TENSORS, {"which": "older"}).write(tmp_path)
+    Checkpoint.of(7, TENSORS, {"which": "old"}).write(tmp_path)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_, **__):
+        raise Killed
+
+    original = checkpoint.Path.rename
+    with monkeypatch.context() as patch:
+        if moment == "before the old one is removed":
+            patch.setattr(checkpoint.shutil, "rmtree", kill)
+        else:
+            last = "aside" if moment == "before it is aside" else "in"
+
+            def rename(self, target):
+                kind = "aside" if target.name.startswith(checkpoint.ASIDE) else "in"
+                return kill() if kind == last else original(self, target)
+
+            patch.setattr(checkpoint.Path, "rename", rename)
+        with pytest.raises(Killed):
+            Checkpoint.of(7, TENSORS, {"which": "new"}).write(tmp_path)
+    clean(tmp_path)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000006", "step-000000007"]
+    tensors, state = read_checkpoint(tmp_path / "step-000000007")
+    assert state["which"] == ("new" if moment == "before the old one is removed" else "old")
+    assert torch.equal(tensors["weights"]["a"], TENSORS["weights"]["a"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000006", "step-000000007"]
+
+
+def test_what_is_named_otherwise_is_left_alone(tmp_path):
+    for name in ("step-1", "step-0000000099", "step-000000001-kept", "mine"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "step-000000000").write_text("a file")
+    for step in (1, 2, 3):
+        Checkpoint.of(step, TENSORS, {}).write(tmp_path)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002", "step-000000003"]
+    assert (tmp_path / "step-1").is_dir()
+    assert (tmp_path / "step-000000001-kept").is_dir()

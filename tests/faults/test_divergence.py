@@ -1,208 +1,177 @@
-"""Training that goes astray: seen before anything is kept, and gone on with as it was configured."""
+"""A run that diverges loses nothing: what is saved is good, and a smaller rate goes on from it."""
 
-import dataclasses
 import json
 import math
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from train.runs import measure_little, tiny_config, tiny_run
+from safetensors.torch import load_file
+from train.runs import tiny_config, tiny_run
 
+from lowerbound.cli.main import run
 from lowerbound.errors import InputError
-from lowerbound.run import open_run
-from lowerbound.train import loop, session, train
-from lowerbound.train.checkpoint import checkpoints, read_checkpoint, step_of, write_checkpoint
-from lowerbound.train.divergence import Watch
-from lowerbound.train.loop import BadBatchError, DivergenceError, Trainer
+from lowerbound.train import session, train
+from lowerbound.train.checkpoint import checkpoints, read_checkpoint
+from lowerbound.train.loop import LARGEST_WEIGHT, MOST_SKIPPED, DivergenceError, Trainer
 
 ABSURD = {"learning_rate": 1e20, "clip": 1e30, "warmup_steps": 1}
 
 
-@pytest.fixture(autouse=True)
-def _little(monkeypatch):
-    measure_little(monkeypatch)
+def tiny_train(out, **settings):
+    config, dataset = tiny_config(**settings)
+    said = []
+    train(config, dataset, out, say=said.append, show_progress=False)
+    return said
 
 
-def quiet(config, dataset, out, say=lambda line: None, **settings):
-    return train(config, dataset, out, say=say, show_progress=False, **settings)
+def newest(out):
+    return checkpoints(out / "checkpoints")[-1]
 
 
-def assert_sound(tensors):
-    for group, named in tensors.items():
-        for name, value in named.items():
-            assert value.isfinite().all(), f"{name} in {group}"
-    assert all(value.abs().max() < 1e4 for value in tensors["weights"].values())
+@pytest.mark.parametrize("save_seconds", [60, 0], ids=["seldom", "at every step"])
+@pytest.mark.parametrize("more", [{}, {"num_evaluations": 40}], ids=["", "measured at every step"])
+def test_a_smaller_rate_goes_on_from_the_last_good_state(tmp_path, monkeypatch, save_seconds, more):
+    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", save_seconds)
+    out = tmp_path / "run"
+    tiny_run(out, steps=20)
+    with pytest.raises(
+        DivergenceError, match=r"step-000000020 is kept: repeat the command with a smaller --learning-rate"
+    ):
+        tiny_train(out, steps=40, **ABSURD, **more)
+    tensors, state = read_checkpoint(newest(out))
+    assert state["step"] == 20
+    assert all(weight.abs().max() < 100 for weight in tensors["weights"].values())
+    assert all(weight.isfinite().all() for weight in load_file(out / "model.safetensors").values())
+    said = tiny_train(out, steps=40)
+    assert said[0].endswith("after step 20")
+    assert read_checkpoint(newest(out))[1]["step"] == 40
 
 
-@pytest.mark.parametrize("rate", [1e3, 1e20, 1e38])
-def test_divergence_keeps_the_last_good_state(rate, tmp_path):
-    """A rate that is too large, in the course of a run: what was kept before stays, and a smaller one goes on from there."""
-    good = tiny_run(tmp_path / "run", "moons", steps=4, learning_rate=1e-3)
-    model = good.model.read_bytes()
-    config, dataset = tiny_config("moons", **{**ABSURD, "learning_rate": rate}, steps=12)
-    with pytest.raises(DivergenceError, match=r"step \d+.*kept as it was after step 4.*smaller --learning-rate"):
-        quiet(config, dataset, tmp_path / "run")
-    newest = checkpoints(good.checkpoints)[-1]
-    assert step_of(newest) == 4
-    assert_sound(read_checkpoint(newest)[0])
-    assert good.model.read_bytes() == model
-    records = [json.loads(line) for line in good.log.read_text().splitlines()]
-    assert all(math.isfinite(record["loss"]) for record in records if "loss" in record)
-    tiny_run(tmp_path / "run", "moons", steps=12, learning_rate=1e-3)
-    assert [record["step"] for record in good.read_log() if "loss" in record] == list(range(1, 13))
+@pytest.mark.parametrize("model", ["diffusion", "gan"])
+def test_the_last_step_of_a_run_is_checked_too(tmp_path, model):
+    """No step comes after it that would show what its weights are worth."""
+    arguments = ["train", "digits", "--out", str(tmp_path / "run"), "--model", model, "--batch-size", "8"]
+    arguments += ["--network.width", "8"] if model == "diffusion" else ["--model.width", "8"]
+    assert run([*arguments, "--steps", "2"]) == 0
+    assert (
+        run([*arguments, "--steps", "3", "--learning-rate", "1e20", "--warmup-steps", "1", "--decay-from", "0.9"]) == 2
+    )
+    assert newest(tmp_path / "run").name == "step-000000002"
+    for weight in load_file(tmp_path / "run" / "model.safetensors").values():
+        assert weight.abs().max() < LARGEST_WEIGHT
 
 
-def test_divergence_in_the_last_step_is_seen(tmp_path):
-    config, dataset = tiny_config("moons", **ABSURD, steps=1)
-    with pytest.raises(DivergenceError, match="after step 0"):
-        quiet(config, dataset, tmp_path / "run")
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+@pytest.mark.parametrize("rate", [math.inf, math.nan, 0.0, -1.0])
+def test_a_rate_that_is_no_rate_is_refused(rate):
+    with pytest.raises(InputError, match=r"learning.rate is .*: it must be positive and finite"):
+        tiny_config(learning_rate=rate)
 
 
-def test_held_out_bits_that_are_not_finite_keep_no_weights(tmp_path, monkeypatch):
-    config, dataset = tiny_config("moons", steps=4)
-    monkeypatch.setattr("lowerbound.train.denoising.DenoisingStep.held_out", lambda *_: (math.nan, math.nan))
-    with pytest.raises(DivergenceError, match=r"held-out bits/dim are nan"):
-        quiet(config, dataset, tmp_path / "run")
-    assert not (tmp_path / "run" / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize("group", ["weights", "average", "optimizer"])
-def test_a_single_value_is_seen(group):
-    trainer = Trainer(*tiny_config("moons"))
-    next(trainer.records())
-    watch = Watch(trainer)
-    tensors, _ = trainer.state()
-    with torch.no_grad():
-        next(iter(tensors[group].values())).view(-1)[0] = math.nan
-    with pytest.raises(DivergenceError, match=rf"\({group}\) holds values that are not finite"):
-        watch.check()
-
-
-@pytest.mark.parametrize("objective", ["elbo", "persistent-contrastive-divergence"])
-def test_watching_changes_nothing(objective):
-    """A watched trainer takes the same steps as one that is not."""
-    config, dataset = tiny_config("moons")
-    config = dataclasses.replace(config, training=dataclasses.replace(config.training, objective=objective))
-    if objective != "elbo":
-        model = dataclasses.replace(config.model, name="energy")
-        config = dataclasses.replace(config, model=model, denoiser=type(config.denoiser)())
-    trainers = Trainer(config, dataset), Trainer(config, dataset)
-    for _ in range(3):
-        Watch(trainers[0])
-        for trainer in trainers:
-            next(trainer.records())
-    Watch(trainers[0])
-    ours, theirs = (trainer.state()[0] for trainer in trainers)
-    for name, group in theirs.items():
-        assert all(torch.equal(ours[name][key], value) for key, value in group.items()), name
-
-
-def bad_batches(monkeypatch, bad):
-    """From now on the gradients at some steps are not finite."""
-    original = Trainer.gradient
+def spoil(monkeypatch, at):
+    """Let the loss of some steps, each once, be NaN."""
+    original, left = Trainer.gradient, list(at)
 
     def gradient(self):
-        found = original(self)
-        if self.step + 1 in bad:
-            raise BadBatchError(f"step {self.step + 1}: the loss is nan")
-        return found
-
-    monkeypatch.setattr(loop.Trainer, "gradient", gradient)
-
-
-def test_a_bad_batch_stops_by_itself(tmp_path, monkeypatch):
-    config, dataset = tiny_config("moons")
-    bad_batches(monkeypatch, {6})
-    with pytest.raises(DivergenceError, match="kept as it was after step 5"):
-        quiet(config, dataset, tmp_path / "run")
-
-
-@pytest.mark.parametrize("bad", [{1}, {6}, {12}, set(range(3, 9))], ids=["first", "one", "last", "many"])
-def test_bad_batches_are_left_out(bad, tmp_path, monkeypatch):
-    config, dataset = tiny_config("moons", on_divergence="skip")
-    bad_batches(monkeypatch, bad)
-    said = []
-    folder = quiet(config, dataset, tmp_path / "run", said.append)
-    records = folder.read_log()
-    assert [r["step"] for r in records if "left_out" in r] == sorted(bad)
-    assert [r["step"] for r in records if "loss" in r] == sorted(set(range(1, 13)) - bad)
-    assert sum("left out: step" in line for line in said) == len(bad)
-    assert step_of(checkpoints(folder.checkpoints)[-1]) == 12
-    open_run(folder.path)
-
-
-def test_too_many_bad_batches_stop(tmp_path, monkeypatch):
-    config, dataset = tiny_config("moons", steps=30, on_divergence="skip")
-    bad_batches(monkeypatch, set(range(3, 30)))
-    with pytest.raises(DivergenceError, match=rf"{session.MOST_SKIPPED} batches before it were left out"):
-        quiet(config, dataset, tmp_path / "run")
-
-
-def test_bad_weights_are_no_bad_batch(tmp_path):
-    config, dataset = tiny_config("moons", **ABSURD, steps=12, num_evaluations=1, on_divergence="skip")
-    with pytest.raises(DivergenceError, match="after step 0"):
-        quiet(config, dataset, tmp_path / "run")
-
-
-def test_rolling_back_halves_the_rate_until_it_goes_on(tmp_path, monkeypatch):
-    config, dataset = tiny_config("moons", steps=12, learning_rate=0.01, on_divergence="roll-back")
-    original = Trainer.gradient
-
-    def gradient(self):  # above a rate that is known to the test alone, the run diverges at step 6
-        if self.step == 5 and self.num_roll_backs < 2:
-            raise BadBatchError("step 6: the loss is inf")
+        if self.step + 1 in left:
+            left.remove(self.step + 1)
+            raise DivergenceError(f"step {self.step + 1}: the loss is nan")
         return original(self)
 
-    monkeypatch.setattr(loop.Trainer, "gradient", gradient)
-    said = []
-    folder = quiet(config, dataset, tmp_path / "run", said.append)
-    events = [record for record in folder.read_log() if "rolled_back" in record]
-    assert len(events) == 2 == sum("half the learning rate" in line for line in said)
-    rates = {r["step"]: r["learning_rate"] for r in folder.read_log() if "loss" in r}
-    assert sorted(rates) == list(range(1, 13))
-    assert rates[6] == pytest.approx(0.01 / 4)
-    assert read_checkpoint(checkpoints(folder.checkpoints)[-1])[1]["num_roll_backs"] == 2
+    monkeypatch.setattr(Trainer, "gradient", gradient)
+
+
+def test_skipping_leaves_out_the_batch(tmp_path, monkeypatch):
+    spoil(monkeypatch, [5, 6])
+    with pytest.warns(UserWarning, match="step [56]: the loss is nan: left out"):
+        folder = tiny_run(tmp_path / "run", on_divergence="skip")
+    assert [r["step"] for r in folder.read_log() if "loss" in r] == [1, 2, 3, 4, 7, 8, 9, 10, 11, 12]
+
+
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_skipping_ends(tmp_path, monkeypatch):
+    spoil(monkeypatch, range(3, 3 + MOST_SKIPPED + 1))
+    with pytest.raises(DivergenceError, match=f"step {3 + MOST_SKIPPED}"):
+        tiny_run(tmp_path / "run", on_divergence="skip", steps=40)
+
+
+def test_rolling_back_goes_on_at_half_the_rate(tmp_path, monkeypatch):
+    spoil(monkeypatch, [7])
+    said = tiny_train(tmp_path / "run", on_divergence="roll-back", decay_from=0.9, warmup_steps=1)
+    assert any("Going back to step 4, and on with a learning rate of 0.003" in line for line in said)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    rates = {record["step"]: record["learning_rate"] for record in log if "loss" in record}
+    assert list(rates) == list(range(1, 13)), "every step once"
+    assert rates[4] == pytest.approx(2 * rates[5])
+    assert read_checkpoint(newest(tmp_path / "run"))[1]["rate_scale"] == 0.5
 
 
 def test_rolling_back_ends(tmp_path):
-    config, dataset = tiny_config("moons", **ABSURD, steps=12, on_divergence="roll-back")
+    with pytest.raises(DivergenceError, match="kept"):
+        tiny_train(tmp_path / "run", on_divergence="roll-back", **ABSURD)
+    assert read_checkpoint(newest(tmp_path / "run"))[1]["step"] == 0
+
+
+def test_a_ruined_checkpoint_is_named(tmp_path, monkeypatch):
+    """It cannot come about any more, but such folders are there."""
+    out = tmp_path / "run"
+    tiny_run(out, steps=8, num_evaluations=2)
+    original = Trainer.restore
+
+    def restore(self, tensors, state):
+        original(self, {**tensors, "weights": {k: v * math.inf for k, v in tensors["weights"].items()}}, state)
+
+    monkeypatch.setattr(Trainer, "restore", restore)
+    with pytest.raises(DivergenceError, match=r"newest checkpoint itself is ruined: remove .*step-000000008"):
+        tiny_train(out, steps=12)
+
+
+def test_checkpoints_that_are_gone_are_no_silent_restart(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    tiny_run(out)
+    for path in checkpoints(out / "checkpoints"):
+        path.rename(tmp_path / path.name)
+    log = (out / "log.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"trained for 12 steps, but its checkpoints are gone: .* --restart"):
+        tiny_run(out)
+    assert (out / "log.jsonl").read_bytes() == log
+    config, dataset = tiny_config(steps=3)
     said = []
-    with pytest.raises(DivergenceError, match=rf"even after {session.MOST_ROLL_BACKS} halvings"):
-        quiet(config, dataset, tmp_path / "run", said.append)
-    assert sum("back to step 0" in line for line in said) == session.MOST_ROLL_BACKS
-    assert_sound(read_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])[0])
+    train(config, dataset, out, restart=True, say=said.append, show_progress=False)
+    assert (out / "before-restart-1" / "log.jsonl").read_bytes() == log
+    assert (out / "before-restart-1" / "model.safetensors").exists()
+    assert newest(out).name == "step-000000003"
+    train(config, dataset, out, restart=True, say=said.append, show_progress=False)
+    assert (out / "before-restart-2" / "checkpoints" / "step-000000003").is_dir()
 
 
-def test_a_checkpoint_that_diverged_is_not_gone_on_from(tmp_path):
-    """As earlier versions wrote it: the newest is refused, and the one before it taken when told to."""
-    folder = tiny_run(tmp_path / "run", "moons", steps=4)
-    newest = checkpoints(folder.checkpoints)[-1]
-    tensors, state = read_checkpoint(newest)
-    tensors["weights"] = {name: 1e19 * value for name, value in tensors["weights"].items()}
-    write_checkpoint(folder.checkpoints, state.pop("step"), tensors, state)
-    config, dataset = tiny_config("moons", steps=8)
-    with pytest.raises(InputError, match=r"step-000000004 .*the loss of the same examples is.*--fall-back"):
-        quiet(config, dataset, tmp_path / "run")
-    quiet(config, dataset, tmp_path / "run", start="previous")
-    assert_sound(read_checkpoint(checkpoints(folder.checkpoints)[-1])[0])
+def test_a_run_has_a_checkpoint_from_its_start(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(self):
+        raise Killed
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "records", killed)
+        with pytest.raises(Killed):
+            tiny_run(tmp_path / "run")
+    assert read_checkpoint(newest(tmp_path / "run"))[1]["step"] == 0
+    assert tiny_train(tmp_path / "run")[0].endswith("after step 0")
 
 
-def test_weights_that_are_not_finite_are_not_opened(tmp_path):
-    folder = tiny_run(tmp_path / "run", "moons", steps=1)
-    weights = load_file(folder.model)
-    name = next(iter(weights))
-    weights[name].view(-1)[0] = math.inf
-    save_file(weights, folder.model)
-    with pytest.raises(InputError, match=rf"model\.safetensors: {name} holds values that are not finite"):
-        open_run(folder.path)
+def test_weights_with_nan_are_never_written(tmp_path, monkeypatch):
+    original = Trainer.records
 
+    def records(self):
+        for record in original(self):
+            if record.step == 4:
+                with torch.no_grad():
+                    next(self.model.parameters()).fill_(math.nan)
+            yield record
 
-@pytest.mark.parametrize("value", [math.inf, math.nan])
-@pytest.mark.parametrize("name", ["learning_rate", "clip", "weight_decay", "minutes"])
-def test_settings_are_finite(name, value):
-    config, _ = tiny_config("moons")
-    settings = {"steps": None, name: value} if name == "minutes" else {name: value}
-    with pytest.raises(InputError, match=rf"training\.{name} is {value}"):
-        dataclasses.replace(config, training=dataclasses.replace(config.training, **settings))
+    monkeypatch.setattr(Trainer, "records", records)
+    with pytest.raises(DivergenceError, match=r"after step 4 the weight .* is not finite"):
+        tiny_run(tmp_path / "run")
+    assert newest(tmp_path / "run").name == "step-000000000"
+    assert not (tmp_path / "run" / "model.safetensors").exists()

@@ -62,7 +62,7 @@ def test_an_array_that_unpacks_to_more_than_the_memory_is_refused_before(tmp_pat
     assert path.stat().st_size < 2**18
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match=r"bomb\.npz would take 0\.1 GiB .*LOWERBOUND_MEMORY"):
+        with pytest.raises(InputError, match=r"bomb\.npz would take 0\.0625 GiB .*LOWERBOUND_MEMORY"):
             open_dataset(str(path))
         assert tracemalloc.get_traced_memory()[1] < 2**23
     finally:
@@ -106,3 +106,12 @@ def test_a_png_that_promises_more_than_it_holds_is_named(tmp_path):
     (tmp_path / "3.png").write_bytes(content)
     with pytest.raises(InputError, match=r"3\.png: "):
         open_dataset(str(tmp_path))
+
+
+def test_an_archive_is_checked_for_flipped_bits_though_it_is_stored_uncompressed(tmp_path):
+    np.savez(tmp_path / "x.npz", train=np.arange(4000.0).reshape(100, 40), test=np.arange(400.0).reshape(10, 40))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[5000] ^= 1
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.npz: train is damaged .*CRC"):
+        open_dataset(str(tmp_path / "x.npz"))

@@ -4,13 +4,16 @@ import math
 
 import pytest
 import torch
-from oracles import COVARIANCE, MEAN, draw, gaussian, mixture
+from oracles import COVARIANCE, MEAN, NormalLevels, double, draw, gaussian, mixture
 
 from lowerbound.denoiser import Denoiser, NetworkDenoiser, Prediction
 from lowerbound.denoiser.exact import Empirical, Gaussian
+from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
+from lowerbound.levels import level_centres
 from lowerbound.likelihood.density import Density, flow, log_prob
+from lowerbound.likelihood.mismatch import base_mismatch
 from lowerbound.nn.mlp import MLP
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import EDM, Cosine, LinearGamma, Sigmoid
@@ -43,6 +46,96 @@ def test_the_density_is_the_exact_one(make):
     assert ours.kind == "density (ODE)"
     assert ours.settings == "tolerance 1e-06, exact trace"
     torch.testing.assert_close(ours.bits_per_dim, -ours.nats / x.shape[1] / math.log(2))
+
+
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("make", [lambda schedule: Gaussian(double([1.0]), double([[1.0]]), schedule), mixture])
+def test_a_base_that_does_not_fit_is_told(make, observed):
+    """At an end that still knows the data the base density is wrong by up to 0.3 nats: the figure less that is exact."""
+    denoiser = make(LinearGamma(-7.0, 5.0))
+    x = denoiser.sample(100, Stream(0))
+    there = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.7 if observed else None
+    level = denoiser.schedule.level(0.0)
+    num_dims = x.shape[1] if there is None else there.sum(1)
+    expected = denoiser.log_marginal(level.alpha * x, 0.0, there) + num_dims * math.log(level.alpha)
+    ours = log_prob(denoiser, x, tolerance=1e-6, observed=there)
+    off = (ours.nats - expected).abs()
+    assert off.max() > 0.03
+    assert (ours.nats - ours.mismatch - expected).abs().max() < 3e-5
+    if x.shape[1] == 1 and not observed:
+        assert off.max() > 0.2
+
+
+def test_a_condition_has_a_mismatch_of_its_own():
+    cond = double([[0.0, 1.0], [-2.0, 3.0]])
+    denoiser = Towards(LinearGamma(-16.0, 4.0), (2,))
+    x = cond + 0.5 * draw(2, 2)
+    ours = log_prob(denoiser, x, cond=cond, tolerance=1e-6)
+    expected = torch.distributions.Normal(cond, 0.5).log_prob(x).sum(1)
+    assert (ours.nats - expected).abs().max() > 0.1
+    torch.testing.assert_close(ours.nats - ours.mismatch, expected, rtol=0, atol=2e-3)
+
+
+class Cut(Denoiser):
+    """Of Gaussian data in single precision, its predictions cut to a range as those of levels are: a divergence of steps."""
+
+    def predict(self, x_t, level, cond, observed):
+        alpha, sigma = expand(level.alpha, x_t), expand(level.sigma, x_t)
+        mixed = x_t @ (torch.eye(len(x_t[0]), dtype=x_t.dtype) + 0.1)
+        x = (alpha / (alpha**2 + sigma**2) * mixed).float()
+        return Prediction(x_t, level, x.to(x_t.dtype).clamp(-0.4, 0.4), self.schedule)
+
+
+def test_an_example_has_one_density_whatever_its_batch():
+    """Over all batch sizes alike, and at a tenth of the tolerance within what the solver says of its error."""
+    denoiser, num_examples = Cut(LinearGamma(-5.0, 5.0), (20,)), 10
+    x = (0.4 * draw(num_examples, 20, seed=5)).clamp(-0.4, 0.4).float()
+
+    def found(batch_size, tolerance=1e-3):
+        return [
+            log_prob(denoiser, x[i : i + batch_size], noise=PerSample(rows), tolerance=tolerance)
+            for i in range(0, num_examples, batch_size)
+            if (rows := range(i, min(i + batch_size, num_examples)))
+        ]
+
+    whole = found(num_examples)[0]
+    for batch_size in (1, 3, 7):
+        parts = torch.cat([part.nats for part in found(batch_size)])
+        assert ((parts - whole.nats).abs() <= 0.1 * whole.solver_error).all(), batch_size
+    moved = (found(num_examples, 1e-4)[0].nats - whole.nats).abs()
+    assert (moved <= whole.solver_error).double().mean() >= 0.8, "an early error may be enlarged"
+    assert moved.max() > 0.02 * whole.solver_error.max(), "it is no idle bound"
+    assert whole.solver_error.max() < 0.02 * 20
+
+
+def test_sixteen_bits_in_single_precision():
+    """65,536 levels under noise of a fifth of one: single precision holds that noise to a per cent, the flow all of it."""
+    num_levels, mean, variance = 65_536, 60_000.3, 1600.0
+    denoiser = LevelDenoiser(
+        NormalLevels(mean, variance, num_levels), LinearGamma(-24.0, 12.0), (3,), num_levels
+    ).eval()
+    index = (mean + math.sqrt(variance) * draw(10, 3)).round().long()
+    x = (level_centres(index, num_levels) + math.exp(-12.0) * draw(10, 3, seed=1)).float()
+    ours = log_prob(denoiser, x, tolerance=1e-6)
+    assert ours.num_calls.max() < 1000, "where the noise is rounded, 1,600 and more"
+    # each entry is one of the levels, with noise
+    levels, width = index[..., None] + torch.arange(-3, 4), math.exp(-12.0) * num_levels / 2
+    distance = (x.double()[..., None] + 1) * num_levels / 2 - 0.5 - levels
+    exponents = -0.5 * (distance / width) ** 2 - 0.5 * (levels - mean) ** 2 / variance
+    scale = -math.log(2 * math.pi * width * math.sqrt(variance)) + math.log(num_levels / 2)
+    expected = (exponents.logsumexp(-1) + scale).sum(1)
+    assert ((ours.nats.double() - ours.mismatch - expected).abs() / 3).max() < 2e-3
+
+
+def test_what_does_not_arrive_has_no_figure():
+    denoiser, x = mixture(WIDE), mixture(WIDE).sample(20, Stream(0))
+    whole = log_prob(denoiser, x)
+    budget = int(whole.num_calls.median())
+    found = log_prob(denoiser, x, max_calls=budget)
+    assert found.arrived.tolist() == (whole.num_calls <= budget).tolist()
+    assert torch.equal(found.nats.isfinite(), found.arrived)
+    assert torch.equal(found.nats[found.arrived], whole.nats[found.arrived])
+    assert found.num_calls.max() <= budget
 
 
 def test_a_finer_tolerance_is_nearer():
@@ -195,7 +288,9 @@ def test_conditions_stay_with_their_examples():
     x = cond + 0.5 * draw(3, 2)
     ours = log_prob(denoiser, x, cond=cond, tolerance=1e-6)
     assert len(set(ours.num_calls.tolist())) > 1, "they arrive one after another"
-    assert denoiser.num_calls == ours.num_calls.sum().item()
+    along, denoiser.num_calls = denoiser.num_calls, 0
+    base_mismatch(denoiser, x, cond)
+    assert along == ours.num_calls.sum().item() + denoiser.num_calls
     expected = torch.distributions.Normal(cond, 0.5).log_prob(x).sum(1)
     torch.testing.assert_close(ours.nats, expected, rtol=0, atol=1e-3)
 
@@ -222,13 +317,15 @@ def test_examples_of_any_shape():
     x = draw(3, 6).float()
     expected = log_prob(denoiser, x).nats
     denoiser.network = torch.nn.Module()
+    denoiser.network.inner = inner
     denoiser.network.forward = lambda x, gamma, cond: inner(x.flatten(1), gamma, cond).reshape(x.shape)
     denoiser.shape = (1, 2, 3)
     torch.testing.assert_close(log_prob(denoiser, x.reshape(3, 1, 2, 3)).nats, expected, rtol=0, atol=1e-4)
 
 
 def test_bits():
-    known = Density(draw(2, 1), True, torch.full((2,), 3.0).double(), torch.ones(2).long(), "density (ODE)", "")
+    ones = torch.ones(2)
+    known = Density(draw(2, 1), True, 3 * ones.double(), ones.long(), ones.bool(), ones, ones, "density (ODE)", "")
     torch.testing.assert_close(known.bits_per_dim, -known.nats / (3 * math.log(2)))
 
 

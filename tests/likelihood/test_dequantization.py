@@ -203,3 +203,14 @@ def test_level_centres_of_any_count_pass_in_single_precision():
         assert (
             discrete_log_prob(denoiser, picked, UniformDequantizer(num_levels), noise=Stream(0)).nats.isfinite().all()
         )
+
+
+def test_draws_that_do_not_arrive_leave_no_figure():
+    denoiser = Empirical(level_centres(torch.tensor([[3, 200], [100, 7]]), 256).double(), LinearGamma(-13.3, 9.0))
+    bound = discrete_log_prob(
+        denoiser, denoiser.examples, TruncatedNormalDequantizer(256), noise=Stream(0), num_importance=2, max_calls=20
+    )
+    assert not bound.arrived.any()
+    for figure in (bound.nats, bound.solver_error, bound.mismatch):
+        assert figure.isnan().all()
+    assert (bound.num_calls <= 40).all()

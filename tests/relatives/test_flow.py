@@ -1,11 +1,11 @@
 """A flow is invertible, its log-determinant is the Jacobian's, and its densities and masses sum to one."""
 
 import itertools
-import math
 
 import pytest
 import torch
 from oracles import draw
+from scipy.stats import chisquare
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
@@ -57,7 +57,7 @@ def test_there_and_back(data, kind):
     with torch.no_grad():
         z, _ = model(x)
         torch.testing.assert_close(model.inverse(z), x, rtol=1e-6, atol=1e-6)
-        if model.in_box or model.num_levels is None:  # lines reach beyond the end levels, to which samples are rounded
+        if model.in_box or model.num_levels is None:  # at the ends that lines reach, x has too few digits for the logit
             noise = draw(3, z.shape[1], seed=5).tanh()
             torch.testing.assert_close(model(model.inverse(noise))[0], noise, rtol=1e-6, atol=1e-6)
 
@@ -72,26 +72,86 @@ def test_a_density_integrates_to_one(kind):
     assert abs(total.item() - 1) < 2e-3
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_masses_of_levels_sum_to_one_and_the_bound_is_below_them(kind):
-    """With splines; lines leave what lies in the logit's margin to no level."""
-    num_levels, fine = 3, 64
-    model = made((2,), num_levels, kind)
-    points = num_levels * fine
-    axis = level_centres(torch.arange(points), points).double()
+NUM_NODES = {1: 4000, 2: 120}
+"""Within each bin, of each entry."""
+
+
+def spread_over(model):
+    """How far from 0 the outermost levels are spread."""
+    return 1.0 if model.in_box else 1 + flow.MARGIN / (1 - 2 * flow.MARGIN)
+
+
+def nodes_and_weights(model):
+    """Nodes over all bins of one entry, equally spaced within either half of each where the box or the logit is a line, and
+    their weights in x. The outermost bins of lines are parted where the data end to be spread."""
+    num_levels, num_nodes = model.num_levels, NUM_NODES[model.shape[0]] // 2
+    ends = torch.linspace(-1, 1, 2 * num_levels + 1, dtype=torch.float64)
+    if not model.in_box:
+        ends[1], ends[-2] = -spread_over(model), spread_over(model)
+        ends = (flow.MARGIN + (1 - 2 * flow.MARGIN) * (ends + 1) / 2).logit()
+        ends[0], ends[-1] = -15.0, 15.0
+    width = ends.diff()[:, None]
+    place = (ends[:-1, None] + width * (torch.arange(num_nodes) + 0.5) / num_nodes).flatten()
+    weight = (width / num_nodes).expand(-1, num_nodes).flatten()
+    if model.in_box:
+        return place, weight
+    scale, place = 2 / (1 - 2 * flow.MARGIN), place.sigmoid()
+    return scale * (place - flow.MARGIN) - 1, scale * weight * place * (1 - place)
+
+
+def over_bins(model):
+    """For every combination of levels the log density at nodes in its bins, their weights, and the weights of those that its
+    data are spread over, (K^D, num_nodes^D) each."""
+    (num_dims,), num_levels = model.shape, model.num_levels
+    nodes, weights = nodes_and_weights(model)
+    points = torch.cartesian_prod(*[nodes] * num_dims).reshape(-1, num_dims)
+    weight = torch.cartesian_prod(*[weights] * num_dims).reshape(-1, num_dims).prod(1)
+    inner = weight * (points.abs() < spread_over(model)).all(1)
     with torch.no_grad():
-        log_density = model.log_prob(torch.cartesian_prod(axis, axis)).reshape(num_levels, fine, num_levels, fine)
-        mass = log_density.exp().sum((1, 3)) * (2 / points) ** 2
-        assert mass.sum() < 1.01
-        if kind == "spline":
-            assert mass.sum() > 0.99
-        centres = level_centres(torch.arange(num_levels), num_levels).double()
-        x = torch.cartesian_prod(centres, centres)
-        bounds = torch.stack([model.elbo(x, Stream(seed)).nats for seed in range(100)])
-    exact = mass.log().flatten()
+        log_density = torch.cat([model.log_prob(part) for part in points.split(20_000)])
+    bins = [num_levels, len(nodes) // num_levels] * num_dims
+    levels_first = [*range(0, 2 * num_dims, 2), *range(1, 2 * num_dims, 2)]
+    each_bin = (num_levels**num_dims, -1)
+    return [each.reshape(bins).permute(levels_first).reshape(each_bin) for each in (log_density, weight, inner)]
+
+
+@pytest.mark.parametrize(("shape", "num_levels", "few"), [((1,), 5, 64), ((2,), 3, 64), ((2,), 3, 0)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_have_the_masses_that_are_scored(kind, shape, num_levels, few, monkeypatch):
+    """They sum to one over all levels, and samples come as often as they say; entries before and behind, and halves."""
+    monkeypatch.setattr(flow, "FEW_ENTRIES", few)
+    model = made(shape, num_levels, kind)
+    log_density, weight, _ = over_bins(model)
+    mass = (log_density.exp() * weight).sum(1)
+    assert mass.sum().item() == pytest.approx(1, abs=2e-3)
+    with torch.no_grad():
+        x = model.sample(20_000, Stream(0))
+    index = ((x + 1) * num_levels / 2 - 0.5).round().long()
+    counts = torch.bincount(
+        index[:, 0] if shape == (1,) else num_levels * index[:, 0] + index[:, 1], minlength=len(mass)
+    )
+    expected = mass / mass.sum() * len(x)
+    often = expected > 5  # cells for which the statistic's law holds; the rest together are one
+    observed, expected = ([*each[often].tolist(), each[~often].sum().item()] for each in (counts.double(), expected))
+    if expected[-1] < 5:
+        observed, expected = observed[:-1], expected[:-1]
+        expected = [each * sum(observed) / sum(expected) for each in expected]
+    assert chisquare(observed, expected).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bound_is_below_the_masses(kind):
+    model = made((2,), 3, kind)
+    log_density, weight, inner = over_bins(model)
+    exact = (log_density.exp() * weight).sum(1).log()
+    centres = level_centres(torch.arange(3), 3).double()
+    x = torch.cartesian_prod(centres, centres)
+    with torch.no_grad():
+        bounds = torch.stack([model.elbo(x, Stream(seed)).nats for seed in range(200)])
     # what the noise within a bin costs is its mean of the log density less the log of the mean
-    expected = log_density.mean((1, 3)).flatten() + 2 * math.log(2 / num_levels)
-    error = bounds.std(0) / 100**0.5
+    volume = inner.sum(1)
+    expected = (log_density * inner).sum(1) / volume + volume.log()
+    error = bounds.std(0) / len(bounds) ** 0.5
     assert ((bounds.mean(0) - expected).abs() < 5 * error + 0.01).all()
     assert (expected <= exact).all()
     assert (exact - expected).max() > 0.01
@@ -116,8 +176,12 @@ def test_the_ends_of_the_data_are_inside(kind):
     model = made((2,), 256, kind).float()
     ends = torch.tensor([[-1.0, 1.0], [1.0, -1.0]])
     near = ends * (1 - 1e-5)
+    outermost = level_centres(ends.gt(0).long() * 255, 256)
+    low, high = model.limits(outermost)
     with torch.no_grad():
         torch.testing.assert_close(model.log_prob(ends), model.log_prob(near), atol=0.2, rtol=0.0)
+        for end in (outermost + low, outermost + high):
+            assert model.log_prob(end).isfinite().all()
 
 
 @pytest.mark.parametrize(("data", "kind"), CASES, ids=str)

@@ -70,6 +70,19 @@ def test_other_data_are_refused(tmp_path):
         train(config, changed, tmp_path / "run", say=lambda line: None, show_progress=False)
 
 
+@pytest.mark.parametrize("changed", ["splits", "labels"])
+def test_other_splits_and_labels_are_refused(tmp_path, changed):
+    config, dataset = tiny_config(steps=2)
+    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    taken = dataset.test[:100]
+    if changed == "splits":
+        other = dataclasses.replace(dataset, train=np.concatenate([dataset.train, taken]), test=dataset.test[100:])
+    else:
+        other = dataclasses.replace(dataset, labels=np.roll(dataset.labels, 1))
+    with pytest.raises(InputError, match="other data"):
+        train(config, other, folder.path, say=lambda line: None, show_progress=False)
+
+
 def test_two_processes_on_one_run(tmp_path):
     (tmp_path / "run").mkdir()
     with (tmp_path / "run" / "lock").open("w") as other:

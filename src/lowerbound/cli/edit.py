@@ -16,6 +16,7 @@ from lowerbound.cli.devices import pick_device
 from lowerbound.cli.options import parse
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
+from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.data import read_examples
 from lowerbound.edit import RoundTrip, decode, round_trip, turn, vary
@@ -79,6 +80,7 @@ def run(arguments: list[str]) -> None:
     _check(options)
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     model = open_run(options.run, pick_device(options.device))
+    say_weakness(model)
     check_levels(model, "editing")
     check_out(options.out, model.data.shape)
     raw, cond, numbers = _examples(options, model)

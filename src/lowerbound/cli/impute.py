@@ -12,8 +12,10 @@ from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.options import parse
+from lowerbound.cli.standing import say_weakness
 from lowerbound.data import Examples, read_examples
 from lowerbound.data.arrays import to_layout
+from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.inverse import TwistedParticles
@@ -79,11 +81,17 @@ def run(arguments: list[str]) -> None:
     if not options.out.parent.is_dir():
         raise InputError(f"the folder {options.out.parent} does not exist: make it first")
     model = open_run(options.run, pick_device(options.device))
+    say_weakness(model)
     own = model.config.data
     examples = read_examples(
         options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
     )
     indices = examples.indices(options.split)
+    check_memory(
+        f"{options.num_samples} imputations of {len(indices):,} examples",
+        len(indices) * (1 + options.num_samples) * examples.values[0].nbytes,
+        "give fewer examples or a smaller --num-samples",
+    )
     raw = examples.values[indices]
     observed = np.ones(raw.shape, bool) if options.mask is None else read_mask(options.mask, examples)[indices]
     if raw.dtype.kind == "f":

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 from lowerbound.errors import InputError
+from lowerbound.printable import NEW_LINE, printable
 
 VERBS = {
     "train": "train a model, or go on with a run",
@@ -65,7 +66,7 @@ def run(arguments: list[str]) -> int:
     except (InputError, OSError) as error:
         if os.environ.get("LOWERBOUND_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error), keep=NEW_LINE)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -91,4 +92,4 @@ def _leave_busy_processors() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {printable(str(message), keep=NEW_LINE)}", file=sys.stderr)

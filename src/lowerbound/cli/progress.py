@@ -6,6 +6,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from lowerbound.printable import printable
+
 
 @contextmanager
 def stage(name: str, total: int) -> Iterator[Callable[[int], object]]:
@@ -16,8 +18,4 @@ def stage(name: str, total: int) -> Iterator[Callable[[int], object]]:
 
 def say(text: str, file: TextIO | None = None) -> None:
     """Print lines at once, also into a pipe; what a terminal would obey is shown in its place."""
-    print(
-        "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text),
-        file=file,
-        flush=True,
-    )
+    print(printable(text, keep="\n"), file=file, flush=True)

@@ -13,12 +13,13 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
+from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import RelativeRun, open_any
-from lowerbound.run.generate import generate, path
+from lowerbound.run.generate import generate, network_calls, path
 from lowerbound.run.relative import generate_relative
 
 MOST_FRAMES = 60
@@ -65,6 +66,7 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"{options.num_samples} samples in batches of {options.batch_size}: both start at 1")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     model = open_any(options.run, pick_device(options.device))
+    say_weakness(model)
     out = options.out or model.folder.samples / "samples.png"
     check_out(out, model.data.shape, SUFFIXES if isinstance(model, RelativeRun) else (*SUFFIXES, *FORMATS))
     if isinstance(model, RelativeRun):
@@ -77,10 +79,12 @@ def run(arguments: list[str]) -> None:
     cond = conditions(model, options.label, options.condition, options.num_samples)
     model = with_variance(model, options.sampling.needed_variance, given=cond is not None)
     plan = options.sampling.plan(model)
+    unguided = model.denoiser  # which a guided one calls, more than once if it likes
     model = guided(model, options.guidance, given=cond is not None)
     moving = out.suffix in FORMATS
     batches = 1 if moving else -(-options.num_samples // options.batch_size)
-    with tqdm(total=batches * (len(plan.times) + 1), desc="sampling", unit="step", disable=None) as bar:
+    total = batches * (len(plan.times) + 1)
+    with tqdm(total=total, desc="sampling", unit="step", disable=None) as bar, network_calls(unguided) as calls:
         given = {"seed": options.seed, "cond": cond, "brownian": options.brownian, "progress": bar.update}
         if moving:
             states = path(model, options.num_samples, plan, num_states=MOST_FRAMES, **given)
@@ -90,4 +94,4 @@ def run(arguments: list[str]) -> None:
             samples = generate(model, options.num_samples, plan, batch_size=options.batch_size, **given)
             write_samples(model, samples, out)
     rule = "its own sampler" if model.times is not None else options.sampling.sampler
-    print(f"{options.num_samples} samples in {len(plan.times)} steps of {rule}: {out}")
+    print(f"{options.num_samples} samples by {rule}, {sum(calls) / options.num_samples:.4g} network calls each: {out}")

@@ -1,6 +1,6 @@
 """`lowerbound score RUN DATA`: one likelihood per example."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,12 +14,24 @@ from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
 from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
+from lowerbound.cli.standing import say_weakness
 from lowerbound.data import read_examples
+from lowerbound.data.examples import Examples
+from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import check_likelihood, mean_and_error
-from lowerbound.run import RelativeRun, open_any
-from lowerbound.score import DensityScores, Scores, check_examples, conditions, score, score_density, score_relative
+from lowerbound.run import OpenedRun, RelativeRun, Run, open_any
+from lowerbound.score import (
+    DensityScores,
+    Flow,
+    Scores,
+    check_examples,
+    conditions,
+    score,
+    score_density,
+    score_relative,
+)
 from lowerbound.tables import check_table, write_table
 
 KNOWN = ("data", "out", "split", "flow.importance", "batch_size", "seed", "device")
@@ -42,7 +54,8 @@ class Options:
     data: tyro.conf.Positional[str]
     """A bundled name, a folder of images, or an .npy or .npz file."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """A .csv file, or a .parquet file."""
+    """A .csv file, or a .parquet file. In a .csv, a name that begins like a formula, with =, +, - or @, gets an apostrophe
+    in front."""
     split: Literal["train", "validation", "test"] | None = None
     """Score one split, as training makes it; all examples if not given."""
     num_times: int | None = None
@@ -56,6 +69,9 @@ class Options:
     """The density under the probability flow, of discrete data a bound by it, in the place of the chain's bound."""
     flow: Flat = field(default_factory=FlowOptions)
     """How it is followed."""
+    refine: bool = False
+    """Follow each example's flow again at a tenth of the tolerance: the table says how much its figure changes, and flags it
+    where that is more than the solver's own estimate of its error."""
     batch_size: int | None = None
     """Examples at a time: it changes nothing but speed and memory. If not given 128, for the flow fewer large ones."""
     seed: int = 0
@@ -67,6 +83,35 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "score", arguments)
+    _check(options)
+    flow = replace(options.flow.flow(), refine=options.refine)
+    model = open_any(options.run, pick_device(options.device))
+    say_weakness(model)
+    if isinstance(model, RelativeRun):
+        check_relative(options, Options(options.run, options.data, options.out), model, KNOWN)
+    else:
+        if not options.ode and options.flow != FlowOptions():
+            raise InputError(
+                "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
+            )
+        check_likelihood(model.denoiser)
+        flow.dequantizer_of(model)
+    examples, indices, raw = _read(options, model)
+    scores = _scores(options, model, flow, examples, indices, raw)
+    kind, figures = _figures(scores)
+    columns: dict[str, list[str] | np.ndarray] = {"example": indices}
+    if examples.files:
+        columns["name"] = [examples.files[i] for i in indices]
+    columns |= {**figures, "kind": [kind] * len(indices)}
+    calls = f"{np.mean(scores.num_calls):.0f}"
+    told = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
+    write_table(options.out, columns, told)
+    print("\n".join(_told(scores, kind, indices, flow)))
+    print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {options.out}")
+
+
+def _check(options: Options) -> None:
+    """Refuse, before anything is opened, what does not fit together."""
     for name in ("num_times", "num_steps", "batch_size"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -76,23 +121,32 @@ def run(arguments: list[str]) -> None:
             "--num-times, --num-steps and --reverse have no effect with --ode: the flow has no steps of a chain"
         )
     check_reverse(options.reverse, options.num_steps)
-    flow = options.flow.flow()
+    if options.refine and not options.ode:
+        raise InputError("--refine has no effect without --ode: there is no flow to follow again")
     check_table(options.out)
-    model = open_any(options.run, pick_device(options.device))
-    if isinstance(model, RelativeRun):
-        check_relative(options, Options(options.run, options.data, options.out), model, KNOWN)
-    else:
-        if not options.ode and options.flow != FlowOptions():
-            raise InputError("--tolerance, --probes, --dequantizer and --importance have no effect without --ode")
-        check_likelihood(model.denoiser)
-        flow.dequantizer_of(model)
+
+
+def _read(options: Options, model: OpenedRun) -> tuple[Examples, np.ndarray, np.ndarray]:
+    """The examples, the numbers of those that are scored, and their stored values."""
     own = model.config.data
     examples = read_examples(
         options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
     )
     indices = examples.indices(options.split)
-    raw = examples.values if options.split is None else examples.values[indices]
+    raw = examples.values
+    if options.split is not None:
+        check_memory(
+            f"the {options.split} split of {examples.name}", len(indices) * raw[0].nbytes, "score all examples"
+        )
+        raw = raw[indices]
     check_examples(model, raw, examples.name)
+    return examples, indices, raw
+
+
+def _scores(
+    options: Options, model: Run | RelativeRun, flow: Flow, examples: Examples, indices: np.ndarray, raw: np.ndarray
+) -> Scores | DensityScores:
+    """The scores, in whichever way is asked for."""
     cond = conditions(model, examples, indices)
     if not isinstance(model, RelativeRun):
         model = with_variance(model, options.reverse, given=cond is not None)
@@ -100,42 +154,61 @@ def run(arguments: list[str]) -> None:
         given = {"numbers": indices, "seed": options.seed, "progress": bar.update}
         if isinstance(model, RelativeRun):
             batch_size = options.batch_size or 128
-            scores = score_relative(model, raw, importance=options.flow.importance, batch_size=batch_size, **given)
-        elif options.ode:
-            scores = score_density(model, raw, flow, batch_size=options.batch_size, cond=cond, **given)
-        else:
-            scores = score(
-                model,
-                raw,
-                num_steps=options.num_steps,
-                num_times=options.num_times,
-                reverse=options.reverse,
-                batch_size=options.batch_size or 128,
-                cond=cond,
-                **given,
-            )
-    kind, figures = _figures(scores)
-    columns: dict[str, list[str] | np.ndarray] = {"example": indices}
-    if examples.files:
-        columns["name"] = [examples.files[i] for i in indices]
-    columns |= {**figures, "kind": [kind] * len(indices)}
-    calls = f"{np.mean(scores.num_calls):.0f}"
-    told = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
-    write_table(options.out, columns, told)
-    mean, error = mean_and_error(torch.from_numpy(scores.bits_per_dim))
-    plural = "s" * (len(indices) > 1)
-    print(f"{figure_text(mean, error if len(indices) > 1 else None)} bits/dim, {kind} per example")
-    print(f"{len(indices):,} score{plural}: {options.out}")
+            return score_relative(model, raw, importance=options.flow.importance, batch_size=batch_size, **given)
+        if options.ode:
+            return score_density(model, raw, flow, batch_size=options.batch_size, cond=cond, **given)
+        return score(
+            model,
+            raw,
+            num_steps=options.num_steps,
+            num_times=options.num_times,
+            reverse=options.reverse,
+            batch_size=options.batch_size or 128,
+            cond=cond,
+            **given,
+        )
+
+
+def _told(scores: Scores | DensityScores, kind: str, indices: np.ndarray, flow: Flow) -> list[str]:
+    """The mean over examples in a line, and of a flow what its figures leave open."""
+    known = scores.bits_per_dim[np.isfinite(scores.bits_per_dim)]
+    mean, error = mean_and_error(torch.from_numpy(known))
+    first = f"{figure_text(mean, error if len(known) > 1 else None)} bits/dim, {kind} per example"
+    return [first, *(_doubts(scores, indices, flow) if isinstance(scores, DensityScores) else [])]
 
 
 def _figures(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]]:
     """What the numbers are, in words, and the columns that hold them."""
     if isinstance(scores, DensityScores):
-        columns = {name: getattr(scores, name) for name in ("nats", "bits_per_dim", "standard_error")}
+        names = ("nats", "bits_per_dim", "standard_error", "interval_95", "solver_error", "base_mismatch", "refinement")
+        columns = {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
         kind = f"{scores.kind}, {scores.settings}"
-        return f"{kind}, {np.mean(scores.num_calls):.0f} calls", {**columns, "calls": scores.num_calls}
+        figures = {**columns, "calls": scores.num_calls, "flag": np.array(scores.flags)}
+        return f"{kind}, {np.mean(scores.num_calls):.0f} calls", figures
     columns = {name: getattr(scores, name) for name in ("nats", "bits_per_dim", "reconstruction", "prior", "diffusion")}
     if scores.normalisation:
         columns["normalisation"] = np.full(len(scores.nats), scores.normalisation)
-    plural = "s" * (scores.num_calls > 1)
-    return f"{scores.kind}, {scores.num_calls} call{plural}", {**columns, "diffusion_error": scores.diffusion_error}
+    columns |= {"diffusion_error": scores.diffusion_error, "interval_95": scores.interval_95}
+    return f"{scores.kind}, {scores.num_calls} call{'s' * (scores.num_calls > 1)}", columns
+
+
+def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]:
+    """What the flow's figures leave open, a line each: the largest of each kind, and the examples that are flagged."""
+    found = np.isfinite(scores.nats)
+    solver, mismatch = scores.solver_error[found].max(), scores.base_mismatch[found]
+    lines = [
+        f"of an example the solver's error is up to {solver:.2g} bits/dim by its own estimate, and the base density's part "
+        f"{mismatch.min():+.2g} to {mismatch.max():+.2g}"
+    ]
+    reasons = {
+        "unfinished": f"not followed to the end within {flow.max_calls} calls and left out of the mean: allow more by "
+        "--max-calls, or a larger --tolerance",
+        "moved": "changed at a tenth of the tolerance by more than the solver's own error: take a smaller --tolerance",
+    }
+    for flag, reason in reasons.items():
+        which = indices[np.array(scores.flags) == flag]
+        if len(which):
+            more = f" and {len(which) - 5:,} more" if len(which) > 5 else ""
+            plural = "s" * (len(which) > 1)
+            lines.append(f"flagged {flag}: example{plural} {', '.join(map(str, which[:5]))}{more}, {reason}")
+    return lines

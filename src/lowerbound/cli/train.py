@@ -48,12 +48,10 @@ class Options:
     """The run folder; runs/NAME if not given."""
     device: str = "auto"
     """cpu, cuda, mps, or auto for the best there is."""
+    restart: bool = False
+    """Set aside what the run in its folder has learned, and begin it again at step 0."""
     dry_run: bool = False
     """Show the data, the configuration, the size of the network and the cost of a step, and stop."""
-    fall_back: bool = False
-    """Go on from the checkpoint before the newest, if that is damaged; it is renamed, not removed."""
-    restart: bool = False
-    """Start anew where a run is: it is kept, in a folder beside."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -102,15 +100,14 @@ def run(arguments: list[str]) -> None:
         _show(config, dataset, out, str(device))
         return
     print(f"run       {out} on {device}")
-    start = "anew" if options.restart else "previous" if options.fall_back else "newest"
-    folder = train(config, dataset, out, device=device, start=start)
+    folder = train(config, dataset, out, device=device, restart=options.restart)
     print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
 
 
 def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device) -> Config:
     """The settings of the run that is there, or the recipe for the data, made to fit the minutes on this machine."""
     folder = RunFolder(out)
-    if folder.exists and not options.restart:
+    if folder.exists:
         own, _ = folder.read_config()
         if own.model.name == options.model.name:
             return dataclasses.replace(own, data=options.data)

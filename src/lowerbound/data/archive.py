@@ -12,6 +12,7 @@ import numpy as np
 from lowerbound.data.foreign import how_to_convert
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
+from lowerbound.printable import printable
 
 _PIECE = 1 << 24  # bytes read at a time
 
@@ -95,7 +96,7 @@ def open_npz(path: Path) -> Iterator[dict[str, Member]]:
         archive = zipfile.ZipFile(path)
     with archive:
         check_memory(str(path), sum(entry.file_size for entry in archive.infolist()))
-        yield {entry.filename.removesuffix(".npy"): _member(path, archive, entry) for entry in archive.infolist()}
+        yield {_key(entry): _member(path, archive, entry) for entry in archive.infolist()}
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
@@ -108,8 +109,13 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
         return {key: member.read() for key, member in members.items()}
 
 
+def _key(entry: zipfile.ZipInfo) -> str:
+    """What an array is called, fit to be printed."""
+    return printable(entry.filename.removesuffix(".npy"))
+
+
 def _member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Member:
-    where = f"{path}: {entry.filename.removesuffix('.npy')}"
+    where = f"{path}: {_key(entry)}"
     if not entry.filename.endswith(".npy"):
         raise InputError(f"{where} is not an array; write the file with numpy.savez")
     with _named_errors(where), archive.open(entry) as file:

@@ -27,13 +27,15 @@ _SPELLINGS = {"": ("x",)} | {split: (split, f"{split}_images") for split in SPLI
 def open_arrays(path: str | Path, *, layout: str | None = None, num_levels: int | None = None) -> Dataset:
     """Examples from an .npy file, or with labels, condition vectors and splits from an .npz file.
 
+    An .npy file is mapped into memory: it may be larger than that, and must not change while it is used.
+
     Arguments:
         path: an .npz file holds one array alone; or `x`, optionally with `labels` (N,), any integers, and `cond`
             (N, F), floats; or `train` with `validation`, `test` or both, optionally with `train_labels`, `train_cond`
             and so on; `train_images` is read as `train`.
         layout: the order of axes, one of `LAYOUTS`. By default ND, NHW and NCDHW for 2, 3 and 5 axes; for 4 axes NHWC
             if the last has length 1, 3 or 4 and the second has not, else NCHW.
-        num_levels: K of integer data; from their type or range if None.
+        num_levels: K of integer data; from their type, or the range of the training examples, if None.
 
     Raises:
         InputError: if the file is damaged, holds Python objects, or does not fit the description.

@@ -1,7 +1,9 @@
 """A data set opened for use: raw examples, their encoding, and which of them are for what."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from lowerbound.printable import printable
 _SPLIT_SEED = 0
 _MAX_LEVELS = 65_536
 SPLITS = ("train", "validation", "test")
+_VERSION = "2-"
+"""The beginning of a fingerprint that covers labels and splits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +75,41 @@ class Dataset:
         return None if self.labels is None else torch.from_numpy(self.labels[indices])
 
     def fingerprint(self) -> str:
-        """A hash of the raw examples, and of their condition vectors, by which a run knows its data again."""
+        """A hash by which a run knows its data again: of the examples, condition vectors, labels and splits."""
+        digest = self._hash_values()
+        for text in ("labels", *(() if self.labels is None else self.class_names)):
+            digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
+        indices = {"labels": self.labels, **{split: self.indices(split) for split in SPLITS}}
+        for name, array in indices.items():
+            digest.update(f"{name} {-1 if array is None else len(array)}".encode())
+            if array is not None:
+                digest.update(np.ascontiguousarray(array, np.int64).data)
+        return _VERSION + digest.hexdigest()[:16]
+
+    def has_fingerprint(self, known: str) -> bool:
+        """Whether these are the data of a fingerprint.
+
+        One of before version 2 is of examples and condition vectors alone: where it agrees, a warning says that labels and
+        splits are taken on trust.
+        """
+        if known.startswith(_VERSION):
+            return self.fingerprint() == known
+        if self._hash_values().hexdigest()[:16] != known:
+            return False
+        warnings.warn(
+            f"an earlier version of this program noted which examples of {self.name} were trained on, but neither their "
+            "labels nor their splits: whether those are the same is not checked",
+            stacklevel=2,
+        )
+        return True
+
+    def _hash_values(self) -> Any:
+        """Of the examples and their condition vectors, which may be larger than memory."""
         digest = hashlib.sha256(f"{self.examples.dtype}{self.examples.shape}".encode())
-        for _, part in parts(self.examples):
-            digest.update(np.ascontiguousarray(part).data)
-        if self.conditions is not None:
-            digest.update(np.ascontiguousarray(self.conditions).data)
-        return digest.hexdigest()[:16]
+        for values in (self.examples, self.conditions):
+            for _, part in () if values is None else parts(values):
+                digest.update(np.ascontiguousarray(part).data)
+        return digest
 
 
 def assemble(
@@ -102,14 +134,24 @@ def assemble(
         (the rest as in `Dataset`)
 
     Raises:
-        InputError: if there are too few examples, values that are not finite, or integers that do not fit their levels.
+        InputError: if there are too few examples, values that are not finite, integers that do not fit their levels, or a
+            class that is not in a training split that was given.
     """
     if len(examples) < 3 or 0 in examples.shape:
         raise InputError(
-            f"{name}: {len(examples)} examples of shape {examples.shape[1:]}; at least three are needed, one each for "
-            "training, validation and testing, and no axis may be empty"
+            f"{name}: {len(examples)} example{'s' * (len(examples) != 1)} of shape {examples.shape[1:]}; at least three are "
+            "needed, one each for training, validation and testing, and no axis may be empty"
         )
     check_type(name, examples.dtype)
+    if labels is not None and not class_names:
+        class_names = tuple(map(str, range(int(labels.max()) + 1)))
+    if labels is not None and splits and "train" in splits:
+        unknown = np.setdiff1d(labels, labels[splits["train"]])
+        if len(unknown):
+            raise InputError(
+                f"{name}: class {class_names[unknown[0]]} has no examples in the training split: leave out its examples, or "
+                "the labels"
+            )
     splits = complete_splits(splits or {}, len(examples))
     empty = [split for split in SPLITS if not len(splits[split])]
     if empty:
@@ -126,8 +168,6 @@ def assemble(
             encoding = Affine.fit(examples, chosen)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
-    if labels is not None and not class_names:
-        class_names = tuple(map(str, range(int(labels.max()) + 1)))
     try:
         vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
     except InputError as error:
@@ -193,7 +233,8 @@ def _levels(name: str, examples: np.ndarray, splits: dict[str, np.ndarray], num_
     else:
         offset, whose = begin, f"of --num-levels {num_levels}"
     last = offset + num_levels - 1
-    for split, (smallest, largest) in found.items():
+    for split in SPLITS:
+        smallest, largest = found[split]
         if smallest < offset or largest > last:
             value = smallest if smallest < offset else largest
             needed = highest - min(begin, lowest) + 1
@@ -234,9 +275,10 @@ def complete_splits(splits: dict[str, np.ndarray], num_examples: int) -> dict[st
     given = set(splits)
     if given == set(SPLITS):
         return splits
-    order = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
-    taken = np.concatenate([splits[name] for name in given]) if given else np.empty(0, dtype=np.int64)
-    rest = order[~np.isin(order, taken)] if "train" not in given else order[np.isin(order, splits["train"])]
+    rest = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
+    if given:
+        among = np.isin(rest, splits["train"] if "train" in given else np.concatenate(list(splits.values())))
+        rest = rest[among] if "train" in given else rest[~among]
     tenth = max(1, len(rest) // 10)
     if "test" not in given:
         splits, rest = {**splits, "test": np.sort(rest[:tenth])}, rest[tenth:]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowerbound.errors import InputError
+from lowerbound.printable import printable
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 _SIDE_FILES = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md"}
@@ -16,7 +17,7 @@ _SPLIT_NAMES = {"train": "train", "test": "test", "validation": "validation", "v
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file that should be an image; `split` and `class_name` are "" where there are none."""
+    """A file that should be an image; `split` and `class_name`, as it is printed, are "" where there are none."""
 
     path: Path
     split: str
@@ -25,7 +26,8 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """Files in a fixed order, what is neither an image nor known with the reason, and the classes in order."""
+    """Files in a fixed order, what is neither an image nor known with the reason, and the classes in order, their names as
+    they are printed."""
 
     files: list[ImageFile]
     bad: dict[Path, str]
@@ -42,13 +44,14 @@ def find_images(root: Path) -> Listing:
     """
     files: list[ImageFile] = []
     bad: dict[Path, str] = {}
+    classes: dict[str, str] = {}
     for folder, split in _split_folders(root):
-        files += _classified(folder, split, root.resolve(), bad)
+        files += _classified(folder, split, root.resolve(), bad, classes)
     if not files and not bad:
         raise InputError(f"{root} holds no images (files with the suffixes {', '.join(sorted(_IMAGES))})")
     class_names = {file.class_name for file in files}
     if "" in class_names and len(class_names) > 1:
-        loose = next(file.path for file in files if not file.class_name)
+        loose = printable(str(next(file.path for file in files if not file.class_name)))
         raise InputError(
             f"{root}: some images lie in class folders and some, such as {loose}, beside them: put all of them into "
             "class folders, or none"
@@ -67,7 +70,8 @@ def _split_folders(root: Path) -> list[tuple[Path, str]]:
     others = [name for name in names if name not in _SPLIT_NAMES and Path(name).suffix.lower() not in _SIDE_FILES]
     if others:
         raise InputError(
-            f"{root} has {others[0]} beside the folder train: with train, only test and validation (or val) may stand there"
+            f"{root} has {printable(others[0])} beside the folder train: with train, only test and validation (or val) may "
+            "stand there"
         )
     if {"val", "validation"} <= set(names):
         raise InputError(f"{root} has both val and validation: rename one")
@@ -78,10 +82,16 @@ def _split_folders(root: Path) -> list[tuple[Path, str]]:
     return [(folder, _SPLIT_NAMES[folder.name]) for folder in folders]
 
 
-def _classified(folder: Path, split: str, resolved_root: Path, bad: dict[Path, str]) -> Iterator[ImageFile]:
-    """The image files of one split; the others go to `bad`."""
+def _classified(
+    folder: Path, split: str, resolved_root: Path, bad: dict[Path, str], classes: dict[str, str]
+) -> Iterator[ImageFile]:
+    """The image files of one split; the others go to `bad`, and the folders of classes, by their printed names, to
+    `classes`."""
     for entry in _entries(folder):
         is_class = entry.is_dir(follow_symlinks=False)
+        class_name = printable(entry.name) if is_class else ""
+        if is_class and classes.setdefault(class_name, entry.name) != entry.name:
+            raise InputError(f"{folder} has two classes whose names are both printed as {class_name}: rename one")
         count = 0
         for path in _walk(Path(entry.path)) if is_class else [Path(entry.path)]:
             if path.suffix.lower() in _SIDE_FILES:
@@ -90,9 +100,9 @@ def _classified(folder: Path, split: str, resolved_root: Path, bad: dict[Path, s
             if reason := _fault(path, resolved_root):
                 bad[path] = reason
             else:
-                yield ImageFile(path, split, entry.name if is_class else "")
+                yield ImageFile(path, split, class_name)
         if is_class and not count:
-            raise InputError(f"the class folder {entry.path} holds no images: remove it or fill it")
+            raise InputError(f"the class folder {printable(entry.path)} holds no images: remove it or fill it")
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -1,10 +1,16 @@
 """A folder of images as a data set."""
 
+import math
 import os
 import re
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -12,12 +18,34 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.examples import Examples
 from lowerbound.data.folder import find_images
-from lowerbound.data.memory import check_memory
+from lowerbound.data.memory import check_memory, memory_limit
 from lowerbound.errors import InputError
+from lowerbound.printable import printable
 
 MAX_PIXELS = 89_478_485  # of one file: a quarter of a GiB as RGB
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 _NUM_LISTED = 10
+_MAX_WORKERS = 8
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image takes, known before it is decoded.
+
+    Arguments:
+        height, width: in pixels, as stored.
+        channels: 1 of grey, 3 of colours.
+        num_bytes: of the array that it becomes.
+        work: bytes in use while it is decoded, turned, converted, and cropped or copied.
+    """
+
+    height: int
+    width: int
+    channels: int
+    num_bytes: int
+    work: int
 
 
 def open_folder(
@@ -51,17 +79,22 @@ def read_folder(
         InputError: if there are bad files, or images that cannot stand in one array.
     """
     if image_size is not None and min(image_size) < 1:
-        raise InputError(f"image_size {image_size}: give a height and a width of at least one pixel")
+        raise InputError(
+            f"--image-size {image_size[0]} {image_size[1]}: give a height and a width of at least one pixel"
+        )
     root = Path(path)
     listing = find_images(root)
     bad = dict(listing.bad)
-    images = _read_all([file.path for file in listing.files], image_size, bad)
+    with warnings.catch_warnings():
+        # what a decoder doubts is bad
+        for category in (UserWarning, RuntimeWarning):
+            warnings.simplefilter("error", category)
+        examples, read = _read_all(root, [file.path for file in listing.files], image_size, bad)
     if bad:
         _report(root, bad, len(listing.files) + len(listing.bad), skip_bad_files)
-    files = [file for file in listing.files if file.path in images]
-    if not files:
+    if not len(examples):
         raise InputError(f"{root} holds no images of the formats {', '.join(_FORMATS)}")
-    examples = _stack(images)
+    files = [listing.files[i] for i in read]
     splits = {
         split: np.array([i for i, file in enumerate(files) if file.split == split], dtype=np.int64)
         for split in sorted({file.split for file in files if file.split})
@@ -74,8 +107,7 @@ def read_folder(
         splits=splits,
         labels=np.array([position[file.class_name] for file in files], dtype=np.int64) if position else None,
         class_names=listing.class_names,
-        # a name that is no text, as file systems allow, is still to be printed
-        files=tuple(os.fsencode(file.path.relative_to(root)).decode(errors="replace") for file in files),
+        files=tuple(printable(str(file.path.relative_to(root))) for file in files),
     )
 
 
@@ -83,14 +115,32 @@ def read_image(path: Path, image_size: tuple[int, int] | None = None) -> np.ndar
     """One image file as (H, W), grey of uint8 or uint16, or (H, W, 3), RGB of uint8.
 
     Raises:
-        InputError: with the reason, without the path, if it is not an image that can be used as it is.
+        InputError: with the reason, without the path, if it is not an image that can be used as it is, or decoding it
+            takes more memory than is allowed.
     """
+
+    def decode(image: Image.Image) -> np.ndarray:
+        _header(image)
+        plain = _plain(ImageOps.exif_transpose(image) if _is_turned(image) else image)
+        return np.asarray(plain if image_size is None else _fit(plain, *image_size))
+
+    return _opened(path, decode)
+
+
+def read_header(path: Path) -> Header:
+    """What an image file would take, without decoding it.
+
+    Raises:
+        InputError: as `read_image`, as far as the file's beginning tells.
+    """
+    return _opened(path, _header)
+
+
+def _opened(path: Path, use: Callable[[Image.Image], Result]) -> Result:
+    """What is made of an opened file; errors of any kind are InputErrors."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            _check_header(image)
-            rotated = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-            plain = _plain(ImageOps.exif_transpose(image) if rotated else image)
-            return np.asarray(plain if image_size is None else _fit(plain, *image_size))
+            return use(image)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -100,8 +150,8 @@ def read_image(path: Path, image_size: tuple[int, int] | None = None) -> np.ndar
         raise InputError(str(error) or type(error).__name__) from error
 
 
-def _check_header(image: Image.Image) -> None:
-    """Refuse, before anything is decoded, what is too large, animated, or deeper than Pillow reads."""
+def _header(image: Image.Image) -> Header:
+    """What the image takes; refuses, before it is decoded, what is too large, animated, or deeper than Pillow reads."""
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
     # the frames of MPO, which phones write as .jpg, are previews and depth maps behind one photograph
@@ -114,6 +164,22 @@ def _check_header(image: Image.Image) -> None:
     # Pillow would silently keep 8 bits of these
     if not image.mode.startswith("I;16") and any(re.search(";16[BLN]", codec) for codec in codecs):
         raise InputError("colours of 16 bits per channel, which are not read: convert to 8 bits or store as .npy")
+    num_pixels = image.width * image.height
+    item = 2 if image.mode.startswith("I;16") else 1
+    channels = 1 if item == 2 or image.mode in {"1", "L", "LA", "La"} else 3
+    # Pillow keeps colours, and grey with alpha, in four bytes. There is a copy as decoded and two on the way to an array,
+    # one more if the image is turned, one if it is converted, and two that WebP's decoder keeps. A PNG may say behind its
+    # pixels that it is turned: to ask would decode it
+    copies = 3 + (image.format == "PNG" or _is_turned(image)) + 2 * (image.format == "WEBP")
+    copies += image.mode not in {"L", "RGB", "I;16", "I;16B", "I;16L"}
+    work = copies * num_pixels * (item if image.mode in {"1", "L"} or item == 2 else 4)
+    check_memory(f"decoding {image.width} x {image.height} pixels", work, "store it with fewer pixels")
+    return Header(image.height, image.width, channels, num_pixels * channels * item, work)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether the camera says that the image has another side up."""
+    return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -141,68 +207,103 @@ def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
     return cropped.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _read_all(paths: list[Path], image_size: tuple[int, int] | None, bad: dict[Path, str]) -> dict[Path, np.ndarray]:
-    """All images that can be read; the others go to `bad` with their reasons."""
+def _read_all(
+    root: Path, paths: list[Path], image_size: tuple[int, int] | None, bad: dict[Path, str]
+) -> tuple[np.ndarray, list[int]]:
+    """All images that can be read in one array (N, C, H, W), and the positions of their paths; the others go to `bad`.
+
+    What they take is summed up from their headers before any of them is decoded; as many are decoded at a time as the memory
+    allows.
+    """
+    num_workers = min(_MAX_WORKERS, os.cpu_count() or 1)
+    headers = dict(_each(paths, read_header, num_workers, "looking at images", bad))
+    if not headers:
+        return np.empty((0, 1, 1, 1), np.uint8), []
+    left = _check_sum(root, paths, list(headers.items()), image_size)
+    num_workers = max(1, min(num_workers, left // max(header.work for header in headers.values())))
+    channels = max(header.channels for header in headers.values())
+    chosen = [paths[i] for i in headers]
+    examples, first_path = np.empty((0, channels, 1, 1), np.uint8), root
+    read, has_colours = [], False
+    for i, image in _each(chosen, lambda path: read_image(path, image_size), num_workers, "reading images", bad):
+        if not read:
+            examples, first_path = np.empty((len(chosen), channels, *image.shape[:2]), image.dtype), chosen[i]
+        _check_alike(first_path, examples, chosen[i], image)
+        examples[len(read)] = image if image.ndim == 2 else image.transpose(2, 0, 1)
+        has_colours |= image.ndim == 3
+        read.append(i)
+    positions = list(headers)
+    return examples[: len(read), : 3 if has_colours else 1], [positions[i] for i in read]
+
+
+def _each(
+    paths: list[Path], read: Callable[[Path], Result], num_workers: int, title: str, bad: dict[Path, str]
+) -> Iterator[tuple[int, Result]]:
+    """What can be read, in order and with its position, some at a time; the others go to `bad` with their reasons."""
     from tqdm import tqdm
 
-    def read(path: Path) -> np.ndarray | str:
+    def attempt(path: Path) -> Result | InputError:
         try:
-            return read_image(path, image_size)
+            return read(path)
         except InputError as error:
-            return str(error)
+            return error
 
-    images: dict[Path, np.ndarray] = {}
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(num_workers)
+    # a window, so that images do not wait in memory to be taken
+    waiting: deque[Future[Result | InputError]] = deque()
+    bar = tqdm(paths, title, delay=2, unit="file", disable=None)
     try:
-        with warnings.catch_warnings():
-            # what a decoder doubts is bad
-            for category in (UserWarning, RuntimeWarning):
-                warnings.simplefilter("error", category)
-            results = zip(paths, pool.map(read, paths), strict=True)
-            for path, image in tqdm(results, "reading images", len(paths), delay=2, unit="file", disable=None):
-                if isinstance(image, str):
-                    bad[path] = image
-                    continue
-                _check_alike(images, path, image, len(paths))
-                images[path] = image
+        rest = iter(paths)
+        for i, path in enumerate(bar):
+            waiting.extend(pool.submit(attempt, next_path) for next_path in islice(rest, num_workers - len(waiting)))
+            result = waiting.popleft().result()
+            if isinstance(result, InputError):
+                bad[path] = str(result)
+            else:
+                yield i, result
     finally:
         pool.shutdown(cancel_futures=True)
-    return images
 
 
-def _check_alike(images: dict[Path, np.ndarray], path: Path, image: np.ndarray, num_files: int) -> None:
-    """Refuse images that can't stand in one array with those before, or with as many of their size in memory."""
-    name = f"{num_files:,} images of {image.shape[0]} x {image.shape[1]} pixels ({path.name})"
-    check_memory(name, image.nbytes * num_files, "give a smaller image_size")
-    if not images:
-        return
-    first_path, first = next(iter(images.items()))
-    if image.shape[:2] != first.shape[:2]:
+def _check_sum(
+    root: Path, paths: list[Path], headers: list[tuple[int, Header]], image_size: tuple[int, int] | None
+) -> int:
+    """The bytes that are left when all images are in memory; refuses, before they are decoded, what would leave too few."""
+    largest, header = max(headers, key=lambda pair: pair[1].work)
+    if image_size is None:
+        channels = max(header.channels for _, header in headers)
+        total = sum(header.num_bytes // header.channels * channels for _, header in headers)
+        sizes, remedy = f"{header.height} x {header.width}", "give a smaller --image-size"
+    else:
+        total = len(headers) * math.prod(image_size) * max(h.num_bytes // (h.height * h.width) for _, h in headers)
+        sizes, remedy = f"{image_size[0]} x {image_size[1]}", "give a smaller --image-size or fewer images"
+    name = printable(str(paths[largest].relative_to(root)))
+    told = f"{root}: {len(headers):,} images of {sizes} pixels, and decoding the largest, {name},"
+    check_memory(told, total + header.work, remedy)
+    return memory_limit() - total
+
+
+def _check_alike(first_path: Path, examples: np.ndarray, path: Path, image: np.ndarray) -> None:
+    """Refuse an image that can't stand in one array with the first."""
+    names = printable(str(first_path)), printable(str(path))
+    height, width = examples.shape[2:]
+    if image.shape[:2] != (height, width):
         raise InputError(
-            f"images of several sizes: {first_path} has {first.shape[0]} x {first.shape[1]} pixels (height x width), {path} "
-            f"{image.shape[0]} x {image.shape[1]}: give image_size, to which all are cropped and resized"
+            f"images of several sizes: {names[0]} has {height} x {width} pixels (height x width), {names[1]} "
+            f"{image.shape[0]} x {image.shape[1]}: give --image-size, to which all are cropped and resized"
         )
-    if image.dtype != first.dtype:
+    if image.dtype != examples.dtype:
         raise InputError(
-            f"images of several depths: {first_path} has {8 * first.itemsize} bits, {path} {8 * image.itemsize}: convert "
-            "them to one depth"
+            f"images of several depths: {names[0]} has {8 * examples.itemsize} bits, {names[1]} {8 * image.itemsize}: "
+            "convert them to one depth"
         )
-
-
-def _stack(images: dict[Path, np.ndarray]) -> np.ndarray:
-    """All in one array, (N, C, H, W); empties the dictionary, so that no image is in memory twice for long."""
-    channels = max(1 if image.ndim == 2 else 3 for image in images.values())
-    first = next(iter(images.values()))
-    stacked = np.empty((len(images), channels, *first.shape[:2]), first.dtype)
-    for i, path in enumerate(list(images)):
-        image = images.pop(path)
-        stacked[i] = image if image.ndim == 2 else image.transpose(2, 0, 1)
-    return stacked
 
 
 def _report(root: Path, bad: dict[Path, str], num_files: int, skip: bool) -> None:
     """Name the bad files: in a warning if they may be skipped, else in an error."""
-    listed = [f"  {path.relative_to(root)}: {bad[path]}" for path in sorted(bad)[:_NUM_LISTED]]
+    listed = [
+        f"  {printable(str(path.relative_to(root)))}: {printable(bad[path])}" for path in sorted(bad)[:_NUM_LISTED]
+    ]
     if len(bad) > _NUM_LISTED:
         listed.append(f"  and {len(bad) - _NUM_LISTED:,} more")
     named = "\n".join(listed)
@@ -210,6 +311,6 @@ def _report(root: Path, bad: dict[Path, str], num_files: int, skip: bool) -> Non
         warnings.warn(f"{root}: {len(bad):,} of {num_files:,} files left out:\n{named}", stacklevel=3)
     else:
         raise InputError(
-            f"{root}: {len(bad):,} of {num_files:,} files cannot be used:\n{named}\nRepair or remove them, or set "
-            "skip_bad_files to leave them out"
+            f"{root}: {len(bad):,} of {num_files:,} files cannot be used:\n{named}\nRepair or remove them, or give "
+            "--skip-bad-files to leave them out"
         )

@@ -27,11 +27,10 @@ def batch_indices(seed: int, step: int, batch_size: int, num_examples: int) -> n
 def check_batch_size(batch_size: int, num_examples: int) -> None:
     """Refuse a data set smaller than one batch with an InputError."""
     if batch_size < 1:
-        raise InputError(f"the batch size is {batch_size}: it is at least 1")
+        raise InputError(f"--batch-size is {batch_size}: it is at least 1")
     if batch_size > num_examples:
         raise InputError(
-            f"the batch size is {batch_size}, but there are only {num_examples} training examples: give a batch size of at "
-            f"most {num_examples}"
+            f"--batch-size is {batch_size}, but there are only {num_examples} training examples: give {num_examples} at most"
         )
 
 

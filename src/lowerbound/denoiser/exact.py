@@ -221,7 +221,7 @@ class Empirical(Denoiser):
         self.register_buffer("log_weights", (weights / weights.sum()).log())
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        noisy, examples = x_t.flatten(1), self.examples.flatten(1)
+        noisy, examples = x_t.flatten(1), self.examples.flatten(1).to(x_t.dtype)
         alpha, sigma = expand(level.alpha, noisy), expand(level.sigma, noisy)
         y, ratio = noisy / alpha, sigma / alpha
         seen = torch.ones_like(y) if observed is None else observed.flatten(1).to(y.dtype)

@@ -3,7 +3,8 @@ r"""Denoisers: $E[x | x_t]$, and every other view of the same thing.
 A denoiser turns a noisy $x_t$ into a `Prediction` of the data x. What a network is trained to output (its target) is a
 matter of units: with $y = x_t / \alpha_t$ and $r = e^{\gamma_t / 2} = \sigma_t / \alpha_t$, so that $y = x + r \epsilon$,
 each target is an affine function of (x, y) (`TARGETS`). The network sees $y / \sqrt{\sigma_{data}^2 + r^2}$, of unit
-variance, and $\gamma$. The coefficients of x, eps, v and edm depend on $\gamma$ alone, so that the same network makes the
+variance, and $\gamma$, in its own precision, whatever that of $x_t$: around it nothing is lost of an $x_t$ in double, whose
+noise may be fine. The coefficients of x, eps, v and edm depend on $\gamma$ alone, so that the same network makes the
 same prediction in every scaling; score, velocity and mu are in the units of $x_t$, and mu and velocity know of t as well.
 """
 
@@ -127,9 +128,10 @@ class NetworkDenoiser(Denoiser):
 
 
 def network_output(network: nn.Module, x_t: Tensor, level: Level, cond: Tensor | None, sigma_data: float) -> Tensor:
-    """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$."""
+    """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$, in its own precision."""
     scale = 1 / (level.alpha * sqrt(sigma_data**2 + exp(level.gamma)))
     gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
     # in a variance-preserving schedule of data of unit variance the scale is 1 but for rounding
     scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
-    return network(scaled, gamma, cond)
+    weight = next(network.parameters(), x_t)
+    return network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond).to(x_t.dtype)

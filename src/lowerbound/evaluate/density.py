@@ -19,7 +19,7 @@ from lowerbound.evaluate.report import Table, figure_text
 from lowerbound.likelihood import mean_and_error
 from lowerbound.records import Figure
 from lowerbound.run import Run
-from lowerbound.score import LEAST_TOLERANCE, Flow, score, score_density
+from lowerbound.score import Flow, score, score_density
 
 ENTRIES = 20_000
 """About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""
@@ -45,6 +45,10 @@ class HeldOutDensity(Figures):
         num_examples: how many test examples.
         num_calls: network calls of the flow, the mean over examples.
         num_times: network calls per example of the bound.
+        mismatch: how much of the flow's figure is the base density's not being what the denoiser has at the noise's end.
+        solver_error: the solver's own estimate of its error, the mean over examples.
+        num_unfinished: how many further examples were not followed to the end within their network calls; they are left
+            out of every figure here.
     """
 
     total: Figure
@@ -58,23 +62,33 @@ class HeldOutDensity(Figures):
     num_examples: int
     num_calls: float
     num_times: int
+    mismatch: Figure = (math.nan, math.nan)
+    solver_error: float = math.nan
+    num_unfinished: int = 0
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Name, bits/dim with standard error, and what the number is."""
         name = f"first {self.num_examples:,} of test"
         count = f"{self.num_examples:,} example{'s' * (self.num_examples > 1)}"
+        left_out = f"; {self.num_unfinished:,} more not followed to the end and left out" if self.num_unfinished else ""
         return [
             (
                 f"{name}, flow",
                 figure_text(*self.total),
-                f"{self.kind}, {self.settings}, {count}, {self.num_calls:.0f} calls each",
+                f"{self.kind}, {self.settings}, {count}, {self.num_calls:.0f} calls each{left_out}",
             ),
             (f"{name}, chain", figure_text(*self.bound), f"{self.bound_kind}, {count}, {self.num_times} calls each"),
             ("  flow minus chain", figure_text(*self.difference), f"mean over the same {count}"),
             (
                 "  finer flow minus flow",
                 figure_text(*self.refinement),
-                f"at a tenth of the tolerance, mean over the first {self.num_refined}",
+                f"at a tenth of the tolerance, mean over the first {self.num_refined}; the solver's own estimate of its "
+                f"error is {self.solver_error:.2g}",
+            ),
+            (
+                "  base density's part",
+                figure_text(*self.mismatch),
+                "of the flow's figure: N(0, I) at the noise's end instead of what the denoiser has there",
             ),
         ]
 
@@ -132,18 +146,19 @@ def held_out_density(
     }
     density = score_density(run, dataset.examples[indices], flow, progress=progress, **given)
     bound = score(run, dataset.examples[indices], num_steps=num_steps, reverse=reverse, **given)
-    first, cond = indices[:REFINED], given["cond"]
-    flow = flow or Flow()
-    tighter = replace(flow, tolerance=max(flow.tolerance / 10, LEAST_TOLERANCE))
-    again = {"cond": None if cond is None else cond[:REFINED], "numbers": first, "seed": seed}
-    finer = score_density(run, dataset.examples[first], tighter, **again)
-    total, chain, difference, refinement = (
+    arrived = np.isfinite(density.nats)
+    first, cond = np.flatnonzero(arrived)[:REFINED], given["cond"]
+    again = {"cond": None if cond is None else cond[first], "numbers": indices[first], "seed": seed}
+    finer = score_density(run, dataset.examples[indices[first]], replace(flow or Flow(), refine=True), **again)
+    assert finer.refinement is not None
+    total, chain, difference, mismatch, refinement = (
         mean_and_error(torch.from_numpy(bits))
         for bits in (
-            density.bits_per_dim,
-            bound.bits_per_dim,
-            density.bits_per_dim - bound.bits_per_dim,
-            finer.bits_per_dim - density.bits_per_dim[:REFINED],
+            density.bits_per_dim[arrived],
+            bound.bits_per_dim[arrived],
+            (density.bits_per_dim - bound.bits_per_dim)[arrived],
+            density.base_mismatch[arrived],
+            finer.refinement,
         )
     )
     return HeldOutDensity(
@@ -155,9 +170,12 @@ def held_out_density(
         kind=density.kind,
         settings=density.settings,
         bound_kind=bound.kind,
-        num_examples=len(indices),
+        num_examples=int(arrived.sum()),
         num_calls=float(np.mean(density.num_calls)),
         num_times=bound.num_calls,
+        mismatch=mismatch,
+        solver_error=float(density.solver_error[arrived].mean()),
+        num_unfinished=int((~arrived).sum()),
     )
 
 

@@ -77,7 +77,7 @@ def evaluate(
     for part in parts:
         kept = evaluation.parts.get(part.name)
         if kept is None:
-            say(f"{part.title}: {(part.missing and 'left out') or pace.text(part.cost)}")
+            say(f"{part.title}:" if part.missing else f"{part.title}: {pace.text(part.cost)}")
             began = time.perf_counter()
             with tempfile.TemporaryDirectory() as drawn, stage(part.title, part.units) as progress:
                 outcome = _outcome(part, keys[part.name], Path(drawn), progress)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lowerbound.baselines import Baselines
 from lowerbound.errors import InputError
 from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.classes import Classes
@@ -24,6 +23,7 @@ from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.samples import Drawn, Neighbours
 from lowerbound.evaluate.trade_off import TradeOff
+from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.files import write_file
 from lowerbound.records import read, read_json, to_json
 from lowerbound.run import OpenedRun

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Mapping
 
-from lowerbound.baselines import Baseline, Baselines
+from lowerbound.baselines import Baseline, weakness
 from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.finding import SURE, Finding, Severity, most_serious_first
 from lowerbound.evaluate.folder import Evaluation
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.report import figure_text
+from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.records import Figure
 
 OF_SAMPLES = ("quality", "distances", "classes")
@@ -49,6 +50,8 @@ def findings(evaluation: Evaluation) -> list[Finding]:
     likelihood, baselines = _likelihood(found), found.get("baselines")
     if likelihood is not None and isinstance(baselines, Baselines):
         told.insert(0, against_baseline(likelihood.total, baselines.best))
+    elif evaluation.own and (weak := weakness(evaluation.weights)) is not None:  # as training has measured it
+        told.insert(0, Finding(Severity.SERIOUS, f"{weak[:1].upper()}{weak[1:]}."))
     return most_serious_first(told)
 
 

@@ -1,8 +1,7 @@
 """How good samples of a run are: their features against those of training examples, beside as many held-out ones."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality, quality
 from lowerbound.evaluate.report import Table, figure_text
 from lowerbound.run import Run
-from lowerbound.run.generate import Plan, generate
+from lowerbound.run.generate import Plan, generate, network_calls
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""
@@ -182,17 +181,6 @@ def draw(
     """
     cond = dataset.cond(np.resize(dataset.train, num_samples)) if run.config.data.conditional else None
     drawn = run if denoiser is None else replace(run, denoiser=denoiser)
-    with _calls(run.denoiser) as calls:
+    with network_calls(run.denoiser) as calls:
         samples = generate(drawn, num_samples, plan, seed=seed, cond=cond, progress=progress)
     return samples, sum(calls) / num_samples
-
-
-@contextmanager
-def _calls(denoiser: Denoiser) -> Iterator[list[int]]:
-    """How many examples each call of a denoiser had, as long as the context lasts."""
-    calls: list[int] = []
-    hook = denoiser.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments[0])))
-    try:
-        yield calls
-    finally:
-        hook.remove()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.baselines import held_out_baselines
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.bound import HeldOutBound, default_num_times, held_out_bound, profile
@@ -39,6 +38,7 @@ from lowerbound.evaluate.trade_off import (
     num_steps,
     plans_of_calls,
 )
+from lowerbound.evaluate.yardsticks import held_out_baselines
 from lowerbound.guidance import ClassifierFree
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid, training_curve
 from lowerbound.run import RelativeRun, Run, generate

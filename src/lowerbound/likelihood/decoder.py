@@ -78,6 +78,8 @@ class LevelPosterior(Decoder):
         place = (x_t.double() / expand(level.alpha, x_t) + 1) * self.num_levels / 2 - 0.5
         width = expand(exp(level.gamma / 2), place) * self.num_levels / 2
         own = nearest_level(x, self.num_levels).double()
+        if math.isnan(_number(width)):  # a learned schedule that has diverged, which its trainer sees by the loss
+            return torch.full_like(x, math.nan)
         if _number(width) < _SMOOTH or self.num_levels <= 2 * _SMOOTH * _HALF_WIDTH:
             return self._by_sum(own, place, width).to(x.dtype)
         return self._by_integral(own, place, width).to(x.dtype)

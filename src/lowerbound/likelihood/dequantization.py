@@ -26,6 +26,7 @@ from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres, nearest_level
 from lowerbound.likelihood.density import Density, is_exact, log_prob
+from lowerbound.ode import MAX_CALLS
 from lowerbound.rng import Noise
 
 
@@ -126,6 +127,7 @@ def discrete_log_prob(
     trace: str = "auto",
     num_probes: int = 1,
     tolerance: float = 1e-5,
+    max_calls: int = MAX_CALLS,
     cond: Num[Tensor, "batch ..."] | None = None,
     observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Density:
@@ -137,7 +139,8 @@ def discrete_log_prob(
         dequantizer: $q(u | x)$.
         noise: where u and probes come from.
         num_importance: K, the number of draws of u, each of which takes a solution of its own.
-        trace, num_probes, tolerance, cond, observed: as for `density.log_prob`; the standard error is that of the probes.
+        trace, num_probes, tolerance, max_calls, cond, observed: as for `density.log_prob`, the budget that of each
+            solution; the standard error is that of the probes, the solver's error that of the worst solution.
 
     Raises:
         InputError: if x is not at level centres, `num_importance` is below one, or above one with a single probe; and
@@ -153,6 +156,7 @@ def discrete_log_prob(
     if observed is not None:
         x = torch.where(observed, x, 1 / dequantizer.num_levels - 1)  # any level's centre, in the place of NaN
     _check_levels(x, dequantizer.num_levels)
+    dtype, x = x.dtype, x.double()
     draws, log_ratios = [], []
     for _ in range(num_importance):
         u, log_q = dequantizer.sample(x, denoiser.schedule.gamma_min, noise)
@@ -163,18 +167,28 @@ def discrete_log_prob(
             trace=trace,
             num_probes=num_probes,
             tolerance=tolerance,
+            max_calls=max_calls,
             cond=cond,
             observed=observed,
         )
         log_q = log_q if observed is None else log_q * observed
         draws.append(drawn)
-        log_ratios.append(drawn.estimates.double() - sum_dims(log_q)[:, None])
-    first = draws[0]
+        log_ratios.append(drawn.estimates - sum_dims(log_q)[:, None])
+    first, values = draws[0], torch.stack(log_ratios)
+    arrived, num_calls, solver_error, mismatch = (
+        torch.stack([getattr(drawn, name) for drawn in draws])
+        for name in ("arrived", "num_calls", "solver_error", "mismatch")
+    )
+    estimates = _log_mean_exp(values, first.exact_trace)
+    corrected = _log_mean_exp(values - mismatch[..., None], first.exact_trace)
     return Density(
-        estimates=_log_mean_exp(torch.stack(log_ratios), first.exact_trace).to(x.dtype),
+        estimates=estimates.to(dtype),
         exact_trace=first.exact_trace,
-        num_dims=first.num_dims,
-        num_calls=torch.stack([drawn.num_calls for drawn in draws]).sum(0),
+        num_dims=first.num_dims.to(dtype),
+        num_calls=num_calls.sum(0),
+        arrived=arrived.all(0),
+        solver_error=solver_error.amax(0).to(dtype),
+        mismatch=(estimates - corrected).mean(1).to(dtype),
         kind=f"bound (ODE, dequantised, K={num_importance})",
         settings=f"{first.settings}, {dequantizer.name}",
     )

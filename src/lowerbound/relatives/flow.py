@@ -8,10 +8,15 @@ in ascending and descending order by turns (Papamakarios et al. 2017), so that s
 otherwise one half of the entries transforms the other (Dinh et al. 2017), and sampling is as fast as the density. The halves
 are checkerboards, of fields of one entry and of two by turns.
 
-Discrete data are spread evenly over their bins, $\log P(x) \ge E_u \log p(x + u) + \log \tfrac 2 K$ per entry for u
-uniform in $\pm \tfrac 1 K$ (Theis et al. 2016, section 3.1), and fill the box $[-1, 1]$. Splines map the box to itself, with
-uniform noise, so that no mass leaves it, and a level that most entries have can be as wide as the box; lines map
-$\mathrm{logit}(\alpha + (1 - 2 \alpha) \tfrac{x + 1}{2})$, $\alpha = 0.05$ (Dinh et al. 2017, section 4.1), to normal noise.
+The bins of discrete data are all of where the flow has its mass, so that the masses of the levels sum to one and what is
+scored is what samples follow. Splines map the box $[-1, 1]$ to itself, with uniform noise, and a level that most entries
+have can be as wide as the box; every bin is $2 / K$ wide. Lines map $\mathrm{logit}(\alpha + (1 - 2 \alpha) \tfrac{x +
+1}{2})$, $\alpha = 0.05$ (Dinh et al. 2017, section 4.1), to normal noise. That is all of $|x| < 1 + m$ with
+$m = \tfrac{2 \alpha}{1 - 2 \alpha}$, and the bins of the first and the last level reach to its ends.
+
+The data are spread evenly over their bins, $\log P(x) \ge E_u \log p(u) + \log w$ per entry for u uniform in an interval of
+width w within the bin of x (Theis et al. 2016, section 3.1): in the whole bin, or of the first and the last level of lines
+up to $|u| = 1 + \tfrac m 2$, since the networks should not see the logit run to infinity.
 """
 
 import importlib
@@ -25,9 +30,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid, silu
 
+from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.levels import level_centres, nearest_level
-from lowerbound.likelihood import Elbo, UniformDequantizer
+from lowerbound.levels import check_num_levels, level_centres, nearest_level
+from lowerbound.likelihood import Elbo
 from lowerbound.nn.blocks import convolution, normalisation
 from lowerbound.nn.gan import Residual
 from lowerbound.relatives.base import Relative
@@ -36,13 +42,13 @@ from lowerbound.rng import Noise
 NUM_BINS = 8
 """Of a spline."""
 MARGIN = 0.05
-"""How far from 0 and 1 the argument of the logit stays."""
+r"""$\alpha$, how far from 0 and 1 the argument of the logit stays within the box."""
 FEW_ENTRIES, FEW_PIXELS = 64, 16
 """Up to so many entries of vectors, and of signals, images and volumes, each depends on all before it."""
 MOST_SLOPE = math.log(1e3)
 """The largest log slope of a spline at a knot; the smallest is its negative."""
 EDGE = 2.0**-22
-"""How near to the ends of the box discrete data are taken: beyond them a spline is the identity."""
+"""How near to their ends splines and the logit are taken: beyond them a spline is the identity and a logit is none."""
 
 
 class NormalizingFlow(Relative):
@@ -74,13 +80,12 @@ class NormalizingFlow(Relative):
         width: int | None = None,
         depth: int = 2,
     ):
-        super().__init__(shape, num_levels)
+        super().__init__(shape, num_levels if num_levels is None else check_num_levels(num_levels))
         few = math.prod(shape) <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
         width = (64 if few else 32) if width is None else width
         _check(shape, kind, transforms, width, depth)
         _import_zuko()
         self.likelihood = "exact" if num_levels is None else "bound"
-        self.dequantizer = None if num_levels is None else UniformDequantizer(num_levels)
         self.in_box = kind == "spline" and num_levels is not None
         univariate, shapes = _univariate(kind, self.in_box)
         self.maps = nn.ModuleList(
@@ -95,21 +100,29 @@ class NormalizingFlow(Relative):
 
     def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         self.check(x)
-        entries = x.flatten(1)
-        log_prob = torch.zeros_like(entries[:, 0])
-        if self.dequantizer is not None:
-            u, log_q = self.dequantizer.sample(x, 0.0, noise)
-            entries = entries + u.flatten(1)
-            log_prob = -log_q.flatten(1).sum(1).to(x.dtype)
-        log_prob = log_prob + self.log_prob(entries.reshape(x.shape))
+        if self.num_levels is None:
+            log_prob = self.log_prob(x)
+        else:
+            low, high = self.limits(x)
+            spread = x.double() + low + (high - low) * noise.uniform(x.double())
+            log_prob = self.log_prob(spread.to(x.dtype)) + sum_dims((high - low).log())
         zeros = torch.zeros_like(log_prob)
         return Elbo(log_prob, zeros, zeros, torch.full_like(log_prob, x[0].numel()))
+
+    def limits(
+        self, x: Float[Tensor, "batch *shape"]
+    ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+        """Between what, relative to their centres, levels are spread."""
+        assert self.num_levels is not None
+        half = torch.full_like(x, 1 / self.num_levels)
+        beyond = 0.0 if self.in_box else MARGIN / (1 - 2 * MARGIN)
+        return -half - beyond * (x < 2 * half - 1), half + beyond * (x > 1 - 2 * half)
 
     def log_prob(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
         r"""The log density, nats, of continuous data or of discrete data that are spread over their bins.
 
         Arguments:
-            x: (B, *shape), within (-1, 1) if the data are discrete.
+            x: (B, *shape), within its bins if the data are discrete.
         """
         z, log_det = self.forward(x)
         if self.in_box:
@@ -121,12 +134,12 @@ class NormalizingFlow(Relative):
         self.check(x)
         z = x.flatten(1)
         log_det = torch.zeros_like(z[:, 0])
-        if self.dequantizer is not None:
-            # a bin's end may round to the end of the box, where splines know no slope
+        # what is spread over an outermost bin may round to its end
+        if self.in_box:
             z = z.clamp(-1 + EDGE, 1 - EDGE)
-        if self.dequantizer is not None and not self.in_box:
+        elif self.num_levels is not None:
             place = MARGIN + (1 - 2 * MARGIN) * (z + 1) / 2
-            z = place.logit()
+            z = place.clamp(EDGE, 1 - EDGE).logit()
             log_det = (math.log((1 - 2 * MARGIN) / 2) - logsigmoid(z) - logsigmoid(-z)).sum(1)
         for each in self.maps:
             z, further = each().call_and_ladj(z)
@@ -137,7 +150,7 @@ class NormalizingFlow(Relative):
         r"""$x = f^{-1}(z)$ of noise, (B, D)."""
         for each in reversed(self.maps):
             z = each().inv(z)
-        if self.dequantizer is not None and not self.in_box:
+        if self.num_levels is not None and not self.in_box:
             z = 2 * (z.sigmoid() - MARGIN) / (1 - 2 * MARGIN) - 1
         return z.reshape(-1, *self.shape)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from lowerbound import grid
 from lowerbound.brownian import BrownianPath
-from lowerbound.denoiser import WithVariance
+from lowerbound.denoiser import Denoiser, WithVariance
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run.opened import Run
@@ -174,6 +175,17 @@ def generate(
             progress(1)
         batches.append(run.decode(last))  # pyright: ignore[reportPossiblyUnboundVariable]
     return np.concatenate(batches)
+
+
+@contextmanager
+def network_calls(denoiser: Denoiser) -> Iterator[list[int]]:
+    """How many examples each call of a denoiser had, as long as the context lasts."""
+    calls: list[int] = []
+    hook = denoiser.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments[0])))
+    try:
+        yield calls
+    finally:
+        hook.remove()
 
 
 def path(

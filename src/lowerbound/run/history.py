@@ -43,10 +43,8 @@ def training_columns(run: OpenedRun) -> dict[str, np.ndarray]:
     }
 
 
-def _check(record: Any, source: str) -> None:
+def _check(record: dict[str, Any], source: str) -> None:
     """Refuse what is no record of the log; a loss may have been infinite or no number, where and when may not."""
-    if not isinstance(record, dict):
-        raise InputError(f"{source} is damaged: it should be an object, got {reprlib.repr(record)}")
     needed = {"step", "seconds"}
     if "held_out_bits_per_dim" in record:
         needed |= {"held_out_bits_per_dim", "standard_error"}

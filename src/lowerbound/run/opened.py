@@ -48,16 +48,7 @@ class OpenedRun(ABC):
         return self.data.encoding.encode(raw)
 
     def decode(self, x: Tensor) -> np.ndarray:
-        """The model's values as stored ones, (N, *shape).
-
-        Raises:
-            InputError: for values that are not finite.
-        """
-        if bad := int((~x.isfinite().flatten(1).all(1)).sum()):
-            raise InputError(
-                f"{bad} of {len(x)} samples are not finite, and nothing is written: try other settings, such as more "
-                "steps or less guidance; if they are as advised, the training may have diverged"
-            )
+        """The model's values as stored ones, (N, *shape)."""
         return self.data.encoding.decode(x)
 
     def labels(self, names: list[str]) -> Tensor:
@@ -116,10 +107,10 @@ class OpenedRun(ABC):
         """
         source = source or self.config.data.source
         dataset = open_configured(replace(self.config.data, source=source))
-        if dataset.fingerprint() != self.data.fingerprint:
+        if not dataset.has_fingerprint(self.data.fingerprint):
             raise InputError(
-                f"{source} does not hold the examples that the run in {self.folder.path} was trained on: what "
-                "it held out is not known of these; train a new run"
+                f"{source} does not hold the examples, with the labels and the splits, that the run in {self.folder.path} "
+                "was trained on: what it held out is not known of these; train a new run"
             )
         return dataset
 
@@ -293,10 +284,6 @@ def load_weights(module: nn.Module, path: Path) -> dict[str, str]:
                     raise InputError(
                         f"{path}: {name} has the shape {tuple(weight.shape)}, the configuration calls for "
                         f"{tuple(parameter.shape)}"
-                    )
-                if not weight.isfinite().all():
-                    raise InputError(
-                        f"{path}: {name} holds values that are not finite: the training diverged; train anew"
                     )
                 parameter.copy_(weight)
     except (OSError, SafetensorError) as error:

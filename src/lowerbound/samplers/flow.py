@@ -84,4 +84,4 @@ def follow(
     a_t, a_s = (preserving(level.gamma)[0] for level in (t, s))
     z = (x_t * (a_t / t.alpha),)
     solution = ode.solve(field, z, float(t.gamma), float(s.gamma), tolerance=tolerance)
-    return solution.state[0] * (s.alpha / a_s), solution.num_calls
+    return solution.complete()[0] * (s.alpha / a_s), solution.num_calls

@@ -7,9 +7,8 @@ place within each: $t_k = (k + p) / n$. The places of examples i = 0, 1, 2, ... 
 the golden ratio $\varphi$, u drawn from the seed: uniform for each, evenly spread over any run of them (Weyl 1916), so that
 their mean has little error from the choice of times.
 
-From the draws $d_1 .. d_n$ of one example, in the order of time, the variance of their mean is estimated by
-$\frac{1}{2 n (n - 1)} \sum_k (d_{k+1} - d_k)^2$ (von Neumann et al. 1941): the differences of neighbours hold the noise of
-both and little of the trend, which equal parts take out of the mean.
+The error of an example's mean is estimated from the differences of neighbouring draws, which hold little of the trend that
+equal parts take out of the mean (`spread`).
 
 The probability flow is another model of the same network (`density`). Of discrete data its figure is a bound too, by noise
 within the levels (`dequantization`).
@@ -28,6 +27,7 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood import check_likelihood, elbo
 from lowerbound.run import Run
 from lowerbound.score.examples import Vector, batches, check_examples, condition_text
+from lowerbound.score.spread import error_of_mean
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 ENTRIES = 65_536
@@ -43,7 +43,9 @@ class Scores:
         bits_per_dim: -nats / (D ln 2), the sum of the next four.
         reconstruction, prior, diffusion: the three terms, each as what it adds.
         normalisation: what the stored units add to the model's; zero for discrete data.
-        diffusion_error: standard error of the diffusion term over its network calls; NaN for a single one.
+        diffusion_error: standard error of the diffusion term over its network calls; NaN, not known, for a single one.
+        interval_95: half the width of an interval of 95 % from it, by Student's distribution (`spread.error_of_mean`): of
+            four calls about 4 to 12 standard errors, of many 2.
         kind: what the number is, in words.
         num_calls: network calls per example for the diffusion term.
     """
@@ -55,6 +57,7 @@ class Scores:
     diffusion: Vector
     normalisation: float
     diffusion_error: Vector
+    interval_95: Vector
     kind: str
     num_calls: int
 
@@ -108,11 +111,11 @@ def score(
         settings = {"noise": noise, "num_times": num_times, "place": place, "reverse": reverse, "cond": given}
         bound = elbo(run.denoiser, run.decoder, x, chain, **settings)
         assert bound.draws is not None
-        terms = [bound.reconstruction, bound.prior, bound.diffusion, _error_of_mean(bound.draws)]
-        parts.append(torch.stack([term.cpu().double() for term in terms]).numpy())
+        terms = torch.stack([bound.reconstruction, bound.prior, bound.diffusion]).cpu().double().numpy()
+        parts.append(np.concatenate([terms, error_of_mean(bound.draws.cpu().double().numpy())]))
         progress(len(x))
     to_bits = 1 / (num_dims * math.log(2))
-    reconstruction, prior, diffusion, error = np.concatenate(parts, 1)
+    reconstruction, prior, diffusion, error, interval = np.concatenate(parts, 1)
     nats = reconstruction - prior - diffusion + run.data.encoding.log_det(run.data.shape)
     return Scores(
         nats=nats,
@@ -122,16 +125,10 @@ def score(
         diffusion=diffusion * to_bits,
         normalisation=-run.data.encoding.log_det(run.data.shape) * to_bits,
         diffusion_error=error * to_bits,
+        interval_95=interval * to_bits,
         kind=_kind(run, num_steps, reverse, cond is not None),
         num_calls=num_times,
     )
-
-
-def _error_of_mean(draws: Tensor) -> Tensor:
-    num_calls = draws.shape[1]
-    if num_calls == 1:
-        return torch.full_like(draws[:, 0], math.nan)
-    return (draws.diff(dim=1).square().sum(1) / (2 * num_calls * (num_calls - 1))).sqrt()
 
 
 def _kind(run: Run, num_steps: int | None, reverse: str, given: bool) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,12 +18,15 @@ from lowerbound.likelihood import (
     discrete_log_prob,
     log_prob,
 )
+from lowerbound.ode import STAGES
 from lowerbound.run import Run
 from lowerbound.score.examples import Vector, batches, check_examples, condition_text
+from lowerbound.score.spread import half_interval
 
 ENTRIES_AT_ONCE = 32_768
 """About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
 LEAST_TOLERANCE = 4 * torch.finfo(torch.float32).eps
+LEAST_CALLS = 2 + len(STAGES)
 DEQUANTIZERS: dict[str, type[Dequantizer]] = {
     "truncated-normal": TruncatedNormalDequantizer,
     "uniform": UniformDequantizer,
@@ -40,6 +43,9 @@ class Flow:
             need their weights from other probes than their values.
         dequantizer: of discrete data, one of `DEQUANTIZERS`; if None the first.
         num_importance: K, of discrete data, draws within the levels of each example.
+        max_calls: the most network calls along the flow of an example (of each of its K draws); one that needs more has no
+            figure.
+        refine: whether every example is followed again at a tenth of the tolerance.
 
     Raises:
         InputError: if a number is out of range, or there is no such dequantiser.
@@ -49,12 +55,17 @@ class Flow:
     num_probes: int | None = None
     dequantizer: str | None = None
     num_importance: int = 1
+    max_calls: int = 2000
+    refine: bool = False
 
     def __post_init__(self) -> None:
         if not LEAST_TOLERANCE <= self.tolerance < 1:
             raise InputError(
-                f"tolerance is {self.tolerance}: it must be below 1 and, in single precision, {LEAST_TOLERANCE:.1g} or more"
+                f"tolerance is {self.tolerance}: it must be below 1 and, for networks in single precision, "
+                f"{LEAST_TOLERANCE:.1g} or more"
             )
+        if self.max_calls < LEAST_CALLS:
+            raise InputError(f"max_calls is {self.max_calls}: a single step takes {LEAST_CALLS}")
         if self.num_importance < 1:
             raise InputError(f"num_importance is {self.num_importance}: it starts at 1")
         if self.num_probes is not None and self.num_probes < 1:
@@ -85,10 +96,16 @@ class DensityScores:
     """The figure of each example under the probability flow, an array (N,) each.
 
     Arguments:
-        nats: log p of the example as it is stored; of discrete data, the bound on it.
+        nats: log p of the example as it is stored; of discrete data, the bound on it; NaN where the calls did not suffice.
         bits_per_dim: -nats / (D ln 2).
-        standard_error: of the probes, in bits per dimension: zero for an exact trace, NaN for a single probe.
-        num_calls: network calls of each example.
+        standard_error: of the probes, in bits per dimension: zero for an exact trace; NaN, not known, for a single probe.
+        interval_95: half the width of an interval of 95 % from it, by Student's distribution: of two probes 12.7 of it.
+        solver_error: the solver's own estimate of its error, in bits per dimension.
+        base_mismatch: bits per dimension that the example's figure contains because the base density is not what the
+            denoiser has at the noise's end (`mismatch.base_mismatch`).
+        refinement: how much `bits_per_dim` changes at a tenth of the tolerance with the same probes and draws; None unless
+            the flow was followed again.
+        num_calls: network calls along the flow of each example, at its tolerance.
         kind: what the number is: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
         settings: how it was computed: tolerance, trace, dequantiser, condition.
     """
@@ -96,9 +113,24 @@ class DensityScores:
     nats: Vector
     bits_per_dim: Vector
     standard_error: Vector
+    interval_95: Vector
+    solver_error: Vector
+    base_mismatch: Vector
+    refinement: Vector | None
     num_calls: Int[np.ndarray, " num_examples"]
     kind: str
     settings: str
+
+    @property
+    def flags(self) -> list[str]:
+        """What is wrong with each example's figure, in a word; mostly nothing.
+
+        `unfinished`: its calls were spent before the flow's end. `moved`: at a tenth of the tolerance it changes by more
+        than the solver's estimate of its error.
+        """
+        change = np.zeros_like(self.nats) if self.refinement is None else self.refinement
+        moved = ~(np.abs(change) <= self.solver_error)  # and one whose finer flow did not arrive
+        return np.select([np.isnan(self.nats), moved], ["unfinished", "moved"], "").tolist()
 
 
 @torch.no_grad()
@@ -122,7 +154,7 @@ def score_density(
         batch_size: it changes nothing but speed and memory; as many as `ENTRIES_AT_ONCE` allows if None.
 
     Raises:
-        InputError: as for `score`, if `flow` does not fit the run, or the flow cannot be followed.
+        InputError: as for `score`, if `flow` does not fit the run, or the flow of no example could be followed to its end.
     """
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: it starts at 1")
@@ -134,22 +166,38 @@ def score_density(
     num_probes = flow.num_probes or min(flow.num_importance, 2)
     found = []
     for x, given, noise, _ in batches(run, raw, cond, numbers, batch_size, seed):
-        how = {"noise": noise, "num_probes": num_probes, "tolerance": flow.tolerance, "cond": given}
+        how = {"noise": noise, "num_probes": num_probes, "cond": given}
+        how |= {"tolerance": flow.tolerance, "max_calls": flow.max_calls}
         if dequantizer is None:
-            found.append(log_prob(run.denoiser, x, **how))
+            found.append(log_prob(run.denoiser, x.double(), **how))
         else:
-            found.append(discrete_log_prob(run.denoiser, x, dequantizer, num_importance=flow.num_importance, **how))
+            how |= {"num_importance": flow.num_importance}
+            found.append(discrete_log_prob(run.denoiser, x.double(), dequantizer, **how))
         progress(len(x))
     to_bits = 1 / (num_dims * math.log(2))
-    nats, error, num_calls = (
+    nats, error, solver_error, mismatch, num_calls = (
         torch.cat([getattr(density, name) for density in found]).cpu().numpy()
-        for name in ("nats", "standard_error", "num_calls")
+        for name in ("nats", "standard_error", "solver_error", "mismatch", "num_calls")
     )
-    nats = nats.astype(np.float64) + run.data.encoding.log_det(run.data.shape)
+    if np.isnan(nats).all():
+        raise InputError(
+            f"none of {len(raw)} examples was followed to the flow's end within {flow.max_calls} network calls: allow more "
+            "(--max-calls) or a larger tolerance (--tolerance)"
+        )
+    nats = nats + run.data.encoding.log_det(run.data.shape)
+    refinement = None
+    if flow.refine:
+        finer = replace(flow, tolerance=max(flow.tolerance / 10, LEAST_TOLERANCE), max_calls=10 * flow.max_calls)
+        again = {"cond": cond, "numbers": numbers, "batch_size": batch_size, "seed": seed}
+        refinement = (nats - score_density(run, raw, replace(finer, refine=False), **again).nats) * to_bits
     return DensityScores(
         nats=nats,
         bits_per_dim=-nats * to_bits,
-        standard_error=error.astype(np.float64) * to_bits,
+        standard_error=error * to_bits,
+        interval_95=half_interval(error, max(num_probes - 1, 1)) * to_bits,
+        solver_error=solver_error * to_bits,
+        base_mismatch=-mismatch * to_bits,
+        refinement=refinement,
         num_calls=num_calls,
         kind=found[0].kind,
         settings=found[0].settings + condition_text(run, cond is not None),

@@ -80,6 +80,7 @@ def score_relative(
         diffusion=diffusion * to_bits,
         normalisation=-log_det * to_bits,
         diffusion_error=np.full(len(nats), math.nan),
+        interval_95=np.full(len(nats), math.nan),
         kind=kind(run, importance),
         num_calls=importance if importance > 1 else num_draws,
     )

@@ -73,7 +73,7 @@ class DataConfig:
     layout: str | None = None
     """Order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
-    """Number of levels of integer data; taken from the type and the data if not given."""
+    """Number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
     image_size: tuple[int, int] | None = None
     """Height and width that images of a folder are cropped and resized to."""
     skip_bad_files: bool = False
@@ -241,8 +241,8 @@ class TrainingConfig:
     num_pictures: int = 5
     """How many times samples are drawn along the way."""
     on_divergence: Literal["stop", "skip", "roll-back"] = "stop"
-    """When loss or weights stop being finite, or are far from what they were: stop with the last good state kept; skip
-    the batch; or roll back to the last good checkpoint and go on at half the learning rate, up to five times."""
+    """What to do when a loss is not finite: stop, with the last good checkpoint kept; leave out up to ten batches in a row;
+    or go back to the last good checkpoint and on at half the learning rate, up to three times."""
     seed: int = 0
     """Of weights, data order, times and noise."""
 
@@ -265,9 +265,6 @@ class Config:
             raise InputError(
                 f"the length of the run: steps={training.steps}, minutes={training.minutes}; give one of the two"
             )
-        for section in dataclasses.fields(self):
-            for setting in dataclasses.fields(getattr(self, section.name)):
-                _check_finite(f"{section.name}.{setting.name}", getattr(getattr(self, section.name), setting.name))
         positive = {
             "steps": training.steps,
             "minutes": training.minutes,
@@ -278,8 +275,8 @@ class Config:
             "num_evaluations": training.num_evaluations,
         }
         for name, value in positive.items():
-            if value is not None and not value > 0:
-                raise InputError(f"training.{name} is {value}: it must be positive")
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"training.{name} is {value}: it must be positive and finite")
         if self.schedule.num_steps < 1:
             raise InputError(f"schedule.num_steps is {self.schedule.num_steps}: a chain takes at least one step")
         if not 0 < training.average_width <= 0.25:
@@ -326,12 +323,6 @@ class Config:
             InputError: for a name that does not exist or a value of the wrong type.
         """
         return read(cls, values, "config")
-
-
-def _check_finite(name: str, value: Any) -> None:
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, float) and not math.isfinite(number):
-            raise InputError(f"{name} is {number}: it must be a finite number")
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:

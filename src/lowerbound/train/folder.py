@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from lowerbound.data import Dataset, Encoding, Standardisation, read_encoding
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
+from lowerbound.printable import printable
 from lowerbound.train.config import SCHEMA_VERSION, Config
 
 
@@ -69,11 +70,11 @@ class DataFacts:
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         return cls(
-            name=values["name"],
+            name=printable(values["name"]),
             shape=tuple(values["shape"]),
-            layout=values["layout"],
+            layout=printable(values["layout"]),
             encoding=read_encoding(values["encoding"]),
-            class_names=tuple(values["class_names"]),
+            class_names=tuple(map(printable, values["class_names"])),
             vectors=Standardisation.of(values.get("vectors")),
             fingerprint=values["fingerprint"],
         )
@@ -109,28 +110,6 @@ class RunFolder:
         except (OSError, SafetensorError):
             return {}
 
-    @property
-    def is_started(self) -> bool:
-        """Whether there is anything here that training wrote."""
-        return self.exists or self.log.exists() or any(self.path.glob("*.safetensors"))
-
-    def set_aside(self) -> Path | None:
-        """Rename the folder, if a run is in it, so that a new run can take its place; returns where it is now.
-
-        Raises:
-            InputError: if a process is training in it, or it is the folder that this process is in.
-        """
-        if not self.is_started:
-            return None
-        here = self.path.absolute()
-        if Path.cwd().is_relative_to(self.path.resolve()):
-            raise InputError(f"{here} is the folder that the program runs in: go to another one to start a run anew")
-        number = 1
-        while (aside := here.with_name(f"{here.name}-before-{number}")).exists():
-            number += 1
-        with self.locked():
-            return here.rename(aside)
-
     def write_config(self, config: Config, facts: DataFacts) -> None:
         """Write config.json."""
         content = {"schema_version": SCHEMA_VERSION, **config.to_dict(), "data_facts": facts.to_dict()}
@@ -160,7 +139,11 @@ class RunFolder:
             raise InputError(f"{self.config} is damaged: {type(error).__name__} {error}") from error
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The records of the log; a last line that an interruption left incomplete is not one."""
+        """The records of the log; a last line that an interruption left incomplete is not one.
+
+        Raises:
+            InputError: if a line is damaged, or no record.
+        """
         if not self.log.is_file():
             return []
         records = []
@@ -171,6 +154,9 @@ class RunFolder:
             except json.JSONDecodeError as error:
                 if number < len(lines):
                     raise InputError(f"{self.log}, line {number} is damaged: {error}") from error
+                break
+            if not isinstance(records[-1], dict):
+                raise InputError(f"{self.log}, line {number} is damaged: it should be an object, got {line[:40]!r}")
         return records
 
     def open_log(self, last_step: int) -> IO[str]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import torch
 from safetensors.torch import save
@@ -15,18 +15,21 @@ from tqdm import tqdm
 from lowerbound.baselines import Baseline, weakness, yardstick
 from lowerbound.data import Dataset, check_batch_size
 from lowerbound.errors import InputError
-from lowerbound.files import clean, write_file
+from lowerbound.files import write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.train.allowance import Allowance
-from lowerbound.train.checkpoint import checkpoints, read_checkpoint, set_aside, step_of, write_checkpoint
-from lowerbound.train.config import Config, differences
+from lowerbound.train.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from lowerbound.train.config import Config
 from lowerbound.train.denoising import PICTURE_STEPS
-from lowerbound.train.divergence import Watch
 from lowerbound.train.folder import DataFacts, RunFolder
 from lowerbound.train.interruption import Interruption
-from lowerbound.train.loop import TRAINING_SHARE, BadBatchError, DivergenceError, Trainer
+from lowerbound.train.loop import TRAINING_SHARE, DivergenceError, Record, Trainer
+from lowerbound.train.resume import resume, set_aside
 
 CHECKPOINT_SECONDS = 60
+MOST_ROLL_BACKS = 3
+ROLL_BACK_RATE = 0.5
+"""The learning rate after going back to a checkpoint, as a multiple of that before."""
 EARLY = 1 / 8
 """The share of the run after which the first averaged weights are kept for good, as a weaker model of the same kind."""
 PICTURE_SAMPLES = 36
@@ -38,18 +41,6 @@ FEWEST_STEPS = 300
 """Below so many steps little is learned."""
 SECONDS_TO_JUDGE = 3.0
 """After so much training it is known how many steps fit into a timed run."""
-MOST_SKIPPED = 10
-"""So many bad batches in a row are left out, where they are to be."""
-MOST_ROLL_BACKS = 5
-"""So many times a run goes back and on at half the learning rate, where it is to do so."""
-MAY_CHANGE = "training."
-"""Settings that a resumed run may change: how it is trained, never what is trained."""
-MAY_NOT_CHANGE = "training.optimizer"
-"""The exception: an optimiser cannot go on from another one's memory."""
-
-
-Start = Literal["newest", "previous", "anew"]
-"""Where to go on with a run that is there."""
 
 
 def train(
@@ -58,9 +49,9 @@ def train(
     out: Path | str,
     *,
     device: torch.device | str = "cpu",
+    restart: bool = False,
     say: Callable[[str], None] = print,
     show_progress: bool = True,
-    start: Start = "newest",
 ) -> RunFolder:
     """Train a model into a run folder, or go on with the run that is there.
 
@@ -69,49 +60,33 @@ def train(
         dataset: the data.
         out: the run folder.
         device: where to train.
+        restart: set what the folder's run has made aside, and begin it again at step 0.
         say: where lines for the user go.
         show_progress: whether to draw a progress bar.
-        start: where to go on with a run that is there: after its newest checkpoint; if that is damaged, after the one
-            before it ("previous"); or not at all ("anew"): then it is kept beside the new one.
 
     Returns:
         The run folder, with model.safetensors in it.
 
     Raises:
-        InputError: if the folder holds another run, or one whose checkpoints are lost or damaged, or the data do not
-            suffice.
-        DivergenceError: if the training diverges, with the last good state kept.
-        OSError: if something cannot be written, with what was there before intact.
+        InputError: if the folder holds another run, the data do not suffice, or the loss diverges.
         KeyboardInterrupt: after an interruption, with everything saved.
     """
     check_batch_size(config.training.batch_size, len(dataset.train))
     folder = RunFolder(out)
     trainer = Trainer(config, dataset, device)
-    if start == "anew" and (kept := folder.set_aside()) is not None:
-        say(f"the run that was in {folder.path} is kept in {kept}")
     folder.samples.mkdir(parents=True, exist_ok=True)
     with folder.locked():
+        if restart:
+            set_aside(folder, say)
         if folder.exists:
-            _resume(folder, trainer, say, start)
-        elif folder.is_started:
-            raise InputError(
-                f"{folder.path} holds files of a run but no config.json: choose another folder with --out, or give "
-                "--restart to keep them aside and start anew"
-            )
+            resume(folder, trainer, say)
+        elif any(folder.path.glob("*.safetensors")) or folder.log.exists():
+            raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
         folder.write_config(config, DataFacts.of(dataset))
         if trainer.progress >= 1:
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder
-        if not checkpoints(folder.checkpoints):
-            write_checkpoint(
-                folder.checkpoints, trainer.step, *trainer.state()
-            )  # to go back to, or to start from again
-        while True:
-            try:
-                _Session(trainer, folder, say, show_progress).run()
-                break
-            except DivergenceError as error:
-                trainer = _rolled_back(trainer, folder, error, say)
+        _Session(trainer, folder, say, show_progress).run()
         if (found := weakness(folder.read_metadata())) is not None:
             say(f"{found}: give more --minutes")
     return folder
@@ -134,8 +109,11 @@ class _Session:
         self.seconds_per_example = 0.0
         self.num_held_out = self._measured_before()
         self.yardstick: Baseline | None = None
-        self.watch = Watch(trainer)
         self.saved = time.monotonic()
+        self.first = trainer.step
+        self.roll_backs = 0
+        self.unproven: Checkpoint | None = None
+        """A state whose weights have not given a loss yet: it is written once they have given one that is finite."""
         self.bar = tqdm(
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
@@ -147,63 +125,91 @@ class _Session:
         )
 
     def run(self) -> None:
+        """Train to the end; from a state in which training diverged, as often as is allowed, from the checkpoint before."""
+        with Interruption() as interruption, self.bar:
+            while True:
+                with self.folder.open_log(self.trainer.step) as log:
+                    try:
+                        self._train(log, interruption)
+                        return
+                    except DivergenceError as error:
+                        if not self._rolls_back(error):
+                            raise DivergenceError(f"{error}. {self._advice()}") from error
+
+    def _train(self, log: IO[str], interruption: Interruption) -> None:
         trainer, training = self.trainer, self.trainer.config.training
-        self.evaluations = _Milestones(training.num_evaluations, trainer.progress)
-        self.pictures = _Milestones(training.num_pictures, trainer.progress)
-        smoothed, first, began = None, trainer.step, trainer.seconds
-        advised, num_skipped = False, 0
-        with self.folder.open_log(trainer.step) as log, Interruption() as interruption, self.bar:
-            while trainer.progress < 1:
-                try:
-                    for record in trainer.records():
-                        shown = asdict(record)
-                        shown["loss"] += self.fixed_bits
-                        log.write(json.dumps(shown) + "\n")
-                        smoothed = shown["loss"] if smoothed is None else 0.98 * smoothed + 0.02 * shown["loss"]
-                        examples = (record.step - first) * training.batch_size
-                        self.seconds_per_example = (record.seconds - began) / examples
-                        self._show(smoothed)
-                        num_skipped = 0
-                        if not advised and record.seconds - began > SECONDS_TO_JUDGE:
-                            advised = True
-                            self._advise(record.step - first)
-                        self._after_step(log, interruption)
-                except BadBatchError as error:
-                    num_skipped += 1
-                    self._bad_batch(error, log, num_skipped)
-                    self._after_step(log, interruption)
-
-    def _after_step(self, log: IO[str], interruption: Interruption) -> None:
-        """Measure, save and stop if it is time to, but nothing of what is not fit to be kept."""
-        trainer = self.trainer
-        evaluation_due = self.evaluations.due(trainer.progress) and self._affords_evaluation()
-        save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
-        if evaluation_due or save_due or interruption.requested:
-            self.watch.check()
+        evaluations = _Milestones(training.num_evaluations, trainer.progress)
+        pictures = _Milestones(training.num_pictures, trainer.progress)
+        smoothed, self.first, began, advised = None, trainer.step, trainer.seconds, False
+        if not checkpoints(self.folder.checkpoints):
+            self._write(self._checkpoint())
+        for record in trainer.records():
+            if self.unproven is not None:  # its weights have given a finite loss and gradient now
+                self._write(self.unproven)
+            self._log(log, record)
+            loss = record.loss + self.fixed_bits
+            smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
+            examples = (record.step - self.first) * training.batch_size
+            self.seconds_per_example = (record.seconds - began) / examples
+            self._show(smoothed)
+            if not advised and record.seconds - began > SECONDS_TO_JUDGE:
+                advised = True
+                self._advise()
+            evaluation_due = evaluations.due(trainer.progress) and self._affords_evaluation()
             if evaluation_due:
-                self._evaluate(log, self.pictures.due(trainer.progress))
-            self._save(log)
-        if interruption.requested and trainer.progress < 1:
-            self.bar.close()
-            self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
-            raise KeyboardInterrupt
+                self._evaluate(log, pictures.due(trainer.progress))
+            save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
+            ends = interruption.requested or trainer.progress >= 1
+            if evaluation_due or save_due or ends:
+                log.flush()
+                self.unproven = self._checkpoint()
+                self.saved = time.monotonic()
+            if ends:
+                assert self.unproven is not None
+                self._write(self.unproven)
+            if interruption.requested and trainer.progress < 1:
+                self.bar.close()
+                self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
+                raise KeyboardInterrupt
 
-    def _bad_batch(self, error: BadBatchError, log: IO[str], num_skipped: int) -> None:
-        """Leave a batch out, if bad batches are to be and the weights are not what is bad."""
-        trainer = self.trainer
-        try:
-            self.watch.check()
-        except DivergenceError as cause:
-            raise DivergenceError(f"{error}; {cause}") from error
-        if trainer.config.training.on_divergence != "skip":
-            self._save(log)
-            raise error
-        if num_skipped > MOST_SKIPPED:
-            self._save(log)
-            raise DivergenceError(f"{error}, and {MOST_SKIPPED} batches before it were left out") from error
-        trainer.skip()
-        self.say(f"left out: {error}")
-        log.write(json.dumps({"step": trainer.step, "seconds": trainer.seconds, "left_out": str(error)}) + "\n")
+    def _log(self, log: IO[str], record: Record) -> None:
+        shown = asdict(record)
+        shown["loss"] += self.fixed_bits
+        log.write(json.dumps(shown) + "\n")
+
+    def _checkpoint(self) -> Checkpoint:
+        self.trainer.check_weights()
+        return Checkpoint.of(self.trainer.step, *self.trainer.state())
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        checkpoint.write(self.folder.checkpoints)
+        self.unproven = None
+
+    def _rolls_back(self, error: DivergenceError) -> bool:
+        """Go back to the newest checkpoint and train on at half the rate, if that is wanted and not done too often yet."""
+        training, kept = self.trainer.config.training, checkpoints(self.folder.checkpoints)
+        self.unproven = None
+        if training.on_divergence != "roll-back" or self.roll_backs == MOST_ROLL_BACKS or not kept:
+            return False
+        self.roll_backs += 1
+        scale = self.trainer.rate_scale
+        self.trainer.restore(*read_checkpoint(kept[-1]))
+        self.trainer.rate_scale = scale * ROLL_BACK_RATE
+        self.say(
+            f"{error}. Going back to step {self.trainer.step}, and on with a learning rate of "
+            f"{self.trainer.rate_scale * training.learning_rate:g}"
+        )
+        return True
+
+    def _advice(self) -> str:
+        """What to do about a run that has diverged."""
+        kept = checkpoints(self.folder.checkpoints)
+        rate = f"a smaller --learning-rate (now {self.trainer.config.training.learning_rate:g})"
+        if kept and self.trainer.step == self.first and len(kept) > 1:
+            return f"The newest checkpoint itself is ruined: remove {kept[-1]} and repeat the command with {rate}"
+        return (
+            f"The checkpoint {kept[-1].name} is kept: repeat the command with {rate} to go on from it" if kept else rate
+        )
 
     def _measured_before(self) -> int | None:
         """How many held-out examples the run measures already, if it does: the same ones as long as it lasts."""
@@ -226,7 +232,7 @@ class _Session:
         expected = self._forward_seconds(self.num_held_out * calls)
         return self.allowance.affords("held-out bits", expected, self.trainer.progress)
 
-    def _advise(self, num_steps: int) -> None:
+    def _advise(self) -> None:
         """Say so when too few steps fit into the minutes."""
         trainer = self.trainer
         minutes = trainer.config.training.minutes
@@ -235,7 +241,7 @@ class _Session:
         left = (60 * minutes * TRAINING_SHARE - trainer.seconds) / (self.seconds_per_example * self._batch_size)
         expected = round(trainer.step + left)
         if expected < FEWEST_STEPS:
-            enough = minutes * FEWEST_STEPS / expected
+            enough = minutes * FEWEST_STEPS / max(1, expected)
             self.say(
                 f"about {expected} steps fit into {minutes:g} minutes here, too few to learn much: give --minutes "
                 f"{enough:.0f} or more, a smaller --network.width, or a smaller --batch-size"
@@ -268,6 +274,7 @@ class _Session:
     def _evaluate(self, log: IO[str], picture: bool) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
         trainer = self.trainer
+        trainer.check_weights()
         trainer.average.swap(trainer.model)
         trainer.training_step.eval()
         try:
@@ -292,7 +299,7 @@ class _Session:
                 improved = bits < self.best
                 self.best = min(self.best, bits)
             # a loss that is no bound does not aim at it: there the newest weights are the ones that were asked for
-            if improved or not self.is_bound or not self.folder.model.exists():
+            if improved or not self.is_bound:
                 self._write_weights(self.folder.model, record)
             if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
                 self._write_weights(self.folder.early, record)
@@ -325,12 +332,6 @@ class _Session:
             data=data,
         )
 
-    def _save(self, log: IO[str]) -> None:
-        log.flush()
-        tensors, state = self.trainer.state()
-        write_checkpoint(self.folder.checkpoints, self.trainer.step, tensors, state)
-        self.saved = time.monotonic()
-
 
 class _Milestones:
     """Equal parts of a run, each of which ends once.
@@ -349,95 +350,6 @@ class _Milestones:
         ended = math.floor(progress * self.count + 1e-9)
         due, self.passed = ended > self.passed, max(ended, self.passed)
         return due
-
-
-def _resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], start: Start) -> None:
-    """Bring the trainer to the newest checkpoint of the run in the folder, if the run is the same."""
-    config, facts = folder.read_config()
-    found = differences(config, trainer.config)
-    fixed = [d for d in found if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
-    if fixed:
-        raise InputError(
-            f"{folder.path} holds a run with other settings ({fixed[0]}{' ...' * (len(fixed) > 1)}): choose another "
-            "folder with --out, or repeat its own settings to go on with it"
-        )
-    if facts.fingerprint != DataFacts.of(trainer.dataset).fingerprint:
-        raise InputError(
-            f"{folder.path} was trained on other data than {trainer.dataset.name} holds now: choose another --out"
-        )
-    if folder.is_distilled:
-        raise InputError(
-            f"{folder.path} holds a distilled run, which is not trained on: choose another folder with --out"
-        )
-    clean(folder.checkpoints)
-    saved = checkpoints(folder.checkpoints)
-    if not saved:
-        if folder.log.exists() or folder.model.exists():
-            raise InputError(
-                f"the run in {folder.path} has been trained, but {folder.checkpoints} holds no checkpoint to go on from: "
-                "give --restart to start anew, with the run kept aside, or choose another folder with --out"
-            )
-        return
-    try:
-        _restore(trainer, saved[-1])
-    except InputError as error:
-        before = saved[-2] if len(saved) > 1 else None
-        if before is None:
-            raise InputError(
-                f"{error}: there is no checkpoint before it; give --restart to start anew, with the run kept aside"
-            ) from error
-        if start != "previous":
-            raise InputError(
-                f"{error}: give --fall-back to go on after step {step_of(before)}, from the checkpoint before it, or "
-                "--restart to start anew"
-            ) from error
-        _restore(trainer, before)
-        say(f"{error}: it is kept as {set_aside(saved[-1]).name}, and the checkpoint before it is taken")
-    say(f"going on with the run in {folder.path} after step {trainer.step}")
-    for difference in found:
-        say(f"  changed: {difference}")
-    if config.training.learning_rate != trainer.config.training.learning_rate:
-        trainer.num_roll_backs = 0
-
-
-def _restore(trainer: Trainer, path: Path) -> None:
-    """Bring the trainer to a checkpoint.
-
-    Raises:
-        InputError: if that is damaged, or holds a state that diverged.
-    """
-    tensors, state = read_checkpoint(path)
-    try:
-        trainer.restore(tensors, state)
-        Watch(trainer)
-    except InputError as error:
-        raise InputError(f"damaged checkpoint: {path} ({error})") from error
-
-
-def _rolled_back(trainer: Trainer, folder: RunFolder, error: DivergenceError, say: Callable[[str], None]) -> Trainer:
-    """A trainer at the last good checkpoint that goes on at half the learning rate, if the run is to go on.
-
-    Raises:
-        DivergenceError: if it is not, or has done so too often, with what to do.
-    """
-    training = trainer.config.training
-    newest = checkpoints(folder.checkpoints)[-1]
-    num_roll_backs = trainer.num_roll_backs + 1
-    rate = training.learning_rate / 2**num_roll_backs
-    if training.on_divergence != "roll-back" or num_roll_backs > MOST_ROLL_BACKS:
-        tried = f" even after {MOST_ROLL_BACKS} halvings of it" if num_roll_backs > MOST_ROLL_BACKS else ""
-        raise DivergenceError(
-            f"{error}. The run is kept as it was after step {step_of(newest)}: to go on from there, repeat the command with "
-            f"a smaller --learning-rate (now {training.learning_rate:g}{tried}), or with --on-divergence skip or roll-back"
-        ) from error
-    again = Trainer(trainer.config, trainer.dataset, trainer.device)
-    _restore(again, newest)
-    again.num_roll_backs = num_roll_backs
-    told = f"{error}: back to step {again.step}, and on at half the learning rate, {rate:g} at most"
-    say(told)
-    with folder.open_log(again.step) as log:
-        log.write(json.dumps({"step": again.step, "seconds": again.seconds, "rolled_back": told}) + "\n")
-    return again
 
 
 def _clock(seconds: float) -> str:

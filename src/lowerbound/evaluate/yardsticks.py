@@ -1,0 +1,47 @@
+"""The baselines on held-out data, beside which a model stands."""
+
+from dataclasses import dataclass
+
+from lowerbound.baselines import Baseline, baselines
+from lowerbound.data import Dataset, Levels
+from lowerbound.errors import InputError
+from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
+from lowerbound.evaluate.report import Table, figure_text
+
+
+@dataclass(frozen=True)
+class Baselines(Figures):
+    """The yardsticks of a data set, in order of capacity."""
+
+    found: tuple[Baseline, ...]
+
+    def __post_init__(self) -> None:
+        if not self.found:
+            raise InputError("no baseline")
+
+    @property
+    def best(self) -> Baseline:
+        """The one that needs the fewest bits."""
+        return min(self.found, key=lambda each: each.bits_per_dim)
+
+    def tables(self) -> list[Table]:
+        rows = [(each.name, figure_text(each.bits_per_dim, each.standard_error), each.kind) for each in self.found]
+        return [Table(BITS, BITS_HEADER, tuple(rows))]
+
+
+def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Baselines:
+    """Every yardstick of a data set that it allows.
+
+    Arguments:
+        dataset: the data.
+        num_examples: of the test split, from its start; all by default.
+
+    Raises:
+        InputError: as `baselines`.
+    """
+    offset = dataset.encoding.offset if isinstance(dataset.encoding, Levels) else 0
+    flat = [
+        dataset.examples[indices].reshape(len(indices), -1) - offset
+        for indices in (dataset.train, dataset.validation, dataset.test[:num_examples])
+    ]
+    return Baselines(tuple(baselines(*flat, num_levels=dataset.encoding.num_levels)))
