@@ -1,7 +1,10 @@
 """Checkpoints: complete or not there, and damage is named."""
 
 import errno
+import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +12,14 @@ import time
 
 import pytest
 import torch
-from train.runs import tiny_config, tiny_run, train_until
+from train.runs import measure_little, tiny_config, tiny_run, train_until
 
 from lowerbound import files
 from lowerbound.errors import InputError
-from lowerbound.train import checkpoint
-from lowerbound.train.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint
+from lowerbound.train import checkpoint, train
+from lowerbound.train.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint, step_of
+from lowerbound.train.loop import Trainer
+from lowerbound.train.resume import restore
 
 TENSORS = {"weights": {"a": torch.arange(1000.0)}, "average": {"a": torch.ones(3)}}
 
@@ -38,6 +43,15 @@ def flip(path):
     path.write_bytes(bytes(content))
 
 
+def later(path):
+    path.write_text(path.read_text().replace("1.5", "2.5"))
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 def empty(path):
     path.write_bytes(b"")
 
@@ -46,14 +60,108 @@ def empty(path):
     ("damage", "name"),
     [
         *((damage, "weights.safetensors") for damage in (truncate, flip, empty, os.remove)),
-        *((damage, "state.json") for damage in (truncate, empty, os.remove)),
+        *((damage, "state.json") for damage in (truncate, later, empty, os.remove, pipe)),
     ],
 )
 def test_damage_is_named(damage, name, tmp_path):
-    path = Checkpoint.of(1, TENSORS, {}).write(tmp_path)
+    path = Checkpoint.of(1, TENSORS, {"seconds": 1.5}).write(tmp_path)
     damage(path / name)
-    with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}.*remove the folder"):
+    with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"seconds": bad} for bad in ("x", None, math.inf, -3.0, [1])),
+        *({"average_count": bad} for bad in (None, 1.5, -1)),
+        *({"rate_scale": bad} for bad in ([1], "1", 2.0)),
+        *({"step": bad} for bad in ("x", -5, 10**30, 3, None)),
+        *({"sha256": bad} for bad in (None, [1], {}, {"../../x.safetensors": "0"}, {"weights.safetensors": 1})),
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_values_of_a_state_are_checked(changed, trained, tmp_path):
+    """Also of one that carries no hash of its own, as earlier versions wrote it and others may."""
+    trainer, saved = trained
+    path = tmp_path / saved.name
+    shutil.copytree(saved, path)
+    state = json.loads((path / "state.json").read_text())
+    assert state.pop("own_sha256")
+    (path / "state.json").write_text(json.dumps(state))
+    restore(trainer, path)
+    (path / "state.json").write_text(json.dumps({**state, **changed}))
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        restore(trainer, path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A trainer, and a checkpoint of it."""
+    trainer = Trainer(*tiny_config("moons"))
+    next(trainer.records())
+    return trainer, Checkpoint.of(trainer.step, *trainer.state()).write(tmp_path_factory.mktemp("saved"))
+
+
+@pytest.mark.parametrize("group", ["optimizer", "weights", "average"])
+def test_tensors_of_another_shape_are_refused(group, trained, tmp_path):
+    trainer, saved = trained
+    tensors, state = read_checkpoint(saved)
+    name = max(tensors[group], key=lambda each: tensors[group][each].numel())
+    tensors[group][name] = torch.zeros(2, 3, 5, 7)
+    path = Checkpoint.of(state.pop("step"), tensors, state).write(tmp_path)
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        restore(trainer, path)
+
+
+def test_half_an_optimiser_is_refused(trained, tmp_path):
+    trainer, saved = trained
+    tensors, state = read_checkpoint(saved)
+    del tensors["optimizer"][next(name for name in tensors["optimizer"] if name.endswith("exp_avg_sq"))]
+    path = Checkpoint.of(state.pop("step"), tensors, state).write(tmp_path)
+    with pytest.raises(InputError, match="the optimiser remembers exp_avg, step"):
+        restore(Trainer(trainer.config, trainer.dataset), path)
+
+
+def test_a_damaged_checkpoint_is_passed_over_only_when_told(tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    folder = tiny_run(tmp_path / "run", steps=4)
+    before, newest = checkpoints(folder.checkpoints)
+    assert step_of(before) == 3
+    truncate(newest / "optimizer.safetensors")
+    log = folder.log.read_bytes()
+    config, dataset = tiny_config(steps=6)
+    with pytest.raises(InputError, match=r"optimizer\.safetensors.*--fall-back .* before it, of step 3$"):
+        train(config, dataset, tmp_path / "run", show_progress=False)
+    assert folder.log.read_bytes() == log
+    said = []
+    train(config, dataset, tmp_path / "run", say=said.append, show_progress=False, fall_back=True)
+    assert "optimizer.safetensors" in said[0]
+    assert (folder.checkpoints / f"damaged-{newest.name}-1").is_dir()
+    assert [record["step"] for record in folder.read_log() if "loss" in record] == [1, 2, 3, 4, 5, 6]
+    assert step_of(checkpoints(folder.checkpoints)[-1]) == 6
+
+
+def test_the_only_checkpoint_being_damaged_is_no_silent_restart(tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    folder = tiny_run(tmp_path / "run", steps=2)
+    before, newest = checkpoints(folder.checkpoints)
+    shutil.rmtree(before)
+    truncate(newest / "weights.safetensors")
+    config, dataset = tiny_config(steps=4)
+    for fall_back in (False, True):
+        with pytest.raises(InputError, match=r"weights\.safetensors.*no checkpoint before it.*--restart"):
+            train(config, dataset, tmp_path / "run", show_progress=False, fall_back=fall_back)
+
+
+def test_links_are_no_checkpoints(tmp_path):
+    elsewhere = Checkpoint.of(9, TENSORS, {}).write(tmp_path / "elsewhere")
+    (tmp_path / "step-000000001").symlink_to(elsewhere)
+    for step in (2, 3, 4):
+        Checkpoint.of(step, TENSORS, {}).write(tmp_path)
+    assert [step_of(path) for path in checkpoints(tmp_path)] == [3, 4]
+    read_checkpoint(elsewhere)
 
 
 def test_damaged_checkpoint_is_not_passed_over(tmp_path):
