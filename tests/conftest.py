@@ -6,6 +6,7 @@ their classifiers there.
 """
 
 import os
+import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,9 @@ install_import_hook("lowerbound", "typechecking.check")
 
 
 def pytest_configure(config):
+    # a shell that starts the tests in the background has Ctrl-C ignored, which tests of interruptions send
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
     from lowerbound.data.directory import data_directory
 
     folder = TemporaryDirectory(prefix="lowerbound-data-")

@@ -1,4 +1,6 @@
-"""What a user can mend."""
+"""What a user can mend, and what asks the program to end."""
+
+import signal
 
 
 class InputError(ValueError):
@@ -7,3 +9,15 @@ class InputError(ValueError):
     The command line prints it as one or two lines and exits with code 2; any other exception is a fault of ours and
     keeps its traceback.
     """
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the program to end, as Ctrl-C does.
+
+    Arguments:
+        number: the signal's.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number

@@ -1,32 +1,169 @@
-"""Files that appear whole or not at all, and are on the disk when the call returns."""
+"""Files and folders that appear whole or not at all, and are on the disk when the call returns.
 
+What is being written lies beside its place, under a name that no other writer has: of the process, and drawn at random. An
+error or an interruption removes it. What a killed process left there is removed by the next that writes to the same place
+on the same machine.
+"""
+
+import errno
 import os
+import platform
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from lowerbound.errors import InputError
 
 UNFINISHED = ".unfinished-"
 """The beginning of a name under which something is being written."""
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LONGEST = 100
+"""Characters of a name that are repeated in that of what is being written."""
+
+
+class DiskFullError(InputError, OSError):
+    """There is no room for a file."""
+
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then move it there."""
-    temporary = path.with_name(f"{UNFINISHED}{path.name}")
-    write_synchronised(temporary, content)
-    temporary.replace(path)
+    """Write a file.
+
+    Raises:
+        DiskFullError: if there is no room for it; what was there before stays.
+    """
+    with replacing(path) as unfinished:
+        _write(unfinished, content, path)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place to write a file or a folder in, which takes the place of `path` at the end, if nothing was raised.
+
+    A folder takes the place of nothing or of an empty folder, however many are being written there at a time.
+
+    Arguments:
+        path: what is to be there at the end.
+
+    Raises:
+        InputError: if something is there by then that a folder can't replace.
+        DiskFullError: if there is no room.
+    """
+    _remove_abandoned(path)
+    unfinished = path.with_name(f"{_beginning(path)}{_machine()}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        yield unfinished
+        _synchronise_all(unfinished)
+        unfinished.replace(path)
+    except BaseException as error:
+        _remove(unfinished)
+        if isinstance(error, OSError):
+            raise _explained(error, unfinished, path) from error
+        raise
     synchronise(path.parent)
 
 
 def write_synchronised(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a file in place and wait until it is on the disk.
+
+    Raises:
+        DiskFullError: if there is no room for it.
+    """
+    _write(path, content, path)
 
 
-def synchronise(folder: Path) -> None:
-    """Wait until a folder's entries are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def synchronise(path: Path) -> None:
+    """Wait until a file's content or a folder's entries are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there was no room on the disk, or no more was allowed."""
+    return error.errno in _FULL
+
+
+def _write(path: Path, content: bytes, named: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if is_full(error):
+            path.unlink(missing_ok=True)
+            raise _no_room(named, f"{len(content):,} bytes are needed, {_free(path):,} are free") from error
+        raise
+
+
+def _explained(error: OSError, unfinished: Path, path: Path) -> OSError:
+    """The error in terms of the file that was asked for."""
+    if isinstance(error, DiskFullError):
+        return error
+    if is_full(error):
+        return _no_room(path, f"{_free(path):,} bytes are free, which did not suffice")
+    if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        return TakenError(f"{path} is there already and not an empty folder: choose another name")
+    if error.errno is not None and str(error.filename).startswith(str(unfinished)):
+        return OSError(error.errno, error.strerror, str(path))
+    return error
+
+
+class TakenError(InputError, OSError):
+    """Somebody else has written there first."""
+
+
+def _no_room(path: Path, numbers: str) -> DiskFullError:
+    return DiskFullError(
+        f"No space left on the disk for {path}: {numbers}. Make room and repeat the command; what was finished before is "
+        "still there"
+    )
+
+
+def _free(path: Path) -> int:
+    return shutil.disk_usage(path.parent).free
+
+
+def _beginning(path: Path) -> str:
+    return f"{UNFINISHED}{path.name[:_LONGEST]}."
+
+
+def _machine() -> str:
+    """This machine's name, as far as names of files may hold it: the numbers of processes are its own."""
+    return re.sub(r"[^A-Za-z0-9.]", "_", platform.node())[:40]
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that are gone were writing in the place of a path."""
+    beginning, writer = _beginning(path), re.compile(rf"{re.escape(_machine())}-(\d+)-[0-9a-f]{{8}}")
+    if not path.parent.is_dir():
+        return
+    for entry in os.scandir(path.parent):
+        if entry.name.startswith(beginning) and (found := writer.fullmatch(entry.name.removeprefix(beginning))):
+            try:
+                os.kill(int(found[1]), 0)
+            except (ProcessLookupError, OverflowError):
+                _remove(Path(entry.path))
+            except PermissionError:  # of another user, and alive
+                pass
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _synchronise_all(path: Path) -> None:
+    """Wait until a file, or a folder with all in it, is on the disk."""
+    if path.is_dir():
+        for inside in path.iterdir():
+            _synchronise_all(inside)
+    synchronise(path)

@@ -6,6 +6,8 @@ import re
 import pytest
 
 from lowerbound.cli.main import VERBS, run
+from lowerbound.cli.train import run_folder
+from lowerbound.errors import InputError
 
 TINY = ["--steps", "6", "--batch-size", "8", "--network.width", "8", "--network.blocks-per-level", "1"]
 
@@ -102,3 +104,21 @@ def test_mistakes_are_one_line_and_exit_code_2(mistake, trained, tmp_path, capsy
     assert "Traceback" not in printed
     assert message in printed
     assert len(printed.strip().splitlines()[-1]) < 500
+
+
+def test_a_run_never_lies_inside_its_data(tmp_path, monkeypatch):
+    data = tmp_path / "my.images"
+    (data / "sub").mkdir(parents=True)
+    for place, source, expected in (
+        (data, ".", tmp_path / "runs" / "my.images"),
+        (data / "sub", "..", tmp_path / "runs" / "my.images"),
+        (tmp_path, "my.images", tmp_path / "runs" / "my.images"),
+        (tmp_path, "digits", tmp_path / "runs" / "digits"),
+        (data, "digits", data / "runs" / "digits"),
+        (tmp_path, "some/x.npy", tmp_path / "runs" / "x"),
+    ):
+        monkeypatch.chdir(place)
+        assert run_folder(source, None).resolve() == expected
+    with pytest.raises(InputError, match="inside the data"):
+        run_folder(str(data), data / "sub" / "run")
+    assert run_folder(str(data), tmp_path / "run") == tmp_path / "run"

@@ -21,7 +21,8 @@ from lowerbound.run import open_run
 from lowerbound.run.generate import generate
 from lowerbound.train import recipe, train
 from lowerbound.train.config import DataConfig
-from lowerbound.train.distill import distill, student_times, teacher_times
+from lowerbound.train.distill import distill, student_times, teacher_times, write_student
+from lowerbound.train.folder import RunFolder
 
 MEAN, STD = 0.7, 0.5
 
@@ -101,7 +102,7 @@ def test_a_student_is_a_run_that_draws_in_its_own_steps(runs, tmp_path, capsys):
     assert not list(student.folder.path.rglob(".unfinished*"))
     path, out = str(student.folder.path), str(tmp_path / "samples.npy")
     assert command(["sample", path, "-n", "3", "--label", "4", "-o", out]) == 0
-    assert "2 steps of its own sampler" in capsys.readouterr().out
+    assert "by its own sampler, 2 network calls each" in capsys.readouterr().out
     drawn = generate(student, 3, cond=student.labels(["4"] * 3))
     assert np.array_equal(np.load(out), drawn[:, 0])
     assert command(["sample", path, "--steps", "3"]) == 2
@@ -162,7 +163,6 @@ def test_a_distilled_run_is_not_distilled_again(runs, capsys):
         ["sample", "{}", "--label", "4", "--guidance", "2"],
         ["edit", "{}", "digits", "-o", "a.png"],
         ["impute", "{}", "digits", "--mask", "mask.npy", "-o", "a.npz"],
-        ["evaluate", "{}", "--num-samples", "20"],
     ],
 )
 def test_what_needs_other_noise_levels_is_refused(runs, tmp_path, monkeypatch, capsys, arguments):
@@ -183,3 +183,27 @@ def test_damaged_times_are_named(runs, tmp_path):
     save_file(load_file(folder.model), folder.model, {"times": "[1, "})
     with pytest.raises(InputError, match="its times are"):
         open_run(folder.path)
+
+
+def test_evaluation_leaves_out_what_a_student_does_not_have(runs, capsys):
+    """No likelihood belongs to it; its samples are compared with the data all the same."""
+    assert command(["evaluate", str(runs[1].folder.path), "--num-samples", "20"]) == 0
+    printed = capsys.readouterr().out
+    assert "No likelihood (the run is distilled" in printed
+    assert "Frechet distance" in printed
+
+
+@pytest.mark.parametrize("when", ["write_file", "weights_file"])
+def test_a_student_killed_while_it_is_written_leaves_nothing_in_its_place(runs, tmp_path, monkeypatch, when):
+    teacher, student = runs
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"lowerbound.train.distill.{when}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_student(student.denoiser, 2, teacher.config, teacher.data, RunFolder(tmp_path / "out"), {})
+    assert not list(tmp_path.iterdir())
+    write_student(student.denoiser, 2, teacher.config, teacher.data, RunFolder(tmp_path / "out"), {})
+    assert open_run(tmp_path / "out").metadata["sha256"]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.options import parse
 from lowerbound.cli.standing import say_weakness
+from lowerbound.cli.writing import check_finite
 from lowerbound.data import Examples, read_examples
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.memory import check_memory
@@ -135,6 +136,7 @@ def _condition(model: Run, examples: Examples, indices: np.ndarray, label: str |
 def _write(out: Path, imputations: Imputations, layout: str) -> None:
     """Write the imputations; the file appears whole or not at all."""
     samples = imputations.samples
+    check_finite(samples.reshape(-1, *samples.shape[2:]), out)
     flat = to_layout(samples.reshape(-1, *samples.shape[2:]), layout)
     arrays = {
         "samples": flat.reshape(*samples.shape[:2], *flat.shape[1:]),

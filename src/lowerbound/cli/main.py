@@ -2,11 +2,16 @@
 
 import importlib
 import os
+import re
+import signal
 import sys
 import warnings
+from contextlib import suppress
 
 from lowerbound.errors import InputError
+from lowerbound.files import is_full
 from lowerbound.printable import NEW_LINE, printable
+from lowerbound.train.interruption import stoppable
 
 VERBS = {
     "train": "train a model, or go on with a run",
@@ -40,7 +45,11 @@ example:
 
 
 def main() -> None:
-    """Run the command line and exit: 0 when it is done, 2 for a mistake in what was given, 130 when interrupted."""
+    """Run the command line and exit.
+
+    0 when it is done, 2 for a mistake in what was given or a lack of memory or room, 128 and its number after a signal (130
+    for Ctrl-C).
+    """
     sys.exit(run(sys.argv[1:]))
 
 
@@ -62,16 +71,59 @@ def run(arguments: list[str]) -> int:
     if verb in SHARING:
         _leave_busy_processors()
     try:
-        importlib.import_module(f"lowerbound.cli.{verb}").run(rest)
-    except (InputError, OSError) as error:
-        if os.environ.get("LOWERBOUND_TRACEBACK"):
+        with stoppable():
+            importlib.import_module(f"lowerbound.cli.{verb}").run(rest)
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        line = _line(verb, error)
+        if line is None or os.environ.get("LOWERBOUND_TRACEBACK"):
             raise
-        print(f"error: {printable(str(error), keep=NEW_LINE)}", file=sys.stderr)
+        print(f"error: {printable(line, keep=NEW_LINE)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:  # of which `Stopped` is one
+        with suppress(OSError):  # the terminal may be gone
+            print(stop if str(stop) else "interrupted", file=sys.stderr)
+        return 128 + getattr(stop, "number", signal.SIGINT)
     return 0
+
+
+def _line(verb: str, error: Exception) -> str | None:
+    """What to print of an error that a user can do something about; None of a fault of ours."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        words = error.strerror or str(error)
+        if is_full(error):
+            words += ": make room and repeat the command; what was finished before is still there"
+        return words if error.filename is None else f"{error.filename}: {words}"
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+        return _out_of_memory(verb, str(error))
+    return None
+
+
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""In torch's errors, which are of the type RuntimeError."""
+
+
+def _out_of_memory(verb: str, message: str) -> str:
+    """How much was asked for and how to need less."""
+    asked = re.search(r"allocate (\d[\d.]*) ?(bytes|[KMGT]i?B)", message)
+    size = ""
+    if asked and asked[2] == "bytes":
+        size = f": {int(float(asked[1])) / 2**30:.3g} GiB were asked for at once"
+    elif asked:
+        size = f": {asked[1]} {asked[2]} were asked for at once"
+    smaller = {
+        "train": "a smaller --micro-batch-size, which changes the result by rounding only",
+        "compare": "a smaller --num-samples",
+        "evaluate": "--quick, or a smaller --num-samples or --num-examples",
+        "report": "fewer --num-samples to `lowerbound evaluate`",
+        "classifier": "a smaller --width",
+        "distill": "a run of a smaller --network.width or --batch-size",
+    }.get(verb, "a smaller --batch-size, which changes nothing else")
+    return (
+        f"out of memory{size}. Give {smaller}, or let fewer threads work at a time by the environment variable "
+        "OMP_NUM_THREADS=1"
+    )
 
 
 def _leave_busy_processors() -> None:

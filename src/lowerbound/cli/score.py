@@ -18,6 +18,7 @@ from lowerbound.cli.standing import say_weakness
 from lowerbound.data import read_examples
 from lowerbound.data.examples import Examples
 from lowerbound.data.memory import check_memory
+from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
 from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import check_likelihood, mean_and_error
@@ -106,6 +107,7 @@ def run(arguments: list[str]) -> None:
     calls = f"{np.mean(scores.num_calls):.0f}"
     told = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
     write_table(options.out, columns, told)
+    _check_finite(scores, indices, options.out)
     print("\n".join(_told(scores, kind, indices, flow)))
     print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {options.out}")
 
@@ -166,6 +168,17 @@ def _scores(
             batch_size=options.batch_size or 128,
             cond=cond,
             **given,
+        )
+
+
+def _check_finite(scores: Scores | DensityScores, indices: np.ndarray, out: Path) -> None:
+    """Refuse scores that are not finite but those of flows that were given up, which are flagged."""
+    bad = not_finite(scores.bits_per_dim)
+    if isinstance(scores, DensityScores):
+        bad = [number for number in bad if not scores.flags[number]]
+    if bad:
+        raise InputError(
+            f"{len(bad)} of {len(indices)} scores are not finite (example {indices[bad[0]]}); {out} holds them as they are"
         )
 
 

@@ -13,6 +13,7 @@ import tyro
 from lowerbound.cli.devices import pick_device
 from lowerbound.cli.options import parse
 from lowerbound.data import NAMED, Dataset, describe
+from lowerbound.errors import InputError
 from lowerbound.run import open_configured
 from lowerbound.train import recipe, train
 from lowerbound.train.config import (
@@ -45,7 +46,7 @@ class Options:
 
     data: tyro.conf.OmitArgPrefixes[DataConfig]
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The run folder; runs/NAME if not given."""
+    """The run folder; runs/NAME if not given, beside DATA if that is the folder that you are in."""
     device: str = "auto"
     """cpu, cuda, mps, or auto for the best there is."""
     restart: bool = False
@@ -66,7 +67,7 @@ def run(arguments: list[str]) -> None:
     """Run the verb."""
     first = parse(Options, "train", arguments)
     dataset = open_configured(first.data)
-    out = first.out or Path("runs") / Path(first.data.source).stem
+    out = run_folder(first.data.source, first.out)
     device = pick_device(first.device)
     print(describe(dataset))
     advised = _advised(first, dataset, out, device)
@@ -104,6 +105,31 @@ def run(arguments: list[str]) -> None:
     print(f"run       {out} on {device}")
     folder = train(config, dataset, out, device=device, restart=options.restart, fall_back=options.fall_back)
     print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+
+
+def run_folder(source: str, out: Path | None) -> Path:
+    """Where a run of these data goes: where it was asked to, or runs/NAME, here or, if here is inside the data, beside them.
+
+    Raises:
+        InputError: if it was asked to go inside a folder of data, to whose examples its pictures would belong the next time.
+    """
+    data = Path(source).expanduser().resolve()
+    is_folder = source not in NAMED and data.is_dir()
+    if out is None:
+        name = source if source in NAMED else data.name if is_folder else data.stem
+        out = Path("runs") / (name or "data")
+        if is_folder and _is_inside(out, data):
+            out = data.parent / out
+    if is_folder and _is_inside(out, data):
+        raise InputError(
+            f"the run folder {out} would lie inside the data, {data}, and its pictures be taken for examples: choose one "
+            "outside with --out"
+        )
+    return out
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.expanduser().resolve().is_relative_to(folder)
 
 
 def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device) -> Config:

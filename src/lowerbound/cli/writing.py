@@ -7,8 +7,9 @@ import numpy as np
 
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.encoding import Levels
+from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
-from lowerbound.files import UNFINISHED, write_file
+from lowerbound.files import replacing, write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.run import OpenedRun
 
@@ -33,18 +34,31 @@ def check_out(out: Path, shape: tuple[int, ...], suffixes: tuple[str, ...] = SUF
         raise InputError(f"{out} is there already and not an empty folder: choose another name")
 
 
+def check_finite(samples: np.ndarray, out: Path) -> None:
+    """Refuse to write samples (N, *shape) that hold NaN or infinity, with an InputError."""
+    bad = not_finite(samples)
+    if len(bad):
+        raise InputError(
+            f"{len(bad)} of {len(samples)} samples hold NaN or infinity in {samples.dtype} (sample {bad[0]}), so that {out} "
+            "was not written: take more steps or less guidance"
+        )
+
+
 def write_samples(model: OpenedRun, samples: np.ndarray, out: Path, columns: int | None = None) -> None:
     """Write samples (N, *shape), in stored values, where `check_out` let them go.
 
     Arguments:
         columns: of a picture's grid.
+
+    Raises:
+        InputError: if a value is not finite, or something else was written there meanwhile; nothing is written then.
     """
+    check_finite(samples, out)
     if not out.suffix:
         _write_folder(model, samples, out)
     elif out.suffix == ".png":
-        unfinished = out.with_name(f"{UNFINISHED}{out.name}")
-        sample_grid(unfinished, samples, model.data.encoding.value_range, columns=columns)
-        unfinished.replace(out)
+        with replacing(out) as unfinished:
+            sample_grid(unfinished, samples, model.data.encoding.value_range, columns=columns)
     else:
         content, array = io.BytesIO(), to_layout(samples, model.data.layout)
         if out.suffix == ".npy":
@@ -67,12 +81,9 @@ def _write_folder(model: OpenedRun, samples: np.ndarray, out: Path) -> None:
         pixels = np.round(255 * np.clip(share, 0, 1)).astype(np.uint8)
     if pixels.dtype != np.uint8 and pixels.shape[1] != 1:
         raise InputError("PNG holds colour in 8 bits only here: write these samples to an .npy or .npz file")
-    unfinished = out.with_name(f"{UNFINISHED}{out.name}")
-    unfinished.mkdir(exist_ok=True)
     digits = len(str(len(pixels) - 1))
-    for number, picture in enumerate(pixels):
-        image = Image.fromarray(picture[0] if len(picture) == 1 else np.moveaxis(picture, 0, -1).copy())
-        image.save(unfinished / f"{number:0{digits}}.png")
-    if out.is_dir():
-        out.rmdir()
-    unfinished.replace(out)
+    with replacing(out) as unfinished:
+        unfinished.mkdir()
+        for number, picture in enumerate(pixels):
+            image = Image.fromarray(picture[0] if len(picture) == 1 else np.moveaxis(picture, 0, -1).copy())
+            image.save(unfinished / f"{number:0{digits}}.png")

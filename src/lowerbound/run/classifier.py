@@ -1,16 +1,16 @@
 """The classifier of a run: kept in its folder as classifier.safetensors, trained by `lowerbound classifier`."""
 
 import json
+import math
 from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from lowerbound.classifier import NoisyClassifier
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.nn.classifier import Classifier
-from lowerbound.run.opened import Run, load_weights
+from lowerbound.run.opened import Run
+from lowerbound.size import check_size
+from lowerbound.weights import load_weights, read_metadata, weights_file
 
 
 def classifier_path(run: Run) -> Path:
@@ -36,8 +36,7 @@ def write_classifier(run: Run, classifier: NoisyClassifier, width: int, told: di
         "sigma_data": repr(classifier.sigma_data),
         **told,
     }
-    tensors = {name: p.detach().cpu().contiguous() for name, p in classifier.named_parameters()}
-    write_file(classifier_path(run), save(tensors, metadata))
+    write_file(classifier_path(run), weights_file(dict(classifier.named_parameters()), metadata))
     return classifier_path(run)
 
 
@@ -54,15 +53,33 @@ def open_classifier(run: Run) -> NoisyClassifier:
         )
     advice = f"train it anew with `lowerbound classifier {run.folder.path}`"
     try:
-        with safe_open(path, framework="pt") as file:
-            told = file.metadata() or {}
+        return _read(path, run).requires_grad_(False).eval().to(run.denoiser.device)
+    except InputError as error:
+        raise InputError(f"{error}: {advice}") from error
+
+
+def _read(path: Path, run: Run) -> NoisyClassifier:
+    """The classifier of a run's data that a file holds.
+
+    Raises:
+        InputError: if it belongs to other data, or is damaged.
+    """
+    told = read_metadata(path)
+    try:
         names, width = json.loads(told["class_names"]), int(told["width"])
         ends = float(told["gamma_min"]), float(told["gamma_max"])
         sigma_data, fingerprint = float(told["sigma_data"]), told["fingerprint"]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}): {advice}") from error
+        if not (isinstance(names, list) and -math.inf < ends[0] < ends[1] < math.inf and 0 < sigma_data < math.inf):
+            raise ValueError(f"classes {names}, gamma from {ends[0]} to {ends[1]}, sigma_data {sigma_data}")
+    except (KeyError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if fingerprint != run.data.fingerprint or tuple(names) != run.data.class_names:
-        raise InputError(f"{path} is a classifier of other data than the run's: {advice}")
-    classifier = NoisyClassifier(Classifier(run.data.shape, len(names), width=width), *ends, sigma_data)
+        raise InputError(f"{path} is a classifier of other data than the run's")
+
+    def build() -> Classifier:
+        return Classifier(run.data.shape, len(names), width=width)
+
+    check_size(build, path.stat().st_size, str(path))
+    classifier = NoisyClassifier(build(), *ends, sigma_data)
     load_weights(classifier, path)
-    return classifier.requires_grad_(False).eval().to(run.denoiser.device)
+    return classifier

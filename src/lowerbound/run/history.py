@@ -1,16 +1,10 @@
 """How a run's training went, from its log."""
 
-import math
-import reprlib
-from typing import Any
-
 import numpy as np
 
-from lowerbound.errors import InputError
 from lowerbound.run.opened import OpenedRun
 
 MOST_POINTS = 400
-_MOST = 1e300
 
 
 def training_columns(run: OpenedRun) -> dict[str, np.ndarray]:
@@ -20,8 +14,6 @@ def training_columns(run: OpenedRun) -> dict[str, np.ndarray]:
         InputError: for a line that is no record of a run.
     """
     records = run.folder.read_log()
-    for number, record in enumerate(records, 1):
-        _check(record, f"{run.folder.log}, line {number}")
     steps = [record for record in records if "loss" in record]
     checks = [record for record in records if "held_out_bits_per_dim" in record]
     groups = np.array_split(np.arange(len(steps)), max(1, min(MOST_POINTS, len(steps))))
@@ -41,18 +33,3 @@ def training_columns(run: OpenedRun) -> dict[str, np.ndarray]:
         "held_out": check("held_out_bits_per_dim"),
         "held_out_errors": check("standard_error"),
     }
-
-
-def _check(record: dict[str, Any], source: str) -> None:
-    """Refuse what is no record of the log; a loss may have been infinite or no number, where and when may not."""
-    needed = {"step", "seconds"}
-    if "held_out_bits_per_dim" in record:
-        needed |= {"held_out_bits_per_dim", "standard_error"}
-    if "loss" in record:
-        needed |= {"loss"}
-    for name in sorted(needed):
-        value = record.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MOST:
-            raise InputError(f"{source} is damaged: {name} is {reprlib.repr(value)}, which is not a number")
-        if name in ("step", "seconds") and not math.isfinite(value):
-            raise InputError(f"{source} is damaged: {name} is {value}, which is not finite")

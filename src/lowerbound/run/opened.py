@@ -1,13 +1,13 @@
 """A run folder opened for use: the model, how its data are written, and its configuration."""
 
 import json
+import reprlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lowerbound.data import Dataset, open_dataset, read_conditions
@@ -18,6 +18,13 @@ from lowerbound.relatives import Relative
 from lowerbound.train.build import build_decoder, build_denoiser, build_relative
 from lowerbound.train.config import Config, DataConfig
 from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.weights import load_weights
+
+FIGURES = {
+    "step": int,
+    **dict.fromkeys(("seconds", "held_out_bits_per_dim", "standard_error", "baseline_bits_per_dim"), float),
+}
+"""Numbers among what a file of weights says of them, and their types."""
 
 
 class OpenedRun(ABC):
@@ -48,7 +55,16 @@ class OpenedRun(ABC):
         return self.data.encoding.encode(raw)
 
     def decode(self, x: Tensor) -> np.ndarray:
-        """The model's values as stored ones, (N, *shape)."""
+        """The model's values as stored ones, (N, *shape).
+
+        Raises:
+            InputError: if any is NaN or infinite, which no level of discrete data could tell.
+        """
+        if not torch.isfinite(x).all():
+            raise InputError(
+                f"the model of the run in {self.folder.path} gave NaN or infinity: take more steps or less guidance, or "
+                "train it further with a smaller --learning-rate"
+            )
         return self.data.encoding.decode(x)
 
     def labels(self, names: list[str]) -> Tensor:
@@ -201,7 +217,7 @@ def open_any(path: Path | str, device: torch.device | str = "cpu") -> Run | Rela
     if config.model.is_denoiser:
         return _open_run(folder, config, facts, device)
     relative = build_relative(config.model, facts.shape, facts.encoding.num_levels)
-    metadata = load_weights(relative, folder.model)
+    metadata = _load(relative, folder.model)
     return RelativeRun(folder, config, facts, relative.requires_grad_(False).eval().to(device), metadata)
 
 
@@ -248,9 +264,26 @@ def _times(metadata: dict[str, str], path: Path) -> Tensor | None:
     if "times" not in metadata:
         return None
     try:
-        return torch.tensor(json.loads(metadata["times"]), dtype=torch.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: its times are {metadata['times']!r}") from error
+        times = torch.tensor(json.loads(metadata["times"]), dtype=torch.float64)
+        falling = torch.cat([times, torch.zeros(1)]).diff() < 0
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged: its times are {reprlib.repr(metadata['times'])}") from error
+    if not len(times) or not falling.all() or times[0] > 1:
+        raise InputError(
+            f"{path} is damaged: its times are {reprlib.repr(metadata['times'])}, which do not fall from 1 to 0"
+        )
+    return times
+
+
+def _load(model: nn.Module, path: Path) -> dict[str, str]:
+    """Read a model's weights; returns what their file says of them, whose figures are checked to be numbers."""
+    metadata = load_weights(model, path)
+    for name, kind in FIGURES.items():
+        try:
+            kind(metadata.get(name, "0"))
+        except ValueError as error:
+            raise InputError(f"{path} is damaged: its {name} is {reprlib.repr(metadata[name])}, no number") from error
+    return metadata
 
 
 def _open_denoiser(
@@ -262,30 +295,5 @@ def _open_denoiser(
         features = facts.num_condition_features
         sizes = (0 if features else len(facts.class_names), features)
     denoiser = build_denoiser(config, facts.shape, facts.encoding.num_levels, *sizes)
-    metadata = load_weights(denoiser, path)
+    metadata = _load(denoiser, path)
     return denoiser.requires_grad_(False).eval().to(device), metadata
-
-
-def load_weights(module: nn.Module, path: Path) -> dict[str, str]:
-    """Read the weights of a module from a safetensors file; returns the file's metadata."""
-    if not path.is_file():
-        raise InputError(
-            f"{path} is not there yet: it is written when held-out bits/dim are first measured in training"
-        )
-    try:
-        with safe_open(path, framework="pt") as file, torch.no_grad():
-            metadata = file.metadata() or {}
-            names = set(file.keys())
-            for name, parameter in module.named_parameters():
-                if name not in names:
-                    raise InputError(f"{path} lacks the weight {name} that its configuration calls for")
-                weight = file.get_tensor(name)
-                if weight.shape != parameter.shape:
-                    raise InputError(
-                        f"{path}: {name} has the shape {tuple(weight.shape)}, the configuration calls for "
-                        f"{tuple(parameter.shape)}"
-                    )
-                parameter.copy_(weight)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
-    return metadata

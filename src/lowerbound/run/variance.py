@@ -1,19 +1,19 @@
 """The analytic reverse variance of a run: measured once on its training data, and kept in its folder."""
 
 import hashlib
-import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from lowerbound.data import Dataset
 from lowerbound.denoiser.analytic import NUM_LEVELS, WithVariance, measure_variance
+from lowerbound.errors import InputError
 from lowerbound.files import write_file
+from lowerbound.records import read_json, to_json
 from lowerbound.rng import Stream
 from lowerbound.run.opened import Run
 
@@ -51,14 +51,14 @@ def with_analytic_variance(
     weights = _digest(run.folder.model)
     tables = _read(path, weights)
     try:
-        gammas, x_vars = (torch.tensor(tables[name][column], dtype=torch.float64) for column in ("gamma", "x_var"))
+        table = tables[name]
+        gammas, x_vars = (torch.tensor(column, dtype=torch.float64) for column in (table.gamma, table.x_var))
         denoiser = WithVariance(run.denoiser, gammas, x_vars)
         say(f"analytic reverse variance: as measured before, in {path}")
-    except (KeyError, TypeError, ValueError, RuntimeError):
+    except (KeyError, InputError):
         denoiser, num_examples = _measure(run, dataset or run.open_dataset(), given, progress)
-        table = {"num_examples": num_examples, "gamma": denoiser.gammas.tolist(), "x_var": denoiser.x_vars.tolist()}
-        content = {"weights": weights, "tables": {**tables, name: table}}
-        write_file(path, (json.dumps(content, indent=1) + "\n").encode())
+        table = _Table(num_examples, tuple(denoiser.gammas.tolist()), tuple(denoiser.x_vars.tolist()))
+        write_file(path, to_json(_Measured(weights, {**tables, name: table})).encode())
         say(f"analytic reverse variance: measured on {num_examples:,} training examples, kept in {path}")
     return replace(run, denoiser=denoiser)
 
@@ -77,13 +77,34 @@ def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], 
     return measured, num_examples
 
 
-def _read(path: Path, weights: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Table:
+    """The variance at some noise levels, and on how many examples it was measured."""
+
+    num_examples: int
+    gamma: tuple[float, ...]
+    x_var: tuple[float, ...]
+
+    def __post_init__(self):
+        if len(self.gamma) != len(self.x_var):
+            raise InputError(f"{len(self.x_var)} variances at {len(self.gamma)} noise levels")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What variance.json holds: tables by what the model was given, and the hash of its weights."""
+
+    weights: str
+    tables: dict[str, _Table]
+
+
+def _read(path: Path, weights: str) -> dict[str, _Table]:
     """The tables that belong to these weights; none where the file is missing, damaged or of other weights."""
     try:
-        values = json.loads(path.read_text())
-        return dict(values["tables"]) if values["weights"] == weights else {}
-    except (OSError, KeyError, TypeError, ValueError):
+        kept = read_json(_Measured, path)
+    except (OSError, InputError):
         return {}
+    return kept.tables if kept.weights == weights else {}
 
 
 def _digest(model: Path) -> str:

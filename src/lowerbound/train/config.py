@@ -248,6 +248,28 @@ class TrainingConfig:
     """Of weights, data order, times and noise."""
 
 
+MOST = {
+    "schedule": {"num_steps": 1_000_000},
+    "network": {
+        "width": 8192,
+        "multipliers": 256,
+        "blocks_per_level": 256,
+        "attention_levels": 256,
+        "depth": 1024,
+    },
+    "model": {
+        "width": 8192,
+        "depth": 1024,
+        "latent_dims": 65_536,
+        "num_latents": 1024,
+        "decoder_components": 1024,
+        "prior_components": 65_536,
+        "transforms": 1024,
+    },
+}
+"""The largest values of settings that make a model large."""
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that determines a run."""
@@ -280,6 +302,14 @@ class Config:
                 raise InputError(f"training.{name} is {value}: it must be positive and finite")
         if self.schedule.num_steps < 1:
             raise InputError(f"schedule.num_steps is {self.schedule.num_steps}: a chain takes at least one step")
+        for section, names in MOST.items():
+            for name, most in names.items():
+                value = getattr(getattr(self, section), name)
+                largest = max(
+                    (0 if value is None else value,) if not isinstance(value, tuple) else (len(value), *value)
+                )
+                if largest > most:
+                    raise InputError(f"{section}.{name} is {value}: at most {most:,} is possible")
         if not 0 < training.average_width <= 0.25:
             raise InputError(f"training.average_width is {training.average_width}: it lies between 0 and 0.25")
         if not self.model.is_denoiser:
@@ -292,14 +322,17 @@ class Config:
         for name in ("decay_from", "null_probability", "momentum"):
             if not 0 <= getattr(training, name) < 1:
                 raise InputError(f"training.{name} is {getattr(training, name)}: it is at least 0 and below 1")
+        self._check_finite()
+
+    def _check_finite(self) -> None:
+        """Refuse numbers that are none."""
         for section in dataclasses.fields(self):
-            for setting in dataclasses.fields(getattr(self, section.name)):
-                value = getattr(getattr(self, section.name), setting.name)
+            for name, value in vars(getattr(self, section.name)).items():
                 numbers = [
                     each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, float)
                 ]
                 if not all(map(math.isfinite, numbers)):
-                    raise InputError(f"{section.name}.{setting.name} is {value}: it must be finite")
+                    raise InputError(f"{section.name}.{name} is {value}: it must be finite")
 
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""

@@ -26,14 +26,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import save
 from torch import Tensor
 
 from lowerbound import grid
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files import replacing, write_file
 from lowerbound.rng import Stream
 from lowerbound.samplers import DPMSolver, start, trajectory
 from lowerbound.schedule import CLEAN, Schedule
@@ -41,6 +40,7 @@ from lowerbound.train.config import Config
 from lowerbound.train.folder import DataFacts, RunFolder
 from lowerbound.train.loop import without_condition
 from lowerbound.train.optimizer import Optimizer
+from lowerbound.weights import weights_file
 
 TEACHER_CALLS = 16
 """How many calls of the teacher a path takes at least."""
@@ -175,6 +175,8 @@ def write_student(
 ) -> None:
     """Write a student as a run: its teacher's configuration, and weights whose file says at which times they are used.
 
+    The folder appears whole or not at all.
+
     Arguments:
         student: what `distill` gave for `num_steps`.
         config, facts: the teacher's.
@@ -185,11 +187,14 @@ def write_student(
         InputError: if there is something in the folder.
     """
     check_empty(out)
-    out.samples.mkdir(parents=True)
+    out.path.parent.mkdir(parents=True, exist_ok=True)
     times = student_times(student.schedule, facts, num_steps).tolist()
-    tensors = {name: p.detach().cpu().contiguous() for name, p in student.named_parameters()}
-    write_file(out.model, save(tensors, {"weights": "distilled", "times": json.dumps(times), **told}))
-    out.write_config(config, facts)  # last: with it the folder is a run
+    metadata = {"weights": "distilled", "times": json.dumps(times), **told}
+    with replacing(out.path) as unfinished:
+        folder = RunFolder(unfinished)
+        folder.samples.mkdir(parents=True)
+        write_file(folder.model, weights_file(dict(student.named_parameters()), metadata))
+        folder.write_config(config, facts)
 
 
 def check_empty(out: RunFolder) -> None:

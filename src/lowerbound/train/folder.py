@@ -12,20 +12,36 @@ classifier.safetensors  a classifier of noisy data, once it has been asked for
 """
 
 import json
+import math
 import os
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from safetensors import SafetensorError, safe_open
+import numpy as np
+from torch import nn
 
 from lowerbound.data import Dataset, Encoding, Standardisation, read_encoding
+from lowerbound.data.encoding import Affine, Levels
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.printable import printable
+from lowerbound.records import MOST_BYTES, read
+from lowerbound.size import check_size
+from lowerbound.train.build import build_network, build_relative
 from lowerbound.train.config import SCHEMA_VERSION, Config
+from lowerbound.weights import read_metadata
+
+MEASURED = ("variance.json", "classifier.safetensors")
+"""Files of what is measured or trained for a run once it is there."""
+MOST_ENTRIES = 1 << 34
+"""Of an example."""
+MOST_PARAMETERS = 1 << 32
+MOST_LOG_BYTES = 1 << 32
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -63,21 +79,65 @@ class DataFacts:
         return {**asdict(self), "encoding": self.encoding.to_dict()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "DataFacts":
-        """From `to_dict`'s values; KeyError or TypeError if they are not."""
-        if values.get("num_condition_features"):  # of before their normalisation
+    def from_dict(cls, values: dict[str, Any], source: str = "data_facts") -> "DataFacts":
+        """From `to_dict`'s values.
+
+        Raises:
+            InputError: for a name that does not exist or a value of the wrong type.
+        """
+        values = dict(values)
+        if values.pop("num_condition_features", 0):  # of before their normalisation
             raise InputError(
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
-        return cls(
-            name=printable(values["name"]),
-            shape=tuple(values["shape"]),
-            layout=printable(values["layout"]),
-            encoding=read_encoding(values["encoding"]),
-            class_names=tuple(map(printable, values["class_names"])),
-            vectors=Standardisation.of(values.get("vectors")),
-            fingerprint=values["fingerprint"],
+        stored = read(_StoredFacts, values, source)
+        if not stored.shape or min(stored.shape) < 1 or math.prod(stored.shape) > MOST_ENTRIES:
+            raise InputError(f"{source}: shape is {stored.shape}; an example has 1 to {MOST_ENTRIES:,} entries")
+        facts = cls(
+            name=printable(stored.name),
+            shape=stored.shape,
+            layout=printable(stored.layout),
+            encoding=read_encoding(stored.encoding),
+            class_names=tuple(map(printable, stored.class_names)),
+            vectors=stored.vectors,
+            fingerprint=stored.fingerprint,
         )
+        _check_facts(facts, source)
+        return facts
+
+
+@dataclass(frozen=True)
+class _StoredFacts:
+    """`DataFacts` as JSON holds them."""
+
+    name: str
+    shape: tuple[int, ...]
+    layout: str
+    encoding: dict[str, Any]
+    class_names: tuple[str, ...]
+    fingerprint: str
+    vectors: Standardisation | None = None
+
+
+def _check_facts(facts: DataFacts, source: str) -> None:
+    """Refuse what no data have, with an InputError."""
+    encoding = facts.encoding
+    try:
+        kind = np.dtype(encoding.dtype).kind
+    except TypeError:
+        kind = ""
+    if kind not in ("iub" if isinstance(encoding, Levels) else "f"):
+        raise InputError(f"{source}: the values are of the type {encoding.dtype!r}, which is not theirs")
+    maps = [facts.vectors] if facts.vectors is not None else []
+    for each in (*maps, *([encoding] if isinstance(encoding, Affine) else [])):
+        if len(each.shift) != len(each.scale) or not all(map(math.isfinite, each.shift)):
+            raise InputError(f"{source}: a normalisation has a finite shift and a scale for each feature")
+        if not all(0 < scale < math.inf for scale in each.scale):
+            raise InputError(f"{source}: the scales of a normalisation are positive")
+    if isinstance(encoding, Affine) and len(encoding.shift) != facts.shape[0]:
+        raise InputError(f"{source}: {len(encoding.shift)} shifts for {facts.shape[0]} channels")
+    if isinstance(encoding, Levels) and abs(encoding.offset) >= 1 << 62:
+        raise InputError(f"{source}: levels from {encoding.offset} on fit into no type")
 
 
 class RunFolder:
@@ -91,6 +151,7 @@ class RunFolder:
         self.model = self.path / "model.safetensors"
         self.early = self.path / "early.safetensors"
         self.samples = self.path / "samples"
+        self.lock = self.path / "lock"
 
     @property
     def exists(self) -> bool:
@@ -103,12 +164,26 @@ class RunFolder:
         return "times" in self.read_metadata()
 
     def read_metadata(self) -> dict[str, str]:
-        """What model.safetensors says of its weights; nothing if it is not there."""
+        """What model.safetensors says of its weights; nothing if it is not there or damaged."""
         try:
-            with safe_open(self.model, framework="pt") as file:
-                return file.metadata() or {}
-        except (OSError, SafetensorError):
+            return read_metadata(self.model)
+        except InputError:
             return {}
+
+    def check(self) -> None:
+        """Refuse a folder in which something is not what a run has there, before it is read or written through.
+
+        Raises:
+            InputError: for a link in the place of a folder or of the lock, and for a device or a pipe in that of a file.
+        """
+        for folder in (self.checkpoints, self.samples, self.path / "evaluation"):
+            if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+                raise InputError(f"{folder} is {_kind(folder)}, and a run has a folder there: move it away")
+        if self.lock.is_symlink():  # it is written in place
+            raise InputError(f"{self.lock} is a link, and a run has a file there: remove it")
+        for file in (self.config, self.log, self.model, self.early, self.lock, *map(self.path.joinpath, MEASURED)):
+            if file.exists() and not file.is_file():
+                raise InputError(f"{file} is {_kind(file)}, and a run has a file there: move it away")
 
     def write_config(self, config: Config, facts: DataFacts) -> None:
         """Write config.json."""
@@ -121,22 +196,29 @@ class RunFolder:
         Raises:
             InputError: if there is no run here, or its configuration is damaged or of a newer schema.
         """
+        self.check()
+        source = str(self.config)
         try:
-            values = json.loads(self.config.read_text())
+            values = json.loads(_read_text(self.config))
             version = values.pop("schema_version")
             if version != SCHEMA_VERSION:
+                is_newer = isinstance(version, int) and version > SCHEMA_VERSION
                 raise InputError(
-                    f"{self.config} has the schema version {version}, this program knows {SCHEMA_VERSION}: install "
-                    f"{'a newer' if version > SCHEMA_VERSION else 'the older'} lowerbound, or train the run anew"
+                    f"{self.config} has the schema version {version!r}, this program knows {SCHEMA_VERSION}: install "
+                    f"{'a newer' if is_newer else 'the older'} lowerbound, or train the run anew"
                 )
-            facts = DataFacts.from_dict(values.pop("data_facts"))
-            return Config.from_dict(values), facts
+            facts = DataFacts.from_dict(values.pop("data_facts"), f"{source}: data_facts")
+            config = Config.from_dict(values)
         except FileNotFoundError as error:
             raise InputError(f"there is no run in {self.path}: give a folder that `lowerbound train` made") from error
         except NotADirectoryError as error:
             raise InputError(f"{self.path} is a file: give the folder of a run") from error
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"{self.config} is damaged: {type(error).__name__} {error}") from error
+        check_size(lambda: _build_network(config, facts), MOST_PARAMETERS, source)
+        return config, facts
 
     def read_log(self) -> list[dict[str, Any]]:
         """The records of the log; a last line that an interruption left incomplete is not one.
@@ -147,16 +229,16 @@ class RunFolder:
         if not self.log.is_file():
             return []
         records = []
-        lines = self.log.read_text().splitlines()
+        lines = _read_text(self.log, MOST_LOG_BYTES).splitlines()
         for number, line in enumerate(lines, 1):
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError as error:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
                 if number < len(lines):
                     raise InputError(f"{self.log}, line {number} is damaged: {error}") from error
-                break
-            if not isinstance(records[-1], dict):
-                raise InputError(f"{self.log}, line {number} is damaged: it should be an object, got {line[:40]!r}")
+            else:
+                _check_record(record, f"{self.log}, line {number}")
+                records.append(record)
         return records
 
     def open_log(self, last_step: int) -> IO[str]:
@@ -174,7 +256,8 @@ class RunFolder:
         """
         import fcntl
 
-        with (self.path / "lock").open("a+") as file:
+        self.check()
+        with self.lock.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -184,3 +267,49 @@ class RunFolder:
             file.write(f"pid {os.getpid()}")
             file.flush()
             yield
+
+
+def _build_network(config: Config, facts: DataFacts) -> nn.Module:
+    """Where the parameters of a run's model are."""
+    if not config.model.is_denoiser:
+        return build_relative(config.model, facts.shape, facts.encoding.num_levels)
+    classes = len(facts.class_names) if config.data.conditional and facts.vectors is None else 0
+    return build_network(config.network, facts.shape, classes, facts.num_condition_features, 2)
+
+
+def _check_record(record: Any, source: str) -> None:
+    """Refuse what is no record of the log; a loss may have been infinite or no number, where and when may not."""
+    if not isinstance(record, dict):
+        raise InputError(f"{source} is damaged: it should be an object, got {reprlib.repr(record)}")
+    needed = {"step", "seconds"}
+    if "held_out_bits_per_dim" in record:
+        needed |= {"held_out_bits_per_dim", "standard_error"}
+    if "loss" in record:
+        needed |= {"loss"}
+    for name in sorted(needed):
+        value = record.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
+            raise InputError(f"{source} is damaged: {name} is {reprlib.repr(value)}, which is not a number")
+        if name in ("step", "seconds") and not math.isfinite(value):
+            raise InputError(f"{source} is damaged: {name} is {value}, which is not finite")
+    count = record.get("num_examples")
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise InputError(
+            f"{source} is damaged: num_examples is {reprlib.repr(count)}, which is not a number of examples"
+        )
+
+
+def _read_text(path: Path, most: int = MOST_BYTES) -> str:
+    if (size := path.stat().st_size) > most:
+        raise InputError(f"{path} has {size:,} bytes; at most {most:,} are read")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+
+
+def _kind(path: Path) -> str:
+    """What a path is, in words."""
+    if path.is_symlink():
+        return "a link"
+    return "a folder" if path.is_dir() else "a file" if path.is_file() else "a device or a pipe"

@@ -38,8 +38,8 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
         )
     if not trainer.dataset.has_fingerprint(facts.fingerprint):
         raise InputError(
-            f"{folder.path} was trained on other data (examples, labels or splits) than {trainer.dataset.name} holds now: "
-            "choose another --out"
+            f"{folder.path} was trained on other data than {trainer.dataset.name} holds now, or on other labels or splits "
+            "of them: choose another --out"
         )
     if folder.is_distilled:
         raise InputError(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from safetensors.torch import save
 from tqdm import tqdm
 
 from lowerbound.baselines import Baseline, weakness, yardstick
@@ -27,6 +26,7 @@ from lowerbound.train.folder import DataFacts, RunFolder
 from lowerbound.train.interruption import Interruption
 from lowerbound.train.loop import TRAINING_SHARE, DivergenceError, Record, Trainer
 from lowerbound.train.resume import restore, resume, set_aside
+from lowerbound.weights import weights_file
 
 CHECKPOINT_SECONDS = 60
 MOST_SKIPPED = 10
@@ -348,8 +348,7 @@ class _Session:
             "average_width": str(self.trainer.config.training.average_width),
             **{key: str(value) for key, value in record.items()},
         }
-        tensors = {name: p.detach().cpu().contiguous() for name, p in self.trainer.model.named_parameters()}
-        write_file(path, save(tensors, metadata))
+        write_file(path, weights_file(dict(self.trainer.model.named_parameters()), metadata))
 
     def _draw(self, num_samples: int) -> None:
         dataset = self.trainer.dataset
