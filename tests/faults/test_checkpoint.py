@@ -16,7 +16,7 @@ from train.runs import measure_little, tiny_config, tiny_run, train_until
 
 from lowerbound import files
 from lowerbound.errors import InputError
-from lowerbound.train import checkpoint, train
+from lowerbound.train import train
 from lowerbound.train.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint, step_of
 from lowerbound.train.loop import Trainer
 from lowerbound.train.resume import restore
@@ -241,38 +241,64 @@ def newest_step(run):
     return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
-@pytest.mark.parametrize("moment", ["before it is aside", "between aside and in", "before the old one is removed"])
-def test_replacing_a_checkpoint_of_the_same_step_never_loses_it(tmp_path, monkeypatch, moment):
-    """Killed at any of its moments, the next start finds the old one or the new one, whole."""
-    Checkpoint.of(6, TENSORS, {"which": "older"}).write(tmp_path)
-    Checkpoint.of(7, TENSORS, {"which": "old"}).write(tmp_path)
+def written_and_killed(tmp_path, moment):
+    """Whether a process that writes a checkpoint was killed before it had asked so many things of the disk."""
+    process = os.fork()
+    if process:
+        return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+    left = moment
 
-    class Killed(BaseException):
-        pass
+    def counted(original):
+        def call(*arguments, **settings):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **settings)
 
-    def kill(*_, **__):
-        raise Killed
+        return call
 
-    original = checkpoint.Path.rename
-    with monkeypatch.context() as patch:
-        if moment == "before the old one is removed":
-            patch.setattr(checkpoint.shutil, "rmtree", kill)
-        else:
-            last = "aside" if moment == "before it is aside" else "in"
+    try:
+        for name in ("mkdir", "fsync", "rename", "replace", "rmdir", "unlink"):
+            setattr(os, name, counted(getattr(os, name)))
+        Checkpoint.of(7, TENSORS, {"which": "new"}).write(tmp_path)
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
 
-            def rename(self, target):
-                kind = "aside" if target.name.startswith(checkpoint.ASIDE) else "in"
-                return kill() if kind == last else original(self, target)
 
-            patch.setattr(checkpoint.Path, "rename", rename)
-        with pytest.raises(Killed):
-            Checkpoint.of(7, TENSORS, {"which": "new"}).write(tmp_path)
-    clean(tmp_path)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000006", "step-000000007"]
-    tensors, state = read_checkpoint(tmp_path / "step-000000007")
-    assert state["which"] == ("new" if moment == "before the old one is removed" else "old")
-    assert torch.equal(tensors["weights"]["a"], TENSORS["weights"]["a"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000006", "step-000000007"]
+def test_a_checkpoint_of_the_same_step_is_never_lost(tmp_path):
+    """Killed at any of its moments, the next start finds the old one or the new one, whole, and nothing else."""
+    found, moment, killed = [], 0, True
+    while killed:
+        for step, which in ((6, "older"), (7, "old")):
+            Checkpoint.of(step, TENSORS, {"which": which}).write(tmp_path)
+        killed = written_and_killed(tmp_path, moment)
+        moment += 1
+        clean(tmp_path)
+        tensors, state = read_checkpoint(tmp_path / "step-000000007")
+        assert torch.equal(tensors["weights"]["a"], TENSORS["weights"]["a"])
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000006", "step-000000007"], moment
+        found.append(state["which"])
+    assert found.count("old") > 5
+    assert found == sorted(found, reverse=True), "old up to a moment and new from then on"
+    assert found[-1] == "new"
+
+
+def test_what_others_left_among_the_checkpoints_is_not_followed(tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "checkpoints"
+    kept = Checkpoint.of(9, TENSORS, {}).write(elsewhere)
+    folder.mkdir()
+    (folder / ".replaced-step-000000009").symlink_to(kept)
+    (folder / ".replaced-mine").mkdir()
+    (folder / ".unfinished-link").symlink_to(elsewhere)
+    (folder / ".unfinished-file").write_text("x")
+    for step in (1, 2, 3):
+        Checkpoint.of(step, TENSORS, {}).write(folder)
+    assert [step_of(path) for path in checkpoints(folder)] == [2, 3]
+    assert not list(folder.glob(".unfinished*"))
+    assert (folder / ".replaced-mine").is_dir()
+    read_checkpoint(kept)
 
 
 def test_what_is_named_otherwise_is_left_alone(tmp_path):

@@ -1,8 +1,8 @@
 """Checkpoints: folders that are complete or not there at all.
 
-A checkpoint is written beside its place, synchronised to the disk and then renamed, so that an interruption at any moment
-leaves the older ones and at most a folder of unfinished files, which the next start removes. Its state.json carries the
-hash of every file.
+A checkpoint is written beside its place, synchronised to the disk and then renamed, so that a kill at any moment leaves the
+older ones, one of the same step among them, and at most a folder of unfinished files, which the next start removes. Its
+state.json carries the hash of every file.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lowerbound.errors import InputError
-from lowerbound.files import UNFINISHED, synchronise, write_synchronised
+from lowerbound.files import UNFINISHED, replacing, write_synchronised
 
 ASIDE = ".replaced-"
 """The beginning of a name under which a checkpoint waits until its successor of the same step is in its place."""
@@ -63,19 +63,20 @@ class Checkpoint:
 
         Arguments:
             folder: where the run's checkpoints are.
+
+        Raises:
+            DiskFullError: if there is no room; the checkpoints that were there stay.
         """
         folder.mkdir(parents=True, exist_ok=True)
         clean(folder)
         target = folder / f"step-{self.step:09d}"
-        temporary, aside = folder / f"{UNFINISHED}{target.name}", folder / f"{ASIDE}{target.name}"
-        temporary.mkdir()
-        for name, content in self.files.items():
-            write_synchronised(temporary / name, content)
-        synchronise(temporary)
-        if target.exists():  # nothing is deleted before what replaces it is in its place
-            target.rename(aside)
-        temporary.rename(target)
-        synchronise(folder)
+        aside = folder / f"{ASIDE}{target.name}"
+        with replacing(target) as unfinished:
+            unfinished.mkdir()
+            for name, content in self.files.items():
+                write_synchronised(unfinished / name, content)
+            if target.exists():  # nothing is deleted before what replaces it is in its place
+                target.rename(aside)
         if aside.exists():
             shutil.rmtree(aside)
         for old in checkpoints(folder)[:-2]:
@@ -164,9 +165,19 @@ def clean(folder: Path) -> None:
     """Put back what an interrupted write had moved aside and not replaced, and remove the rest of what it left."""
     for aside in folder.glob(f"{ASIDE}*"):
         target = folder / aside.name.removeprefix(ASIDE)
+        if not _is_checkpoint(aside, target.name):
+            continue
         if target.exists():
             shutil.rmtree(aside)
         else:
             aside.rename(target)
     for unfinished in folder.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(unfinished)
+        if unfinished.is_dir() and not unfinished.is_symlink():
+            shutil.rmtree(unfinished)
+        else:
+            unfinished.unlink()
+
+
+def _is_checkpoint(path: Path, name: str) -> bool:
+    """Whether a folder may be the checkpoint of a name; what a link leads to is not the run's."""
+    return NAME.fullmatch(name) is not None and path.is_dir() and not path.is_symlink()
