@@ -1,7 +1,10 @@
 """Checkpoints: complete or not there, and damage is named."""
 
 import errno
+import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +12,14 @@ import time
 
 import pytest
 import torch
-from train.runs import tiny_config, tiny_run, train_until
+from train.runs import measure_little, tiny_config, tiny_run, train_until
 
 from lowerbound import files
 from lowerbound.errors import InputError
-from lowerbound.train import checkpoint
-from lowerbound.train.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint
+from lowerbound.train import train
+from lowerbound.train.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint, step_of
+from lowerbound.train.loop import Trainer
+from lowerbound.train.resume import restore
 
 TENSORS = {"weights": {"a": torch.arange(1000.0)}, "average": {"a": torch.ones(3)}}
 
@@ -38,6 +43,15 @@ def flip(path):
     path.write_bytes(bytes(content))
 
 
+def later(path):
+    path.write_text(path.read_text().replace("1.5", "2.5"))
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 def empty(path):
     path.write_bytes(b"")
 
@@ -46,14 +60,108 @@ def empty(path):
     ("damage", "name"),
     [
         *((damage, "weights.safetensors") for damage in (truncate, flip, empty, os.remove)),
-        *((damage, "state.json") for damage in (truncate, empty, os.remove)),
+        *((damage, "state.json") for damage in (truncate, later, empty, os.remove, pipe)),
     ],
 )
 def test_damage_is_named(damage, name, tmp_path):
-    path = Checkpoint.of(1, TENSORS, {}).write(tmp_path)
+    path = Checkpoint.of(1, TENSORS, {"seconds": 1.5}).write(tmp_path)
     damage(path / name)
-    with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}.*remove the folder"):
+    with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"seconds": bad} for bad in ("x", None, math.inf, -3.0, [1])),
+        *({"average_count": bad} for bad in (None, 1.5, -1)),
+        *({"rate_scale": bad} for bad in ([1], "1", 2.0)),
+        *({"step": bad} for bad in ("x", -5, 10**30, 3, None)),
+        *({"sha256": bad} for bad in (None, [1], {}, {"../../x.safetensors": "0"}, {"weights.safetensors": 1})),
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_values_of_a_state_are_checked(changed, trained, tmp_path):
+    """Also of one that carries no hash of its own, as earlier versions wrote it and others may."""
+    trainer, saved = trained
+    path = tmp_path / saved.name
+    shutil.copytree(saved, path)
+    state = json.loads((path / "state.json").read_text())
+    assert state.pop("own_sha256")
+    (path / "state.json").write_text(json.dumps(state))
+    restore(trainer, path)
+    (path / "state.json").write_text(json.dumps({**state, **changed}))
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        restore(trainer, path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A trainer, and a checkpoint of it."""
+    trainer = Trainer(*tiny_config("moons"))
+    next(trainer.records())
+    return trainer, Checkpoint.of(trainer.step, *trainer.state()).write(tmp_path_factory.mktemp("saved"))
+
+
+@pytest.mark.parametrize("group", ["optimizer", "weights", "average"])
+def test_tensors_of_another_shape_are_refused(group, trained, tmp_path):
+    trainer, saved = trained
+    tensors, state = read_checkpoint(saved)
+    name = max(tensors[group], key=lambda each: tensors[group][each].numel())
+    tensors[group][name] = torch.zeros(2, 3, 5, 7)
+    path = Checkpoint.of(state.pop("step"), tensors, state).write(tmp_path)
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        restore(trainer, path)
+
+
+def test_half_an_optimiser_is_refused(trained, tmp_path):
+    trainer, saved = trained
+    tensors, state = read_checkpoint(saved)
+    del tensors["optimizer"][next(name for name in tensors["optimizer"] if name.endswith("exp_avg_sq"))]
+    path = Checkpoint.of(state.pop("step"), tensors, state).write(tmp_path)
+    with pytest.raises(InputError, match="the optimiser remembers exp_avg, step"):
+        restore(Trainer(trainer.config, trainer.dataset), path)
+
+
+def test_a_damaged_checkpoint_is_passed_over_only_when_told(tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    folder = tiny_run(tmp_path / "run", steps=4)
+    before, newest = checkpoints(folder.checkpoints)
+    assert step_of(before) == 3
+    truncate(newest / "optimizer.safetensors")
+    log = folder.log.read_bytes()
+    config, dataset = tiny_config(steps=6)
+    with pytest.raises(InputError, match=r"optimizer\.safetensors.*--fall-back .* before it, of step 3$"):
+        train(config, dataset, tmp_path / "run", show_progress=False)
+    assert folder.log.read_bytes() == log
+    said = []
+    train(config, dataset, tmp_path / "run", say=said.append, show_progress=False, fall_back=True)
+    assert "optimizer.safetensors" in said[0]
+    assert (folder.checkpoints / f"damaged-{newest.name}-1").is_dir()
+    assert [record["step"] for record in folder.read_log() if "loss" in record] == [1, 2, 3, 4, 5, 6]
+    assert step_of(checkpoints(folder.checkpoints)[-1]) == 6
+
+
+def test_the_only_checkpoint_being_damaged_is_no_silent_restart(tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    folder = tiny_run(tmp_path / "run", steps=2)
+    before, newest = checkpoints(folder.checkpoints)
+    shutil.rmtree(before)
+    truncate(newest / "weights.safetensors")
+    config, dataset = tiny_config(steps=4)
+    for fall_back in (False, True):
+        with pytest.raises(InputError, match=r"weights\.safetensors.*no checkpoint before it.*--restart"):
+            train(config, dataset, tmp_path / "run", show_progress=False, fall_back=fall_back)
+
+
+def test_links_are_no_checkpoints(tmp_path):
+    elsewhere = Checkpoint.of(9, TENSORS, {}).write(tmp_path / "elsewhere")
+    (tmp_path / "step-000000001").symlink_to(elsewhere)
+    for step in (2, 3, 4):
+        Checkpoint.of(step, TENSORS, {}).write(tmp_path)
+    assert [step_of(path) for path in checkpoints(tmp_path)] == [3, 4]
+    read_checkpoint(elsewhere)
 
 
 def test_damaged_checkpoint_is_not_passed_over(tmp_path):
@@ -133,38 +241,64 @@ def newest_step(run):
     return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
-@pytest.mark.parametrize("moment", ["before it is aside", "between aside and in", "before the old one is removed"])
-def test_replacing_a_checkpoint_of_the_same_step_never_loses_it(tmp_path, monkeypatch, moment):
-    """Killed at any of its moments, the next start finds the old one or the new one, whole."""
-    Checkpoint.of(6, TENSORS, {"which": "older"}).write(tmp_path)
-    Checkpoint.of(7, TENSORS, {"which": "old"}).write(tmp_path)
+def written_and_killed(tmp_path, moment):
+    """Whether a process that writes a checkpoint was killed before it had asked so many things of the disk."""
+    process = os.fork()
+    if process:
+        return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+    left = moment
 
-    class Killed(BaseException):
-        pass
+    def counted(original):
+        def call(*arguments, **settings):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **settings)
 
-    def kill(*_, **__):
-        raise Killed
+        return call
 
-    original = checkpoint.Path.rename
-    with monkeypatch.context() as patch:
-        if moment == "before the old one is removed":
-            patch.setattr(checkpoint.shutil, "rmtree", kill)
-        else:
-            last = "aside" if moment == "before it is aside" else "in"
+    try:
+        for name in ("mkdir", "fsync", "rename", "replace", "rmdir", "unlink"):
+            setattr(os, name, counted(getattr(os, name)))
+        Checkpoint.of(7, TENSORS, {"which": "new"}).write(tmp_path)
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
 
-            def rename(self, target):
-                kind = "aside" if target.name.startswith(checkpoint.ASIDE) else "in"
-                return kill() if kind == last else original(self, target)
 
-            patch.setattr(checkpoint.Path, "rename", rename)
-        with pytest.raises(Killed):
-            Checkpoint.of(7, TENSORS, {"which": "new"}).write(tmp_path)
-    clean(tmp_path)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000006", "step-000000007"]
-    tensors, state = read_checkpoint(tmp_path / "step-000000007")
-    assert state["which"] == ("new" if moment == "before the old one is removed" else "old")
-    assert torch.equal(tensors["weights"]["a"], TENSORS["weights"]["a"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000006", "step-000000007"]
+def test_a_checkpoint_of_the_same_step_is_never_lost(tmp_path):
+    """Killed at any of its moments, the next start finds the old one or the new one, whole, and nothing else."""
+    found, moment, killed = [], 0, True
+    while killed:
+        for step, which in ((6, "older"), (7, "old")):
+            Checkpoint.of(step, TENSORS, {"which": which}).write(tmp_path)
+        killed = written_and_killed(tmp_path, moment)
+        moment += 1
+        clean(tmp_path)
+        tensors, state = read_checkpoint(tmp_path / "step-000000007")
+        assert torch.equal(tensors["weights"]["a"], TENSORS["weights"]["a"])
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000006", "step-000000007"], moment
+        found.append(state["which"])
+    assert found.count("old") > 5
+    assert found == sorted(found, reverse=True), "old up to a moment and new from then on"
+    assert found[-1] == "new"
+
+
+def test_what_others_left_among_the_checkpoints_is_not_followed(tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "checkpoints"
+    kept = Checkpoint.of(9, TENSORS, {}).write(elsewhere)
+    folder.mkdir()
+    (folder / ".replaced-step-000000009").symlink_to(kept)
+    (folder / ".replaced-mine").mkdir()
+    (folder / ".unfinished-link").symlink_to(elsewhere)
+    (folder / ".unfinished-file").write_text("x")
+    for step in (1, 2, 3):
+        Checkpoint.of(step, TENSORS, {}).write(folder)
+    assert [step_of(path) for path in checkpoints(folder)] == [2, 3]
+    assert not list(folder.glob(".unfinished*"))
+    assert (folder / ".replaced-mine").is_dir()
+    read_checkpoint(kept)
 
 
 def test_what_is_named_otherwise_is_left_alone(tmp_path):

@@ -1,18 +1,21 @@
 """A run that diverges loses nothing: what is saved is good, and a smaller rate goes on from it."""
 
+import dataclasses
 import json
 import math
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from train.runs import tiny_config, tiny_run
+from train.runs import measure_little, tiny_config, tiny_run
 
 from lowerbound.cli.main import run
 from lowerbound.errors import InputError
 from lowerbound.train import session, train
-from lowerbound.train.checkpoint import checkpoints, read_checkpoint
-from lowerbound.train.loop import LARGEST_WEIGHT, MOST_SKIPPED, DivergenceError, Trainer
+from lowerbound.train.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from lowerbound.train.divergence import LARGEST_WEIGHT, Watch
+from lowerbound.train.loop import DivergenceError, Trainer
+from lowerbound.train.session import MOST_SKIPPED
 
 ABSURD = {"learning_rate": 1e20, "clip": 1e30, "warmup_steps": 1}
 
@@ -22,6 +25,14 @@ def tiny_train(out, **settings):
     said = []
     train(config, dataset, out, say=said.append, show_progress=False)
     return said
+
+
+def assert_sound(out):
+    tensors, _ = read_checkpoint(newest(out))
+    for group, named in tensors.items():
+        for name, value in named.items():
+            assert value.isfinite().all(), f"{name} in {group}"
+    assert all(value.abs().max() < 100 for value in tensors["weights"].values())
 
 
 def newest(out):
@@ -85,6 +96,7 @@ def test_skipping_leaves_out_the_batch(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="step [56]: the loss is nan: left out"):
         folder = tiny_run(tmp_path / "run", on_divergence="skip")
     assert [r["step"] for r in folder.read_log() if "loss" in r] == [1, 2, 3, 4, 7, 8, 9, 10, 11, 12]
+    assert [r["step"] for r in folder.read_log() if "left_out" in r] == [5, 6]
 
 
 @pytest.mark.filterwarnings("ignore:.*left out")
@@ -101,6 +113,7 @@ def test_rolling_back_goes_on_at_half_the_rate(tmp_path, monkeypatch):
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     rates = {record["step"]: record["learning_rate"] for record in log if "loss" in record}
     assert list(rates) == list(range(1, 13)), "every step once"
+    assert [record["step"] for record in log if "rolled_back" in record] == [4]
     assert rates[4] == pytest.approx(2 * rates[5])
     assert read_checkpoint(newest(tmp_path / "run"))[1]["rate_scale"] == 0.5
 
@@ -111,18 +124,19 @@ def test_rolling_back_ends(tmp_path):
     assert read_checkpoint(newest(tmp_path / "run"))[1]["step"] == 0
 
 
-def test_a_ruined_checkpoint_is_named(tmp_path, monkeypatch):
-    """It cannot come about any more, but such folders are there."""
+def test_a_ruined_checkpoint_is_named_and_passed_over_when_told(tmp_path, monkeypatch):
+    """It cannot come about any more, but such folders are there; its numbers are finite, its loss is not."""
+    measure_little(monkeypatch)
     out = tmp_path / "run"
     tiny_run(out, steps=8, num_evaluations=2)
-    original = Trainer.restore
-
-    def restore(self, tensors, state):
-        original(self, {**tensors, "weights": {k: v * math.inf for k, v in tensors["weights"].items()}}, state)
-
-    monkeypatch.setattr(Trainer, "restore", restore)
-    with pytest.raises(DivergenceError, match=r"newest checkpoint itself is ruined: remove .*step-000000008"):
+    tensors, state = read_checkpoint(newest(out))
+    tensors["weights"] = {name: 1e7 * value for name, value in tensors["weights"].items()}
+    Checkpoint.of(state.pop("step"), tensors, state).write(out / "checkpoints")
+    with pytest.raises(InputError, match=r"step-000000008 .*the loss of the same examples.*--fall-back .* of step 4"):
         tiny_train(out, steps=12)
+    config, dataset = tiny_config(steps=12)
+    train(config, dataset, out, say=lambda line: None, show_progress=False, fall_back=True)
+    assert_sound(out)
 
 
 def test_checkpoints_that_are_gone_are_no_silent_restart(tmp_path, monkeypatch):
@@ -175,3 +189,111 @@ def test_weights_with_nan_are_never_written(tmp_path, monkeypatch):
         tiny_run(tmp_path / "run")
     assert newest(tmp_path / "run").name == "step-000000000"
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("rate", [1e3, 1e5, 1e20])
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_finite_but_lost_weights_are_not_kept(tmp_path, monkeypatch, rate, policy):
+    """After the last step nothing but a loss under its weights shows what they are worth, nor do batches left out help."""
+    measure_little(monkeypatch)
+    out = tmp_path / "run"
+    tiny_run(out, "moons", steps=4, learning_rate=1e-3)
+    model = (out / "model.safetensors").read_bytes()
+    config, dataset = tiny_config(
+        "moons", **{**ABSURD, "learning_rate": rate}, steps=5, num_evaluations=1, on_divergence=policy
+    )
+    with pytest.raises(DivergenceError, match=r"after step 5 .* step-000000004 is kept"):
+        train(config, dataset, out, say=lambda line: None, show_progress=False)
+    assert newest(out).name == "step-000000004"
+    assert_sound(out)
+    assert (out / "model.safetensors").read_bytes() == model
+    tiny_run(out, "moons", steps=6, learning_rate=1e-3)
+    assert newest(out).name == "step-000000006"
+
+
+@pytest.mark.parametrize("group", ["weights", "average", "optimizer"])
+def test_a_single_value_is_seen(group):
+    trainer = Trainer(*tiny_config("moons"))
+    next(trainer.records())
+    watch = Watch(trainer)
+    name, value = next(iter(trainer.state()[0][group].items()))
+    with torch.no_grad():
+        value.view(-1)[0] = math.nan
+    with pytest.raises(DivergenceError, match=rf"after step 1 .*{name} is not finite"):
+        watch.check()
+
+
+@pytest.mark.parametrize("objective", ["elbo", "persistent-contrastive-divergence"])
+def test_watching_changes_nothing(objective):
+    """A watched trainer takes the same steps as one that is not; persistent chains move at each loss."""
+    config, dataset = tiny_config("moons")
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, objective=objective))
+    if objective != "elbo":
+        model = dataclasses.replace(config.model, name="energy")
+        config = dataclasses.replace(config, model=model, denoiser=type(config.denoiser)())
+    watched, other = Trainer(config, dataset), Trainer(config, dataset)
+    for _ in range(3):
+        Watch(watched)
+        next(watched.records())
+        next(other.records())
+    Watch(watched)
+    for name, group in other.state()[0].items():
+        assert all(torch.equal(watched.state()[0][name][key], value) for key, value in group.items()), name
+
+
+@pytest.mark.parametrize("bad", [[1], [12], [1, 2, 12]], ids=["first", "last", "both"])
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_a_run_has_its_length_with_the_steps_left_out(tmp_path, monkeypatch, bad):
+    measure_little(monkeypatch)
+    spoil(monkeypatch, bad)
+    folder = tiny_run(tmp_path / "run", "moons", on_divergence="skip")
+    assert [r["step"] for r in folder.read_log() if "loss" in r] == [k for k in range(1, 13) if k not in bad]
+    assert newest(tmp_path / "run").name == "step-000000012"
+    assert folder.model.exists()
+
+
+def test_what_diverged_leaves_nothing_after_rolling_back(tmp_path, monkeypatch):
+    """Nor in the optimiser's memory, where the checkpoint has none: that of the start."""
+    measure_little(monkeypatch)
+    remembered = []
+    spoil(monkeypatch, [4])
+    original = Trainer.gradient
+
+    def gradient(self):
+        if self.step == 0:
+            remembered.append(len(self.optimizer.state()))
+        return original(self)
+
+    monkeypatch.setattr(Trainer, "gradient", gradient)
+    tiny_run(tmp_path / "run", "moons", on_divergence="roll-back", num_evaluations=1)
+    assert remembered == [0, 0]
+
+
+def test_another_learning_rate_is_not_that_of_a_roll_back(tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    spoil(monkeypatch, [4])
+    settings = {"on_divergence": "roll-back", "decay_from": 0.9, "warmup_steps": 1, "learning_rate": 0.008}
+    tiny_run(tmp_path / "run", "moons", **settings)
+    rates = []
+    for steps, rate in ((16, 0.008), (20, 0.002)):
+        folder = tiny_run(tmp_path / "run", "moons", **{**settings, "learning_rate": rate, "steps": steps})
+        rates.append(next(r["learning_rate"] for r in folder.read_log() if r["step"] == steps - 3 and "loss" in r))
+    assert rates == pytest.approx([0.004, 0.002])
+
+
+def test_a_model_that_is_gone_is_written_again(tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    folder = tiny_run(tmp_path / "run", "moons", steps=4)
+    folder.model.unlink()
+    tiny_run(tmp_path / "run", "moons", steps=6, learning_rate=0.5)  # too large to become better than before
+    assert folder.model.exists()
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+@pytest.mark.parametrize("name", ["weight_decay", "clip", "decay_from", "average_width"])
+def test_settings_are_finite(name, value):
+    with pytest.raises(InputError, match=rf"training\.{name} is {value}"):
+        tiny_config("moons", **{name: value})
+    config, _ = tiny_config("moons")
+    with pytest.raises(InputError, match=rf"denoiser\.sigma_data is {value}"):
+        dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, sigma_data=value))

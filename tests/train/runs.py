@@ -52,3 +52,10 @@ def train_until(stop_at: int, config: Config, dataset: Dataset, out: Path, monke
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "records", records)
         train(config, dataset, out, say=say, show_progress=False)
+
+
+def measure_little(monkeypatch) -> None:
+    """From now on runs measure and draw so little along the way that it costs nothing."""
+    monkeypatch.setattr("lowerbound.train.denoising.NUM_EXAMPLES", 16)
+    monkeypatch.setattr("lowerbound.train.session.PICTURE_SAMPLES", 4)
+    monkeypatch.setattr("lowerbound.train.session.PICTURE_POINTS", 16)

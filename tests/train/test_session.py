@@ -84,6 +84,19 @@ def test_other_splits_and_labels_are_refused(tmp_path, changed):
         train(config, other, folder.path, say=lambda line: None, show_progress=False)
 
 
+def test_a_run_of_before_labels_and_splits_were_known_goes_on(tmp_path):
+    config, dataset = tiny_config(steps=2)
+    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    values = json.loads(folder.config.read_text())
+    old = dataset._hash_values().hexdigest()[:16]
+    longer, _ = tiny_config(steps=3)
+    values["data_facts"]["fingerprint"] = old
+    folder.config.write_text(json.dumps(values))
+    with pytest.warns(UserWarning, match="splits"):
+        train(longer, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    assert folder.read_config()[1].fingerprint == dataset.fingerprint() != old
+
+
 def test_two_processes_on_one_run(tmp_path):
     (tmp_path / "run").mkdir()
     with (tmp_path / "run" / "lock").open("w") as other:

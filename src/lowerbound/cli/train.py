@@ -51,6 +51,8 @@ class Options:
     """cpu, cuda, mps, or auto for the best there is."""
     restart: bool = False
     """Set aside what the run in its folder has learned, and begin it again at step 0."""
+    fall_back: bool = False
+    """If the newest checkpoint is damaged, go on from the one before it; the damaged one is renamed."""
     dry_run: bool = False
     """Show the data, the configuration, the size of the network and the cost of a step, and stop."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -101,7 +103,7 @@ def run(arguments: list[str]) -> None:
         _show(config, dataset, out, str(device))
         return
     print(f"run       {out} on {device}")
-    folder = train(config, dataset, out, device=device, restart=options.restart)
+    folder = train(config, dataset, out, device=device, restart=options.restart, fall_back=options.fall_back)
     print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
 
 

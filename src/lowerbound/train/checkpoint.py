@@ -1,13 +1,14 @@
 """Checkpoints: folders that are complete or not there at all.
 
-A checkpoint is written beside its place, synchronised to the disk and then renamed, so that an interruption at any moment
-leaves the older ones and at most a folder of unfinished files, which the next start removes. Its state.json carries the
-hash of every file.
+A checkpoint is written beside its place, synchronised to the disk and then renamed, so that a kill at any moment leaves the
+older ones, one of the same step among them, and at most a folder of unfinished files, which the next start removes. Its
+state.json carries the hash of every file.
 """
 
 import hashlib
 import json
 import re
+import reprlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lowerbound.errors import InputError
-from lowerbound.files import UNFINISHED, synchronise, write_synchronised
+from lowerbound.files import UNFINISHED, replacing, write_synchronised
 
 ASIDE = ".replaced-"
 """The beginning of a name under which a checkpoint waits until its successor of the same step is in its place."""
 NAME = re.compile(r"step-\d{9}")
+_FILE = re.compile(r"[a-z]+\.safetensors")
+_MOST_STATE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Checkpoint:
             for name, group in tensors.items()
         }
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        files["state.json"] = json.dumps({**state, "step": step, "sha256": hashes}, indent=1).encode()
+        numbers = {**state, "step": step, "sha256": hashes}
+        files["state.json"] = json.dumps({**numbers, "own_sha256": _digest(numbers)}, indent=1).encode()
         return cls(step, files)
 
     def write(self, folder: Path) -> Path:
@@ -59,19 +63,20 @@ class Checkpoint:
 
         Arguments:
             folder: where the run's checkpoints are.
+
+        Raises:
+            DiskFullError: if there is no room; the checkpoints that were there stay.
         """
         folder.mkdir(parents=True, exist_ok=True)
         clean(folder)
         target = folder / f"step-{self.step:09d}"
-        temporary, aside = folder / f"{UNFINISHED}{target.name}", folder / f"{ASIDE}{target.name}"
-        temporary.mkdir()
-        for name, content in self.files.items():
-            write_synchronised(temporary / name, content)
-        synchronise(temporary)
-        if target.exists():  # nothing is deleted before what replaces it is in its place
-            target.rename(aside)
-        temporary.rename(target)
-        synchronise(folder)
+        aside = folder / f"{ASIDE}{target.name}"
+        with replacing(target) as unfinished:
+            unfinished.mkdir()
+            for name, content in self.files.items():
+                write_synchronised(unfinished / name, content)
+            if target.exists():  # nothing is deleted before what replaces it is in its place
+                target.rename(aside)
         if aside.exists():
             shutil.rmtree(aside)
         for old in checkpoints(folder)[:-2]:
@@ -83,40 +88,96 @@ def read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
     """The tensors and the state of a checkpoint, checked against its hashes.
 
     Raises:
-        InputError: if a file is missing or damaged, with its name and how to go back to the checkpoint before.
+        InputError: if a file is missing or damaged, with its name.
     """
-    advice = f"remove the folder {path} to go on from the checkpoint before it"
-    try:
-        state = json.loads((path / "state.json").read_text())
-        hashes = state.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"damaged checkpoint: {path / 'state.json'} ({error}); {advice}") from error
+    hashes, state = _read_state(path / "state.json")
     tensors = {}
     for name, expected in hashes.items():
+        content = _read(path / name)
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise InputError(f"damaged checkpoint: {path / name} is not what was written")
         try:
-            content = (path / name).read_bytes()
-            if hashlib.sha256(content).hexdigest() != expected:
-                raise InputError(f"damaged checkpoint: {path / name} is not what was written; {advice}")
             tensors[Path(name).stem] = load(content)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"damaged checkpoint: {path / name} ({error}); {advice}") from error
+        except SafetensorError as error:
+            raise InputError(f"damaged checkpoint: {path / name} ({error})") from error
     return tensors, state
+
+
+def _read_state(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """The hashes of the other files, and the state."""
+    content = _read(path, _MOST_STATE_BYTES)
+    try:
+        state = json.loads(content)
+        if not isinstance(state, dict):
+            raise InputError("it holds no object")
+        own = state.pop("own_sha256", None)  # that of an earlier version has none
+        if own is not None and own != _digest(state):
+            raise InputError("it is not what was written")
+        hashes = state.pop("sha256", None)
+        known = isinstance(hashes, dict) and all(_FILE.fullmatch(name) for name in hashes)
+        if not known or not all(isinstance(value, str) for value in hashes.values()):
+            raise InputError("sha256 does not hold the hashes of files of tensors")
+        if state.get("step") != step_of(path.parent):
+            raise InputError(f"step is {reprlib.repr(state.get('step'))}, and its folder of another")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"damaged checkpoint: {path} ({error})") from error
+    return hashes, state
+
+
+def _read(path: Path, most: int | None = None) -> bytes:
+    """The content of a regular file; another, such as a pipe, might never end."""
+    try:
+        size = path.stat().st_size
+        if (path.exists() and not path.is_file()) or (most is not None and size > most):
+            raise InputError(f"damaged checkpoint: {path} is no file that was written here")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"damaged checkpoint: {path} ({error.strerror})") from error
+
+
+def _digest(numbers: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
+
+
+def step_of(path: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(path.name.removeprefix("step-"))
+
+
+def put_away(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that it is none any more and nothing of it is lost."""
+    number = 1
+    while (away := path.with_name(f"damaged-{path.name}-{number}")).exists():
+        number += 1
+    return path.rename(away)
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first; what is named otherwise is not one, and left alone."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
+    return sorted(
+        path for path in folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    )
 
 
 def clean(folder: Path) -> None:
     """Put back what an interrupted write had moved aside and not replaced, and remove the rest of what it left."""
     for aside in folder.glob(f"{ASIDE}*"):
         target = folder / aside.name.removeprefix(ASIDE)
+        if not _is_checkpoint(aside, target.name):
+            continue
         if target.exists():
             shutil.rmtree(aside)
         else:
             aside.rename(target)
     for unfinished in folder.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(unfinished)
+        if unfinished.is_dir() and not unfinished.is_symlink():
+            shutil.rmtree(unfinished)
+        else:
+            unfinished.unlink()
+
+
+def _is_checkpoint(path: Path, name: str) -> bool:
+    """Whether a folder may be the checkpoint of a name; what a link leads to is not the run's."""
+    return NAME.fullmatch(name) is not None and path.is_dir() and not path.is_symlink()

@@ -241,8 +241,9 @@ class TrainingConfig:
     num_pictures: int = 5
     """How many times samples are drawn along the way."""
     on_divergence: Literal["stop", "skip", "roll-back"] = "stop"
-    """What to do when a loss is not finite: stop, with the last good checkpoint kept; leave out up to ten batches in a row;
-    or go back to the last good checkpoint and on at half the learning rate, up to three times."""
+    """What to do when a loss or the weights are not finite, or far from what they were: stop, with the last good checkpoint
+    kept; leave out up to ten batches in a row whose loss alone is not finite; or go back to the last good checkpoint and on
+    at half the learning rate, up to three times."""
     seed: int = 0
     """Of weights, data order, times and noise."""
 
@@ -321,6 +322,17 @@ class Config:
         for name in ("decay_from", "null_probability", "momentum"):
             if not 0 <= getattr(training, name) < 1:
                 raise InputError(f"training.{name} is {getattr(training, name)}: it is at least 0 and below 1")
+        self._check_finite()
+
+    def _check_finite(self) -> None:
+        """Refuse numbers that are none."""
+        for section in dataclasses.fields(self):
+            for name, value in vars(getattr(self, section.name)).items():
+                numbers = [
+                    each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, float)
+                ]
+                if not all(map(math.isfinite, numbers)):
+                    raise InputError(f"{section.name}.{name} is {value}: it must be finite")
 
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""

@@ -6,31 +6,33 @@ its batch goes through the network in one piece or in several, nor how often the
 
 import math
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lowerbound.data import Dataset, batch_indices
 from lowerbound.errors import InputError
+from lowerbound.records import read
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.train.average import Average
 from lowerbound.train.build import build_step
 from lowerbound.train.config import Config, TrainingConfig
 from lowerbound.train.optimizer import Optimizer
+from lowerbound.train.step import Losses
 from lowerbound.train.threads import ThreadChoice
 
 TRAINING_SHARE = 0.9
 """The share of a timed run's minutes that its steps take; the rest is for what is measured and drawn along the way."""
 LONGEST_WARMUP = 0.1
 """The share of a run that its warm-up takes at most."""
-MOST_SKIPPED = 10
-"""Batches in a row that may be left out because their loss is not finite."""
-LARGEST_WEIGHT = 1e8
+MOST_PROBED = 64
+_PROBE_STEP = (1 << 62) - 1
+"""A step that no run reaches."""
 _OF_THE_BATCH = (1 << 62) - 1
 """An index that no example has: what all examples of a step share is drawn from it."""
 
@@ -49,6 +51,22 @@ class Record:
 
 class DivergenceError(InputError):
     """A loss, its gradient, the weights or held-out bits stopped being finite."""
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What a checkpoint holds beside its tensors."""
+
+    step: int
+    seconds: float
+    average_count: int
+    rate_scale: float = 1.0
+
+    def __post_init__(self):
+        for name, most in (("step", 10**9), ("seconds", 1e12), ("average_count", 10**9), ("rate_scale", 1.0)):
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                raise InputError(f"{name} is {value}: it lies between 0 and {most:g}")
 
 
 class Trainer:
@@ -103,7 +121,7 @@ class Trainer:
             while self.progress < 1:
                 began = time.perf_counter()
                 rate = self.rate_scale * learning_rate(self.config.training, self.step, self.progress)
-                loss, norm = self._gradient_of_some_batch()
+                loss, norm = self.gradient()
                 self.optimizer.step(rate)
                 self.average.update(self.model)
                 self.step += 1
@@ -117,25 +135,9 @@ class Trainer:
             if threads is not None:
                 threads.release()
 
-    def _gradient_of_some_batch(self) -> tuple[float, float]:
-        """`gradient`, where that is wanted of the next batch whose loss is finite: the steps before it are left out."""
-        for _ in range(MOST_SKIPPED):
-            try:
-                return self.gradient()
-            except DivergenceError as error:
-                if self.config.training.on_divergence != "skip":
-                    raise
-                warnings.warn(f"{error}: left out", stacklevel=2)
-                self.step += 1
-        return self.gradient()
-
-    def check_weights(self) -> None:
-        """Raise DivergenceError if a weight or an average of it is not finite, or larger than any network's in use."""
-        weights = dict(self.model.named_parameters())
-        for kind, tensors in (("weight", weights), ("average", self.average.parameters)):
-            for name, value in tensors.items():
-                if not value.detach().abs().max() < LARGEST_WEIGHT:  # NaN is not either
-                    raise DivergenceError(f"after step {self.step} the {kind} {name} is not finite, or absurdly large")
+    def skip(self) -> None:
+        """Leave out the next step."""
+        self.step += 1
 
     def gradient(self) -> tuple[float, float]:
         """The mean loss of the step's batch in bits/dim and its gradient's norm; the gradient is left clipped."""
@@ -148,14 +150,10 @@ class Trainer:
         seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
         piece = training.micro_batch_size or len(indices)
         self.optimizer.zero_grad()
-        total, drawn, progress = 0.0, [], min(1.0, self.progress)
+        total, drawn = 0.0, []
         for start in range(0, len(indices), piece):
             part = slice(start, start + piece)
-            x = self.dataset.encoded(indices[part])
-            noise = PerSample(seeds[part])
-            cond = self._condition(indices[part], noise, x)
-            inputs = (x, places[part], weights[part])
-            losses = self.training_step(*(value.to(self.device) for value in inputs), noise, progress, cond=cond)
+            losses = self._losses(indices[part], places[part], weights[part], seeds[part])
             drawn.append(losses.drawn)
             loss = losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
             loss.backward()
@@ -169,6 +167,26 @@ class Trainer:
         if self.times is not None:
             self.times.update(places, torch.cat(drawn).cpu())
         return total, norm
+
+    def probe(self) -> float:
+        """The loss of the same few examples under the same noise at each call, bits/dim; the trainer stays as it is."""
+        training = self.config.training
+        num = min(MOST_PROBED, training.micro_batch_size or training.batch_size)
+        seeds = derive_seeds(training.seed, _PROBE_STEP, torch.arange(num))
+        kept = {name: buffer.clone() for name, buffer in self.training_step.named_buffers()}
+        places = antithetic_times(torch.tensor(0.5), num)
+        losses = self._losses(self.dataset.train[:num], places, torch.ones_like(places), seeds)
+        with torch.no_grad():
+            for name, buffer in self.training_step.named_buffers():
+                buffer.copy_(kept[name])
+        return losses.total.detach().mean().item() / (self.num_dims * math.log(2))
+
+    def _losses(self, indices: np.ndarray, places: Tensor, weights: Tensor, seeds: Tensor) -> Losses:
+        """Of examples of the data, at places along the noise."""
+        x, noise = self.dataset.encoded(indices), PerSample(seeds)
+        cond = self._condition(indices, noise, x)
+        inputs = (value.to(self.device) for value in (x, places, weights))
+        return self.training_step(*inputs, noise, min(1.0, self.progress), cond=cond)
 
     def _condition(self, indices: Any, noise: PerSample, x: Tensor) -> Tensor | None:
         if not self.config.data.conditional:
@@ -207,14 +225,18 @@ class Trainer:
                     found = "missing" if saved is None else f"of shape {tuple(saved.shape)}"
                     raise InputError(f"checkpoint: {name} in {group} is {found}, it should have {tuple(into.shape)}")
                 into.copy_(saved)
-        for name, buffer in saved_buffers(self.training_step).items():
-            if name in tensors.get("buffers", {}):
-                buffer.copy_(tensors["buffers"][name])
-        self.optimizer.restore(tensors["optimizer"])
-        if self.times is not None and tensors["times"]:
-            self.times.load_state_dict(tensors["times"])
-        self.step, self.seconds, self.average.count = state["step"], state["seconds"], state["average_count"]
-        self.rate_scale = state.get("rate_scale", 1.0)
+        try:
+            for name, buffer in saved_buffers(self.training_step).items():
+                if name in tensors.get("buffers", {}):
+                    buffer.copy_(tensors["buffers"][name])
+            self.optimizer.restore(tensors.get("optimizer", {}))
+            if self.times is not None and tensors.get("times"):
+                self.times.load_state_dict(tensors["times"])
+        except RuntimeError as error:
+            raise InputError(f"checkpoint: a tensor does not fit this configuration: {error}") from error
+        numbers = read(_Numbers, state, "state.json")
+        self.step, self.seconds, self.average.count = numbers.step, numbers.seconds, numbers.average_count
+        self.rate_scale = numbers.rate_scale
 
 
 def learning_rate(training: TrainingConfig, step: int, progress: float) -> float:

@@ -19,6 +19,7 @@ TRUNK = "trunk."
 """Where a network keeps its hidden layers."""
 SCHEDULE = "schedule."
 MOMENTUM_KEY = "momentum_buffer"
+ADAMW_KEYS = {"step", "exp_avg", "exp_avg_sq"}
 
 
 class Optimizer:
@@ -70,7 +71,11 @@ class Optimizer:
         return {f"{name}.{key}": value for name, state in remembered.items() for key, value in state.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a `state`."""
+        """Go on from a `state`.
+
+        Raises:
+            InputError: if it is that of other parameters, or not whole.
+        """
         of = {name: parameter for parameter, name in self._names.items()}
         for full, value in tensors.items():
             name, _, key = full.rpartition(".")
@@ -79,10 +84,17 @@ class Optimizer:
                     f"checkpoint: the optimiser remembers {name!r}, which this configuration does not have"
                 )
             parameter = of[name]
+            shapes = [torch.Size([])] if key == "step" else [parameter.shape]
+            if value.shape not in shapes and not (key == MOMENTUM_KEY and value.numel() == parameter.numel()):
+                raise InputError(f"checkpoint: {full} of the optimiser has the shape {tuple(value.shape)}")
             if key == MOMENTUM_KEY:
                 self._muon.momentum[parameter] = _like(parameter, value.view(parameter.shape))
             else:
                 self._adamw.state[parameter][key] = _like(parameter, value)
+        for parameter, name in self._names.items():
+            remembered = self._adamw.state.get(parameter, {})
+            if set(remembered) not in (set(), ADAMW_KEYS):
+                raise InputError(f"checkpoint: of {name} the optimiser remembers {', '.join(sorted(remembered))}")
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:

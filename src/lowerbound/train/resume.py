@@ -1,10 +1,12 @@
 """Going on with the run that is in a folder, or beginning it again when that is asked for."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from lowerbound.errors import InputError
-from lowerbound.train.checkpoint import checkpoints, clean, read_checkpoint
+from lowerbound.train.checkpoint import checkpoints, clean, put_away, read_checkpoint, step_of
 from lowerbound.train.config import differences
+from lowerbound.train.divergence import Watch
 from lowerbound.train.folder import RunFolder
 from lowerbound.train.loop import Trainer
 
@@ -14,8 +16,14 @@ MAY_NOT_CHANGE = "training.optimizer"
 """The exception: an optimiser cannot go on from another one's memory."""
 
 
-def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None]) -> None:
+def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall_back: bool = False) -> None:
     """Bring the trainer to the newest checkpoint of the run in the folder, if the run is the same.
+
+    Arguments:
+        folder: where the run is.
+        trainer: an untrained one.
+        say: where lines for the user go.
+        fall_back: whether the checkpoint before the newest is taken if that is damaged, which is renamed then.
 
     Raises:
         InputError: if it is another run, its data are no longer the same, or its checkpoints are damaged or gone.
@@ -38,8 +46,8 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None]) -> N
             f"{folder.path} holds a distilled run, which is not trained on: choose another folder with --out"
         )
     clean(folder.checkpoints)
-    newest = checkpoints(folder.checkpoints)[-1:]
-    if not newest:
+    found_there = checkpoints(folder.checkpoints)
+    if not found_there:
         steps = [record["step"] for record in folder.read_log() if "loss" in record]
         if steps or folder.model.exists():
             raise InputError(
@@ -48,10 +56,41 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None]) -> N
                 "choose another folder with --out"
             )
         return
-    trainer.restore(*read_checkpoint(newest[0]))
+    newest, *before = reversed(found_there)
+    try:
+        restore(trainer, newest)
+    except InputError as error:
+        if not before:
+            raise InputError(
+                f"{error}; there is no checkpoint before it: repeat the command with --restart to begin again at step 0 "
+                "(the old log and weights are kept aside)"
+            ) from error
+        if not fall_back:
+            raise InputError(
+                f"{error}; repeat the command with --fall-back to go on from the checkpoint before it, of step "
+                f"{step_of(before[0])}"
+            ) from error
+        restore(trainer, before[0])
+        say(f"{error}; the checkpoint before it is taken, and this one kept as {put_away(newest).name}")
+    if config.training.learning_rate != trainer.config.training.learning_rate:
+        trainer.rate_scale = 1.0
     say(f"going on with the run in {folder.path} after step {trainer.step}")
     for difference in found:
         say(f"  changed: {difference}")
+
+
+def restore(trainer: Trainer, path: Path) -> None:
+    """Bring a trainer to a checkpoint.
+
+    Raises:
+        InputError: if that is damaged, of another configuration, or of a training that has diverged.
+    """
+    tensors, state = read_checkpoint(path)
+    try:
+        trainer.restore(tensors, state)
+        Watch(trainer)
+    except InputError as error:
+        raise InputError(f"damaged checkpoint: {path} ({error})") from error
 
 
 def set_aside(folder: RunFolder, say: Callable[[str], None]) -> None:

@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -17,16 +18,19 @@ from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.train.allowance import Allowance
-from lowerbound.train.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from lowerbound.train.checkpoint import Checkpoint, checkpoints, step_of
 from lowerbound.train.config import Config
 from lowerbound.train.denoising import PICTURE_STEPS
+from lowerbound.train.divergence import Watch
 from lowerbound.train.folder import DataFacts, RunFolder
 from lowerbound.train.interruption import Interruption
 from lowerbound.train.loop import TRAINING_SHARE, DivergenceError, Record, Trainer
-from lowerbound.train.resume import resume, set_aside
+from lowerbound.train.resume import restore, resume, set_aside
 from lowerbound.weights import weights_file
 
 CHECKPOINT_SECONDS = 60
+MOST_SKIPPED = 10
+"""Batches in a row that may be left out because their loss is not finite."""
 MOST_ROLL_BACKS = 3
 ROLL_BACK_RATE = 0.5
 """The learning rate after going back to a checkpoint, as a multiple of that before."""
@@ -50,6 +54,7 @@ def train(
     *,
     device: torch.device | str = "cpu",
     restart: bool = False,
+    fall_back: bool = False,
     say: Callable[[str], None] = print,
     show_progress: bool = True,
 ) -> RunFolder:
@@ -61,6 +66,7 @@ def train(
         out: the run folder.
         device: where to train.
         restart: set what the folder's run has made aside, and begin it again at step 0.
+        fall_back: go on from the checkpoint before the newest, if that is damaged.
         say: where lines for the user go.
         show_progress: whether to draw a progress bar.
 
@@ -79,7 +85,7 @@ def train(
         if restart:
             set_aside(folder, say)
         if folder.exists:
-            resume(folder, trainer, say)
+            resume(folder, trainer, say, fall_back)
         elif any(folder.path.glob("*.safetensors")) or folder.log.exists():
             raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
         folder.write_config(config, DataFacts.of(dataset))
@@ -110,10 +116,9 @@ class _Session:
         self.num_held_out = self._measured_before()
         self.yardstick: Baseline | None = None
         self.saved = time.monotonic()
-        self.first = trainer.step
+        self.saved_step: int | None = None
         self.roll_backs = 0
-        self.unproven: Checkpoint | None = None
-        """A state whose weights have not given a loss yet: it is written once they have given one that is finite."""
+        self.watch = Watch(trainer)
         self.bar = tqdm(
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
@@ -138,77 +143,103 @@ class _Session:
 
     def _train(self, log: IO[str], interruption: Interruption) -> None:
         trainer, training = self.trainer, self.trainer.config.training
-        evaluations = _Milestones(training.num_evaluations, trainer.progress)
-        pictures = _Milestones(training.num_pictures, trainer.progress)
-        smoothed, self.first, began, advised = None, trainer.step, trainer.seconds, False
+        self.evaluations = _Milestones(training.num_evaluations, trainer.progress)
+        self.pictures = _Milestones(training.num_pictures, trainer.progress)
+        smoothed, first, began, advised = None, trainer.step, trainer.seconds, False
         if not checkpoints(self.folder.checkpoints):
-            self._write(self._checkpoint())
-        for record in trainer.records():
-            if self.unproven is not None:  # its weights have given a finite loss and gradient now
-                self._write(self.unproven)
-            self._log(log, record)
-            loss = record.loss + self.fixed_bits
-            smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
-            examples = (record.step - self.first) * training.batch_size
+            self._save(log)
+        for record in self._records(log):
+            shown = asdict(record)
+            shown["loss"] += self.fixed_bits
+            log.write(json.dumps(shown) + "\n")
+            smoothed = shown["loss"] if smoothed is None else 0.98 * smoothed + 0.02 * shown["loss"]
+            examples = (record.step - first) * training.batch_size
             self.seconds_per_example = (record.seconds - began) / examples
             self._show(smoothed)
             if not advised and record.seconds - began > SECONDS_TO_JUDGE:
                 advised = True
                 self._advise()
-            evaluation_due = evaluations.due(trainer.progress) and self._affords_evaluation()
+            self._after_step(log, interruption)
+        if self.saved_step != trainer.step:  # its last batch was left out
+            self._after_step(log, interruption)
+
+    def _records(self, log: IO[str]) -> Iterator[Record]:
+        """One record per step, without the steps whose batches are left out."""
+        num_skipped = 0
+        while self.trainer.progress < 1:
+            try:
+                for record in self.trainer.records():
+                    num_skipped = 0
+                    yield record
+            except DivergenceError as error:
+                num_skipped += 1
+                if self.trainer.config.training.on_divergence != "skip" or num_skipped > MOST_SKIPPED:
+                    raise
+                self._leave_out(error, log)
+
+    def _leave_out(self, error: DivergenceError, log: IO[str]) -> None:
+        """Go on with the batch after the next, if the weights are not what is bad."""
+        try:
+            self.watch.check()
+        except DivergenceError as cause:
+            raise DivergenceError(f"{error}; {cause}") from error
+        self.trainer.skip()
+        warnings.warn(f"{error}: left out", stacklevel=2)
+        log.write(
+            json.dumps({"step": self.trainer.step, "seconds": self.trainer.seconds, "left_out": str(error)}) + "\n"
+        )
+
+    def _after_step(self, log: IO[str], interruption: Interruption) -> None:
+        """Measure, save and stop if it is time to, but keep nothing that is not fit to be kept."""
+        trainer = self.trainer
+        evaluation_due = self.evaluations.due(trainer.progress) and self._affords_evaluation()
+        save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
+        if evaluation_due or save_due or interruption.requested or trainer.progress >= 1:
+            self.watch.check()
             if evaluation_due:
-                self._evaluate(log, pictures.due(trainer.progress))
-            save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
-            ends = interruption.requested or trainer.progress >= 1
-            if evaluation_due or save_due or ends:
-                log.flush()
-                self.unproven = self._checkpoint()
-                self.saved = time.monotonic()
-            if ends:
-                assert self.unproven is not None
-                self._write(self.unproven)
-            if interruption.requested and trainer.progress < 1:
-                self.bar.close()
-                self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
-                raise KeyboardInterrupt
+                self._evaluate(log, self.pictures.due(trainer.progress))
+            self._save(log)
+        if interruption.requested and trainer.progress < 1:
+            self.bar.close()
+            self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
+            raise KeyboardInterrupt
 
-    def _log(self, log: IO[str], record: Record) -> None:
-        shown = asdict(record)
-        shown["loss"] += self.fixed_bits
-        log.write(json.dumps(shown) + "\n")
-
-    def _checkpoint(self) -> Checkpoint:
-        self.trainer.check_weights()
-        return Checkpoint.of(self.trainer.step, *self.trainer.state())
-
-    def _write(self, checkpoint: Checkpoint) -> None:
-        checkpoint.write(self.folder.checkpoints)
-        self.unproven = None
+    def _save(self, log: IO[str]) -> None:
+        log.flush()
+        Checkpoint.of(self.trainer.step, *self.trainer.state()).write(self.folder.checkpoints)
+        self.saved, self.saved_step = time.monotonic(), self.trainer.step
 
     def _rolls_back(self, error: DivergenceError) -> bool:
         """Go back to the newest checkpoint and train on at half the rate, if that is wanted and not done too often yet."""
-        training, kept = self.trainer.config.training, checkpoints(self.folder.checkpoints)
-        self.unproven = None
+        before, kept = self.trainer, checkpoints(self.folder.checkpoints)
+        training = before.config.training
         if training.on_divergence != "roll-back" or self.roll_backs == MOST_ROLL_BACKS or not kept:
             return False
         self.roll_backs += 1
-        scale = self.trainer.rate_scale
-        self.trainer.restore(*read_checkpoint(kept[-1]))
-        self.trainer.rate_scale = scale * ROLL_BACK_RATE
-        self.say(
+        # a new one: in the old one's optimiser something would stay of what diverged
+        self.trainer = Trainer(before.config, before.dataset, before.device)
+        restore(self.trainer, kept[-1])
+        self.trainer.rate_scale = before.rate_scale * ROLL_BACK_RATE
+        self.watch = Watch(self.trainer)
+        told = (
             f"{error}. Going back to step {self.trainer.step}, and on with a learning rate of "
             f"{self.trainer.rate_scale * training.learning_rate:g}"
         )
+        self.say(told)
+        with self.folder.open_log(self.trainer.step) as log:
+            event = {"step": self.trainer.step, "seconds": self.trainer.seconds, "rolled_back": told}
+            log.write(json.dumps(event) + "\n")
         return True
 
     def _advice(self) -> str:
         """What to do about a run that has diverged."""
-        kept = checkpoints(self.folder.checkpoints)
-        rate = f"a smaller --learning-rate (now {self.trainer.config.training.learning_rate:g})"
-        if kept and self.trainer.step == self.first and len(kept) > 1:
-            return f"The newest checkpoint itself is ruined: remove {kept[-1]} and repeat the command with {rate}"
+        training, kept = self.trainer.config.training, checkpoints(self.folder.checkpoints)
+        rate = f"a smaller --learning-rate (now {training.learning_rate * self.trainer.rate_scale:g})"
+        if not kept:
+            return f"Repeat the command with {rate}"
         return (
-            f"The checkpoint {kept[-1].name} is kept: repeat the command with {rate} to go on from it" if kept else rate
+            f"The checkpoint {kept[-1].name} is kept: repeat the command with {rate} to go on from step "
+            f"{step_of(kept[-1])}, or with --on-divergence skip or roll-back"
         )
 
     def _measured_before(self) -> int | None:
@@ -274,7 +305,6 @@ class _Session:
     def _evaluate(self, log: IO[str], picture: bool) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
         trainer = self.trainer
-        trainer.check_weights()
         trainer.average.swap(trainer.model)
         trainer.training_step.eval()
         try:
@@ -299,7 +329,7 @@ class _Session:
                 improved = bits < self.best
                 self.best = min(self.best, bits)
             # a loss that is no bound does not aim at it: there the newest weights are the ones that were asked for
-            if improved or not self.is_bound:
+            if improved or not self.is_bound or not self.folder.model.exists():
                 self._write_weights(self.folder.model, record)
             if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
                 self._write_weights(self.folder.early, record)
