@@ -21,6 +21,7 @@ from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, sample
 from lowerbound.samplers.flow import follow
+from lowerbound.summary import short_repr
 
 TOLERANCE = 1e-5
 
@@ -35,6 +36,8 @@ class RoundTrip:
         error: the root mean square of its difference from what entered the flow, (B,).
         num_calls: network calls for each example, there and back, (B,).
     """
+
+    __repr__ = short_repr
 
     x_1: Float[Tensor, "batch *shape"]
     x: Float[Tensor, "batch *shape"]

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
+from lowerbound.summary import short_repr
 
 State = tuple[Tensor, ...]
 """The parts of a state, each (B, *), such as a flow and its log-determinant: the error of each is controlled apart."""
@@ -63,6 +64,8 @@ class Solution:
         num_calls: evaluations of the field for each sample, (B,), those of rejected steps included.
         num_steps: accepted steps of each sample, (B,).
     """
+
+    __repr__ = short_repr
 
     state: State
     t: Float64[Tensor, "batch"]

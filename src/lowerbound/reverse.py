@@ -18,6 +18,7 @@ from torch import Tensor
 from lowerbound.elementary import Scalar, exp, expand, expm1, log
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level
+from lowerbound.summary import short_repr
 
 VARIANCES = ("lower", "upper", "analytic")
 """Those that follow from the schedule and from what the denoiser knows of x."""
@@ -28,6 +29,8 @@ KINDS = (*VARIANCES, "learned")
 @dataclass(frozen=True, slots=True)
 class Posterior:
     r"""$q(x_s | x_t, x)$: the coefficients of its mean and its variance, each a number or (B,)."""
+
+    __repr__ = short_repr
 
     from_x_t: Scalar
     from_x: Scalar

@@ -50,6 +50,9 @@ class Stream(Noise):
     def __init__(self, seed: int, device: torch.device | str = "cpu"):
         self._generator = torch.Generator(device).manual_seed(seed)
 
+    def __repr__(self) -> str:
+        return f"Stream({self._generator.device})"
+
     def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         return torch.empty_like(like).normal_(generator=self._generator)
 
@@ -74,6 +77,9 @@ class PerSample(Noise):
 
     def __len__(self) -> int:
         return len(self._seeds)
+
+    def __repr__(self) -> str:
+        return f"PerSample({len(self):,} seeds)"
 
     def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         return self._normal(like, self._words(like))

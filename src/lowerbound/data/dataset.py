@@ -14,6 +14,7 @@ from lowerbound.data.parts import parts, ranges
 from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
+from lowerbound.summary import short_repr
 
 _SPLIT_SEED = 0
 _MAX_LEVELS = 65_536
@@ -39,6 +40,8 @@ class Dataset:
         vectors: the normalisation of the conditions, fitted on those of the training examples.
         otherwise: if the layout was guessed and could be another, how they are read and how to have the other.
     """
+
+    __repr__ = short_repr
 
     name: str
     examples: np.ndarray

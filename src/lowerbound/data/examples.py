@@ -6,6 +6,7 @@ import numpy as np
 
 from lowerbound.data.dataset import SPLITS, Dataset, assemble, complete_splits
 from lowerbound.errors import InputError
+from lowerbound.summary import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,8 @@ class Examples:
         files: of a folder, each example's path in it, fit to be printed; empty otherwise.
         otherwise: if the layout was guessed and could be another, how they are read and how to have the other.
     """
+
+    __repr__ = short_repr
 
     name: str
     values: np.ndarray

@@ -12,6 +12,7 @@ from lowerbound.elementary import Scalar, expand, sigmoid, sqrt
 from lowerbound.errors import InputError
 from lowerbound.reverse import reverse_variance
 from lowerbound.schedule import Level, Schedule
+from lowerbound.summary import short_repr
 
 Time = Tensor | float | Level
 
@@ -29,6 +30,8 @@ class Prediction:
         variance_mix: where a learned reverse variance lies between lower (0) and upper (1), (B, *), from a network that
             was trained to say it.
     """
+
+    __repr__ = short_repr
 
     x_t: Float[Tensor, "batch *shape"]
     level: Level
@@ -90,6 +93,9 @@ class Denoiser(nn.Module, ABC):
         super().__init__()
         self.schedule = schedule
         self.shape = tuple(shape)
+
+    def extra_repr(self) -> str:
+        return f"of examples of shape {self.shape}"
 
     @property
     def device(self) -> torch.device:

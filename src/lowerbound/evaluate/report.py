@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound.errors import InputError
+from lowerbound.rounding import figure_text  # noqa: F401  (it moved; importers follow)
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --rule: #d9dee5; --page: #ffffff; --card: #f5f7fa; }
@@ -84,16 +85,6 @@ class Report:
     findings: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
-
-
-def figure_text(value: float, standard_error: float | None = None) -> str:
-    """A number with its standard error, to the digits that the error leaves: 1.2345 and 0.0321 give "1.234 ± 0.032"."""
-    if standard_error is None:
-        return f"{value:.4g}"
-    if not 0 < standard_error < float("inf"):
-        return f"{value:.4g} ± {standard_error:.2g}"
-    digits = max(0, 1 - int(f"{standard_error:e}".split("e")[1]))
-    return f"{value:.{digits}f} ± {standard_error:.{digits}f}"
 
 
 def html(report: Report) -> str:

@@ -14,6 +14,7 @@ from lowerbound.inverse.operators import Mask, Operator, check_operator
 from lowerbound.inverse.posterior import PosteriorDenoiser
 from lowerbound.rng import Noise
 from lowerbound.samplers import Ancestral, Sampler
+from lowerbound.summary import short_repr
 
 DEFAULT_SAMPLER: Sampler = Ancestral()
 
@@ -28,6 +29,8 @@ class Problem:
         y: (B, *measured); what a mask has for unknown is zero.
         noise_std: $\nu$, in the units of x as the denoiser sees it.
     """
+
+    __repr__ = short_repr
 
     denoiser: Denoiser
     operator: Operator

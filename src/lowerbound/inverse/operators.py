@@ -18,6 +18,7 @@ from torch.nn import functional
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
+from lowerbound.summary import short_repr
 
 PADDINGS = ("zeros", "circular")
 _TOLERANCE = 1000.0  # of the dot-product test, in rounding errors
@@ -64,6 +65,8 @@ class Mask(Operator):
     Raises:
         InputError: if it is not of booleans.
     """
+
+    __repr__ = short_repr
 
     observed: Bool[Tensor, "*shape"]
 

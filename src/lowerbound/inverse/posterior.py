@@ -33,6 +33,7 @@ from lowerbound.errors import InputError
 from lowerbound.inverse.conjugate import conjugate_gradients
 from lowerbound.inverse.operators import Mask, Operator, check_operator
 from lowerbound.schedule import Level
+from lowerbound.summary import short_repr
 
 COVARIANCES = ("isotropic", "jacobian")
 
@@ -46,6 +47,8 @@ class Twist:
         x: $E[x | x_t, y]$, (B, *).
         log_prob: $\log N(y; A \hat x, \nu^2 I + A C A^T)$ up to what is the same for every $x_t$ if C is, (B,) nats.
     """
+
+    __repr__ = short_repr
 
     prediction: Prediction
     x: Float[Tensor, "batch *shape"]

@@ -25,6 +25,7 @@ from lowerbound.likelihood.decoder import Decoder
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level
+from lowerbound.summary import short_repr
 from lowerbound.times import antithetic_times
 
 
@@ -40,6 +41,8 @@ class Elbo:
         steps: the diffusion term's summands, (B, K - 1), from the data's end; for a whole chain only.
         draws: estimates of the diffusion term in the order of time, (B, calls), of which it is the mean.
     """
+
+    __repr__ = short_repr
 
     reconstruction: Float[Tensor, "batch"]
     prior: Float[Tensor, "batch"]

@@ -38,6 +38,7 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.likelihood.mismatch import base_mismatch
 from lowerbound.rng import Noise
+from lowerbound.summary import short_repr
 
 TRACES = ("auto", "exact", "hutchinson")
 # there an exact trace takes five to six times as long as one probe, while sixteen probes err by 0.05 to 0.09 nats per
@@ -62,6 +63,8 @@ class Density:
         kind: what was computed: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
         settings: how: the solver's tolerance, the trace, the dequantiser.
     """
+
+    __repr__ = short_repr
 
     estimates: Float[Tensor, "batch num_probes"]
     exact_trace: bool

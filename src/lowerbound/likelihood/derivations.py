@@ -38,6 +38,7 @@ from lowerbound.likelihood.decoder import Decoder
 from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back, index_at, walk_at, walk_from
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Schedule
+from lowerbound.summary import short_repr
 
 
 def form_a(
@@ -209,6 +210,8 @@ class Step:
         prediction: what the denoiser says at $x_t$.
         reverse: the reverse variance.
     """
+
+    __repr__ = short_repr
 
     data: Float[Tensor, "batch *shape"]
     r: Latent

@@ -21,6 +21,7 @@ from lowerbound.errors import InputError
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Level, Schedule
+from lowerbound.summary import short_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Normal:
         mean: (B, *).
         variance: a number, or of a shape that broadcasts over the mean.
     """
+
+    __repr__ = short_repr
 
     mean: Float[Tensor, "batch *shape"]
     variance: Scalar
@@ -56,6 +59,8 @@ class Normal:
 @dataclass(frozen=True, slots=True)
 class Latent:
     """$x_t$, (B, *), and its level."""
+
+    __repr__ = short_repr
 
     x: Float[Tensor, "batch *shape"]
     level: Level

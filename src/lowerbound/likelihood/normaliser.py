@@ -32,6 +32,7 @@ from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.schedule import Level, Schedule
+from lowerbound.summary import short_repr
 
 ACCEPTED = 0.6
 """The share of accepted steps that the pilot run aims at: in many dimensions 0.574 is best (Roberts & Rosenthal 1998)."""
@@ -128,6 +129,8 @@ class Annealed:
         x: where the chains ended, (N, *), in the path's units.
         upper: whether the chains ran backwards, so that the estimate lies above on average.
     """
+
+    __repr__ = short_repr
 
     log_weights: Float[Tensor, "num_chains"]
     acceptance: Float[Tensor, "num_bridges"]

@@ -33,6 +33,7 @@ from lowerbound.relatives.hierarchical import check_hierarchy
 from lowerbound.relatives.latent import LatentVariableModel, kl_weight, positive_std, standard_normal
 from lowerbound.relatives.output import output
 from lowerbound.rng import Noise
+from lowerbound.summary import short_repr
 
 VECTOR = 8
 """A vector's channels and latents, in multiples of those of a map at the highest resolution."""
@@ -161,6 +162,8 @@ class LadderVAE(LatentVariableModel):
 @dataclass(frozen=True, slots=True)
 class Draw:
     """A level's u, (B, *), and the q that it comes from; p is N(0, I)."""
+
+    __repr__ = short_repr
 
     q: Normal
     u: Float[Tensor, "batch *latents"]

@@ -27,6 +27,7 @@ from lowerbound.errors import InputError
 from lowerbound.nn.autoencoder import Affine
 from lowerbound.relatives.output import Gaussian
 from lowerbound.relatives.vae import VAE, StandardNormal
+from lowerbound.summary import short_repr
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class FullNormal:
         mean: (B, L).
         covariance: (L, L), the same for all.
     """
+
+    __repr__ = short_repr
 
     mean: Float[Tensor, "batch latents"]
     covariance: Float[Tensor, "latents latents"]
@@ -59,6 +62,8 @@ class LinearGaussian:
         mean: m, (D,).
         variance: s^2, of no shape.
     """
+
+    __repr__ = short_repr
 
     weight: Float[Tensor, "features latents"]
     mean: Float[Tensor, "features"]

@@ -33,6 +33,7 @@ from lowerbound.samplers import (
     trajectory,
 )
 from lowerbound.schedule import Tabulated
+from lowerbound.summary import short_repr
 
 SAMPLERS: dict[str, Sampler] = {
     "ancestral": Ancestral(),
@@ -74,6 +75,8 @@ class Plan:
         sampler: the stepping rule.
         times: those that it visits, decreasing, (num_steps,).
     """
+
+    __repr__ = short_repr
 
     sampler: Sampler
     times: Tensor

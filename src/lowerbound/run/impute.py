@@ -19,6 +19,7 @@ from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.run.generate import make_plan
 from lowerbound.run.opened import Run, check_levels
 from lowerbound.score import check_examples
+from lowerbound.summary import short_repr
 
 METHODS: dict[str, Method] = {
     "replacement": Replacement(),
@@ -39,6 +40,8 @@ class Imputations:
         samples: (N, K, *shape), in the stored values' units and type; what was known is in each of the K as it came.
         observed: (N, *shape), True where it was known.
     """
+
+    __repr__ = short_repr
 
     samples: Num[np.ndarray, "num_examples num_samples *shape"]
     observed: Bool[np.ndarray, "num_examples *shape"]

@@ -33,6 +33,12 @@ class OpenedRun(ABC):
     def model(self) -> Denoiser | Relative:
         """With the averaged weights, without gradients."""
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({str(self.folder.path)!r}: {self.config.model.name} of examples of shape "
+            f"{self.data.shape}, {self.num_parameters:,} parameters, {self.device})"
+        )
+
     @property
     def num_parameters(self) -> int:
         """How many numbers were trained."""
@@ -115,7 +121,7 @@ class OpenedRun(ABC):
         return dataset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(OpenedRun):
     """A trained denoiser.
 
@@ -156,7 +162,7 @@ class Run(OpenedRun):
         return _open_denoiser(self.config, self.data, path, self.denoiser.device)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RelativeRun(OpenedRun):
     """A trained relative.
 

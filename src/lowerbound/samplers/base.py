@@ -13,11 +13,14 @@ from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Level
+from lowerbound.summary import short_repr
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Where a sampler stands: the sample and whatever it remembers of earlier steps."""
+
+    __repr__ = short_repr
 
     x: Tensor
     memory: Any = None

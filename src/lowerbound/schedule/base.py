@@ -19,11 +19,14 @@ from torch import Tensor, nn
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
 from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
+from lowerbound.summary import short_repr
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
     r"""One noise level: t, $\gamma_t$, $\alpha_t$, $\sigma_t$, each a number for a whole batch or a tensor (B,)."""
+
+    __repr__ = short_repr
 
     t: Scalar
     gamma: Scalar
@@ -88,6 +91,9 @@ class Schedule(nn.Module, ABC):
             Level(t, gamma, self.scaling.alpha(gamma), self.scaling.sigma(gamma))
             for t, gamma in zip(times.tolist(), gammas, strict=True)
         ]
+
+    def extra_repr(self) -> str:
+        return f"gamma {self.gamma_min:.6g} to {self.gamma_max:.6g}, {self.scaling.name}"
 
     @property
     def gamma_min(self) -> float:

@@ -28,6 +28,7 @@ from lowerbound.likelihood import check_likelihood, elbo
 from lowerbound.run import Run
 from lowerbound.score.examples import Vector, batches, check_examples, condition_text
 from lowerbound.score.spread import error_of_mean
+from lowerbound.summary import short_repr
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 ENTRIES = 65_536
@@ -49,6 +50,8 @@ class Scores:
         kind: what the number is, in words.
         num_calls: network calls per example for the diffusion term.
     """
+
+    __repr__ = short_repr
 
     nats: Vector
     bits_per_dim: Vector

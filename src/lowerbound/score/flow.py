@@ -22,6 +22,7 @@ from lowerbound.ode import STAGES
 from lowerbound.run import Run
 from lowerbound.score.examples import Vector, batches, check_examples, condition_text
 from lowerbound.score.spread import half_interval
+from lowerbound.summary import short_repr
 
 ENTRIES_AT_ONCE = 32_768
 """About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
@@ -109,6 +110,8 @@ class DensityScores:
         kind: what the number is: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
         settings: how it was computed: tolerance, trace, dequantiser, condition.
     """
+
+    __repr__ = short_repr
 
     nats: Vector
     bits_per_dim: Vector
