@@ -14,9 +14,9 @@ from pathlib import Path
 from lowerbound.evaluate.features import feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
-from lowerbound.evaluate.report import figure_text
 from lowerbound.evaluate.trade_off import plan_of_calls
 from lowerbound.pictures.quality import quality_by_calls
+from lowerbound.rounding import figure_text
 from lowerbound.run import open_run
 from lowerbound.run.generate import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS, SAMPLERS
 from lowerbound.run.variance import with_analytic_variance

@@ -1,13 +1,22 @@
 """Pictures are written, show the data, and leave matplotlib's global state alone."""
 
+import itertools
+
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from lowerbound.errors import InputError
-from lowerbound.pictures.curves import bound_by_time, training_curve
-from lowerbound.pictures.samples import denoising_strip, sample_grid
+from lowerbound.pictures.animation import animation
+from lowerbound.pictures.curves import bound_by_time, minute_ticks, training_curve
+from lowerbound.pictures.mosaic import tile
+from lowerbound.pictures.path import denoising_strip
+from lowerbound.pictures.samples import sample_grid
 
 SHAPES = [(1, 8, 8), (3, 7, 5), (2, 6, 6), (1, 4, 6, 5), (1, 40), (3, 40), (1,), (2,), (3,), (9,)]
 
@@ -27,6 +36,156 @@ def test_every_shape_is_drawn(tmp_path, shape):
     assert drawn.std() > 5
     states = [(t, samples) for t in (1.0, 0.5, 0.0)]
     assert pixels(denoising_strip(tmp_path / "strip.png", states, (0.0, 1.0))).std() > 5
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are saved."""
+    saved, original = [], Figure.savefig
+
+    def savefig(figure, *args, **kwargs):
+        saved.append(figure)
+        original(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return saved
+
+
+def boxes(figure) -> dict[str, Bbox]:
+    """Where the words of a figure stand."""
+    unseen = set()  # numbers of ticks beyond the ends of their axis
+    for axis in figure.findobj(Axis):
+        low, high = sorted(axis.get_view_interval())
+        beyond = [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+        unseen |= {label for tick in beyond for label in (tick.label1, tick.label2)}
+    found = {}
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip() and text not in unseen:
+            found[f"{len(found)} {text.get_text()}"] = text.get_window_extent(figure.canvas.get_renderer())
+    return found
+
+
+def assert_legible(figure) -> None:
+    """No two words of a figure overlap."""
+    for (one, first), (other, second) in itertools.combinations(boxes(figure).items(), 2):
+        assert not first.shrunk(0.9, 0.9).overlaps(second.shrunk(0.9, 0.9)), (one, other)
+
+
+PAUSES = {
+    "even": np.arange(200) / 60,
+    "one long pause": np.arange(200) / 60 + 30 * (np.arange(200) > 100),
+    "many pauses": np.arange(200) / 60 + 5 * (np.arange(200) // 50),
+    "minutes in tenths": np.round(np.arange(200) / 300, 1),
+    "days": 2000 + 17.0 * np.arange(200),
+    "at the end": np.where(np.arange(200) == 199, 100.0, np.arange(200) / 600),
+}
+
+
+@pytest.mark.parametrize("minutes", PAUSES.values(), ids=PAUSES)
+def test_minutes_stand_apart_and_belong_to_their_steps(tmp_path, figures, minutes):
+    steps = np.arange(200) * 1000
+    training_curve(tmp_path / "a.png", steps, 2 + np.exp(-steps / 20_000), steps[:0], steps[:0], minutes=minutes)
+    assert_legible(figures[0])
+    places, labels = minute_ticks(steps, minutes, (-1e4, 2.1e5))
+    assert 3 <= len(places) <= 8
+    assert np.diff(places).min() >= 2.2e5 / 8 * 0.999
+    assert [float(label) for label in labels] == pytest.approx(np.interp(places, steps, minutes), rel=5e-3, abs=1e-9)
+
+
+def test_the_bound_s_words_stand_apart(tmp_path, figures):
+    bound_by_time(tmp_path / "a.png", np.linspace(-13.3, 5, 21), np.full(20, 0.1), np.full(20, 0.01))
+    assert_legible(figures[0])
+
+
+SCALES = np.array([[1.0, 1000.0, 1e-4]])
+
+
+def paths(spread: float) -> list[tuple[float, np.ndarray]]:
+    """Vectors of three scales and offsets under noise so many times as wide as they are."""
+    rng = np.random.default_rng(2)
+    data, noise = rng.normal(size=(2, 300, 3))
+    return [(t, (data + spread * t * noise) * SCALES + 5 * SCALES) for t in (1.0, 0.5, 0.0)]
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 80.0])
+@pytest.mark.parametrize("num_dims", [2, 3])
+def test_a_vector_s_way_fills_frames_that_stay(tmp_path, figures, spread, num_dims):
+    states = [(t, batch[:, :num_dims]) for t, batch in paths(spread)]
+    denoising_strip(tmp_path / "a.png", states, (-2000.0, 9000.0))
+    assert_legible(figures[0])
+    frames = figures[0].axes
+    assert len(frames) == 3 * (1 if num_dims == 2 else 2)
+    for first in range(0, len(frames), 3):
+        rows = frames[first : first + 3]
+        assert {axis.get_xlim() for axis in rows} == {rows[0].get_xlim()}
+        assert {axis.get_ylim() for axis in rows} == {rows[0].get_ylim()}
+        for axis in rows:
+            points = axis.collections[0].get_offsets()
+            low, high = np.array([axis.get_xlim(), axis.get_ylim()]).T
+            share = (points.max(0) - points.min(0)) / (high - low)
+            assert (share > 0.25).all()
+            assert (points >= low).all()
+            assert (points <= high).all()
+
+
+def test_a_number_s_way_is_histograms_of_one_axis(tmp_path, figures):
+    denoising_strip(tmp_path / "a.png", [(t, batch[:, :1]) for t, batch in paths(1.0)], (0.0, 1.0))
+    assert len({axis.get_xlim() for axis in figures[0].axes}) == 1
+    assert all(axis.patches for axis in figures[0].axes)
+
+
+def test_an_animation_s_frames_stay(tmp_path, figures):
+    animation([batch for _, batch in paths(1.0)], (0.0, 1.0), ".gif")
+    assert len({figure.axes[3].get_xlim() for figure in figures}) == 1
+
+
+def test_pairs_have_a_legend(tmp_path, figures):
+    values = np.random.default_rng(3).normal(size=(40, 12))
+    sample_grid(tmp_path / "a.png", values, (0.0, 1.0), values)
+    sample_grid(tmp_path / "b.png", values[:, :3], (0.0, 1.0))
+    words = [" | ".join(boxes(figure)) for figure in figures]
+    assert "samples, below" in words[0]
+    assert "data, above" in words[0]
+    assert "the first 5 of 12 dimensions" in words[0]
+    assert "samples, below" in words[1]
+    assert "data" not in words[1]
+    for figure in figures:
+        assert_legible(figure)
+
+
+def test_series_have_axes_and_channels(tmp_path, figures):
+    samples = np.random.default_rng(4).normal(size=(5, 2, 40))
+    sample_grid(tmp_path / "a.png", samples, (-3.0, 3.0), columns=2)
+    denoising_strip(tmp_path / "b.png", [(1.0, samples), (0.0, samples)], (-3.0, 3.0))
+    for figure in figures:
+        words = " | ".join(boxes(figure))
+        assert_legible(figure)
+        for word in ("index", "value", "channel 0", "channel 1", " 0 |"):
+            assert word in words
+
+
+def test_three_slices_of_a_volume(tmp_path, figures):
+    volume = np.zeros((1, 1, 4, 6, 9))
+    volume[0, 0, 2, 1, 7], volume[0, 0, 3, 3, 2], volume[0, 0, 1, 5, 4] = 1, 1, 1  # one in each of the slices
+    picture = tile(volume[0], (0.0, 1.0))
+    assert picture.shape == (6, 9 + 1 + 9 + 1 + 6, 3)
+    white = np.argwhere((picture == 255).all(2)).tolist()
+    assert white == [[1, 7], [1, 20 + 5], [3, 10 + 2]]
+    path = sample_grid(tmp_path / "a.png", np.concatenate([volume] * 4), (0.0, 1.0))
+    bare = sample_grid(tmp_path / "b.png", volume[:1, :, 0], (0.0, 1.0))
+    with Image.open(path) as drawn, Image.open(bare) as plain:
+        assert drawn.size[1] % 20 != plain.size[1] % 20 or drawn.size != plain.size
+        assert np.asarray(drawn)[-20:].min() < 128  # the line that says so
+    denoising_strip(tmp_path / "c.png", [(1.0, volume), (0.0, volume)], (0.0, 1.0))
+    assert "slices through the middle" in " ".join(boxes(figures[0]))
+
+
+def test_nothing_finite_is_said(tmp_path, figures):
+    values = np.full((20, 2), np.nan)
+    sample_grid(tmp_path / "a.png", values, (0.0, 1.0))
+    denoising_strip(tmp_path / "b.png", [(1.0, values), (0.0, values)], (0.0, 1.0))
+    assert "20 not finite" in " ".join(boxes(figures[0]))
+    sample_grid(tmp_path / "c.png", np.full((20, 4), np.inf), (0.0, 1.0), np.zeros((3, 4)))
 
 
 def test_images_are_enlarged_pixel_for_pixel(tmp_path):

@@ -16,7 +16,7 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
-from lowerbound.evaluate.report import figure_text
+from lowerbound.rounding import figure_text
 from lowerbound.run import Run, check_levels, open_run
 from lowerbound.run.generate import Plan
 from lowerbound.samplers import DDIM, DPMSolver

@@ -20,8 +20,8 @@ from lowerbound.data.examples import Examples
 from lowerbound.data.memory import check_memory
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
-from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import check_likelihood, mean_and_error
+from lowerbound.rounding import figure_text
 from lowerbound.run import OpenedRun, RelativeRun, Run, open_any
 from lowerbound.score import (
     DensityScores,

@@ -11,10 +11,11 @@ import torch
 from lowerbound.data import Dataset
 from lowerbound.elementary import expand
 from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
-from lowerbound.evaluate.report import Table, figure_text
+from lowerbound.evaluate.report import Table
 from lowerbound.likelihood import check_likelihood, end_terms, mean_and_error
 from lowerbound.records import Figure
 from lowerbound.rng import PerSample
+from lowerbound.rounding import figure_text
 from lowerbound.run import Run
 from lowerbound.schedule import Level
 from lowerbound.score import score

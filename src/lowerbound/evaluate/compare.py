@@ -21,12 +21,13 @@ from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_sp
 from lowerbound.evaluate.judge import Judge
 from lowerbound.evaluate.part import Stage
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.report import Picture, Report, Table, figure_text, html
+from lowerbound.evaluate.report import Picture, Report, Table, html
 from lowerbound.evaluate.standing import Standing, standing
 from lowerbound.files import write_file
 from lowerbound.likelihood import mean_and_error
 from lowerbound.pictures import sample_grid
 from lowerbound.records import read_json, to_json
+from lowerbound.rounding import figure_text
 from lowerbound.run import open_any
 from lowerbound.train import recipe, train
 from lowerbound.train.config import DataConfig, ModelName

@@ -15,9 +15,10 @@ import torch
 from lowerbound.data import Dataset
 from lowerbound.evaluate.finding import Finding, Severity
 from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
-from lowerbound.evaluate.report import Table, figure_text
+from lowerbound.evaluate.report import Table
 from lowerbound.likelihood import mean_and_error
 from lowerbound.records import Figure
+from lowerbound.rounding import figure_text
 from lowerbound.run import Run
 from lowerbound.score import Flow, score, score_density
 

@@ -20,8 +20,8 @@ from lowerbound.data import Dataset
 from lowerbound.evaluate.bound import REFERENCES, Profile
 from lowerbound.evaluate.finding import SURE, Finding, Severity
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.report import figure_text
 from lowerbound.records import Figure
+from lowerbound.rounding import figure_text
 from lowerbound.run import Run
 
 PRIOR_BITS = 0.01

@@ -9,9 +9,9 @@ from lowerbound.evaluate.finding import SURE, Finding, Severity, most_serious_fi
 from lowerbound.evaluate.folder import Evaluation
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.report import figure_text
 from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.records import Figure
+from lowerbound.rounding import figure_text
 
 OF_SAMPLES = ("quality", "distances", "classes")
 """The parts that say how the samples stand."""

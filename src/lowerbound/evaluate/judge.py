@@ -12,7 +12,8 @@ from lowerbound.evaluate.features import FeatureSpace
 from lowerbound.evaluate.finding import Finding, Severity
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality, quality
-from lowerbound.evaluate.report import Table, figure_text
+from lowerbound.evaluate.report import Table
+from lowerbound.rounding import figure_text
 from lowerbound.run import Run
 from lowerbound.run.generate import Plan, generate, network_calls
 

@@ -8,9 +8,10 @@ import torch
 
 from lowerbound.data import Dataset
 from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
-from lowerbound.evaluate.report import Table, figure_text
+from lowerbound.evaluate.report import Table
 from lowerbound.likelihood import mean_and_error
 from lowerbound.records import Figure
+from lowerbound.rounding import figure_text
 from lowerbound.run import RelativeRun
 from lowerbound.score import score_relative
 from lowerbound.score.examples import batches

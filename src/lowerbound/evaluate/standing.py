@@ -11,10 +11,10 @@ from lowerbound.data import Dataset
 from lowerbound.evaluate.bound import default_num_times
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.report import figure_text
 from lowerbound.likelihood import mean_and_error
 from lowerbound.records import Figure
 from lowerbound.relatives.base import LikelihoodKind
+from lowerbound.rounding import figure_text
 from lowerbound.run import RelativeRun, Run
 from lowerbound.run.generate import run_plan
 from lowerbound.run.relative import generate_relative

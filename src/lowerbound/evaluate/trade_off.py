@@ -9,8 +9,9 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate.judge import FIGURES, Judge, draw
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.report import Table, figure_text
+from lowerbound.evaluate.report import Table
 from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
+from lowerbound.rounding import figure_text
 from lowerbound.run import Run
 from lowerbound.run.generate import DEFAULT_GRID, Plan, make_plan
 from lowerbound.samplers import Sampler

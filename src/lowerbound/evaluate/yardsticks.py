@@ -6,7 +6,8 @@ from lowerbound.baselines import Baseline, baselines
 from lowerbound.data import Dataset, Levels
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
-from lowerbound.evaluate.report import Table, figure_text
+from lowerbound.evaluate.report import Table
+from lowerbound.rounding import figure_text
 
 
 @dataclass(frozen=True)

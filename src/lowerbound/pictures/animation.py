@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Num
 
 from lowerbound.errors import InputError
-from lowerbound.pictures.samples import Range, sample_grid
+from lowerbound.pictures.canvas import Range
+from lowerbound.pictures.path import path_limits
+from lowerbound.pictures.samples import sample_grid
 
 FORMATS = {".gif": "GIF", ".webp": "WEBP"}
 FRAME_MILLISECONDS = 80
@@ -21,7 +23,7 @@ def animation(
 ) -> bytes:
     """One frame for each state, in the order of sampling, the last of them shown for two seconds; it runs forever.
 
-    states: batches as in `sample_grid`, which draws the frames.
+    states: batches as in `sample_grid`, which draws the frames; vectors within the same limits in all of them.
     value_range: (low, high), the values drawn as black and white.
     suffix: of the file that it is for, one of `FORMATS`.
 
@@ -33,10 +35,11 @@ def animation(
         raise InputError(f"no animation of type {suffix!r}: choose one of {', '.join(FORMATS)}")
     if not states:
         raise InputError("no states to draw; give at least one batch")
+    within = path_limits(states) if states[0].ndim == 2 else None
     frames = []
     with TemporaryDirectory() as folder:
         for number, state in enumerate(states):
-            picture = sample_grid(Path(folder) / f"{number}.png", state, value_range, columns=columns)
+            picture = sample_grid(Path(folder) / f"{number}.png", state, value_range, columns=columns, within=within)
             with Image.open(picture) as image:
                 frames.append(image.convert("RGB"))
     content = io.BytesIO()

@@ -6,14 +6,19 @@ they can be told apart in grey: samples and held-out data are DARK, training dat
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from lowerbound.errors import InputError
+
 DARK, LIGHT, INK, RULE = "#1f4e79", "#e08a3c", "#333333", "#d0d0d0"
 DPI = 150
+Range = tuple[float, float]
+"""Low and high: the values drawn as black and white, or at the ends of an axis."""
 
 
 def draw_figure(rows: int, columns: int, inches: tuple[float, float], space: float = 0.02) -> tuple[Figure, list[Axes]]:
@@ -36,3 +41,14 @@ def save(figure: Figure, path: Path | str) -> Path:
     """Writes the figure as PNG and returns its path."""
     figure.savefig(path, format="png")
     return Path(path)
+
+
+def check_drawable(values: np.ndarray, value_range: Range) -> None:
+    """Refuse examples that there is no way to draw, by an InputError."""
+    if len(values) == 0 or not 2 <= values.ndim <= 5:
+        raise InputError(
+            f"an array of shape {values.shape} cannot be drawn; give (N, D), (N, C, L), (N, C, H, W) or "
+            "(N, C, D, H, W) with at least one example"
+        )
+    if not value_range[0] < value_range[1]:
+        raise InputError(f"value_range {value_range} is empty; give (low, high) with low < high")

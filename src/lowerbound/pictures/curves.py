@@ -1,13 +1,10 @@
 """Curves of a run: its training, and where in time its bound comes from, written as PNG files."""
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Num
-from matplotlib.ticker import FixedLocator, MaxNLocator
-from numpy.typing import ArrayLike
+from matplotlib.ticker import MaxNLocator
 
 from lowerbound.errors import InputError
 from lowerbound.pictures.canvas import DARK, INK, LIGHT, RULE, draw_figure, save
@@ -45,24 +42,13 @@ def training_curve(
     axis.set_xlabel("step")
     axis.set_ylabel("bits per dimension")
     if minutes is not None and minutes[-1] > minutes[0]:
-        over = axis.secondary_xaxis("top", functions=(_line(steps, minutes), _line(minutes, steps)))
+        over = axis.secondary_xaxis("top")
+        over.set_xticks(*minute_ticks(steps, minutes, axis.get_xlim()))
         over.set_xlabel("minutes", fontsize=9, color=INK)
-        over.xaxis.set_major_locator(FixedLocator(_apart(steps, minutes)))
         over.tick_params(labelsize=8, colors=INK)
         over.spines["top"].set(color=RULE)
     axis.legend(frameon=False, fontsize=8)
     return save(figure, path)
-
-
-def _apart(steps: np.ndarray, minutes: np.ndarray) -> list[float]:
-    """Round minutes to label, as far apart as their labels are wide, however unevenly the steps follow them."""
-    chosen: list[float] = []
-    for tick in MaxNLocator(6).tick_values(minutes[0], minutes[-1]):
-        place = np.interp(tick, minutes, steps)
-        before = np.interp(chosen[-1], minutes, steps) if chosen else -math.inf
-        if minutes[0] <= tick <= minutes[-1] and place - before > 0.1 * (steps[-1] - steps[0]):
-            chosen.append(float(tick))
-    return chosen
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
@@ -81,15 +67,27 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return low - 0.15 * margin, high + 0.1 * margin
 
 
-def _line(x: np.ndarray, y: np.ndarray) -> Callable[[ArrayLike], np.ndarray]:
-    """Linear interpolation of y(x), continued at both ends by the mean slope, as an axis reaches past the records."""
-    slope = (y[-1] - y[0]) / (x[-1] - x[0])
+def minute_ticks(
+    steps: Num[np.ndarray, " record"], minutes: Num[np.ndarray, " record"], within: tuple[float, float]
+) -> tuple[list[float], list[str]]:
+    """Steps at which round numbers of minutes had passed, and these: no two nearer than an eighth of the axis.
 
-    def value(at: ArrayLike) -> np.ndarray:
-        inside = np.clip(np.asarray(at, dtype=np.float64), x[0], x[-1])
-        return np.interp(inside, x, y) + slope * (np.asarray(at, dtype=np.float64) - inside)
-
-    return value
+    Steps take unequal times, and a pause lets many minutes pass at one of them. Where that leaves fewer than three, the
+    minutes of five steps at equal distances.
+    """
+    locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+    places, labels = [], []
+    for minute in locator.tick_values(float(minutes[0]), float(minutes[-1])):
+        if not minutes[0] <= minute <= minutes[-1]:
+            continue
+        place = float(np.interp(minute, minutes, steps))
+        if not places or place - places[-1] >= (within[1] - within[0]) / 8:
+            places.append(place)
+            labels.append(f"{minute:.4g}")
+    if len(places) < 3:
+        places = np.linspace(steps[0], steps[-1], 5).tolist()
+        labels = [f"{minute:.3g}" for minute in np.interp(places, steps, minutes)]
+    return places, labels
 
 
 def bound_by_time(
@@ -118,8 +116,5 @@ def bound_by_time(
     axis.set_ylim(bottom=min(0.0, float((bits / widths).min())))
     axis.set_xlabel(r"$\gamma = -\log\,\mathrm{SNR}$   (data on the left, noise on the right)")
     axis.set_ylabel("bits per dimension\nper unit of $\\gamma$")
-    axis.text(
-        0.98, 0.94, f"area: diffusion term\n{bits.sum():.3f} bits per dimension", transform=axis.transAxes,
-        ha="right", va="top", fontsize=9, color=INK,
-    )  # fmt: skip
+    axis.set_title(f"area: the diffusion term, {bits.sum():.3f} bits per dimension", fontsize=9, color=INK)
     return save(figure, path)

@@ -1,0 +1,89 @@
+"""Images, and volumes by their slices, pixel for pixel."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Num, UInt8
+from matplotlib.colors import to_rgb
+
+from lowerbound.pictures.canvas import DARK, INK, Range
+
+MAX_CHANNELS = 8
+SLICES = "slices through the middle, across the first, second and third axis"
+"""What is drawn of a volume."""
+_SHEET = 208  # the grey between examples
+_SEAM = to_rgb(DARK)  # between the parts of one: no grey value is like it
+
+
+def draw_mosaic(
+    path: Path | str, samples: Num[np.ndarray, "batch channels *space"], value_range: Range, columns: int | None
+) -> Path:
+    """Examples enlarged by a whole number and laid out with a gap; below volumes it says what is seen of them."""
+    from PIL import Image
+
+    tiles = np.stack([tile(sample, value_range) for sample in samples])
+    num_tiles, height, width, _ = tiles.shape
+    columns = columns or max(1, round((num_tiles * height / width) ** 0.5))
+    rows = -(-num_tiles // columns)
+    zoom = max(1, round(640 / (columns * width)))
+    gap = max(1, zoom // 2)
+    sheet = np.full(
+        (rows * (height * zoom + gap) + gap, columns * (width * zoom + gap) + gap, 3), _SHEET, dtype=np.uint8
+    )
+    for index, picture in enumerate(tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)):
+        top = gap + (index // columns) * (height * zoom + gap)
+        left = gap + (index % columns) * (width * zoom + gap)
+        sheet[top : top + height * zoom, left : left + width * zoom] = picture
+    image = Image.fromarray(sheet)
+    (image if samples.ndim == 4 else _captioned(image, f"each: {SLICES}")).save(path, format="PNG")
+    return Path(path)
+
+
+def tile(example: Num[np.ndarray, "channels *space"], value_range: Range) -> UInt8[np.ndarray, "height width 3"]:
+    """One image (C, H, W) as bytes, or of a volume (C, D, H, W) three slices side by side; channels apart unless 1 or 3."""
+    low, high = value_range
+    grey = np.clip((example.astype(np.float64) - low) / (high - low), 0, 1)
+    grey = np.round(255 * np.nan_to_num(grey)).astype(np.uint8)
+    return _colours(grey) if grey.ndim == 3 else _beside([_colours(part) for part in _slices(grey)])
+
+
+def _slices(grey: np.ndarray) -> list[np.ndarray]:
+    """(C, D, H, W) through the middle of each axis: (C, H, W), (C, D, W) and (C, D, H)."""
+    return [grey.take(grey.shape[axis] // 2, axis=axis) for axis in (1, 2, 3)]
+
+
+def _colours(grey: np.ndarray) -> np.ndarray:
+    """(C, H, W) -> (H, W', 3)."""
+    if len(grey) == 3:
+        return grey.transpose(1, 2, 0)
+    return _beside([np.repeat(channel[:, :, None], 3, axis=2) for channel in grey[:MAX_CHANNELS]])
+
+
+def _beside(pictures: list[np.ndarray]) -> np.ndarray:
+    """Pictures (H, W, 3) in a row with a seam of one pixel between them, the lower ones filled up in its colour."""
+    height, width = max(len(picture) for picture in pictures), sum(picture.shape[1] + 1 for picture in pictures) - 1
+    row = np.empty((height, width, 3), dtype=np.uint8)
+    row[:] = np.round(255 * np.array(_SEAM))
+    left = 0
+    for picture in pictures:
+        row[: len(picture), left : left + picture.shape[1]] = picture
+        left += picture.shape[1] + 1
+    return row
+
+
+def _captioned(image, text: str):
+    """The image with a line below it, broken where it is narrower than the line."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font, room = ImageFont.load_default(16), image.width - 12
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= room or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    below = Image.new("RGB", (image.width, image.height + 20 * len(lines) + 8), "white")
+    below.paste(image, (0, 0))
+    ImageDraw.Draw(below).multiline_text((6, image.height + 4), "\n".join(lines), fill=INK, font=font)
+    return below

@@ -1,0 +1,103 @@
+"""The way from noise to data in one picture, a column for each time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Num
+from matplotlib.axes import Axes
+
+from lowerbound.errors import InputError
+from lowerbound.pictures.canvas import INK, LIGHT, Range, check_drawable, draw_figure, save
+from lowerbound.pictures.mosaic import SLICES, tile
+from lowerbound.pictures.series import draw_series, name_channels
+from lowerbound.pictures.vectors import Limits, draw_histogram, draw_points, limits
+
+_FOLLOWED = 6
+_WIDEST = 2.0  # of the frame around vectors, in widths of the data
+_FAR = 0.005  # share of the values on either side of a frame that may lie beyond it, and are drawn at its edge
+_WIDTH = 12.0  # the most inches of a picture
+
+
+def denoising_strip(
+    path: Path | str,
+    states: Sequence[tuple[float, Num[np.ndarray, "batch *shape"]]],
+    value_range: Range,
+    rows: int = 4,
+) -> Path:
+    """Draws the way from noise to data, one column per time.
+
+    states: (t, batch) in the order of sampling, t falling from 1 to 0, each batch as in `sample_grid`.
+    value_range: (low, high) of everything but vectors; values outside are drawn at its ends.
+    rows: how many examples are shown; of vectors, how many pairs of dimensions, all examples as points in a frame that is
+        the same at all times (`path_limits`), some of them in another colour so that they can be followed.
+
+    Raises InputError for no states, shapes that cannot be drawn, or an empty value range.
+    """
+    if not states:
+        raise InputError("no states to draw; give at least one (t, batch)")
+    for _, batch in states:
+        check_drawable(batch, value_range)
+    first = states[0][1]
+    if first.ndim == 2:
+        return _draw_vectors(path, states, rows)
+    rows, series = min(rows, len(first)), first.ndim == 3
+    height, width, _ = (3, 4, 3) if series else tile(first[0], value_range).shape
+    inches = min(0.8 * max(1.0, width / height), _WIDTH / len(states))
+    figure, axes = draw_figure(
+        rows, len(states), (inches * len(states), inches * rows * min(height / width, 4.0) + 0.5), 0.03
+    )
+    for index, axis in enumerate(axes):
+        row, column = divmod(index, len(states))
+        if series:
+            draw_series(axis, states[column][1][row], value_range, left=column == 0, bottom=row == rows - 1)
+            axis.set_xlabel("index" if row == rows - 1 and column == 0 else "")
+        else:
+            axis.imshow(tile(states[column][1][row], value_range), interpolation="nearest")
+            axis.set_axis_off()
+    _name_times(axes, states)
+    if series:
+        name_channels(figure, first.shape[1])
+    elif first.ndim == 5:
+        figure.supxlabel(f"each: {SLICES}", fontsize=8, color=INK)
+    return save(figure, path)
+
+
+def path_limits(states: Sequence[Num[np.ndarray, "batch dims"]]) -> Limits:
+    """Low and high of each dimension over all states but for a few far values; at most twice as wide as the last one.
+
+    Noise that is much wider than the data, as that of a variance-exploding schedule, would leave them a dot.
+    """
+    own, all_states = limits(states[-1], _FAR), limits(np.concatenate(states), _FAR)
+    centre, half = own.mean(1, keepdims=True), _WIDEST * (own[:, 1:] - own[:, :1]) / 2
+    return np.clip(all_states, centre - half, centre + half)
+
+
+def _draw_vectors(path: Path | str, states: Sequence[tuple[float, np.ndarray]], rows: int) -> Path:
+    num_dims = states[0][1].shape[1]
+    within = path_limits([batch for _, batch in states])
+    pairs = [(min(first, max(num_dims - 2, 0)), min(first + 1, num_dims - 1)) for first in range(0, num_dims, 2)]
+    pairs = pairs[:rows]
+    figure, axes = draw_figure(len(pairs), len(states), (0.85 * len(states) + 0.3, 0.85 * len(pairs) + 0.5), 0.03)
+    for index, axis in enumerate(axes):
+        row, column = divmod(index, len(states))
+        across, up = pairs[row]
+        frame, batch = within[[across, up]], states[column][1]
+        if across == up:
+            draw_histogram(axis, np.clip(batch[:, 0], *frame[0]), None, frame, 30)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        else:
+            points = np.clip(batch[:, [across, up]], frame[:, 0], frame[:, 1])
+            draw_points(axis, points, frame)
+            axis.scatter(*points[:_FOLLOWED].T, s=9, color=LIGHT, linewidths=0)
+        if column == 0:
+            axis.set_ylabel("density" if across == up else f"dimension {up}", fontsize=7)
+            axis.set_xlabel(f"dimension {across}", fontsize=7)
+    _name_times(axes, states)
+    return save(figure, path)
+
+
+def _name_times(axes: list[Axes], states: Sequence[tuple[float, np.ndarray]]) -> None:
+    for column, (t, _) in enumerate(states):
+        axes[column].set_title(f"t = {t:.2g}" if column == 0 else f"{t:.2g}", fontsize=8, color=INK)

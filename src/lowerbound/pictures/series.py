@@ -1,0 +1,69 @@
+"""Series: a line for each channel over the index."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Num
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from lowerbound.pictures.canvas import DARK, INK, LIGHT, Range, draw_figure, save
+
+MAX_NAMED = 8
+
+
+def draw_all_series(
+    path: Path | str, samples: Num[np.ndarray, "batch channels length"], value_range: Range, columns: int | None
+) -> Path:
+    """A panel for each sample; the outer ones carry the axes, which are the same for all."""
+    columns = columns or max(1, round((len(samples) / 2) ** 0.5))
+    rows = -(-len(samples) // columns)
+    figure, axes = draw_figure(rows, columns, (2.4 * columns + 0.4, 1.1 * rows + 0.5))
+    for index, axis in enumerate(axes):
+        if index >= len(samples):
+            axis.set_axis_off()
+            continue
+        row, column = divmod(index, columns)
+        draw_series(axis, samples[index], value_range, left=column == 0, bottom=row == rows - 1)
+    name_channels(figure, samples.shape[1])
+    return save(figure, path)
+
+
+def draw_series(
+    axis: Axes, sample: Num[np.ndarray, "channels length"], value_range: Range, *, left: bool, bottom: bool
+) -> None:
+    """The channels of one series, with numbers on the axes that are asked for."""
+    for channel, values in enumerate(sample):
+        axis.plot(values, color=_shade(channel, len(sample)), linewidth=0.8)
+    margin = 0.05 * (value_range[1] - value_range[0])
+    axis.set_ylim(value_range[0] - margin, value_range[1] + margin)
+    axis.set_xlim(0, max(sample.shape[1] - 1, 1))
+    axis.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(3))
+    axis.tick_params(labelbottom=bottom, labelleft=left, labelsize=7)
+    if bottom:
+        axis.set_xlabel("index", fontsize=8)
+    if left:
+        axis.set_ylabel("value", fontsize=8)
+
+
+def name_channels(figure: Figure, num_channels: int) -> None:
+    """A legend of the channels' colours, where there are several."""
+    if num_channels == 1:
+        return
+    named = range(num_channels) if num_channels <= MAX_NAMED else (0, num_channels - 1)
+    handles = [Line2D([], [], color=_shade(channel, num_channels), label=f"channel {channel}") for channel in named]
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=MAX_NAMED, frameon=False, fontsize=8, labelcolor=INK
+    )
+
+
+def _shade(index: int, total: int) -> tuple[float, float, float]:
+    """From dark blue to light orange, monotone in lightness."""
+    weight = index / max(total - 1, 1)
+    dark, light = np.array(to_rgb(DARK)), np.array(to_rgb(LIGHT))
+    red, green, blue = (1 - weight) * dark + weight * light
+    return float(red), float(green), float(blue)

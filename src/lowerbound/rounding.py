@@ -1,0 +1,36 @@
+"""Measured numbers as text, to the digits that are known."""
+
+import math
+
+_DIGITS = 6
+"""The most significant digits of a value: what single precision holds."""
+
+
+def figure_text(value: float, standard_error: float | None = None) -> str:
+    """A number with its standard error, to the digits that the error leaves: 1.2345 and 0.0321 give "1.234 ± 0.032".
+
+    The error has two significant digits (three or more where they stand before the point), the value as many as that
+    leaves it and at most six: an error below a millionth of the value is rounding, and shown as such. Numbers of a million
+    or more, and errors below 1e-5, are in powers of ten.
+
+    Arguments:
+        value: any float; NaN and infinities are words.
+        standard_error: of the value, 0 or more; NaN where it is not known; None: the value alone, to four digits.
+    """
+    if standard_error is None:
+        return f"{value:.4g}"
+    if not (0 < standard_error < math.inf and math.isfinite(value)):
+        return f"{value:.{_DIGITS if standard_error == 0 else 4}g} ± {standard_error:.2g}"
+    unit = _exponent(standard_error, 2) - 1  # of the error's second digit
+    digits = _exponent(value, _DIGITS) - unit + 1 if value else 0  # that this leaves the value
+    if digits > _DIGITS:
+        return f"{value:.{_DIGITS}g} ± {standard_error:.2g}"
+    if unit >= -_DIGITS and max(abs(value), standard_error) < 0.9999995 * 10**_DIGITS:
+        return f"{value:z.{max(0, -unit)}f} ± {standard_error:.{max(0, -unit)}f}"
+    shown = f"{value:.{digits - 1}e}" if digits >= 1 else "0"
+    return f"{shown} ± {standard_error:.1e}"
+
+
+def _exponent(value: float, digits: int) -> int:
+    """The power of ten of a number's first digit once it is rounded to so many."""
+    return int(f"{value:.{digits - 1}e}".split("e")[1])

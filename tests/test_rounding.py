@@ -1,0 +1,50 @@
+"""Figures are written to the digits that are known, whatever the two floats are."""
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowerbound.rounding import figure_text
+
+POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
+ANY = st.floats() | st.integers(-9, 9).flatmap(lambda k: st.floats(-9.99, 9.99).map(lambda m: m * 10.0**k))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (-6.609074785898077842, 2.7e-17, "-6.60907 ± 2.7e-17"),
+        (1.2345, 0.0321, "1.234 ± 0.032"),
+        (0.0996, 0.0996, "0.10 ± 0.10"),
+        (0.0, 0.0, "0 ± 0"),
+        (0.0, 1e-9, "0 ± 1.0e-09"),
+        (-0.001, 0.5, "0.00 ± 0.50"),
+        (1e30, 3e28, "1.000e+30 ± 3.0e+28"),
+        (3e-9, 1e-9, "3.0e-09 ± 1.0e-09"),
+        (math.inf, 1.0, "inf ± 1"),
+        (math.nan, math.nan, "nan ± nan"),
+        (1.0, math.inf, "1 ± inf"),
+        (123456789.0, None, "1.235e+08"),
+    ],
+)
+def test_extreme_figures(value, error, text):
+    assert figure_text(value, error) == text
+
+
+@given(value=ANY, error=st.none() | ANY.map(abs))
+def test_no_figure_is_longer_than_it_has_meaning(value, error):
+    for text in figure_text(value, error).split(" ± "):
+        assert len(text) <= len("-1.23456e-300")
+        mantissa = re.split("e[+-]", text)[0]
+        assert len(re.sub(r"[-.]", "", mantissa).lstrip("0")) <= 6
+
+
+@given(value=st.floats(-1e300, 1e300), error=POSITIVE)
+def test_the_value_is_rounded_where_its_error_is(value, error):
+    shown, told = map(float, figure_text(value, error).split(" ± "))
+    assert abs(told - error) <= 0.051 * error
+    unit = 10.0 ** (math.floor(math.log10(error)) - 1)
+    assert abs(shown - value) <= max(1.001 * unit, 0.501e-5 * abs(value))
