@@ -40,7 +40,9 @@ class Watch:
         for group, named in tensors.items():
             most = LARGEST_WEIGHT if group in ("weights", "average") else math.inf
             for name, value in named.items():
-                if not torch.isfinite(value).all() or (value.numel() and value.detach().abs().max() > most):
+                value = value.detach()
+                lost = value.is_floating_point() and not torch.isfinite(value).all()
+                if lost or (most < math.inf and value.numel() and value.abs().max() > most):
                     raise DivergenceError(
                         f"{after} the {_WORDS.get(group, group)} {name} is not finite, or absurdly large"
                     )
