@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 
@@ -50,8 +51,8 @@ INTEGRAL_ERROR = (35 / 384 + 1 / 18, 0, 500 / 1113 - 50 / 63, 125 / 192, -2187 /
 MAX_CALLS = 10_000
 
 
-@dataclass(frozen=True)
-class Solution:
+@dataclass(frozen=True, repr=False)
+class Solution(Brief):
     """Where the samples arrived, how well that is known, and what it cost.
 
     Arguments:

@@ -38,7 +38,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise InputError(f"{path} is damaged ({error})") from error
 
 
 def load_weights(module: nn.Module, path: Path) -> dict[str, str]:

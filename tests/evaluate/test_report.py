@@ -5,6 +5,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.report import Picture, Report, Table, figure_text, html
@@ -103,3 +105,35 @@ def test_a_row_of_the_wrong_length_is_refused():
 )
 def test_a_figure_keeps_the_digits_that_its_error_leaves(value, error, text):
     assert figure_text(value, error) == text
+
+
+@given(
+    value=st.floats(-1e12, 1e12, allow_nan=False),
+    share=st.floats(-20, 3).map(lambda power: 10**power),
+)
+def test_figures_have_no_more_digits_than_mean_something(value, share):
+    error = share * abs(value) if value else share
+    printed, _, told = figure_text(value, error).partition(" ± ")
+    for number in (printed, told):
+        digits = number.split("e")[0].lstrip("-0.").replace(".", "").rstrip("0")
+        assert len(digits) <= 7
+        assert len(number) <= 14
+    assert float(printed) == pytest.approx(value, abs=max(error, 1e-5 * abs(value)) + 1e-300)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "printed"),
+    [
+        (-6.609074785898077842, 2.7e-17, "-6.60907 ± 3e-17"),
+        (1.2345, 0.0321, "1.234 ± 0.032"),
+        (1.0, 0.0, "1 ± 0"),
+        (5.0, float("nan"), "5 ± nan"),
+        (float("inf"), 1.0, "inf ± 1"),
+        (1234567.0, 890.0, "1234567 ± 890"),
+        (123456789012.0, 1e9, "1.235e+11 ± 1e+09"),
+        (0.0, 0.25, "0.00 ± 0.25"),
+        (1e-30, 1e-31, "1e-30 ± 1e-31"),
+    ],
+)
+def test_figures_at_their_limits(value, error, printed):
+    assert figure_text(value, error) == printed

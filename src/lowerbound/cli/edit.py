@@ -80,7 +80,6 @@ def run(arguments: list[str]) -> None:
     _check(options)
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     model = open_run(options.run, pick_device(options.device))
-    say_weakness(model)
     check_levels(model, "editing")
     check_out(options.out, model.data.shape)
     raw, cond, numbers = _examples(options, model)
@@ -95,6 +94,7 @@ def run(arguments: list[str]) -> None:
     write_samples(model, rows.reshape(-1, *rows.shape[2:]), options.out, columns=rows.shape[1])
     print(told)
     print(f"{len(rows)} rows of {rows.shape[1]}: {options.out}")
+    say_weakness(model)
 
 
 class Editing:

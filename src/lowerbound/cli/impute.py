@@ -82,7 +82,6 @@ def run(arguments: list[str]) -> None:
     if not options.out.parent.is_dir():
         raise InputError(f"the folder {options.out.parent} does not exist: make it first")
     model = open_run(options.run, pick_device(options.device))
-    say_weakness(model)
     own = model.config.data
     examples = read_examples(
         options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
@@ -121,6 +120,7 @@ def run(arguments: list[str]) -> None:
         f"{options.num_samples} imputations of {len(raw):,} example{'s' * (len(raw) > 1)}, {missing:.1%} of whose entries "
         f"were missing: {options.out}"
     )
+    say_weakness(model)
 
 
 def _condition(model: Run, examples: Examples, indices: np.ndarray, label: str | None) -> torch.Tensor | None:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from contextlib import suppress
 
+from lowerbound.cli.terminal import tolerate_poor_terminals
 from lowerbound.errors import InputError
 from lowerbound.files import is_full
 from lowerbound.printable import NEW_LINE, printable
@@ -50,6 +51,7 @@ def main() -> None:
     0 when it is done, 2 for a mistake in what was given or a lack of memory or room, 128 and its number after a signal (130
     for Ctrl-C).
     """
+    tolerate_poor_terminals()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -66,7 +66,6 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"{options.num_samples} samples in batches of {options.batch_size}: both start at 1")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     model = open_any(options.run, pick_device(options.device))
-    say_weakness(model)
     out = options.out or model.folder.samples / "samples.png"
     check_out(out, model.data.shape, SUFFIXES if isinstance(model, RelativeRun) else (*SUFFIXES, *FORMATS))
     if isinstance(model, RelativeRun):
@@ -75,6 +74,7 @@ def run(arguments: list[str]) -> None:
             settings = {"seed": options.seed, "batch_size": options.batch_size, "progress": bar.update}
             write_samples(model, generate_relative(model, options.num_samples, **settings), out)
         print(f"{options.num_samples} samples of the model {model.config.model.name}: {out}")
+        say_weakness(model)
         return
     cond = conditions(model, options.label, options.condition, options.num_samples)
     model = with_variance(model, options.sampling.needed_variance, given=cond is not None)
@@ -95,3 +95,4 @@ def run(arguments: list[str]) -> None:
             write_samples(model, samples, out)
     rule = "its own sampler" if model.times is not None else options.sampling.sampler
     print(f"{options.num_samples} samples by {rule}, {sum(calls) / options.num_samples:.4g} network calls each: {out}")
+    say_weakness(model)

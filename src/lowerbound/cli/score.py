@@ -87,7 +87,6 @@ def run(arguments: list[str]) -> None:
     _check(options)
     flow = replace(options.flow.flow(), refine=options.refine)
     model = open_any(options.run, pick_device(options.device))
-    say_weakness(model)
     if isinstance(model, RelativeRun):
         check_relative(options, Options(options.run, options.data, options.out), model, KNOWN)
     else:
@@ -110,6 +109,7 @@ def run(arguments: list[str]) -> None:
     _check_finite(scores, indices, options.out)
     print("\n".join(_told(scores, kind, indices, flow)))
     print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {options.out}")
+    say_weakness(model)
 
 
 def _check(options: Options) -> None:
@@ -173,7 +173,7 @@ def _scores(
 
 def _check_finite(scores: Scores | DensityScores, indices: np.ndarray, out: Path) -> None:
     """Refuse scores that are not finite but those of flows that were given up, which are flagged."""
-    bad = not_finite(scores.bits_per_dim)
+    bad = list(not_finite(scores.bits_per_dim))
     if isinstance(scores, DensityScores):
         bad = [number for number in bad if not scores.flags[number]]
     if bad:

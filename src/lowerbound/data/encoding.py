@@ -191,6 +191,6 @@ def read_encoding(values: Mapping[str, Any]) -> Encoding:
             return Levels(int(values["num_levels"]), int(values["offset"]), str(values["dtype"]))
         if values["kind"] == "affine":
             return Affine(tuple(map(float, values["shift"])), tuple(map(float, values["scale"])), str(values["dtype"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"the stored encoding {dict(values)} cannot be read: {error}") from error
     raise InputError(f"unknown kind of encoding {values['kind']!r}: known are levels and affine")

@@ -8,6 +8,8 @@ noise may be fine. The coefficients of x, eps, v and edm depend on $\gamma$ alon
 same prediction in every scaling; score, velocity and mu are in the units of $x_t$, and mu and velocity know of t as well.
 """
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 
@@ -47,7 +49,8 @@ class NetworkDenoiser(Denoiser):
         learned_variance: whether the second half of the network's output is the mix of the reverse variances.
 
     Raises:
-        InputError: for an unknown target, or a `num_steps` that is missing or has no effect.
+        InputError: for an unknown target, a `num_steps` that is missing or has no effect, or a network that does not take
+            three arguments.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class NetworkDenoiser(Denoiser):
         learned_variance: bool = False,
     ):
         super().__init__(schedule, shape)
+        _check_arguments(network)
         if target not in TARGETS:
             raise InputError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
         if (target == "mu") != (num_steps is not None) or (num_steps is not None and num_steps < 1):
@@ -135,3 +139,16 @@ def network_output(network: nn.Module, x_t: Tensor, level: Level, cond: Tensor |
     scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
     weight = next(network.parameters(), x_t)
     return network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond).to(x_t.dtype)
+
+
+def _check_arguments(network: nn.Module) -> None:
+    """Refuse a network that can't be called with x, gamma and a condition, with an InputError."""
+    try:
+        inspect.signature(network.forward).bind(None, None, None)
+    except TypeError as error:
+        raise InputError(
+            f"{type(network).__name__}.forward ({error}) is called with x, gamma and cond: give it three arguments, the "
+            "last of which may be None, as in forward(self, x, gamma, cond=None)"
+        ) from error
+    except ValueError:  # nothing is known of what is no Python function
+        return

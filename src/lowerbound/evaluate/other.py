@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +27,8 @@ def open_evaluated(run: OpenedRun, source: str | None = None) -> tuple[Dataset, 
     try:
         return run.open_dataset(source), True
     except InputError:
+        if Path(source).expanduser().resolve() == Path(run.config.data.source).expanduser().resolve():
+            raise  # its own file, changed: some of it was trained on
         return other_dataset(run, source), False
 
 

@@ -5,6 +5,7 @@ escaped, legible in light and dark and on a narrow screen.
 """
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -86,14 +87,29 @@ class Report:
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
 
+MOST_DIGITS = 6
+"""Of a figure: no more than so many are meant."""
+
+
 def figure_text(value: float, standard_error: float | None = None) -> str:
     """A number with its standard error, to the digits that the error leaves: 1.2345 and 0.0321 give "1.234 ± 0.032"."""
     if standard_error is None:
         return f"{value:.4g}"
-    if not 0 < standard_error < float("inf"):
+    if not (0 < standard_error < math.inf and math.isfinite(value)):
         return f"{value:.4g} ± {standard_error:.2g}"
-    digits = max(0, 1 - int(f"{standard_error:e}".split("e")[1]))
+    first = max(_magnitude(number) for number in (value, standard_error) if number)
+    significant = first - _magnitude(standard_error) + 2
+    if significant > MOST_DIGITS:  # an error of rounding's size: more digits would say nothing
+        return f"{value:.{MOST_DIGITS}g} ± {standard_error:.1g}"
+    if not -4 <= first <= MOST_DIGITS:
+        return f"{value:.{significant}g} ± {standard_error:.2g}"
+    digits = max(0, 1 - _magnitude(standard_error))
     return f"{value:.{digits}f} ± {standard_error:.{digits}f}"
+
+
+def _magnitude(value: float) -> int:
+    """The power of ten of the first digit as it is printed with two digits."""
+    return int(f"{value:.1e}".split("e")[1])
 
 
 def html(report: Report) -> str:

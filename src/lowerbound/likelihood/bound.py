@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lowerbound import objective
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand, expm1, sum_dims
 from lowerbound.errors import InputError
@@ -28,8 +29,8 @@ from lowerbound.schedule import Level
 from lowerbound.times import antithetic_times
 
 
-@dataclass(frozen=True)
-class Elbo:
+@dataclass(frozen=True, repr=False)
+class Elbo(Brief):
     r"""The bound's three terms, each (B,), in nats per example.
 
     Arguments:
@@ -97,6 +98,7 @@ def elbo(
         InputError: if the denoiser has no likelihood, or the chain, `num_times` or `reverse` is out of range.
     """
     check_likelihood(denoiser)
+    denoiser.check_batch(x)
     if num_times is not None and num_times < 1:
         raise InputError(f"num_times is {num_times}: at least one network call per example is needed")
     if chain is not None:

@@ -32,6 +32,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from lowerbound import ode
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import exp, expand, sigmoid, sum_dims
 from lowerbound.errors import InputError
@@ -45,8 +46,8 @@ TRACES = ("auto", "exact", "hutchinson")
 EXACT_DIMS = 16
 
 
-@dataclass(frozen=True)
-class Density:
+@dataclass(frozen=True, repr=False)
+class Density(Brief):
     r"""Log densities (of discrete data: bounds on log probabilities) and how well they are known.
 
     Arguments:
@@ -130,6 +131,7 @@ def log_prob(
             needed and there is no `noise`, or the flow cannot be followed.
     """
     check_likelihood(denoiser)
+    denoiser.check_batch(x)
     exact = is_exact(trace, x)
     differentiable = x.requires_grad and torch.is_grad_enabled()
     dtype, x = x.dtype, x.double()

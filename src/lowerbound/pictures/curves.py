@@ -1,10 +1,12 @@
 """Curves of a run: its training, and where in time its bound comes from, written as PNG files."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Num
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
 from lowerbound.errors import InputError
@@ -45,10 +47,22 @@ def training_curve(
     if minutes is not None and minutes[-1] > minutes[0]:
         over = axis.secondary_xaxis("top", functions=(_line(steps, minutes), _line(minutes, steps)))
         over.set_xlabel("minutes", fontsize=9, color=INK)
+        over.xaxis.set_major_locator(FixedLocator(_apart(steps, minutes)))
         over.tick_params(labelsize=8, colors=INK)
         over.spines["top"].set(color=RULE)
     axis.legend(frameon=False, fontsize=8)
     return save(figure, path)
+
+
+def _apart(steps: np.ndarray, minutes: np.ndarray) -> list[float]:
+    """Round minutes to label, as far apart as their labels are wide, however unevenly the steps follow them."""
+    chosen: list[float] = []
+    for tick in MaxNLocator(6).tick_values(minutes[0], minutes[-1]):
+        place = np.interp(tick, minutes, steps)
+        before = np.interp(chosen[-1], minutes, steps) if chosen else -math.inf
+        if minutes[0] <= tick <= minutes[-1] and place - before > 0.1 * (steps[-1] - steps[0]):
+            chosen.append(float(tick))
+    return chosen
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

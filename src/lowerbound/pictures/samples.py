@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Num
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from lowerbound.errors import InputError
 from lowerbound.pictures.canvas import DARK, INK, LIGHT, draw_figure, save
 
 MAX_CHANNELS = 8
 MAX_PAIRS = 5
+TEXT_HEIGHT = 16
 Range = tuple[float, float]
 
 
@@ -34,7 +36,9 @@ def sample_grid(
     """
     _check(samples, value_range)
     if samples.ndim >= 4:
-        return _mosaic(path, np.stack([_tile(sample, value_range) for sample in samples]), columns)
+        volumes = samples.ndim == 5
+        told = f"slice {samples.shape[2] // 2 + 1} of {samples.shape[2]} of each volume" if volumes else ""
+        return _mosaic(path, np.stack([_tile(sample, value_range) for sample in samples]), columns, told)
     if samples.ndim == 3:
         return _series(path, samples, value_range, columns)
     if samples.shape[1] == 1:
@@ -69,9 +73,9 @@ def _tile(example: np.ndarray, value_range: Range) -> np.ndarray:
     return np.repeat(grey[0][:, :, None], 3, axis=2)
 
 
-def _mosaic(path: Path | str, tiles: np.ndarray, columns: int | None) -> Path:
-    """Tiles (N, H, W, 3) enlarged by a whole number and laid out with a gap, pixel for pixel."""
-    from PIL import Image
+def _mosaic(path: Path | str, tiles: np.ndarray, columns: int | None, told: str = "") -> Path:
+    """Tiles (N, H, W, 3) enlarged by a whole number and laid out with a gap, pixel for pixel; a line of text below them."""
+    from PIL import Image, ImageDraw
 
     num_tiles, height, width, _ = tiles.shape
     columns = columns or max(1, round((num_tiles * height / width) ** 0.5))
@@ -83,7 +87,12 @@ def _mosaic(path: Path | str, tiles: np.ndarray, columns: int | None) -> Path:
         top = gap + (index // columns) * (height * zoom + gap)
         left = gap + (index % columns) * (width * zoom + gap)
         sheet[top : top + height * zoom, left : left + width * zoom] = tile
-    Image.fromarray(sheet).save(path, format="PNG")
+    if told:
+        sheet = np.concatenate([sheet, np.full((TEXT_HEIGHT, *sheet.shape[1:]), 255, dtype=np.uint8)])
+    picture = Image.fromarray(sheet)
+    if told:
+        ImageDraw.Draw(picture).text((gap, sheet.shape[0] - TEXT_HEIGHT + 2), told, fill=INK)
+    picture.save(path, format="PNG")
     return Path(path)
 
 
@@ -91,10 +100,19 @@ def _series(path: Path | str, samples: np.ndarray, value_range: Range, columns: 
     columns = columns or max(1, round((len(samples) / 2) ** 0.5))
     rows = -(-len(samples) // columns)
     figure, axes = draw_figure(rows, columns, (2.4 * columns, 1.1 * rows))
-    for axis, sample in zip(axes, samples, strict=False):
+    for number, (axis, sample) in enumerate(zip(axes, samples, strict=False)):
         _draw_series(axis, sample, value_range)
+        # the scales once each: values along the left side, positions below the last of each column
+        if number % columns == 0:
+            axis.set_yticks(np.round(value_range, 2), [f"{value:.3g}" for value in value_range], fontsize=6)
+        if number + columns >= len(samples):
+            axis.set_xticks([0, len(sample[0]) - 1])
+            axis.tick_params(axis="x", labelsize=6)
     for axis in axes[len(samples) :]:
         axis.set_axis_off()
+    if 1 < len(samples[0]) <= MAX_CHANNELS:
+        labels = [f"channel {channel}" for channel in range(len(samples[0]))]
+        figure.legend(axes[0].get_lines(), labels, loc="outside upper center", ncols=4, fontsize=7, frameon=False)
     return save(figure, path)
 
 
@@ -137,11 +155,11 @@ def _points(path: Path | str, samples: np.ndarray, data: np.ndarray | None) -> P
     return save(figure, path)
 
 
-def _extent(values: np.ndarray) -> np.ndarray:
-    """(2, 2): low and high of each of two dimensions, with a margin."""
+def _extent(values: np.ndarray, margin: float = 0.1) -> np.ndarray:
+    """(D, 2): low and high of each dimension, with a margin relative to what lies between."""
     low, high = values.min(axis=0), values.max(axis=0)
-    margin = 0.1 * np.maximum(high - low, 1e-12)
-    return np.stack([low - margin, high + margin], axis=1)
+    around = margin * np.maximum(high - low, 1e-12)
+    return np.stack([low - around, high + around], axis=1)
 
 
 def _draw_points(axis: Axes, values: np.ndarray, extent: np.ndarray, color: str = DARK) -> None:
@@ -182,6 +200,10 @@ def _pairs(path: Path | str, samples: np.ndarray, data: np.ndarray | None) -> Pa
             axis.set_xlabel(f"dimension {column}", fontsize=8)
         if column == 0:
             axis.set_ylabel(f"dimension {row}", fontsize=8)
+    told = [Line2D([], [], color=DARK, marker="o", linestyle="", label="samples (below the diagonal)")]
+    if data is not None:
+        told.append(Line2D([], [], color=LIGHT, marker="o", linestyle="", label="data (above it)"))
+    figure.legend(handles=told, loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     return save(figure, path)
 
 
@@ -195,7 +217,8 @@ def denoising_strip(
 
     states: (t, batch) in the order of sampling, t falling from 1 to 0, each batch as in `sample_grid`.
     value_range: (low, high); values outside are drawn at its ends.
-    rows: how many examples; vectors are drawn as one row of scatters of their first two dimensions.
+    rows: how many examples; vectors are drawn as one row of scatters of their first two dimensions, each on the scale of
+    the samples that the way ends in.
     """
     if not states:
         raise InputError("no states to draw; give at least one (t, batch)")
@@ -204,13 +227,14 @@ def denoising_strip(
     vectors = states[0][1].ndim == 2
     rows = 1 if vectors else min(rows, len(states[0][1]))
     figure, axes = draw_figure(rows, len(states), (0.8 * len(states), 0.8 * rows + 0.2), 0.03)
-    flat = np.array([value_range, value_range])
+    final = states[-1][1]
+    shown = [0, min(1, final.shape[1] - 1)]
+    around = _extent(final[:, shown], margin=0.5) if vectors else np.empty((2, 2))
     for index, axis in enumerate(axes):
         row, column = divmod(index, len(states))
         t, batch = states[column]
         if vectors:
-            points = np.stack([batch[:, 0], batch[:, min(1, batch.shape[1] - 1)]], axis=1)
-            _draw_points(axis, points, flat)
+            _draw_points(axis, batch[:, shown], around)
         elif batch.ndim == 3:
             _draw_series(axis, batch[row], value_range)
         else:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lowerbound import grid
+from lowerbound.brief import Brief
 from lowerbound.brownian import BrownianPath
 from lowerbound.denoiser import Denoiser, WithVariance
 from lowerbound.errors import InputError
@@ -66,8 +67,8 @@ GRIDS: tuple[str, ...] = get_args(GridName)
 DEFAULT_SAMPLER, DEFAULT_STEPS, DEFAULT_GRID = "dpm++sde", 16, "visible"
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan(Brief):
     """How samples are drawn.
 
     Arguments:

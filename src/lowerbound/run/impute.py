@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.data import Examples, Levels
 from lowerbound.data.arrays import read_npy, to_layout
 from lowerbound.data.images import read_image
@@ -31,8 +32,8 @@ DEFAULT_METHOD = "pigdm"
 DEFAULT_STEPS = 100
 
 
-@dataclass(frozen=True, eq=False)
-class Imputations:
+@dataclass(frozen=True, eq=False, repr=False)
+class Imputations(Brief):
     """Several complete examples in the place of each incomplete one, channels first.
 
     Arguments:

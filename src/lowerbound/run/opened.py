@@ -35,6 +35,9 @@ class OpenedRun(ABC):
     data: DataFacts
     metadata: dict[str, str]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.folder.path)!r}, {self.config.model.name} of {self.data.name})"
+
     @property
     @abstractmethod
     def model(self) -> Denoiser | Relative:
@@ -131,7 +134,7 @@ class OpenedRun(ABC):
         return dataset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(OpenedRun):
     """A trained denoiser.
 
@@ -172,7 +175,7 @@ class Run(OpenedRun):
         return _open_denoiser(self.config, self.data, path, self.denoiser.device)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RelativeRun(OpenedRun):
     """A trained relative.
 

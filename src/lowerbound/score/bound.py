@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.likelihood import check_likelihood, elbo
 from lowerbound.run import Run
@@ -34,8 +35,8 @@ ENTRIES = 65_536
 """About how many entries of one example go through the network where the number of calls is not given."""
 
 
-@dataclass(frozen=True)
-class Scores:
+@dataclass(frozen=True, repr=False)
+class Scores(Brief):
     """The bound of each example, an array (N,) per figure; all but the nats are in bits per dimension.
 
     Arguments:

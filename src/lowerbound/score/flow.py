@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int, Num
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.likelihood import (
     Dequantizer,
@@ -91,8 +92,8 @@ class Flow:
         return None
 
 
-@dataclass(frozen=True)
-class DensityScores:
+@dataclass(frozen=True, repr=False)
+class DensityScores(Brief):
     """The figure of each example under the probability flow, an array (N,) each.
 
     Arguments:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from lowerbound.baselines import Baseline, weakness, yardstick
 from lowerbound.data import Dataset, check_batch_size
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files import replacing, write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.train.allowance import Allowance
 from lowerbound.train.checkpoint import Checkpoint, checkpoints, step_of
@@ -354,12 +354,8 @@ class _Session:
         dataset = self.trainer.dataset
         samples = self.trainer.training_step.draw(num_samples)
         data = dataset.examples[dataset.train[:num_samples]]
-        sample_grid(
-            self.folder.samples / f"step-{self.trainer.step:09d}.png",
-            dataset.encoding.decode(samples),
-            dataset.encoding.value_range,
-            data=data,
-        )
+        with replacing(self.folder.samples / f"step-{self.trainer.step:09d}.png") as unfinished:
+            sample_grid(unfinished, dataset.encoding.decode(samples), dataset.encoding.value_range, data=data)
 
 
 class _Milestones:
