@@ -39,10 +39,8 @@ class Watch:
         tensors, _ = self.trainer.state()
         for group, named in tensors.items():
             most = LARGEST_WEIGHT if group in ("weights", "average") else math.inf
-            for name, tensor in named.items():
-                value = tensor.detach()
-                lost = value.is_floating_point() and not torch.isfinite(value).all()
-                if lost or (most < math.inf and value.numel() and value.abs().max() > most):
+            for name, value in named.items():
+                if value.is_floating_point() and not (torch.isfinite(value) & (value.abs() <= most)).all():
                     raise DivergenceError(
                         f"{after} the {_WORDS.get(group, group)} {name} is not finite, or absurdly large"
                     )
