@@ -1,11 +1,14 @@
 """Checkpoints: complete or not there, and damage is named."""
 
 import errno
+import hashlib
 import json
 import math
 import os
+import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -113,6 +116,71 @@ def test_tensors_of_another_shape_are_refused(group, trained, tmp_path):
     path = Checkpoint.of(state.pop("step"), tensors, state).write(tmp_path)
     with pytest.raises(InputError, match="damaged checkpoint"):
         restore(trainer, path)
+
+
+STRANGE = [
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    math.inf,
+    math.nan,
+    10**40,
+    "x",
+    "",
+    [],
+    [1],
+    [0, 10**9],
+    {},
+    {"a": 1},
+    "F64",
+    "../x",
+]
+
+
+def forged(path, rng):
+    """Change one thing in a checkpoint as somebody would who makes its hashes fit."""
+    state = json.loads((path / "state.json").read_text())
+    del state["own_sha256"]
+    file = path / rng.choice(["weights.safetensors", "average.safetensors", "optimizer.safetensors"])
+    content = file.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header, data = json.loads(content[8 : 8 + size]), content[8 + size :]
+    name = rng.choice(list(header))
+    match rng.choice(["state", "header", "type", "lacking", "bytes"]):
+        case "state":
+            state[rng.choice(list(state))] = rng.choice(STRANGE)
+        case "header":
+            header[name][rng.choice(["dtype", "shape", "data_offsets"])] = rng.choice(STRANGE)
+        case "type":
+            header[name]["dtype"] = rng.choice(["I32", "U32", "F16", "BOOL"])
+        case "lacking":
+            del header[name]
+        case "bytes":
+            place = rng.randrange(len(data))
+            data = data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :]
+    written = json.dumps(header).encode()
+    file.write_bytes(struct.pack("<Q", len(written)) + written + data)
+    if isinstance(state["sha256"], dict):
+        state["sha256"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (path / "state.json").write_text(json.dumps(state))
+
+
+def test_forged_checkpoints_are_refused_or_gone_on_from(trained, tmp_path):
+    trainer, saved = trained
+    rng, num_refused = random.Random(0), 0
+    for number in range(60):
+        path = tmp_path / str(number) / saved.name
+        shutil.copytree(saved, path)
+        forged(path, rng)
+        other = Trainer(trainer.config, trainer.dataset)
+        try:
+            restore(other, path)
+            next(other.records())
+        except InputError:
+            num_refused += 1
+    assert 30 < num_refused < 60
 
 
 def test_half_an_optimiser_is_refused(trained, tmp_path):

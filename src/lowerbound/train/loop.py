@@ -221,9 +221,11 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             for group, into in (("weights", parameter), ("average", self.average.parameters[name])):
                 saved = tensors.get(group, {}).get(name)
-                if saved is None or saved.shape != into.shape:
-                    found = "missing" if saved is None else f"of shape {tuple(saved.shape)}"
-                    raise InputError(f"checkpoint: {name} in {group} is {found}, it should have {tuple(into.shape)}")
+                if saved is None or saved.shape != into.shape or saved.dtype != into.dtype:
+                    found = "missing" if saved is None else f"of shape {tuple(saved.shape)} and type {saved.dtype}"
+                    raise InputError(
+                        f"checkpoint: {name} in {group} is {found}, it should have {tuple(into.shape)} and {into.dtype}"
+                    )
                 into.copy_(saved)
         try:
             for name, buffer in saved_buffers(self.training_step).items():

@@ -87,6 +87,8 @@ class Optimizer:
             shapes = [torch.Size([])] if key == "step" else [parameter.shape]
             if value.shape not in shapes and not (key == MOMENTUM_KEY and value.numel() == parameter.numel()):
                 raise InputError(f"checkpoint: {full} of the optimiser has the shape {tuple(value.shape)}")
+            if value.dtype != (torch.float32 if key == "step" else parameter.dtype):
+                raise InputError(f"checkpoint: {full} of the optimiser has the type {value.dtype}")
             if key == MOMENTUM_KEY:
                 self._muon.momentum[parameter] = _like(parameter, value.view(parameter.shape))
             else:
