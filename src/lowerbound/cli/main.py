@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 
+from lowerbound.cli.flags import in_flags
 from lowerbound.errors import InputError
 from lowerbound.printable import NEW_LINE, printable
 
@@ -61,12 +62,14 @@ def run(arguments: list[str]) -> int:
     warnings.showwarning = _show_warning
     if verb in SHARING:
         _leave_busy_processors()
+    module = importlib.import_module(f"lowerbound.cli.{verb}")
     try:
-        importlib.import_module(f"lowerbound.cli.{verb}").run(rest)
+        module.run(rest)
     except (InputError, OSError) as error:
         if os.environ.get("LOWERBOUND_TRACEBACK"):
             raise
-        print(f"error: {printable(str(error), keep=NEW_LINE)}", file=sys.stderr)
+        message = in_flags(str(error), module.Options, rest) if isinstance(error, InputError) else str(error)
+        print(f"error: {printable(message, keep=NEW_LINE)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
