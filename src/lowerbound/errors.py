@@ -1,5 +1,6 @@
 """What a user can mend, and what asks the program to end."""
 
+import re
 import signal
 
 
@@ -21,3 +22,16 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int):
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.number = number
+
+
+def flag(setting: str) -> str:
+    """A setting as the command line calls it: `schedule.gamma_min` is `--schedule.gamma-min`, `training.seed` `--seed`.
+
+    Arguments:
+        setting: its name in Python, with its section where it has one.
+    """
+    if setting == "data.source":
+        return "DATA"
+    if setting == "model.name":
+        return "--model"
+    return f"--{re.sub('^(training|data)[.]', '', setting).replace('_', '-')}"

@@ -63,7 +63,7 @@ def test_mistakes_are_named(section, name, value, message):
 
 def test_differences_name_each_setting():
     other = dataclasses.replace(CONFIG, training=TrainingConfig(steps=3, seed=4), denoiser=DenoiserConfig("v"))
-    assert differences(CONFIG, other) == ["denoiser.target: eps against v", "training.seed: 0 against 4"]
+    assert differences(CONFIG, other) == ["--denoiser.target: eps against v", "--seed: 0 against 4"]
 
 
 @pytest.mark.parametrize("source", ["digits", "moons"])
@@ -147,10 +147,10 @@ def test_the_objective_knows_whether_it_is_a_bound():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"training": {"objective": "simple"}, "schedule": {"name": "learned"}}, "trained by the objective elbo"),
+        ({"training": {"objective": "simple"}, "schedule": {"name": "learned"}}, "trained by --objective elbo"),
         ({"training": {"times": "importance"}, "schedule": {"name": "learned-linear"}}, "leave --times antithetic"),
         ({"training": {"times": "importance", "objective": "t-sample"}}, "takes all steps"),
-        ({"training": {"reverse": "upper"}}, "has no effect on the objective elbo"),
+        ({"training": {"reverse": "upper"}}, "has no effect on --objective elbo"),
         ({"training": {"objective": "hybrid"}}, "add --denoiser.variance learned"),
         ({"training": {"objective": "one-sample", "reverse": "learned"}}, "add --denoiser.variance learned"),
         ({"decoder": {"name": "gaussian"}}, "gaussian is for continuous data"),

@@ -176,7 +176,7 @@ def test_what_a_relative_does_not_have_is_refused(settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"schedule": ScheduleConfig("cosine")}, "schedule.name has no effect on the model vae"),
+        ({"schedule": ScheduleConfig("cosine")}, "--schedule.name has no effect on the model vae"),
         ({"decoder": DecoderConfig("none")}, "decoder.name has no effect on the model vae"),
         ({"training": TrainingConfig(steps=1, objective="simple")}, "an objective of its own"),
         ({"data": DataConfig("digits", conditional=True)}, "takes no condition"),

@@ -8,6 +8,7 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.flags import check_counts, check_minutes
 from lowerbound.cli.options import parse
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
@@ -53,6 +54,8 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "classifier", arguments)
     if options.minutes is not None and options.steps is not None:
         raise InputError("--minutes and --steps were both given: give one of the two")
+    check_counts(options, "steps", "width")
+    check_minutes(options.minutes)
     minutes = DEFAULT_MINUTES if options.minutes is None and options.steps is None else options.minutes
     device = pick_device(options.device)
     model = open_run(options.run, device)

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.flags import check_counts, check_minutes
 from lowerbound.cli.options import parse
 from lowerbound.cli.progress import stage
 from lowerbound.cli.train import located
@@ -55,10 +56,8 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "compare", arguments)
     if options.minutes is not None and options.steps is not None:
         raise InputError("--minutes and --steps are two budgets: give one of them")
-    for name in ("minutes", "steps", "num_examples"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise InputError(f"{name} is {value}: it must be positive")
+    check_counts(options, "steps", "num_examples", "num_samples")
+    check_minutes(options.minutes)
     if options.data.conditional:
         raise InputError("the family is compared without conditions: leave out --conditional")
     minutes = DEFAULT_MINUTES if options.steps is None and options.minutes is None else options.minutes

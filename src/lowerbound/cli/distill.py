@@ -9,6 +9,7 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.flags import check_counts, check_minutes
 from lowerbound.cli.options import parse
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
@@ -61,6 +62,8 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "distill", arguments)
     if options.minutes is not None and options.updates is not None:
         raise InputError("--minutes and --updates were both given: give one of the two")
+    check_counts(options, "steps", "updates")
+    check_minutes(options.minutes)
     minutes = DEFAULT_MINUTES if options.minutes is None and options.updates is None else options.minutes
     model = open_run(options.run, pick_device(options.device))
     check_levels(model, "distillation")

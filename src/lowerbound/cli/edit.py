@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.flags import check_counts
 from lowerbound.cli.options import parse
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
@@ -203,15 +204,13 @@ class Editing:
 
 
 def _check(options: Options) -> None:
-    for name in ("num_examples", "num_samples", "batch_size"):
-        if getattr(options, name) < 1:
-            raise InputError(f"{name} is {getattr(options, name)}: it starts at 1")
+    check_counts(options, "num_examples", "num_samples", "batch_size")
     if not 0 <= options.strength <= 1:
         raise InputError(
             f"--strength is {options.strength}: it lies between 0, the example itself, and 1, nothing but noise"
         )
     if options.num_samples > 4096:
-        raise InputError(f"{options.num_samples} of each example: at most 4096")
+        raise InputError(f"--num-samples is {options.num_samples}: it is at most 4096 for each example")
     if options.out.suffix not in SUFFIXES:
         raise InputError(f"cannot write to {options.out}: the name must end in {', '.join(SUFFIXES)}")
 

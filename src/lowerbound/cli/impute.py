@@ -11,6 +11,7 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.flags import check_counts
 from lowerbound.cli.options import parse
 from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import check_finite
@@ -71,10 +72,7 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "impute", arguments)
-    for name in ("num_samples", "num_particles", "steps", "batch_size"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}: it starts at 1")
+    check_counts(options, "num_samples", "num_particles", "steps", "batch_size")
     if options.num_particles is not None and options.method != "particles":
         raise InputError(f"--num-particles has no effect on {options.method}: use --method particles")
     if options.out.suffix != ".npz":

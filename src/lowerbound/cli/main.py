@@ -8,6 +8,7 @@ import sys
 import warnings
 from contextlib import suppress
 
+from lowerbound.cli.flags import in_flags
 from lowerbound.cli.terminal import tolerate_poor_terminals
 from lowerbound.errors import InputError
 from lowerbound.files import is_full
@@ -72,13 +73,16 @@ def run(arguments: list[str]) -> int:
     warnings.showwarning = _show_warning
     if verb in SHARING:
         _leave_busy_processors()
+    module = importlib.import_module(f"lowerbound.cli.{verb}")
     try:
         with stoppable():
-            importlib.import_module(f"lowerbound.cli.{verb}").run(rest)
+            module.run(rest)
     except (InputError, OSError, MemoryError, RuntimeError) as error:
         line = _line(verb, error)
         if line is None or os.environ.get("LOWERBOUND_TRACEBACK"):
             raise
+        if isinstance(error, InputError):
+            line = in_flags(line, module.Options, rest)
         print(f"error: {printable(line, keep=NEW_LINE)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # of which `Stopped` is one

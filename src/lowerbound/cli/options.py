@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import tyro
 
+from lowerbound.cli.flags import check_seeds
 from lowerbound.errors import InputError
 
 Options = TypeVar("Options")
@@ -23,8 +24,9 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Options
     try:
         with contextlib.redirect_stderr(told):
             if default is None:
-                return tyro.cli(kind, args=arguments, prog=program)
-            return tyro.cli(kind, args=arguments, prog=program, default=default)
+                options = tyro.cli(kind, args=arguments, prog=program)
+            else:
+                options = tyro.cli(kind, args=arguments, prog=program, default=default)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -32,3 +34,5 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Options
         without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
         words = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
         raise InputError(words) from None
+    check_seeds(options)
+    return options

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from lowerbound.cli.flags import flags
 from lowerbound.errors import InputError
 from lowerbound.run import RelativeRun
 
@@ -18,8 +19,9 @@ def check_relative(options: Any, defaults: Any, run: RelativeRun, known: Sequenc
     """
     for name in _differences(options, defaults):
         if name not in known:
-            flag = name.rpartition(".")[2].replace("_", "-")
-            raise InputError(f"--{flag} has no effect on the model {run.config.model.name}, which is no denoiser")
+            raise InputError(
+                f"{flags(type(options))[name]} has no effect on the model {run.config.model.name}, which is no denoiser"
+            )
 
 
 def _differences(options: Any, defaults: Any, section: str = "") -> Iterator[str]:

@@ -8,6 +8,7 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.flags import check_counts
 from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.cli.options import parse
 from lowerbound.cli.relative import check_relative
@@ -15,7 +16,6 @@ from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
-from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import RelativeRun, open_any
@@ -62,8 +62,7 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "sample", arguments)
-    if options.num_samples < 1 or options.batch_size < 1:
-        raise InputError(f"{options.num_samples} samples in batches of {options.batch_size}: both start at 1")
+    check_counts(options, "num_samples", "batch_size")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     model = open_any(options.run, pick_device(options.device))
     out = options.out or model.folder.samples / "samples.png"

@@ -67,6 +67,8 @@ class SamplerOptions:
         Raises:
             InputError: for a setting that it does not have.
         """
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"--steps is {self.steps}: a sampler takes at least one step")
         sampler = SAMPLERS[self.sampler]
         known = {field.name for field in dataclasses.fields(sampler)}
         settings = {}

@@ -10,6 +10,7 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import pick_device
+from lowerbound.cli.flags import check_counts
 from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
 from lowerbound.cli.relative import check_relative
@@ -114,10 +115,7 @@ def run(arguments: list[str]) -> None:
 
 def _check(options: Options) -> None:
     """Refuse, before anything is opened, what does not fit together."""
-    for name in ("num_times", "num_steps", "batch_size"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}: it starts at 1")
+    check_counts(options, "num_times", "num_steps", "batch_size")
     if options.ode and (options.num_times, options.num_steps, options.reverse) != (None, None, "lower"):
         raise InputError(
             "--num-times, --num-steps and --reverse have no effect with --ode: the flow has no steps of a chain"

@@ -155,7 +155,10 @@ def located(data: DataConfig) -> DataConfig:
     return data if source in NAMED else dataclasses.replace(data, source=str(Path(source).expanduser().resolve()))
 
 
-def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
+def _show(given: Config, dataset: Dataset, out: Path, device: str) -> None:
+    config = given
+    if config.training.steps == 1:  # the second is timed
+        config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=2))
     trainer = Trainer(config, dataset, device)
     parameters = sum(p.numel() for p in trainer.model.parameters())
     records = trainer.records()
@@ -167,4 +170,4 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
     print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     print(f"network   {parameters:,} parameters")
     print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
-    print(json.dumps(config.to_dict(), indent=2))
+    print(json.dumps(given.to_dict(), indent=2))

@@ -8,7 +8,7 @@ from torch import nn
 
 from lowerbound import objective
 from lowerbound.denoiser import Denoiser, EnergyDenoiser, LevelDenoiser, NetworkDenoiser
-from lowerbound.errors import InputError
+from lowerbound.errors import InputError, flag
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.nn import MLP, UNet
 from lowerbound.relatives import RELATIVES, Relative
@@ -68,7 +68,8 @@ def build_relative(config: ModelConfig, shape: tuple[int, ...], num_levels: int 
     for name in given:
         if name not in known:
             raise InputError(
-                f"model.{name} has no effect on the model {config.name}, whose settings are {', '.join(known)}"
+                f"{flag(f'model.{name}')} has no effect on the model {config.name}, whose settings are "
+                f"{', '.join(flag(f'model.{each}') for each in known)}"
             )
     return kind(shape, num_levels, **given)
 
@@ -97,7 +98,7 @@ def build_network(
     """The network for examples of a shape: (D,) for vectors, (C, *spatial) for everything else."""
     if (config.kind == "mlp") != (len(shape) == 1):
         raise InputError(
-            f"network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
+            f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
         )
     if config.kind == "mlp":
         return MLP(
@@ -135,17 +136,15 @@ def build_denoiser(
     if config.model.name == "energy":
         if denoiser != DenoiserConfig(sigma_data=denoiser.sigma_data):
             raise InputError(
-                "an energy has no target but its gradient and a fixed reverse variance: of denoiser, sigma_data alone has "
-                "an effect on it"
+                "an energy has no target but its gradient and a fixed reverse variance: of --denoiser's settings "
+                "--denoiser.sigma-data alone has an effect on it"
             )
         network = build_network(config.network, shape, num_classes, num_condition_features)
         return EnergyDenoiser(network, schedule, shape, denoiser.sigma_data, num_levels)
     learned_variance = denoiser.variance == "learned"
     by_levels = denoiser.target == "levels"
     if by_levels and (num_levels is None or learned_variance):
-        raise InputError(
-            "the target levels is for discrete data and a fixed reverse variance: choose another --denoiser.target"
-        )
+        raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
     network = build_network(
         config.network, shape, num_classes, num_condition_features, 2 if by_levels or learned_variance else 1
     )
@@ -170,7 +169,7 @@ def build_decoder(config: DecoderConfig, num_levels: int | None) -> Decoder | No
     if (config.name == "gaussian") != (num_levels is None):
         kind = "continuous" if num_levels is None else f"discrete, of {num_levels} levels"
         raise InputError(
-            f"decoder.name is {config.name}, but the data are {kind}: gaussian is for continuous data, the others for "
+            f"--decoder.name is {config.name}, but the data are {kind}: gaussian is for continuous data, the others for "
             "discrete data"
         )
     if num_levels is None:
@@ -185,7 +184,10 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
     training = config.training
     if isinstance(schedule, LearnedGamma):
         if training.objective != "elbo":
-            raise InputError(f"a learned schedule is trained by the objective elbo, not by {training.objective}")
+            raise InputError(
+                f"a learned schedule is trained by --objective elbo, not by {training.objective}: choose another "
+                "--schedule.name"
+            )
         if training.times != "antithetic":
             raise InputError("a learned schedule already spreads times by the loss's size: leave --times antithetic")
     chain = (
@@ -197,9 +199,9 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
     weighting = objective.edm(config.denoiser.sigma_data) if name == "edm" else WEIGHTINGS.get(name, objective.elbo)
     made = Objective(name, chain, training.reverse, weighting)
     if training.times != "antithetic" and made.takes_whole_paths:
-        raise InputError(f"--times {training.times} has no effect on the objective {name}, which takes all steps")
+        raise InputError(f"--times {training.times} has no effect on --objective {name}, which takes all steps")
     if training.reverse != "lower" and (made.is_continuous or not made.is_bound):
-        raise InputError(f"--reverse {training.reverse} has no effect on the objective {name}")
+        raise InputError(f"--reverse {training.reverse} has no effect on --objective {name}")
     if "learned" in (training.reverse, name.replace("hybrid", "learned")) and config.denoiser.variance != "learned":
-        raise InputError(f"the objective {name} trains a reverse variance: add --denoiser.variance learned")
+        raise InputError(f"--objective {name} trains a reverse variance: add --denoiser.variance learned")
     return made

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from lowerbound.errors import InputError
+from lowerbound.errors import InputError, flag
 from lowerbound.records import read
 
 SCHEMA_VERSION = 2
@@ -286,7 +286,7 @@ class Config:
         training = self.training
         if (training.steps is None) == (training.minutes is None):
             raise InputError(
-                f"the length of the run: steps={training.steps}, minutes={training.minutes}; give one of the two"
+                f"the length of the run: --steps {training.steps}, --minutes {training.minutes}; give one of the two"
             )
         positive = {
             "steps": training.steps,
@@ -299,9 +299,11 @@ class Config:
         }
         for name, value in positive.items():
             if value is not None and not 0 < value < math.inf:
-                raise InputError(f"training.{name} is {value}: it must be positive and finite")
+                raise InputError(f"{flag(f'training.{name}')} is {value}: it must be positive and finite")
         if self.schedule.num_steps < 1:
-            raise InputError(f"schedule.num_steps is {self.schedule.num_steps}: a chain takes at least one step")
+            raise InputError(
+                f"{flag('schedule.num_steps')} is {self.schedule.num_steps}: a chain takes at least one step"
+            )
         for section, names in MOST.items():
             for name, most in names.items():
                 value = getattr(getattr(self, section), name)
@@ -309,19 +311,28 @@ class Config:
                     (0 if value is None else value,) if not isinstance(value, tuple) else (len(value), *value)
                 )
                 if largest > most:
-                    raise InputError(f"{section}.{name} is {value}: at most {most:,} is possible")
+                    raise InputError(f"{flag(f'{section}.{name}')} is {value}: at most {most:,} is possible")
         if not 0 < training.average_width <= 0.25:
-            raise InputError(f"training.average_width is {training.average_width}: it lies between 0 and 0.25")
+            raise InputError(
+                f"{flag('training.average_width')} is {training.average_width}: it lies between 0 and 0.25"
+            )
         if not self.model.is_denoiser:
             self._check_relative()
         elif given := self.model.given():
             raise InputError(
-                f"model.{next(iter(given))} has no effect on the model {self.model.name}, whose settings are those of "
-                "schedule, denoiser, network and decoder"
+                f"{flag(f'model.{next(iter(given))}')} has no effect on the model {self.model.name}, whose settings begin "
+                "with --schedule, --denoiser, --network and --decoder"
             )
+        for name in ("warmup_steps", "weight_decay", "num_pictures"):
+            if not 0 <= getattr(training, name) < math.inf:
+                raise InputError(
+                    f"{flag(f'training.{name}')} is {getattr(training, name)}: it is at least 0 and finite"
+                )
         for name in ("decay_from", "null_probability", "momentum"):
             if not 0 <= getattr(training, name) < 1:
-                raise InputError(f"training.{name} is {getattr(training, name)}: it is at least 0 and below 1")
+                raise InputError(
+                    f"{flag(f'training.{name}')} is {getattr(training, name)}: it is at least 0 and below 1"
+                )
         self._check_finite()
 
     def _check_finite(self) -> None:
@@ -332,7 +343,7 @@ class Config:
                     each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, float)
                 ]
                 if not all(map(math.isfinite, numbers)):
-                    raise InputError(f"{section.name}.{name} is {value}: it must be finite")
+                    raise InputError(f"{flag(f'{section.name}.{name}')} is {value}: it must be finite")
 
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""
@@ -341,12 +352,13 @@ class Config:
             for setting in dataclasses.fields(section):
                 if getattr(section, setting.name) != setting.default:
                     raise InputError(
-                        f"{name}.{setting.name} has no effect on the model {self.model.name}, which is no denoiser: its "
-                        "settings begin with model."
+                        f"{flag(f'{name}.{setting.name}')} has no effect on the model {self.model.name}, which is no "
+                        "denoiser: its settings begin with --model"
                     )
         if self.training.objective != "elbo" or self.training.times != "antithetic" or self.training.reverse != "lower":
             raise InputError(
-                f"objective, times and reverse have no effect on the model {self.model.name}: it has an objective of its own"
+                f"--objective, --times and --reverse have no effect on the model {self.model.name}: it has an objective of "
+                "its own"
             )
         if self.data.conditional:
             raise InputError(
@@ -368,12 +380,12 @@ class Config:
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
-    """Each setting in which two configurations differ, as "training.seed: 0 against 1"."""
+    """Each setting in which two configurations differ, as "--seed: 0 against 1"."""
     found = []
     for section in dataclasses.fields(Config):
         mine, other = getattr(ours, section.name), getattr(theirs, section.name)
         for setting in dataclasses.fields(mine):
             pair = getattr(mine, setting.name), getattr(other, setting.name)
             if pair[0] != pair[1]:
-                found.append(f"{section.name}.{setting.name}: {pair[0]} against {pair[1]}")
+                found.append(f"{flag(f'{section.name}.{setting.name}')}: {pair[0]} against {pair[1]}")
     return found

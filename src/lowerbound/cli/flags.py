@@ -1,0 +1,100 @@
+"""Settings by the names that the command line has for them."""
+
+import dataclasses
+import math
+import operator
+import re
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from lowerbound.errors import InputError
+
+ALIASES = {
+    "multistep_order": "order",
+    "num_corrections": "corrections",
+    "step_size": "langevin_step",
+    "num_probes": "probes",
+    "num_importance": "importance",
+}
+"""Arguments of the library that an option has another name for."""
+
+
+_NAME = re.compile(
+    r"(?<![\w/.'\"-])"  # not within a path, a quotation or a flag
+    r"(?:[a-z]+(?:_[a-z]+)+(?![\w/.(-])"
+    r"|[a-z]+(?==|\sis\s-?[\d(]|\sis\s(?:nan|inf)\b))"
+)
+
+
+def flags(kind: type) -> dict[str, str]:
+    """The flag of each option of a verb, by its name in Python with its section: `flow.tolerance` is `--tolerance`.
+
+    Arguments:
+        kind: the dataclass of the verb's options.
+    """
+    return {name: f"--{shown.replace('_', '-')}" for name, shown in _names(kind)}
+
+
+def check_counts(options: Any, *names: str) -> None:
+    """Refuse options that are numbers below 1, by an InputError; one that is None was not given."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not value >= 1:
+            raise InputError(f"{flags(type(options))[name]} is {value}: it starts at 1")
+
+
+def check_seeds(options: Any) -> None:
+    """Refuse seeds whose samples would not be their own, by an InputError: they have 32 bits."""
+    for name, shown in flags(type(options)).items():
+        if name.rpartition(".")[2] == "seed" and not 0 <= (value := operator.attrgetter(name)(options)) < 1 << 32:
+            raise InputError(f"{shown} is {value}: it is at least 0 and below 2^32")
+
+
+def check_minutes(minutes: float | None) -> None:
+    """Refuse minutes that are none, by an InputError; None was not given."""
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError(f"--minutes is {minutes}: it must be positive and finite")
+
+
+def in_flags(message: str, kind: type, arguments: Sequence[str]) -> str:
+    """An error of the library, whose words are those of Python, with a verb's flags in the place of its arguments' names.
+
+    A name that several sections have is that of the flag that was given, if one of them was, or else stays as it is. Names
+    without an underscore are words as well, and count as names only before a value.
+
+    Arguments:
+        message: the error's.
+        kind: the dataclass of the verb's options.
+        arguments: of the command line.
+    """
+    candidates: dict[str, list[str]] = {}
+    for name, flag in flags(kind).items():
+        candidates.setdefault(name.rpartition(".")[2], []).append(flag)
+    given = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+
+    def renamed(match: re.Match[str]) -> str:
+        name = ALIASES.get(match[0], match[0])
+        found = candidates.get(name, [])
+        found = found if len(found) == 1 else [flag for flag in found if flag in given]
+        return found[0] if len(found) == 1 else match[0]
+
+    return _NAME.sub(renamed, message)
+
+
+def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Each option's name in Python and its name on the command line."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        hint, marks = hints[field.name], ()
+        if typing.get_origin(hint) is Annotated:
+            hint, marks = typing.get_args(hint)[0], hint.__metadata__
+        if dataclasses.is_dataclass(hint):
+            flat = tyro.conf.OmitArgPrefixes in marks or any(getattr(mark, "name", None) == "" for mark in marks)
+            yield from _names(
+                typing.cast(type, hint), f"{within}{field.name}.", "" if flat else f"{prefix}{field.name}."
+            )
+        elif tyro.conf.Positional not in marks:
+            yield f"{within}{field.name}", f"{prefix}{field.name}"

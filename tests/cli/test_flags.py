@@ -1,0 +1,112 @@
+"""Flags in messages are flags of the command line."""
+
+import ast
+import importlib
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import tyro
+
+import lowerbound
+from lowerbound.cli.flags import flags, in_flags
+from lowerbound.cli.main import VERBS, run
+from lowerbound.errors import flag
+from lowerbound.evaluate.report import STYLE
+
+
+def options(verb):
+    return importlib.import_module(f"lowerbound.cli.{verb}").Options
+
+
+def of_parser(verb) -> set[str]:
+    """The long flags that tyro's own parser of a verb takes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tyro no longer likes to show its parser
+        parser = tyro.extras.get_parser(options(verb))
+    return {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
+
+
+FLAGS = {flag for verb in VERBS for flag in of_parser(verb)} | {"--version", "--help"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_options_have_the_flags_of_the_parser(verb):
+    switches = {f"--no-{flag[2:]}" for flag in flags(options(verb)).values()}
+    assert of_parser(verb) - switches - {"--help", "--model"} == set(flags(options(verb)).values())
+
+
+def test_settings_of_a_configuration_have_the_flags_of_train():
+    for name, shown in flags(options("train")).items():
+        if "." in name:
+            assert flag(name) == ("--model" if name == "model.name" else shown)
+    assert flag("data.source") == "DATA"
+
+
+def words() -> list[tuple[str, str]]:
+    """Each string of the package with flags in it, and its file."""
+    found = []
+    for path in sorted(Path(lowerbound.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value != STYLE:
+                found += [(path.name, word) for word in re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", node.value)]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(("file", "word"), words(), ids=lambda text: text)
+def test_a_flag_in_a_message_exists(file, word):
+    assert word in FLAGS or any(flag.startswith(f"{word}.") for flag in FLAGS), file
+
+
+@pytest.mark.parametrize(
+    ("verb", "message", "arguments", "told"),
+    [
+        ("train", "got gamma_min=2 and gamma_max=1", [], "got --schedule.gamma-min=2 and --schedule.gamma-max=1"),
+        ("train", "width=0, depth=3", ["--network.width", "0"], "--network.width=0, depth=3"),
+        ("train", "width=0, depth=3", [], "width=0, depth=3"),
+        ("sample", "multistep_order is 5: 1 to 2", [], "--order is 5: 1 to 2"),
+        ("score", "tolerance is 0: as a tolerance it must be", [], "--tolerance is 0: as a tolerance it must be"),
+        ("score", "/a/batch_size/x.npy and 'num_times' and batch_size.csv", [], None),
+        ("score", "--batch-size is 3, num_levels is 4, a split is what it is", [], None),
+    ],
+)
+def test_the_library_s_names_become_flags(verb, message, arguments, told):
+    assert in_flags(message, options(verb), arguments) == (told or message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "digits", "--denoiser.sigma-data", "0", "--steps", "1"], "--denoiser.sigma-data is 0.0"),
+        (["train", "digits", "--network.width", "0", "--steps", "1"], "--network.width=0"),
+        (["train", "digits", "--weight-decay", "-1", "--steps", "1"], "--weight-decay is -1.0"),
+        (["train", "digits", "--num-evaluations", "0", "--steps", "1"], "--num-evaluations is 0"),
+        (["train", "digits", "--decoder.name", "gaussian", "--steps", "1"], "--decoder.name is gaussian"),
+        (["train", "digits", "--model.width", "8", "--steps", "1"], "--model.width has no effect"),
+        (["train", "digits", "--seed", "-1", "--steps", "1"], "--seed is -1"),
+        (["sample", "{run}", "--order", "7"], "--order is 7"),
+        (["sample", "{run}", "--seed", "4294967296"], "--seed is 4294967296"),
+        (["score", "{run}", "digits", "-o", "{tmp}/a.csv", "--ode", "--probes", "0"], "--probes is 0"),
+        (["score", "{run}", "digits", "-o", "{tmp}/a.csv", "--num-times", "0"], "--num-times is 0: it starts at 1"),
+        (["edit", "{run}", "digits", "-o", "{tmp}/a.png", "--num-samples", "0"], "--num-samples is 0"),
+        (["impute", "{run}", "digits", "-o", "{tmp}/a.npz", "--steps", "0"], "--steps is 0"),
+        (["compare", "digits", "--minutes", "nan"], "--minutes is nan"),
+        (["classifier", "{run}", "--minutes", "0"], "--minutes is 0.0"),
+        (["distill", "{run}", "--updates", "0"], "--updates is 0"),
+    ],
+    ids=lambda given: given[0] + " " + given[-2] if isinstance(given, list) else None,
+)
+def test_mistakes_are_told_by_their_flags(arguments, told, trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run([argument.format(run=trained, tmp=tmp_path) for argument in arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_of_one_step(tmp_path, capsys):
+    assert (
+        run(["train", "moons", "--steps", "1", "--dry-run", "--network.width", "8", "--out", str(tmp_path / "run")])
+        == 0
+    )
+    assert '"steps": 1' in capsys.readouterr().out
