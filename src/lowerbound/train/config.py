@@ -304,14 +304,6 @@ class Config:
             raise InputError(
                 f"{flag('schedule.num_steps')} is {self.schedule.num_steps}: a chain takes at least one step"
             )
-        for section, names in MOST.items():
-            for name, most in names.items():
-                value = getattr(getattr(self, section), name)
-                largest = max(
-                    (0 if value is None else value,) if not isinstance(value, tuple) else (len(value), *value)
-                )
-                if largest > most:
-                    raise InputError(f"{flag(f'{section}.{name}')} is {value}: at most {most:,} is possible")
         if not 0 < training.average_width <= 0.25:
             raise InputError(
                 f"{flag('training.average_width')} is {training.average_width}: it lies between 0 and 0.25"
@@ -333,10 +325,18 @@ class Config:
                 raise InputError(
                     f"{flag(f'training.{name}')} is {getattr(training, name)}: it is at least 0 and below 1"
                 )
-        self._check_finite()
+        self._check_numbers()
 
-    def _check_finite(self) -> None:
-        """Refuse numbers that are none."""
+    def _check_numbers(self) -> None:
+        """Refuse numbers that are none, and sizes beyond all bounds."""
+        for section, names in MOST.items():
+            for name, most in names.items():
+                value = getattr(getattr(self, section), name)
+                largest = max(
+                    (0 if value is None else value,) if not isinstance(value, tuple) else (len(value), *value)
+                )
+                if largest > most:
+                    raise InputError(f"{flag(f'{section}.{name}')} is {value}: at most {most:,} is possible")
         for section in dataclasses.fields(self):
             for name, value in vars(getattr(self, section.name)).items():
                 numbers = [
