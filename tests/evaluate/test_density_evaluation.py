@@ -56,7 +56,7 @@ def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):
     assert (found.num_examples, found.num_times) == (200, 256)
     assert found.num_refined == 4
     assert abs(found.refinement[0]) < 0.01, "the solver's error is small beside the figure's"
-    coarse = held_out_density(model, dataset, Flow(tolerance=1e-3), num_examples=100, num_steps=10)
+    coarse = held_out_density(model, dataset, Flow(tolerance=1e-2), num_examples=100, num_steps=10)
     assert abs(coarse.refinement[0]) > abs(found.refinement[0])
     assert coarse.difference[0] < -4 * coarse.difference[1]
     assert "fewer bits" in coarse.finding()

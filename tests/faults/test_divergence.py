@@ -295,5 +295,5 @@ def test_settings_are_finite(name, value):
     with pytest.raises(InputError, match=rf"{flag(f'training.{name}')} is {value}"):
         tiny_config("moons", **{name: value})
     config, _ = tiny_config("moons")
-    with pytest.raises(InputError, match=rf"denoiser\.sigma_data is {value}"):
+    with pytest.raises(InputError, match=rf"--denoiser\.sigma-data is {value}"):
         dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, sigma_data=value))

@@ -33,8 +33,8 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
     fixed = [d for d in found if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
     if fixed:
         raise InputError(
-            f"{folder.path} holds a run with other settings ({as_flags(fixed[0])}{' ...' * (len(fixed) > 1)}): choose another "
-            "folder with --out, or repeat its own settings to go on with it"
+            f"{folder.path} holds a run with other settings ({as_flags(fixed[0])}{' ...' * (len(fixed) > 1)}): choose "
+            "another folder with --out, or repeat its own settings to go on with it"
         )
     if not trainer.dataset.has_fingerprint(facts.fingerprint):
         raise InputError(
