@@ -126,6 +126,12 @@ def baselines(
     return found
 
 
+def flat(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
+    """Examples as `Splits` takes them, (N, D): level indices 0 .. K-1, or floats in original units."""
+    offset = dataset.encoding.offset if isinstance(dataset.encoding, Levels) else 0
+    return dataset.examples[indices].reshape(len(indices), -1) - offset
+
+
 def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
     """What the simplest model reaches on the first validation examples: independent dimensions, histograms or Gaussians.
 
@@ -139,10 +145,8 @@ def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
         The baseline on the validation examples in place of test ones; None where there is none, as of a dimension that is
         constant.
     """
-    offset = dataset.encoding.offset if isinstance(dataset.encoding, Levels) else 0
     train, validation = (
-        dataset.examples[indices].reshape(len(indices), -1) - offset
-        for indices in (dataset.train[:YARDSTICK_EXAMPLES], dataset.validation[:num_examples])
+        flat(dataset, indices) for indices in (dataset.train[:YARDSTICK_EXAMPLES], dataset.validation[:num_examples])
     )
     try:
         splits = Splits(train, validation, validation, dataset.encoding.num_levels)

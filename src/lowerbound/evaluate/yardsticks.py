@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from lowerbound.baselines import Baseline, baselines
-from lowerbound.data import Dataset, Levels
+from lowerbound.baselines import Baseline, baselines, flat
+from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
 from lowerbound.evaluate.report import Table
@@ -40,9 +40,5 @@ def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Bas
     Raises:
         InputError: as `baselines`.
     """
-    offset = dataset.encoding.offset if isinstance(dataset.encoding, Levels) else 0
-    flat = [
-        dataset.examples[indices].reshape(len(indices), -1) - offset
-        for indices in (dataset.train, dataset.validation, dataset.test[:num_examples])
-    ]
-    return Baselines(tuple(baselines(*flat, num_levels=dataset.encoding.num_levels)))
+    splits = (flat(dataset, indices) for indices in (dataset.train, dataset.validation, dataset.test[:num_examples]))
+    return Baselines(tuple(baselines(*splits, num_levels=dataset.encoding.num_levels)))
