@@ -62,8 +62,9 @@ def encode(
         cond: the condition, passed on to the denoiser.
 
     Raises:
-        InputError: if the tolerance is out of range, or the flow cannot be followed.
+        InputError: if x does not fit the denoiser, the tolerance is out of range, or the flow cannot be followed.
     """
+    denoiser.check_batch(x)
     return _encode(denoiser, _enter(denoiser, x, noise), tolerance, cond)[0]
 
 
@@ -83,6 +84,7 @@ def decode(
     Raises:
         InputError: as in `encode`.
     """
+    denoiser.check_batch(x_1)
     return _decode(denoiser, x_1, tolerance, cond)[0]
 
 
@@ -130,6 +132,8 @@ def interpolate(
     Raises:
         InputError: as in `encode`.
     """
+    if x_from.shape != x_to.shape:
+        raise InputError(f"examples of shapes {tuple(x_from.shape)} and {tuple(x_to.shape)}: give as many of both")
     noise_from, noise_to = (encode(denoiser, x, noise=noise, tolerance=tolerance, cond=cond) for x in (x_from, x_to))
     between = turn(noise_from, noise_to, weights).flatten(0, 1)
     repeated = None if cond is None else cond.repeat(len(weights), *[1] * (cond.ndim - 1))

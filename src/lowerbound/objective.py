@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
+from lowerbound.denoiser.base import check_time
 from lowerbound.elementary import expand, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
@@ -90,8 +91,13 @@ def loss(
         observed: entries that are there; only these count.
 
     Raises:
-        InputError: if something must be drawn and no `noise` is given.
+        InputError: if something must be drawn and no `noise` is given, or x, t or eps do not fit the denoiser or each other.
     """
+    denoiser.check_batch(x)
+    if t is not None:
+        check_time(t, len(x))
+    if eps is not None and eps.shape != x.shape:
+        raise InputError(f"eps has the shape {tuple(eps.shape)}: give that of x, {tuple(x.shape)}")
 
     def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
         error = (eps - denoiser(x_t, level, cond, observed).eps) ** 2

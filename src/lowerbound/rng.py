@@ -9,6 +9,7 @@ the draw and the place within the sample as its counter, followed by the Box-Mul
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from numbers import Integral
 
 import torch
 from jaxtyping import Float, Int
@@ -45,10 +46,15 @@ class Stream(Noise):
     Arguments:
         seed: any integer.
         device: where the numbers are drawn; it must be the device of the tensors that ask for them.
+
+    Raises:
+        InputError: for a seed that is no integer.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu"):
-        self._generator = torch.Generator(device).manual_seed(seed)
+        if not isinstance(seed, Integral):
+            raise InputError(f"the seed is {seed!r}: give a whole number")
+        self._generator = torch.Generator(device).manual_seed(int(seed))
 
     def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         return torch.empty_like(like).normal_(generator=self._generator)
@@ -64,10 +70,15 @@ class PerSample(Noise):
         seeds: (B,) integers of up to 64 bits, one for each sample of the batches to come.
 
     Raises:
-        InputError: when a batch of another size asks for noise.
+        InputError: for seeds that are no such integers, and when a batch of another size asks for noise.
     """
 
     def __init__(self, seeds: Iterable[int] | Int[Tensor, "batch"]):
+        if not isinstance(seeds, Iterable) or (
+            isinstance(seeds, Tensor) and (seeds.is_floating_point() or seeds.ndim != 1)
+        ):
+            given = f"a {seeds.dtype} of shape {tuple(seeds.shape)}" if isinstance(seeds, Tensor) else repr(seeds)
+            raise InputError(f"the seeds are {given}: give a whole number for each sample, such as range(64)")
         seeds = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(int(seed)) for seed in seeds])
         self._seeds = seeds.long()
         self._draw = 0

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
 from lowerbound.elementary import Scalar, exp, expand, sqrt
-from lowerbound.errors import InputError
+from lowerbound.errors import InputError, named
 from lowerbound.reverse import posterior
 from lowerbound.schedule import CLEAN, Level, Schedule
 
@@ -50,7 +50,7 @@ class NetworkDenoiser(Denoiser):
 
     Raises:
         InputError: for an unknown target, a `num_steps` that is missing or has no effect, or a network that does not take
-            three arguments.
+            three arguments; when it predicts, for an output of another shape.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class NetworkDenoiser(Denoiser):
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         output = network_output(self.network, x_t, level, cond, self.sigma_data)
+        self._check_output(output, x_t)
         output, mix = output.chunk(2, 1) if self.learned_variance else (output, None)
         from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, exp(level.gamma / 2)))
         if isinstance(from_output, Tensor):
@@ -89,6 +90,16 @@ class NetworkDenoiser(Denoiser):
         else:
             x = torch.add(from_x_t * x_t, output, alpha=from_output)  # one operation less
         return Prediction(x_t, level, x, self.schedule, variance_mix=mix)
+
+    def _check_output(self, output: Tensor, x_t: Tensor) -> None:
+        channels = x_t.shape[1] * (2 if self.learned_variance else 1)
+        expected = (len(x_t), channels, *x_t.shape[2:])
+        if output.shape != expected:
+            twice = ", twice the channels of x for a learned variance" if self.learned_variance else ""
+            raise InputError(
+                f"the network's output has the shape {tuple(output.shape)} where {expected} is expected{twice}: let "
+                f"{type(self.network).__name__}.forward return a tensor of that shape"
+            )
 
     def _x_coefficients(self, level: Level, ratio: Scalar) -> tuple[Scalar, Scalar]:
         r"""The two coefficients of $\hat x$ on $x_t$ and on the network's output."""
@@ -138,11 +149,18 @@ def network_output(network: nn.Module, x_t: Tensor, level: Level, cond: Tensor |
     # in a variance-preserving schedule of data of unit variance the scale is 1 but for rounding
     scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
     weight = next(network.parameters(), x_t)
-    return network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond).to(x_t.dtype)
+    output = network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond)
+    if not isinstance(output, Tensor):
+        raise InputError(f"{type(network).__name__}.forward returns a value {named(output)}: let it return a tensor")
+    return output.to(x_t.dtype)
 
 
 def _check_arguments(network: nn.Module) -> None:
     """Refuse a network that can't be called with x, gamma and a condition, with an InputError."""
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"the network is {named(network)}: give a torch.nn.Module whose forward takes x, gamma and cond"
+        )
     try:
         inspect.signature(network.forward).bind(None, None, None)
     except TypeError as error:

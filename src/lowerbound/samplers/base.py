@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from lowerbound.denoiser import Conditioned, Denoiser
-from lowerbound.errors import InputError
+from lowerbound.errors import InputError, named
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Level
+
+_SOURCES = "Stream(seed=0), or PerSample(seeds=range(64))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,20 @@ def trajectory(
         x_1 and then the sample after each step.
 
     Raises:
-        InputError: if there is no step to take, or the times do not decrease within [0, 1].
+        InputError: if there is no step to take, the times do not decrease within [0, 1], or one of the arguments is not of
+            its kind.
     """
+    _check_kind("denoiser", denoiser, Denoiser, "a NetworkDenoiser")
+    _check_kind("sampler", sampler, Sampler, "DDIM()")
+    _check_kind("noise", noise, Noise, _SOURCES)
+    if not isinstance(times, Tensor) or times.ndim != 1:
+        given = f"a tensor of shape {tuple(times.shape)}" if isinstance(times, Tensor) else named(times)
+        raise InputError(f"the grid is {given}: give its times, a tensor (num_times,), such as grid.uniform(50)")
+    denoiser.check_batch(x_1)
     if len(times) < (1 if denoise else 2) or not bool((times.diff() < 0).all()) or times[0] > 1 or times[-1] < 0:
         raise InputError(
-            f"a grid of {len(times)} times: at least one step is needed, and the times must decrease within [0, 1]"
+            f"a grid of {len(times)} times: at least one step is needed, and the times must decrease within [0, 1], such "
+            "as those of grid.uniform(50)"
         )
 
     levels = denoiser.schedule.levels(times) + [CLEAN] * denoise
@@ -132,7 +144,20 @@ def start(
         noise: where it is drawn from.
         t: where the grid starts, `times[0]`.
         dtype: its type; torch's default if None. Its device is the denoiser's.
+
+    Raises:
+        InputError: for fewer than one sample, or what is no denoiser or source of noise.
     """
+    _check_kind("denoiser", denoiser, Denoiser, "a NetworkDenoiser")
+    _check_kind("noise", noise, Noise, _SOURCES)
+    if not isinstance(num_samples, Integral) or num_samples < 1:
+        raise InputError(f"num_samples is {num_samples}: give a whole number of at least 1")
     empty = torch.empty(num_samples, *denoiser.shape, dtype=dtype, device=denoiser.device)
     level = denoiser.schedule.level(t)
     return (level.alpha**2 + level.sigma**2) ** 0.5 * noise.normal(empty)
+
+
+def _check_kind(name: str, value: object, kind: type, such: str) -> None:
+    """Refuse arguments in each other's place, classes in that of objects and the like, with an InputError."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is {named(value)}: give an object such as {such}")
