@@ -171,7 +171,7 @@ def check_time(t: Time, batch: int) -> None:
                 f"t is a tensor of {t.dtype}: times are floats in [0, 1]; that of step k of a table of betas is "
                 "schedule.times[k]"
             )
-        outside = t.detach()[~((t >= 0) & (t <= 1))] if t.device.type == "cpu" else ()
+        outside = t.detach()[~((t >= 0) & (t <= 1))] if t.device.type == "cpu" else t.new_empty(0)
         if len(outside):
             raise InputError(f"t holds {outside[0]:g}: a time lies between 0 (data) and 1 (noise)")
     elif not isinstance(t, Real):

@@ -1,4 +1,4 @@
-r"""A denoiser of discrete data that needs not learn what a level is.
+r"""A denoiser for discrete data with the levels built in.
 
 In levels, an entry k is seen at $p = k + w \epsilon$, with $w = e^{\gamma/2} K / 2$ the noise's width. Whatever a network
 knows of k from its surroundings, as a normal prior on the integers, the observation turns it into a normal on the integers
