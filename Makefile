@@ -22,6 +22,7 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/oracle.py
 	$(BIN)/python benchmarks/estimators.py
 	$(BIN)/python benchmarks/premise.py

@@ -62,15 +62,13 @@ def main() -> None:
         seconds, operations = measure(Trainer(config, dataset), arguments.steps)
         total = sum(seconds)
         shares = "".join(f"{part / total:>11.1%}" for part in seconds)
-        print(
-            f"{f'{source} {model}':<26}{1e3 * total:>10.1f}{shares}{operations / seconds[0] / peak:>13.0%}", flush=True
-        )
+        of_peak = "" if operations is None else f"{operations / seconds[0] / peak:>13.0%}"
+        print(f"{f'{source} {model}':<26}{1e3 * total:>10.1f}{shares}{of_peak}", flush=True)
 
 
-def measure(trainer: Trainer, num_steps: int) -> tuple[list[float], int]:
+def measure(trainer: Trainer, num_steps: int) -> tuple[list[float], int | None]:
     """The medians of the parts of a step, seconds, and the gradient's floating-point operations."""
-    with FlopCounterMode(display=False) as counter:
-        trainer.gradient()
+    operations = count_operations(trainer)
     seconds: list[list[float]] = []
     for _ in range(num_steps + 2):
         times = [time.perf_counter()]
@@ -82,7 +80,17 @@ def measure(trainer: Trainer, num_steps: int) -> tuple[list[float], int]:
         times.append(time.perf_counter())
         seconds.append([after - before for before, after in zip(times, times[1:], strict=False)])
         trainer.step += 1
-    return [statistics.median(part) for part in zip(*seconds[2:], strict=True)], counter.get_total_flops()
+    return [statistics.median(part) for part in zip(*seconds[2:], strict=True)], operations
+
+
+def count_operations(trainer: Trainer) -> int | None:
+    """Those of a gradient; None of a loss that differentiates with respect to its input, which the counter can't follow."""
+    try:
+        with FlopCounterMode(display=False) as counter:
+            trainer.gradient()
+    except RuntimeError:
+        return None
+    return counter.get_total_flops()
 
 
 def product_rate(dtype: torch.dtype, side: int = 1024) -> float:

@@ -52,7 +52,7 @@ class Flow:
         InputError: if a number is out of range, or there is no such dequantiser.
     """
 
-    tolerance: float = 1e-4
+    tolerance: float = 1e-3
     num_probes: int | None = None
     dequantizer: str | None = None
     num_importance: int = 1

@@ -306,7 +306,6 @@ class Config:
             raise InputError(
                 f"{flag('schedule.num_steps')} is {self.schedule.num_steps}: a chain takes at least one step"
             )
-        self._check_sizes()
         if not 0 < training.average_width <= 0.25:
             raise InputError(
                 f"{flag('training.average_width')} is {training.average_width}: it lies between 0 and 0.25"
@@ -328,20 +327,10 @@ class Config:
                 raise InputError(
                     f"{flag(f'training.{name}')} is {getattr(training, name)}: it is at least 0 and below 1"
                 )
-        self._check_finite()
+        self._check_numbers()
 
-    def _check_finite(self) -> None:
-        """Refuse numbers that are none."""
-        for section in dataclasses.fields(self):
-            for name, value in vars(getattr(self, section.name)).items():
-                numbers = [
-                    each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, float)
-                ]
-                if not all(map(math.isfinite, numbers)):
-                    raise InputError(f"{flag(f'{section.name}.{name}')} is {value}: it must be finite")
-
-    def _check_sizes(self) -> None:
-        """Refuse what is too large to be meant."""
+    def _check_numbers(self) -> None:
+        """Refuse numbers that are none, and sizes beyond all bounds."""
         for section, names in MOST.items():
             for name, most in names.items():
                 value = getattr(getattr(self, section), name)
@@ -350,6 +339,13 @@ class Config:
                 )
                 if largest > most:
                     raise InputError(f"{flag(f'{section}.{name}')} is {value}: at most {most:,} is possible")
+        for section in dataclasses.fields(self):
+            for name, value in vars(getattr(self, section.name)).items():
+                numbers = [
+                    each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, float)
+                ]
+                if not all(map(math.isfinite, numbers)):
+                    raise InputError(f"{flag(f'{section.name}.{name}')} is {value}: it must be finite")
 
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""
