@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
@@ -25,8 +26,8 @@ from lowerbound.samplers.flow import follow
 TOLERANCE = 1e-5
 
 
-@dataclass(frozen=True)
-class RoundTrip:
+@dataclass(frozen=True, repr=False)
+class RoundTrip(Brief):
     r"""Examples encoded and decoded again.
 
     Arguments:

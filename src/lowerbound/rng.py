@@ -56,6 +56,9 @@ class Stream(Noise):
             raise InputError(f"the seed is {seed!r}: give a whole number")
         self._generator = torch.Generator(device).manual_seed(int(seed))
 
+    def __repr__(self) -> str:
+        return f"Stream(seed={self._generator.initial_seed()})"
+
     def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         return torch.empty_like(like).normal_(generator=self._generator)
 
@@ -82,6 +85,9 @@ class PerSample(Noise):
         seeds = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(int(seed)) for seed in seeds])
         self._seeds = seeds.long()
         self._draw = 0
+
+    def __repr__(self) -> str:
+        return f"PerSample({len(self)} seeds)"
 
     def __len__(self) -> int:
         return len(self._seeds)

@@ -97,6 +97,9 @@ class Denoiser(nn.Module, ABC):
         self.schedule = schedule
         self.shape = tuple(shape)
 
+    def extra_repr(self) -> str:
+        return f"shape={self.shape}"
+
     @property
     def device(self) -> torch.device:
         """Where its tensors are; the CPU if it has none."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
 from lowerbound.inverse.operators import Mask, Operator, check_operator
@@ -18,8 +19,8 @@ from lowerbound.samplers import Ancestral, Sampler
 DEFAULT_SAMPLER: Sampler = Ancestral()
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
+@dataclass(frozen=True, eq=False, repr=False)
+class Problem(Brief):
     r"""Measurements $y = A x + \nu n$ and what is known of x beside them.
 
     Arguments:

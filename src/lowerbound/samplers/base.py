@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError, named
 from lowerbound.rng import Noise
@@ -18,8 +19,8 @@ from lowerbound.schedule import CLEAN, Level
 _SOURCES = "Stream(seed=0), or PerSample(seeds=range(64))"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+@dataclass(frozen=True, slots=True, repr=False)
+class State(Brief):
     """Where a sampler stands: the sample and whatever it remembers of earlier steps."""
 
     x: Tensor
