@@ -85,7 +85,7 @@ MISTAKES = {
     "no such example": (["digits", "-o", "{tmp}/a.png", "--examples", "1797"], "has the examples 0 to 1796"),
     "one before the first": (["digits", "-o", "{tmp}/a.png", "--examples", "-1"], "has the examples 0 to"),
     "more noise than all": (["digits", "-o", "{tmp}/a.png", "--strength", "1.5"], "between 0, the example itself"),
-    "no samples": (["digits", "-o", "{tmp}/a.png", "--num-samples", "0"], "num_samples is 0"),
+    "no samples": (["digits", "-o", "{tmp}/a.png", "--num-samples", "0"], "--num-samples is 0"),
     "no steps": (["digits", "-o", "{tmp}/a.png", "--steps", "0"], "at least one step"),
     "no such label": (["digits", "-o", "{tmp}/a.png", "--label", "x"], "no label 'x'"),
     "other data": (["moons", "-o", "{tmp}/a.png"], "takes examples of shape (1, 8, 8)"),

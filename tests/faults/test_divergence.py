@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from train.runs import measure_little, tiny_config, tiny_run
 
 from lowerbound.cli.main import run
-from lowerbound.errors import InputError
+from lowerbound.errors import InputError, flag
 from lowerbound.train import session, train
 from lowerbound.train.checkpoint import Checkpoint, checkpoints, read_checkpoint
 from lowerbound.train.divergence import LARGEST_WEIGHT, Watch
@@ -292,8 +292,8 @@ def test_a_model_that_is_gone_is_written_again(tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", [math.inf, math.nan])
 @pytest.mark.parametrize("name", ["weight_decay", "clip", "decay_from", "average_width"])
 def test_settings_are_finite(name, value):
-    with pytest.raises(InputError, match=rf"training\.{name} is {value}"):
+    with pytest.raises(InputError, match=rf"{flag(f'training.{name}')} is {value}"):
         tiny_config("moons", **{name: value})
     config, _ = tiny_config("moons")
-    with pytest.raises(InputError, match=rf"denoiser\.sigma_data is {value}"):
+    with pytest.raises(InputError, match=rf"--denoiser\.sigma-data is {value}"):
         dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, sigma_data=value))

@@ -12,6 +12,7 @@ from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
 from lowerbound.likelihood import derivations, elbo
 from lowerbound.likelihood.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
+from lowerbound.nn import MLP
 from lowerbound.nn.autoencoder import Affine
 from lowerbound.relatives.hierarchical import HierarchicalVAE, as_hvae, form_a, form_b
 from lowerbound.relatives.latent import MIN_STD, importance_weighted
@@ -112,7 +113,7 @@ def test_form_b_is_closed_to_a_learned_encoder_with_the_reason():
 
 
 def test_a_diffusion_without_likelihood_is_no_hierarchy():
-    denoiser = NetworkDenoiser(torch.nn.Identity(), LinearGamma(-4.0, 4.0), (2,))
+    denoiser = NetworkDenoiser(MLP(2, width=4, depth=1), LinearGamma(-4.0, 4.0), (2,))
     denoiser.no_likelihood = "it is guided"
     with pytest.raises(InputError, match="it is guided"):
         as_hvae(denoiser, DECODERS["gaussian"], chain_of(3))

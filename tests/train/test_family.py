@@ -164,7 +164,7 @@ def test_sliced_and_explicit_losses_are_the_bound_in_expectation():
     ("settings", "message"),
     [
         ({"model": ModelConfig("vae", r1=1.0)}, "model.r1 has no effect on the model vae, whose settings are"),
-        ({"model": ModelConfig("gan", free_bits=1.0)}, "model.free_bits has no effect on the model gan"),
+        ({"model": ModelConfig("gan", free_bits=1.0)}, "--model.free-bits has no effect on the model gan"),
         ({"model": ModelConfig("vae", decoder="bernoulli")}, "two levels, but the data have 17"),
     ],
 )

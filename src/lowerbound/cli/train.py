@@ -25,6 +25,7 @@ from lowerbound.train.config import (
     NetworkConfig,
     ScheduleConfig,
     TrainingConfig,
+    as_flags,
     differences,
 )
 from lowerbound.train.fit import fitted
@@ -144,7 +145,9 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
         return advised
     fits = fitted(advised, dataset, device)
     if found := differences(fits, advised):
-        print(f"fitted    to {minutes:g} minutes on this machine, as given to the recipe's: {', '.join(found)}")
+        print(
+            f"fitted    to {minutes:g} minutes on this machine, as given to the recipe's: {', '.join(map(as_flags, found))}"
+        )
     return fits
 
 

@@ -382,12 +382,18 @@ class Config:
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
-    """Each setting in which two configurations differ, as "--seed: 0 against 1"."""
+    """Each setting in which two configurations differ, as "training.seed: 0 against 1"."""
     found = []
     for section in dataclasses.fields(Config):
         mine, other = getattr(ours, section.name), getattr(theirs, section.name)
         for setting in dataclasses.fields(mine):
             pair = getattr(mine, setting.name), getattr(other, setting.name)
             if pair[0] != pair[1]:
-                found.append(f"{flag(f'{section.name}.{setting.name}')}: {pair[0]} against {pair[1]}")
+                found.append(f"{section.name}.{setting.name}: {pair[0]} against {pair[1]}")
     return found
+
+
+def as_flags(difference: str) -> str:
+    """A difference as the command line calls its setting: "--seed: 0 against 1"."""
+    setting, _, values = difference.partition(": ")
+    return f"{flag(setting)}: {values}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lowerbound.errors import InputError
 from lowerbound.train.checkpoint import checkpoints, clean, put_away, read_checkpoint, step_of
-from lowerbound.train.config import differences
+from lowerbound.train.config import as_flags, differences
 from lowerbound.train.divergence import Watch
 from lowerbound.train.folder import RunFolder
 from lowerbound.train.loop import Trainer
@@ -33,8 +33,8 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
     fixed = [d for d in found if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
     if fixed:
         raise InputError(
-            f"{folder.path} holds a run with other settings ({fixed[0]}{' ...' * (len(fixed) > 1)}): choose another "
-            "folder with --out, or repeat its own settings to go on with it"
+            f"{folder.path} holds a run with other settings ({as_flags(fixed[0])}{' ...' * (len(fixed) > 1)}): choose "
+            "another folder with --out, or repeat its own settings to go on with it"
         )
     if not trainer.dataset.has_fingerprint(facts.fingerprint):
         raise InputError(
@@ -76,7 +76,7 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
         trainer.rate_scale = 1.0
     say(f"going on with the run in {folder.path} after step {trainer.step}")
     for difference in found:
-        say(f"  changed: {difference}")
+        say(f"  changed: {as_flags(difference)}")
 
 
 def restore(trainer: Trainer, path: Path) -> None:
