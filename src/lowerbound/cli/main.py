@@ -7,7 +7,7 @@ import warnings
 
 from lowerbound.cli.flags import in_flags
 from lowerbound.errors import InputError
-from lowerbound.printable import NEW_LINE, printable
+from lowerbound.printable import NEW_LINE, printable, tolerate
 
 VERBS = {
     "train": "train a model, or go on with a run",
@@ -47,6 +47,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit status of a command line."""
+    tolerate(sys.stdout)
+    tolerate(sys.stderr)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE.format(verbs="\n".join(f"  {verb:<10} {purpose}" for verb, purpose in VERBS.items())))
         return 0 if arguments else 2
