@@ -38,15 +38,15 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run folder."""
     minutes: float | None = None
-    """How long to train; one minute if neither this nor --steps is given."""
+    """Train for so many minutes; one if neither this nor --steps is given."""
     steps: int | None = None
-    """How long to train, in steps: the same seed and steps give the same classifier."""
+    """Train for so many steps; the same seed and steps give the same classifier."""
     width: int = 32
     """Channels of its network at full resolution."""
     seed: int = 0
-    """Of weights, order and noise."""
+    """Random seed of initial weights, order of examples and noise."""
     device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """Device to work on: cpu, cuda, or auto for the best there is."""
 
 
 def run(arguments: list[str]) -> None:

@@ -36,7 +36,7 @@ class Options:
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The folder of the comparison, with a run in it for each model; runs/compare-NAME if not given."""
     models: tuple[ModelName, ...] = FAMILY
-    """Which models."""
+    """The models to train and compare."""
     minutes: float | None = None
     """Training of each model, in minutes on this machine; 10 if neither this nor --steps is given."""
     steps: int | None = None
@@ -46,9 +46,9 @@ class Options:
     num_samples: int = 500
     """Samples of each model to compare with the data."""
     seed: int = 0
-    """Of training, times, noise and samples."""
+    """Random seed of training, evaluation and sampling."""
     device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """Device to work on: cpu, cuda, or auto for the best there is."""
 
 
 def run(arguments: list[str]) -> None:

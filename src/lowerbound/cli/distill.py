@@ -44,17 +44,17 @@ class Options:
     steps: int = 2
     """Steps of the new run, one network call each, 1 to 8: the fewer, the more there is to learn."""
     minutes: float | None = None
-    """How long to train; two minutes if neither this nor --updates is given."""
+    """Train for so many minutes; two if neither this nor --updates is given."""
     updates: int | None = None
-    """How long to train, in updates: the same seed and updates give the same run."""
+    """Train for so many updates; the same seed and updates give the same run."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The new run's folder; RUN-2-steps, or whatever their number, if not given."""
     compare: bool = True
-    """Whether samples are compared with the data at the end."""
+    """Compare samples of both runs with the data at the end."""
     seed: int = 0
-    """Of noise, conditions and order."""
+    """Random seed of noise, conditions and order of examples."""
     device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """Device to work on: cpu, cuda, or auto for the best there is."""
 
 
 def run(arguments: list[str]) -> None:

@@ -49,30 +49,32 @@ class Options:
     """A .png picture, an example and what was made of it in each row, or an .npy or .npz array of the same in the layout,
     range and type of the data."""
     mode: Literal["variations", "interpolation", "round-trip"] = "variations"
-    """What to do."""
+    """Draw variations of each example, interpolate between each two in turn, or follow each to noise and back."""
     examples: tuple[int, ...] = ()
     """The numbers of examples; the first --num-examples of the split if not given."""
     split: Literal["train", "validation", "test"] | None = None
-    """Where these are counted; among all examples if not given."""
+    """Take the examples from one split, as training makes it; from all examples if not given."""
     num_examples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 8
-    """How many."""
+    """Number of examples to take, from the first on."""
     num_samples: int = 7
     """Variations of each example, or examples between each two."""
     strength: float = 0.5
-    """Of variations: how much noise, from 0, the example itself, to 1, nothing of it left; between them equally spaced in
-    gamma where there is something to see."""
+    """Amount of noise that variations start from: 0 is the example itself, 1 pure noise; equally spaced in gamma where noise
+    is neither invisible nor everything."""
     label: str | None = None
     """A class name in the place of the examples' own; conditional runs only."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
-    """Of variations: the way down. The steps are those of the whole way; the ones below --strength are taken."""
+    """Settings of the sampler that takes variations from --strength down to data; it takes those of its steps that lie
+    below."""
     flow_tolerance: float = 1e-4
-    """Of the other two: the error allowed in a step along the flow, in units of the encoded data."""
+    """Error allowed in each step of interpolation and round trip along the probability flow, in units of the encoded
+    data."""
     batch_size: int = 64
     """Examples at a time: it changes nothing but speed and memory."""
     seed: int = 0
-    """Of the noise."""
+    """Random seed; variation k of an example depends only on (seed, the example's number, k)."""
     device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """Device to work on: cpu, cuda, or auto for the best there is."""
 
 
 def run(arguments: list[str]) -> None:

@@ -36,8 +36,8 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run folder."""
     data: str | None = None
-    """Where the run's data are now, if not where they were; or other data of the same kind, all of whose examples are then
-    scored and told as such, in a folder of their own."""
+    """Path of the run's data if they have moved; or other data of the same kind, all of whose examples are scored and
+    reported apart, in a folder of their own."""
     quick: bool = False
     """Bits/dim of as many examples as half a minute allows on this machine, and a picture of samples; nothing else."""
     anew: bool = False
@@ -57,7 +57,7 @@ class Options:
     """Test examples that follow the probability flow (the ODE) as well, beside the bound on the same; about a minute's
     work if not given, 0 for none."""
     ode: Flat = field(default_factory=FlowOptions)
-    """How they follow it."""
+    """Settings of the probability flow."""
     calls: tuple[int, ...] = ()
     """Draw quality against network calls per sample, at these numbers, as many samples at each."""
     samplers: tuple[SamplerName, ...] = ()
@@ -67,9 +67,9 @@ class Options:
     baselines: bool = True
     """Fit the likelihood yardsticks: histogram, Gaussian, Gaussian mixture."""
     seed: int = 0
-    """Of times, noise and samples."""
+    """Random seed of times, noise and samples."""
     device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """Device to work on: cpu, cuda, or auto for the best there is."""
 
 
 def run(arguments: list[str]) -> None:

@@ -17,10 +17,10 @@ class FlowOptions:
     probes: int | None = None
     """Random probes of an estimated trace, above 16 dimensions; 1, or 2 with several importance samples, if not given."""
     dequantizer: Literal["truncated-normal", "uniform"] | None = None
-    """Of discrete data, the noise within the levels; truncated-normal if not given."""
+    """Noise within the levels of discrete data; truncated-normal if not given."""
     importance: int = 1
-    """Of discrete data, K importance samples of that noise: each costs a solution of its own and tightens the bound. Of a
-    model with latents, as a VAE is, K importance samples of these."""
+    """Number K of importance samples of each example, for a tighter bound: of the noise within levels, each of which takes a
+    solution of its own, or of the latents of a model that has them, such as a VAE."""
     max_calls: int = Flow.max_calls
     """The most network calls along the flow of an example; one that needs more is left without a figure, and flagged."""
 

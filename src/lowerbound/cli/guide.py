@@ -23,8 +23,9 @@ class GuidanceOptions:
     """The guidance scale. classifier-free and autoguidance: 1 is none; classifier: 0 is none and 1 is Bayes' rule; of all,
     the larger, the more typical the samples and the less various. No guidance if not given."""
     guidance_kind: GuidanceKind = "classifier-free"
-    """By the model itself without its condition; by the run's classifier (see `lowerbound classifier`); or away from what
-    the model was early in its training, which needs no condition."""
+    """Guide by the same model without its condition (classifier-free), by the gradient of the run's classifier, trained by
+    `lowerbound classifier` (classifier), or away from the model as it was early in training, which needs no condition
+    (autoguidance)."""
     guidance_interval: tuple[float, float] | None = None
     """Guide only at noise levels gamma from the first to the second number; at all if not given."""
 

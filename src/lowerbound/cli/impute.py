@@ -52,20 +52,21 @@ class Options:
     num_samples: int = 16
     """Imputations of each example."""
     method: Literal["replacement", "pigdm", "mmps", "particles"] = DEFAULT_METHOD
-    """Of increasing cost: known entries put in place after each step (RePaint), guided by a measurement with independent
-    entries (Pi-GDM), by one with the network's own covariance (MMPS), or particles, exact if they are many."""
+    """Method of conditional sampling, in the order of cost: replacement (RePaint) puts known entries in place after each
+    step, pigdm (Pi-GDM) guides by a likelihood of independent entries, mmps (MMPS) by one with the network's own covariance,
+    particles is exact in the limit of many."""
     num_particles: int | None = None
-    """Of the method particles, for each imputation; 16 if not given."""
+    """Number of particles for each imputation by the method particles; 16 if not given."""
     steps: int = DEFAULT_STEPS
     """Noise levels that each imputation goes through."""
     label: str | None = None
     """A class name for all examples, in the place of their own; conditional runs only."""
     seed: int = 0
-    """Of all imputations."""
+    """Random seed; imputation k of an example depends only on (seed, the example's number, k)."""
     batch_size: int = 64
     """Imputations at a time: it changes nothing but speed and memory."""
     device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """Device to work on: cpu, cuda, or auto for the best there is."""
 
 
 def run(arguments: list[str]) -> None:

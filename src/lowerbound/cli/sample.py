@@ -37,7 +37,7 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run folder."""
     num_samples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
-    """How many samples."""
+    """Number of samples to draw."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """A .png picture of all, an .npy or .npz array in the layout, range and type of the data, a .gif or .webp animation of
     their way from noise to data, or a folder for one picture each; samples/samples.png in the run folder if not given."""
@@ -48,15 +48,16 @@ class Options:
     condition: Path | None = None
     """An .npy file of condition vectors (N, F), or a text file of one class name per line, repeated over the samples."""
     guidance: Annotated[GuidanceOptions, tyro.conf.arg(name="")] = field(default_factory=GuidanceOptions)
-    """Away from what is likely anyway."""
+    """Guidance settings."""
     seed: int = 0
-    """Of all samples."""
+    """Random seed; sample i depends only on (seed, i)."""
     brownian: bool = False
-    """Of samplers with noise: let it follow one path for each sample, which more steps refine and do not change."""
+    """Let the noise of a stochastic sampler follow one Brownian path for each sample, so that more steps refine a sample
+    instead of changing it."""
     batch_size: int = 64
     """Samples at a time: it changes nothing but speed and memory."""
     device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """Device to work on: cpu, cuda, or auto for the best there is."""
 
 
 def run(arguments: list[str]) -> None:

@@ -35,26 +35,29 @@ class SamplerOptions:
     """Steps of the grid, if not given so many as the default sampler needs; one network call each, of heun two. flow takes
     its own steps between those of the grid, which are two for it."""
     grid: GridName = DEFAULT_GRID
-    """Where the steps lie: equally spaced in time (to t = 0, or trailing: one short of it) or in gamma, by Karras' powers,
-    the integer steps of a run's table of betas (ddpm), or where the samples' error or the bound is expected to be least
-    (the model's error by noise level is measured once on training data and kept in the run folder)."""
+    """Spacing of the steps: time (equal steps of t down to 0), trailing (the same, down to one step short of 0), gamma
+    (equal steps of gamma), visible (the same, where noise is neither invisible nor everything), karras (Karras' powers of
+    sigma), ddpm (integer steps of the run's table of betas), minimal-error and minimal-bound (least expected error of
+    samples, or of the bound, by the model's error at each noise level, which is measured once on training data and kept in
+    the run folder)."""
     variance: ReverseVariance | None = None
-    """Of ancestral sampling's reverse steps: the posterior's own (the default), DDPM's beta, the best for this model
-    (measured once on training data and kept in the run folder), or the one that the network has learned."""
+    """Variance of ancestral sampling's reverse steps: lower (the posterior's own, the default), upper (DDPM's beta),
+    analytic (the best for this model, measured once on training data and kept in the run folder), or learned (the network's
+    own)."""
     eta: float | None = None
-    """Of ddim: 0 is deterministic (the default), 1 ancestral."""
+    """Noise of ddim's steps: 0 makes them deterministic (the default), 1 is ancestral sampling."""
     churn: float | None = None
-    """Of euler and heun: the share by which noise is raised before each step, at most 0.414."""
+    """Share by which euler and heun raise the noise before each step, at most 0.414."""
     order: int | None = None
-    """Of dpm++, dpm++sde, unipc and adams-bashforth: how many network calls a step looks back to."""
+    """Number of network calls that a step of dpm++, dpm++sde, unipc or adams-bashforth uses."""
     tolerance: float | None = None
-    """Of flow: the error allowed in a step of the adaptive solver."""
+    """Error allowed in each step of flow, the adaptive solver."""
     corrections: int | None = None
-    """Of predictor-corrector: Langevin steps after each step; of annealed-langevin: at each level."""
+    """Number of Langevin steps after each step of predictor-corrector, or at each level of annealed-langevin."""
     snr: float | None = None
-    """Of predictor-corrector: the ratio of signal to noise in a Langevin step, between 0 and 1 (0.16 if not given)."""
+    """Signal-to-noise ratio of a Langevin step of predictor-corrector, between 0 and 1; 0.16 if not given."""
     langevin_step: float | None = None
-    """Of annealed-langevin: the size of a Langevin step, in units of its level's noise variance."""
+    """Size of a Langevin step of annealed-langevin, in units of its level's noise variance."""
 
     @property
     def needed_variance(self) -> ReverseVariance:

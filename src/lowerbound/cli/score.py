@@ -69,16 +69,16 @@ class Options:
     ode: bool = False
     """The density under the probability flow, of discrete data a bound by it, in the place of the chain's bound."""
     flow: Flat = field(default_factory=FlowOptions)
-    """How it is followed."""
+    """Settings of the probability flow."""
     refine: bool = False
     """Follow each example's flow again at a tenth of the tolerance: the table says how much its figure changes, and flags it
     where that is more than the solver's own estimate of its error."""
     batch_size: int | None = None
     """Examples at a time: it changes nothing but speed and memory. If not given 128, for the flow fewer large ones."""
     seed: int = 0
-    """Of times and noise."""
+    """Random seed; an example's score depends only on (seed, its number)."""
     device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """Device to work on: cpu, cuda, or auto for the best there is."""
 
 
 def run(arguments: list[str]) -> None:

@@ -47,7 +47,7 @@ class Options:
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The run folder; runs/NAME if not given."""
     device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """Device to work on: cpu, cuda, or auto for the best there is."""
     restart: bool = False
     """Set aside what the run in its folder has learned, and begin it again at step 0."""
     dry_run: bool = False

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
+from lowerbound.arguments import check_batch, check_cond, check_observed, check_time, told
 from lowerbound.elementary import Scalar, expand, sigmoid, sqrt
 from lowerbound.errors import InputError
 from lowerbound.reverse import reverse_variance
@@ -80,6 +81,9 @@ class Denoiser(nn.Module, ABC):
         schedule: the noise schedule that t refers to.
         shape: the shape of one example.
 
+    Raises:
+        InputError: if they are something else.
+
     Attributes:
         needs_grad: whether predicting differentiates (energies, guidance by a classifier); samplers then keep autograd
             on.
@@ -91,6 +95,10 @@ class Denoiser(nn.Module, ABC):
 
     def __init__(self, schedule: Schedule, shape: tuple[int, ...]):
         super().__init__()
+        if not isinstance(schedule, Schedule):
+            raise InputError(f"schedule is {told(schedule)}: give a schedule, such as LinearGamma()")
+        if isinstance(shape, int) or not all(isinstance(size, int) and size > 0 for size in shape):
+            raise InputError(f"shape is {shape!r}: give the shape of one example, such as (2,) or (1, 28, 28)")
         self.schedule = schedule
         self.shape = tuple(shape)
 
@@ -119,13 +127,14 @@ class Denoiser(nn.Module, ABC):
             observed: True where an entry of $x_t$ is there; what stands elsewhere is never looked at.
 
         Raises:
-            InputError: if $x_t$ does not have the denoiser's shape.
+            InputError: if $x_t$ does not have the denoiser's shape or is not of floats, or t, cond or observed is not as
+                above.
         """
-        if x_t.shape[1:] != self.shape:
-            raise InputError(
-                f"the denoiser works on examples of shape {self.shape}, but the batch has the shape {tuple(x_t.shape)}: "
-                f"give (batch, {', '.join(map(str, self.shape))})"
-            )
+        check_batch(x_t, self.shape, "x_t")
+        if not isinstance(t, Level):
+            check_time(t, x_t)
+        check_cond(cond, len(x_t))
+        check_observed(observed, x_t)
         if observed is not None:
             x_t = torch.where(observed, x_t, 0)
         return self.predict(x_t, self.schedule.level(t), cond, observed)

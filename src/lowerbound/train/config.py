@@ -95,29 +95,29 @@ class ModelConfig:
     depth: int | None = None
     """Layers, or blocks at each resolution."""
     network: Literal["convolutional", "mlp", "linear"] | None = None
-    """vae: of encoder and decoder."""
+    """vae: architecture of encoder and decoder."""
     latent_dims: int | None = None
     """vae, hierarchical-vae, ladder-vae, gan: the latent's dimensions, or its channels where it is spatial."""
     num_latents: int | None = None
-    """hierarchical-vae, ladder-vae: how many levels of latents."""
+    """hierarchical-vae, ladder-vae: number of levels of latents."""
     decoder: Literal["bernoulli", "gaussian", "discretized-logistic", "categorical", "logistic-mixture"] | None = None
     """The distribution of x at the end of a network."""
     decoder_components: int | None = None
-    """Of a decoder that is a mixture of logistics."""
+    """Number of components of a decoder that is a mixture of logistics."""
     std: float | None = None
     """vae: the standard deviation of a Gaussian decoder; learned if not given."""
     prior: Literal["normal", "learned"] | None = None
-    """vae: of the latents."""
+    """vae: distribution of the latents."""
     prior_components: int | None = None
-    """vae: of a learned prior, a mixture of Gaussians."""
+    """vae: number of Gaussians in a learned prior."""
     free_bits: float | None = None
-    """vae, hierarchical-vae, ladder-vae: nats of KL that are free in training."""
+    """vae, hierarchical-vae, ladder-vae: nats of KL that cost nothing in training."""
     warmup: float | None = None
     """vae, hierarchical-vae, ladder-vae: share of the training over which the KL's weight rises from 0 to 1."""
     kind: Literal["spline", "affine"] | None = None
-    """flow: its transforms."""
+    """flow: kind of transforms."""
     transforms: int | None = None
-    """flow: how many."""
+    """flow: number of transforms."""
     dropout: float | None = None
     """autoregressive: share of hidden units left out in training."""
     r1: float | None = None
@@ -147,7 +147,7 @@ class ScheduleConfig:
     num_steps: int = 1000
     """T of a table of betas, or of the chain that an objective over steps lays through another schedule."""
     scaling: ScalingName | None = None
-    """The units of x_t; the published ones of the schedule if not given."""
+    """Units of x_t; the published ones of the schedule if not given."""
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,13 @@ class DenoiserConfig:
     """What the network's output means."""
 
     target: Target = "eps"
-    """What the network predicts; levels, for discrete data, is eps that knows where the levels are."""
+    """Quantity that the network predicts; levels, for discrete data, is eps with the levels built in."""
     sigma_data: float = 1.0
     """The data's standard deviation that the network's input is scaled with; EDM's targets want the true one."""
     num_steps: int | None = None
-    """For the target mu: the number of steps of its chain."""
+    """Number of steps of the chain that the target mu belongs to."""
     variance: Literal["fixed", "learned"] = "fixed"
-    """Whether the network also says where the reverse variance lies between its bounds."""
+    """Fixed reverse variances, or a network that also learns an interpolation between the lower and the upper one."""
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ class DecoderConfig:
     """From the least noisy latent to the data."""
 
     name: DecoderName = "level-posterior"
-    """Without network over levels, DDPM's Gaussian around the network's mean, Gaussian for continuous data, or none, and
-    with it no likelihood."""
+    """p(x | x_0): level-posterior (a softmax over levels, no network), discretized-gaussian (DDPM's, around the network's
+    mean), gaussian (for continuous data), or none, and with it no likelihood."""
     std: float = 0.01
-    """Of discretized-gaussian: its standard deviation, in units of the model's x; DDPM's is 0.01."""
+    """Standard deviation of the decoder discretized-gaussian, in units of the model's x; DDPM's is 0.01."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class NetworkConfig:
     """The network: a U-Net for signals, images and volumes, an MLP for vectors."""
 
     kind: Literal["unet", "mlp"] = "unet"
-    """Which of the two."""
+    """Network architecture: unet for signals, images and volumes, mlp for vectors."""
     width: int = 32
     """Channels at full resolution, or hidden width of the MLP."""
     multipliers: tuple[int, ...] = (1, 2, 2)
@@ -223,28 +223,28 @@ class TrainingConfig:
     average_width: float = 0.05
     """Width of the weights' running average relative to the run so far."""
     objective: ObjectiveName = "elbo"
-    """elbo is the bound in continuous time; form-a to one-sample are the same bound over a chain; the others are losses,
-    not bounds."""
+    """Training objective: elbo is the bound in continuous time; form-a to one-sample are the same bound over a chain; the
+    others are losses, not bounds."""
     reverse: Literal["lower", "upper", "learned"] = "lower"
-    """The reverse variance of an objective over a chain."""
+    """Reverse variance of an objective over a chain."""
     times: Literal["antithetic", "importance"] = "antithetic"
-    """Evenly spread over the batch, or besides drawn more often where the loss is large."""
+    """Times spread evenly over the batch (antithetic), or also drawn more often where the loss is large (importance)."""
     optimizer: Literal["muon", "adamw"] = "muon"
-    """Of the weight matrices between hidden layers; all other parameters take AdamW."""
+    """Optimiser of the weight matrices between hidden layers; all other parameters take AdamW."""
     momentum: float = 0.9
-    """Of AdamW: how much of the last gradients' average stays, its first beta."""
+    """AdamW's first beta: the weight of past gradients in their running average."""
     null_probability: float = 0.1
-    """Conditional runs: how often an example's condition is left out."""
+    """Share of the examples of a conditional run whose condition is left out, for classifier-free guidance."""
     num_evaluations: int = 20
-    """How many times held-out bits/dim are measured along the way; in a timed run fewer where they would take more than a
+    """Number of measurements of held-out bits/dim along the way; fewer in a timed run where they would take more than a
     tenth of it."""
     num_pictures: int = 5
-    """How many times samples are drawn along the way."""
+    """Number of times that samples are drawn along the way."""
     on_divergence: Literal["stop", "skip", "roll-back"] = "stop"
-    """What to do when a loss is not finite: stop, with the last good checkpoint kept; leave out up to ten batches in a row;
-    or go back to the last good checkpoint and on at half the learning rate, up to three times."""
+    """Response to a loss that is not finite: stop, with the last good checkpoint kept; skip up to ten batches in a row; or
+    roll back to the last good checkpoint and go on at half the learning rate, up to three times."""
     seed: int = 0
-    """Of weights, data order, times and noise."""
+    """Random seed of initial weights, order of examples, times and noise."""
 
 
 @dataclass(frozen=True)
