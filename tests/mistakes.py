@@ -100,7 +100,7 @@ MISTAKES = {
     "observed of floats": (lambda: network()(X, 0.5, None, torch.ones(4, 2)), "give booleans"),
     "observed of one example": (lambda: network()(X, 0.5, None, torch.ones(2, dtype=torch.bool)), "shape of x, (4, 2)"),
     "a bound of integers": (lambda: elbo(INTEGERS), "x.float()"),
-    "a bound of NaN": (lambda: elbo(NAN), "NaN or infinite values in 4 of 4"),
+    "a bound of NaN": (lambda: elbo(NAN), "NaN or infinite values in sample 0 and 3 more of 4"),
     "a bound of infinities": (lambda: elbo(X / 0), "NaN or infinite"),
     "a bound of one example": (lambda: elbo(X[0]), "x[None]"),
     "a bound of none": (lambda: elbo(X[:0]), "at least one"),

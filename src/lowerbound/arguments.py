@@ -45,10 +45,11 @@ def check_data(x: Any, shape: tuple[int, ...], observed: Tensor | None = None, n
         return  # in training an accelerator would wait
     known = x.detach() if observed is None else torch.where(observed, x.detach(), 0)
     if not bool(torch.isfinite(known).all()):
-        found = (~torch.isfinite(known)).flatten(1).any(1)
+        found = (~torch.isfinite(known)).flatten(1).any(1).nonzero()[:, 0].tolist()
+        more = f"and {len(found) - 1:,} more " if len(found) > 1 else ""
         raise InputError(
-            f"{name} holds NaN or infinite values in {int(found.sum())} of {len(x)} examples: mark missing entries by "
-            "observed=False, and leave out the others"
+            f"{name} holds NaN or infinite values in sample {found[0]} {more}of {len(x):,}: mark missing entries by "
+            "observed=False, or leave out such examples"
         )
 
 

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Num
 from torch import Tensor
 
-from lowerbound.arguments import check_data
+from lowerbound.arguments import check_batch, check_observed
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
@@ -147,7 +147,8 @@ def discrete_log_prob(
         InputError: if x is not at level centres, `num_importance` is below one, or above one with a single probe; and
             where `density.log_prob` does.
     """
-    check_data(x, denoiser.shape, observed)
+    check_batch(x, denoiser.shape)
+    check_observed(observed, x)
     check_noise(noise)
     if num_importance < 1:
         raise InputError(f"num_importance is {num_importance}: at least one draw within the bins is needed")
