@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_data, check_grid
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
@@ -65,7 +66,6 @@ def encode(
     Raises:
         InputError: if x does not fit the denoiser, the tolerance is out of range, or the flow cannot be followed.
     """
-    denoiser.check_batch(x)
     return _encode(denoiser, _enter(denoiser, x, noise), tolerance, cond)[0]
 
 
@@ -85,7 +85,7 @@ def decode(
     Raises:
         InputError: as in `encode`.
     """
-    denoiser.check_batch(x_1)
+    check_data(x_1, denoiser.shape, name="x_1")
     return _decode(denoiser, x_1, tolerance, cond)[0]
 
 
@@ -190,6 +190,8 @@ def vary(
     """
     if not 0 <= t <= 1:
         raise InputError(f"t is {t}: variations go back to a time between 0, the example, and 1, pure noise")
+    check_data(x, denoiser.shape)
+    check_grid(times)
     if t == 0:
         return x.clone()
     level = denoiser.schedule.level(t)
@@ -204,6 +206,7 @@ def below(times: Float[Tensor, "num_times"], t: float) -> Float[Tensor, "num_vis
 
 def _enter(denoiser: Denoiser, x: Tensor, noise: Noise | None) -> Tensor:
     """x as it enters the flow, with the noise of the data's end or without."""
+    check_data(x, denoiser.shape)
     level = denoiser.schedule.level(0.0)
     return x if noise is None else x + level.sigma / level.alpha * noise.normal(x)
 

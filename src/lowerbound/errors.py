@@ -35,8 +35,3 @@ def flag(setting: str) -> str:
     if setting == "model.name":
         return "--model"
     return f"--{re.sub('^(training|data)[.]', '', setting).replace('_', '-')}"
-
-
-def named(value: object) -> str:
-    """What was given in the place of something else: "the class DDIM" or "of type list"."""
-    return f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"

@@ -7,9 +7,10 @@ the draw and the place within the sample as its counter, followed by the Box-Mul
 """
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from numbers import Integral
+from operator import index
 
 import torch
 from jaxtyping import Float, Int
@@ -40,6 +41,12 @@ class Noise(ABC):
         """Numbers uniform in [0, 1], of the shape, type and device of `like`."""
 
 
+def check_noise(noise: object) -> None:
+    """Refuse what is no source of noise, such as a bare seed, by an InputError."""
+    if not isinstance(noise, Noise):
+        raise InputError(f"noise is {noise!r}: give a source, Stream(seed=0), or PerSample(seeds) for a seed each")
+
+
 class Stream(Noise):
     """One generator for all samples.
 
@@ -52,9 +59,9 @@ class Stream(Noise):
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu"):
-        if not isinstance(seed, Integral):
-            raise InputError(f"the seed is {seed!r}: give a whole number")
-        self._generator = torch.Generator(device).manual_seed(int(seed))
+        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+            raise InputError(f"seed is {seed!r}: it is a whole number")
+        self._generator = torch.Generator(device).manual_seed(index(seed))
 
     def __repr__(self) -> str:
         return f"Stream(seed={self._generator.initial_seed()})"
@@ -73,17 +80,19 @@ class PerSample(Noise):
         seeds: (B,) integers of up to 64 bits, one for each sample of the batches to come.
 
     Raises:
-        InputError: for seeds that are no such integers, and when a batch of another size asks for noise.
+        InputError: if they are no whole numbers; and when a batch of another size asks for noise.
     """
 
     def __init__(self, seeds: Iterable[int] | Int[Tensor, "batch"]):
-        if not isinstance(seeds, Iterable) or (
-            isinstance(seeds, Tensor) and (seeds.is_floating_point() or seeds.ndim != 1)
-        ):
-            given = f"a {seeds.dtype} of shape {tuple(seeds.shape)}" if isinstance(seeds, Tensor) else repr(seeds)
-            raise InputError(f"the seeds are {given}: give a whole number for each sample, such as range(64)")
-        seeds = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(int(seed)) for seed in seeds])
-        self._seeds = seeds.long()
+        try:
+            known = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(index(seed)) for seed in seeds])
+        except TypeError as error:
+            raise InputError(f"seeds are {seeds!r}: give a whole number for each sample, such as range(64)") from error
+        if known.ndim != 1 or known.is_floating_point():
+            raise InputError(
+                f"seeds are a tensor of shape {tuple(known.shape)} and dtype {known.dtype}: give (B,) integers"
+            )
+        self._seeds = known.long()
         self._draw = 0
 
     def __repr__(self) -> str:

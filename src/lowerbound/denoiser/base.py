@@ -3,15 +3,15 @@
 import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
+from lowerbound.arguments import check_batch, check_cond, check_observed, check_time, told
 from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, expand, sigmoid, sqrt
-from lowerbound.errors import InputError, named
+from lowerbound.errors import InputError
 from lowerbound.reverse import reverse_variance
 from lowerbound.schedule import Level, Schedule
 
@@ -79,6 +79,9 @@ class Denoiser(nn.Module, ABC):
         schedule: the noise schedule that t refers to.
         shape: the shape of one example.
 
+    Raises:
+        InputError: if they are something else.
+
     Attributes:
         needs_grad: whether predicting differentiates (energies, guidance by a classifier); samplers then keep autograd
             on.
@@ -91,9 +94,9 @@ class Denoiser(nn.Module, ABC):
     def __init__(self, schedule: Schedule, shape: tuple[int, ...]):
         super().__init__()
         if not isinstance(schedule, Schedule):
-            raise InputError(f"the schedule is {named(schedule)}: give a schedule object, such as LinearGamma()")
-        if isinstance(shape, int):
-            raise InputError(f"shape is {shape}: give that of one example as a tuple, such as ({shape},) for vectors")
+            raise InputError(f"schedule is {told(schedule)}: give a schedule, such as LinearGamma()")
+        if isinstance(shape, int) or not all(isinstance(size, int) and size > 0 for size in shape):
+            raise InputError(f"shape is {shape!r}: give the shape of one example, such as (2,) or (1, 28, 28)")
         self.schedule = schedule
         self.shape = tuple(shape)
 
@@ -122,31 +125,17 @@ class Denoiser(nn.Module, ABC):
             observed: True where an entry of $x_t$ is there; what stands elsewhere is never looked at.
 
         Raises:
-            InputError: if $x_t$ does not have the denoiser's shape or holds no floats, t is not one number in [0, 1], or
-                one for each example, cond has no row for each, or observed is no mask of the shape of $x_t$.
+            InputError: if $x_t$ does not have the denoiser's shape or is not of floats, or t, cond or observed is not as
+                above.
         """
-        self.check_batch(x_t)
-        check_time(t, len(x_t))
-        _check_cond(cond, len(x_t))
+        check_batch(x_t, self.shape, "x_t")
+        if not isinstance(t, Level):
+            check_time(t, x_t)
+        check_cond(cond, len(x_t))
+        check_observed(observed, x_t)
         if observed is not None:
-            _check_observed(observed, x_t.shape)
             x_t = torch.where(observed, x_t, 0)
         return self.predict(x_t, self.schedule.level(t), cond, observed)
-
-    def check_batch(self, x: Float[Tensor, "batch *shape"]) -> None:
-        """Refuse, with an InputError, what is no batch, of at least one example, of floats of the denoiser's shape."""
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            given = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else named(x)
-            raise InputError(
-                f"the batch is {given}, not a tensor of floats: convert it, as by torch.as_tensor(x).float()"
-            )
-        if x.shape[:1] == (0,):
-            raise InputError(f"a batch of no examples was given, of shape {tuple(x.shape)}: give at least one")
-        if x.shape[1:] != self.shape:
-            raise InputError(
-                f"the denoiser works on examples of shape {self.shape}, but the batch has the shape {tuple(x.shape)}: "
-                f"give (batch, {', '.join(map(str, self.shape))})"
-            )
 
     def rows(self, rows: Int[Tensor, "num_rows"]) -> "Denoiser":
         """The same for a part of the batch, where a sampler goes on with some of its samples: itself, unless it, or one
@@ -156,55 +145,6 @@ class Denoiser(nn.Module, ABC):
     @abstractmethod
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         """`forward` at a noise level, the shape checked and unobserved entries zero: what a kind of denoiser defines."""
-
-
-def check_time(t: Time, batch: int) -> None:
-    """Refuse what is no time in [0, 1], or one for each example, with an InputError.
-
-    The values of a tensor on another device are not looked at, which would wait for it; samplers and losses, for which each
-    wait would count, give a `Level`.
-    """
-    if isinstance(t, Level):
-        return
-    if isinstance(t, Tensor):
-        if t.shape not in ((), (1,), (batch,)):
-            raise InputError(f"t has the shape {tuple(t.shape)}: give one time, or one for each of {batch} examples")
-        if not t.is_floating_point():
-            raise InputError(
-                f"t is a tensor of {t.dtype}: times are floats in [0, 1]; that of step k of a table of betas is "
-                "schedule.times[k]"
-            )
-        outside = t.detach()[~((t >= 0) & (t <= 1))] if t.device.type == "cpu" else t.new_empty(0)
-        if len(outside):
-            raise InputError(f"t holds {outside[0]:g}: a time lies between 0 (data) and 1 (noise)")
-    elif not isinstance(t, Real):
-        raise InputError(f"t is {named(t)}: give a number, or a tensor of one for each of {batch} examples")
-    elif not 0 <= t <= 1:
-        raise InputError(f"t is {t}: a time lies between 0 (data) and 1 (noise)")
-
-
-def _check_cond(cond: Tensor | None, batch: int) -> None:
-    """Refuse conditions that are no tensor with a row for each example, with an InputError."""
-    if cond is None:
-        return
-    if not isinstance(cond, Tensor):
-        raise InputError(
-            f"cond is {named(cond)}: give a tensor with a label or a vector for each of {batch} examples, such as "
-            f"torch.full(({batch},), 3)"
-        )
-    if cond.ndim == 0 or len(cond) != batch:
-        raise InputError(
-            f"cond has the shape {tuple(cond.shape)}: give a label or a vector for each of {batch} examples"
-        )
-
-
-def _check_observed(observed: Tensor, shape: torch.Size) -> None:
-    """Refuse what is no mask of a batch of this shape, with an InputError."""
-    if not isinstance(observed, Tensor) or observed.dtype != torch.bool:
-        given = f"a tensor of {observed.dtype}" if isinstance(observed, Tensor) else named(observed)
-        raise InputError(f"observed is {given}: give a tensor of torch.bool, True where an entry is there")
-    if observed.shape != shape:
-        raise InputError(f"observed has the shape {tuple(observed.shape)}: give that of the batch, {tuple(shape)}")
 
 
 def preserving(gamma: Scalar) -> tuple[Scalar, Scalar]:

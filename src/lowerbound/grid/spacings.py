@@ -14,7 +14,7 @@ grid, whatever the spacing, never by a stride, so counts that do not divide T ar
 """
 
 import math
-from numbers import Integral
+import numbers
 
 import numpy as np
 import torch
@@ -158,7 +158,5 @@ def times_at(schedule: Schedule, gammas: Float[Tensor, "num_times"]) -> Float[Te
 
 def check_count(num_times: int) -> None:
     """Refuse a grid without times, with an InputError."""
-    if not isinstance(num_times, Integral) or num_times < 1:
-        raise InputError(
-            f"a grid of {num_times} times was asked for: a sampler takes at least one step, and a whole number of them"
-        )
+    if not isinstance(num_times, numbers.Integral) or num_times < 1:
+        raise InputError(f"a grid of {num_times} times was asked for: a sampler takes at least one step")

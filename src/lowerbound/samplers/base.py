@@ -3,20 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_count, check_data, check_grid, check_time, told
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
-from lowerbound.errors import InputError, named
-from lowerbound.rng import Noise
+from lowerbound.errors import InputError
+from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import CLEAN, Level
-
-_SOURCES = "Stream(seed=0), or PerSample(seeds=range(64))"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,22 +88,14 @@ def trajectory(
         x_1 and then the sample after each step.
 
     Raises:
-        InputError: if there is no step to take, the times do not decrease within [0, 1], or one of the arguments is not of
-            its kind.
+        InputError: if there is no step to take, the times do not decrease within [0, 1], or x_1 is not finite floats in the
+            denoiser's shape.
     """
-    _check_kind("denoiser", denoiser, Denoiser, "a NetworkDenoiser")
-    _check_kind("sampler", sampler, Sampler, "DDIM()")
-    _check_kind("noise", noise, Noise, _SOURCES)
-    if not isinstance(times, Tensor) or times.ndim != 1:
-        given = f"a tensor of shape {tuple(times.shape)}" if isinstance(times, Tensor) else named(times)
-        raise InputError(f"the grid is {given}: give its times, a tensor (num_times,), such as grid.uniform(50)")
-    denoiser.check_batch(x_1)
-    if len(times) < (1 if denoise else 2) or not bool((times.diff() < 0).all()) or times[0] > 1 or times[-1] < 0:
-        raise InputError(
-            f"a grid of {len(times)} times: at least one step is needed, and the times must decrease within [0, 1], such "
-            "as those of grid.uniform(50)"
-        )
-
+    if not isinstance(sampler, Sampler):
+        raise InputError(f"the sampler is {told(sampler)}: give an object, such as DDIM()")
+    check_data(x_1, denoiser.shape, name="x_1")
+    check_grid(times, 1 if denoise else 2)
+    check_noise(noise)
     levels = denoiser.schedule.levels(times) + [CLEAN] * denoise
     model = denoiser if cond is None and observed is None else Conditioned(denoiser, cond, observed)
     state = sampler.init(x_1)
@@ -147,18 +137,11 @@ def start(
         dtype: its type; torch's default if None. Its device is the denoiser's.
 
     Raises:
-        InputError: for fewer than one sample, or what is no denoiser or source of noise.
+        InputError: for less than one sample, or a time outside [0, 1].
     """
-    _check_kind("denoiser", denoiser, Denoiser, "a NetworkDenoiser")
-    _check_kind("noise", noise, Noise, _SOURCES)
-    if not isinstance(num_samples, Integral) or num_samples < 1:
-        raise InputError(f"num_samples is {num_samples}: give a whole number of at least 1")
+    check_count(num_samples, "num_samples")
+    check_noise(noise)
     empty = torch.empty(num_samples, *denoiser.shape, dtype=dtype, device=denoiser.device)
+    check_time(t, empty)
     level = denoiser.schedule.level(t)
     return (level.alpha**2 + level.sigma**2) ** 0.5 * noise.normal(empty)
-
-
-def _check_kind(name: str, value: object, kind: type, such: str) -> None:
-    """Refuse arguments in each other's place, classes in that of objects and the like, with an InputError."""
-    if not isinstance(value, kind):
-        raise InputError(f"{name} is {named(value)}: give an object such as {such}")

@@ -228,7 +228,7 @@ class TrainingConfig:
     """The objective: elbo is the bound in continuous time; form-a to one-sample are the same bound over a chain; the others
     are losses, not bounds."""
     reverse: Literal["lower", "upper", "learned"] = "lower"
-    """The reverse variance of an objective over a chain."""
+    """Reverse variance of an objective over a chain."""
     times: Literal["antithetic", "importance"] = "antithetic"
     """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large."""
     optimizer: Literal["muon", "adamw"] = "muon"
