@@ -27,6 +27,7 @@ from lowerbound.train.config import (
     ScheduleName,
     Target,
     TrainingConfig,
+    as_flags,
     differences,
 )
 from lowerbound.train.loop import Trainer
@@ -63,7 +64,9 @@ def test_mistakes_are_named(section, name, value, message):
 
 def test_differences_name_each_setting():
     other = dataclasses.replace(CONFIG, training=TrainingConfig(steps=3, seed=4), denoiser=DenoiserConfig("v"))
-    assert differences(CONFIG, other) == ["--denoiser.target: eps against v", "--seed: 0 against 4"]
+    found = differences(CONFIG, other)
+    assert found == ["denoiser.target: eps against v", "training.seed: 0 against 4"]
+    assert [*map(as_flags, found)] == ["--denoiser.target: eps against v", "--seed: 0 against 4"]
 
 
 @pytest.mark.parametrize("source", ["digits", "moons"])
