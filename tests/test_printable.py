@@ -1,12 +1,13 @@
 """Names that others chose do nothing to a terminal, and hide nothing."""
 
+import io
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowerbound.printable import printable
+from lowerbound.printable import printable, tolerate
 
 
 @given(st.text())
@@ -41,3 +42,29 @@ def test_names(name, shown):
 
 def test_the_lines_of_a_message_may_stay():
     assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [
+        ("ascii", "1.2 +- 0.1, Angstrom\\u4e2d"),
+        ("latin-1", "1.2 ± 0.1, Ångström\\u4e2d"),
+        ("utf-8", "1.2 ± 0.1, Ångström中"),
+    ],
+)
+def test_a_poor_terminal_gets_other_characters(encoding, told):
+    content = io.BytesIO()
+    stream = io.TextIOWrapper(content, encoding=encoding)
+    tolerate(stream)
+    stream.write("1.2 ± 0.1, Ångström中")
+    stream.flush()
+    assert content.getvalue() == told.encode(encoding)
+
+
+def test_half_a_character_ends_no_program():
+    content = io.BytesIO()
+    stream = io.TextIOWrapper(content, encoding="utf-8")
+    tolerate(stream)
+    stream.write("a\udc80b")
+    stream.flush()
+    assert content.getvalue() == b"a\\udc80b"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Num
 
+from lowerbound.brief import Brief
 from lowerbound.data import Dataset, Levels
 from lowerbound.errors import InputError
 
@@ -50,8 +51,8 @@ class Baseline:
     num_examples: int
 
 
-@dataclass(frozen=True)
-class Splits:
+@dataclass(frozen=True, repr=False)
+class Splits(Brief):
     """The three splits as (N, D) arrays, checked together.
 
     train, validation, test: level indices 0 .. K-1 as integers, or floats in original units.

@@ -1,43 +1,78 @@
 """Value objects that hold many numbers, printed in a line: shapes, and means with standard errors, not the numbers."""
 
 import dataclasses
+import math
 import reprlib
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
+
+from lowerbound.rounding import figure_text
+
+_LONGEST = 180
+"""Characters of a line, from which on fields are left out."""
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 60
 
 
 class Brief:
-    """A dataclass (of `repr=False`) whose repr says what its tensors and arrays are instead of listing them."""
+    """A dataclass (of `repr=False`) whose repr says what its tensors and arrays are instead of listing them.
+
+    Words come first, as they say what kind of thing it is; fields that are None are left out, and the last ones of many.
+    """
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
         values = {field.name: getattr(self, field.name) for field in fields}
-        shown = [f"{name}={_brief(value)}" for name, value in values.items() if value is not None]
+        known = sorted(((name, value) for name, value in values.items() if value is not None), key=_is_number)
+        shown, length = [], len(type(self).__name__) + 2
+        for name, value in known:
+            part = f"{name}={_brief(value)}"
+            length += len(part) + 2
+            if length > _LONGEST:
+                return f"{type(self).__name__}({', '.join([*shown, '...'])})"
+            shown.append(part)
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+def _is_number(field: tuple[str, Any]) -> bool:
+    return not isinstance(field[1], str)
+
+
 def _brief(value: Any) -> str:
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        value = torch.from_numpy(value)
     if isinstance(value, Tensor):
-        return _numbers(value.detach())
+        return _numbers(value.detach().double().cpu().numpy() if _one_each(value) else value)
+    if isinstance(value, np.ndarray):
+        return _numbers(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, nn.Module):
         return type(value).__name__
-    return reprlib.repr(value)
+    if isinstance(value, tuple) and len(value) > 4:
+        return f"<{len(value)}>"
+    return repr(value) if dataclasses.is_dataclass(value) else _SHORT.repr(value)
 
 
-def _numbers(tensor: Tensor) -> str:
-    """A shape and, of one number an example, the mean with its standard error."""
-    shape = "x".join(map(str, tensor.shape)) or "1"
-    if tensor.ndim != 1 or len(tensor) < 2:
-        return f"<{shape}>" if tensor.numel() != 1 else f"{tensor.item():.4g}"
-    numbers = tensor.double()
-    error = numbers.std() / len(numbers) ** 0.5
-    if error == 0:
-        return f"<{shape}: {numbers[0]:.4g}>"
-    return f"<{shape}: {numbers.mean():.4g} ± {error:.2g}>"
+def _one_each(values: Tensor | np.ndarray) -> bool:
+    """Whether there is one number for each place of the first axis, or one in all."""
+    return math.prod(values.shape[1:]) == 1
+
+
+def _numbers(values: Tensor | np.ndarray) -> str:
+    """A shape; of one number for each example also the mean with its standard error, or the ends where they rise or fall."""
+    shape = "x".join(map(str, values.shape)) or "1"
+    if not _one_each(values) or not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        return f"<{shape}>"
+    numbers = values.astype(np.float64).reshape(-1)
+    if len(numbers) < 2:
+        return f"{numbers[0]:.4g}" if len(numbers) else "<0>"
+    rises = np.diff(numbers)
+    if len(numbers) > 2 and ((rises > 0).all() or (rises < 0).all()):
+        return f"<{shape}: {numbers[0]:.4g} to {numbers[-1]:.4g}>"
+    mean, error = numbers.mean(), numbers.std(ddof=1) / len(numbers) ** 0.5
+    if error <= 1e-12 * abs(mean):  # the same but for rounding
+        return f"<{shape}: {mean:.4g}>"
+    return f"<{shape}: {figure_text(mean, error)}>"

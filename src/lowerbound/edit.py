@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_data, check_grid
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
@@ -25,8 +27,8 @@ from lowerbound.samplers.flow import follow
 TOLERANCE = 1e-5
 
 
-@dataclass(frozen=True)
-class RoundTrip:
+@dataclass(frozen=True, repr=False)
+class RoundTrip(Brief):
     r"""Examples encoded and decoded again.
 
     Arguments:
@@ -62,7 +64,7 @@ def encode(
         cond: the condition, passed on to the denoiser.
 
     Raises:
-        InputError: if the tolerance is out of range, or the flow cannot be followed.
+        InputError: if x does not fit the denoiser, the tolerance is out of range, or the flow cannot be followed.
     """
     return _encode(denoiser, _enter(denoiser, x, noise), tolerance, cond)[0]
 
@@ -83,6 +85,7 @@ def decode(
     Raises:
         InputError: as in `encode`.
     """
+    check_data(x_1, denoiser.shape, name="x_1")
     return _decode(denoiser, x_1, tolerance, cond)[0]
 
 
@@ -130,6 +133,8 @@ def interpolate(
     Raises:
         InputError: as in `encode`.
     """
+    if x_from.shape != x_to.shape:
+        raise InputError(f"examples of shapes {tuple(x_from.shape)} and {tuple(x_to.shape)}: give as many of both")
     noise_from, noise_to = (encode(denoiser, x, noise=noise, tolerance=tolerance, cond=cond) for x in (x_from, x_to))
     between = turn(noise_from, noise_to, weights).flatten(0, 1)
     repeated = None if cond is None else cond.repeat(len(weights), *[1] * (cond.ndim - 1))
@@ -185,6 +190,8 @@ def vary(
     """
     if not 0 <= t <= 1:
         raise InputError(f"t is {t}: variations go back to a time between 0, the example, and 1, pure noise")
+    check_data(x, denoiser.shape)
+    check_grid(times)
     if t == 0:
         return x.clone()
     level = denoiser.schedule.level(t)
@@ -199,6 +206,7 @@ def below(times: Float[Tensor, "num_times"], t: float) -> Float[Tensor, "num_vis
 
 def _enter(denoiser: Denoiser, x: Tensor, noise: Noise | None) -> Tensor:
     """x as it enters the flow, with the noise of the data's end or without."""
+    check_data(x, denoiser.shape)
     level = denoiser.schedule.level(0.0)
     return x if noise is None else x + level.sigma / level.alpha * noise.normal(x)
 

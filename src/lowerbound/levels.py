@@ -13,6 +13,8 @@ from lowerbound.errors import InputError
 
 _FEW = 0.12  # variance up to which three levels hold all of a normal's mass on the integers but 5e-4
 
+_OFF = 0.01  # the farthest from a level's centre, in levels, that counts as rounding
+
 
 def check_num_levels(num_levels: int) -> int:
     """The number of levels, refused with an InputError outside 2 to 65,536."""
@@ -29,6 +31,17 @@ def level_centres(index: Int[Tensor, "*shape"], num_levels: int) -> Float[Tensor
 def nearest_level(x: Float[Tensor, "*shape"], num_levels: int) -> Float[Tensor, "*shape"]:
     """The index, as a float, of the level whose centre is nearest to x."""
     return ((x + 1) * num_levels / 2 - 0.5).round().clamp(0, num_levels - 1)
+
+
+def check_levels(x: Float[Tensor, "*shape"], num_levels: int) -> None:
+    """Refuse data that are not at the centres of their levels, with an InputError."""
+    centres = level_centres(nearest_level(x, num_levels).nan_to_num().long(), num_levels)
+    off = ~((x - centres).abs() * num_levels / 2 < _OFF)
+    if off.any():
+        raise InputError(
+            f"x holds {x[off][0].item():.6g}, which is not the centre of one of {num_levels} levels: encode level k as "
+            "2 (k + 1/2) / num_levels - 1, and give decoder and dequantiser the data's own number of levels"
+        )
 
 
 def mean_level(

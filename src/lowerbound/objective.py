@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_batch, check_time, told
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import expand, sum_dims
 from lowerbound.errors import InputError
-from lowerbound.rng import Noise
+from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import Level, Schedule
 from lowerbound.times import antithetic_times
 
@@ -90,8 +91,9 @@ def loss(
         observed: entries that are there; only these count.
 
     Raises:
-        InputError: if something must be drawn and no `noise` is given.
+        InputError: if x, t or eps is not as above, or something must be drawn and no `noise` is given.
     """
+    check_batch(x, denoiser.shape)
 
     def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
         error = (eps - denoiser(x_t, level, cond, observed).eps) ** 2
@@ -126,6 +128,11 @@ def integrand(
         t = antithetic_times(source(noise).uniform(x.new_empty(len(x), 1))[0, 0], len(x))
     if eps is None:
         eps = source(noise).normal(x)
+    if not isinstance(t, Tensor) or t.shape != (len(x),):
+        raise InputError(f"t is {told(t)}: give a time for each example, floats of shape ({len(x)},)")
+    check_time(t, x)
+    if not isinstance(eps, Tensor) or eps.shape != x.shape:
+        raise InputError(f"eps is {told(eps)}: give noise of the shape of x, {tuple(x.shape)}")
     if observed is not None:
         x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
     level = schedule.level(t)
@@ -137,6 +144,8 @@ def integrand(
 
 def source(noise: Noise | None) -> Noise:
     """The noise source, or an InputError if there is none and something must be drawn."""
+    if noise is not None:
+        check_noise(noise)
     if noise is None:
         raise InputError(
             "there are times, noise or probes to draw and nothing to draw them from: give a noise source such as "

@@ -1,5 +1,7 @@
-"""Names that others chose, made fit to be printed."""
+"""Names that others chose, made fit to be printed; and terminals that lack a character."""
 
+import codecs
+import io
 import unicodedata
 
 NEW_LINE = "\n"
@@ -25,3 +27,32 @@ def printable(text: str, keep: str = "") -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def tolerate(stream: object) -> None:
+    """Let a stream write what its encoding lacks in other characters: ± as +-, an accent left out, or else an escape.
+
+    In the locale C, or into a pipe of another encoding, Python would end a program at the first such character.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=_PLAIN)
+
+
+_PLAIN = "lowerbound-plain"
+_SPELT = {"±": "+-", "\N{MULTIPLICATION SIGN}": "x", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-"}
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(map(_spelt, lacking)), error.end
+
+
+def _spelt(character: str) -> str:
+    """A character in those of ASCII."""
+    bare = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return _SPELT.get(character) or bare or _escaped(character)
+
+
+codecs.register_error(_PLAIN, _plain)

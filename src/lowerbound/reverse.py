@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, exp, expand, expm1, log
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level
@@ -25,8 +26,8 @@ KINDS = (*VARIANCES, "learned")
 """All reverse variances."""
 
 
-@dataclass(frozen=True, slots=True)
-class Posterior:
+@dataclass(frozen=True, slots=True, repr=False)
+class Posterior(Brief):
     r"""$q(x_s | x_t, x)$: the coefficients of its mean and its variance, each a number or (B,)."""
 
     from_x_t: Scalar

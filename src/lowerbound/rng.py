@@ -7,8 +7,10 @@ the draw and the place within the sample as its counter, followed by the Box-Mul
 """
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from operator import index
 
 import torch
 from jaxtyping import Float, Int
@@ -39,16 +41,30 @@ class Noise(ABC):
         """Numbers uniform in [0, 1], of the shape, type and device of `like`."""
 
 
+def check_noise(noise: object) -> None:
+    """Refuse what is no source of noise, such as a bare seed, by an InputError."""
+    if not isinstance(noise, Noise):
+        raise InputError(f"noise is {noise!r}: give a source, Stream(seed=0), or PerSample(seeds) for a seed each")
+
+
 class Stream(Noise):
     """One generator for all samples.
 
     Arguments:
         seed: any integer.
         device: where the numbers are drawn; it must be the device of the tensors that ask for them.
+
+    Raises:
+        InputError: for a seed that is no integer.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu"):
-        self._generator = torch.Generator(device).manual_seed(seed)
+        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+            raise InputError(f"seed is {seed!r}: it is a whole number")
+        self._generator = torch.Generator(device).manual_seed(index(seed))
+
+    def __repr__(self) -> str:
+        return f"Stream(seed={self._generator.initial_seed()})"
 
     def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         return torch.empty_like(like).normal_(generator=self._generator)
@@ -64,13 +80,23 @@ class PerSample(Noise):
         seeds: (B,) integers of up to 64 bits, one for each sample of the batches to come.
 
     Raises:
-        InputError: when a batch of another size asks for noise.
+        InputError: if they are no whole numbers; and when a batch of another size asks for noise.
     """
 
     def __init__(self, seeds: Iterable[int] | Int[Tensor, "batch"]):
-        seeds = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(int(seed)) for seed in seeds])
-        self._seeds = seeds.long()
+        try:
+            known = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(index(seed)) for seed in seeds])
+        except TypeError as error:
+            raise InputError(f"seeds are {seeds!r}: give a whole number for each sample, such as range(64)") from error
+        if known.ndim != 1 or known.is_floating_point():
+            raise InputError(
+                f"seeds are a tensor of shape {tuple(known.shape)} and dtype {known.dtype}: give (B,) integers"
+            )
+        self._seeds = known.long()
         self._draw = 0
+
+    def __repr__(self) -> str:
+        return f"PerSample({len(self)} seeds)"
 
     def __len__(self) -> int:
         return len(self._seeds)

@@ -1,7 +1,10 @@
 """The command line as a user meets it."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -60,12 +63,41 @@ def test_doctor(capsys):
     assert "torch" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "locale", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=str
+)
+def test_a_terminal_without_signs(trained_moons, tmp_path, locale):
+    command = [
+        sys.executable,
+        "-m",
+        "lowerbound",
+        "score",
+        str(trained_moons),
+        "moons",
+        "--split",
+        "test",
+        "--num-times",
+        "1",
+    ]
+    environment = {**os.environ, "LANG": "C", "LC_ALL": "C", "NO_COLOR": "1", "COLUMNS": "80", **locale}
+    told = subprocess.run([*command, "-o", tmp_path / "a.csv"], capture_output=True, env=environment, check=False)
+    assert told.returncode == 0, told.stderr
+    assert re.search(rb"^-?\d+\.\d+ \+- \d+\.\d+ bits/dim", told.stdout)
+    assert b"\x1b" not in told.stdout + told.stderr
+
+
 MISTAKES = {
     "an unknown verb": (["trian"], "choose one of train"),
     "unknown data": (["train", "digts", "--steps", "1"], "did you mean digits"),
     "no data": (["train"], "Missing from lowerbound train"),
     "an option that does not exist": (["train", "digits", "--lr", "1"], "--lr"),
     "a word where a number belongs": (["sample", "{run}", "--steps", "many"], "many"),
+    "a word where a number belongs, without None": (
+        ["sample", "{run}", "-n", "many"],
+        "takes a whole number, not many",
+    ),
+    "one number where two belong": (["sample", "{run}", "--guidance-interval", "1"], "takes two numbers, not 1"),
+    "a misspelt option": (["sample", "{run}", "--stpes", "1"], "Perhaps you meant: --steps. For"),
     "two lengths": (["train", "digits", "--steps", "1", "--minutes", "1"], "give one of the two"),
     "no such run": (["sample", "{tmp}/nowhere"], "there is no run"),
     "no steps": (["sample", "{run}", "--steps", "0", "-o", "{tmp}/a.png"], "at least one step"),

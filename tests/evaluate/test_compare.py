@@ -76,7 +76,7 @@ def test_a_model_that_cannot_be_trained_is_left_out_with_the_reason(tmp_path):
     run_compare(tmp_path / "first", models=("vae",))
     vae = tmp_path / "first" / "vae"
     config = json.loads((vae / "config.json").read_text())
-    config["training"]["learning_rate"] *= 2
+    config["training"]["optimizer"] = "muon"
     (vae / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"vae is left out: .*other settings"):
         run_compare(tmp_path / "first", models=("vae",))

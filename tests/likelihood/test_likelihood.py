@@ -24,6 +24,7 @@ from lowerbound import betas, objective
 from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.denoiser.exact import Empirical, Gaussian
 from lowerbound.errors import InputError
+from lowerbound.levels import level_centres
 from lowerbound.likelihood import Elbo, elbo, end_terms, mean_and_error, prior_kl, step_kl
 from lowerbound.likelihood.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.reverse import KINDS, VARIANCES
@@ -375,7 +376,7 @@ def test_bits():
     assert bound.nats.item() == -5
     assert bound.bits_per_dim.item() == pytest.approx(5 / 4 / math.log(2))
     assert bound.to_bits(bound.prior).item() == pytest.approx(0.5 / 4 / math.log(2))
-    x = draw(2, 3, 4, 5)
+    x = level_centres(torch.arange(120).reshape(2, 3, 4, 5), 256).double()
     denoiser = Empirical(x, LinearGamma())
     assert elbo(denoiser, LevelPosterior(256), x, noise=Stream(0)).num_dims.tolist() == [60, 60]
 

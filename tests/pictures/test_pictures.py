@@ -14,7 +14,7 @@ from PIL import Image
 from lowerbound.errors import InputError
 from lowerbound.pictures.animation import animation
 from lowerbound.pictures.curves import bound_by_time, minute_ticks, training_curve
-from lowerbound.pictures.mosaic import tile
+from lowerbound.pictures.mosaic import explained, tile
 from lowerbound.pictures.path import denoising_strip
 from lowerbound.pictures.samples import sample_grid
 
@@ -160,7 +160,7 @@ def test_series_have_axes_and_channels(tmp_path, figures):
     for figure in figures:
         words = " | ".join(boxes(figure))
         assert_legible(figure)
-        for word in ("index", "value", "channel 0", "channel 1", " 0 |"):
+        for word in ("position", "value", "channel 0", "channel 1", " 0 |"):
             assert word in words
 
 
@@ -177,7 +177,16 @@ def test_three_slices_of_a_volume(tmp_path, figures):
         assert drawn.size[1] % 20 != plain.size[1] % 20 or drawn.size != plain.size
         assert np.asarray(drawn)[-20:].min() < 128  # the line that says so
     denoising_strip(tmp_path / "c.png", [(1.0, volume), (0.0, volume)], (0.0, 1.0))
-    assert "slices through the middle" in " ".join(boxes(figures[0]))
+    assert "slices 2, 3 and 4 across the first, second and third axis" in " ".join(boxes(figures[0]))
+
+
+def test_it_is_said_what_is_left_out_of_an_example():
+    assert explained((1, 8, 8)) == explained((3, 8, 8)) == ""
+    assert explained((2, 8, 8)) == "each from left to right: channels 0 to 1"
+    assert explained((12, 8, 8)).endswith("channels 0 to 7 of 12")
+    assert "slices 2, 3 and 4" in explained((3, 4, 6, 9))
+    assert "channels" not in explained((3, 4, 6, 9))
+    assert explained((2, 4, 6, 9)).endswith("axis, each channels 0 to 1")
 
 
 def test_nothing_finite_is_said(tmp_path, figures):

@@ -7,7 +7,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.devices import pick_device
+from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, check_minutes
 from lowerbound.cli.options import parse
 from lowerbound.errors import InputError
@@ -38,15 +38,14 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run folder."""
     minutes: float | None = None
-    """How long to train; one minute if neither this nor --steps is given."""
+    """Train for this many minutes; for one if neither this nor --steps is given."""
     steps: int | None = None
-    """How long to train, in steps: the same seed and steps give the same classifier."""
+    """Train for this many steps: the same seed and steps give the same classifier."""
     width: int = 32
     """Channels of its network at full resolution."""
     seed: int = 0
-    """Of weights, order and noise."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """The random seed of initial weights, data order and noise."""
+    device: DeviceName = "auto"
 
 
 def run(arguments: list[str]) -> None:

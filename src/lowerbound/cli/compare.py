@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from lowerbound.cli.devices import pick_device
+from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, check_minutes
 from lowerbound.cli.options import parse
 from lowerbound.cli.progress import stage
@@ -36,19 +36,18 @@ class Options:
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The folder of the comparison, with a run in it for each model; runs/compare-NAME if not given."""
     models: tuple[ModelName, ...] = FAMILY
-    """Which models."""
+    """The models that are trained and compared."""
     minutes: float | None = None
-    """Training of each model, in minutes on this machine; 10 if neither this nor --steps is given."""
+    """Train each model for this many minutes on this machine; for 10 if neither this nor --steps is given."""
     steps: int | None = None
-    """Training of each model, in steps."""
+    """Train each model for this many steps."""
     num_examples: int = 1000
     """Test examples whose likelihoods are compared."""
     num_samples: int = 500
     """Samples of each model to compare with the data."""
     seed: int = 0
-    """Of training, times, noise and samples."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """The random seed of training, times, noise and samples."""
+    device: DeviceName = "auto"
 
 
 def run(arguments: list[str]) -> None:

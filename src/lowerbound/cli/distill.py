@@ -8,7 +8,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.devices import pick_device
+from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, check_minutes
 from lowerbound.cli.options import parse
 from lowerbound.data import Dataset
@@ -44,17 +44,16 @@ class Options:
     steps: int = 2
     """Steps of the new run, one network call each, 1 to 8: the fewer, the more there is to learn."""
     minutes: float | None = None
-    """How long to train; two minutes if neither this nor --updates is given."""
+    """Train for this many minutes; for two if neither this nor --updates is given."""
     updates: int | None = None
-    """How long to train, in updates: the same seed and updates give the same run."""
+    """Train for this many updates: the same seed and updates give the same run."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The new run's folder; RUN-2-steps, or whatever their number, if not given."""
     compare: bool = True
-    """Whether samples are compared with the data at the end."""
+    """Compare the samples of both runs with the data at the end."""
     seed: int = 0
-    """Of noise, conditions and order."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """The random seed of noise, conditions and data order."""
+    device: DeviceName = "auto"
 
 
 def run(arguments: list[str]) -> None:

@@ -12,7 +12,7 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from lowerbound.cli.devices import pick_device
+from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.options import parse
 from lowerbound.cli.reverse import with_variance
@@ -49,30 +49,29 @@ class Options:
     """A .png picture, an example and what was made of it in each row, or an .npy or .npz array of the same in the layout,
     range and type of the data."""
     mode: Literal["variations", "interpolation", "round-trip"] = "variations"
-    """What to do."""
+    """Make variations of each example, examples between each two in turn, or follow each to noise and back."""
     examples: tuple[int, ...] = ()
-    """The numbers of examples; the first --num-examples of the split if not given."""
+    """The numbers of the examples to edit; the first --num-examples of the split if not given."""
     split: Literal["train", "validation", "test"] | None = None
-    """Where these are counted; among all examples if not given."""
+    """Count examples within this split, as training makes it; among all examples if not given."""
     num_examples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 8
-    """How many."""
+    """The number of examples to edit, where --examples does not name them."""
     num_samples: int = 7
     """Variations of each example, or examples between each two."""
     strength: float = 0.5
-    """Of variations: how much noise, from 0, the example itself, to 1, nothing of it left; between them equally spaced in
-    gamma where there is something to see."""
+    """For variations: the amount of noise, from 0, the example itself, to 1, nothing of it left; between them equally spaced
+    in gamma where there is something to see."""
     label: str | None = None
     """A class name in the place of the examples' own; conditional runs only."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
-    """Of variations: the way down. The steps are those of the whole way; the ones below --strength are taken."""
+    """For variations: the sampler. --steps is for the whole way from noise; those below --strength are taken."""
     flow_tolerance: float = 1e-4
-    """Of the other two: the error allowed in a step along the flow, in units of the encoded data."""
+    """For interpolation and round-trip: the error allowed in a step along the flow, in units of the encoded data."""
     batch_size: int = 64
     """Examples at a time: it changes nothing but speed and memory."""
     seed: int = 0
-    """Of the noise."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """The random seed; what is made of an example depends only on the seed and the example's number."""
+    device: DeviceName = "auto"
 
 
 def run(arguments: list[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from lowerbound.cli.devices import pick_device
+from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
 from lowerbound.cli.progress import say, stage
@@ -36,12 +36,12 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run folder."""
     data: str | None = None
-    """Where the run's data are now, if not where they were; or other data of the same kind, all of whose examples are then
-    scored and told as such, in a folder of their own."""
+    """The run's data, if they have moved; or other data of the same kind, all of whose examples are then scored, with the
+    results in a folder of their own."""
     quick: bool = False
     """Bits/dim of as many examples as half a minute allows on this machine, and a picture of samples; nothing else."""
     anew: bool = False
-    """Find every part again, also those that are there."""
+    """Repeat every part, also those that are there already."""
     num_samples: int = 500
     """Samples to draw and compare with the data."""
     num_examples: int | None = None
@@ -49,27 +49,26 @@ class Options:
     num_times: int | None = None
     """Network calls per example for the bound; 4 to 256 by the number and size of the examples if not given."""
     num_steps: int | None = None
-    """The bound of a chain of so many steps; of continuous time if not given."""
+    """Take the bound of a chain of this many steps; the bound in continuous time if not given."""
     reverse: ReverseVariance = "lower"
-    """The chain's reverse variance: the posterior's own, DDPM's beta, the best for this model (measured once on training
-    data and kept in the run folder), or the one that the network has learned."""
+    """The chain's reverse variance: the posterior's own (lower), DDPM's beta (upper), the best for this model (analytic;
+    measured once on training data and kept in the run folder), or the one that the network has learned."""
     ode_examples: int | None = None
     """Test examples that follow the probability flow (the ODE) as well, beside the bound on the same; about a minute's
     work if not given, 0 for none."""
     ode: Flat = field(default_factory=FlowOptions)
-    """How they follow it."""
+    """Settings of the probability flow."""
     calls: tuple[int, ...] = ()
-    """Draw quality against network calls per sample, at these numbers, as many samples at each."""
+    """Plot sample quality against network calls per sample, at these numbers of calls, from --num-samples samples each."""
     samplers: tuple[SamplerName, ...] = ()
-    """Whose quality is drawn against --calls; the default sampler's if not given."""
+    """The samplers whose quality is plotted against --calls; the default sampler if not given."""
     guidance_scales: tuple[float, ...] = ()
-    """Draw fidelity against variety at these scales of classifier-free guidance; 1 is none. Conditional runs only."""
+    """Plot fidelity against variety at these scales of classifier-free guidance; 1 is none. Conditional runs only."""
     baselines: bool = True
     """Fit the likelihood yardsticks: histogram, Gaussian, Gaussian mixture."""
     seed: int = 0
-    """Of times, noise and samples."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """The random seed of times, noise and samples."""
+    device: DeviceName = "auto"
 
 
 def run(arguments: list[str]) -> None:

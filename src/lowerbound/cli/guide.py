@@ -17,16 +17,17 @@ GuidanceKind = Literal["classifier-free", "classifier", "autoguidance"]
 
 @dataclass(frozen=True)
 class GuidanceOptions:
-    """Guidance of samples."""
+    """Guidance settings."""
 
     guidance: float | None = None
-    """The guidance scale. classifier-free and autoguidance: 1 is none; classifier: 0 is none and 1 is Bayes' rule; of all,
-    the larger, the more typical the samples and the less various. No guidance if not given."""
+    """The guidance scale: for classifier-free and autoguidance 1 is none; for classifier 0 is none and 1 is Bayes' rule. The
+    larger it is, the more typical the samples and the less varied. No guidance if not given."""
     guidance_kind: GuidanceKind = "classifier-free"
-    """By the model itself without its condition; by the run's classifier (see `lowerbound classifier`); or away from what
-    the model was early in its training, which needs no condition."""
+    """The kind of guidance: classifier-free, by the model itself without its condition; classifier, by the run's classifier
+    (see `lowerbound classifier`); or autoguidance, away from the model as it was early in its training, which needs no
+    condition."""
     guidance_interval: tuple[float, float] | None = None
-    """Guide only at noise levels gamma from the first to the second number; at all if not given."""
+    """Guide only at noise levels gamma between these two numbers; at all levels if not given."""
 
 
 def guided(run: Run, options: GuidanceOptions, *, given: bool) -> Run:

@@ -10,7 +10,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.devices import pick_device
+from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.options import parse
 from lowerbound.cli.standing import say_weakness
@@ -44,29 +44,29 @@ class Options:
     data: tyro.conf.Positional[str]
     """A bundled name, a folder of images, or an .npy or .npz file."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """An .npz file."""
+    """The .npz file to write."""
     mask: Path | None = None
     """An .npy file of booleans or zeros and ones, or a black and white .png: True or white where an entry is known; of the
     shape of one example or of all."""
     split: Literal["train", "validation", "test"] | None = None
     """Take one split, as training makes it; all examples if not given."""
     num_samples: int = 16
-    """Imputations of each example."""
+    """The number of imputations of each example."""
     method: Literal["replacement", "pigdm", "mmps", "particles"] = DEFAULT_METHOD
-    """Of increasing cost: known entries put in place after each step (RePaint), guided by a measurement with independent
-    entries (Pi-GDM), by one with the network's own covariance (MMPS), or particles, exact if they are many."""
+    """The method, in order of cost: replacement puts known entries in place after each step (RePaint); pigdm guides by a
+    measurement with independent entries (Pi-GDM); mmps guides by one with the network's own covariance (MMPS); particles
+    is exact if they are many."""
     num_particles: int | None = None
-    """Of the method particles, for each imputation; 16 if not given."""
+    """For the method particles: their number for each imputation; 16 if not given."""
     steps: int = DEFAULT_STEPS
-    """Noise levels that each imputation goes through."""
+    """The number of noise levels that each imputation goes through."""
     label: str | None = None
     """A class name for all examples, in the place of their own; conditional runs only."""
     seed: int = 0
-    """Of all imputations."""
+    """The random seed; an imputation depends only on the seed, its example and its number."""
     batch_size: int = 64
     """Imputations at a time: it changes nothing but speed and memory."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    device: DeviceName = "auto"
 
 
 def run(arguments: list[str]) -> None:

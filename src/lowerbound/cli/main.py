@@ -9,10 +9,9 @@ import warnings
 from contextlib import suppress
 
 from lowerbound.cli.flags import in_flags
-from lowerbound.cli.terminal import tolerate_poor_terminals
 from lowerbound.errors import InputError
 from lowerbound.files import is_full
-from lowerbound.printable import NEW_LINE, printable
+from lowerbound.printable import NEW_LINE, printable, tolerate
 from lowerbound.train.interruption import stoppable
 
 VERBS = {
@@ -52,12 +51,13 @@ def main() -> None:
     0 when it is done, 2 for a mistake in what was given or a lack of memory or room, 128 and its number after a signal (130
     for Ctrl-C).
     """
-    tolerate_poor_terminals()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """The exit status of a command line."""
+    tolerate(sys.stdout)
+    tolerate(sys.stderr)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE.format(verbs="\n".join(f"  {verb:<10} {purpose}" for verb, purpose in VERBS.items())))
         return 0 if arguments else 2

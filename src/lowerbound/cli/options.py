@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import re
 from typing import TypeVar
 
@@ -11,6 +12,16 @@ from lowerbound.cli.flags import check_seeds
 from lowerbound.errors import InputError
 
 Options = TypeVar("Options")
+
+_WANTED = {
+    "INT": "a whole number",
+    "FLOAT": "a number",
+    "INT INT": "two whole numbers",
+    "FLOAT FLOAT": "two numbers",
+    "invalid literal for int": "a whole number",
+    "could not convert": "a number",
+}
+"""What a value should be, by what the parser says of it."""
 
 
 def parse(kind: type[Options], verb: str, arguments: list[str], default: Options | None = None) -> Options:
@@ -30,9 +41,32 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Options
     except SystemExit as stop:
         if not stop.code:
             raise
-        without_titles = re.sub(r"╭─ .*? ─+╮", "", told.getvalue())
-        without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
-        words = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
-        raise InputError(words) from None
+        raise InputError(_plainly(told.getvalue(), arguments)) from None
     check_seeds(options)
     return options
+
+
+def _plainly(told: str, arguments: list[str]) -> str:
+    """The parser's words on a mistake without its frames, and without Python's words on a value that it could not read."""
+    without_titles = re.sub(r"╭─ .*? ─+╮", "", told)
+    without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
+    words = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
+    words = re.sub(r"(Perhaps you meant: --\S+).*(?= For full helptext)", r"\1.", words)
+    found = re.search(r"Error parsing (?:-\w/)?([^:/]+)\S*: (.*?)( For full helptext.*)", words)
+    if not found:
+        return words
+    flag, reason, end = found.groups()
+    kind = re.search(
+        r"no type matching (?:\{None\}\|)?\{?(.*?)\}? could|(invalid literal for int|could not convert)", reason
+    )
+    wanted = _WANTED.get((kind[1] or kind[2]) if kind else "")
+    return f"{flag}: {reason}{end}" if wanted is None else f"{flag} takes {wanted}, not {_given(flag, arguments)}.{end}"
+
+
+def _given(flag: str, arguments: list[str]) -> str:
+    """What follows a flag."""
+    for place, argument in enumerate(arguments):
+        if argument.partition("=")[0].replace("_", "-") in (flag, "-n"):
+            values = itertools.takewhile(lambda value: not value.startswith("--"), arguments[place + 1 :])
+            return " ".join([argument.partition("=")[2]] if "=" in argument else values)
+    return "what was given"

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.devices import pick_device
+from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.cli.options import parse
@@ -37,26 +37,25 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run folder."""
     num_samples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
-    """How many samples."""
+    """The number of samples to draw."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """A .png picture of all, an .npy or .npz array in the layout, range and type of the data, a .gif or .webp animation of
     their way from noise to data, or a folder for one picture each; samples/samples.png in the run folder if not given."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
-    """The way from noise to data."""
+    """The sampler and its grid."""
     label: tuple[str, ...] = ()
     """Class names, repeated over the samples; conditional runs only."""
     condition: Path | None = None
     """An .npy file of condition vectors (N, F), or a text file of one class name per line, repeated over the samples."""
     guidance: Annotated[GuidanceOptions, tyro.conf.arg(name="")] = field(default_factory=GuidanceOptions)
-    """Away from what is likely anyway."""
+    """Guidance settings."""
     seed: int = 0
-    """Of all samples."""
+    """The random seed; sample i depends only on (seed, i)."""
     brownian: bool = False
-    """Of samplers with noise: let it follow one path for each sample, which more steps refine and do not change."""
+    """For samplers with noise: let it follow a Brownian path for each sample, which more steps refine and do not change."""
     batch_size: int = 64
     """Samples at a time: it changes nothing but speed and memory."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    device: DeviceName = "auto"
 
 
 def run(arguments: list[str]) -> None:

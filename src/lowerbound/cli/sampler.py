@@ -27,34 +27,36 @@ OPTIONS = {"order": "multistep_order", "corrections": "num_corrections", "langev
 
 @dataclass(frozen=True)
 class SamplerOptions:
-    """The way from noise to data."""
+    """The sampler and its grid."""
 
     sampler: SamplerName = DEFAULT_SAMPLER
-    """The stepping rule."""
+    """The sampler."""
     steps: int | None = None
-    """Steps of the grid, if not given so many as the default sampler needs; one network call each, of heun two. flow takes
-    its own steps between those of the grid, which are two for it."""
+    """The number of steps of the grid; as many as the default sampler needs if not given. A step takes one network call, two
+    with heun; flow takes steps of its own within those of the grid, which are two if not given."""
     grid: GridName = DEFAULT_GRID
-    """Where the steps lie: equally spaced in time (to t = 0, or trailing: one short of it) or in gamma, by Karras' powers,
-    the integer steps of a run's table of betas (ddpm), or where the samples' error or the bound is expected to be least
-    (the model's error by noise level is measured once on training data and kept in the run folder)."""
+    """The spacing of the steps: visible, equal in gamma where there is something to see; equal in time (to t = 0, or
+    trailing: one step short of it) or in gamma; karras, by his powers; ddpm, the integer steps of a run's table of betas;
+    minimal-error or minimal-bound, where the samples' error or the bound is expected to be least (the model's error by
+    noise level is measured once on training data and kept in the run folder)."""
     variance: ReverseVariance | None = None
-    """Of ancestral sampling's reverse steps: the posterior's own (the default), DDPM's beta, the best for this model
-    (measured once on training data and kept in the run folder), or the one that the network has learned."""
+    """For ancestral: the variance of its steps, the posterior's own (lower, the default), DDPM's beta (upper), the best for
+    this model (analytic; measured once on training data and kept in the run folder), or the one that the network has
+    learned."""
     eta: float | None = None
-    """Of ddim: 0 is deterministic (the default), 1 ancestral."""
+    """For ddim: the share of noise in a step; 0 is deterministic (the default), 1 ancestral."""
     churn: float | None = None
-    """Of euler and heun: the share by which noise is raised before each step, at most 0.414."""
+    """For euler and heun: the share by which noise is raised before each step, at most 0.414."""
     order: int | None = None
-    """Of dpm++, dpm++sde, unipc and adams-bashforth: how many network calls a step looks back to."""
+    """For dpm++, dpm++sde, unipc and adams-bashforth: the number of network calls that a step makes use of."""
     tolerance: float | None = None
-    """Of flow: the error allowed in a step of the adaptive solver."""
+    """For flow: the error allowed in a step of the adaptive solver."""
     corrections: int | None = None
-    """Of predictor-corrector: Langevin steps after each step; of annealed-langevin: at each level."""
+    """For predictor-corrector: the Langevin steps after each step; for annealed-langevin: at each level."""
     snr: float | None = None
-    """Of predictor-corrector: the ratio of signal to noise in a Langevin step, between 0 and 1 (0.16 if not given)."""
+    """For predictor-corrector: the ratio of signal to noise in a Langevin step, between 0 and 1 (0.16 if not given)."""
     langevin_step: float | None = None
-    """Of annealed-langevin: the size of a Langevin step, in units of its level's noise variance."""
+    """For annealed-langevin: the size of a Langevin step, in units of its level's noise variance."""
 
     @property
     def needed_variance(self) -> ReverseVariance:

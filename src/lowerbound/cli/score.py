@@ -9,7 +9,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.devices import pick_device
+from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
@@ -56,30 +56,29 @@ class Options:
     data: tyro.conf.Positional[str]
     """A bundled name, a folder of images, or an .npy or .npz file."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """A .csv file, or a .parquet file. In a .csv, a name that begins like a formula, with =, +, - or @, gets an apostrophe
-    in front."""
+    """The .csv or .parquet file to write. In a .csv, a name that begins like a formula, with =, +, - or @, gets an
+    apostrophe in front."""
     split: Literal["train", "validation", "test"] | None = None
     """Score one split, as training makes it; all examples if not given."""
     num_times: int | None = None
-    """Network calls per example; 16 to 256, the more the smaller an example is, if not given."""
+    """The number of network calls per example; if not given 16 to 256, the more the smaller an example is."""
     num_steps: int | None = None
-    """The bound of a chain of so many steps; of continuous time if not given."""
+    """Take the bound of a chain of this many steps; the bound in continuous time if not given."""
     reverse: ReverseVariance = "lower"
-    """The chain's reverse variance: the posterior's own, DDPM's beta, the best for this model (measured once on the run's
-    training data and kept in its folder), or the one that the network has learned."""
+    """The chain's reverse variance: the posterior's own (lower), DDPM's beta (upper), the best for this model (analytic;
+    measured once on training data and kept in the run folder), or the one that the network has learned."""
     ode: bool = False
-    """The density under the probability flow, of discrete data a bound by it, in the place of the chain's bound."""
+    """Take the density under the probability flow, for discrete data a bound by it, in place of the chain's bound."""
     flow: Flat = field(default_factory=FlowOptions)
-    """How it is followed."""
+    """Settings of the probability flow."""
     refine: bool = False
     """Follow each example's flow again at a tenth of the tolerance: the table says how much its figure changes, and flags it
     where that is more than the solver's own estimate of its error."""
     batch_size: int | None = None
     """Examples at a time: it changes nothing but speed and memory. If not given 128, for the flow fewer large ones."""
     seed: int = 0
-    """Of times and noise."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    """The random seed; a row depends only on the seed, its example and its number."""
+    device: DeviceName = "auto"
 
 
 def run(arguments: list[str]) -> None:

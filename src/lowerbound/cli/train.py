@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from lowerbound.cli.devices import pick_device
+from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.options import parse
 from lowerbound.data import NAMED, Dataset, describe
 from lowerbound.errors import InputError
@@ -48,8 +48,7 @@ class Options:
     data: tyro.conf.OmitArgPrefixes[DataConfig]
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The run folder; runs/NAME if not given, beside DATA if that is the folder that you are in."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
+    device: DeviceName = "auto"
     restart: bool = False
     """Set aside what the run in its folder has learned, and begin it again at step 0."""
     fall_back: bool = False

@@ -22,7 +22,7 @@ _VERSION = "2-"
 """The beginning of a fingerprint that covers labels and splits."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Examples and what is known of them.
 
@@ -52,6 +52,10 @@ class Dataset:
     layout: str = "ND"
     vectors: Standardisation | None = None
     otherwise: str = ""
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{len(self.indices(split)):,} {split}" for split in SPLITS)
+        return f"Dataset({self.name!r}, {len(self.examples):,} examples of shape {self.shape}: {splits})"
 
     @property
     def shape(self) -> tuple[int, ...]:

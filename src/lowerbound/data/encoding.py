@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.data.parts import check_finite, moments, parts
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres, nearest_level
@@ -106,8 +107,8 @@ class Levels(Encoding):
         return {"kind": "levels", "num_levels": self.num_levels, "offset": self.offset, "dtype": self.dtype}
 
 
-@dataclass(frozen=True)
-class Affine(Encoding):
+@dataclass(frozen=True, repr=False)
+class Affine(Brief, Encoding):
     """Floats, shifted and scaled per channel (the first axis of an example).
 
     Arguments:

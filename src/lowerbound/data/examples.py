@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lowerbound.brief import Brief
 from lowerbound.data.dataset import SPLITS, Dataset, assemble, complete_splits
 from lowerbound.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
-class Examples:
+@dataclass(frozen=True, eq=False, repr=False)
+class Examples(Brief):
     """What a source holds.
 
     Arguments:

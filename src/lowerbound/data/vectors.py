@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 
 
-@dataclass(frozen=True)
-class Standardisation:
+@dataclass(frozen=True, repr=False)
+class Standardisation(Brief):
     """Vectors of F features, each feature shifted and scaled to mean 0 and standard deviation 1 over given vectors.
 
     A feature that is the same in all of them becomes 0 and keeps its scale. A row of NaN is a condition that is not given,

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
+from lowerbound.arguments import check_batch, check_cond, check_observed, check_time, told
 from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, expand, sigmoid, sqrt
 from lowerbound.errors import InputError
@@ -78,6 +79,9 @@ class Denoiser(nn.Module, ABC):
         schedule: the noise schedule that t refers to.
         shape: the shape of one example.
 
+    Raises:
+        InputError: if they are something else.
+
     Attributes:
         needs_grad: whether predicting differentiates (energies, guidance by a classifier); samplers then keep autograd
             on.
@@ -89,8 +93,15 @@ class Denoiser(nn.Module, ABC):
 
     def __init__(self, schedule: Schedule, shape: tuple[int, ...]):
         super().__init__()
+        if not isinstance(schedule, Schedule):
+            raise InputError(f"schedule is {told(schedule)}: give a schedule, such as LinearGamma()")
+        if isinstance(shape, int) or not all(isinstance(size, int) and size > 0 for size in shape):
+            raise InputError(f"shape is {shape!r}: give the shape of one example, such as (2,) or (1, 28, 28)")
         self.schedule = schedule
         self.shape = tuple(shape)
+
+    def extra_repr(self) -> str:
+        return f"shape={self.shape}"
 
     @property
     def device(self) -> torch.device:
@@ -114,27 +125,17 @@ class Denoiser(nn.Module, ABC):
             observed: True where an entry of $x_t$ is there; what stands elsewhere is never looked at.
 
         Raises:
-            InputError: if $x_t$ does not have the denoiser's shape or holds no floats, or t is not one number, or one for
-                each example.
+            InputError: if $x_t$ does not have the denoiser's shape or is not of floats, or t, cond or observed is not as
+                above.
         """
-        self.check_batch(x_t)
-        _check_time(t, len(x_t))
+        check_batch(x_t, self.shape, "x_t")
+        if not isinstance(t, Level):
+            check_time(t, x_t)
+        check_cond(cond, len(x_t))
+        check_observed(observed, x_t)
         if observed is not None:
             x_t = torch.where(observed, x_t, 0)
         return self.predict(x_t, self.schedule.level(t), cond, observed)
-
-    def check_batch(self, x: Float[Tensor, "batch *shape"]) -> None:
-        """Refuse, with an InputError, what is no batch of floats of the denoiser's shape."""
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            given = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(
-                f"a batch is a tensor of floats, got {given}: convert it, as by torch.as_tensor(x).float()"
-            )
-        if x.shape[1:] != self.shape:
-            raise InputError(
-                f"the denoiser works on examples of shape {self.shape}, but the batch has the shape {tuple(x.shape)}: "
-                f"give (batch, {', '.join(map(str, self.shape))})"
-            )
 
     def rows(self, rows: Int[Tensor, "num_rows"]) -> "Denoiser":
         """The same for a part of the batch, where a sampler goes on with some of its samples: itself, unless it, or one
@@ -144,16 +145,6 @@ class Denoiser(nn.Module, ABC):
     @abstractmethod
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         """`forward` at a noise level, the shape checked and unobserved entries zero: what a kind of denoiser defines."""
-
-
-def _check_time(t: Time, batch: int) -> None:
-    """Refuse times that are not in the batch's number, or as a plain number not in [0, 1]; a tensor's values are not looked
-    at, which on a GPU would wait for it."""
-    if isinstance(t, Tensor):
-        if t.shape not in ((), (1,), (batch,)):
-            raise InputError(f"t has the shape {tuple(t.shape)}: give one time, or one for each of {batch} examples")
-    elif isinstance(t, int | float) and not 0 <= t <= 1:
-        raise InputError(f"t is {t}: a time lies between 0 (data) and 1 (noise)")
 
 
 def preserving(gamma: Scalar) -> tuple[Scalar, Scalar]:

@@ -38,7 +38,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from lowerbound.denoiser.base import Denoiser, Prediction, Time
-from lowerbound.denoiser.network import network_output
+from lowerbound.denoiser.network import check_network, network_output
 from lowerbound.elementary import exp, expand, log, sqrt, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres
@@ -95,7 +95,7 @@ class EnergyDenoiser(Denoiser):
         super().__init__(schedule, shape)
         if not sigma_data > 0:
             raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
-        self.network = network
+        self.network = check_network(network)
         self.sigma_data = sigma_data
         self.num_levels = None if num_levels is None else check_num_levels(num_levels)
 

@@ -1,4 +1,4 @@
-r"""A denoiser of discrete data that needs not learn what a level is.
+r"""A denoiser for discrete data with the levels built in.
 
 In levels, an entry k is seen at $p = k + w \epsilon$, with $w = e^{\gamma/2} K / 2$ the noise's width. Whatever a network
 knows of k from its surroundings, as a normal prior on the integers, the observation turns it into a normal on the integers
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.denoiser.base import Denoiser, Prediction
-from lowerbound.denoiser.network import network_output
+from lowerbound.denoiser.network import check_network, network_output
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, mean_level
@@ -39,7 +39,7 @@ class LevelDenoiser(Denoiser):
         sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
 
     Raises:
-        InputError: if K or `sigma_data` is out of range.
+        InputError: if K or `sigma_data` is out of range, or the network does not take three arguments.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class LevelDenoiser(Denoiser):
         super().__init__(schedule, shape)
         if not sigma_data > 0:
             raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
-        self.network = network
+        self.network = check_network(network)
         self.num_levels = check_num_levels(num_levels)
         self.sigma_data = sigma_data
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        output = network_output(self.network, x_t, level, cond, self.sigma_data)
+        output = network_output(self.network, x_t, level, cond, self.sigma_data, 2)
         eps, logit = output.chunk(2, 1)
         per_unit = self.num_levels / 2
         ratio = expand(exp(level.gamma / 2), x_t)

@@ -13,6 +13,7 @@ import inspect
 import torch
 from torch import Tensor, nn
 
+from lowerbound.arguments import told
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
 from lowerbound.elementary import Scalar, exp, expand, sqrt
 from lowerbound.errors import InputError
@@ -49,8 +50,8 @@ class NetworkDenoiser(Denoiser):
         learned_variance: whether the second half of the network's output is the mix of the reverse variances.
 
     Raises:
-        InputError: for an unknown target, a `num_steps` that is missing or has no effect, or a network that does not take
-            three arguments.
+        InputError: for an unknown target, a network that does not take three arguments, or a `num_steps` that is missing or
+            has no effect.
     """
 
     def __init__(
@@ -64,7 +65,6 @@ class NetworkDenoiser(Denoiser):
         learned_variance: bool = False,
     ):
         super().__init__(schedule, shape)
-        _check_arguments(network)
         if target not in TARGETS:
             raise InputError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
         if (target == "mu") != (num_steps is not None) or (num_steps is not None and num_steps < 1):
@@ -74,14 +74,14 @@ class NetworkDenoiser(Denoiser):
             )
         if not sigma_data > 0:
             raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
-        self.network = network
+        self.network = check_network(network)
         self.target = target
         self.sigma_data = sigma_data
         self.num_steps = num_steps
         self.learned_variance = learned_variance
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        output = network_output(self.network, x_t, level, cond, self.sigma_data)
+        output = network_output(self.network, x_t, level, cond, self.sigma_data, 1 + self.learned_variance)
         output, mix = output.chunk(2, 1) if self.learned_variance else (output, None)
         from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, exp(level.gamma / 2)))
         if isinstance(from_output, Tensor):
@@ -131,24 +131,51 @@ class NetworkDenoiser(Denoiser):
         return Level(*(torch.where(last, clean, torch.as_tensor(value)) for value, clean in parts))
 
 
-def network_output(network: nn.Module, x_t: Tensor, level: Level, cond: Tensor | None, sigma_data: float) -> Tensor:
-    """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$, in its own precision."""
+def check_network(network: nn.Module) -> nn.Module:
+    """The network, refused with an InputError if it is no module that can be called as network(x, gamma, cond)."""
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"the network is {told(network)}: give an nn.Module, an object of a class whose forward takes (x, gamma, cond)"
+        )
+    try:
+        parameters = inspect.signature(network.forward)
+    except (TypeError, ValueError):  # compiled or scripted: only a call can tell
+        return network
+    try:
+        parameters.bind(None, None, None)
+    except TypeError as error:
+        raise InputError(
+            f"the network's forward takes {parameters}, and is called as network(x, gamma, cond): x of unit variance (B, "
+            "*shape), gamma (B,) the negative log signal-to-noise ratio, cond a condition or None; give it these three"
+        ) from error
+    return network
+
+
+def network_output(
+    network: nn.Module, x_t: Tensor, level: Level, cond: Tensor | None, sigma_data: float, outputs_per_entry: int = 1
+) -> Tensor:
+    """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$, in its own precision.
+
+    Raises:
+        InputError: if that does not have the shape of $x_t$, with so many channels for each, or the devices differ.
+    """
     scale = 1 / (level.alpha * sqrt(sigma_data**2 + exp(level.gamma)))
     gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
     # in a variance-preserving schedule of data of unit variance the scale is 1 but for rounding
     scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
     weight = next(network.parameters(), x_t)
-    return network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond).to(x_t.dtype)
-
-
-def _check_arguments(network: nn.Module) -> None:
-    """Refuse a network that can't be called with x, gamma and a condition, with an InputError."""
     try:
-        inspect.signature(network.forward).bind(None, None, None)
-    except TypeError as error:
+        output = network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond)
+    except RuntimeError as error:
+        devices = {str(tensor.device) for tensor in (x_t, weight, cond) if tensor is not None}
+        if len(devices) == 1:
+            raise
         raise InputError(
-            f"{type(network).__name__}.forward ({error}) is called with x, gamma and cond: give it three arguments, the "
-            "last of which may be None, as in forward(self, x, gamma, cond=None)"
+            f"x and cond are on {x_t.device} and {x_t.device if cond is None else cond.device}, the network on "
+            f"{weight.device}: move all to one device, x.to(denoiser.device)"
         ) from error
-    except ValueError:  # nothing is known of what is no Python function
-        return
+    expected = (len(x_t), outputs_per_entry * x_t.shape[1], *x_t.shape[2:])
+    if not isinstance(output, Tensor) or output.shape != expected:
+        why = "" if outputs_per_entry == 1 else f", {outputs_per_entry} outputs for each entry"
+        raise InputError(f"the network's output is {told(output)}: it should be a tensor of shape {expected}{why}")
+    return output.to(x_t.dtype)

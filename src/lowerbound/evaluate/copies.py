@@ -3,8 +3,8 @@ r"""Does a model repeat its training data? The distances of samples to it, again
 **Two scores of an example**, both lower for a copy. Its distance $d_1$ to the nearest training example; and $d_1 / d_k$,
 that distance relative to the one to the k-th nearest, which is near 1 wherever an example stands among its neighbours and
 near 0 where it stands upon one of them. The first is also low for samples that vary less than the data (a blurred image is
-near to many); the second is not, and can be compared between dense and sparse regions. Training examples that are there more
-than once count once, lest the many be each other's neighbourhood: what is there most often is what is learned by heart.
+near to many); the second is not, and can be compared between dense and sparse regions. Duplicates count once; otherwise they
+would be each other's neighbours, and what is there most often is what is learned by heart.
 
 **The test.** Given the training data, held-out examples are independent draws, and so are samples; if both are of one
 distribution, so are their scores. Mann and Whitney's U asks whether the samples' are lower (of distances: Meehan, Chaudhuri

@@ -14,6 +14,7 @@ grid, whatever the spacing, never by a stride, so counts that do not divide T ar
 """
 
 import math
+import numbers
 
 import numpy as np
 import torch
@@ -157,5 +158,5 @@ def times_at(schedule: Schedule, gammas: Float[Tensor, "num_times"]) -> Float[Te
 
 def check_count(num_times: int) -> None:
     """Refuse a grid without times, with an InputError."""
-    if num_times < 1:
+    if not isinstance(num_times, numbers.Integral) or num_times < 1:
         raise InputError(f"a grid of {num_times} times was asked for: a sampler takes at least one step")

@@ -8,18 +8,20 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_grid, told
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
 from lowerbound.inverse.operators import Mask, Operator, check_operator
 from lowerbound.inverse.posterior import PosteriorDenoiser
-from lowerbound.rng import Noise
+from lowerbound.rng import Noise, check_noise
 from lowerbound.samplers import Ancestral, Sampler
 
 DEFAULT_SAMPLER: Sampler = Ancestral()
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
+@dataclass(frozen=True, eq=False, repr=False)
+class Problem(Brief):
     r"""Measurements $y = A x + \nu n$ and what is known of x beside them.
 
     Arguments:
@@ -87,10 +89,14 @@ def posterior_sample(
         InputError: if y does not have the shape that the operator makes, the operator fails the dot-product test, or the
             method cannot deal with it.
     """
+    if not isinstance(method, Method):
+        raise InputError(f"the method is {told(method)}: give an object, such as PiGDM()")
+    if not isinstance(operator, Operator):
+        raise InputError(f"the operator is {told(operator)}: give an object, such as inverse.Mask(observed)")
+    check_grid(times)
+    check_noise(noise)
     if isinstance(operator, Mask):
         y = operator.forward(y)
-    if len(times) < 1 or not bool((times.diff() < 0).all()) or times[0] > 1 or times[-1] < 0:
-        raise InputError(f"a grid of {len(times)} times: give at least one, decreasing within [0, 1]")
     check_operator(operator, denoiser.shape, y, noise_std)
     model = denoiser if cond is None else Conditioned(denoiser, cond)
     with torch.no_grad():

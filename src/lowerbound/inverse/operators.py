@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
@@ -54,8 +55,8 @@ class LinearOperator(Operator):
         return self.apply_adjoint(y)
 
 
-@dataclass(frozen=True, eq=False)
-class Mask(Operator):
+@dataclass(frozen=True, eq=False, repr=False)
+class Mask(Brief, Operator):
     """The entries that are known; the others are zero in y, which keeps x's shape.
 
     Arguments:
@@ -116,8 +117,8 @@ class Downsample(Operator):
         return y
 
 
-@dataclass(frozen=True, eq=False)
-class Blur(Operator):
+@dataclass(frozen=True, eq=False, repr=False)
+class Blur(Brief, Operator):
     r"""The convolution of each channel with a kernel, the lengths kept; its adjoint is the correlation.
 
     Arguments:

@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import exp, expand, sum_dims
 from lowerbound.errors import InputError
@@ -37,8 +38,8 @@ from lowerbound.schedule import Level
 COVARIANCES = ("isotropic", "jacobian")
 
 
-@dataclass(frozen=True, eq=False)
-class Twist:
+@dataclass(frozen=True, eq=False, repr=False)
+class Twist(Brief):
     r"""What a measurement adds to a prediction.
 
     Arguments:

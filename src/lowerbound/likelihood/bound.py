@@ -18,13 +18,15 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lowerbound import objective
+from lowerbound.arguments import check_count, check_data, told
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand, expm1, sum_dims
 from lowerbound.errors import InputError
-from lowerbound.likelihood.decoder import Decoder
+from lowerbound.levels import check_levels
+from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, LevelPosterior
 from lowerbound.reverse import posterior
-from lowerbound.rng import Noise
+from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import Level
 from lowerbound.times import antithetic_times
 
@@ -95,12 +97,17 @@ def elbo(
         observed: entries that are there; only these count.
 
     Raises:
-        InputError: if the denoiser has no likelihood, or the chain, `num_times` or `reverse` is out of range.
+        InputError: if the denoiser has no likelihood, x is not what it and the decoder take, or the chain, `num_times` or
+            `reverse` is out of range.
     """
     check_likelihood(denoiser)
-    denoiser.check_batch(x)
-    if num_times is not None and num_times < 1:
-        raise InputError(f"num_times is {num_times}: at least one network call per example is needed")
+    check_data(x, denoiser.shape, observed)
+    check_noise(noise)
+    if num_times is not None:
+        check_count(num_times, "num_times")
+    if place is not None and place.shape != (len(x),):
+        raise InputError(f"place is {told(place)}: give one number for each example, ({len(x)},)")
+    check_decoder(decoder, x, observed)
     if chain is not None:
         check_chain(chain)
     if observed is not None:
@@ -156,6 +163,20 @@ def check_likelihood(denoiser: Denoiser) -> None:
         raise InputError(f"this denoiser has no likelihood: {denoiser.no_likelihood}")
 
 
+def check_decoder(decoder: Decoder, x: Float[Tensor, "batch *shape"], observed: Tensor | None) -> None:
+    """Refuse what is no decoder, or data that it does not decode, by an InputError."""
+    if not isinstance(decoder, Decoder):
+        raise InputError(
+            f"the decoder is {told(decoder)}: a likelihood needs p(x | x_0), GaussianDecoder() for continuous data or "
+            "LevelPosterior(num_levels) for discrete"
+        )
+    # in training an accelerator would wait
+    if isinstance(decoder, LevelPosterior | DiscretizedGaussian) and (
+        x.device.type == "cpu" or not torch.is_grad_enabled()
+    ):
+        check_levels(x if observed is None else x[observed], decoder.num_levels)
+
+
 def prior_kl(x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"]:
     r"""$KL(N(\alpha_1 x, \sigma_1^2) \| N(0, \alpha_1^2 + \sigma_1^2))$ of each entry, nats.
 
@@ -189,6 +210,8 @@ def step_kl(
 
 def mean_and_error(values: Float[Tensor, "num_examples"]) -> tuple[float, float]:
     """The mean over examples and its standard error; NaN of a single example."""
+    if not len(values):
+        raise InputError("there are no values to take the mean of: give at least one")
     spread = values.double().std().item() if len(values) > 1 else math.nan
     return values.double().mean().item(), spread / math.sqrt(len(values))
 
@@ -256,6 +279,8 @@ def _sum(
 
 def check_chain(chain: Float[Tensor, "num_levels"], at_least: int = 1) -> None:
     """Raise InputError unless the chain's times increase within [0, 1]; a single one is a VAE's latent, with no steps."""
+    if not isinstance(chain, Tensor) or chain.ndim != 1:
+        raise InputError(f"chain is {told(chain)}: give the times of its levels, such as torch.linspace(0, 1, 101)")
     if len(chain) < at_least or not bool((chain.diff() > 0).all() and chain[0] >= 0 and chain[-1] <= 1):
         raise InputError(
             f"a chain of {len(chain)} times: it needs at least {at_least}, increasing from 0 or more to at most 1"

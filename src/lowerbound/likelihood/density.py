@@ -32,13 +32,14 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from lowerbound import ode
+from lowerbound.arguments import check_cond, check_data
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import exp, expand, sigmoid, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.likelihood.mismatch import base_mismatch
-from lowerbound.rng import Noise
+from lowerbound.rng import Noise, check_noise
 
 TRACES = ("auto", "exact", "hutchinson")
 # there an exact trace takes five to six times as long as one probe, while sixteen probes err by 0.05 to 0.09 nats per
@@ -131,7 +132,8 @@ def log_prob(
             needed and there is no `noise`, or the flow cannot be followed.
     """
     check_likelihood(denoiser)
-    denoiser.check_batch(x)
+    check_data(x, denoiser.shape, observed)
+    check_cond(cond, len(x))
     exact = is_exact(trace, x)
     differentiable = x.requires_grad and torch.is_grad_enabled()
     dtype, x = x.dtype, x.double()
@@ -225,6 +227,8 @@ def _random_signs(x: Tensor, noise: Noise | None, num_probes: int) -> Tensor:
     """(num_probes, B, *): 1 or -1, independent."""
     if num_probes < 1:
         raise InputError(f"num_probes is {num_probes}: at least one probe is needed")
+    if noise is not None:
+        check_noise(noise)
     if noise is None:
         raise InputError(
             f"the trace over {x[0].numel()} dimensions is estimated with random probes: give a noise source such as "

@@ -21,13 +21,14 @@ import torch
 from jaxtyping import Bool, Float, Float64, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_batch, check_observed
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels, level_centres, nearest_level
+from lowerbound.levels import check_levels, check_num_levels
 from lowerbound.likelihood.density import Density, is_exact, log_prob
 from lowerbound.ode import MAX_CALLS
-from lowerbound.rng import Noise
+from lowerbound.rng import Noise, check_noise
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,9 @@ def discrete_log_prob(
         InputError: if x is not at level centres, `num_importance` is below one, or above one with a single probe; and
             where `density.log_prob` does.
     """
+    check_batch(x, denoiser.shape)
+    check_observed(observed, x)
+    check_noise(noise)
     if num_importance < 1:
         raise InputError(f"num_importance is {num_importance}: at least one draw within the bins is needed")
     if num_importance > 1 and num_probes == 1 and not is_exact(trace, x):
@@ -155,7 +159,7 @@ def discrete_log_prob(
         )
     if observed is not None:
         x = torch.where(observed, x, 1 / dequantizer.num_levels - 1)  # any level's centre, in the place of NaN
-    _check_levels(x, dequantizer.num_levels)
+    check_levels(x, dequantizer.num_levels)
     dtype, x = x.dtype, x.double()
     draws, log_ratios = [], []
     for _ in range(num_importance):
@@ -200,13 +204,3 @@ def _log_mean_exp(values: Tensor, exact: bool) -> Tensor:
     others = values if exact or K == 1 else (values.sum(2, keepdim=True) - values) / (num_probes - 1)
     log_weights = others.log_softmax(0)
     return (log_weights.exp() * (values - log_weights)).sum(0) - math.log(K)
-
-
-def _check_levels(x: Tensor, num_levels: int) -> None:
-    centres = level_centres(nearest_level(x, num_levels).nan_to_num().long(), num_levels)
-    off = ~((x - centres).abs() * num_levels / 2 < 0.01)
-    if off.any():
-        raise InputError(
-            f"x holds {x[off][0].item():.6g}, which is not the centre of one of {num_levels} levels: encode level k as "
-            "2 (k + 1/2) / num_levels - 1, and give the dequantiser the data's own number of levels"
-        )

@@ -30,6 +30,7 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand, expm1, log, sum_dims
 from lowerbound.errors import InputError
@@ -199,8 +200,8 @@ def luo_45(
     )
 
 
-@dataclass(frozen=True)
-class Step:
+@dataclass(frozen=True, repr=False)
+class Step(Brief):
     """One step of the chain as drawn.
 
     Arguments:

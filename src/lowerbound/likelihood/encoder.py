@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, expand, expm1, log
 from lowerbound.errors import InputError
 from lowerbound.reverse import posterior
@@ -23,8 +24,8 @@ from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Level, Schedule
 
 
-@dataclass(frozen=True, slots=True)
-class Normal:
+@dataclass(frozen=True, slots=True, repr=False)
+class Normal(Brief):
     """N(mean, variance) of each entry.
 
     Arguments:
@@ -53,8 +54,8 @@ class Normal:
         return self.mean + self.variance**0.5 * noise.normal(self.mean)
 
 
-@dataclass(frozen=True, slots=True)
-class Latent:
+@dataclass(frozen=True, slots=True, repr=False)
+class Latent(Brief):
     """$x_t$, (B, *), and its level."""
 
     x: Float[Tensor, "batch *shape"]

@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.denoiser.energy import EnergyDenoiser
 from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
@@ -118,8 +119,8 @@ class NoiseLevels(Path):
         return level, float(level.alpha * math.sqrt(self._sigma_data**2 + exp(level.gamma)))
 
 
-@dataclass(frozen=True)
-class Annealed:
+@dataclass(frozen=True, repr=False)
+class Annealed(Brief):
     r"""An estimate of $\log Z$.
 
     Arguments:

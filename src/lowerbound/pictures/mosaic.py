@@ -9,8 +9,6 @@ from matplotlib.colors import to_rgb
 from lowerbound.pictures.canvas import DARK, INK, Range
 
 MAX_CHANNELS = 8
-SLICES = "slices through the middle, across the first, second and third axis"
-"""What is drawn of a volume."""
 _SHEET = 208  # the grey between examples
 _SEAM = to_rgb(DARK)  # between the parts of one: no grey value is like it
 
@@ -18,7 +16,7 @@ _SEAM = to_rgb(DARK)  # between the parts of one: no grey value is like it
 def draw_mosaic(
     path: Path | str, samples: Num[np.ndarray, "batch channels *space"], value_range: Range, columns: int | None
 ) -> Path:
-    """Examples enlarged by a whole number and laid out with a gap; below volumes it says what is seen of them."""
+    """Examples enlarged by a whole number and laid out with a gap, and below them what is seen (`explained`)."""
     from PIL import Image
 
     tiles = np.stack([tile(sample, value_range) for sample in samples])
@@ -35,8 +33,21 @@ def draw_mosaic(
         left = gap + (index % columns) * (width * zoom + gap)
         sheet[top : top + height * zoom, left : left + width * zoom] = picture
     image = Image.fromarray(sheet)
-    (image if samples.ndim == 4 else _captioned(image, f"each: {SLICES}")).save(path, format="PNG")
+    words = explained(samples.shape[1:])
+    (_captioned(image, words) if words else image).save(path, format="PNG")
     return Path(path)
+
+
+def explained(shape: tuple[int, ...]) -> str:
+    """What a tile shows of an example of this shape, where that is not the whole of it, or is taken apart."""
+    parts = []
+    if len(shape) == 4:
+        first, second, third = (size // 2 for size in shape[1:])
+        parts.append(f"slices {first}, {second} and {third} across the first, second and third axis")
+    if shape[0] not in (1, 3):
+        shown = min(shape[0], MAX_CHANNELS)
+        parts.append(f"channels 0 to {shown - 1} of {shape[0]}" if shown < shape[0] else f"channels 0 to {shown - 1}")
+    return f"each from left to right: {', each '.join(parts)}" if parts else ""
 
 
 def tile(example: Num[np.ndarray, "channels *space"], value_range: Range) -> UInt8[np.ndarray, "height width 3"]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from lowerbound.errors import InputError
 from lowerbound.pictures.canvas import INK, LIGHT, Range, check_drawable, draw_figure, save
-from lowerbound.pictures.mosaic import SLICES, tile
+from lowerbound.pictures.mosaic import explained, tile
 from lowerbound.pictures.series import draw_series, name_channels
 from lowerbound.pictures.vectors import Limits, draw_histogram, draw_points, limits
 
@@ -51,15 +51,15 @@ def denoising_strip(
         row, column = divmod(index, len(states))
         if series:
             draw_series(axis, states[column][1][row], value_range, left=column == 0, bottom=row == rows - 1)
-            axis.set_xlabel("index" if row == rows - 1 and column == 0 else "")
+            axis.set_xlabel("position" if row == rows - 1 and column == 0 else "")
         else:
             axis.imshow(tile(states[column][1][row], value_range), interpolation="nearest")
             axis.set_axis_off()
     _name_times(axes, states)
     if series:
         name_channels(figure, first.shape[1])
-    elif first.ndim == 5:
-        figure.supxlabel(f"each: {SLICES}", fontsize=8, color=INK)
+    elif words := explained(first.shape[1:]):
+        figure.supxlabel(words, fontsize=8, color=INK)
     return save(figure, path)
 
 

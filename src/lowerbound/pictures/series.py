@@ -1,4 +1,4 @@
-"""Series: a line for each channel over the index."""
+"""Series: a line for each channel over the position."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def draw_series(
     axis.yaxis.set_major_locator(MaxNLocator(3))
     axis.tick_params(labelbottom=bottom, labelleft=left, labelsize=7)
     if bottom:
-        axis.set_xlabel("index", fontsize=8)
+        axis.set_xlabel("position", fontsize=8)
     if left:
         axis.set_ylabel("value", fontsize=8)
 

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
@@ -158,8 +159,8 @@ class LadderVAE(LatentVariableModel):
         return rung
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+@dataclass(frozen=True, slots=True, repr=False)
+class Draw(Brief):
     """A level's u, (B, *), and the q that it comes from; p is N(0, I)."""
 
     q: Normal

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.nn.autoencoder import Affine
@@ -29,8 +30,8 @@ from lowerbound.relatives.output import Gaussian
 from lowerbound.relatives.vae import VAE, StandardNormal
 
 
-@dataclass(frozen=True)
-class FullNormal:
+@dataclass(frozen=True, repr=False)
+class FullNormal(Brief):
     """N(mean, covariance) of vectors.
 
     Arguments:
@@ -50,8 +51,8 @@ class FullNormal:
         return 0.5 * (spread + distance - len(root)) + log_volumes
 
 
-@dataclass(frozen=True)
-class LinearGaussian:
+@dataclass(frozen=True, repr=False)
+class LinearGaussian(Brief):
     """$N(m, W W^\\top + s^2 I)$, of latents $z \\sim N(0, I)$.
 
     Arguments:

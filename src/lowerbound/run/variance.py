@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lowerbound.brief import Brief
 from lowerbound.data import Dataset
 from lowerbound.denoiser.analytic import NUM_LEVELS, WithVariance, measure_variance
 from lowerbound.errors import InputError
@@ -77,8 +78,8 @@ def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], 
     return measured, num_examples
 
 
-@dataclass(frozen=True)
-class _Table:
+@dataclass(frozen=True, repr=False)
+class _Table(Brief):
     """The variance at some noise levels, and on how many examples it was measured."""
 
     num_examples: int

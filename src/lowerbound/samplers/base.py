@@ -9,14 +9,16 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_count, check_data, check_grid, check_time, told
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.errors import InputError
-from lowerbound.rng import Noise
+from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import CLEAN, Level
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+@dataclass(frozen=True, slots=True, repr=False)
+class State(Brief):
     """Where a sampler stands: the sample and whatever it remembers of earlier steps."""
 
     x: Tensor
@@ -86,13 +88,14 @@ def trajectory(
         x_1 and then the sample after each step.
 
     Raises:
-        InputError: if there is no step to take, or the times do not decrease within [0, 1].
+        InputError: if there is no step to take, the times do not decrease within [0, 1], or x_1 is not finite floats in the
+            denoiser's shape.
     """
-    if len(times) < (1 if denoise else 2) or not bool((times.diff() < 0).all()) or times[0] > 1 or times[-1] < 0:
-        raise InputError(
-            f"a grid of {len(times)} times: at least one step is needed, and the times must decrease within [0, 1]"
-        )
-
+    if not isinstance(sampler, Sampler):
+        raise InputError(f"the sampler is {told(sampler)}: give an object, such as DDIM()")
+    check_data(x_1, denoiser.shape, name="x_1")
+    check_grid(times, 1 if denoise else 2)
+    check_noise(noise)
     levels = denoiser.schedule.levels(times) + [CLEAN] * denoise
     model = denoiser if cond is None and observed is None else Conditioned(denoiser, cond, observed)
     state = sampler.init(x_1)
@@ -132,7 +135,13 @@ def start(
         noise: where it is drawn from.
         t: where the grid starts, `times[0]`.
         dtype: its type; torch's default if None. Its device is the denoiser's.
+
+    Raises:
+        InputError: for less than one sample, or a time outside [0, 1].
     """
+    check_count(num_samples, "num_samples")
+    check_noise(noise)
     empty = torch.empty(num_samples, *denoiser.shape, dtype=dtype, device=denoiser.device)
+    check_time(t, empty)
     level = denoiser.schedule.level(t)
     return (level.alpha**2 + level.sigma**2) ** 0.5 * noise.normal(empty)

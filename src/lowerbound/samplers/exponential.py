@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
@@ -34,8 +35,8 @@ from lowerbound.samplers.base import Sampler, State
 from lowerbound.schedule import Level
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+@dataclass(frozen=True, slots=True, repr=False)
+class Past(Brief):
     r"""The memory of a multistep sampler: its last predictions, the newest first.
 
     Arguments:

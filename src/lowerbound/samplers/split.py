@@ -20,13 +20,14 @@ alone would leave each $q(x_t)$ as it is.
 
 from dataclasses import dataclass
 
+from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, expm1
 from lowerbound.reverse import reverse_variance
 from lowerbound.schedule import Level
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+@dataclass(frozen=True, slots=True, repr=False)
+class Split(Brief):
     r"""$x_s = x_t + (stretch\, x_t + flow\, s) + (\frac e2 s + \sqrt e\, z) + \rho\, s$, the coefficients numbers or (B,).
 
     Arguments:

@@ -16,13 +16,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
 from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+@dataclass(frozen=True, slots=True, repr=False)
+class Level(Brief):
     r"""One noise level: t, $\gamma_t$, $\alpha_t$, $\sigma_t$, each a number for a whole batch or a tensor (B,)."""
 
     t: Scalar
@@ -45,6 +46,9 @@ class Schedule(nn.Module, ABC):
     def __init__(self, scaling: Scaling = VARIANCE_PRESERVING):
         super().__init__()
         self.scaling = scaling
+
+    def extra_repr(self) -> str:
+        return f"gamma from {self.gamma_min:.4g} to {self.gamma_max:.4g}, {self.scaling.name}"
 
     @abstractmethod
     def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:

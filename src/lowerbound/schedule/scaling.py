@@ -10,7 +10,7 @@ $r = e^{\gamma/2}$, always $\sigma = r \alpha$, and
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lowerbound.elementary import Scalar, exp, sigmoid, sqrt
 
@@ -26,8 +26,8 @@ class Scaling:
     """
 
     name: str
-    alpha: Callable[[Scalar], Scalar]
-    log_alpha_slope: Callable[[Scalar], Scalar]
+    alpha: Callable[[Scalar], Scalar] = field(repr=False)
+    log_alpha_slope: Callable[[Scalar], Scalar] = field(repr=False)
 
     def sigma(self, gamma: Scalar) -> Scalar:
         r"""$\sigma = e^{\gamma/2} \alpha$, the noise scale."""

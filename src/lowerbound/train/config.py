@@ -66,14 +66,14 @@ DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "no
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the data come from and how they are read."""
+    """The data and the way that they are read."""
 
     source: tyro.conf.Positional[str]
     """A bundled name, a folder of images, or an .npy or .npz file."""
     layout: str | None = None
-    """Order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
+    """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
-    """Number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
+    """The number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
     image_size: tuple[int, int] | None = None
     """Height and width that images of a folder are cropped and resized to."""
     skip_bad_files: bool = False
@@ -84,44 +84,45 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is trained. All but the name is for the relatives, which have defaults of their own for what is not given; what
-    has no effect on a model is refused."""
+    """The model. All settings but its name are for the relatives, which have defaults of their own for those that are not
+    given; a setting without effect on a model is refused."""
 
     name: Annotated[ModelName, tyro.conf.arg(aliases=["--model"])] = "diffusion"
-    """The diffusion model; the same as a score network or as the gradient of an energy; or a relative: a variational
-    autoencoder, plain, hierarchical or a ladder, an autoregressive model, a normalizing flow, an adversarial network."""
+    """The model to train: a diffusion model; the same as a score network or as the gradient of an energy; or a relative: a
+    variational autoencoder, plain, hierarchical or a ladder, an autoregressive model, a normalizing flow, or an
+    adversarial network."""
     width: int | None = None
-    """Hidden units or channels."""
+    """The number of hidden units or channels."""
     depth: int | None = None
-    """Layers, or blocks at each resolution."""
+    """The number of layers, or of blocks at each resolution."""
     network: Literal["convolutional", "mlp", "linear"] | None = None
-    """vae: of encoder and decoder."""
+    """vae: the kind of network of encoder and decoder."""
     latent_dims: int | None = None
     """vae, hierarchical-vae, ladder-vae, gan: the latent's dimensions, or its channels where it is spatial."""
     num_latents: int | None = None
-    """hierarchical-vae, ladder-vae: how many levels of latents."""
+    """hierarchical-vae, ladder-vae: the number of levels of latents."""
     decoder: Literal["bernoulli", "gaussian", "discretized-logistic", "categorical", "logistic-mixture"] | None = None
     """The distribution of x at the end of a network."""
     decoder_components: int | None = None
-    """Of a decoder that is a mixture of logistics."""
+    """The number of components of the decoder logistic-mixture."""
     std: float | None = None
     """vae: the standard deviation of a Gaussian decoder; learned if not given."""
     prior: Literal["normal", "learned"] | None = None
-    """vae: of the latents."""
+    """vae: the prior of the latents."""
     prior_components: int | None = None
-    """vae: of a learned prior, a mixture of Gaussians."""
+    """vae: the number of Gaussians in a learned prior, a mixture of them."""
     free_bits: float | None = None
-    """vae, hierarchical-vae, ladder-vae: nats of KL that are free in training."""
+    """vae, hierarchical-vae, ladder-vae: the nats of KL that cost nothing in training."""
     warmup: float | None = None
     """vae, hierarchical-vae, ladder-vae: share of the training over which the KL's weight rises from 0 to 1."""
     kind: Literal["spline", "affine"] | None = None
-    """flow: its transforms."""
+    """flow: the kind of its transforms."""
     transforms: int | None = None
-    """flow: how many."""
+    """flow: the number of its transforms."""
     dropout: float | None = None
-    """autoregressive: share of hidden units left out in training."""
+    """autoregressive: the share of hidden units left out in training."""
     r1: float | None = None
-    """gan: weight of the penalty on the discriminator's gradient."""
+    """gan: the weight of the penalty on the discriminator's gradient."""
 
     @property
     def is_denoiser(self) -> bool:
@@ -138,41 +139,41 @@ class ScheduleConfig:
     """The noise schedule."""
 
     name: ScheduleName = "linear-gamma"
-    """A schedule's name; ddpm, scaled-linear and cosine-betas are tables of num_steps betas; learned is a monotone network
-    with learned ends, learned-linear a line with learned ends."""
+    """The schedule; ddpm, scaled-linear and cosine-betas are tables of --schedule.num-steps betas; learned is a monotone
+    network with learned ends, learned-linear a line with learned ends."""
     gamma_min: float = -13.3
-    """The data's end of gamma, for schedules in continuous time; of learned ones before training."""
+    """Gamma at the data's end, for schedules in continuous time; for learned ones before training."""
     gamma_max: float = 5.0
-    """The noise's end of gamma, for schedules in continuous time; of learned ones before training."""
+    """Gamma at the noise's end, for schedules in continuous time; for learned ones before training."""
     num_steps: int = 1000
-    """T of a table of betas, or of the chain that an objective over steps lays through another schedule."""
+    """The number of steps T of a table of betas, or of the chain of an objective over steps on another schedule."""
     scaling: ScalingName | None = None
-    """The units of x_t; the published ones of the schedule if not given."""
+    """The scaling of x_t; the one that the schedule was published with if not given."""
 
 
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """What the network's output means."""
+    """The meaning of the network's output."""
 
     target: Target = "eps"
-    """What the network predicts; levels, for discrete data, is eps that knows where the levels are."""
+    """The quantity that the network predicts; levels, for discrete data, is eps with the levels built in."""
     sigma_data: float = 1.0
-    """The data's standard deviation that the network's input is scaled with; EDM's targets want the true one."""
+    """The data's standard deviation, with which the network's input is scaled; the target edm wants the true one."""
     num_steps: int | None = None
-    """For the target mu: the number of steps of its chain."""
+    """The number of steps of the chain, for the target mu."""
     variance: Literal["fixed", "learned"] = "fixed"
-    """Whether the network also says where the reverse variance lies between its bounds."""
+    """The reverse variance: fixed, or learned, by the network, as a mix of its two bounds."""
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """From the least noisy latent to the data."""
+    """The step from the least noisy latent to the data."""
 
     name: DecoderName = "level-posterior"
-    """Without network over levels, DDPM's Gaussian around the network's mean, Gaussian for continuous data, or none, and
-    with it no likelihood."""
+    """The decoder: level-posterior, over levels and without a network; discretized-gaussian, DDPM's around the network's
+    mean; gaussian, for continuous data; or none, and then no likelihood."""
     std: float = 0.01
-    """Of discretized-gaussian: its standard deviation, in units of the model's x; DDPM's is 0.01."""
+    """The standard deviation of discretized-gaussian, in units of the model's x; DDPM's is 0.01."""
 
 
 @dataclass(frozen=True)
@@ -180,24 +181,25 @@ class NetworkConfig:
     """The network: a U-Net for signals, images and volumes, an MLP for vectors."""
 
     kind: Literal["unet", "mlp"] = "unet"
-    """Which of the two."""
+    """The kind of network: unet for signals, images and volumes, mlp for vectors."""
     width: int = 32
-    """Channels at full resolution, or hidden width of the MLP."""
+    """The number of channels at full resolution, or of hidden units of the MLP."""
     multipliers: tuple[int, ...] = (1, 2, 2)
-    """U-Net: channels of each resolution as multiples of the width."""
+    """U-Net: the channels of each resolution as multiples of the width."""
     blocks_per_level: int = 2
-    """U-Net: residual blocks on the way down, and again on the way up."""
+    """U-Net: the number of residual blocks at each resolution on the way down, and again on the way up."""
     attention_levels: int = 1
-    """U-Net: how many of the lowest resolutions have attention."""
+    """U-Net: the number of lowest resolutions that have attention."""
     depth: int = 4
-    """MLP: number of residual layers."""
+    """MLP: the number of residual layers."""
     fourier_frequencies: tuple[float, ...] = ()
-    """Sines and cosines of x beside x, in cycles per unit of x; half the number of levels has a period of one level."""
+    """Feed the network sines and cosines of x as well, of these frequencies in cycles per unit of x; half the number of
+    levels has a period of one level."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the network is trained."""
+    """The training."""
 
     steps: int | None = None
     """Length of the run in steps; with it a resumed run equals an unbroken one exactly, on the same number of threads
@@ -206,46 +208,46 @@ class TrainingConfig:
     """Length of the run in minutes on this machine, on as many threads as are fastest. A tenth of them is for what is
     measured and drawn along the way."""
     batch_size: int = 32
-    """Examples per step."""
+    """The number of examples per step."""
     micro_batch_size: int | None = None
     """Examples that go through the network at a time; the batch size if not given. It changes memory, and the result by
     rounding only."""
     learning_rate: float = 6e-3
-    """The learning rate after warm-up."""
+    """The learning rate after warm-up, before it falls."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises from zero; in a short run a tenth of its steps."""
     decay_from: float = 0.5
-    """Share of the run after which the learning rate falls, by a half cosine to zero at the end."""
+    """The share of the run after which the learning rate falls, by a half cosine to zero at the end."""
     weight_decay: float = 0.0
-    """The optimisers' weight decay."""
+    """The weight decay of both optimizers."""
     clip: float = 1.0
-    """Largest norm of the gradient."""
+    """The largest norm of the gradient; a larger gradient is scaled down to it."""
     average_width: float = 0.05
-    """Width of the weights' running average relative to the run so far."""
+    """The width of the weights' running average, relative to the length of the run so far."""
     objective: ObjectiveName = "elbo"
-    """elbo is the bound in continuous time; form-a to one-sample are the same bound over a chain; the others are losses,
-    not bounds."""
+    """The objective: elbo is the bound in continuous time; form-a to one-sample are the same bound over a chain; the others
+    are losses, not bounds."""
     reverse: Literal["lower", "upper", "learned"] = "lower"
-    """The reverse variance of an objective over a chain."""
+    """Reverse variance of an objective over a chain."""
     times: Literal["antithetic", "importance"] = "antithetic"
-    """Evenly spread over the batch, or besides drawn more often where the loss is large."""
+    """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large."""
     optimizer: Literal["muon", "adamw"] = "muon"
-    """Of the weight matrices between hidden layers; all other parameters take AdamW."""
+    """The optimizer of the weight matrices between hidden layers; all other parameters take AdamW."""
     momentum: float = 0.9
-    """Of AdamW: how much of the last gradients' average stays, its first beta."""
+    """The momentum of AdamW, its first beta: the share of the past gradients' average that stays."""
     null_probability: float = 0.1
-    """Conditional runs: how often an example's condition is left out."""
+    """Conditional runs: the share of examples whose condition is left out, so that the model learns to do without."""
     num_evaluations: int = 20
-    """How many times held-out bits/dim are measured along the way; in a timed run fewer where they would take more than a
-    tenth of it."""
+    """The number of times that held-out bits/dim are measured along the way; in a timed run fewer where they would take more
+    than a tenth of it."""
     num_pictures: int = 5
-    """How many times samples are drawn along the way."""
+    """The number of times that samples are drawn along the way."""
     on_divergence: Literal["stop", "skip", "roll-back"] = "stop"
-    """What to do when a loss or the weights are not finite, or far from what they were: stop, with the last good checkpoint
-    kept; leave out up to ten batches in a row whose loss alone is not finite; or go back to the last good checkpoint and on
+    """The response to a loss or weights that are not finite, or far from what they were: stop, with the last good checkpoint
+    kept; skip up to ten batches in a row whose loss alone is not finite; or roll back to the last good checkpoint and go on
     at half the learning rate, up to three times."""
     seed: int = 0
-    """Of weights, data order, times and noise."""
+    """The random seed of initial weights, data order, times and noise."""
 
 
 MOST = {

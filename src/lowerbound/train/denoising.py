@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from lowerbound import grid, objective, score_matching
+from lowerbound.brief import Brief
 from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser, EnergyDenoiser
@@ -49,8 +50,8 @@ WHOLE_PATHS = ("t-sample", "textbook-t-sample")
 """Those that take all steps of an example's path; the others take one step of each."""
 
 
-@dataclass(frozen=True)
-class Objective:
+@dataclass(frozen=True, repr=False)
+class Objective(Brief):
     """What is minimised.
 
     Arguments:

@@ -24,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 from torch import nn
 
+from lowerbound.brief import Brief
 from lowerbound.data import Dataset, Encoding, Standardisation, read_encoding
 from lowerbound.data.encoding import Affine, Levels
 from lowerbound.errors import InputError
@@ -44,8 +45,8 @@ MOST_LOG_BYTES = 1 << 32
 _LARGEST = 1e300
 
 
-@dataclass(frozen=True)
-class DataFacts:
+@dataclass(frozen=True, repr=False)
+class DataFacts(Brief):
     """What a run knows of its data without having them at hand."""
 
     name: str
