@@ -119,7 +119,10 @@ MISTAKES = {
     "a density of NaN": (lambda: lb.log_prob(network(), NAN), "NaN or infinite"),
     "a density of one example": (lambda: lb.log_prob(network(), X[0]), "x[None]"),
     "a density of another shape": (lambda: lb.log_prob(network(), torch.zeros(4, 3)), "examples of shape (2,)"),
-    "labels for another density": (lambda: lb.log_prob(labelled(), X, cond=torch.tensor([0])), "each of 4 examples"),
+    "labels for another density": (
+        lambda: lb.log_prob(labelled().given(torch.tensor([0])), X),
+        "each example of the batch",
+    ),
     "a grid the wrong way": (lambda: sample(times=torch.linspace(0, 1, 5)), "must be decreasing"),
     "a grid's length": (lambda: sample(times=50), "grid.uniform(50)"),
     "a grid in a list": (lambda: sample(times=[1.0, 0.5]), "grid.uniform(50)"),

@@ -66,7 +66,11 @@ def test_a_compiled_network_is_taken():
 def test_missing_entries_may_be_anything():
     observed = torch.tensor([True, False]).expand(4, 2).clone()
     x = torch.where(observed, X, float("nan"))
-    assert lb.elbo(network(), lb.GaussianDecoder(), x, noise=lb.Stream(seed=0), observed=observed).nats.isfinite().all()
+    assert (
+        lb.elbo(network().given(observed=observed), lb.GaussianDecoder(), x, noise=lb.Stream(seed=0))
+        .nats.isfinite()
+        .all()
+    )
     levels = torch.where(observed, 1 / 256 - 1, float("nan"))
-    bound = lb.elbo(network(), lb.LevelPosterior(256), levels, noise=lb.Stream(seed=0), observed=observed)
+    bound = lb.elbo(network().given(observed=observed), lb.LevelPosterior(256), levels, noise=lb.Stream(seed=0))
     assert bound.nats.isfinite().all()

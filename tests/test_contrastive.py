@@ -137,7 +137,7 @@ def test_unobserved_entries_do_not_count():
     x = draw(4, 2)
     for make in (ContrastiveDivergence, lambda: PersistentChains((2,), 4, Stream(3)).double()):
         one, other = (
-            make()(denoiser, torch.where(observed, x, value), noise=Stream(0), observed=observed)
+            make()(denoiser.given(observed=observed), torch.where(observed, x, value), noise=Stream(0))
             for value in (0.0, math.nan)
         )
         assert torch.equal(one, other)
@@ -153,7 +153,7 @@ def test_unobserved_entries_do_not_count():
         lambda: PersistentChains((2,), 0, Stream(0)),
         lambda: PersistentChains((2,), 4, Stream(0), restart=1.5),
         lambda: PersistentChains((2,), 4, Stream(0))(
-            family(0.5), draw(2, 2), noise=Stream(0), cond=torch.zeros(2, dtype=torch.int64)
+            family(0.5).given(torch.zeros(2, dtype=torch.int64)), draw(2, 2), noise=Stream(0)
         ),
     ],
 )

@@ -107,9 +107,9 @@ def test_each_example_keeps_its_condition():
     denoiser, x, cond = Translated(), draw(6, 2), 4 * draw(6, 2, seed=1)
     a_1 = preserving(SCHEDULE.gamma_max)[0]
     expected = flow_of_gaussian(SCHEDULE, x - cond) + a_1 * cond
-    torch.testing.assert_close(encode(denoiser, x, tolerance=1e-6, cond=cond), expected, rtol=0, atol=1e-4)
-    assert round_trip(denoiser, x, tolerance=1e-6, cond=cond).error.max() < 1e-4
-    ends = interpolate(denoiser, x, x.flip(0), double([0.0, 1.0]), tolerance=1e-6, cond=cond)
+    torch.testing.assert_close(encode(denoiser.given(cond), x, tolerance=1e-6), expected, rtol=0, atol=1e-4)
+    assert round_trip(denoiser.given(cond), x, tolerance=1e-6).error.max() < 1e-4
+    ends = interpolate(denoiser.given(cond), x, x.flip(0), double([0.0, 1.0]), tolerance=1e-6)
     torch.testing.assert_close(ends, torch.stack([x, x.flip(0)]), rtol=0, atol=1e-4)
 
 
@@ -192,7 +192,7 @@ def test_the_times_below_are_visited(t, visited):
             return Prediction(x_t, level, x_t, self.schedule)
 
     cond = torch.arange(3)
-    vary(Spy(SCHEDULE, (2,)), draw(3, 2), t, DDIM(), grid.uniform(5), Stream(0), cond=cond)
+    vary(Spy(SCHEDULE, (2,)).given(cond), draw(3, 2), t, DDIM(), grid.uniform(5), Stream(0))
     times, given = zip(*seen, strict=True)
     assert len(times) == visited
     assert times[0] == t

@@ -94,7 +94,7 @@ def test_observed_entries_alone_count():
     expected = objective.loss(smaller, x[:, :1], t=TIMES, eps=eps[:, :1])
     for missing in (0.0, 100.0, math.nan):
         given = torch.where(observed, x, missing)
-        ours = objective.loss(denoiser, given, t=TIMES, eps=eps, observed=observed)
+        ours = objective.loss(denoiser.given(observed=observed), given, t=TIMES, eps=eps)
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=0)
 
 

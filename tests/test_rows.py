@@ -46,10 +46,11 @@ def test_each_sample_ends_where_it_does_alone(kind):
     x_1, times = 2 * draw(NUM, 2), double([1.0, 0.0])
     cond = None if kind == "a bound condition" else LABELS
     sampler = ProbabilityFlow(1e-2)
-    together = sample(KINDS[kind](), sampler, x_1, times, Stream(0), cond=cond)
+    together = sample(KINDS[kind]().given(cond), sampler, x_1, times, Stream(0))
     for i in range(NUM):
         row = slice(i, i + 1)
-        alone = sample(KINDS[kind](row), sampler, x_1[row], times, Stream(0), cond=None if cond is None else cond[row])
+        denoiser = KINDS[kind](row).given(None if cond is None else cond[row])
+        alone = sample(denoiser, sampler, x_1[row], times, Stream(0))
         torch.testing.assert_close(together[row], alone, rtol=1e-9, atol=1e-9, msg=f"{kind}, sample {i}")
 
 
@@ -61,7 +62,7 @@ def test_every_sampler_takes_every_combination(kind, name):
 
     def drawn(row):
         given = None if cond is None else cond[row]
-        return sample(KINDS[kind](row), SAMPLERS[name], x_1[row], times, PerSample(range(NUM)[row]), cond=given)
+        return sample(KINDS[kind](row).given(given), SAMPLERS[name], x_1[row], times, PerSample(range(NUM)[row]))
 
     together = drawn(slice(0, NUM))
     assert together.isfinite().all()

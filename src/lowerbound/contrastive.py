@@ -21,12 +21,16 @@ is that of $\frac{\eta^2}{4} \|\hat\epsilon - \epsilon\|^2$.
 The value of the loss is no measure of how good a model is; only its gradient means something.
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.denoiser import EnergyDenoiser
-from lowerbound.elementary import Scalar, exp, expand, sqrt
+from lowerbound.arguments import told
+from lowerbound.brief import Brief
+from lowerbound.denoiser import Conditioned, Denoiser, EnergyDenoiser
+from lowerbound.elementary import Scalar, exp, expand, present, sqrt
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers.metropolis import metropolis_langevin
@@ -60,70 +64,51 @@ class ContrastiveDivergence(nn.Module):
 
     def forward(
         self,
-        denoiser: EnergyDenoiser,
+        denoiser: Denoiser,
         x: Float[Tensor, "batch *shape"],
         *,
         t: Float[Tensor, "batch"] | None = None,
         eps: Float[Tensor, "batch *shape"] | None = None,
         noise: Noise,
-        cond: Num[Tensor, "batch ..."] | None = None,
-        observed: Bool[Tensor, "batch *shape"] | None = None,
     ) -> Float[Tensor, "batch"]:
         r"""The losses of a batch, one level for each example.
 
         Arguments:
-            denoiser: the energy.
+            denoiser: the energy; one that was given a condition has it for data and negatives alike.
             x: data, (B, *).
             t, eps: times in [0, 1], (B,), and standard normal noise, (B, *); drawn from `noise` if not given.
             noise: where the chains' noise comes from.
-            cond: the condition of data and negatives alike.
-            observed: entries that are there; the others are zero for the energy.
         """
+        energy = Energy.of(denoiser)
         if t is None:
             t = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
         if eps is None:
             eps = noise.normal(x)
         level = denoiser.schedule.level(t)
-        x_t = _present(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, observed)
-        negative = self.negatives(denoiser, x_t, t, level, noise, cond, observed)
-        energy, negative_energy = denoiser.energy(x_t, level, cond), denoiser.energy(negative, level, cond)
-        loss = energy - negative_energy
+        x_t = present(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, energy.observed)
+        negative = self.negatives(energy, x_t, t, level, noise)
+        of_data, of_negative = energy(x_t, level), energy(negative, level)
+        loss = of_data - of_negative
         if self.regularisation:
-            loss = loss + self.regularisation * (energy.square() + negative_energy.square())
+            loss = loss + self.regularisation * (of_data.square() + of_negative.square())
         return loss
 
-    def negatives(
-        self,
-        denoiser: EnergyDenoiser,
-        x_t: Tensor,
-        t: Tensor,
-        level: Level,
-        noise: Noise,
-        cond: Tensor | None,
-        observed: Tensor | None,
-    ) -> Tensor:
+    def negatives(self, energy: "Energy", x_t: Tensor, t: Tensor, level: Level, noise: Noise) -> Tensor:
         """Draws that the model makes of itself, (B, *), beside the data at their levels."""
-        return self.move(denoiser, x_t, level, noise, cond, observed)
+        return self.move(energy, x_t, level, noise)
 
-    def move(
-        self,
-        denoiser: EnergyDenoiser,
-        x_t: Tensor,
-        level: Level,
-        noise: Noise,
-        cond: Tensor | None,
-        observed: Tensor | None,
-    ) -> Tensor:
+    def move(self, energy: "Energy", x_t: Tensor, level: Level, noise: Noise) -> Tensor:
         """Langevin steps from $x_t$, nothing of which is kept for autograd."""
 
         def log_density_and_score(x_t: Tensor) -> tuple[Tensor, Tensor]:
-            log_density, score = denoiser.log_density_and_score(_present(x_t, observed), level, cond)
-            return log_density, _present(score, observed)
+            x_t = present(x_t, energy.observed)
+            log_density, score = energy.denoiser.log_density_and_score(x_t, level, energy.cond)
+            return log_density, present(score, energy.observed)
 
         sigma = level.sigma.detach() if isinstance(level.sigma, Tensor) else level.sigma
         size = (self.step_size * sigma) ** 2
         x_t, _ = metropolis_langevin(log_density_and_score, x_t.detach(), size, self.num_steps, noise)
-        return _present(x_t, observed)
+        return present(x_t, energy.observed)
 
 
 class PersistentChains(ContrastiveDivergence):
@@ -166,24 +151,15 @@ class PersistentChains(ContrastiveDivergence):
         self.restart = restart
         self.register_buffer("states", noise.normal(torch.empty(num_chains, *shape)))
 
-    def negatives(
-        self,
-        denoiser: EnergyDenoiser,
-        x_t: Tensor,
-        t: Tensor,
-        level: Level,
-        noise: Noise,
-        cond: Tensor | None,
-        observed: Tensor | None,
-    ) -> Tensor:
-        if cond is not None:
+    def negatives(self, energy: "Energy", x_t: Tensor, t: Tensor, level: Level, noise: Noise) -> Tensor:
+        if energy.cond is not None:
             raise InputError("persistent chains belong to no condition: train without, or by contrastive divergence")
         chain = (t.detach() * len(self.states)).long().clamp(max=len(self.states) - 1)
         u = self.states[chain].to(x_t)
         anew = noise.uniform(x_t.new_empty(len(x_t), 1))[:, 0] < self.restart
         u = torch.where(anew.reshape(-1, *[1] * (u.ndim - 1)), noise.normal(u), u)
-        scale = expand(_scale(level, denoiser.sigma_data), x_t)
-        negative = self.move(denoiser, _present(scale * u, observed), level, noise, cond, observed)
+        scale = expand(_scale(level, energy.denoiser.sigma_data), x_t)
+        negative = self.move(energy, present(scale * u, energy.observed), level, noise)
         self.states[chain] = (negative / scale).to(self.states)
         return negative
 
@@ -193,5 +169,23 @@ def _scale(level: Level, sigma_data: float) -> Scalar:
     return scale.detach() if isinstance(scale, Tensor) else scale
 
 
-def _present(x: Tensor, observed: Tensor | None) -> Tensor:
-    return x if observed is None else torch.where(observed, x, 0)
+@dataclass(frozen=True, eq=False, repr=False)
+class Energy(Brief):
+    """An energy and what it was given."""
+
+    denoiser: EnergyDenoiser
+    cond: Tensor | None
+    observed: Tensor | None
+
+    @classmethod
+    def of(cls, denoiser: Denoiser) -> "Energy":
+        """Of a denoiser, which is refused by an InputError if it is no energy."""
+        bound = isinstance(denoiser, Conditioned)
+        inner, cond = (denoiser.denoiser, denoiser.cond) if bound else (denoiser, None)
+        if not isinstance(inner, EnergyDenoiser):
+            raise InputError(f"contrastive divergence draws from an energy: give an EnergyDenoiser, not {told(inner)}")
+        return cls(inner, cond, denoiser.observed)
+
+    def __call__(self, x_t: Tensor, level: Level) -> Tensor:
+        """E of $x_t$, (B,)."""
+        return self.denoiser.energy(x_t, level, self.cond)

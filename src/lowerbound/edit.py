@@ -13,12 +13,12 @@ distance from the middle, which the line falls short of.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.arguments import check_data, check_grid
 from lowerbound.brief import Brief
-from lowerbound.denoiser import Conditioned, Denoiser
+from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, sample
@@ -50,7 +50,6 @@ def encode(
     *,
     noise: Noise | None = None,
     tolerance: float = TOLERANCE,
-    cond: Num[Tensor, "batch ..."] | None = None,
 ) -> Float[Tensor, "batch *shape"]:
     r"""The noise $x_1$ from which the probability flow leads to x (Song et al. 2021, appendix D; DDIM, section 5.4).
 
@@ -61,12 +60,11 @@ def encode(
         x: data, (B, *).
         noise: where the noise of the data's end comes from; x enters without any if None.
         tolerance: the error allowed in a step of the solver, in units of the data.
-        cond: the condition, passed on to the denoiser.
 
     Raises:
         InputError: if x does not fit the denoiser, the tolerance is out of range, or the flow cannot be followed.
     """
-    return _encode(denoiser, _enter(denoiser, x, noise), tolerance, cond)[0]
+    return _encode(denoiser, _enter(denoiser, x, noise), tolerance)[0]
 
 
 def decode(
@@ -74,19 +72,18 @@ def decode(
     x_1: Float[Tensor, "batch *shape"],
     *,
     tolerance: float = TOLERANCE,
-    cond: Num[Tensor, "batch ..."] | None = None,
 ) -> Float[Tensor, "batch *shape"]:
     r"""The data x to which the probability flow leads from the noise $x_1$: the inverse of `encode`.
 
     Arguments:
-        denoiser, tolerance, cond: as in `encode`.
+        denoiser, tolerance: as in `encode`.
         x_1: noise, (B, *), in the units of the schedule's last level.
 
     Raises:
         InputError: as in `encode`.
     """
     check_data(x_1, denoiser.shape, name="x_1")
-    return _decode(denoiser, x_1, tolerance, cond)[0]
+    return _decode(denoiser, x_1, tolerance)[0]
 
 
 def round_trip(
@@ -95,19 +92,18 @@ def round_trip(
     *,
     noise: Noise | None = None,
     tolerance: float = TOLERANCE,
-    cond: Num[Tensor, "batch ..."] | None = None,
 ) -> RoundTrip:
     """The noise of examples and how well they come back from it.
 
     Arguments:
-        denoiser, x, noise, tolerance, cond: as in `encode`.
+        denoiser, x, noise, tolerance: as in `encode`.
 
     Raises:
         InputError: as in `encode`.
     """
     x = _enter(denoiser, x, noise)
-    x_1, there = _encode(denoiser, x, tolerance, cond)
-    again, back = _decode(denoiser, x_1, tolerance, cond)
+    x_1, there = _encode(denoiser, x, tolerance)
+    again, back = _decode(denoiser, x_1, tolerance)
     error = (again - x).flatten(1).square().mean(1).sqrt()
     return RoundTrip(x_1, again, error, there + back)
 
@@ -120,7 +116,6 @@ def interpolate(
     *,
     noise: Noise | None = None,
     tolerance: float = TOLERANCE,
-    cond: Num[Tensor, "batch ..."] | None = None,
 ) -> Float[Tensor, "num_weights batch *shape"]:
     r"""Examples between two: their noises, turned into one another (`turn`), decoded (DDIM, section 5.3).
 
@@ -128,17 +123,16 @@ def interpolate(
         denoiser, noise, tolerance: as in `encode`.
         x_from, x_to: data, (B, *).
         weights: w in [0, 1], (K,); 0 is `x_from`, 1 is `x_to`.
-        cond: the condition of all three, passed on to the denoiser.
 
     Raises:
         InputError: as in `encode`.
     """
     if x_from.shape != x_to.shape:
         raise InputError(f"examples of shapes {tuple(x_from.shape)} and {tuple(x_to.shape)}: give as many of both")
-    noise_from, noise_to = (encode(denoiser, x, noise=noise, tolerance=tolerance, cond=cond) for x in (x_from, x_to))
+    noise_from, noise_to = (encode(denoiser, x, noise=noise, tolerance=tolerance) for x in (x_from, x_to))
     between = turn(noise_from, noise_to, weights).flatten(0, 1)
-    repeated = None if cond is None else cond.repeat(len(weights), *[1] * (cond.ndim - 1))
-    return decode(denoiser, between, tolerance=tolerance, cond=repeated).unflatten(0, (len(weights), -1))
+    rows = torch.arange(len(x_from), device=denoiser.device).repeat(len(weights))
+    return decode(denoiser.rows(rows), between, tolerance=tolerance).unflatten(0, (len(weights), -1))
 
 
 def turn(
@@ -169,8 +163,6 @@ def vary(
     sampler: Sampler,
     times: Float[Tensor, "num_times"],
     noise: Noise,
-    *,
-    cond: Num[Tensor, "batch ..."] | None = None,
 ) -> Float[Tensor, "batch *shape"]:
     r"""Variations of examples: noised to the time t, then sampled down again (Meng et al. 2022, SDEdit).
 
@@ -183,7 +175,6 @@ def vary(
         sampler: the stepping rule.
         times: a whole grid, decreasing; those below t are visited.
         noise: where the noise comes from.
-        cond: the condition of the way down, passed on to the denoiser.
 
     Raises:
         InputError: if t is outside [0, 1].
@@ -196,7 +187,7 @@ def vary(
         return x.clone()
     level = denoiser.schedule.level(t)
     x_t = level.alpha * x + level.sigma * noise.normal(x)
-    return sample(denoiser, sampler, x_t, below(times, t), noise, cond=cond)
+    return sample(denoiser, sampler, x_t, below(times, t), noise)
 
 
 def below(times: Float[Tensor, "num_times"], t: float) -> Float[Tensor, "num_visited"]:
@@ -211,12 +202,12 @@ def _enter(denoiser: Denoiser, x: Tensor, noise: Noise | None) -> Tensor:
     return x if noise is None else x + level.sigma / level.alpha * noise.normal(x)
 
 
-def _encode(denoiser: Denoiser, x: Tensor, tolerance: float, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+def _encode(denoiser: Denoiser, x: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     clean, noisy = denoiser.schedule.level(0.0), denoiser.schedule.level(1.0)
-    return follow(Conditioned(denoiser, cond), clean.alpha * x, clean, noisy, tolerance)
+    return follow(denoiser, clean.alpha * x, clean, noisy, tolerance)
 
 
-def _decode(denoiser: Denoiser, x_1: Tensor, tolerance: float, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+def _decode(denoiser: Denoiser, x_1: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     clean, noisy = denoiser.schedule.level(0.0), denoiser.schedule.level(1.0)
-    x_0, num_calls = follow(Conditioned(denoiser, cond), x_1, noisy, clean, tolerance)
+    x_0, num_calls = follow(denoiser, x_1, noisy, clean, tolerance)
     return x_0 / clean.alpha, num_calls

@@ -50,3 +50,13 @@ def expand(coefficient: Scalar, like: Tensor) -> Scalar:
 def sum_dims(values: Tensor) -> Tensor:
     """The sum over everything but the batch: (B, *) -> (B,)."""
     return values.flatten(1).sum(1)
+
+
+def present(values: Tensor, observed: Tensor | None) -> Tensor:
+    """The values of observed entries and zero elsewhere: what is missing may be NaN, and NaN times zero would spread."""
+    return values if observed is None else torch.where(observed, values, 0)
+
+
+def count_dims(x: Tensor, observed: Tensor | None) -> Tensor:
+    """How many entries of each example are observed, all of them if None: (B,)."""
+    return x.new_full((len(x),), x[0].numel()) if observed is None else sum_dims(observed.to(x.dtype))

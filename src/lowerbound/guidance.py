@@ -14,7 +14,7 @@ predictions of x, of eps, or of v:
 At any other scale the scores at the several noise levels are not those of one distribution of x with noise added, so the
 guided denoiser samples something, but has no likelihood.
 
-Guided denoisers are denoisers: they wrap one another, and `Conditioned` binds their condition. What a prediction knows
+Guided denoisers are denoisers: they wrap one another, and `given` binds their condition. What a prediction knows
 beside its mean, a variance, stays that of the model that is guided: of the prediction given the condition.
 """
 
@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lowerbound.denoiser import Denoiser, LevelDenoiser, NetworkDenoiser, Prediction
+from lowerbound.denoiser import Denoiser, Prediction, Wrapper
 from lowerbound.elementary import Scalar, expand
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level
@@ -35,7 +35,7 @@ from lowerbound.schedule import Level
 Interval = tuple[float, float]
 
 
-class Guided(Denoiser, ABC):
+class Guided(Wrapper, ABC):
     r"""A denoiser that is guided.
 
     Arguments:
@@ -51,20 +51,18 @@ class Guided(Denoiser, ABC):
     """
 
     neutral: float = 1.0
-    no_likelihood = (
-        "guided scores are those of no one distribution at all noise levels; take the denoiser without guidance"
-    )
 
     def __init__(self, denoiser: Denoiser, scale: float, interval: Interval | None = None):
-        super().__init__(denoiser.schedule, denoiser.shape)
+        super().__init__(denoiser)
+        self.no_likelihood = (
+            "guided scores are those of no one distribution at all noise levels; take the denoiser without guidance"
+        )
         if not math.isfinite(scale):
             raise InputError(f"a guidance scale of {scale}: give a finite number; {self.neutral:g} changes nothing")
         if interval is not None and not interval[0] < interval[1]:
             raise InputError(
                 f"a guidance interval of gamma from {interval[0]} to {interval[1]}: give the lower end first"
             )
-        self.denoiser = denoiser
-        self.needs_grad = denoiser.needs_grad
         self.scale = float(scale)
         self.interval = interval
 
@@ -131,9 +129,6 @@ class ClassifierFree(Guided):
                 "--label or --condition; of an unconditional model there are none"
             )
 
-    def rows(self, rows: Int[Tensor, "num_rows"]) -> "ClassifierFree":
-        return ClassifierFree(self.denoiser.rows(rows), self.scale, self.interval)
-
     def guide(
         self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar
     ) -> Prediction:
@@ -167,10 +162,9 @@ class AutoGuidance(Guided):
                 f"with the scaling {theirs[1]}: both must be of the same data and see the same noisy data"
             )
         self.weak = weak
-        self.needs_grad = denoiser.needs_grad or weak.needs_grad
 
     def rows(self, rows: Int[Tensor, "num_rows"]) -> "AutoGuidance":
-        return AutoGuidance(self.denoiser.rows(rows), self.weak.rows(rows), self.scale, self.interval)
+        return self.replaced(denoiser=self.denoiser.rows(rows), weak=self.weak.rows(rows))
 
     def guide(
         self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar
@@ -187,7 +181,7 @@ class ClassifierGuidance(Guided):
     Dhariwal & Nichol 2021, "Diffusion models beat GANs on image synthesis", section 4. The labels go to the classifier, and
     none to the denoiser: with 1, and a classifier that is right, it is the model of that class, and 0 is no guidance. For a
     conditional model that is guided by a classifier besides, bind its condition:
-    `ClassifierGuidance(Conditioned(denoiser, labels), classifier, scale)`. An example of the label -1 stays unguided.
+    `ClassifierGuidance(denoiser.given(labels), classifier, scale)`. An example of the label -1 stays unguided.
 
     Arguments:
         denoiser: the model.
@@ -210,7 +204,6 @@ class ClassifierGuidance(Guided):
     ):
         super().__init__(denoiser, scale, interval)
         self.classifier = classifier
-        self.needs_grad = True
 
     def check(self, cond: Tensor | None) -> None:
         if cond is None:
@@ -220,9 +213,6 @@ class ClassifierGuidance(Guided):
                 f"cond has shape {tuple(cond.shape)} and dtype {str(cond.dtype).removeprefix('torch.')}: a classifier "
                 "guides to labels, (batch,) integers with -1 for none; use ClassifierFree for condition vectors"
             )
-
-    def rows(self, rows: Int[Tensor, "num_rows"]) -> "ClassifierGuidance":
-        return ClassifierGuidance(self.denoiser.rows(rows), self.classifier, self.scale, self.interval)
 
     def unguided(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         return self.denoiser(x_t, level, None, observed)
@@ -258,7 +248,7 @@ def _with_and_without(
 ) -> tuple[Prediction, Tensor]:
     """The prediction given a condition, and that of x given none."""
     null = torch.full_like(cond, math.nan if cond.is_floating_point() else -1)
-    if not isinstance(denoiser, NetworkDenoiser | LevelDenoiser):
+    if not denoiser.rows_are_apart:
         # it may hold something for each example of the batch, such as a measurement
         return denoiser(x_t, level, cond, observed), denoiser(x_t, level, null, observed).x
     both = Level(*(_twice(getattr(level, field.name)) for field in fields(level)))

@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_time, told
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import expand, sum_dims
+from lowerbound.elementary import expand, present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import Level, Schedule
@@ -76,19 +76,15 @@ def loss(
     t: Float[Tensor, "batch"] | None = None,
     eps: Float[Tensor, "batch *shape"] | None = None,
     noise: Noise | None = None,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""One draw per example of the weighted integral $L_w$ (formula in the module's docstring).
 
     Arguments:
-        denoiser: whose error it is.
+        denoiser: whose error it is; of one that was given the entries that are there, theirs alone.
         x: data, (B, *).
         weighting: $w(\gamma, \gamma')$; with `elbo` the result is in nats.
         t, eps: times in [0, 1], (B,), and standard normal noise, (B, *); drawn from `noise` if not given.
         noise: where times and noise come from.
-        cond: the condition, passed on to the denoiser.
-        observed: entries that are there; only these count.
 
     Raises:
         InputError: if x, t or eps is not as above, or something must be drawn and no `noise` is given.
@@ -96,10 +92,9 @@ def loss(
     check_batch(x, denoiser.shape)
 
     def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
-        error = (eps - denoiser(x_t, level, cond, observed).eps) ** 2
-        return sum_dims(error if observed is None else error * observed)
+        return sum_dims(present((eps - denoiser(x_t, level).eps) ** 2, denoiser.observed))
 
-    return integrand(denoiser.schedule, x, weighting, error, t=t, eps=eps, noise=noise, observed=observed)
+    return integrand(denoiser.schedule, present(x, denoiser.observed), weighting, error, t=t, eps=eps, noise=noise)
 
 
 def integrand(
@@ -111,7 +106,6 @@ def integrand(
     t: Float[Tensor, "batch"] | None = None,
     eps: Float[Tensor, "batch *shape"] | None = None,
     noise: Noise | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""$\tfrac12 \gamma'(t)\, w\, e(x_t)$ at one $x_t$ per example: one draw of $L_w$ for any e with the expectation of
     $\|\epsilon - \hat\epsilon\|^2$.
@@ -119,7 +113,7 @@ def integrand(
     Arguments:
         schedule: of the levels.
         error: e, a function of $x_t$, its level and $\epsilon$, (B,).
-        x, weighting, t, eps, noise, observed: as in `loss`.
+        x, weighting, t, eps, noise: as in `loss`.
 
     Raises:
         InputError: if something must be drawn and no `noise` is given.
@@ -133,8 +127,6 @@ def integrand(
     check_time(t, x)
     if not isinstance(eps, Tensor) or eps.shape != x.shape:
         raise InputError(f"eps is {told(eps)}: give noise of the shape of x, {tuple(x.shape)}")
-    if observed is not None:
-        x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
     level = schedule.level(t)
     errors = error(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, eps)
     slope = schedule.slope(t)

@@ -30,13 +30,13 @@ which is Stein's unbiased estimate of a risk. `explicit_loss` and `sliced_loss` 
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lowerbound import objective
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import Scalar, expand, sum_dims
+from lowerbound.elementary import Scalar, count_dims, expand, present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level
@@ -132,8 +132,6 @@ def explicit_loss(
     t: Float[Tensor, "batch"] | None = None,
     eps: Float[Tensor, "batch *shape"] | None = None,
     noise: Noise | None = None,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""`objective.loss` by explicit score matching of $q(x_t)$: the same expectation for each x, from D differentiations.
 
@@ -141,12 +139,12 @@ def explicit_loss(
     D2\right]$$
 
     Arguments:
-        denoiser, x, weighting, t, eps, noise, cond, observed: as in `objective.loss`.
+        denoiser, x, weighting, t, eps, noise: as in `objective.loss`.
 
     Raises:
         InputError: if something must be drawn and no `noise` is given.
     """
-    return _loss(explicit, denoiser, x, weighting, t, eps, noise, cond, observed)
+    return _loss(explicit, denoiser, x, weighting, t, eps, noise)
 
 
 def sliced_loss(
@@ -157,19 +155,17 @@ def sliced_loss(
     t: Float[Tensor, "batch"] | None = None,
     eps: Float[Tensor, "batch *shape"] | None = None,
     noise: Noise | None = None,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""`explicit_loss` with the trace from one probe of random signs: the same expectation, one differentiation.
 
     Arguments:
-        denoiser, x, weighting, t, eps, noise, cond, observed: as in `objective.loss`; the probe comes from `noise` as well.
+        denoiser, x, weighting, t, eps, noise: as in `objective.loss`; the probe comes from `noise` as well.
 
     Raises:
         InputError: if there is no `noise`.
     """
     given = objective.source(noise)
-    return _loss(lambda score, x_t: sliced(score, x_t, given), denoiser, x, weighting, t, eps, noise, cond, observed)
+    return _loss(lambda score, x_t: sliced(score, x_t, given), denoiser, x, weighting, t, eps, noise)
 
 
 def _loss(
@@ -180,21 +176,19 @@ def _loss(
     t: Tensor | None,
     eps: Tensor | None,
     noise: Noise | None,
-    cond: Tensor | None,
-    observed: Tensor | None,
 ) -> Tensor:
-    num_dims = x[0].numel() if observed is None else sum_dims(observed.to(x.dtype))
+    observed = denoiser.observed
+    num_dims = count_dims(x, observed)
 
     def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
         def score(x_t: Tensor) -> Tensor:
             # torch's fused attention on a CPU cannot be differentiated twice
             with sdpa_kernel(SDPBackend.MATH):
-                score = denoiser(x_t, level, cond, observed).score
-            return score if observed is None else score * observed
+                return present(denoiser(x_t, level).score, observed)
 
         return 2 * level.sigma**2 * matching(score, x_t) + num_dims
 
-    return objective.integrand(denoiser.schedule, x, weighting, error, t=t, eps=eps, noise=noise, observed=observed)
+    return objective.integrand(denoiser.schedule, present(x, observed), weighting, error, t=t, eps=eps, noise=noise)
 
 
 def _products(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,10 +55,10 @@ class Shrunken(Denoiser):
     def __init__(self, exact: Denoiser):
         super().__init__(exact.schedule, exact.shape)
         self.exact = exact
-        self.given = ()
+        self.told = ()
 
     def predict(self, x_t, level, cond, observed):
-        self.given = cond, observed
+        self.told = cond, observed
         exact = self.exact(x_t, level, None, observed)
         return Prediction(x_t, level, 0.7 * exact.x + 0.1, self.schedule, variance_mix=torch.ones_like(x_t))
 
@@ -157,23 +157,21 @@ def test_ancestral_sampling_of_gaussian_data_is_exact_in_any_number_of_steps():
 
 def test_everything_else_is_the_wrapped_denoiser_s():
     denoiser = Shrunken(ORACLES["Gaussian"])
-    denoiser.needs_grad = True
     denoiser.no_likelihood = "its mean is wrong"
     table = double([-8.0, 6.0]), double([0.0, 0.3])
     wrapped = WithVariance(denoiser, *table)
-    assert wrapped.needs_grad
     with pytest.raises(InputError, match="its mean is wrong"):
         nats(wrapped, torch.zeros(1, 2, dtype=torch.float64), 3)
     x_t = ORACLES["Gaussian"].sample(3, Stream(0))
     cond, observed = torch.tensor([1, 0, -1]), torch.tensor([[True, False]] * 3)
     prediction = wrapped(x_t, 0.5, cond, observed)
-    assert denoiser.given[0] is cond
-    assert denoiser.given[1] is observed
+    assert denoiser.told[0] is cond
+    assert denoiser.told[1] is observed
     torch.testing.assert_close(prediction.x, denoiser(x_t, 0.5, cond, observed).x)
     assert prediction.variance_mix is not None
-    measure_variance(denoiser, x_t, Stream(0), 2, cond=cond, batch_size=2)
-    assert denoiser.given[0].tolist() == [-1]
-    path = list(trajectory(wrapped, Ancestral("analytic"), x_t, double([1.0, 0.5]), Stream(0), cond=cond))
+    measure_variance(denoiser.given(cond), x_t, Stream(0), 2, batch_size=2)
+    assert denoiser.told[0].tolist() == [-1]
+    path = list(trajectory(wrapped.given(cond), Ancestral("analytic"), x_t, double([1.0, 0.5]), Stream(0)))
     assert len(path) == 3
 
 
@@ -181,7 +179,7 @@ def test_what_is_missing_does_not_count():
     x = ORACLES["Gaussian"].sample(4000, Stream(1))
     observed = torch.tensor([True, False]).expand_as(x)
     x = torch.where(observed, x, math.nan)
-    found = measure_variance(ORACLES["Gaussian"], x, Stream(2), 4, observed=observed, batch_size=4000)
+    found = measure_variance(ORACLES["Gaussian"].given(observed=observed), x, Stream(2), 4, batch_size=4000)
     ratio = found.gammas.exp()
     torch.testing.assert_close(found.x_vars, 0.5 * ratio / (0.5 + ratio), rtol=0.1, atol=0)
 

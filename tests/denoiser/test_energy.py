@@ -203,7 +203,7 @@ def test_a_unet_with_attention_and_conditions_trains():
     optimizer = torch.optim.Adam(denoiser.parameters(), 1e-2)
     for _ in range(3):  # the blocks' outputs, and what lies before them, start to move one step after another
         optimizer.zero_grad()
-        objective.loss(denoiser, x, noise=noise, cond=cond).mean().backward()
+        objective.loss(denoiser.given(cond), x, noise=noise).mean().backward()
         optimizer.step()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
     assert all(parameter.grad.abs().max() > 0 for name, parameter in network.named_parameters() if "trunk" in name)

@@ -87,7 +87,7 @@ class Shifted(Denoiser):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_row_has_its_own_condition(method):
     cond = double([1.0, 2.0, 3.0])
-    x = posterior_sample(method, Shifted(SCHEDULE, (2,)), FIRST, draw(3, 2), 0.0, TIMES, Stream(0), cond=cond)
+    x = posterior_sample(method, Shifted(SCHEDULE, (2,)).given(cond), FIRST, draw(3, 2), 0.0, TIMES, Stream(0))
     torch.testing.assert_close(x[:, 1], cond)
 
 

@@ -144,7 +144,6 @@ def test_more_iterations_never_fit_worse_than_one():
 
 def test_no_likelihood_belongs_to_it():
     model = PosteriorDenoiser(data(), of_matrix(MATRIX), draw(4, 2), 0.3)
-    assert model.needs_grad
     with pytest.raises(InputError, match="approximates a posterior"):
         check_likelihood(model)
 

@@ -58,7 +58,7 @@ def test_a_base_that_does_not_fit_is_told(make, observed):
     level = denoiser.schedule.level(0.0)
     num_dims = x.shape[1] if there is None else there.sum(1)
     expected = denoiser.log_marginal(level.alpha * x, 0.0, there) + num_dims * math.log(level.alpha)
-    ours = log_prob(denoiser, x, tolerance=1e-6, observed=there)
+    ours = log_prob(denoiser.given(observed=there), x, tolerance=1e-6)
     off = (ours.nats - expected).abs()
     assert off.max() > 0.03
     assert (ours.nats - ours.mismatch - expected).abs().max() < 3e-5
@@ -70,7 +70,7 @@ def test_a_condition_has_a_mismatch_of_its_own():
     cond = double([[0.0, 1.0], [-2.0, 3.0]])
     denoiser = Towards(LinearGamma(-16.0, 4.0), (2,))
     x = cond + 0.5 * draw(2, 2)
-    ours = log_prob(denoiser, x, cond=cond, tolerance=1e-6)
+    ours = log_prob(denoiser.given(cond), x, tolerance=1e-6)
     expected = torch.distributions.Normal(cond, 0.5).log_prob(x).sum(1)
     assert (ours.nats - expected).abs().max() > 0.1
     torch.testing.assert_close(ours.nats - ours.mismatch, expected, rtol=0, atol=2e-3)
@@ -286,10 +286,10 @@ def test_conditions_stay_with_their_examples():
     denoiser = Towards(LinearGamma(-16.0, 22.0), (2,))
     cond = torch.tensor([[0.0, 1.0], [-8.0, 5.0], [0.1, -0.1]]).double()
     x = cond + 0.5 * draw(3, 2)
-    ours = log_prob(denoiser, x, cond=cond, tolerance=1e-6)
+    ours = log_prob(denoiser.given(cond), x, tolerance=1e-6)
     assert len(set(ours.num_calls.tolist())) > 1, "they arrive one after another"
     along, denoiser.num_calls = denoiser.num_calls, 0
-    base_mismatch(denoiser, x, cond)
+    base_mismatch(denoiser.given(cond), x)
     assert along == ours.num_calls.sum().item() + denoiser.num_calls
     expected = torch.distributions.Normal(cond, 0.5).log_prob(x).sum(1)
     torch.testing.assert_close(ours.nats, expected, rtol=0, atol=1e-3)
@@ -302,10 +302,10 @@ def test_only_observed_entries_count():
     expected = denoiser.log_marginal(level.alpha * x, 0.0, observed) + observed.sum(1) * math.log(level.alpha)
     for missing in (9.0, math.nan):
         given = torch.where(observed, x, missing)
-        ours = log_prob(denoiser, given, observed=observed)
+        ours = log_prob(denoiser.given(observed=observed), given)
         torch.testing.assert_close(ours.nats, expected, rtol=0, atol=3e-3)
         assert ours.num_dims.tolist() == [2, 1, 1, 0]
-    probed = log_prob(denoiser, given, observed=observed, trace="hutchinson", num_probes=2, noise=Stream(0))
+    probed = log_prob(denoiser.given(observed=observed), given, trace="hutchinson", num_probes=2, noise=Stream(0))
     torch.testing.assert_close(
         probed.nats[1:], expected[1:], rtol=0, atol=3e-3
     )  # a single entry has no other to mix with

@@ -141,7 +141,7 @@ def test_only_observed_entries_count():
     for missing in (9.0, math.nan):
         given = torch.where(observed, x, missing)
         ours = discrete_log_prob(
-            whole, given, dequantizer, num_importance=2, noise=Known(uniform=places), observed=observed
+            whole.given(observed=observed), given, dequantizer, num_importance=2, noise=Known(uniform=places)
         )
         torch.testing.assert_close(ours.nats, expected.nats, rtol=0, atol=1e-3)
         assert ours.num_dims.tolist() == [1] * 6

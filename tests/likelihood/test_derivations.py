@@ -79,7 +79,9 @@ def test_both_forms_are_one_number_on_one_path(scaling, variance):
     for decoder in (DECODER, DiscretizedGaussian(16, 0.1)):
         for observed in (None, torch.tensor([[True, False]]).expand(50, 2)):
             first, second = (
-                form(denoiser, decoder, x, uniform_chain(12), noise=Stream(1), reverse=variance, observed=observed)
+                form(
+                    denoiser.given(observed=observed), decoder, x, uniform_chain(12), noise=Stream(1), reverse=variance
+                )
                 for form in (WHOLE["form A, path"], WHOLE["form B, path, sampled"])
             )
             torch.testing.assert_close(first.nats, second.nats, rtol=1e-9, atol=1e-9)
@@ -342,7 +344,7 @@ def test_only_observed_entries_count(name):
     observed = torch.tensor([[True, False]]).expand(3, 2)
     expected = derivation(part, DECODER, x[:, :1], chain, noise=Known([e[:, :1] for e in eps], place))
     given = torch.where(observed, x, math.nan)
-    ours = derivation(whole, DECODER, given, chain, noise=Known(eps, place), observed=observed)
+    ours = derivation(whole.given(observed=observed), DECODER, given, chain, noise=Known(eps, place))
     torch.testing.assert_close(ours.nats, expected.nats, rtol=1e-9, atol=1e-9)
     assert ours.num_dims.tolist() == [1, 1, 1]
 

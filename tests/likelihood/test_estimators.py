@@ -205,7 +205,7 @@ def test_losses_take_what_bounds_take(loss):
     whole, x = gaussian(SCHEDULE), draw(4, 2)
     observed = torch.tensor([[True, False]]).expand(4, 2)
     missing, zero = (
-        loss(whole, torch.where(observed, x, value), SCHEDULE.times, noise=Stream(0), observed=observed)
+        loss(whole.given(observed=observed), torch.where(observed, x, value), SCHEDULE.times, noise=Stream(0))
         for value in (np.nan, 7.0)
     )
     assert torch.equal(missing, zero)

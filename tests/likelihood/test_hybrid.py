@@ -108,7 +108,13 @@ def test_only_observed_entries_count():
     observed = torch.tensor([[True, False]]).expand(NUM_STEPS, 2)
     x, noise = draw(NUM_STEPS, 2), list(draw(2, NUM_STEPS, 2, seed=1))
     results = [
-        hybrid(denoiser, torch.where(observed, x, missing), CHAIN, noise=Known(noise), place=PLACES, observed=observed)
+        hybrid(
+            denoiser.given(observed=observed),
+            torch.where(observed, x, missing),
+            CHAIN,
+            noise=Known(noise),
+            place=PLACES,
+        )
         for missing in (0.0, 9.0, math.nan)
     ]
     assert results[0].isfinite().all()

@@ -298,7 +298,9 @@ def test_only_observed_entries_count():
             expected = elbo(part, decoder, x[:, :1], noise=Known([e[:, :1] for e in eps], [double(0.4)]), **arguments)
             for missing in (0.0, 9.0, math.nan):
                 given = torch.where(observed, x, missing)
-                ours = elbo(whole, decoder, given, noise=Known(eps, [double(0.4)]), observed=observed, **arguments)
+                ours = elbo(
+                    whole.given(observed=observed), decoder, given, noise=Known(eps, [double(0.4)]), **arguments
+                )
                 torch.testing.assert_close(ours.nats, expected.nats, rtol=1e-9, atol=1e-9)
                 assert ours.num_dims.tolist() == [1, 1]
                 torch.testing.assert_close(ours.bits_per_dim, expected.bits_per_dim, rtol=1e-9, atol=1e-9)
@@ -335,13 +337,13 @@ def test_a_chain_of_one_level_is_a_vaes_bound():
 
 @pytest.mark.parametrize("decoder", [DECODER, LevelPosterior(4), DiscretizedGaussian(4, 0.3)])
 def test_end_terms_are_those_of_the_bound(decoder):
-    denoiser = mixture(LinearGamma(-4.0, 4.0))
+    denoiser = mixture(LinearGamma(-4.0, 4.0)).given(observed=torch.tensor([[True, False], [True, True]]))
     x = (2 * torch.tensor([[0, 3], [2, 1]]).double() + 1) / 4 - 1
-    eps, observed = draw(2, 2), torch.tensor([[True, False], [True, True]])
+    eps = draw(2, 2)
     for chain, ends in ((None, ()), (double([0.2, 0.5, 0.9]), (0.2, 0.9))):
-        given = {"noise": Known([eps], [double(0.3)]), "observed": observed}
-        bound = elbo(denoiser, decoder, x, chain, **given)
-        reconstruction, prior = end_terms(denoiser, decoder, x, *ends, **given)
+        noise = Known([eps], [double(0.3)])
+        bound = elbo(denoiser, decoder, x, chain, noise=noise)
+        reconstruction, prior = end_terms(denoiser, decoder, x, *ends, noise=noise)
         assert torch.equal(reconstruction, bound.reconstruction)
         assert torch.equal(prior, bound.prior)
 

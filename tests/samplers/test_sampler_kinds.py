@@ -133,9 +133,9 @@ def test_each_sample_has_its_own_condition(sampler):
     denoiser, cond = Shifted(MEAN, COVARIANCE, LinearGamma()), double([[0.0, 0.0], [30.0, 0.0], [0.0, 3.0]])
     times, seeds = grid.uniform(4), [0, 1, 2]
     x_1 = start(denoiser, 3, PerSample(seeds), dtype=torch.float64)
-    together = sample(denoiser, sampler, x_1, times, PerSample(seeds), cond=cond)
+    together = sample(denoiser.given(cond), sampler, x_1, times, PerSample(seeds))
     for k in range(3):
-        alone = sample(denoiser, sampler, x_1[k : k + 1], times, PerSample(seeds[k : k + 1]), cond=cond[k : k + 1])
+        alone = sample(denoiser.given(cond[k : k + 1]), sampler, x_1[k : k + 1], times, PerSample(seeds[k : k + 1]))
         torch.testing.assert_close(alone[0], together[k], rtol=1e-10, atol=1e-10)
 
 

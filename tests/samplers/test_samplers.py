@@ -228,7 +228,7 @@ def test_conditions_and_masks_reach_the_denoiser():
 
     denoiser = Spy(MEAN, COVARIANCE, LinearGamma())
     cond, observed = torch.tensor([1, 2]), torch.ones(2, 2, dtype=torch.bool)
-    sample(denoiser, DDIM(), draw(2, 2), grid.uniform(3), Stream(0), cond=cond, observed=observed)
+    sample(denoiser.given(cond, observed), DDIM(), draw(2, 2), grid.uniform(3), Stream(0))
     assert len(given) == 3
     assert all(pair[0] is cond and pair[1] is observed for pair in given)
 

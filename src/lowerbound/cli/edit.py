@@ -117,7 +117,7 @@ class Editing:
         def some(part: slice) -> np.ndarray:
             given, noise = self._given(cond, part), PerSample(seeds[part])
             return model.decode(
-                vary(model.denoiser, self._moved(x[part]), t, plan.sampler, plan.times, noise, cond=given)
+                vary(model.denoiser.given(given), self._moved(x[part]), t, plan.sampler, plan.times, noise)
             )
 
         varied = np.concatenate(self._batches(some, len(x), "sampling"))
@@ -156,7 +156,7 @@ class Editing:
         def some(part: slice) -> np.ndarray:
             tolerance = self.options.flow_tolerance
             given = self._given(cond, part)
-            return self.model.decode(decode(self.model.denoiser, between[part], tolerance=tolerance, cond=given))
+            return self.model.decode(decode(self.model.denoiser.given(given), between[part], tolerance=tolerance))
 
         drawn = np.concatenate(self._batches(some, len(between), "decoding"))
         drawn = drawn.reshape(len(self.raw) - 1, num, *self.raw.shape[1:])
@@ -170,7 +170,7 @@ class Editing:
         def some(part: slice) -> RoundTrip:
             noise = PerSample(seeds[part]) if noisy else None
             tolerance, given = self.options.flow_tolerance, self._given(self.cond, part)
-            return round_trip(self.model.denoiser, self._moved(x[part]), noise=noise, tolerance=tolerance, cond=given)
+            return round_trip(self.model.denoiser.given(given), self._moved(x[part]), noise=noise, tolerance=tolerance)
 
         trips = self._batches(some, len(x), "to noise and back")
         parts = ([getattr(trip, name) for trip in trips] for name in ("x_1", "x", "error", "num_calls"))

@@ -1,8 +1,7 @@
 """Denoisers: what one is, those made of a network, those in closed form, and those around another one."""
 
 from lowerbound.denoiser.analytic import WithVariance, measure_variance
-from lowerbound.denoiser.base import Denoiser, Prediction
-from lowerbound.denoiser.conditioned import Conditioned
+from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.energy import EnergyDenoiser
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.denoiser.levels import LevelDenoiser
@@ -20,5 +19,6 @@ __all__ = [
     "NetworkDenoiser",
     "Prediction",
     "WithVariance",
+    "Wrapper",
     "measure_variance",
 ]

@@ -20,11 +20,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.denoiser.base import Denoiser, Prediction
-from lowerbound.elementary import expand
+from lowerbound.denoiser.base import Denoiser, Prediction, Wrapper
+from lowerbound.elementary import expand, present
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level
@@ -32,7 +32,7 @@ from lowerbound.schedule import Level
 NUM_LEVELS = 32
 
 
-class WithVariance(Denoiser):
+class WithVariance(Wrapper):
     r"""A denoiser whose predictions carry `x_var`, the same for all entries at a noise level, from a table.
 
     Arguments:
@@ -46,25 +46,19 @@ class WithVariance(Denoiser):
     """
 
     def __init__(self, denoiser: Denoiser, gammas: Float[Tensor, "num_levels"], x_vars: Float[Tensor, "num_levels"]):
-        super().__init__(denoiser.schedule, denoiser.shape)
+        super().__init__(denoiser)
         if len(gammas) == 0 or not bool(gammas.isfinite().all() and (gammas.diff() > 0).all()):
             raise InputError(f"a variance at {len(gammas)} noise levels: give at least one, finite and increasing")
         if not bool(x_vars.isfinite().all() and (x_vars >= 0).all()):
             raise InputError(
                 f"the variances run from {x_vars.min()} to {x_vars.max()}: all must be finite, none negative"
             )
-        self.denoiser = denoiser
-        self.needs_grad = denoiser.needs_grad
-        self.no_likelihood = denoiser.no_likelihood
         self.gammas, self.x_vars = gammas.cpu().double(), x_vars.cpu().double()
 
     def x_var_at(self, gamma: Float[Tensor, "num_levels"]) -> Float[Tensor, "num_levels"]:
         r"""$m(\gamma)$ at any levels, on the CPU in double precision."""
         ratio = np.interp(gamma.numpy(), self.gammas.numpy(), (self.x_vars / self.gammas.sigmoid()).numpy())
         return torch.from_numpy(ratio) * gamma.sigmoid()
-
-    def rows(self, rows: Int[Tensor, "num_rows"]) -> "WithVariance":
-        return WithVariance(self.denoiser.rows(rows), self.gammas, self.x_vars)
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         gamma = torch.as_tensor(level.gamma).detach().cpu().double().reshape(-1)
@@ -79,8 +73,6 @@ def measure_variance(
     noise: Noise,
     num_levels: int = NUM_LEVELS,
     *,
-    cond: Num[Tensor, "num_examples ..."] | None = None,
-    observed: Bool[Tensor, "num_examples *shape"] | None = None,
     batch_size: int = 128,
     progress: Callable[[int], object] = lambda levels: None,
 ) -> WithVariance:
@@ -93,8 +85,6 @@ def measure_variance(
         x: examples, (N, *); not those on which the bound is then reported.
         noise: where the noise comes from, in batches: a `Stream`.
         num_levels: K, network calls per example.
-        cond: the examples' conditions, passed on to the denoiser.
-        observed: entries that are there; only these count.
         batch_size: examples at a time.
         progress: called with 1 after each level.
 
@@ -105,8 +95,8 @@ def measure_variance(
         raise InputError(
             f"{len(x)} examples at {num_levels} noise levels: at least one example and two levels are needed"
         )
-    there = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
-    x = torch.where(there, x, 0)  # what is missing may be NaN
+    observed = torch.ones_like(x, dtype=torch.bool) if denoiser.observed is None else denoiser.observed
+    x = present(x, observed)
     schedule = denoiser.schedule
     gammas = torch.linspace(schedule.gamma_min, schedule.gamma_max, num_levels, dtype=torch.float64)
     levels = [schedule.level_at(gamma) for gamma in gammas.tolist()]
@@ -115,9 +105,8 @@ def measure_variance(
         total = 0.0
         for batch in torch.arange(len(x), device=x.device).split(batch_size):
             x_t = level.alpha * x[batch] + level.sigma * noise.normal(x[batch])
-            given, seen = (None if values is None else values[batch] for values in (cond, observed))
-            error = denoiser(x_t, level, given, seen).x - x[batch]
-            total += (error.square() * there[batch]).sum().item()
-        x_vars.append(total / max(1, int(there.sum())))
+            error = denoiser.rows(batch)(x_t, level).x - x[batch]
+            total += (error.square() * observed[batch]).sum().item()
+        x_vars.append(total / max(1, int(observed.sum())))
         progress(1)
     return WithVariance(denoiser, gammas, torch.tensor(x_vars, dtype=torch.float64))

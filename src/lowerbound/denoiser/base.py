@@ -3,6 +3,7 @@
 import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Num
@@ -16,6 +17,7 @@ from lowerbound.reverse import reverse_variance
 from lowerbound.schedule import Level, Schedule
 
 Time = Tensor | float | Level
+Wrapped = TypeVar("Wrapped", bound="Wrapper")
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -83,13 +85,16 @@ class Denoiser(nn.Module, ABC):
         InputError: if they are something else.
 
     Attributes:
-        needs_grad: whether predicting differentiates (energies, guidance by a classifier); samplers then keep autograd
-            on.
         no_likelihood: the reason why no likelihood belongs to this denoiser, or None.
+        observed: the entries that are there, (B, *shape), of a denoiser that was `given` them; None: all. Only these count
+            in losses, bounds and densities.
+        rows_are_apart: whether the prediction of a row depends on that row alone, whatever the number of rows, so that a
+            batch may be doubled to ask two things at once.
     """
 
-    needs_grad: bool = False
     no_likelihood: str | None = None
+    observed: Tensor | None = None
+    rows_are_apart: bool = False
 
     def __init__(self, schedule: Schedule, shape: tuple[int, ...]):
         super().__init__()
@@ -137,6 +142,21 @@ class Denoiser(nn.Module, ABC):
             x_t = torch.where(observed, x_t, 0)
         return self.predict(x_t, self.schedule.level(t), cond, observed)
 
+    def given(
+        self,
+        cond: Num[Tensor, "batch ..."] | None = None,
+        observed: Bool[Tensor, "batch *shape"] | None = None,
+    ) -> "Denoiser":
+        """The same denoiser with a condition, or with the entries that are there, bound for the batches to come.
+
+        Arguments:
+            cond, observed: as in `forward`; None: as before.
+
+        Raises:
+            InputError: if they are no tensors of these kinds.
+        """
+        return self if cond is None and observed is None else Conditioned(self, cond, observed)
+
     def rows(self, rows: Int[Tensor, "num_rows"]) -> "Denoiser":
         """The same for a part of the batch, where a sampler goes on with some of its samples: itself, unless it, or one
         that it wraps, holds something for each sample."""
@@ -145,6 +165,68 @@ class Denoiser(nn.Module, ABC):
     @abstractmethod
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         """`forward` at a noise level, the shape checked and unobserved entries zero: what a kind of denoiser defines."""
+
+
+class Wrapper(Denoiser):
+    """A denoiser made of another one, whose likelihood and observed entries it has unless it says otherwise.
+
+    Arguments:
+        denoiser: the other one.
+
+    Attributes:
+        by_row: names of attributes that hold something for each example of a batch.
+    """
+
+    by_row: tuple[str, ...] = ()
+
+    def __init__(self, denoiser: Denoiser):
+        super().__init__(denoiser.schedule, denoiser.shape)
+        self.denoiser = denoiser
+        self.no_likelihood = denoiser.no_likelihood
+        self.observed = denoiser.observed
+
+    def rows(self, rows: Int[Tensor, "num_rows"]) -> Denoiser:
+        denoiser = self.denoiser.rows(rows)
+        if denoiser is self.denoiser and not self.by_row:
+            return self
+        held = {name: value for name in self.by_row if (value := getattr(self, name)) is not None}
+        try:
+            held = {name: value[rows] for name, value in held.items()}
+        except IndexError as error:
+            shapes = ", ".join(f"{name} of shape {tuple(value.shape)}" for name, value in held.items())
+            raise InputError(f"the denoiser was given {shapes}: give a row for each example of the batch") from error
+        return self.replaced(denoiser=denoiser, observed=held.pop("observed", denoiser.observed), **held)
+
+    def replaced(self: Wrapped, **attributes: Any) -> Wrapped:
+        """The same with other attributes."""
+        same = type(self).__new__(type(self))
+        # a copy's modules must not be the original's dictionary, which setting one would change
+        vars(same).update(vars(self), _modules=dict(self._modules), _buffers=dict(self._buffers))
+        for name, value in attributes.items():
+            setattr(same, name, value)
+        return same
+
+
+class Conditioned(Wrapper):
+    r"""$E[x | x_t, c]$ for one c (`Denoiser.given`).
+
+    Arguments:
+        denoiser: the model.
+        cond: its condition, as in `Denoiser.forward`, for the batches to come.
+        observed: the entries that are there, likewise.
+    """
+
+    by_row = ("cond", "observed")
+
+    def __init__(self, denoiser: Denoiser, cond: Tensor | None = None, observed: Tensor | None = None):
+        super().__init__(denoiser)
+        self.cond = cond
+        self.observed = denoiser.observed if observed is None else observed
+
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        return self.denoiser(
+            x_t, level, self.cond if cond is None else cond, self.observed if observed is None else observed
+        )
 
 
 def preserving(gamma: Scalar) -> tuple[Scalar, Scalar]:

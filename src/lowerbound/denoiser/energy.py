@@ -82,8 +82,6 @@ class EnergyDenoiser(Denoiser):
         InputError: if `sigma_data` or K is out of range.
     """
 
-    needs_grad = True
-
     def __init__(
         self,
         network: nn.Module,

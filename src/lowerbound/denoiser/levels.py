@@ -42,6 +42,8 @@ class LevelDenoiser(Denoiser):
         InputError: if K or `sigma_data` is out of range, or the network does not take three arguments.
     """
 
+    rows_are_apart = True
+
     def __init__(
         self,
         network: nn.Module,

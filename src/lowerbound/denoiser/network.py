@@ -54,6 +54,8 @@ class NetworkDenoiser(Denoiser):
             has no effect.
     """
 
+    rows_are_apart = True
+
     def __init__(
         self,
         network: nn.Module,

@@ -184,22 +184,22 @@ def profile(
         progress: called with 1 after each interval.
     """
     indices = dataset.indices(split)[:num_examples]
-    denoiser, schedule, scaling = run.denoiser, run.denoiser.schedule, run.denoiser.schedule.scaling
-    x = dataset.encoded(indices).to(denoiser.device)
+    schedule, scaling = run.denoiser.schedule, run.denoiser.schedule.scaling
+    x = dataset.encoded(indices).to(run.device)
     cond = dataset.cond(indices) if run.config.data.conditional else None
-    cond = None if cond is None else cond.to(x.device)
+    denoiser = run.denoiser.given(None if cond is None else cond.to(x.device))
     low, high = (end.to(x) for end in _range(dataset))
     noise = PerSample([(seed << 32) + int(i) for i in indices])
     check_likelihood(denoiser)
     assert run.decoder is not None
-    reconstruction, prior = end_terms(denoiser, run.decoder, x, noise=noise, cond=cond)
+    reconstruction, prior = end_terms(denoiser, run.decoder, x, noise=noise)
     edges = np.linspace(schedule.gamma_min, schedule.gamma_max, num_bins + 1)
     columns: list[list[torch.Tensor]] = []
     for start, stop in itertools.pairwise(edges.tolist()):
         gamma = start + (stop - start) * noise.uniform(x.new_empty(len(x), 1))[:, 0]
         level = Level(schedule.inverse(gamma), gamma, scaling.alpha(gamma), scaling.sigma(gamma))
         eps = noise.normal(x)
-        prediction = denoiser(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, cond)
+        prediction = denoiser(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level)
         eps_hat = prediction.eps
         values = (
             0.5 * (stop - start) / math.log(2) * (eps - eps_hat) ** 2,

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.arguments import check_grid, told
 from lowerbound.brief import Brief
-from lowerbound.denoiser import Conditioned, Denoiser
+from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.inverse.operators import Mask, Operator, check_operator
 from lowerbound.inverse.posterior import PosteriorDenoiser
@@ -67,7 +67,6 @@ def posterior_sample(
     times: Float[Tensor, "num_times"],
     noise: Noise,
     *,
-    cond: Num[Tensor, "batch ..."] | None = None,
     progress: Callable[[int], object] = lambda steps: None,
 ) -> Float[Tensor, "batch *shape"]:
     r"""One draw from $p(x | y)$ for each row of y; repeat a row for several draws.
@@ -76,13 +75,12 @@ def posterior_sample(
 
     Arguments:
         method: how, e.g. `Replacement()`, `PiGDM()`, `MMPS()`, `TwistedParticles()`.
-        denoiser: the model.
+        denoiser: the model, its condition bound.
         operator: A.
         y: the measurements, (B, *measured); what a mask has for unknown is never looked at.
         noise_std: $\nu$, in the units of x as the denoiser sees it.
         times: decreasing, in [0, 1] (see `grid`).
         noise: where every draw comes from.
-        cond: passed on to the denoiser.
         progress: called with 1 after each step.
 
     Raises:
@@ -98,7 +96,6 @@ def posterior_sample(
     if isinstance(operator, Mask):
         y = operator.forward(y)
     check_operator(operator, denoiser.shape, y, noise_std)
-    model = denoiser if cond is None else Conditioned(denoiser, cond)
     with torch.no_grad():
-        x = method.draw(Problem(model, operator, y, noise_std), times, noise, progress)
+        x = method.draw(Problem(denoiser, operator, y, noise_std), times, noise, progress)
     return torch.where(operator.observed, y, x) if isinstance(operator, Mask) and noise_std == 0 else x

@@ -28,7 +28,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.brief import Brief
-from lowerbound.denoiser import Denoiser, Prediction
+from lowerbound.denoiser import Denoiser, Prediction, Wrapper
 from lowerbound.elementary import exp, expand, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.inverse.conjugate import conjugate_gradients
@@ -53,7 +53,7 @@ class Twist(Brief):
     log_prob: Float[Tensor, "batch"]
 
 
-class PosteriorDenoiser(Denoiser):
+class PosteriorDenoiser(Wrapper):
     r"""$E[x | x_t, y]$ from $E[x | x_t]$ (formula in the module's docstring).
 
     Arguments:
@@ -71,8 +71,6 @@ class PosteriorDenoiser(Denoiser):
             another shape than the operator makes, or an operator that fails the dot-product test.
     """
 
-    needs_grad = True
-
     def __init__(
         self,
         denoiser: Denoiser,
@@ -83,7 +81,7 @@ class PosteriorDenoiser(Denoiser):
         num_iterations: int = 5,
         data_variance: float = 1.0,
     ):
-        super().__init__(denoiser.schedule, denoiser.shape)
+        super().__init__(denoiser)
         if covariance not in COVARIANCES:
             raise InputError(f"unknown covariance {covariance!r}: choose one of {', '.join(COVARIANCES)}")
         if num_iterations < 1 or not data_variance > 0:
@@ -93,7 +91,6 @@ class PosteriorDenoiser(Denoiser):
             )
         check_operator(operator, denoiser.shape, y, noise_std)
         self.no_likelihood = "a denoiser that was given measurements approximates a posterior, which has no bound"
-        self.denoiser = denoiser
         self.operator = operator
         self.y = torch.where(operator.observed, y, 0) if isinstance(operator, Mask) else y
         self.noise_std = noise_std
@@ -105,15 +102,7 @@ class PosteriorDenoiser(Denoiser):
         operator = self.operator
         if isinstance(operator, Mask) and operator.observed.ndim > len(self.shape):
             operator = Mask(operator.observed[rows])
-        return PosteriorDenoiser(
-            self.denoiser.rows(rows),
-            operator,
-            self.y[rows],
-            self.noise_std,
-            self.covariance,
-            self.num_iterations,
-            self.data_variance,
-        )
+        return self.replaced(denoiser=self.denoiser.rows(rows), operator=operator, y=self.y[rows])
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         twist = self.twist(x_t, level, cond, observed)

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -21,7 +21,7 @@ from lowerbound import objective
 from lowerbound.arguments import check_count, check_data, told
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
-from lowerbound.elementary import expand, expm1, sum_dims
+from lowerbound.elementary import count_dims, expand, expm1, present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_levels
 from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, LevelPosterior
@@ -76,13 +76,11 @@ def elbo(
     num_times: int | None = None,
     place: Float[Tensor, "batch"] | None = None,
     reverse: str = "lower",
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Elbo:
     r"""An unbiased estimate of the bound for each example.
 
     Arguments:
-        denoiser: the model.
+        denoiser: the model; of one that was given the entries that are there, only these count.
         decoder: $p(x | x_{t_0})$.
         x: data, (B, *); of discrete data, the centres of their levels.
         chain: the times of the chain's K levels, increasing, in [0, 1], a single one being a VAE's latent; None: continuous
@@ -93,14 +91,13 @@ def elbo(
         place: where in each of these parts, numbers in [0, 1), (B,); drawn if None, in continuous time evenly over the
             batch (`times.antithetic_times`).
         reverse: the reverse variance (`reverse.reverse_variance`); continuous time has but one.
-        cond: the condition, passed on to the denoiser.
-        observed: entries that are there; only these count.
 
     Raises:
         InputError: if the denoiser has no likelihood, x is not what it and the decoder take, or the chain, `num_times` or
             `reverse` is out of range.
     """
     check_likelihood(denoiser)
+    observed = denoiser.observed
     check_data(x, denoiser.shape, observed)
     check_noise(noise)
     if num_times is not None:
@@ -110,19 +107,17 @@ def elbo(
     check_decoder(decoder, x, observed)
     if chain is not None:
         check_chain(chain)
-    if observed is not None:
-        x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
+    x = present(x, observed)
     first, last = (0.0, 1.0) if chain is None else (chain[0].item(), chain[-1].item())
-    reconstruction, prior = end_terms(denoiser, decoder, x, first, last, noise=noise, cond=cond, observed=observed)
-    num_dims = x.new_full((len(x),), x[0].numel()) if observed is None else sum_dims(observed.to(x.dtype))
+    reconstruction, prior = end_terms(denoiser, decoder, x, first, last, noise=noise)
     if chain is None:
         if reverse != "lower":
             raise InputError(f"reverse variance {reverse!r} in continuous time: there all are 'lower'; give a chain")
-        draws, steps = _integral(denoiser, x, num_times or 1, place, noise, cond, observed), None
+        draws, steps = _integral(denoiser, x, num_times or 1, place, noise), None
     else:
-        draws, steps = _sum(denoiser, x, chain, num_times, reverse, place, noise, cond, observed)
+        draws, steps = _sum(denoiser, x, chain, num_times, reverse, place, noise)
     diffusion = draws.mean(1) if draws.shape[1] else x.new_zeros(len(x))
-    return Elbo(reconstruction, prior, diffusion, num_dims, steps, draws)
+    return Elbo(reconstruction, prior, diffusion, count_dims(x, observed), steps, draws)
 
 
 def end_terms(
@@ -133,8 +128,6 @@ def end_terms(
     last: float = 1.0,
     *,
     noise: Noise,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
     r"""The bound's terms at its two ends, nats: $E \log p(x | x_{t_0})$ and $KL(q(x_{t_1} | x) \| p(x_{t_1}))$.
 
@@ -143,18 +136,17 @@ def end_terms(
     Where the schedule's ends are learned, gradients reach them.
 
     Arguments:
-        denoiser, decoder, x, noise, cond, observed: as in `elbo`.
+        denoiser, decoder, x, noise: as in `elbo`.
         first, last: $t_0$ and $t_1$.
     """
     low, high = (_end(denoiser, t, x) for t in (first, last))
     reconstruction, prior = decoder.expected_log_prob(x, low), prior_kl(x, high)
     if reconstruction is None:
         x_t = expand(low.alpha, x) * x + expand(low.sigma, x) * noise.normal(x)
-        prediction = denoiser(x_t, low, cond, observed) if decoder.needs_network else None
+        prediction = denoiser(x_t, low) if decoder.needs_network else None
         reconstruction = decoder.log_prob(x, x_t, low, prediction)
-    if observed is not None:
-        reconstruction, prior = reconstruction * observed, prior * observed
-    return sum_dims(reconstruction), sum_dims(prior)
+    observed = denoiser.observed
+    return sum_dims(present(reconstruction, observed)), sum_dims(present(prior, observed))
 
 
 def check_likelihood(denoiser: Denoiser) -> None:
@@ -229,8 +221,6 @@ def _integral(
     num_times: int,
     place: Tensor | None,
     noise: Noise,
-    cond: Tensor | None,
-    observed: Tensor | None,
 ) -> Tensor:
     """Draws of the continuous diffusion term, (B, num_times): one in each of as many equal parts of time."""
     if place is None:
@@ -238,7 +228,7 @@ def _integral(
     draws = []
     for part in range(num_times):
         t = ((part + place) / num_times).to(x)
-        draws.append(objective.loss(denoiser, x, t=t, eps=noise.normal(x), cond=cond, observed=observed))
+        draws.append(objective.loss(denoiser, x, t=t, eps=noise.normal(x)))
     return torch.stack(draws, 1)
 
 
@@ -250,16 +240,13 @@ def _sum(
     reverse: str,
     place: Tensor | None,
     noise: Noise,
-    cond: Tensor | None,
-    observed: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
     """Draws of the chain's diffusion term at all its steps, and these, or at `num_times` drawn ones; (B, draws)."""
     num_steps = len(chain) - 1
 
     def term(t: Level, s: Level) -> Tensor:
         x_t = expand(t.alpha, x) * x + expand(t.sigma, x) * noise.normal(x)
-        kl = step_kl(denoiser(x_t, t, cond, observed), x, s, reverse)
-        return sum_dims(kl if observed is None else kl * observed)
+        return sum_dims(present(step_kl(denoiser(x_t, t), x, s, reverse), denoiser.observed))
 
     if num_times is None or num_times >= num_steps:
         levels = denoiser.schedule.levels(chain)

@@ -28,14 +28,14 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lowerbound import ode
-from lowerbound.arguments import check_cond, check_data
+from lowerbound.arguments import check_data
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import exp, expand, sigmoid, sum_dims
+from lowerbound.elementary import count_dims, exp, expand, present, sigmoid, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.likelihood.mismatch import base_mismatch
@@ -108,15 +108,13 @@ def log_prob(
     num_probes: int = 1,
     tolerance: float = 1e-5,
     max_calls: int = ode.MAX_CALLS,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Density:
     r"""$\log p(x)$ by the probability flow (formula in the module's docstring; Song et al. 2021, equation 39).
 
     Where x requires a gradient the result has one in x; it is the score at $\gamma_0$, and every step is kept for it.
 
     Arguments:
-        denoiser: the model.
+        denoiser: the model; of one that was given the entries that are there, only these move and count.
         x: data, (B, *).
         noise: where the probes of an estimated trace come from.
         trace: "exact", with D differentiations a call; "hutchinson", with one for each probe; "auto": exact up to 16
@@ -124,22 +122,18 @@ def log_prob(
         num_probes: probes of an estimated trace, each the same for a whole solution; two or more give a standard error.
         tolerance: the error allowed in a step of the solver, in units of the noise and in nats per dimension.
         max_calls: the most network calls along the flow of an example; one that needs more has no figure.
-        cond: the condition, passed on to the denoiser.
-        observed: entries that are there; only these move and count.
 
     Raises:
         InputError: if the denoiser has no likelihood, `trace`, `num_probes` or `tolerance` is out of range, probes are
             needed and there is no `noise`, or the flow cannot be followed.
     """
     check_likelihood(denoiser)
+    observed = denoiser.observed
     check_data(x, denoiser.shape, observed)
-    check_cond(cond, len(x))
     exact = is_exact(trace, x)
     differentiable = x.requires_grad and torch.is_grad_enabled()
     dtype, x = x.dtype, x.double()
-    num_dims = sum_dims(torch.ones_like(x) if observed is None else observed.to(x.dtype))
-    if observed is not None:
-        x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
+    x, num_dims = present(x, observed), count_dims(x, observed)
     probes = _unit_vectors(x) if exact else _random_signs(x, noise, num_probes)
     schedule, scale = denoiser.schedule, num_dims.clamp(min=1)[:, None]
 
@@ -147,8 +141,7 @@ def log_prob(
         keep = differentiable and torch.is_grad_enabled()
         with torch.enable_grad():
             eps = state[0] if keep and state[0].requires_grad else state[0].detach().requires_grad_()
-            given = (None if each is None else each[rows] for each in (cond, observed))
-            slope = flow(denoiser, x[rows], eps, gamma, *given)
+            slope = flow(denoiser.rows(rows), x[rows], eps, gamma)
             products = [
                 sum_dims(probe * torch.autograd.grad(slope, eps, probe, retain_graph=True, create_graph=keep)[0])
                 for probe in (each.expand_as(x)[rows] for each in probes)
@@ -167,7 +160,7 @@ def log_prob(
         log_normal = -0.5 * (sum_dims(z.square()) + num_dims * math.log(2 * math.pi))
         estimates = (log_normal + num_dims * (math.log(s) - first / 2))[:, None] + scale * divergence
     unknown = ~solution.arrived
-    mismatch = base_mismatch(denoiser, z.detach(), cond, observed).masked_fill(unknown, math.nan)
+    mismatch = base_mismatch(denoiser, z.detach()).masked_fill(unknown, math.nan)
     # an error in eps of this root mean square moves log N(z) by at most s |z| times its length
     of_path, of_integral = solution.error
     length = s * sum_dims(z.detach().square()).sqrt() * math.sqrt(x[0].numel())
@@ -192,22 +185,18 @@ def flow(
     x: Float[Tensor, "batch *shape"],
     eps: Float[Tensor, "batch *shape"],
     gamma: Float[Tensor, "batch"],
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch *shape"]:
     r"""$d\epsilon / d\gamma = (x - \hat x) / (2 e^{\gamma/2})$ along the flow of $x_t = \alpha_t x + \sigma_t \epsilon$.
 
     Arguments:
-        denoiser: the model.
+        denoiser: the model; the slope of entries that it was not given is zero.
         x, eps: (B, *); any x will do, as long as it stays the same.
         gamma: the levels, (B,).
-        cond: the condition, passed on to the denoiser.
-        observed: entries that are there; the others' slope is zero.
     """
     level = denoiser.schedule.level_at(gamma)
-    x_hat = denoiser(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, cond, observed).x
+    x_hat = denoiser(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level).x
     slope = (x - x_hat) * expand(exp(-gamma / 2) / 2, x)
-    return slope if observed is None else slope * observed
+    return present(slope, denoiser.observed)
 
 
 def is_exact(trace: str, x: Float[Tensor, "batch *shape"]) -> bool:

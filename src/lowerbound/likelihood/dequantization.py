@@ -18,12 +18,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float64, Num
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_observed
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import sum_dims
+from lowerbound.elementary import present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_levels, check_num_levels
 from lowerbound.likelihood.density import Density, is_exact, log_prob
@@ -129,8 +129,6 @@ def discrete_log_prob(
     num_probes: int = 1,
     tolerance: float = 1e-5,
     max_calls: int = MAX_CALLS,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Density:
     r"""A bound on $\log P(x)$ of discrete data, in expectation over `noise` (formula in the module's docstring).
 
@@ -140,13 +138,14 @@ def discrete_log_prob(
         dequantizer: $q(u | x)$.
         noise: where u and probes come from.
         num_importance: K, the number of draws of u, each of which takes a solution of its own.
-        trace, num_probes, tolerance, max_calls, cond, observed: as for `density.log_prob`, the budget that of each
+        trace, num_probes, tolerance, max_calls: as for `density.log_prob`, the budget that of each
             solution; the standard error is that of the probes, the solver's error that of the worst solution.
 
     Raises:
         InputError: if x is not at level centres, `num_importance` is below one, or above one with a single probe; and
             where `density.log_prob` does.
     """
+    observed = denoiser.observed
     check_batch(x, denoiser.shape)
     check_observed(observed, x)
     check_noise(noise)
@@ -172,12 +171,9 @@ def discrete_log_prob(
             num_probes=num_probes,
             tolerance=tolerance,
             max_calls=max_calls,
-            cond=cond,
-            observed=observed,
         )
-        log_q = log_q if observed is None else log_q * observed
         draws.append(drawn)
-        log_ratios.append(drawn.estimates - sum_dims(log_q)[:, None])
+        log_ratios.append(drawn.estimates - sum_dims(present(log_q, observed))[:, None])
     first, values = draws[0], torch.stack(log_ratios)
     arrived, num_calls, solver_error, mismatch = (
         torch.stack([getattr(drawn, name) for drawn in draws])

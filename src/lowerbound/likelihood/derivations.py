@@ -27,12 +27,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
-from lowerbound.elementary import expand, expm1, log, sum_dims
+from lowerbound.elementary import count_dims, expand, expm1, log, present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood, prior_kl, step_kl
 from lowerbound.likelihood.decoder import Decoder
@@ -51,8 +51,6 @@ def form_a(
     whole_path: bool = True,
     place: Float[Tensor, "batch"] | None = None,
     reverse: str = "lower",
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Elbo:
     r"""Form A, "consistency": each latent as the encoder makes it from below and the model from above.
 
@@ -74,8 +72,6 @@ def form_a(
         place: which step, a number in [0, 1) for each example, (B,), such as `times.antithetic_times`, which spreads
             them evenly over a batch; drawn for each example apart if None. Only with `whole_path=False`.
         reverse: the reverse variance (`reverse.reverse_variance`).
-        cond: the condition, passed on to the denoiser.
-        observed: entries that are there; only these count.
 
     Raises:
         InputError: if the denoiser has no likelihood, or the chain, `place` or `reverse` is out of range.
@@ -97,8 +93,6 @@ def form_a(
         whole_path=whole_path,
         place=place,
         reverse=reverse,
-        cond=cond,
-        observed=observed,
     )
 
 
@@ -113,8 +107,6 @@ def form_b(
     closed_form: bool = True,
     place: Float[Tensor, "batch"] | None = None,
     reverse: str = "lower",
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Elbo:
     r"""Form B, "denoising matching": each latent as the encoder, which knows x, and the model make it from above.
 
@@ -124,7 +116,7 @@ def form_b(
     Luo, equation 58. `likelihood.elbo` is the same sum with independent latents at each level in the place of a path.
 
     Arguments:
-        denoiser, decoder, x, chain, noise, whole_path, place, reverse, cond, observed: as in `form_a`.
+        denoiser, decoder, x, chain, noise, whole_path, place, reverse: as in `form_a`.
         closed_form: KL in closed form; otherwise the steps' log-ratios, and on a whole path the prior's, as sampled.
 
     Raises:
@@ -152,8 +144,6 @@ def form_b(
         whole_path=whole_path,
         place=place,
         reverse=reverse,
-        cond=cond,
-        observed=observed,
     )
 
 
@@ -167,8 +157,6 @@ def luo_45(
     whole_path: bool = True,
     place: Float[Tensor, "batch"] | None = None,
     reverse: str = "lower",
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Elbo:
     r"""Form A's last step as it is printed, which is wrong: to be looked at, not to be used.
 
@@ -179,7 +167,7 @@ def luo_45(
     another process: the one that draws $x_s$ as if $x_t$ told of $x_r$ alone (docs/luo_45.md).
 
     Arguments:
-        denoiser, decoder, x, chain, noise, whole_path, place, reverse, cond, observed: as in `form_a`.
+        denoiser, decoder, x, chain, noise, whole_path, place, reverse: as in `form_a`.
 
     Raises:
         InputError: if the denoiser has no likelihood, or the chain, `place` or `reverse` is out of range.
@@ -195,8 +183,6 @@ def luo_45(
         whole_path=whole_path,
         place=place,
         reverse=reverse,
-        cond=cond,
-        observed=observed,
     )
 
 
@@ -252,15 +238,13 @@ def bound(
     whole_path: bool,
     place: Float[Tensor, "batch"] | None = None,
     reverse: str = "lower",
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Elbo:
     """The bound with a given summand: what all derivations share.
 
     Arguments:
         summand: of the diffusion term, for each entry.
         prior: the prior's term for each entry, from x and the path up from it: whole, or else its first step.
-        denoiser, decoder, x, chain, noise, whole_path, place, reverse, cond, observed: as in `form_a`.
+        denoiser, decoder, x, chain, noise, whole_path, place, reverse: as in `form_a`.
 
     Raises:
         InputError: if the denoiser has no likelihood, or the chain, `place` or `reverse` is out of range.
@@ -269,14 +253,13 @@ def bound(
     if whole_path and place is not None:
         raise InputError("a place on the chain has no effect on the whole path: give whole_path=False, or no place")
     check_chain(chain)
-    seen = torch.ones_like(x) if observed is None else observed.to(x.dtype)
-    if observed is not None:
-        x = torch.where(observed, x, 0)  # what is missing may be NaN, and NaN times zero would spread
+    observed = denoiser.observed
+    x = present(x, observed)
     num_steps = len(chain) - 1
 
     def term(r: Latent, s: Latent, t: Latent) -> Tensor:
-        step = Step(x, r, s, denoiser(t.x, t.level, cond, observed), reverse)
-        return sum_dims(summand(step) * seen)
+        step = Step(x, r, s, denoiser(t.x, t.level), reverse)
+        return sum_dims(present(summand(step), observed))
 
     steps, diffusion = None, x.new_zeros(len(x))
     path = walk_from(x, denoiser.schedule, chain if whole_path else chain[:1], noise)
@@ -288,9 +271,9 @@ def bound(
         index = index_at(place, num_steps, x, noise)
         diffusion = num_steps * term(*walk_at(x, denoiser.schedule, chain, index, 3, noise))
     first = path[1]
-    prediction = denoiser(first.x, first.level, cond, observed) if decoder.needs_network else None
-    reconstruction = sum_dims(decoder.log_prob(x, first.x, first.level, prediction) * seen)
-    return Elbo(reconstruction, sum_dims(prior(x, path) * seen), diffusion, sum_dims(seen), steps)
+    prediction = denoiser(first.x, first.level) if decoder.needs_network else None
+    reconstruction = sum_dims(present(decoder.log_prob(x, first.x, first.level, prediction), observed))
+    return Elbo(reconstruction, sum_dims(present(prior(x, path), observed)), diffusion, count_dims(x, observed), steps)
 
 
 def _prior_log_ratio(below: Latent, last: Latent) -> Tensor:

@@ -15,11 +15,11 @@ $\hat\epsilon$ is its denoiser's affair (`NetworkDenoiser`) and makes no differe
 """
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import sum_dims
+from lowerbound.elementary import present, sum_dims
 from lowerbound.likelihood.bound import Elbo, check_chain, prior_kl, step_kl
 from lowerbound.likelihood.decoder import Decoder
 from lowerbound.likelihood.derivations import Step, bound, form_b
@@ -35,8 +35,6 @@ def t_sample(
     *,
     noise: Noise,
     reverse: str = "lower",
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Elbo:
     r"""The T-sample estimator with all constants: $\log p(x_s | x_t)$ along one trajectory, K - 1 network calls.
 
@@ -44,7 +42,7 @@ def t_sample(
     x_{t_0}, ..., x_{t_1} \sim q(\cdot | x)$$
 
     Arguments:
-        denoiser, decoder, x, chain, noise, reverse, cond, observed: as in `derivations.form_a`.
+        denoiser, decoder, x, chain, noise, reverse: as in `derivations.form_a`.
 
     Raises:
         InputError: if the denoiser has no likelihood, or the chain or `reverse` is out of range.
@@ -59,8 +57,6 @@ def t_sample(
         noise=noise,
         whole_path=True,
         reverse=reverse,
-        cond=cond,
-        observed=observed,
     )
 
 
@@ -73,8 +69,6 @@ def two_sample(
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,
     reverse: str = "lower",
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Elbo:
     r"""The two-sample estimator with all constants: $\log p(x_s | x_t)$ at one random step, one network call.
 
@@ -82,7 +76,7 @@ def two_sample(
     x_s \sim q(x_s | x), \quad x_t \sim q(x_t | x_s)$$
 
     Arguments:
-        denoiser, decoder, x, chain, noise, place, reverse, cond, observed: as in `derivations.form_a`.
+        denoiser, decoder, x, chain, noise, place, reverse: as in `derivations.form_a`.
 
     Raises:
         InputError: if the denoiser has no likelihood, or the chain, `place` or `reverse` is out of range.
@@ -98,8 +92,6 @@ def two_sample(
         whole_path=False,
         place=place,
         reverse=reverse,
-        cond=cond,
-        observed=observed,
     )
 
 
@@ -112,8 +104,6 @@ def one_sample(
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,
     reverse: str = "lower",
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Elbo:
     r"""The one-sample estimator with all constants: $x_s$ averaged in closed form, one network call.
 
@@ -123,7 +113,7 @@ def one_sample(
     The bracket is $KL(q(x_s | x_t, x) \| p(x_s | x_t))$: with its constants, this is form B at a random step.
 
     Arguments:
-        denoiser, decoder, x, chain, noise, place, reverse, cond, observed: as in `derivations.form_a`.
+        denoiser, decoder, x, chain, noise, place, reverse: as in `derivations.form_a`.
 
     Raises:
         InputError: if the denoiser has no likelihood, or the chain, `place` or `reverse` is out of range.
@@ -137,8 +127,6 @@ def one_sample(
         whole_path=False,
         place=place,
         reverse=reverse,
-        cond=cond,
-        observed=observed,
     )
 
 
@@ -148,8 +136,6 @@ def textbook_t_sample(
     chain: Float[Tensor, "num_levels"],
     *,
     noise: Noise,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""The T-sample loss as taught, not a bound: $\frac12 \sum_{t=1}^T \|x_{t-1} - \hat\mu(x_t)\|^2$ on one trajectory.
 
@@ -160,17 +146,15 @@ def textbook_t_sample(
         x: data, (B, *).
         chain: the times of $x_1, ..., x_T$, increasing, in [0, 1]: of a table of betas, its schedule's `times`.
         noise: where latents and places come from.
-        cond: the condition, passed on to the denoiser.
-        observed: entries that are there; only these count.
 
     Raises:
         InputError: if the chain is out of range.
     """
     check_chain(chain)
-    x, seen = _entries(x, observed)
+    x = present(x, denoiser.observed)
     path = walk_from(x, denoiser.schedule, chain, noise)
     pairs = zip(path[:-1], path[1:], strict=True)
-    return torch.stack([_squared_error(denoiser, s, t, seen, cond, observed) for s, t in pairs], 1).sum(1) / 2
+    return torch.stack([_squared_error(denoiser, s, t) for s, t in pairs], 1).sum(1) / 2
 
 
 def textbook_two_sample(
@@ -180,25 +164,23 @@ def textbook_two_sample(
     *,
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""The two-sample loss as taught, not a bound: $\frac{T}{2} \|x_{t-1} - \hat\mu(x_t)\|^2$ at $t \sim U\{1, ..., T\}$.
 
     Its expectation is that of `textbook_t_sample`.
 
     Arguments:
-        denoiser, x, chain, noise, cond, observed: as in `textbook_t_sample`.
+        denoiser, x, chain, noise: as in `textbook_t_sample`.
         place: which t, as in `derivations.form_a`.
 
     Raises:
         InputError: if the chain or `place` is out of range.
     """
     check_chain(chain)
-    x, seen = _entries(x, observed)
+    x = present(x, denoiser.observed)
     index = index_at(place, len(chain), x, noise)
     s, t = walk_at(x, denoiser.schedule, chain, index, 2, noise)
-    return len(chain) / 2 * _squared_error(denoiser, s, t, seen, cond, observed)
+    return len(chain) / 2 * _squared_error(denoiser, s, t)
 
 
 def textbook_one_sample(
@@ -208,8 +190,6 @@ def textbook_one_sample(
     *,
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""The one-sample loss as taught, not a bound: $\|\mu_q - \hat\mu(x_t)\|^2 / \sigma_q^2$ at $t \sim U\{2, ..., T\}$.
 
@@ -217,33 +197,24 @@ def textbook_one_sample(
     text draws as well, would divide by it, and is the decoder's term.
 
     Arguments:
-        denoiser, x, chain, noise, cond, observed: as in `textbook_t_sample`.
+        denoiser, x, chain, noise: as in `textbook_t_sample`.
         place: which t, as in `derivations.form_a`.
 
     Raises:
         InputError: if the chain or `place` is out of range.
     """
     check_chain(chain, at_least=2)  # this loss starts at t = 2
-    x, seen = _entries(x, observed)
+    x = present(x, denoiser.observed)
     index = index_at(place, len(chain) - 1, x, noise)
     s, t = walk_at(x, denoiser.schedule, chain, index + 1, 2, noise)
-    return 2 * sum_dims(step_kl(denoiser(t.x, t.level, cond, observed), x, s.level) * seen)
+    return 2 * sum_dims(present(step_kl(denoiser(t.x, t.level), x, s.level), denoiser.observed))
 
 
 def _cross_entropy_less_entropy(step: Step) -> Tensor:
     return -step.model.log_prob(step.x_s) - step.from_above.entropy()
 
 
-def _squared_error(
-    denoiser: Denoiser, s: Latent, t: Latent, seen: Tensor, cond: Tensor | None, observed: Tensor | None
-) -> Tensor:
+def _squared_error(denoiser: Denoiser, s: Latent, t: Latent) -> Tensor:
     r"""$\|x_s - \hat\mu(x_t)\|^2$"""
-    mean = encode_back(t, denoiser(t.x, t.level, cond, observed).x, s.level).mean
-    return sum_dims((s.x - mean) ** 2 * seen)
-
-
-def _entries(x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The data with zeros for what is missing, and where there is something, as numbers."""
-    if observed is None:
-        return x, torch.ones_like(x)
-    return torch.where(observed, x, 0), observed.to(x.dtype)
+    mean = encode_back(t, denoiser(t.x, t.level).x, s.level).mean
+    return sum_dims(present((s.x - mean) ** 2, denoiser.observed))

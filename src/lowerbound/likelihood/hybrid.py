@@ -8,11 +8,11 @@ variance is zero and iDDPM clips its logarithm; here the first step belongs to t
 
 from dataclasses import replace
 
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import sum_dims
+from lowerbound.elementary import present, sum_dims
 from lowerbound.likelihood.bound import check_chain, step_kl
 from lowerbound.likelihood.encoder import index_at, walk_at
 from lowerbound.rng import Noise
@@ -26,8 +26,6 @@ def hybrid(
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,
     vlb_weight: float = 0.001,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""$\|\epsilon - \hat\epsilon\|^2 + \lambda (K - 1) KL(q(x_s | x_t, x) \| p(x_s | x_t))$ at one random step.
 
@@ -41,21 +39,18 @@ def hybrid(
         noise: where latents and places come from.
         place: which step, a number in [0, 1) for each example, (B,); drawn for each apart if None.
         vlb_weight: $\lambda$.
-        cond: the condition, passed on to the denoiser.
-        observed: entries that are there; only these count.
 
     Raises:
         InputError: if the denoiser learns no variance, or the chain or `place` is out of range.
     """
     check_chain(chain, at_least=2)
     num_steps = len(chain) - 1
-    if observed is not None:
-        x = x.masked_fill(~observed, 0)
+    x = present(x, denoiser.observed)
     index = index_at(place, num_steps, x, noise)
     s, t = walk_at(x, denoiser.schedule, chain, index + 1, 2, noise)
-    prediction = denoiser(t.x, t.level, cond, observed)
+    prediction = denoiser(t.x, t.level)
     variance_only = replace(prediction, x=prediction.x.detach())
     kl = step_kl(variance_only, x, s.level, "learned")
     eps = replace(prediction, x=x).eps  # the noise that x_t holds is what would be predicted of x itself
     terms = (eps - prediction.eps) ** 2 + vlb_weight * num_steps * kl
-    return sum_dims(terms if observed is None else terms * observed)
+    return sum_dims(present(terms, denoiser.observed))

@@ -20,12 +20,12 @@ $a_1$, for up to `DIRECTIONS` dimensions, of more an estimate.
 import math
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.base import preserving
-from lowerbound.elementary import sum_dims
+from lowerbound.elementary import present, sum_dims
 from lowerbound.rng import Stream
 
 DIRECTIONS = 8
@@ -36,8 +36,6 @@ _NODES = (0.5 - 0.5 / math.sqrt(3), 0.5 + 0.5 / math.sqrt(3))  # Gauss's on [0, 
 def base_mismatch(
     denoiser: Denoiser,
     z: Float[Tensor, "batch *shape"],
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""$\log N(z; 0, I) - \log q(z)$, nats, q the density of z as the denoiser has it (formula in the module's docstring).
 
@@ -46,32 +44,28 @@ def base_mismatch(
     Arguments:
         denoiser: the model.
         z: $a_1 x + s_1 \epsilon_1$, the noisiest latents in units of unit variance, (B, *).
-        cond: the condition, passed on to the denoiser.
-        observed: entries that are there; only these count.
     """
-    level = denoiser.schedule.level(1.0)
+    level, observed = denoiser.schedule.level(1.0), denoiser.observed
     a, s = (float(value) for value in preserving(level.gamma))
 
-    def slope(z: Tensor, cond: Tensor | None, observed: Tensor | None) -> Tensor:
+    def slope(z: Tensor) -> Tensor:
         """The gradient of log q(z) / N(z)."""
-        excess = denoiser(z * (float(level.alpha) / a), level, cond, observed).x - a * z
-        return a / s**2 * (excess if observed is None else excess * observed)
+        return a / s**2 * present(denoiser(z * (float(level.alpha) / a), level).x - a * z, observed)
 
-    def ray(z: Tensor, cond: Tensor | None, observed: Tensor | None) -> Tensor:
+    def ray(z: Tensor) -> Tensor:
         """R(z)"""
-        return torch.stack([sum_dims(z * slope(node * z, cond, observed)) for node in _NODES]).mean(0)
+        return torch.stack([sum_dims(z * slope(node * z)) for node in _NODES]).mean(0)
 
     # the constant is one for all examples, unless they have conditions or gaps of their own
-    shared = cond is None and observed is None
-    like = z[:1] if shared else z
-    linear = slope(torch.zeros_like(like), cond, observed)
+    shared = denoiser.rows(torch.zeros(1, dtype=torch.long)) is denoiser
+    linear = slope(torch.zeros_like(z[:1] if shared else z))
     log_weights = []
     for point in _points(z):
         place = linear + (point if observed is None else point * observed)
-        excess = ray(place, cond, observed) - sum_dims(linear * place) + sum_dims(linear.square()) / 2
+        excess = ray(place) - sum_dims(linear * place) + sum_dims(linear.square()) / 2
         log_weights.append(excess)
     log_mean = torch.stack(log_weights).logsumexp(0) - math.log(len(log_weights))
-    return log_mean - ray(z, cond, observed)
+    return log_mean - ray(z)
 
 
 def _points(z: Tensor) -> Float[Tensor, "num_points 1 *shape"]:

@@ -224,4 +224,4 @@ def _states(run: Run, numbers: range, plan: Plan, seed: int, cond: Tensor | None
     noise = BrownianPath(seeds, schedule.gamma_min, schedule.gamma_max) if brownian else PerSample(seeds)
     x_1 = start(run.denoiser, len(noise), noise, t=plan.times[0].item())
     cond = None if cond is None else cond.to(run.denoiser.device)
-    return trajectory(run.denoiser, plan.sampler, x_1, plan.times, noise, cond=cond)
+    return trajectory(run.denoiser.given(cond), plan.sampler, x_1, plan.times, noise)

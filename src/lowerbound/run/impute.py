@@ -108,13 +108,12 @@ def impute(
         y = run.encode(np.ascontiguousarray(known[example])).to(device)
         x = posterior_sample(
             method,
-            run.denoiser,
+            run.denoiser.given(None if cond is None else cond[torch.from_numpy(example)].to(device)),
             Mask(torch.from_numpy(observed[example]).to(device)),
             y,
             0.0,
             times,
             PerSample(seeds[draw, example]),
-            cond=None if cond is None else cond[torch.from_numpy(example)].to(device),
             progress=progress,
         )
         samples[example, draw] = np.where(observed[example], known[example], run.decode(x))

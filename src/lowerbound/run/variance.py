@@ -74,7 +74,9 @@ def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], 
     cond = None if cond is None else cond.to(device)
     x = dataset.encoded(indices).to(device)
     batch_size = max(1, ENTRIES_AT_ONCE // math.prod(dataset.shape))
-    measured = measure_variance(run.denoiser, x, Stream(0, device), cond=cond, batch_size=batch_size, progress=progress)
+    measured = measure_variance(
+        run.denoiser.given(cond), x, Stream(0, device), batch_size=batch_size, progress=progress
+    )
     return measured, num_examples
 
 

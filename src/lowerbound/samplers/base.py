@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.arguments import check_count, check_data, check_grid, check_time, told
 from lowerbound.brief import Brief
-from lowerbound.denoiser import Conditioned, Denoiser
+from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import CLEAN, Level
@@ -65,8 +65,6 @@ def trajectory(
     times: Float[Tensor, "num_times"],
     noise: Noise,
     *,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
     denoise: bool = True,
 ) -> Iterator[Float[Tensor, "batch *shape"]]:
     r"""The path of a batch of samples from noise to data, one state per level.
@@ -76,12 +74,11 @@ def trajectory(
     zero); without, it ends at the last level, one step fewer (VDM: a decoder without network takes over).
 
     Arguments:
-        denoiser: the model.
+        denoiser: the model, its condition bound (`Denoiser.given`).
         sampler: the stepping rule.
         x_1: the start, at the level of `times[0]`; `start` draws it.
         times: decreasing, in [0, 1] (see `grid`).
         noise: where a stochastic sampler draws from.
-        cond, observed: passed on to the denoiser.
         denoise: whether to go on to the data.
 
     Yields:
@@ -97,13 +94,12 @@ def trajectory(
     check_grid(times, 1 if denoise else 2)
     check_noise(noise)
     levels = denoiser.schedule.levels(times) + [CLEAN] * denoise
-    model = denoiser if cond is None and observed is None else Conditioned(denoiser, cond, observed)
     state = sampler.init(x_1)
     yield state.x
     for t, s in zip(levels[:-1], levels[1:], strict=True):
         # entered anew for each step: a generator must not leave its mode behind while it is suspended
         with torch.no_grad():
-            state = sampler.step(model, state, t, s, noise)
+            state = sampler.step(denoiser, state, t, s, noise)
         yield state.x
 
 
@@ -114,12 +110,10 @@ def sample(
     times: Float[Tensor, "num_times"],
     noise: Noise,
     *,
-    cond: Num[Tensor, "batch ..."] | None = None,
-    observed: Bool[Tensor, "batch *shape"] | None = None,
     denoise: bool = True,
 ) -> Float[Tensor, "batch *shape"]:
     """The end of the `trajectory` with the same arguments."""
-    for x in trajectory(denoiser, sampler, x_1, times, noise, cond=cond, observed=observed, denoise=denoise):
+    for x in trajectory(denoiser, sampler, x_1, times, noise, denoise=denoise):
         last = x
     return last  # pyright: ignore[reportPossiblyUnboundVariable]
 

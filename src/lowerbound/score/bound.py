@@ -109,8 +109,8 @@ def score(
     parts = []
     for x, given, noise, which in batches(run, raw, cond, numbers, batch_size, seed):
         place = torch.from_numpy((start + which * GOLDEN) % 1)
-        settings = {"noise": noise, "num_times": num_times, "place": place, "reverse": reverse, "cond": given}
-        bound = elbo(run.denoiser, run.decoder, x, chain, **settings)
+        settings = {"noise": noise, "num_times": num_times, "place": place, "reverse": reverse}
+        bound = elbo(run.denoiser.given(given), run.decoder, x, chain, **settings)
         assert bound.draws is not None
         terms = torch.stack([bound.reconstruction, bound.prior, bound.diffusion]).cpu().double().numpy()
         parts.append(np.concatenate([terms, error_of_mean(bound.draws.cpu().double().numpy())]))

@@ -167,13 +167,13 @@ def score_density(
     num_probes = flow.num_probes or min(flow.num_importance, 2)
     found = []
     for x, given, noise, _ in batches(run, raw, cond, numbers, batch_size, seed):
-        how = {"noise": noise, "num_probes": num_probes, "cond": given}
+        denoiser, how = run.denoiser.given(given), {"noise": noise, "num_probes": num_probes}
         how |= {"tolerance": flow.tolerance, "max_calls": flow.max_calls}
         if dequantizer is None:
-            found.append(log_prob(run.denoiser, x.double(), **how))
+            found.append(log_prob(denoiser, x.double(), **how))
         else:
             how |= {"num_importance": flow.num_importance}
-            found.append(discrete_log_prob(run.denoiser, x.double(), dequantizer, **how))
+            found.append(discrete_log_prob(denoiser, x.double(), dequantizer, **how))
         progress(len(x))
     to_bits = 1 / (num_dims * math.log(2))
     nats, error, solver_error, mismatch, num_calls = (

@@ -140,14 +140,12 @@ class DenoisingStep(TrainingStep):
         cond: Num[Tensor, "batch ..."] | None = None,
         observed: Bool[Tensor, "batch *shape"] | None = None,
     ) -> Losses:
-        given = {"noise": noise, "cond": cond, "observed": observed}
+        denoiser = self.denoiser.given(cond, observed)
         if self.contrastive is not None:
-            assert isinstance(self.denoiser, EnergyDenoiser)
-            losses = self.contrastive(self.denoiser, x, t=place, **given)
+            losses = self.contrastive(denoiser, x, t=place, noise=noise)
             return Losses(weight * losses, losses.detach())
-        if self.objective.is_continuous:
-            return self._integral(x, place, weight, given)
-        return self._sum(x, place, weight, given)
+        draw = self._integral if self.objective.is_continuous else self._sum
+        return draw(denoiser, x, place, weight, noise)
 
     @torch.no_grad()
     def fixed_nats(self, x: Float[Tensor, "batch *shape"]) -> float:
@@ -169,13 +167,13 @@ class DenoisingStep(TrainingStep):
         x_1 = start(self.denoiser, num_samples, noise)
         return sample(self.denoiser, DDIM(), x_1, grid.uniform(PICTURE_STEPS), noise)
 
-    def _integral(self, x: Tensor, t: Tensor, weight: Tensor, given: dict) -> Losses:
+    def _integral(self, denoiser: Denoiser, x: Tensor, t: Tensor, weight: Tensor, noise: Noise) -> Losses:
         loss = INTEGRALS.get(self.objective.name, objective.loss)
 
         def draw() -> Tensor:
-            return loss(self.denoiser, x, self.objective.weighting, t=t, **given)
+            return loss(denoiser, x, self.objective.weighting, t=t, noise=noise)
 
-        schedule = self.denoiser.schedule
+        schedule = denoiser.schedule
         if isinstance(schedule, LearnedGamma):
             with schedule.minimising_variance() as scale:
                 drawn = draw()
@@ -185,16 +183,16 @@ class DenoisingStep(TrainingStep):
             drawn = draw()
         total = weight * drawn
         if self.counts_ends and self.decoder is not None:
-            reconstruction, prior = end_terms(self.denoiser, self.decoder, x, **given)
+            reconstruction, prior = end_terms(denoiser, self.decoder, x, noise=noise)
             total = total + prior - reconstruction
         return Losses(total, drawn.detach())
 
-    def _sum(self, x: Tensor, place: Tensor, weight: Tensor, given: dict) -> Losses:
+    def _sum(self, denoiser: Denoiser, x: Tensor, place: Tensor, weight: Tensor, noise: Noise) -> Losses:
         name, chain = self.objective.name, self.objective.chain
         where = {} if self.objective.takes_whole_paths else {"place": place}
         if name in CHAIN_LOSSES:
-            losses = CHAIN_LOSSES[name](self.denoiser, x, chain, **where, **given)
+            losses = CHAIN_LOSSES[name](denoiser, x, chain, noise=noise, **where)
             return Losses(weight * losses, losses.detach())
         reverse = self.objective.reverse
-        bound = CHAIN_BOUNDS[name](self.denoiser, self.decoder, x, chain, reverse=reverse, **where, **given)
+        bound = CHAIN_BOUNDS[name](denoiser, self.decoder, x, chain, noise=noise, reverse=reverse, **where)
         return Losses(weight * bound.diffusion + bound.prior - bound.reconstruction, bound.diffusion.detach())

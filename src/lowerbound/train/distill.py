@@ -114,7 +114,7 @@ def distill(
             paths.add()
         level, x_t, target, cond = paths.draw()
         with torch.enable_grad():
-            loss = (student(x_t, times[level], cond).x - target).square().mean()
+            loss = (student.given(cond)(x_t, times[level]).x - target).square().mean()
             optimizer.zero_grad()
             loss.backward()
         if not math.isfinite(optimizer.clip_gradients() + loss.item()):
@@ -145,7 +145,7 @@ class _Paths:
         """Solve a batch of paths."""
         teacher, cond = self.teacher, self._conditions()
         x_1 = start(teacher, self.batch_size, self.noise, t=self.times[0].item())
-        states = list(trajectory(teacher, DPMSolver(), x_1, self.times, self.noise, cond=cond))[:: self.stride]
+        states = list(trajectory(teacher.given(cond), DPMSolver(), x_1, self.times, self.noise))[:: self.stride]
         levels = [*teacher.schedule.levels(self.times[:: self.stride]), CLEAN]
         targets = []
         for x_t, x_s, t, s in zip(states[:-1], states[1:], levels[:-1], levels[1:], strict=True):

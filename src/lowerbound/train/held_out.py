@@ -44,7 +44,7 @@ def held_out_bits(
     num_times = calls_per_example(dataset)
 
     def bound(x: Tensor, noise: Noise, cond: Tensor | None) -> Elbo:
-        return elbo(denoiser, decoder, x, noise=noise, num_times=num_times, cond=cond)
+        return elbo(denoiser.given(cond), decoder, x, noise=noise, num_times=num_times)
 
     return mean_and_error(bits_per_dim(bound, dataset, indices, denoiser.device, conditional))
 
