@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lowerbound.rounding import figure_text
@@ -43,6 +43,7 @@ def test_no_figure_is_longer_than_it_has_meaning(value, error):
 
 
 @given(value=st.floats(-1e300, 1e300), error=POSITIVE)
+@example(value=501000000000001.0, error=9950000000000000.0)
 def test_the_value_is_rounded_where_its_error_is(value, error):
     shown, told = map(float, figure_text(value, error).split(" ± "))
     assert abs(told - error) <= 0.051 * error

@@ -27,7 +27,8 @@ def figure_text(value: float, standard_error: float | None = None) -> str:
         return f"{value:.{_DIGITS}g} ± {standard_error:.2g}"
     if unit >= -_DIGITS and max(abs(value), standard_error) < 0.9999995 * 10**_DIGITS:
         return f"{value:z.{max(0, -unit)}f} ± {standard_error:.{max(0, -unit)}f}"
-    shown = f"{value:.{digits - 1}e}" if digits >= 1 else "0"
+    units = round(value / 10.0**unit) if digits < 1 else 0  # none, or one
+    shown = f"{value:.{digits - 1}e}" if digits >= 1 else f"{units * 10.0**unit:.0e}" if units else "0"
     return f"{shown} ± {standard_error:.1e}"
 
 
