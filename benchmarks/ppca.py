@@ -14,8 +14,8 @@ from sklearn.datasets import load_digits, load_wine
 from torch import Tensor
 
 from lowerbound import Stream
-from lowerbound.relatives.linear import FullNormal, linear_gaussian, ppca
-from lowerbound.relatives.vae import VAE
+from lowerbound.models.linear import FullNormal, linear_gaussian, ppca
+from lowerbound.models.vae import VAE
 
 
 def main() -> None:

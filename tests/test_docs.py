@@ -13,7 +13,7 @@ import lowerbound
 from lowerbound import grid, levels, objective, reverse, score_matching, times
 from lowerbound.inverse import posterior
 from lowerbound.likelihood import bound, decoder, density, dequantization, derivations, encoder, estimators, normaliser
-from lowerbound.relatives import autoregressive, gan, hierarchical, latent, linear, vae
+from lowerbound.models import autoregressive, gan, hierarchical, latent, linear, vae
 from lowerbound.samplers import corrector, exponential, flow, split
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -58,7 +58,7 @@ def test_every_function_named_exists_and_is_documented(name):
         name = "Tabulated.times"
     first, *rest = name.split(".")
     if not hasattr(lowerbound, first) and first not in MODULES:
-        first, rest = "relatives", [first, *rest]
+        first, rest = "models", [first, *rest]
     found = functools.reduce(getattr, rest, MODULES.get(first) or getattr(lowerbound, first))
     if name != "Prediction.x":
         assert inspect.getdoc(found)

@@ -1,7 +1,7 @@
 """What does a GAN's discriminator know?
 
 The log of the density ratio: trained to tell draws of p from draws of g, its logit is at its best at log p(x) - log g(x)
-(`relatives.gan`). Here both are Gaussian mixtures in the plane, whose densities are known, and the discriminator is the
+(`models.gan`). Here both are Gaussian mixtures in the plane, whose densities are known, and the discriminator is the
 GAN's own. On fresh draws, half of them from p and half from g, whose log ratio has a mean size of 1.25 nats, it is off by
 0.08 nats on average (correlation 0.990). The gradient penalty that a GAN is trained with makes the ratio flatter than it
 is, and buys a stable game with a bias: with r1 = 1 it is off by 1.17 nats (correlation 0.683).
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lowerbound import GaussianMixture, LinearGamma, Stream
 from lowerbound.nn.gan import Discriminator
-from lowerbound.relatives.gan import discriminator_loss
+from lowerbound.models.gan import discriminator_loss
 
 PENALTIES = (0.0, 0.01, 1.0)
 BATCH = 256

@@ -14,7 +14,7 @@ import torch
 import lowerbound as lb
 from lowerbound.errors import InputError
 from lowerbound.likelihood import mean_and_error
-from lowerbound.relatives.hierarchical import HierarchicalVAE, as_hvae, form_a, form_b
+from lowerbound.models.hierarchical import HierarchicalVAE, as_hvae, form_a, form_b
 
 
 def main() -> None:

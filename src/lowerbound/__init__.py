@@ -89,7 +89,7 @@ from lowerbound.schedule import (
 from lowerbound.times import ImportanceTimes
 
 if TYPE_CHECKING:
-    from lowerbound import relatives
+    from lowerbound import models
 
 __all__ = [
     # schedules
@@ -176,7 +176,7 @@ __all__ = [
     "inverse",
     "posterior_sample",
     # the family
-    "relatives",
+    "models",
     "score_matching",
     "ContrastiveDivergence",
     "PersistentChains",
@@ -186,6 +186,6 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     """The relatives, imported when they are first asked for, since few programs need them."""
-    if name != "relatives":
+    if name != "models":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return importlib.import_module(f"{__name__}.{name}")

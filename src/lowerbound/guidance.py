@@ -28,6 +28,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser, Prediction, Wrapper
+from lowerbound.denoiser.base import replaced
 from lowerbound.elementary import Scalar, expand
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level
@@ -164,7 +165,7 @@ class AutoGuidance(Guided):
         self.weak = weak
 
     def rows(self, rows: Int[Tensor, "num_rows"]) -> "AutoGuidance":
-        return self.replaced(denoiser=self.denoiser.rows(rows), weak=self.weak.rows(rows))
+        return replaced(self, denoiser=self.denoiser.rows(rows), weak=self.weak.rows(rows))
 
     def guide(
         self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar

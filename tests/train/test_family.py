@@ -11,7 +11,7 @@ from train.runs import tiny_config, train_until
 from lowerbound.data import open_dataset
 from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.errors import InputError
-from lowerbound.relatives import RELATIVES
+from lowerbound.models import RELATIVES
 from lowerbound.run import RelativeRun, Run, open_any, open_run
 from lowerbound.run.relative import generate_relative
 from lowerbound.score import score_relative

@@ -17,7 +17,7 @@ from lowerbound.reverse import reverse_variance
 from lowerbound.schedule import Level, Schedule
 
 Time = Tensor | float | Level
-Wrapped = TypeVar("Wrapped", bound="Wrapper")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -195,16 +195,7 @@ class Wrapper(Denoiser):
         except IndexError as error:
             shapes = ", ".join(f"{name} of shape {tuple(value.shape)}" for name, value in held.items())
             raise InputError(f"the denoiser was given {shapes}: give a row for each example of the batch") from error
-        return self.replaced(denoiser=denoiser, observed=held.pop("observed", denoiser.observed), **held)
-
-    def replaced(self: Wrapped, **attributes: Any) -> Wrapped:
-        """The same with other attributes."""
-        same = type(self).__new__(type(self))
-        # a copy's modules must not be the original's dictionary, which setting one would change
-        vars(same).update(vars(self), _modules=dict(self._modules), _buffers=dict(self._buffers))
-        for name, value in attributes.items():
-            setattr(same, name, value)
-        return same
+        return replaced(self, denoiser=denoiser, observed=held.pop("observed", denoiser.observed), **held)
 
 
 class Conditioned(Wrapper):
@@ -227,6 +218,16 @@ class Conditioned(Wrapper):
         return self.denoiser(
             x_t, level, self.cond if cond is None else cond, self.observed if observed is None else observed
         )
+
+
+def replaced(module: Module, **attributes: Any) -> Module:
+    """The same module with other attributes; its parameters are those of the original."""
+    same = type(module).__new__(type(module))
+    # a copy's modules must not be the original's dictionary, which setting one would change
+    vars(same).update(vars(module), _modules=dict(module._modules), _buffers=dict(module._buffers))
+    for name, value in attributes.items():
+        setattr(same, name, value)
+    return same
 
 
 def preserving(gamma: Scalar) -> tuple[Scalar, Scalar]:

@@ -13,7 +13,7 @@ from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import Quality
 from lowerbound.likelihood import mean_and_error
 from lowerbound.records import Figure
-from lowerbound.relatives.base import LikelihoodKind
+from lowerbound.models.base import LikelihoodKind
 from lowerbound.rounding import figure_text
 from lowerbound.run import RelativeRun, Run
 from lowerbound.run.generate import run_plan

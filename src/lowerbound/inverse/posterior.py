@@ -29,6 +29,7 @@ from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction, Wrapper
+from lowerbound.denoiser.base import replaced
 from lowerbound.elementary import exp, expand, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.inverse.conjugate import conjugate_gradients
@@ -102,7 +103,7 @@ class PosteriorDenoiser(Wrapper):
         operator = self.operator
         if isinstance(operator, Mask) and operator.observed.ndim > len(self.shape):
             operator = Mask(operator.observed[rows])
-        return self.replaced(denoiser=self.denoiser.rows(rows), operator=operator, y=self.y[rows])
+        return replaced(self, denoiser=self.denoiser.rows(rows), operator=operator, y=self.y[rows])
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         twist = self.twist(x_t, level, cond, observed)

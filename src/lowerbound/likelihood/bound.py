@@ -10,6 +10,7 @@ the same in every scaling.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,14 @@ class Elbo(Brief):
     def bits_per_dim(self) -> Float[Tensor, "batch"]:
         r"""$-\mathrm{nats} / (D \ln 2)$: an upper bound on what a code would need for each entry."""
         return self.to_bits(-self.nats)
+
+    @classmethod
+    def mean(cls, estimates: Sequence["Elbo"]) -> "Elbo":
+        """The mean of estimates for the same examples, in double precision."""
+        names = ("reconstruction", "prior", "diffusion", "steps")
+        given = {name: [getattr(each, name) for each in estimates] for name in names}
+        terms = {name: torch.stack(values).double().mean(0) for name, values in given.items() if values[0] is not None}
+        return cls(num_dims=estimates[0].num_dims.double(), **terms)
 
     def to_bits(self, nats: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """Nats per example as bits per dimension."""

@@ -14,7 +14,7 @@ from lowerbound.data import Dataset, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import Decoder
-from lowerbound.relatives import Relative
+from lowerbound.models import Relative
 from lowerbound.train.build import build_decoder, build_denoiser, build_relative
 from lowerbound.train.config import Config, DataConfig
 from lowerbound.train.folder import DataFacts, RunFolder

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Num
 
 from lowerbound.errors import InputError
-from lowerbound.relatives import LatentVariableModel, importance_weighted
+from lowerbound.models import LatentVariableModel, importance_weighted
 from lowerbound.run import RelativeRun
 from lowerbound.score.bound import Scores
 from lowerbound.score.examples import batches, check_examples

@@ -11,7 +11,7 @@ from lowerbound.denoiser import Denoiser, EnergyDenoiser, LevelDenoiser, Network
 from lowerbound.errors import InputError, flag
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.nn import MLP, UNet
-from lowerbound.relatives import RELATIVES, Relative
+from lowerbound.models import RELATIVES, Relative
 from lowerbound.schedule import (
     EDM,
     SCALINGS,

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lowerbound.data import Dataset
 from lowerbound.likelihood import mean_and_error
-from lowerbound.relatives import Relative
+from lowerbound.models import Relative
 from lowerbound.rng import Noise, PerSample
 from lowerbound.train.held_out import bits_per_dim
 from lowerbound.train.step import Losses, TrainingStep

@@ -9,8 +9,8 @@ from torch.distributions import Normal, kl_divergence
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
-from lowerbound.relatives.ladder import LadderVAE
-from lowerbound.relatives.latent import importance_weighted
+from lowerbound.models.ladder import LadderVAE
+from lowerbound.models.latent import importance_weighted
 from lowerbound.rng import PerSample, Stream
 
 KINDS = {

@@ -26,8 +26,8 @@ from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.nn.autoencoder import Affine
-from lowerbound.relatives.output import Gaussian
-from lowerbound.relatives.vae import VAE, StandardNormal
+from lowerbound.models.output import Gaussian
+from lowerbound.models.vae import VAE, StandardNormal
 
 
 @dataclass(frozen=True, repr=False)

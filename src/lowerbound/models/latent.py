@@ -10,6 +10,7 @@ which increase with K to $\log p(x)$ where w has a finite mean of its logarithm 
 
 import math
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -17,16 +18,17 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from lowerbound.errors import InputError
+from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
-from lowerbound.relatives.base import Relative
+from lowerbound.models.base import NUM_DRAWS, ONE_DRAW, Effort, Model
 from lowerbound.rng import Noise
 
 MIN_STD = 1e-4
 """The smallest standard deviation of a latent, in encoders and in priors."""
 
 
-class LatentVariableModel(Relative):
-    """A relative that explains x by latent variables z, which an encoder q(z | x) draws."""
+class LatentVariableModel(Model):
+    """A model that explains x by latent variables z, which an encoder q(z | x) draws."""
 
     @abstractmethod
     def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
@@ -36,6 +38,24 @@ class LatentVariableModel(Relative):
             x: data, (B, *shape); of discrete data, the centres of their levels.
             noise: where z comes from.
         """
+
+    def elbo(
+        self,
+        x: Float[Tensor, "batch *shape"],
+        noise: Noise,
+        effort: Effort = ONE_DRAW,
+        place: Float[Tensor, "batch"] | None = None,
+    ) -> Elbo:
+        """As of every `Model`; the importance-weighted bound has no terms, and all of it stands as reconstruction."""
+        if effort.importance == 1:
+            return super().elbo(x, noise, effort, place)
+        weighted = importance_weighted(self, x, effort.importance, noise)
+        nothing = torch.zeros_like(weighted)
+        return Elbo(weighted, nothing, nothing, torch.full_like(weighted, self.num_dims))
+
+    def completed(self, effort: Effort) -> Effort:
+        plain = super().completed(replace(effort, importance=1))
+        return replace(plain, num_draws=1, importance=effort.importance) if effort.importance > 1 else plain
 
 
 @torch.no_grad()

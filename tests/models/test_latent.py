@@ -5,9 +5,9 @@ import torch
 from oracles import draw
 
 from lowerbound.errors import InputError
-from lowerbound.relatives.latent import importance_weighted
-from lowerbound.relatives.linear import linear_gaussian
-from lowerbound.relatives.vae import VAE
+from lowerbound.models.latent import importance_weighted
+from lowerbound.models.linear import linear_gaussian
+from lowerbound.models.vae import VAE
 from lowerbound.rng import PerSample, Stream
 
 

@@ -8,7 +8,7 @@ from oracles import double, draw
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
-from lowerbound.relatives.output import (
+from lowerbound.models.output import (
     Bernoulli,
     Categorical,
     DiscretizedLogistic,

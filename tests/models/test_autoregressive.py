@@ -9,7 +9,7 @@ from scipy.stats import chi2
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
-from lowerbound.relatives.autoregressive import Autoregressive
+from lowerbound.models.autoregressive import Autoregressive
 from lowerbound.rng import PerSample, Stream
 
 TINY = {

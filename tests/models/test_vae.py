@@ -8,7 +8,7 @@ from oracles import draw
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
-from lowerbound.relatives.vae import VAE, Mixture
+from lowerbound.models.vae import VAE, Mixture
 from lowerbound.rng import PerSample, Stream
 
 KINDS = {

@@ -14,9 +14,9 @@ from lowerbound.likelihood import derivations, elbo
 from lowerbound.likelihood.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.nn import MLP
 from lowerbound.nn.autoencoder import Affine
-from lowerbound.relatives.hierarchical import HierarchicalVAE, as_hvae, form_a, form_b
-from lowerbound.relatives.latent import MIN_STD, importance_weighted
-from lowerbound.relatives.vae import VAE
+from lowerbound.models.hierarchical import HierarchicalVAE, as_hvae, form_a, form_b
+from lowerbound.models.latent import MIN_STD, importance_weighted
+from lowerbound.models.vae import VAE
 from lowerbound.reverse import VARIANCES
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import LinearGamma

@@ -6,8 +6,8 @@ from oracles import double, draw
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, kl_divergence
 
 from lowerbound.errors import InputError
-from lowerbound.relatives.linear import FullNormal, LinearGaussian, linear_gaussian, ppca
-from lowerbound.relatives.vae import VAE
+from lowerbound.models.linear import FullNormal, LinearGaussian, linear_gaussian, ppca
+from lowerbound.models.vae import VAE
 from lowerbound.rng import Stream
 
 D, L = 6, 2

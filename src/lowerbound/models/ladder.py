@@ -30,9 +30,9 @@ from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
 from lowerbound.nn.autoencoder import SMALLEST, WIDEST, Block, Layer, Up
 from lowerbound.nn.blocks import convolution, normalisation
-from lowerbound.relatives.hierarchical import check_hierarchy
-from lowerbound.relatives.latent import LatentVariableModel, kl_weight, positive_std, standard_normal
-from lowerbound.relatives.output import output
+from lowerbound.models.hierarchical import check_hierarchy
+from lowerbound.models.latent import LatentVariableModel, kl_weight, positive_std, standard_normal
+from lowerbound.models.output import output
 from lowerbound.rng import Noise
 
 VECTOR = 8
@@ -65,6 +65,8 @@ class LadderVAE(LatentVariableModel):
     Raises:
         InputError: an impossible size or name, or a combination that makes no sense.
     """
+
+    name = "ladder-vae"
 
     def __init__(
         self,
@@ -106,16 +108,16 @@ class LadderVAE(LatentVariableModel):
         self.norm = _normalisation(features[0])
         self.out = _zeroed(_resample(features[0], (self.output.num_parameters * shape[0], *shape[1:])))
 
-    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
+    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
         r"""$-E \log p(x | z) + \beta \sum_i \max(KL_i, \text{free bits})$ over all latents of all levels, nats.
 
-        $\beta$ is the smaller of progress / warmup and 1. (the rest as in `Relative.loss`)
+        $\beta$ is the smaller of progress / warmup and 1. (the rest as in `Model.loss`)
         """
-        log_prob, draws = self._infer(x, noise)
+        log_prob, draws = self._infer(x, draw.noise)
         kl = sum(sum_dims(draw.kl().clamp(min=self.free_bits) if self.free_bits else draw.kl()) for draw in draws)
-        return kl_weight(self.warmup, progress) * kl - log_prob
+        return Losses.of(kl_weight(self.warmup, draw.progress) * kl - log_prob)
 
-    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL_L - \sum_{l < L} KL_l$, nats, each KL in closed form at one draw of the latents above."""
         log_prob, (*below, top) = self._infer(x, noise)
         steps = torch.stack([sum_dims(draw.kl()) for draw in below], 1)
@@ -125,22 +127,22 @@ class LadderVAE(LatentVariableModel):
         log_prob, draws = self._infer(x, noise)
         return log_prob - sum(sum_dims(draw.log_ratio()) for draw in draws)
 
-    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+    def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         with torch.no_grad():
             parameters = self._descend(num_samples, lambda level, h: noise.normal(self._rung(level).blank(h)))
             return self.output.sample(parameters, noise)
 
-    def _infer(self, x: Tensor, noise: Noise) -> tuple[Tensor, list["Draw"]]:
+    def _infer(self, x: Tensor, noise: Noise) -> tuple[Tensor, list["Drawn"]]:
         r"""$\log p(x | z)$ at a draw of the encoder's, and the draw, from the data's end."""
         self.check(x)
         evidence = [self.into(x)]
         for level in range(len(self.rungs)):
             evidence.append(self._rung(level).climb(evidence[-1]))
-        draws: list[Draw] = []
+        draws: list[Drawn] = []
 
         def infer(level: int, h: Tensor) -> Tensor:
             q = self._rung(level).infer(h, evidence[level + 1])
-            draws.append(Draw(q, q.sample(noise)))
+            draws.append(Drawn(q, q.sample(noise)))
             return draws[-1].u
 
         parameters = self._descend(len(x), infer)
@@ -160,7 +162,7 @@ class LadderVAE(LatentVariableModel):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Draw(Brief):
+class Drawn(Brief):
     """A level's u, (B, *), and the q that it comes from; p is N(0, I)."""
 
     q: Normal

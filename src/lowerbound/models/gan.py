@@ -24,13 +24,12 @@ from torch.nn.functional import softplus
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels
-from lowerbound.likelihood import Elbo
 from lowerbound.nn.gan import Discriminator, Generator
-from lowerbound.relatives.base import Relative
+from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.rng import Noise
 
 
-class GAN(Relative):
+class GAN(Model):
     r"""$x = G(z)$, $z \sim N(0, I)$, trained against a discriminator.
 
     Of discrete data G ends in a hyperbolic tangent, and its samples lie between the levels, to be rounded to the nearest.
@@ -48,6 +47,7 @@ class GAN(Relative):
     """
 
     likelihood = "none"
+    name = "gan"
 
     def __init__(
         self,
@@ -73,27 +73,20 @@ class GAN(Relative):
         self.generator = Generator(shape, latent_dims, width=width, depth=depth)
         self.discriminator = Discriminator(shape, width=width, depth=depth)
 
-    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
+    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
         r"""$\mathrm{softplus}(-D(x)) + \mathrm{softplus}(D(G(z))) + \tfrac{r_1}{2} \|\nabla D(x)\|^2 +
         \mathrm{softplus}(-D(G(z)))$, whose gradient reaches the discriminator by the first three terms and the generator by
         the last: one step moves both."""
         self.check(x)
-        samples = self.sample(len(x), noise)
+        samples = self.draw(len(x), draw.noise)
         on_data, slope = self._with_slope(x)
         on_samples = self.discriminator(samples.detach())
         held = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
         fooled = functional_call(self.discriminator, held, (samples,))
-        return discriminator_loss(on_data, on_samples) + self.r1 / 2 * sum_dims(slope**2) + softplus(-fooled)
+        penalty = self.r1 / 2 * sum_dims(slope**2)
+        return Losses.of(discriminator_loss(on_data, on_samples) + penalty + softplus(-fooled))
 
-    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
-        """Nothing: it has no likelihood.
-
-        Raises:
-            InputError: always, with the reason.
-        """
-        raise InputError(f"a GAN has no likelihood: {self.no_likelihood}")
-
-    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+    def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         z = next(self.parameters()).new_empty(num_samples, self.latent_dims)
         x = self.generator(noise.normal(z))
         return x if self.num_levels is None else x.tanh()

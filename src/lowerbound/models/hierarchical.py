@@ -33,8 +33,8 @@ from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood
 from lowerbound.likelihood.decoder import Decoder
 from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back
 from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
-from lowerbound.relatives.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
-from lowerbound.relatives.output import output
+from lowerbound.models.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
+from lowerbound.models.output import output
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN
 
@@ -243,6 +243,8 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         InputError: an impossible size or name, or a combination that makes no sense.
     """
 
+    name = "hierarchical-vae"
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -291,20 +293,20 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
     ) -> Float[Tensor, "batch"]:
         return sum_dims(self.output.log_prob(self.to_data(first), x))
 
-    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
+    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
         r"""$-\log p(x | z_1) + \beta \sum_t \max(\text{term}_t, d_t\, \text{free bits})$, nats.
 
         $d_t$ is the number of latents at level t, $\beta$ the smaller of progress / warmup and 1. (the rest as in
-        `Relative.loss`)
+        `Model.loss`)
         """
-        bound = self.elbo(x, noise)
+        bound = self.bound(x, draw.noise)
         assert bound.steps is not None
         terms = torch.cat([bound.steps, bound.prior[:, None]], 1)
         if self.free_bits:
             terms = torch.maximum(terms, self.free_bits * terms.new_tensor(self.dims))
-        return kl_weight(self.warmup, progress) * terms.sum(1) - bound.reconstruction
+        return Losses.of(kl_weight(self.warmup, draw.progress) * terms.sum(1) - bound.reconstruction)
 
-    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         """The bound in form A on one path, nats: the top level's KL as the prior's term, the other levels' as steps."""
         self.check(x)
         return form_a(self, x, noise)
@@ -313,7 +315,7 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         self.check(x)
         return form_a(self, x, noise, closed_form=False).nats
 
-    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+    def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         with torch.no_grad():
             z = noise.normal(next(self.parameters()).new_empty(num_samples, self.dims[-1]))
             for level in range(self.num_latents - 1, 0, -1):

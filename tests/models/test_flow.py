@@ -9,8 +9,8 @@ from scipy.stats import chisquare
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
-from lowerbound.relatives import flow
-from lowerbound.relatives.flow import NormalizingFlow
+from lowerbound.models import flow
+from lowerbound.models.flow import NormalizingFlow
 from lowerbound.rng import PerSample, Stream
 
 pytest.importorskip("zuko")

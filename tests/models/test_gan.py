@@ -8,7 +8,7 @@ from oracles import draw
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres, nearest_level
-from lowerbound.relatives.gan import GAN, discriminator_loss
+from lowerbound.models.gan import GAN, discriminator_loss
 from lowerbound.rng import PerSample, Stream
 
 SHAPES = [(3,), (2, 5), (1, 7, 9)]

@@ -18,12 +18,12 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.nn.causal import CausalCNN, CausalMLP
 from lowerbound.nn.embeddings import octaves, over_space
-from lowerbound.relatives.base import Relative
-from lowerbound.relatives.output import MOST_CATEGORIES, output
+from lowerbound.models.base import Draw, Losses, Model
+from lowerbound.models.output import MOST_CATEGORIES, output
 from lowerbound.rng import Noise
 
 
-class Autoregressive(Relative):
+class Autoregressive(Model):
     r"""$p(x) = \prod_d p(x_d | x_{<d})$ with a causal network: masked weights for vectors, causal convolutions otherwise.
 
     Arguments:
@@ -41,6 +41,7 @@ class Autoregressive(Relative):
     """
 
     likelihood = "exact"
+    name = "autoregressive"
 
     def __init__(
         self,
@@ -89,26 +90,26 @@ class Autoregressive(Relative):
         self.check(x)
         return sum_dims(self.output.log_prob(self.network(x), x))
 
-    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
+    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
         r"""$-\log p(x)$, nats, of a network that lacks some of its hidden units if there is dropout."""
         if not self.dropout:
-            return -self.log_prob(x)
+            return Losses.of(-self.log_prob(x))
         self.check(x)
 
         def keep(hidden: Tensor) -> Tensor:
-            kept = noise.uniform(hidden[:, :, *[0] * (hidden.ndim - 2)]) >= self.dropout
+            kept = draw.noise.uniform(hidden[:, :, *[0] * (hidden.ndim - 2)]) >= self.dropout
             return hidden * over_space(kept / (1 - self.dropout), hidden)
 
-        return -sum_dims(self.output.log_prob(self.network(x, keep), x))
+        return Losses.of(-sum_dims(self.output.log_prob(self.network(x, keep), x)))
 
-    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         r"""$\log p(x)$ itself, as the reconstruction of a model without latents; nothing is drawn."""
         reconstruction = self.log_prob(x)
         nothing = torch.zeros_like(reconstruction)
         return Elbo(reconstruction, nothing, nothing, torch.full_like(nothing, x[0].numel()))
 
     @torch.no_grad()
-    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+    def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         parameter = next(self.parameters())
         x = parameter.new_zeros(num_samples, *self.shape)
         self.network.fill(x, lambda parameters: self.output.sample(parameters, noise))

@@ -25,8 +25,8 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
 from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
-from lowerbound.relatives.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
-from lowerbound.relatives.output import output
+from lowerbound.models.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
+from lowerbound.models.output import output
 from lowerbound.rng import Noise
 
 NETWORKS = ("convolutional", "mlp", "linear")
@@ -57,6 +57,8 @@ class VAE(LatentVariableModel):
     Raises:
         InputError: an impossible size or name, or a combination that makes no sense.
     """
+
+    name = "vae"
 
     def __init__(
         self,
@@ -116,19 +118,19 @@ class VAE(LatentVariableModel):
         """The parameters of $p(x | z)$ for `output`, whose `mean` of them is the reconstruction."""
         return self.decoder(z)
 
-    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
+    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
         r"""$-E \log p(x | z) + \beta \sum_i \max(KL_i, \text{free bits})$, nats, of each example.
 
-        $\beta$ is the smaller of progress / warmup and 1. (the rest as in `Relative.loss`)
+        $\beta$ is the smaller of progress / warmup and 1. (the rest as in `Model.loss`)
         """
         q = self.encode(x)
-        z = q.sample(noise)
+        z = q.sample(draw.noise)
         prior = self.prior.kl(q, z)
         if self.free_bits:
             prior = prior.clamp(min=self.free_bits)
-        return kl_weight(self.warmup, progress) * prior.sum(1) - self._log_prob(x, z)
+        return Losses.of(kl_weight(self.warmup, draw.progress) * prior.sum(1) - self._log_prob(x, z))
 
-    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL(q(z | x) \| p(z))$ at one draw of z, in closed form where it can be, nats; no diffusion."""
         q = self.encode(x)
         z = q.sample(noise)
@@ -140,7 +142,7 @@ class VAE(LatentVariableModel):
         z = q.sample(noise)
         return self._log_prob(x, z) + self.prior.log_prob(z) - sum_dims(q.log_prob(z))
 
-    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+    def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         like = next(self.parameters()).new_empty(num_samples, self.latent_dims)
         with torch.no_grad():
             return self.output.sample(self.decode(self.prior.sample(like, noise)), noise)

@@ -36,7 +36,7 @@ from lowerbound.levels import check_num_levels, level_centres, nearest_level
 from lowerbound.likelihood import Elbo
 from lowerbound.nn.blocks import convolution, normalisation
 from lowerbound.nn.gan import Residual
-from lowerbound.relatives.base import Relative
+from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.rng import Noise
 
 NUM_BINS = 8
@@ -51,7 +51,7 @@ EDGE = 2.0**-22
 """How near to their ends splines and the logit are taken: beyond them a spline is the identity and a logit is none."""
 
 
-class NormalizingFlow(Relative):
+class NormalizingFlow(Model):
     r"""A density by a change of variables: $\log p(x) = \log p_z(f(x)) + \log |\det \partial f / \partial x|$.
 
     Arguments:
@@ -69,6 +69,8 @@ class NormalizingFlow(Relative):
     Raises:
         InputError: an unknown kind, an impossible size, or zuko is missing.
     """
+
+    name = "flow"
 
     def __init__(
         self,
@@ -95,10 +97,10 @@ class NormalizingFlow(Relative):
             for k in range(transforms)
         )
 
-    def loss(self, x: Float[Tensor, "batch *shape"], noise: Noise, progress: float = 1.0) -> Float[Tensor, "batch"]:
-        return -self.elbo(x, noise).nats
+    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+        return Losses.of(-self.bound(x, draw.noise).nats)
 
-    def elbo(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         self.check(x)
         if self.num_levels is None:
             log_prob = self.log_prob(x)
@@ -154,7 +156,7 @@ class NormalizingFlow(Relative):
             z = 2 * (z.sigmoid() - MARGIN) / (1 - 2 * MARGIN) - 1
         return z.reshape(-1, *self.shape)
 
-    def sample(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
+    def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         like = next(self.parameters()).new_empty(num_samples, math.prod(self.shape))
         x = self.inverse(2 * noise.uniform(like) - 1 if self.in_box else noise.normal(like))
         if self.num_levels is None:
