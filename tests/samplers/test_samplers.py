@@ -26,6 +26,7 @@ from lowerbound.samplers import (
     PredictorCorrector,
     ProbabilityFlow,
     UniPC,
+    descend,
     sample,
     start,
     trajectory,
@@ -74,7 +75,7 @@ def test_every_ddpm_step_is_the_papers():
     denoiser = NetworkDenoiser(network, schedule, (2,), "eps")
     for t in range(1, 1001):
         for variance, theirs in (("lower", chain.beta_tilde(t)), ("upper", chain.beta[t])):
-            ours = Ancestral(variance).step(denoiser, State(x_t), levels[t], levels[t - 1], Known([z])).x
+            ours = descend(denoiser, Ancestral(variance), State(x_t), levels[t], levels[t - 1], Known([z])).x
             expected = chain.step(x_t.numpy(), eps_hat.numpy(), t, z.numpy(), theirs)
             # at the table's end x_hat is 157 times eps_hat, and the mean their difference
             np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-9, atol=1e-10)
@@ -90,7 +91,7 @@ def test_every_ddim_step_is_the_papers(eta):
     network.forward = lambda x, gamma, cond: eps_hat
     denoiser = NetworkDenoiser(network, schedule, (2,), "eps")
     for t, s in ((1000, 999), (1000, 500), (981, 961), (500, 1), (21, 1), (2, 1), (1, 0), (700, 0)):
-        ours = DDIM(eta).step(denoiser, State(x_t), levels[t], levels[s], Known([z])).x
+        ours = descend(denoiser, DDIM(eta), State(x_t), levels[t], levels[s], Known([z])).x
         expected = chain.ddim_step(x_t.numpy(), eps_hat.numpy(), t, s, eta, z.numpy())
         np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-9, atol=1e-10)
 

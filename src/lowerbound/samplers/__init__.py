@@ -2,7 +2,7 @@
 
 from lowerbound.samplers.ancestral import Ancestral
 from lowerbound.samplers.annealed import AnnealedLangevin
-from lowerbound.samplers.base import Sampler, State, sample, start, trajectory
+from lowerbound.samplers.base import Sampler, State, descend, sample, start, trajectory
 from lowerbound.samplers.corrector import PredictorCorrector
 from lowerbound.samplers.ddim import DDIM
 from lowerbound.samplers.exponential import ExponentialAdamsBashforth
@@ -29,6 +29,7 @@ __all__ = [
     "Split",
     "State",
     "UniPC",
+    "descend",
     "langevin_step",
     "metropolis_langevin",
     "sample",

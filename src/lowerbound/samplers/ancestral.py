@@ -40,8 +40,6 @@ class Ancestral(Sampler):
         prediction = denoiser(state.x, t)
         mean = posterior(t, s)
         x = (state.x * mean.from_x_t).add_(prediction.x, alpha=float(mean.from_x))
-        if s.sigma == 0:
-            return State(x)
         variance = prediction.reverse_variance(self.variance, s)
         z = noise.step(x, t.gamma, s.gamma)
         if isinstance(variance, Tensor):

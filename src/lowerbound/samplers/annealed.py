@@ -53,8 +53,6 @@ class AnnealedLangevin(Sampler):
         return self.num_corrections
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        if s.sigma == 0:
-            return State(denoiser(state.x, t).x)
         x = state.x * float(s.alpha / t.alpha)
         size = self.step_size * s.sigma**2
         return State(langevin(lambda x: denoiser(x, s).score, x, size, self.num_corrections, noise))

@@ -48,7 +48,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        """One step from the level t down to s; s may be `CLEAN`, the data itself, where no noise is added.
+        """One step from the level t down to s, both with noise: the last step, to the data, is `descend`'s.
 
         Arguments:
             denoiser: the model, its condition bound.
@@ -56,6 +56,19 @@ class Sampler(ABC):
             t, s: the two levels, of numbers.
             noise: where a stochastic sampler draws from.
         """
+
+
+def descend(denoiser: Denoiser, sampler: Sampler, state: State, t: Level, s: Level, noise: Noise) -> State:
+    r"""The state one level down: after the sampler's step, or, where s is the data (`CLEAN`), $\hat x$ at t.
+
+    Arguments:
+        denoiser: the model, its condition bound.
+        sampler: the stepping rule.
+        state: the state at t.
+        t, s: the two levels, of numbers; s may be `CLEAN`.
+        noise: where a stochastic sampler draws from.
+    """
+    return State(denoiser(state.x, t).x) if s.sigma == 0 else sampler.step(denoiser, state, t, s, noise)
 
 
 def trajectory(
@@ -103,7 +116,7 @@ def trajectory(
     for t, s in zip(levels[:-1], levels[1:], strict=True):
         # entered anew for each step: a generator must not leave its mode behind while it is suspended
         with torch.no_grad():
-            state = sampler.step(model, state, t, s, noise)
+            state = descend(model, sampler, state, t, s, noise)
         yield state.x
 
 

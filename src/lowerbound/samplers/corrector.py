@@ -78,8 +78,6 @@ class PredictorCorrector(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         state = self.predictor.step(denoiser, state, t, s, noise)
-        if s.sigma == 0:
-            return state
         size = 4 * self.snr**2 * s.sigma**2
         x = langevin(lambda x: denoiser(x, s).score, state.x, size, self.num_corrections, noise)
         return State(x, state.memory)

@@ -84,8 +84,6 @@ class ExponentialAdamsBashforth(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
-        if s.sigma == 0:
-            return State(past.predictions[0])
         at = past.places(t.gamma, s.gamma)
         weights = matching(moments(length(t, s), len(at)), at)
         return State(advance(state.x, t, s, past.predictions, weights), past)

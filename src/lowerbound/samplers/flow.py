@@ -51,8 +51,6 @@ class ProbabilityFlow(Sampler):
         return 2 + len(ode.STAGES)
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        if s.sigma == 0:
-            return State(denoiser(state.x, t).x)
         return State(follow(denoiser, state.x, t, s, self.tolerance)[0])
 
 

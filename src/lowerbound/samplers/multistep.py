@@ -57,8 +57,6 @@ class DPMSolver(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
-        if s.sigma == 0:
-            return State(past.predictions[0])
         weights = averaging(length(t, s), past.places(t.gamma, s.gamma))
         return State(advance(state.x, t, s, past.predictions, weights), past)
 
@@ -89,8 +87,6 @@ class DPMSolverSDE(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
-        if s.sigma == 0:
-            return State(past.predictions[0])
         step, weights = posterior(t, s), matching(MIDPOINT, past.places(t.gamma, s.gamma))
         x = add(state.x * step.from_x_t, past.predictions, [step.from_x * weight for weight in weights])
         return State(x.add_(noise.step(x, t.gamma, s.gamma), alpha=math.sqrt(step.variance)), past)

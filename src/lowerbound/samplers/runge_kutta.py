@@ -75,8 +75,6 @@ class Euler(Churned):
         return 1
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        if s.sigma == 0:
-            return State(denoiser(state.x, t).x)
         x_t, t = self.raised(denoiser, state.x, t, noise)
         return State(advance(x_t, t, s, [denoiser(x_t, t).x], [1.0]))
 
@@ -98,8 +96,6 @@ class Heun(Churned):
         return 2
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        if s.sigma == 0:
-            return State(denoiser(state.x, t).x)
         x_t, t = self.raised(denoiser, state.x, t, noise)
         first = denoiser(x_t, t).x
         second = denoiser(advance(x_t, t, s, [first], [1.0]), s).x

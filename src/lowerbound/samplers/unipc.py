@@ -50,8 +50,6 @@ class UniPC(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         x, x_hat, before = state.x, denoiser(state.x, t).x, state.memory
-        if s.sigma == 0:
-            return State(x_hat)
         if before.gammas:
             h, at = (before.gammas[0] - float(t.gamma)) / 2, before.places(before.gammas[0], t.gamma)
             corrector, predictor = averaging(h, [1.0, *at]), [0.0, *averaging(h, at)]
