@@ -26,8 +26,26 @@ class State(Brief):
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What the command line says of a sampler's field: `eta: Annotated[float, Setting("the share of noise")] = 0.0`.
+
+    Arguments:
+        help: what it is or does, with neither a capital nor a full stop: the samplers' names and the default join it.
+        flag: the option's name; the field's own if empty.
+        choices: the words that it may be; anything of its type if empty.
+    """
+
+    help: str
+    flag: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Sampler(ABC):
-    """A stepping rule: hyper-parameters only, with pure `init` and `step`."""
+    """A stepping rule: hyper-parameters only, with pure `init` and `step`.
+
+    A field with a `Setting` is an option of the command line, once the sampler is registered (`registry.SAMPLERS`).
+    """
 
     @property
     @abstractmethod

@@ -23,7 +23,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, State
-from lowerbound.samplers.exponential import Past, add, advance, check_order, length, matching, moments
+from lowerbound.samplers.exponential import MultistepOrder, Past, add, advance, check_order, length, matching, moments
 from lowerbound.schedule import Level
 
 MIDPOINT = (1.0, 0.5)
@@ -43,7 +43,7 @@ class DPMSolver(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: int = 2
+    multistep_order: MultistepOrder = 2
 
     def __post_init__(self):
         check_order(self.multistep_order, 3)
@@ -73,7 +73,7 @@ class DPMSolverSDE(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: int = 2
+    multistep_order: MultistepOrder = 2
 
     def __post_init__(self):
         check_order(self.multistep_order, 2)

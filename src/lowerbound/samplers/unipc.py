@@ -19,7 +19,7 @@ from torch import Tensor
 from lowerbound.denoiser import Denoiser
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, State
-from lowerbound.samplers.exponential import Past, add, advance, check_order, length
+from lowerbound.samplers.exponential import MultistepOrder, Past, add, advance, check_order, length
 from lowerbound.samplers.multistep import averaging
 from lowerbound.schedule import Level
 
@@ -36,7 +36,7 @@ class UniPC(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: int = 2
+    multistep_order: MultistepOrder = 2
 
     def __post_init__(self):
         check_order(self.multistep_order, 3)
