@@ -8,13 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from every_sampler import draws_noise, settings
 
 import lowerbound
 from lowerbound import grid, levels, objective, reverse, score_matching, times
+from lowerbound.cli.flags import flags
+from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.inverse import posterior
 from lowerbound.likelihood import bound, decoder, density, dequantization, derivations, encoder, estimators, normaliser
 from lowerbound.models import autoregressive, gan, hierarchical, latent, linear, vae
-from lowerbound.samplers import corrector, exponential, flow, split
+from lowerbound.samplers import SAMPLERS, corrector, exponential, flow, split
 
 DOCS = Path(__file__).parent.parent / "docs"
 MODULES = {
@@ -66,6 +69,20 @@ def test_every_function_named_exists_and_is_documented(name):
 
 def test_the_table_is_not_empty():
     assert len(NAMES) > 25
+
+
+def test_the_table_of_samplers_is_what_they_declare():
+    table = (DOCS / "sampling.md").read_text().partition("| `--sampler` |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\S+)` \| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \| .+ \|$", table, re.MULTILINE)
+    assert sorted(row[0] for row in rows) == sorted(SAMPLERS)
+    for name, kind, order, calls, options in rows:
+        sampler = SAMPLERS[name]
+        assert kind == type(sampler).__name__
+        assert order.split(",")[0] == str(sampler.order or "none"), name
+        assert ("weak" in order) == (sampler.order > 0 and draws_noise(sampler)), name
+        assert calls.split()[0] == str(sampler.calls_per_step), name
+        declared = {flags(SamplerOptions)[field] for field in settings(name)}
+        assert set(re.findall(r"`(--\S+)`", options)) == declared, name
 
 
 def test_the_snippets_on_sampling_run():

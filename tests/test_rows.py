@@ -11,8 +11,7 @@ from lowerbound import ClassifierFree, Conditioned, WithVariance
 from lowerbound.guidance import AutoGuidance, ClassifierGuidance
 from lowerbound.inverse import Mask, PosteriorDenoiser
 from lowerbound.rng import PerSample, Stream
-from lowerbound.run.generate import SAMPLERS
-from lowerbound.samplers import ProbabilityFlow, sample
+from lowerbound.samplers import SAMPLERS, ProbabilityFlow, sample
 from lowerbound.schedule import LinearGamma
 
 NUM = 3

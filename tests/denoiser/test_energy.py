@@ -17,8 +17,7 @@ from lowerbound.levels import level_centres
 from lowerbound.likelihood import GaussianDecoder, elbo, log_prob
 from lowerbound.nn import MLP, UNet
 from lowerbound.rng import Stream
-from lowerbound.run.generate import SAMPLERS
-from lowerbound.samplers import AnnealedLangevin, sample
+from lowerbound.samplers import SAMPLERS, AnnealedLangevin, sample
 from lowerbound.schedule import LinearGamma
 from lowerbound.schedule.scaling import SCALINGS
 from lowerbound.score_matching import explicit_loss

@@ -26,7 +26,8 @@ from lowerbound.evaluate.trade_off import (
 )
 from lowerbound.records import read, to_json
 from lowerbound.run import Run
-from lowerbound.run.generate import SAMPLERS, make_plan
+from lowerbound.run.generate import make_plan
+from lowerbound.samplers import SAMPLERS
 
 NUM = 300
 

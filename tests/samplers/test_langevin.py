@@ -17,6 +17,7 @@ from lowerbound.samplers import (
     Ancestral,
     AnnealedLangevin,
     State,
+    descend,
     langevin_step,
     metropolis_langevin,
     sample,
@@ -160,7 +161,7 @@ def test_annealed_steps_are_the_papers():
         for each in z:
             x = x + step / 2 * denoiser(x, levels[i]).score + step.sqrt() * each
         torch.testing.assert_close(ours, x, rtol=1e-9, atol=1e-9)
-    denoised = sampler.step(denoiser, State(x), levels[-1], CLEAN, Stream(0)).x
+    denoised = descend(denoiser, sampler, State(x), levels[-1], CLEAN, Stream(0)).x
     torch.testing.assert_close(denoised, denoiser(x, levels[-1]).x)
 
 

@@ -1,17 +1,15 @@
 """Every sampler draws the law of its target, in few dimensions and in many."""
 
-import dataclasses
-
 import pytest
 import torch
+from every_sampler import EVERY_SAMPLER, WITHOUT_MIX
 from oracles import double, mixture
 
 from lowerbound import grid
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand
 from lowerbound.rng import Stream
-from lowerbound.run.generate import SAMPLERS
-from lowerbound.samplers import UniPC, sample
+from lowerbound.samplers import sample
 from lowerbound.schedule import LinearGamma
 
 ENDS = (-8.0, 8.0)
@@ -20,20 +18,6 @@ NUM_VALUES = 8000
 """Of all samples together: as many samples as make it up in each number of dimensions."""
 MANY_CALLS = 4
 """In a step: samplers that take more are tested at few steps only."""
-OTHERS = {
-    "ancestral": [{"variance": variance} for variance in ("upper", "analytic", "learned")],
-    "ddim": [{"eta": 0.5}, {"eta": 1.0}],
-    "euler": [{"churn": 0.05}],
-    "heun": [{"churn": 0.05}],
-    "dpm++": [{"multistep_order": 1}, {"multistep_order": 3}],
-    "dpm++sde": [{"multistep_order": 1}],
-    "unipc": [{"multistep_order": 1}, {"multistep_order": 3}],
-    "adams-bashforth": [{"multistep_order": order} for order in (1, 2, 4)],
-    "predictor-corrector": [{"num_corrections": 3, "snr": 0.3}, {"predictor": UniPC()}],
-    "annealed-langevin": [{"num_corrections": 10, "step_size": 1.0}],
-}
-"""Settings besides the default ones; a sampler that is not named here is tested with its default ones all the same."""
-CASES = [(name, settings) for name in SAMPLERS for settings in ({}, *OTHERS.get(name, []))]
 
 
 class Diagonal(Denoiser):
@@ -78,9 +62,9 @@ def check_standard(z, sampler, num_steps, spread=2**0.5):
 
 
 @pytest.mark.parametrize("num_dims", DIMS)
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
-def test_the_law_of_a_gaussian_is_drawn_in_any_number_of_dimensions(name, settings, num_dims):
-    sampler, denoiser = dataclasses.replace(SAMPLERS[name], **settings), Diagonal(num_dims)
+@pytest.mark.parametrize("sampler", EVERY_SAMPLER, ids=repr)
+def test_the_law_of_a_gaussian_is_drawn_in_any_number_of_dimensions(sampler, num_dims):
+    denoiser = Diagonal(num_dims)
     for num_steps in (16, 64) if sampler.calls_per_step <= MANY_CALLS else (16,):
         x = drawn(denoiser, sampler, NUM_VALUES // num_dims, num_steps)
         z = (x - denoiser.mean) / denoiser.std
@@ -89,9 +73,9 @@ def test_the_law_of_a_gaussian_is_drawn_in_any_number_of_dimensions(name, settin
                 check_standard(entries, sampler, num_steps)
 
 
-@pytest.mark.parametrize(("name", "settings"), [case for case in CASES if "learned" not in case[1].values()], ids=str)
-def test_the_mean_and_covariance_of_a_mixture_are_drawn(name, settings):
-    sampler, denoiser = dataclasses.replace(SAMPLERS[name], **settings), mixture(LinearGamma(*ENDS))
+@pytest.mark.parametrize("sampler", WITHOUT_MIX, ids=repr)
+def test_the_mean_and_covariance_of_a_mixture_are_drawn(sampler):
+    denoiser = mixture(LinearGamma(*ENDS))
     mean, covariance = denoiser.moments()
     whiten = torch.linalg.inv(torch.linalg.cholesky(covariance))
     num_steps = 64 if sampler.calls_per_step <= MANY_CALLS else 16

@@ -16,7 +16,7 @@ from lowerbound.evaluate.folder import evaluation_folder
 from lowerbound.evaluate.other import folder_name, open_evaluated
 from lowerbound.evaluate.settings import Settings
 from lowerbound.run import RelativeRun, open_any
-from lowerbound.run.generate import SAMPLERS, SamplerName
+from lowerbound.samplers.registry import SAMPLERS, SamplerName
 
 KNOWN = ("data", "quick", "anew", "num_samples", "num_examples", "ode.importance", "baselines", "seed", "device")
 """The options that have an effect on a relative."""

@@ -13,9 +13,6 @@ import tyro
 from lowerbound.errors import InputError
 
 ALIASES = {
-    "multistep_order": "order",
-    "num_corrections": "corrections",
-    "step_size": "langevin_step",
     "num_probes": "probes",
     "num_importance": "importance",
 }
@@ -97,4 +94,5 @@ def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str
                 typing.cast(type, hint), f"{within}{field.name}.", "" if flat else f"{prefix}{field.name}."
             )
         elif tyro.conf.Positional not in marks:
-            yield f"{within}{field.name}", f"{prefix}{field.name}"
+            shown = next((mark.name for mark in marks if getattr(mark, "name", None)), field.name)
+            yield f"{within}{field.name}", f"{prefix}{shown}"

@@ -2,29 +2,42 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from lowerbound.cli.flags import flags
 from lowerbound.cli.reverse import ReverseVariance
 from lowerbound.errors import InputError
 from lowerbound.run import Run
-from lowerbound.run.generate import (
-    DEFAULT_GRID,
-    DEFAULT_SAMPLER,
-    SAMPLERS,
-    GridName,
-    Plan,
-    SamplerName,
-    make_plan,
-    run_plan,
-)
+from lowerbound.run.generate import DEFAULT_GRID, DEFAULT_SAMPLER, GridName, Plan, make_plan, run_plan
 from lowerbound.samplers import Sampler
+from lowerbound.samplers.registry import SAMPLERS, SETTINGS, SamplerName
 
-OPTIONS = {"order": "multistep_order", "corrections": "num_corrections", "langevin_step": "step_size"}
-"""Options whose names are not those of the samplers' own settings."""
+Options = TypeVar("Options")
 
 
+def _with_settings(options: type[Options]) -> type[Options]:
+    """The options and one more for each setting of a sampler, None if not given."""
+    fields: list[tuple[str, Any, None]] = [(name, _option(name), None) for name in SETTINGS]
+    namespace = {"__doc__": options.__doc__, "__module__": __name__}
+    return dataclasses.make_dataclass(options.__name__, fields, bases=(options,), namespace=namespace, frozen=True)
+
+
+def _option(name: str) -> Any:
+    """The type of a setting's option, with its flag, and help on it for those samplers together of which it is the same."""
+    alike: dict[str, list[str]] = {}
+    for sampler, (_, setting) in SETTINGS[name].items():
+        alike.setdefault(f"{setting.help}; {getattr(SAMPLERS[sampler], name)} if not given.", []).append(sampler)
+    words = (
+        f"For {', '.join([*samplers[:-2], ' and '.join(samplers[-2:])])}: {help}" for help, samplers in alike.items()
+    )
+    kind, setting = next(iter(SETTINGS[name].values()))
+    value = Literal[setting.choices] if setting.choices else kind  # pyright: ignore[reportInvalidTypeForm]
+    return Annotated[value | None, tyro.conf.arg(name=setting.flag or name, help=" ".join(words))]
+
+
+@_with_settings
 @dataclass(frozen=True)
 class SamplerOptions:
     """The sampler and its grid."""
@@ -39,29 +52,11 @@ class SamplerOptions:
     trailing: one step short of it) or in gamma; karras, by his powers; ddpm, the integer steps of a run's table of betas;
     minimal-error or minimal-bound, where the samples' error or the bound is expected to be least (the model's error by
     noise level is measured once on training data and kept in the run folder)."""
-    variance: ReverseVariance | None = None
-    """For ancestral: the variance of its steps, the posterior's own (lower, the default), DDPM's beta (upper), the best for
-    this model (analytic; measured once on training data and kept in the run folder), or the one that the network has
-    learned."""
-    eta: float | None = None
-    """For ddim: the share of noise in a step; 0 is deterministic (the default), 1 ancestral."""
-    churn: float | None = None
-    """For euler and heun: the share by which noise is raised before each step, at most 0.414."""
-    order: int | None = None
-    """For dpm++, dpm++sde, unipc and adams-bashforth: the number of network calls that a step makes use of."""
-    tolerance: float | None = None
-    """For flow: the error allowed in a step of the adaptive solver."""
-    corrections: int | None = None
-    """For predictor-corrector: the Langevin steps after each step; for annealed-langevin: at each level."""
-    snr: float | None = None
-    """For predictor-corrector: the ratio of signal to noise in a Langevin step, between 0 and 1 (0.16 if not given)."""
-    langevin_step: float | None = None
-    """For annealed-langevin: the size of a Langevin step, in units of its level's noise variance."""
 
     @property
     def needed_variance(self) -> ReverseVariance:
         """What `with_variance` has to bring along."""
-        return "analytic" if self.grid.startswith("minimal") else self.variance or "lower"
+        return "analytic" if self.grid.startswith("minimal") else getattr(self.stepping_rule(), "variance", "lower")
 
     def stepping_rule(self) -> Sampler:
         """The sampler with its settings.
@@ -71,20 +66,12 @@ class SamplerOptions:
         """
         if self.steps is not None and self.steps < 1:
             raise InputError(f"--steps is {self.steps}: a sampler takes at least one step")
-        sampler = SAMPLERS[self.sampler]
-        known = {field.name for field in dataclasses.fields(sampler)}
-        settings = {}
-        for name in ("variance", "eta", "churn", "order", "tolerance", "corrections", "snr", "langevin_step"):
-            setting, value = OPTIONS.get(name, name), getattr(self, name)
-            if value is None:
-                continue
-            if setting not in known:
-                having = [other for other, kind in SAMPLERS.items() if hasattr(kind, setting)]
-                raise InputError(
-                    f"--{name.replace('_', '-')} has no effect on {self.sampler}: it belongs to {', '.join(having)}"
-                )
-            settings[setting] = value
-        return dataclasses.replace(sampler, **settings)
+        given = {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
+        for name in given:
+            if self.sampler not in SETTINGS[name]:
+                flag, having = flags(type(self))[name], ", ".join(SETTINGS[name])
+                raise InputError(f"{flag} has no effect on {self.sampler}: it belongs to {having}")
+        return dataclasses.replace(SAMPLERS[self.sampler], **given)
 
     def plan(self, model: Run) -> Plan:
         """The way for a run, `needed_variance` brought along and guidance not yet."""

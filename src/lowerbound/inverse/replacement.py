@@ -19,7 +19,7 @@ from lowerbound.errors import InputError
 from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem
 from lowerbound.inverse.operators import Mask
 from lowerbound.rng import Noise
-from lowerbound.samplers import Sampler, start
+from lowerbound.samplers import Sampler, descend, start
 from lowerbound.schedule import CLEAN, Level
 
 
@@ -63,7 +63,7 @@ class Replacement(Method):
                 if repetition:
                     x = _noise_again(x, stretch[-1], stretch[0], noise)
                 for t, s in zip(stretch[:-1], stretch[1:], strict=True):
-                    x = self.sampler.step(model, self.sampler.init(x), t, s, noise).x
+                    x = descend(model, self.sampler, self.sampler.init(x), t, s, noise).x
                     x = _replace(x, mask, y, noise_std, s, noise)
                     progress(1)
         return x

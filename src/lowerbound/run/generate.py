@@ -17,51 +17,9 @@ from lowerbound.denoiser import Denoiser, WithVariance
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run.opened import Run
-from lowerbound.samplers import (
-    DDIM,
-    Ancestral,
-    AnnealedLangevin,
-    DPMSolver,
-    DPMSolverSDE,
-    Euler,
-    ExponentialAdamsBashforth,
-    Heun,
-    PredictorCorrector,
-    ProbabilityFlow,
-    Sampler,
-    UniPC,
-    start,
-    trajectory,
-)
+from lowerbound.samplers import DDIM, SAMPLERS, ProbabilityFlow, Sampler, start, trajectory
 from lowerbound.schedule import Tabulated
 
-SAMPLERS: dict[str, Sampler] = {
-    "ancestral": Ancestral(),
-    "ddim": DDIM(),
-    "euler": Euler(),
-    "heun": Heun(),
-    "dpm++": DPMSolver(),
-    "dpm++sde": DPMSolverSDE(),
-    "unipc": UniPC(),
-    "adams-bashforth": ExponentialAdamsBashforth(),
-    "flow": ProbabilityFlow(),
-    "predictor-corrector": PredictorCorrector(),
-    "annealed-langevin": AnnealedLangevin(),
-}
-"""Every sampler by its name, with its default settings."""
-SamplerName = Literal[
-    "ancestral",
-    "ddim",
-    "euler",
-    "heun",
-    "dpm++",
-    "dpm++sde",
-    "unipc",
-    "adams-bashforth",
-    "flow",
-    "predictor-corrector",
-    "annealed-langevin",
-]
 GridName = Literal["visible", "time", "trailing", "gamma", "karras", "ddpm", "minimal-error", "minimal-bound"]
 GRIDS: tuple[str, ...] = get_args(GridName)
 DEFAULT_SAMPLER, DEFAULT_STEPS, DEFAULT_GRID = "dpm++sde", 16, "visible"

@@ -2,7 +2,7 @@
 
 from lowerbound.samplers.ancestral import Ancestral
 from lowerbound.samplers.annealed import AnnealedLangevin
-from lowerbound.samplers.base import Sampler, State, sample, start, trajectory
+from lowerbound.samplers.base import Sampler, Setting, State, descend, sample, start, trajectory
 from lowerbound.samplers.corrector import PredictorCorrector
 from lowerbound.samplers.ddim import DDIM
 from lowerbound.samplers.exponential import ExponentialAdamsBashforth
@@ -10,12 +10,14 @@ from lowerbound.samplers.flow import ProbabilityFlow
 from lowerbound.samplers.langevin import langevin_step
 from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.samplers.multistep import DPMSolver, DPMSolverSDE
+from lowerbound.samplers.registry import SAMPLERS
 from lowerbound.samplers.runge_kutta import Euler, Heun
 from lowerbound.samplers.split import Split, split_ancestral
 from lowerbound.samplers.unipc import UniPC
 
 __all__ = [
     "DDIM",
+    "SAMPLERS",
     "Ancestral",
     "AnnealedLangevin",
     "DPMSolver",
@@ -26,9 +28,11 @@ __all__ = [
     "Heun",
     "PredictorCorrector",
     "Sampler",
+    "Setting",
     "Split",
     "State",
     "UniPC",
+    "descend",
     "langevin_step",
     "metropolis_langevin",
     "sample",

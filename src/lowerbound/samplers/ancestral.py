@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
-from lowerbound.samplers.base import Sampler, State
+from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.schedule import Level
 
 
@@ -26,7 +27,15 @@ class Ancestral(Sampler):
         InputError: for an unknown variance.
     """
 
-    variance: str = "lower"
+    variance: Annotated[
+        str,
+        Setting(
+            "the variance of its steps, the posterior's own (lower), DDPM's beta (upper), the best for this model "
+            "(analytic; measured once on training data and kept in the run folder), or the one that the network has "
+            "learned (learned)",
+            choices=KINDS,
+        ),
+    ] = "lower"
 
     def __post_init__(self):
         if self.variance not in KINDS:
@@ -40,8 +49,6 @@ class Ancestral(Sampler):
         prediction = denoiser(state.x, t)
         mean = posterior(t, s)
         x = (state.x * mean.from_x_t).add_(prediction.x, alpha=float(mean.from_x))
-        if s.sigma == 0:
-            return State(x)
         variance = prediction.reverse_variance(self.variance, s)
         z = noise.step(x, t.gamma, s.gamma)
         if isinstance(variance, Tensor):

@@ -8,11 +8,12 @@ that $x_t / \alpha_t$ stays, and Langevin dynamics commutes with such a change o
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
-from lowerbound.samplers.base import Sampler, State
+from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.samplers.langevin import langevin
 from lowerbound.schedule import Level
 
@@ -31,8 +32,10 @@ class AnnealedLangevin(Sampler):
         InputError: for fewer than one step at each level, or a step_size outside (0, 4).
     """
 
-    num_corrections: int = 100
-    step_size: float = 0.2
+    num_corrections: Annotated[int, Setting("the number of Langevin steps at each level", flag="corrections")] = 100
+    step_size: Annotated[
+        float, Setting("the size of a Langevin step, in units of its level's noise variance", flag="langevin-step")
+    ] = 0.2
 
     def __post_init__(self):
         if self.num_corrections < 1:
@@ -53,8 +56,6 @@ class AnnealedLangevin(Sampler):
         return self.num_corrections
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        if s.sigma == 0:
-            return State(denoiser(state.x, t).x)
         x = state.x * float(s.alpha / t.alpha)
         size = self.step_size * s.sigma**2
         return State(langevin(lambda x: denoiser(x, s).score, x, size, self.num_corrections, noise))

@@ -26,8 +26,26 @@ class State(Brief):
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What the command line says of a sampler's field: `eta: Annotated[float, Setting("the share of noise")] = 0.0`.
+
+    Arguments:
+        help: what it is or does, with neither a capital nor a full stop: the samplers' names and the default join it.
+        flag: the option's name; the field's own if empty.
+        choices: the words that it may be; anything of its type if empty.
+    """
+
+    help: str
+    flag: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Sampler(ABC):
-    """A stepping rule: hyper-parameters only, with pure `init` and `step`."""
+    """A stepping rule: hyper-parameters only, with pure `init` and `step`.
+
+    A field with a `Setting` is an option of the command line, once the sampler is registered (`registry.SAMPLERS`).
+    """
 
     @property
     @abstractmethod
@@ -48,7 +66,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        """One step from the level t down to s; s may be `CLEAN`, the data itself, where no noise is added.
+        """One step from the level t down to s, both with noise: the last step, to the data, is `descend`'s.
 
         Arguments:
             denoiser: the model, its condition bound.
@@ -56,6 +74,19 @@ class Sampler(ABC):
             t, s: the two levels, of numbers.
             noise: where a stochastic sampler draws from.
         """
+
+
+def descend(denoiser: Denoiser, sampler: Sampler, state: State, t: Level, s: Level, noise: Noise) -> State:
+    r"""The state one level down: after the sampler's step, or, where s is the data (`CLEAN`), $\hat x$ at t.
+
+    Arguments:
+        denoiser: the model, its condition bound.
+        sampler: the stepping rule.
+        state: the state at t.
+        t, s: the two levels, of numbers; s may be `CLEAN`.
+        noise: where a stochastic sampler draws from.
+    """
+    return State(denoiser(state.x, t).x) if s.sigma == 0 else sampler.step(denoiser, state, t, s, noise)
 
 
 def trajectory(
@@ -99,7 +130,7 @@ def trajectory(
     for t, s in zip(levels[:-1], levels[1:], strict=True):
         # entered anew for each step: a generator must not leave its mode behind while it is suspended
         with torch.no_grad():
-            state = sampler.step(denoiser, state, t, s, noise)
+            state = descend(denoiser, sampler, state, t, s, noise)
         yield state.x
 
 

@@ -22,6 +22,7 @@ $$\frac{u}{1 - snr^2 \sigma_t^2 / u} \le \frac{u}{1 - snr^2}$$
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
@@ -29,7 +30,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers.ancestral import Ancestral
-from lowerbound.samplers.base import Sampler, State
+from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.samplers.langevin import langevin
 from lowerbound.schedule import Level
 
@@ -53,8 +54,8 @@ class PredictorCorrector(Sampler):
     """
 
     predictor: Sampler = ANCESTRAL
-    num_corrections: int = 1
-    snr: float = 0.16
+    num_corrections: Annotated[int, Setting("the number of Langevin steps after each step", flag="corrections")] = 1
+    snr: Annotated[float, Setting("the ratio of signal to noise in a Langevin step, between 0 and 1")] = 0.16
 
     def __post_init__(self):
         if self.num_corrections < 1:
@@ -78,8 +79,6 @@ class PredictorCorrector(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         state = self.predictor.step(denoiser, state, t, s, noise)
-        if s.sigma == 0:
-            return state
         size = 4 * self.snr**2 * s.sigma**2
         x = langevin(lambda x: denoiser(x, s).score, state.x, size, self.num_corrections, noise)
         return State(x, state.memory)

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
-from lowerbound.samplers.base import Sampler, State
+from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.schedule import Level
 
 
@@ -23,7 +24,7 @@ class DDIM(Sampler):
         InputError: if eta is outside [0, 1].
     """
 
-    eta: float = 0.0
+    eta: Annotated[float, Setting("the share of noise in a step, between 0, deterministic, and 1, ancestral")] = 0.0
 
     def __post_init__(self):
         if not 0 <= self.eta <= 1:

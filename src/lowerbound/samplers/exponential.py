@@ -22,6 +22,7 @@ of order three pays at $\gamma_1 = 1$ and costs accuracy at 5 and at 8.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from torch import Tensor
@@ -31,7 +32,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
-from lowerbound.samplers.base import Sampler, State
+from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.schedule import Level
 
 
@@ -56,6 +57,9 @@ class Past(Brief):
         return [float((gamma_t - gamma) / (gamma_t - gamma_s)) for gamma in self.gammas]
 
 
+MultistepOrder = Annotated[int, Setting("the number of network calls that a step makes use of", flag="order")]
+
+
 @dataclass(frozen=True)
 class ExponentialAdamsBashforth(Sampler):
     r"""$x_s = \frac{\sigma_s}{\sigma_t} x_t - \alpha_s \mathrm{expm1}(-h) \sum_j w_j \hat x_j$ over the last k
@@ -70,7 +74,7 @@ class ExponentialAdamsBashforth(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: int = 3
+    multistep_order: MultistepOrder = 3
 
     def __post_init__(self):
         check_order(self.multistep_order, 4)
@@ -84,8 +88,6 @@ class ExponentialAdamsBashforth(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
-        if s.sigma == 0:
-            return State(past.predictions[0])
         at = past.places(t.gamma, s.gamma)
         weights = matching(moments(length(t, s), len(at)), at)
         return State(advance(state.x, t, s, past.predictions, weights), past)

@@ -10,6 +10,7 @@ with steps of its own.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +22,7 @@ from lowerbound.denoiser.base import preserving
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
-from lowerbound.samplers.base import Sampler, State
+from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.schedule import Level
 
 
@@ -36,7 +37,7 @@ class ProbabilityFlow(Sampler):
         InputError: for a tolerance outside of (0, 1).
     """
 
-    tolerance: float = 1e-3
+    tolerance: Annotated[float, Setting("the error allowed in a step of the adaptive solver")] = 1e-3
 
     def __post_init__(self):
         if not 0 < self.tolerance < 1:
@@ -51,8 +52,6 @@ class ProbabilityFlow(Sampler):
         return 2 + len(ode.STAGES)
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        if s.sigma == 0:
-            return State(denoiser(state.x, t).x)
         return State(follow(denoiser, state.x, t, s, self.tolerance)[0])
 
 

@@ -23,7 +23,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, State
-from lowerbound.samplers.exponential import Past, add, advance, check_order, length, matching, moments
+from lowerbound.samplers.exponential import MultistepOrder, Past, add, advance, check_order, length, matching, moments
 from lowerbound.schedule import Level
 
 MIDPOINT = (1.0, 0.5)
@@ -43,7 +43,7 @@ class DPMSolver(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: int = 2
+    multistep_order: MultistepOrder = 2
 
     def __post_init__(self):
         check_order(self.multistep_order, 3)
@@ -57,8 +57,6 @@ class DPMSolver(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
-        if s.sigma == 0:
-            return State(past.predictions[0])
         weights = averaging(length(t, s), past.places(t.gamma, s.gamma))
         return State(advance(state.x, t, s, past.predictions, weights), past)
 
@@ -75,7 +73,7 @@ class DPMSolverSDE(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: int = 2
+    multistep_order: MultistepOrder = 2
 
     def __post_init__(self):
         check_order(self.multistep_order, 2)
@@ -89,8 +87,6 @@ class DPMSolverSDE(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
-        if s.sigma == 0:
-            return State(past.predictions[0])
         step, weights = posterior(t, s), matching(MIDPOINT, past.places(t.gamma, s.gamma))
         x = add(state.x * step.from_x_t, past.predictions, [step.from_x * weight for weight in weights])
         return State(x.add_(noise.step(x, t.gamma, s.gamma), alpha=math.sqrt(step.variance)), past)

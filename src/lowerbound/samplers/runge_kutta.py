@@ -13,13 +13,14 @@ $S_{churn} / N$.
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
-from lowerbound.samplers.base import Sampler, State
+from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.samplers.exponential import advance, length
 from lowerbound.schedule import Level
 
@@ -38,7 +39,7 @@ class Churned(Sampler):
         InputError: for a churn outside of $[0, \sqrt 2 - 1]$ or a negative standard deviation.
     """
 
-    churn: float = 0.0
+    churn: Annotated[float, Setting("the share by which noise is raised before each step, at most 0.414")] = 0.0
     churn_noise: float = 1.0
     churn_from: float = 0.0
     churn_to: float = math.inf
@@ -75,8 +76,6 @@ class Euler(Churned):
         return 1
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        if s.sigma == 0:
-            return State(denoiser(state.x, t).x)
         x_t, t = self.raised(denoiser, state.x, t, noise)
         return State(advance(x_t, t, s, [denoiser(x_t, t).x], [1.0]))
 
@@ -98,8 +97,6 @@ class Heun(Churned):
         return 2
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        if s.sigma == 0:
-            return State(denoiser(state.x, t).x)
         x_t, t = self.raised(denoiser, state.x, t, noise)
         first = denoiser(x_t, t).x
         second = denoiser(advance(x_t, t, s, [first], [1.0]), s).x

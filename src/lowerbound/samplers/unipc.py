@@ -19,7 +19,7 @@ from torch import Tensor
 from lowerbound.denoiser import Denoiser
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, State
-from lowerbound.samplers.exponential import Past, add, advance, check_order, length
+from lowerbound.samplers.exponential import MultistepOrder, Past, add, advance, check_order, length
 from lowerbound.samplers.multistep import averaging
 from lowerbound.schedule import Level
 
@@ -36,7 +36,7 @@ class UniPC(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: int = 2
+    multistep_order: MultistepOrder = 2
 
     def __post_init__(self):
         check_order(self.multistep_order, 3)
@@ -50,8 +50,6 @@ class UniPC(Sampler):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         x, x_hat, before = state.x, denoiser(state.x, t).x, state.memory
-        if s.sigma == 0:
-            return State(x_hat)
         if before.gammas:
             h, at = (before.gammas[0] - float(t.gamma)) / 2, before.places(before.gammas[0], t.gamma)
             corrector, predictor = averaging(h, [1.0, *at]), [0.0, *averaging(h, at)]
