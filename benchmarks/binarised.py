@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from lowerbound.data import open_dataset
-from lowerbound.run import open_any
+from lowerbound.run import open_run
 from lowerbound.score import score_relative
 from lowerbound.train import recipe, train
 from lowerbound.train.config import DataConfig
@@ -47,7 +47,7 @@ def main() -> None:
             config = replace(config, training=replace(config.training, seed=seed))
             out = given.out / f"{model}-{seed}"
             train(config, dataset, out, say=lambda line: None, show_progress=False)
-            run = open_any(out)
+            run = open_run(out)
             plain, tighter = score_relative(run, images), score_relative(run, few, importance=given.importance)
             bounds.setdefault(model, []).append(-plain.nats)
             levels = ", ".join(

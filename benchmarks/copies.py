@@ -42,7 +42,7 @@ def main() -> None:
         run = open_run(path)
         dataset = run.open_dataset()
         held_out = np.concatenate([dataset.test, dataset.validation])
-        samples = (dataset.encoding.encode(generate(run, arguments.num_samples, seed=arguments.seed)),)
+        samples = (dataset.spec.encoding.encode(generate(run, arguments.num_samples, seed=arguments.seed)),)
         found = audit(*samples, dataset.encoded(held_out), dataset.encoded(dataset.train))
         print(f"\n{path}")
         for row in (found.header, *found.rows()):
@@ -59,10 +59,10 @@ def detection(dataset: Dataset, num_train: int, seed: int) -> None:
     with TemporaryDirectory() as folder:
         space = feature_space(dataset, feature_classifier(dataset, Path(folder)))
     planted = disguises(train, fresh, dataset, rng)
-    print(f"\n{dataset.name}: {len(train)} training and {len(held_out)} held-out examples; {space}")
+    print(f"\n{dataset.spec.name}: {len(train)} training and {len(held_out)} held-out examples; {space}")
     print(f"{'planted':<36} {'distance':>16} {'relative':>16} {'of features':>16}")
     for name, values in planted.items():
-        encoded = [dataset.encoding.encode(each) for each in (values, held_out, train)]
+        encoded = [dataset.spec.encoding.encode(each) for each in (values, held_out, train)]
         found = audit(*encoded)
         ranks = (found.nearer, found.relative, audit(*encoded, features=space).relative)
         print(f"{name:<36} " + " ".join(f"{each.auc:>8.3f} ± {each.error:.3f}" for each in ranks), flush=True)
@@ -72,7 +72,7 @@ def disguises(
     train: np.ndarray, fresh: np.ndarray, dataset: Dataset, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Disguised training examples, and examples that are no copies, by what they are."""
-    encoding = dataset.encoding
+    encoding = dataset.spec.encoding
     assert isinstance(encoding, Levels)
     low, high = encoding.offset, encoding.offset + encoding.num_levels - 1
     base, other = (train[rng.permutation(len(train))[:NUM_PLANTED]].astype(np.float64) for _ in range(2))

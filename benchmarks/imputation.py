@@ -50,7 +50,7 @@ def main() -> None:
     height, width = raw.shape[-2:]
     observed[..., height // 4 : height - height // 4, width // 4 : width - width // 4] = False
     print(
-        f"{len(raw)} validation images of {dataset.name}, {arguments.num_samples} imputations each, "
+        f"{len(raw)} validation images of {dataset.spec.name}, {arguments.num_samples} imputations each, "
         f"{arguments.num_steps} steps; {1 - observed.mean():.0%} of the pixels hidden"
     )
     print(f"{'filling':<32} {'CRPS':>8} {'error':>8} {'seconds':>8}")

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits, load_wine
 from torch import Tensor
 
 from lowerbound import Stream
+from lowerbound.models import Draw
 from lowerbound.models.linear import FullNormal, linear_gaussian, ppca
 from lowerbound.models.vae import VAE
 
@@ -52,7 +53,7 @@ def train(x: Tensor, latent_dims: int, num_steps: int, learning_rate: float, see
         optimizer.param_groups[0]["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / num_steps))
         optimizer.zero_grad()
         batch = x[torch.randint(len(x), (256,))]
-        vae.loss(batch, Stream(num_steps * seed + step)).mean().backward()
+        vae.loss(batch, Draw(Stream(num_steps * seed + step))).total.mean().backward()
         optimizer.step()
     return vae
 

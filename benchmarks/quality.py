@@ -18,9 +18,9 @@ from lowerbound.evaluate.trade_off import plan_of_calls
 from lowerbound.pictures.quality import quality_by_calls
 from lowerbound.rounding import figure_text
 from lowerbound.run import open_run
-from lowerbound.run.generate import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS
 from lowerbound.run.variance import with_analytic_variance
 from lowerbound.samplers import SAMPLERS
+from lowerbound.samplers.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS
 
 YARDSTICKS = {"ancestral": "time", "heun": "karras"}
 

@@ -29,7 +29,7 @@ from lowerbound.evaluate.classes import classes
 from lowerbound.evaluate.copies import audit
 from lowerbound.evaluate.features import FeatureClassifier, feature_classifier
 from lowerbound.run import Run, open_run
-from lowerbound.run.generate import generate, make_plan
+from lowerbound.run.generate import generate
 from lowerbound.run.variance import with_analytic_variance
 from lowerbound.train import Config, recipe, train
 from lowerbound.train.config import DataConfig, DenoiserConfig, ScheduleConfig
@@ -158,7 +158,7 @@ class Measurement:
             return "", ""
         key = (run.folder.path, num_levels, kind)
         if key not in self.known:
-            plan = make_plan(run, Ancestral(kind), num_levels, "time")
+            plan = run.diffusion.plan(Ancestral(kind), num_levels, "time")
             samples = generate(run, self.num_samples, plan, batch_size=100, seed=self.seed)
             self.known[key] = self._compare(samples, feature_classifier(self.dataset, run.folder.path))
         return self.known[key]
@@ -169,14 +169,14 @@ class Measurement:
         assert dataset.labels is not None
         assert classifier is not None
         drawn, known, held_out = (
-            dataset.encoding.encode(values).flatten(1).numpy()
+            dataset.spec.encoding.encode(values).flatten(1).numpy()
             for values in (samples, dataset.examples[train], dataset.examples[test])
         )
         on_samples, on_held_out = (
             classifier.probabilities(values).numpy()
-            for values in (dataset.encoding.encode(samples), dataset.encoded(test))
+            for values in (dataset.spec.encoding.encode(samples), dataset.encoded(test))
         )
-        found = classes(on_samples, on_held_out, dataset.labels[test], dataset.labels[train], dataset.class_names)
+        found = classes(on_samples, on_held_out, dataset.labels[test], dataset.labels[train], dataset.spec.class_names)
         near = audit(drawn, held_out, known)
         mine, real = near.samples, near.held_out
         ratio = mine.median / real.median

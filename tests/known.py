@@ -9,17 +9,18 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma
 from lowerbound.data import Dataset, mixture_parameters, open_dataset
+from lowerbound.models import Diffusion
 from lowerbound.run import Run
 from lowerbound.train import recipe
 from lowerbound.train.config import DataConfig
-from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.folder import RunFolder
 
 
 def mixture_run(folder: Path) -> tuple[Run, Dataset]:
     """A run of the data set `mixture` with the best possible denoiser, in the units that the encoding makes."""
     dataset = open_dataset("mixture")
     weights, means, covariances = mixture_parameters()
-    shift, scale = np.array(dataset.encoding.shift), np.array(dataset.encoding.scale)
+    shift, scale = np.array(dataset.spec.encoding.shift), np.array(dataset.spec.encoding.scale)
     denoiser = GaussianMixture(
         torch.tensor(weights).float(),
         torch.tensor((means - shift) / scale).float(),
@@ -27,7 +28,7 @@ def mixture_run(folder: Path) -> tuple[Run, Dataset]:
         LinearGamma(-9.0, 9.0),
     )
     config = recipe(dataset, DataConfig("mixture"))
-    return Run(RunFolder(folder), config, DataFacts.of(dataset), denoiser, GaussianDecoder(), {}), dataset
+    return Run(RunFolder(folder), config, dataset.spec, Diffusion(denoiser, GaussianDecoder()), {}), dataset
 
 
 def mixture_log_prob(raw: np.ndarray) -> Tensor:

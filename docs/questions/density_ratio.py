@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from lowerbound import GaussianMixture, LinearGamma, Stream
-from lowerbound.nn.gan import Discriminator
 from lowerbound.models.gan import discriminator_loss
+from lowerbound.nn.gan import Discriminator
 
 PENALTIES = (0.0, 0.01, 1.0)
 BATCH = 256

@@ -129,7 +129,7 @@ def baselines(
 
 def flat(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
     """Examples as `Splits` takes them, (N, D): level indices 0 .. K-1, or floats in original units."""
-    offset = dataset.encoding.offset if isinstance(dataset.encoding, Levels) else 0
+    offset = dataset.spec.encoding.offset if isinstance(dataset.spec.encoding, Levels) else 0
     return dataset.examples[indices].reshape(len(indices), -1) - offset
 
 
@@ -150,7 +150,7 @@ def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
         flat(dataset, indices) for indices in (dataset.train[:YARDSTICK_EXAMPLES], dataset.validation[:num_examples])
     )
     try:
-        splits = Splits(train, validation, validation, dataset.encoding.num_levels)
+        splits = Splits(train, validation, validation, dataset.spec.encoding.num_levels)
         return independent_gaussian(splits) if splits.num_levels is None else histogram(splits)
     except InputError:
         return None

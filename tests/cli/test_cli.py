@@ -35,7 +35,7 @@ def test_evaluate_and_report(trained, capsys):
     assert re.search(r"test +\d+\.\d+ ± \d+\.\d+ +bound \(continuous time, given its condition\), 60 examples", printed)
     for name in ("reconstruction", "prior", "diffusion", "histogram", "Gaussian mixture"):
         assert name in printed
-    figures = json.loads((trained / "evaluation" / "evaluation.json").read_text())["parts"]["bound"]["figures"]
+    figures = json.loads((trained / "evaluation" / "evaluation.json").read_text())["parts"]["likelihood"]["figures"]
     assert figures["total"][0] == pytest.approx(
         figures["reconstruction"][0] + figures["prior"][0] + figures["diffusion"][0], rel=1e-5
     )

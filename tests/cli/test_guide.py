@@ -38,7 +38,7 @@ def test_each_kind_guides_as_it_is_told(runs, kind):
     made = guided(run, options, given=True)
     assert type(made.denoiser) is KINDS[kind]
     assert (made.denoiser.scale, made.denoiser.interval, made.denoiser.denoiser) == (2.0, (-3.0, 2.0), run.denoiser)
-    x_t = torch.randn(2, *run.data.shape)
+    x_t = torch.randn(2, *run.spec.shape)
     assert made.denoiser(x_t, 0.5, run.labels(["3", "7"])).x.isfinite().all()
     assert run.denoiser.no_likelihood is None
 
@@ -74,7 +74,7 @@ def test_a_classifier_guides_an_unconditional_run_to_labels(runs):
     made = guided(run, GuidanceOptions(1.0, "classifier"), given=True)
     labels = conditions(made, ("3", "7"), None, 3)
     assert labels.tolist() == [3, 7, 3]
-    assert made.denoiser(torch.randn(3, *run.data.shape), 0.5, labels).x.isfinite().all()
+    assert made.denoiser(torch.randn(3, *run.spec.shape), 0.5, labels).x.isfinite().all()
     (run.folder.path / "classifier.safetensors").unlink()
 
 

@@ -18,8 +18,9 @@ from lowerbound.cli.sample import Options
 from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
-from lowerbound.run.generate import GRIDS, generate, make_plan, network_calls, path
+from lowerbound.run.generate import generate, network_calls, path
 from lowerbound.samplers import SAMPLERS, ProbabilityFlow
+from lowerbound.samplers.plan import GRIDS
 
 
 def sample(trained, out, *arguments):
@@ -74,7 +75,7 @@ def test_the_network_calls_that_were_made_are_said(trained, tmp_path, capsys, sa
     else:
         model = open_run(trained)
         with network_calls(model.denoiser) as made:
-            generate(model, 4, make_plan(model, ProbabilityFlow(), 3))
+            generate(model, 4, model.diffusion.plan(ProbabilityFlow(), 3))
         assert said == pytest.approx(sum(made) / 4, rel=1e-3)
         assert said > 2 * 8
 
@@ -83,7 +84,7 @@ def test_no_sampler_and_no_grid_depends_on_the_batch(trained):
     model = open_run(trained)
     for sampler, grid in itertools.zip_longest(SAMPLERS, ("time", "trailing", "gamma", "karras"), fillvalue="gamma"):
         rule = ProbabilityFlow(0.3) if sampler == "flow" else SAMPLERS[sampler]
-        plan = make_plan(model, rule, 4, grid)
+        plan = model.diffusion.plan(rule, 4, grid)
         whole = generate(model, 5, plan, batch_size=5)
         assert np.array_equal(generate(model, 5, plan, batch_size=2), whole), sampler
         assert np.array_equal(generate(model, 2, plan), whole[:2]), sampler
@@ -92,7 +93,7 @@ def test_no_sampler_and_no_grid_depends_on_the_batch(trained):
 
 def test_the_path_ends_with_the_samples(trained):
     model = open_run(trained)
-    plan = make_plan(model, num_steps=6, grid_name="time")
+    plan = model.diffusion.plan(num_steps=6, grid_name="time")
     states = path(model, 3, plan, num_states=4)
     assert [t for t, _ in states] == pytest.approx([1.0, 0.6, 0.2, 0.0])
     assert np.array_equal(states[-1][1], generate(model, 3, plan))
@@ -162,10 +163,10 @@ def test_a_folder_that_holds_something_is_left_alone(trained, tmp_path, capsys):
 def test_unknown_grids_are_refused(trained):
     model = open_run(trained)
     with pytest.raises(InputError, match=", ".join(GRIDS)):
-        make_plan(model, grid_name="spiral")
+        model.diffusion.plan(grid_name="spiral")
     with pytest.raises(InputError, match="measure_variance"):
-        make_plan(model, grid_name="minimal-error")
-    assert torch.equal(make_plan(model, num_steps=1, grid_name="time").times, torch.ones(1, dtype=torch.float64))
+        model.diffusion.plan(grid_name="minimal-error")
+    assert torch.equal(model.diffusion.plan(num_steps=1, grid_name="time").times, torch.ones(1, dtype=torch.float64))
 
 
 def test_the_visible_grid_leaves_out_what_no_one_sees(trained):
@@ -175,7 +176,7 @@ def test_the_visible_grid_leaves_out_what_no_one_sees(trained):
     for low, high in ((-20.0, 20.0), (-3.0, 2.0)):
         schedule.start.fill_(low)
         schedule.log_range.fill_(math.log(high - low))
-        times = make_plan(model, num_steps=9, grid_name="visible").times
+        times = model.diffusion.plan(num_steps=9, grid_name="visible").times
         gammas = schedule.gamma(times)
         torch.testing.assert_close(gammas.diff(), gammas.diff().mean().expand(8), rtol=1e-6, atol=0)
         width = math.exp(gammas[-1].item() / 2)

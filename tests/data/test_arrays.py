@@ -36,8 +36,8 @@ def test_every_layout_goes_in_and_out(saved, layout, dtype):
     inner = [_LENGTHS[axis] for axis in layout[1:].replace("C", "")]
     channels = [] if layout == "ND" else [_LENGTHS["C"] if "C" in layout else 1]
     assert dataset.shape == (*channels, *inner)
-    assert dataset.layout == layout
-    decoded = dataset.encoding.decode(dataset.encoded(np.arange(6)))
+    assert dataset.spec.layout == layout
+    decoded = dataset.spec.encoding.decode(dataset.encoded(np.arange(6)))
     assert decoded.dtype == array.dtype
     back = to_layout(decoded, layout)
     assert back.shape == array.shape
@@ -76,8 +76,8 @@ def test_channels_are_told_from_pixels(saved):
 def test_types_and_memory_orders(saved, dtype, order):
     array = np.asarray(_values(20, 3) > 50 if dtype == "bool" else _values(20, 3).astype(dtype), order=order)
     dataset = open_arrays(saved(array))
-    assert isinstance(dataset.encoding, Affine if np.dtype(dtype).kind == "f" else Levels)
-    decoded = dataset.encoding.decode(dataset.encoded(np.arange(20)))
+    assert isinstance(dataset.spec.encoding, Affine if np.dtype(dtype).kind == "f" else Levels)
+    decoded = dataset.spec.encoding.decode(dataset.encoded(np.arange(20)))
     assert decoded.dtype == np.dtype(dtype)
     # half a unit of half precision at 100
     assert np.allclose(decoded.astype(float), array.astype(float), rtol=0, atol=0.05)
@@ -97,8 +97,8 @@ def test_labels_are_any_integers_and_conditions_vectors(saved):
     vectors = _values(6, 2, dtype="float64")
     dataset = open_arrays(saved(x=_values(6, 4), labels=labels, cond=vectors))
     assert dataset.labels.dtype == np.int64
-    assert dataset.class_names == ("-3", "7", "100")
-    assert [int(dataset.class_names[k]) for k in dataset.labels] == labels.tolist()
+    assert dataset.spec.class_names == ("-3", "7", "100")
+    assert [int(dataset.spec.class_names[k]) for k in dataset.labels] == labels.tolist()
     assert dataset.conditions.dtype == np.float32
     assert np.array_equal(dataset.conditions, vectors.astype(np.float32))
 

@@ -17,16 +17,16 @@ def dataset(request):
 
 
 def test_bundled_data_are_the_same_every_time(dataset):
-    assert dataset.fingerprint() == open_dataset(dataset.name).fingerprint()
+    assert dataset.fingerprint() == open_dataset(dataset.spec.name).fingerprint()
     assert np.isfinite(dataset.encoded(dataset.train).numpy()).all()
     if dataset.labels is not None:
-        assert set(dataset.labels) == set(range(len(dataset.class_names)))
+        assert set(dataset.labels) == set(range(len(dataset.spec.class_names)))
 
 
 def test_digits_have_17_levels():
     digits = open_dataset("digits")
     assert digits.examples.shape == (1797, 1, 8, 8)
-    assert digits.encoding == Levels(17, 0, "uint8")
+    assert digits.spec.encoding == Levels(17, 0, "uint8")
     assert np.unique(digits.examples).tolist() == list(range(17))
 
 

@@ -109,8 +109,8 @@ def test_what_a_held_out_split_holds_changes_no_level(split, outlier, num_levels
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
 def test_floats_are_continuous(dtype):
     dataset = assemble("made", _floats(50).astype(dtype), layout="ND")
-    assert isinstance(dataset.encoding, Affine)
-    decoded = dataset.encoding.decode(dataset.encoded(dataset.train))
+    assert isinstance(dataset.spec.encoding, Affine)
+    decoded = dataset.spec.encoding.decode(dataset.encoded(dataset.train))
     assert decoded.dtype == np.dtype(dtype)
     assert np.abs(decoded - dataset.examples[dataset.train]).max() < 2e-3
 

@@ -37,17 +37,17 @@ def test_colour_images_without_classes(tmp_path):
     pixels = _fill(tmp_path, shape=(4, 5, 3))
     dataset = open_folder(tmp_path)
     assert dataset.labels is None
-    assert dataset.layout == "NHWC"
-    assert dataset.encoding == Levels(256, 0, "uint8")
+    assert dataset.spec.layout == "NHWC"
+    assert dataset.spec.encoding == Levels(256, 0, "uint8")
     assert np.array_equal(dataset.examples, pixels.transpose(0, 3, 1, 2))
 
 
 def test_classes_are_folders(tmp_path):
     cats, dogs = _fill(tmp_path / "cat" / "black", 3), _fill(tmp_path / "dog", 5, suffix="PNG")
     dataset = open_folder(tmp_path)
-    assert dataset.class_names == ("cat", "dog")
+    assert dataset.spec.class_names == ("cat", "dog")
     assert dataset.labels.tolist() == [0] * 3 + [1] * 5
-    assert dataset.layout == "NHW"
+    assert dataset.spec.layout == "NHW"
     assert np.array_equal(dataset.examples[:, 0], np.concatenate([cats, dogs]))
 
 
@@ -112,7 +112,7 @@ def test_sixteen_bits_are_kept_and_resized(tmp_path):
         Image.fromarray(np.full((6, 6), 1000 + k, np.uint16)).save(tmp_path / f"{k}.png")
     for size in (None, (3, 3)):
         dataset = open_folder(tmp_path, image_size=size)
-        assert dataset.encoding == Levels(65_536, 0, "uint16")
+        assert dataset.spec.encoding == Levels(65_536, 0, "uint16")
         assert [np.unique(example).tolist() for example in dataset.examples] == [[1000], [1001], [1002], [1003]]
 
 
@@ -209,7 +209,7 @@ def test_a_colour_image_that_is_left_out_leaves_the_others_grey(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-300])
     with pytest.warns(UserWarning, match=r"cut\.png"):
         dataset = open_folder(tmp_path, skip_bad_files=True)
-    assert dataset.layout == "NHW"
+    assert dataset.spec.layout == "NHW"
     assert np.array_equal(dataset.examples[:, 0], pixels)
 
 

@@ -25,6 +25,7 @@ from lowerbound.cli.main import run
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.denoiser.analytic import NUM_LEVELS, WithVariance, measure_variance
 from lowerbound.errors import InputError
+from lowerbound.models import Effort
 from lowerbound.run import open_run
 from lowerbound.run.variance import with_analytic_variance
 from lowerbound.samplers.base import trajectory
@@ -236,13 +237,13 @@ def test_scores_of_a_chain_take_it_and_say_so(trained):
     model = with_analytic_variance(open_run(trained))
     raw = model.open_dataset().examples[:50]
     for reverse in ("upper", "analytic"):
-        scores = score(model, raw, num_steps=5, reverse=reverse)
+        scores = score(model, raw, Effort(num_steps=5, reverse=reverse))
         assert scores.kind == f"bound (5 steps, {reverse} reverse variance, of the density, given no condition)"
         bound = elbo(model.denoiser, model.decoder, model.encode(raw), chain(5), noise=Stream(0), reverse=reverse)
         difference = scores.diffusion * 2 * math.log(2) - bound.diffusion.double().numpy()
         assert abs(difference.mean()) < 4 * difference.std() / 50**0.5
     with pytest.raises(InputError, match="give a chain"):
-        score(model, raw, reverse="upper")
+        score(model, raw, Effort(reverse="upper"))
 
 
 def test_the_command_line_takes_it(trained, tmp_path, capsys):

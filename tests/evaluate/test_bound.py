@@ -10,8 +10,11 @@ from known import mixture_log_prob, mixture_run
 
 from lowerbound import mean_and_error
 from lowerbound.data import Dataset
-from lowerbound.evaluate.bound import held_out_bound, profile
+from lowerbound.evaluate.likelihood import held_out_likelihood
+from lowerbound.evaluate.profile import profile
+from lowerbound.models import Effort
 from lowerbound.run import Run
+from lowerbound.score import score
 from lowerbound.train.held_out import held_out_bits
 
 
@@ -27,28 +30,26 @@ def exact_bits(indices: np.ndarray, dataset: Dataset) -> torch.Tensor:
 
 def test_bound_is_the_exact_density_in_the_data_s_own_units(known):
     run, dataset = known
-    bound = held_out_bound(run, dataset, num_times=256, batch_size=2000)
+    bound = held_out_likelihood(run, dataset, effort=Effort(256))
     exact, spread = mean_and_error(exact_bits(dataset.test, dataset))
     assert abs(bound.total[0] - exact) < 0.05  # the estimator's own noise is 0.012
     assert spread < bound.total[1] < 2 * spread
-    parts = bound.reconstruction[0] + bound.prior[0] + bound.diffusion[0] + bound.normalisation
-    assert bound.total[0] == pytest.approx(parts, abs=1e-5)
+    assert bound.total[0] == pytest.approx(sum(term.bits[0] for term in bound.terms), abs=1e-5)
     assert "of the density" in bound.kind
 
 
 def test_a_chain_s_bound_is_looser(known):
     run, dataset = known
-    few, many = (held_out_bound(run, dataset, batch_size=2000, num_steps=T).total[0] for T in (10, 60))
+    few, many = (held_out_likelihood(run, dataset, effort=Effort(num_steps=T)).total[0] for T in (10, 60))
     exact, _ = mean_and_error(exact_bits(dataset.test, dataset))
     assert exact < many < few
-    assert "60 steps" in held_out_bound(run, dataset, num_examples=4, num_steps=60).kind
+    assert "60 steps" in held_out_likelihood(run, dataset, dataset.test[:4], Effort(num_steps=60)).kind
 
 
 def test_batches_do_not_matter_much_and_seeds_do(known):
     run, dataset = known
-    settings = {"num_examples": 200, "num_times": 16}
     one, two, other = (
-        held_out_bound(run, dataset, **settings, **more).total[0]
+        score(run, dataset.examples[:200], Effort(16), **more).bits_per_dim.mean()
         for more in ({"batch_size": 200}, {"batch_size": 70}, {"seed": 1})
     )
     assert one == pytest.approx(two, abs=0.1)
@@ -58,9 +59,10 @@ def test_batches_do_not_matter_much_and_seeds_do(known):
 def test_area_under_the_profile_is_the_diffusion_term(known):
     run, dataset = known
     found = profile(run, dataset, num_examples=2000, num_bins=12)
-    bound = held_out_bound(run, dataset, num_times=64, batch_size=2000)
-    error = math.hypot(np.sqrt((found.errors**2).sum()), bound.diffusion[1])
-    assert abs(found.bits.sum() - bound.diffusion[0]) < 4 * error
+    bound = held_out_likelihood(run, dataset, effort=Effort(64))
+    (diffusion,) = (term.bits for term in bound.terms if term.name == "diffusion")
+    error = math.hypot(np.sqrt((found.errors**2).sum()), diffusion[1])
+    assert abs(found.bits.sum() - diffusion[0]) < 4 * error
     assert found.gamma[0] == pytest.approx(-9)
     assert found.gamma[-1] == pytest.approx(9)
 
@@ -68,7 +70,7 @@ def test_area_under_the_profile_is_the_diffusion_term(known):
 def test_held_out_bits_along_the_way_are_the_same_figure(known):
     run, dataset = known
     validation = dataclasses.replace(dataset, test=dataset.validation)
-    bits, error = held_out_bits(run.denoiser, run.decoder, dataset)
-    bound = held_out_bound(run, validation, num_examples=512, num_times=16)
+    bits, error = held_out_bits(run.model, dataset)
+    bound = held_out_likelihood(run, validation, validation.test[:512], Effort(16))
     assert abs(bits - bound.total[0]) < 4 * math.hypot(error, bound.total[1])
-    assert held_out_bits(run.denoiser, run.decoder, dataset) == (bits, error)
+    assert held_out_bits(run.model, dataset) == (bits, error)

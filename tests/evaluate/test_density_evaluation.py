@@ -18,11 +18,12 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
 from lowerbound.evaluate.page import read_own
 from lowerbound.likelihood.decoder import LevelPosterior
+from lowerbound.models import Diffusion, Effort
 from lowerbound.run import Run, open_run
 from lowerbound.score import Flow, score_density
 from lowerbound.train import recipe
 from lowerbound.train.config import DataConfig
-from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,11 @@ def pairs(folder, num_dims: int = 2) -> tuple[Run, Dataset]:
     """A run of bytes that are one of two examples, and its data."""
     two = np.random.default_rng(0).integers(0, 256, (2, num_dims), np.uint8)
     dataset = assemble("pairs", np.tile(two, (40, 1)), layout="ND")
-    denoiser = Empirical(dataset.encoding.encode(two), LinearGamma(-13.3, 9.0))
+    denoiser = Empirical(dataset.spec.encoding.encode(two), LinearGamma(-13.3, 9.0))
     config = recipe(dataset, DataConfig("pairs"))
-    return Run(RunFolder(folder), config, DataFacts.of(dataset), denoiser, LevelPosterior(256), {}), dataset
+    return Run(
+        RunFolder(folder), config, dataset.spec, Diffusion(denoiser, LevelPosterior(256), num_levels=256), {}
+    ), dataset
 
 
 def exact_nats(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
@@ -56,7 +59,7 @@ def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):
     assert (found.num_examples, found.num_times) == (200, 256)
     assert found.num_refined == 4
     assert abs(found.refinement[0]) < 0.01, "the solver's error is small beside the figure's"
-    coarse = held_out_density(model, dataset, Flow(tolerance=1e-2), num_examples=100, num_steps=10)
+    coarse = held_out_density(model, dataset, Flow(tolerance=1e-2), num_examples=100, effort=Effort(num_steps=10))
     assert abs(coarse.refinement[0]) > abs(found.refinement[0])
     assert coarse.difference[0] < -4 * coarse.difference[1]
     assert "fewer bits" in coarse.finding()

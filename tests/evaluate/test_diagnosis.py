@@ -12,15 +12,16 @@ from lowerbound.data import Dataset, mixture_parameters, open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.denoiser.exact import Empirical
-from lowerbound.evaluate.bound import profile
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
+from lowerbound.evaluate.profile import profile
+from lowerbound.models import Diffusion
 from lowerbound.records import read, to_json
 from lowerbound.run import Run
 from lowerbound.schedule import Cosine, Schedule
 from lowerbound.train import recipe
 from lowerbound.train.build import build_decoder
 from lowerbound.train.config import DataConfig, DenoiserConfig
-from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.folder import RunFolder
 
 MIXTURE = open_dataset("mixture")
 
@@ -53,16 +54,19 @@ def bytes_and_denoiser(gamma_min: float) -> tuple[Dataset, Denoiser]:
     """Bytes of a few patterns, and the denoiser that knows the patterns."""
     patterns = np.random.default_rng(0).integers(0, 256, (8, 16)).astype(np.uint8)
     dataset = assemble("bytes", np.tile(patterns, (40, 1)), layout="ND")
-    return dataset, Empirical(dataset.encoding.encode(patterns), LinearGamma(gamma_min, 5.0))
+    return dataset, Empirical(dataset.spec.encoding.encode(patterns), LinearGamma(gamma_min, 5.0))
 
 
 def diagnosis_of(denoiser: Denoiser, dataset: Dataset = MIXTURE, *, num_examples: int = 256, **more) -> Diagnosis:
     run = Run(
         RunFolder("nowhere"),
-        recipe(dataset, DataConfig(dataset.name)),
-        DataFacts.of(dataset),
-        denoiser,
-        build_decoder(recipe(dataset, DataConfig(dataset.name)).decoder, dataset.encoding.num_levels),
+        recipe(dataset, DataConfig(dataset.spec.name)),
+        dataset.spec,
+        Diffusion(
+            denoiser,
+            build_decoder(recipe(dataset, DataConfig(dataset.spec.name)).decoder, dataset.spec.num_levels),
+            num_levels=dataset.spec.num_levels,
+        ),
         {},
     )
     config = dataclasses.replace(run.config, denoiser=more.pop("config", run.config.denoiser))
@@ -145,7 +149,7 @@ def test_the_recipe_s_end_is_fine_for_the_levels():
 
 def test_two_levels_have_two_regions():
     dataset = assemble("bits", np.random.default_rng(0).integers(0, 2, (60, 3)).astype(bool), layout="ND")
-    denoiser = Empirical(dataset.encoding.encode(dataset.examples), LinearGamma(-4.0, 5.0))
+    denoiser = Empirical(dataset.spec.encoding.encode(dataset.examples), LinearGamma(-4.0, 5.0))
     assert [region.name for region in diagnosis_of(denoiser, dataset).regions] == [
         "noise below a level's width",
         "noise above a level's width",
@@ -156,7 +160,7 @@ def test_rounded_floats_have_no_density():
     points = np.random.default_rng(0).integers(-2, 3, (300, 2)).astype(np.float32)
     dataset = assemble("rounded", points, layout="ND")
     lattice = np.stack(np.meshgrid(np.arange(-2, 3), np.arange(-2, 3)), -1).reshape(-1, 2).astype(np.float32)
-    denoiser = Empirical(dataset.encoding.encode(lattice), LinearGamma(-12.0, 5.0))
+    denoiser = Empirical(dataset.spec.encoding.encode(lattice), LinearGamma(-12.0, 5.0))
     finding = said(diagnosis_of(denoiser, dataset), "Structure finer than the least noise")
     assert "100.0%" in finding
     assert "0.72 bits/dim off the bound" in finding

@@ -12,17 +12,18 @@ from train.runs import tiny_run
 from lowerbound.cli.main import run as command
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import KINDS, evaluation_folder, read_evaluation
+from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.other import open_evaluated
 from lowerbound.evaluate.page import page_path, read_own, warnings, write_page
 from lowerbound.evaluate.part import Cost, Pace
 from lowerbound.evaluate.settings import Settings
-from lowerbound.run import open_any
+from lowerbound.models import Effort
+from lowerbound.run import open_run
 from lowerbound.weights import weights_file
 
-QUICK = Settings(num_examples=6, num_times=2, num_samples=20, with_baselines=False, num_flow=0)
+QUICK = Settings(num_examples=6, effort=Effort(num_draws=2), num_samples=20, with_baselines=False, num_flow=0)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def quickly(monkeypatch):
 def run(trained, tmp_path):
     """The run, without an evaluation."""
     shutil.copytree(trained, tmp_path / "run")
-    return open_any(tmp_path / "run")
+    return open_run(tmp_path / "run")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def evaluated_once(trained, tmp_path_factory):
     """The run with its evaluation."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     shutil.copytree(trained, folder)
-    evaluated(open_any(folder))
+    evaluated(open_run(folder))
     return folder
 
 
@@ -61,7 +62,7 @@ def evaluated_once(trained, tmp_path_factory):
 def done(evaluated_once, tmp_path):
     """A copy of the run with its evaluation."""
     shutil.copytree(evaluated_once, tmp_path / "run")
-    return open_any(tmp_path / "run")
+    return open_run(tmp_path / "run")
 
 
 def evaluated(run, settings=QUICK, **given):
@@ -87,10 +88,10 @@ def test_each_part_is_said_with_its_cost_then_printed_and_kept_before_the_next_b
     assert said[0].startswith("bits/dim of the bound: 6 examples, 2 calls each, about ")
     assert written[0] == ()
     assert "reconstruction" in said[1]
-    assert written[1] == ("bound",)
+    assert written[1] == ("likelihood",)
     assert said[2].startswith("samples: 20 samples, 16 calls each, about ")
-    assert written[2] == ("bound",)
-    assert written[3] == ("bound", "samples")
+    assert written[2] == ("likelihood",)
+    assert written[3] == ("likelihood", "samples")
 
 
 def test_what_cannot_be_had_leaves_its_reason_and_the_rest(run):
@@ -98,7 +99,7 @@ def test_what_cannot_be_had_leaves_its_reason_and_the_rest(run):
     found, said = evaluated(run)
     assert found.parts["distances"].missing.startswith("15 held-out examples: an audit compares at least 20")
     assert "no training records" in found.parts["training"].missing
-    assert {"bound", "samples", "diagnosis", "quality", "path"} <= set(found.figures)
+    assert {"likelihood", "samples", "diagnosis", "quality", "path"} <= set(found.figures)
     assert "left out: 15 held-out examples" in lines(said)
     assert not write_page(run, read_own(run)), "what was left out is no incompleteness"
     page = page_path(run).read_text()
@@ -135,15 +136,15 @@ def test_parts_are_found_again_where_their_settings_or_the_weights_are_others(do
     other, said = evaluated(run, dataclasses.replace(QUICK, num_times=3))
     assert "bits/dim of the bound: 6 examples, 3 calls each" in lines(said)
     assert "samples: kept from before" in lines(said)
-    assert other.figures["bound"] != first.figures["bound"]
+    assert other.figures["likelihood"] != first.figures["likelihood"]
     assert other.figures["quality"] == first.figures["quality"]
     again, said = evaluated(run, dataclasses.replace(QUICK, num_times=3), anew=True)
     assert "kept from before" not in lines(said)
-    assert again.figures["bound"] == other.figures["bound"]
+    assert again.figures["likelihood"] == other.figures["likelihood"]
     weights = {name: value * 1.1 for name, value in load_file(run.folder.model).items()}
     told = {name: text for name, text in run.metadata.items() if name != "sha256"}
     run.folder.model.write_bytes(weights_file(weights, {**told, "step": "5"}))
-    newer = open_any(run.folder.path)
+    newer = open_run(run.folder.path)
     (warning,) = warnings(newer, read_own(newer))
     step = run.metadata["step"]
     assert f"of older weights, after step {step}; model.safetensors is now after step 5" in warning
@@ -183,11 +184,11 @@ def test_a_file_of_an_evaluation_has_a_plain_name(done, name):
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        (("parts", "bound", "figures", "total"), [1.0], r"parts\.bound\.figures\.total is \[1\.0\]"),
+        (("parts", "likelihood", "figures", "total"), [1.0], r"parts\.likelihood\.figures\.total is \[1\.0\]"),
         (("parts", "quality", "figures", "samples", "frechet"), ["a", 1], r"quality\.figures\.samples\.frechet\[0\]"),
         (("parts", "diagnosis", "figures", "regions"), [], r"parts\.diagnosis\.figures contradict each other"),
         (("parts", "diagnosis", "figures", "gamma_min"), 1e9, r"parts\.diagnosis\.figures contradict each other"),
-        (("planned",), ["bound", "colour"], "unknown part 'colour'"),
+        (("planned",), ["likelihood", "colour"], "unknown part 'colour'"),
     ],
 )
 def test_figures_are_checked_by_type(done, where, value, message, capsys):
@@ -226,7 +227,7 @@ def test_a_quick_look_is_as_large_as_the_pace_allows_and_takes_what_is_there(run
     monkeypatch.setattr(Pace, "probe", slow)
     quick = Settings(quick=True)
     found, said = evaluated(run, quick)
-    assert set(found.parts) == {"bound", "samples"}
+    assert set(found.parts) == {"likelihood", "samples"}
     assert "bits/dim of the bound: 9 examples, 16 calls each, about 14 s" in lines(said)
     assert "9 examples drawn from 15" in lines(said)
     assert "samples: 8 samples, 16 calls each" not in lines(said), "the pace is known better after the bound"
@@ -243,10 +244,10 @@ def test_other_data_of_the_same_kind_have_bits_and_a_folder_of_their_own(done, t
     np.save(other, 16 - open_dataset("digits").examples[:30, 0])
     settings = dataclasses.replace(QUICK, num_examples=None)
     found, said = evaluated(run, settings, data=str(other))
-    assert list(found.parts) == ["bound"]
+    assert list(found.parts) == ["likelihood"]
     assert not found.own
-    bound = found.figures["bound"]
-    assert isinstance(bound, HeldOutBound)
+    bound = found.figures["likelihood"]
+    assert isinstance(bound, Likelihood)
     assert bound.num_examples == 30
     assert "on 30 examples of " in said[-1]
     assert read_own(run) == own, "the run's own evaluation stays as it is"

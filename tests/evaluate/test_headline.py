@@ -5,16 +5,16 @@ import dataclasses
 import pytest
 
 from lowerbound.baselines import Baseline
-from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.finding import Severity
 from lowerbound.evaluate.folder import Evaluation, Outcome
 from lowerbound.evaluate.headline import against_baseline, findings, headline
 from lowerbound.evaluate.judge import SampleQuality
+from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.yardsticks import Baselines
 
-BOUND = HeldOutBound((1.5, 0.02), (0.1, 0.0), (0.0, 0.0), (1.4, 0.02), 0.0, "bound (continuous time)", 100, 8)
+BOUND = Likelihood((1.5, 0.02), "bound (continuous time)", (), 100, 8)
 BASELINES = Baselines((Baseline("mixture", 2.0, 0.02, "exact", 100), Baseline("histogram", 3.0, 0.02, "exact", 100)))
 
 
@@ -36,12 +36,12 @@ def evaluation(**parts: Figures | str) -> Evaluation:
 
 
 def test_the_headline_says_bits_what_they_are_and_against_what_and_how_samples_stand():
-    found = headline(evaluation(bound=BOUND, baselines=BASELINES, quality=quality((4.34, 0.59), (0.5, 0.02))))
+    found = headline(evaluation(likelihood=BOUND, baselines=BASELINES, quality=quality((4.34, 0.59), (0.5, 0.02))))
     assert found == (
         "1.500 ± 0.020 bits/dim, bound (continuous time), on 100 held-out examples, 0.500 ± 0.028 fewer than the best "
         "baseline (mixture); samples that are like no data."
     )
-    found = headline(evaluation(bound=BOUND, quality=quality((1.9, 0.59), (0.9, 0.02))))
+    found = headline(evaluation(likelihood=BOUND, quality=quality((1.9, 0.59), (0.9, 0.02))))
     assert "baseline" not in found
     assert found.endswith("; samples are not told apart from the data.")
     assert headline(evaluation(likelihood="a game has none")) == "No likelihood (a game has none)."
@@ -50,7 +50,7 @@ def test_the_headline_says_bits_what_they_are_and_against_what_and_how_samples_s
 
 def test_the_most_serious_finding_comes_first():
     worse = Baselines((Baseline("mixture", 1.0, 0.02, "exact", 100),))
-    found = findings(evaluation(bound=BOUND, baselines=worse, quality=quality((4.34, 0.59), (0.5, 0.02))))
+    found = findings(evaluation(likelihood=BOUND, baselines=worse, quality=quality((4.34, 0.59), (0.5, 0.02))))
     assert [each.severity for each in found] == [
         Severity.SERIOUS,
         Severity.SERIOUS,
@@ -66,11 +66,11 @@ def test_the_most_serious_finding_comes_first():
 
 def test_without_baselines_what_training_measured_is_told():
     weights = {"held_out_bits_per_dim": "2.5", "baseline_bits_per_dim": "2.0", "baseline": "histogram"}
-    weak = dataclasses.replace(evaluation(bound=BOUND), weights=weights)
+    weak = dataclasses.replace(evaluation(likelihood=BOUND), weights=weights)
     (found,) = findings(weak)
     assert found.severity is Severity.SERIOUS
     assert found.text.startswith("This model has not learned much: 2.500 bits/dim")
-    told = findings(dataclasses.replace(evaluation(bound=BOUND, baselines=BASELINES), weights=weights))
+    told = findings(dataclasses.replace(evaluation(likelihood=BOUND, baselines=BASELINES), weights=weights))
     assert not any("has not learned" in each.text for each in told), "where they are, the test examples decide"
     assert findings(dataclasses.replace(weak, own=False)) == []
 

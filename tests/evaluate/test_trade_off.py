@@ -26,7 +26,6 @@ from lowerbound.evaluate.trade_off import (
 )
 from lowerbound.records import read, to_json
 from lowerbound.run import Run
-from lowerbound.run.generate import make_plan
 from lowerbound.samplers import SAMPLERS
 
 NUM = 300
@@ -48,7 +47,7 @@ def known(tmp_path_factory, quick) -> tuple[Run, Dataset, Judge]:
 
 def test_the_best_denoiser_is_cleared_and_another_is_not(known):
     run, dataset, judge = known
-    floor, plan = judge.floor(), make_plan(run, SAMPLERS["ddim"], 100)
+    floor, plan = judge.floor(), run.diffusion.plan(SAMPLERS["ddim"], 100)
     samples, num_calls = draw(run, dataset, NUM, plan)
     assert num_calls == 100
     found = SampleQuality(judge.quality(samples), floor, str(judge.space), "ddim", num_calls)
@@ -66,7 +65,7 @@ def test_the_best_denoiser_is_cleared_and_another_is_not(known):
     collapsed = [str(each) for each in SampleQuality(judge.quality(one), floor, "", "", 1.0).findings()]
     assert collapsed[0].startswith("Samples differ from the data")
     assert collapsed[2].startswith("Data that no sample is like")
-    wide = dataset.encoding.decode(3 * dataset.encoded(dataset.train[:NUM]))
+    wide = dataset.spec.encoding.decode(3 * dataset.encoded(dataset.train[:NUM]))
     found = SampleQuality(judge.quality(wide), floor, "", "", 1.0).findings()[1]
     assert found.text.startswith("Samples that are like no data")
     assert found.severity is Severity.SERIOUS
@@ -125,7 +124,7 @@ def test_guidance_trades_variety_for_fidelity(known, tmp_path):
         x = dataset.encoded(dataset.train)
         return Gaussian(x.mean(0), x.T.cov() / scale**2, run.denoiser.schedule)
 
-    settings = {"sampler": "ddim", "plan": make_plan(run, SAMPLERS["ddim"], 20)}
+    settings = {"sampler": "ddim", "plan": run.diffusion.plan(SAMPLERS["ddim"], 20)}
     points = by_scale(
         dataclasses.replace(run, config=config), judge, denoiser_of, [4.0, 1.0], num_samples=NUM, **settings
     )

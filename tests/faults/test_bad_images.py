@@ -16,7 +16,6 @@ from lowerbound.cli import main
 from lowerbound.data import describe
 from lowerbound.data.images import MAX_PIXELS, open_folder, read_folder
 from lowerbound.errors import InputError
-from lowerbound.train.folder import DataFacts
 
 
 def _image(mode="RGB", size=(16, 16), seed=0):

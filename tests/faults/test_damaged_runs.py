@@ -17,7 +17,7 @@ from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import evaluation_folder, read_evaluation
 from lowerbound.nn.classifier import Classifier
-from lowerbound.run import OpenedRun, open_any, open_run, variance
+from lowerbound.run import Run, open_run, variance
 from lowerbound.run.classifier import open_classifier, write_classifier
 from lowerbound.run.history import training_columns
 from lowerbound.train import train
@@ -49,7 +49,7 @@ def whole(tmp_path_factory):
     folder = tiny_run(tmp_path_factory.mktemp("whole") / "run", steps=3, num_pictures=0)
     run = open_run(folder.path)
     variance.with_analytic_variance(run, say=lambda line: None)
-    classifier = NoisyClassifier(Classifier(run.data.shape, len(run.data.class_names), width=8), -5.0, 5.0, 0.5)
+    classifier = NoisyClassifier(Classifier(run.spec.shape, len(run.spec.class_names), width=8), -5.0, 5.0, 0.5)
     write_classifier(run, classifier, 8, {})
     evaluation_folder(run).mkdir()
     (evaluation_folder(run) / "evaluation.json").write_text(json.dumps(EVALUATION))
@@ -68,7 +68,7 @@ def read_variance(run, monkeypatch):
         raise InputError("measured anew")
 
     monkeypatch.setattr(variance, "_measure", measured_anew)
-    monkeypatch.setattr(OpenedRun, "open_dataset", lambda run: None)
+    monkeypatch.setattr(Run, "open_dataset", lambda run: None)
     variance.with_analytic_variance(run, say=lambda line: None)
 
 
@@ -149,7 +149,7 @@ def weights_damaged(content, rng):
 
 
 READERS = {
-    "config.json": lambda run, _: open_any(run.folder.path),
+    "config.json": lambda run, _: open_run(run.folder.path),
     "log.jsonl": lambda run, _: training_columns(run),
     "variance.json": read_variance,
     "evaluation/evaluation.json": lambda run, _: read_evaluation(evaluation_folder(run)),
@@ -199,7 +199,7 @@ def changed(folder, **settings):
 def test_sizes_and_types_of_a_config_are_refused_before_anything_is_made(damaged, setting, value, words):
     changed(damaged, **{setting: value})
     with pytest.raises(InputError, match=words):
-        open_any(damaged.path)
+        open_run(damaged.path)
 
 
 def test_a_log_that_is_none_is_refused_by_training(damaged):
@@ -219,7 +219,7 @@ def test_what_is_no_file_is_never_read(damaged, name, kind):
     else:
         path.symlink_to("/dev/zero")
     with pytest.raises(InputError, match=name):
-        open_any(damaged.path)
+        open_run(damaged.path)
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "samples", "evaluation", "lock"])
@@ -233,7 +233,7 @@ def test_nothing_is_written_through_a_link(damaged, name, tmp_path):
         shutil.rmtree(path)
     path.symlink_to(elsewhere)
     config, dataset = tiny_config(steps=5, num_pictures=0)
-    for use_it in (open_any, lambda out: train(config, dataset, out, say=lambda line: None, show_progress=False)):
+    for use_it in (open_run, lambda out: train(config, dataset, out, say=lambda line: None, show_progress=False)):
         with pytest.raises(InputError, match=f"{name} is a link"):
             use_it(damaged.path)
     assert elsewhere.read_text() == "mine" if name == "lock" else not list(elsewhere.iterdir())

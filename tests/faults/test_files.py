@@ -16,13 +16,13 @@ from lowerbound.cli.writing import write_samples
 from lowerbound.data.encoding import Levels
 from lowerbound.errors import InputError
 from lowerbound.files import UNFINISHED, replacing, write_file
-from lowerbound.run import OpenedRun
+from lowerbound.run import Run
 
 
-class _Model(OpenedRun):
+class _Model(Run):
     """As much of a run as writing its samples takes."""
 
-    data = SimpleNamespace(encoding=Levels(256), layout="NCHW")
+    spec = SimpleNamespace(encoding=Levels(256), layout="NCHW")
     model = None
 
 

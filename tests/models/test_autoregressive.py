@@ -9,6 +9,7 @@ from scipy.stats import chi2
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
+from lowerbound.models import Draw
 from lowerbound.models.autoregressive import Autoregressive
 from lowerbound.rng import PerSample, Stream
 
@@ -49,7 +50,7 @@ def test_masses_sum_to_one(tiny):
     assert not bound.prior.any()
     assert not bound.diffusion.any()
     assert (bound.num_dims == every[0].numel()).all()
-    torch.testing.assert_close(model.loss(every, Stream(0)), -bound.nats)
+    torch.testing.assert_close(model.loss(every, Draw(Stream(0))).total, -bound.nats)
 
 
 def test_samples_have_their_masses(tiny):
@@ -120,7 +121,7 @@ def test_impossible_shapes_are_refused():
         with pytest.raises(InputError, match="it takes"):
             Autoregressive(shape, 2)
     with pytest.raises(InputError, match="examples of shape"):
-        Autoregressive((1, 2, 2), 2).loss(torch.zeros(3, 4), Stream(0))
+        Autoregressive((1, 2, 2), 2).loss(torch.zeros(3, 4), Draw(Stream(0)))
 
 
 def test_dropout_is_of_training_alone():
@@ -132,13 +133,13 @@ def test_dropout_is_of_training_alone():
             parameter.add_(0.2 * torch.randn(parameter.shape, dtype=torch.float64))
     x = level_centres(torch.randint(0, 3, (6, 1, 4, 4)), 3).double()
     with torch.no_grad():
-        dropped = model.loss(x, Stream(0))
-        assert not torch.equal(dropped, model.loss(x, Stream(1)))
-        assert torch.equal(dropped, model.loss(x, Stream(0)))
+        dropped = model.loss(x, Draw(Stream(0))).total
+        assert not torch.equal(dropped, model.loss(x, Draw(Stream(1))).total)
+        assert torch.equal(dropped, model.loss(x, Draw(Stream(0))).total)
         assert torch.equal(model.elbo(x, Stream(0)).nats, model.log_prob(x))
         plain = Autoregressive((1, 4, 4), 3, width=8, depth=1).double()
         plain.load_state_dict(model.state_dict())
-        assert torch.equal(plain.loss(x, Stream(0)), -model.log_prob(x))
+        assert torch.equal(plain.loss(x, Draw(Stream(0))).total, -model.log_prob(x))
     for share in (-0.1, 1.0):
         with pytest.raises(InputError, match="dropout"):
             Autoregressive((1, 4, 4), 3, dropout=share)

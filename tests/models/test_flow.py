@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
-from lowerbound.models import flow
+from lowerbound.models import Draw, flow
 from lowerbound.models.flow import NormalizingFlow
 from lowerbound.rng import PerSample, Stream
 
@@ -164,10 +164,10 @@ def test_one_level_can_take_nearly_everything():
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     for step in range(100):
         optimizer.zero_grad()
-        model.loss(x, Stream(step)).mean().backward()
+        model.loss(x, Draw(Stream(step))).total.mean().backward()
         optimizer.step()
     with torch.no_grad():
-        assert model.loss(x, Stream(1000)).mean() < 0.1
+        assert model.loss(x, Draw(Stream(1000))).total.mean() < 0.1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -221,7 +221,7 @@ def test_terms_of_continuous_data(kind):
     assert not bound.prior.any()
     assert not bound.diffusion.any()
     assert bound.num_dims.tolist() == [35, 35]
-    torch.testing.assert_close(model.loss(x, Stream(1)), -bound.nats)
+    torch.testing.assert_close(model.loss(x, Draw(Stream(1))).total, -bound.nats)
 
 
 def test_likelihood_is_named():
@@ -236,7 +236,7 @@ def test_gradients_reach_everything_that_is_trained(data, kind):
     if model.num_levels is not None:
         index = ((x + 1) * model.num_levels / 2).long()
         x = level_centres(index, model.num_levels).double()
-    model.loss(x, Stream(0)).sum().backward()
+    model.loss(x, Draw(Stream(0))).total.sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
 
 
@@ -261,4 +261,4 @@ def test_impossible_settings_are_refused(wrong, said):
     with pytest.raises(InputError, match=said):
         made(**{"shape": (3,), "num_levels": None, **wrong})
     with pytest.raises(InputError, match="examples of shape"):
-        made((3,), None).loss(torch.zeros(2, 4).double(), Stream(0))
+        made((3,), None).loss(torch.zeros(2, 4).double(), Draw(Stream(0)))

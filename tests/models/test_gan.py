@@ -8,6 +8,7 @@ from oracles import draw
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres, nearest_level
+from lowerbound.models import Draw
 from lowerbound.models.gan import GAN, discriminator_loss
 from lowerbound.rng import PerSample, Stream
 
@@ -38,7 +39,7 @@ def gradients(model, value):
 def test_each_network_gets_the_gradient_of_its_own_objective(shape, num_levels):
     """One backward pass through the sum is that of two losses, each with the other network held."""
     model, x = made(shape, num_levels, r1=0.3), data(shape, num_levels)
-    together = gradients(model, model.loss(x, Stream(1)).sum())
+    together = gradients(model, model.loss(x, Draw(Stream(1))).total.sum())
 
     samples = model.sample(len(x), Stream(1))
     x = x.requires_grad_()
@@ -50,14 +51,14 @@ def test_each_network_gets_the_gradient_of_its_own_objective(shape, num_levels):
     apart = {"discriminator": gradients(model, told.sum()), "generator": gradients(model, fooled.sum())}
     for name, found in together.items():
         torch.testing.assert_close(found, apart[name.partition(".")[0]][name], msg=name)
-    torch.testing.assert_close(model.loss(data(shape, num_levels), Stream(1)), told + fooled)
+    torch.testing.assert_close(model.loss(data(shape, num_levels), Draw(Stream(1))).total, told + fooled)
 
 
 def test_the_penalty_is_the_gradient_of_a_finite_difference():
     """On a discriminator whose slope is measured by differences."""
     without, penalised = (made((2,), r1=r1) for r1 in (0.0, 2.0))
     x = data((2,), None)
-    penalty = (penalised.loss(x, Stream(1)) - without.loss(x, Stream(1))).detach()
+    penalty = (penalised.loss(x, Draw(Stream(1))).total - without.loss(x, Draw(Stream(1))).total).detach()
     step = 1e-5 * torch.eye(2, dtype=torch.float64)
     with torch.no_grad():
         slopes = torch.stack(
@@ -69,9 +70,9 @@ def test_the_penalty_is_the_gradient_of_a_finite_difference():
 def test_the_loss_without_gradients_is_the_same():
     model, x = made(), data((3,), None)
     with torch.no_grad():
-        silent = model.loss(x, Stream(1))
+        silent = model.loss(x, Draw(Stream(1))).total
     assert not silent.requires_grad
-    torch.testing.assert_close(silent, model.loss(x, Stream(1)).detach())
+    torch.testing.assert_close(silent, model.loss(x, Draw(Stream(1))).total.detach())
 
 
 def test_a_discriminator_at_the_log_density_ratio_is_at_its_optimum():
@@ -119,7 +120,7 @@ def test_impossible_settings_are_refused():
     with pytest.raises(InputError, match="1 levels"):
         made(num_levels=1)
     with pytest.raises(InputError, match="examples of shape"):
-        made().loss(torch.zeros(2, 4).double(), Stream(0))
+        made().loss(torch.zeros(2, 4).double(), Draw(Stream(0)))
 
 
 def test_it_learns_a_gaussian():
@@ -130,7 +131,7 @@ def test_it_learns_a_gaussian():
     for _ in range(100):
         x = 1.5 + 0.5 * noise.normal(torch.empty(64, 1))
         optimizer.zero_grad()
-        model.loss(x, noise).mean().backward()
+        model.loss(x, Draw(noise)).total.mean().backward()
         optimizer.step()
     x = model.sample(2000, Stream(1))
     assert abs(x.mean().item() - 1.5) < 0.3

@@ -9,6 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
+from lowerbound.models import Draw
 from lowerbound.models.ladder import LadderVAE
 from lowerbound.models.latent import importance_weighted
 from lowerbound.rng import PerSample, Stream
@@ -116,7 +117,7 @@ def test_before_training_the_terms_are_zero_and_gradients_reach_every_parameter(
     bound = untrained.elbo(data(shape, num_levels), Stream(0))
     assert (bound.prior + bound.diffusion).abs().max() < 1e-2  # the smallest spread is added to that of q
     ladder, x = make(name)
-    ladder.loss(x, Stream(0)).sum().backward()
+    ladder.loss(x, Draw(Stream(0))).total.sum().backward()
     for key, parameter in ladder.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
@@ -138,11 +139,13 @@ def test_free_bits_hold_each_latent_and_warm_up_weighs_all():
     bound = ladder.elbo(x, Stream(0))
     terms = bound.prior + bound.diffusion
     for progress, weight in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 1.0)):
-        torch.testing.assert_close(ladder.loss(x, Stream(0), progress), weight * terms - bound.reconstruction)
+        torch.testing.assert_close(
+            ladder.loss(x, Draw(Stream(0), progress)).total, weight * terms - bound.reconstruction
+        )
     ladder.free_bits = 1e3  # nothing reaches as many: all terms are constants
     num_latents = 14 * 14 + 7 * 7 + 8
     expected = num_latents * 1e3 - bound.reconstruction
-    torch.testing.assert_close(ladder.loss(x, Stream(0)), expected)
+    torch.testing.assert_close(ladder.loss(x, Draw(Stream(0))).total, expected)
 
 
 @pytest.mark.parametrize(
@@ -163,4 +166,4 @@ def test_what_makes_no_sense_is_refused(shape, settings, reason):
 
 def test_examples_of_another_shape_are_refused():
     with pytest.raises(InputError, match=r"shape \(5,\)"):
-        make("vectors")[0].loss(draw(4, 6), Stream(0))
+        make("vectors")[0].loss(draw(4, 6), Draw(Stream(0)))

@@ -8,6 +8,7 @@ from oracles import draw
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
+from lowerbound.models import Draw
 from lowerbound.models.vae import VAE, Mixture
 from lowerbound.rng import PerSample, Stream
 
@@ -62,7 +63,7 @@ def test_the_bound_is_reconstruction_minus_prior_of_the_formula(name):
     assert (bound.num_dims == x[0].numel()).all()
     # with neither free bits nor warm-up left the loss is the bound at the same draw
     if not vae.free_bits:
-        torch.testing.assert_close(vae.loss(x, Stream(3)), -bound.nats)
+        torch.testing.assert_close(vae.loss(x, Draw(Stream(3))).total, -bound.nats)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -78,7 +79,7 @@ def test_log_weights_average_to_the_bound(name):
 @pytest.mark.parametrize("name", KINDS)
 def test_gradients_reach_every_parameter(name):
     vae, x = make(name)
-    vae.loss(x, Stream(0)).sum().backward()
+    vae.loss(x, Draw(Stream(0))).total.sum().backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in vae.parameters())
     assert all(parameter.grad.abs().max() > 0 for parameter in vae.parameters() if parameter.numel() > 4)
 
@@ -121,13 +122,13 @@ def test_free_bits_hold_each_latent_and_warm_up_weighs_the_prior_term():
     reconstruction = vae.elbo(x, Stream(0)).reconstruction
     free = kl.median().item()
     vae.free_bits = free
-    torch.testing.assert_close(vae.loss(x, Stream(0)), kl.clamp(min=free).sum(1) - reconstruction)
+    torch.testing.assert_close(vae.loss(x, Draw(Stream(0))).total, kl.clamp(min=free).sum(1) - reconstruction)
     assert (kl < free).any()
     assert (kl > free).any()
     vae.warmup = 0.5
     for progress, weight in ((0.0, 0.0), (0.125, 0.25), (0.5, 1.0), (0.9, 1.0)):
         expected = weight * kl.clamp(min=free).sum(1) - reconstruction
-        torch.testing.assert_close(vae.loss(x, Stream(0), progress), expected)
+        torch.testing.assert_close(vae.loss(x, Draw(Stream(0), progress)).total, expected)
     bound = vae.elbo(x, Stream(0))
     torch.testing.assert_close(bound.prior, kl.sum(1))
 
@@ -143,7 +144,7 @@ def test_training_raises_the_bound_of_two_kinds_of_strokes():
     optimizer = torch.optim.Adam(vae.parameters(), 5e-3)
     for step in range(80):
         optimizer.zero_grad()
-        vae.loss(x, Stream(step), step / 80).mean().backward()
+        vae.loss(x, Draw(Stream(step), step / 80)).total.mean().backward()
         optimizer.step()
     bound = vae.elbo(x.repeat(20, 1, 1, 1), Stream(0)).nats.mean().item()
     assert -19 < bound < -math.log(16)  # pixels that know nothing of each other have -24.1, uniform ones -44.4
@@ -175,4 +176,4 @@ def test_what_makes_no_sense_is_refused(shape, num_levels, settings, said):
 
 def test_a_batch_of_another_shape_is_refused():
     with pytest.raises(InputError, match="shape"):
-        VAE((5,), None, width=8).loss(draw(4, 6).float(), Stream(0))
+        VAE((5,), None, width=8).loss(draw(4, 6).float(), Draw(Stream(0))).total

@@ -14,11 +14,12 @@ from lowerbound.data.dataset import assemble
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import DiscretizedGaussian, LevelPosterior
+from lowerbound.models import Diffusion, Effort
 from lowerbound.run import Run
 from lowerbound.score import check_examples, conditions, score
 from lowerbound.train import recipe
 from lowerbound.train.config import DataConfig
-from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.folder import RunFolder
 
 DATASET = open_dataset("mixture")
 
@@ -32,16 +33,22 @@ def known(tmp_path_factory) -> Run:
 def discrete(tmp_path_factory) -> Run:
     """A run of pairs of bytes, half of them 3 and 200, half 100 and 7."""
     dataset = assemble("pairs", np.tile(np.array([[3, 200], [100, 7]], np.uint8), (10, 1)), layout="ND")
-    denoiser = Empirical(dataset.encoding.encode(dataset.examples[:2]), LinearGamma(-13.3, 9.0))
+    denoiser = Empirical(dataset.spec.encoding.encode(dataset.examples[:2]), LinearGamma(-13.3, 9.0))
     folder = RunFolder(tmp_path_factory.mktemp("pairs"))
-    return Run(folder, recipe(dataset, DataConfig("pairs")), DataFacts.of(dataset), denoiser, LevelPosterior(256), {})
+    return Run(
+        folder,
+        recipe(dataset, DataConfig("pairs")),
+        dataset.spec,
+        Diffusion(denoiser, LevelPosterior(256), num_levels=256),
+        {},
+    )
 
 
 def test_the_score_is_the_density_of_that_example_in_its_own_units(known):
     raw = DATASET.examples[:6]
     exact = mixture_log_prob(raw).numpy()
     # many draws of each: the same example under other numbers
-    nats = score(known, np.repeat(raw, 3000, 0), num_times=16, batch_size=18_000).nats.reshape(6, 3000)
+    nats = score(known, np.repeat(raw, 3000, 0), Effort(16), batch_size=18_000).nats.reshape(6, 3000)
     error = nats.std(1) / 3000**0.5
     assert exact.std() > 8 * error.max()
     # 0.01: what the finite ends of gamma leave
@@ -50,7 +57,7 @@ def test_the_score_is_the_density_of_that_example_in_its_own_units(known):
 
 def test_the_score_of_levels_is_their_probability(discrete):
     raw = np.repeat(np.array([[3, 200], [100, 7]], np.uint8), 500, 0)
-    scores = score(discrete, raw, num_times=64, batch_size=1000)
+    scores = score(discrete, raw, Effort(64), batch_size=1000)
     nats = scores.nats.reshape(2, 500)
     error = nats.std(1) / 500**0.5
     assert error.max() < 0.05
@@ -62,14 +69,14 @@ def test_the_score_of_levels_is_their_probability(discrete):
 
 def test_a_decoder_that_uses_the_network_is_given_its_prediction(discrete):
     run = dataclasses.replace(discrete, decoder=DiscretizedGaussian(256, std=0.01))
-    scores = score(run, np.array([[3, 200]], np.uint8), num_times=1)
+    scores = score(run, np.array([[3, 200]], np.uint8), Effort(1))
     # the denoiser sees at the least noise which example it is, so half a bin on each side of the mean is left
     mass = math.erf(1 / 256 / 0.01 / math.sqrt(2))
     assert scores.reconstruction[0] == pytest.approx(-math.log2(mass), rel=1e-3)
 
 
 def test_terms_add_up(known):
-    scores = score(known, DATASET.examples[:5], num_times=8)
+    scores = score(known, DATASET.examples[:5], Effort(8))
     terms = scores.reconstruction + scores.prior + scores.diffusion + scores.normalisation
     assert np.abs(terms - scores.bits_per_dim).max() < 1e-12
     assert np.abs(scores.bits_per_dim + scores.nats / (2 * math.log(2))).max() < 1e-12
@@ -95,7 +102,7 @@ def test_an_example_has_one_score_in_any_company(known, num_steps):
 @pytest.mark.parametrize("num_steps", [None, 16, 64])
 def test_the_error_of_an_example_is_the_spread_of_its_scores(known, num_steps):
     raw = np.repeat(DATASET.examples[:30], 80, 0)
-    scores = score(known, raw, num_times=16, num_steps=num_steps, batch_size=2400)
+    scores = score(known, raw, Effort(16, num_steps), batch_size=2400)
     spread = scores.diffusion.reshape(30, 80).var(1, ddof=1).mean() ** 0.5
     predicted = (scores.diffusion_error**2).mean() ** 0.5
     # the trend over time that the differences of neighbours keep makes it too large rather than too small
@@ -103,13 +110,13 @@ def test_the_error_of_an_example_is_the_spread_of_its_scores(known, num_steps):
 
 
 def test_one_call_has_no_error(known):
-    assert np.isnan(score(known, DATASET.examples[:1], num_times=1).diffusion_error).all()
+    assert np.isnan(score(known, DATASET.examples[:1], Effort(1)).diffusion_error).all()
 
 
 @pytest.mark.parametrize("num_times", [3, None])
 def test_a_chain_s_scores_are_its_bound(known, num_times):
     raw = DATASET.examples[:3000]
-    scores = score(known, raw, num_steps=10, num_times=num_times, batch_size=3000)
+    scores = score(known, raw, Effort(num_times, 10), batch_size=3000)
     chain = torch.linspace(0, 1, 11, dtype=torch.float64)
     x = known.encode(raw)
     bound = elbo(known.denoiser, known.decoder, x, chain, noise=Stream(0)).diffusion.numpy() / (2 * math.log(2))
@@ -121,7 +128,7 @@ def test_a_chain_s_scores_are_its_bound(known, num_times):
 
 def test_calls_are_by_default_the_more_the_smaller_an_example(known):
     assert score(known, DATASET.examples[:1]).num_calls == 256
-    assert score(known, DATASET.examples[:1], num_steps=1).kind.startswith("bound (1 step,")
+    assert score(known, DATASET.examples[:1], Effort(num_steps=1)).kind.startswith("bound (1 step,")
 
 
 @pytest.mark.parametrize("name", ["num_times", "num_steps", "batch_size"])
@@ -165,9 +172,9 @@ def test_what_does_not_fit_a_density_is_refused(known, raw, message):
 
 
 def test_conditions_go_by_name(known):
-    facts = dataclasses.replace(known.data, class_names=("a", "b", "c"))
+    spec = dataclasses.replace(known.spec, class_names=("a", "b", "c"))
     data = dataclasses.replace(known.config.data, conditional=True)
-    run = dataclasses.replace(known, data=facts, config=dataclasses.replace(known.config, data=data))
+    run = dataclasses.replace(known, spec=spec, config=dataclasses.replace(known.config, data=data))
     values = DATASET.examples[:4]
     labelled = Examples("file", values, "ND", labels=np.array([1, 0, 1, 2]), class_names=("a", "c", "x"))
     assert conditions(run, labelled, np.array([0, 1, 2])).tolist() == [2, 0, 2]
@@ -175,14 +182,14 @@ def test_conditions_go_by_name(known):
         conditions(run, labelled, np.arange(4))
     assert conditions(run, Examples("file", values, "ND"), np.arange(4)) is None
     assert conditions(known, labelled, np.arange(4)) is None
-    assert score(run, values, num_times=1).kind.endswith("given no condition)")
-    assert score(run, values, num_times=1, cond=torch.zeros(4).long()).kind.endswith("given its condition)")
+    assert score(run, values, Effort(1)).kind.endswith("given no condition)")
+    assert score(run, values, Effort(1), cond=torch.zeros(4).long()).kind.endswith("given its condition)")
 
 
 def test_condition_vectors_have_one_length(known):
-    facts = dataclasses.replace(known.data, vectors=Standardisation((1.0, 1.0, 0.0), (1.0, 1.0, 0.5)))
+    spec = dataclasses.replace(known.spec, vectors=Standardisation((1.0, 1.0, 0.0), (1.0, 1.0, 0.5)))
     data = dataclasses.replace(known.config.data, conditional=True)
-    run = dataclasses.replace(known, data=facts, config=dataclasses.replace(known.config, data=data))
+    run = dataclasses.replace(known, spec=spec, config=dataclasses.replace(known.config, data=data))
     examples = Examples("file", DATASET.examples[:4], "ND", conditions=np.ones((4, 3), np.float32))
     assert conditions(run, examples, np.arange(2)).tolist() == [[0.0, 0.0, 2.0]] * 2
     assert conditions(run, dataclasses.replace(examples, conditions=None), np.arange(2)) is None

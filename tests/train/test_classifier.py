@@ -86,7 +86,7 @@ def test_a_classifier_of_other_data_or_a_damaged_one_is_refused(trained):
     path = trained.folder.path / "classifier.safetensors"
     classifier = train_classifier(trained.open_dataset(), -8.0, 5.0, steps=1, width=8)
     for facts in ({"fingerprint": "0"}, {"class_names": tuple("abcdefghij")}):
-        other = dataclasses.replace(trained, data=dataclasses.replace(trained.data, **facts))
+        other = dataclasses.replace(trained, spec=dataclasses.replace(trained.spec, **facts))
         write_classifier(other, classifier, 8, {})
         with pytest.raises(InputError, match="other data than the run's"):
             open_classifier(trained)

@@ -75,7 +75,7 @@ def test_recipe_is_complete(source):
     config = recipe(dataset, DataConfig(source))
     assert Config.from_dict(config.to_dict()) == config
     noise = math.exp(config.schedule.gamma_min / 2)
-    if dataset.encoding.num_levels:
+    if dataset.spec.encoding.num_levels:
         assert noise == pytest.approx(2 / 17 / 6, rel=0.05)
 
 

@@ -12,9 +12,9 @@ from lowerbound.data import open_dataset
 from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.errors import InputError
 from lowerbound.models import RELATIVES
-from lowerbound.run import RelativeRun, Run, open_any, open_run
-from lowerbound.run.relative import generate_relative
-from lowerbound.score import score_relative
+from lowerbound.run import Run, open_run
+from lowerbound.run.generate import generate
+from lowerbound.score import score
 from lowerbound.train import Config, recipe, train
 from lowerbound.train.build import build_relative
 from lowerbound.train.checkpoint import checkpoints, read_checkpoint
@@ -67,23 +67,23 @@ def test_a_relative_trains_scores_and_samples(name, source, tmp_path):
         np.save(source, np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32))
     config, dataset = small(name, source)
     folder = quietly(config, dataset, tmp_path / "run")
-    run = open_any(tmp_path / "run")
-    assert isinstance(run, RelativeRun)
+    run = open_run(tmp_path / "run")
+    assert not run.is_denoiser
     assert run.config == config
-    samples = generate_relative(run, 5, seed=1)
+    samples = generate(run, 5, seed=1)
     assert samples.shape == (5, *dataset.shape)
     assert samples.dtype == dataset.examples.dtype
-    assert np.allclose(generate_relative(run, 5, seed=1, batch_size=2), samples, atol=1e-5)
+    assert np.allclose(generate(run, 5, seed=1, batch_size=2), samples, atol=1e-5)
     records = [record for record in folder.read_log() if "held_out_bits_per_dim" in record]
     raw = dataset.examples[dataset.test[:6]]
-    if run.relative.likelihood == "none":
+    if run.model.likelihood == "none":
         assert not records
         with pytest.raises(InputError, match=r"no likelihood: .*GAN"):
-            score_relative(run, raw)
+            score(run, raw)
         return
     assert len(records) == 2
-    scores = score_relative(run, raw)
-    assert scores.kind.startswith(run.relative.likelihood)
+    scores = score(run, raw)
+    assert scores.kind.startswith(run.model.likelihood)
     total = scores.reconstruction + scores.prior + scores.diffusion + scores.normalisation
     assert abs(total - scores.bits_per_dim).max() < 1e-9
     assert all(math.isfinite(bits) for bits in scores.bits_per_dim)
@@ -96,7 +96,7 @@ def test_a_resumed_relative_equals_an_unbroken_one(name, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train_until(3, config, dataset, tmp_path / "broken", monkeypatch, say=lambda line: None)
     quietly(config, dataset, tmp_path / "broken")
-    ours, theirs = (open_any(tmp_path / name).model.state_dict() for name in ("whole", "broken"))
+    ours, theirs = (open_run(tmp_path / name).model.state_dict() for name in ("whole", "broken"))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
@@ -115,7 +115,7 @@ def test_scores_and_energies_are_runs_of_a_denoiser(name, tmp_path):
         advised, network=tiny.network, training=replace(tiny.training, objective=advised.training.objective)
     )
     quietly(config, dataset, tmp_path / "run")
-    run = open_any(tmp_path / "run")
+    run = open_run(tmp_path / "run")
     assert isinstance(run, Run)
     assert isinstance(run.denoiser, EnergyDenoiser) == (name == "energy")
 
@@ -142,9 +142,9 @@ def test_persistent_chains_are_part_of_a_checkpoint(tmp_path):
     tensors, state = read_checkpoint(checkpoints(folder.checkpoints)[-1])
     kept = tensors["buffers"]["contrastive.states"]
     again = Trainer(config, dataset)
-    assert not torch.equal(again.training_step.contrastive.states, kept)
+    assert not torch.equal(again.model.contrastive.states, kept)
     again.restore(tensors, state)
-    assert torch.equal(again.training_step.contrastive.states, kept)
+    assert torch.equal(again.model.contrastive.states, kept)
 
 
 def test_sliced_and_explicit_losses_are_the_bound_in_expectation():

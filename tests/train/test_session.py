@@ -117,7 +117,7 @@ def test_conditional_run_learns_labels_and_none(tmp_path):
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, conditional=True))
     train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
     run = open_run(tmp_path / "run")
-    x, t = torch.zeros(2, *run.data.shape), torch.full((2,), 0.5)
+    x, t = torch.zeros(2, *run.spec.shape), torch.full((2,), 0.5)
     labels = run.labels(["3", "7"])
     assert labels.tolist() == [3, 7]
     with pytest.raises(InputError, match="no label 'x'"):

@@ -11,7 +11,7 @@ from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, check_minutes
 from lowerbound.cli.options import parse
 from lowerbound.errors import InputError
-from lowerbound.run import open_run
+from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.train.classifier import accuracies, check_labels, train_classifier
 
@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> None:
     check_minutes(options.minutes)
     minutes = DEFAULT_MINUTES if options.minutes is None and options.steps is None else options.minutes
     device = pick_device(options.device)
-    model = open_run(options.run, device)
+    model = open_denoiser(options.run, device)
     dataset = model.open_dataset()
     check_labels(dataset)
     schedule, sigma_data = model.denoiser.schedule, model.config.denoiser.sigma_data

@@ -1,6 +1,6 @@
 """`lowerbound distill RUN`: a run whose few steps lead where many of RUN's do."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +18,9 @@ from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_sp
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
 from lowerbound.rounding import figure_text
-from lowerbound.run import Run, check_levels, open_run
-from lowerbound.run.generate import Plan
+from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.samplers import DDIM, DPMSolver
+from lowerbound.samplers.plan import Plan
 from lowerbound.train.distill import check_empty, distill, student_times, teacher_times, write_student
 from lowerbound.train.folder import RunFolder
 
@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> None:
     check_counts(options, "steps", "updates")
     check_minutes(options.minutes)
     minutes = DEFAULT_MINUTES if options.minutes is None and options.updates is None else options.minutes
-    model = open_run(options.run, pick_device(options.device))
+    model = open_denoiser(options.run, pick_device(options.device))
     check_levels(model, "distillation")
     out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
     check_empty(out)
@@ -87,7 +87,7 @@ def run(arguments: list[str]) -> None:
         )
     length = f"{minutes} minutes" if options.updates is None else f"{options.updates} updates"
     told = {"distilled_from": str(options.run), "seed": str(options.seed), "length": length}
-    write_student(student, options.steps, model.config, model.data, out, told)
+    write_student(student, options.steps, model.config, model.spec, out, told)
     if options.compare:
         print("\n".join(_compare(model, student, dataset, options.steps)))
     print(f"distilled: {out.model}\nnext: lowerbound sample {out.path}")
@@ -102,7 +102,7 @@ def _compare(model: Run, student: Denoiser, dataset: Dataset, num_steps: int) ->
         classifier = feature_classifier(dataset, model.folder.path, bar.update)
     spaces = {str(space): space for space in (feature_space(dataset, kind) for kind in (classifier, None))}
     judges = [Judge.of(dataset, space, NUM_SAMPLES) for space in spaces.values()]
-    few, many = (times(student.schedule, dataset, num_steps) for times in (student_times, teacher_times))
+    few, many = (times(student.schedule, dataset.spec, num_steps) for times in (student_times, teacher_times))
     settings = {
         "the run, in the same steps": (model.denoiser, Plan(DPMSolver(), few)),
         "distilled": (student, Plan(DDIM(), few)),
@@ -110,7 +110,7 @@ def _compare(model: Run, student: Denoiser, dataset: Dataset, num_steps: int) ->
     }
     lines = [f"Frechet distance of {len(judges[0].held_out)} samples to the training data, in", *spaces]
     for name, (denoiser, plan) in settings.items():
-        samples, num_calls = draw(replace(model, denoiser=denoiser), dataset, len(judges[0].held_out), plan)
+        samples, num_calls = draw(model.around(denoiser), dataset, len(judges[0].held_out), plan)
         lines.append(_line(f"{name}, calls: {num_calls:g}", judges, [judge.features(samples) for judge in judges]))
     return [*lines, _line("as many held-out examples", judges, [judge.held_out for judge in judges])]
 

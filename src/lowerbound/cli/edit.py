@@ -24,7 +24,7 @@ from lowerbound.edit import RoundTrip, decode, round_trip, turn, vary
 from lowerbound.errors import InputError
 from lowerbound.grid import visible_limits
 from lowerbound.rng import PerSample
-from lowerbound.run import Run, check_levels, open_run
+from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.score.examples import check_examples, conditions
 
 Result = TypeVar("Result")
@@ -79,9 +79,9 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "edit", arguments)
     _check(options)
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
-    model = open_run(options.run, pick_device(options.device))
+    model = open_denoiser(options.run, pick_device(options.device))
     check_levels(model, "editing")
-    check_out(options.out, model.data.shape)
+    check_out(options.out, model.spec.shape)
     raw, cond, numbers = _examples(options, model)
     edited = Editing(model, options, raw, cond, numbers)
     match options.mode:
@@ -127,8 +127,8 @@ class Editing:
 
     def _noised(self) -> tuple[float, float]:
         """The time to which variations go back, and its gamma."""
-        data, schedule = self.model.data, self.model.denoiser.schedule
-        low, high = visible_limits(schedule, math.prod(data.shape), data.encoding.num_levels)
+        spec, schedule = self.model.spec, self.model.denoiser.schedule
+        low, high = visible_limits(schedule, spec.num_dims, spec.num_levels)
         gamma = low + self.options.strength * (high - low)
         if self.options.strength == 0:
             return 0.0, -math.inf
@@ -145,7 +145,7 @@ class Editing:
         if len(self.raw) < 2:
             raise InputError("interpolation is between one example and the next: give at least two")
         # discrete data without the noise of their end have noises that are too short to turn into one another
-        trip = self._there_and_back(noisy=self.model.data.encoding.num_levels is not None)
+        trip = self._there_and_back(noisy=self.model.spec.encoding.num_levels is not None)
         num = self.options.num_samples
         weights = torch.linspace(0, 1, num + 2, device=trip.x_1.device)[1:-1]
         between = turn(trip.x_1[:-1], trip.x_1[1:], weights).transpose(0, 1).flatten(0, 1)
@@ -180,7 +180,7 @@ class Editing:
         difference = again.astype(np.float64) - self.raw.astype(np.float64)
         rms = np.sqrt(np.mean(difference**2))
         text = f"round trip: rms error {trip.error.square().mean().sqrt():.2g} in units of the encoded data, "
-        if self.model.data.encoding.num_levels is None:
+        if self.model.spec.encoding.num_levels is None:
             text += f"{rms:.2g} in those of the data"
         else:
             text += f"{rms:.2g} levels, {np.mean(difference != 0):.2%} of entries at another level"
@@ -218,7 +218,7 @@ def _examples(options: Options, model: Run) -> tuple[np.ndarray, Tensor | None, 
     """The examples as stored, their conditions, and their numbers in the data."""
     own = model.config.data
     found = read_examples(
-        options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
+        options.data, layout=model.spec.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
     )
     indices = found.indices(options.split)
     chosen = options.examples or range(min(options.num_examples, len(indices)))

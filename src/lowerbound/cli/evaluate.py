@@ -6,16 +6,18 @@ from pathlib import Path
 import tyro
 
 from lowerbound.cli.devices import DeviceName, pick_device
+from lowerbound.cli.effect import check_effect
+from lowerbound.cli.flags import check_counts
 from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
 from lowerbound.cli.progress import say, stage
-from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import evaluation_folder
 from lowerbound.evaluate.other import folder_name, open_evaluated
 from lowerbound.evaluate.settings import Settings
-from lowerbound.run import RelativeRun, open_any
+from lowerbound.models import Effort
+from lowerbound.run import open_run
 from lowerbound.samplers.registry import SAMPLERS, SamplerName
 
 KNOWN = ("data", "quick", "anew", "num_samples", "num_examples", "ode.importance", "baselines", "seed", "device")
@@ -74,14 +76,12 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "evaluate", arguments)
+    check_counts(options, "num_times", "num_steps")
     settings = Settings(
         num_examples=options.num_examples,
-        num_times=options.num_times,
-        num_steps=options.num_steps,
-        reverse=options.reverse,
+        effort=Effort(options.num_times, options.num_steps, options.reverse, options.ode.importance),
         num_flow=options.ode_examples,
         flow=options.ode.flow(),
-        importance=options.ode.importance,
         num_samples=options.num_samples,
         samplers={name: SAMPLERS[name] for name in options.samplers},
         calls=options.calls,
@@ -91,14 +91,14 @@ def run(arguments: list[str]) -> None:
         quick=options.quick,
     )
     check_reverse(options.reverse, options.num_steps)
-    model = open_any(options.run, pick_device(options.device))
-    if isinstance(model, RelativeRun):
-        check_relative(options, Options(options.run), model, KNOWN)
+    model = open_run(options.run, pick_device(options.device))
+    check_effect(options, Options(options.run), model, KNOWN)
     dataset, own = open_evaluated(model, options.data)
-    if not isinstance(model, RelativeRun):
-        model = with_variance(model, options.reverse, given=True, dataset=dataset if own else None)
+    model = with_variance(model, options.reverse, given=True, dataset=dataset if own else None)
     if not own:
-        print(f"{dataset.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n")
+        print(
+            f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"
+        )
     evaluate(model, dataset, settings, own=own, anew=options.anew, say=say, stage=stage)
     print(f"\npictures and figures: {evaluation_folder(model, None if own else folder_name(dataset))}")
     if own:

@@ -1,6 +1,6 @@
 """What samples are asked for, as options of several verbs: conditions, and guidance towards them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -53,19 +53,19 @@ def guided(run: Run, options: GuidanceOptions, *, given: bool) -> Run:
         check_conditional(run, kind == "classifier-free")
         raise InputError("guidance needs a condition to guide to: give --label or --condition, or use autoguidance")
     if kind == "classifier":
-        if run.data.vectors is not None and run.config.data.conditional:
+        if run.spec.vectors is not None and run.config.data.conditional:
             raise InputError("a classifier guides to labels, and this run takes condition vectors: use classifier-free")
-        return replace(run, denoiser=ClassifierGuidance(run.denoiser, open_classifier(run), scale, interval))
+        return run.around(ClassifierGuidance(run.denoiser, open_classifier(run), scale, interval))
     check_conditional(run, given)
     if kind == "classifier-free":
-        return replace(run, denoiser=ClassifierFree(run.denoiser, scale, interval))
-    return replace(run, denoiser=AutoGuidance(run.denoiser, run.early(), scale, interval))
+        return run.around(ClassifierFree(run.denoiser, scale, interval))
+    return run.around(AutoGuidance(run.denoiser, run.early(), scale, interval))
 
 
 def check_conditional(run: Run, given: bool) -> None:
     """Refuse a condition for a model that takes none, by an InputError."""
     if given and not run.config.data.conditional:
-        way = " or, as its data have labels, use --guidance-kind classifier" if run.data.class_names else ""
+        way = " or, as its data have labels, use --guidance-kind classifier" if run.spec.class_names else ""
         raise InputError(
             f"the run in {run.folder.path} was trained without conditions: train with --conditional on labelled data{way}"
         )

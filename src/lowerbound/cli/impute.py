@@ -21,7 +21,7 @@ from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.inverse import TwistedParticles
-from lowerbound.run import Run, open_run
+from lowerbound.run import Run, open_denoiser
 from lowerbound.run.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, Imputations, impute, num_calls, read_mask
 from lowerbound.score import conditions
 
@@ -79,10 +79,10 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"cannot write imputations to {options.out}: the name must end in .npz")
     if not options.out.parent.is_dir():
         raise InputError(f"the folder {options.out.parent} does not exist: make it first")
-    model = open_run(options.run, pick_device(options.device))
+    model = open_denoiser(options.run, pick_device(options.device))
     own = model.config.data
     examples = read_examples(
-        options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
+        options.data, layout=model.spec.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
     )
     indices = examples.indices(options.split)
     check_memory(
@@ -112,7 +112,7 @@ def run(arguments: list[str]) -> None:
             batch_size=options.batch_size,
             progress=bar.update,
         )
-    _write(options.out, imputations, model.data.layout)
+    _write(options.out, imputations, model.spec.layout)
     missing = 1 - observed.mean()
     print(
         f"{options.num_samples} imputations of {len(raw):,} example{'s' * (len(raw) > 1)}, {missing:.1%} of whose entries "
@@ -124,7 +124,7 @@ def run(arguments: list[str]) -> None:
 def _condition(model: Run, examples: Examples, indices: np.ndarray, label: str | None) -> torch.Tensor | None:
     if label is None:
         return conditions(model, examples, indices)
-    if not model.config.data.conditional or model.data.num_condition_features:
+    if not model.config.data.conditional or model.spec.num_condition_features:
         raise InputError(
             f"--label {label}: the run in {model.folder.path} takes no labels: train with --conditional on labelled data"
         )

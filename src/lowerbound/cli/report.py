@@ -9,7 +9,7 @@ import tyro
 from lowerbound.cli.options import parse
 from lowerbound.cli.progress import say
 from lowerbound.evaluate.page import page_path, read_own, write_page
-from lowerbound.run import open_any
+from lowerbound.run import open_run
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "report", arguments)
-    model = open_any(options.run)
+    model = open_run(options.run)
     for warning in write_page(model, read_own(model)):
         say(f"warning: {warning}", sys.stderr)
     print(page_path(model))

@@ -2,25 +2,24 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
+from lowerbound.cli.effect import check_effect
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.cli.options import parse
-from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
-from lowerbound.run import RelativeRun, open_any
+from lowerbound.run import Run, open_run
 from lowerbound.run.generate import generate, network_calls, path
-from lowerbound.run.relative import generate_relative
 
 MOST_FRAMES = 60
 KNOWN = ("num_samples", "out", "seed", "batch_size", "device")
@@ -63,34 +62,44 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "sample", arguments)
     check_counts(options, "num_samples", "batch_size")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
-    model = open_any(options.run, pick_device(options.device))
+    model = open_run(options.run, pick_device(options.device))
     out = options.out or model.folder.samples / "samples.png"
-    check_out(out, model.data.shape, SUFFIXES if isinstance(model, RelativeRun) else (*SUFFIXES, *FORMATS))
-    if isinstance(model, RelativeRun):
-        check_relative(options, Options(options.run), model, KNOWN)
-        with tqdm(total=options.num_samples, desc="sampling", unit="sample", disable=None) as bar:
-            settings = {"seed": options.seed, "batch_size": options.batch_size, "progress": bar.update}
-            write_samples(model, generate_relative(model, options.num_samples, **settings), out)
-        print(f"{options.num_samples} samples of the model {model.config.model.name}: {out}")
-        say_weakness(model)
-        return
+    check_out(out, model.spec.shape, (*SUFFIXES, *FORMATS) if model.is_denoiser else SUFFIXES)
+    check_effect(options, Options(options.run), model, KNOWN)
     cond = conditions(model, options.label, options.condition, options.num_samples)
-    model = with_variance(model, options.sampling.needed_variance, given=cond is not None)
+    given = {"seed": options.seed, "cond": cond, "brownian": options.brownian}
+    if model.is_denoiser:
+        drawn = _draw(model, options, out, given)
+    else:
+        with tqdm(total=_num_batches(options), desc="sampling", unit="batch", disable=None) as bar:
+            samples = generate(model, options.num_samples, batch_size=options.batch_size, progress=bar.update, **given)
+        write_samples(model, samples, out)
+        drawn = f"of the model {model.config.model.name}"
+    print(f"{options.num_samples} samples {drawn}: {out}")
+    say_weakness(model)
+
+
+def _num_batches(options: Options) -> int:
+    return -(-options.num_samples // options.batch_size)
+
+
+def _draw(model: Run, options: Options, out: Path, given: dict[str, Any]) -> str:
+    """Draw and write samples of a diffusion model; returns how, in words."""
+    model = with_variance(model, options.sampling.needed_variance, given=given["cond"] is not None)
     plan = options.sampling.plan(model)
     unguided = model.denoiser  # which a guided one calls, more than once if it likes
-    model = guided(model, options.guidance, given=cond is not None)
+    model = guided(model, options.guidance, given=given["cond"] is not None)
     moving = out.suffix in FORMATS
-    batches = 1 if moving else -(-options.num_samples // options.batch_size)
-    total = batches * (len(plan.times) + 1)
+    total = (1 if moving else _num_batches(options)) * model.model.num_steps(plan)
     with tqdm(total=total, desc="sampling", unit="step", disable=None) as bar, network_calls(unguided) as calls:
-        given = {"seed": options.seed, "cond": cond, "brownian": options.brownian, "progress": bar.update}
+        given = {**given, "progress": bar.update}
         if moving:
             states = path(model, options.num_samples, plan, num_states=MOST_FRAMES, **given)
-            content = animation([state for _, state in states], model.data.encoding.value_range, out.suffix)
+            content = animation([state for _, state in states], model.spec.encoding.value_range, out.suffix)
             write_file(out, content)
         else:
-            samples = generate(model, options.num_samples, plan, batch_size=options.batch_size, **given)
-            write_samples(model, samples, out)
-    rule = "its own sampler" if model.times is not None else options.sampling.sampler
-    print(f"{options.num_samples} samples by {rule}, {sum(calls) / options.num_samples:.4g} network calls each: {out}")
-    say_weakness(model)
+            write_samples(
+                model, generate(model, options.num_samples, plan, batch_size=options.batch_size, **given), out
+            )
+    rule = "its own sampler" if model.diffusion.times is not None else options.sampling.sampler
+    return f"by {rule}, {sum(calls) / options.num_samples:.4g} network calls each"

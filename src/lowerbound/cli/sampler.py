@@ -10,8 +10,8 @@ from lowerbound.cli.flags import flags
 from lowerbound.cli.reverse import ReverseVariance
 from lowerbound.errors import InputError
 from lowerbound.run import Run
-from lowerbound.run.generate import DEFAULT_GRID, DEFAULT_SAMPLER, GridName, Plan, make_plan, run_plan
 from lowerbound.samplers import Sampler
+from lowerbound.samplers.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GridName, Plan
 from lowerbound.samplers.registry import SAMPLERS, SETTINGS, SamplerName
 
 Options = TypeVar("Options")
@@ -75,14 +75,14 @@ class SamplerOptions:
 
     def plan(self, model: Run) -> Plan:
         """The way for a run, `needed_variance` brought along and guidance not yet."""
-        if model.times is not None:
+        if model.diffusion.times is not None:
             if self != SamplerOptions():
                 raise InputError(
-                    f"the run in {model.folder.path} is distilled and draws in its own {len(model.times)} steps of ddim: "
-                    "leave out the sampler, its steps, its grid and its settings"
+                    f"the run in {model.folder.path} is distilled and draws in its own steps of ddim, "
+                    f"{len(model.diffusion.times)} of them: leave out the sampler, its steps, its grid and its settings"
                 )
-            return run_plan(model)
-        return make_plan(model, self.stepping_rule(), self.steps, self.grid)
+            return model.diffusion.plan()
+        return model.diffusion.plan(self.stepping_rule(), self.steps, self.grid)
 
 
 FlatSampler = Annotated[SamplerOptions, tyro.conf.arg(name="")]

@@ -10,10 +10,10 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
+from lowerbound.cli.effect import check_effect
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import parse
-from lowerbound.cli.relative import check_relative
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.cli.standing import say_weakness
 from lowerbound.data import read_examples
@@ -22,8 +22,9 @@ from lowerbound.data.memory import check_memory
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
 from lowerbound.likelihood import check_likelihood, mean_and_error
+from lowerbound.models import Effort
 from lowerbound.rounding import figure_text
-from lowerbound.run import OpenedRun, RelativeRun, Run, open_any
+from lowerbound.run import Run, open_run
 from lowerbound.score import (
     DensityScores,
     Flow,
@@ -32,7 +33,6 @@ from lowerbound.score import (
     conditions,
     score,
     score_density,
-    score_relative,
 )
 from lowerbound.tables import check_table, write_table
 
@@ -86,10 +86,9 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "score", arguments)
     _check(options)
     flow = replace(options.flow.flow(), refine=options.refine)
-    model = open_any(options.run, pick_device(options.device))
-    if isinstance(model, RelativeRun):
-        check_relative(options, Options(options.run, options.data, options.out), model, KNOWN)
-    else:
+    model = open_run(options.run, pick_device(options.device))
+    check_effect(options, Options(options.run, options.data, options.out), model, KNOWN)
+    if model.is_denoiser:
         if not options.ode and options.flow != FlowOptions():
             raise InputError(
                 "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
@@ -125,11 +124,11 @@ def _check(options: Options) -> None:
     check_table(options.out)
 
 
-def _read(options: Options, model: OpenedRun) -> tuple[Examples, np.ndarray, np.ndarray]:
+def _read(options: Options, model: Run) -> tuple[Examples, np.ndarray, np.ndarray]:
     """The examples, the numbers of those that are scored, and their stored values."""
     own = model.config.data
     examples = read_examples(
-        options.data, layout=model.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
+        options.data, layout=model.spec.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
     )
     indices = examples.indices(options.split)
     raw = examples.values
@@ -143,29 +142,18 @@ def _read(options: Options, model: OpenedRun) -> tuple[Examples, np.ndarray, np.
 
 
 def _scores(
-    options: Options, model: Run | RelativeRun, flow: Flow, examples: Examples, indices: np.ndarray, raw: np.ndarray
+    options: Options, model: Run, flow: Flow, examples: Examples, indices: np.ndarray, raw: np.ndarray
 ) -> Scores | DensityScores:
     """The scores, in whichever way is asked for."""
     cond = conditions(model, examples, indices)
-    if not isinstance(model, RelativeRun):
-        model = with_variance(model, options.reverse, given=cond is not None)
+    model = with_variance(model, options.reverse, given=cond is not None)
     with tqdm(total=len(indices), desc="scoring", unit="example", disable=None) as bar:
-        given = {"numbers": indices, "seed": options.seed, "progress": bar.update}
-        if isinstance(model, RelativeRun):
-            batch_size = options.batch_size or 128
-            return score_relative(model, raw, importance=options.flow.importance, batch_size=batch_size, **given)
+        given = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
         if options.ode:
-            return score_density(model, raw, flow, batch_size=options.batch_size, cond=cond, **given)
-        return score(
-            model,
-            raw,
-            num_steps=options.num_steps,
-            num_times=options.num_times,
-            reverse=options.reverse,
-            batch_size=options.batch_size or 128,
-            cond=cond,
-            **given,
-        )
+            return score_density(model, raw, flow, batch_size=options.batch_size, **given)
+        importance = 1 if model.is_denoiser else options.flow.importance
+        effort = Effort(options.num_times, options.num_steps, options.reverse, importance)
+        return score(model, raw, effort, batch_size=options.batch_size or 128, **given)
 
 
 def _check_finite(scores: Scores | DensityScores, indices: np.ndarray, out: Path) -> None:

@@ -3,10 +3,10 @@
 import sys
 
 from lowerbound.baselines import weakness
-from lowerbound.run import OpenedRun
+from lowerbound.run import Run
 
 
-def say_weakness(model: OpenedRun) -> None:
+def say_weakness(model: Run) -> None:
     """Say so if held-out data cost the model more bits than its simplest baseline, as training has measured it."""
     if (found := weakness(model.metadata)) is not None:
         print(f"note: {found}", file=sys.stderr)

@@ -162,7 +162,7 @@ def _show(given: Config, dataset: Dataset, out: Path, device: str) -> None:
     if config.training.steps == 1:  # the second is timed
         config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=2))
     trainer = Trainer(config, dataset, device)
-    parameters = sum(p.numel() for p in trainer.model.parameters())
+    parameters = sum(p.numel() for p in trainer.trained.parameters())
     records = trainer.records()
     next(records)
     started = time.perf_counter()

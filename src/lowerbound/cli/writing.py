@@ -11,7 +11,7 @@ from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
 from lowerbound.pictures import sample_grid
-from lowerbound.run import OpenedRun
+from lowerbound.run import Run
 
 SUFFIXES = (".png", ".npy", ".npz")
 MODES = {1: "L", 3: "RGB"}
@@ -44,7 +44,7 @@ def check_finite(samples: np.ndarray, out: Path) -> None:
         )
 
 
-def write_samples(model: OpenedRun, samples: np.ndarray, out: Path, columns: int | None = None) -> None:
+def write_samples(model: Run, samples: np.ndarray, out: Path, columns: int | None = None) -> None:
     """Write samples (N, *shape), in stored values, where `check_out` let them go.
 
     Arguments:
@@ -58,9 +58,9 @@ def write_samples(model: OpenedRun, samples: np.ndarray, out: Path, columns: int
         _write_folder(model, samples, out)
     elif out.suffix == ".png":
         with replacing(out) as unfinished:
-            sample_grid(unfinished, samples, model.data.encoding.value_range, columns=columns)
+            sample_grid(unfinished, samples, model.spec.encoding.value_range, columns=columns)
     else:
-        content, array = io.BytesIO(), to_layout(samples, model.data.layout)
+        content, array = io.BytesIO(), to_layout(samples, model.spec.layout)
         if out.suffix == ".npy":
             np.save(content, array)
         else:
@@ -68,11 +68,11 @@ def write_samples(model: OpenedRun, samples: np.ndarray, out: Path, columns: int
         write_file(out, content.getvalue())
 
 
-def _write_folder(model: OpenedRun, samples: np.ndarray, out: Path) -> None:
+def _write_folder(model: Run, samples: np.ndarray, out: Path) -> None:
     """One picture for each sample: the levels themselves where 8 or 16 bits hold them, else the data's range in 8."""
     from PIL import Image
 
-    encoding = model.data.encoding
+    encoding = model.spec.encoding
     if isinstance(encoding, Levels) and encoding.offset == 0 and encoding.num_levels in (256, 65_536):
         pixels = samples
     else:

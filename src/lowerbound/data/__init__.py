@@ -7,11 +7,13 @@ from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
 from lowerbound.data.examples import Examples
 from lowerbound.data.order import batch_indices, check_batch_size
 from lowerbound.data.source import NAMED, open_dataset, read_examples
+from lowerbound.data.spec import DataSpec
 from lowerbound.data.vectors import Standardisation
 
 __all__ = [
     "NAMED",
     "Affine",
+    "DataSpec",
     "Dataset",
     "Encoding",
     "Examples",

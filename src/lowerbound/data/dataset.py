@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lowerbound.data.encoding import Affine, Encoding, Levels
 from lowerbound.data.parts import parts, ranges
+from lowerbound.data.spec import DataSpec
 from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
@@ -27,35 +28,27 @@ class Dataset:
     """Examples and what is known of them.
 
     Arguments:
-        name: where they come from.
+        spec: what they are, the encoding fitted on the training examples.
         examples: raw values, (N, *shape), channels first: (N, D), (N, C, L), (N, C, H, W) or (N, C, D, H, W); possibly
             larger than memory, being read from a file as they are looked at.
-        encoding: to what the model sees, fitted on the training examples.
         train, validation, test: indices into the examples, disjoint.
         labels: (N,) class indices, or None.
-        class_names: a name for each class.
         conditions: (N, F) float32 vectors as they came, or None.
-        layout: the order of axes that the data came in and samples go out in.
-        vectors: the normalisation of the conditions, fitted on those of the training examples.
         otherwise: if the layout was guessed and could be another, how they are read and how to have the other.
     """
 
-    name: str
+    spec: DataSpec
     examples: np.ndarray
-    encoding: Encoding
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     labels: np.ndarray | None = None
-    class_names: tuple[str, ...] = ()
     conditions: np.ndarray | None = None
-    layout: str = "ND"
-    vectors: Standardisation | None = None
     otherwise: str = ""
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{len(self.indices(split)):,} {split}" for split in SPLITS)
-        return f"Dataset({self.name!r}, {len(self.examples):,} examples of shape {self.shape}: {splits})"
+        return f"Dataset({self.spec.name!r}, {len(self.examples):,} examples of shape {self.shape}: {splits})"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,19 +62,19 @@ class Dataset:
 
     def encoded(self, indices: np.ndarray) -> Tensor:
         """Examples as the model sees them, (n, *shape)."""
-        return self.encoding.encode(np.ascontiguousarray(self.examples[indices]))
+        return self.spec.encoding.encode(np.ascontiguousarray(self.examples[indices]))
 
     def cond(self, indices: np.ndarray) -> Tensor | None:
         """The examples' condition: vectors, normalised, if the data have them, else labels, else None."""
         if self.conditions is not None:
-            assert self.vectors is not None
-            return self.vectors(self.conditions[indices])
+            assert self.spec.vectors is not None
+            return self.spec.vectors(self.conditions[indices])
         return None if self.labels is None else torch.from_numpy(self.labels[indices])
 
     def fingerprint(self) -> str:
         """A hash by which a run knows its data again: of the examples, condition vectors, labels and splits."""
         digest = self._hash_values()
-        for text in ("labels", *(() if self.labels is None else self.class_names)):
+        for text in ("labels", *(() if self.labels is None else self.spec.class_names)):
             digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
         indices = {"labels": self.labels, **{split: self.indices(split) for split in SPLITS}}
         for name, array in indices.items():
@@ -101,8 +94,8 @@ class Dataset:
         if self._hash_values().hexdigest()[:16] != known:
             return False
         warnings.warn(
-            f"an earlier version of this program noted which examples of {self.name} were trained on, but neither their "
-            "labels nor their splits: whether those are the same is not checked",
+            f"an earlier version of this program noted which examples of {self.spec.name} were trained on, but neither "
+            "their labels nor their splits: whether those are the same is not checked",
             stacklevel=2,
         )
         return True
@@ -176,38 +169,28 @@ def assemble(
         vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    return Dataset(
-        name=name,
-        examples=examples,
-        encoding=encoding,
-        **splits,
-        labels=labels,
-        class_names=class_names,
-        conditions=conditions,
-        layout=layout,
-        vectors=vectors,
-        otherwise=otherwise,
-    )
+    spec = DataSpec(name, examples.shape[1:], encoding, layout, class_names, vectors)
+    return Dataset(spec, examples, **splits, labels=labels, conditions=conditions, otherwise=otherwise)
 
 
 def describe(dataset: Dataset) -> str:
     """What was understood of the data, in a few lines."""
-    encoding = dataset.encoding
+    spec, encoding = dataset.spec, dataset.spec.encoding
     if isinstance(encoding, Levels):
         last = encoding.offset + encoding.num_levels - 1
         values = f"{encoding.num_levels} levels, {encoding.offset} to {last}, stored as {encoding.dtype}"
     else:
         values = f"continuous, stored as {encoding.dtype}, normalised per channel"
     lines = [
-        f"data      {printable(dataset.name)}: {len(dataset.examples):,} examples of shape {dataset.shape} "
-        f"(read as {dataset.layout})",
+        f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {dataset.shape} "
+        f"(read as {spec.layout})",
         *([f"layout    {dataset.otherwise}"] if dataset.otherwise else []),
         f"values    {values}",
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),
     ]
     if dataset.labels is not None:
-        names = ", ".join(map(printable, dataset.class_names[:12])) + (", ..." if len(dataset.class_names) > 12 else "")
-        lines.append(f"classes   {len(dataset.class_names)}: {names}")
+        names = ", ".join(map(printable, spec.class_names[:12])) + (", ..." if len(spec.class_names) > 12 else "")
+        lines.append(f"classes   {len(spec.class_names)}: {names}")
     if dataset.conditions is not None:
         lines.append(f"condition vectors of {dataset.conditions.shape[1]} features, normalised per feature")
     return "\n".join(lines)

@@ -39,12 +39,12 @@ class Examples(Brief):
     def of(cls, dataset: Dataset) -> "Examples":
         """The examples of a data set, with the splits that it has."""
         return cls(
-            name=dataset.name,
+            name=dataset.spec.name,
             values=dataset.examples,
-            layout=dataset.layout,
+            layout=dataset.spec.layout,
             splits={split: dataset.indices(split) for split in SPLITS},
             labels=dataset.labels,
-            class_names=dataset.class_names,
+            class_names=dataset.spec.class_names,
             conditions=dataset.conditions,
         )
 

@@ -28,7 +28,7 @@ from lowerbound.likelihood import mean_and_error
 from lowerbound.pictures import sample_grid
 from lowerbound.records import read_json, to_json
 from lowerbound.rounding import figure_text
-from lowerbound.run import open_any
+from lowerbound.run import open_run
 from lowerbound.train import recipe, train
 from lowerbound.train.config import DataConfig, ModelName
 
@@ -184,7 +184,7 @@ def compare(
     if not standings:
         raise InputError("none of the models could be trained: " + " ".join(remarks))
     comparison = Comparison(
-        data=dataset.name,
+        data=dataset.spec.name,
         budget=f"{steps:,} steps" if steps is not None else f"{minutes:g} minutes on {device}",
         standings=standings,
         floor=judge.floor(),
@@ -260,7 +260,7 @@ def _judged(
     path: Path, dataset: Dataset, judge: Judge, settings: dict[str, int], device: torch.device | str, stage: Stage
 ) -> tuple[Standing, np.ndarray | None]:
     """The standing of the run in a folder and its bits/dim of each example, from what was kept if it is of these weights."""
-    run, kept, picture = open_any(path, device), path / "standing.json", path / "standing.png"
+    run, kept, picture = open_run(path, device), path / "standing.json", path / "standing.png"
     key = json.dumps({**settings, "weights": run.metadata}, sort_keys=True)
     try:
         judged = read_json(Judged, kept)
@@ -275,7 +275,7 @@ def _judged(
     ):
         found, bits, samples = standing(run, dataset, judge, **settings, scored=scored, drawn=drawn)
     many = len(samples) if len(dataset.shape) == 1 else SHOWN
-    sample_grid(picture, samples[:many], dataset.encoding.value_range, data=dataset.examples[dataset.test[:many]])
+    sample_grid(picture, samples[:many], dataset.spec.encoding.value_range, data=dataset.examples[dataset.test[:many]])
     write_file(kept, to_json(Judged(key, found, None if bits is None else tuple(bits.tolist()))).encode())
     return found, bits
 
@@ -291,7 +291,7 @@ def _page(comparison: Comparison, dataset: Dataset, folder: Path) -> str:
     ]
     if len(dataset.shape) > 1:
         real = folder / "data.png"
-        sample_grid(real, dataset.examples[dataset.test[:SHOWN]], dataset.encoding.value_range)
+        sample_grid(real, dataset.examples[dataset.test[:SHOWN]], dataset.spec.encoding.value_range)
         pictures.insert(0, Picture("Held-out data", real))
     table = Table(f"Samples are compared in {comparison.space}", HEADER, tuple(comparison.rows()))
     report = Report(

@@ -17,10 +17,11 @@ from lowerbound.evaluate.finding import Finding, Severity
 from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
 from lowerbound.evaluate.report import Table
 from lowerbound.likelihood import mean_and_error
+from lowerbound.models import Effort
 from lowerbound.records import Figure
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run
-from lowerbound.score import Flow, score, score_density
+from lowerbound.score import AS_ADVISED, Flow, score, score_density
 
 ENTRIES = 20_000
 """About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""
@@ -123,8 +124,7 @@ def held_out_density(
     flow: Flow | None = None,
     *,
     num_examples: int | None = None,
-    num_steps: int | None = None,
-    reverse: str = "lower",
+    effort: Effort = AS_ADVISED,
     seed: int = 0,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> HeldOutDensity:
@@ -135,7 +135,7 @@ def held_out_density(
         dataset: its data.
         flow: how the flow is followed.
         num_examples: how many; by `num_flow_examples` if None.
-        num_steps, reverse: of the bound, as for `score.score`, whose number of network calls it has.
+        effort: spent on the bound, with the number of calls that `score.score` advises.
         seed: of times, probes and noise.
         progress: called with the number of examples after each batch of the flow.
     """
@@ -146,7 +146,7 @@ def held_out_density(
         "seed": seed,
     }
     density = score_density(run, dataset.examples[indices], flow, progress=progress, **given)
-    bound = score(run, dataset.examples[indices], num_steps=num_steps, reverse=reverse, **given)
+    bound = score(run, dataset.examples[indices], replace(effort, num_draws=None, importance=1), **given)
     arrived = np.isfinite(density.nats)
     first, cond = np.flatnonzero(arrived)[:REFINED], given["cond"]
     again = {"cond": None if cond is None else cond[first], "numbers": indices[first], "seed": seed}

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowerbound.data import Dataset
-from lowerbound.evaluate.bound import REFERENCES, Profile
 from lowerbound.evaluate.finding import SURE, Finding, Severity
 from lowerbound.evaluate.part import Figures
+from lowerbound.evaluate.profile import REFERENCES, Profile
 from lowerbound.records import Figure
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run
@@ -227,7 +227,7 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
         profile: of validation examples.
     """
     spread = float(dataset.encoded(dataset.train[:REFERENCES]).std())
-    num_levels = run.data.encoding.num_levels
+    num_levels = run.spec.encoding.num_levels
     level_width = None if num_levels is None else 2 / num_levels
     width = profile.gamma[1] - profile.gamma[0]
     per_bit = 2 * math.log(2) / width

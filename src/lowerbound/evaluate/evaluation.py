@@ -29,14 +29,14 @@ from lowerbound.evaluate.part import Figures, Pace, Part, Stage, duration
 from lowerbound.evaluate.parts import Parts, probe
 from lowerbound.evaluate.settings import Settings
 from lowerbound.evaluate.text import aligned
-from lowerbound.run import RelativeRun, Run
+from lowerbound.run import Run
 
 LEFT_OUT = (InputError, MemoryError, torch.OutOfMemoryError, np.linalg.LinAlgError)
 """What a part may fail by without taking the others along."""
 
 
 def evaluate(
-    run: Run | RelativeRun,
+    run: Run,
     dataset: Dataset,
     settings: Settings | None = None,
     *,
@@ -69,7 +69,7 @@ def evaluate(
     parts = list(Parts(run, dataset, settings, folder, own, pace))
     folder.mkdir(parents=True, exist_ok=True)
     planned = tuple(part.name for part in parts)
-    evaluation = Evaluation(model_hash(run), run.metadata, dataset.name, dataset.fingerprint(), own, planned)
+    evaluation = Evaluation(model_hash(run), run.metadata, dataset.spec.name, dataset.fingerprint(), own, planned)
     keys = {part.name: part.key(evaluation.identity) for part in parts}
     # a quick look takes whatever is there of these weights: it is no worse than what it would find
     wanted = {} if anew else dict.fromkeys(keys) if settings.quick else keys

@@ -98,7 +98,7 @@ def feature_classifier(
     train_feature_classifier(network, dataset, progress)
     on_test = _in_parts(network, dataset.encoded(dataset.test)).argmax(1).numpy()
     accuracy = float((on_test == dataset.labels[dataset.test]).mean())
-    content = save(network.state_dict(), {"accuracy": repr(accuracy), "data": dataset.name})
+    content = save(network.state_dict(), {"accuracy": repr(accuracy), "data": dataset.spec.name})
     try:
         data_directory().mkdir(parents=True, exist_ok=True)
         write_file(data_directory() / name, content)
@@ -112,7 +112,7 @@ def _network(dataset: Dataset) -> CleanClassifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return CleanClassifier(
-            dataset.shape, len(dataset.class_names), width=VECTOR_WIDTH if len(dataset.shape) == 1 else WIDTH
+            dataset.shape, len(dataset.spec.class_names), width=VECTOR_WIDTH if len(dataset.shape) == 1 else WIDTH
         )
 
 
@@ -155,7 +155,7 @@ def _read(network: CleanClassifier, path: Path) -> FeatureClassifier | None:
 def _key(dataset: Dataset) -> str:
     """The data's fingerprint, and what else the classifier depends on: labels, split and its own version."""
     assert dataset.labels is not None
-    digest = hashlib.sha256(f"{VERSION} {len(dataset.class_names)} {dataset.encoding.to_dict()}".encode())
+    digest = hashlib.sha256(f"{VERSION} {len(dataset.spec.class_names)} {dataset.spec.encoding.to_dict()}".encode())
     for values in (dataset.train, dataset.labels[dataset.train]):
         digest.update(np.ascontiguousarray(values, dtype=np.int64).data)
     return f"{dataset.fingerprint()}-{digest.hexdigest()[:8]}"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.classes import Classes
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
@@ -26,10 +25,9 @@ from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.files import write_file
 from lowerbound.records import read, read_json, to_json
-from lowerbound.run import OpenedRun
+from lowerbound.run import Run
 
 KINDS: dict[str, type[Figures]] = {
-    "bound": HeldOutBound,
     "likelihood": Likelihood,
     "samples": Drawn,
     "baselines": Baselines,
@@ -144,13 +142,13 @@ class Evaluation:
         return replace(self, parts={name: parts[name] for name in KINDS if name in parts})
 
 
-def evaluation_folder(run: OpenedRun, data: str | None = None) -> Path:
+def evaluation_folder(run: Run, data: str | None = None) -> Path:
     """The folder of a run's evaluation, or of its evaluation on other data that have a name."""
     folder = run.folder.path / "evaluation"
     return folder if data is None else folder / data
 
 
-def other_folders(run: OpenedRun) -> list[Path]:
+def other_folders(run: Run) -> list[Path]:
     """The folders of a run's evaluations on other data."""
     return sorted(path.parent for path in evaluation_folder(run).glob(f"of-*/{FILE}"))
 
@@ -158,7 +156,7 @@ def other_folders(run: OpenedRun) -> list[Path]:
 FILE = "evaluation.json"
 
 
-def model_hash(run: OpenedRun) -> str:
+def model_hash(run: Run) -> str:
     """Of the bytes of the weights, and of the settings that make a model of them."""
     digest = hashlib.sha256(file_hash(run.folder.model).encode())
     settings = run.config.to_dict()

@@ -1,14 +1,11 @@
 """What an evaluation says before all else: one sentence of figures, and the findings, the most serious first."""
 
 import math
-from collections.abc import Mapping
 
 from lowerbound.baselines import Baseline, weakness
-from lowerbound.evaluate.bound import HeldOutBound
 from lowerbound.evaluate.finding import SURE, Finding, Severity, most_serious_first
 from lowerbound.evaluate.folder import Evaluation
 from lowerbound.evaluate.likelihood import Likelihood
-from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.records import Figure
 from lowerbound.rounding import figure_text
@@ -20,9 +17,9 @@ OF_SAMPLES = ("quality", "distances", "classes")
 def headline(evaluation: Evaluation) -> str:
     """Bits/dim, exact or a bound, against the best baseline; and how the samples stand: one sentence."""
     found = evaluation.figures
-    likelihood, baselines = _likelihood(found), found.get("baselines")
+    likelihood, baselines = found.get("likelihood"), found.get("baselines")
     parts = []
-    if likelihood is not None:
+    if isinstance(likelihood, Likelihood):
         own = "held-out examples" if evaluation.own else f"examples of {evaluation.data}"
         text = f"{figure_text(*likelihood.total)} bits/dim, {likelihood.kind}, on {likelihood.num_examples:,} {own}"
         if isinstance(baselines, Baselines):
@@ -31,8 +28,8 @@ def headline(evaluation: Evaluation) -> str:
             text += f", {figure_text(abs(difference), error)} {side} than the best baseline ({baselines.best.name})"
         parts.append(text)
     else:
-        reasons = [evaluation.parts[name].missing for name in ("bound", "likelihood") if name in evaluation.parts]
-        parts.append(f"no likelihood ({reasons[0]})" if reasons else "bits/dim not yet known")
+        left_out = evaluation.parts.get("likelihood")
+        parts.append("bits/dim not yet known" if left_out is None else f"no likelihood ({left_out.missing})")
     told = [finding for name in OF_SAMPLES if name in found for finding in found[name].findings()]
     if told:
         worst = most_serious_first(told)[0]
@@ -47,8 +44,8 @@ def findings(evaluation: Evaluation) -> list[Finding]:
     """All that the figures say, the most serious first."""
     found = evaluation.figures
     told = [finding for figures in found.values() for finding in figures.findings()]
-    likelihood, baselines = _likelihood(found), found.get("baselines")
-    if likelihood is not None and isinstance(baselines, Baselines):
+    likelihood, baselines = found.get("likelihood"), found.get("baselines")
+    if isinstance(likelihood, Likelihood) and isinstance(baselines, Baselines):
         told.insert(0, against_baseline(likelihood.total, baselines.best))
     elif evaluation.own and (weak := weakness(evaluation.weights)) is not None:  # as training has measured it
         told.insert(0, Finding(Severity.SERIOUS, f"{weak[:1].upper()}{weak[1:]}."))
@@ -83,11 +80,3 @@ def against_baseline(bits: Figure, baseline: Baseline) -> Finding:
 
 def _difference(bits: Figure, baseline: Baseline) -> Figure:
     return bits[0] - baseline.bits_per_dim, math.hypot(bits[1], baseline.standard_error)
-
-
-def _likelihood(found: Mapping[str, Figures]) -> HeldOutBound | Likelihood | None:
-    for name in ("bound", "likelihood"):
-        figures = found.get(name)
-        if isinstance(figures, HeldOutBound | Likelihood):
-            return figures
-    return None

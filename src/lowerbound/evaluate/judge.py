@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from lowerbound.evaluate.quality import Quality, quality
 from lowerbound.evaluate.report import Table
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run
-from lowerbound.run.generate import Plan, generate, network_calls
+from lowerbound.run.generate import generate, network_calls
+from lowerbound.samplers.plan import Plan
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""
@@ -58,7 +59,7 @@ class Judge:
 
     def features(self, samples: np.ndarray) -> np.ndarray:
         """Features of as many of the samples, (K, *shape) as they are stored, as there are held-out examples."""
-        return self.space(self.dataset.encoding.encode(samples[: len(self.held_out)]))
+        return self.space(self.dataset.spec.encoding.encode(samples[: len(self.held_out)]))
 
     def quality(self, samples: np.ndarray) -> Quality:
         """Of samples, (K, *shape), as they are stored."""
@@ -164,24 +165,28 @@ def draw(
     run: Run,
     dataset: Dataset,
     num_samples: int,
-    plan: Plan,
+    plan: Plan | None = None,
     *,
     denoiser: Denoiser | None = None,
     seed: int = 0,
     progress: Callable[[int], object] = lambda steps: None,
-) -> tuple[np.ndarray, float]:
-    """Samples, given the training examples' conditions in a conditional run, and the network calls that each took.
+) -> tuple[np.ndarray, float | None]:
+    """Samples, given the training examples' conditions in a conditional run, and the network calls that each took of a
+    diffusion model.
 
     Arguments:
         run: the model.
         dataset: its data.
         num_samples: how many.
-        plan: the stepping rule and its steps.
+        plan: the stepping rule and its steps; the default ones if None.
         denoiser: what takes the place of the run's own, guided say; it calls the run's own.
         seed, progress: as in `generate`.
     """
     cond = dataset.cond(np.resize(dataset.train, num_samples)) if run.config.data.conditional else None
-    drawn = run if denoiser is None else replace(run, denoiser=denoiser)
+    drawn = run if denoiser is None else run.around(denoiser)
+    given = {"seed": seed, "cond": cond, "progress": progress}
+    if not run.is_denoiser:
+        return generate(run, num_samples, **given), None
     with network_calls(run.denoiser) as calls:
-        samples = generate(drawn, num_samples, plan, seed=seed, cond=cond, progress=progress)
+        samples = generate(drawn, num_samples, plan, **given)
     return samples, sum(calls) / num_samples

@@ -1,7 +1,8 @@
-"""The likelihood of a relative on held-out data: exact, or a bound in its terms, level by level of a hierarchy."""
+"""The likelihood of held-out data: exact, or a bound in its terms, level by level of a hierarchy."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,11 +11,14 @@ from lowerbound.data import Dataset
 from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
 from lowerbound.evaluate.report import Table
 from lowerbound.likelihood import mean_and_error
+from lowerbound.models import Effort
 from lowerbound.records import Figure
 from lowerbound.rounding import figure_text
-from lowerbound.run import RelativeRun
-from lowerbound.score import score_relative
-from lowerbound.score.examples import batches
+from lowerbound.run import Run
+from lowerbound.score import Scores, score
+
+ENTRIES = 32_000_000
+"""About how many entries of examples go through a denoiser where the number of calls is not given."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,14 @@ class Term:
 
 @dataclass(frozen=True)
 class Likelihood(Figures):
-    """Bits per dimension of the test examples under a relative.
+    """Bits per dimension of examples as they are stored.
 
     Arguments:
         total: with the standard error over examples.
         kind: what the number is, in words.
         terms: what it is made of; none of an exact likelihood.
-        num_examples: how many test examples.
+        num_examples: how many examples.
+        num_calls: estimates of each that were averaged: network calls of a diffusion model.
         of: the examples that these were drawn from, in words; empty: all that there are, or the first of them.
     """
 
@@ -48,79 +53,84 @@ class Likelihood(Figures):
     kind: str
     terms: tuple[Term, ...]
     num_examples: int
+    num_calls: int = 1
     of: str = ""
 
     def tables(self) -> list[Table]:
         examples = f"{self.num_examples:,} example{'s' * (self.num_examples > 1)}{self.of}"
-        rows = [("test", figure_text(*self.total), f"{self.kind}, {examples}")]
+        calls = f", {self.num_calls} draw{'s' * (self.num_calls > 1)} each" if self.terms else ""
+        rows = [("test", figure_text(*self.total), f"{self.kind}, {examples}{calls}")]
         rows += [(f"  {term.name}", figure_text(*term.bits), term.told) for term in self.terms]
         return [Table(BITS, BITS_HEADER, tuple(rows), main=0)]
 
 
 def held_out_likelihood(
-    run: RelativeRun,
+    run: Run,
     dataset: Dataset,
-    indices: np.ndarray,
+    indices: np.ndarray | None = None,
+    effort: Effort | None = None,
     *,
-    importance: int = 1,
     seed: int = 0,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> Likelihood:
-    """The likelihood of examples of a data set under a relative.
+    """The likelihood of examples of a data set, given their conditions if the model takes any: the mean of their scores.
 
     Arguments:
         run: the model.
         dataset: its data.
-        indices: of the examples.
-        importance: K importance samples of the latents for a tighter bound beside the plain one; 1: none.
-        seed: of the noise.
+        indices: of the examples; the test split if None.
+        effort: how much is spent on each, as `completed` if None; with importance samples the tighter bound stands beside
+            the plain one.
+        seed: of times and noise.
         progress: called with the number of examples after each batch.
 
     Raises:
-        InputError: if it has no likelihood, or importance samples are asked of a model without latents.
+        InputError: if the model has no likelihood, or something of the effort has no effect on it.
     """
-    given = {"numbers": indices, "seed": seed}
+    indices = dataset.test if indices is None else indices
+    effort = completed(run, dataset, len(indices), effort or Effort())
+    cond = dataset.cond(indices) if run.config.data.conditional else None
+    given = {"cond": cond, "numbers": indices, "seed": seed, "progress": progress}
     raw = dataset.examples[indices]
-    scores = score_relative(run, raw, progress=progress, **given)
-    terms = _terms(run, dataset, indices, seed)
-    if importance > 1:
-        tighter = score_relative(run, raw, importance=importance, progress=progress, **given)
+    scores = score(run, raw, replace(effort, importance=1), **given)
+    terms = _terms(scores) if run.model.likelihood == "bound" else []
+    if effort.importance > 1:
+        tighter = score(run, raw, effort, **given)
         terms.append(Term("importance-weighted", _figure(tighter.bits_per_dim), tighter.kind))
-    return Likelihood(_figure(scores.bits_per_dim), scores.kind, tuple(terms), len(indices))
+    return Likelihood(_figure(scores.bits_per_dim), scores.kind, tuple(terms), len(indices), scores.num_calls)
 
 
-@torch.no_grad()
-def _terms(run: RelativeRun, dataset: Dataset, indices: np.ndarray, seed: int) -> list[Term]:
-    """The bound's terms, and of a hierarchy each level's, in bits/dim; none of an exact likelihood."""
-    if run.relative.likelihood == "exact":
-        return []
-    reconstruction, prior, diffusion, steps = [], [], [], []
-    for x, _, noise, _ in batches(run, dataset.examples[indices], None, indices, 128, seed):
-        bound = run.relative.elbo(x, noise)
-        reconstruction.append(bound.to_bits(-bound.reconstruction))
-        prior.append(bound.to_bits(bound.prior))
-        diffusion.append(bound.to_bits(bound.diffusion))
-        if bound.steps is not None:
-            steps.append(bound.steps * (bound.to_bits(torch.ones_like(bound.prior))[:, None]))
-    if not any(bool(part.any()) for part in (*prior, *diffusion)):
+def completed(run: Run, dataset: Dataset, num_examples: int, effort: Effort) -> Effort:
+    """An effort whose number of draws is that of an evaluation, if it is not given: of a denoiser 4 to 256, the more the
+    fewer and smaller the examples are."""
+    if not run.is_denoiser:
+        return effort
+    effort = replace(effort, importance=1)  # which of a denoiser are the flow's
+    if effort.num_draws is not None:
+        return effort
+    num_draws = max(4, min(256, ENTRIES // (num_examples * math.prod(dataset.shape))))
+    return replace(effort, num_draws=num_draws)
+
+
+def _terms(scores: Scores) -> list[Term]:
+    """What a bound is made of, level by level of a hierarchy."""
+    if not (scores.prior.any() or scores.diffusion.any()):
         return []
     terms = [
-        Term("reconstruction", _figure(torch.cat(reconstruction)), "of the data from the latents"),
-        Term("prior", _figure(torch.cat(prior)), "of the topmost latent against its prior"),
+        Term("reconstruction", _figure(scores.reconstruction), "of the data from the latents next to them"),
+        Term("prior", _figure(scores.prior), "of the last latents against their prior"),
     ]
-    if steps:
-        levels = torch.cat(steps)
+    if scores.steps is not None:
         terms.extend(
-            Term(f"level {number}", _figure(levels[:, number - 1]), "of a latent given those above it")
-            for number in range(levels.shape[1], 0, -1)
+            Term(f"level {number}", _figure(scores.steps[:, number - 1]), "of a latent given those above it")
+            for number in range(scores.steps.shape[1], 0, -1)
         )
-    elif any(bool(part.any()) for part in diffusion):
-        terms.append(Term("diffusion", _figure(torch.cat(diffusion)), "of all latents below the topmost"))
-    if normalisation := -dataset.encoding.log_det(dataset.shape):
-        bits = normalisation / (np.prod(dataset.shape) * np.log(2))
-        terms.append(Term("normalisation", (float(bits), 0.0), "the units of the stored data"))
+    elif scores.diffusion.any():
+        terms.append(Term("diffusion", _figure(scores.diffusion), "of all steps between them"))
+    if scores.normalisation:
+        terms.append(Term("normalisation", (scores.normalisation, 0.0), "the units of the stored data"))
     return terms
 
 
-def _figure(values: torch.Tensor | np.ndarray) -> Figure:
+def _figure(values: np.ndarray) -> Figure:
     return mean_and_error(torch.as_tensor(values))

@@ -8,11 +8,11 @@ import numpy as np
 
 from lowerbound.data import Dataset, read_examples
 from lowerbound.errors import InputError
-from lowerbound.run import OpenedRun
+from lowerbound.run import Run
 from lowerbound.score import check_examples, conditions
 
 
-def open_evaluated(run: OpenedRun, source: str | None = None) -> tuple[Dataset, bool]:
+def open_evaluated(run: Run, source: str | None = None) -> tuple[Dataset, bool]:
     """The data to evaluate a run on, and whether they are its own.
 
     Arguments:
@@ -32,7 +32,7 @@ def open_evaluated(run: OpenedRun, source: str | None = None) -> tuple[Dataset, 
         return other_dataset(run, source), False
 
 
-def other_dataset(run: OpenedRun, source: str) -> Dataset:
+def other_dataset(run: Run, source: str) -> Dataset:
     """Data of the same kind as a run's own, all of whose examples are held out.
 
     Raises:
@@ -40,28 +40,21 @@ def other_dataset(run: OpenedRun, source: str) -> Dataset:
     """
     own = run.config.data
     examples = read_examples(
-        source, layout=run.data.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
+        source, layout=run.spec.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
     )
     check_examples(run, examples.values, examples.name)
     everything, nothing = np.arange(len(examples.values)), np.empty(0, dtype=np.int64)
-    dataset = Dataset(
-        name=examples.name,
-        examples=examples.values,
-        encoding=run.data.encoding,
-        train=nothing,
-        validation=nothing,
-        test=everything,
-        layout=examples.layout,
-    )
     given = conditions(run, examples, everything)
+    spec = replace(run.spec, name=examples.name, layout=examples.layout)
+    dataset = Dataset(spec, examples.values, train=nothing, validation=nothing, test=everything)
     if given is None:
-        return dataset
-    if run.data.vectors is not None:
-        return replace(dataset, conditions=examples.conditions, vectors=run.data.vectors)
-    return replace(dataset, labels=given.numpy(), class_names=run.data.class_names)
+        return replace(dataset, spec=replace(spec, class_names=(), vectors=None))
+    if spec.vectors is not None:
+        return replace(dataset, conditions=examples.conditions)
+    return replace(dataset, labels=given.numpy())
 
 
 def folder_name(dataset: Dataset) -> str:
     """Of the evaluation on other data."""
-    stem = re.sub(r"[^a-z0-9]+", "-", dataset.name.rpartition("/")[2].lower()).strip("-")[:40]
+    stem = re.sub(r"[^a-z0-9]+", "-", dataset.spec.name.rpartition("/")[2].lower()).strip("-")[:40]
     return f"of-{stem or 'data'}-{dataset.fingerprint()[:8]}"

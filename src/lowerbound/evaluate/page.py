@@ -8,12 +8,12 @@ from lowerbound.evaluate.headline import findings, headline
 from lowerbound.evaluate.part import BITS, BITS_HEADER
 from lowerbound.evaluate.report import Picture, Report, Table, html
 from lowerbound.files import write_file
-from lowerbound.run import OpenedRun, RelativeRun
+from lowerbound.run import Run
 
 WIDE = ("path.png",)
 
 
-def read_own(run: OpenedRun) -> Evaluation:
+def read_own(run: Run) -> Evaluation:
     """The evaluation that lies in a run's folder.
 
     Raises:
@@ -28,7 +28,7 @@ def read_own(run: OpenedRun) -> Evaluation:
     return found
 
 
-def warnings(run: OpenedRun, evaluation: Evaluation) -> list[str]:
+def warnings(run: Run, evaluation: Evaluation) -> list[str]:
     """What is to be known before a figure is read: whether they are of these weights, and complete."""
     found, again = [], f"lowerbound evaluate {run.folder.path}"
     if evaluation.model != model_hash(run):
@@ -44,7 +44,7 @@ def warnings(run: OpenedRun, evaluation: Evaluation) -> list[str]:
     return found
 
 
-def write_page(run: OpenedRun, evaluation: Evaluation) -> list[str]:
+def write_page(run: Run, evaluation: Evaluation) -> list[str]:
     """Write report.html into the run's folder; returns what stands at its top, `warnings` and pictures that are left out."""
     told, pictures = warnings(run, evaluation), []
     folder = evaluation_folder(run)
@@ -56,10 +56,10 @@ def write_page(run: OpenedRun, evaluation: Evaluation) -> list[str]:
                 except InputError as error:
                     told.append(f"A picture is left out: {error}.")
     left_out = tuple(f"{each.title}: left out: {each.missing}" for each in evaluation.parts.values() if each.missing)
-    model = f"{run.config.model.name} model" if isinstance(run, RelativeRun) else "diffusion model"
+    model = "diffusion model" if run.is_denoiser else f"{run.config.model.name} model"
     weights = evaluation.weights
     report = Report(
-        title=f"A {model} of {run.data.name}",
+        title=f"A {model} of {run.spec.name}",
         warnings=tuple(told),
         paragraphs=(
             headline(evaluation),
@@ -75,7 +75,7 @@ def write_page(run: OpenedRun, evaluation: Evaluation) -> list[str]:
     return told
 
 
-def page_path(run: OpenedRun) -> Path:
+def page_path(run: Run) -> Path:
     """Where the page is."""
     return run.folder.path / "report.html"
 
@@ -91,7 +91,7 @@ def _joined(evaluation: Evaluation) -> list[Table]:
     return [Table(f"{BITS} on held-out examples", BITS_HEADER, rows, main=bits[0].main), *rest]
 
 
-def _others(run: OpenedRun, own: Evaluation) -> list[Table]:
+def _others(run: Run, own: Evaluation) -> list[Table]:
     """The bits/dim of other data, under the same weights."""
     rows = []
     for folder in other_folders(run):

@@ -1,4 +1,4 @@
-"""The parts of an evaluation, for a denoiser and for its relatives: the most important and the cheapest first."""
+"""The parts of an evaluation: the most important and the cheapest first."""
 
 import dataclasses
 import math
@@ -11,7 +11,6 @@ import numpy as np
 
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.bound import HeldOutBound, default_num_times, held_out_bound, profile
 from lowerbound.evaluate.classes import Classes, classes
 from lowerbound.evaluate.density import REFINED, held_out_density, num_flow_examples
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
@@ -24,11 +23,11 @@ from lowerbound.evaluate.features import (
     feature_space,
 )
 from lowerbound.evaluate.judge import Judge, SampleQuality, draw
-from lowerbound.evaluate.likelihood import Likelihood, held_out_likelihood
+from lowerbound.evaluate.likelihood import Likelihood, completed, held_out_likelihood
 from lowerbound.evaluate.part import Cost, Figures, Pace, Part, Progress
+from lowerbound.evaluate.profile import profile
 from lowerbound.evaluate.samples import Drawn, Neighbours, neighbours
 from lowerbound.evaluate.settings import Settings
-from lowerbound.evaluate.standing import likelihood_of
 from lowerbound.evaluate.trade_off import (
     TradeOff,
     by_calls,
@@ -41,10 +40,11 @@ from lowerbound.evaluate.trade_off import (
 from lowerbound.evaluate.yardsticks import held_out_baselines
 from lowerbound.guidance import ClassifierFree
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid, training_curve
-from lowerbound.run import RelativeRun, Run, generate
+from lowerbound.run import Run
+from lowerbound.run.generate import path
 from lowerbound.run.history import training_columns
-from lowerbound.run.relative import generate_relative
-from lowerbound.score import score, score_relative
+from lowerbound.samplers.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
+from lowerbound.score import score
 
 SHOWN = 64
 INTERVALS = 24
@@ -71,95 +71,63 @@ class Parts:
         pace: of the network, measured.
     """
 
-    def __init__(
-        self, run: Run | RelativeRun, dataset: Dataset, settings: Settings, folder: Path, own: bool, pace: Pace
-    ) -> None:
+    def __init__(self, run: Run, dataset: Dataset, settings: Settings, folder: Path, own: bool, pace: Pace) -> None:
         self.run, self.dataset, self.settings = run, dataset, settings
         self.folder, self.own, self.pace = folder, own, pace
 
     def __iter__(self) -> Iterator[Part]:
         """In the order in which they are found."""
         run, settings = self.run, self.settings
-        yield self._likelihood(run) if isinstance(run, RelativeRun) else self._bound(run)
+        yield self._likelihood()
         if self.own:
             yield self._samples()
         if self.own and not settings.quick:
             if settings.with_baselines:
                 yield self._baselines()
             yield self._training()
-            if isinstance(run, Run):
-                yield self._diagnosis(run)
+            if run.is_denoiser:
+                yield self._diagnosis()
             yield self._features()
             yield self._quality()
             yield self._distances()
             if self.dataset.labels is not None:
                 yield self._classes()
-            if isinstance(run, Run):
-                yield self._path(run)
-        if isinstance(run, Run) and not settings.quick:
+            if run.is_denoiser:
+                yield self._path()
+        if run.is_denoiser and not settings.quick:
             if settings.num_flow != 0:
-                yield self._density(run)
+                yield self._density()
             if self.own and settings.calls:
-                yield self._calls(run)
+                yield self._calls()
             if self.own and settings.scales:
-                yield self._guidance(run)
+                yield self._guidance()
 
     # what is known of the likelihood
 
-    def _bound(self, run: Run) -> Part:
-        settings, indices, of = self.settings, *self._examples()
-        num_times = settings.num_times or default_num_times(self.dataset, len(indices))
-        if settings.num_steps is not None:
-            num_times = min(num_times, settings.num_steps)
-        if settings.quick and settings.num_times is None:
-            num_times = max(1, min(num_times, int(self._affordable / len(indices))))
-
-        def compute(drawn: Path, progress: Progress) -> HeldOutBound:
-            found = held_out_bound(
-                run,
-                self.dataset,
-                num_steps=settings.num_steps,
-                num_times=num_times,
-                indices=indices,
-                reverse=settings.reverse,
-                seed=settings.seed,
-                progress=progress,
-            )
-            return dataclasses.replace(found, of=of)
-
-        return Part(
-            "bound",
-            "bits/dim of the bound",
-            Cost(f"{len(indices):,} examples, {num_times} calls each", len(indices) * num_times),
-            compute,
-            len(indices),
-            {
-                "examples": len(indices),
-                "of": of,
-                "calls": num_times,
-                "steps": settings.num_steps,
-                "reverse": settings.reverse,
-                "seed": settings.seed,
-            },
-            missing=run.denoiser.no_likelihood,
-        )
-
-    def _likelihood(self, run: RelativeRun) -> Part:
-        settings, indices, of = self.settings, *self._examples()
+    def _likelihood(self) -> Part:
+        run, settings, indices, of = self.run, self.settings, *self._examples()
+        effort = completed(run, self.dataset, len(indices), settings.effort)
+        if effort.num_draws is not None and effort.num_steps is not None:
+            effort = dataclasses.replace(effort, num_draws=min(effort.num_draws, effort.num_steps))
+        if settings.quick and settings.effort.num_draws is None and effort.num_draws is not None:
+            most = int(self._affordable / len(indices))
+            effort = dataclasses.replace(effort, num_draws=max(1, min(effort.num_draws, most)))
+        each = (effort.num_draws or 1) if run.is_denoiser else effort.importance
+        calls = f", {each:,} calls each" if run.is_denoiser else ""
+        weighted = f", {each:,} importance samples" if effort.importance > 1 and not run.is_denoiser else ""
 
         def compute(drawn: Path, progress: Progress) -> Likelihood:
-            given = {"importance": settings.importance, "seed": settings.seed, "progress": progress}
-            return dataclasses.replace(held_out_likelihood(run, self.dataset, indices, **given), of=of)
+            given = {"seed": settings.seed, "progress": progress}
+            return dataclasses.replace(held_out_likelihood(run, self.dataset, indices, effort, **given), of=of)
 
-        weighted = f", {settings.importance:,} importance samples" if settings.importance > 1 else ""
         return Part(
             "likelihood",
-            "bits/dim",
-            Cost(f"{len(indices):,} examples{weighted}", len(indices) * settings.importance),
+            "bits/dim of the bound" if run.is_denoiser else "bits/dim",
+            Cost(f"{len(indices):,} examples{calls}{weighted}", len(indices) * each),
             compute,
-            len(indices) * (1 + (settings.importance > 1)),
-            {"examples": len(indices), "of": of, "importance": settings.importance, "seed": settings.seed},
-            missing=None if run.relative.likelihood != "none" else run.relative.no_likelihood,
+            len(indices) * (1 + (effort.importance > 1)),
+            {"examples": len(indices), "of": of, "effort": dataclasses.asdict(effort), "seed": settings.seed},
+            missing=run.model.no_likelihood,
         )
 
     def _examples(self) -> tuple[np.ndarray, str]:
@@ -189,8 +157,8 @@ class Parts:
             settings={"examples": num},
         )
 
-    def _density(self, run: Run) -> Part:
-        settings = self.settings
+    def _density(self) -> Part:
+        run, settings = self.run, self.settings
         num = settings.num_flow
         if num is None:
             num = min(num_flow_examples(self.dataset), len(self.dataset.test[: settings.num_examples]))
@@ -208,8 +176,7 @@ class Parts:
                 self.dataset,
                 settings.flow,
                 num_examples=num,
-                num_steps=settings.num_steps,
-                reverse=settings.reverse,
+                effort=settings.effort,
                 seed=settings.seed,
                 progress=progress,
             ),
@@ -217,42 +184,32 @@ class Parts:
             {
                 "examples": num,
                 "flow": dataclasses.asdict(settings.flow),
-                "steps": settings.num_steps,
-                "reverse": settings.reverse,
+                "effort": dataclasses.asdict(settings.effort),
                 "seed": settings.seed,
             },
-            missing=run.denoiser.no_likelihood,
+            missing=run.model.no_likelihood,
         )
 
     # what is known of the samples
 
     def _samples(self) -> Part:
         run, settings, num = self.run, self.settings, self.settings.num_samples
-        if isinstance(run, RelativeRun):
-            plan, calls, units = None, None, num
-            if settings.quick:
-                num = units = SHOWN
-            work = f"{num:,} samples"
-        else:
-            plan = generate.run_plan(run)
-            if settings.quick:
-                num = max(LEAST_SHOWN, min(SHOWN, int(self._affordable / plan.num_calls)))
-                if run.times is None and num == LEAST_SHOWN:
-                    steps = int(self._affordable / num)
-                    plan = generate.make_plan(run, num_steps=max(LEAST_STEPS, min(generate.DEFAULT_STEPS, steps)))
-            calls, units = plan.num_calls, num_steps(plan, num)
-            work = f"{num:,} samples, {calls} calls each"
+        plan = run.model.plan()
+        if settings.quick and plan is None:
+            num = SHOWN
+        elif settings.quick and plan is not None:
+            num = max(LEAST_SHOWN, min(SHOWN, int(self._affordable / plan.num_calls)))
+            if num == LEAST_SHOWN and run.diffusion.times is None:
+                steps = int(self._affordable / num)
+                plan = run.diffusion.plan(num_steps=max(LEAST_STEPS, min(DEFAULT_STEPS, steps)))
+        calls = None if plan is None else plan.num_calls
 
         def compute(drawn: Path, progress: Progress) -> Drawn:
             began = time.perf_counter()
-            if isinstance(run, RelativeRun):
-                samples, took = generate_relative(run, num, seed=settings.seed, progress=progress), None
-            else:
-                assert plan is not None
-                samples, took = draw(run, self.dataset, num, plan, seed=settings.seed, progress=progress)
+            samples, took = draw(run, self.dataset, num, plan, seed=settings.seed, progress=progress)
             seconds = (time.perf_counter() - began) / num
             np.save(drawn / "samples.npy", samples)
-            extremes, data = self.dataset.encoding.value_range, self.dataset.examples
+            extremes, data = self.dataset.spec.encoding.value_range, self.dataset.examples
             many = len(samples) if len(self.dataset.shape) == 1 else SHOWN
             sample_grid(drawn / "samples.png", samples[:many], extremes, data=data[self.dataset.test[:many]])
             if len(self.dataset.shape) > 1:
@@ -262,9 +219,9 @@ class Parts:
         return Part(
             "samples",
             "samples",
-            Cost(work, num * (calls or 0)),
+            Cost(f"{num:,} samples{'' if calls is None else f', {calls} calls each'}", num * (calls or 0)),
             compute,
-            units,
+            num_steps(run, plan, num),
             {"num": num, "calls": calls, "seed": settings.seed},
             {"samples.png": "Samples", "data.png": "Held-out data, for comparison", "samples.npy": None},
         )
@@ -272,9 +229,9 @@ class Parts:
     @property
     def _sampler(self) -> str:
         """What draws the samples, by name."""
-        if isinstance(self.run, RelativeRun):
+        if not self.run.is_denoiser:
             return self.run.config.model.name
-        return generate.DEFAULT_SAMPLER if self.run.times is None else "ddim"
+        return DEFAULT_SAMPLER if self.run.diffusion.times is None else "ddim"
 
     @cached_property
     def samples(self) -> np.ndarray:
@@ -314,7 +271,7 @@ class Parts:
 
     def _quality(self) -> Part:
         def compute(drawn: Path, progress: Progress) -> SampleQuality:
-            plan = None if isinstance(self.run, RelativeRun) else generate.run_plan(self.run)
+            plan = self.run.model.plan()
             return SampleQuality(
                 samples=self.judge.quality(self.samples),
                 held_out=self.judge.floor(),
@@ -332,7 +289,7 @@ class Parts:
             samples, held_out, train = (
                 values.flatten(1).numpy()
                 for values in (
-                    dataset.encoding.encode(self.samples),
+                    dataset.spec.encoding.encode(self.samples),
                     dataset.encoded(dataset.test[:MAX_REFERENCES]),
                     dataset.encoded(dataset.train[:MAX_REFERENCES]),
                 )
@@ -350,14 +307,14 @@ class Parts:
             assert dataset.labels is not None
             on_samples, on_held_out = (
                 self.classifier.probabilities(values).numpy()
-                for values in (dataset.encoding.encode(self.samples), dataset.encoded(test))
+                for values in (dataset.spec.encoding.encode(self.samples), dataset.encoded(test))
             )
             return classes(
                 on_samples,
                 on_held_out,
                 dataset.labels[test],
                 dataset.labels[dataset.train],
-                dataset.class_names,
+                dataset.spec.class_names,
                 self.settings.seed,
             )
 
@@ -374,8 +331,8 @@ class Parts:
         pictures = {"training.png": "Training and held-out bits per dimension"}
         return Part("training", "how the training went", Cost("its log"), compute, files=pictures)
 
-    def _diagnosis(self, run: Run) -> Part:
-        num = min(256, len(self.dataset.validation))
+    def _diagnosis(self) -> Part:
+        run, num = self.run, min(256, len(self.dataset.validation))
 
         def compute(drawn: Path, progress: Progress) -> Diagnosis:
             found = profile(
@@ -392,15 +349,16 @@ class Parts:
             INTERVALS,
             {"seed": self.settings.seed},
             {"bound.png": "Where the bound's diffusion term comes from (validation examples)"},
-            missing=run.denoiser.no_likelihood,
+            missing=run.model.no_likelihood,
         )
 
-    def _path(self, run: Run) -> Part:
-        plan, num = generate.run_plan(run), self.settings.num_samples if len(self.dataset.shape) == 1 else 4
+    def _path(self) -> Part:
+        run, num = self.run, self.settings.num_samples if len(self.dataset.shape) == 1 else 4
+        plan = run.diffusion.plan()
 
         def compute(drawn: Path, progress: Progress) -> Figures:
-            states = generate.path(run, num, seed=self.settings.seed, progress=progress)
-            denoising_strip(drawn / "path.png", states, self.dataset.encoding.value_range)
+            states = path(run, num, seed=self.settings.seed, progress=progress)
+            denoising_strip(drawn / "path.png", states, self.dataset.spec.encoding.value_range)
             return Figures()
 
         return Part(
@@ -415,9 +373,9 @@ class Parts:
 
     # what other settings give
 
-    def _calls(self, run: Run) -> Part:
-        settings = self.settings
-        chosen = dict(settings.samplers) or {generate.DEFAULT_SAMPLER: generate.make_plan(run).sampler}
+    def _calls(self) -> Part:
+        run, settings = self.run, self.settings
+        chosen = dict(settings.samplers) or {DEFAULT_SAMPLER: run.diffusion.plan().sampler}
         plans = [plan for _, plan in plans_of_calls(run, chosen, settings.calls)]
 
         def compute(drawn: Path, progress: Progress) -> TradeOff:
@@ -442,7 +400,7 @@ class Parts:
                 settings.num_samples * sum(plan.num_calls for plan in plans),
             ),
             compute,
-            sum(num_steps(plan, settings.num_samples) for plan in plans),
+            sum(num_steps(run, plan, settings.num_samples) for plan in plans),
             {
                 **self._sampled,
                 "samplers": {name: repr(sampler) for name, sampler in chosen.items()},
@@ -451,8 +409,8 @@ class Parts:
             {"calls.png": "Quality against network calls"},
         )
 
-    def _guidance(self, run: Run) -> Part:
-        settings, plan = self.settings, generate.make_plan(run)
+    def _guidance(self) -> Part:
+        run, settings, plan = self.run, self.settings, self.run.diffusion.plan()
 
         def compute(drawn: Path, progress: Progress) -> TradeOff:
             points = by_scale(
@@ -460,7 +418,7 @@ class Parts:
                 self.judge,
                 lambda scale: ClassifierFree(run.denoiser, scale),
                 settings.scales,
-                sampler=generate.DEFAULT_SAMPLER,
+                sampler=DEFAULT_SAMPLER,
                 plan=plan,
                 num_samples=settings.num_samples,
                 seed=settings.seed,
@@ -478,29 +436,28 @@ class Parts:
                 2 * len(set(settings.scales)) * settings.num_samples * plan.num_calls,
             ),
             compute,
-            len(set(settings.scales)) * num_steps(plan, settings.num_samples),
+            len(set(settings.scales)) * num_steps(run, plan, settings.num_samples),
             {**self._sampled, "scales": settings.scales},
             {"guidance.png": "Fidelity and variety by scale of guidance"},
         )
 
 
-def probe(run: Run | RelativeRun, dataset: Dataset, settings: Settings, pace: Pace) -> None:
+def probe(run: Run, dataset: Dataset, settings: Settings, pace: Pace) -> None:
     """Measure how fast the network is, on a few test examples; it also finds out settings that the run can't have.
 
     Raises:
         InputError: for such settings.
     """
-    if isinstance(run, Run) and not run.denoiser.no_likelihood:
+    if run.model.likelihood == "none":
+        return
+    if run.is_denoiser:
         settings.flow.dequantizer_of(run)
+    importance = 1 if run.is_denoiser else settings.effort.importance
+    effort = dataclasses.replace(settings.effort, num_draws=1, importance=importance)
 
     def calls(num: int) -> float:
         which = np.resize(dataset.test, num)
-        raw = dataset.examples[which]
-        if isinstance(run, RelativeRun):
-            score_relative(run, raw, numbers=which, num_draws=1, importance=settings.importance)
-            return float(num * settings.importance)
-        score(run, raw, numbers=which, num_times=1, num_steps=settings.num_steps, reverse=settings.reverse)
-        return float(num)
+        score(run, dataset.examples[which], effort, numbers=which)
+        return float(num * importance)
 
-    if likelihood_of(run) != "none":
-        pace.probe(calls)
+    pace.probe(calls)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lowerbound.errors import InputError
+from lowerbound.models import Effort
 from lowerbound.samplers import Sampler
-from lowerbound.score import Flow
+from lowerbound.score import AS_ADVISED, Flow
 
 FEWEST = 20
 """Samples below which no quantile and no standard error is known."""
@@ -17,10 +18,9 @@ class Settings:
 
     Arguments:
         num_examples: test examples for bits/dim, from the start of the split; all if None.
-        num_times, num_steps, reverse: of the bound, as in `held_out_bound`.
+        effort: how much is spent on the likelihood of each.
         num_flow: how many test examples follow the probability flow; 0: none, None: as `num_flow_examples` says.
         flow: how they follow it.
-        importance: K importance samples of a model's latents, for a tighter bound beside the plain one; 1: none.
         num_samples: how many samples are drawn and compared with the data.
         samplers, calls: whose quality is drawn against the number of calls; the default sampler's if there are none.
         scales: of classifier-free guidance, at which quality is drawn.
@@ -33,12 +33,9 @@ class Settings:
     """
 
     num_examples: int | None = None
-    num_times: int | None = None
-    num_steps: int | None = None
-    reverse: str = "lower"
+    effort: Effort = AS_ADVISED
     num_flow: int | None = None
     flow: Flow = field(default_factory=Flow)
-    importance: int = 1
     num_samples: int = 500
     samplers: Mapping[str, Sampler] = field(default_factory=dict)
     calls: tuple[int, ...] = ()
@@ -48,10 +45,8 @@ class Settings:
     quick: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("num_examples", "num_times", "num_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name.replace('_', '-')} is {value}: it starts at 1")
+        if self.num_examples is not None and self.num_examples < 1:
+            raise InputError(f"--num-examples is {self.num_examples}: it starts at 1")
         if self.num_samples < FEWEST:
             raise InputError(
                 f"--num-samples is {self.num_samples}: at least {FEWEST} are needed to compare samples with data"

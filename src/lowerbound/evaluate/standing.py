@@ -2,23 +2,22 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from lowerbound.data import Dataset
-from lowerbound.evaluate.bound import default_num_times
 from lowerbound.evaluate.judge import Judge, draw
+from lowerbound.evaluate.likelihood import completed
 from lowerbound.evaluate.quality import Quality
 from lowerbound.likelihood import mean_and_error
-from lowerbound.records import Figure
+from lowerbound.models import Effort
 from lowerbound.models.base import LikelihoodKind
+from lowerbound.records import Figure
 from lowerbound.rounding import figure_text
-from lowerbound.run import RelativeRun, Run
-from lowerbound.run.generate import run_plan
-from lowerbound.run.relative import generate_relative
-from lowerbound.score import Scores, score, score_relative
+from lowerbound.run import Run
+from lowerbound.score import score
 
 
 @dataclass(frozen=True)
@@ -59,32 +58,8 @@ class Standing:
         return "no likelihood" if self.bits is None else f"{self.bits_text} bits/dim ({self.likelihood})"
 
 
-def likelihood_of(run: Run | RelativeRun) -> LikelihoodKind:
-    """Whether a run's likelihood is exact, a bound, or not there."""
-    if isinstance(run, RelativeRun):
-        return run.relative.likelihood
-    return "none" if run.denoiser.no_likelihood else "bound"
-
-
-def score_any(
-    run: Run | RelativeRun,
-    dataset: Dataset,
-    indices: np.ndarray,
-    *,
-    seed: int = 0,
-    progress: Callable[[int], object] = lambda examples: None,
-) -> Scores:
-    """The likelihood of each of a data set's examples under a run of any kind, given their conditions if it takes any."""
-    raw, settings = dataset.examples[indices], {"numbers": indices, "seed": seed, "progress": progress}
-    if isinstance(run, RelativeRun):
-        return score_relative(run, raw, **settings)
-    cond = dataset.cond(indices) if run.config.data.conditional else None
-    # half of an evaluation's: several models are waiting
-    return score(run, raw, cond=cond, num_times=max(4, default_num_times(dataset, len(indices)) // 2), **settings)
-
-
 def standing(
-    run: Run | RelativeRun,
+    run: Run,
     dataset: Dataset,
     judge: Judge,
     *,
@@ -105,16 +80,18 @@ def standing(
         seed: of times, noise and samples.
         scored, drawn: show progress, in examples and in whatever the drawing counts.
     """
-    indices, likelihood = dataset.test[:num_examples], likelihood_of(run)
+    indices, likelihood = dataset.test[:num_examples], run.model.likelihood
     bits, kind = None, "none"
     if likelihood != "none":
-        scores = score_any(run, dataset, indices, seed=seed, progress=scored)
+        cond = dataset.cond(indices) if run.config.data.conditional else None
+        effort = completed(run, dataset, len(indices), Effort())
+        if effort.num_draws is not None:  # half of an evaluation's: several models are waiting
+            effort = replace(effort, num_draws=max(4, effort.num_draws // 2))
+        given = {"cond": cond, "numbers": indices, "seed": seed, "progress": scored}
+        scores = score(run, dataset.examples[indices], effort, **given)
         bits, kind = scores.bits_per_dim, scores.kind
     began = time.perf_counter()
-    if isinstance(run, RelativeRun):
-        samples = generate_relative(run, num_samples, seed=seed, progress=drawn)
-    else:
-        samples, _ = draw(run, dataset, num_samples, run_plan(run), seed=seed, progress=drawn)
+    samples, _ = draw(run, dataset, num_samples, seed=seed, progress=drawn)
     seconds = time.perf_counter() - began
     found = Standing(
         model=run.config.model.name,

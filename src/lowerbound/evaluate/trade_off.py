@@ -13,8 +13,8 @@ from lowerbound.evaluate.report import Table
 from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run
-from lowerbound.run.generate import DEFAULT_GRID, Plan, make_plan
 from lowerbound.samplers import Sampler
+from lowerbound.samplers.plan import DEFAULT_GRID, Plan
 
 BATCH = 64
 """Samples that `generate` draws at a time."""
@@ -82,7 +82,7 @@ def plan_of_calls(run: Run, sampler: Sampler, num_calls: int, grid_name: str = D
     """
     if num_calls < 1:
         raise InputError(f"calls is {num_calls}: a sample takes at least one call of the network")
-    return make_plan(run, sampler, (num_calls - 1) // sampler.calls_per_step + 1, grid_name)
+    return run.diffusion.plan(sampler, (num_calls - 1) // sampler.calls_per_step + 1, grid_name)
 
 
 def by_calls(
@@ -117,9 +117,9 @@ def plans_of_calls(run: Run, samplers: Mapping[str, Sampler], calls: Sequence[in
     ]
 
 
-def num_steps(plan: Plan, num_samples: int) -> int:
-    """How often `generate` reports progress: the start and every step of each batch."""
-    return -(-num_samples // BATCH) * (len(plan.times) + 1)
+def num_steps(run: Run, plan: Plan | None, num_samples: int) -> int:
+    """How often `generate` reports progress."""
+    return -(-num_samples // BATCH) * run.model.num_steps(plan)
 
 
 def by_scale(
@@ -167,6 +167,7 @@ def _point(
     progress: Callable[[int], object],
 ) -> Point:
     samples, num_calls = draw(run, judge.dataset, num_samples, plan, denoiser=denoiser, seed=seed, progress=progress)
+    assert num_calls is not None
     return Point(sampler, scale, num_calls, judge.quality(samples))
 
 

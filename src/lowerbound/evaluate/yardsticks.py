@@ -41,4 +41,4 @@ def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Bas
         InputError: as `baselines`.
     """
     splits = (flat(dataset, indices) for indices in (dataset.train, dataset.validation, dataset.test[:num_examples]))
-    return Baselines(tuple(baselines(*splits, num_levels=dataset.encoding.num_levels)))
+    return Baselines(tuple(baselines(*splits, num_levels=dataset.spec.encoding.num_levels)))

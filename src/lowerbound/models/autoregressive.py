@@ -16,10 +16,10 @@ from torch import Tensor
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
-from lowerbound.nn.causal import CausalCNN, CausalMLP
-from lowerbound.nn.embeddings import octaves, over_space
 from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.models.output import MOST_CATEGORIES, output
+from lowerbound.nn.causal import CausalCNN, CausalMLP
+from lowerbound.nn.embeddings import octaves, over_space
 from lowerbound.rng import Noise
 
 

@@ -188,6 +188,10 @@ class Model(nn.Module, ABC):
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         """`sample` if nothing else is said."""
 
+    def plan(self) -> Plan | None:
+        """How samples are drawn if nothing else is said; None of a model that has no steps to choose."""
+        return None
+
     def num_steps(self, plan: Plan | None = None) -> int:
         """How often `sample` calls `progress`."""
         return 1
@@ -224,12 +228,12 @@ class Model(nn.Module, ABC):
             raise InputError(f"importance samples are of latents, and the model {self.name} has none: leave it 1")
         return Effort(1 if self.likelihood == "exact" else effort.num_draws or NUM_DRAWS)
 
-    def figure(self, effort: Effort) -> str:
-        """What the `elbo` of an effort is, in words."""
+    def figure(self, effort: Effort, remark: str = "") -> str:
+        """What the `elbo` of an effort is, in words, with a remark on it."""
         if self.likelihood == "none":
             return "none"
         weighted = f", {effort.importance:,} importance samples" if effort.importance > 1 else ""
-        return f"{self.likelihood} ({self.name}{weighted}{'' if self.num_levels else ', of the density'})"
+        return f"{self.likelihood} ({self.name}{weighted}{'' if self.num_levels else ', of the density'}{remark})"
 
     @property
     def num_dims(self) -> int:

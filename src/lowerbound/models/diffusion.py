@@ -17,7 +17,7 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood import Decoder, Elbo, check_likelihood, derivations, elbo, end_terms, estimators, hybrid
 from lowerbound.models.base import ONE_DRAW, Draw, Effort, Losses, Model
 from lowerbound.rng import Noise, PerSample, Stream
-from lowerbound.samplers import DDIM, start, trajectory
+from lowerbound.samplers import DDIM, Sampler, start, trajectory
 from lowerbound.samplers.plan import Plan, make_plan
 from lowerbound.schedule import LearnedGamma
 
@@ -96,6 +96,8 @@ class Diffusion(Model):
         objective: what is minimised.
         num_levels: as of every `Model`.
         num_chains: of persistent contrastive divergence, at least the batch size.
+
+    Attributes:
         times: of a distilled model, those that its denoiser was made for, (num_steps,); None of all others.
 
     Raises:
@@ -113,18 +115,13 @@ class Diffusion(Model):
         *,
         num_levels: int | None = None,
         num_chains: int = 256,
-        times: Float[Tensor, "num_steps"] | None = None,
     ):
         super().__init__(denoiser.shape, num_levels)
         self.decoder = decoder
         self.objective = objective
-        self.times = times
+        self.times: Tensor | None = None
         if decoder is None:
             denoiser.no_likelihood = "the run was trained with --decoder.name none"
-        if times is not None:
-            denoiser.no_likelihood = (
-                f"the run is distilled: its network says where {len(times)} steps lead, no longer what E[x | x_t] is"
-            )
         self._take(denoiser)
         self.contrastive = self._contrastive(num_chains)
         if decoder is None and self.counts_ends:
@@ -144,6 +141,15 @@ class Diffusion(Model):
             return self
         same = replaced(self)
         same._take(denoiser)
+        return same
+
+    def distilled(self, times: Float[Tensor, "num_steps"]) -> "Diffusion":
+        """The same model as one that was made for a few steps of its own, to sample at these times and for nothing else."""
+        self.denoiser.no_likelihood = (
+            f"the run is distilled: its network says where {len(times)} steps lead, no longer what E[x | x_t] is"
+        )
+        same = replaced(self, times=times)
+        same._take(self.denoiser)
         return same
 
     @property
@@ -215,9 +221,22 @@ class Diffusion(Model):
         x_1 = start(self.denoiser, num_samples, noise, t=plan.times[0].item())
         return trajectory(self.denoiser, plan.sampler, x_1, plan.times, noise)
 
-    def plan(self) -> Plan:
-        """How samples are drawn if nothing else is said: a distilled model's in its own steps."""
-        return make_plan(self.denoiser, self.num_levels) if self.times is None else Plan(DDIM(), self.times)
+    def plan(self, sampler: Sampler | None = None, num_steps: int | None = None, grid_name: str | None = None) -> Plan:
+        """How samples are drawn, as in `samplers.plan.make_plan`; a distilled model's in its own steps.
+
+        Raises:
+            InputError: as `make_plan`; and of a distilled model for anything but its own steps.
+        """
+        if self.times is None:
+            given = {"sampler": sampler, "grid_name": grid_name}
+            given = {name: value for name, value in given.items() if value is not None}
+            return make_plan(self.denoiser, self.num_levels, num_steps=num_steps, **given)
+        if sampler is not None or num_steps is not None or grid_name is not None:
+            raise InputError(
+                f"the model is distilled and draws in its own {len(self.times)} steps of ddim: leave out the sampler, its "
+                "steps, its grid and its settings"
+            )
+        return Plan(DDIM(), self.times)
 
     def num_steps(self, plan: Plan | None = None) -> int:
         return len((plan or self.plan()).times) + 1
@@ -235,13 +254,13 @@ class Diffusion(Model):
         num_draws = effort.num_draws or max(16, min(256, ENTRIES // self.num_dims))
         return replace(effort, num_draws=num_draws if effort.num_steps is None else min(num_draws, effort.num_steps))
 
-    def figure(self, effort: Effort) -> str:
+    def figure(self, effort: Effort, remark: str = "") -> str:
         if self.likelihood == "none":
             return "none"
         steps = effort.num_steps
         time = "continuous time" if steps is None else f"{steps} step{'s' * (steps > 1)}"
         variance = "" if effort.reverse == "lower" else f", {effort.reverse} reverse variance"
-        return f"bound ({time}{variance}{'' if self.num_levels else ', of the density'})"
+        return f"bound ({time}{variance}{'' if self.num_levels else ', of the density'}{remark})"
 
     def _take(self, denoiser: Denoiser) -> None:
         self.denoiser = denoiser
@@ -284,7 +303,5 @@ class Diffusion(Model):
             losses = CHAIN_LOSSES[name](self.denoiser, x, chain, noise=draw.noise, **where)
             return Losses(weight * losses, losses.detach())
         reverse = self.objective.reverse
-        bound = CHAIN_BOUNDS[name](
-            self.denoiser, self.decoder, x, chain, noise=draw.noise, reverse=reverse, **where
-        )
+        bound = CHAIN_BOUNDS[name](self.denoiser, self.decoder, x, chain, noise=draw.noise, reverse=reverse, **where)
         return Losses(weight * bound.diffusion + bound.prior - bound.reconstruction, bound.diffusion.detach())

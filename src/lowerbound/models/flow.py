@@ -34,9 +34,9 @@ from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres, nearest_level
 from lowerbound.likelihood import Elbo
+from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.nn.blocks import convolution, normalisation
 from lowerbound.nn.gan import Residual
-from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.rng import Noise
 
 NUM_BINS = 8

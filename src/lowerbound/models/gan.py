@@ -24,8 +24,8 @@ from torch.nn.functional import softplus
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels
-from lowerbound.nn.gan import Discriminator, Generator
 from lowerbound.models.base import Draw, Losses, Model
+from lowerbound.nn.gan import Discriminator, Generator
 from lowerbound.rng import Noise
 
 

@@ -32,9 +32,10 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood
 from lowerbound.likelihood.decoder import Decoder
 from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back
-from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
+from lowerbound.models.base import Draw, Losses
 from lowerbound.models.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
 from lowerbound.models.output import output
+from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN
 

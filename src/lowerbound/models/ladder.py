@@ -28,11 +28,12 @@ from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
-from lowerbound.nn.autoencoder import SMALLEST, WIDEST, Block, Layer, Up
-from lowerbound.nn.blocks import convolution, normalisation
+from lowerbound.models.base import Draw, Losses
 from lowerbound.models.hierarchical import check_hierarchy
 from lowerbound.models.latent import LatentVariableModel, kl_weight, positive_std, standard_normal
 from lowerbound.models.output import output
+from lowerbound.nn.autoencoder import SMALLEST, WIDEST, Block, Layer, Up
+from lowerbound.nn.blocks import convolution, normalisation
 from lowerbound.rng import Noise
 
 VECTOR = 8

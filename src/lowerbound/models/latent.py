@@ -20,7 +20,7 @@ from torch.nn.functional import softplus
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
-from lowerbound.models.base import NUM_DRAWS, ONE_DRAW, Effort, Model
+from lowerbound.models.base import ONE_DRAW, Effort, Model
 from lowerbound.rng import Noise
 
 MIN_STD = 1e-4

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.nn.autoencoder import Affine
 from lowerbound.models.output import Gaussian
 from lowerbound.models.vae import VAE, StandardNormal
+from lowerbound.nn.autoencoder import Affine
 
 
 @dataclass(frozen=True, repr=False)

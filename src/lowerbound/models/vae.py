@@ -24,9 +24,10 @@ from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
-from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
+from lowerbound.models.base import Draw, Losses
 from lowerbound.models.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
 from lowerbound.models.output import output
+from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
 
 NETWORKS = ("convolutional", "mlp", "linear")

@@ -28,8 +28,8 @@ def write_classifier(run: Run, classifier: NoisyClassifier, width: int, told: di
         told: what else the file says of it.
     """
     metadata = {
-        "class_names": json.dumps(run.data.class_names),
-        "fingerprint": run.data.fingerprint,
+        "class_names": json.dumps(run.spec.class_names),
+        "fingerprint": run.spec.fingerprint,
         "width": str(width),
         "gamma_min": repr(classifier.gamma_min),
         "gamma_max": repr(classifier.gamma_max),
@@ -53,7 +53,7 @@ def open_classifier(run: Run) -> NoisyClassifier:
         )
     advice = f"train it anew with `lowerbound classifier {run.folder.path}`"
     try:
-        return _read(path, run).requires_grad_(False).eval().to(run.denoiser.device)
+        return _read(path, run).requires_grad_(False).eval().to(run.device)
     except InputError as error:
         raise InputError(f"{error}: {advice}") from error
 
@@ -73,11 +73,11 @@ def _read(path: Path, run: Run) -> NoisyClassifier:
             raise ValueError(f"classes {names}, gamma from {ends[0]} to {ends[1]}, sigma_data {sigma_data}")
     except (KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
-    if fingerprint != run.data.fingerprint or tuple(names) != run.data.class_names:
+    if fingerprint != run.spec.fingerprint or tuple(names) != run.spec.class_names:
         raise InputError(f"{path} is a classifier of other data than the run's")
 
     def build() -> Classifier:
-        return Classifier(run.data.shape, len(names), width=width)
+        return Classifier(run.spec.shape, len(names), width=width)
 
     check_size(build, path.stat().st_size, str(path))
     classifier = NoisyClassifier(build(), *ends, sigma_data)

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from lowerbound.run.opened import OpenedRun
+from lowerbound.run.opened import Run
 
 MOST_POINTS = 400
 
 
-def training_columns(run: OpenedRun) -> dict[str, np.ndarray]:
+def training_columns(run: Run) -> dict[str, np.ndarray]:
     """The log's columns, steps averaged in at most `MOST_POINTS` groups.
 
     Raises:

@@ -17,7 +17,6 @@ from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.rng import PerSample, derive_seeds
-from lowerbound.run.generate import make_plan
 from lowerbound.run.opened import Run, check_levels
 from lowerbound.score import check_examples
 
@@ -101,7 +100,7 @@ def impute(
     samples = np.repeat(known[:, None], num_samples, 1)
     seeds = torch.stack([derive_seeds(seed, k, torch.from_numpy(numbers)) for k in range(num_samples)])
     rows = incomplete_rows(observed, num_samples)
-    times = make_plan(run, num_steps=num_steps).times
+    times = run.diffusion.plan(num_steps=num_steps).times
     device = run.denoiser.device
     for first in range(0, len(rows), batch_size):
         example, draw = rows[first : first + batch_size].T
@@ -135,7 +134,7 @@ def incomplete_rows(observed: np.ndarray, num_samples: int) -> np.ndarray:
 
 def complete(run: Run, raw: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """The examples with something that the run takes, and that is never looked at, in the place of what is missing."""
-    encoding = run.data.encoding
+    encoding = run.spec.encoding
     filling = encoding.offset if isinstance(encoding, Levels) else 0
     return np.where(observed, raw, np.array(filling, raw.dtype))
 

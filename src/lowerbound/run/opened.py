@@ -2,7 +2,6 @@
 
 import json
 import reprlib
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lowerbound.data import Dataset, open_dataset, read_conditions
+from lowerbound.data import Dataset, DataSpec, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.likelihood.decoder import Decoder
-from lowerbound.models import Relative
-from lowerbound.train.build import build_decoder, build_denoiser, build_relative
+from lowerbound.models import Diffusion, Model
+from lowerbound.train.build import build_model
 from lowerbound.train.config import Config, DataConfig
-from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.folder import RunFolder
 from lowerbound.weights import load_weights
 
 FIGURES = {
@@ -27,26 +25,63 @@ FIGURES = {
 """Numbers among what a file of weights says of them, and their types."""
 
 
-class OpenedRun(ABC):
-    """What any trained model in use can say of itself and its data."""
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A trained model in use.
+
+    Arguments:
+        folder: where it lies.
+        config: how it was trained.
+        spec: what it knows of its data.
+        model: with the averaged weights, without gradients.
+        metadata: what model.safetensors says of its weights.
+    """
 
     folder: RunFolder
     config: Config
-    data: DataFacts
+    spec: DataSpec
+    model: Model
     metadata: dict[str, str]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.folder.path)!r}, {self.config.model.name} of {self.data.name})"
+        return f"Run({str(self.folder.path)!r}, {self.config.model.name} of {self.spec.name})"
 
     @property
-    @abstractmethod
-    def model(self) -> Denoiser | Relative:
-        """With the averaged weights, without gradients."""
+    def diffusion(self) -> Diffusion:
+        """The model, if it is a denoiser.
+
+        Raises:
+            InputError: if it is none.
+        """
+        if isinstance(self.model, Diffusion):
+            return self.model
+        raise InputError(
+            f"the run in {self.folder.path} is a model of the kind {self.config.model.name}, which is no denoiser: train, "
+            "sample, evaluate, score and report take it; for anything else train a diffusion model"
+        )
+
+    @property
+    def is_denoiser(self) -> bool:
+        """Whether the model is a denoiser."""
+        return isinstance(self.model, Diffusion)
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The model's denoiser.
+
+        Raises:
+            InputError: if it has none.
+        """
+        return self.diffusion.denoiser
+
+    def around(self, denoiser: Denoiser) -> "Run":
+        """The same run with another denoiser, guided say, in the place of its own."""
+        return replace(self, model=self.diffusion.around(denoiser))
 
     @property
     def num_parameters(self) -> int:
         """How many numbers were trained."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        return sum(parameter.numel() for parameter in self.model.trained.parameters())
 
     @property
     def device(self) -> torch.device:
@@ -55,7 +90,7 @@ class OpenedRun(ABC):
 
     def encode(self, raw: np.ndarray) -> Tensor:
         """Stored values (N, *shape) as the model sees them."""
-        return self.data.encoding.encode(raw)
+        return self.spec.encoding.encode(raw)
 
     def decode(self, x: Tensor) -> np.ndarray:
         """The model's values as stored ones, (N, *shape).
@@ -68,7 +103,7 @@ class OpenedRun(ABC):
                 f"the model of the run in {self.folder.path} gave NaN or infinity: take more steps or less guidance, or "
                 "train it further with a smaller --learning-rate"
             )
-        return self.data.encoding.decode(x)
+        return self.spec.encoding.decode(x)
 
     def labels(self, names: list[str]) -> Tensor:
         """Class indices of class names.
@@ -76,14 +111,14 @@ class OpenedRun(ABC):
         Raises:
             InputError: if its data have no labels or no such class.
         """
-        if not self.data.class_names:  # an unconditional run's classifier may know them
+        if not self.spec.class_names:  # an unconditional run's classifier may know them
             raise InputError(
                 f"the run in {self.folder.path} knows no labels: train with --conditional on labelled data"
             )
         for name in names:
-            if name not in self.data.class_names:
-                raise InputError(f"no label {name!r} in this run: choose from {', '.join(self.data.class_names)}")
-        return torch.tensor([self.data.class_names.index(name) for name in names])
+            if name not in self.spec.class_names:
+                raise InputError(f"no label {name!r} in this run: choose from {', '.join(self.spec.class_names)}")
+        return torch.tensor([self.spec.class_names.index(name) for name in names])
 
     def conditions(self, vectors: np.ndarray) -> Tensor:
         """Condition vectors (N, F) as the model sees them: normalised as those of the training data; NaN rows stay null.
@@ -91,11 +126,11 @@ class OpenedRun(ABC):
         Raises:
             InputError: if the run takes none, or of another length, or a value is not finite.
         """
-        if not self.config.data.conditional or self.data.vectors is None:
+        if not self.config.data.conditional or self.spec.vectors is None:
             raise InputError(
                 f"the run in {self.folder.path} takes no condition vectors: train with --conditional on data with vectors"
             )
-        return self.data.vectors(vectors)
+        return self.spec.vectors(vectors)
 
     def conditions_from(self, file: Path | str) -> Tensor:
         """The conditions that a file holds: labels or vectors, whichever the run takes.
@@ -126,39 +161,12 @@ class OpenedRun(ABC):
         """
         source = source or self.config.data.source
         dataset = open_configured(replace(self.config.data, source=source))
-        if not dataset.has_fingerprint(self.data.fingerprint):
+        if not dataset.has_fingerprint(self.spec.fingerprint):
             raise InputError(
                 f"{source} does not hold the examples, with the labels and the splits, that the run in {self.folder.path} "
                 "was trained on: what it held out is not known of these; train a new run"
             )
         return dataset
-
-
-@dataclass(frozen=True, repr=False)
-class Run(OpenedRun):
-    """A trained denoiser.
-
-    Arguments:
-        folder: where it lies.
-        config: how it was trained.
-        data: what it knows of its data.
-        denoiser: with the averaged weights, without gradients.
-        decoder: from the least noisy latent to the data; None: the run has no likelihood.
-        metadata: what model.safetensors says of its weights.
-        times: of a distilled run, those that its denoiser was made for, (num_steps,); None of all others.
-    """
-
-    folder: RunFolder
-    config: Config
-    data: DataFacts
-    denoiser: Denoiser
-    decoder: Decoder | None
-    metadata: dict[str, str]
-    times: Tensor | None = None
-
-    @property
-    def model(self) -> Denoiser:
-        return self.denoiser
 
     def early(self) -> Denoiser:
         """The model as it was early in its training: a weaker one of the same kind, for `guidance.AutoGuidance`.
@@ -172,30 +180,9 @@ class Run(OpenedRun):
                 f"{path} is not there: training keeps early weights when held-out bits/dim are measured after an eighth of "
                 "the run and before its end; train a run anew, with --num-evaluations of 4 or more"
             )
-        return _open_denoiser(self.config, self.data, path, self.denoiser.device)[0]
-
-
-@dataclass(frozen=True, repr=False)
-class RelativeRun(OpenedRun):
-    """A trained relative.
-
-    Arguments:
-        folder: where it lies.
-        config: how it was trained.
-        data: what it knows of its data.
-        relative: with the averaged weights, without gradients.
-        metadata: what model.safetensors says of its weights.
-    """
-
-    folder: RunFolder
-    config: Config
-    data: DataFacts
-    relative: Relative
-    metadata: dict[str, str]
-
-    @property
-    def model(self) -> Relative:
-        return self.relative
+        model, _ = _open_model(self.config, self.spec, path, self.device)
+        assert isinstance(model, Diffusion)
+        return model.denoiser
 
 
 def open_configured(data: DataConfig) -> Dataset:
@@ -209,55 +196,34 @@ def open_configured(data: DataConfig) -> Dataset:
     )
 
 
-def open_any(path: Path | str, device: torch.device | str = "cpu") -> Run | RelativeRun:
-    """Open a run for use, whatever its model.
+def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
+    """Open a run for use.
 
     Raises:
         InputError: if there is no run, it has no model yet, or its files are damaged.
     """
     folder = RunFolder(path)
-    config, facts = folder.read_config()
-    if config.model.is_denoiser:
-        return _open_run(folder, config, facts, device)
-    relative = build_relative(config.model, facts.shape, facts.encoding.num_levels)
-    metadata = _load(relative, folder.model)
-    return RelativeRun(folder, config, facts, relative.requires_grad_(False).eval().to(device), metadata)
+    config, spec = folder.read_config()
+    model, metadata = _open_model(config, spec, folder.model, device)
+    return Run(folder, config, spec, model, metadata)
 
 
-def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
+def open_denoiser(path: Path | str, device: torch.device | str = "cpu") -> Run:
     """Open the run of a denoiser for use.
 
     Raises:
-        InputError: if there is no run, it has no model yet, its files are damaged, or its model is no denoiser.
+        InputError: as `open_run`; and if its model is no denoiser.
     """
-    folder = RunFolder(path)
-    config, facts = folder.read_config()
-    if not config.model.is_denoiser:
-        raise InputError(
-            f"the run in {folder.path} is a model of the kind {config.model.name}, which is no denoiser: train, sample, "
-            "evaluate, score and report take it; for anything else train a diffusion model"
-        )
-    return _open_run(folder, config, facts, device)
-
-
-def _open_run(folder: RunFolder, config: Config, facts: DataFacts, device: torch.device | str) -> Run:
-    denoiser, metadata = _open_denoiser(config, facts, folder.model, device)
-    decoder = build_decoder(config.decoder, facts.encoding.num_levels)
-    if decoder is None:
-        denoiser.no_likelihood = "the run was trained with --decoder.name none"
-    times = _times(metadata, folder.model)
-    if times is not None:
-        denoiser.no_likelihood = (
-            f"the run is distilled: its network says where {len(times)} steps lead, no longer what E[x | x_t] is"
-        )
-    return Run(folder, config, facts, denoiser, decoder, metadata, times)
+    run = open_run(path, device)
+    _ = run.diffusion
+    return run
 
 
 def check_levels(run: Run, purpose: str) -> None:
     """Refuse a distilled run, which knows its own steps' noise levels alone, for what needs others, by an InputError."""
-    if run.times is not None:
+    if (times := run.diffusion.times) is not None:
         raise InputError(
-            f"the run in {run.folder.path} is distilled and knows {len(run.times)} noise levels only: for {purpose} use the "
+            f"the run in {run.folder.path} is distilled and knows {len(times)} noise levels only: for {purpose} use the "
             "run that it was distilled from"
         )
 
@@ -289,14 +255,11 @@ def _load(model: nn.Module, path: Path) -> dict[str, str]:
     return metadata
 
 
-def _open_denoiser(
-    config: Config, facts: DataFacts, path: Path, device: torch.device | str
-) -> tuple[Denoiser, dict[str, str]]:
-    """The denoiser with the weights of a file, for use, and what the file says of them."""
-    sizes = (0, 0)
-    if config.data.conditional:
-        features = facts.num_condition_features
-        sizes = (0 if features else len(facts.class_names), features)
-    denoiser = build_denoiser(config, facts.shape, facts.encoding.num_levels, *sizes)
-    metadata = _load(denoiser, path)
-    return denoiser.requires_grad_(False).eval().to(device), metadata
+def _open_model(config: Config, spec: DataSpec, path: Path, device: torch.device | str) -> tuple[Model, dict[str, str]]:
+    """The model with the weights of a file, for use, and what the file says of them."""
+    model = build_model(config, spec)
+    metadata = _load(model.trained, path)
+    times = _times(metadata, path)
+    if times is not None and isinstance(model, Diffusion):
+        model = model.distilled(times)
+    return model.requires_grad_(False).eval().to(device), metadata

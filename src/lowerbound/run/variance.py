@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ def with_analytic_variance(
         table = _Table(num_examples, tuple(denoiser.gammas.tolist()), tuple(denoiser.x_vars.tolist()))
         write_file(path, to_json(_Measured(weights, {**tables, name: table})).encode())
         say(f"analytic reverse variance: measured on {num_examples:,} training examples, kept in {path}")
-    return replace(run, denoiser=denoiser)
+    return run.around(denoiser)
 
 
 def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], object]) -> tuple[WithVariance, int]:

@@ -20,27 +20,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Num
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
-from lowerbound.likelihood import check_likelihood, elbo
+from lowerbound.models import Effort
 from lowerbound.run import Run
 from lowerbound.score.examples import Vector, batches, check_examples, condition_text
 from lowerbound.score.spread import error_of_mean
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-ENTRIES = 65_536
-"""About how many entries of one example go through the network where the number of calls is not given."""
+AS_ADVISED = Effort()
 
 
 @dataclass(frozen=True, repr=False)
 class Scores(Brief):
-    """The bound of each example, an array (N,) per figure; all but the nats are in bits per dimension.
+    """The likelihood of each example, an array (N,) per figure; all but the nats are in bits per dimension.
 
     Arguments:
-        nats: the bound on log p of the example as it is stored.
+        nats: log p of the example as it is stored, or the bound on it.
         bits_per_dim: -nats / (D ln 2), the sum of the next four.
         reconstruction, prior, diffusion: the three terms, each as what it adds.
         normalisation: what the stored units add to the model's; zero for discrete data.
@@ -48,7 +47,8 @@ class Scores(Brief):
         interval_95: half the width of an interval of 95 % from it, by Student's distribution (`spread.error_of_mean`): of
             four calls about 4 to 12 standard errors, of many 2.
         kind: what the number is, in words.
-        num_calls: network calls per example for the diffusion term.
+        num_calls: estimates per example that were averaged: network calls of a diffusion model.
+        steps: what each level of a hierarchy adds to the diffusion term, (N, L); None of models without levels.
     """
 
     nats: Vector
@@ -61,33 +61,29 @@ class Scores(Brief):
     interval_95: Vector
     kind: str
     num_calls: int
+    steps: Float[np.ndarray, "num_examples num_levels"] | None = None
 
 
 @torch.no_grad()
 def score(
     run: Run,
     raw: Num[np.ndarray, "num_examples *shape"],
+    effort: Effort = AS_ADVISED,
     *,
     cond: Num[Tensor, "num_examples ..."] | None = None,
     numbers: Num[np.ndarray, " num_examples"] | None = None,
-    num_steps: int | None = None,
-    num_times: int | None = None,
-    reverse: str = "lower",
     batch_size: int = 128,
     seed: int = 0,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> Scores:
-    """The bound of each example.
+    """The likelihood of each example, or the bound on it.
 
     Arguments:
         run: the model.
         raw: examples as they are stored, channels first, (N, *shape); one is enough.
+        effort: how much is spent on each.
         cond: their conditions (see `conditions`), or None: no condition.
         numbers: of the examples, by which an example has the same times and noise in any company; 0 .. N - 1 if None.
-        num_steps: T of a chain of T steps, equally spaced in time; None: continuous time.
-        num_times: network calls per example for the diffusion term; if None 16 to 256, the more the smaller an example
-            is; never more than the chain's steps.
-        reverse: the chain's reverse variance (`reverse.reverse_variance`).
         batch_size: it changes nothing but speed and memory.
         seed: of times and noise.
         progress: called with the number of examples after each batch.
@@ -95,45 +91,38 @@ def score(
     Raises:
         InputError: if the run has no likelihood, the examples are not what it takes, or a number is out of range.
     """
-    for name, value in (("num_steps", num_steps), ("num_times", num_times), ("batch_size", batch_size)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}: it starts at 1")
-    check_likelihood(run.denoiser)
-    assert run.decoder is not None
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}: it starts at 1")
+    try:
+        effort = run.model.completed(effort)
+    except InputError as error:
+        raise InputError(f"the run in {run.folder.path}: {error}") from error
     check_examples(run, raw)
-    num_dims = math.prod(run.data.shape)
-    num_times = num_times or max(16, min(256, ENTRIES // num_dims))
-    num_times = num_times if num_steps is None else min(num_times, num_steps)
-    chain = None if num_steps is None else torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     start = np.random.default_rng(seed & (1 << 64) - 1).random()
-    parts = []
+    terms, errors, steps = [], [], []
     for x, given, noise, which in batches(run, raw, cond, numbers, batch_size, seed):
         place = torch.from_numpy((start + which * GOLDEN) % 1)
-        settings = {"noise": noise, "num_times": num_times, "place": place, "reverse": reverse}
-        bound = elbo(run.denoiser.given(given), run.decoder, x, chain, **settings)
-        assert bound.draws is not None
-        terms = torch.stack([bound.reconstruction, bound.prior, bound.diffusion]).cpu().double().numpy()
-        parts.append(np.concatenate([terms, error_of_mean(bound.draws.cpu().double().numpy())]))
+        bound = run.model.given(given).elbo(x, noise, effort, place)
+        terms.append(torch.stack([bound.reconstruction, bound.prior, bound.diffusion]).cpu().double().numpy())
+        if bound.draws is not None:
+            errors.append(error_of_mean(bound.draws.cpu().double().numpy()))
+        elif bound.steps is not None:
+            steps.append(bound.steps.cpu().double().numpy())
         progress(len(x))
-    to_bits = 1 / (num_dims * math.log(2))
-    reconstruction, prior, diffusion, error, interval = np.concatenate(parts, 1)
-    nats = reconstruction - prior - diffusion + run.data.encoding.log_det(run.data.shape)
+    to_bits, log_det = 1 / (run.spec.num_dims * math.log(2)), run.spec.encoding.log_det(run.spec.shape)
+    reconstruction, prior, diffusion = np.concatenate(terms, 1)
+    error, interval = np.concatenate(errors, 1) if errors else np.full((2, len(raw)), math.nan)
+    nats = reconstruction - prior - diffusion + log_det
     return Scores(
         nats=nats,
         bits_per_dim=-nats * to_bits,
         reconstruction=-reconstruction * to_bits,
         prior=prior * to_bits,
         diffusion=diffusion * to_bits,
-        normalisation=-run.data.encoding.log_det(run.data.shape) * to_bits,
+        normalisation=-log_det * to_bits,
         diffusion_error=error * to_bits,
         interval_95=interval * to_bits,
-        kind=_kind(run, num_steps, reverse, cond is not None),
-        num_calls=num_times,
+        kind=run.model.figure(effort, condition_text(run, cond is not None)),
+        num_calls=effort.importance if effort.importance > 1 else effort.num_draws or 1,
+        steps=np.concatenate(steps) * to_bits if steps else None,
     )
-
-
-def _kind(run: Run, num_steps: int | None, reverse: str, given: bool) -> str:
-    time = "continuous time" if num_steps is None else f"{num_steps} step{'s' * (num_steps > 1)}"
-    variance = "" if reverse == "lower" else f", {reverse} reverse variance"
-    mass = "" if run.data.encoding.num_levels else ", of the density"
-    return f"bound ({time}{variance}{mass}{condition_text(run, given)})"

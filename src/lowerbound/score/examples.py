@@ -12,13 +12,13 @@ from lowerbound.data import Examples, Levels
 from lowerbound.data.encoding import check_finite
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
-from lowerbound.run import OpenedRun
+from lowerbound.run import Run
 
 Vector = Float[np.ndarray, " num_examples"]
 """A figure of each example."""
 
 
-def conditions(run: OpenedRun, examples: Examples, indices: np.ndarray) -> Tensor | None:
+def conditions(run: Run, examples: Examples, indices: np.ndarray) -> Tensor | None:
     """The conditions of examples as a run knows them: of a run that has any, where the data have them too; else None.
 
     Raises:
@@ -26,7 +26,7 @@ def conditions(run: OpenedRun, examples: Examples, indices: np.ndarray) -> Tenso
     """
     if not run.config.data.conditional:
         return None
-    if run.data.vectors is not None:
+    if run.spec.vectors is not None:
         if examples.conditions is None:
             return None
         try:
@@ -39,9 +39,9 @@ def conditions(run: OpenedRun, examples: Examples, indices: np.ndarray) -> Tenso
     return run.labels([examples.class_names[k] for k in present])[torch.from_numpy(positions)]
 
 
-def check_examples(run: OpenedRun, raw: Num[np.ndarray, "num_examples *any"], name: str = "the data") -> None:
+def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: str = "the data") -> None:
     """Refuse examples that are not what a run takes, saying what that is, by an InputError."""
-    encoding, shape = run.data.encoding, run.data.shape
+    encoding, shape = run.spec.encoding, run.spec.shape
     discrete = isinstance(encoding, Levels)
     low, high = (encoding.offset, encoding.offset + encoding.num_levels - 1) if discrete else (-math.inf, math.inf)
     values = f"integers from {low} to {high}" if discrete else "finite floats"
@@ -59,7 +59,7 @@ def check_examples(run: OpenedRun, raw: Num[np.ndarray, "num_examples *any"], na
 
 
 def batches(
-    run: OpenedRun,
+    run: Run,
     raw: np.ndarray,
     cond: Tensor | None,
     numbers: np.ndarray | None,
@@ -75,7 +75,7 @@ def batches(
         yield x, given, PerSample([(seed << 32) + int(i) for i in numbers[part]]), numbers[part]
 
 
-def condition_text(run: OpenedRun, given: bool) -> str:
+def condition_text(run: Run, given: bool) -> str:
     """What a figure's description says of conditions."""
     if not run.config.data.conditional:
         return ""

@@ -81,7 +81,7 @@ class Flow:
             InputError: if one is asked for where there is nothing to dequantise, or the run has no likelihood.
         """
         check_likelihood(run.denoiser)
-        num_levels = run.data.encoding.num_levels
+        num_levels = run.spec.encoding.num_levels
         if num_levels is not None:
             return DEQUANTIZERS[self.dequantizer or next(iter(DEQUANTIZERS))](num_levels)
         if self.dequantizer is not None or self.num_importance > 1:
@@ -162,7 +162,7 @@ def score_density(
     flow = flow or Flow()
     dequantizer = flow.dequantizer_of(run)
     check_examples(run, raw)
-    num_dims = math.prod(run.data.shape)
+    num_dims = math.prod(run.spec.shape)
     batch_size = batch_size or max(1, ENTRIES_AT_ONCE // num_dims)
     num_probes = flow.num_probes or min(flow.num_importance, 2)
     found = []
@@ -185,7 +185,7 @@ def score_density(
             f"none of {len(raw)} examples was followed to the flow's end within {flow.max_calls} network calls: allow more "
             "(--max-calls) or a larger tolerance (--tolerance)"
         )
-    nats = nats + run.data.encoding.log_det(run.data.shape)
+    nats = nats + run.spec.encoding.log_det(run.spec.shape)
     refinement = None
     if flow.refine:
         finer = replace(flow, tolerance=max(flow.tolerance / 10, LEAST_TOLERANCE), max_calls=10 * flow.max_calls)

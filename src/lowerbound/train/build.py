@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from lowerbound import objective
+from lowerbound.data import DataSpec
 from lowerbound.denoiser import Denoiser, EnergyDenoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
+from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, UNet
-from lowerbound.models import RELATIVES, Relative
 from lowerbound.schedule import (
     EDM,
     SCALINGS,
@@ -28,9 +29,6 @@ from lowerbound.schedule import (
     geometric,
 )
 from lowerbound.train.config import Config, DecoderConfig, DenoiserConfig, ModelConfig, NetworkConfig, ScheduleConfig
-from lowerbound.train.denoising import DenoisingStep, Objective
-from lowerbound.train.relative import RelativeStep
-from lowerbound.train.step import TrainingStep
 
 TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
 CURVES = {
@@ -45,24 +43,30 @@ EXPLODING = {"geometric": geometric, "edm": EDM}
 WEIGHTINGS = {"elbo": objective.elbo, "simple": objective.simple, "min-snr": objective.min_snr()}
 
 
-def build_step(
-    config: Config,
-    shape: tuple[int, ...],
-    num_levels: int | None,
-    num_classes: int = 0,
-    num_condition_features: int = 0,
-) -> TrainingStep:
-    """The model, untrained, and what it is trained by."""
+def build_model(config: Config, spec: DataSpec) -> Model:
+    """The model of a configuration, untrained.
+
+    Arguments:
+        config: of the run.
+        spec: of its data, with their conditions.
+
+    Raises:
+        InputError: for settings that do not go together, with the data or with each other.
+    """
     if not config.model.is_denoiser:
-        return RelativeStep(build_relative(config.model, shape, num_levels))
-    denoiser = build_denoiser(config, shape, num_levels, num_classes, num_condition_features)
-    decoder = build_decoder(config.decoder, num_levels)
-    num_chains = max(256, config.training.batch_size)
-    return DenoisingStep(denoiser, decoder, build_objective(config, denoiser.schedule), num_chains)
+        return build_relative(config.model, spec)
+    denoiser = build_denoiser(config, spec.conditioned(config.data.conditional))
+    return Diffusion(
+        denoiser,
+        build_decoder(config.decoder, spec.num_levels),
+        build_objective(config, denoiser.schedule),
+        num_levels=spec.num_levels,
+        num_chains=max(256, config.training.batch_size),
+    )
 
 
-def build_relative(config: ModelConfig, shape: tuple[int, ...], num_levels: int | None) -> Relative:
-    """A relative, untrained, for discrete data of `num_levels` or, None, for continuous ones."""
+def build_relative(config: ModelConfig, spec: DataSpec) -> Model:
+    """A model that is no denoiser, untrained."""
     kind, given = RELATIVES[config.name], config.given()
     known = [name for name in inspect.signature(kind).parameters if name not in ("shape", "num_levels")]
     for name in given:
@@ -71,7 +75,7 @@ def build_relative(config: ModelConfig, shape: tuple[int, ...], num_levels: int 
                 f"{flag(f'model.{name}')} has no effect on the model {config.name}, whose settings are "
                 f"{', '.join(flag(f'model.{each}') for each in known)}"
             )
-    return kind(shape, num_levels, **given)
+    return kind(spec.shape, spec.num_levels, **given)
 
 
 def build_schedule(config: ScheduleConfig) -> Schedule:
@@ -88,14 +92,9 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
     return schedule
 
 
-def build_network(
-    config: NetworkConfig,
-    shape: tuple[int, ...],
-    num_classes: int = 0,
-    num_condition_features: int = 0,
-    outputs_per_entry: int = 1,
-) -> nn.Module:
-    """The network for examples of a shape: (D,) for vectors, (C, *spatial) for everything else."""
+def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int = 1) -> nn.Module:
+    """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else."""
+    shape, conditions = spec.shape, (spec.num_classes, spec.num_condition_features)
     if (config.kind == "mlp") != (len(shape) == 1):
         raise InputError(
             f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
@@ -107,8 +106,8 @@ def build_network(
             width=config.width,
             depth=config.depth,
             fourier_frequencies=config.fourier_frequencies,
-            num_classes=num_classes,
-            num_condition_features=num_condition_features,
+            num_classes=conditions[0],
+            num_condition_features=conditions[1],
         )
     return UNet(
         shape[0],
@@ -119,19 +118,14 @@ def build_network(
         blocks_per_level=config.blocks_per_level,
         attention_levels=config.attention_levels,
         fourier_frequencies=config.fourier_frequencies,
-        num_classes=num_classes,
-        num_condition_features=num_condition_features,
+        num_classes=conditions[0],
+        num_condition_features=conditions[1],
     )
 
 
-def build_denoiser(
-    config: Config,
-    shape: tuple[int, ...],
-    num_levels: int | None,
-    num_classes: int = 0,
-    num_condition_features: int = 0,
-) -> Denoiser:
-    """The denoiser, its network untrained; for discrete data of `num_levels` or, None, for continuous ones."""
+def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
+    """The denoiser, its network untrained, with the conditions of the data."""
+    shape, num_levels = spec.shape, spec.num_levels
     denoiser, schedule = config.denoiser, build_schedule(config.schedule)
     if config.model.name == "energy":
         if denoiser != DenoiserConfig(sigma_data=denoiser.sigma_data):
@@ -139,15 +133,13 @@ def build_denoiser(
                 "an energy has no target but its gradient and a fixed reverse variance: of --denoiser's settings "
                 "--denoiser.sigma-data alone has an effect on it"
             )
-        network = build_network(config.network, shape, num_classes, num_condition_features)
+        network = build_network(config.network, spec)
         return EnergyDenoiser(network, schedule, shape, denoiser.sigma_data, num_levels)
     learned_variance = denoiser.variance == "learned"
     by_levels = denoiser.target == "levels"
     if by_levels and (num_levels is None or learned_variance):
         raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
-    network = build_network(
-        config.network, shape, num_classes, num_condition_features, 2 if by_levels or learned_variance else 1
-    )
+    network = build_network(config.network, spec, 2 if by_levels or learned_variance else 1)
     if by_levels:
         assert num_levels is not None
         return LevelDenoiser(network, schedule, shape, num_levels, denoiser.sigma_data)

@@ -63,11 +63,11 @@ def train_classifier(
     # the weights come from the seed alone, and the caller's own random numbers stay as they were
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Classifier(dataset.shape, len(dataset.class_names), width=width)
+        network = Classifier(dataset.shape, len(dataset.spec.class_names), width=width)
     classifier = NoisyClassifier(network, gamma_min, gamma_max, sigma_data).to(device)
     optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=WEIGHT_DECAY)
     noise, batch_size = Stream(seed), min(BATCH_SIZE, len(dataset.train))
-    step, done, recent, began = 0, 0.0, math.log(len(dataset.class_names)), time.perf_counter()
+    step, done, recent, began = 0, 0.0, math.log(len(dataset.spec.class_names)), time.perf_counter()
     while done < 1:
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * done))
@@ -117,11 +117,13 @@ def check_labels(dataset: Dataset) -> np.ndarray:
     """The class indices of all examples; data without labels, or of a single class, are refused by an InputError."""
     if dataset.labels is None:
         raise InputError(
-            f"{dataset.name} has no labels, which a classifier learns from: give an .npz file with labels, or another "
+            f"{dataset.spec.name} has no labels, which a classifier learns from: give an .npz file with labels, or another "
             "labelled data set"
         )
     if len(np.unique(dataset.labels[dataset.train])) < 2:
-        raise InputError(f"all training examples of {dataset.name} are of one class: a classifier needs two or more")
+        raise InputError(
+            f"all training examples of {dataset.spec.name} are of one class: a classifier needs two or more"
+        )
     return dataset.labels
 
 

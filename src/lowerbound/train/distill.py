@@ -29,7 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound import grid
-from lowerbound.data import Dataset
+from lowerbound.data import Dataset, DataSpec
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
@@ -37,7 +37,7 @@ from lowerbound.rng import Stream
 from lowerbound.samplers import DPMSolver, start, trajectory
 from lowerbound.schedule import CLEAN, Schedule
 from lowerbound.train.config import Config
-from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.folder import RunFolder
 from lowerbound.train.loop import without_condition
 from lowerbound.train.optimizer import Optimizer
 from lowerbound.weights import weights_file
@@ -55,16 +55,16 @@ RATE = 0.5
 WARMUP_STEPS = 50
 
 
-def teacher_times(schedule: Schedule, data: Dataset | DataFacts, num_steps: int) -> Float[Tensor, "num_times"]:
+def teacher_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Float[Tensor, "num_times"]:
     """The grid of the teacher's solver, at least `TEACHER_CALLS` times, for a student of a number of steps."""
-    limits = grid.visible_limits(schedule, math.prod(data.shape), data.encoding.num_levels)
+    limits = grid.visible_limits(schedule, spec.num_dims, spec.num_levels)
     num_times = num_steps * math.ceil(TEACHER_CALLS / num_steps)
     return grid.karras(schedule, num_times, gamma_min=limits[0], gamma_max=limits[1])
 
 
-def student_times(schedule: Schedule, data: Dataset | DataFacts, num_steps: int) -> Float[Tensor, "num_steps"]:
+def student_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Float[Tensor, "num_steps"]:
     """The grid of a student: every m-th of the teacher's times."""
-    return teacher_times(schedule, data, num_steps)[:: math.ceil(TEACHER_CALLS / num_steps)]
+    return teacher_times(schedule, spec, num_steps)[:: math.ceil(TEACHER_CALLS / num_steps)]
 
 
 def distill(
@@ -107,7 +107,7 @@ def distill(
     optimizer = Optimizer(student, config.training)
     batch_size = max(BATCH_SIZE, config.training.batch_size)
     paths = _Paths(teacher, config, dataset, num_steps, batch_size, seed)
-    times = student_times(teacher.schedule, dataset, num_steps).float().to(teacher.device)
+    times = student_times(teacher.schedule, dataset.spec, num_steps).float().to(teacher.device)
     step, done, recent, began = 0, 0.0, None, time.perf_counter()
     while done < 1:
         if step % USES == 0:
@@ -134,7 +134,7 @@ class _Paths:
     def __init__(self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, batch_size: int, seed: int):
         self.teacher, self.config, self.dataset = teacher, config, dataset
         self.batch_size = batch_size
-        self.times = teacher_times(teacher.schedule, dataset, num_steps)
+        self.times = teacher_times(teacher.schedule, dataset.spec, num_steps)
         self.stride = len(self.times) // num_steps
         self.noise = Stream(seed, teacher.device)
         self.order = np.random.default_rng(seed)
@@ -171,7 +171,7 @@ class _Paths:
 
 
 def write_student(
-    student: Denoiser, num_steps: int, config: Config, facts: DataFacts, out: RunFolder, told: dict[str, str]
+    student: Denoiser, num_steps: int, config: Config, spec: DataSpec, out: RunFolder, told: dict[str, str]
 ) -> None:
     """Write a student as a run: its teacher's configuration, and weights whose file says at which times they are used.
 
@@ -179,7 +179,7 @@ def write_student(
 
     Arguments:
         student: what `distill` gave for `num_steps`.
-        config, facts: the teacher's.
+        config, spec: the teacher's.
         out: a folder that is not there yet or empty.
         told: what else the file of weights says of them.
 
@@ -188,13 +188,13 @@ def write_student(
     """
     check_empty(out)
     out.path.parent.mkdir(parents=True, exist_ok=True)
-    times = student_times(student.schedule, facts, num_steps).tolist()
+    times = student_times(student.schedule, spec, num_steps).tolist()
     metadata = {"weights": "distilled", "times": json.dumps(times), **told}
     with replacing(out.path) as unfinished:
         folder = RunFolder(unfinished)
         folder.samples.mkdir(parents=True)
         write_file(folder.model, weights_file(dict(student.named_parameters()), metadata))
-        folder.write_config(config, facts)
+        folder.write_config(config, spec)
 
 
 def check_empty(out: RunFolder) -> None:

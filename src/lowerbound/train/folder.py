@@ -17,20 +17,15 @@ import os
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from torch import nn
 
-from lowerbound.brief import Brief
-from lowerbound.data import Dataset, Encoding, Standardisation, read_encoding
-from lowerbound.data.encoding import Affine, Levels
+from lowerbound.data import DataSpec
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
-from lowerbound.printable import printable
-from lowerbound.records import MOST_BYTES, read
+from lowerbound.records import MOST_BYTES
 from lowerbound.size import check_size
 from lowerbound.train.build import build_network, build_relative
 from lowerbound.train.config import SCHEMA_VERSION, Config
@@ -38,107 +33,9 @@ from lowerbound.weights import read_metadata
 
 MEASURED = ("variance.json", "classifier.safetensors")
 """Files of what is measured or trained for a run once it is there."""
-MOST_ENTRIES = 1 << 34
-"""Of an example."""
 MOST_PARAMETERS = 1 << 32
 MOST_LOG_BYTES = 1 << 32
 _LARGEST = 1e300
-
-
-@dataclass(frozen=True, repr=False)
-class DataFacts(Brief):
-    """What a run knows of its data without having them at hand."""
-
-    name: str
-    shape: tuple[int, ...]
-    layout: str
-    encoding: Encoding
-    class_names: tuple[str, ...]
-    vectors: Standardisation | None
-    fingerprint: str
-
-    @property
-    def num_condition_features(self) -> int:
-        """The length of a condition vector; 0 if the data have none."""
-        return 0 if self.vectors is None else len(self.vectors.shift)
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> "DataFacts":
-        """The facts of a data set."""
-        return cls(
-            name=dataset.name,
-            shape=dataset.shape,
-            layout=dataset.layout,
-            encoding=dataset.encoding,
-            class_names=dataset.class_names,
-            vectors=dataset.vectors,
-            fingerprint=dataset.fingerprint(),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {**asdict(self), "encoding": self.encoding.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], source: str = "data_facts") -> "DataFacts":
-        """From `to_dict`'s values.
-
-        Raises:
-            InputError: for a name that does not exist or a value of the wrong type.
-        """
-        values = dict(values)
-        if values.pop("num_condition_features", 0):  # of before their normalisation
-            raise InputError(
-                f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
-            )
-        stored = read(_StoredFacts, values, source)
-        if not stored.shape or min(stored.shape) < 1 or math.prod(stored.shape) > MOST_ENTRIES:
-            raise InputError(f"{source}: shape is {stored.shape}; an example has 1 to {MOST_ENTRIES:,} entries")
-        facts = cls(
-            name=printable(stored.name),
-            shape=stored.shape,
-            layout=printable(stored.layout),
-            encoding=read_encoding(stored.encoding),
-            class_names=tuple(map(printable, stored.class_names)),
-            vectors=stored.vectors,
-            fingerprint=stored.fingerprint,
-        )
-        _check_facts(facts, source)
-        return facts
-
-
-@dataclass(frozen=True)
-class _StoredFacts:
-    """`DataFacts` as JSON holds them."""
-
-    name: str
-    shape: tuple[int, ...]
-    layout: str
-    encoding: dict[str, Any]
-    class_names: tuple[str, ...]
-    fingerprint: str
-    vectors: Standardisation | None = None
-
-
-def _check_facts(facts: DataFacts, source: str) -> None:
-    """Refuse what no data have, with an InputError."""
-    encoding = facts.encoding
-    try:
-        kind = np.dtype(encoding.dtype).kind
-    except TypeError:
-        kind = ""
-    if kind not in ("iub" if isinstance(encoding, Levels) else "f"):
-        raise InputError(f"{source}: the values are of the type {encoding.dtype!r}, which is not theirs")
-    maps = [facts.vectors] if facts.vectors is not None else []
-    for each in (*maps, *([encoding] if isinstance(encoding, Affine) else [])):
-        if len(each.shift) != len(each.scale) or not all(map(math.isfinite, each.shift)):
-            raise InputError(f"{source}: a normalisation has a finite shift and a scale for each feature")
-        if not all(0 < scale < math.inf for scale in each.scale):
-            raise InputError(f"{source}: the scales of a normalisation are positive")
-    if isinstance(encoding, Affine) and len(encoding.shift) != facts.shape[0]:
-        raise InputError(f"{source}: {len(encoding.shift)} shifts for {facts.shape[0]} channels")
-    if isinstance(encoding, Levels) and abs(encoding.offset) >= 1 << 62:
-        raise InputError(f"{source}: levels from {encoding.offset} on fit into no type")
 
 
 class RunFolder:
@@ -186,12 +83,12 @@ class RunFolder:
             if file.exists() and not file.is_file():
                 raise InputError(f"{file} is {_kind(file)}, and a run has a file there: move it away")
 
-    def write_config(self, config: Config, facts: DataFacts) -> None:
+    def write_config(self, config: Config, spec: DataSpec) -> None:
         """Write config.json."""
-        content = {"schema_version": SCHEMA_VERSION, **config.to_dict(), "data_facts": facts.to_dict()}
+        content = {"schema_version": SCHEMA_VERSION, **config.to_dict(), "data_facts": spec.to_dict()}
         write_file(self.config, (json.dumps(content, indent=2) + "\n").encode())
 
-    def read_config(self) -> tuple[Config, DataFacts]:
+    def read_config(self) -> tuple[Config, DataSpec]:
         """Read config.json.
 
         Raises:
@@ -208,7 +105,7 @@ class RunFolder:
                     f"{self.config} has the schema version {version!r}, this program knows {SCHEMA_VERSION}: install "
                     f"{'a newer' if is_newer else 'the older'} lowerbound, or train the run anew"
                 )
-            facts = DataFacts.from_dict(values.pop("data_facts"), f"{source}: data_facts")
+            spec = DataSpec.from_dict(values.pop("data_facts"), f"{source}: data_facts")
             config = Config.from_dict(values)
         except FileNotFoundError as error:
             raise InputError(f"there is no run in {self.path}: give a folder that `lowerbound train` made") from error
@@ -218,8 +115,8 @@ class RunFolder:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{self.config} is damaged: {type(error).__name__} {error}") from error
-        check_size(lambda: _build_network(config, facts), MOST_PARAMETERS, source)
-        return config, facts
+        check_size(lambda: _build_network(config, spec), MOST_PARAMETERS, source)
+        return config, spec
 
     def read_log(self) -> list[dict[str, Any]]:
         """The records of the log; a last line that an interruption left incomplete is not one.
@@ -270,12 +167,11 @@ class RunFolder:
             yield
 
 
-def _build_network(config: Config, facts: DataFacts) -> nn.Module:
+def _build_network(config: Config, spec: DataSpec) -> nn.Module:
     """Where the parameters of a run's model are."""
     if not config.model.is_denoiser:
-        return build_relative(config.model, facts.shape, facts.encoding.num_levels)
-    classes = len(facts.class_names) if config.data.conditional and facts.vectors is None else 0
-    return build_network(config.network, facts.shape, classes, facts.num_condition_features, 2)
+        return build_relative(config.model, spec)
+    return build_network(config.network, spec.conditioned(config.data.conditional), 2)
 
 
 def _check_record(record: Any, source: str) -> None:

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from lowerbound.data import Dataset, batch_indices
 from lowerbound.errors import InputError
+from lowerbound.models import Draw, Losses
 from lowerbound.records import read
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.train.average import Average
-from lowerbound.train.build import build_step
+from lowerbound.train.build import build_model
 from lowerbound.train.config import Config, TrainingConfig
 from lowerbound.train.optimizer import Optimizer
-from lowerbound.train.step import Losses
 from lowerbound.train.threads import ThreadChoice
 
 TRAINING_SHARE = 0.9
@@ -86,20 +86,18 @@ class Trainer:
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
-            sizes = condition_sizes(config, dataset)
-            self.training_step = build_step(config, dataset.shape, dataset.encoding.num_levels, *sizes)
-        self.training_step.to(self.device)
+            self.model = build_model(config, dataset.spec).to(self.device)
         self.times = ImportanceTimes() if config.training.times == "importance" else None
-        self.optimizer = Optimizer(self.model, config.training)
-        self.average = Average(self.model, config.training.average_width)
+        self.optimizer = Optimizer(self.trained, config.training)
+        self.average = Average(self.trained, config.training.average_width)
         self.step = 0
         self.seconds = 0.0
         self.rate_scale = 1.0
 
     @property
-    def model(self) -> nn.Module:
-        """What is trained."""
-        return self.training_step.model
+    def trained(self) -> nn.Module:
+        """What the optimiser moves, and what is averaged and saved."""
+        return self.model.trained
 
     @property
     def progress(self) -> float:
@@ -123,7 +121,7 @@ class Trainer:
                 rate = self.rate_scale * learning_rate(self.config.training, self.step, self.progress)
                 loss, norm = self.gradient()
                 self.optimizer.step(rate)
-                self.average.update(self.model)
+                self.average.update(self.trained)
                 self.step += 1
                 # what the caller does between two steps is not training, and moves no learning rate
                 took = time.perf_counter() - began
@@ -173,11 +171,11 @@ class Trainer:
         training = self.config.training
         num = min(MOST_PROBED, training.micro_batch_size or training.batch_size)
         seeds = derive_seeds(training.seed, _PROBE_STEP, torch.arange(num))
-        kept = {name: buffer.clone() for name, buffer in self.training_step.named_buffers()}
+        kept = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         places = antithetic_times(torch.tensor(0.5), num)
         losses = self._losses(self.dataset.train[:num], places, torch.ones_like(places), seeds)
         with torch.no_grad():
-            for name, buffer in self.training_step.named_buffers():
+            for name, buffer in self.model.named_buffers():
                 buffer.copy_(kept[name])
         return losses.total.detach().mean().item() / (self.num_dims * math.log(2))
 
@@ -185,8 +183,8 @@ class Trainer:
         """Of examples of the data, at places along the noise."""
         x, noise = self.dataset.encoded(indices), PerSample(seeds)
         cond = self._condition(indices, noise, x)
-        inputs = (value.to(self.device) for value in (x, places, weights))
-        return self.training_step(*inputs, noise, min(1.0, self.progress), cond=cond)
+        x, places, weights = (value.to(self.device) for value in (x, places, weights))
+        return self.model.given(cond).loss(x, Draw(noise, min(1.0, self.progress), places, weights))
 
     def _condition(self, indices: Any, noise: PerSample, x: Tensor) -> Tensor | None:
         if not self.config.data.conditional:
@@ -199,8 +197,8 @@ class Trainer:
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Tensors by file and name, and the numbers beside them: all that `restore` needs."""
         tensors = {
-            "weights": dict(self.model.named_parameters()),
-            "buffers": saved_buffers(self.training_step),
+            "weights": dict(self.trained.named_parameters()),
+            "buffers": saved_buffers(self.model),
             "average": self.average.parameters,
             "optimizer": self.optimizer.state(),
             "times": {} if self.times is None else self.times.state_dict(),
@@ -218,7 +216,7 @@ class Trainer:
         Raises:
             InputError: if its tensors are not those of this configuration.
         """
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self.trained.named_parameters():
             for group, into in (("weights", parameter), ("average", self.average.parameters[name])):
                 saved = tensors.get(group, {}).get(name)
                 if saved is None or saved.shape != into.shape or saved.dtype != into.dtype:
@@ -228,7 +226,7 @@ class Trainer:
                     )
                 into.copy_(saved)
         try:
-            for name, buffer in saved_buffers(self.training_step).items():
+            for name, buffer in saved_buffers(self.model).items():
                 if name in tensors.get("buffers", {}):
                     buffer.copy_(tensors["buffers"][name])
             self.optimizer.restore(tensors.get("optimizer", {}))
@@ -251,23 +249,10 @@ def learning_rate(training: TrainingConfig, step: int, progress: float) -> float
     return training.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
-def saved_buffers(step: nn.Module) -> dict[str, Tensor]:
-    """What a training step remembers beside its weights, such as the chains of persistent contrastive divergence."""
-    kept = step.state_dict()
-    return {name: buffer for name, buffer in step.named_buffers() if name in kept}
-
-
-def condition_sizes(config: Config, dataset: Dataset) -> tuple[int, int]:
-    """Number of classes and of condition features that the network takes: both zero for an unconditional run."""
-    if not config.data.conditional:
-        return 0, 0
-    if dataset.conditions is not None:
-        return 0, dataset.conditions.shape[1]
-    if dataset.labels is None:
-        raise InputError(
-            f"a conditional run was asked for, but {dataset.name} has neither labels nor condition vectors"
-        )
-    return len(dataset.class_names), 0
+def saved_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What a model remembers beside its weights, such as the chains of persistent contrastive divergence."""
+    kept = model.state_dict()
+    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
 
 
 def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def recipe(dataset: Dataset, data: DataConfig, minutes: float = 10.0, model: Mod
 
 
 def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
-    num_levels = dataset.encoding.num_levels
+    num_levels = dataset.spec.encoding.num_levels
     decoder = DecoderConfig("gaussian" if num_levels is None else "level-posterior")
     denoiser = DenoiserConfig(target="eps" if num_levels is None else "levels")
     # of smooth densities the bound hardly depends on the data's end: there is nothing to learn it from

@@ -28,7 +28,7 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
     Raises:
         InputError: if it is another run, its data are no longer the same, or its checkpoints are damaged or gone.
     """
-    config, facts = folder.read_config()
+    config, spec = folder.read_config()
     found = differences(config, trainer.config)
     fixed = [d for d in found if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
     if fixed:
@@ -36,10 +36,10 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
             f"{folder.path} holds a run with other settings ({as_flags(fixed[0])}{' ...' * (len(fixed) > 1)}): choose "
             "another folder with --out, or repeat its own settings to go on with it"
         )
-    if not trainer.dataset.has_fingerprint(facts.fingerprint):
+    if not trainer.dataset.has_fingerprint(spec.fingerprint):
         raise InputError(
-            f"{folder.path} was trained on other data than {trainer.dataset.name} holds now, or on other labels or splits "
-            "of them: choose another --out"
+            f"{folder.path} was trained on other data than {trainer.dataset.spec.name} holds now, or on other labels or "
+            "splits of them: choose another --out"
         )
     if folder.is_distilled:
         raise InputError(

@@ -5,7 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,12 +17,13 @@ from lowerbound.data import Dataset, check_batch_size
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
 from lowerbound.pictures import sample_grid
+from lowerbound.rng import PerSample
 from lowerbound.train.allowance import Allowance
 from lowerbound.train.checkpoint import Checkpoint, checkpoints, step_of
 from lowerbound.train.config import Config
-from lowerbound.train.denoising import PICTURE_STEPS
 from lowerbound.train.divergence import Watch
-from lowerbound.train.folder import DataFacts, RunFolder
+from lowerbound.train.folder import RunFolder
+from lowerbound.train.held_out import held_out_bits, held_out_effort
 from lowerbound.train.interruption import Interruption
 from lowerbound.train.loop import TRAINING_SHARE, DivergenceError, Record, Trainer
 from lowerbound.train.resume import restore, resume, set_aside
@@ -88,7 +89,7 @@ def train(
             resume(folder, trainer, say, fall_back)
         elif any(folder.path.glob("*.safetensors")) or folder.log.exists():
             raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
-        folder.write_config(config, DataFacts.of(dataset))
+        folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
         if trainer.progress >= 1:
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder
@@ -105,7 +106,7 @@ class _Session:
         self.trainer = trainer
         self.folder = folder
         self.say = say
-        self.is_bound = trainer.training_step.is_bound
+        self.is_bound = trainer.model.is_bound
         self.fixed_bits = self._fixed_bits()
         self.best = min(
             (r["held_out_bits_per_dim"] for r in folder.read_log() if "held_out_bits_per_dim" in r), default=math.inf
@@ -253,7 +254,8 @@ class _Session:
 
     def _affords_evaluation(self) -> bool:
         """Whether held-out bits are measured now; before the first time, of how many examples."""
-        most, calls = self.trainer.training_step.held_out_calls(self.trainer.dataset)
+        most = self.trainer.model.most_held_out
+        calls = held_out_effort(self.trainer.model, self.trainer.dataset).num_draws or 1
         if self.num_held_out is None:
             self.num_held_out = most
             if self.allowance.seconds is not None:
@@ -287,8 +289,8 @@ class _Session:
         trainer, dataset = self.trainer, self.trainer.dataset
         if not self.is_bound:
             return 0.0
-        nats = trainer.training_step.fixed_nats(dataset.encoded(dataset.train[:256]).to(trainer.device))
-        return (nats - dataset.encoding.log_det(dataset.shape)) / (trainer.num_dims * math.log(2))
+        nats = trainer.model.fixed_nats(dataset.encoded(dataset.train[:256]).to(trainer.device))
+        return (nats - dataset.spec.encoding.log_det(dataset.shape)) / (trainer.num_dims * math.log(2))
 
     def _show(self, loss: float) -> None:
         trainer, speed = self.trainer, 1 / self.seconds_per_example
@@ -305,15 +307,15 @@ class _Session:
     def _evaluate(self, log: IO[str], picture: bool) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
         trainer = self.trainer
-        trainer.average.swap(trainer.model)
-        trainer.training_step.eval()
+        trainer.average.swap(trainer.trained)
+        trainer.model.eval()
         try:
             record: dict[str, Any] = {"step": trainer.step, "seconds": trainer.seconds}
             improved = True
             assert self.num_held_out is not None
             with self.allowance.spending("held-out bits"):
-                held_out = trainer.training_step.held_out(
-                    trainer.dataset, trainer.config.data.conditional, self.num_held_out
+                held_out = held_out_bits(
+                    trainer.model, trainer.dataset, self.num_held_out, trainer.config.data.conditional
                 )
             if held_out is not None:
                 bits, error = held_out
@@ -334,13 +336,18 @@ class _Session:
             if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
                 self._write_weights(self.folder.early, record)
             num_samples = PICTURE_SAMPLES if len(trainer.dataset.shape) > 1 else PICTURE_POINTS
-            expected = self._forward_seconds(num_samples * PICTURE_STEPS)
+            expected = self._forward_seconds(num_samples * self._calls_per_sample)
             if picture and self.allowance.affords("picture", expected, trainer.progress):
                 with self.allowance.spending("picture"):
                     self._draw(num_samples)
         finally:
-            trainer.training_step.train()
-            trainer.average.swap(trainer.model)
+            trainer.model.train()
+            trainer.average.swap(trainer.trained)
+
+    @property
+    def _calls_per_sample(self) -> int:
+        plan = self.trainer.model.plan()
+        return 1 if plan is None else plan.num_calls
 
     def _write_weights(self, path: Path, record: dict[str, Any]) -> None:
         metadata = {
@@ -348,14 +355,15 @@ class _Session:
             "average_width": str(self.trainer.config.training.average_width),
             **{key: str(value) for key, value in record.items()},
         }
-        write_file(path, weights_file(dict(self.trainer.model.named_parameters()), metadata))
+        write_file(path, weights_file(dict(self.trainer.trained.named_parameters()), metadata))
 
     def _draw(self, num_samples: int) -> None:
         dataset = self.trainer.dataset
-        samples = self.trainer.training_step.draw(num_samples)
+        with torch.no_grad():
+            samples = self.trainer.model.sample(num_samples, PerSample(range(num_samples)))
         data = dataset.examples[dataset.train[:num_samples]]
         with replacing(self.folder.samples / f"step-{self.trainer.step:09d}.png") as unfinished:
-            sample_grid(unfinished, dataset.encoding.decode(samples), dataset.encoding.value_range, data=data)
+            sample_grid(unfinished, dataset.spec.encoding.decode(samples), dataset.spec.encoding.value_range, data=data)
 
 
 class _Milestones:

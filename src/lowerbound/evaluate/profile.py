@@ -1,4 +1,4 @@
-"""The bound on held-out data: its three terms with standard errors, and where along the noise it comes from."""
+"""Where along the noise the bound comes from, on held-out data."""
 
 import itertools
 import math
@@ -10,57 +10,13 @@ import torch
 
 from lowerbound.data import Dataset
 from lowerbound.elementary import expand
-from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
-from lowerbound.evaluate.report import Table
-from lowerbound.likelihood import check_likelihood, end_terms, mean_and_error
-from lowerbound.records import Figure
+from lowerbound.likelihood import check_likelihood, end_terms
 from lowerbound.rng import PerSample
-from lowerbound.rounding import figure_text
 from lowerbound.run import Run
 from lowerbound.schedule import Level
-from lowerbound.score import score
 
-ENTRIES = 32_000_000
-"""About how many entries of examples go through the network where the number of calls is not given."""
 REFERENCES = 4096
 """How many training examples say what the data's range is."""
-
-
-@dataclass(frozen=True)
-class HeldOutBound(Figures):
-    """The bound on the test examples, in bits per dimension of the data as they are stored.
-
-    Arguments:
-        total: the sum of the next four, with the standard error over examples.
-        reconstruction, prior, diffusion: the three terms, each as what it adds.
-        normalisation: what the stored units add to the model's; zero for discrete data.
-        kind: what the number is, in words.
-        num_examples: how many test examples.
-        num_times: network calls per example.
-        of: the examples that these were drawn from, in words; empty: all that there are, or the first of them.
-    """
-
-    total: Figure
-    reconstruction: Figure
-    prior: Figure
-    diffusion: Figure
-    normalisation: float
-    kind: str
-    num_examples: int
-    num_times: int
-    of: str = ""
-
-    def tables(self) -> list[Table]:
-        terms = [
-            ("  reconstruction", figure_text(*self.reconstruction), "of the data from the least noisy latent"),
-            ("  prior", figure_text(*self.prior), "of the noisiest latent against the standard normal"),
-            ("  diffusion", figure_text(*self.diffusion), "of all steps between them"),
-        ]
-        if self.normalisation:
-            terms.append(("  normalisation", figure_text(self.normalisation), "the units of the stored data"))
-        examples = f"{self.num_examples:,} example{'s' * (self.num_examples > 1)}{self.of}"
-        total = f"{self.kind}, {examples}, {self.num_times} call{'s' * (self.num_times > 1)} each"
-        return [Table(BITS, BITS_HEADER, (("test", figure_text(*self.total), total), *terms), main=0)]
 
 
 @dataclass(frozen=True)
@@ -97,67 +53,6 @@ class Profile:
         return self.draws.std(0, ddof=1) / len(self.draws) ** 0.5
 
 
-def held_out_bound(
-    run: Run,
-    dataset: Dataset,
-    *,
-    num_steps: int | None = None,
-    num_times: int | None = None,
-    num_examples: int | None = None,
-    indices: np.ndarray | None = None,
-    reverse: str = "lower",
-    batch_size: int = 128,
-    seed: int = 0,
-    progress: Callable[[int], object] = lambda examples: None,
-) -> HeldOutBound:
-    """The bound on the test split: the mean of its examples' scores.
-
-    Arguments:
-        run: the model.
-        dataset: its data.
-        num_steps: T of a chain of T steps, equally spaced in time; None: continuous time.
-        num_times: network calls per example; by default 4 to 256, the more the fewer and smaller the examples are.
-        num_examples: of the test split, from its start; all by default.
-        indices: the examples themselves, in the place of these.
-        reverse: the chain's reverse variance.
-        batch_size: it changes nothing but speed and memory.
-        seed: of times and noise.
-        progress: called with the number of examples after each batch.
-    """
-    indices = dataset.test[:num_examples] if indices is None else indices
-    scores = score(
-        run,
-        dataset.examples[indices],
-        cond=dataset.cond(indices) if run.config.data.conditional else None,
-        numbers=indices,
-        num_steps=num_steps,
-        num_times=num_times or default_num_times(dataset, len(indices)),
-        reverse=reverse,
-        batch_size=batch_size,
-        seed=seed,
-        progress=progress,
-    )
-    total, reconstruction, prior, diffusion = (
-        mean_and_error(torch.from_numpy(bits))
-        for bits in (scores.bits_per_dim, scores.reconstruction, scores.prior, scores.diffusion)
-    )
-    return HeldOutBound(
-        total=total,
-        reconstruction=reconstruction,
-        prior=prior,
-        diffusion=diffusion,
-        normalisation=scores.normalisation,
-        kind=scores.kind,
-        num_examples=len(indices),
-        num_times=scores.num_calls,
-    )
-
-
-def default_num_times(dataset: Dataset, num_examples: int) -> int:
-    """Network calls for each example of a bound where their number is not given."""
-    return max(4, min(256, ENTRIES // (num_examples * math.prod(dataset.shape))))
-
-
 @torch.no_grad()
 def profile(
     run: Run,
@@ -191,8 +86,9 @@ def profile(
     low, high = (end.to(x) for end in _range(dataset))
     noise = PerSample([(seed << 32) + int(i) for i in indices])
     check_likelihood(denoiser)
-    assert run.decoder is not None
-    reconstruction, prior = end_terms(denoiser, run.decoder, x, noise=noise)
+    decoder = run.diffusion.decoder
+    assert decoder is not None
+    reconstruction, prior = end_terms(denoiser, decoder, x, noise=noise)
     edges = np.linspace(schedule.gamma_min, schedule.gamma_max, num_bins + 1)
     columns: list[list[torch.Tensor]] = []
     for start, stop in itertools.pairwise(edges.tolist()):

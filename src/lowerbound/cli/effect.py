@@ -1,4 +1,4 @@
-"""A relative's run in the verbs that take any run: what has no effect on it is refused."""
+"""Options of verbs that take any run: those that have no effect on its model are refused."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -6,17 +6,19 @@ from typing import Any
 
 from lowerbound.cli.flags import flags
 from lowerbound.errors import InputError
-from lowerbound.run import RelativeRun
+from lowerbound.run import Run
 
 
-def check_relative(options: Any, defaults: Any, run: RelativeRun, known: Sequence[str]) -> None:
-    """Refuse options that differ from their defaults and are not among the known ones, by an InputError.
+def check_effect(options: Any, defaults: Any, run: Run, known: Sequence[str]) -> None:
+    """Refuse, of a model that is no denoiser, options that have no effect on it, by an InputError.
 
     Arguments:
         options, defaults: a verb's, the latter with the arguments that have no default alike.
         run: whose model they are given for.
-        known: the options that have an effect, with their section's name where they have one.
+        known: the options that have an effect on any model, with their section's name where they have one.
     """
+    if run.is_denoiser:
+        return
     for name in _differences(options, defaults):
         if name not in known:
             raise InputError(
