@@ -144,12 +144,12 @@ class Measurement:
     @torch.no_grad()
     def bits(self, run: Run, num_levels: int | None, kind: str) -> torch.Tensor:
         """Bits/dim of each test example over a chain, or in continuous time."""
-        assert run.decoder is not None
+        assert run.diffusion.decoder is not None
         noise = PerSample([(self.seed << 32) + int(i) for i in self.test])
         num_times = self.num_calls if num_levels is None else min(self.num_calls, num_levels - 1)
         chain = None if num_levels is None else respaced(run, num_levels)
         x = self.dataset.encoded(self.test)
-        bound = elbo(run.denoiser, run.decoder, x, chain, noise=noise, num_times=num_times, reverse=kind)
+        bound = elbo(run.denoiser, run.diffusion.decoder, x, chain, noise=noise, num_times=num_times, reverse=kind)
         return bound.bits_per_dim.double()
 
     def quality(self, run: Run, num_levels: int, kind: str) -> tuple[str, str]:

@@ -24,7 +24,14 @@ MANY = np.random.default_rng(0).normal(-3.0, 1.0, 1000)
 
 def filled(kind):
     """One with a thousand numbers in each array of numbers, by the annotation, and words in each string."""
-    given = {"Int[": MANY.round().astype(int), "ndarray": MANY, "'float'": 0.1, "'int'": 2, "'str'": "bound (exact)"}
+    given = {
+        "num_levels": None,
+        "Int[": MANY.round().astype(int),
+        "ndarray": MANY,
+        "'float'": 0.1,
+        "'int'": 2,
+        "'str'": "bound (exact)",
+    }
     types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     return kind(**{name: next(given[part] for part in given if part in words) for name, words in types.items()})
 

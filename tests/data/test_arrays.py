@@ -59,7 +59,7 @@ def test_every_layout_goes_in_and_out(saved, layout, dtype):
     ],
 )
 def test_the_layout_follows_from_the_axes(saved, shape, layout):
-    assert open_arrays(saved(_values(*shape))).layout == layout
+    assert open_arrays(saved(_values(*shape))).spec.layout == layout
 
 
 def test_channels_are_told_from_pixels(saved):
@@ -84,7 +84,7 @@ def test_types_and_memory_orders(saved, dtype, order):
 
 
 def test_num_levels_is_passed_on(saved):
-    assert open_arrays(saved(_values(9, 2, dtype="int32") % 3), num_levels=17).encoding == Levels(17, 0, "int32")
+    assert open_arrays(saved(_values(9, 2, dtype="int32") % 3), num_levels=17).spec.encoding == Levels(17, 0, "int32")
 
 
 def test_one_array_under_any_name(saved):
@@ -220,7 +220,7 @@ def test_an_array_that_could_be_two_things_is_told_with_the_layouts_that_work(sa
     for layout, words in told.items():
         assert f"for {words} give --layout {layout}" in lines[0]
         chosen = open_arrays(path, layout=layout)
-        assert chosen.layout == layout
+        assert chosen.spec.layout == layout
         assert chosen.shape != guessed.shape or not np.array_equal(chosen.examples, guessed.examples)
         # its size and channels are those that the words say
         inner = [str(n) for n in chosen.shape[1:]]

@@ -44,7 +44,7 @@ def test_the_checkerboard_is_uniform_on_its_dark_fields():
 
 def test_the_mixture_has_its_parameters():
     mixture = open_dataset("mixture")
-    assert isinstance(mixture.encoding, Affine)
+    assert isinstance(mixture.spec.encoding, Affine)
     weights, means, covariances = mixture_parameters()
     for k, (weight, mean, covariance) in enumerate(zip(weights, means, covariances, strict=True)):
         points = mixture.examples[mixture.labels == k]

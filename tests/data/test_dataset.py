@@ -75,7 +75,7 @@ def test_normalisation_is_fitted_on_training_examples_only():
 def test_levels_follow_from_the_integers(values, num_levels, expected):
     # often enough that each is in every split
     examples = np.repeat(values, 20)[:, None]
-    assert assemble("made", examples, layout="ND", num_levels=num_levels).encoding == expected
+    assert assemble("made", examples, layout="ND", num_levels=num_levels).spec.encoding == expected
 
 
 _TWENTY = {"train": np.arange(16), "validation": np.arange(16, 18), "test": np.arange(18, 20)}
@@ -94,7 +94,7 @@ _TWENTY = {"train": np.arange(16), "validation": np.arange(16, 18), "test": np.a
 def test_what_a_held_out_split_holds_changes_no_level(split, outlier, num_levels, advice):
     """A level that only the test split has would tell the model of the test split."""
     values = (np.arange(20) % 6 - 2)[:, None]
-    fitted = assemble("made", values, layout="ND", splits=_TWENTY, num_levels=num_levels).encoding
+    fitted = assemble("made", values, layout="ND", splits=_TWENTY, num_levels=num_levels).spec.encoding
     assert (fitted.offset, fitted.num_levels) == (-2, num_levels or 6)
     values[_TWENTY[split][1]] = outlier
     with pytest.raises(InputError, match=f"made: the {split} split holds the value {outlier}, outside.*{advice}"):
@@ -141,7 +141,7 @@ def test_a_class_that_only_a_held_out_split_has_is_refused():
     labels = np.array([0, 1] * 9 + [0, 2])
     with pytest.raises(InputError, match="class 2 has no examples in the training split"):
         assemble("made", _floats(20), layout="ND", splits=_TWENTY, labels=labels)
-    assert assemble("made", _floats(20), layout="ND", splits=_TWENTY, labels=labels % 2).class_names == ("0", "1")
+    assert assemble("made", _floats(20), layout="ND", splits=_TWENTY, labels=labels % 2).spec.class_names == ("0", "1")
 
 
 def test_no_split_may_be_empty():
@@ -157,7 +157,7 @@ def test_a_condition_is_vectors_or_labels_or_nothing():
     conditioned = assemble("made", _floats(10), layout="ND", conditions=vectors)
     assert plain.cond(indices) is None
     assert torch.equal(labelled.cond(indices), torch.tensor([1, 1]))
-    assert labelled.class_names == ("0", "1", "2")
+    assert labelled.spec.class_names == ("0", "1", "2")
     shift, scale = vectors[conditioned.train].mean(0), vectors[conditioned.train].std(0)
     expected = (torch.tensor([[8.0, 9.0], [14.0, 15.0]]) - torch.from_numpy(shift)) / torch.from_numpy(scale)
     torch.testing.assert_close(conditioned.cond(indices), expected)

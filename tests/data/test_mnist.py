@@ -64,13 +64,13 @@ def test_idx_files_make_the_data_set():
     mnist = open_dataset("mnist")
     assert np.array_equal(mnist.examples[:, 0, 0, 0], mnist.labels)
     assert (len(mnist.train), len(mnist.validation), len(mnist.test)) == (55_000, 5_000, 10_000)
-    assert mnist.encoding == Levels(256, 0, "uint8")
+    assert mnist.spec.encoding == Levels(256, 0, "uint8")
 
 
 @pytest.mark.usefixtures("tiny")
 def test_binary_mnist_is_drawn_with_the_pixels_probabilities_once_for_ever():
     mnist, binary = open_dataset("mnist"), open_dataset("binary-mnist")
-    assert binary.encoding == Levels(2, 0, "uint8")
+    assert binary.spec.encoding == Levels(2, 0, "uint8")
     for split in ("train", "validation", "test"):
         assert np.array_equal(getattr(binary, split), getattr(mnist, split)), "the same examples are held out"
     assert np.array_equal(binary.labels, mnist.labels)

@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 def test_a_name_a_folder_and_a_file_are_opened(array_file, folder):
     assert open_dataset("digits").shape == (1, 8, 8)
-    assert open_dataset(array_file, num_levels=20).encoding.num_levels == 20
+    assert open_dataset(array_file, num_levels=20).spec.encoding.num_levels == 20
     assert open_dataset(array_file, layout="NL").shape == (1, 2)
 
 

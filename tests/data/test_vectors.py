@@ -87,7 +87,7 @@ def test_conditions_from_files(trained, tmp_path):
     np.save(tmp_path / "vectors.npy", vectors)
     assert torch.equal(trained.conditions_from(tmp_path / "vectors.npy"), trained.conditions(vectors))
     labelled = dataclasses.replace(
-        trained, data=dataclasses.replace(trained.data, vectors=None, class_names=("3", "cat", "a b"))
+        trained, spec=dataclasses.replace(trained.spec, vectors=None, class_names=("3", "cat", "a b"))
     )
     (tmp_path / "labels.txt").write_text("cat\n3\n\na b\ncat\n")
     assert labelled.conditions_from(tmp_path / "labels.txt").tolist() == [1, 0, 2, 1]
@@ -121,6 +121,7 @@ def test_a_run_of_before_the_normalisation_is_refused(trained):
     with pytest.raises(InputError, match="condition vectors as they are"):
         open_run(trained.folder.path)
     values["data_facts"]["num_condition_features"] = 0  # one without vectors
+    values["data"]["conditional"] = False
     path.write_text(json.dumps(values))
     assert trained.folder.read_config()[1].vectors is None
     path.write_text(content)

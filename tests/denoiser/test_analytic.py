@@ -239,7 +239,9 @@ def test_scores_of_a_chain_take_it_and_say_so(trained):
     for reverse in ("upper", "analytic"):
         scores = score(model, raw, Effort(num_steps=5, reverse=reverse))
         assert scores.kind == f"bound (5 steps, {reverse} reverse variance, of the density, given no condition)"
-        bound = elbo(model.denoiser, model.decoder, model.encode(raw), chain(5), noise=Stream(0), reverse=reverse)
+        bound = elbo(
+            model.denoiser, model.diffusion.decoder, model.encode(raw), chain(5), noise=Stream(0), reverse=reverse
+        )
         difference = scores.diffusion * 2 * math.log(2) - bound.diffusion.double().numpy()
         assert abs(difference.mean()) < 4 * difference.std() / 50**0.5
     with pytest.raises(InputError, match="give a chain"):
@@ -289,4 +291,5 @@ def test_mistakes_are_one_line_and_exit_code_2(mistake, trained, tmp_path, capsy
 def test_the_wrapped_run_is_the_same_run(trained):
     model = open_run(trained)
     wrapped = with_analytic_variance(model)
-    assert dataclasses.replace(wrapped, denoiser=model.denoiser) == model
+    assert dataclasses.replace(wrapped, model=model.model) == model
+    assert wrapped.denoiser.denoiser is model.denoiser

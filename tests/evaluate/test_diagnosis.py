@@ -41,7 +41,7 @@ class Altered(Denoiser):
 
 def mixture(schedule: Schedule | None = None) -> GaussianMixture:
     weights, means, covariances = mixture_parameters()
-    shift, scale = np.array(MIXTURE.encoding.shift), np.array(MIXTURE.encoding.scale)
+    shift, scale = np.array(MIXTURE.spec.encoding.shift), np.array(MIXTURE.spec.encoding.scale)
     return GaussianMixture(
         torch.tensor(weights).float(),
         torch.tensor((means - shift) / scale).float(),

@@ -133,12 +133,12 @@ def test_an_interrupted_evaluation_goes_on_and_the_report_says_what_it_lacks(run
 
 def test_parts_are_found_again_where_their_settings_or_the_weights_are_others(done):
     run, first = done, read_own(done)
-    other, said = evaluated(run, dataclasses.replace(QUICK, num_times=3))
+    other, said = evaluated(run, dataclasses.replace(QUICK, effort=Effort(num_draws=3)))
     assert "bits/dim of the bound: 6 examples, 3 calls each" in lines(said)
     assert "samples: kept from before" in lines(said)
     assert other.figures["likelihood"] != first.figures["likelihood"]
     assert other.figures["quality"] == first.figures["quality"]
-    again, said = evaluated(run, dataclasses.replace(QUICK, num_times=3), anew=True)
+    again, said = evaluated(run, dataclasses.replace(QUICK, effort=Effort(num_draws=3)), anew=True)
     assert "kept from before" not in lines(said)
     assert again.figures["likelihood"] == other.figures["likelihood"]
     weights = {name: value * 1.1 for name, value in load_file(run.folder.model).items()}
@@ -270,7 +270,6 @@ def test_a_run_whose_evaluation_is_not_there_says_what_to_do(run):
 
 def test_settings_out_of_range_are_named_by_their_flags():
     for given, message in (
-        ({"num_times": 0}, "--num-times is 0"),
         ({"num_samples": 3}, "--num-samples is 3: at least 20"),
         ({"num_flow": -1}, "--ode-examples is -1"),
         ({"calls": (3, 0)}, "--calls is 0"),

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lowerbound.cli import main
-from lowerbound.data import describe
+from lowerbound.data import DataSpec, describe
 from lowerbound.data.images import MAX_PIXELS, open_folder, read_folder
 from lowerbound.errors import InputError
 
@@ -280,9 +280,9 @@ def test_two_classes_of_one_printed_name_are_refused(tmp_path):
 
 
 def test_the_names_in_a_strangers_run_are_shown_too(tmp_path):
-    facts = DataFacts.of(open_folder(_hostile_folder(tmp_path))).to_dict()
+    facts = open_folder(_hostile_folder(tmp_path)).spec.to_dict()
     hostile = {**facts, "name": "a\x1b[2J", "class_names": ["b\x1b[2J", "c"]}
-    read = DataFacts.from_dict(hostile)
+    read = DataSpec.from_dict(hostile)
     assert read.name == r"a\x1b[2J"
     assert read.class_names == (r"b\x1b[2J", "c")
-    assert DataFacts.from_dict(facts).class_names == DataFacts.of(open_folder(tmp_path)).class_names
+    assert DataSpec.from_dict(facts).class_names == open_folder(tmp_path).spec.class_names

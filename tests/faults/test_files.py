@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,20 +12,11 @@ import pytest
 from lowerbound import files
 from lowerbound.cli.main import run
 from lowerbound.cli.writing import write_samples
-from lowerbound.data.encoding import Levels
+from lowerbound.data import DataSpec, Levels
 from lowerbound.errors import InputError
 from lowerbound.files import UNFINISHED, replacing, write_file
-from lowerbound.run import Run
 
-
-class _Model(Run):
-    """As much of a run as writing its samples takes."""
-
-    spec = SimpleNamespace(encoding=Levels(256), layout="NCHW")
-    model = None
-
-
-MODEL = _Model()
+SPEC = DataSpec("pictures", (1, 4, 4), Levels(256), "NCHW")
 
 
 def pictures(level, num=5):
@@ -60,7 +50,7 @@ def test_what_killed_processes_left_is_removed_and_never_taken(tmp_path, name):
     for left in (stale, alive, old):
         left.mkdir()
         (left / "99.png").write_bytes(b"of another")
-    write_samples(MODEL, pictures(7), tmp_path / name)
+    write_samples(SPEC, pictures(7), tmp_path / name)
     assert names(tmp_path) == sorted([name, alive.name, old.name])
     if name == "a":
         assert names(tmp_path / "a") == [f"{i}.png" for i in range(5)]
@@ -79,7 +69,7 @@ def test_of_many_that_write_to_one_folder_the_first_is_there_whole(tmp_path, mon
 
     def write(num):
         try:
-            write_samples(MODEL, pictures(num, num), tmp_path / "out")
+            write_samples(SPEC, pictures(num, num), tmp_path / "out")
             said.append(num)
         except InputError as error:
             said.append(str(error))
@@ -121,7 +111,7 @@ def test_a_full_disk_is_told_with_the_file_and_its_size(tmp_path, monkeypatch):
 def test_samples_on_a_full_disk_leave_nothing(tmp_path, monkeypatch, name):
     fill(monkeypatch)
     with pytest.raises(InputError, match=f"No space left on the disk for .*{name}"):
-        write_samples(MODEL, pictures(7), tmp_path / name)
+        write_samples(SPEC, pictures(7), tmp_path / name)
     assert names(tmp_path) == []
 
 
@@ -131,7 +121,7 @@ def test_samples_that_are_not_finite_are_never_written(tmp_path, value, name):
     samples = pictures(7).astype(np.float32)
     samples[3, 0, 1, 1] = value
     with pytest.raises(InputError, match=r"1 of 5 samples .*sample 3"):
-        write_samples(MODEL, samples, tmp_path / name)
+        write_samples(SPEC, samples, tmp_path / name)
     assert names(tmp_path) == []
 
 

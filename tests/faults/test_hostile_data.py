@@ -80,7 +80,7 @@ def test_an_archive_larger_than_the_memory_is_refused_before_it_is_read(tmp_path
 def test_levels_that_the_stored_type_cannot_hold_are_refused(dtype, num_levels):
     examples = np.array([0, 1] * 10).astype(dtype)[:, None]
     if dtype == "uint16":
-        assert assemble("x", examples, layout="ND", num_levels=num_levels).encoding.num_levels == num_levels
+        assert assemble("x", examples, layout="ND", num_levels=num_levels).spec.encoding.num_levels == num_levels
         return
     with pytest.raises(InputError, match=f"{num_levels} levels .*{dtype}"):
         assemble("x", examples, layout="ND", num_levels=num_levels)

@@ -68,7 +68,8 @@ def test_the_score_of_levels_is_their_probability(discrete):
 
 
 def test_a_decoder_that_uses_the_network_is_given_its_prediction(discrete):
-    run = dataclasses.replace(discrete, decoder=DiscretizedGaussian(256, std=0.01))
+    model = Diffusion(discrete.denoiser, DiscretizedGaussian(256, std=0.01), num_levels=256)
+    run = dataclasses.replace(discrete, model=model)
     scores = score(run, np.array([[3, 200]], np.uint8), Effort(1))
     # the denoiser sees at the least noise which example it is, so half a bin on each side of the mean is left
     mass = math.erf(1 / 256 / 0.01 / math.sqrt(2))
@@ -87,7 +88,7 @@ def test_terms_add_up(known):
 @pytest.mark.parametrize("num_steps", [None, 10, 4])
 def test_an_example_has_one_score_in_any_company(known, num_steps):
     raw = DATASET.examples[:12]
-    settings = {"num_steps": num_steps, "num_times": 6, "seed": 3}
+    settings = {"effort": Effort(6, num_steps), "seed": 3}
     whole = score(known, raw, **settings)
     for batch_size in (1, 5):
         parts = score(known, raw, batch_size=batch_size, **settings)
@@ -119,7 +120,9 @@ def test_a_chain_s_scores_are_its_bound(known, num_times):
     scores = score(known, raw, Effort(num_times, 10), batch_size=3000)
     chain = torch.linspace(0, 1, 11, dtype=torch.float64)
     x = known.encode(raw)
-    bound = elbo(known.denoiser, known.decoder, x, chain, noise=Stream(0)).diffusion.numpy() / (2 * math.log(2))
+    bound = elbo(known.denoiser, known.diffusion.decoder, x, chain, noise=Stream(0)).diffusion.numpy() / (
+        2 * math.log(2)
+    )
     difference = scores.diffusion - bound
     assert abs(difference.mean()) < 4 * difference.std() / len(raw) ** 0.5
     assert scores.num_calls == (num_times or 10)
@@ -131,17 +134,19 @@ def test_calls_are_by_default_the_more_the_smaller_an_example(known):
     assert score(known, DATASET.examples[:1], Effort(num_steps=1)).kind.startswith("bound (1 step,")
 
 
-@pytest.mark.parametrize("name", ["num_times", "num_steps", "batch_size"])
+@pytest.mark.parametrize("name", ["num_draws", "num_steps", "importance"])
 def test_counts_start_at_one(known, name):
     with pytest.raises(InputError, match=f"{name} is 0"):
-        score(known, DATASET.examples[:1], **{name: 0})
+        Effort(**{name: 0})
+    with pytest.raises(InputError, match="batch_size is 0"):
+        score(known, DATASET.examples[:1], batch_size=0)
 
 
 def test_a_denoiser_without_likelihood_is_refused_with_the_reason(known):
     guided = GaussianMixture(known.denoiser.weights, known.denoiser.means, known.denoiser.covariances, LinearGamma())
     guided.no_likelihood = "it is guided"
     with pytest.raises(InputError, match="no likelihood: it is guided"):
-        score(dataclasses.replace(known, denoiser=guided), DATASET.examples[:1])
+        score(known.around(guided), DATASET.examples[:1])
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,6 @@ def train_until(stop_at: int, config: Config, dataset: Dataset, out: Path, monke
 
 def measure_little(monkeypatch) -> None:
     """From now on runs measure and draw so little along the way that it costs nothing."""
-    monkeypatch.setattr("lowerbound.train.denoising.NUM_EXAMPLES", 16)
+    monkeypatch.setattr("lowerbound.models.Diffusion.most_held_out", 16)
     monkeypatch.setattr("lowerbound.train.session.PICTURE_SAMPLES", 4)
     monkeypatch.setattr("lowerbound.train.session.PICTURE_POINTS", 16)

@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
 
 def test_it_comes_near_the_best_classifier_and_its_slope(two_classes):
     classifier = train_classifier(two_classes, -8.0, 4.0, steps=500)
-    scale = two_classes.encoding.scale[0]
+    scale = two_classes.spec.encoding.scale[0]
     centre, width = CENTRE / scale, WIDTH / scale
     ratios = [0.0, 0.5, 1.0, 2.0]
     for ratio, (share, _) in zip(ratios, accuracies(classifier, two_classes, ratios), strict=True):

@@ -10,7 +10,7 @@ import torch
 from train.runs import tiny_config
 
 from lowerbound import objective
-from lowerbound.data import open_dataset
+from lowerbound.data import Affine, DataSpec, Levels, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import GaussianDecoder
 from lowerbound.rng import Stream
@@ -82,7 +82,8 @@ def test_recipe_is_complete(source):
 @pytest.mark.parametrize("shape", [(1, 5), (2, 300), (1, 8, 8), (3, 32, 32), (2, 7, 40), (1, 6, 9, 5)], ids=str)
 @pytest.mark.parametrize("num_levels", [None, 2, 65_536])
 def test_recipe_fits_every_shape(shape, num_levels):
-    network = build_network(unet(shape, num_levels), shape)
+    encoding = Levels(num_levels) if num_levels else Affine((0.0,), (1.0,))
+    network = build_network(unet(shape, num_levels), DataSpec("made", shape, encoding))
     assert network(torch.zeros(2, *shape), torch.zeros(2)).shape == (2, *shape)
 
 
@@ -96,7 +97,7 @@ def test_every_schedule_and_target_trains(name, target):
         NetworkConfig(width=8, multipliers=(1,), blocks_per_level=1, attention_levels=0),
         training=TrainingConfig(steps=1),
     )
-    denoiser = build_denoiser(config, (1, 8, 8), 17)
+    denoiser = build_denoiser(config, open_dataset("digits").spec.conditioned(False))
     x = open_dataset("digits").encoded(torch.arange(4).numpy())
     loss = objective.loss(denoiser, x, noise=Stream(0)).mean()
     loss.backward()

@@ -55,7 +55,7 @@ def test_few_steps_come_to_lead_where_the_flow_does(plane, num_steps):
     dataset, config = plane
     teacher = Trainable()
     student = distill(teacher, config, dataset, num_steps, updates=200)
-    times = student_times(teacher.schedule, dataset, num_steps)
+    times = student_times(teacher.schedule, dataset.spec, num_steps)
     level = teacher.schedule.level(times[0].item())
     x_1 = start(teacher, 500, Stream(3), t=level.t)
     # the flow of a Gaussian keeps the place in units of the standard deviation
@@ -76,7 +76,7 @@ def test_a_students_times_are_some_of_its_teachers(plane):
     dataset, _ = plane
     schedule = LinearGamma(-8.0, 5.0)
     for num_steps in range(1, 9):
-        few, many = (times(schedule, dataset, num_steps) for times in (student_times, teacher_times))
+        few, many = (times(schedule, dataset.spec, num_steps) for times in (student_times, teacher_times))
         assert len(few) == num_steps
         assert len(many) >= 16
         assert set(few.tolist()) <= set(many.tolist())
@@ -97,8 +97,8 @@ def runs(tmp_path_factory):
 def test_a_student_is_a_run_that_draws_in_its_own_steps(runs, tmp_path, capsys):
     teacher, student = runs
     assert student.config == teacher.config
-    assert student.times is not None
-    assert student.times.tolist() == student_times(teacher.denoiser.schedule, teacher.data, 2).tolist()
+    assert student.diffusion.times is not None
+    assert student.diffusion.times.tolist() == student_times(teacher.denoiser.schedule, teacher.spec, 2).tolist()
     assert not list(student.folder.path.rglob(".unfinished*"))
     path, out = str(student.folder.path), str(tmp_path / "samples.npy")
     assert command(["sample", path, "-n", "3", "--label", "4", "-o", out]) == 0
@@ -203,7 +203,7 @@ def test_a_student_killed_while_it_is_written_leaves_nothing_in_its_place(runs, 
     with monkeypatch.context() as patch:
         patch.setattr(f"lowerbound.train.distill.{when}", killed)
         with pytest.raises(KeyboardInterrupt):
-            write_student(student.denoiser, 2, teacher.config, teacher.data, RunFolder(tmp_path / "out"), {})
+            write_student(student.denoiser, 2, teacher.config, teacher.spec, RunFolder(tmp_path / "out"), {})
     assert not list(tmp_path.iterdir())
-    write_student(student.denoiser, 2, teacher.config, teacher.data, RunFolder(tmp_path / "out"), {})
+    write_student(student.denoiser, 2, teacher.config, teacher.spec, RunFolder(tmp_path / "out"), {})
     assert open_run(tmp_path / "out").metadata["sha256"]

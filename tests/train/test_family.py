@@ -8,11 +8,11 @@ import pytest
 import torch
 from train.runs import tiny_config, train_until
 
-from lowerbound.data import open_dataset
+from lowerbound.data import DataSpec, Levels, open_dataset
 from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.errors import InputError
 from lowerbound.models import RELATIVES
-from lowerbound.run import Run, open_run
+from lowerbound.run import Run, open_denoiser, open_run
 from lowerbound.run.generate import generate
 from lowerbound.score import score
 from lowerbound.train import Config, recipe, train
@@ -103,7 +103,7 @@ def test_a_resumed_relative_equals_an_unbroken_one(name, tmp_path, monkeypatch):
 def test_open_run_says_that_a_relative_is_no_denoiser(tmp_path):
     quietly(*small("vae"), tmp_path / "run")
     with pytest.raises(InputError, match="kind vae, which is no denoiser"):
-        open_run(tmp_path / "run")
+        open_denoiser(tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", ["score", "energy"])
@@ -170,7 +170,7 @@ def test_sliced_and_explicit_losses_are_the_bound_in_expectation():
 )
 def test_what_a_relative_does_not_have_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
-        build_relative(settings["model"], (1, 8, 8), 17)
+        build_relative(settings["model"], DataSpec("made", (1, 8, 8), Levels(17)))
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def run(arguments: list[str]) -> None:
             rows, told = edited.interpolation()
         case _:
             rows, told = edited.round_trip()
-    write_samples(model, rows.reshape(-1, *rows.shape[2:]), options.out, columns=rows.shape[1])
+    write_samples(model.spec, rows.reshape(-1, *rows.shape[2:]), options.out, columns=rows.shape[1])
     print(told)
     print(f"{len(rows)} rows of {rows.shape[1]}: {options.out}")
     say_weakness(model)

@@ -73,7 +73,7 @@ def run(arguments: list[str]) -> None:
     else:
         with tqdm(total=_num_batches(options), desc="sampling", unit="batch", disable=None) as bar:
             samples = generate(model, options.num_samples, batch_size=options.batch_size, progress=bar.update, **given)
-        write_samples(model, samples, out)
+        write_samples(model.spec, samples, out)
         drawn = f"of the model {model.config.model.name}"
     print(f"{options.num_samples} samples {drawn}: {out}")
     say_weakness(model)
@@ -99,7 +99,7 @@ def _draw(model: Run, options: Options, out: Path, given: dict[str, Any]) -> str
             write_file(out, content)
         else:
             write_samples(
-                model, generate(model, options.num_samples, plan, batch_size=options.batch_size, **given), out
+                model.spec, generate(model, options.num_samples, plan, batch_size=options.batch_size, **given), out
             )
     rule = "its own sampler" if model.diffusion.times is not None else options.sampling.sampler
     return f"by {rule}, {sum(calls) / options.num_samples:.4g} network calls each"

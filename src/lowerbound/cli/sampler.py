@@ -78,8 +78,8 @@ class SamplerOptions:
         if model.diffusion.times is not None:
             if self != SamplerOptions():
                 raise InputError(
-                    f"the run in {model.folder.path} is distilled and draws in its own steps of ddim, "
-                    f"{len(model.diffusion.times)} of them: leave out the sampler, its steps, its grid and its settings"
+                    f"the run in {model.folder.path} is distilled and draws in its own {len(model.diffusion.times)} steps "
+                    "of ddim: leave out the sampler, its steps, its grid and its settings"
                 )
             return model.diffusion.plan()
         return model.diffusion.plan(self.stepping_rule(), self.steps, self.grid)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from lowerbound.data import DataSpec
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.encoding import Levels
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
 from lowerbound.pictures import sample_grid
-from lowerbound.run import Run
 
 SUFFIXES = (".png", ".npy", ".npz")
 MODES = {1: "L", 3: "RGB"}
@@ -44,10 +44,11 @@ def check_finite(samples: np.ndarray, out: Path) -> None:
         )
 
 
-def write_samples(model: Run, samples: np.ndarray, out: Path, columns: int | None = None) -> None:
+def write_samples(spec: DataSpec, samples: np.ndarray, out: Path, columns: int | None = None) -> None:
     """Write samples (N, *shape), in stored values, where `check_out` let them go.
 
     Arguments:
+        spec: of the data that they are samples of.
         columns: of a picture's grid.
 
     Raises:
@@ -55,12 +56,12 @@ def write_samples(model: Run, samples: np.ndarray, out: Path, columns: int | Non
     """
     check_finite(samples, out)
     if not out.suffix:
-        _write_folder(model, samples, out)
+        _write_folder(spec, samples, out)
     elif out.suffix == ".png":
         with replacing(out) as unfinished:
-            sample_grid(unfinished, samples, model.spec.encoding.value_range, columns=columns)
+            sample_grid(unfinished, samples, spec.encoding.value_range, columns=columns)
     else:
-        content, array = io.BytesIO(), to_layout(samples, model.spec.layout)
+        content, array = io.BytesIO(), to_layout(samples, spec.layout)
         if out.suffix == ".npy":
             np.save(content, array)
         else:
@@ -68,11 +69,11 @@ def write_samples(model: Run, samples: np.ndarray, out: Path, columns: int | Non
         write_file(out, content.getvalue())
 
 
-def _write_folder(model: Run, samples: np.ndarray, out: Path) -> None:
+def _write_folder(spec: DataSpec, samples: np.ndarray, out: Path) -> None:
     """One picture for each sample: the levels themselves where 8 or 16 bits hold them, else the data's range in 8."""
     from PIL import Image
 
-    encoding = model.spec.encoding
+    encoding = spec.encoding
     if isinstance(encoding, Levels) and encoding.offset == 0 and encoding.num_levels in (256, 65_536):
         pixels = samples
     else:

@@ -157,6 +157,10 @@ class Diffusion(Model):
         return self.denoiser
 
     @property
+    def device(self) -> torch.device:
+        return self.denoiser.device
+
+    @property
     def is_bound(self) -> bool:
         return self.objective.is_bound
 
