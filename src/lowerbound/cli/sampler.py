@@ -2,12 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated
 
 import tyro
 
 from lowerbound.cli.reverse import ReverseVariance
 from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
 from lowerbound.run import Run
 from lowerbound.run.generate import (
     DEFAULT_GRID,
@@ -29,16 +29,16 @@ OPTIONS = {"order": "multistep_order", "corrections": "num_corrections", "langev
 class SamplerOptions:
     """The sampler and its grid."""
 
-    sampler: SamplerName = DEFAULT_SAMPLER
-    """The sampler."""
-    steps: int | None = None
+    sampler: Everyday[SamplerName] = DEFAULT_SAMPLER
+    """The stepping rule that takes noise to data."""
+    steps: Everyday[int | None] = None
     """The number of steps of the grid; as many as the default sampler needs if not given. A step takes one network call, two
     with heun; flow takes steps of its own within those of the grid, which are two if not given."""
     grid: GridName = DEFAULT_GRID
     """The spacing of the steps: visible, equal in gamma where there is something to see; equal in time (to t = 0, or
-    trailing: one step short of it) or in gamma; karras, by his powers; ddpm, the integer steps of a run's table of betas;
-    minimal-error or minimal-bound, where the samples' error or the bound is expected to be least (the model's error by
-    noise level is measured once on training data and kept in the run folder)."""
+    trailing: one step short of it) or in gamma; karras, the powers of Karras et al.; ddpm, the integer steps of a run's
+    table of betas; minimal-error or minimal-bound, where the samples' error or the bound is expected to be least (the
+    model's error by noise level is measured once on training data and kept in the run folder)."""
     variance: ReverseVariance | None = None
     """For ancestral: the variance of its steps, the posterior's own (lower, the default), DDPM's beta (upper), the best for
     this model (analytic; measured once on training data and kept in the run folder), or the one that the network has
@@ -98,5 +98,5 @@ class SamplerOptions:
         return make_plan(model, self.stepping_rule(), self.steps, self.grid)
 
 
-FlatSampler = Annotated[SamplerOptions, tyro.conf.arg(name="")]
+FlatSampler = tyro.conf.OmitArgPrefixes[SamplerOptions]
 """The options without a prefix."""
