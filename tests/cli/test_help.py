@@ -103,7 +103,7 @@ def test_mistakes_name_hidden_options_and_where_they_are_explained(arguments, to
     assert run(["train", "digits", *arguments]) == 2
     error = capsys.readouterr().err
     assert told in error
-    assert error.rstrip().endswith("lowerbound train --help-all explains all options.")
+    assert error.rstrip().endswith("See lowerbound train --help-all.")
 
 
 def test_completion_knows_hidden_options(capsys):

@@ -53,14 +53,14 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Options
         if not stop.code:
             raise
         words = _plainly(told.getvalue(), arguments)
-        raise InputError(re.sub("For full helptext.*", f"{program} {HELP_ALL} explains all options.", words)) from None
+        raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", words)) from None
     check_seeds(options)
     return options
 
 
 def _plainly(told: str, arguments: list[str]) -> str:
     """The parser's words on a mistake without its frames, and without Python's words on a value that it could not read."""
-    without_titles = re.sub(r"╭─ .*? ─+╮", "", told)
+    without_titles = re.sub(r"╭─ .*? ─+╮|^ .*\n -{3,}", "", told)  # in frames, or underlined
     without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
     words = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
     words = re.sub(r"(Perhaps you meant: --\S+).*(?= For full helptext)", r"\1.", words)
