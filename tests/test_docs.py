@@ -85,6 +85,19 @@ def test_the_table_of_samplers_is_what_they_declare():
         assert set(re.findall(r"`(--\S+)`", options)) == declared, name
 
 
+def test_the_bound_beside_the_exact_value(capsys):
+    example = re.search(r"```python\n(.*?)```", (DOCS / "equations.md").read_text(), re.DOTALL)
+    assert example is not None
+    names: dict = {}
+    exec(compile(example[1], "equations.md", "exec"), names)
+    printed = re.match(r"bound (-?\d+\.\d+) ± (\d+\.\d+) bits/dim, exact (-?\d+\.\d+)", capsys.readouterr().out)
+    assert printed is not None
+    bound, error, exact = map(float, printed.groups())
+    assert bound > exact - 3 * error
+    assert bound < exact + 0.05 + 3 * error
+    assert names["samples"].shape == (1000, 1)
+
+
 def test_the_snippets_on_sampling_run():
     """On eight images in closed form, in the place of a run."""
     images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))

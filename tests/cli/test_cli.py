@@ -89,7 +89,7 @@ def test_a_terminal_without_signs(trained_moons, tmp_path, locale):
 MISTAKES = {
     "an unknown verb": (["trian"], "choose one of train"),
     "unknown data": (["train", "digts", "--steps", "1"], "did you mean digits"),
-    "no data": (["train"], "Missing from lowerbound train"),
+    "no data": (["train"], "error: Missing from lowerbound train"),
     "an option that does not exist": (["train", "digits", "--lr", "1"], "--lr"),
     "a word where a number belongs": (["sample", "{run}", "--steps", "many"], "many"),
     "a word where a number belongs, without None": (
@@ -97,7 +97,7 @@ MISTAKES = {
         "takes a whole number, not many",
     ),
     "one number where two belong": (["sample", "{run}", "--guidance-interval", "1"], "takes two numbers, not 1"),
-    "a misspelt option": (["sample", "{run}", "--stpes", "1"], "Perhaps you meant: --steps. For"),
+    "a misspelt option": (["sample", "{run}", "--stpes", "1"], "Perhaps you meant: --steps. See"),
     "two lengths": (["train", "digits", "--steps", "1", "--minutes", "1"], "give one of the two"),
     "no such run": (["sample", "{tmp}/nowhere"], "there is no run"),
     "no steps": (["sample", "{run}", "--steps", "0", "-o", "{tmp}/a.png"], "at least one step"),

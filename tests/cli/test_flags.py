@@ -11,6 +11,7 @@ import tyro
 
 import lowerbound
 from lowerbound.cli.flags import flags, in_flags
+from lowerbound.cli.help import HELP_ALL
 from lowerbound.cli.main import VERBS, run
 from lowerbound.errors import flag
 from lowerbound.evaluate.report import STYLE
@@ -28,19 +29,19 @@ def of_parser(verb) -> set[str]:
     return {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
 
 
-FLAGS = {flag for verb in VERBS for flag in of_parser(verb)} | {"--version", "--help"}
+FLAGS = {flag for verb in VERBS for flag in of_parser(verb)} | {"--version", "--help", HELP_ALL}
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_options_have_the_flags_of_the_parser(verb):
     switches = {f"--no-{flag[2:]}" for flag in flags(options(verb)).values()}
-    assert of_parser(verb) - switches - {"--help", "--model"} == set(flags(options(verb)).values())
+    assert of_parser(verb) - switches - {"--help"} == set(flags(options(verb)).values())
 
 
 def test_settings_of_a_configuration_have_the_flags_of_train():
     for name, shown in flags(options("train")).items():
         if "." in name:
-            assert flag(name) == ("--model" if name == "model.name" else shown)
+            assert flag(name) == shown
     assert flag("data.source") == "DATA"
 
 

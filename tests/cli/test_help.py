@@ -1,13 +1,15 @@
-"""Help texts are plain sentences about what an option does."""
+"""Help texts are plain sentences about what an option does, and those that most people need fit on a screen."""
 
 import importlib
+import re
 import warnings
 
 import pytest
 import tyro
 
 from lowerbound.cli.devices import pick_device
-from lowerbound.cli.main import VERBS
+from lowerbound.cli.flags import flags
+from lowerbound.cli.main import VERBS, run
 from lowerbound.errors import InputError
 
 
@@ -24,6 +26,92 @@ def helps(verb) -> dict[str, str]:
     return {
         name: text.partition(" (required)")[0].partition(" (repeatable)")[0].strip() for name, text in texts.items()
     }
+
+
+def shown(arguments, capsys, monkeypatch) -> str:
+    """What the command line prints of itself on a screen of 100 columns."""
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit, match="0"):
+        run(arguments)
+    return capsys.readouterr().out
+
+
+def flags_in(text) -> set[str]:
+    """The flags that a help explains, each at the beginning of a line."""
+    lines = re.findall(r"^  (-.*)", text, re.MULTILINE)
+    return {found for line in lines for found in re.findall(r"--[a-z][a-z0-9.-]*", line.partition("  ")[0])}
+
+
+def test_the_help_of_training_fits_on_a_screen(capsys, monkeypatch):
+    text = shown(["train", "--help"], capsys, monkeypatch)
+    lines = sum(max(1, -(-len(line) // 100)) for line in text.splitlines())
+    assert lines <= 42  # two for frames that a terminal shows in one
+    assert flags_in(text) == {
+        "--help",
+        "--out",
+        "--device",
+        "--dry-run",
+        "--image-size",
+        "--conditional",
+        "--model",
+        "--steps",
+        "--minutes",
+        "--batch-size",
+        "--learning-rate",
+        "--seed",
+    }
+    for words in ("usage: lowerbound train", "Example:", "--help-all shows all 65", "(default: 0.006)", "DATA "):
+        assert words in text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_all_shows_every_option_and_help_some_of_them(verb, capsys, monkeypatch):
+    options = set(flags(importlib.import_module(f"lowerbound.cli.{verb}").Options).values())
+    switches = {flag.replace("--", "--no-", 1) for flag in options}
+    every = flags_in(shown([verb, "--help-all"], capsys, monkeypatch)) - {"--help"}
+    assert every - switches == options
+    some = flags_in(shown([verb, "--help"], capsys, monkeypatch)) - {"--help"}
+    assert some - switches <= options
+    assert (some == every) == (verb in ("classifier", "distill", "impute", "report", "doctor"))
+
+
+@pytest.mark.parametrize("flag", ["--help", "--help-all"])
+def test_a_text_breaks_where_the_line_is_full(flag, capsys, monkeypatch):
+    """Not where a line of the source ends."""
+    text = shown(["sample", flag], capsys, monkeypatch)
+    assert re.search(r"samples/samples.png in the\s+run\s+folder if not given.", text)
+    widths = [len(line.rstrip()) for line in text.splitlines() if "An .npy or .npz" in line or "layout, range" in line]
+    assert all(width > 85 for width in widths)
+    assert widths
+
+
+def test_help_is_shown_whatever_stands_beside_it(capsys, monkeypatch):
+    text = shown(["train", "digits", "--network.width", "x", "--help"], capsys, monkeypatch)
+    assert text == shown(["train", "-h"], capsys, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--network.width", "x"], "--network.width takes a whole number, not x"),
+        (["--clip"], "--clip"),
+        (["--netwrk.width", "8"], "Perhaps you meant: --network.width"),
+        (["--model", "lstm"], "invalid choice 'lstm' for argument '--model'"),
+    ],
+)
+def test_mistakes_name_hidden_options_and_where_they_are_explained(arguments, told, capsys):
+    assert run(["train", "digits", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.rstrip().endswith("See lowerbound train --help-all.")
+
+
+def test_completion_knows_hidden_options(capsys):
+    with pytest.raises(SystemExit):
+        run(["train", "--tyro-print-completion", "bash"])
+    printed = capsys.readouterr().out
+    assert "--network.width" in printed
+    assert "--minutes" in printed
 
 
 def test_there_are_texts():

@@ -1,15 +1,13 @@
 """`lowerbound classifier RUN`: train a classifier of a run's data, at all of its noise levels."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, check_minutes
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import RunPath, parse
 from lowerbound.errors import InputError
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
@@ -27,7 +25,7 @@ RATIOS = {
 
 @dataclass(frozen=True)
 class Options:
-    """Train a classifier that knows noisy data of each level of a run's schedule, and clean data.
+    """Train a classifier of a run's data, clean and at each noise level of its schedule, to guide samples by.
 
     It learns from the labels of the run's own training data, whether or not the run itself does, and is kept in the run
     folder as classifier.safetensors; `sample --guidance-kind classifier` is guided by it. One that is there is replaced.
@@ -35,14 +33,13 @@ class Options:
     Example: lowerbound classifier runs/digits --minutes 1
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
+    run: RunPath
     minutes: float | None = None
     """Train for this many minutes; for one if neither this nor --steps is given."""
     steps: int | None = None
     """Train for this many steps: the same seed and steps give the same classifier."""
     width: int = 32
-    """Channels of its network at full resolution."""
+    """The number of channels of its network at full resolution."""
     seed: int = 0
     """The random seed of initial weights, data order and noise."""
     device: DeviceName = "auto"

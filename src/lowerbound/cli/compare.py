@@ -15,6 +15,7 @@ from lowerbound.data import describe
 from lowerbound.errors import InputError
 from lowerbound.evaluate.compare import FAMILY, HEADER, compare
 from lowerbound.evaluate.text import aligned
+from lowerbound.everyday import Everyday
 from lowerbound.run import open_configured
 from lowerbound.train.config import DataConfig, ModelName
 
@@ -23,7 +24,7 @@ DEFAULT_MINUTES = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """Train the whole family on DATA, each model for as long as the others, and put them into one table and one page.
+    """Train the whole family of models on DATA, each for as long as the others, and compare them in one table and one page.
 
     It says of each whether its bits/dim are exact, a bound, or not there, how good its samples are, and what they cost,
     and answers two claims: does diffusion give a better likelihood than the autoregressive model, and better samples than
@@ -33,21 +34,21 @@ class Options:
     """
 
     data: tyro.conf.OmitArgPrefixes[DataConfig]
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The folder of the comparison, with a run in it for each model; runs/compare-NAME if not given."""
-    models: tuple[ModelName, ...] = FAMILY
+    models: Everyday[tuple[ModelName, ...]] = FAMILY
     """The models that are trained and compared."""
-    minutes: float | None = None
+    minutes: Everyday[float | None] = None
     """Train each model for this many minutes on this machine; for 10 if neither this nor --steps is given."""
-    steps: int | None = None
+    steps: Everyday[int | None] = None
     """Train each model for this many steps."""
     num_examples: int = 1000
-    """Test examples whose likelihoods are compared."""
-    num_samples: int = 500
-    """Samples of each model to compare with the data."""
-    seed: int = 0
+    """The number of test examples whose likelihoods are compared."""
+    num_samples: Everyday[int] = 500
+    """The number of samples of each model that are compared with the data."""
+    seed: Everyday[int] = 0
     """The random seed of training, times, noise and samples."""
-    device: DeviceName = "auto"
+    device: Everyday[DeviceName] = "auto"
 
 
 def run(arguments: list[str]) -> None:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, check_minutes
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import RunPath, parse
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
@@ -39,10 +39,9 @@ class Options:
     Example: lowerbound distill runs/digits --steps 2 --minutes 2 --out runs/digits-2-steps
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
+    run: RunPath
     steps: int = 2
-    """Steps of the new run, one network call each, 1 to 8: the fewer, the more there is to learn."""
+    """The number of steps of the new run, one network call each, 1 to 8: the fewer, the more there is to learn."""
     minutes: float | None = None
     """Train for this many minutes; for two if neither this nor --updates is given."""
     updates: int | None = None

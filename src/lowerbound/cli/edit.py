@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import DataName, RunPath, parse
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.standing import say_weakness
@@ -22,6 +22,7 @@ from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.data import read_examples
 from lowerbound.edit import RoundTrip, decode, round_trip, turn, vary
 from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
 from lowerbound.grid import visible_limits
 from lowerbound.rng import PerSample
 from lowerbound.run import Run, check_levels, open_denoiser
@@ -32,7 +33,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Options:
-    """Edit examples: variations of each, examples between each two in turn, or the way to noise and back.
+    """Vary examples, interpolate between each two in turn, or take them to noise and back.
 
     Variations are noised by --strength and sampled down again. The other two follow the probability flow to noise and back,
     and print how far the examples come back from where they were. DATA is whatever `train` takes, read as the run's own
@@ -41,37 +42,35 @@ class Options:
     Example: lowerbound edit runs/digits digits --mode variations --examples 0 5 7 --strength 0.4 -o variations.png
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
-    data: tyro.conf.Positional[str]
-    """A bundled name, a folder of images, or an .npy or .npz file."""
+    run: RunPath
+    data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """A .png picture, an example and what was made of it in each row, or an .npy or .npz array of the same in the layout,
-    range and type of the data."""
-    mode: Literal["variations", "interpolation", "round-trip"] = "variations"
+    """The file to write: a .png picture, an example and what was made of it in each row, or an .npy or .npz array of the
+    same in the layout, range and type of the data."""
+    mode: Everyday[Literal["variations", "interpolation", "round-trip"]] = "variations"
     """Make variations of each example, examples between each two in turn, or follow each to noise and back."""
-    examples: tuple[int, ...] = ()
+    examples: Everyday[tuple[int, ...]] = ()
     """The numbers of the examples to edit; the first --num-examples of the split if not given."""
-    split: Literal["train", "validation", "test"] | None = None
+    split: Everyday[Literal["train", "validation", "test"] | None] = None
     """Count examples within this split, as training makes it; among all examples if not given."""
     num_examples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 8
     """The number of examples to edit, where --examples does not name them."""
-    num_samples: int = 7
-    """Variations of each example, or examples between each two."""
-    strength: float = 0.5
+    num_samples: Everyday[int] = 7
+    """The number of variations of each example, or of examples between each two."""
+    strength: Everyday[float] = 0.5
     """For variations: the amount of noise, from 0, the example itself, to 1, nothing of it left; between them equally spaced
     in gamma where there is something to see."""
-    label: str | None = None
+    label: Everyday[str | None] = None
     """A class name in the place of the examples' own; conditional runs only."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
     """For variations: the sampler. --steps is for the whole way from noise; those below --strength are taken."""
     flow_tolerance: float = 1e-4
     """For interpolation and round-trip: the error allowed in a step along the flow, in units of the encoded data."""
     batch_size: int = 64
-    """Examples at a time: it changes nothing but speed and memory."""
-    seed: int = 0
+    """The number of examples at a time; it changes speed and memory only."""
+    seed: Everyday[int] = 0
     """The random seed; what is made of an example depends only on the seed and the example's number."""
-    device: DeviceName = "auto"
+    device: Everyday[DeviceName] = "auto"
 
 
 def run(arguments: list[str]) -> None:

@@ -1,21 +1,19 @@
 """`lowerbound evaluate RUN`: how good a run is."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import tyro
 
 from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.effect import check_effect
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.flow import Flat, FlowOptions
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import RunPath, parse
 from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import evaluation_folder
 from lowerbound.evaluate.other import folder_name, open_evaluated
 from lowerbound.evaluate.settings import Settings
+from lowerbound.everyday import Everyday
 from lowerbound.models import Effort
 from lowerbound.run import open_run
 from lowerbound.samplers.registry import SAMPLERS, SamplerName
@@ -26,51 +24,51 @@ KNOWN = ("data", "quick", "anew", "num_samples", "num_examples", "ode.importance
 
 @dataclass(frozen=True)
 class Options:
-    """Held-out bits/dim of a run in three terms with standard errors, beside baselines, and figures about its samples.
+    """Measure the held-out bits/dim of a run, in three terms with standard errors, and the quality of its samples.
 
     It reads the test split and works part by part: each part says what it will cost, and its figures are printed and kept in
-    RUN/evaluation as soon as they are known. Repeating the command goes on with what is not there yet of the same weights,
-    data and settings. A part that can't be had is left out, with the reason.
+    RUN/evaluation as soon as they are known. A repeated command computes only what is not there yet for the same weights,
+    data and settings. A part that cannot be computed is left out, with the reason.
 
     Example: lowerbound evaluate runs/digits --quick
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
-    data: str | None = None
+    run: RunPath
+    data: Everyday[str | None] = None
     """The run's data, if they have moved; or other data of the same kind, all of whose examples are then scored, with the
     results in a folder of their own."""
-    quick: bool = False
-    """Bits/dim of as many examples as half a minute allows on this machine, and a picture of samples; nothing else."""
+    quick: Everyday[bool] = False
+    """Measure bits/dim on as many examples as half a minute allows, draw a picture of samples, and stop."""
     anew: bool = False
-    """Repeat every part, also those that are there already."""
-    num_samples: int = 500
-    """Samples to draw and compare with the data."""
-    num_examples: int | None = None
-    """Test examples for the bound and the baselines; all if not given."""
+    """Compute every part again, also those that are there already."""
+    num_samples: Everyday[int] = 500
+    """The number of samples to draw and compare with the data."""
+    num_examples: Everyday[int | None] = None
+    """The number of test examples for the bound and the baselines; all if not given."""
     num_times: int | None = None
-    """Network calls per example for the bound; 4 to 256 by the number and size of the examples if not given."""
+    """The number of network calls per example for the bound; if not given 4 to 256, by the number and size of the
+    examples."""
     num_steps: int | None = None
-    """Take the bound of a chain of this many steps; the bound in continuous time if not given."""
+    """Compute the bound of a chain of this many steps; if not given, the bound in continuous time."""
     reverse: ReverseVariance = "lower"
     """The chain's reverse variance: the posterior's own (lower), DDPM's beta (upper), the best for this model (analytic;
     measured once on training data and kept in the run folder), or the one that the network has learned."""
-    ode_examples: int | None = None
-    """Test examples that follow the probability flow (the ODE) as well, beside the bound on the same; about a minute's
-    work if not given, 0 for none."""
+    ode_examples: Everyday[int | None] = None
+    """The number of test examples whose density under the probability flow (the ODE) is computed too, beside the bound on
+    the same examples; if not given, as many as take about a minute; 0 for none."""
     ode: Flat = field(default_factory=FlowOptions)
     """Settings of the probability flow."""
-    calls: tuple[int, ...] = ()
+    calls: Everyday[tuple[int, ...]] = ()
     """Plot sample quality against network calls per sample, at these numbers of calls, from --num-samples samples each."""
     samplers: tuple[SamplerName, ...] = ()
     """The samplers whose quality is plotted against --calls; the default sampler if not given."""
-    guidance_scales: tuple[float, ...] = ()
+    guidance_scales: Everyday[tuple[float, ...]] = ()
     """Plot fidelity against variety at these scales of classifier-free guidance; 1 is none. Conditional runs only."""
     baselines: bool = True
-    """Fit the likelihood yardsticks: histogram, Gaussian, Gaussian mixture."""
-    seed: int = 0
+    """Fit baselines to compare the likelihood with: histogram, Gaussian, Gaussian mixture."""
+    seed: Everyday[int] = 0
     """The random seed of times, noise and samples."""
-    device: DeviceName = "auto"
+    device: Everyday[DeviceName] = "auto"
 
 
 def run(arguments: list[str]) -> None:

@@ -89,10 +89,8 @@ def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str
         if typing.get_origin(hint) is Annotated:
             hint, marks = typing.get_args(hint)[0], hint.__metadata__
         if dataclasses.is_dataclass(hint):
-            flat = tyro.conf.OmitArgPrefixes in marks or any(getattr(mark, "name", None) == "" for mark in marks)
-            yield from _names(
-                typing.cast(type, hint), f"{within}{field.name}.", "" if flat else f"{prefix}{field.name}."
-            )
+            inner = "" if tyro.conf.OmitArgPrefixes in marks else f"{prefix}{field.name}."
+            yield from _names(typing.cast(type, hint), f"{within}{field.name}.", inner)
         elif tyro.conf.Positional not in marks:
-            shown = next((mark.name for mark in marks if getattr(mark, "name", None)), field.name)
-            yield f"{within}{field.name}", f"{prefix}{shown}"
+            own = [mark.name for mark in marks if getattr(mark, "name", None)]  # of which no section is part
+            yield f"{within}{field.name}", own[0] if own else f"{prefix}{field.name}"

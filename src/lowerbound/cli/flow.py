@@ -1,7 +1,7 @@
 """How the probability flow is followed, as options of several verbs."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
@@ -30,5 +30,5 @@ class FlowOptions:
         return Flow(self.tolerance, self.probes, self.dequantizer, self.importance, self.max_calls)
 
 
-Flat = Annotated[FlowOptions, tyro.conf.arg(name="")]
+Flat = tyro.conf.OmitArgPrefixes[FlowOptions]
 """The options without a prefix."""

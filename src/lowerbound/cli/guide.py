@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import Run, check_levels
 from lowerbound.run.classifier import open_classifier
@@ -19,7 +20,7 @@ GuidanceKind = Literal["classifier-free", "classifier", "autoguidance"]
 class GuidanceOptions:
     """Guidance settings."""
 
-    guidance: float | None = None
+    guidance: Everyday[float | None] = None
     """The guidance scale: for classifier-free and autoguidance 1 is none; for classifier 0 is none and 1 is Bayes' rule. The
     larger it is, the more typical the samples and the less varied. No guidance if not given."""
     guidance_kind: GuidanceKind = "classifier-free"

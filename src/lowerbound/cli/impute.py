@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import DataName, RunPath, parse
 from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import check_finite
 from lowerbound.data import Examples, read_examples
@@ -28,28 +28,26 @@ from lowerbound.score import conditions
 
 @dataclass(frozen=True)
 class Options:
-    """Fill in missing entries several times over, each time with what may have stood there; known entries stay as they are.
+    """Fill in missing entries several times, each time with a draw given the known ones, which stay as they are.
 
-    DATA is whatever `train` takes, of the kind that the run knows; one example is enough. Missing are NaN in arrays of
-    floats, and what the mask says. The .npz holds samples (N, K, ...) in the data's own units, type and order of axes, their
-    mean and std (N, ...), and observed, True where an entry was known. An imputation depends on its example, the example's
-    number, its own and the seed alone. Of a conditional run, the examples' labels or condition vectors are given where they
-    have them.
+    DATA is whatever `train` takes, of the kind that the run knows; one example is enough. Missing entries are NaN in
+    arrays of floats, or those that the mask leaves out. The .npz holds samples (N, K, ...) in the data's own units, type
+    and order of axes, their mean and std (N, ...), and observed, True where an entry was known. An imputation depends on
+    its example, the example's number, its own and the seed alone. Of a conditional run, the examples' labels or
+    condition vectors are given where they have them.
 
     Example: lowerbound impute runs/digits broken.npy --mask mask.png --num-samples 16 -o imputed.npz
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
-    data: tyro.conf.Positional[str]
-    """A bundled name, a folder of images, or an .npy or .npz file."""
+    run: RunPath
+    data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The .npz file to write."""
     mask: Path | None = None
     """An .npy file of booleans or zeros and ones, or a black and white .png: True or white where an entry is known; of the
     shape of one example or of all."""
     split: Literal["train", "validation", "test"] | None = None
-    """Take one split, as training makes it; all examples if not given."""
+    """Fill in one split, as training makes it; all examples if not given."""
     num_samples: int = 16
     """The number of imputations of each example."""
     method: Literal["replacement", "pigdm", "mmps", "particles"] = DEFAULT_METHOD
@@ -65,7 +63,7 @@ class Options:
     seed: int = 0
     """The random seed; an imputation depends only on the seed, its example and its number."""
     batch_size: int = 64
-    """Imputations at a time: it changes nothing but speed and memory."""
+    """The number of imputations drawn at a time; it changes speed and memory only."""
     device: DeviceName = "auto"
 
 

@@ -17,15 +17,15 @@ from lowerbound.train.interruption import stoppable
 VERBS = {
     "train": "train a model, or go on with a run",
     "sample": "draw samples from a run",
-    "evaluate": "held-out bits/dim in three terms, and figures about samples",
-    "score": "one likelihood per example, as a table",
+    "evaluate": "measure held-out bits/dim in three terms, and the quality of samples",
+    "score": "compute one likelihood per example, as a table",
     "classifier": "train a classifier of a run's data, to guide its samples",
-    "distill": "a run that draws samples in a few network calls, from a trained one",
-    "impute": "fill in missing entries, several times, with their mean and spread",
-    "edit": "variations of examples, examples between two, and the way to noise and back",
-    "compare": "the whole family of models at an equal budget, in one table",
-    "report": "one self-contained HTML file of a run's evaluation",
-    "doctor": "versions, devices, data directory: to paste into a bug report",
+    "distill": "train a copy of a run that draws samples in one to eight network calls",
+    "impute": "fill in missing entries several times, with their mean and spread",
+    "edit": "vary examples, interpolate between them, or take them to noise and back",
+    "compare": "train the whole family of models at an equal budget, and compare them in one table",
+    "report": "write a run's evaluation as one self-contained HTML file",
+    "doctor": "print versions, devices and the data directory, for a bug report",
 }
 
 SHARING = ("sample", "evaluate", "score", "impute", "edit", "distill", "classifier")
@@ -42,7 +42,7 @@ example:
   lowerbound train digits --minutes 3
   lowerbound evaluate runs/digits
 
-`lowerbound VERB --help` explains a verb."""
+`lowerbound VERB --help` explains a verb, `--help-all` all of its options."""
 
 
 def main() -> None:

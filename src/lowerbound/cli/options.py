@@ -4,14 +4,23 @@ import contextlib
 import io
 import itertools
 import re
-from typing import TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import tyro
 
 from lowerbound.cli.flags import check_seeds
+from lowerbound.cli.help import HELP, HELP_ALL, show_help
 from lowerbound.errors import InputError
 
 Options = TypeVar("Options")
+RunPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="The run folder.")]
+"""The argument of several verbs."""
+DataName = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="DATA", help="The name of bundled data, a folder of images, or an .npy or .npz file."),
+]
+"""The argument of several verbs."""
 
 _WANTED = {
     "INT": "a whole number",
@@ -25,13 +34,15 @@ _WANTED = {
 
 
 def parse(kind: type[Options], verb: str, arguments: list[str], default: Options | None = None) -> Options:
-    """The options of a verb; `--help` prints them and exits.
+    """The options of a verb; `--help` and `--help-all` print them and exit.
 
     Raises:
         InputError: for arguments that do not fit.
     """
     told = io.StringIO()
     program = f"lowerbound {verb}"
+    if asked := {*HELP, HELP_ALL}.intersection(arguments):
+        show_help(kind, program, everyday=HELP_ALL not in asked)
     try:
         with contextlib.redirect_stderr(told):
             if default is None:
@@ -41,14 +52,15 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Options
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise InputError(_plainly(told.getvalue(), arguments)) from None
+        words = _plainly(told.getvalue(), arguments)
+        raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", words)) from None
     check_seeds(options)
     return options
 
 
 def _plainly(told: str, arguments: list[str]) -> str:
     """The parser's words on a mistake without its frames, and without Python's words on a value that it could not read."""
-    without_titles = re.sub(r"╭─ .*? ─+╮", "", told)
+    without_titles = re.sub(r"╭─ .*? ─+╮|^ .*\n -{3,}", "", told)  # in frames, or underlined
     without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
     words = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
     words = re.sub(r"(Perhaps you meant: --\S+).*(?= For full helptext)", r"\1.", words)

@@ -2,11 +2,8 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-import tyro
-
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import RunPath, parse
 from lowerbound.cli.progress import say
 from lowerbound.evaluate.page import page_path, read_own, write_page
 from lowerbound.run import open_run
@@ -19,8 +16,7 @@ class Options:
     Example: lowerbound report runs/digits
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder, evaluated before."""
+    run: RunPath
 
 
 def run(arguments: list[str]) -> None:

@@ -11,11 +11,12 @@ from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.effect import check_effect
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.guide import GuidanceOptions, conditions, guided
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import RunPath, parse
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
+from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import Run, open_run
@@ -28,33 +29,33 @@ KNOWN = ("num_samples", "out", "seed", "batch_size", "device")
 
 @dataclass(frozen=True)
 class Options:
-    """Draw samples from a trained run, each a function of the seed and its number alone.
+    """Draw samples from a trained run; sample i depends on the seed and i alone.
 
     Example: lowerbound sample runs/digits -n 64 --label 3 --guidance 2 -o samples.png
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
-    num_samples: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
+    run: RunPath
+    num_samples: Annotated[Everyday[int], tyro.conf.arg(aliases=["-n"])] = 64
     """The number of samples to draw."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """A .png picture of all, an .npy or .npz array in the layout, range and type of the data, a .gif or .webp animation of
-    their way from noise to data, or a folder for one picture each; samples/samples.png in the run folder if not given."""
+    out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
+    """The file to write: a .png picture of all samples, an .npy or .npz array in the layout, range and type of the data,
+    a .gif or .webp animation of their way from noise to data, or a folder for one picture each; samples/samples.png in
+    the run folder if not given."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
     """The sampler and its grid."""
-    label: tuple[str, ...] = ()
-    """Class names, repeated over the samples; conditional runs only."""
+    label: Everyday[tuple[str, ...]] = ()
+    """The class names to draw, repeated over the samples; conditional runs only."""
     condition: Path | None = None
     """An .npy file of condition vectors (N, F), or a text file of one class name per line, repeated over the samples."""
-    guidance: Annotated[GuidanceOptions, tyro.conf.arg(name="")] = field(default_factory=GuidanceOptions)
+    guidance: tyro.conf.OmitArgPrefixes[GuidanceOptions] = field(default_factory=GuidanceOptions)
     """Guidance settings."""
-    seed: int = 0
+    seed: Everyday[int] = 0
     """The random seed; sample i depends only on (seed, i)."""
     brownian: bool = False
     """For samplers with noise: let it follow a Brownian path for each sample, which more steps refine and do not change."""
     batch_size: int = 64
-    """Samples at a time: it changes nothing but speed and memory."""
-    device: DeviceName = "auto"
+    """The number of samples drawn at a time; it changes speed and memory only."""
+    device: Everyday[DeviceName] = "auto"
 
 
 def run(arguments: list[str]) -> None:

@@ -9,6 +9,7 @@ import tyro
 from lowerbound.cli.flags import flags
 from lowerbound.cli.reverse import ReverseVariance
 from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
 from lowerbound.samplers.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GridName, Plan
@@ -42,16 +43,16 @@ def _option(name: str) -> Any:
 class SamplerOptions:
     """The sampler and its grid."""
 
-    sampler: SamplerName = DEFAULT_SAMPLER
-    """The sampler."""
-    steps: int | None = None
+    sampler: Everyday[SamplerName] = DEFAULT_SAMPLER
+    """The stepping rule that takes noise to data."""
+    steps: Everyday[int | None] = None
     """The number of steps of the grid; as many as the default sampler needs if not given. A step takes one network call, two
     with heun; flow takes steps of its own within those of the grid, which are two if not given."""
     grid: GridName = DEFAULT_GRID
     """The spacing of the steps: visible, equal in gamma where there is something to see; equal in time (to t = 0, or
-    trailing: one step short of it) or in gamma; karras, by his powers; ddpm, the integer steps of a run's table of betas;
-    minimal-error or minimal-bound, where the samples' error or the bound is expected to be least (the model's error by
-    noise level is measured once on training data and kept in the run folder)."""
+    trailing: one step short of it) or in gamma; karras, the powers of Karras et al.; ddpm, the integer steps of a run's
+    table of betas; minimal-error or minimal-bound, where the samples' error or the bound is expected to be least (the
+    model's error by noise level is measured once on training data and kept in the run folder)."""
 
     @property
     def needed_variance(self) -> ReverseVariance:
@@ -85,5 +86,5 @@ class SamplerOptions:
         return model.diffusion.plan(self.stepping_rule(), self.steps, self.grid)
 
 
-FlatSampler = Annotated[SamplerOptions, tyro.conf.arg(name="")]
+FlatSampler = tyro.conf.OmitArgPrefixes[SamplerOptions]
 """The options without a prefix."""

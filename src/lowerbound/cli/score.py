@@ -13,7 +13,7 @@ from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.effect import check_effect
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.flow import Flat, FlowOptions
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import DataName, RunPath, parse
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.cli.standing import say_weakness
 from lowerbound.data import read_examples
@@ -21,6 +21,7 @@ from lowerbound.data.examples import Examples
 from lowerbound.data.memory import check_memory
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
 from lowerbound.likelihood import check_likelihood, mean_and_error
 from lowerbound.models import Effort
 from lowerbound.rounding import figure_text
@@ -42,7 +43,7 @@ KNOWN = ("data", "out", "split", "flow.importance", "batch_size", "seed", "devic
 
 @dataclass(frozen=True)
 class Options:
-    """Score examples: the bound on each one's likelihood with its terms, as a table of one row per example.
+    """Compute one likelihood per example, a bound with its terms, and write them as a table of one row per example.
 
     DATA is whatever `train` takes, read and normalised as the run's own data; one example is enough. A row depends on
     the example, its number and the seed alone. Of a conditional run, the examples' labels or condition vectors are given
@@ -51,34 +52,33 @@ class Options:
     Example: lowerbound score runs/digits digits --split test -o scores.csv
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
-    data: tyro.conf.Positional[str]
-    """A bundled name, a folder of images, or an .npy or .npz file."""
+    run: RunPath
+    data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The .csv or .parquet file to write. In a .csv, a name that begins like a formula, with =, +, - or @, gets an
     apostrophe in front."""
-    split: Literal["train", "validation", "test"] | None = None
+    split: Everyday[Literal["train", "validation", "test"] | None] = None
     """Score one split, as training makes it; all examples if not given."""
-    num_times: int | None = None
+    num_times: Everyday[int | None] = None
     """The number of network calls per example; if not given 16 to 256, the more the smaller an example is."""
     num_steps: int | None = None
-    """Take the bound of a chain of this many steps; the bound in continuous time if not given."""
+    """Compute the bound of a chain of this many steps; if not given, the bound in continuous time."""
     reverse: ReverseVariance = "lower"
     """The chain's reverse variance: the posterior's own (lower), DDPM's beta (upper), the best for this model (analytic;
     measured once on training data and kept in the run folder), or the one that the network has learned."""
-    ode: bool = False
-    """Take the density under the probability flow, for discrete data a bound by it, in place of the chain's bound."""
+    ode: Everyday[bool] = False
+    """Compute the density under the probability flow (for discrete data a bound by it) instead of the chain's bound."""
     flow: Flat = field(default_factory=FlowOptions)
     """Settings of the probability flow."""
     refine: bool = False
     """Follow each example's flow again at a tenth of the tolerance: the table says how much its figure changes, and flags it
     where that is more than the solver's own estimate of its error."""
     batch_size: int | None = None
-    """Examples at a time: it changes nothing but speed and memory. If not given 128, for the flow fewer large ones."""
-    seed: int = 0
+    """The number of examples at a time; it changes speed and memory only. If not given 128, for the flow fewer large
+    ones."""
+    seed: Everyday[int] = 0
     """The random seed; a row depends only on the seed, its example and its number."""
-    device: DeviceName = "auto"
+    device: Everyday[DeviceName] = "auto"
 
 
 def run(arguments: list[str]) -> None:

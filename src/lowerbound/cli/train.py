@@ -14,6 +14,7 @@ from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.options import parse
 from lowerbound.data import NAMED, Dataset, describe
 from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
 from lowerbound.run import open_configured
 from lowerbound.train import recipe, train
 from lowerbound.train.config import (
@@ -37,7 +38,7 @@ DEFAULT_MINUTES = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """Train a model on DATA, or go on with the run in its folder: a diffusion model, or with --model one of its relatives.
+    """Train a diffusion model, or another with --model, on DATA, or go on with the run in its folder.
 
     DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, a folder of images, or an .npy or .npz
     file. What is not given is chosen to suit the data; --dry-run shows it.
@@ -46,21 +47,21 @@ class Options:
     """
 
     data: tyro.conf.OmitArgPrefixes[DataConfig]
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The run folder; runs/NAME if not given, beside DATA if that is the folder that you are in."""
-    device: DeviceName = "auto"
+    device: Everyday[DeviceName] = "auto"
     restart: bool = False
     """Set aside what the run in its folder has learned, and begin it again at step 0."""
     fall_back: bool = False
     """If the newest checkpoint is damaged, go on from the one before it; the damaged one is renamed."""
-    dry_run: bool = False
+    dry_run: Everyday[bool] = False
     """Show the data, the configuration, the size of the network and the cost of a step, and stop."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: tyro.conf.OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    training: tyro.conf.OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
 
 
 def run(arguments: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from lowerbound.errors import InputError, flag
+from lowerbound.everyday import Everyday
 from lowerbound.records import read
 
 SCHEMA_VERSION = 2
@@ -68,18 +69,18 @@ DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "no
 class DataConfig:
     """The data and the way that they are read."""
 
-    source: tyro.conf.Positional[str]
-    """A bundled name, a folder of images, or an .npy or .npz file."""
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    """The name of bundled data, a folder of images, or an .npy or .npz file."""
     layout: str | None = None
     """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
     """The number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
-    image_size: tuple[int, int] | None = None
-    """Height and width that images of a folder are cropped and resized to."""
+    image_size: Annotated[Everyday[tuple[int, int] | None], tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
+    """The height and width to which images of a folder are cropped and resized."""
     skip_bad_files: bool = False
     """Leave out unreadable images, with a warning, instead of stopping."""
-    conditional: bool = False
-    """Learn the data given their labels or condition vectors (and, beside it, without)."""
+    conditional: Everyday[bool] = False
+    """Learn the data given their labels or condition vectors, and also without."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,9 @@ class ModelConfig:
     """The model. All settings but its name are for the relatives, which have defaults of their own for those that are not
     given; a setting without effect on a model is refused."""
 
-    name: Annotated[ModelName, tyro.conf.arg(aliases=["--model"])] = "diffusion"
-    """The model to train: a diffusion model; the same as a score network or as the gradient of an energy; or a relative: a
-    variational autoencoder, plain, hierarchical or a ladder, an autoregressive model, a normalizing flow, or an
-    adversarial network."""
+    name: Annotated[Everyday[ModelName], tyro.conf.arg(name="model", prefix_name=False)] = "diffusion"
+    """The model: diffusion, also as a score network or as the gradient of an energy; a variational autoencoder, plain,
+    hierarchical or a ladder; an autoregressive model; a normalizing flow; or an adversarial network."""
     width: int | None = None
     """The number of hidden units or channels."""
     depth: int | None = None
@@ -114,7 +114,7 @@ class ModelConfig:
     free_bits: float | None = None
     """vae, hierarchical-vae, ladder-vae: the nats of KL that cost nothing in training."""
     warmup: float | None = None
-    """vae, hierarchical-vae, ladder-vae: share of the training over which the KL's weight rises from 0 to 1."""
+    """vae, hierarchical-vae, ladder-vae: the share of training over which the KL's weight rises from 0 to 1."""
     kind: Literal["spline", "affine"] | None = None
     """flow: the kind of its transforms."""
     transforms: int | None = None
@@ -201,21 +201,21 @@ class NetworkConfig:
 class TrainingConfig:
     """The training."""
 
-    steps: int | None = None
-    """Length of the run in steps; with it a resumed run equals an unbroken one exactly, on the same number of threads
+    steps: Everyday[int | None] = None
+    """The length of the run in steps; a resumed run then equals an unbroken one exactly, on as many threads
     (OMP_NUM_THREADS)."""
-    minutes: float | None = None
-    """Length of the run in minutes on this machine, on as many threads as are fastest. A tenth of them is for what is
+    minutes: Everyday[float | None] = None
+    """The length of the run in minutes on this machine, on as many threads as are fastest. A tenth of them is for what is
     measured and drawn along the way."""
-    batch_size: int = 32
+    batch_size: Everyday[int] = 32
     """The number of examples per step."""
     micro_batch_size: int | None = None
-    """Examples that go through the network at a time; the batch size if not given. It changes memory, and the result by
-    rounding only."""
-    learning_rate: float = 6e-3
+    """The number of examples that go through the network at a time; the batch size if not given. It changes memory, and
+    the result by rounding only."""
+    learning_rate: Everyday[float] = 6e-3
     """The learning rate after warm-up, before it falls."""
     warmup_steps: int = 100
-    """Steps over which the learning rate rises from zero; in a short run a tenth of its steps."""
+    """The number of steps over which the learning rate rises from zero; in a short run a tenth of its steps."""
     decay_from: float = 0.5
     """The share of the run after which the learning rate falls, by a half cosine to zero at the end."""
     weight_decay: float = 0.0
@@ -228,7 +228,7 @@ class TrainingConfig:
     """The objective: elbo is the bound in continuous time; form-a to one-sample are the same bound over a chain; the others
     are losses, not bounds."""
     reverse: Literal["lower", "upper", "learned"] = "lower"
-    """Reverse variance of an objective over a chain."""
+    """The reverse variance of an objective over a chain."""
     times: Literal["antithetic", "importance"] = "antithetic"
     """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large."""
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -246,8 +246,8 @@ class TrainingConfig:
     """The response to a loss or weights that are not finite, or far from what they were: stop, with the last good checkpoint
     kept; skip up to ten batches in a row whose loss alone is not finite; or roll back to the last good checkpoint and go on
     at half the learning rate, up to three times."""
-    seed: int = 0
-    """The random seed of initial weights, data order, times and noise."""
+    seed: Everyday[int] = 0
+    """The random seed of weights, data order, times and noise."""
 
 
 MOST = {
