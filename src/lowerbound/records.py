@@ -15,7 +15,10 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float
 
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
@@ -27,8 +30,32 @@ MOST_BYTES = 1 << 26
 _UNSURE = "a number, or null where it is not known"
 Unsure = Annotated[float, _UNSURE]
 """A number that may be NaN: not known."""
-Figure = tuple[float, Unsure]
-"""A value and its standard error."""
+_PAIR = tuple[float, Unsure]
+
+
+class Measured(NamedTuple):
+    """A value and its standard error, NaN where it is not known; in JSON a pair.
+
+    Arguments:
+        value: a mean over examples, or another figure of them.
+        error: its standard error.
+    """
+
+    value: float
+    error: Unsure
+
+    @classmethod
+    def of(cls, values: Float[np.ndarray, " num_examples"]) -> "Measured":
+        """The mean of one value for each example, and its error over them.
+
+        Raises:
+            InputError: if there are none.
+        """
+        if not len(values):
+            raise InputError("there are no values to take the mean of: give at least one")
+        values = np.asarray(values, dtype=np.float64)
+        error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else math.nan
+        return cls(float(values.mean()), float(error))
 
 
 def to_json(record: Any) -> str:
@@ -92,6 +119,8 @@ def _value(hint: Any, value: Any, source: str, name: str) -> Any:
         return value
     if dataclasses.is_dataclass(hint):
         return read(typing.cast(type, hint), value, source, f"{name}.")
+    if hint is Measured:
+        return Measured(*_value(_PAIR, value, source, name))
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         if _UNSURE in hint.__metadata__ and value is None:

@@ -13,9 +13,11 @@ from lowerbound.cli.progress import stage
 from lowerbound.cli.train import located
 from lowerbound.data import describe
 from lowerbound.errors import InputError
-from lowerbound.evaluate.compare import FAMILY, HEADER, compare
-from lowerbound.evaluate.text import aligned
+from lowerbound.evaluate.compare import FAMILY, Contest, compare
+from lowerbound.evaluate.standing import Asked
 from lowerbound.everyday import Everyday
+from lowerbound.report.comparison import HEADER, answers, remarks, rows, write_comparison_page
+from lowerbound.report.console import aligned
 from lowerbound.run import open_configured
 from lowerbound.train.config import DataConfig, ModelName
 
@@ -65,18 +67,9 @@ def run(arguments: list[str]) -> None:
     dataset = open_configured(data)
     out = options.out or Path("runs") / f"compare-{Path(options.data.source).stem}"
     print(describe(dataset))
-    found = compare(
-        dataset,
-        data,
-        out,
-        models=options.models,
-        minutes=minutes,
-        steps=options.steps,
-        num_examples=options.num_examples,
-        num_samples=options.num_samples,
-        seed=options.seed,
-        device=pick_device(options.device),
-        stage=stage,
-    )
-    print("\n".join(["", *aligned([HEADER, *found.rows()]), "", *found.answers, *found.remarks]))
-    print(f"\nthe page: {out / 'comparison.html'}")
+    asked = Asked(options.num_examples, options.num_samples, options.seed)
+    contest = Contest(options.models, minutes, options.steps, asked)
+    found = compare(dataset, data, out, contest, device=pick_device(options.device), stage=stage)
+    page = write_comparison_page(found, out)
+    print("\n".join(["", *aligned([HEADER, *rows(found)]), "", *answers(found), *remarks(found)]))
+    print(f"\nthe page: {page}")

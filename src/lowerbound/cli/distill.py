@@ -110,7 +110,8 @@ def _compare(model: Run, student: Denoiser, dataset: Dataset, num_steps: int) ->
     lines = [f"Frechet distance of {len(judges[0].held_out)} samples to the training data, in", *spaces]
     for name, (denoiser, plan) in settings.items():
         samples, num_calls = draw(model.around(denoiser), dataset, len(judges[0].held_out), plan)
-        lines.append(_line(f"{name}, calls: {num_calls:g}", judges, [judge.features(samples) for judge in judges]))
+        x = dataset.spec.encoding.encode(samples)
+        lines.append(_line(f"{name}, calls: {num_calls:g}", judges, [judge.features(x) for judge in judges]))
     return [*lines, _line("as many held-out examples", judges, [judge.held_out for judge in judges])]
 
 

@@ -12,9 +12,10 @@ from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import evaluation_folder
 from lowerbound.evaluate.other import folder_name, open_evaluated
-from lowerbound.evaluate.settings import Settings
+from lowerbound.evaluate.settings import FLOW_TOLERANCE, Settings
 from lowerbound.everyday import Everyday
 from lowerbound.models import Effort
+from lowerbound.report.console import event_text, summary
 from lowerbound.run import open_run
 from lowerbound.samplers.registry import SAMPLERS, SamplerName
 
@@ -46,7 +47,7 @@ class Options:
     num_examples: Everyday[int | None] = None
     """The number of test examples for the bound and the baselines; all if not given."""
     num_times: int | None = None
-    """The number of network calls per example for the bound; if not given 4 to 256, by the number and size of the
+    """The number of network calls per example for the bound; if not given 4 to 64, by the number and size of the
     examples."""
     num_steps: int | None = None
     """Compute the bound of a chain of this many steps; if not given, the bound in continuous time."""
@@ -56,7 +57,7 @@ class Options:
     ode_examples: Everyday[int | None] = None
     """The number of test examples whose density under the probability flow (the ODE) is computed too, beside the bound on
     the same examples; if not given, as many as take about a minute; 0 for none."""
-    ode: Flat = field(default_factory=FlowOptions)
+    ode: Flat = field(default_factory=lambda: FlowOptions(FLOW_TOLERANCE))
     """Settings of the probability flow."""
     calls: Everyday[tuple[int, ...]] = ()
     """Plot sample quality against network calls per sample, at these numbers of calls, from --num-samples samples each."""
@@ -97,7 +98,10 @@ def run(arguments: list[str]) -> None:
         print(
             f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"
         )
-    evaluate(model, dataset, settings, own=own, anew=options.anew, say=say, stage=stage)
+    found = evaluate(
+        model, dataset, settings, own=own, anew=options.anew, follow=lambda event: say(event_text(event)), stage=stage
+    )
+    say(summary(found))
     print(f"\npictures and figures: {evaluation_folder(model, None if own else folder_name(dataset))}")
     if own:
         print(f"next: lowerbound {'evaluate' if options.quick else 'report'} {options.run}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lowerbound.cli.options import RunPath, parse
 from lowerbound.cli.progress import say
-from lowerbound.evaluate.page import page_path, read_own, write_page
+from lowerbound.report.page import page_path, read_own, write_page
 from lowerbound.run import open_run
 
 

@@ -6,20 +6,14 @@ few samples as well. What the difference comes to is the total variation, $\frac
 samples that would have to change their class.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.finding import HINT, SURE, Finding, Severity
 from lowerbound.evaluate.part import Figures
 
-UNCLEAR = 0.9
-"""The samples' confidence, relative to that of held-out examples, below which many belong to no class."""
-MANY = 0.2
-"""The share of samples in the wrong class from which the classes are a serious fault."""
 NUM_DRAWS = 10_000
 
 
@@ -47,51 +41,15 @@ class Classes(Figures):
     p: float
     num_samples: int
 
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.shares_train) == len(self.shares_samples) > 0:
+            raise InputError("the figures contradict each other: names and shares are one for each class")
+
     @property
     def total_variation(self) -> float:
         r"""$\frac12 \sum_k |p_k - \pi_k|$"""
         pairs = zip(self.shares_samples, self.shares_train, strict=True)
         return sum(abs(found - real) for found, real in pairs) / 2
-
-    def findings(self) -> list[Finding]:
-        """One sentence on confidence and one on the classes."""
-        return [self._confidence(), self._frequencies()]
-
-    def _confidence(self) -> Finding:
-        figures = (
-            f"the classifier's mean confidence on samples is {self.ratio:.3f} ± {self.ratio_error:.3f} of that on "
-            f"held-out data ({self.confidence_samples:.3f} against {self.confidence_held_out:.3f}, accuracy "
-            f"{self.accuracy:.1%})"
-        )
-        if self.ratio + SURE * self.ratio_error < UNCLEAR:
-            return Finding(Severity.SERIOUS, f"Many samples belong to no class clearly: {figures}.")
-        if self.ratio + SURE * self.ratio_error < 1:
-            return Finding(Severity.CHANGE, f"Samples are less recognisable than held-out data: {figures}.")
-        return Finding(
-            Severity.FINE, f"Samples are as recognisable as held-out data, as far as can be told: {figures}."
-        )
-
-    def _frequencies(self) -> Finding:
-        low, high = min(self.shares_samples), max(self.shares_samples)
-        figures = (
-            f"the {len(self.names)} classes have between {low:.1%} ({self.names[self.shares_samples.index(low)]}) and "
-            f"{high:.1%} ({self.names[self.shares_samples.index(high)]}) of {self.num_samples:,} samples, in the training "
-            f"data between {min(self.shares_train):.1%} and {max(self.shares_train):.1%}; by chance alone they would be as "
-            f"far apart or farther with probability {self.p:.2g}"
-        )
-        if self.p > math.erfc(HINT / math.sqrt(2)):
-            return Finding(Severity.FINE, f"Classes are as frequent as chance allows: {figures}.")
-        rows = zip(self.names, self.shares_train, self.shares_samples, strict=True)
-        worst = sorted(rows, key=lambda row: -abs(row[2] - row[1]))[:3]
-        told = ", ".join(f"{name} {found:.1%} instead of {real:.1%}" for name, real, found in worst)
-        if self.p > math.erfc(SURE / math.sqrt(2)):
-            return Finding(Severity.CHANGE, f"Classes are perhaps not as frequent as in the data ({told}): {figures}.")
-        if self.total_variation <= 1 - self.accuracy:
-            return Finding(Severity.OPEN, f"Classes differ by no more than the classifier errs ({told}): {figures}.")
-        lost = any(found < real / 2 and real * self.num_samples > SURE**2 for _, real, found in worst)
-        if lost or self.total_variation > MANY:
-            return Finding(Severity.SERIOUS, f"Collapse or imbalance of classes ({told}): {figures}.")
-        return Finding(Severity.CHANGE, f"Classes are not as frequent as in the data ({told}): {figures}.")
 
 
 def classes(

@@ -29,7 +29,6 @@ from jaxtyping import Float, Float64, Int, Num
 from torch import Tensor
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.finding import SURE, Finding, Severity
 
 BLOCK_VALUES = 2**22
 NUM_BOOTSTRAP = 200
@@ -99,9 +98,6 @@ class Distances:
         error = values.std(ddof=1) / len(values) ** 0.5
         return cls(float(values.mean()), float(error), float(np.median(values)), float(medians.std(ddof=1)))
 
-    def __str__(self) -> str:
-        return f"median {self.median:.4g} ± {self.median_error:.2g}, mean {self.mean:.4g} ± {self.mean_error:.2g}"
-
 
 @dataclass(frozen=True)
 class Ranks:
@@ -130,9 +126,6 @@ class Ranks:
         variance = (total + 1 - (ties**3 - ties).sum() / (total * (total - 1))) / (12 * num * num_held_out)
         z = (auc - 0.5) / math.sqrt(variance) if variance > 0 else 0.0
         return cls(auc, error, z, math.erfc(z / math.sqrt(2)) / 2)
-
-    def __str__(self) -> str:
-        return f"{self.auc:.3f} ± {self.error:.2g} (z = {self.z:.1f}, p = {self.p:.2g})"
 
 
 def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -189,67 +182,9 @@ class CopyAudit:
     num_held_out: int
     num_neighbours: int
 
-    @property
-    def has_copies(self) -> bool:
-        """Whether more samples stand upon training examples than held-out data do, beyond three standard deviations."""
-        expected = self.num_identical_held_out / self.num_held_out * self.num_samples
-        many = self.num_identical > expected + SURE * max(expected, 1.0) ** 0.5
-        return many or self.relative.z > SURE or self.suspects_p < math.erfc(SURE / math.sqrt(2)) / 2
-
-    @property
-    def header(self) -> tuple[str, str, str]:
-        """Of the `rows`."""
-        return "", f"{self.num_samples:,} samples", f"{self.num_held_out:,} held-out examples"
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """A table: what, of samples, of held-out examples (or what it would be of them)."""
-        mine, real = (f"{side.median:.4g} ± {side.median_error:.2g}" for side in (self.samples, self.held_out))
-        return [
-            ("median distance to the nearest training example", mine, real),
-            ("probability to be nearer than a held-out example", str(self.nearer), "0.5"),
-            (f"the same relative to the {_ordinal(self.num_neighbours)} nearest", str(self.relative), "0.5"),
-            (
-                f"suspects at a false-positive rate of {self.false_positive_rate:.2g}",
-                f"{len(self.suspects)} (p = {self.suspects_p:.2g})",
-                f"{self.false_positive_rate * self.num_samples:.1f} expected",
-            ),
-            ("equal to a training example", str(self.num_identical), str(self.num_identical_held_out)),
-        ]
-
-    def findings(self) -> list[Finding]:
-        """One sentence on distance and one on copies."""
-        return [self._distance(), self._copies()]
-
-    def _distance(self) -> Finding:
-        figures = (
-            f"the median distance of a sample to the nearest training example is {self.samples.median:.4g} ± "
-            f"{self.samples.median_error:.2g}, that of a held-out example {self.held_out.median:.4g} ± "
-            f"{self.held_out.median_error:.2g}; the sample is the nearer of two with probability {self.nearer}"
-        )
-        severity = Severity.of(abs(self.nearer.z))
-        if severity is Severity.FINE:
-            return Finding(severity, f"Not told apart from held-out data by the distance to training data: {figures}.")
-        side = "farther from" if self.nearer.z < 0 else "nearer to"
-        text = f"{side} the training data than held-out data: {figures}."
-        return Finding(severity, f"Perhaps {text}" if severity is Severity.CHANGE else text[0].upper() + text[1:])
-
-    def _copies(self) -> Finding:
-        figures = (
-            f"relative to its {_ordinal(self.num_neighbours)} nearest training example a sample is nearer to its nearest "
-            f"one than a held-out example with probability {self.relative}; {len(self.suspects)} of {self.num_samples} "
-            f"samples are suspects where {self.false_positive_rate * self.num_samples:.1f} would be by chance (p = "
-            f"{self.suspects_p:.2g}); {self.num_identical} equal a training example, {self.num_identical_held_out} of "
-            f"{self.num_held_out} held-out examples do"
-        )
-        if self.has_copies:
-            first = ", ".join(f"{each.sample} of training example {each.example}" for each in self.suspects[:3])
-            return Finding(Severity.SERIOUS, f"Copies{f' (samples {first})' if first else ''}: {figures}.")
-        if self.nearer.z > SURE:
-            return Finding(
-                Severity.CHANGE,
-                f"No copies, but too near to the training data by varying less than they do: {figures}.",
-            )
-        return Finding(Severity.FINE, f"No sign of copies: {figures}.")
+    def __post_init__(self) -> None:
+        if self.num_held_out < 1:
+            raise InputError("the figures contradict each other: no held-out examples")
 
 
 def audit(
@@ -349,8 +284,3 @@ def _tail(num_suspects: int, num: int, num_held_out: int, place: int) -> float:
         for few in range(max(0, lowest - num), min(place, lowest + 1))
     )
     return min(1.0, math.fsum(terms))
-
-
-def _ordinal(num: int) -> str:
-    last = {1: "st", 2: "nd", 3: "rd"}.get(num % 10, "th")
-    return f"{num}{'th' if num % 100 in (11, 12, 13) else last}"

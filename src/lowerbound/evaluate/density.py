@@ -8,27 +8,23 @@ figures, since hard examples are hard for both.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from lowerbound.data import Dataset
-from lowerbound.evaluate.finding import Finding, Severity
-from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
-from lowerbound.evaluate.report import Table
-from lowerbound.likelihood import mean_and_error
+from lowerbound.evaluate.likelihood import MOST_DRAWS, scored
+from lowerbound.evaluate.part import Figures
 from lowerbound.models import Effort
-from lowerbound.records import Figure
-from lowerbound.rounding import figure_text
+from lowerbound.records import Measured
 from lowerbound.run import Run
-from lowerbound.score import AS_ADVISED, Flow, score, score_density
+from lowerbound.score import LEAST_TOLERANCE, Flow, score, score_density
 
 ENTRIES = 20_000
 """About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""
 MOST_EXAMPLES = 1000
-REFINED = 4
+REFINED = 8
 """How many examples are followed again at a tenth of the tolerance."""
-SIGNIFICANT = 3.0
 
 
 @dataclass(frozen=True)
@@ -53,10 +49,10 @@ class HeldOutDensity(Figures):
             out of every figure here.
     """
 
-    total: Figure
-    bound: Figure
-    difference: Figure
-    refinement: Figure
+    total: Measured
+    bound: Measured
+    difference: Measured
+    refinement: Measured
     num_refined: int
     kind: str
     settings: str
@@ -64,67 +60,25 @@ class HeldOutDensity(Figures):
     num_examples: int
     num_calls: float
     num_times: int
-    mismatch: Figure = (math.nan, math.nan)
+    mismatch: Measured = Measured(math.nan, math.nan)
     solver_error: float = math.nan
     num_unfinished: int = 0
 
-    def rows(self) -> list[tuple[str, str, str]]:
-        """Name, bits/dim with standard error, and what the number is."""
-        name = f"first {self.num_examples:,} of test"
-        count = f"{self.num_examples:,} example{'s' * (self.num_examples > 1)}"
-        left_out = f"; {self.num_unfinished:,} more not followed to the end and left out" if self.num_unfinished else ""
-        return [
-            (
-                f"{name}, flow",
-                figure_text(*self.total),
-                f"{self.kind}, {self.settings}, {count}, {self.num_calls:.0f} calls each{left_out}",
-            ),
-            (f"{name}, chain", figure_text(*self.bound), f"{self.bound_kind}, {count}, {self.num_times} calls each"),
-            ("  flow minus chain", figure_text(*self.difference), f"mean over the same {count}"),
-            (
-                "  finer flow minus flow",
-                figure_text(*self.refinement),
-                f"at a tenth of the tolerance, mean over the first {self.num_refined}; the solver's own estimate of its "
-                f"error is {self.solver_error:.2g}",
-            ),
-            (
-                "  base density's part",
-                figure_text(*self.mismatch),
-                "of the flow's figure: N(0, I) at the noise's end instead of what the denoiser has there",
-            ),
-        ]
 
-    def tables(self) -> list[Table]:
-        return [Table(BITS, BITS_HEADER, tuple(self.rows()))]
+class Bounds(NamedTuple):
+    """The chain's bound on examples: bits/dim of each, what they are, and network calls per example."""
 
-    def findings(self) -> list[Finding]:
-        return [Finding(Severity.OPEN, self.finding())]
-
-    def finding(self) -> str:
-        """Which of the two needs fewer bits, in a sentence."""
-        difference, error = self.difference
-        figures = (
-            f"{self.kind} {figure_text(*self.total)} against {self.bound_kind} {figure_text(*self.bound)} bits/dim on the "
-            f"same {self.num_examples:,} test examples, a difference of {figure_text(difference, error)}"
-        )
-        if not abs(difference) > SIGNIFICANT * error:
-            return f"Flow and chain do not differ by more than the error: {figures}."
-        if difference < 0:
-            return f"The flow needs fewer bits than the chain: {figures}. They are two models of one network."
-        return (
-            f"The flow needs more bits than the chain: {figures}. With the best denoiser of continuous data it could not; "
-            "a network's errors add up along the flow, while the chain's bound is what training lowers. The two are "
-            "different models, and the chain is the better one here."
-        )
+    bits: np.ndarray
+    kind: str
+    num_calls: int
 
 
 def held_out_density(
     run: Run,
     dataset: Dataset,
-    flow: Flow | None = None,
+    flow: Flow,
+    bounds: Bounds,
     *,
-    num_examples: int | None = None,
-    effort: Effort = AS_ADVISED,
     seed: int = 0,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> HeldOutDensity:
@@ -134,50 +88,57 @@ def held_out_density(
         run: the model.
         dataset: its data.
         flow: how the flow is followed.
-        num_examples: how many; by `num_flow_examples` if None.
-        effort: spent on the bound, with the number of calls that `score.score` advises.
+        bounds: of these examples, which says how many they are.
         seed: of times, probes and noise.
         progress: called with the number of examples after each batch of the flow.
     """
-    indices = dataset.test[: num_flow_examples(dataset) if num_examples is None else num_examples]
-    given = {
-        "cond": dataset.cond(indices) if run.config.data.conditional else None,
-        "numbers": indices,
-        "seed": seed,
-    }
-    density = score_density(run, dataset.examples[indices], flow, progress=progress, **given)
-    bound = score(run, dataset.examples[indices], replace(effort, num_draws=None, importance=1), **given)
-    arrived = np.isfinite(density.nats)
-    first, cond = np.flatnonzero(arrived)[:REFINED], given["cond"]
-    again = {"cond": None if cond is None else cond[first], "numbers": indices[first], "seed": seed}
-    finer = score_density(run, dataset.examples[indices[first]], replace(flow or Flow(), refine=True), **again)
-    assert finer.refinement is not None
-    total, chain, difference, mismatch, refinement = (
-        mean_and_error(torch.from_numpy(bits))
-        for bits in (
-            density.bits_per_dim[arrived],
-            bound.bits_per_dim[arrived],
-            (density.bits_per_dim - bound.bits_per_dim)[arrived],
-            density.base_mismatch[arrived],
-            finer.refinement,
-        )
+    indices = dataset.test[: len(bounds.bits)]
+    found = score_density(
+        run, dataset.examples[indices], flow, progress=progress, **scored(run, dataset, indices, seed)
     )
+    arrived = np.isfinite(found.nats)
+    first = np.flatnonzero(arrived)[:REFINED]
+    finer = replace(flow, tolerance=max(flow.tolerance / 10, LEAST_TOLERANCE), max_calls=10 * flow.max_calls)
+    again = score_density(run, dataset.examples[indices[first]], finer, **scored(run, dataset, indices[first], seed))
     return HeldOutDensity(
-        total=total,
-        bound=chain,
-        difference=difference,
-        refinement=refinement,
+        total=Measured.of(found.bits_per_dim[arrived]),
+        bound=Measured.of(bounds.bits[arrived]),
+        difference=Measured.of((found.bits_per_dim - bounds.bits)[arrived]),
+        refinement=Measured.of(again.bits_per_dim - found.bits_per_dim[first]),
         num_refined=len(first),
-        kind=density.kind,
-        settings=density.settings,
-        bound_kind=bound.kind,
+        kind=found.kind,
+        settings=found.settings,
+        bound_kind=bounds.kind,
         num_examples=int(arrived.sum()),
-        num_calls=float(np.mean(density.num_calls)),
-        num_times=bound.num_calls,
-        mismatch=mismatch,
-        solver_error=float(density.solver_error[arrived].mean()),
+        num_calls=float(np.mean(found.num_calls)),
+        num_times=bounds.num_calls,
+        mismatch=Measured.of(found.base_mismatch[arrived]),
+        solver_error=float(found.solver_error[arrived].mean()),
         num_unfinished=int((~arrived).sum()),
     )
+
+
+def flow_bounds(run: Run, dataset: Dataset, num_examples: int, effort: Effort, seed: int = 0) -> Bounds:
+    """The bound on the first test examples, drawn as often as a difference to the flow takes.
+
+    Arguments:
+        run: the model.
+        dataset: its data.
+        num_examples: how many.
+        effort: spent on the bound, but for its number of draws.
+        seed: of times and noise.
+    """
+    indices = dataset.test[:num_examples]
+    effort = replace(effort, num_draws=enough_draws(run), importance=1)
+    scores = score(run, dataset.examples[indices], effort, **scored(run, dataset, indices, seed))
+    return Bounds(scores.bits_per_dim, scores.kind, scores.num_calls)
+
+
+def enough_draws(run: Run) -> int:
+    """Draws of the bound on an example that a difference to the flow takes."""
+    advised = run.model.completed(Effort()).num_draws
+    assert advised is not None
+    return min(MOST_DRAWS, advised)
 
 
 def num_flow_examples(dataset: Dataset) -> int:

@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +23,42 @@ from lowerbound.evaluate.folder import (
     read_evaluation,
     write_evaluation,
 )
-from lowerbound.evaluate.headline import findings, headline
+from lowerbound.evaluate.likelihood_parts import likelihood_parts
 from lowerbound.evaluate.other import folder_name
-from lowerbound.evaluate.part import Figures, Pace, Part, Stage, duration
-from lowerbound.evaluate.parts import Parts, probe
+from lowerbound.evaluate.part import Pace, Part, Stage
+from lowerbound.evaluate.sample_parts import SampleParts
 from lowerbound.evaluate.settings import Settings
-from lowerbound.evaluate.text import aligned
+from lowerbound.evaluate.subject import Subject
 from lowerbound.run import Run
 
 LEFT_OUT = (InputError, MemoryError, torch.OutOfMemoryError, np.linalg.LinAlgError)
 """What a part may fail by without taking the others along."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A part is about to be found.
+
+    Arguments:
+        part: it.
+        seconds: about how many it will take, where that is known.
+    """
+
+    part: Part
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A part is there.
+
+    Arguments:
+        outcome: of it.
+        seconds: that it took; None: it was kept from before.
+    """
+
+    outcome: Outcome
+    seconds: float | None
 
 
 def evaluate(
@@ -42,7 +68,7 @@ def evaluate(
     *,
     own: bool = True,
     anew: bool = False,
-    say: Callable[[str], object] = lambda text: None,
+    follow: Callable[[Begun | Done], object] = lambda event: None,
     stage: Stage = lambda name, total: nullcontext(lambda units: None),
 ) -> Evaluation:
     """Evaluate a run on the test split of its data, or on all of other data, and keep what is found in its folder.
@@ -55,7 +81,7 @@ def evaluate(
         settings: what is asked for.
         own: whether the data are its own.
         anew: find all parts again.
-        say: where lines for the user go, each as soon as it is known.
+        follow: told of each part as it begins and as it is there.
         stage: shows progress.
 
     Raises:
@@ -65,8 +91,10 @@ def evaluate(
     if settings.scales and not run.config.data.conditional:
         raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
     folder, pace = evaluation_folder(run, None if own else folder_name(dataset)), Pace()
-    probe(run, dataset, settings, pace)
-    parts = list(Parts(run, dataset, settings, folder, own, pace))
+    subject = Subject(run, dataset, settings, folder, own, pace)
+    subject.probe()
+    order = list(KINDS)
+    parts = sorted([*likelihood_parts(subject), *SampleParts(subject)], key=lambda part: order.index(part.name))
     folder.mkdir(parents=True, exist_ok=True)
     planned = tuple(part.name for part in parts)
     evaluation = Evaluation(model_hash(run), run.metadata, dataset.spec.name, dataset.fingerprint(), own, planned)
@@ -75,9 +103,9 @@ def evaluate(
     wanted = {} if anew else dict.fromkeys(keys) if settings.quick else keys
     evaluation = _begin(folder, evaluation, wanted, in_place=not settings.quick)
     for part in parts:
-        kept = evaluation.parts.get(part.name)
-        if kept is None:
-            say(f"{part.title}:" if part.missing else f"{part.title}: {pace.text(part.cost)}")
+        outcome, took = evaluation.parts.get(part.name), None
+        if outcome is None:
+            follow(Begun(part, pace.seconds_for(part.cost)))
             began = time.perf_counter()
             with tempfile.TemporaryDirectory() as drawn, stage(part.title, part.units) as progress:
                 outcome = _outcome(part, keys[part.name], Path(drawn), progress)
@@ -87,15 +115,11 @@ def evaluate(
                     pace.add(part.cost, took)
             evaluation = evaluation.having(part.name, outcome)
             write_evaluation(folder, evaluation)
-            say(_text(outcome, f"done in {duration(took)}"))
-        else:
-            say(f"{part.title}: kept from before")
-            say(_text(kept))
+        follow(Done(outcome, took))
     if not evaluation.figures:
         raise InputError(
             "nothing could be evaluated: " + "; ".join(str(each.missing) for each in evaluation.parts.values())
         )
-    say("\n".join([headline(evaluation), "", *(f"- {finding}" for finding in findings(evaluation))]))
     return evaluation
 
 
@@ -144,20 +168,3 @@ def _outcome(part: Part, key: str, drawn: Path, progress: Callable[[int], object
         return Outcome(key, part.title, part.compute(drawn, progress))
     except LEFT_OUT as error:
         return Outcome(key, part.title, missing=str(error) or type(error).__name__)
-
-
-def _text(outcome: Outcome, done: str = "") -> str:
-    """What is known of a part, as lines."""
-    if outcome.figures is None:
-        return f"  left out: {outcome.missing}\n"
-    return "\n".join([*(f"  {line}" for line in figure_lines(outcome.figures, done)), ""])
-
-
-def figure_lines(figures: Figures, done: str = "") -> list[str]:
-    """The figures of a part, or what they say where they are no table, and a line about them."""
-    tables = figures.tables()
-    lines = [line for table in tables for line in aligned([table.header, *table.rows])]
-    if not tables:
-        lines += [f"- {finding}" for finding in figures.findings()]
-    remark = figures.remark()
-    return [*lines, "; ".join(text for text in (remark, done) if text)] if remark or done else lines

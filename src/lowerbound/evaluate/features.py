@@ -201,9 +201,6 @@ class Features(Figures):
 
     space: str
 
-    def remark(self) -> str:
-        return f"samples are compared in {self.space}"
-
 
 def feature_space(dataset: Dataset, classifier: FeatureClassifier | None) -> FeatureSpace:
     """The space in which samples of a data set are compared with its examples.

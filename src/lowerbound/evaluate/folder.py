@@ -7,7 +7,7 @@ leaves the parts that were done, and a picture that belongs to other figures is 
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,10 @@ class KeptFile:
     Arguments:
         name: plain, inside the evaluation's folder.
         hash: of its bytes.
-        caption: of a picture; None of what is no picture.
     """
 
     name: str
     hash: str
-    caption: str | None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*\.(png|npy)", self.name):
@@ -175,20 +173,20 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     write_file(folder / FILE, to_json(evaluation).encode())
 
 
-def keep_files(folder: Path, drawn: Path, captions: Mapping[str, str | None]) -> tuple[KeptFile, ...]:
+def keep_files(folder: Path, drawn: Path, names: Iterable[str]) -> tuple[KeptFile, ...]:
     """Move the files that a part drew into the evaluation's folder.
 
     Arguments:
         folder: of the evaluation.
         drawn: where they are.
-        captions: by the names of those that may be there.
+        names: of those that may be there.
     """
     kept = []
-    for name, caption in captions.items():
+    for name in names:
         if (drawn / name).is_file():
             content = (drawn / name).read_bytes()
             write_file(folder / name, content)
-            kept.append(KeptFile(name, hashlib.sha256(content).hexdigest(), caption))
+            kept.append(KeptFile(name, hashlib.sha256(content).hexdigest()))
     return tuple(kept)
 
 
@@ -239,14 +237,9 @@ def read_evaluation(folder: Path) -> Evaluation | None:
         if name not in KINDS:
             raise InputError(f"{source}: unknown part {name!r}; known are {', '.join(KINDS)}")
     for name, entry in content.parts.items():
-        where, figures = f"parts.{name}", None
+        figures = None
         if entry.figures is not None:
-            figures = read(KINDS[name], entry.figures, source, f"{where}.figures.")
-            try:
-                for told in (figures.tables, figures.findings, figures.remark):
-                    told()
-            except (ArithmeticError, LookupError, ValueError) as error:
-                raise InputError(f"{source}: {where}.figures contradict each other: {error}") from error
+            figures = read(KINDS[name], entry.figures, source, f"parts.{name}.figures.")
         parts[name] = Outcome(entry.key, entry.title, figures, entry.missing, entry.files)
     return Evaluation(
         content.model, content.weights, content.data, content.fingerprint, content.own, content.planned, parts

@@ -1,34 +1,23 @@
 """How good samples of a run are: their features against those of training examples, beside as many held-out ones."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import FeatureSpace
-from lowerbound.evaluate.finding import Finding, Severity
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality, quality
-from lowerbound.evaluate.report import Table
-from lowerbound.rounding import figure_text
 from lowerbound.run import Run
 from lowerbound.run.generate import generate, network_calls
 from lowerbound.samplers.plan import Plan
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""
-FIGURES = {
-    "frechet": "Frechet distance",
-    "kernel": "kernel distance",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-}
-"""The figures of `Quality` and what tables call them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +46,13 @@ class Judge:
         held_out = order.permutation(np.concatenate([dataset.test, dataset.validation]))[:num_samples]
         return cls(dataset, space, space(dataset.encoded(known)), space(dataset.encoded(held_out)), seed)
 
-    def features(self, samples: np.ndarray) -> np.ndarray:
-        """Features of as many of the samples, (K, *shape) as they are stored, as there are held-out examples."""
-        return self.space(self.dataset.spec.encoding.encode(samples[: len(self.held_out)]))
+    def features(self, x: Float[Tensor, "batch *shape"]) -> np.ndarray:
+        """Features of as many of the samples, encoded, as there are held-out examples."""
+        return self.space(x[: len(self.held_out)])
 
-    def quality(self, samples: np.ndarray) -> Quality:
-        """Of samples, (K, *shape), as they are stored."""
-        return quality(self.features(samples), self.references, seed=self.seed)
+    def quality(self, x: Float[Tensor, "batch *shape"]) -> Quality:
+        """Of samples, encoded."""
+        return quality(self.features(x), self.references, seed=self.seed)
 
     def floor(self) -> Quality:
         """Of the held-out examples."""
@@ -86,79 +75,6 @@ class SampleQuality(Figures):
     space: str
     sampler: str
     num_calls: float | None
-
-    @property
-    def caption(self) -> str:
-        """What the figures are of."""
-        calls = "" if self.num_calls is None else f", {self.num_calls:g} calls each"
-        return f"Samples by {self.sampler}{calls}, against {self.samples.num_references:,} training examples in {self.space}"
-
-    @property
-    def header(self) -> tuple[str, str, str]:
-        """Of the `rows`."""
-        return "", f"{self.samples.num_samples:,} samples", f"{self.held_out.num_samples:,} held-out examples"
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """Name, and each figure with its standard error of samples and of held-out examples."""
-        return [
-            (name, figure_text(*getattr(self.samples, key)), figure_text(*getattr(self.held_out, key)))
-            for key, name in FIGURES.items()
-        ]
-
-    def tables(self) -> list[Table]:
-        return [Table(self.caption, self.header, tuple(self.rows()))]
-
-    def findings(self) -> list[Finding]:
-        """One sentence on the distance, one on samples that are no data, one on data that no sample is like."""
-        (mine, error), (real, real_error) = self.samples.frechet, self.held_out.frechet
-        figures = (
-            f"the Frechet distance to the training data is {figure_text(mine, error)}, that of as many held-out examples "
-            f"{figure_text(real, real_error)}"
-        )
-        return [
-            self._finding(
-                self._gap("frechet"),
-                f"Samples differ from the data: {figures}.",
-                f"Samples perhaps differ from the data: {figures}, {self._gap('frechet'):.1f} standard errors more.",
-                f"Not told apart from held-out data by the Frechet distance: {figures}.",
-            ),
-            self._balls(
-                ("precision", "density"),
-                "Samples that are like no data",
-                "Perhaps samples that are like no data",
-                "No samples seen that are like no data",
-            ),
-            self._balls(
-                ("recall", "coverage"),
-                "Data that no sample is like",
-                "Perhaps data that no sample is like",
-                "No data seen that no sample is like",
-            ),
-        ]
-
-    def _balls(self, names: tuple[str, str], sure: str, hint: str, fine: str) -> Finding:
-        figures = " and ".join(
-            f"{name} {figure_text(*getattr(self.samples, name))} against {figure_text(*getattr(self.held_out, name))}"
-            for name in names
-        )
-        z = max(-self._gap(name) for name in names)
-        return self._finding(
-            z, *(f"{verdict}: {figures} of as many held-out examples." for verdict in (sure, hint, fine))
-        )
-
-    @staticmethod
-    def _finding(z: float, sure: str, hint: str, fine: str) -> Finding:
-        """By how many standard errors z the samples are worse."""
-        severity = Severity.of(z)
-        return Finding(severity, {Severity.SERIOUS: sure, Severity.CHANGE: hint}.get(severity, fine))
-
-    def _gap(self, name: str) -> float:
-        """Samples less held-out examples, in standard errors."""
-        mine, real = getattr(self.samples, name), getattr(self.held_out, name)
-        difference, error = mine[0] - real[0], math.hypot(mine[1], real[1])
-        if error > 0:
-            return difference / error
-        return math.copysign(math.inf, difference) if difference else 0.0
 
 
 def draw(

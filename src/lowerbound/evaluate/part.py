@@ -14,35 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lowerbound.evaluate.finding import Finding
-from lowerbound.evaluate.report import Table
-
 Progress = Callable[[int], object]
 """Called with the number of units that were done."""
 Stage = Callable[[str, int], AbstractContextManager[Progress]]
 """Opens a progress display of a name and a total; what it gives is called with the number of units done."""
-BITS = "Bits per dimension"
-"""The caption of the tables of likelihoods, which a report puts together, and their header."""
-BITS_HEADER = ("", "bits/dim", "what it is")
 PROBE_SECONDS = 0.5
 MOST_PROBED = 64
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a part found: a frozen record that JSON can hold, and what it says to people."""
-
-    def tables(self) -> list[Table]:
-        """The figures."""
-        return []
-
-    def remark(self) -> str:
-        """A line about them, or nothing."""
-        return ""
-
-    def findings(self) -> list[Finding]:
-        """What they say."""
-        return []
+    """What a part found: a frozen record that JSON can hold; what it says to people is in `report`."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +53,7 @@ class Part:
         compute: finds it; takes a folder to put its files in, and what shows progress.
         units: of progress.
         settings: all that its result depends on, beside model and data, as JSON can hold it.
-        files: names of the files that it may leave in the folder, each with a caption if it is a picture.
+        files: names of the files that it may leave in the folder.
         missing: why it can't be had, if that is known before.
     """
 
@@ -81,7 +63,7 @@ class Part:
     compute: Callable[[Path, Progress], Figures]
     units: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str | None] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
     missing: str | None = None
 
     def key(self, identity: Sequence[str]) -> str:
@@ -127,17 +109,6 @@ class Pace:
                 return
             num *= 2
 
-    def text(self, cost: Cost) -> str:
-        """What a part will cost, and about how long it will take where that is known."""
-        if not (cost.calls and self.known):
-            return cost.work
-        return f"{cost.work}, {'at least' if cost.at_least else 'about'} {duration(cost.calls * self.per_call)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours in a word or two."""
-    if seconds < 1:
-        return "a second"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    def seconds_for(self, cost: Cost) -> float | None:
+        """About how long a part will take; None where that is not known."""
+        return cost.calls * self.per_call if cost.calls and self.known else None

@@ -38,7 +38,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from lowerbound.errors import InputError
-from lowerbound.records import Figure
+from lowerbound.records import Measured
 
 NUM_SPLITS = 50
 NUM_NEIGHBOURS = 5
@@ -68,9 +68,9 @@ class Estimate:
         return float(variance**0.5)
 
     @property
-    def figure(self) -> Figure:
+    def figure(self) -> Measured:
         """The value and its standard error."""
-        return self.value, self.error
+        return Measured(self.value, self.error)
 
     def __sub__(self, other: "Estimate") -> "Estimate":
         """The difference of two figures with the same references, whose samples may be pairs (of one seed, say)."""
@@ -88,12 +88,12 @@ class Quality:
         num_neighbours: k.
     """
 
-    frechet: Figure
-    kernel: Figure
-    precision: Figure
-    recall: Figure
-    density: Figure
-    coverage: Figure
+    frechet: Measured
+    kernel: Measured
+    precision: Measured
+    recall: Measured
+    density: Measured
+    coverage: Measured
     num_samples: int
     num_references: int
     num_neighbours: int = NUM_NEIGHBOURS

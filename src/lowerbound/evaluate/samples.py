@@ -10,14 +10,7 @@ import numpy as np
 from jaxtyping import Num
 
 from lowerbound.evaluate.copies import CopyAudit, Distances, audit, nearest
-from lowerbound.evaluate.finding import SURE, Finding, Severity
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.report import Table
-
-__all__ = ["Distances", "Neighbours", "nearest", "neighbours"]
-
-COLLAPSED = 0.8
-"""The distance of samples to each other, over that of held-out examples, below which they have collapsed."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +29,6 @@ class Drawn(Figures):
     num_calls: float | None
     seconds: float
 
-    def remark(self) -> str:
-        calls = "" if self.num_calls is None else f", {self.num_calls:g} calls each"
-        return f"{self.num_samples:,} samples by {self.sampler}{calls}"
-
 
 @dataclass(frozen=True)
 class Neighbours(Figures):
@@ -52,29 +41,6 @@ class Neighbours(Figures):
     copies: CopyAudit
     among_samples: Distances
     among_held_out: Distances
-
-    def tables(self) -> list[Table]:
-        sides = (f"{side.median:.4g} ± {side.median_error:.2g}" for side in (self.among_samples, self.among_held_out))
-        row = ("median distance to the nearest other one of their kind", *sides)
-        return [Table("Distances", self.copies.header, (*self.copies.rows(), row))]
-
-    def findings(self) -> list[Finding]:
-        """One sentence on distance, one on copies, one on variety."""
-        return [*self.copies.findings(), self._variety()]
-
-    def _variety(self) -> Finding:
-        figures = (
-            f"the median distance of a sample to the nearest other sample is {self.among_samples.median:.4g} ± "
-            f"{self.among_samples.median_error:.2g}, that of as many held-out examples "
-            f"{self.among_held_out.median:.4g} ± {self.among_held_out.median_error:.2g}"
-        )
-        gap = self.among_held_out.median - self.among_samples.median
-        error = np.hypot(self.among_held_out.median_error, self.among_samples.median_error)
-        if gap > SURE * error and self.among_samples.median < COLLAPSED * self.among_held_out.median:
-            return Finding(Severity.SERIOUS, f"Collapse: {figures}.")
-        if gap > SURE * error:
-            return Finding(Severity.CHANGE, f"Less variety than held-out data: {figures}.")
-        return Finding(Severity.FINE, f"No sign of collapse: {figures}.")
 
 
 def neighbours(

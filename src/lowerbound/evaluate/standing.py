@@ -1,23 +1,34 @@
 """Where one trained model stands, whatever its kind: its likelihood, its samples, and what both cost."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from lowerbound.data import Dataset
 from lowerbound.evaluate.judge import Judge, draw
-from lowerbound.evaluate.likelihood import completed
+from lowerbound.evaluate.likelihood import completed, held_out_likelihood
+from lowerbound.evaluate.part import Progress
 from lowerbound.evaluate.quality import Quality
-from lowerbound.likelihood import mean_and_error
 from lowerbound.models import Effort
 from lowerbound.models.base import LikelihoodKind
-from lowerbound.records import Figure
-from lowerbound.rounding import figure_text
+from lowerbound.records import Measured
 from lowerbound.run import Run
-from lowerbound.score import score
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How much is asked of each model.
+
+    Arguments:
+        num_examples: of the test split, from its start.
+        num_samples: how many are drawn.
+        seed: of training, times, noise and samples.
+    """
+
+    num_examples: int = 1000
+    num_samples: int = 500
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Standing:
     model: str
     likelihood: LikelihoodKind
     kind: str
-    bits: Figure | None
+    bits: Measured | None
     num_examples: int
     quality: Quality
     seconds_per_sample: float
@@ -47,27 +58,15 @@ class Standing:
     steps: int
     seconds: float
 
-    @property
-    def bits_text(self) -> str:
-        """The figure, or that there is none."""
-        return "none" if self.bits is None else figure_text(*self.bits)
-
-    @property
-    def likelihood_text(self) -> str:
-        """The figure with its unit and what it is, or that there is none."""
-        return "no likelihood" if self.bits is None else f"{self.bits_text} bits/dim ({self.likelihood})"
-
 
 def standing(
     run: Run,
     dataset: Dataset,
     judge: Judge,
+    asked: Asked,
     *,
-    num_examples: int | None = None,
-    num_samples: int = 500,
-    seed: int = 0,
-    scored: Callable[[int], object] = lambda examples: None,
-    drawn: Callable[[int], object] = lambda units: None,
+    scored: Progress = lambda examples: None,
+    drawn: Progress = lambda units: None,
 ) -> tuple[Standing, np.ndarray | None, np.ndarray]:
     """Where a run stands, bits/dim of each test example (None without a likelihood), and its samples as they are stored.
 
@@ -75,32 +74,28 @@ def standing(
         run: the model.
         dataset: its data.
         judge: what its samples are compared with.
-        num_examples: of the test split, from its start; all by default.
-        num_samples: how many are drawn.
-        seed: of times, noise and samples.
+        asked: how many examples and samples, and the seed.
         scored, drawn: show progress, in examples and in whatever the drawing counts.
     """
-    indices, likelihood = dataset.test[:num_examples], run.model.likelihood
-    bits, kind = None, "none"
+    indices, likelihood = dataset.test[: asked.num_examples], run.model.likelihood
+    bits, total, kind = None, None, "none"
     if likelihood != "none":
-        cond = dataset.cond(indices) if run.config.data.conditional else None
         effort = completed(run, dataset, len(indices), Effort())
         if effort.num_draws is not None:  # half of an evaluation's: several models are waiting
             effort = replace(effort, num_draws=max(4, effort.num_draws // 2))
-        given = {"cond": cond, "numbers": indices, "seed": seed, "progress": scored}
-        scores = score(run, dataset.examples[indices], effort, **given)
-        bits, kind = scores.bits_per_dim, scores.kind
+        found, bits = held_out_likelihood(run, dataset, indices, effort, seed=asked.seed, progress=scored)
+        total, kind = found.total, found.kind
     began = time.perf_counter()
-    samples, _ = draw(run, dataset, num_samples, seed=seed, progress=drawn)
+    samples, _ = draw(run, dataset, asked.num_samples, seed=asked.seed, progress=drawn)
     seconds = time.perf_counter() - began
     found = Standing(
         model=run.config.model.name,
         likelihood=likelihood,
         kind=kind,
-        bits=None if bits is None else mean_and_error(torch.from_numpy(bits)),
+        bits=total,
         num_examples=len(indices),
-        quality=judge.quality(samples),
-        seconds_per_sample=seconds / num_samples,
+        quality=judge.quality(dataset.spec.encoding.encode(samples)),
+        seconds_per_sample=seconds / asked.num_samples,
         num_parameters=run.num_parameters,
         steps=int(run.metadata.get("step", 0)),
         seconds=float(run.metadata.get("seconds", 0.0)),

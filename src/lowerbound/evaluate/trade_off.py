@@ -6,15 +6,14 @@ from pathlib import Path
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.evaluate.judge import FIGURES, Judge, draw
+from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.report import Table
+from lowerbound.guidance import ClassifierFree
 from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
-from lowerbound.rounding import figure_text
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
-from lowerbound.samplers.plan import DEFAULT_GRID, Plan
+from lowerbound.samplers.plan import DEFAULT_GRID, DEFAULT_SAMPLER, Plan
 
 BATCH = 64
 """Samples that `generate` draws at a time."""
@@ -37,9 +36,6 @@ class Point:
     quality: Quality
 
 
-HEADER = ("sampler", "calls", "guidance", *FIGURES.values())
-
-
 @dataclass(frozen=True)
 class TradeOff(Figures):
     """The quality of several settings.
@@ -51,27 +47,6 @@ class TradeOff(Figures):
 
     points: tuple[Point, ...]
     floor: Quality
-
-    def tables(self) -> list[Table]:
-        return [Table("Quality of other settings", HEADER, tuple(rows(self.points, self.floor)))]
-
-
-def rows(points: Sequence[Point], floor: Quality) -> list[tuple[str, ...]]:
-    """A table of settings, one a row, and the held-out examples under them."""
-
-    def figures(found: Quality) -> list[str]:
-        return [figure_text(*getattr(found, name)) for name in FIGURES]
-
-    table = [
-        (
-            point.sampler,
-            f"{point.num_calls:g}",
-            "" if point.scale is None else f"{point.scale:g}",
-            *figures(point.quality),
-        )
-        for point in points
-    ]
-    return [*table, ("held-out examples", "", "", *figures(floor))]
 
 
 def plan_of_calls(run: Run, sampler: Sampler, num_calls: int, grid_name: str = DEFAULT_GRID) -> Plan:
@@ -85,36 +60,67 @@ def plan_of_calls(run: Run, sampler: Sampler, num_calls: int, grid_name: str = D
     return run.diffusion.plan(sampler, (num_calls - 1) // sampler.calls_per_step + 1, grid_name)
 
 
-def by_calls(
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A setting whose quality is asked for.
+
+    Arguments:
+        sampler: by name.
+        plan: its steps.
+        scale: of guidance; None without.
+        denoiser: the guided one, which calls the run's own; None: the run's own.
+    """
+
+    sampler: str
+    plan: Plan
+    scale: float | None = None
+    denoiser: Denoiser | None = None
+
+
+def trials_of_calls(run: Run, samplers: Mapping[str, Sampler], calls: Sequence[int]) -> list[Trial]:
+    """Each sampler at each number of network calls per sample that may be made."""
+    return [
+        Trial(name, plan_of_calls(run, sampler, num))
+        for name, sampler in samplers.items()
+        for num in sorted(set(calls))
+    ]
+
+
+def trials_of_scales(run: Run, scales: Sequence[float]) -> list[Trial]:
+    """The default sampler at each scale of classifier-free guidance.
+
+    Raises:
+        InputError: if the run is not conditional.
+    """
+    if not run.config.data.conditional:
+        raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
+    plan = run.diffusion.plan()
+    return [Trial(DEFAULT_SAMPLER, plan, scale, ClassifierFree(run.denoiser, scale)) for scale in sorted(set(scales))]
+
+
+def trade_off(
     run: Run,
     judge: Judge,
-    samplers: Mapping[str, Sampler],
-    calls: Sequence[int],
-    *,
+    trials: Sequence[Trial],
     num_samples: int,
-    seed: int = 0,
     progress: Callable[[int], object] = lambda steps: None,
-) -> list[Point]:
-    """The quality of each sampler at each number of calls, all from the same noise.
+) -> TradeOff:
+    """The quality of each setting, all from the same noise.
 
     Arguments:
         run: the model.
-        judge: what its samples are compared with.
-        samplers: by name.
-        calls: network calls per sample that may be made.
-        num_samples: drawn in each setting.
-        seed: of all of them.
+        judge: what its samples are compared with; its seed is that of the samples.
+        trials: the settings.
+        num_samples: drawn in each.
         progress: called with 1 after each step of a batch.
     """
-    plans = plans_of_calls(run, samplers, calls)
-    return [_point(run, judge, name, plan, None, None, num_samples, seed, progress) for name, plan in plans]
-
-
-def plans_of_calls(run: Run, samplers: Mapping[str, Sampler], calls: Sequence[int]) -> list[tuple[str, Plan]]:
-    """Each sampler's name and plan at each number of calls."""
-    return [
-        (name, plan_of_calls(run, sampler, num)) for name, sampler in samplers.items() for num in sorted(set(calls))
-    ]
+    points, encode = [], judge.dataset.spec.encoding.encode
+    for trial in trials:
+        given = {"denoiser": trial.denoiser, "seed": judge.seed, "progress": progress}
+        samples, num_calls = draw(run, judge.dataset, num_samples, trial.plan, **given)
+        assert num_calls is not None
+        points.append(Point(trial.sampler, trial.scale, num_calls, judge.quality(encode(samples))))
+    return TradeOff(tuple(points), judge.floor())
 
 
 def num_steps(run: Run, plan: Plan | None, num_samples: int) -> int:
@@ -122,68 +128,20 @@ def num_steps(run: Run, plan: Plan | None, num_samples: int) -> int:
     return -(-num_samples // BATCH) * run.model.num_steps(plan)
 
 
-def by_scale(
-    run: Run,
-    judge: Judge,
-    denoiser_of: Callable[[float], Denoiser],
-    scales: Sequence[float],
-    *,
-    sampler: str,
-    plan: Plan,
-    num_samples: int,
-    seed: int = 0,
-    progress: Callable[[int], object] = lambda steps: None,
-) -> list[Point]:
-    """The quality at each scale of guidance, all from the same noise.
-
-    Arguments:
-        run: the model, conditional.
-        judge: what its samples are compared with.
-        denoiser_of: the guided denoiser of a scale.
-        scales: of guidance.
-        sampler, plan: the stepping rule by name, and its steps.
-        num_samples, seed, progress: as in `by_calls`.
-
-    Raises:
-        InputError: if the run is not conditional.
-    """
-    if not run.config.data.conditional:
-        raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
-    return [
-        _point(run, judge, sampler, plan, scale, denoiser_of(scale), num_samples, seed, progress)
-        for scale in sorted(set(scales))
-    ]
-
-
-def _point(
-    run: Run,
-    judge: Judge,
-    sampler: str,
-    plan: Plan,
-    scale: float | None,
-    denoiser: Denoiser | None,
-    num_samples: int,
-    seed: int,
-    progress: Callable[[int], object],
-) -> Point:
-    samples, num_calls = draw(run, judge.dataset, num_samples, plan, denoiser=denoiser, seed=seed, progress=progress)
-    assert num_calls is not None
-    return Point(sampler, scale, num_calls, judge.quality(samples))
-
-
-def draw_calls(path: Path, points: Sequence[Point], floor: Quality) -> Path:
-    """The picture of `by_calls`: the Frechet distance."""
-    names = list(dict.fromkeys(point.sampler for point in points))
+def draw_calls(path: Path, found: TradeOff) -> Path:
+    """The picture of quality by network calls: the Frechet distance."""
+    names = list(dict.fromkeys(point.sampler for point in found.points))
     curves = {
-        name: [(point.num_calls, *point.quality.frechet) for point in points if point.sampler == name] for name in names
+        name: [(point.num_calls, *point.quality.frechet) for point in found.points if point.sampler == name]
+        for name in names
     }
-    return quality_by_calls(path, curves, floor.frechet)
+    return quality_by_calls(path, curves, found.floor.frechet)
 
 
-def draw_scales(path: Path, points: Sequence[Point], floor: Quality) -> Path:
-    """The picture of `by_scale`: precision against recall and density against coverage."""
+def draw_scales(path: Path, found: TradeOff) -> Path:
+    """The picture of quality by guidance: precision against recall and density against coverage."""
     panels = []
     for variety, fidelity in (("recall", "precision"), ("coverage", "density")):
-        found = [(getattr(point.quality, variety), getattr(point.quality, fidelity)) for point in points]
-        panels.append((variety, fidelity, found, (getattr(floor, variety), getattr(floor, fidelity))))
-    return fidelity_and_variety(path, [f"{point.scale:g}" for point in points], panels)
+        points = [(getattr(point.quality, variety), getattr(point.quality, fidelity)) for point in found.points]
+        panels.append((variety, fidelity, points, (getattr(found.floor, variety), getattr(found.floor, fidelity))))
+    return fidelity_and_variety(path, [f"{point.scale:g}" for point in found.points], panels)

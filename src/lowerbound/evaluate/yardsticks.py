@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from lowerbound.baselines import Baseline, baselines, flat
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.part import BITS, BITS_HEADER, Figures
-from lowerbound.evaluate.report import Table
-from lowerbound.rounding import figure_text
+from lowerbound.evaluate.part import Figures
 
 
 @dataclass(frozen=True)
@@ -24,10 +22,6 @@ class Baselines(Figures):
     def best(self) -> Baseline:
         """The one that needs the fewest bits."""
         return min(self.found, key=lambda each: each.bits_per_dim)
-
-    def tables(self) -> list[Table]:
-        rows = [(each.name, figure_text(each.bits_per_dim, each.standard_error), each.kind) for each in self.found]
-        return [Table(BITS, BITS_HEADER, tuple(rows))]
 
 
 def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Baselines:

@@ -4,12 +4,23 @@ from pathlib import Path
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import Evaluation, evaluation_folder, model_hash, other_folders, read_evaluation
-from lowerbound.evaluate.headline import findings, headline
-from lowerbound.evaluate.part import BITS, BITS_HEADER
-from lowerbound.evaluate.report import Picture, Report, Table, html
 from lowerbound.files import write_file
+from lowerbound.report.headline import findings, headline
+from lowerbound.report.html import Picture, Report, Table, html
+from lowerbound.report.parts import told
+from lowerbound.report.told import BITS, BITS_HEADER
 from lowerbound.run import Run
 
+CAPTIONS = {
+    "samples.png": "Samples",
+    "data.png": "Held-out data, for comparison",
+    "training.png": "Training and held-out bits per dimension",
+    "bound.png": "Where the bound's diffusion term comes from (validation examples)",
+    "path.png": "From noise to data",
+    "calls.png": "Quality against network calls",
+    "guidance.png": "Fidelity and variety by scale of guidance",
+}
+"""Of the pictures of an evaluation, by the names of their files."""
 WIDE = ("path.png",)
 
 
@@ -46,21 +57,21 @@ def warnings(run: Run, evaluation: Evaluation) -> list[str]:
 
 def write_page(run: Run, evaluation: Evaluation) -> list[str]:
     """Write report.html into the run's folder; returns what stands at its top, `warnings` and pictures that are left out."""
-    told, pictures = warnings(run, evaluation), []
+    said, pictures = warnings(run, evaluation), []
     folder = evaluation_folder(run)
     for outcome in evaluation.parts.values():
         for file in outcome.files:
-            if file.caption is not None:
+            if file.name in CAPTIONS:
                 try:
-                    pictures.append(Picture(file.caption, file.path(folder), wide=file.name in WIDE))
+                    pictures.append(Picture(CAPTIONS[file.name], file.path(folder), wide=file.name in WIDE))
                 except InputError as error:
-                    told.append(f"A picture is left out: {error}.")
+                    said.append(f"A picture is left out: {error}.")
     left_out = tuple(f"{each.title}: left out: {each.missing}" for each in evaluation.parts.values() if each.missing)
     model = "diffusion model" if run.is_denoiser else f"{run.config.model.name} model"
     weights = evaluation.weights
     report = Report(
         title=f"A {model} of {run.spec.name}",
-        warnings=tuple(told),
+        warnings=tuple(said),
         paragraphs=(
             headline(evaluation),
             f"Errors are standard errors. {run.num_parameters:,} parameters; weights: {weights.get('weights', 'unknown')}, "
@@ -72,7 +83,7 @@ def write_page(run: Run, evaluation: Evaluation) -> list[str]:
         configuration=run.config.to_dict(),
     )
     write_file(page_path(run), html(report).encode())
-    return told
+    return said
 
 
 def page_path(run: Run) -> Path:
@@ -82,7 +93,7 @@ def page_path(run: Run) -> Path:
 
 def _joined(evaluation: Evaluation) -> list[Table]:
     """The tables of all parts, those of likelihoods as one."""
-    tables = [table for figures in evaluation.figures.values() for table in figures.tables()]
+    tables = [table for figures in evaluation.figures.values() for table in told(figures).tables]
     bits = [table for table in tables if table.caption == BITS]
     rest = [table for table in tables if table.caption != BITS]
     if not bits:
@@ -97,12 +108,12 @@ def _others(run: Run, own: Evaluation) -> list[Table]:
     for folder in other_folders(run):
         try:
             other = read_evaluation(folder)
+            if other is None or other.model != own.model:
+                continue
+            tables = [table for figures in other.figures.values() for table in told(figures).tables]
         except InputError:
             continue
-        if other is None or other.model != own.model:
-            continue
-        tables = [table for figures in other.figures.values() for table in figures.tables()]
-        rows += [(other.data, bits, told) for table in tables[:1] for _, bits, told in table.rows[:1]]
+        rows += [(other.data, bits, kind) for table in tables[:1] for _, bits, kind in table.rows[:1]]
     return [Table("Bits per dimension of other data", BITS_HEADER, tuple(rows))] if rows else []
 
 

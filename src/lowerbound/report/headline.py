@@ -3,11 +3,12 @@
 import math
 
 from lowerbound.baselines import Baseline, weakness
-from lowerbound.evaluate.finding import SURE, Finding, Severity, most_serious_first
 from lowerbound.evaluate.folder import Evaluation
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.yardsticks import Baselines
-from lowerbound.records import Figure
+from lowerbound.records import Measured
+from lowerbound.report.finding import SURE, Finding, Severity, most_serious_first
+from lowerbound.report.parts import told
 from lowerbound.rounding import figure_text
 
 OF_SAMPLES = ("quality", "distances", "classes")
@@ -30,9 +31,9 @@ def headline(evaluation: Evaluation) -> str:
     else:
         left_out = evaluation.parts.get("likelihood")
         parts.append("bits/dim not yet known" if left_out is None else f"no likelihood ({left_out.missing})")
-    told = [finding for name in OF_SAMPLES if name in found for finding in found[name].findings()]
-    if told:
-        worst = most_serious_first(told)[0]
+    of_samples = [finding for name in OF_SAMPLES if name in found for finding in told(found[name]).findings]
+    if of_samples:
+        worst = most_serious_first(of_samples)[0]
         verdict = worst.text.split(":")[0]
         fine = worst.severity is Severity.FINE
         parts.append("samples are not told apart from the data" if fine else verdict[:1].lower() + verdict[1:])
@@ -43,16 +44,16 @@ def headline(evaluation: Evaluation) -> str:
 def findings(evaluation: Evaluation) -> list[Finding]:
     """All that the figures say, the most serious first."""
     found = evaluation.figures
-    told = [finding for figures in found.values() for finding in figures.findings()]
+    said = [finding for figures in found.values() for finding in told(figures).findings]
     likelihood, baselines = found.get("likelihood"), found.get("baselines")
     if isinstance(likelihood, Likelihood) and isinstance(baselines, Baselines):
-        told.insert(0, against_baseline(likelihood.total, baselines.best))
+        said.insert(0, against_baseline(likelihood.total, baselines.best))
     elif evaluation.own and (weak := weakness(evaluation.weights)) is not None:  # as training has measured it
-        told.insert(0, Finding(Severity.SERIOUS, f"{weak[:1].upper()}{weak[1:]}."))
-    return most_serious_first(told)
+        said.insert(0, Finding(Severity.SERIOUS, f"{weak[:1].upper()}{weak[1:]}."))
+    return most_serious_first(said)
 
 
-def against_baseline(bits: Figure, baseline: Baseline) -> Finding:
+def against_baseline(bits: Measured, baseline: Baseline) -> Finding:
     """Whether a model needs fewer bits than the best baseline.
 
     Arguments:
@@ -78,5 +79,5 @@ def against_baseline(bits: Figure, baseline: Baseline) -> Finding:
     )
 
 
-def _difference(bits: Figure, baseline: Baseline) -> Figure:
-    return bits[0] - baseline.bits_per_dim, math.hypot(bits[1], baseline.standard_error)
+def _difference(bits: Measured, baseline: Baseline) -> Measured:
+    return Measured(bits.value - baseline.bits_per_dim, math.hypot(bits.error, baseline.standard_error))

@@ -1,0 +1,168 @@
+"""The parts of an evaluation about the likelihood: the bound, simple models beside it, training, diagnosis, flow."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from lowerbound.evaluate.density import (
+    REFINED,
+    Bounds,
+    HeldOutDensity,
+    enough_draws,
+    flow_bounds,
+    held_out_density,
+    num_flow_examples,
+)
+from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
+from lowerbound.evaluate.folder import read_evaluation
+from lowerbound.evaluate.likelihood import Likelihood, completed, held_out_likelihood
+from lowerbound.evaluate.part import Cost, Figures, Part, Progress
+from lowerbound.evaluate.profile import profile
+from lowerbound.evaluate.subject import Subject
+from lowerbound.evaluate.yardsticks import held_out_baselines
+from lowerbound.pictures import bound_by_time, training_curve
+from lowerbound.run.history import training_columns
+
+INTERVALS = 24
+FLOW_CALLS = 60
+"""About how many calls an example takes along the flow, each with a derivative: a guess, before it is known."""
+QUICK_DRAWS = 16
+"""For each example of a quick bound, before more examples are taken than calls."""
+EACH = "bits.npy"
+"""The file of the bits/dim of each example."""
+
+
+def likelihood_parts(subject: Subject) -> Iterator[Part]:
+    """Those that are asked for."""
+    yield _likelihood(subject)
+    if subject.settings.quick:
+        return
+    if subject.own:
+        if subject.settings.with_baselines:
+            yield _baselines(subject)
+        yield _training(subject)
+        if subject.run.is_denoiser:
+            yield _diagnosis(subject)
+    if subject.run.is_denoiser and subject.settings.num_flow != 0:
+        yield _density(subject)
+
+
+def _likelihood(subject: Subject) -> Part:
+    run, dataset, settings = subject.run, subject.dataset, subject.settings
+    indices, drawn_from = _examples(subject)
+    effort = completed(run, dataset, len(indices), settings.effort)
+    if effort.num_draws is not None and effort.num_steps is not None:
+        effort = replace(effort, num_draws=min(effort.num_draws, effort.num_steps))
+    if settings.quick and settings.effort.num_draws is None and effort.num_draws is not None:
+        most = int(subject.affordable / len(indices))
+        effort = replace(effort, num_draws=max(1, min(effort.num_draws, most)))
+    each = (effort.num_draws or 1) if run.is_denoiser else effort.importance
+    calls = f", {each:,} calls each" if run.is_denoiser else ""
+    weighted = f", {each:,} importance samples" if effort.importance > 1 and not run.is_denoiser else ""
+
+    def compute(drawn: Path, progress: Progress) -> Likelihood:
+        found, bits = held_out_likelihood(run, dataset, indices, effort, seed=settings.seed, progress=progress)
+        np.save(drawn / EACH, bits)
+        return replace(found, drawn_from=drawn_from)
+
+    return Part(
+        "likelihood",
+        "bits/dim of the bound" if run.is_denoiser else "bits/dim",
+        Cost(f"{len(indices):,} examples{calls}{weighted}", len(indices) * each),
+        compute,
+        len(indices) * (1 + (effort.importance > 1)),
+        {"examples": len(indices), "drawn_from": drawn_from, "effort": asdict(effort), "seed": settings.seed},
+        (EACH,),
+        missing=run.model.no_likelihood,
+    )
+
+
+def _examples(subject: Subject) -> tuple[np.ndarray, int | None]:
+    """The test examples whose bits/dim are told, and how many they were drawn from if they are not the first."""
+    indices = subject.dataset.test[: subject.settings.num_examples]
+    num = max(8, int(subject.affordable / QUICK_DRAWS))
+    if not subject.settings.quick or num >= len(indices):
+        return indices, None
+    chosen = np.random.default_rng(subject.settings.seed).permutation(indices)[:num]
+    return np.sort(chosen), len(indices)
+
+
+def _baselines(subject: Subject) -> Part:
+    dataset, num = subject.dataset, subject.settings.num_examples
+    fitted = f"{len(dataset.train):,} training examples of {math.prod(dataset.shape):,} numbers"
+    return Part(
+        "baselines",
+        "bits/dim of simple models",
+        Cost(f"fits to {fitted}"),
+        lambda drawn, progress: held_out_baselines(dataset, num),
+        settings={"examples": num},
+    )
+
+
+def _training(subject: Subject) -> Part:
+    def compute(drawn: Path, progress: Progress) -> Figures:
+        training_curve(drawn / "training.png", **training_columns(subject.run))
+        return Figures()
+
+    return Part("training", "how the training went", Cost("its log"), compute, files=("training.png",))
+
+
+def _diagnosis(subject: Subject) -> Part:
+    run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
+    num = min(256, len(dataset.validation))
+
+    def compute(drawn: Path, progress: Progress) -> Diagnosis:
+        found = profile(run, dataset, split="validation", num_bins=INTERVALS, seed=seed, progress=progress)
+        bound_by_time(drawn / "bound.png", found.gamma, found.bits, found.errors)
+        return diagnose(run, dataset, found)
+
+    return Part(
+        "diagnosis",
+        "diagnosis of noise levels and denoiser",
+        Cost(f"{num:,} validation examples, {INTERVALS} calls each", num * INTERVALS),
+        compute,
+        INTERVALS,
+        {"seed": seed},
+        ("bound.png",),
+        missing=run.model.no_likelihood,
+    )
+
+
+def _density(subject: Subject) -> Part:
+    run, dataset, settings = subject.run, subject.dataset, subject.settings
+    num = settings.num_flow
+    if num is None:
+        num = min(num_flow_examples(dataset), len(dataset.test[: settings.num_examples]))
+    num = len(dataset.test[:num])
+
+    def compute(drawn: Path, progress: Progress) -> HeldOutDensity:
+        bounds = _known_bounds(subject, num) or flow_bounds(run, dataset, num, settings.effort, settings.seed)
+        return held_out_density(run, dataset, settings.flow, bounds, seed=settings.seed, progress=progress)
+
+    return Part(
+        "density",
+        "bits/dim along the probability flow",
+        Cost(
+            f"{num:,} examples, some {FLOW_CALLS} calls each with a derivative",
+            3 * FLOW_CALLS * (num + 2 * min(num, REFINED)),
+            at_least=True,
+        ),
+        compute,
+        num,
+        {"examples": num, "flow": asdict(settings.flow), "effort": asdict(settings.effort), "seed": settings.seed},
+        missing=run.model.no_likelihood,
+    )
+
+
+def _known_bounds(subject: Subject, num: int) -> Bounds | None:
+    """The bound on the first test examples as it was found before, if it was drawn as often as it takes."""
+    kept = read_evaluation(subject.folder)
+    found = None if kept is None else kept.figures.get("likelihood")
+    if not isinstance(found, Likelihood) or found.drawn_from is not None:
+        return None
+    if found.num_examples < num or found.num_calls < enough_draws(subject.run):
+        return None
+    return Bounds(np.load(subject.folder / EACH, allow_pickle=False)[:num], found.kind, found.num_calls)

@@ -1,0 +1,63 @@
+"""An evaluation on a console: what each part will cost, what it found, and what it all says."""
+
+from collections.abc import Sequence
+
+from lowerbound.evaluate.evaluation import Begun, Done
+from lowerbound.evaluate.folder import Evaluation, Outcome
+from lowerbound.evaluate.part import Cost
+from lowerbound.report.headline import findings, headline
+from lowerbound.report.parts import told
+
+
+def event_text(event: Begun | Done) -> str:
+    """What is printed of a part as it begins, and as it is there."""
+    if isinstance(event, Begun):
+        part = event.part
+        return f"{part.title}:" if part.missing else f"{part.title}: {cost_text(part.cost, event.seconds)}"
+    if event.seconds is None:
+        return f"{event.outcome.title}: kept from before\n{_outcome_text(event.outcome)}"
+    return _outcome_text(event.outcome, f"done in {duration(event.seconds)}")
+
+
+def summary(evaluation: Evaluation) -> str:
+    """The headline, and what the figures say."""
+    return "\n".join([headline(evaluation), "", *(f"- {finding}" for finding in findings(evaluation))])
+
+
+def cost_text(cost: Cost, seconds: float | None) -> str:
+    """What a part will cost, and about how long it will take where that is known."""
+    if seconds is None:
+        return cost.work
+    return f"{cost.work}, {'at least' if cost.at_least else 'about'} {duration(seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours in a word or two."""
+    if seconds < 1:
+        return "a second"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as lines: the first and the last column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    inner = range(1, len(widths) - 1)
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(row[c].rjust(widths[c]) for c in inner), row[-1]]).rstrip()
+        for row in table
+    ]
+
+
+def _outcome_text(outcome: Outcome, done: str = "") -> str:
+    """The figures of a part, or what they say where they are no table, and a line about them."""
+    if outcome.figures is None:
+        return f"  left out: {outcome.missing}\n"
+    found = told(outcome.figures)
+    lines = [line for table in found.tables for line in aligned([table.header, *table.rows])]
+    if not found.tables:
+        lines += [f"- {finding}" for finding in found.findings]
+    if found.remark or done:
+        lines.append("; ".join(text for text in (found.remark, done) if text))
+    return "\n".join([*(f"  {line}" for line in lines), ""])

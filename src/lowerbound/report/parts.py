@@ -1,0 +1,55 @@
+"""What each kind of figures says: the one place that knows which function tells which record."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lowerbound.errors import InputError
+from lowerbound.evaluate.classes import Classes
+from lowerbound.evaluate.density import HeldOutDensity
+from lowerbound.evaluate.diagnosis import Diagnosis
+from lowerbound.evaluate.features import Features
+from lowerbound.evaluate.judge import SampleQuality
+from lowerbound.evaluate.likelihood import Likelihood
+from lowerbound.evaluate.part import Figures
+from lowerbound.evaluate.samples import Drawn, Neighbours
+from lowerbound.evaluate.trade_off import TradeOff
+from lowerbound.evaluate.yardsticks import Baselines
+from lowerbound.report.classes import tell_classes
+from lowerbound.report.diagnosis import tell_diagnosis
+from lowerbound.report.distances import tell_neighbours
+from lowerbound.report.likelihood import tell_baselines, tell_density, tell_likelihood
+from lowerbound.report.quality import tell_quality, tell_trade_off
+from lowerbound.report.told import Told
+
+TELL: dict[type[Figures], Callable[[Any], Told]] = {
+    Figures: lambda figures: Told(),
+    Likelihood: tell_likelihood,
+    Baselines: tell_baselines,
+    HeldOutDensity: tell_density,
+    Diagnosis: tell_diagnosis,
+    Features: lambda figures: Told(remark=f"samples are compared in {figures.space}"),
+    Drawn: lambda figures: Told(remark=_drawn(figures)),
+    SampleQuality: tell_quality,
+    TradeOff: tell_trade_off,
+    Neighbours: tell_neighbours,
+    Classes: tell_classes,
+}
+
+
+def told(figures: Figures) -> Told:
+    """What figures say.
+
+    Raises:
+        InputError: if they contradict each other, as only those of a file that was changed do.
+    """
+    try:
+        return TELL[type(figures)](figures)
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise InputError(
+            f"the figures contradict each other: {error}; lowerbound evaluate --anew finds them again"
+        ) from error
+
+
+def _drawn(figures: Drawn) -> str:
+    calls = "" if figures.num_calls is None else f", {figures.num_calls:g} calls each"
+    return f"{figures.num_samples:,} samples by {figures.sampler}{calls}"
