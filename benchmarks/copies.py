@@ -17,6 +17,7 @@ from lowerbound.data import Dataset, Levels, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.copies import audit, nearest
 from lowerbound.evaluate.features import feature_classifier, feature_space
+from lowerbound.report.distances import tell_copies
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate
 
@@ -45,9 +46,10 @@ def main() -> None:
         samples = (dataset.spec.encoding.encode(generate(run, arguments.num_samples, seed=arguments.seed)),)
         found = audit(*samples, dataset.encoded(held_out), dataset.encoded(dataset.train))
         print(f"\n{path}")
-        for row in (found.header, *found.rows()):
+        said = tell_copies(found)
+        for row in (said.tables[0].header, *said.tables[0].rows):
             print("{:<54} {:>38} {:>24}".format(*row))
-        print("\n".join(map(str, found.findings())))
+        print("\n".join(map(str, said.findings)))
 
 
 def detection(dataset: Dataset, num_train: int, seed: int) -> None:

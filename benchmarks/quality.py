@@ -62,7 +62,8 @@ def main() -> None:
     for name, grid, calls in settings:
         plan = plan_of_calls(run, SAMPLERS[name], calls, grid)
         samples, spent = draw(run, dataset, len(judge.held_out), plan, seed=arguments.seed)
-        estimate = frechet_distance(judge.features(samples), judge.references, arguments.seed)
+        x = dataset.spec.encoding.encode(samples)
+        estimate = frechet_distance(judge.features(x), judge.references, arguments.seed)
         found[name, grid, calls] = estimate
         curves.setdefault(f"{name}, {grid}", []).append((spent, *estimate.figure))
         line = f"{name:<18} {grid:<14} {spent:>6g} {figure_text(*estimate.figure):>18}"

@@ -8,12 +8,12 @@ from typing import Literal
 import pytest
 
 from lowerbound.errors import InputError
-from lowerbound.records import Figure, read, read_json, to_json
+from lowerbound.records import Measured, read, read_json, to_json
 
 
 @dataclass(frozen=True)
 class Inner:
-    figure: Figure
+    figure: Measured
     word: Literal["one", "two"] = "one"
 
 
@@ -30,7 +30,7 @@ class Outer:
             raise InputError("a count starts at 0")
 
 
-WHOLE = Outer(3, 0.5, Inner((1.0, 0.1), "two"), (Inner((2, 0.0)),), {"a": 1})
+WHOLE = Outer(3, 0.5, Inner(Measured(1.0, 0.1), "two"), (Inner(Measured(2, 0.0)),), {"a": 1})
 
 
 def test_a_record_is_read_as_it_was_written():
@@ -38,9 +38,9 @@ def test_a_record_is_read_as_it_was_written():
 
 
 def test_an_error_that_is_not_known_is_null_in_json_and_nothing_else_may_be():
-    text = to_json(Inner((1.0, math.nan)))
+    text = to_json(Inner(Measured(1.0, math.nan)))
     assert "NaN" not in text
-    assert math.isnan(read(Inner, json.loads(text), "file").figure[1])
+    assert math.isnan(read(Inner, json.loads(text), "file").figure.error)
     with pytest.raises(InputError, match=r"file: figure\[0\] is None"):
         read(Inner, {"figure": [None, 0.1]}, "file")
 

@@ -21,6 +21,7 @@ import torch
 
 from lowerbound.data import open_dataset
 from lowerbound.evaluate.copies import CopyAudit, audit
+from lowerbound.report.distances import tell_copies
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate
 from lowerbound.train import recipe, train
@@ -41,9 +42,10 @@ def main() -> None:
         for name, data in (("all", DataConfig("digits")), ("a hundred", DataConfig(str(few), num_levels=17))):
             found = trained_and_audited(data, num_steps, num_samples, Path(folder) / name.replace(" ", ""))
             print(f"\nA model trained on {name} of the digits")
-            table = [found.header, *found.rows()]
+            said = tell_copies(found)
+            table = [said.tables[0].header, *said.tables[0].rows]
             print("\n".join(f"  {what:<54} {mine:>38} {real:>24}" for what, mine, real in table))
-            print("\n".join(f"  {finding}" for finding in found.findings()))
+            print("\n".join(f"  {finding}" for finding in said.findings))
 
 
 def trained_and_audited(data: DataConfig, num_steps: int, num_samples: int, out: Path) -> CopyAudit:

@@ -14,7 +14,7 @@ from lowerbound.cli.flags import flags, in_flags
 from lowerbound.cli.help import HELP_ALL
 from lowerbound.cli.main import VERBS, run
 from lowerbound.errors import flag
-from lowerbound.evaluate.report import STYLE
+from lowerbound.report.html import STYLE
 
 
 def options(verb):

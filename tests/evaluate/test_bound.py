@@ -10,7 +10,7 @@ from known import mixture_log_prob, mixture_run
 
 from lowerbound import mean_and_error
 from lowerbound.data import Dataset
-from lowerbound.evaluate.likelihood import held_out_likelihood
+from lowerbound.evaluate.likelihood import Likelihood, held_out_likelihood
 from lowerbound.evaluate.profile import profile
 from lowerbound.models import Effort
 from lowerbound.run import Run
@@ -23,6 +23,10 @@ def known(tmp_path_factory) -> tuple[Run, Dataset]:
     return mixture_run(tmp_path_factory.mktemp("known"))
 
 
+def found_on(run: Run, dataset: Dataset, *which, **given) -> Likelihood:
+    return held_out_likelihood(run, dataset, *which, **given)[0]
+
+
 def exact_bits(indices: np.ndarray, dataset: Dataset) -> torch.Tensor:
     """-log2 p / D in the units that the data came in."""
     return -mixture_log_prob(dataset.examples[indices]) / (2 * math.log(2))
@@ -30,20 +34,20 @@ def exact_bits(indices: np.ndarray, dataset: Dataset) -> torch.Tensor:
 
 def test_bound_is_the_exact_density_in_the_data_s_own_units(known):
     run, dataset = known
-    bound = held_out_likelihood(run, dataset, effort=Effort(256))
+    bound = found_on(run, dataset, effort=Effort(256))
     exact, spread = mean_and_error(exact_bits(dataset.test, dataset))
     assert abs(bound.total[0] - exact) < 0.05  # the estimator's own noise is 0.012
     assert spread < bound.total[1] < 2 * spread
-    assert bound.total[0] == pytest.approx(sum(term.bits[0] for term in bound.terms), abs=1e-5)
+    assert bound.total[0] == pytest.approx(sum(term.value for term in bound.terms.values()), abs=1e-5)
     assert "of the density" in bound.kind
 
 
 def test_a_chain_s_bound_is_looser(known):
     run, dataset = known
-    few, many = (held_out_likelihood(run, dataset, effort=Effort(num_steps=T)).total[0] for T in (10, 60))
+    few, many = (found_on(run, dataset, effort=Effort(num_steps=T)).total[0] for T in (10, 60))
     exact, _ = mean_and_error(exact_bits(dataset.test, dataset))
     assert exact < many < few
-    assert "60 steps" in held_out_likelihood(run, dataset, dataset.test[:4], Effort(num_steps=60)).kind
+    assert "60 steps" in found_on(run, dataset, dataset.test[:4], Effort(num_steps=60)).kind
 
 
 def test_batches_do_not_matter_much_and_seeds_do(known):
@@ -59,8 +63,8 @@ def test_batches_do_not_matter_much_and_seeds_do(known):
 def test_area_under_the_profile_is_the_diffusion_term(known):
     run, dataset = known
     found = profile(run, dataset, num_examples=2000, num_bins=12)
-    bound = held_out_likelihood(run, dataset, effort=Effort(64))
-    (diffusion,) = (term.bits for term in bound.terms if term.name == "diffusion")
+    bound = found_on(run, dataset, effort=Effort(64))
+    diffusion = bound.terms["diffusion"]
     error = math.hypot(np.sqrt((found.errors**2).sum()), diffusion[1])
     assert abs(found.bits.sum() - diffusion[0]) < 4 * error
     assert found.gamma[0] == pytest.approx(-9)
@@ -71,6 +75,13 @@ def test_held_out_bits_along_the_way_are_the_same_figure(known):
     run, dataset = known
     validation = dataclasses.replace(dataset, test=dataset.validation)
     bits, error = held_out_bits(run.model, dataset)
-    bound = held_out_likelihood(run, validation, validation.test[:512], Effort(16))
+    bound = found_on(run, validation, validation.test[:512], Effort(16))
     assert abs(bits - bound.total[0]) < 4 * math.hypot(error, bound.total[1])
     assert held_out_bits(run.model, dataset) == (bits, error)
+
+
+def test_the_bits_of_each_example_are_those_of_the_mean(known):
+    run, dataset = known
+    bound, bits = held_out_likelihood(run, dataset, dataset.test[:50], Effort(4))
+    assert bits.shape == (50,)
+    assert bound.total == pytest.approx((bits.mean(), bits.std(ddof=1) / 50**0.5))

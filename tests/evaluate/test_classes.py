@@ -5,7 +5,8 @@ import pytest
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, chance, classes
-from lowerbound.evaluate.finding import Severity
+from lowerbound.report.classes import tell_classes
+from lowerbound.report.finding import Finding, Severity
 
 NAMES = tuple(f"digit {k}" for k in range(10))
 
@@ -25,33 +26,37 @@ def judge(on_samples: np.ndarray, held_out_labels: np.ndarray = REAL) -> Classes
     return classes(on_samples, probabilities(REAL, seed=1), held_out_labels, REAL, NAMES)
 
 
+def findings(found: Classes) -> tuple[Finding, ...]:
+    return tell_classes(found).findings
+
+
 def test_real_examples_are_cleared():
     found = judge(probabilities(np.arange(200) % 10))
     assert found.accuracy == 1
     assert abs(found.ratio - 1) < 3 * found.ratio_error
     assert sum(found.shares_samples) == pytest.approx(1)
-    assert [finding.text.split(":")[0] for finding in found.findings()] == [
+    assert [finding.text.split(":")[0] for finding in findings(found)] == [
         "Samples are as recognisable as held-out data, as far as can be told",
         "Classes are as frequent as chance allows",
     ]
-    assert {finding.severity for finding in found.findings()} == {Severity.FINE}
+    assert {finding.severity for finding in findings(found)} == {Severity.FINE}
 
 
 def test_a_lost_class_is_found():
     labels = np.arange(300) % 10
     found = judge(probabilities(labels[labels != 3]))
     assert found.shares_samples[3] == 0
-    assert "digit 3 0.0% instead of 10.0%" in str(found.findings()[1])
-    assert str(found.findings()[1]).startswith("Collapse or imbalance")
-    assert found.findings()[1].severity is Severity.SERIOUS
+    assert "digit 3 0.0% instead of 10.0%" in str(findings(found)[1])
+    assert str(findings(found)[1]).startswith("Collapse or imbalance")
+    assert findings(found)[1].severity is Severity.SERIOUS
 
 
 def test_noise_is_not_recognised():
-    assert "belong to no class clearly" in str(judge(probabilities(REAL, sure=0.5)).findings()[0])
+    assert "belong to no class clearly" in str(findings(judge(probabilities(REAL, sure=0.5)))[0])
 
 
 def test_samples_that_are_a_little_less_recognisable_are_told_so():
-    found = judge(probabilities(REAL, sure=0.9)).findings()[0]
+    found = findings(judge(probabilities(REAL, sure=0.9)))[0]
     assert found.text.startswith("Samples are less recognisable than held-out data")
     assert found.severity is Severity.CHANGE
 
@@ -60,11 +65,11 @@ def test_shares_of_2_to_17_percent_are_not_about_as_often():
     """Of 500 samples; of 40, chance alone may do it."""
     shares = np.array([0.02, 0.17, 0.06, 0.14, 0.1, 0.1, 0.08, 0.12, 0.09, 0.12])
     labels = np.repeat(np.arange(10), np.rint(500 * shares).astype(int))
-    found = judge(probabilities(labels)).findings()[1]
+    found = findings(judge(probabilities(labels)))[1]
     assert found.severity is Severity.SERIOUS, "a class with a fifth of its share is as good as lost"
     assert "digit 0 2.0% instead of 10.0%" in found.text
     few = judge(probabilities(np.repeat(np.arange(10), [1, 7, 2, 6, 4, 4, 3, 5, 3, 5])))
-    assert few.findings()[1].severity is Severity.FINE
+    assert findings(few)[1].severity is Severity.FINE
     assert few.p > 0.3
 
 

@@ -9,20 +9,30 @@ import pytest
 
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.compare import HEADER, compare, likelihood_answer, read_comparison, samples_answer
+from lowerbound.evaluate.compare import Contest, compare, paired, read_comparison
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.standing import Standing
+from lowerbound.evaluate.standing import Asked, Standing
+from lowerbound.records import Measured
+from lowerbound.report.comparison import (
+    HEADER,
+    answers,
+    likelihood_answer,
+    remarks,
+    rows,
+    samples_answer,
+    write_comparison_page,
+)
 from lowerbound.train.config import DataConfig
 
 MODELS = ("vae", "gan", "diffusion", "autoregressive")
 
 
-def run_compare(out, **settings):
+def run_compare(out, num_examples=12, **settings):
     """A comparison on a few hundred points beside the folder."""
-    given = {"models": MODELS, "steps": 2, "num_examples": 12, "num_samples": 24, **settings}
+    contest = Contest(**{"models": MODELS, "steps": 2, **settings}, asked=Asked(num_examples, num_samples=24))
     points, told = str(out.parent / "points.npy"), []
     np.save(points, np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32))
-    found = compare(open_dataset(points), DataConfig(points), out, say=told.append, show_progress=False, **given)
+    found = compare(open_dataset(points), DataConfig(points), out, contest, say=told.append, show_progress=False)
     return found, told
 
 
@@ -34,15 +44,15 @@ def compared(tmp_path_factory):
 
 def test_a_comparison_has_a_row_for_each_model_and_says_what_its_bits_are(compared):
     out, found = compared
-    rows = {row[0]: dict(zip(HEADER, row, strict=True)) for row in found.rows()}
-    assert list(rows) == [*MODELS, "held-out data"]
-    assert [rows[model]["kind"] for model in MODELS] == ["bound", "none", "bound", "exact"]
-    assert rows["gan"]["bits/dim"] == "none"
-    assert "±" in rows["vae"]["bits/dim"]
-    page = (out / "comparison.html").read_text()
+    table = {row[0]: dict(zip(HEADER, row, strict=True)) for row in rows(found)}
+    assert list(table) == [*MODELS, "held-out data"]
+    assert [table[model]["kind"] for model in MODELS] == ["bound", "none", "bound", "exact"]
+    assert table["gan"]["bits/dim"] == "none"
+    assert "±" in table["vae"]["bits/dim"]
+    page = write_comparison_page(found, out).read_text()
     assert all(f">{model}<" in page for model in MODELS)
     assert page.count("data:image/png") == len(MODELS)
-    assert all(answer.split("?")[0] in page for answer in found.answers)
+    assert all(answer.split("?")[0] in page for answer in answers(found))
 
 
 def test_a_comparison_is_read_as_it_was_written(compared):
@@ -82,7 +92,7 @@ def test_a_model_that_cannot_be_trained_is_left_out_with_the_reason(tmp_path):
         run_compare(tmp_path / "first", models=("vae",))
     found, _ = run_compare(tmp_path / "first", models=("vae", "gan"))
     assert [each.model for each in found.standings] == ["gan"]
-    assert found.remarks[0].startswith("vae is left out:")
+    assert remarks(found)[0].startswith("vae is left out:")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +108,9 @@ def test_what_is_no_comparison_is_refused(settings, message, tmp_path):
         run_compare(tmp_path / "out", **settings)
 
 
-def stands(model: str, frechet=(1.0, 0.1), bits=(1.0, 0.1)) -> Standing:
-    figure = (0.5, 0.01)
-    quality = Quality(frechet, figure, figure, figure, figure, figure, 100, 100)
+def stands(model: str, frechet=(1.0, 0.1)) -> Standing:
+    figure, bits = Measured(0.5, 0.01), Measured(1.0, 0.1)
+    quality = Quality(Measured(*frechet), figure, figure, figure, figure, figure, 100, 100)
     return Standing(model, "bound", "bound", bits, 100, quality, 0.1, 10, 1, 1.0)
 
 
@@ -110,9 +120,9 @@ def stands(model: str, frechet=(1.0, 0.1), bits=(1.0, 0.1)) -> Standing:
 def test_the_answer_about_the_likelihood_is_of_paired_examples(shift, answer):
     rng = np.random.default_rng(0)
     examples, small = rng.normal(3, 2, 400), rng.normal(0, 0.1, 400)
-    bits = {"autoregressive": examples, "diffusion": examples + shift + small - small.mean() * (shift == 0)}
-    assert answer in likelihood_answer(bits, [stands("autoregressive"), stands("diffusion")])
-    assert "Not asked" in likelihood_answer({"diffusion": examples}, [stands("diffusion")])
+    difference = paired(examples + shift + small - small.mean() * (shift == 0), examples)
+    assert answer in likelihood_answer(difference, [stands("autoregressive"), stands("diffusion")])
+    assert "Not asked" in likelihood_answer(paired(examples, None), [stands("diffusion")])
 
 
 @pytest.mark.parametrize(("ours", "answer"), [(0.5, "? Yes:"), (1.5, "? No:"), (1.1, "? Undecided:")])

@@ -15,10 +15,12 @@ from lowerbound.data import open_dataset
 from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
-from lowerbound.evaluate.density import HeldOutDensity, held_out_density, num_flow_examples
-from lowerbound.evaluate.page import read_own
+from lowerbound.evaluate.density import HeldOutDensity, flow_bounds, held_out_density, num_flow_examples
 from lowerbound.likelihood.decoder import LevelPosterior
 from lowerbound.models import Diffusion, Effort
+from lowerbound.records import Measured
+from lowerbound.report.likelihood import tell_density
+from lowerbound.report.page import read_own
 from lowerbound.run import Run, open_run
 from lowerbound.score import Flow, score_density
 from lowerbound.train import recipe
@@ -48,7 +50,7 @@ def exact_nats(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
 
 def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):
     model, dataset = known
-    found = held_out_density(model, dataset, num_examples=200)
+    found = held_out_density(model, dataset, Flow(), flow_bounds(model, dataset, 200, Effort()))
     exact = -exact_nats(dataset, dataset.test[:200]) / (2 * math.log(2))
     # 0.01: what the finite ends of gamma leave
     assert abs(found.total[0] - exact.mean()) < 0.01
@@ -56,13 +58,14 @@ def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):
     assert found.difference[0] < 4 * found.difference[1], "the bound is never better than the exact density"
     assert (found.kind, found.settings) == ("density (ODE)", "tolerance 0.001, exact trace")
     assert found.bound_kind == "bound (continuous time, of the density)"
-    assert (found.num_examples, found.num_times) == (200, 256)
-    assert found.num_refined == 4
+    assert (found.num_examples, found.num_times) == (200, 64)
+    assert found.num_refined == 8
     assert abs(found.refinement[0]) < 0.01, "the solver's error is small beside the figure's"
-    coarse = held_out_density(model, dataset, Flow(tolerance=1e-2), num_examples=100, effort=Effort(num_steps=10))
+    bounds = flow_bounds(model, dataset, 100, Effort(num_steps=10))
+    coarse = held_out_density(model, dataset, Flow(tolerance=1e-2), bounds)
     assert abs(coarse.refinement[0]) > abs(found.refinement[0])
     assert coarse.difference[0] < -4 * coarse.difference[1]
-    assert "fewer bits" in coarse.finding()
+    assert "fewer bits" in str(tell_density(coarse).findings[0])
     assert "10 steps" in coarse.bound_kind
 
 
@@ -146,10 +149,10 @@ def test_what_has_nothing_to_dequantise_or_no_likelihood_is_refused(known):
 @pytest.mark.parametrize(("difference", "said"), [(-0.05, "fewer bits"), (0.05, "more bits"), (0.01, "do not differ")])
 def test_a_crossing_is_said_in_words(difference, said):
     found = HeldOutDensity(
-        total=(1.2, 0.1),
-        bound=(1.2 - difference, 0.1),
-        difference=(difference, 0.01),
-        refinement=(0.001, 0.001),
+        total=Measured(1.2, 0.1),
+        bound=Measured(1.2 - difference, 0.1),
+        difference=Measured(difference, 0.01),
+        refinement=Measured(0.001, 0.001),
         num_refined=4,
         kind="density (ODE)",
         settings="",
@@ -157,9 +160,13 @@ def test_a_crossing_is_said_in_words(difference, said):
         num_examples=90,
         num_calls=120.0,
         num_times=64,
+        mismatch=Measured(0.0, 0.001),
+        solver_error=0.001,
+        num_unfinished=0,
     )
-    assert said in found.finding()
-    assert "90 test examples" in found.finding()
+    (finding,) = tell_density(found).findings
+    assert said in finding.text
+    assert "90 test examples" in finding.text
 
 
 def test_the_larger_an_example_the_fewer_follow_the_flow(known):
@@ -248,11 +255,12 @@ def test_a_figure_that_moves_or_does_not_arrive_is_flagged(trained, known, tmp_p
 def test_unfinished_examples_are_left_out_of_the_mean(known):
     model, dataset = known
     calls = score_density(model, dataset.examples[dataset.test[:20]], numbers=dataset.test[:20]).num_calls
-    found = held_out_density(model, dataset, Flow(max_calls=int(np.median(calls))), num_examples=20)
+    bounds = flow_bounds(model, dataset, 20, Effort())
+    found = held_out_density(model, dataset, Flow(max_calls=int(np.median(calls))), bounds)
     assert found.num_unfinished == (calls > np.median(calls)).sum() > 0
     assert found.num_examples + found.num_unfinished == 20
     assert np.isfinite([*found.total, *found.bound, *found.difference, found.refinement[0]]).all()
-    assert f"{found.num_unfinished} more not followed" in found.rows()[0][2]
+    assert f"{found.num_unfinished} more not followed" in tell_density(found).tables[0].rows[0][2]
     with pytest.raises(InputError, match=r"none of 2 examples .*--max-calls"):
         score_density(model, dataset.examples[:2], Flow(max_calls=10))
 

@@ -16,6 +16,7 @@ from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
 from lowerbound.evaluate.profile import profile
 from lowerbound.models import Diffusion
 from lowerbound.records import read, to_json
+from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.run import Run
 from lowerbound.schedule import Cosine, Schedule
 from lowerbound.train import recipe
@@ -77,7 +78,7 @@ def diagnosis_of(denoiser: Denoiser, dataset: Dataset = MIXTURE, *, num_examples
 
 def said(diagnosis: Diagnosis, start: str) -> str:
     """The one finding that starts so."""
-    (finding,) = [finding.text for finding in diagnosis.findings() if finding.text.startswith(start)]
+    (finding,) = [finding.text for finding in tell_diagnosis(diagnosis).findings if finding.text.startswith(start)]
     return finding
 
 
@@ -89,7 +90,7 @@ def test_the_best_denoiser_is_fine(schedule):
         assert abs(region.residual[0]) < 4 * region.residual[1]
     for start in ("Noise's end", "Data's end", "Calibration", "Range"):
         assert said(found, start).endswith(": fine.")
-    assert not any("Miscalibrated" in finding.text for finding in found.findings())
+    assert not any("Miscalibrated" in finding.text for finding in tell_diagnosis(found).findings)
 
 
 def test_regions_divide_the_diffusion_term():
@@ -112,7 +113,7 @@ def test_a_scaled_denoiser_is_told_so_with_what_it_costs(scale, word):
         # what the slope would save is what the scale has cost, but for the slope that chance gave before
         cost = after.bits[0] - before.bits[0]
         assert after.gain - before.gain == pytest.approx(cost, abs=1e-4 + 1e-3 * after.bits[0])
-    told = [finding.text for finding in altered.findings() if finding.text.startswith("Miscalibrated")]
+    told = [finding.text for finding in tell_diagnosis(altered).findings if finding.text.startswith("Miscalibrated")]
     assert len(told) >= 2
     assert all(f"eps_hat is too {word}" in finding for finding in told)
 
@@ -176,9 +177,9 @@ def test_predictions_outside_the_data_are_counted():
 @pytest.mark.parametrize(("assumed", "told"), [(0.5, True), (1.0, False)])
 def test_a_wrong_spread_is_told_where_the_target_uses_it(assumed, told):
     found = diagnosis_of(mixture(), config=DenoiserConfig("edm", sigma_data=assumed))
-    assert any("Set denoiser.sigma_data to 1." in finding.text for finding in found.findings()) is told
+    assert any("Set denoiser.sigma_data to 1." in finding.text for finding in tell_diagnosis(found).findings) is told
     found = diagnosis_of(mixture(), config=DenoiserConfig("eps", sigma_data=assumed))
-    assert not any("sigma_data" in finding.text for finding in found.findings())
+    assert not any("sigma_data" in finding.text for finding in tell_diagnosis(found).findings)
 
 
 def test_few_examples_tell_little_and_say_so():
@@ -191,4 +192,4 @@ def test_figures_survive_json():
     found = diagnosis_of(mixture())
     again = read(Diagnosis, json.loads(to_json(found)), "diagnosis")
     assert again == found
-    assert again.findings() == found.findings()
+    assert tell_diagnosis(again).findings == tell_diagnosis(found).findings

@@ -16,10 +16,11 @@ from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import KINDS, evaluation_folder, read_evaluation
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.other import open_evaluated
-from lowerbound.evaluate.page import page_path, read_own, warnings, write_page
 from lowerbound.evaluate.part import Cost, Pace
 from lowerbound.evaluate.settings import Settings
 from lowerbound.models import Effort
+from lowerbound.report.console import cost_text, event_text, summary
+from lowerbound.report.page import page_path, read_own, warnings, write_page
 from lowerbound.run import open_run
 from lowerbound.weights import weights_file
 
@@ -69,7 +70,8 @@ def evaluated(run, settings=QUICK, **given):
     """What was found, and the lines that were said."""
     said = []
     dataset, own = open_evaluated(run, given.pop("data", None))
-    return evaluate(run, dataset, settings, own=own, say=said.append, **given), said
+    found = evaluate(run, dataset, settings, own=own, follow=lambda event: said.append(event_text(event)), **given)
+    return found, [*said, summary(found)]
 
 
 def lines(said):
@@ -79,12 +81,12 @@ def lines(said):
 def test_each_part_is_said_with_its_cost_then_printed_and_kept_before_the_next_begins(run):
     said, written = [], []
 
-    def say(text):
+    def follow(event):
         kept = read_evaluation(evaluation_folder(run))
-        said.append(text)
+        said.append(event_text(event))
         written.append(tuple(kept.parts))
 
-    evaluate(run, run.open_dataset(), QUICK, say=say)
+    evaluate(run, run.open_dataset(), QUICK, follow=follow)
     assert said[0].startswith("bits/dim of the bound: 6 examples, 2 calls each, about ")
     assert written[0] == ()
     assert "reconstruction" in said[1]
@@ -115,7 +117,7 @@ def test_an_interrupted_evaluation_goes_on_and_the_report_says_what_it_lacks(run
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("lowerbound.evaluate.parts.diagnose", kill)
+        patch.setattr("lowerbound.evaluate.likelihood_parts.diagnose", kill)
         with pytest.raises(Killed):
             evaluated(run)
     (warning,) = write_page(run, read_own(run))
@@ -124,11 +126,13 @@ def test_an_interrupted_evaluation_goes_on_and_the_report_says_what_it_lacks(run
     assert page.index('class="warning"') < page.index("bits/dim")
     before = read_own(run).figures
     found, said = evaluated(run)
-    kept = [text.split(":")[0] for text in said if text.endswith("kept from before")]
+    kept = [text.split(":")[0] for text in said if "kept from before" in text]
     assert kept == ["bits/dim of the bound", "samples", "how the training went"]
     assert {name: found.figures[name] for name in before} == before
     assert not write_page(run, read_own(run))
-    assert all(text.endswith("kept from before") for text in evaluated(run)[1][:-1:2] if "copies" not in text)
+    again = [text for text in evaluated(run)[1][:-1] if not text.startswith(("copies", "  left out"))]
+    assert len(again) == 7
+    assert all("kept from before" in text.splitlines()[0] for text in again)
 
 
 def test_parts_are_found_again_where_their_settings_or_the_weights_are_others(done):
@@ -186,8 +190,12 @@ def test_a_file_of_an_evaluation_has_a_plain_name(done, name):
     [
         (("parts", "likelihood", "figures", "total"), [1.0], r"parts\.likelihood\.figures\.total is \[1\.0\]"),
         (("parts", "quality", "figures", "samples", "frechet"), ["a", 1], r"quality\.figures\.samples\.frechet\[0\]"),
-        (("parts", "diagnosis", "figures", "regions"), [], r"parts\.diagnosis\.figures contradict each other"),
-        (("parts", "diagnosis", "figures", "gamma_min"), 1e9, r"parts\.diagnosis\.figures contradict each other"),
+        (
+            ("parts", "diagnosis", "figures", "regions"),
+            [],
+            r"parts\.diagnosis\.figures: .* contradict each other: 0 ranges",
+        ),
+        (("parts", "diagnosis", "figures", "gamma_min"), 1e9, r"parts\.diagnosis\.figures: .* between gamma = 1e\+09"),
         (("planned",), ["likelihood", "colour"], "unknown part 'colour'"),
     ],
 )
@@ -280,14 +288,17 @@ def test_settings_out_of_range_are_named_by_their_flags():
 
 def test_the_pace_learns_from_parts_whose_calls_are_known():
     pace = Pace()
-    assert pace.text(Cost("ten examples", 10)) == "ten examples"
+    assert pace.seconds_for(Cost("ten examples", 10)) is None
     pace.probe(float)
     pace.calls, pace.seconds = 10.0, 10.0
-    assert pace.text(Cost("ten examples", 10)) == "ten examples, about 10 s"
+    ten = Cost("ten examples", 10)
+    assert cost_text(ten, None) == "ten examples"
+    assert cost_text(ten, pace.seconds_for(ten)) == "ten examples, about 10 s"
     pace.add(Cost("a guess", 1, at_least=True), 100.0)
     assert pace.per_call == 1.0
     pace.add(Cost("known", 10), 30.0)
-    assert pace.text(Cost("a guess", 10, at_least=True)) == "a guess, at least 20 s"
+    guess = Cost("a guess", 10, at_least=True)
+    assert cost_text(guess, pace.seconds_for(guess)) == "a guess, at least 20 s"
 
 
 def test_every_part_has_a_kind_by_which_it_is_read(done):

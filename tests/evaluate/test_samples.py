@@ -5,6 +5,7 @@ import pytest
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.samples import neighbours
+from lowerbound.report.distances import tell_neighbours
 
 
 def draw(num: int, seed: int) -> np.ndarray:
@@ -20,7 +21,7 @@ TRAIN, HELD_OUT, FRESH = draw(1_000, 0), draw(200, 1), draw(300, 2)
 
 
 def findings(samples: np.ndarray) -> str:
-    return " ".join(map(str, neighbours(samples, HELD_OUT, TRAIN).findings()))
+    return " ".join(map(str, tell_neighbours(neighbours(samples, HELD_OUT, TRAIN)).findings))
 
 
 def test_fresh_draws_are_cleared():

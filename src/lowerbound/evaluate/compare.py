@@ -8,7 +8,7 @@ by example, for most of their spread is the examples' and not the models'.
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ class Contest:
     models: Sequence[ModelName] = FAMILY
     minutes: float | None = None
     steps: int | None = None
-    asked: Asked = Asked()
+    asked: Asked = field(default_factory=Asked)
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):

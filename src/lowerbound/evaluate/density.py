@@ -16,7 +16,7 @@ from lowerbound.data import Dataset
 from lowerbound.evaluate.likelihood import MOST_DRAWS, scored
 from lowerbound.evaluate.part import Figures
 from lowerbound.models import Effort
-from lowerbound.records import Measured
+from lowerbound.records import Measured, Unsure
 from lowerbound.run import Run
 from lowerbound.score import LEAST_TOLERANCE, Flow, score, score_density
 
@@ -60,9 +60,9 @@ class HeldOutDensity(Figures):
     num_examples: int
     num_calls: float
     num_times: int
-    mismatch: Measured = Measured(math.nan, math.nan)
-    solver_error: float = math.nan
-    num_unfinished: int = 0
+    mismatch: Measured
+    solver_error: Unsure
+    num_unfinished: int
 
 
 class Bounds(NamedTuple):

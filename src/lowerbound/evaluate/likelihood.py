@@ -87,7 +87,7 @@ def held_out_likelihood(
 
 
 def scored(run: Run, dataset: Dataset, indices: np.ndarray, seed: int) -> dict[str, Any]:
-    """What `score` is told of examples of a data set: their conditions if the model takes any, their numbers and the seed."""
+    """What `score` takes beside examples of a data set: conditions if the model takes any, numbers, the seed."""
     cond = dataset.cond(indices) if run.config.data.conditional else None
     return {"cond": cond, "numbers": indices, "seed": seed}
 

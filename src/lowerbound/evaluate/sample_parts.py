@@ -1,7 +1,7 @@
 """The parts of an evaluation about the samples: their quality, copies among them, their classes, other settings."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -236,7 +236,7 @@ class SampleParts:
         title: str,
         unit: str,
         trials: Sequence[Trial],
-        asked: dict[str, object],
+        asked: Mapping[str, object],
         picture: Callable[[Path, TradeOff], Path],
     ) -> Part:
         """The quality at several settings, and its picture."""

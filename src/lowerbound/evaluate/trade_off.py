@@ -130,11 +130,10 @@ def num_steps(run: Run, plan: Plan | None, num_samples: int) -> int:
 
 def draw_calls(path: Path, found: TradeOff) -> Path:
     """The picture of quality by network calls: the Frechet distance."""
-    names = list(dict.fromkeys(point.sampler for point in found.points))
-    curves = {
-        name: [(point.num_calls, *point.quality.frechet) for point in found.points if point.sampler == name]
-        for name in names
-    }
+    curves: dict[str, list[tuple[float, float, float]]] = {}
+    for point in found.points:
+        distance = point.quality.frechet
+        curves.setdefault(point.sampler, []).append((point.num_calls, distance.value, distance.error))
     return quality_by_calls(path, curves, found.floor.frechet)
 
 

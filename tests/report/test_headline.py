@@ -5,22 +5,24 @@ import dataclasses
 import pytest
 
 from lowerbound.baselines import Baseline
-from lowerbound.evaluate.finding import Severity
 from lowerbound.evaluate.folder import Evaluation, Outcome
-from lowerbound.evaluate.headline import against_baseline, findings, headline
 from lowerbound.evaluate.judge import SampleQuality
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.yardsticks import Baselines
+from lowerbound.records import Measured
+from lowerbound.report.finding import Severity
+from lowerbound.report.headline import against_baseline, findings, headline
 
-BOUND = Likelihood((1.5, 0.02), "bound (continuous time)", (), 100, 8)
+BOUND = Likelihood(Measured(1.5, 0.02), "bound (continuous time)", {}, 100, 8)
 BASELINES = Baselines((Baseline("mixture", 2.0, 0.02, "exact", 100), Baseline("histogram", 3.0, 0.02, "exact", 100)))
 
 
 def quality(frechet: tuple[float, float], precision: tuple[float, float]) -> SampleQuality:
     def of(frechet, precision):
-        rest = dict.fromkeys(("kernel", "recall", "density", "coverage"), (0.9, 0.02))
+        rest = dict.fromkeys(("kernel", "recall", "density", "coverage"), Measured(0.9, 0.02))
+        frechet, precision = Measured(*frechet), Measured(*precision)
         return Quality(frechet=frechet, precision=precision, **rest, num_samples=100, num_references=100)
 
     return SampleQuality(of(frechet, precision), of((1.94, 0.85), (0.9, 0.02)), "features", "ddim", 10.0)

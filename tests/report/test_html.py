@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.report import Picture, Report, Table, html
 from lowerbound.pictures.samples import sample_grid
+from lowerbound.report.html import Picture, Report, Table, html
 from lowerbound.rounding import figure_text
 
 NASTY = "<script>alert('x')</script> & \"quoted\""
