@@ -134,8 +134,7 @@ def _value(hint: Any, value: Any, source: str, name: str) -> Any:
         if fitting:
             return _value(fitting[0], value, source, name)
     elif origin in (tuple, list) and isinstance(value, list | tuple):
-        if origin is list or arguments[-1] is Ellipsis:
-            arguments = arguments[:1] * len(value)
+        arguments = _types(origin, arguments, len(value))
         if len(arguments) == len(value):
             items = zip(arguments, value, strict=True)
             return origin(_value(item, each, source, f"{name}[{i}]") for i, (item, each) in enumerate(items))
@@ -144,6 +143,11 @@ def _value(hint: Any, value: Any, source: str, name: str) -> Any:
     elif _is(hint, origin, arguments, value):
         return value
     raise InputError(f"{source}: {name} is {reprlib.repr(value)}, which is not {_describe(hint)}")
+
+
+def _types(origin: Any, arguments: tuple[Any, ...], num: int) -> tuple[Any, ...]:
+    """Of the items of a sequence of so many."""
+    return arguments[:1] * num if origin is list or arguments[-1] is Ellipsis else arguments
 
 
 def _is(hint: Any, origin: Any, arguments: tuple[Any, ...], value: Any) -> bool:

@@ -28,7 +28,7 @@ def figure_texts(quality: Quality) -> list[str]:
 
 
 def tell_quality(found: SampleQuality) -> Told:
-    """The figures of both, and a sentence each on the distance, on samples that are no data, on data that no sample is like."""
+    """The figures of both, and a sentence each on the distance, on samples like no data, and on data like no sample."""
     mine, real = found.samples, found.held_out
     calls = "" if found.num_calls is None else f", {found.num_calls:g} calls each"
     table = Table(
