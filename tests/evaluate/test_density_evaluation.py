@@ -58,8 +58,8 @@ def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):
     assert found.difference[0] < 4 * found.difference[1], "the bound is never better than the exact density"
     assert (found.kind, found.settings) == ("density (ODE)", "tolerance 0.001, exact trace")
     assert found.bound_kind == "bound (continuous time, of the density)"
-    assert (found.num_examples, found.num_times) == (200, 64)
-    assert found.num_refined == 8
+    assert (found.num_examples, found.num_times) == (200, 32)
+    assert found.num_refined == 4
     assert abs(found.refinement[0]) < 0.01, "the solver's error is small beside the figure's"
     bounds = flow_bounds(model, dataset, 100, Effort(num_steps=10))
     coarse = held_out_density(model, dataset, Flow(tolerance=1e-2), bounds)

@@ -57,7 +57,7 @@ def test_figures_that_contradict_each_other_are_no_traceback(monkeypatch):
     region = Region("small noise", -2.0, 1.0, some, 1.0, Measured(1.0, 0.01), some, 0.0, 0.0)
     found = Diagnosis(some, some, -9.0, 5.0, 1.0, None, 0.1, some, (region,), 9)
     assert told(found).findings
-    for changes in ({"regions": ()}, {"gamma_max": 1e9}, {"gamma_max": -9.0}, {"level_width": 0.0}):
+    for changes in ({"regions": ()}, {"gamma_max": 1e9}, {"gamma_max": -9.0}, {"level_width": -1.0}, {"spread": 0.0}):
         with pytest.raises(InputError, match="contradict each other"):
             replace(found, **changes)
     monkeypatch.setitem(TELL, Diagnosis, lambda figures: [][figures.num_examples])
@@ -93,7 +93,7 @@ def test_the_bound_is_not_drawn_twice_and_samples_are_encoded_once(run, monkeypa
     assert found.parts["density"].missing is None
     likelihood, density = found.figures["likelihood"], found.figures["density"]
     assert isinstance(likelihood, Likelihood)
-    assert (likelihood.num_calls, density.num_times) == (64, 64)
+    assert (likelihood.num_calls, density.num_times) == (32, 32)
     bounds = flow_bounds(run, run.open_dataset(), 3, Effort())
     assert density.bound == pytest.approx(Measured.of(bounds.bits), rel=1e-5)
     samples = evaluation_folder(run) / "samples.npy"
@@ -101,8 +101,8 @@ def test_the_bound_is_not_drawn_twice_and_samples_are_encoded_once(run, monkeypa
     few = replace(SMALL, effort=Effort(num_draws=2))
     with network_calls(run.denoiser) as calls:
         found = evaluation.evaluate(run, run.open_dataset(), few)
-    assert found.figures["density"].num_times == 64, "two draws are too few for a difference"
-    assert sum(calls) > 3 * 64
+    assert found.figures["density"].num_times == 32, "two draws are too few for a difference"
+    assert sum(calls) > 3 * 32
 
 
 def test_pictures_have_captions(run):

@@ -47,7 +47,7 @@ class Options:
     num_examples: Everyday[int | None] = None
     """The number of test examples for the bound and the baselines; all if not given."""
     num_times: int | None = None
-    """The number of network calls per example for the bound; if not given 4 to 64, by the number and size of the
+    """The number of network calls per example for the bound; if not given 4 to 32, by the number and size of the
     examples."""
     num_steps: int | None = None
     """Compute the bound of a chain of this many steps; if not given, the bound in continuous time."""

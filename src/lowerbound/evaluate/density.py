@@ -23,7 +23,7 @@ from lowerbound.score import LEAST_TOLERANCE, Flow, score, score_density
 ENTRIES = 20_000
 """About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""
 MOST_EXAMPLES = 1000
-REFINED = 8
+REFINED = 4
 """How many examples are followed again at a tenth of the tolerance."""
 
 

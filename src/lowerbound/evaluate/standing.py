@@ -1,16 +1,15 @@
 """Where one trained model stands, whatever its kind: its likelihood, its samples, and what both cost."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from lowerbound.data import Dataset
 from lowerbound.evaluate.judge import Judge, draw
-from lowerbound.evaluate.likelihood import completed, held_out_likelihood
+from lowerbound.evaluate.likelihood import held_out_likelihood
 from lowerbound.evaluate.part import Progress
 from lowerbound.evaluate.quality import Quality
-from lowerbound.models import Effort
 from lowerbound.models.base import LikelihoodKind
 from lowerbound.records import Measured
 from lowerbound.run import Run
@@ -80,10 +79,7 @@ def standing(
     indices, likelihood = dataset.test[: asked.num_examples], run.model.likelihood
     bits, total, kind = None, None, "none"
     if likelihood != "none":
-        effort = completed(run, dataset, len(indices), Effort())
-        if effort.num_draws is not None:  # half of an evaluation's: several models are waiting
-            effort = replace(effort, num_draws=max(4, effort.num_draws // 2))
-        found, bits = held_out_likelihood(run, dataset, indices, effort, seed=asked.seed, progress=scored)
+        found, bits = held_out_likelihood(run, dataset, indices, seed=asked.seed, progress=scored)
         total, kind = found.total, found.kind
     began = time.perf_counter()
     samples, _ = draw(run, dataset, asked.num_samples, seed=asked.seed, progress=drawn)
