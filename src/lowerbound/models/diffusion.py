@@ -49,7 +49,7 @@ class Objective(Brief):
     name: str = "elbo"
     weighting: objective.Weighting = objective.elbo
     integral: Callable[..., Tensor] = objective.loss
-    chain: Float[Tensor, "num_levels"] | None = None
+    chain: Float[Tensor, "chain"] | None = None
     reverse: str = "lower"
     chain_bound: Callable[..., Elbo] | None = None
     chain_loss: Callable[..., Tensor] | None = None

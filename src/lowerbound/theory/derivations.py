@@ -97,7 +97,7 @@ class Derivation:
 
     summand: Callable[[Step], Float[Tensor, "batch *shape"]]
     prior: Callable[
-        [Float[Tensor, "batch *shape"], Schedule, Float[Tensor, "num_levels"]], Float[Tensor, "batch *shape"]
+        [Float[Tensor, "batch *shape"], Schedule, Float[Tensor, "chain"]], Float[Tensor, "batch *shape"]
     ]
     prior_on_path: Callable[[list[Latent]], Float[Tensor, "batch *shape"]] | None = None
     whole_path: bool = True
@@ -107,7 +107,7 @@ class Derivation:
         denoiser: Denoiser,
         decoder: Decoder,
         x: Float[Tensor, "batch *shape"],
-        chain: Float[Tensor, "num_levels"],
+        chain: Float[Tensor, "chain"],
         *,
         noise: Noise,
         whole_path: bool | None = None,

@@ -29,7 +29,7 @@ from lowerbound.rng import Noise
 def textbook_t_sample(
     denoiser: Denoiser,
     x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
+    chain: Float[Tensor, "chain"],
     *,
     noise: Noise,
 ) -> Float[Tensor, "batch"]:
@@ -56,7 +56,7 @@ def textbook_t_sample(
 def textbook_two_sample(
     denoiser: Denoiser,
     x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
+    chain: Float[Tensor, "chain"],
     *,
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,
@@ -82,7 +82,7 @@ def textbook_two_sample(
 def textbook_one_sample(
     denoiser: Denoiser,
     x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
+    chain: Float[Tensor, "chain"],
     *,
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,
