@@ -96,9 +96,7 @@ class Derivation:
     """
 
     summand: Callable[[Step], Float[Tensor, "batch *shape"]]
-    prior: Callable[
-        [Float[Tensor, "batch *shape"], Schedule, Float[Tensor, "chain"]], Float[Tensor, "batch *shape"]
-    ]
+    prior: Callable[[Float[Tensor, "batch *shape"], Schedule, Float[Tensor, "chain"]], Float[Tensor, "batch *shape"]]
     prior_on_path: Callable[[list[Latent]], Float[Tensor, "batch *shape"]] | None = None
     whole_path: bool = True
 
