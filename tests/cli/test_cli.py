@@ -36,7 +36,7 @@ def test_evaluate_and_report(trained, capsys):
     for name in ("reconstruction", "prior", "diffusion", "histogram", "Gaussian mixture"):
         assert name in printed
     figures = json.loads((trained / "evaluation" / "evaluation.json").read_text())["parts"]["likelihood"]["figures"]
-    terms = {term["name"]: term["bits"][0] for term in figures["terms"]}
+    terms = {name: bits[0] for name, bits in figures["terms"].items()}
     assert set(terms) == {"reconstruction", "prior", "diffusion"}
     assert figures["total"][0] == pytest.approx(sum(terms.values()), rel=1e-5)
     assert run(["report", str(trained)]) == 0
