@@ -56,6 +56,7 @@ def run(arguments: list[str]) -> None:
     device = pick_device(options.device)
     model = open_denoiser(options.run, device)
     dataset = model.open_dataset()
+    dataset.spec.check_complete("a classifier")
     check_labels(dataset)
     schedule, sigma_data = model.denoiser.schedule, model.config.denoiser.sigma_data
     with tqdm(total=100.0, bar_format="{percentage:3.0f}%|{bar:24}| {desc}", disable=None) as bar:

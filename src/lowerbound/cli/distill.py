@@ -68,6 +68,7 @@ def run(arguments: list[str]) -> None:
     out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
     check_empty(out)
     dataset = model.open_dataset()
+    dataset.spec.check_complete("distill")
     with tqdm(total=100.0, bar_format="{percentage:3.0f}%|{bar:24}| {desc}", disable=None) as bar:
 
         def show(done: float, loss: float) -> None:

@@ -155,6 +155,7 @@ def compare(
         raise InputError(f"the budget of each model: steps={steps}, minutes={minutes}; give one of the two")
     if not models:
         raise InputError(f"no models to compare: choose from {', '.join(FAMILY)}")
+    dataset.spec.check_complete("compare")
     folder, seeded = Path(out), {"num_examples": num_examples, "num_samples": num_samples, "seed": seed}
     folder.mkdir(parents=True, exist_ok=True)
     with stage("classifier of the data", UPDATES) as progress:

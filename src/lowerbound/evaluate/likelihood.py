@@ -127,8 +127,10 @@ def _terms(scores: Scores) -> list[Term]:
         )
     elif scores.diffusion.any():
         terms.append(Term("diffusion", _figure(scores.diffusion), "of all steps between them"))
-    if scores.normalisation:
-        terms.append(Term("normalisation", (scores.normalisation, 0.0), "the units of the stored data"))
+    if scores.normalisation.any():
+        alike = np.ptp(scores.normalisation) == 0
+        units = (float(scores.normalisation[0]), 0.0) if alike else _figure(scores.normalisation)
+        terms.append(Term("normalisation", units, "the units of the stored data"))
     return terms
 
 

@@ -142,6 +142,13 @@ class Parts:
         return np.sort(chosen), f" drawn from {len(indices):,}"
 
     @property
+    def _incomplete(self) -> str | None:
+        """Why samples, which are complete, can't be compared with the data; None if they can."""
+        if not self.dataset.spec.has_missing:
+            return None
+        return f"samples are complete, and entries of {self.dataset.spec.name} are missing: the two can't be compared"
+
+    @property
     def _affordable(self) -> float:
         """Network calls for one example each that a quick look has time for."""
         return QUICK_SECONDS / self.pace.per_call if self.pace.known else 256.0
@@ -267,7 +274,14 @@ class Parts:
             return Features(str(self.space))
 
         labels = "a classifier of the data, trained once" if self.dataset.labels is not None else "principal components"
-        return Part("features", "features that samples are compared in", Cost(labels), compute, UPDATES)
+        return Part(
+            "features",
+            "features that samples are compared in",
+            Cost(labels),
+            compute,
+            UPDATES,
+            missing=self._incomplete,
+        )
 
     def _quality(self) -> Part:
         def compute(drawn: Path, progress: Progress) -> SampleQuality:
@@ -281,7 +295,14 @@ class Parts:
             )
 
         cost = Cost(f"{self.settings.num_samples:,} samples against training examples, six figures")
-        return Part("quality", "samples beside held-out data", cost, compute, settings=self._sampled)
+        return Part(
+            "quality",
+            "samples beside held-out data",
+            cost,
+            compute,
+            settings=self._sampled,
+            missing=self._incomplete,
+        )
 
     def _distances(self) -> Part:
         def compute(drawn: Path, progress: Progress) -> Neighbours:
@@ -297,7 +318,7 @@ class Parts:
             return neighbours(samples, held_out, train, self.settings.seed)
 
         cost = Cost(f"{self.settings.num_samples:,} samples, each beside every training example")
-        return Part("distances", "copies and variety", cost, compute, settings=self._sampled)
+        return Part("distances", "copies and variety", cost, compute, settings=self._sampled, missing=self._incomplete)
 
     def _classes(self) -> Part:
         def compute(drawn: Path, progress: Progress) -> Classes:
@@ -319,7 +340,9 @@ class Parts:
             )
 
         cost = Cost(f"a look at {self.settings.num_samples:,} samples by the data's classifier")
-        return Part("classes", "classes of the samples", cost, compute, settings=self._sampled)
+        return Part(
+            "classes", "classes of the samples", cost, compute, settings=self._sampled, missing=self._incomplete
+        )
 
     # what is known of the training and the denoiser
 
@@ -407,6 +430,7 @@ class Parts:
                 "calls": settings.calls,
             },
             {"calls.png": "Quality against network calls"},
+            missing=self._incomplete,
         )
 
     def _guidance(self) -> Part:
@@ -439,6 +463,7 @@ class Parts:
             len(set(settings.scales)) * num_steps(run, plan, settings.num_samples),
             {**self._sampled, "scales": settings.scales},
             {"guidance.png": "Fidelity and variety by scale of guidance"},
+            missing=self._incomplete,
         )
 
 

@@ -76,13 +76,17 @@ class Trainer:
         config: the run's configuration.
         dataset: the data.
         device: where to train.
+
+    Attributes:
+        num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are there, on
+            average over all of them, so that no batch counts more because it happens to hold fewer.
     """
 
     def __init__(self, config: Config, dataset: Dataset, device: torch.device | str = "cpu"):
         self.config = config
         self.dataset = dataset
         self.device = torch.device(device)
-        self.num_dims = math.prod(dataset.shape)
+        self.num_dims = float(dataset.num_observed[dataset.train].mean())
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
@@ -184,7 +188,9 @@ class Trainer:
         x, noise = self.dataset.encoded(indices), PerSample(seeds)
         cond = self._condition(indices, noise, x)
         x, places, weights = (value.to(self.device) for value in (x, places, weights))
-        return self.model.given(cond).loss(x, Draw(noise, min(1.0, self.progress), places, weights))
+        return self.model.given(cond, self.dataset.spec.observed(x)).loss(
+            x, Draw(noise, min(1.0, self.progress), places, weights)
+        )
 
     def _condition(self, indices: Any, noise: PerSample, x: Tensor) -> Tensor | None:
         if not self.config.data.conditional:

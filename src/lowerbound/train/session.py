@@ -289,8 +289,9 @@ class _Session:
         trainer, dataset = self.trainer, self.trainer.dataset
         if not self.is_bound:
             return 0.0
-        nats = trainer.model.fixed_nats(dataset.encoded(dataset.train[:256]).to(trainer.device))
-        return (nats - dataset.spec.encoding.log_det(dataset.shape)) / (trainer.num_dims * math.log(2))
+        x, spec = dataset.encoded(dataset.train[:256]).to(trainer.device), dataset.spec
+        nats = trainer.model.given(observed=spec.observed(x)).fixed_nats(x)
+        return (nats - spec.encoding.log_det(x).mean().item()) / (trainer.num_dims * math.log(2))
 
     def _show(self, loss: float) -> None:
         trainer, speed = self.trainer, 1 / self.seconds_per_example
