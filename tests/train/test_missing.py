@@ -189,8 +189,8 @@ def test_pieces_of_a_batch_have_its_loss_and_gradient():
 
 
 def test_a_model_trained_with_gaps_knows_the_complete_density():
-    """A short training: within 0.1 nats per entry of the exact denoiser, whose bound is the density; independent entries cost
-    0.34 more, and a model that fills gaps with the mean learns another distribution."""
+    """A short training: within 0.1 nats per entry of the exact denoiser, whose bound is the density; independent entries
+    cost 0.34 more, and a model that fills gaps with the mean learns another distribution."""
     dataset = assemble("gaps", gaps(4000), layout="ND")
     trainer = Trainer(small(dataset, steps=400, batch_size=128, learning_rate=4e-3), dataset)
     for _ in trainer.records():
@@ -210,7 +210,6 @@ def test_a_model_trained_with_gaps_knows_the_complete_density():
             )
         cost = (best.nats - ours.nats.double()) / best.num_dims
         error = cost.std() / 500**0.5
-        print("HERE", cost.mean(), error)
         assert error < 0.015
         assert -4 * error < cost.mean() < 0.1, (cost.mean(), error)
 
