@@ -42,7 +42,8 @@ def conditions(run: Run, examples: Examples, indices: np.ndarray) -> Tensor | No
 def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: str = "the data") -> None:
     """Refuse examples that are not what a run takes, saying what that is, by an InputError."""
     encoding, shape = run.spec.encoding, run.spec.shape
-    discrete, may_miss = isinstance(encoding, Levels), run.spec.has_missing
+    discrete = isinstance(encoding, Levels)
+    may_miss = run.spec.has_missing
     low, high = (encoding.offset, encoding.offset + encoding.num_levels - 1) if discrete else (-math.inf, math.inf)
     values = f"integers from {low} to {high}" if discrete else "finite floats"
     values += ", or NaN where an entry is missing" if may_miss else ""
