@@ -162,6 +162,10 @@ class Denoiser(nn.Module, ABC):
         that it wraps, holds something for each sample."""
         return self
 
+    def along(self, schedule: Schedule) -> "Denoiser":
+        """The same denoiser, and whatever it wraps, with another schedule in the place of its own."""
+        return replaced(self, schedule=schedule)
+
     @abstractmethod
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         """`forward` at a noise level, the shape checked and unobserved entries zero: what a kind of denoiser defines."""
@@ -184,6 +188,9 @@ class Wrapper(Denoiser):
         self.denoiser = denoiser
         self.no_likelihood = denoiser.no_likelihood
         self.observed = denoiser.observed
+
+    def along(self, schedule: Schedule) -> Denoiser:
+        return replaced(self, denoiser=self.denoiser.along(schedule), schedule=schedule)
 
     def rows(self, rows: Int[Tensor, "num_rows"]) -> Denoiser:
         denoiser = self.denoiser.rows(rows)
