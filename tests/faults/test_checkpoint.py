@@ -276,7 +276,7 @@ import torch
 from lowerbound.train import session
 from train.runs import tiny_run
 torch.set_num_threads(1)  # as the tests: sums over more threads round otherwise
-session.CHECKPOINT_SECONDS = 0
+stretch.CHECKPOINT_SECONDS = 0
 tiny_run(Path(sys.argv[1]), steps=60)
 """
 
