@@ -273,7 +273,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import torch
-from lowerbound.train import session
+from lowerbound.train import stretch
 from train.runs import tiny_run
 torch.set_num_threads(1)  # as the tests: sums over more threads round otherwise
 stretch.CHECKPOINT_SECONDS = 0

@@ -12,6 +12,8 @@ from train.runs import tiny_config
 
 from lowerbound.cli.main import run as command
 from lowerbound.errors import InputError
+from lowerbound.run import open_run
+from lowerbound.run.history import training_columns
 from lowerbound.train import stretch, train
 from lowerbound.train.checkpoint import Checkpoint, checkpoints, read_checkpoint
 from lowerbound.train.folder import RunFolder
@@ -215,4 +217,6 @@ def test_the_log_of_a_student_is_that_of_a_run(digits, tmp_path):
     verb = Verb("distill", digits, tmp_path)
     assert verb(length=2) == 0
     records = RunFolder(verb.made.parent).read_log()
+    with pytest.raises(InputError, match="mean squares"):  # which a curve would call bits/dim
+        training_columns(open_run(verb.made.parent))
     assert [set(record) for record in records] == 2 * [{"step", "loss", "gradient_norm", "learning_rate", "seconds"}]
