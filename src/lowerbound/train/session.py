@@ -291,8 +291,8 @@ class _Session(Stretch[Trainer]):
                     self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
                 improved = bits < self.best
                 self.best = min(self.best, bits)
-            # a loss that is no bound does not aim at it: there the newest weights are the ones that were asked for
-            if improved or not self.is_bound or not self.folder.model.exists():
+            # where a loss does not aim at the bound the newest weights are the ones that were asked for
+            if improved or not trainer.model.aims_at_bound or not self.folder.model.exists():
                 self._write_weights(self.folder.model, record)
             if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
                 self._write_weights(self.folder.early, record)
