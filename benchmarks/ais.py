@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from lowerbound import GaussianMixture, LinearGamma, Stream
-from lowerbound.likelihood import Annealed, Geometric, NoiseLevels, log_normaliser, log_normaliser_above
+from lowerbound.theory import Annealed, Geometric, NoiseLevels, log_normaliser, log_normaliser_above
 
 LOG_Z = 5.0
 

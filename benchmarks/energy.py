@@ -17,9 +17,10 @@ from lowerbound import Denoiser, GaussianMixture, LinearGamma, NetworkDenoiser, 
 from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.data import mixture_parameters
 from lowerbound.denoiser import EnergyDenoiser
-from lowerbound.likelihood import NoiseLevels, energy_log_prob, log_normaliser, log_prob
+from lowerbound.likelihood import log_prob
 from lowerbound.nn import MLP
 from lowerbound.score_matching import explicit_loss, sliced_loss
+from lowerbound.theory import NoiseLevels, energy_log_prob, log_normaliser
 
 BATCH, GAMMAS = 128, (-6.0, -3.0, 0.0)
 

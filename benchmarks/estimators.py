@@ -30,15 +30,14 @@ from lowerbound import (
     mean_and_error,
 )
 from lowerbound.elementary import expand, sigmoid, sqrt
-from lowerbound.likelihood.derivations import form_a, form_b
-from lowerbound.likelihood.estimators import t_sample, two_sample
 from lowerbound.schedule import Level
+from lowerbound.theory.derivations import form_a, form_b, form_b_sampled, t_sample, two_sample
 
 NUM_EXAMPLES = 40
 ONE_TERM = {
     "form A, one term": partial(form_a, whole_path=False),
     "two-sample": two_sample,
-    "form B sampled, one term": partial(form_b, whole_path=False, closed_form=False),
+    "form B sampled, one term": partial(form_b_sampled, whole_path=False),
     "form B KL, one term = one-sample": partial(form_b, whole_path=False),
     "continuous time, one term": elbo,
 }

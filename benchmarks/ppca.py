@@ -15,8 +15,8 @@ from torch import Tensor
 
 from lowerbound import Stream
 from lowerbound.models import Draw
-from lowerbound.models.linear import FullNormal, linear_gaussian, ppca
 from lowerbound.models.vae import VAE
+from lowerbound.theory.linear import FullNormal, linear_gaussian, ppca
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from lowerbound.evaluate.bound import profile
 from PIL import Image, ImageDraw, ImageFont
 
+from lowerbound.evaluate.profile import profile
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid
 from lowerbound.pictures.canvas import INK
 from lowerbound.run import open_run
@@ -39,7 +39,7 @@ def draw_pictures(run_folder: Path, folder: Path) -> dict[str, Path]:
     run = open_run(run_folder)
     dataset = run.open_dataset()
     shown = np.random.default_rng(0).choice(dataset.train, EXAMPLES, replace=False)
-    value_range = dataset.encoding.value_range
+    value_range = dataset.spec.encoding.value_range
     bits = profile(run, dataset, split="validation")
     return {
         "data": sample_grid(folder / "data.png", dataset.examples[shown], value_range),

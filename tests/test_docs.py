@@ -15,9 +15,10 @@ from lowerbound import grid, levels, objective, reverse, score_matching, times
 from lowerbound.cli.flags import flags
 from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.inverse import posterior
-from lowerbound.likelihood import bound, decoder, density, dequantization, derivations, encoder, estimators, normaliser
-from lowerbound.models import autoregressive, gan, hierarchical, latent, linear, vae
-from lowerbound.samplers import SAMPLERS, corrector, exponential, flow, split
+from lowerbound.likelihood import bound, decoder, density, dequantization, encoder
+from lowerbound.models import autoregressive, gan, hierarchical, latent, vae
+from lowerbound.samplers import SAMPLERS, corrector, exponential, flow
+from lowerbound.theory import derivations, linear, normaliser, split, textbook
 
 DOCS = Path(__file__).parent.parent / "docs"
 MODULES = {
@@ -31,7 +32,6 @@ MODULES = {
         dequantization,
         derivations,
         encoder,
-        estimators,
         exponential,
         flow,
         gan,
@@ -46,6 +46,7 @@ MODULES = {
         reverse,
         score_matching,
         split,
+        textbook,
         times,
         vae,
     )

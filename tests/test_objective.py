@@ -12,7 +12,7 @@ from lowerbound import objective
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample, Stream
-from lowerbound.schedule import EDM, Cosine, LinearGamma
+from lowerbound.schedule import EDM, Cosine, LearnedGamma, LinearGamma, MonotoneWarp
 from lowerbound.times import antithetic_times
 
 TIMES = double([0.01, 0.2, 0.5, 0.83, 0.99])
@@ -45,6 +45,24 @@ def test_weightings_are_the_published_losses(name):
         for target, weight in paper.min_snr_weights(snr.numpy(), clip).items():
             expected = torch.from_numpy(weight) * error[target]
             torch.testing.assert_close(loss(objective.min_snr(clip)), expected, rtol=1e-6, atol=1e-12, msg=target)
+
+
+def test_the_balanced_weight_rises_from_the_bounds_to_the_boost():
+    weight = objective.balanced(boost=3.0, gamma=-2.0)
+    gamma = double([-40.0, -2.0, 40.0])
+    torch.testing.assert_close(weight(gamma, torch.ones_like(gamma)), double([1.0, 2.5, 4.0]))
+
+
+def test_a_weight_moves_no_end_of_a_learned_schedule():
+    """The network learns from the weighted loss, the schedule from the bound."""
+    x, eps = draw(2, 5, 2)
+    schedules = [LearnedGamma(-6.0, 4.0, MonotoneWarp()).double() for _ in range(2)]
+    for schedule, weighting in zip(schedules, (objective.elbo, objective.balanced()), strict=True):
+        objective.loss(gaussian(schedule), x, weighting, t=TIMES, eps=eps).sum().backward()
+    (first, *more), (again, *others) = ([*schedule.parameters()] for schedule in schedules)
+    assert first.grad.abs() > 0.01
+    for ours, theirs in zip((first, *more), (again, *others), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def mean_loss(denoiser, weighting, num_times=4001):

@@ -26,10 +26,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, NetworkDenoiser, Stream, elbo, estimators, loss
+from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, NetworkDenoiser, Stream, elbo, loss
 from lowerbound.data import mixture_parameters
-from lowerbound.likelihood.derivations import form_b
 from lowerbound.nn.mlp import MLP
+from lowerbound.theory import derivations
+from lowerbound.theory.derivations import form_b
 from lowerbound.times import antithetic_times
 
 Losses = Callable[[NetworkDenoiser, Tensor, Stream], Tensor]
@@ -89,7 +90,7 @@ def schemes(num_terms: int) -> list[Scheme]:
 
     def even(denoiser: NetworkDenoiser, x: Tensor, noise: Stream) -> Tensor:
         place = antithetic_times(noise.uniform(x.new_empty(1, 1))[0, 0], len(x))
-        return estimators.one_sample(denoiser, decoder, x, chain, noise=noise, place=place).diffusion
+        return derivations.one_sample(denoiser, decoder, x, chain, noise=noise, place=place).diffusion
 
     def of(estimator, **settings) -> Losses:
         estimate = partial(estimator, **settings)
@@ -101,10 +102,10 @@ def schemes(num_terms: int) -> list[Scheme]:
     return [
         Scheme("all terms, on one path", of(form_b), num_terms),
         Scheme("all terms, independent noise", of(elbo), num_terms),
-        Scheme("all terms, log-ratios on one path (T-sample)", of(estimators.t_sample), num_terms),
-        Scheme("one term (one-sample)", of(estimators.one_sample), 1),
+        Scheme("all terms, log-ratios on one path (T-sample)", of(derivations.t_sample), num_terms),
+        Scheme("one term (one-sample)", of(derivations.one_sample), 1),
         Scheme("one term, places evenly spread", even, 1),
-        Scheme("one term, log-ratio (two-sample)", of(estimators.two_sample), 1),
+        Scheme("one term, log-ratio (two-sample)", of(derivations.two_sample), 1),
         Scheme("one term, continuous time, evenly spread", continuous, 1),
     ]
 

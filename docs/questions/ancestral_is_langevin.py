@@ -23,8 +23,9 @@ import torch
 
 from lowerbound import GaussianMixture, LinearGamma, Stream, grid, start
 from lowerbound.reverse import posterior
-from lowerbound.samplers import langevin_step, split_ancestral
+from lowerbound.samplers import langevin_step
 from lowerbound.schedule import Level
+from lowerbound.theory import split_ancestral
 
 VARIANCE = 0.3
 LONGEST_PATH = 1000

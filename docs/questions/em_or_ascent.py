@@ -23,7 +23,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lowerbound.models.linear import FullNormal, LinearGaussian, ppca
+from lowerbound.theory.linear import FullNormal, LinearGaussian, ppca
 
 RATES = (0.01, 0.03, 0.1)
 """Adam's, of which each kind of ascent gets its best."""

@@ -33,8 +33,8 @@ from lowerbound import (
 )
 from lowerbound.data import mixture_parameters
 from lowerbound.denoiser import EnergyDenoiser
-from lowerbound.likelihood import NoiseLevels, energy_log_prob, log_normaliser
 from lowerbound.nn import MLP
+from lowerbound.theory import NoiseLevels, energy_log_prob, log_normaliser
 
 BATCH = 128
 Kind = TypeVar("Kind", bound=Denoiser)

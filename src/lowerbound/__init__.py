@@ -37,13 +37,8 @@ from lowerbound.likelihood import (
     LevelPosterior,
     TruncatedNormalDequantizer,
     UniformDequantizer,
-    derivations,
     discrete_log_prob,
     elbo,
-    energy_log_prob,
-    estimators,
-    hybrid,
-    log_normaliser,
     log_prob,
     mean_and_error,
 )
@@ -63,7 +58,6 @@ from lowerbound.samplers import (
     UniPC,
     metropolis_langevin,
     sample,
-    split_ancestral,
     start,
     trajectory,
 )
@@ -86,6 +80,7 @@ from lowerbound.schedule import (
     from_betas,
     geometric,
 )
+from lowerbound.theory import derivations, energy_log_prob, hybrid, log_normaliser, split_ancestral, textbook
 from lowerbound.times import ImportanceTimes
 
 if TYPE_CHECKING:
@@ -129,7 +124,7 @@ __all__ = [
     "times",
     "ImportanceTimes",
     "derivations",
-    "estimators",
+    "textbook",
     "LevelPosterior",
     "DiscretizedGaussian",
     "GaussianDecoder",

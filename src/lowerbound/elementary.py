@@ -6,6 +6,7 @@ written once for both.
 """
 
 import math
+import typing
 
 import torch
 from torch import Tensor
@@ -50,6 +51,23 @@ def expand(coefficient: Scalar, like: Tensor) -> Scalar:
 def sum_dims(values: Tensor) -> Tensor:
     """The sum over everything but the batch: (B, *) -> (B,)."""
     return values.flatten(1).sum(1)
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value: Tensor, factor: Tensor) -> Tensor:
+        ctx.save_for_backward(factor)
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (factor,) = ctx.saved_tensors
+        return gradient * factor, None
+
+
+def scale_gradient(value: Tensor, factor: Tensor) -> Tensor:
+    """The value itself, whose gradient is multiplied by a factor on its way back."""
+    return typing.cast(Tensor, _ScaledGradient.apply(value, factor))
 
 
 def present(values: Tensor, observed: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_time, told
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import expand, present, sum_dims
+from lowerbound.elementary import expand, present, scale_gradient, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import Level, Schedule
@@ -64,6 +64,24 @@ def edm(sigma_data: float = 0.5, mean: float = -1.2, spread: float = 1.2) -> Wei
     def weighting(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         density = torch.exp(-(((gamma / 2 - mean) / spread) ** 2) / 2) / (2 * spread * math.sqrt(2 * math.pi))
         return density * 2 * (torch.exp(gamma) + sigma_data**2) / sigma_data**2
+
+    return weighting
+
+
+def balanced(boost: float = 8.0, gamma: float = -4.0) -> Weighting:
+    r"""$w = 1 + b\, \mathrm{sigmoid}(\gamma - g)$: the bound, and more weight where noise covers what an eye sees.
+
+    The bound counts bits, most of which are in noise finer than anything visible. A weighting that rises with $\gamma$ is
+    a mixture of bounds, of the data and of the data with noise of each level added (Kingma & Gao 2023): none of
+    the bound is given up, and the coarse denoising that samples depend on is learned as well.
+
+    Arguments:
+        boost: b, the weight of the noisiest levels beside the bound's.
+        gamma: g, where half of it is reached.
+    """
+
+    def weighting(gamma_t: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        return 1 + boost * torch.sigmoid(gamma_t - gamma)
 
     return weighting
 
@@ -127,11 +145,16 @@ def integrand(
     check_time(t, x)
     if not isinstance(eps, Tensor) or eps.shape != x.shape:
         raise InputError(f"eps is {told(eps)}: give noise of the shape of x, {tuple(x.shape)}")
-    level = schedule.level(t)
-    errors = error(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, eps)
-    slope = schedule.slope(t)
+    level, slope = schedule.level(t), schedule.slope(t)
     assert isinstance(level.gamma, Tensor)
-    return 0.5 * slope * weighting(level.gamma, slope) * errors
+    weight = weighting(level.gamma, slope)
+    if weighting is not elbo and level.gamma.requires_grad:
+        # a weight is for what the network learns: a schedule's ends are those of the bound
+        weight = weight.detach()
+        gamma, slope = scale_gradient(level.gamma, 1 / weight), scale_gradient(slope, 1 / weight)
+        level = Level(level.t, gamma, schedule.scaling.alpha(gamma), schedule.scaling.sigma(gamma))
+    errors = error(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, eps)
+    return 0.5 * slope * weight * errors
 
 
 def source(noise: Noise | None) -> Noise:

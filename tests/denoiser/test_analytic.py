@@ -23,7 +23,7 @@ from lowerbound import (
 )
 from lowerbound.cli.main import run
 from lowerbound.denoiser import Denoiser, Prediction
-from lowerbound.denoiser.analytic import NUM_LEVELS, WithVariance, measure_variance
+from lowerbound.denoiser.analytic import NUM_GAMMAS, WithVariance, measure_variance
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
 from lowerbound.run import open_run
@@ -118,7 +118,7 @@ def test_isotropic_gaussian_data_have_the_oracle_s_own():
 
 
 def test_between_levels_and_beyond_them():
-    gammas = torch.linspace(-8, 6, NUM_LEVELS, dtype=torch.float64)
+    gammas = torch.linspace(-8, 6, NUM_GAMMAS, dtype=torch.float64)
     denoiser = WithVariance(ISOTROPIC, gammas, SPREAD * gammas.exp() / (SPREAD + gammas.exp()))
     x_t = ISOTROPIC.sample(9, Stream(0))
     times = torch.linspace(0, 1, 9, dtype=torch.float64)

@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
-from lowerbound.likelihood import derivations, elbo
+from lowerbound.likelihood import elbo
 from lowerbound.likelihood.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.models import Draw
 from lowerbound.models.hierarchical import HierarchicalVAE, as_hvae, form_a, form_b
@@ -22,6 +22,7 @@ from lowerbound.reverse import VARIANCES
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import LinearGamma
 from lowerbound.schedule.scaling import SCALINGS
+from lowerbound.theory import derivations
 
 K = 16
 DECODERS = {

@@ -6,9 +6,9 @@ from oracles import draw
 
 from lowerbound.errors import InputError
 from lowerbound.models.latent import importance_weighted
-from lowerbound.models.linear import linear_gaussian
 from lowerbound.models.vae import VAE
 from lowerbound.rng import PerSample, Stream
+from lowerbound.theory.linear import linear_gaussian
 
 
 def linear_vae():

@@ -21,13 +21,13 @@ from lowerbound.samplers import (
     langevin_step,
     metropolis_langevin,
     sample,
-    split_ancestral,
     start,
     trajectory,
 )
 from lowerbound.samplers.langevin import langevin
 from lowerbound.schedule import CLEAN, LinearGamma
 from lowerbound.schedule.scaling import SCALINGS
+from lowerbound.theory import split_ancestral
 
 VARIANCE = 0.7
 STEPS = [0.1, 0.5, 1.4, 2.2]

@@ -5,7 +5,7 @@ from typing import Literal
 from tqdm import tqdm
 
 from lowerbound.data import Dataset
-from lowerbound.denoiser.analytic import NUM_LEVELS
+from lowerbound.denoiser.analytic import NUM_GAMMAS
 from lowerbound.errors import InputError
 from lowerbound.run import Run
 from lowerbound.run.variance import with_analytic_variance
@@ -26,5 +26,5 @@ def with_variance(model: Run, kind: ReverseVariance, *, given: bool, dataset: Da
     """The run as the reverse variance needs it: for the analytic one, with what is measured once and then kept."""
     if kind != "analytic":
         return model
-    with tqdm(total=NUM_LEVELS, desc="reverse variance", unit="level", leave=False, disable=None) as bar:
+    with tqdm(total=NUM_GAMMAS, desc="reverse variance", unit="level", leave=False, disable=None) as bar:
         return with_analytic_variance(model, given=given, dataset=dataset, say=bar.write, progress=bar.update)

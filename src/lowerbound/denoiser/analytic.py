@@ -29,7 +29,7 @@ from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level
 
-NUM_LEVELS = 32
+NUM_GAMMAS = 32
 
 
 class WithVariance(Wrapper):
@@ -45,7 +45,7 @@ class WithVariance(Wrapper):
         InputError: if the levels do not increase, or a variance is negative or not finite.
     """
 
-    def __init__(self, denoiser: Denoiser, gammas: Float[Tensor, "num_levels"], x_vars: Float[Tensor, "num_levels"]):
+    def __init__(self, denoiser: Denoiser, gammas: Float[Tensor, "num_gammas"], x_vars: Float[Tensor, "num_gammas"]):
         super().__init__(denoiser)
         if len(gammas) == 0 or not bool(gammas.isfinite().all() and (gammas.diff() > 0).all()):
             raise InputError(f"a variance at {len(gammas)} noise levels: give at least one, finite and increasing")
@@ -55,7 +55,7 @@ class WithVariance(Wrapper):
             )
         self.gammas, self.x_vars = gammas.cpu().double(), x_vars.cpu().double()
 
-    def x_var_at(self, gamma: Float[Tensor, "num_levels"]) -> Float[Tensor, "num_levels"]:
+    def x_var_at(self, gamma: Float[Tensor, "num_gammas"]) -> Float[Tensor, "num_gammas"]:
         r"""$m(\gamma)$ at any levels, on the CPU in double precision."""
         ratio = np.interp(gamma.numpy(), self.gammas.numpy(), (self.x_vars / self.gammas.sigmoid()).numpy())
         return torch.from_numpy(ratio) * gamma.sigmoid()
@@ -71,7 +71,7 @@ def measure_variance(
     denoiser: Denoiser,
     x: Float[Tensor, "num_examples *shape"],
     noise: Noise,
-    num_levels: int = NUM_LEVELS,
+    num_gammas: int = NUM_GAMMAS,
     *,
     batch_size: int = 128,
     progress: Callable[[int], object] = lambda levels: None,
@@ -84,21 +84,21 @@ def measure_variance(
         denoiser: the model.
         x: examples, (N, *); not those on which the bound is then reported.
         noise: where the noise comes from, in batches: a `Stream`.
-        num_levels: K, network calls per example.
+        num_gammas: K, network calls per example.
         batch_size: examples at a time.
         progress: called with 1 after each level.
 
     Raises:
         InputError: if there are no examples, or fewer than two levels.
     """
-    if len(x) == 0 or num_levels < 2:
+    if len(x) == 0 or num_gammas < 2:
         raise InputError(
-            f"{len(x)} examples at {num_levels} noise levels: at least one example and two levels are needed"
+            f"{len(x)} examples at {num_gammas} noise levels: at least one example and two levels are needed"
         )
     observed = torch.ones_like(x, dtype=torch.bool) if denoiser.observed is None else denoiser.observed
     x = present(x, observed)
     schedule = denoiser.schedule
-    gammas = torch.linspace(schedule.gamma_min, schedule.gamma_max, num_levels, dtype=torch.float64)
+    gammas = torch.linspace(schedule.gamma_min, schedule.gamma_max, num_gammas, dtype=torch.float64)
     levels = [schedule.level_at(gamma) for gamma in gammas.tolist()]
     x_vars = []
     for level in levels:

@@ -135,7 +135,7 @@ def held_out_density(
         dataset: its data.
         flow: how the flow is followed.
         num_examples: how many; by `num_flow_examples` if None.
-        effort: spent on the bound, with the number of calls that `score.score` advises.
+        effort: spent on the bound, as for `score.score`.
         seed: of times, probes and noise.
         progress: called with the number of examples after each batch of the flow.
     """
@@ -146,7 +146,7 @@ def held_out_density(
         "seed": seed,
     }
     density = score_density(run, dataset.examples[indices], flow, progress=progress, **given)
-    bound = score(run, dataset.examples[indices], replace(effort, num_draws=None, importance=1), **given)
+    bound = score(run, dataset.examples[indices], effort, **given)
     arrived = np.isfinite(density.nats)
     first, cond = np.flatnonzero(arrived)[:REFINED], given["cond"]
     again = {"cond": None if cond is None else cond[first], "numbers": indices[first], "seed": seed}

@@ -105,11 +105,10 @@ def completed(run: Run, dataset: Dataset, num_examples: int, effort: Effort) -> 
     fewer and smaller the examples are."""
     if not run.is_denoiser:
         return effort
-    effort = replace(effort, importance=1)  # which of a denoiser are the flow's
-    if effort.num_draws is not None:
-        return effort
-    num_draws = max(4, min(256, ENTRIES // (num_examples * math.prod(dataset.shape))))
-    return replace(effort, num_draws=num_draws)
+    num_draws = effort.num_draws or max(4, min(256, ENTRIES // (num_examples * math.prod(dataset.shape))))
+    if effort.num_steps is not None:
+        num_draws = min(num_draws, effort.num_steps)
+    return replace(effort, num_draws=num_draws, importance=1)  # importance samples of a denoiser are the flow's
 
 
 def _terms(scores: Scores) -> list[Term]:

@@ -107,8 +107,6 @@ class Parts:
     def _likelihood(self) -> Part:
         run, settings, indices, of = self.run, self.settings, *self._examples()
         effort = completed(run, self.dataset, len(indices), settings.effort)
-        if effort.num_draws is not None and effort.num_steps is not None:
-            effort = dataclasses.replace(effort, num_draws=min(effort.num_draws, effort.num_steps))
         if settings.quick and settings.effort.num_draws is None and effort.num_draws is not None:
             most = int(self._affordable / len(indices))
             effort = dataclasses.replace(effort, num_draws=max(1, min(effort.num_draws, most)))
@@ -166,6 +164,8 @@ class Parts:
 
     def _density(self) -> Part:
         run, settings = self.run, self.settings
+        # the bound beside the flow has a number of draws of its own, and the flow its own importance samples
+        effort = dataclasses.replace(settings.effort, num_draws=None, importance=1)
         num = settings.num_flow
         if num is None:
             num = min(num_flow_examples(self.dataset), len(self.dataset.test[: settings.num_examples]))
@@ -183,7 +183,7 @@ class Parts:
                 self.dataset,
                 settings.flow,
                 num_examples=num,
-                effort=settings.effort,
+                effort=effort,
                 seed=settings.seed,
                 progress=progress,
             ),
@@ -191,7 +191,7 @@ class Parts:
             {
                 "examples": num,
                 "flow": dataclasses.asdict(settings.flow),
-                "effort": dataclasses.asdict(settings.effort),
+                "effort": dataclasses.asdict(effort),
                 "seed": settings.seed,
             },
             missing=run.model.no_likelihood,

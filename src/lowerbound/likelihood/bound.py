@@ -79,7 +79,7 @@ def elbo(
     denoiser: Denoiser,
     decoder: Decoder,
     x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"] | None = None,
+    chain: Float[Tensor, "chain"] | None = None,
     *,
     noise: Noise,
     num_times: int | None = None,
@@ -274,7 +274,7 @@ def _sum(
     return torch.stack(draws, 1), None
 
 
-def check_chain(chain: Float[Tensor, "num_levels"], at_least: int = 1) -> None:
+def check_chain(chain: Float[Tensor, "chain"], at_least: int = 1) -> None:
     """Raise InputError unless the chain's times increase within [0, 1]; a single one is a VAE's latent, with no steps."""
     if not isinstance(chain, Tensor) or chain.ndim != 1:
         raise InputError(f"chain is {told(chain)}: give the times of its levels, such as torch.linspace(0, 1, 101)")

@@ -206,6 +206,11 @@ class Model(nn.Module, ABC):
         """Whether the loss is a bound on the negative log likelihood, in nats."""
         return self.likelihood != "none"
 
+    @property
+    def aims_at_bound(self) -> bool:
+        """Whether the loss has the bound in it, so that the best held-out bound is of the weights that were asked for."""
+        return self.is_bound
+
     def fixed_nats(self, x: Float[Tensor, "batch *shape"]) -> float:
         """What the loss lacks of the bound, nats: constants that nothing is learned from, estimated on examples."""
         return 0.0

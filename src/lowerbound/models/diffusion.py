@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
-from lowerbound import objective, score_matching
+from lowerbound import objective
 from lowerbound.brief import Brief
 from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.denoiser import Denoiser, EnergyDenoiser
 from lowerbound.denoiser.base import replaced
 from lowerbound.errors import InputError
-from lowerbound.likelihood import Decoder, Elbo, check_likelihood, derivations, elbo, end_terms, estimators, hybrid
+from lowerbound.likelihood import Decoder, Elbo, check_likelihood, elbo, end_terms
 from lowerbound.models.base import ONE_DRAW, Draw, Effort, Losses, Model
 from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, Sampler, start, trajectory
@@ -26,30 +26,8 @@ ENTRIES = 65_536
 examples where their figure is wanted soon."""
 _CHAINS_SEED = 0
 
-CHAIN_BOUNDS: dict[str, Callable[..., Elbo]] = {
-    "form-a": partial(derivations.form_a, whole_path=False),
-    "form-b": partial(derivations.form_b, whole_path=False),
-    "two-sample": estimators.two_sample,
-    "one-sample": estimators.one_sample,
-    "t-sample": estimators.t_sample,
-}
-"""Estimates of the bound over a chain."""
-CHAIN_LOSSES: dict[str, Callable[..., Tensor]] = {
-    "hybrid": hybrid,
-    "textbook-two-sample": estimators.textbook_two_sample,
-    "textbook-one-sample": estimators.textbook_one_sample,
-    "textbook-t-sample": estimators.textbook_t_sample,
-}
-"""Losses over a chain that are not bounds."""
-INTEGRALS: dict[str, Callable[..., Tensor]] = {
-    "explicit": score_matching.explicit_loss,
-    "sliced": score_matching.sliced_loss,
-}
-"""Other estimates of the integral over time than `objective.loss`, of the same expectation."""
 CONTRASTIVE = ("contrastive-divergence", "persistent-contrastive-divergence")
 """Those that train an energy by draws of its own."""
-WHOLE_PATHS = ("t-sample", "textbook-t-sample")
-"""Those that take all steps of an example's path; the others take one step of each."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,30 +36,36 @@ class Objective(Brief):
 
     Arguments:
         name: one of `config.ObjectiveName`.
+        weighting: of the integral, for objectives in continuous time.
+        integral: one draw of it for each example, as `objective.loss` makes it.
         chain: the times of the chain's levels, for objectives over steps.
         reverse: the reverse variance, for bounds over steps.
-        weighting: of the integral, for objectives in continuous time.
+        chain_bound: an estimate of the bound over a chain, as the `theory.derivations` make it; None: no such objective.
+        chain_loss: a loss over a chain that is no bound, as `theory.hybrid` is one; None: no such objective.
+        contains_bound: whether the bound is a part of it, beside others, so that it is worth while to look for the best.
+        takes_whole_paths: whether each example goes all the way along the chain, so that there is no place to choose.
     """
 
     name: str = "elbo"
-    chain: Float[Tensor, "num_levels"] | None = None
-    reverse: str = "lower"
     weighting: objective.Weighting = objective.elbo
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether its expectation is the bound, in nats."""
-        return self.name in ("elbo", *INTEGRALS, *CHAIN_BOUNDS)
+    integral: Callable[..., Tensor] = objective.loss
+    chain: Float[Tensor, "chain"] | None = None
+    reverse: str = "lower"
+    chain_bound: Callable[..., Elbo] | None = None
+    chain_loss: Callable[..., Tensor] | None = None
+    contains_bound: bool = False
+    takes_whole_paths: bool = False
 
     @property
     def is_continuous(self) -> bool:
         """Whether it is an integral over time, one draw per example."""
-        return self.name not in (*CHAIN_BOUNDS, *CHAIN_LOSSES)
+        return self.chain_bound is None and self.chain_loss is None
 
     @property
-    def takes_whole_paths(self) -> bool:
-        """Whether each example goes all the way along the chain, so that there is no place to choose."""
-        return self.name in WHOLE_PATHS
+    def is_bound(self) -> bool:
+        """Whether its expectation is the bound, in nats."""
+        is_integral = self.is_continuous and self.name not in CONTRASTIVE and self.weighting is objective.elbo
+        return self.chain_bound is not None or is_integral
 
 
 BOUND = Objective()
@@ -165,13 +149,17 @@ class Diffusion(Model):
         return self.objective.is_bound
 
     @property
+    def aims_at_bound(self) -> bool:
+        return self.objective.is_bound or self.objective.contains_bound
+
+    @property
     def counts_ends(self) -> bool:
         """Whether reconstruction and prior are part of the loss: where something that is trained changes them."""
         if not self.objective.is_continuous:
             return self.objective.is_bound
         by_network = self.decoder is not None and self.decoder.needs_network
         learned = isinstance(self.denoiser.schedule, LearnedGamma) or by_network
-        return self.objective.is_bound and learned
+        return self.aims_at_bound and learned
 
     def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
         weight = 1.0 if draw.weight is None else draw.weight
@@ -282,18 +270,13 @@ class Diffusion(Model):
         return PersistentChains(self.shape, num_chains, Stream(_CHAINS_SEED))
 
     def _integral(self, x: Tensor, draw: Draw, weight: Tensor | float) -> Losses:
-        loss, schedule = INTEGRALS.get(self.objective.name, objective.loss), self.denoiser.schedule
-
-        def drawn_once() -> Tensor:
-            return loss(self.denoiser, x, self.objective.weighting, t=draw.place, noise=draw.noise)
-
-        if isinstance(schedule, LearnedGamma):
-            with schedule.minimising_variance() as scale:
-                drawn = drawn_once()
-            # in nats per dimension, so that the interior's gradient is of the order of all others
-            scale.factor = 2 * drawn.detach() / x[0].numel()
-        else:
-            drawn = drawn_once()
+        loss, denoiser = self.objective.integral, self.denoiser
+        factor = x.new_ones(len(x))
+        if isinstance(denoiser.schedule, LearnedGamma):
+            denoiser = denoiser.along(denoiser.schedule.minimising_variance(factor))
+        drawn = loss(denoiser, x, self.objective.weighting, t=draw.place, noise=draw.noise)
+        # in nats per dimension, so that the interior's gradient is of the order of all others
+        factor.copy_(2 * drawn.detach() / x[0].numel())
         total = weight * drawn
         if self.counts_ends and self.decoder is not None:
             reconstruction, prior = end_terms(self.denoiser, self.decoder, x, noise=draw.noise)
@@ -301,11 +284,13 @@ class Diffusion(Model):
         return Losses(total, drawn.detach())
 
     def _sum(self, x: Tensor, draw: Draw, weight: Tensor | float) -> Losses:
-        name, chain = self.objective.name, self.objective.chain
-        where = {} if self.objective.takes_whole_paths else {"place": draw.place}
-        if name in CHAIN_LOSSES:
-            losses = CHAIN_LOSSES[name](self.denoiser, x, chain, noise=draw.noise, **where)
+        given: dict[str, Any] = {"noise": draw.noise}
+        if not self.objective.takes_whole_paths:
+            given["place"] = draw.place
+        if self.objective.chain_loss is not None:
+            losses = self.objective.chain_loss(self.denoiser, x, self.objective.chain, **given)
             return Losses(weight * losses, losses.detach())
-        reverse = self.objective.reverse
-        bound = CHAIN_BOUNDS[name](self.denoiser, self.decoder, x, chain, noise=draw.noise, reverse=reverse, **where)
+        assert self.objective.chain_bound is not None
+        given["reverse"] = self.objective.reverse
+        bound = self.objective.chain_bound(self.denoiser, self.decoder, x, self.objective.chain, **given)
         return Losses(weight * bound.diffusion + bound.prior - bound.reconstruction, bound.diffusion.detach())

@@ -11,7 +11,7 @@ import torch
 
 from lowerbound.brief import Brief
 from lowerbound.data import Dataset
-from lowerbound.denoiser.analytic import NUM_LEVELS, WithVariance, measure_variance
+from lowerbound.denoiser.analytic import NUM_GAMMAS, WithVariance, measure_variance
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.records import read_json, to_json
@@ -42,7 +42,7 @@ def with_analytic_variance(
         given: whether the model is used with conditions: what they tell makes the variance smaller.
         dataset: the run's data; opened where they were in training if None, and only if they are needed.
         say: where the line that says where the variance comes from goes.
-        progress: called with 1 after each of `analytic.NUM_LEVELS` levels.
+        progress: called with 1 after each of `analytic.NUM_GAMMAS` levels.
 
     Raises:
         InputError: if the data are needed and not there.
@@ -65,7 +65,7 @@ def with_analytic_variance(
 
 
 def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], object]) -> tuple[WithVariance, int]:
-    fitting = ENTRIES // (NUM_LEVELS * math.prod(dataset.shape))
+    fitting = ENTRIES // (NUM_GAMMAS * math.prod(dataset.shape))
     num_examples = min(len(dataset.train), MOST_EXAMPLES, max(64, fitting))
     # evenly spread, for the data may be in the order of their classes
     indices = dataset.train[np.linspace(0, len(dataset.train) - 1, num_examples).astype(np.int64)]

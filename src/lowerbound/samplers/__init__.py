@@ -12,7 +12,6 @@ from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.samplers.multistep import DPMSolver, DPMSolverSDE
 from lowerbound.samplers.registry import SAMPLERS
 from lowerbound.samplers.runge_kutta import Euler, Heun
-from lowerbound.samplers.split import Split, split_ancestral
 from lowerbound.samplers.unipc import UniPC
 
 __all__ = [
@@ -29,14 +28,12 @@ __all__ = [
     "PredictorCorrector",
     "Sampler",
     "Setting",
-    "Split",
     "State",
     "UniPC",
     "descend",
     "langevin_step",
     "metropolis_langevin",
     "sample",
-    "split_ancestral",
     "start",
     "trajectory",
 ]

@@ -3,15 +3,13 @@
 import inspect
 import math
 
-import torch
 from torch import nn
 
-from lowerbound import objective
 from lowerbound.data import DataSpec
 from lowerbound.denoiser import Denoiser, EnergyDenoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
-from lowerbound.models import RELATIVES, Diffusion, Model, Objective
+from lowerbound.models import RELATIVES, Diffusion, Model
 from lowerbound.nn import MLP, UNet
 from lowerbound.schedule import (
     EDM,
@@ -24,11 +22,11 @@ from lowerbound.schedule import (
     RectifiedFlow,
     Schedule,
     Sigmoid,
-    Tabulated,
     betas,
     geometric,
 )
 from lowerbound.train.config import Config, DecoderConfig, DenoiserConfig, ModelConfig, NetworkConfig, ScheduleConfig
+from lowerbound.train.objectives import build_objective
 
 TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
 CURVES = {
@@ -40,7 +38,6 @@ CURVES = {
     "learned-linear": LearnedGamma,
 }
 EXPLODING = {"geometric": geometric, "edm": EDM}
-WEIGHTINGS = {"elbo": objective.elbo, "simple": objective.simple, "min-snr": objective.min_snr()}
 
 
 def build_model(config: Config, spec: DataSpec) -> Model:
@@ -175,31 +172,3 @@ def build_decoder(config: DecoderConfig, num_levels: int | None) -> Decoder | No
     if config.name == "level-posterior":
         return LevelPosterior(num_levels)
     return DiscretizedGaussian(num_levels, config.std)
-
-
-def build_objective(config: Config, schedule: Schedule) -> Objective:
-    """The objective of a configuration; a table of betas is its own chain."""
-    training = config.training
-    if isinstance(schedule, LearnedGamma):
-        if training.objective != "elbo":
-            raise InputError(
-                f"a learned schedule is trained by --objective elbo, not by {training.objective}: choose another "
-                "--schedule.name"
-            )
-        if training.times != "antithetic":
-            raise InputError("a learned schedule already spreads times by the loss's size: leave --times antithetic")
-    chain = (
-        schedule.times
-        if isinstance(schedule, Tabulated)
-        else torch.linspace(0, 1, config.schedule.num_steps + 1, dtype=torch.float64)
-    )
-    name = training.objective
-    weighting = objective.edm(config.denoiser.sigma_data) if name == "edm" else WEIGHTINGS.get(name, objective.elbo)
-    made = Objective(name, chain, training.reverse, weighting)
-    if training.times != "antithetic" and made.takes_whole_paths:
-        raise InputError(f"--times {training.times} has no effect on --objective {name}, which takes all steps")
-    if training.reverse != "lower" and (made.is_continuous or not made.is_bound):
-        raise InputError(f"--reverse {training.reverse} has no effect on --objective {name}")
-    if "learned" in (training.reverse, name.replace("hybrid", "learned")) and config.denoiser.variance != "learned":
-        raise InputError(f"--objective {name} trains a reverse variance: add --denoiser.variance learned")
-    return made

@@ -4,29 +4,23 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 
 from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
+from lowerbound.models import RELATIVES
 from lowerbound.records import read
 
 SCHEMA_VERSION = 2
 
-ModelName = Literal[
-    "diffusion",
-    "score",
-    "energy",
-    "vae",
-    "hierarchical-vae",
-    "ladder-vae",
-    "autoregressive",
-    "flow",
-    "gan",
-]
-DENOISERS: tuple[ModelName, ...] = ("diffusion", "score", "energy")
-"""The models that are a denoiser; all others are relatives."""
+DENOISERS = ("diffusion", "score", "energy")
+"""The models that are a denoiser."""
+if TYPE_CHECKING:
+    ModelName: TypeAlias = str
+else:
+    ModelName = Literal[(*DENOISERS, *RELATIVES)]
 ScheduleName = Literal[
     "linear-gamma",
     "learned",
@@ -45,6 +39,7 @@ ScalingName = Literal["variance-preserving", "rectified-flow", "variance-explodi
 Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels"]
 ObjectiveName = Literal[
     "elbo",
+    "balanced",
     "simple",
     "min-snr",
     "edm",
@@ -225,8 +220,8 @@ class TrainingConfig:
     average_width: float = 0.05
     """The width of the weights' running average, relative to the length of the run so far."""
     objective: ObjectiveName = "elbo"
-    """The objective: elbo is the bound in continuous time; form-a to one-sample are the same bound over a chain; the others
-    are losses, not bounds."""
+    """The objective: elbo is the bound in continuous time; balanced is the same with more weight on noise that can be seen,
+    for better samples; form-a to one-sample are the bound over a chain; the others are losses, not bounds."""
     reverse: Literal["lower", "upper", "learned"] = "lower"
     """The reverse variance of an objective over a chain."""
     times: Literal["antithetic", "importance"] = "antithetic"

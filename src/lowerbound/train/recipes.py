@@ -23,15 +23,18 @@ FEW_EXAMPLES = 10_000
 """Training examples below which a model that sees them often has to be kept from learning them by heart."""
 
 
-def recipe(dataset: Dataset, data: DataConfig, minutes: float = 10.0, model: ModelName = "diffusion") -> Config:
+def recipe(
+    dataset: Dataset, data: DataConfig | None = None, minutes: float = 10.0, model: ModelName = "diffusion"
+) -> Config:
     """The recommended configuration for a data set.
 
     Arguments:
         dataset: the opened data.
-        data: how they were opened.
+        data: how they were opened; by their name alone if None.
         minutes: the run's length.
         model: what is trained.
     """
+    data = data or DataConfig(dataset.spec.name)
     match model:
         case "diffusion":
             return _diffusion(dataset, data, minutes)

@@ -11,7 +11,10 @@ from oracles import double, draw, mixture
 from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
-from lowerbound.likelihood.normaliser import (
+from lowerbound.nn import MLP
+from lowerbound.rng import Stream
+from lowerbound.schedule import Cosine, LinearGamma
+from lowerbound.theory.normaliser import (
     Annealed,
     Geometric,
     NoiseLevels,
@@ -19,9 +22,6 @@ from lowerbound.likelihood.normaliser import (
     log_normaliser,
     log_normaliser_above,
 )
-from lowerbound.nn import MLP
-from lowerbound.rng import Stream
-from lowerbound.schedule import Cosine, LinearGamma
 
 LOG_Z = 1.7
 annealed = partial(log_normaliser, num_chains=400, num_bridges=60, dtype=torch.float64)

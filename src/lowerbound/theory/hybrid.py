@@ -21,7 +21,7 @@ from lowerbound.rng import Noise
 def hybrid(
     denoiser: Denoiser,
     x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
+    chain: Float[Tensor, "chain"],
     *,
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,

@@ -12,10 +12,10 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood import elbo, step_kl
 from lowerbound.likelihood.decoder import GaussianDecoder
 from lowerbound.likelihood.encoder import Latent, encode
-from lowerbound.likelihood.hybrid import hybrid
 from lowerbound.rng import Stream
 from lowerbound.schedule import Cosine, LinearGamma
 from lowerbound.schedule.scaling import SCALINGS
+from lowerbound.theory.hybrid import hybrid
 
 CHAIN = torch.linspace(0, 1, 6, dtype=torch.float64)
 NUM_STEPS = 5

@@ -6,9 +6,9 @@ from oracles import double, draw
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, kl_divergence
 
 from lowerbound.errors import InputError
-from lowerbound.models.linear import FullNormal, LinearGaussian, linear_gaussian, ppca
 from lowerbound.models.vae import VAE
 from lowerbound.rng import Stream
+from lowerbound.theory.linear import FullNormal, LinearGaussian, linear_gaussian, ppca
 
 D, L = 6, 2
 

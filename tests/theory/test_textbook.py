@@ -14,18 +14,12 @@ from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood import elbo
 from lowerbound.likelihood.decoder import GaussianDecoder
-from lowerbound.likelihood.estimators import (
-    one_sample,
-    t_sample,
-    textbook_one_sample,
-    textbook_t_sample,
-    textbook_two_sample,
-    two_sample,
-)
 from lowerbound.reverse import VARIANCES, posterior
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import CLEAN
 from lowerbound.schedule.betas import from_betas
+from lowerbound.theory.derivations import one_sample, t_sample, two_sample
+from lowerbound.theory.textbook import textbook_one_sample, textbook_t_sample, textbook_two_sample
 
 T = 6
 FIRST, LAST = 0.02, 0.5

@@ -1,4 +1,4 @@
-r"""The textbook's three estimators of one sum, as bounds with all their constants, and as losses in its own settings.
+r"""The textbook's three estimators of one sum, as losses in its own settings; as bounds: `derivations`.
 
 $$J = \textstyle\sum E_q \log p(x_s | x_t), \qquad p(x_s | x_t) = N(\hat\mu(x_t), v_t I)$$
 
@@ -8,7 +8,8 @@ random step from its two latents (two-sample), or from the upper one alone (one-
 
 $$E\|x_s - \hat\mu\|^2 = E\|\mu_q - \hat\mu\|^2 + D \sigma_q^2 .$$
 
-The three agree in expectation if they keep one $v_t$ and all constants. The textbook's own settings do neither: $v_t = 1$ in
+The three (`derivations.t_sample`, `two_sample`, `one_sample`) agree in expectation if they keep one $v_t$ and all
+constants. The textbook's own settings do neither: $v_t = 1$ in
 the first two and $v_t = \sigma_q^2$ in the third. `textbook_t_sample`, `textbook_two_sample` and `textbook_one_sample` are
 losses, of different generative models, and none is a bound. Whether the network outputs $\hat\mu$, $\hat x$ or
 $\hat\epsilon$ is its denoiser's affair (`NetworkDenoiser`) and makes no difference to any of the six.
@@ -20,120 +21,15 @@ from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import present, sum_dims
-from lowerbound.likelihood.bound import Elbo, check_chain, prior_kl, step_kl
-from lowerbound.likelihood.decoder import Decoder
-from lowerbound.likelihood.derivations import Step, bound, form_b
+from lowerbound.likelihood.bound import check_chain, step_kl
 from lowerbound.likelihood.encoder import Latent, encode_back, index_at, walk_at, walk_from
 from lowerbound.rng import Noise
-
-
-def t_sample(
-    denoiser: Denoiser,
-    decoder: Decoder,
-    x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
-    *,
-    noise: Noise,
-    reverse: str = "lower",
-) -> Elbo:
-    r"""The T-sample estimator with all constants: $\log p(x_s | x_t)$ along one trajectory, K - 1 network calls.
-
-    $$diffusion = -\textstyle\sum \left[\log p(x_s | x_t) + \frac{D}{2} \log(2 \pi e\, \sigma_q^2)\right], \qquad
-    x_{t_0}, ..., x_{t_1} \sim q(\cdot | x)$$
-
-    Arguments:
-        denoiser, decoder, x, chain, noise, reverse: as in `derivations.form_a`.
-
-    Raises:
-        InputError: if the denoiser has no likelihood, or the chain or `reverse` is out of range.
-    """
-    return bound(
-        denoiser,
-        decoder,
-        x,
-        chain,
-        _cross_entropy_less_entropy,
-        lambda x, path: prior_kl(x, path[-1].level),
-        noise=noise,
-        whole_path=True,
-        reverse=reverse,
-    )
-
-
-def two_sample(
-    denoiser: Denoiser,
-    decoder: Decoder,
-    x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
-    *,
-    noise: Noise,
-    place: Float[Tensor, "batch"] | None = None,
-    reverse: str = "lower",
-) -> Elbo:
-    r"""The two-sample estimator with all constants: $\log p(x_s | x_t)$ at one random step, one network call.
-
-    $$diffusion = -(K - 1) \left[\log p(x_s | x_t) + \frac{D}{2} \log(2 \pi e\, \sigma_q^2)\right], \qquad
-    x_s \sim q(x_s | x), \quad x_t \sim q(x_t | x_s)$$
-
-    Arguments:
-        denoiser, decoder, x, chain, noise, place, reverse: as in `derivations.form_a`.
-
-    Raises:
-        InputError: if the denoiser has no likelihood, or the chain, `place` or `reverse` is out of range.
-    """
-    return bound(
-        denoiser,
-        decoder,
-        x,
-        chain,
-        _cross_entropy_less_entropy,
-        lambda x, path: prior_kl(x, denoiser.schedule.level(chain[-1].item())),
-        noise=noise,
-        whole_path=False,
-        place=place,
-        reverse=reverse,
-    )
-
-
-def one_sample(
-    denoiser: Denoiser,
-    decoder: Decoder,
-    x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
-    *,
-    noise: Noise,
-    place: Float[Tensor, "batch"] | None = None,
-    reverse: str = "lower",
-) -> Elbo:
-    r"""The one-sample estimator with all constants: $x_s$ averaged in closed form, one network call.
-
-    $$diffusion = (K - 1) \left[\frac{\|\mu_q - \hat\mu\|^2 + D \sigma_q^2}{2 v_t} + \frac{D}{2} \log(2 \pi v_t) -
-    \frac{D}{2} \log(2 \pi e\, \sigma_q^2)\right], \qquad x_t \sim q(x_t | x)$$
-
-    The bracket is $KL(q(x_s | x_t, x) \| p(x_s | x_t))$: with its constants, this is form B at a random step.
-
-    Arguments:
-        denoiser, decoder, x, chain, noise, place, reverse: as in `derivations.form_a`.
-
-    Raises:
-        InputError: if the denoiser has no likelihood, or the chain, `place` or `reverse` is out of range.
-    """
-    return form_b(
-        denoiser,
-        decoder,
-        x,
-        chain,
-        noise=noise,
-        whole_path=False,
-        place=place,
-        reverse=reverse,
-    )
 
 
 def textbook_t_sample(
     denoiser: Denoiser,
     x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
+    chain: Float[Tensor, "chain"],
     *,
     noise: Noise,
 ) -> Float[Tensor, "batch"]:
@@ -160,7 +56,7 @@ def textbook_t_sample(
 def textbook_two_sample(
     denoiser: Denoiser,
     x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
+    chain: Float[Tensor, "chain"],
     *,
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,
@@ -171,7 +67,7 @@ def textbook_two_sample(
 
     Arguments:
         denoiser, x, chain, noise: as in `textbook_t_sample`.
-        place: which t, as in `derivations.form_a`.
+        place: which t, as in `derivations.Derivation`.
 
     Raises:
         InputError: if the chain or `place` is out of range.
@@ -186,7 +82,7 @@ def textbook_two_sample(
 def textbook_one_sample(
     denoiser: Denoiser,
     x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "num_levels"],
+    chain: Float[Tensor, "chain"],
     *,
     noise: Noise,
     place: Float[Tensor, "batch"] | None = None,
@@ -198,7 +94,7 @@ def textbook_one_sample(
 
     Arguments:
         denoiser, x, chain, noise: as in `textbook_t_sample`.
-        place: which t, as in `derivations.form_a`.
+        place: which t, as in `derivations.Derivation`.
 
     Raises:
         InputError: if the chain or `place` is out of range.
@@ -208,10 +104,6 @@ def textbook_one_sample(
     index = index_at(place, len(chain) - 1, x, noise)
     s, t = walk_at(x, denoiser.schedule, chain, index + 1, 2, noise)
     return 2 * sum_dims(present(step_kl(denoiser(t.x, t.level), x, s.level), denoiser.observed))
-
-
-def _cross_entropy_less_entropy(step: Step) -> Tensor:
-    return -step.model.log_prob(step.x_s) - step.from_above.entropy()
 
 
 def _squared_error(denoiser: Denoiser, s: Latent, t: Latent) -> Tensor:
