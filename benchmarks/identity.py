@@ -96,6 +96,8 @@ COMMANDS = [
 DRIVER = """
 import sys, torch
 torch.set_num_threads(1)
+import lowerbound
+print("from", lowerbound.__file__, flush=True)
 from lowerbound.cli.main import run
 for line in sys.stdin.read().splitlines():
     print(">", line, flush=True)
@@ -134,6 +136,9 @@ def main(options: Options) -> None:
 
 def results(checkout: Path, place: Path) -> dict[str, str]:
     """A hash of everything that is computed, by file."""
+    source = (checkout / "src").resolve()
+    if not (source / "lowerbound").is_dir():
+        sys.exit(f"{checkout} is no checkout of this repository: there is no src/lowerbound in it")
     place.mkdir()
     rng = np.random.default_rng(0)
     np.save(place / "few.npy", rng.standard_normal((5, 2)).astype(np.float32))
@@ -141,7 +146,7 @@ def results(checkout: Path, place: Path) -> dict[str, str]:
     np.save(place / "mask.npy", rng.random((8, 8)) < 0.5)
     environment = {
         **os.environ,
-        "PYTHONPATH": str((checkout / "src").resolve()),
+        "PYTHONPATH": str(source),
         "OMP_NUM_THREADS": "1",
         "LOWERBOUND_DATA": str(place / "cache"),
     }
@@ -154,6 +159,8 @@ def results(checkout: Path, place: Path) -> dict[str, str]:
         capture_output=True,
         text=True,
     )
+    if not done.stdout.startswith(f"from {source}"):
+        sys.exit(f"the package of {checkout} was not the one that ran: {(done.stdout or done.stderr)[:300]}")
     failed = [line for line in _outcomes(done.stdout) if not line.startswith("0")]
     print(f"{checkout}: {len(COMMANDS)} commands, {len(failed)} failed")
     if failed or done.returncode:

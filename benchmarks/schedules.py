@@ -73,9 +73,10 @@ def fit(denoiser: Denoiser, dataset: Dataset, schedule: LearnedGamma, num_steps:
     for step in range(num_steps):
         part = dataset.train[(step * BATCH) % len(dataset.train) :][:BATCH]
         optimizer.zero_grad()
-        with schedule.minimising_variance() as scale:
-            losses = loss(denoiser, dataset.encoded(part), noise=noise) / math.prod(dataset.shape)
-        scale.factor = 2 * losses.detach()
+        factor = torch.ones(len(part))
+        scaled = denoiser.along(schedule.minimising_variance(factor))
+        losses = loss(scaled, dataset.encoded(part), noise=noise) / math.prod(dataset.shape)
+        factor.copy_(2 * losses.detach())
         losses.mean().backward()
         optimizer.step()
     return schedule.requires_grad_(False)

@@ -117,7 +117,9 @@ def test_all_yardsticks_are_given_in_order_and_do_not_change_with_the_call(rng):
     [
         (np.full((10, 2), 7), 4, "allows 0 to 3"),
         (np.zeros((10, 2)), 4, "integer level indices"),
-        (np.full((10, 2), np.nan), None, "not finite"),
+        (np.full((10, 2), np.inf), None, "not finite"),
+        (np.full((10, 2), np.nan), None, "no entry is there"),
+        (np.tile([1.0, np.nan], (10, 1)), None, "of dimension 1 no entry"),
         (np.zeros((10, 2)), None, "constant"),
         (np.zeros((1, 2)), None, "at least 2"),
     ],

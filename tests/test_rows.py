@@ -67,3 +67,20 @@ def test_every_sampler_takes_every_combination(kind, name):
     assert together.isfinite().all()
     assert together.abs().max() < 10
     torch.testing.assert_close(together[1:2], drawn(slice(1, 2)), rtol=1e-9, atol=1e-9)
+
+
+WRAPPERS = {
+    "classifier-free": lambda inner: ClassifierFree(inner, 2.0),
+    "autoguidance": lambda inner: AutoGuidance(inner, inner, 0.5),
+    "a classifier": lambda inner: ClassifierGuidance(inner, logits, 1.0),
+    "a posterior": lambda inner: PosteriorDenoiser(inner, Mask(OBSERVED), MEASURED, 0.3),
+    "a variance": lambda inner: WithVariance(inner, double([0.0]), double([1.0])),
+    "a condition": lambda inner: inner.given(LABELS),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_the_entries_that_are_there_stay_with_their_examples(name):
+    wrapped = WRAPPERS[name](DATA.given(observed=OBSERVED))
+    assert torch.equal(wrapped.observed, OBSERVED)
+    assert torch.equal(wrapped.rows(torch.tensor([1])).observed, OBSERVED[1:2])

@@ -55,11 +55,11 @@ class Baseline:
 class Splits(Brief):
     """The three splits as (N, D) arrays, checked together.
 
-    train, validation, test: level indices 0 .. K-1 as integers, or floats in original units.
+    train, validation, test: level indices 0 .. K-1 as integers, or floats in original units, NaN where an entry is missing.
     num_levels: K, or None for continuous data.
 
-    Raises InputError for an empty split, splits of different width, values that are not finite, or levels outside
-    0 .. K-1.
+    Raises InputError for an empty split, splits of different width, values that are infinite, an example of which nothing
+    is there, or levels outside 0 .. K-1.
     """
 
     train: Num[np.ndarray, "train dim"]
@@ -77,8 +77,10 @@ class Splits(Brief):
             if len(values) < 2:
                 raise InputError(f"the {name} split has {len(values)} examples; a standard error needs at least 2")
             if self.num_levels is None:
-                if not np.isfinite(values).all():
-                    raise InputError(f"the {name} split holds values that are not finite; baselines need complete data")
+                if np.isinf(values).any():
+                    raise InputError(f"the {name} split holds values that are not finite; baselines need numbers")
+                if np.isnan(values).all(axis=1).any():
+                    raise InputError(f"the {name} split holds an example of which no entry is there: leave it out")
             elif not np.issubdtype(values.dtype, np.integer):
                 raise InputError(f"num_levels={self.num_levels} needs integer level indices; {name} is {values.dtype}")
             elif values.min() < 0 or values.max() >= self.num_levels:
@@ -92,13 +94,18 @@ class Splits(Brief):
         return self.train.shape[1]
 
     @property
+    def has_missing(self) -> bool:
+        """Whether an entry is missing."""
+        return any(np.isnan(values).any() for values in (self.train, self.validation, self.test))
+
+    @property
     def kind(self) -> str:
         """What a density's figure is for this data."""
         return EXACT if self.num_levels is None else DEQUANTISED
 
     def baseline(self, name: str, nats: Float64[np.ndarray, " test"], kind: str) -> Baseline:
-        """The figure for negative log-likelihoods `nats` of the test examples."""
-        bits = nats / (self.dim * np.log(2))
+        """The figure for negative log-likelihoods `nats` of the test examples' entries that are there."""
+        bits = nats / ((~np.isnan(self.test)).sum(axis=1) * np.log(2))
         return Baseline(name, float(bits.mean()), float(bits.std(ddof=1) / len(bits) ** 0.5), kind, len(bits))
 
 
@@ -115,11 +122,14 @@ def baselines(
     num_levels: K for discrete data, which adds the histogram; None for continuous data.
     seed: of the dequantisation noise and of the mixture's start.
 
-    Above 6,144 dimensions a covariance is no longer quick, so that only the histogram and the mixture remain.
+    Above 6,144 dimensions a covariance is no longer quick, so that only the histogram and the mixture remain. Where entries
+    are missing (NaN), independent Gaussians are the one yardstick, fitted to and scored on those that are there.
 
     Raises InputError for data that does not fit `num_levels`, or a dimension that is constant in continuous data.
     """
     splits = Splits(train, validation, test, num_levels)
+    if splits.has_missing:
+        return [independent_gaussian(splits)]
     found = [] if num_levels is None else [histogram(splits)]
     if splits.dim <= GAUSSIAN_DIMS:
         found.append(gaussian(splits))
@@ -196,15 +206,19 @@ def histogram(splits: Splits) -> Baseline:
 
 
 def independent_gaussian(splits: Splits) -> Baseline:
-    """Independent dimensions, each with a Gaussian of the training split's mean and variance.
+    """Independent dimensions, each with a Gaussian of the training split's mean and variance; missing entries do not count.
 
-    Raises InputError for discrete data, or a dimension that is constant.
+    Raises InputError for discrete data, or a dimension that is constant or of which nothing is there.
     """
     if splits.num_levels is not None:
         raise InputError(f"a Gaussian is for continuous data, these have {splits.num_levels} levels: take a histogram")
-    mean, scale = splits.train.mean(axis=0, dtype=np.float64), _scale(splits.train.std(axis=0, dtype=np.float64))
+    train = splits.train.astype(np.float64)
+    unseen = np.flatnonzero(np.isnan(train).all(axis=0))
+    if len(unseen):
+        raise InputError(f"of dimension {unseen[0]} no entry is there in the training split: leave it out")
+    mean, scale = np.nanmean(train, axis=0), _scale(np.nanstd(train, axis=0))
     squares = ((splits.test - mean) / scale) ** 2
-    nats = (0.5 * (squares + np.log(2 * np.pi)) + np.log(scale)).sum(axis=1)
+    nats = np.nansum(0.5 * (squares + np.log(2 * np.pi)) + np.log(scale), axis=1)
     return splits.baseline("independent Gaussians", nats, EXACT)
 
 
@@ -214,7 +228,10 @@ def gaussian(splits: Splits) -> Baseline:
     The shrinkage s is chosen on the validation split. On discrete data the noise u is integrated in closed form: it
     adds I/12 to the covariance, and with the precision matrix A the expected quadratic form at k + u is the one at the
     centre k + 1/2 plus tr(A)/12.
+
+    Raises InputError where entries are missing.
     """
+    _check_complete(splits)
     discrete = splits.num_levels is not None
     mean, covariance = _moments(splits.train)
     if discrete:
@@ -240,6 +257,13 @@ def gaussian(splits: Splits) -> Baseline:
     shrinkage = min(SHRINKAGES, key=lambda s: nats(on_validation, s).mean())
     name = f"full-covariance Gaussian (shrinkage {shrinkage:g})"
     return splits.baseline(name, nats(squares(splits.test), shrinkage), splits.kind)
+
+
+def _check_complete(splits: Splits) -> None:
+    if splits.has_missing:
+        raise InputError(
+            "entries are missing (NaN): of the baselines, independent Gaussians alone are fitted to such data"
+        )
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -268,7 +292,10 @@ def gaussian_mixture(splits: Splits, seed: int = 0) -> Baseline:
     Components have full covariances up to 128 dimensions and diagonal ones above, where full ones cost too much. The
     number of components and the floor under their variances are chosen on the validation split. At most 2^24 training
     values are used; the name says so where that leaves some out.
+
+    Raises InputError where entries are missing.
     """
+    _check_complete(splits)
     rng = np.random.default_rng(seed)
     num_fitted = min(len(splits.train), max(MIXTURE_VALUES // splits.dim, MIXTURE_SIZES[-1]))
     fitted = splits.train[np.sort(rng.permutation(len(splits.train))[:num_fitted])]

@@ -165,7 +165,7 @@ class AutoGuidance(Guided):
         self.weak = weak
 
     def rows(self, rows: Int[Tensor, "num_rows"]) -> "AutoGuidance":
-        return replaced(self, denoiser=self.denoiser.rows(rows), weak=self.weak.rows(rows))
+        return replaced(super().rows(rows), weak=self.weak.rows(rows))
 
     def guide(
         self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from operator import index
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from lowerbound.elementary import Scalar
@@ -65,6 +65,14 @@ class Stream(Noise):
 
     def __repr__(self) -> str:
         return f"Stream(seed={self._generator.initial_seed()})"
+
+    def state(self) -> UInt8[Tensor, "num_bytes"]:
+        """Where it stands in its stream, to go on from by `restore`."""
+        return self._generator.get_state()
+
+    def restore(self, state: UInt8[Tensor, "num_bytes"]) -> None:
+        """Go on from a `state`."""
+        self._generator.set_state(state)
 
     def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         return torch.empty_like(like).normal_(generator=self._generator)

@@ -84,13 +84,17 @@ def test_log_det_is_that_of_the_jacobian(shape):
     num_dims = math.prod(shape)
     steps = 0.25 * np.eye(num_dims).reshape(num_dims, *shape)
     jacobian = (encoding.encode(point + steps) - encoding.encode(point - steps)).double() / 0.5
-    assert encoding.log_det(shape) == pytest.approx(
-        jacobian.reshape(num_dims, num_dims).slogdet().logabsdet.item(), abs=1e-5
-    )
-    assert Levels(256).log_det(shape) == 0
+    jacobian = jacobian.reshape(num_dims, num_dims)
+    x = torch.zeros(2, *shape)
+    observed = (torch.arange(num_dims) % 3 != 1).reshape(shape)
+    x[1, ~observed] = math.nan
+    part = observed.flatten()
+    expected = [jacobian.slogdet().logabsdet.item(), jacobian[part][:, part].slogdet().logabsdet.item()]
+    assert encoding.log_det(x).tolist() == pytest.approx(expected, abs=1e-5)
+    assert Levels(256).log_det(x).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("encoding", [Levels(17, -3, "int16"), Affine((0.1, -2.0), (1e-8, 3e9), "float64")])
+@pytest.mark.parametrize("encoding", [Levels(17, -3, "int16"), Affine((0.1, -2.0), (1e-8, 3e9), "float64", True)])
 def test_encodings_survive_json(encoding):
     assert read_encoding(json.loads(json.dumps(encoding.to_dict()))) == encoding
 

@@ -24,16 +24,41 @@ def test_moments_are_those_of_the_whole(small_parts, dtype, shape):
     chosen = np.arange(shape[0]) % 3 != 1
     axes = (0, *range(2, len(shape)))
     for counted, whole in ((None, values), (chosen, values[chosen])):
-        mean, variance = moments(values, counted)
-        assert np.abs(mean - whole.mean(axes, dtype=np.float64)).max() < 1e-12
-        assert np.abs(variance - whole.var(axes, dtype=np.float64)).max() < 1e-11
+        found = moments(values, counted)
+        assert np.abs(found.mean - whole.mean(axes, dtype=np.float64)).max() < 1e-12
+        assert np.abs(found.variance - whole.var(axes, dtype=np.float64)).max() < 1e-11
+        assert not found.has_missing
+
+
+@pytest.mark.parametrize("shape", [(101, 5), (37, 2, 7), (3, 2, 50, 40)])
+def test_moments_with_gaps_are_those_of_the_entries_that_are_there(small_parts, shape):
+    rng = np.random.default_rng(0)
+    values = 100 + rng.standard_normal(shape)
+    values[rng.random(shape) < 0.3] = np.nan
+    chosen, axes = np.arange(shape[0]) % 3 != 1, (0, *range(2, len(shape)))
+    for counted, whole in ((None, values), (chosen, values[chosen])):
+        found = moments(values, counted)
+        assert np.abs(found.mean - np.nanmean(whole, axes)).max() < 1e-12
+        assert np.abs(found.variance - np.nanvar(whole, axes)).max() < 1e-11
+        assert np.array_equal(found.num_entries, (~np.isnan(whole)).sum(axes))
+        assert found.has_missing
+
+
+def test_a_channel_that_is_empty_in_some_parts_is_that_of_the_others(small_parts):
+    values = np.random.default_rng(0).standard_normal((300, 2))
+    values[:250, 1] = np.nan
+    found = moments(values)
+    assert np.abs(found.mean - np.nanmean(values, 0)).max() < 1e-12
+    assert np.abs(found.variance - np.nanvar(values, 0)).max() < 1e-12
+    # counted or not, a gap anywhere is one that an encoding has to know
+    assert moments(values, np.arange(300) >= 250).has_missing
 
 
 def test_moments_of_one_part_are_numpys_own():
     values = np.random.default_rng(0).standard_normal((50, 3))
-    mean, variance = moments(values)
-    assert np.array_equal(mean, values.mean(0))
-    assert np.array_equal(variance, values.var(0))
+    found = moments(values)
+    assert np.array_equal(found.mean, values.mean(0))
+    assert np.array_equal(found.variance, values.var(0))
 
 
 def test_ranges_are_those_of_each_split(small_parts):
@@ -47,7 +72,7 @@ def test_ranges_are_those_of_each_split(small_parts):
 @pytest.mark.parametrize("refuse", [check_finite, moments, Affine.fit])
 def test_what_is_not_finite_is_named_in_whichever_part_it_lies(small_parts, refuse):
     values = np.random.default_rng(0).standard_normal((300, 7))
-    values[[3, 200, 299], 2] = np.nan, np.inf, -np.inf
+    values[[3, 200, 299], 2] = np.inf, np.nan if refuse is check_finite else np.inf, -np.inf
     with pytest.raises(InputError, match=r"3 of 300 examples .*\(example 3, 200, 299\)"):
         refuse(values)
 

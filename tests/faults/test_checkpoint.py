@@ -273,10 +273,10 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import torch
-from lowerbound.train import session
+from lowerbound.train import stretch
 from train.runs import tiny_run
 torch.set_num_threads(1)  # as the tests: sums over more threads round otherwise
-session.CHECKPOINT_SECONDS = 0
+stretch.CHECKPOINT_SECONDS = 0
 tiny_run(Path(sys.argv[1]), steps=60)
 """
 

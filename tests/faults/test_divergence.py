@@ -11,11 +11,12 @@ from train.runs import measure_little, tiny_config, tiny_run
 
 from lowerbound.cli.main import run
 from lowerbound.errors import InputError, flag
-from lowerbound.train import session, train
+from lowerbound.train import stretch, train
 from lowerbound.train.checkpoint import Checkpoint, checkpoints, read_checkpoint
 from lowerbound.train.divergence import LARGEST_WEIGHT, Watch
-from lowerbound.train.loop import DivergenceError, Trainer
+from lowerbound.train.loop import Trainer
 from lowerbound.train.session import MOST_SKIPPED
+from lowerbound.train.training import DivergenceError
 
 ABSURD = {"learning_rate": 1e20, "clip": 1e30, "warmup_steps": 1}
 
@@ -42,7 +43,7 @@ def newest(out):
 @pytest.mark.parametrize("save_seconds", [60, 0], ids=["seldom", "at every step"])
 @pytest.mark.parametrize("more", [{}, {"num_evaluations": 40}], ids=["", "measured at every step"])
 def test_a_smaller_rate_goes_on_from_the_last_good_state(tmp_path, monkeypatch, save_seconds, more):
-    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", save_seconds)
+    monkeypatch.setattr(stretch, "CHECKPOINT_SECONDS", save_seconds)
     out = tmp_path / "run"
     tiny_run(out, steps=20)
     with pytest.raises(

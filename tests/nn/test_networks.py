@@ -178,3 +178,18 @@ def test_learns(make):
         optimizer.step()
         first, last = (loss.item(), loss.item()) if step == 0 else (first, loss.item())
     assert last < 0.5 * first
+
+
+def test_a_network_that_is_told_sees_which_entries_are_there(make):
+    build, shape = make
+    network = awake(build(takes_observed=True))
+    x, gamma = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)), torch.linspace(-3, 3, 4)
+    everything = torch.ones_like(x, dtype=torch.bool)
+    torch.testing.assert_close(network(x, gamma, None, everything), network(x, gamma))
+    some = everything.clone()
+    some[1, 0] = some[3] = False
+    changes = (network(x, gamma, None, some) - network(x, gamma)).abs().flatten(1).amax(1)
+    assert changes[[1, 3]].min() > 1e-3
+    assert changes[[0, 2]].max() < 1e-5
+    with pytest.raises(InputError, match="takes_observed=True"):
+        build()(x, gamma, None, some)

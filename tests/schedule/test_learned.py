@@ -174,11 +174,13 @@ def denoisers(schedule):
     return [mixture(schedule), *(NetworkDenoiser(Small(), schedule, (2,), target) for target in ("v", "velocity"))]
 
 
+@pytest.mark.parametrize("bound", [False, True], ids=["itself", "given a condition"])
 @pytest.mark.parametrize("kind", range(3), ids=["mixture", "v", "velocity"])
-def test_one_backward_pass_gives_both_gradients(kind):
+def test_one_backward_pass_gives_both_gradients(kind, bound):
     """The warp's is that of the mean square, by a second graph; every other parameter's that of the mean."""
     schedule = learned(random_warp(3, roughness=0.5))
     denoiser = denoisers(schedule)[kind]
+    denoiser = denoiser.given(torch.zeros(6, dtype=torch.int64)) if bound else denoiser
     x, eps, t = draw(6, 2), draw(6, 2, seed=1), double([0.01, 0.2, 0.4, 0.6, 0.8, 0.99])
     warp = list(schedule.warp.parameters())
     others = [p for p in denoiser.parameters() if all(p is not q for q in warp)]
@@ -187,25 +189,27 @@ def test_one_backward_pass_gives_both_gradients(kind):
     losses = objective.loss(denoiser, x, t=t, eps=eps)
     squares = torch.autograd.grad(losses.square().mean() / 2, warp, retain_graph=True)
     means = torch.autograd.grad(losses.mean(), others)
-    with schedule.minimising_variance() as scale:
-        drawn = objective.loss(denoiser, x, t=t, eps=eps)
-    scale.factor = 2 * drawn.detach() / 2
+    factor = torch.ones_like(t)
+    drawn = objective.loss(denoiser.along(schedule.minimising_variance(factor)), x, t=t, eps=eps)
+    factor.copy_(2 * drawn.detach() / 2)
     assert torch.equal(drawn, losses)
     drawn.mean().backward()
     for parameter, expected in zip([*warp, *others], [*squares, *means], strict=True):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_outside_of_its_context_every_gradient_is_the_ordinary_one():
+def test_of_the_schedule_itself_every_gradient_is_the_ordinary_one():
+    """The one that minimises the variance is a second view of the same parameters."""
     schedule, t = learned(random_warp(3)), double([0.1, 0.7])
-    before = torch.autograd.grad(schedule.gamma(t).sum(), schedule.warp.weights)
-    with pytest.raises(RuntimeError, match="interrupted"), schedule.minimising_variance():
-        raise RuntimeError("interrupted")
-    after = torch.autograd.grad(schedule.gamma(t).sum(), schedule.warp.weights)
-    assert torch.equal(before[0], after[0])
-    with schedule.minimising_variance(), torch.no_grad():
-        schedule.gamma(t)
-        assert schedule.level(0.3).gamma < schedule.level(0.4).gamma
+    before = torch.autograd.grad(schedule.gamma(t).sum(), schedule.warp.weights)[0]
+    scaled = schedule.minimising_variance(double([3.0, 3.0]))
+    assert all(ours is theirs for ours, theirs in zip(scaled.parameters(), schedule.parameters(), strict=True))
+    assert torch.equal(torch.autograd.grad(schedule.gamma(t).sum(), schedule.warp.weights)[0], before)
+    tripled = torch.autograd.grad(scaled.gamma(t).sum(), scaled.warp.weights)[0]
+    torch.testing.assert_close(tripled, 3 * before)
+    with torch.no_grad():
+        assert torch.equal(scaled.gamma(t), schedule.gamma(t))
+    assert scaled.level(0.3).gamma < scaled.level(0.4).gamma
 
 
 def test_training_finds_nearly_the_best_density_of_levels():
@@ -225,9 +229,9 @@ def test_training_finds_nearly_the_best_density_of_levels():
     for _ in range(200):
         offset = noise.uniform(torch.empty(1, 1, dtype=torch.float64))[0, 0]
         t = antithetic_times(offset, num_times).repeat_interleave(8)
-        with schedule.minimising_variance() as scale:
-            losses = objective.loss(denoiser, x, t=t, eps=eps)
-        scale.factor = 2 * losses.detach()
+        factor = torch.ones_like(t)
+        losses = objective.loss(denoiser.along(schedule.minimising_variance(factor)), x, t=t, eps=eps)
+        factor.copy_(2 * losses.detach())
         optimizer.zero_grad()
         losses.mean().backward()
         optimizer.step()

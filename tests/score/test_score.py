@@ -63,7 +63,7 @@ def test_the_score_of_levels_is_their_probability(discrete):
     assert error.max() < 0.05
     # each is one of two: a bound, whose decoder and prior cost next to nothing
     assert (np.abs(nats.mean(1) + math.log(2)) < 4 * error + 0.02).all()
-    assert scores.normalisation == 0
+    assert (scores.normalisation == 0).all()
     assert scores.kind == "bound (continuous time)"
 
 

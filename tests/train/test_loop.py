@@ -6,7 +6,7 @@ import pytest
 import torch
 from train.runs import tiny_config
 
-from lowerbound.train import loop
+from lowerbound.train import training as loop
 from lowerbound.train.config import TrainingConfig
 from lowerbound.train.loop import Trainer, learning_rate, without_condition
 

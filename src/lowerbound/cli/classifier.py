@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, check_minutes
@@ -12,6 +11,7 @@ from lowerbound.errors import InputError
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.train.classifier import accuracies, check_labels, train_classifier
+from lowerbound.train.stretch import workplace
 
 DEFAULT_MINUTES = 1.0
 RATIOS = {
@@ -28,7 +28,8 @@ class Options:
     """Train a classifier of a run's data, clean and at each noise level of its schedule, to guide samples by.
 
     It learns from the labels of the run's own training data, whether or not the run itself does, and is kept in the run
-    folder as classifier.safetensors; `sample --guidance-kind classifier` is guided by it. One that is there is replaced.
+    folder as classifier.safetensors, its losses beside it as classifier.log.jsonl; `sample --guidance-kind classifier` is
+    guided by it. One that is there is replaced. Interrupted, it goes on when the command is repeated.
 
     Example: lowerbound classifier runs/digits --minutes 1
     """
@@ -42,6 +43,10 @@ class Options:
     """The number of channels of its network at full resolution."""
     seed: int = 0
     """The random seed of initial weights, data order and noise."""
+    restart: bool = False
+    """Give up what an interrupted training has learned, and begin again."""
+    fall_back: bool = False
+    """If the newest checkpoint of an interrupted training is damaged, go on from the one before it."""
     device: DeviceName = "auto"
 
 
@@ -56,32 +61,29 @@ def run(arguments: list[str]) -> None:
     device = pick_device(options.device)
     model = open_denoiser(options.run, device)
     dataset = model.open_dataset()
+    dataset.spec.check_complete("a classifier")
     check_labels(dataset)
-    schedule, sigma_data = model.denoiser.schedule, model.config.denoiser.sigma_data
-    with tqdm(total=100.0, bar_format="{percentage:3.0f}%|{bar:24}| {desc}", disable=None) as bar:
-
-        def show(done: float, loss: float) -> None:
-            bar.set_description_str(f"loss {loss:.3f} nats over all noise levels", refresh=False)
-            bar.update(100 * done - bar.n)
-
+    schedule = model.denoiser.schedule
+    settings = {
+        "gamma_min": schedule.gamma_min,
+        "gamma_max": schedule.gamma_max,
+        "width": options.width,
+        "sigma_data": model.config.denoiser.sigma_data,
+        "seed": options.seed,
+    }
+    path = model.folder.path / "classifier.training"
+    with workplace(path, settings, restart=options.restart, fall_back=options.fall_back) as place:
         classifier = train_classifier(
-            dataset,
-            schedule.gamma_min,
-            schedule.gamma_max,
-            steps=options.steps,
-            minutes=minutes,
-            width=options.width,
-            sigma_data=sigma_data,
-            seed=options.seed,
-            device=device,
-            progress=show,
+            dataset, **settings, steps=options.steps, minutes=minutes, device=device, place=place
         )
-    spread = dataset.encoded(dataset.train[:1000]).std().item()
-    found = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
-    print("held-out accuracy:")
-    for words, (share, error) in zip(RATIOS, found, strict=True):
-        print(f"  {share:6.1%} ± {error:.1%} {words}")
-    most = torch.bincount(torch.from_numpy(check_labels(dataset)[dataset.validation])).max().item()
-    print(f"  {most / len(dataset.validation):6.1%} by always naming the commonest class")
-    told = {"clean_accuracy": f"{found[0][0]:.4f}", "seed": str(options.seed), "steps": str(options.steps)}
-    print(f"classifier: {write_classifier(model, classifier, options.width, told)}")
+        spread = dataset.encoded(dataset.train[:1000]).std().item()
+        found = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
+        print("held-out accuracy:")
+        for words, (share, error) in zip(RATIOS, found, strict=True):
+            print(f"  {share:6.1%} ± {error:.1%} {words}")
+        most = torch.bincount(torch.from_numpy(check_labels(dataset)[dataset.validation])).max().item()
+        print(f"  {most / len(dataset.validation):6.1%} by always naming the commonest class")
+        told = {"clean_accuracy": f"{found[0][0]:.4f}", "seed": str(options.seed), "steps": str(options.steps)}
+        written = write_classifier(model, classifier, options.width, told)
+        place.folder.log.replace(written.with_suffix(".log.jsonl"))
+    print(f"classifier: {written}")

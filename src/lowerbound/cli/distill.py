@@ -23,6 +23,8 @@ from lowerbound.samplers import DDIM, DPMSolver
 from lowerbound.samplers.plan import Plan
 from lowerbound.train.distill import check_empty, distill, student_times, teacher_times, write_student
 from lowerbound.train.folder import RunFolder
+from lowerbound.train.stretch import workplace
+from lowerbound.weights import HASH
 
 DEFAULT_MINUTES = 2.0
 NUM_SAMPLES = 500
@@ -34,7 +36,7 @@ class Options:
 
     The new run starts from the old one's weights and learns to make in one step what the old one makes in several. `sample`
     draws from it in its own steps; it has no likelihood, and it is no better than the run that it comes from. At the end the
-    samples of both are compared with the data.
+    samples of both are compared with the data. Interrupted, it goes on when the command is repeated.
 
     Example: lowerbound distill runs/digits --steps 2 --minutes 2 --out runs/digits-2-steps
     """
@@ -52,6 +54,10 @@ class Options:
     """Compare the samples of both runs with the data at the end."""
     seed: int = 0
     """The random seed of noise, conditions and data order."""
+    restart: bool = False
+    """Give up what an interrupted training has learned, and begin again."""
+    fall_back: bool = False
+    """If the newest checkpoint of an interrupted training is damaged, go on from the one before it."""
     device: DeviceName = "auto"
 
 
@@ -68,12 +74,11 @@ def run(arguments: list[str]) -> None:
     out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
     check_empty(out)
     dataset = model.open_dataset()
-    with tqdm(total=100.0, bar_format="{percentage:3.0f}%|{bar:24}| {desc}", disable=None) as bar:
-
-        def show(done: float, loss: float) -> None:
-            bar.set_description_str(f"missed by {loss**0.5:.3f} (root mean square)", refresh=False)
-            bar.update(100 * done - bar.n)
-
+    dataset.spec.check_complete("distill")
+    settings = {"teacher": model.metadata.get(HASH, ""), "steps": options.steps, "seed": options.seed}
+    path = out.path.resolve()
+    path = path.with_name(f"{path.name}.training")
+    with workplace(path, settings, restart=options.restart, fall_back=options.fall_back) as place:
         student = distill(
             model.denoiser,
             model.config,
@@ -82,11 +87,11 @@ def run(arguments: list[str]) -> None:
             updates=options.updates,
             minutes=minutes,
             seed=options.seed,
-            progress=show,
+            place=place,
         )
-    length = f"{minutes} minutes" if options.updates is None else f"{options.updates} updates"
-    told = {"distilled_from": str(options.run), "seed": str(options.seed), "length": length}
-    write_student(student, options.steps, model.config, model.spec, out, told)
+        length = f"{minutes} minutes" if options.updates is None else f"{options.updates} updates"
+        told = {"distilled_from": str(options.run), "seed": str(options.seed), "length": length}
+        write_student(student, options.steps, model.config, model.spec, out, told, place.folder.log)
     if options.compare:
         print("\n".join(_compare(model, student, dataset, options.steps)))
     print(f"distilled: {out.model}\nnext: lowerbound sample {out.path}")

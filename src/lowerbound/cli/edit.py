@@ -228,6 +228,8 @@ def _examples(options: Options, model: Run) -> tuple[np.ndarray, Tensor | None, 
     indices = indices[list(chosen)]
     raw = found.values[indices]
     check_examples(model, raw, found.name)
+    if np.isnan(raw).any():
+        raise InputError(f"{found.name}: entries are missing (NaN): fill them in first, as lowerbound impute does")
     if options.label is not None:
         return raw, model.labels([options.label]).expand(len(raw)), indices
     return raw, conditions(model, found, indices), indices

@@ -76,12 +76,7 @@ class SamplerOptions:
 
     def plan(self, model: Run) -> Plan:
         """The way for a run, `needed_variance` brought along and guidance not yet."""
-        if model.diffusion.times is not None:
-            if self != SamplerOptions():
-                raise InputError(
-                    f"the run in {model.folder.path} is distilled and draws in its own {len(model.diffusion.times)} steps "
-                    "of ddim: leave out the sampler, its steps, its grid and its settings"
-                )
+        if self == SamplerOptions():
             return model.diffusion.plan()
         return model.diffusion.plan(self.stepping_rule(), self.steps, self.grid)
 

@@ -184,8 +184,8 @@ def _figures(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]
         figures = {**columns, "calls": scores.num_calls, "flag": np.array(scores.flags)}
         return f"{kind}, {np.mean(scores.num_calls):.0f} calls", figures
     columns = {name: getattr(scores, name) for name in ("nats", "bits_per_dim", "reconstruction", "prior", "diffusion")}
-    if scores.normalisation:
-        columns["normalisation"] = np.full(len(scores.nats), scores.normalisation)
+    if scores.normalisation.any():
+        columns["normalisation"] = scores.normalisation
     columns |= {"diffusion_error": scores.diffusion_error, "interval_95": scores.interval_95}
     return f"{scores.kind}, {scores.num_calls} call{'s' * (scores.num_calls > 1)}", columns
 

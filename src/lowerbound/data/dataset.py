@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data.encoding import Affine, Encoding, Levels
-from lowerbound.data.parts import parts, ranges
+from lowerbound.data.parts import check_not_empty, num_observed, parts, ranges
 from lowerbound.data.spec import DataSpec
 from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
@@ -61,8 +62,15 @@ class Dataset:
         return getattr(self, split)
 
     def encoded(self, indices: np.ndarray) -> Tensor:
-        """Examples as the model sees them, (n, *shape)."""
+        """Examples as the model sees them, (n, *shape); NaN where an entry is missing (`DataSpec.observed`)."""
         return self.spec.encoding.encode(np.ascontiguousarray(self.examples[indices]))
+
+    @cached_property
+    def num_observed(self) -> np.ndarray:
+        """How many entries of each example are there, (N,)."""
+        if not self.spec.has_missing:
+            return np.full(len(self.examples), self.spec.num_dims)
+        return num_observed(self.examples)
 
     def cond(self, indices: np.ndarray) -> Tensor | None:
         """The examples' condition: vectors, normalised, if the data have them, else labels, else None."""
@@ -123,6 +131,8 @@ def assemble(
 ) -> Dataset:
     """A `Dataset` from raw examples, with the splits that are missing made and the encoding fitted.
 
+    NaN in floats is an entry that is missing.
+
     Arguments:
         splits: indices by the names of `SPLITS`. Without any, a fixed tenth is for validation and a fixed tenth for
             testing; with a test split alone, a tenth of the rest, 5,000 at most, is for validation.
@@ -131,8 +141,8 @@ def assemble(
         (the rest as in `Dataset`)
 
     Raises:
-        InputError: if there are too few examples, values that are not finite, integers that do not fit their levels, or a
-            class that is not in a training split that was given.
+        InputError: if there are too few examples, infinite values, an example or a channel of which nothing is there,
+            integers that do not fit their levels, or a class that is not in a training split that was given.
     """
     if len(examples) < 3 or 0 in examples.shape:
         raise InputError(
@@ -170,7 +180,12 @@ def assemble(
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     spec = DataSpec(name, examples.shape[1:], encoding, layout, class_names, vectors)
-    return Dataset(spec, examples, **splits, labels=labels, conditions=conditions, otherwise=otherwise)
+    dataset = Dataset(spec, examples, **splits, labels=labels, conditions=conditions, otherwise=otherwise)
+    try:
+        check_not_empty(dataset.num_observed)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    return dataset
 
 
 def describe(dataset: Dataset) -> str:
@@ -186,6 +201,7 @@ def describe(dataset: Dataset) -> str:
         f"(read as {spec.layout})",
         *([f"layout    {dataset.otherwise}"] if dataset.otherwise else []),
         f"values    {values}",
+        *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),
     ]
     if dataset.labels is not None:
@@ -194,6 +210,16 @@ def describe(dataset: Dataset) -> str:
     if dataset.conditions is not None:
         lines.append(f"condition vectors of {dataset.conditions.shape[1]} features, normalised per feature")
     return "\n".join(lines)
+
+
+def _missing(dataset: Dataset) -> str:
+    """How many entries are missing, and what a model makes of them."""
+    there, num_dims = dataset.num_observed, dataset.spec.num_dims
+    num_complete = int((there == num_dims).sum())
+    return (
+        f"{1 - there.mean() / num_dims:.1%} of the entries; {num_complete:,} of {len(there):,} examples are complete: the "
+        "model learns from the entries that are there, and sees which they are"
+    )
 
 
 def _levels(name: str, examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:

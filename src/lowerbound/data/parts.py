@@ -6,9 +6,11 @@ their means and s the share of the second: $m = m_1 + s d$ and $v = (1 - s) v_1 
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 
 PART = 1 << 20
@@ -44,52 +46,89 @@ def ranges(examples: np.ndarray, splits: Mapping[str, np.ndarray]) -> dict[str, 
     return found
 
 
-def moments(examples: np.ndarray, chosen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and the variance of each channel, (C,) in double precision; infinite or NaN where squares overflow.
+@dataclass(frozen=True, eq=False, repr=False)
+class Moments(Brief):
+    """What is known of each channel of floats, some of whose entries may be missing.
 
     Arguments:
-        examples: floats, (N, C, *).
+        mean, variance: of the entries that are there, (C,) in double precision; infinite or NaN where squares overflow.
+        num_entries: how many these are, (C,).
+        has_missing: whether an entry of any example is missing, be its example chosen or not.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    num_entries: np.ndarray
+    has_missing: bool
+
+
+def moments(examples: np.ndarray, chosen: np.ndarray | None = None) -> Moments:
+    """The mean and the variance of each channel.
+
+    Arguments:
+        examples: floats, (N, C, *); NaN where an entry is missing.
         chosen: (N,) booleans, which of them count, at least one; all if None.
 
     Raises:
-        InputError: if any value is not finite, be its example chosen or not.
+        InputError: if any value is infinite, be its example chosen or not.
     """
     axes = (0, *range(2, examples.ndim))
-    num_seen, mean, variance = 0, np.zeros(examples.shape[1]), np.zeros(examples.shape[1])
+    num_seen, mean, variance = (np.zeros(examples.shape[1]) for _ in range(3))
     bad: list[np.ndarray] = []
+    has_missing = False
     for part, values in parts(examples):
-        bad.append(part.start + not_finite(values))
+        bad.append(part.start + not_finite(values, may_miss=True))
+        has_missing = has_missing or bool(np.isnan(values).any())
         with np.errstate(over="ignore"):
             counted = np.ascontiguousarray(values if chosen is None else values[chosen[part]], np.float64)
-        if not len(counted):
-            continue
-        num = num_seen + len(counted)
+        there = ~np.isnan(counted)
+        num = there.sum(axes)
+        total = num_seen + num
         with np.errstate(over="ignore", invalid="ignore"):
-            share = len(counted) / num
-            shift = counted.mean(axes) - mean
-            spread = counted.var(axes)
+            share = num / np.maximum(total, 1)
+            part_mean = np.where(there, counted, 0).sum(axes) / np.maximum(num, 1)
+            deviation = np.where(there, counted - part_mean.reshape(-1, *[1] * (counted.ndim - 2)), 0)
+            spread = np.square(deviation, out=deviation).sum(axes) / np.maximum(num, 1)
+            shift = part_mean - mean
             variance = (1 - share) * variance + share * spread + share * (1 - share) * shift**2
             mean = mean + share * shift
-        num_seen = num
-    _refuse(np.concatenate(bad), len(examples))
-    return mean, variance
+        num_seen = total
+    _refuse(np.concatenate(bad), len(examples), "infinity")
+    return Moments(mean, variance, num_seen, has_missing)
 
 
-def check_finite(examples: np.ndarray) -> None:
-    """Refuse NaN and infinity, naming the examples, with an InputError."""
-    bad = [part.start + not_finite(values) for part, values in parts(examples)]
-    _refuse(np.concatenate(bad) if bad else np.empty(0, np.int64), len(examples))
+def num_observed(examples: np.ndarray) -> np.ndarray:
+    """How many entries of each example of floats are there, (N,): those that are not NaN."""
+    counts = [(~np.isnan(values)).reshape(len(values), -1).sum(1) for _, values in parts(examples)]
+    return np.concatenate(counts) if counts else np.empty(0, np.int64)
 
 
-def not_finite(examples: np.ndarray) -> np.ndarray:
-    """The positions of examples that hold NaN or infinity."""
-    return np.flatnonzero(~np.isfinite(examples).reshape(len(examples), -1).all(1))
+def check_finite(examples: np.ndarray, may_miss: bool = False) -> None:
+    """Refuse infinity, and NaN unless entries may be missing, naming the examples, with an InputError."""
+    bad = [part.start + not_finite(values, may_miss) for part, values in parts(examples)]
+    what = "infinity" if may_miss else "NaN or infinity"
+    _refuse(np.concatenate(bad) if bad else np.empty(0, np.int64), len(examples), what)
 
 
-def _refuse(bad: np.ndarray, num_examples: int) -> None:
-    if len(bad):
-        first = ", ".join(map(str, bad[:5]))
+def not_finite(examples: np.ndarray, may_miss: bool = False) -> np.ndarray:
+    """The positions of examples that hold infinity, or NaN where no entry may be missing."""
+    fine = ~np.isinf(examples) if may_miss else np.isfinite(examples)
+    return np.flatnonzero(~fine.reshape(len(examples), -1).all(1))
+
+
+def check_not_empty(num_observed: np.ndarray) -> None:
+    """Refuse examples of which no entry is there, naming them, with an InputError."""
+    empty = np.flatnonzero(num_observed == 0)
+    if len(empty):
         raise InputError(
-            f"{len(bad)} of {num_examples} examples hold NaN or infinity (example {first}{' ...' * (len(bad) > 5)}): "
-            "remove or repair them"
+            f"{len(empty)} of {len(num_observed)} examples hold nothing but NaN ({_first(empty)}): leave them out"
         )
+
+
+def _refuse(bad: np.ndarray, num_examples: int, what: str) -> None:
+    if len(bad):
+        raise InputError(f"{len(bad)} of {num_examples} examples hold {what} ({_first(bad)}): remove or repair them")
+
+
+def _first(examples: np.ndarray) -> str:
+    return f"example {', '.join(map(str, examples[:5]))}{' ...' * (len(examples) > 5)}"

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
@@ -48,6 +49,23 @@ class DataSpec(Brief):
     def num_levels(self) -> int | None:
         """K of discrete data, None of continuous data."""
         return self.encoding.num_levels
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether entries may be missing, NaN as stored and as encoded."""
+        return self.encoding.has_missing
+
+    def observed(self, x: Tensor) -> Tensor | None:
+        """Which entries of encoded examples are there, of their shape; None of data without missing entries: all."""
+        return ~x.isnan() if self.has_missing else None
+
+    def check_complete(self, what: str) -> None:
+        """Refuse data with missing entries for what takes none, by an InputError."""
+        if self.has_missing:
+            raise InputError(
+                f"{self.name} has missing entries (NaN), which {what} does not take: a diffusion model does, to train, "
+                "evaluate, score, sample and impute; for anything else leave out incomplete examples or fill them in"
+            )
 
     @property
     def num_classes(self) -> int:

@@ -18,6 +18,7 @@ from lowerbound.schedule import Level, Schedule
 
 Time = Tensor | float | Level
 Module = TypeVar("Module", bound=nn.Module)
+Wrapped = TypeVar("Wrapped", bound="Wrapper")
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -150,10 +151,7 @@ class Denoiser(nn.Module, ABC):
         """The same denoiser with a condition, or with the entries that are there, bound for the batches to come.
 
         Arguments:
-            cond, observed: as in `forward`; None: as before.
-
-        Raises:
-            InputError: if they are no tensors of these kinds.
+            cond, observed: as in `forward`, which checks them beside each batch; None: as before.
         """
         return self if cond is None and observed is None else Conditioned(self, cond, observed)
 
@@ -161,6 +159,10 @@ class Denoiser(nn.Module, ABC):
         """The same for a part of the batch, where a sampler goes on with some of its samples: itself, unless it, or one
         that it wraps, holds something for each sample."""
         return self
+
+    def along(self, schedule: Schedule) -> "Denoiser":
+        """The same denoiser, and whatever it wraps, with another schedule in the place of its own."""
+        return replaced(self, schedule=schedule)
 
     @abstractmethod
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
@@ -185,7 +187,10 @@ class Wrapper(Denoiser):
         self.no_likelihood = denoiser.no_likelihood
         self.observed = denoiser.observed
 
-    def rows(self, rows: Int[Tensor, "num_rows"]) -> Denoiser:
+    def along(self: Wrapped, schedule: Schedule) -> Wrapped:
+        return replaced(self, denoiser=self.denoiser.along(schedule), schedule=schedule)
+
+    def rows(self: Wrapped, rows: Int[Tensor, "num_rows"]) -> Wrapped:
         denoiser = self.denoiser.rows(rows)
         if denoiser is self.denoiser and not self.by_row:
             return self

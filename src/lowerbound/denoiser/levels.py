@@ -32,7 +32,8 @@ class LevelDenoiser(Denoiser):
     r"""$\hat x = E[x | x_t]$ under a normal on the levels (formula in the module's docstring).
 
     Arguments:
-        network: (x, gamma, cond) -> two outputs per entry, (B, 2 C, *): F and the logit of S.
+        network: (x, gamma, cond) -> two outputs per entry, (B, 2 C, *): F and the logit of S; with `takes_observed` as in
+            `NetworkDenoiser`.
         schedule: the noise schedule.
         shape: the shape of one example.
         num_levels: K.
@@ -60,7 +61,7 @@ class LevelDenoiser(Denoiser):
         self.sigma_data = sigma_data
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        output = network_output(self.network, x_t, level, cond, self.sigma_data, 2)
+        output = network_output(self.network, x_t, level, cond, self.sigma_data, 2, observed)
         eps, logit = output.chunk(2, 1)
         per_unit = self.num_levels / 2
         ratio = expand(exp(level.gamma / 2), x_t)

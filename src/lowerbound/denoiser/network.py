@@ -40,7 +40,8 @@ class NetworkDenoiser(Denoiser):
     table 1); $c_{noise}$ is left to the network, which is given $\gamma$ itself.
 
     Arguments:
-        network: (x, gamma, cond) -> tensor of x's shape; of twice as many channels if `learned_variance`.
+        network: (x, gamma, cond) -> tensor of x's shape; of twice as many channels if `learned_variance`. One whose
+            `takes_observed` is True is called with a fourth argument, which entries are there, or None: all.
         schedule: the noise schedule.
         shape: the shape of one example.
         target: what the network outputs, one of `TARGETS`.
@@ -83,7 +84,7 @@ class NetworkDenoiser(Denoiser):
         self.learned_variance = learned_variance
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        output = network_output(self.network, x_t, level, cond, self.sigma_data, 1 + self.learned_variance)
+        output = network_output(self.network, x_t, level, cond, self.sigma_data, 1 + self.learned_variance, observed)
         output, mix = output.chunk(2, 1) if self.learned_variance else (output, None)
         from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, exp(level.gamma / 2)))
         if isinstance(from_output, Tensor):
@@ -154,9 +155,16 @@ def check_network(network: nn.Module) -> nn.Module:
 
 
 def network_output(
-    network: nn.Module, x_t: Tensor, level: Level, cond: Tensor | None, sigma_data: float, outputs_per_entry: int = 1
+    network: nn.Module,
+    x_t: Tensor,
+    level: Level,
+    cond: Tensor | None,
+    sigma_data: float,
+    outputs_per_entry: int = 1,
+    observed: Tensor | None = None,
 ) -> Tensor:
-    """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$, in its own precision.
+    """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$, in its own precision; one that
+    `takes_observed` sees which entries are there as well.
 
     Raises:
         InputError: if that does not have the shape of $x_t$, with so many channels for each, or the devices differ.
@@ -166,8 +174,9 @@ def network_output(
     # in a variance-preserving schedule of data of unit variance the scale is 1 but for rounding
     scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
     weight = next(network.parameters(), x_t)
+    presence = (observed,) if getattr(network, "takes_observed", False) else ()
     try:
-        output = network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond)
+        output = network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond, *presence)
     except RuntimeError as error:
         devices = {str(tensor.device) for tensor in (x_t, weight, cond) if tensor is not None}
         if len(devices) == 1:

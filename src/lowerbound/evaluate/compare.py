@@ -139,6 +139,7 @@ def compare(
     Raises:
         InputError: if no model can be trained, or the folder holds runs with other settings.
     """
+    dataset.spec.check_complete("compare")
     folder, asked = Path(out), contest.asked
     folder.mkdir(parents=True, exist_ok=True)
     with stage("classifier of the data", UPDATES) as progress:

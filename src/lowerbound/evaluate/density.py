@@ -129,14 +129,14 @@ def flow_bounds(run: Run, dataset: Dataset, num_examples: int, effort: Effort, s
         seed: of times and noise.
     """
     indices = dataset.test[:num_examples]
-    effort = replace(effort, num_draws=enough_draws(run), importance=1)
+    effort = replace(effort, num_draws=enough_draws(run, effort), importance=1)
     scores = score(run, dataset.examples[indices], effort, **scored(run, dataset, indices, seed))
     return Bounds(scores.bits_per_dim, scores.kind, scores.num_calls)
 
 
-def enough_draws(run: Run) -> int:
+def enough_draws(run: Run, effort: Effort) -> int:
     """Draws of the bound on an example that a difference to the flow takes."""
-    advised = run.model.completed(Effort()).num_draws
+    advised = run.model.completed(replace(effort, num_draws=None)).num_draws
     assert advised is not None
     return min(MOST_DRAWS, advised)
 

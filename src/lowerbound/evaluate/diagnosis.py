@@ -107,7 +107,8 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
         dataset: its data.
         profile: of validation examples.
     """
-    spread = float(dataset.encoded(dataset.train[:REFERENCES]).std())
+    x = dataset.encoded(dataset.train[:REFERENCES])
+    spread = float(x[~x.isnan()].std())
     num_levels = run.spec.encoding.num_levels
     level_width = None if num_levels is None else 2 / num_levels
     width = profile.gamma[1] - profile.gamma[0]

@@ -8,6 +8,8 @@ in units of the data's own spread, whatever the space.
 """
 
 import hashlib
+import itertools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,9 @@ from lowerbound.data.directory import data_directory
 from lowerbound.evaluate.part import Figures
 from lowerbound.files import write_file
 from lowerbound.nn.classifier import Classifier
+from lowerbound.train.config import TrainingConfig
+from lowerbound.train.optimizer import plain_adamw
+from lowerbound.train.training import Training
 
 VERSION = 1
 """Of the classifier and its training: another one is another file."""
@@ -121,23 +126,34 @@ def train_feature_classifier(
 ) -> None:
     """Fit a network to the labels of the training split, in a fixed number of updates and a fixed order: it stops before its
     confidence outgrows its accuracy, and the same start gives the same weights."""
-    assert dataset.labels is not None
-    num_updates = min(UPDATES, -(-PASSES * len(dataset.train) // BATCH))
-    with torch.enable_grad():
-        optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=num_updates)
-        order = np.random.default_rng(0)
-        waiting = np.empty(0, dtype=np.int64)
-        for _ in range(num_updates):
-            while len(waiting) < BATCH:
-                waiting = np.concatenate([waiting, order.permutation(dataset.train)])
-            batch, waiting = waiting[:BATCH], waiting[BATCH:]
-            loss = functional.cross_entropy(network(dataset.encoded(batch)), torch.from_numpy(dataset.labels[batch]))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            decay.step()
-            progress(1)
+    for _ in _FeatureTraining(network, dataset).records():
+        progress(1)
+
+
+class _FeatureTraining(Training):
+    """Of clean examples, in one order of passes that run into each other, at a rate that falls to zero in a line."""
+
+    def __init__(self, network: CleanClassifier, dataset: Dataset):
+        num_updates = min(UPDATES, -(-PASSES * len(dataset.train) // BATCH))
+        training = TrainingConfig(num_updates, weight_decay=WEIGHT_DECAY)
+        super().__init__(network, plain_adamw(network, training), num_updates, None)
+        self.network, self.dataset = network, dataset
+        # the line as a product, each rate from the one before: kept classifiers know no other rounding
+        shares = (1 - 1 / left for left in range(num_updates, 1, -1))
+        self.rates = list(itertools.accumulate(shares, operator.mul, initial=LEARNING_RATE))
+        self.order, self.waiting = np.random.default_rng(0), np.empty(0, dtype=np.int64)
+
+    def rate(self) -> float:
+        return self.rates[self.step]
+
+    def gradient(self) -> tuple[float, float]:
+        labels = self.dataset.labels
+        assert labels is not None
+        while len(self.waiting) < BATCH:
+            self.waiting = np.concatenate([self.waiting, self.order.permutation(self.dataset.train)])
+        batch, self.waiting = self.waiting[:BATCH], self.waiting[BATCH:]
+        logits = self.network(self.dataset.encoded(batch))
+        return self.descend([functional.cross_entropy(logits, torch.from_numpy(labels[batch]))])
 
 
 def _read(network: CleanClassifier, path: Path) -> FeatureClassifier | None:

@@ -97,11 +97,10 @@ def completed(run: Run, dataset: Dataset, num_examples: int, effort: Effort) -> 
     fewer and smaller the examples are."""
     if not run.is_denoiser:
         return effort
-    effort = replace(effort, importance=1)  # which of a denoiser are the flow's
-    if effort.num_draws is not None:
-        return effort
-    num_draws = max(4, min(MOST_DRAWS, ENTRIES // (num_examples * math.prod(dataset.shape))))
-    return replace(effort, num_draws=num_draws)
+    num_draws = effort.num_draws or max(4, min(MOST_DRAWS, ENTRIES // (num_examples * math.prod(dataset.shape))))
+    if effort.num_steps is not None:
+        num_draws = min(num_draws, effort.num_steps)
+    return replace(effort, num_draws=num_draws, importance=1)  # importance samples of a denoiser are the flow's
 
 
 def _terms(scores: Scores) -> dict[str, Measured]:
@@ -114,6 +113,8 @@ def _terms(scores: Scores) -> dict[str, Measured]:
             terms[f"level {number}"] = Measured.of(scores.steps[:, number - 1])
     elif scores.diffusion.any():
         terms["diffusion"] = Measured.of(scores.diffusion)
-    if scores.normalisation:
-        terms["normalisation"] = Measured(scores.normalisation, 0.0)
+    if scores.normalisation.any():
+        alike = np.ptp(scores.normalisation) == 0
+        units = Measured(float(scores.normalisation[0]), 0.0) if alike else Measured.of(scores.normalisation)
+        terms["normalisation"] = units
     return terms

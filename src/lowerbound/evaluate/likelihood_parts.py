@@ -23,6 +23,7 @@ from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.profile import profile
 from lowerbound.evaluate.subject import Subject
 from lowerbound.evaluate.yardsticks import held_out_baselines
+from lowerbound.models import Effort
 from lowerbound.pictures import bound_by_time, training_curve
 from lowerbound.run.history import training_columns
 
@@ -54,8 +55,6 @@ def _likelihood(subject: Subject) -> Part:
     run, dataset, settings = subject.run, subject.dataset, subject.settings
     indices, drawn_from = _examples(subject)
     effort = completed(run, dataset, len(indices), settings.effort)
-    if effort.num_draws is not None and effort.num_steps is not None:
-        effort = replace(effort, num_draws=min(effort.num_draws, effort.num_steps))
     if settings.quick and settings.effort.num_draws is None and effort.num_draws is not None:
         most = int(subject.affordable / len(indices))
         effort = replace(effort, num_draws=max(1, min(effort.num_draws, most)))
@@ -133,13 +132,15 @@ def _diagnosis(subject: Subject) -> Part:
 
 def _density(subject: Subject) -> Part:
     run, dataset, settings = subject.run, subject.dataset, subject.settings
+    # the bound beside the flow has a number of draws of its own, and the flow its own importance samples
+    effort = replace(settings.effort, num_draws=None, importance=1)
     num = settings.num_flow
     if num is None:
         num = min(num_flow_examples(dataset), len(dataset.test[: settings.num_examples]))
     num = len(dataset.test[:num])
 
     def compute(drawn: Path, progress: Progress) -> HeldOutDensity:
-        bounds = _known_bounds(subject, num) or flow_bounds(run, dataset, num, settings.effort, settings.seed)
+        bounds = _known_bounds(subject, num, effort) or flow_bounds(run, dataset, num, effort, settings.seed)
         return held_out_density(run, dataset, settings.flow, bounds, seed=settings.seed, progress=progress)
 
     return Part(
@@ -152,17 +153,17 @@ def _density(subject: Subject) -> Part:
         ),
         compute,
         num,
-        {"examples": num, "flow": asdict(settings.flow), "effort": asdict(settings.effort), "seed": settings.seed},
+        {"examples": num, "flow": asdict(settings.flow), "effort": asdict(effort), "seed": settings.seed},
         missing=run.model.no_likelihood,
     )
 
 
-def _known_bounds(subject: Subject, num: int) -> Bounds | None:
+def _known_bounds(subject: Subject, num: int, effort: Effort) -> Bounds | None:
     """The bound on the first test examples as it was found before, if it was drawn as often as it takes."""
     kept = read_evaluation(subject.folder)
     found = None if kept is None else kept.figures.get("likelihood")
     if not isinstance(found, Likelihood) or found.drawn_from is not None:
         return None
-    if found.num_examples < num or found.num_calls < enough_draws(subject.run):
+    if found.num_examples < num or found.num_calls < enough_draws(subject.run, effort):
         return None
     return Bounds(np.load(subject.folder / EACH, allow_pickle=False)[:num], found.kind, found.num_calls)

@@ -45,7 +45,7 @@ def other_dataset(run: Run, source: str) -> Dataset:
     check_examples(run, examples.values, examples.name)
     everything, nothing = np.arange(len(examples.values)), np.empty(0, dtype=np.int64)
     given = conditions(run, examples, everything)
-    spec = replace(run.spec, name=examples.name, layout=examples.layout)
+    spec = replace(run.spec, name=examples.name, layout=examples.layout, fingerprint="")
     dataset = Dataset(spec, examples.values, train=nothing, validation=nothing, test=everything)
     if given is None:
         return replace(dataset, spec=replace(spec, class_names=(), vectors=None))

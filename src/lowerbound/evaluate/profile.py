@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lowerbound.data import Dataset
-from lowerbound.elementary import expand
+from lowerbound.elementary import count_dims, expand, present, sum_dims
 from lowerbound.likelihood import check_likelihood, end_terms
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
@@ -82,7 +82,9 @@ def profile(
     schedule, scaling = run.denoiser.schedule, run.denoiser.schedule.scaling
     x = dataset.encoded(indices).to(run.device)
     cond = dataset.cond(indices) if run.config.data.conditional else None
-    denoiser = run.denoiser.given(None if cond is None else cond.to(x.device))
+    observed = dataset.spec.observed(x)
+    denoiser = run.denoiser.given(None if cond is None else cond.to(x.device), observed)
+    x, num_dims = present(x, observed), count_dims(x, observed)
     low, high = (end.to(x) for end in _range(dataset))
     noise = PerSample([(seed << 32) + int(i) for i in indices])
     check_likelihood(denoiser)
@@ -103,12 +105,12 @@ def profile(
             eps_hat**2,
             ((prediction.x < low) | (prediction.x > high)).to(x.dtype),
         )
-        columns.append([gamma, *(value.flatten(1).mean(1) for value in values)])
+        columns.append([gamma, *(sum_dims(present(value, observed)) / num_dims for value in values)])
         progress(1)
     levels, draws, products, squares, outside = (
         torch.stack(column, 1).cpu().double().numpy() for column in zip(*columns, strict=True)
     )
-    to_bits = 1 / (x[0].numel() * math.log(2))
+    to_bits = 1 / (num_dims.cpu().double().numpy() * math.log(2))
     lost, told = (term.cpu().double().numpy() * to_bits for term in (-reconstruction, prior))
     return Profile(edges, levels, draws, products, squares, outside, lost, told)
 
@@ -117,5 +119,6 @@ def _range(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     """The least and the largest value of each channel in the training data, a hundredth of their distance beyond."""
     x = dataset.encoded(dataset.train[:REFERENCES])
     axes = (0, *range(2, x.ndim))
-    low, high = x.amin(axes, keepdim=True)[0], x.amax(axes, keepdim=True)[0]
+    low = x.nan_to_num(math.inf).amin(axes, keepdim=True)[0]
+    high = x.nan_to_num(-math.inf).amax(axes, keepdim=True)[0]
     return low - (high - low) / 100, high + (high - low) / 100

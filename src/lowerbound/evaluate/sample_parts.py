@@ -155,7 +155,14 @@ class SampleParts:
             return Features(str(self.space))
 
         labels = "a classifier of the data, trained once" if dataset.labels is not None else "principal components"
-        return Part("features", "features that samples are compared in", Cost(labels), compute, UPDATES)
+        return Part(
+            "features",
+            "features that samples are compared in",
+            Cost(labels),
+            compute,
+            UPDATES,
+            missing=self.subject.incomparable,
+        )
 
     def _quality(self) -> Part:
         def compute(drawn: Path, progress: Progress) -> SampleQuality:
@@ -169,7 +176,14 @@ class SampleParts:
             )
 
         cost = Cost(f"{self.subject.settings.num_samples:,} samples against training examples, six figures")
-        return Part("quality", "samples beside held-out data", cost, compute, settings=self._settings)
+        return Part(
+            "quality",
+            "samples beside held-out data",
+            cost,
+            compute,
+            settings=self._settings,
+            missing=self.subject.incomparable,
+        )
 
     def _distances(self) -> Part:
         def compute(drawn: Path, progress: Progress) -> Neighbours:
@@ -178,7 +192,9 @@ class SampleParts:
             return neighbours(*flat, seed=self.subject.settings.seed)
 
         cost = Cost(f"{self.subject.settings.num_samples:,} samples, each beside every training example")
-        return Part("distances", "copies and variety", cost, compute, settings=self._settings)
+        return Part(
+            "distances", "copies and variety", cost, compute, settings=self._settings, missing=self.subject.incomparable
+        )
 
     def _classes(self) -> Part:
         dataset = self.subject.dataset
@@ -197,7 +213,14 @@ class SampleParts:
             )
 
         cost = Cost(f"a look at {self.subject.settings.num_samples:,} samples by the data's classifier")
-        return Part("classes", "classes of the samples", cost, compute, settings=self._settings)
+        return Part(
+            "classes",
+            "classes of the samples",
+            cost,
+            compute,
+            settings=self._settings,
+            missing=self.subject.incomparable,
+        )
 
     def _path(self) -> Part:
         run, dataset, settings = self.subject.run, self.subject.dataset, self.subject.settings
@@ -256,4 +279,5 @@ class SampleParts:
             sum(num_steps(run, trial.plan, num) for trial in trials),
             {**self._settings, **asked},
             (f"{name}.png",),
+            missing=self.subject.incomparable,
         )

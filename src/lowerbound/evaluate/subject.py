@@ -40,6 +40,13 @@ class Subject:
         """Network calls for one example each that a quick look has time for."""
         return QUICK_SECONDS / self.pace.per_call if self.pace.known else 256.0
 
+    @property
+    def incomparable(self) -> str | None:
+        """Why samples, which are complete, can't be compared with the data; None if they can."""
+        if not self.dataset.spec.has_missing:
+            return None
+        return f"samples are complete, and entries of {self.dataset.spec.name} are missing: the two can't be compared"
+
     def probe(self) -> None:
         """Measure how fast the network is, on a few test examples; it also finds out settings that the run can't have.
 

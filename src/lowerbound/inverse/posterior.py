@@ -72,6 +72,8 @@ class PosteriorDenoiser(Wrapper):
             another shape than the operator makes, or an operator that fails the dot-product test.
     """
 
+    by_row = ("y",)
+
     def __init__(
         self,
         denoiser: Denoiser,
@@ -103,7 +105,7 @@ class PosteriorDenoiser(Wrapper):
         operator = self.operator
         if isinstance(operator, Mask) and operator.observed.ndim > len(self.shape):
             operator = Mask(operator.observed[rows])
-        return replaced(self, denoiser=self.denoiser.rows(rows), operator=operator, y=self.y[rows])
+        return replaced(super().rows(rows), operator=operator)
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         twist = self.twist(x_t, level, cond, observed)

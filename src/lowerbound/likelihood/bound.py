@@ -148,13 +148,14 @@ def end_terms(
         denoiser, decoder, x, noise: as in `elbo`.
         first, last: $t_0$ and $t_1$.
     """
+    observed = denoiser.observed
+    x = present(x, observed)  # before a gradient is taken, in which NaN would spread
     low, high = (_end(denoiser, t, x) for t in (first, last))
     reconstruction, prior = decoder.expected_log_prob(x, low), prior_kl(x, high)
     if reconstruction is None:
         x_t = expand(low.alpha, x) * x + expand(low.sigma, x) * noise.normal(x)
         prediction = denoiser(x_t, low) if decoder.needs_network else None
         reconstruction = decoder.log_prob(x, x_t, low, prediction)
-    observed = denoiser.observed
     return sum_dims(present(reconstruction, observed)), sum_dims(present(prior, observed))
 
 

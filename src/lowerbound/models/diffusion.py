@@ -270,18 +270,13 @@ class Diffusion(Model):
         return PersistentChains(self.shape, num_chains, Stream(_CHAINS_SEED))
 
     def _integral(self, x: Tensor, draw: Draw, weight: Tensor | float) -> Losses:
-        loss, schedule = self.objective.integral, self.denoiser.schedule
-
-        def drawn_once() -> Tensor:
-            return loss(self.denoiser, x, self.objective.weighting, t=draw.place, noise=draw.noise)
-
-        if isinstance(schedule, LearnedGamma):
-            with schedule.minimising_variance() as scale:
-                drawn = drawn_once()
-            # in nats per dimension, so that the interior's gradient is of the order of all others
-            scale.factor = 2 * drawn.detach() / x[0].numel()
-        else:
-            drawn = drawn_once()
+        loss, denoiser = self.objective.integral, self.denoiser
+        factor = x.new_ones(len(x))
+        if isinstance(denoiser.schedule, LearnedGamma):
+            denoiser = denoiser.along(denoiser.schedule.minimising_variance(factor))
+        drawn = loss(denoiser, x, self.objective.weighting, t=draw.place, noise=draw.noise)
+        # in nats per dimension, so that the interior's gradient is of the order of all others
+        factor.copy_(2 * drawn.detach() / x[0].numel())
         total = weight * drawn
         if self.counts_ends and self.decoder is not None:
             reconstruction, prior = end_terms(self.denoiser, self.decoder, x, noise=draw.noise)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
@@ -92,6 +92,22 @@ class FourierFeatures(nn.Module):
         phases = [frequency * x for frequency in self.frequencies]
         features = torch.cat([x, *(phase.sin() for phase in phases), *(phase.cos() for phase in phases)], dim=1)
         return features * over_space(self.gains(embedding), x)
+
+
+def with_presence(
+    features: Float[Tensor, "batch features *spatial"],
+    x: Float[Tensor, "batch channels *spatial"],
+    observed: Bool[Tensor, "batch channels *spatial"] | None,
+) -> Float[Tensor, "batch features_and_channels *spatial"]:
+    """Return the features of x and beside them one for each of its channels: 1 where an entry is there, 0 where it is not.
+
+    Arguments:
+        features: of x, in which what is not there is zero.
+        x: as the network was given it.
+        observed: which of its entries are there; all if None.
+    """
+    there = torch.ones_like(x) if observed is None else observed.to(x.dtype)
+    return torch.cat([features, there], dim=1)
 
 
 class Condition(nn.Module):

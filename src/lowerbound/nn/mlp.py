@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures
+from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures, with_presence
 
 
 class ResidualLayer(nn.Module):
@@ -40,6 +40,7 @@ class MLP(nn.Module):
             `octaves(K)` suit K-level data on [-1, 1].
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
+        takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -55,6 +56,7 @@ class MLP(nn.Module):
         fourier_frequencies: Sequence[float] = (),
         num_classes: int = 0,
         num_condition_features: int = 0,
+        takes_observed: bool = False,
     ) -> None:
         super().__init__()
         if min(num_features, width) < 1 or depth < 0:
@@ -68,7 +70,9 @@ class MLP(nn.Module):
             nn.Linear(self.gamma_features.num_features, width), nn.SiLU(), nn.Linear(width, width)
         )
         self.condition = Condition(width, num_classes=num_classes, num_features=num_condition_features)
-        self.into = nn.Linear(self.features.num_features, width)
+        self.takes_observed = takes_observed
+        num_inputs = self.features.num_features + takes_observed * num_features
+        self.into = nn.Linear(num_inputs, width)
         self.trunk = nn.ModuleList(ResidualLayer(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, num_features if out_features is None else out_features)
@@ -80,6 +84,7 @@ class MLP(nn.Module):
         x: Float[Tensor, "batch features"],
         gamma: Float[Tensor, " batch"],
         cond: Tensor | None = None,
+        observed: Bool[Tensor, "batch features"] | None = None,
     ) -> Float[Tensor, "batch out_features"]:
         """Return the network's output for x at noise level gamma.
 
@@ -87,12 +92,17 @@ class MLP(nn.Module):
             x: (B, D), of about unit variance.
             gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
             cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
+            observed: of the shape of x, False where an entry is missing and x is 0; None: all are there. For networks that
+                take it.
         """
+        if observed is not None and not self.takes_observed:
+            raise InputError("observed was given to a network without it: build it with takes_observed=True")
         if x.shape[1] != self.num_features:
             raise InputError(f"x has shape {tuple(x.shape)}: this network takes (batch, {self.num_features})")
         embedding = self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma)
         embedding = functional.silu(embedding)
-        hidden = self.into(self.features(x, embedding))
+        features = self.features(x, embedding)
+        hidden = self.into(with_presence(features, x, observed) if self.takes_observed else features)
         for layer in self.trunk:
             hidden = layer(hidden, embedding)
         return self.out(functional.silu(self.norm(hidden)))

@@ -7,13 +7,13 @@ resolution, $h + \\mathrm{up}(\\mathrm{level}(\\mathrm{down}(h)))$.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import AttentionBlock, ResidualBlock, convolution, normalisation
-from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures
+from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures, with_presence
 
 
 class Level(nn.Module):
@@ -88,6 +88,7 @@ class UNet(nn.Module):
             on [-1, 1] and are worth much in likelihood.
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
+        takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -107,6 +108,7 @@ class UNet(nn.Module):
         fourier_frequencies: Sequence[float] = (),
         num_classes: int = 0,
         num_condition_features: int = 0,
+        takes_observed: bool = False,
     ) -> None:
         super().__init__()
         if num_dims not in (1, 2, 3):
@@ -133,7 +135,9 @@ class UNet(nn.Module):
             nn.Linear(embedding_width, embedding_width),
         )
         self.condition = Condition(embedding_width, num_classes=num_classes, num_features=num_condition_features)
-        self.into = convolution(num_dims, self.features.num_features, width)
+        self.takes_observed = takes_observed
+        num_inputs = self.features.num_features + takes_observed * in_channels
+        self.into = convolution(num_dims, num_inputs, width)
         self.trunk = Level(
             num_dims,
             widths,
@@ -150,6 +154,7 @@ class UNet(nn.Module):
         x: Float[Tensor, "batch channels *spatial"],
         gamma: Float[Tensor, " batch"],
         cond: Tensor | None = None,
+        observed: Bool[Tensor, "batch channels *spatial"] | None = None,
     ) -> Float[Tensor, "batch out_channels *spatial"]:
         """Return the network's output for x at noise level gamma.
 
@@ -157,7 +162,11 @@ class UNet(nn.Module):
             x: (B, C, *spatial), of about unit variance.
             gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
             cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
+            observed: of the shape of x, False where an entry is missing and x is 0; None: all are there. For networks that
+                take it.
         """
+        if observed is not None and not self.takes_observed:
+            raise InputError("observed was given to a network without it: build it with takes_observed=True")
         if x.ndim != self.num_dims + 2 or x.shape[1] != self.in_channels:
             raise InputError(
                 f"x has shape {tuple(x.shape)}: this network takes (batch, {self.in_channels}, *spatial) "
@@ -165,7 +174,8 @@ class UNet(nn.Module):
             )
         embedding = self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma)
         embedding = functional.silu(embedding)
-        hidden = self.into(self.features(x, embedding))
+        features = self.features(x, embedding)
+        hidden = self.into(with_presence(features, x, observed) if self.takes_observed else features)
         if self.num_dims == 2:
             hidden = hidden.contiguous(memory_format=torch.channels_last)  # 5 to 10 % faster on a CPU
         hidden = self.trunk(hidden, embedding)

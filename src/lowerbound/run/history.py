@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lowerbound.errors import InputError
 from lowerbound.run.opened import Run
 
 MOST_POINTS = 400
@@ -11,8 +12,10 @@ def training_columns(run: Run) -> dict[str, np.ndarray]:
     """The log's columns, steps averaged in at most `MOST_POINTS` groups.
 
     Raises:
-        InputError: for a line that is no record of a run.
+        InputError: for a line that is no record of a run, and for a distilled run, whose losses are no bits/dim.
     """
+    if run.folder.is_distilled:
+        raise InputError("the losses of a distilled run are mean squares: log.jsonl has them, and no curve in bits/dim")
     records = run.folder.read_log()
     steps = [record for record in records if "loss" in record]
     checks = [record for record in records if "held_out_bits_per_dim" in record]

@@ -75,9 +75,14 @@ def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], 
     x = dataset.encoded(indices).to(device)
     batch_size = max(1, ENTRIES_AT_ONCE // math.prod(dataset.shape))
     measured = measure_variance(
-        run.denoiser.given(cond), x, Stream(0, device), batch_size=batch_size, progress=progress
+        run.denoiser.given(cond, dataset.spec.observed(x)),
+        x,
+        Stream(0, device),
+        batch_size=batch_size,
+        progress=progress,
     )
-    return measured, num_examples
+    # around the run's own denoiser: what was given to measure with is of these examples alone
+    return WithVariance(run.denoiser, measured.gammas, measured.x_vars), num_examples
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,7 +14,7 @@ from lowerbound.schedule.curves import (
     WindowedCurve,
     geometric,
 )
-from lowerbound.schedule.learned import GradientScale, LearnedGamma, MonotoneWarp
+from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp
 from lowerbound.schedule.scaling import RECTIFIED_FLOW, SCALINGS, VARIANCE_EXPLODING, VARIANCE_PRESERVING, Scaling
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "VARIANCE_EXPLODING",
     "VARIANCE_PRESERVING",
     "Cosine",
-    "GradientScale",
     "LearnedGamma",
     "Level",
     "LinearBeta",

@@ -10,8 +10,7 @@ u's share of it is multiplied by $2 L_i$ on its way.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from copy import copy
 
 import torch
 from jaxtyping import Float
@@ -86,7 +85,7 @@ class LearnedGamma(Schedule):
         self.start = nn.Parameter(torch.tensor(float(gamma_min)))
         self.log_range = nn.Parameter(torch.tensor(math.log(gamma_max - gamma_min)))
         self.warp = warp
-        self._scale: GradientScale | None = None
+        self._factor: Tensor | None = None
 
     def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         return self.start.to(t.dtype) + self.log_range.to(t.dtype).exp() * self._warped(t)[0]
@@ -108,33 +107,22 @@ class LearnedGamma(Schedule):
                 break
         return t
 
-    @contextmanager
-    def minimising_variance(self) -> Iterator["GradientScale"]:
-        """While it is open, gradients with respect to u are those of squared losses, in units of the scale's factor."""
-        self._scale = GradientScale()
-        try:
-            yield self._scale
-        finally:
-            self._scale = None
+    def minimising_variance(self, factor: Float[Tensor, "batch"]) -> "LearnedGamma":
+        r"""The same schedule, through which each example's gradient with respect to u is multiplied by a factor.
+
+        Arguments:
+            factor: $2 L_i$ up to a constant, (B,); it is read in the backward pass, so that it may be filled in once the
+                losses are known.
+        """
+        same = copy(self)
+        same._factor = factor
+        return same
 
     def _warped(self, t: Tensor) -> tuple[Tensor, Tensor]:
         if self.warp is None:
             return t, torch.ones_like(t)
         value, slope = self.warp(t)
-        return (value, slope) if self._scale is None else (self._scale.through(value), self._scale.through(slope))
-
-
-class GradientScale:
-    """Multiplies each example's gradient by a factor that is known only once the loss is.
-
-    Attributes:
-        factor: (B,), to be set between the forward pass and the backward pass.
-    """
-
-    factor: Tensor
-
-    def through(self, value: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
-        """The value itself; its gradient will be multiplied."""
-        if value.requires_grad:
-            value.register_hook(lambda gradient: gradient * self.factor)
-        return value
+        if (factor := self._factor) is not None and value.requires_grad:
+            for each in (value, slope):
+                each.register_hook(lambda gradient: gradient * factor)
+        return value, slope

@@ -38,6 +38,8 @@ AS_ADVISED = Effort()
 class Scores(Brief):
     """The likelihood of each example, an array (N,) per figure; all but the nats are in bits per dimension.
 
+    Of an example with missing entries all figures are of those that are there: D is their number.
+
     Arguments:
         nats: log p of the example as it is stored, or the bound on it.
         bits_per_dim: -nats / (D ln 2), the sum of the next four.
@@ -56,7 +58,7 @@ class Scores(Brief):
     reconstruction: Vector
     prior: Vector
     diffusion: Vector
-    normalisation: float
+    normalisation: Vector
     diffusion_error: Vector
     interval_95: Vector
     kind: str
@@ -99,17 +101,19 @@ def score(
         raise InputError(f"the run in {run.folder.path}: {error}") from error
     check_examples(run, raw)
     start = np.random.default_rng(seed & (1 << 64) - 1).random()
-    terms, errors, steps = [], [], []
+    terms, errors, steps, dims, log_dets = [], [], [], [], []
     for x, given, noise, which in batches(run, raw, cond, numbers, batch_size, seed):
         place = torch.from_numpy((start + which * GOLDEN) % 1)
-        bound = run.model.given(given).elbo(x, noise, effort, place)
+        bound = run.model.given(given, run.spec.observed(x)).elbo(x, noise, effort, place)
         terms.append(torch.stack([bound.reconstruction, bound.prior, bound.diffusion]).cpu().double().numpy())
+        dims.append(bound.num_dims.cpu().double().numpy())
+        log_dets.append(run.spec.encoding.log_det(x).cpu().numpy())
         if bound.draws is not None:
             errors.append(error_of_mean(bound.draws.cpu().double().numpy()))
         elif bound.steps is not None:
             steps.append(bound.steps.cpu().double().numpy())
         progress(len(x))
-    to_bits, log_det = 1 / (run.spec.num_dims * math.log(2)), run.spec.encoding.log_det(run.spec.shape)
+    to_bits, log_det = 1 / (np.concatenate(dims) * math.log(2)), np.concatenate(log_dets)
     reconstruction, prior, diffusion = np.concatenate(terms, 1)
     error, interval = np.concatenate(errors, 1) if errors else np.full((2, len(raw)), math.nan)
     nats = reconstruction - prior - diffusion + log_det
@@ -124,5 +128,5 @@ def score(
         interval_95=interval * to_bits,
         kind=run.model.figure(effort, condition_text(run, cond is not None)),
         num_calls=effort.importance if effort.importance > 1 else effort.num_draws or 1,
-        steps=np.concatenate(steps) * to_bits if steps else None,
+        steps=np.concatenate(steps) * to_bits[:, None] if steps else None,
     )

@@ -9,7 +9,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.data import Examples, Levels
-from lowerbound.data.encoding import check_finite
+from lowerbound.data.parts import check_finite, check_not_empty, num_observed
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
@@ -43,18 +43,22 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: st
     """Refuse examples that are not what a run takes, saying what that is, by an InputError."""
     encoding, shape = run.spec.encoding, run.spec.shape
     discrete = isinstance(encoding, Levels)
+    may_miss = run.spec.has_missing
     low, high = (encoding.offset, encoding.offset + encoding.num_levels - 1) if discrete else (-math.inf, math.inf)
     values = f"integers from {low} to {high}" if discrete else "finite floats"
+    values += ", or NaN where an entry is missing" if may_miss else ""
     takes = f"the run in {run.folder.path} takes examples of shape {shape}, channels first, of {values}"
     if raw.shape[1:] != shape or not len(raw):
         raise InputError(f"{name}: {len(raw)} examples of shape {raw.shape[1:]}; {takes}")
     if raw.dtype.kind not in ("iub" if discrete else "f"):
         raise InputError(f"{name}: values of type {raw.dtype}; {takes}")
     try:
-        check_finite(raw)
+        check_finite(raw, may_miss)
+        if may_miss:
+            check_not_empty(num_observed(raw))
     except InputError as error:
         raise InputError(f"{name}: {error}; {takes}") from error
-    if raw.min() < low or raw.max() > high:
+    if discrete and (raw.min() < low or raw.max() > high):
         raise InputError(f"{name}: values from {raw.min()} to {raw.max()}; {takes}")
 
 

@@ -98,7 +98,7 @@ class DensityScores(Brief):
 
     Arguments:
         nats: log p of the example as it is stored; of discrete data, the bound on it; NaN where the calls did not suffice.
-        bits_per_dim: -nats / (D ln 2).
+        bits_per_dim: -nats / (D ln 2), D the number of entries that are there.
         standard_error: of the probes, in bits per dimension: zero for an exact trace; NaN, not known, for a single probe.
         interval_95: half the width of an interval of 95 % from it, by Student's distribution: of two probes 12.7 of it.
         solver_error: the solver's own estimate of its error, in bits per dimension.
@@ -165,9 +165,11 @@ def score_density(
     num_dims = math.prod(run.spec.shape)
     batch_size = batch_size or max(1, ENTRIES_AT_ONCE // num_dims)
     num_probes = flow.num_probes or min(flow.num_importance, 2)
-    found = []
+    found, log_dets = [], []
     for x, given, noise, _ in batches(run, raw, cond, numbers, batch_size, seed):
-        denoiser, how = run.denoiser.given(given), {"noise": noise, "num_probes": num_probes}
+        denoiser = run.denoiser.given(given, run.spec.observed(x))
+        how = {"noise": noise, "num_probes": num_probes}
+        log_dets.append(run.spec.encoding.log_det(x).cpu().numpy())
         how |= {"tolerance": flow.tolerance, "max_calls": flow.max_calls}
         if dequantizer is None:
             found.append(log_prob(denoiser, x.double(), **how))
@@ -175,17 +177,17 @@ def score_density(
             how |= {"num_importance": flow.num_importance}
             found.append(discrete_log_prob(denoiser, x.double(), dequantizer, **how))
         progress(len(x))
-    to_bits = 1 / (num_dims * math.log(2))
-    nats, error, solver_error, mismatch, num_calls = (
+    nats, error, solver_error, mismatch, num_calls, num_observed = (
         torch.cat([getattr(density, name) for density in found]).cpu().numpy()
-        for name in ("nats", "standard_error", "solver_error", "mismatch", "num_calls")
+        for name in ("nats", "standard_error", "solver_error", "mismatch", "num_calls", "num_dims")
     )
+    to_bits = 1 / (num_observed * math.log(2))
     if np.isnan(nats).all():
         raise InputError(
             f"none of {len(raw)} examples was followed to the flow's end within {flow.max_calls} network calls: allow more "
             "(--max-calls) or a larger tolerance (--tolerance)"
         )
-    nats = nats + run.spec.encoding.log_det(run.spec.shape)
+    nats = nats + np.concatenate(log_dets)
     refinement = None
     if flow.refine:
         finer = replace(flow, tolerance=max(flow.tolerance / 10, LEAST_TOLERANCE), max_calls=10 * flow.max_calls)

@@ -153,8 +153,10 @@ class Derivation:
         first = path[1]
         prediction = denoiser(first.x, first.level) if decoder.needs_network else None
         reconstruction = decoder.log_prob(x, first.x, first.level, prediction)
-        drawn = whole_path and self.prior_on_path is not None
-        prior = self.prior_on_path(path) if drawn and self.prior_on_path else self.prior(x, schedule, chain)
+        if whole_path and self.prior_on_path is not None:
+            prior = self.prior_on_path(path)
+        else:
+            prior = self.prior(x, schedule, chain)
         return Elbo(
             sum_dims(present(reconstruction, observed)),
             sum_dims(present(prior, observed)),

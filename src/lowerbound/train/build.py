@@ -64,6 +64,7 @@ def build_model(config: Config, spec: DataSpec) -> Model:
 
 def build_relative(config: ModelConfig, spec: DataSpec) -> Model:
     """A model that is no denoiser, untrained."""
+    spec.check_complete(f"the model {config.name}")
     kind, given = RELATIVES[config.name], config.given()
     known = [name for name in inspect.signature(kind).parameters if name not in ("shape", "num_levels")]
     for name in given:
@@ -90,8 +91,14 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
 
 
 def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int = 1) -> nn.Module:
-    """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else."""
-    shape, conditions = spec.shape, (spec.num_classes, spec.num_condition_features)
+    """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
+    one that is told which are there."""
+    shape = spec.shape
+    inputs = {
+        "num_classes": spec.num_classes,
+        "num_condition_features": spec.num_condition_features,
+        "takes_observed": spec.has_missing,
+    }
     if (config.kind == "mlp") != (len(shape) == 1):
         raise InputError(
             f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
@@ -103,8 +110,7 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
             width=config.width,
             depth=config.depth,
             fourier_frequencies=config.fourier_frequencies,
-            num_classes=conditions[0],
-            num_condition_features=conditions[1],
+            **inputs,
         )
     return UNet(
         shape[0],
@@ -115,8 +121,7 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         blocks_per_level=config.blocks_per_level,
         attention_levels=config.attention_levels,
         fourier_frequencies=config.fourier_frequencies,
-        num_classes=conditions[0],
-        num_condition_features=conditions[1],
+        **inputs,
     )
 
 
@@ -125,6 +130,7 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     shape, num_levels = spec.shape, spec.num_levels
     denoiser, schedule = config.denoiser, build_schedule(config.schedule)
     if config.model.name == "energy":
+        spec.check_complete("the model energy")
         if denoiser != DenoiserConfig(sigma_data=denoiser.sigma_data):
             raise InputError(
                 "an energy has no target but its gradient and a fixed reverse variance: of --denoiser's settings "

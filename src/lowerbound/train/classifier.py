@@ -1,8 +1,7 @@
 """Training of a classifier of noisy data: on all noise levels of a schedule, evenly in gamma, and on clean data."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,6 +15,10 @@ from lowerbound.errors import InputError
 from lowerbound.nn.classifier import Classifier
 from lowerbound.rng import Noise, Stream
 from lowerbound.schedule import Level
+from lowerbound.train.config import TrainingConfig
+from lowerbound.train.optimizer import plain_adamw
+from lowerbound.train.stretch import Workplace, complete
+from lowerbound.train.training import State, Training, check_length, warm_cosine
 
 BATCH_SIZE = 64
 LEARNING_RATE = 2e-3
@@ -37,7 +40,7 @@ def train_classifier(
     sigma_data: float = 1.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    progress: Callable[[float, float], object] = lambda done, loss: None,
+    place: Workplace | None = None,
 ) -> NoisyClassifier:
     r"""A classifier of a data set's labels, from its training split, for clean data and for $\gamma$ between two levels.
 
@@ -51,37 +54,64 @@ def train_classifier(
         sigma_data: the data's standard deviation, as the network's input scaling assumes it.
         seed: of weights, order and noise.
         device: where to train.
-        progress: called after each step with the share of the training that is done, and the mean loss lately, in nats.
+        place: where an interrupted training is kept to go on with; None: nowhere.
 
     Raises:
-        InputError: for data without labels, or of a single class; or a length that is not one.
+        InputError: for data without labels, or of a single class; a length that is not one; or a loss that diverges.
     """
     labels = check_labels(dataset)
-    length = steps if minutes is None else 60 * minutes
-    if (steps is None) == (minutes is None) or length is None or not length > 0:
-        raise InputError(f"the length of training: steps={steps}, minutes={minutes}; give one of the two, positive")
+    check_length(steps=steps, minutes=minutes)
     # the weights come from the seed alone, and the caller's own random numbers stay as they were
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Classifier(dataset.shape, len(dataset.spec.class_names), width=width)
     classifier = NoisyClassifier(network, gamma_min, gamma_max, sigma_data).to(device)
-    optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=WEIGHT_DECAY)
-    noise, batch_size = Stream(seed), min(BATCH_SIZE, len(dataset.train))
-    step, done, recent, began = 0, 0.0, math.log(len(dataset.spec.class_names)), time.perf_counter()
-    while done < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * done))
-        indices = dataset.train[batch_indices(seed, step, batch_size, len(dataset.train))]
-        x_t, level = _with_noise(dataset.encoded(indices), gamma_min, gamma_max, noise, device)
-        loss = cross_entropy(classifier(x_t, level), torch.from_numpy(labels[indices]).to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        step += 1
-        recent += 0.02 * (loss.item() - recent)
-        done = (time.perf_counter() - began if steps is None else step) / length
-        progress(min(1.0, done), recent)
+    training = TrainingConfig(steps, minutes, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, seed=seed)
+    complete(_ClassifierTraining(classifier, dataset, labels, training, torch.device(device)), place)
     return classifier.requires_grad_(False).eval()
+
+
+class _ClassifierTraining(Training):
+    """Of examples under noise of random widths, some under none."""
+
+    def __init__(
+        self,
+        classifier: NoisyClassifier,
+        dataset: Dataset,
+        labels: np.ndarray,
+        training: TrainingConfig,
+        device: torch.device,
+    ):
+        super().__init__(classifier, plain_adamw(classifier, training), training.steps, training.minutes)
+        self.classifier, self.dataset, self.labels, self.device = classifier, dataset, labels, device
+        self.seed, self.noise = training.seed, Stream(training.seed)
+
+    def rate(self) -> float:
+        return warm_cosine(LEARNING_RATE, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
+
+    def gradient(self) -> tuple[float, float]:
+        train = self.dataset.train
+        indices = train[batch_indices(self.seed, self.step, min(BATCH_SIZE, len(train)), len(train))]
+        return self.descend([self._loss(indices, self.noise)])
+
+    @torch.no_grad()
+    def probe(self) -> float:
+        return self._loss(self.dataset.train[:BATCH_SIZE], Stream(self.seed)).item()
+
+    def words(self, loss: float) -> str:
+        return f"loss {loss:.3f} nats over all noise levels"
+
+    def state(self) -> State:
+        tensors, numbers = super().state()
+        return {**tensors, "noise": {"stream": self.noise.state()}}, numbers
+
+    def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+        self.noise.restore(tensors["noise"]["stream"])
+
+    def _loss(self, indices: np.ndarray, noise: Noise) -> Tensor:
+        ends = self.classifier.gamma_min, self.classifier.gamma_max
+        x_t, level = _with_noise(self.dataset.encoded(indices), *ends, noise, self.device)
+        return cross_entropy(self.classifier(x_t, level), torch.from_numpy(self.labels[indices]).to(self.device))
 
 
 @torch.no_grad()

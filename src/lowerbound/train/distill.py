@@ -19,9 +19,11 @@ What the student predicts is no longer $E[x | x_t]$ and it knows n levels only: 
 import copy
 import json
 import math
-import time
+import shutil
 from collections import deque
-from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,10 +38,12 @@ from lowerbound.files import replacing, write_file
 from lowerbound.rng import Stream
 from lowerbound.samplers import DPMSolver, start, trajectory
 from lowerbound.schedule import CLEAN, Schedule
-from lowerbound.train.config import Config
+from lowerbound.train.config import Config, TrainingConfig
 from lowerbound.train.folder import RunFolder
 from lowerbound.train.loop import without_condition
 from lowerbound.train.optimizer import Optimizer
+from lowerbound.train.stretch import Workplace, complete
+from lowerbound.train.training import State, Training, check_length, warm_cosine
 from lowerbound.weights import weights_file
 
 TEACHER_CALLS = 16
@@ -76,7 +80,7 @@ def distill(
     updates: int | None = None,
     minutes: float | None = None,
     seed: int = 0,
-    progress: Callable[[float, float], object] = lambda done, loss: None,
+    place: Workplace | None = None,
 ) -> Denoiser:
     r"""The student: a denoiser for DDIM on `student_times`, $\arg\min_\theta E\|\hat x_\theta(x_t) - \tilde x\|^2$.
 
@@ -89,8 +93,7 @@ def distill(
         num_steps: n, the steps that the student takes.
         updates, minutes: how long to train; one of the two.
         seed: of noise, conditions and order.
-        progress: called after each update with the share of the training that is done, and the mean loss lately, a mean
-            square in the units of the model's x.
+        place: where an interrupted training is kept to go on with; None: nowhere.
 
     Raises:
         InputError: for a number of steps outside of 1 to `MOST_STEPS`, a length that is not one, or a loss that diverges.
@@ -99,33 +102,56 @@ def distill(
         raise InputError(
             f"a student of {num_steps} steps: it takes 1 to {MOST_STEPS}; for more, sample the run itself with dpm++"
         )
-    length = updates if minutes is None else 60 * minutes
-    if (updates is None) == (minutes is None) or length is None or not length > 0:
-        raise InputError(f"the length of training: updates={updates}, minutes={minutes}; give one of the two, positive")
+    check_length(updates=updates, minutes=minutes)
     student = copy.deepcopy(teacher).train().requires_grad_(True)
     student.schedule.requires_grad_(False)
-    optimizer = Optimizer(student, config.training)
-    batch_size = max(BATCH_SIZE, config.training.batch_size)
+    training = replace(config.training, steps=updates, minutes=minutes)
+    batch_size = max(BATCH_SIZE, training.batch_size)
     paths = _Paths(teacher, config, dataset, num_steps, batch_size, seed)
-    times = student_times(teacher.schedule, dataset.spec, num_steps).float().to(teacher.device)
-    step, done, recent, began = 0, 0.0, None, time.perf_counter()
-    while done < 1:
-        if step % USES == 0:
-            paths.add()
-        level, x_t, target, cond = paths.draw()
-        with torch.enable_grad():
-            loss = (student.given(cond)(x_t, times[level]).x - target).square().mean()
-            optimizer.zero_grad()
-            loss.backward()
-        if not math.isfinite(optimizer.clip_gradients() + loss.item()):
-            raise InputError(f"the loss diverged in update {step + 1} of the distillation: the run may be damaged")
-        warmth = min(1.0, (step + 1) / WARMUP_STEPS)
-        optimizer.step(RATE * config.training.learning_rate * warmth * 0.5 * (1 + math.cos(math.pi * done)))
-        step += 1
-        recent = loss.item() if recent is None else 0.98 * recent + 0.02 * loss.item()
-        done = min(1.0, (time.perf_counter() - began if updates is None else step) / length)
-        progress(done, recent)
+    complete(_Distillation(student, training, paths), place)
     return student.requires_grad_(False).eval()
+
+
+class _Distillation(Training):
+    """Of a student, from its teacher's paths; the loss is a mean square in the units of the model's x."""
+
+    def __init__(self, student: Denoiser, training: TrainingConfig, paths: "_Paths"):
+        super().__init__(student, Optimizer(student, training), training.steps, training.minutes)
+        self.student, self.paths = student, paths
+        self.peak = RATE * training.learning_rate
+        self.times = paths.times[:: paths.stride].float().to(student.device)
+
+    def rate(self) -> float:
+        return warm_cosine(self.peak, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
+
+    def gradient(self) -> tuple[float, float]:
+        if self.step % USES == 0:
+            self.paths.add()
+        level, x_t, target, cond = self.paths.draw()
+        return self.descend([(self.student.given(cond)(x_t, self.times[level]).x - target).square().mean()])
+
+    def words(self, loss: float) -> str:
+        return f"missed by {loss**0.5:.3f} (root mean square)"
+
+    def state(self) -> State:
+        tensors, numbers = super().state()
+        paths, noise = self.paths.state(), {"stream": self.paths.noise.state()}
+        return {**tensors, "paths": paths, "noise": noise}, {
+            **numbers,
+            "order": dict(self.paths.order.bit_generator.state),
+        }
+
+    def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+        numbers = dict(state)
+        try:
+            self.paths.order.bit_generator.state = numbers.pop("order")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"state.json: the order of the paths cannot be read: {error}") from error
+        super().restore(tensors, numbers)
+
+    def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+        self.paths.restore(tensors["paths"])
+        self.paths.noise.restore(tensors["noise"]["stream"])
 
 
 class _Paths:
@@ -160,6 +186,31 @@ class _Paths:
         path = torch.arange(self.batch_size)
         return level, x_t[path, level], target[path, level], cond
 
+    def state(self) -> dict[str, Tensor]:
+        """All paths, stacked by what they are."""
+        stacks = zip(("states", "targets", "cond"), zip(*self.pool, strict=True), strict=False)
+        return {name: torch.stack(each) for name, each in stacks if each[0] is not None}
+
+    def restore(self, stacks: dict[str, Tensor]) -> None:
+        """Go on from a `state`.
+
+        Raises:
+            InputError: if its tensors do not fit.
+        """
+        entry = (self.batch_size, len(self.times) // self.stride, *self.teacher.shape)
+        count = len(stacks["states"]) if stacks else 0
+        names = ["states", "targets", *(["cond"] if self.config.data.conditional else [])] if stacks else []
+        found = {name: tuple(stack.shape) for name, stack in stacks.items()}
+        if "cond" in found:  # labels, or vectors of any length
+            found["cond"] = found["cond"][:2]
+        wanted = {name: (count, *(entry[:1] if name == "cond" else entry)) for name in names}
+        if found != wanted:
+            raise InputError(f"checkpoint: the paths have the shapes {found}; they should have {wanted}")
+        self.pool.clear()
+        for i in range(count):
+            x_t, target, *cond = (stacks[name][i].to(self.teacher.device) for name in names)
+            self.pool.append((x_t, target, cond[0] if cond else None))
+
     def _conditions(self) -> Tensor | None:
         """Those of training examples, some left out as in training."""
         if not self.config.data.conditional:
@@ -171,7 +222,13 @@ class _Paths:
 
 
 def write_student(
-    student: Denoiser, num_steps: int, config: Config, spec: DataSpec, out: RunFolder, told: dict[str, str]
+    student: Denoiser,
+    num_steps: int,
+    config: Config,
+    spec: DataSpec,
+    out: RunFolder,
+    told: dict[str, str],
+    log: Path | None = None,
 ) -> None:
     """Write a student as a run: its teacher's configuration, and weights whose file says at which times they are used.
 
@@ -182,6 +239,7 @@ def write_student(
         config, spec: the teacher's.
         out: a folder that is not there yet or empty.
         told: what else the file of weights says of them.
+        log: of its training, which the folder gets a copy of.
 
     Raises:
         InputError: if there is something in the folder.
@@ -195,6 +253,8 @@ def write_student(
         folder.samples.mkdir(parents=True)
         write_file(folder.model, weights_file(dict(student.named_parameters()), metadata))
         folder.write_config(config, spec)
+        if log is not None:
+            shutil.copyfile(log, folder.log)
 
 
 def check_empty(out: RunFolder) -> None:

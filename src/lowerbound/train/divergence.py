@@ -4,12 +4,14 @@ import math
 
 import torch
 
-from lowerbound.train.loop import DivergenceError, Trainer
+from lowerbound.train.training import DivergenceError, Training
 
 LARGEST_WEIGHT = 1e8
 FAR = 1000.0
 """A loss that has risen by so many times its size, or by so many bits/dim, is that of a model which is lost: what training
 recovers from is far less."""
+NOT_LEARNED = "paths"
+"""What a student learns from: no conditions are NaN there."""
 _WORDS = {"weights": "weight", "average": "average", "optimizer": "optimiser's memory of", "buffers": "state"}
 
 
@@ -23,7 +25,7 @@ class Watch:
         DivergenceError: if it isn't good as it is.
     """
 
-    def __init__(self, trainer: Trainer):
+    def __init__(self, trainer: Training):
         self.trainer = trainer
         self.loss: float | None = None
         self.check()
@@ -38,6 +40,8 @@ class Watch:
         after = f"after step {self.trainer.step}"
         tensors, _ = self.trainer.state()
         for group, named in tensors.items():
+            if group == NOT_LEARNED:
+                continue
             most = LARGEST_WEIGHT if group in ("weights", "average") else math.inf
             for name, value in named.items():
                 if value.is_floating_point() and not (torch.isfinite(value) & (value.abs() <= most)).all():

@@ -16,7 +16,7 @@ def held_out_bits(
     model: Model, dataset: Dataset, num_examples: int | None = None, conditional: bool = False
 ) -> tuple[float, float] | None:
     """Bits/dim of validation examples, in the units of the stored data, and their standard error; None of a model without
-    a likelihood.
+    a likelihood: the mean over examples, of each by the number of its entries that are there.
 
     Arguments:
         model: what is measured.
@@ -32,8 +32,9 @@ def held_out_bits(
         part = indices[start : start + _BATCH]
         x, cond = dataset.encoded(part).to(model.device), dataset.cond(part) if conditional else None
         noise = PerSample(range(_SEED + start, _SEED + start + len(part)))
-        bound = model.given(None if cond is None else cond.to(model.device)).elbo(x, noise, effort)
-        bits.append(bound.to_bits(-(bound.nats + dataset.spec.encoding.log_det(dataset.shape))))
+        cond = None if cond is None else cond.to(model.device)
+        bound = model.given(cond, dataset.spec.observed(x)).elbo(x, noise, effort)
+        bits.append(bound.to_bits(-(bound.nats + dataset.spec.encoding.log_det(x).to(bound.nats))))
     return mean_and_error(torch.cat(bits))
 
 

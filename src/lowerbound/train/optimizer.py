@@ -1,6 +1,7 @@
 """The optimiser: Muon for the weight matrices between hidden layers, AdamW for everything else."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from lowerbound.train.config import TrainingConfig
 from lowerbound.train.muon import Muon
 
 SQUARES = 0.99
-"""AdamW's second beta, of the squared gradients."""
+"""AdamW's second beta in the training of models."""
 MUON_RATE = 1.5
 """Muon's learning rate as a multiple of AdamW's."""
 SCHEDULE_RATE = 0.3
@@ -28,9 +29,11 @@ class Optimizer:
     Arguments:
         model: whose parameters are moved.
         training: the optimisers' settings.
+        squares: AdamW's second beta, of the squared gradients.
+        fused: whether AdamW takes its step in one kernel, which rounds otherwise; None: as torch sees fit.
     """
 
-    def __init__(self, model: nn.Module, training: TrainingConfig):
+    def __init__(self, model: nn.Module, training: TrainingConfig, squares: float = SQUARES, fused: bool | None = True):
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         network = [p for p, name in self._names.items() if not name.startswith(SCHEDULE)]
         schedule = [p for p, name in self._names.items() if name.startswith(SCHEDULE)]
@@ -44,7 +47,7 @@ class Optimizer:
         self._muon = Muon(matrices, decay)
         moved = set(matrices)
         others = [p for p in network if p not in moved]
-        self._adamw = torch.optim.AdamW(others, betas=(training.momentum, SQUARES), weight_decay=decay, fused=True)
+        self._adamw = torch.optim.AdamW(others, betas=(training.momentum, squares), weight_decay=decay, fused=fused)
         if schedule:
             self._adamw.add_param_group({"params": schedule, "weight_decay": 0.0})
 
@@ -97,6 +100,12 @@ class Optimizer:
             remembered = self._adamw.state.get(parameter, {})
             if set(remembered) not in (set(), ADAMW_KEYS):
                 raise InputError(f"checkpoint: of {name} the optimiser remembers {', '.join(sorted(remembered))}")
+
+
+def plain_adamw(model: nn.Module, training: TrainingConfig) -> Optimizer:
+    """AdamW as published for everything, without clipping: what a classifier is trained by."""
+    training = replace(training, optimizer="adamw", clip=math.inf)
+    return Optimizer(model, training, squares=0.999, fused=None)
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from lowerbound.train.config import as_flags, differences
 from lowerbound.train.divergence import Watch
 from lowerbound.train.folder import RunFolder
 from lowerbound.train.loop import Trainer
+from lowerbound.train.training import Training
 
 MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
@@ -45,6 +46,23 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
         raise InputError(
             f"{folder.path} holds a distilled run, which is not trained on: choose another folder with --out"
         )
+    if not go_on(folder, trainer, say, fall_back):
+        return
+    if config.training.learning_rate != trainer.config.training.learning_rate:
+        trainer.rate_scale = 1.0
+    for difference in found:
+        say(f"  changed: {as_flags(difference)}")
+
+
+def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall_back: bool = False) -> bool:
+    """Bring a training to the newest checkpoint in a folder; returns whether there is one.
+
+    Arguments:
+        (as in `resume`)
+
+    Raises:
+        InputError: if checkpoints are damaged or gone.
+    """
     clean(folder.checkpoints)
     found_there = checkpoints(folder.checkpoints)
     if not found_there:
@@ -55,7 +73,7 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
                 "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside), or "
                 "choose another folder with --out"
             )
-        return
+        return False
     newest, *before = reversed(found_there)
     try:
         restore(trainer, newest)
@@ -72,14 +90,11 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
             ) from error
         restore(trainer, before[0])
         say(f"{error}; the checkpoint before it is taken, and this one kept as {put_away(newest).name}")
-    if config.training.learning_rate != trainer.config.training.learning_rate:
-        trainer.rate_scale = 1.0
-    say(f"going on with the run in {folder.path} after step {trainer.step}")
-    for difference in found:
-        say(f"  changed: {as_flags(difference)}")
+    say(f"going on in {folder.path} after step {trainer.step}")
+    return True
 
 
-def restore(trainer: Trainer, path: Path) -> None:
+def restore(trainer: Training, path: Path) -> None:
     """Bring a trainer to a checkpoint.
 
     Raises:

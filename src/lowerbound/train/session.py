@@ -1,8 +1,7 @@
-"""What happens around the training loop: folder, log, checkpoints, held-out bits/dim, pictures, progress, interruption."""
+"""The training of a model into a run folder: held-out bits/dim, samples, and what is done about divergence."""
 
 import json
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from tqdm import tqdm
 
 from lowerbound.baselines import Baseline, weakness, yardstick
 from lowerbound.data import Dataset, check_batch_size
@@ -19,17 +17,18 @@ from lowerbound.files import replacing, write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.rng import PerSample
 from lowerbound.train.allowance import Allowance
-from lowerbound.train.checkpoint import Checkpoint, checkpoints, step_of
+from lowerbound.train.checkpoint import checkpoints, step_of
 from lowerbound.train.config import Config
 from lowerbound.train.divergence import Watch
 from lowerbound.train.folder import RunFolder
 from lowerbound.train.held_out import held_out_bits, held_out_effort
 from lowerbound.train.interruption import Interruption
-from lowerbound.train.loop import TRAINING_SHARE, DivergenceError, Record, Trainer
+from lowerbound.train.loop import TRAINING_SHARE, Trainer
 from lowerbound.train.resume import restore, resume, set_aside
+from lowerbound.train.stretch import Stretch
+from lowerbound.train.training import DivergenceError, Record
 from lowerbound.weights import weights_file
 
-CHECKPOINT_SECONDS = 60
 MOST_SKIPPED = 10
 """Batches in a row that may be left out because their loss is not finite."""
 MOST_ROLL_BACKS = 3
@@ -99,13 +98,11 @@ def train(
     return folder
 
 
-class _Session:
-    """One stretch of training, from a start or a checkpoint to the run's end or an interruption."""
+class _Session(Stretch[Trainer]):
+    """A stretch of a model's training, with held-out bits/dim, samples, and what is done about divergence."""
 
     def __init__(self, trainer: Trainer, folder: RunFolder, say: Callable[[str], None], show_progress: bool):
-        self.trainer = trainer
-        self.folder = folder
-        self.say = say
+        super().__init__(trainer, folder, say, show_progress)
         self.is_bound = trainer.model.is_bound
         self.fixed_bits = self._fixed_bits()
         self.best = min(
@@ -116,19 +113,7 @@ class _Session:
         self.seconds_per_example = 0.0
         self.num_held_out = self._measured_before()
         self.yardstick: Baseline | None = None
-        self.saved = time.monotonic()
-        self.saved_step: int | None = None
         self.roll_backs = 0
-        self.watch = Watch(trainer)
-        self.bar = tqdm(
-            total=100.0,
-            initial=100 * min(1.0, trainer.progress),
-            disable=None if show_progress else True,
-            bar_format="{percentage:3.0f}%|{bar:24}| {desc}",
-            desc="starting",
-            miniters=0,
-            mininterval=0.3,
-        )
 
     def run(self) -> None:
         """Train to the end; from a state in which training diverged, as often as is allowed, from the checkpoint before."""
@@ -136,47 +121,43 @@ class _Session:
             while True:
                 with self.folder.open_log(self.trainer.step) as log:
                     try:
-                        self._train(log, interruption)
+                        self.follow(log, interruption)
                         return
                     except DivergenceError as error:
                         if not self._rolls_back(error):
                             raise DivergenceError(f"{error}. {self._advice()}") from error
 
-    def _train(self, log: IO[str], interruption: Interruption) -> None:
+    def follow(self, log: IO[str], interruption: Interruption) -> None:
         trainer, training = self.trainer, self.trainer.config.training
         self.evaluations = _Milestones(training.num_evaluations, trainer.progress)
         self.pictures = _Milestones(training.num_pictures, trainer.progress)
-        smoothed, first, began, advised = None, trainer.step, trainer.seconds, False
-        if not checkpoints(self.folder.checkpoints):
-            self._save(log)
-        for record in self._records(log):
-            shown = asdict(record)
-            shown["loss"] += self.fixed_bits
-            log.write(json.dumps(shown) + "\n")
-            smoothed = shown["loss"] if smoothed is None else 0.98 * smoothed + 0.02 * shown["loss"]
-            examples = (record.step - first) * training.batch_size
-            self.seconds_per_example = (record.seconds - began) / examples
-            self._show(smoothed)
-            if not advised and record.seconds - began > SECONDS_TO_JUDGE:
-                advised = True
-                self._advise()
-            self._after_step(log, interruption)
-        if self.saved_step != trainer.step:  # its last batch was left out
-            self._after_step(log, interruption)
+        self.first, self.began, self.advised = trainer.step, trainer.seconds, False
+        super().follow(log, interruption)
 
-    def _records(self, log: IO[str]) -> Iterator[Record]:
+    def shown(self, record: Record) -> dict[str, Any]:
+        return {**asdict(record), "loss": record.loss + self.fixed_bits}
+
+    def records(self, log: IO[str]) -> Iterator[Record]:
         """One record per step, without the steps whose batches are left out."""
         num_skipped = 0
         while self.trainer.progress < 1:
             try:
                 for record in self.trainer.records():
                     num_skipped = 0
+                    self._time(record)
                     yield record
             except DivergenceError as error:
                 num_skipped += 1
                 if self.trainer.config.training.on_divergence != "skip" or num_skipped > MOST_SKIPPED:
                     raise
                 self._leave_out(error, log)
+
+    def _time(self, record: Record) -> None:
+        trained = record.seconds - self.began
+        self.seconds_per_example = trained / ((record.step - self.first) * self._batch_size)
+        if not self.advised and trained > SECONDS_TO_JUDGE:
+            self.advised = True
+            self._advise()
 
     def _leave_out(self, error: DivergenceError, log: IO[str]) -> None:
         """Go on with the batch after the next, if the weights are not what is bad."""
@@ -190,25 +171,8 @@ class _Session:
             json.dumps({"step": self.trainer.step, "seconds": self.trainer.seconds, "left_out": str(error)}) + "\n"
         )
 
-    def _after_step(self, log: IO[str], interruption: Interruption) -> None:
-        """Measure, save and stop if it is time to, but keep nothing that is not fit to be kept."""
-        trainer = self.trainer
-        evaluation_due = self.evaluations.due(trainer.progress) and self._affords_evaluation()
-        save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
-        if evaluation_due or save_due or interruption.requested or trainer.progress >= 1:
-            self.watch.check()
-            if evaluation_due:
-                self._evaluate(log, self.pictures.due(trainer.progress))
-            self._save(log)
-        if interruption.requested and trainer.progress < 1:
-            self.bar.close()
-            self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
-            raise KeyboardInterrupt
-
-    def _save(self, log: IO[str]) -> None:
-        log.flush()
-        Checkpoint.of(self.trainer.step, *self.trainer.state()).write(self.folder.checkpoints)
-        self.saved, self.saved_step = time.monotonic(), self.trainer.step
+    def is_due(self) -> bool:
+        return self.evaluations.due(self.trainer.progress) and self._affords_evaluation()
 
     def _rolls_back(self, error: DivergenceError) -> bool:
         """Go back to the newest checkpoint and train on at half the rate, if that is wanted and not done too often yet."""
@@ -289,25 +253,23 @@ class _Session:
         trainer, dataset = self.trainer, self.trainer.dataset
         if not self.is_bound:
             return 0.0
-        nats = trainer.model.fixed_nats(dataset.encoded(dataset.train[:256]).to(trainer.device))
-        return (nats - dataset.spec.encoding.log_det(dataset.shape)) / (trainer.num_dims * math.log(2))
+        x, spec = dataset.encoded(dataset.train[:256]).to(trainer.device), dataset.spec
+        nats = trainer.model.given(observed=spec.observed(x)).fixed_nats(x)
+        return (nats - spec.encoding.log_det(x).mean().item()) / (trainer.num_dims * math.log(2))
 
-    def _show(self, loss: float) -> None:
-        trainer, speed = self.trainer, 1 / self.seconds_per_example
-        self.bar.n = 100 * min(1.0, trainer.progress)
+    def describe(self, record: Record, loss: float) -> str:
+        trainer = self.trainer
         left = max(0.0, trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1))
         unit = " bits/dim" if self.is_bound else ""
         best = f", held-out {self.best:.4f} bits/dim" if math.isfinite(self.best) else ""
-        self.bar.set_description_str(
-            f"step {trainer.step}, loss {loss:.4f}{unit}{best}, {speed:.0f} examples/s, {_clock(left)} left",
-            refresh=False,
-        )
-        self.bar.update(0)
+        speed = 1 / self.seconds_per_example
+        return f"step {trainer.step}, loss {loss:.4f}{unit}{best}, {speed:.0f} examples/s, {_clock(left)} left"
 
-    def _evaluate(self, log: IO[str], picture: bool) -> None:
+    def measure(self, log: IO[str]) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
-        trainer = self.trainer
-        trainer.average.swap(trainer.trained)
+        trainer, average = self.trainer, self.trainer.average
+        assert average is not None
+        average.swap(trainer.trained)
         trainer.model.eval()
         try:
             record: dict[str, Any] = {"step": trainer.step, "seconds": trainer.seconds}
@@ -337,12 +299,12 @@ class _Session:
                 self._write_weights(self.folder.early, record)
             num_samples = PICTURE_SAMPLES if len(trainer.dataset.shape) > 1 else PICTURE_POINTS
             expected = self._forward_seconds(num_samples * self._calls_per_sample)
-            if picture and self.allowance.affords("picture", expected, trainer.progress):
+            if self.pictures.due(trainer.progress) and self.allowance.affords("picture", expected, trainer.progress):
                 with self.allowance.spending("picture"):
                     self._draw(num_samples)
         finally:
             trainer.model.train()
-            trainer.average.swap(trainer.trained)
+            average.swap(trainer.trained)
 
     @property
     def _calls_per_sample(self) -> int:
