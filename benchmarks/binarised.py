@@ -17,9 +17,9 @@ import torch
 
 from lowerbound.data import open_dataset
 from lowerbound.run import open_run
-from lowerbound.score import score_relative
-from lowerbound.train import recipe, train
-from lowerbound.train.config import DataConfig
+from lowerbound.scoring import score_relative
+from lowerbound.training import recipe, train
+from lowerbound.training.config import DataConfig
 
 SOURCE = "binary-mnist"
 

@@ -10,7 +10,7 @@ import torch
 
 import lowerbound as lb
 from lowerbound.denoiser.exact import GaussianMixture
-from lowerbound.score.spread import error_of_mean, half_interval
+from lowerbound.scoring.spread import error_of_mean, half_interval
 
 NUM_REPEATS = 2000
 NUM_CALLS = (2, 4, 16, 64)

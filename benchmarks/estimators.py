@@ -16,21 +16,9 @@ import torch
 from oracle import mixture
 from torch import Tensor
 
-from lowerbound import (
-    Denoiser,
-    Elbo,
-    Gaussian,
-    GaussianDecoder,
-    LinearGamma,
-    Prediction,
-    Stream,
-    betas,
-    elbo,
-    from_betas,
-    mean_and_error,
-)
+from lowerbound import Denoiser, Elbo, Gaussian, GaussianDecoder, LinearGamma, Prediction, Stream, elbo, mean_and_error
 from lowerbound.elementary import expand, sigmoid, sqrt
-from lowerbound.schedule import Level
+from lowerbound.schedule import Level, betas, from_betas
 from lowerbound.theory.derivations import form_a, form_b, form_b_sampled, t_sample, two_sample
 
 NUM_EXAMPLES = 40

@@ -20,7 +20,7 @@ from lowerbound.data import Examples
 from lowerbound.inverse import MMPS, PiGDM, Replacement, TwistedParticles
 from lowerbound.run import open_run
 from lowerbound.run.impute import METHODS, impute
-from lowerbound.score import conditions
+from lowerbound.scoring import conditions
 
 VARIANTS = METHODS | {
     "replacement, once": Replacement(1),

@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from lowerbound.train.folder import RunFolder
+from lowerbound.training.folder import RunFolder
 
 
 def main() -> None:

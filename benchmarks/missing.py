@@ -24,9 +24,9 @@ from lowerbound.data import Affine, open_dataset
 from lowerbound.likelihood import mean_and_error
 from lowerbound.models import Diffusion, Effort
 from lowerbound.run import Run, open_run
-from lowerbound.score import score
-from lowerbound.train import recipe, train
-from lowerbound.train.config import DataConfig
+from lowerbound.scoring import score
+from lowerbound.training import recipe, train
+from lowerbound.training.config import DataConfig
 
 SCALES, CORRELATION = (0.5, 1.0, 2.0, 1.0, 0.7), 0.8
 NUM_TEST = 1000

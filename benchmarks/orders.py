@@ -23,11 +23,11 @@ WEAK_STEPS = (24, 48, 96, 192)
 SCHEDULE, EARLY_SCHEDULE = lb.LinearGamma(-6.0, 5.0), lb.LinearGamma(-6.0, 1.0)
 DETERMINISTIC = {
     "DDIM": lb.DDIM(),
-    "Euler": lb.Euler(),
+    "Euler": lb.samplers.Euler(),
     "Heun": lb.Heun(),
     **{f"DPM-Solver++({k}M)": lb.DPMSolver(k) for k in (1, 2, 3)},
-    **{f"UniPC-{k}": lb.UniPC(k) for k in (1, 2, 3)},
-    **{f"exponential Adams-Bashforth {k}": lb.ExponentialAdamsBashforth(k) for k in (1, 2, 3, 4)},
+    **{f"UniPC-{k}": lb.samplers.UniPC(k) for k in (1, 2, 3)},
+    **{f"exponential Adams-Bashforth {k}": lb.samplers.ExponentialAdamsBashforth(k) for k in (1, 2, 3, 4)},
 }
 STOCHASTIC = {
     **{
@@ -38,14 +38,14 @@ STOCHASTIC = {
     "DDIM, eta 1": lambda num: lb.DDIM(1.0),
     "SDE-DPM-Solver++(1)": lambda num: lb.DPMSolverSDE(1),
     "SDE-DPM-Solver++(2M)": lambda num: lb.DPMSolverSDE(2),
-    "Euler, churn 4 / n": lambda num: lb.Euler(churn=4 / num),
+    "Euler, churn 4 / n": lambda num: lb.samplers.Euler(churn=4 / num),
     "Heun, churn 4 / n": lambda num: lb.Heun(churn=4 / num),
 }
 LANGEVIN = {
     "ancestral, lower, for comparison": lb.Ancestral(),
-    "predictor-corrector, 1 correction": lb.PredictorCorrector(),
-    "predictor-corrector, 5 corrections": lb.PredictorCorrector(num_corrections=5),
-    "annealed Langevin, 10 a level": lb.AnnealedLangevin(num_corrections=10),
+    "predictor-corrector, 1 correction": lb.samplers.PredictorCorrector(),
+    "predictor-corrector, 5 corrections": lb.samplers.PredictorCorrector(num_corrections=5),
+    "annealed Langevin, 10 a level": lb.samplers.AnnealedLangevin(num_corrections=10),
 }
 MEAN, COVARIANCE = torch.tensor([0.5, -1.0]).double(), torch.tensor([[0.5, 0.3], [0.3, 0.4]]).double()
 
@@ -118,7 +118,11 @@ def mixture_flow(schedule: lb.LinearGamma) -> tuple[Denoiser, Tensor, Tensor]:
     denoiser = lb.GaussianMixture(torch.tensor([0.5, 0.3, 0.2]).double(), means, covariances.double(), schedule)
     x_1 = lb.start(denoiser, 4, lb.Stream(0), dtype=torch.float64)
     ends = torch.tensor([1.0, 0.0]).double()
-    return denoiser, x_1, lb.sample(denoiser, lb.ProbabilityFlow(1e-12), x_1, ends, lb.Stream(0), denoise=False)
+    return (
+        denoiser,
+        x_1,
+        lb.sample(denoiser, lb.samplers.ProbabilityFlow(1e-12), x_1, ends, lb.Stream(0), denoise=False),
+    )
 
 
 def flow_error(sampler: Sampler, times: Tensor, denoiser: Denoiser, x_1: Tensor, exact: Tensor) -> float:

@@ -12,20 +12,11 @@ import math
 
 import torch
 
-from lowerbound import (
-    Cosine,
-    LearnedGamma,
-    LinearBeta,
-    LinearGamma,
-    MonotoneWarp,
-    Stream,
-    loss,
-    mean_and_error,
-)
+from lowerbound import Cosine, LearnedGamma, LinearGamma, Stream, loss, mean_and_error
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
 from lowerbound.run import open_run
-from lowerbound.schedule import Schedule
+from lowerbound.schedule import LinearBeta, MonotoneWarp, Schedule
 from lowerbound.times import antithetic_times
 
 BATCH = 64

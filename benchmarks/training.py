@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
 from lowerbound.machine import processor
-from lowerbound.train import recipe
-from lowerbound.train.config import DataConfig, ModelName
-from lowerbound.train.loop import Trainer
+from lowerbound.training import recipe
+from lowerbound.training.config import DataConfig, ModelName
+from lowerbound.training.loop import Trainer
 
 RECIPES: tuple[tuple[str, ModelName], ...] = (
     ("moons", "diffusion"),

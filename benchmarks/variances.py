@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lowerbound import Ancestral, PerSample, Tabulated, betas, elbo, from_betas, mean_and_error
+from lowerbound import Ancestral, PerSample, elbo, mean_and_error
 from lowerbound.data import Dataset, open_dataset
 from lowerbound.evaluate.classes import classes
 from lowerbound.evaluate.copies import audit
@@ -31,8 +31,9 @@ from lowerbound.evaluate.features import FeatureClassifier, feature_classifier
 from lowerbound.run import Run, open_run
 from lowerbound.run.generate import generate
 from lowerbound.run.variance import with_analytic_variance
-from lowerbound.train import Config, recipe, train
-from lowerbound.train.config import DataConfig, DenoiserConfig, ScheduleConfig
+from lowerbound.schedule import Tabulated, betas, from_betas
+from lowerbound.training import Config, recipe, train
+from lowerbound.training.config import DataConfig, DenoiserConfig, ScheduleConfig
 
 FIXED = ("lower", "upper", "analytic")
 

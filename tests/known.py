@@ -11,9 +11,9 @@ from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma
 from lowerbound.data import Dataset, mixture_parameters, open_dataset
 from lowerbound.models import Diffusion
 from lowerbound.run import Run
-from lowerbound.train import recipe
-from lowerbound.train.config import DataConfig
-from lowerbound.train.folder import RunFolder
+from lowerbound.training import recipe
+from lowerbound.training.config import DataConfig
+from lowerbound.training.folder import RunFolder
 
 
 def mixture_run(folder: Path) -> tuple[Run, Dataset]:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lowerbound import betas, schedule
+from lowerbound import schedule
 from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.exact import Gaussian, GaussianMixture
 from lowerbound.rng import Noise
 from lowerbound.samplers import sample
-from lowerbound.schedule import Schedule
+from lowerbound.schedule import Schedule, betas
 from lowerbound.schedule.betas import from_betas
 from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp
 from lowerbound.schedule.scaling import SCALINGS, VARIANCE_PRESERVING

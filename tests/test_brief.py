@@ -14,8 +14,8 @@ from lowerbound.brief import Brief
 from lowerbound.data.encoding import Affine
 from lowerbound.edit import round_trip
 from lowerbound.samplers.plan import Plan
-from lowerbound.score.bound import Scores
-from lowerbound.score.flow import DensityScores
+from lowerbound.scoring.bound import Scores
+from lowerbound.scoring.flow import DensityScores
 
 DATA = Gaussian(torch.zeros(2), torch.eye(2), LinearGamma())
 X = DATA.sample(1000, lb.Stream(seed=0))
@@ -53,8 +53,8 @@ def filled(kind):
         (lambda: filled(DensityScores), ["DensityScores(kind='bound (exact)', ", "nats=<1000: -3.0"]),
         (lambda: Plan(lb.DDIM(), lb.grid.uniform(100)), ["Plan(", "DDIM(eta=0.0)", "times=<100: 1 to 0>"]),
         (lambda: round_trip(DATA, X, tolerance=1e-2), ["RoundTrip(", "x=<1000x2>", "error=<1000: "]),
-        (lb.LinearBeta, ["LinearBeta(gamma from -", "variance-preserving"]),
-        (lambda: lb.from_betas(lb.betas.linear(1000)), ["Tabulated(gamma from "]),
+        (lb.schedule.LinearBeta, ["LinearBeta(gamma from -", "variance-preserving"]),
+        (lambda: lb.schedule.from_betas(lb.schedule.betas.linear(1000)), ["Tabulated(gamma from "]),
         (lambda: lb.PerSample(range(1000)), ["PerSample(1000 seeds)"]),
         (lambda: lb.Stream(seed=3), ["Stream(seed=3)"]),
         (lambda: Affine((0.0,) * 1000, (1.0,) * 1000), ["Affine(", "shift=<1000>"]),
@@ -70,7 +70,9 @@ def test_it_says_shapes_and_means_in_a_line(value, said):
         assert part in printed
 
 
-@pytest.mark.parametrize("schedule", [lb.LinearGamma(), lb.LearnedGamma(-5.0, 5.0, lb.MonotoneWarp()), lb.EDM()])
+@pytest.mark.parametrize(
+    "schedule", [lb.LinearGamma(), lb.LearnedGamma(-5.0, 5.0, lb.schedule.MonotoneWarp()), lb.schedule.EDM()]
+)
 def test_a_schedule_says_its_ends_and_a_denoiser_its_shape(schedule):
     network = torch.nn.Identity()
     network.forward = lambda x, gamma, cond: x

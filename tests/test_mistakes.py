@@ -86,8 +86,8 @@ tries = {
     "a loss of integers": lambda: lb.loss(denoiser, x.long(), noise=noise()),
     "a loss at steps of a table": lambda: lb.loss(denoiser, x, t=torch.randint(0, 1000, (8,)), eps=x),
     "a loss with other noise": lambda: lb.loss(denoiser, x, t=torch.rand(8), eps=torch.randn(8, 3)),
-    "an array to encode": lambda: lb.encode(denoiser, x.numpy()),
-    "two batches to interpolate": lambda: lb.interpolate(denoiser, x, x[:3], torch.tensor([0.5])),
+    "an array to encode": lambda: lb.edit.encode(denoiser, x.numpy()),
+    "two batches to interpolate": lambda: lb.edit.interpolate(denoiser, x, x[:3], torch.tensor([0.5])),
 }
 right = {
     "a number": lambda: denoiser(x, 0.5),

@@ -8,13 +8,12 @@ import pytest
 import torch
 from oracles import COVARIANCE, MEAN, Known, WithMix, double, draw, gaussian, make_schedule
 
-from lowerbound import betas
 from lowerbound.errors import InputError
 from lowerbound.likelihood import step_kl
 from lowerbound.reverse import KINDS, posterior, reverse_variance
 from lowerbound.samplers import Ancestral
 from lowerbound.samplers.base import State
-from lowerbound.schedule import CLEAN, LinearGamma
+from lowerbound.schedule import CLEAN, LinearGamma, betas
 from lowerbound.schedule.betas import from_betas
 from lowerbound.schedule.scaling import SCALINGS
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from oracles import double, draw, mixture
 
-from lowerbound import ClassifierFree, Conditioned, WithVariance
+from lowerbound import ClassifierFree
+from lowerbound.denoiser import Conditioned, WithVariance
 from lowerbound.guidance import AutoGuidance, ClassifierGuidance
 from lowerbound.inverse import Mask, PosteriorDenoiser
 from lowerbound.rng import PerSample, Stream

@@ -24,8 +24,8 @@ from lowerbound.evaluate.copies import CopyAudit, audit
 from lowerbound.report.distances import tell_copies
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate
-from lowerbound.train import recipe, train
-from lowerbound.train.config import DataConfig
+from lowerbound.training import recipe, train
+from lowerbound.training.config import DataConfig
 
 
 def main() -> None:

@@ -18,8 +18,9 @@ import time
 import torch
 from torch import Tensor
 
-from lowerbound import VARIANCE_EXPLODING, GaussianMixture, LinearGamma, Stream, mean_and_error
+from lowerbound import GaussianMixture, LinearGamma, Stream, mean_and_error
 from lowerbound.data import mixture_parameters
+from lowerbound.schedule import VARIANCE_EXPLODING
 from lowerbound.score_matching import Score, denoising, explicit, fisher_divergence, sliced
 
 SIGMA, NUM_EXAMPLES = 0.3, 20_000

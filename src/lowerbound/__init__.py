@@ -1,186 +1,122 @@
 """Diffusion models with their likelihood: one noise schedule and one denoiser, and all that follows from the two."""
 
 import importlib
+import importlib.util
 import os
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Threads that wait for one another actively keep those that they wait for from running, where other processes are busy:
 # steps then take many times as long. OpenMP reads this once, as it is loaded with torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from lowerbound import grid, inverse, objective, score_matching, times
-from lowerbound.brownian import BrownianPath
-from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
-from lowerbound.denoiser import (
-    Conditioned,
-    Denoiser,
-    Empirical,
-    EnergyDenoiser,
-    Gaussian,
-    GaussianMixture,
-    LevelDenoiser,
-    NetworkDenoiser,
-    Prediction,
-    WithVariance,
-    measure_variance,
-)
-from lowerbound.edit import decode, encode, interpolate, vary
+from lowerbound import grid as grid
+from lowerbound import objective as objective
+from lowerbound.denoiser import Denoiser, Empirical, Gaussian, GaussianMixture, NetworkDenoiser, Prediction
 from lowerbound.errors import InputError
-from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
-from lowerbound.inverse import posterior_sample
+from lowerbound.guidance import ClassifierFree
 from lowerbound.likelihood import (
+    Decoder,
     Density,
-    DiscretizedGaussian,
     Elbo,
     GaussianDecoder,
     LevelPosterior,
-    TruncatedNormalDequantizer,
-    UniformDequantizer,
-    discrete_log_prob,
     elbo,
     log_prob,
     mean_and_error,
 )
 from lowerbound.objective import loss
-from lowerbound.rng import PerSample, Stream
-from lowerbound.samplers import (
-    DDIM,
-    Ancestral,
-    AnnealedLangevin,
-    DPMSolver,
-    DPMSolverSDE,
-    Euler,
-    ExponentialAdamsBashforth,
-    Heun,
-    PredictorCorrector,
-    ProbabilityFlow,
-    UniPC,
-    metropolis_langevin,
-    sample,
-    start,
-    trajectory,
-)
-from lowerbound.samplers.langevin import langevin
-from lowerbound.schedule import (
-    EDM,
-    RECTIFIED_FLOW,
-    VARIANCE_EXPLODING,
-    VARIANCE_PRESERVING,
-    Cosine,
-    LearnedGamma,
-    LinearBeta,
-    LinearGamma,
-    MonotoneWarp,
-    RectifiedFlow,
-    Schedule,
-    Sigmoid,
-    Tabulated,
-    betas,
-    from_betas,
-    geometric,
-)
-from lowerbound.theory import derivations, energy_log_prob, hybrid, log_normaliser, split_ancestral, textbook
-from lowerbound.times import ImportanceTimes
+from lowerbound.rng import Noise, PerSample, Stream
+from lowerbound.samplers import DDIM, Ancestral, DPMSolver, DPMSolverSDE, Heun, Sampler, sample, start, trajectory
+from lowerbound.schedule import Cosine, LearnedGamma, LinearGamma, Schedule
 
 if TYPE_CHECKING:
-    from lowerbound import models
+    from lowerbound import inverse as inverse
+    from lowerbound import models as models
+    from lowerbound import pictures as pictures
+    from lowerbound import theory as theory
+    from lowerbound.data import Dataset, DataSpec, open_dataset
+    from lowerbound.models import Diffusion, Effort, Model
+    from lowerbound.nn import MLP, UNet
+    from lowerbound.run import Run, open_run
+    from lowerbound.run.generate import generate
+    from lowerbound.run.impute import impute
+    from lowerbound.scoring import score, score_density
+    from lowerbound.training import recipe, train
 
 __all__ = [
-    # schedules
+    # data, training, and runs in use
+    "open_dataset",
+    "Dataset",
+    "DataSpec",
+    "recipe",
+    "train",
+    "open_run",
+    "Run",
+    "generate",
+    "score",
+    "score_density",
+    "impute",
+    # schedules, networks, denoisers, models
     "Schedule",
     "LinearGamma",
-    "LinearBeta",
     "Cosine",
-    "Sigmoid",
-    "RectifiedFlow",
-    "EDM",
-    "Tabulated",
     "LearnedGamma",
-    "MonotoneWarp",
-    "geometric",
-    "from_betas",
-    "betas",
-    "VARIANCE_PRESERVING",
-    "RECTIFIED_FLOW",
-    "VARIANCE_EXPLODING",
-    # denoisers
+    "UNet",
+    "MLP",
     "Denoiser",
     "NetworkDenoiser",
-    "LevelDenoiser",
     "Prediction",
     "Gaussian",
     "GaussianMixture",
     "Empirical",
-    "EnergyDenoiser",
-    "WithVariance",
-    "measure_variance",
-    # the bound
+    "Model",
+    "Diffusion",
+    # objective and likelihood
+    "loss",
     "elbo",
     "Elbo",
-    "loss",
-    "objective",
-    "hybrid",
-    "times",
-    "ImportanceTimes",
-    "derivations",
-    "textbook",
-    "LevelPosterior",
-    "DiscretizedGaussian",
-    "GaussianDecoder",
-    "mean_and_error",
-    # the density
+    "Effort",
     "log_prob",
     "Density",
-    "discrete_log_prob",
-    "energy_log_prob",
-    "log_normaliser",
-    "UniformDequantizer",
-    "TruncatedNormalDequantizer",
+    "Decoder",
+    "GaussianDecoder",
+    "LevelPosterior",
+    "mean_and_error",
     # sampling
+    "Sampler",
     "sample",
     "trajectory",
     "start",
     "Ancestral",
     "DDIM",
-    "Euler",
     "Heun",
     "DPMSolver",
     "DPMSolverSDE",
-    "UniPC",
-    "ExponentialAdamsBashforth",
-    "ProbabilityFlow",
-    "PredictorCorrector",
-    "AnnealedLangevin",
-    "langevin",
-    "metropolis_langevin",
-    "split_ancestral",
-    "grid",
+    "ClassifierFree",
+    "Noise",
     "Stream",
     "PerSample",
-    "BrownianPath",
-    # guidance, editing, inverse problems
-    "Conditioned",
-    "ClassifierFree",
-    "ClassifierGuidance",
-    "AutoGuidance",
-    "encode",
-    "decode",
-    "interpolate",
-    "vary",
-    "inverse",
-    "posterior_sample",
-    # the family
-    "models",
-    "score_matching",
-    "ContrastiveDivergence",
-    "PersistentChains",
     "InputError",
 ]
 
+_LATER = {
+    "data": ("open_dataset", "Dataset", "DataSpec"),
+    "training": ("recipe", "train"),
+    "run": ("open_run", "Run"),
+    "run.generate": ("generate",),
+    "run.impute": ("impute",),
+    "scoring": ("score", "score_density"),
+    "models": ("Model", "Diffusion", "Effort"),
+    "nn": ("UNet", "MLP"),
+}
+"""Where the names are that few programs need all of: they are imported when they are first asked for."""
+_MODULES = {name: module for module, names in _LATER.items() for name in names}
 
-def __getattr__(name: str) -> ModuleType:
-    """The relatives, imported when they are first asked for, since few programs need them."""
-    if name != "models":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{name}")
+
+def __getattr__(name: str) -> Any:
+    """Names and sub-packages that are imported when they are first asked for."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    if importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,8 +11,8 @@ from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import open_run
 from lowerbound.run.classifier import write_classifier
-from lowerbound.train import train
-from lowerbound.train.classifier import train_classifier
+from lowerbound.training import train
+from lowerbound.training.classifier import train_classifier
 
 
 @pytest.fixture(scope="module")

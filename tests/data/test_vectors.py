@@ -11,9 +11,9 @@ from train.runs import tiny_config
 from lowerbound.data import Standardisation, open_dataset, read_conditions, read_examples
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
-from lowerbound.score import conditions
-from lowerbound.train import train
-from lowerbound.train.config import DataConfig
+from lowerbound.scoring import conditions
+from lowerbound.training import train
+from lowerbound.training.config import DataConfig
 
 
 @pytest.fixture(scope="module")

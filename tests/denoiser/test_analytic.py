@@ -29,7 +29,7 @@ from lowerbound.models import Effort
 from lowerbound.run import open_run
 from lowerbound.run.variance import with_analytic_variance
 from lowerbound.samplers.base import trajectory
-from lowerbound.score import score
+from lowerbound.scoring import score
 
 SCHEDULE = LinearGamma(-8.0, 6.0)
 ORACLES = {"Gaussian": gaussian(SCHEDULE), "mixture": mixture(SCHEDULE)}

@@ -14,8 +14,8 @@ from lowerbound.evaluate.likelihood import Likelihood, held_out_likelihood
 from lowerbound.evaluate.profile import profile
 from lowerbound.models import Effort
 from lowerbound.run import Run
-from lowerbound.score import score
-from lowerbound.train.held_out import held_out_bits
+from lowerbound.scoring import score
+from lowerbound.training.held_out import held_out_bits
 
 
 @pytest.fixture(scope="module")

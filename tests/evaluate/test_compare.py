@@ -22,7 +22,7 @@ from lowerbound.report.comparison import (
     samples_answer,
     write_comparison_page,
 )
-from lowerbound.train.config import DataConfig
+from lowerbound.training.config import DataConfig
 
 MODELS = ("vae", "gan", "diffusion", "autoregressive")
 

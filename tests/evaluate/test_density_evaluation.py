@@ -22,10 +22,10 @@ from lowerbound.records import Measured
 from lowerbound.report.likelihood import tell_density
 from lowerbound.report.page import read_own
 from lowerbound.run import Run, open_run
-from lowerbound.score import Flow, score_density
-from lowerbound.train import recipe
-from lowerbound.train.config import DataConfig
-from lowerbound.train.folder import RunFolder
+from lowerbound.scoring import Flow, score_density
+from lowerbound.training import recipe
+from lowerbound.training.config import DataConfig
+from lowerbound.training.folder import RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from lowerbound.records import read, to_json
 from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.run import Run
 from lowerbound.schedule import Cosine, Schedule
-from lowerbound.train import recipe
-from lowerbound.train.build import build_decoder
-from lowerbound.train.config import DataConfig, DenoiserConfig
-from lowerbound.train.folder import RunFolder
+from lowerbound.training import recipe
+from lowerbound.training.build import build_decoder
+from lowerbound.training.config import DataConfig, DenoiserConfig
+from lowerbound.training.folder import RunFolder
 
 MIXTURE = open_dataset("mixture")
 

@@ -19,10 +19,10 @@ from train.runs import measure_little, tiny_config, tiny_run, train_until
 
 from lowerbound import files
 from lowerbound.errors import InputError
-from lowerbound.train import train
-from lowerbound.train.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint, step_of
-from lowerbound.train.loop import Trainer
-from lowerbound.train.resume import restore
+from lowerbound.training import train
+from lowerbound.training.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint, step_of
+from lowerbound.training.loop import Trainer
+from lowerbound.training.resume import restore
 
 TENSORS = {"weights": {"a": torch.arange(1000.0)}, "average": {"a": torch.ones(3)}}
 
@@ -273,7 +273,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import torch
-from lowerbound.train import stretch
+from lowerbound.training import stretch
 from train.runs import tiny_run
 torch.set_num_threads(1)  # as the tests: sums over more threads round otherwise
 stretch.CHECKPOINT_SECONDS = 0

@@ -20,8 +20,8 @@ from lowerbound.nn.classifier import Classifier
 from lowerbound.run import Run, open_run, variance
 from lowerbound.run.classifier import open_classifier, write_classifier
 from lowerbound.run.history import training_columns
-from lowerbound.train import train
-from lowerbound.train.folder import RunFolder
+from lowerbound.training import train
+from lowerbound.training.folder import RunFolder
 from lowerbound.weights import load_weights, weights_file
 
 EVALUATION = {

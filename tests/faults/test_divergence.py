@@ -11,12 +11,12 @@ from train.runs import measure_little, tiny_config, tiny_run
 
 from lowerbound.cli.main import run
 from lowerbound.errors import InputError, flag
-from lowerbound.train import stretch, train
-from lowerbound.train.checkpoint import Checkpoint, checkpoints, read_checkpoint
-from lowerbound.train.divergence import LARGEST_WEIGHT, Watch
-from lowerbound.train.loop import Trainer
-from lowerbound.train.session import MOST_SKIPPED
-from lowerbound.train.training import DivergenceError
+from lowerbound.training import stretch, train
+from lowerbound.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from lowerbound.training.divergence import LARGEST_WEIGHT, Watch
+from lowerbound.training.loop import Trainer
+from lowerbound.training.session import MOST_SKIPPED
+from lowerbound.training.training import DivergenceError
 
 ABSURD = {"learning_rate": 1e20, "clip": 1e30, "warmup_steps": 1}
 

@@ -20,7 +20,7 @@ from oracles import (
     sigma_points,
 )
 
-from lowerbound import betas, objective
+from lowerbound import objective
 from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.denoiser.exact import Empirical, Gaussian
 from lowerbound.errors import InputError
@@ -29,7 +29,7 @@ from lowerbound.likelihood import Elbo, elbo, end_terms, mean_and_error, prior_k
 from lowerbound.likelihood.decoder import DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.reverse import KINDS, VARIANCES
 from lowerbound.rng import PerSample, Stream
-from lowerbound.schedule import Cosine, LinearGamma, RectifiedFlow
+from lowerbound.schedule import Cosine, LinearGamma, RectifiedFlow, betas
 from lowerbound.schedule.betas import from_betas
 from lowerbound.schedule.learned import LearnedGamma
 from lowerbound.schedule.scaling import SCALINGS

@@ -24,7 +24,7 @@ from lowerbound.report.page import CAPTIONS
 from lowerbound.report.parts import TELL, told
 from lowerbound.run import open_run
 from lowerbound.run.generate import network_calls
-from lowerbound.score import Flow
+from lowerbound.scoring import Flow
 
 
 def test_what_computes_knows_nothing_of_what_tells():

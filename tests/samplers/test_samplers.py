@@ -10,7 +10,7 @@ import torch
 from every_sampler import WITHOUT_MIX
 from oracles import COVARIANCE, MEAN, SCHEDULES, Known, affine_map, double, draw, gaussian, make_schedule, mixture
 
-from lowerbound import betas, grid
+from lowerbound import grid
 from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
@@ -32,7 +32,7 @@ from lowerbound.samplers import (
     trajectory,
 )
 from lowerbound.samplers.base import State
-from lowerbound.schedule import CLEAN, Cosine, LinearGamma
+from lowerbound.schedule import CLEAN, Cosine, LinearGamma, betas
 from lowerbound.schedule.betas import from_betas
 from lowerbound.schedule.scaling import SCALINGS
 

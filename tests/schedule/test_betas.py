@@ -8,11 +8,10 @@ import pytest
 import torch
 from oracles import double
 
-from lowerbound import betas
 from lowerbound.errors import InputError
 from lowerbound.likelihood import prior_kl
 from lowerbound.reverse import posterior
-from lowerbound.schedule import LinearGamma
+from lowerbound.schedule import LinearGamma, betas
 
 TABLES = {
     "DDPM": (betas.linear, paper.ddpm_betas),

@@ -13,7 +13,6 @@ import torch
 from oracles import Known, double, draw, gaussian, make_schedule, mixture, sigma_points
 from torch import nn
 
-from lowerbound import betas
 from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.denoiser.exact import Gaussian, GaussianMixture
 from lowerbound.errors import InputError
@@ -21,7 +20,7 @@ from lowerbound.likelihood import elbo, mean_and_error
 from lowerbound.likelihood.decoder import DiscretizedGaussian, GaussianDecoder
 from lowerbound.reverse import VARIANCES
 from lowerbound.rng import PerSample, Stream
-from lowerbound.schedule import LinearGamma
+from lowerbound.schedule import LinearGamma, betas
 from lowerbound.schedule.betas import from_betas
 from lowerbound.schedule.scaling import SCALINGS
 from lowerbound.theory.derivations import (

@@ -9,14 +9,13 @@ import torch
 from oracles import Known, double, draw, gaussian, mixture, sigma_points
 from torch import nn
 
-from lowerbound import betas
 from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood import elbo
 from lowerbound.likelihood.decoder import GaussianDecoder
 from lowerbound.reverse import VARIANCES, posterior
 from lowerbound.rng import PerSample, Stream
-from lowerbound.schedule import CLEAN
+from lowerbound.schedule import CLEAN, betas
 from lowerbound.schedule.betas import from_betas
 from lowerbound.theory.derivations import one_sample, t_sample, two_sample
 from lowerbound.theory.textbook import textbook_one_sample, textbook_t_sample, textbook_two_sample

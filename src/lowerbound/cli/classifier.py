@@ -10,8 +10,8 @@ from lowerbound.cli.options import RunPath, parse
 from lowerbound.errors import InputError
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
-from lowerbound.train.classifier import accuracies, check_labels, train_classifier
-from lowerbound.train.stretch import workplace
+from lowerbound.training.classifier import accuracies, check_labels, train_classifier
+from lowerbound.training.stretch import workplace
 
 DEFAULT_MINUTES = 1.0
 RATIOS = {

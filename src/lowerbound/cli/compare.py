@@ -19,7 +19,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.report.comparison import HEADER, answers, remarks, rows, write_comparison_page
 from lowerbound.report.console import aligned
 from lowerbound.run import open_configured
-from lowerbound.train.config import DataConfig, ModelName
+from lowerbound.training.config import DataConfig, ModelName
 
 DEFAULT_MINUTES = 10.0
 

@@ -21,9 +21,9 @@ from lowerbound.rounding import figure_text
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.samplers import DDIM, DPMSolver
 from lowerbound.samplers.plan import Plan
-from lowerbound.train.distill import check_empty, distill, student_times, teacher_times, write_student
-from lowerbound.train.folder import RunFolder
-from lowerbound.train.stretch import workplace
+from lowerbound.training.distill import check_empty, distill, student_times, teacher_times, write_student
+from lowerbound.training.folder import RunFolder
+from lowerbound.training.stretch import workplace
 from lowerbound.weights import HASH
 
 DEFAULT_MINUTES = 2.0

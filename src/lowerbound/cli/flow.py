@@ -5,7 +5,7 @@ from typing import Literal
 
 import tyro
 
-from lowerbound.score import Flow
+from lowerbound.scoring import Flow
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from lowerbound.files import write_file
 from lowerbound.inverse import TwistedParticles
 from lowerbound.run import Run, open_denoiser
 from lowerbound.run.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, Imputations, impute, num_calls, read_mask
-from lowerbound.score import conditions
+from lowerbound.scoring import conditions
 
 
 @dataclass(frozen=True)

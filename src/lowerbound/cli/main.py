@@ -12,7 +12,7 @@ from lowerbound.cli.flags import in_flags
 from lowerbound.errors import InputError
 from lowerbound.files import is_full
 from lowerbound.printable import NEW_LINE, printable, tolerate
-from lowerbound.train.interruption import stoppable
+from lowerbound.training.interruption import stoppable
 
 VERBS = {
     "train": "train a model, or go on with a run",

@@ -26,7 +26,7 @@ from lowerbound.likelihood import check_likelihood, mean_and_error
 from lowerbound.models import Effort
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
-from lowerbound.score import (
+from lowerbound.scoring import (
     DensityScores,
     Flow,
     Scores,

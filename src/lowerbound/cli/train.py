@@ -16,8 +16,8 @@ from lowerbound.data import NAMED, Dataset, describe
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.run import open_configured
-from lowerbound.train import recipe, train
-from lowerbound.train.config import (
+from lowerbound.training import recipe, train
+from lowerbound.training.config import (
     Config,
     DataConfig,
     DecoderConfig,
@@ -29,9 +29,9 @@ from lowerbound.train.config import (
     as_flags,
     differences,
 )
-from lowerbound.train.fit import fitted
-from lowerbound.train.folder import RunFolder
-from lowerbound.train.loop import Trainer
+from lowerbound.training.fit import fitted
+from lowerbound.training.folder import RunFolder
+from lowerbound.training.loop import Trainer
 
 DEFAULT_MINUTES = 10.0
 

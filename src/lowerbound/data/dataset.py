@@ -32,7 +32,7 @@ class Dataset:
         spec: what they are, the encoding fitted on the training examples.
         examples: raw values, (N, *shape), channels first: (N, D), (N, C, L), (N, C, H, W) or (N, C, D, H, W); possibly
             larger than memory, being read from a file as they are looked at.
-        train, validation, test: indices into the examples, disjoint.
+        train, validation, test: the numbers of the examples of each split, (num_examples,), disjoint.
         labels: (N,) class indices, or None.
         conditions: (N, F) float32 vectors as they came, or None.
         otherwise: if the layout was guessed and could be another, how they are read and how to have the other.

@@ -25,8 +25,8 @@ from lowerbound.files import write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.records import Measured, read_json, to_json
 from lowerbound.run import Run, open_run
-from lowerbound.train import recipe, train
-from lowerbound.train.config import DataConfig, ModelName
+from lowerbound.training import recipe, train
+from lowerbound.training.config import DataConfig, ModelName
 
 FAMILY: tuple[ModelName, ...] = (
     "vae",

@@ -18,7 +18,7 @@ from lowerbound.evaluate.part import Figures
 from lowerbound.models import Effort
 from lowerbound.records import Measured, Unsure
 from lowerbound.run import Run
-from lowerbound.score import LEAST_TOLERANCE, Flow, score, score_density
+from lowerbound.scoring import LEAST_TOLERANCE, Flow, score, score_density
 
 ENTRIES = 20_000
 """About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""

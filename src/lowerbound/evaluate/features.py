@@ -27,9 +27,9 @@ from lowerbound.data.directory import data_directory
 from lowerbound.evaluate.part import Figures
 from lowerbound.files import write_file
 from lowerbound.nn.classifier import Classifier
-from lowerbound.train.config import TrainingConfig
-from lowerbound.train.optimizer import plain_adamw
-from lowerbound.train.training import Training
+from lowerbound.training.config import TrainingConfig
+from lowerbound.training.optimizer import plain_adamw
+from lowerbound.training.training import Training
 
 VERSION = 1
 """Of the classifier and its training: another one is another file."""

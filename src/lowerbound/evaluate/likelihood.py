@@ -12,7 +12,7 @@ from lowerbound.evaluate.part import Figures
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.run import Run
-from lowerbound.score import Scores, score
+from lowerbound.scoring import Scores, score
 
 ENTRIES = 32_000_000
 """About how many entries of examples go through a denoiser where the number of calls is not given."""

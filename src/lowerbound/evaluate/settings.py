@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
 from lowerbound.samplers import Sampler
-from lowerbound.score import AS_ADVISED, Flow
+from lowerbound.scoring import AS_ADVISED, Flow
 
 FLOW_TOLERANCE = 1e-2
 """Of the flow in an evaluation: a tenth of it moves the mean over the digits by a seventh of its standard error."""

@@ -9,7 +9,7 @@ from lowerbound.data import Dataset
 from lowerbound.evaluate.part import Pace
 from lowerbound.evaluate.settings import Settings
 from lowerbound.run import Run
-from lowerbound.score import score
+from lowerbound.scoring import score
 
 QUICK_SECONDS = 15.0
 """For bits/dim, and again for the picture, where only a quick look is asked for."""

@@ -211,7 +211,17 @@ def step_kl(
 
 
 def mean_and_error(values: Float[Tensor, "num_examples"]) -> tuple[float, float]:
-    """The mean over examples and its standard error; NaN of a single example."""
+    r"""The mean over examples and its standard error, $\bar v$ and $s / \sqrt N$.
+
+    Arguments:
+        values: v of each example, (N,), in any unit, which the two figures have as well.
+
+    Returns:
+        The two numbers; of a single example the error is NaN.
+
+    Raises:
+        InputError: if there are none.
+    """
     if not len(values):
         raise InputError("there are no values to take the mean of: give at least one")
     spread = values.double().std().item() if len(values) > 1 else math.nan

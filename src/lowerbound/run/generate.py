@@ -35,7 +35,7 @@ def generate(
         num_samples: how many.
         plan: the stepping rule and its steps, of a diffusion model; the default ones if None.
         seed: of all of them.
-        cond: a condition for each sample, (num_samples, ...), or None.
+        cond: a condition for each sample, labels or vectors of shape (num_samples, ...), or None.
         brownian: whether the noise of a stochastic sampler follows one path for each sample, which does not change when the
             grid is refined (`BrownianPath`).
         batch_size: it changes nothing but speed and memory.

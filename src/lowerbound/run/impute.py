@@ -18,7 +18,7 @@ from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.run.opened import Run, check_levels
-from lowerbound.score import check_examples
+from lowerbound.scoring import check_examples
 
 METHODS: dict[str, Method] = {
     "replacement": Replacement(),
@@ -83,8 +83,8 @@ def impute(
         method: how (see `inverse`).
         num_samples: K, imputations of each example.
         num_steps: levels of the sampler's grid, the default one.
-        cond: a condition for each example, or None.
-        numbers: of the examples, by which each has its own noise; their places if None.
+        cond: a condition for each example, labels (N,) or vectors (N, F), or None.
+        numbers: of the examples, (N,), by which each has its own noise; their places if None.
         seed: of all imputations.
         batch_size: it changes nothing but speed and memory.
         progress: called with 1 after each step of a batch.

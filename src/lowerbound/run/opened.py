@@ -13,9 +13,9 @@ from lowerbound.data import Dataset, DataSpec, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.models import Diffusion, Model
-from lowerbound.train.build import build_model
-from lowerbound.train.config import Config, DataConfig
-from lowerbound.train.folder import RunFolder
+from lowerbound.training.build import build_model
+from lowerbound.training.config import Config, DataConfig
+from lowerbound.training.folder import RunFolder
 from lowerbound.weights import load_weights
 
 FIGURES = {
@@ -198,6 +198,10 @@ def open_configured(data: DataConfig) -> Dataset:
 
 def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
     """Open a run for use.
+
+    Arguments:
+        path: its folder.
+        device: where its model is to be.
 
     Raises:
         InputError: if there is no run, it has no model yet, or its files are damaged.

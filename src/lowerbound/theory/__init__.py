@@ -1,6 +1,6 @@
 """The theory beside what the program runs on: each derivation, estimator and identity as a value or function of its own."""
 
-from lowerbound.theory import derivations, textbook
+from lowerbound.theory import derivations, linear, textbook
 from lowerbound.theory.hybrid import hybrid
 from lowerbound.theory.normaliser import (
     Annealed,
@@ -20,6 +20,7 @@ __all__ = [
     "derivations",
     "energy_log_prob",
     "hybrid",
+    "linear",
     "log_normaliser",
     "log_normaliser_above",
     "split_ancestral",

@@ -1,0 +1,207 @@
+"""The probability flow's density of each example, in the units of the stored data; of discrete data, a bound."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Int, Num
+from torch import Tensor
+
+from lowerbound.brief import Brief
+from lowerbound.errors import InputError
+from lowerbound.likelihood import (
+    Dequantizer,
+    TruncatedNormalDequantizer,
+    UniformDequantizer,
+    check_likelihood,
+    discrete_log_prob,
+    log_prob,
+)
+from lowerbound.ode import STAGES
+from lowerbound.run import Run
+from lowerbound.scoring.examples import Vector, batches, check_examples, condition_text
+from lowerbound.scoring.spread import half_interval
+
+ENTRIES_AT_ONCE = 32_768
+"""About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
+LEAST_TOLERANCE = 4 * torch.finfo(torch.float32).eps
+LEAST_CALLS = 2 + len(STAGES)
+DEQUANTIZERS: dict[str, type[Dequantizer]] = {
+    "truncated-normal": TruncatedNormalDequantizer,
+    "uniform": UniformDequantizer,
+}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How the probability flow is followed.
+
+    Arguments:
+        tolerance: of the solver, in units of the noise and in nats per dimension, for a step.
+        num_probes: of an estimated trace, above 16 dimensions; if None one, or two where several draws within the levels
+            need their weights from other probes than their values.
+        dequantizer: of discrete data, one of `DEQUANTIZERS`; if None the first.
+        num_importance: K, of discrete data, draws within the levels of each example.
+        max_calls: the most network calls along the flow of an example (of each of its K draws); one that needs more has no
+            figure.
+        refine: whether every example is followed again at a tenth of the tolerance.
+
+    Raises:
+        InputError: if a number is out of range, or there is no such dequantiser.
+    """
+
+    tolerance: float = 1e-3
+    num_probes: int | None = None
+    dequantizer: str | None = None
+    num_importance: int = 1
+    max_calls: int = 2000
+    refine: bool = False
+
+    def __post_init__(self) -> None:
+        if not LEAST_TOLERANCE <= self.tolerance < 1:
+            raise InputError(
+                f"tolerance is {self.tolerance}: it must be below 1 and, for networks in single precision, "
+                f"{LEAST_TOLERANCE:.1g} or more"
+            )
+        if self.max_calls < LEAST_CALLS:
+            raise InputError(f"max_calls is {self.max_calls}: a single step takes {LEAST_CALLS}")
+        if self.num_importance < 1:
+            raise InputError(f"num_importance is {self.num_importance}: it starts at 1")
+        if self.num_probes is not None and self.num_probes < 1:
+            raise InputError(f"num_probes is {self.num_probes}: it starts at 1")
+        if self.dequantizer is not None and self.dequantizer not in DEQUANTIZERS:
+            raise InputError(f"unknown dequantiser {self.dequantizer!r}: choose one of {', '.join(DEQUANTIZERS)}")
+
+    def dequantizer_of(self, run: Run) -> Dequantizer | None:
+        """The dequantiser of a run's data; None if they are continuous.
+
+        Raises:
+            InputError: if one is asked for where there is nothing to dequantise, or the run has no likelihood.
+        """
+        check_likelihood(run.denoiser)
+        num_levels = run.spec.encoding.num_levels
+        if num_levels is not None:
+            return DEQUANTIZERS[self.dequantizer or next(iter(DEQUANTIZERS))](num_levels)
+        if self.dequantizer is not None or self.num_importance > 1:
+            raise InputError(
+                f"the data of the run in {run.folder.path} are continuous: there are no levels to draw in, so leave out "
+                "the dequantiser and the number of importance samples"
+            )
+        return None
+
+
+@dataclass(frozen=True, repr=False)
+class DensityScores(Brief):
+    """The figure of each example under the probability flow, an array (N,) each.
+
+    Arguments:
+        nats: log p of the example as it is stored; of discrete data, the bound on it; NaN where the calls did not suffice.
+        bits_per_dim: -nats / (D ln 2), D the number of entries that are there.
+        standard_error: of the probes, in bits per dimension: zero for an exact trace; NaN, not known, for a single probe.
+        interval_95: half the width of an interval of 95 % from it, by Student's distribution: of two probes 12.7 of it.
+        solver_error: the solver's own estimate of its error, in bits per dimension.
+        base_mismatch: bits per dimension that the example's figure contains because the base density is not what the
+            denoiser has at the noise's end (`mismatch.base_mismatch`).
+        refinement: how much `bits_per_dim` changes at a tenth of the tolerance with the same probes and draws; None unless
+            the flow was followed again.
+        num_calls: network calls along the flow of each example, at its tolerance.
+        kind: what the number is: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
+        settings: how it was computed: tolerance, trace, dequantiser, condition.
+    """
+
+    nats: Vector
+    bits_per_dim: Vector
+    standard_error: Vector
+    interval_95: Vector
+    solver_error: Vector
+    base_mismatch: Vector
+    refinement: Vector | None
+    num_calls: Int[np.ndarray, " num_examples"]
+    kind: str
+    settings: str
+
+    @property
+    def flags(self) -> list[str]:
+        """What is wrong with each example's figure, in a word; mostly nothing.
+
+        `unfinished`: its calls were spent before the flow's end. `moved`: at a tenth of the tolerance it changes by more
+        than the solver's estimate of its error.
+        """
+        change = np.zeros_like(self.nats) if self.refinement is None else self.refinement
+        moved = ~(np.abs(change) <= self.solver_error)  # and one whose finer flow did not arrive
+        return np.select([np.isnan(self.nats), moved], ["unfinished", "moved"], "").tolist()
+
+
+@torch.no_grad()
+def score_density(
+    run: Run,
+    raw: Num[np.ndarray, "num_examples *shape"],
+    flow: Flow | None = None,
+    *,
+    cond: Num[Tensor, "num_examples ..."] | None = None,
+    numbers: Num[np.ndarray, " num_examples"] | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda examples: None,
+) -> DensityScores:
+    """The density of each example under the probability flow; of discrete data, a bound on its probability.
+
+    Arguments:
+        run: the model.
+        raw, cond, numbers, seed, progress: as for `score`; the seed is that of the probes and of the noise within levels.
+        flow: how the flow is followed; the defaults of `Flow` if None.
+        batch_size: it changes nothing but speed and memory; as many as `ENTRIES_AT_ONCE` allows if None.
+
+    Raises:
+        InputError: as for `score`, if `flow` does not fit the run, or the flow of no example could be followed to its end.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}: it starts at 1")
+    flow = flow or Flow()
+    dequantizer = flow.dequantizer_of(run)
+    check_examples(run, raw)
+    num_dims = math.prod(run.spec.shape)
+    batch_size = batch_size or max(1, ENTRIES_AT_ONCE // num_dims)
+    num_probes = flow.num_probes or min(flow.num_importance, 2)
+    found, log_dets = [], []
+    for x, given, noise, _ in batches(run, raw, cond, numbers, batch_size, seed):
+        denoiser = run.denoiser.given(given, run.spec.observed(x))
+        how = {"noise": noise, "num_probes": num_probes}
+        log_dets.append(run.spec.encoding.log_det(x).cpu().numpy())
+        how |= {"tolerance": flow.tolerance, "max_calls": flow.max_calls}
+        if dequantizer is None:
+            found.append(log_prob(denoiser, x.double(), **how))
+        else:
+            how |= {"num_importance": flow.num_importance}
+            found.append(discrete_log_prob(denoiser, x.double(), dequantizer, **how))
+        progress(len(x))
+    nats, error, solver_error, mismatch, num_calls, num_observed = (
+        torch.cat([getattr(density, name) for density in found]).cpu().numpy()
+        for name in ("nats", "standard_error", "solver_error", "mismatch", "num_calls", "num_dims")
+    )
+    to_bits = 1 / (num_observed * math.log(2))
+    if np.isnan(nats).all():
+        raise InputError(
+            f"none of {len(raw)} examples was followed to the flow's end within {flow.max_calls} network calls: allow more "
+            "(--max-calls) or a larger tolerance (--tolerance)"
+        )
+    nats = nats + np.concatenate(log_dets)
+    refinement = None
+    if flow.refine:
+        finer = replace(flow, tolerance=max(flow.tolerance / 10, LEAST_TOLERANCE), max_calls=10 * flow.max_calls)
+        again = {"cond": cond, "numbers": numbers, "batch_size": batch_size, "seed": seed}
+        refinement = (nats - score_density(run, raw, replace(finer, refine=False), **again).nats) * to_bits
+    return DensityScores(
+        nats=nats,
+        bits_per_dim=-nats * to_bits,
+        standard_error=error * to_bits,
+        interval_95=half_interval(error, max(num_probes - 1, 1)) * to_bits,
+        solver_error=solver_error * to_bits,
+        base_mismatch=-mismatch * to_bits,
+        refinement=refinement,
+        num_calls=num_calls,
+        kind=found[0].kind,
+        settings=found[0].settings + condition_text(run, cond is not None),
+    )

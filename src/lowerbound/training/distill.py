@@ -1,0 +1,263 @@
+r"""Distillation: a denoiser whose few steps lead where many of its teacher's do.
+
+A solver of the probability flow, DPM-Solver++, takes the teacher from noise through n m + 1 states to data, on a grid of n m
+times. The student, who starts with the teacher's weights, is to go from each m-th of these states, $x_t$, to the next m-th,
+$x_s$, in one step of DDIM. That step is linear in the prediction, so there is one that leads there exactly:
+
+$$x_s = \kappa x_t + (\alpha_s - \kappa \alpha_t)\, \tilde x, \quad \kappa = \sigma_s / \sigma_t
+\qquad\Rightarrow\qquad \tilde x = \frac{x_s - \kappa x_t}{\alpha_s - \kappa \alpha_t} ,$$
+
+and the student is fitted to it by least squares, $E\|\hat x_\theta(x_t) - \tilde x\|^2$. This is the target of progressive
+distillation (Salimans & Ho 2022, algorithm 2), with all halvings at once and states of the teacher's own paths in place of
+noisy data, so that it takes conditions from the data and nothing else. With n = 1 it is a regression of data on noise
+(Luhman & Luhman 2021). A path is a function of its noise, so the least loss is zero; where neighbouring noise leads to
+different data a network of finite size averages them, the more of them the fewer steps there are.
+
+What the student predicts is no longer $E[x | x_t]$ and it knows n levels only: no likelihood belongs to it.
+"""
+
+import copy
+import json
+import math
+import shutil
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lowerbound import grid
+from lowerbound.data import Dataset, DataSpec
+from lowerbound.denoiser import Denoiser
+from lowerbound.errors import InputError
+from lowerbound.files import replacing, write_file
+from lowerbound.rng import Stream
+from lowerbound.samplers import DPMSolver, start, trajectory
+from lowerbound.schedule import CLEAN, Schedule
+from lowerbound.training.config import Config, TrainingConfig
+from lowerbound.training.folder import RunFolder
+from lowerbound.training.loop import without_condition
+from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.stretch import Workplace, complete
+from lowerbound.training.training import State, Training, check_length, warm_cosine
+from lowerbound.weights import weights_file
+
+TEACHER_CALLS = 16
+"""How many calls of the teacher a path takes at least."""
+MOST_STEPS = 8
+BATCH_SIZE = 64
+USES = 8
+"""How often each state of a path is learned from."""
+POOL_ENTRIES = 16_000_000
+"""How many entries the paths that are learned from have together, at most."""
+RATE = 0.5
+"""The learning rate, relative to the teacher's own training."""
+WARMUP_STEPS = 50
+
+
+def teacher_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Float[Tensor, "num_times"]:
+    """The grid of the teacher's solver, at least `TEACHER_CALLS` times, for a student of a number of steps."""
+    limits = grid.visible_limits(schedule, spec.num_dims, spec.num_levels)
+    num_times = num_steps * math.ceil(TEACHER_CALLS / num_steps)
+    return grid.karras(schedule, num_times, gamma_min=limits[0], gamma_max=limits[1])
+
+
+def student_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Float[Tensor, "num_steps"]:
+    """The grid of a student: every m-th of the teacher's times."""
+    return teacher_times(schedule, spec, num_steps)[:: math.ceil(TEACHER_CALLS / num_steps)]
+
+
+def distill(
+    teacher: Denoiser,
+    config: Config,
+    dataset: Dataset,
+    num_steps: int,
+    *,
+    updates: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    place: Workplace | None = None,
+) -> Denoiser:
+    r"""The student: a denoiser for DDIM on `student_times`, $\arg\min_\theta E\|\hat x_\theta(x_t) - \tilde x\|^2$.
+
+    The same seed and updates give the same weights.
+
+    Arguments:
+        teacher: the trained denoiser, which stays as it is.
+        config: how it was trained.
+        dataset: its data, of which only the conditions are used.
+        num_steps: n, the steps that the student takes.
+        updates, minutes: how long to train; one of the two.
+        seed: of noise, conditions and order.
+        place: where an interrupted training is kept to go on with; None: nowhere.
+
+    Raises:
+        InputError: for a number of steps outside of 1 to `MOST_STEPS`, a length that is not one, or a loss that diverges.
+    """
+    if not 1 <= num_steps <= MOST_STEPS:
+        raise InputError(
+            f"a student of {num_steps} steps: it takes 1 to {MOST_STEPS}; for more, sample the run itself with dpm++"
+        )
+    check_length(updates=updates, minutes=minutes)
+    student = copy.deepcopy(teacher).train().requires_grad_(True)
+    student.schedule.requires_grad_(False)
+    training = replace(config.training, steps=updates, minutes=minutes)
+    batch_size = max(BATCH_SIZE, training.batch_size)
+    paths = _Paths(teacher, config, dataset, num_steps, batch_size, seed)
+    complete(_Distillation(student, training, paths), place)
+    return student.requires_grad_(False).eval()
+
+
+class _Distillation(Training):
+    """Of a student, from its teacher's paths; the loss is a mean square in the units of the model's x."""
+
+    def __init__(self, student: Denoiser, training: TrainingConfig, paths: "_Paths"):
+        super().__init__(student, Optimizer(student, training), training.steps, training.minutes)
+        self.student, self.paths = student, paths
+        self.peak = RATE * training.learning_rate
+        self.times = paths.times[:: paths.stride].float().to(student.device)
+
+    def rate(self) -> float:
+        return warm_cosine(self.peak, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
+
+    def gradient(self) -> tuple[float, float]:
+        if self.step % USES == 0:
+            self.paths.add()
+        level, x_t, target, cond = self.paths.draw()
+        return self.descend([(self.student.given(cond)(x_t, self.times[level]).x - target).square().mean()])
+
+    def words(self, loss: float) -> str:
+        return f"missed by {loss**0.5:.3f} (root mean square)"
+
+    def state(self) -> State:
+        tensors, numbers = super().state()
+        paths, noise = self.paths.state(), {"stream": self.paths.noise.state()}
+        return {**tensors, "paths": paths, "noise": noise}, {
+            **numbers,
+            "order": dict(self.paths.order.bit_generator.state),
+        }
+
+    def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+        numbers = dict(state)
+        try:
+            self.paths.order.bit_generator.state = numbers.pop("order")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"state.json: the order of the paths cannot be read: {error}") from error
+        super().restore(tensors, numbers)
+
+    def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+        self.paths.restore(tensors["paths"])
+        self.paths.noise.restore(tensors["noise"]["stream"])
+
+
+class _Paths:
+    """The newest paths of the teacher: where the student's steps begin, and what it has to predict there."""
+
+    def __init__(self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, batch_size: int, seed: int):
+        self.teacher, self.config, self.dataset = teacher, config, dataset
+        self.batch_size = batch_size
+        self.times = teacher_times(teacher.schedule, dataset.spec, num_steps)
+        self.stride = len(self.times) // num_steps
+        self.noise = Stream(seed, teacher.device)
+        self.order = np.random.default_rng(seed)
+        entries = 2 * num_steps * batch_size * math.prod(teacher.shape)
+        self.pool: deque[tuple[Tensor, Tensor, Tensor | None]] = deque(maxlen=max(USES, POOL_ENTRIES // entries))
+
+    def add(self) -> None:
+        """Solve a batch of paths."""
+        teacher, cond = self.teacher, self._conditions()
+        x_1 = start(teacher, self.batch_size, self.noise, t=self.times[0].item())
+        states = list(trajectory(teacher.given(cond), DPMSolver(), x_1, self.times, self.noise))[:: self.stride]
+        levels = [*teacher.schedule.levels(self.times[:: self.stride]), CLEAN]
+        targets = []
+        for x_t, x_s, t, s in zip(states[:-1], states[1:], levels[:-1], levels[1:], strict=True):
+            kept = s.sigma / t.sigma
+            targets.append((x_s - kept * x_t) / (s.alpha - kept * t.alpha))
+        self.pool.append((torch.stack(states[:-1], 1), torch.stack(targets, 1), cond))
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """One state of each path of a batch, as many at each level as can be; levels, states, targets, and conditions."""
+        x_t, target, cond = self.pool[self.order.integers(len(self.pool))]
+        level = torch.from_numpy(self.order.permutation(self.batch_size) % x_t.shape[1])
+        path = torch.arange(self.batch_size)
+        return level, x_t[path, level], target[path, level], cond
+
+    def state(self) -> dict[str, Tensor]:
+        """All paths, stacked by what they are."""
+        stacks = zip(("states", "targets", "cond"), zip(*self.pool, strict=True), strict=False)
+        return {name: torch.stack(each) for name, each in stacks if each[0] is not None}
+
+    def restore(self, stacks: dict[str, Tensor]) -> None:
+        """Go on from a `state`.
+
+        Raises:
+            InputError: if its tensors do not fit.
+        """
+        entry = (self.batch_size, len(self.times) // self.stride, *self.teacher.shape)
+        count = len(stacks["states"]) if stacks else 0
+        names = ["states", "targets", *(["cond"] if self.config.data.conditional else [])] if stacks else []
+        found = {name: tuple(stack.shape) for name, stack in stacks.items()}
+        if "cond" in found:  # labels, or vectors of any length
+            found["cond"] = found["cond"][:2]
+        wanted = {name: (count, *(entry[:1] if name == "cond" else entry)) for name in names}
+        if found != wanted:
+            raise InputError(f"checkpoint: the paths have the shapes {found}; they should have {wanted}")
+        self.pool.clear()
+        for i in range(count):
+            x_t, target, *cond = (stacks[name][i].to(self.teacher.device) for name in names)
+            self.pool.append((x_t, target, cond[0] if cond else None))
+
+    def _conditions(self) -> Tensor | None:
+        """Those of training examples, some left out as in training."""
+        if not self.config.data.conditional:
+            return None
+        cond = self.dataset.cond(self.order.choice(self.dataset.train, self.batch_size))
+        assert cond is not None
+        dropped = torch.from_numpy(self.order.random(self.batch_size) < self.config.training.null_probability)
+        return without_condition(cond, dropped).to(self.teacher.device)
+
+
+def write_student(
+    student: Denoiser,
+    num_steps: int,
+    config: Config,
+    spec: DataSpec,
+    out: RunFolder,
+    told: dict[str, str],
+    log: Path | None = None,
+) -> None:
+    """Write a student as a run: its teacher's configuration, and weights whose file says at which times they are used.
+
+    The folder appears whole or not at all.
+
+    Arguments:
+        student: what `distill` gave for `num_steps`.
+        config, spec: the teacher's.
+        out: a folder that is not there yet or empty.
+        told: what else the file of weights says of them.
+        log: of its training, which the folder gets a copy of.
+
+    Raises:
+        InputError: if there is something in the folder.
+    """
+    check_empty(out)
+    out.path.parent.mkdir(parents=True, exist_ok=True)
+    times = student_times(student.schedule, spec, num_steps).tolist()
+    metadata = {"weights": "distilled", "times": json.dumps(times), **told}
+    with replacing(out.path) as unfinished:
+        folder = RunFolder(unfinished)
+        folder.samples.mkdir(parents=True)
+        write_file(folder.model, weights_file(dict(student.named_parameters()), metadata))
+        folder.write_config(config, spec)
+        if log is not None:
+            shutil.copyfile(log, folder.log)
+
+
+def check_empty(out: RunFolder) -> None:
+    """Refuse a place that holds something already, with an InputError."""
+    if out.path.exists() and not (out.path.is_dir() and not any(out.path.iterdir())):
+        raise InputError(f"{out.path} is there already and not an empty folder: choose another one with --out")

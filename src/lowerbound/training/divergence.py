@@ -1,0 +1,55 @@
+"""Whether what a trainer holds is fit to be kept: looked at before anything is written over the last good state."""
+
+import math
+
+import torch
+
+from lowerbound.training.training import DivergenceError, Training
+
+LARGEST_WEIGHT = 1e8
+FAR = 1000.0
+"""A loss that has risen by so many times its size, or by so many bits/dim, is that of a model which is lost: what training
+recovers from is far less."""
+NOT_LEARNED = "paths"
+"""What a student learns from: no conditions are NaN there."""
+_WORDS = {"weights": "weight", "average": "average", "optimizer": "optimiser's memory of", "buffers": "state"}
+
+
+class Watch:
+    """Compares a trainer with what it was when it was last found good.
+
+    Arguments:
+        trainer: what is watched, untrained or restored.
+
+    Raises:
+        DivergenceError: if it isn't good as it is.
+    """
+
+    def __init__(self, trainer: Training):
+        self.trainer = trainer
+        self.loss: float | None = None
+        self.check()
+
+    def check(self) -> None:
+        """Look at the trainer as it is now; from now on it is compared with that.
+
+        Raises:
+            DivergenceError: if a number that would be saved is not finite, a weight is larger than any network's in use,
+                or the loss of the same examples under the same noise is not finite or far above what it was.
+        """
+        after = f"after step {self.trainer.step}"
+        tensors, _ = self.trainer.state()
+        for group, named in tensors.items():
+            if group == NOT_LEARNED:
+                continue
+            most = LARGEST_WEIGHT if group in ("weights", "average") else math.inf
+            for name, value in named.items():
+                if value.is_floating_point() and not (torch.isfinite(value) & (value.abs() <= most)).all():
+                    raise DivergenceError(
+                        f"{after} the {_WORDS.get(group, group)} {name} is not finite, or absurdly large"
+                    )
+        loss = self.trainer.probe()
+        before = loss if self.loss is None else self.loss
+        if not math.isfinite(loss) or loss - before > FAR * max(1.0, abs(before)):
+            raise DivergenceError(f"{after} the loss of the same examples is {loss:.4g}, where it was {before:.4g}")
+        self.loss = loss

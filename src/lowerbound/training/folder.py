@@ -1,0 +1,212 @@
+"""The run folder: what lies where, and how it is written and read.
+
+config.json          the configuration and what the run knows of its data
+log.jsonl            one record per training step and per evaluation along the way
+checkpoints/         the newest states, to go on from
+model.safetensors    the averaged weights, to use
+early.safetensors    the averaged weights of early in the run, an eighth of it or a little more: a weaker model of the same
+                     kind, for autoguidance; written once
+samples/             pictures drawn along the way
+variance.json        the analytic reverse variance, once it has been asked for
+classifier.safetensors  a classifier of noisy data, once it has been asked for
+"""
+
+import json
+import math
+import os
+import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from torch import nn
+
+from lowerbound.data import DataSpec
+from lowerbound.errors import InputError
+from lowerbound.files import write_file
+from lowerbound.records import MOST_BYTES
+from lowerbound.size import check_size
+from lowerbound.training.build import build_network, build_relative
+from lowerbound.training.config import SCHEMA_VERSION, Config
+from lowerbound.weights import read_metadata
+
+MEASURED = ("variance.json", "classifier.safetensors")
+"""Files of what is measured or trained for a run once it is there."""
+MOST_PARAMETERS = 1 << 32
+MOST_LOG_BYTES = 1 << 32
+_LARGEST = 1e300
+
+
+class RunFolder:
+    """The paths of a run and its small files."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path).expanduser()
+        self.config = self.path / "config.json"
+        self.log = self.path / "log.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model.safetensors"
+        self.early = self.path / "early.safetensors"
+        self.samples = self.path / "samples"
+        self.lock = self.path / "lock"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.config.is_file()
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether the model here is a student, made for a few steps of its own."""
+        return "times" in self.read_metadata()
+
+    def read_metadata(self) -> dict[str, str]:
+        """What model.safetensors says of its weights; nothing if it is not there or damaged."""
+        try:
+            return read_metadata(self.model)
+        except InputError:
+            return {}
+
+    def check(self) -> None:
+        """Refuse a folder in which something is not what a run has there, before it is read or written through.
+
+        Raises:
+            InputError: for a link in the place of a folder or of the lock, and for a device or a pipe in that of a file.
+        """
+        for folder in (self.checkpoints, self.samples, self.path / "evaluation"):
+            if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+                raise InputError(f"{folder} is {_kind(folder)}, and a run has a folder there: move it away")
+        if self.lock.is_symlink():  # it is written in place
+            raise InputError(f"{self.lock} is a link, and a run has a file there: remove it")
+        for file in (self.config, self.log, self.model, self.early, self.lock, *map(self.path.joinpath, MEASURED)):
+            if file.exists() and not file.is_file():
+                raise InputError(f"{file} is {_kind(file)}, and a run has a file there: move it away")
+
+    def write_config(self, config: Config, spec: DataSpec) -> None:
+        """Write config.json."""
+        content = {"schema_version": SCHEMA_VERSION, **config.to_dict(), "data_facts": spec.to_dict()}
+        write_file(self.config, (json.dumps(content, indent=2) + "\n").encode())
+
+    def read_config(self) -> tuple[Config, DataSpec]:
+        """Read config.json.
+
+        Raises:
+            InputError: if there is no run here, or its configuration is damaged or of a newer schema.
+        """
+        self.check()
+        source = str(self.config)
+        try:
+            values = json.loads(_read_text(self.config))
+            version = values.pop("schema_version")
+            if version != SCHEMA_VERSION:
+                is_newer = isinstance(version, int) and version > SCHEMA_VERSION
+                raise InputError(
+                    f"{self.config} has the schema version {version!r}, this program knows {SCHEMA_VERSION}: install "
+                    f"{'a newer' if is_newer else 'the older'} lowerbound, or train the run anew"
+                )
+            spec = DataSpec.from_dict(values.pop("data_facts"), f"{source}: data_facts")
+            config = Config.from_dict(values)
+        except FileNotFoundError as error:
+            raise InputError(f"there is no run in {self.path}: give a folder that `lowerbound train` made") from error
+        except NotADirectoryError as error:
+            raise InputError(f"{self.path} is a file: give the folder of a run") from error
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{self.config} is damaged: {type(error).__name__} {error}") from error
+        check_size(lambda: _build_network(config, spec), MOST_PARAMETERS, source)
+        return config, spec
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """The records of the log; a last line that an interruption left incomplete is not one.
+
+        Raises:
+            InputError: if a line is damaged, or no record.
+        """
+        if not self.log.is_file():
+            return []
+        records = []
+        lines = _read_text(self.log, MOST_LOG_BYTES).splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                if number < len(lines):
+                    raise InputError(f"{self.log}, line {number} is damaged: {error}") from error
+            else:
+                _check_record(record, f"{self.log}, line {number}")
+                records.append(record)
+        return records
+
+    def open_log(self, last_step: int) -> IO[str]:
+        """The log for appending after `last_step`: what stands there of later steps is removed first."""
+        kept = [record for record in self.read_log() if record["step"] <= last_step]
+        write_file(self.log, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        return self.log.open("a")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run against a second process.
+
+        Raises:
+            InputError: if another process trains here.
+        """
+        import fcntl
+
+        self.check()
+        with self.lock.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                raise InputError(f"another process ({file.read().strip()}) is training in {self.path}") from error
+            file.truncate(0)
+            file.write(f"pid {os.getpid()}")
+            file.flush()
+            yield
+
+
+def _build_network(config: Config, spec: DataSpec) -> nn.Module:
+    """Where the parameters of a run's model are."""
+    if not config.model.is_denoiser:
+        return build_relative(config.model, spec)
+    return build_network(config.network, spec.conditioned(config.data.conditional), 2)
+
+
+def _check_record(record: Any, source: str) -> None:
+    """Refuse what is no record of the log; a loss may have been infinite or no number, where and when may not."""
+    if not isinstance(record, dict):
+        raise InputError(f"{source} is damaged: it should be an object, got {reprlib.repr(record)}")
+    needed = {"step", "seconds"}
+    if "held_out_bits_per_dim" in record:
+        needed |= {"held_out_bits_per_dim", "standard_error"}
+    if "loss" in record:
+        needed |= {"loss"}
+    for name in sorted(needed):
+        value = record.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
+            raise InputError(f"{source} is damaged: {name} is {reprlib.repr(value)}, which is not a number")
+        if name in ("step", "seconds") and not math.isfinite(value):
+            raise InputError(f"{source} is damaged: {name} is {value}, which is not finite")
+    count = record.get("num_examples")
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise InputError(
+            f"{source} is damaged: num_examples is {reprlib.repr(count)}, which is not a number of examples"
+        )
+
+
+def _read_text(path: Path, most: int = MOST_BYTES) -> str:
+    if (size := path.stat().st_size) > most:
+        raise InputError(f"{path} has {size:,} bytes; at most {most:,} are read")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+
+
+def _kind(path: Path) -> str:
+    """What a path is, in words."""
+    if path.is_symlink():
+        return "a link"
+    return "a folder" if path.is_dir() else "a file" if path.is_file() else "a device or a pipe"

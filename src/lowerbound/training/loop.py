@@ -1,0 +1,154 @@
+"""The training of a model, one record per step.
+
+Every random choice is a function of (seed, step, index of the example in the step's batch). So a step does not know whether
+its batch goes through the network in one piece or in several, nor how often the run was interrupted before it.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lowerbound.data import Dataset, batch_indices
+from lowerbound.models import Draw, Losses
+from lowerbound.rng import PerSample, derive_seeds
+from lowerbound.times import ImportanceTimes, antithetic_times
+from lowerbound.training.build import build_model
+from lowerbound.training.config import Config, TrainingConfig
+from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.training import State, Training, warm_cosine
+
+TRAINING_SHARE = 0.9
+"""The share of a timed run's minutes that its steps take; the rest is for what is measured and drawn along the way."""
+LONGEST_WARMUP = 0.1
+"""The share of a run that its warm-up takes at most."""
+MOST_PROBED = 64
+_PROBE_STEP = (1 << 62) - 1
+"""A step that no run reaches."""
+_OF_THE_BATCH = (1 << 62) - 1
+"""An index that no example has: what all examples of a step share is drawn from it."""
+
+
+class Trainer(Training):
+    """Everything that a run changes.
+
+    Arguments:
+        config: the run's configuration.
+        dataset: the data.
+        device: where to train.
+
+    Attributes:
+        num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are there, on
+            average over all of them, so that no batch counts more because it happens to hold fewer.
+    """
+
+    time_share = TRAINING_SHARE
+
+    def __init__(self, config: Config, dataset: Dataset, device: torch.device | str = "cpu"):
+        self.config = config
+        self.dataset = dataset
+        self.device = torch.device(device)
+        self.num_dims = float(dataset.num_observed[dataset.train].mean())
+        # the weights come from the seed alone, and the caller's own random numbers stay as they were
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed)
+            self.model = build_model(config, dataset.spec).to(self.device)
+        self.times = ImportanceTimes() if config.training.times == "importance" else None
+        training, trained = config.training, self.model.trained
+        optimizer = Optimizer(trained, training)
+        super().__init__(trained, optimizer, training.steps, training.minutes, training.average_width)
+
+    def rate(self) -> float:
+        return learning_rate(self.config.training, self.step, self.progress)
+
+    def gradient(self) -> tuple[float, float]:
+        """The mean loss of the step's batch in bits/dim and its gradient's norm; the gradient is left clipped."""
+        training = self.config.training
+        indices = batch_indices(training.seed, self.step, training.batch_size, len(self.dataset.train))
+        indices = self.dataset.train[indices]
+        offset = PerSample(derive_seeds(training.seed, self.step, torch.tensor([_OF_THE_BATCH])))
+        places = antithetic_times(offset.uniform(torch.empty(1, 1))[0, 0], len(indices))
+        places, weights = (places, torch.ones_like(places)) if self.times is None else self.times(places)
+        seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
+        piece = training.micro_batch_size or len(indices)
+        drawn = []
+
+        def pieces() -> Iterator[Tensor]:
+            for start in range(0, len(indices), piece):
+                part = slice(start, start + piece)
+                losses = self._losses(indices[part], places[part], weights[part], seeds[part])
+                drawn.append(losses.drawn)
+                yield losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
+
+        found = self.descend(pieces(), f", in the batch of examples {indices[:4].tolist()} ...")
+        if self.times is not None:
+            self.times.update(places, torch.cat(drawn).cpu())
+        return found
+
+    def probe(self) -> float:
+        """The loss of the same few examples under the same noise at each call, bits/dim; the trainer stays as it is."""
+        training = self.config.training
+        num = min(MOST_PROBED, training.micro_batch_size or training.batch_size)
+        seeds = derive_seeds(training.seed, _PROBE_STEP, torch.arange(num))
+        kept = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        places = antithetic_times(torch.tensor(0.5), num)
+        losses = self._losses(self.dataset.train[:num], places, torch.ones_like(places), seeds)
+        with torch.no_grad():
+            for name, buffer in self.model.named_buffers():
+                buffer.copy_(kept[name])
+        return losses.total.detach().mean().item() / (self.num_dims * math.log(2))
+
+    def _losses(self, indices: np.ndarray, places: Tensor, weights: Tensor, seeds: Tensor) -> Losses:
+        """Of examples of the data, at places along the noise."""
+        x, noise = self.dataset.encoded(indices), PerSample(seeds)
+        cond = self._condition(indices, noise, x)
+        x, places, weights = (value.to(self.device) for value in (x, places, weights))
+        return self.model.given(cond, self.dataset.spec.observed(x)).loss(
+            x, Draw(noise, min(1.0, self.progress), places, weights)
+        )
+
+    def _condition(self, indices: Any, noise: PerSample, x: Tensor) -> Tensor | None:
+        if not self.config.data.conditional:
+            return None
+        cond = self.dataset.cond(indices)
+        assert cond is not None
+        dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.config.training.null_probability
+        return without_condition(cond, dropped).to(self.device)
+
+    def state(self) -> State:
+        tensors, numbers = super().state()
+        times = {} if self.times is None else self.times.state_dict()
+        return {**tensors, "buffers": saved_buffers(self.model), "times": times}, numbers
+
+    def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+        for name, buffer in saved_buffers(self.model).items():
+            if name in tensors.get("buffers", {}):
+                buffer.copy_(tensors["buffers"][name])
+        if self.times is not None and tensors.get("times"):
+            self.times.load_state_dict(tensors["times"])
+
+
+def learning_rate(training: TrainingConfig, step: int, progress: float) -> float:
+    """A linear rise over the warm-up, a plateau, and a half cosine down to zero from `decay_from` of the run on.
+
+    The warm-up lasts its number of steps, but at most a tenth of the run.
+    """
+    rise = min(1.0, max((step + 1) / max(1, training.warmup_steps), progress / LONGEST_WARMUP))
+    fallen = max(0.0, (min(progress, 1.0) - training.decay_from) / (1 - training.decay_from))
+    return warm_cosine(training.learning_rate, rise, fallen)
+
+
+def saved_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What a model remembers beside its weights, such as the chains of persistent contrastive divergence."""
+    kept = model.state_dict()
+    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
+
+
+def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:
+    """The condition with that of the dropped examples replaced by none: -1 for labels, NaN for vectors."""
+    if cond.is_floating_point():
+        return cond.masked_fill(dropped[:, None], math.nan)
+    return cond.masked_fill(dropped, -1)

@@ -1,0 +1,115 @@
+"""The optimiser: Muon for the weight matrices between hidden layers, AdamW for everything else."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.errors import InputError
+from lowerbound.training.config import TrainingConfig
+from lowerbound.training.muon import Muon
+
+SQUARES = 0.99
+"""AdamW's second beta in the training of models."""
+MUON_RATE = 1.5
+"""Muon's learning rate as a multiple of AdamW's."""
+SCHEDULE_RATE = 0.3
+"""The learning rate of a learned schedule as a multiple of the network's."""
+TRUNK = "trunk."
+"""Where a network keeps its hidden layers."""
+SCHEDULE = "schedule."
+MOMENTUM_KEY = "momentum_buffer"
+ADAMW_KEYS = {"step", "exp_avg", "exp_avg_sq"}
+
+
+class Optimizer:
+    """AdamW and, beside it, Muon.
+
+    Arguments:
+        model: whose parameters are moved.
+        training: the optimisers' settings.
+        squares: AdamW's second beta, of the squared gradients.
+        fused: whether AdamW takes its step in one kernel, which rounds otherwise; None: as torch sees fit.
+    """
+
+    def __init__(self, model: nn.Module, training: TrainingConfig, squares: float = SQUARES, fused: bool | None = True):
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        network = [p for p, name in self._names.items() if not name.startswith(SCHEDULE)]
+        schedule = [p for p, name in self._names.items() if name.startswith(SCHEDULE)]
+        hidden = [p for p in network if TRUNK in self._names[p] and p.ndim >= 2]
+        matrices = hidden if training.optimizer == "muon" else []
+        # gradients of a learned schedule are those of squared losses, with heavy tails: clipped together with the network's,
+        # a few of them would set the length of every step
+        self._clipped = [network, schedule]
+        self._clip = training.clip
+        decay = training.weight_decay
+        self._muon = Muon(matrices, decay)
+        moved = set(matrices)
+        others = [p for p in network if p not in moved]
+        self._adamw = torch.optim.AdamW(others, betas=(training.momentum, squares), weight_decay=decay, fused=fused)
+        if schedule:
+            self._adamw.add_param_group({"params": schedule, "weight_decay": 0.0})
+
+    def step(self, learning_rate: float) -> None:
+        """Move the parameters by their gradients."""
+        for group, multiple in zip(self._adamw.param_groups, (1.0, SCHEDULE_RATE), strict=False):
+            group["lr"] = multiple * learning_rate
+        self._adamw.step()
+        self._muon.step(MUON_RATE * learning_rate)
+
+    def clip_gradients(self) -> float:
+        """Shorten the network's gradient and the schedule's, if longer than allowed; returns their length before."""
+        return math.hypot(*(torch.nn.utils.clip_grad_norm_(part, self._clip).item() for part in self._clipped))
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self._names:
+            parameter.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers, as tensors named after their parameters."""
+        remembered = {self._names[p]: {MOMENTUM_KEY: average} for p, average in self._muon.momentum.items()}
+        remembered |= {name: self._adamw.state[p] for p, name in self._names.items() if p in self._adamw.state}
+        return {f"{name}.{key}": value for name, state in remembered.items() for key, value in state.items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from a `state`.
+
+        Raises:
+            InputError: if it is that of other parameters, or not whole.
+        """
+        of = {name: parameter for parameter, name in self._names.items()}
+        for full, value in tensors.items():
+            name, _, key = full.rpartition(".")
+            if name not in of:
+                raise InputError(
+                    f"checkpoint: the optimiser remembers {name!r}, which this configuration does not have"
+                )
+            parameter = of[name]
+            shapes = [torch.Size([])] if key == "step" else [parameter.shape]
+            if value.shape not in shapes and not (key == MOMENTUM_KEY and value.numel() == parameter.numel()):
+                raise InputError(f"checkpoint: {full} of the optimiser has the shape {tuple(value.shape)}")
+            if value.dtype != (torch.float32 if key == "step" else parameter.dtype):
+                raise InputError(f"checkpoint: {full} of the optimiser has the type {value.dtype}")
+            if key == MOMENTUM_KEY:
+                self._muon.momentum[parameter] = _like(parameter, value.view(parameter.shape))
+            else:
+                self._adamw.state[parameter][key] = _like(parameter, value)
+        for parameter, name in self._names.items():
+            remembered = self._adamw.state.get(parameter, {})
+            if set(remembered) not in (set(), ADAMW_KEYS):
+                raise InputError(f"checkpoint: of {name} the optimiser remembers {', '.join(sorted(remembered))}")
+
+
+def plain_adamw(model: nn.Module, training: TrainingConfig) -> Optimizer:
+    """AdamW as published for everything, without clipping: what a classifier is trained by."""
+    training = replace(training, optimizer="adamw", clip=math.inf)
+    return Optimizer(model, training, squares=0.999, fused=None)
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value on the parameter's device and, if it has its shape, in its memory layout, which fused optimisers assume."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device, copy=True)
+    return torch.empty_like(parameter).copy_(value)

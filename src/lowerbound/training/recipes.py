@@ -1,0 +1,138 @@
+"""Recipes: from a data set to a complete configuration that trains well on it."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from lowerbound.data import Dataset
+from lowerbound.nn import octaves
+from lowerbound.training.config import (
+    Config,
+    DataConfig,
+    DecoderConfig,
+    DenoiserConfig,
+    ModelConfig,
+    ModelName,
+    NetworkConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
+
+GAMMA_MAX = 5.0
+FEW_EXAMPLES = 10_000
+"""Training examples below which a model that sees them often has to be kept from learning them by heart."""
+
+
+def recipe(
+    dataset: Dataset, data: DataConfig | None = None, minutes: float = 10.0, model: ModelName = "diffusion"
+) -> Config:
+    """The recommended configuration for a data set.
+
+    Arguments:
+        dataset: the opened data.
+        data: how they were opened; by their name alone if None.
+        minutes: the run's length.
+        model: what is trained.
+    """
+    data = data or DataConfig(dataset.spec.name)
+    match model:
+        case "diffusion":
+            return _diffusion(dataset, data, minutes)
+        case "score":
+            return _score(dataset, data, minutes)
+        case "energy":
+            return _energy(dataset, data, minutes)
+        case _:
+            return _relative(dataset, data, minutes, model)
+
+
+def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
+    num_levels = dataset.spec.encoding.num_levels
+    decoder = DecoderConfig("gaussian" if num_levels is None else "level-posterior")
+    denoiser = DenoiserConfig(target="eps" if num_levels is None else "levels")
+    # of smooth densities the bound hardly depends on the data's end: there is nothing to learn it from
+    name = "linear-gamma" if num_levels is None else "learned"
+    schedule = ScheduleConfig(name, gamma_min=gamma_min(num_levels), gamma_max=GAMMA_MAX)
+    if len(dataset.shape) == 1:
+        network = NetworkConfig(kind="mlp", width=256, depth=4)
+        # on dense layers of this width a step of Muon costs three of AdamW, and is behind it at equal time
+        training = TrainingConfig(
+            minutes=minutes, batch_size=min(512, len(dataset.train)), learning_rate=1e-3, optimizer="adamw"
+        )
+    else:
+        network = unet(dataset.shape, num_levels)
+        training = TrainingConfig(minutes=minutes, batch_size=min(32, len(dataset.train)))
+    return Config(data=data, schedule=schedule, denoiser=denoiser, network=network, decoder=decoder, training=training)
+
+
+def _score(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
+    """A noise-conditional score network: geometric noise levels up to the data's own extent, all of one weight."""
+    advised = _diffusion(dataset, data, minutes)
+    # to the largest distance between two examples, which the noise has to bridge (Song & Ermon 2020, technique 1)
+    extent = math.log(2 * math.prod(dataset.shape))
+    schedule = ScheduleConfig("geometric", gamma_min=advised.schedule.gamma_min, gamma_max=round(max(5.0, extent), 1))
+    return replace(
+        advised,
+        schedule=schedule,
+        denoiser=DenoiserConfig(target="eps"),
+        training=replace(advised.training, objective="simple"),
+        model=ModelConfig("score"),
+    )
+
+
+def _energy(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
+    advised = _diffusion(dataset, data, minutes)
+    schedule = replace(advised.schedule, name="linear-gamma")
+    return replace(advised, schedule=schedule, denoiser=DenoiserConfig(target="eps"), model=ModelConfig("energy"))
+
+
+def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelName) -> Config:
+    """A relative with its own settings' defaults, at the batch and rate that were measured to suit it."""
+    is_vector = len(dataset.shape) == 1
+    is_large = not is_vector and max(dataset.shape[1:]) > 16
+    settings: dict[str, Any] = {"batch_size": 256 if is_vector else 32, "learning_rate": 1e-3 if is_vector else 6e-3}
+    given: dict[str, Any] = {}
+    if is_vector or (model == "hierarchical-vae" and not is_large):
+        settings["optimizer"] = "adamw"  # as of diffusion models: their layers are dense
+    match model:
+        case "autoregressive":
+            if is_large:
+                settings["batch_size"] = 16
+            if len(dataset.train) < FEW_EXAMPLES:  # soon learned by heart otherwise
+                settings["learning_rate"] /= 2
+                given = {"dropout": 0.3}
+        case "vae" | "hierarchical-vae" | "ladder-vae" if not is_vector:
+            settings |= {"batch_size": 64, "learning_rate": 3e-3}
+            if is_large and model != "ladder-vae":  # which begins at half the resolution
+                given = {"width": 16}
+        case "flow":
+            settings["learning_rate"] = 2e-3 if is_vector else 6e-3
+        case "gan":
+            # no momentum, and no Muon, which makes every direction of the discriminator learn as fast as any other
+            settings |= {"batch_size": 64, "learning_rate": 2e-3, "optimizer": "adamw", "momentum": 0.0}
+            if is_large:
+                settings |= {"batch_size": 32, "learning_rate": 1e-3}
+                given = {"width": 16}
+    settings["batch_size"] = min(settings["batch_size"], len(dataset.train))
+    training = TrainingConfig(minutes=minutes, **settings)
+    return Config(data=data, model=ModelConfig(model, **given), training=training)
+
+
+def gamma_min(num_levels: int | None) -> float:
+    r"""The data's end of gamma: noise of a sixth of a level's width, as VDM learns it for 256; -12 for continuous data.
+
+    There the level can be read off the least noisy latent almost surely, so that the reconstruction costs nearly nothing.
+    """
+    return -12.0 if num_levels is None else round(2 * math.log(2 / num_levels / 6), 1)
+
+
+def unet(shape: tuple[int, ...], num_levels: int | None) -> NetworkConfig:
+    """A U-Net for examples of a shape, whose resolution is halved at least once and until at most 16 a side are left."""
+    longest = max(shape[1:])
+    num_halvings = max(1, math.ceil(math.log2(longest / 16)))
+    return NetworkConfig(
+        kind="unet",
+        width=24 if longest > 16 else 16,
+        multipliers=(1, 2, 2, 4, 4, 4)[: num_halvings + 1],
+        fourier_frequencies=() if num_levels is None else octaves(num_levels),
+    )

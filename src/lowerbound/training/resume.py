@@ -1,0 +1,122 @@
+"""Going on with the run that is in a folder, or beginning it again when that is asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lowerbound.errors import InputError
+from lowerbound.training.checkpoint import checkpoints, clean, put_away, read_checkpoint, step_of
+from lowerbound.training.config import as_flags, differences
+from lowerbound.training.divergence import Watch
+from lowerbound.training.folder import RunFolder
+from lowerbound.training.loop import Trainer
+from lowerbound.training.training import Training
+
+MAY_CHANGE = "training."
+"""Settings that a resumed run may change: how it is trained, never what is trained."""
+MAY_NOT_CHANGE = "training.optimizer"
+"""The exception: an optimiser cannot go on from another one's memory."""
+
+
+def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall_back: bool = False) -> None:
+    """Bring the trainer to the newest checkpoint of the run in the folder, if the run is the same.
+
+    Arguments:
+        folder: where the run is.
+        trainer: an untrained one.
+        say: where lines for the user go.
+        fall_back: whether the checkpoint before the newest is taken if that is damaged, which is renamed then.
+
+    Raises:
+        InputError: if it is another run, its data are no longer the same, or its checkpoints are damaged or gone.
+    """
+    config, spec = folder.read_config()
+    found = differences(config, trainer.config)
+    fixed = [d for d in found if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
+    if fixed:
+        raise InputError(
+            f"{folder.path} holds a run with other settings ({as_flags(fixed[0])}{' ...' * (len(fixed) > 1)}): choose "
+            "another folder with --out, or repeat its own settings to go on with it"
+        )
+    if not trainer.dataset.has_fingerprint(spec.fingerprint):
+        raise InputError(
+            f"{folder.path} was trained on other data than {trainer.dataset.spec.name} holds now, or on other labels or "
+            "splits of them: choose another --out"
+        )
+    if folder.is_distilled:
+        raise InputError(
+            f"{folder.path} holds a distilled run, which is not trained on: choose another folder with --out"
+        )
+    if not go_on(folder, trainer, say, fall_back):
+        return
+    if config.training.learning_rate != trainer.config.training.learning_rate:
+        trainer.rate_scale = 1.0
+    for difference in found:
+        say(f"  changed: {as_flags(difference)}")
+
+
+def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall_back: bool = False) -> bool:
+    """Bring a training to the newest checkpoint in a folder; returns whether there is one.
+
+    Arguments:
+        (as in `resume`)
+
+    Raises:
+        InputError: if checkpoints are damaged or gone.
+    """
+    clean(folder.checkpoints)
+    found_there = checkpoints(folder.checkpoints)
+    if not found_there:
+        steps = [record["step"] for record in folder.read_log() if "loss" in record]
+        if steps or folder.model.exists():
+            raise InputError(
+                f"the run in {folder.path} was trained for {max(steps, default=0):,} steps, but its checkpoints are gone: "
+                "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside), or "
+                "choose another folder with --out"
+            )
+        return False
+    newest, *before = reversed(found_there)
+    try:
+        restore(trainer, newest)
+    except InputError as error:
+        if not before:
+            raise InputError(
+                f"{error}; there is no checkpoint before it: repeat the command with --restart to begin again at step 0 "
+                "(the old log and weights are kept aside)"
+            ) from error
+        if not fall_back:
+            raise InputError(
+                f"{error}; repeat the command with --fall-back to go on from the checkpoint before it, of step "
+                f"{step_of(before[0])}"
+            ) from error
+        restore(trainer, before[0])
+        say(f"{error}; the checkpoint before it is taken, and this one kept as {put_away(newest).name}")
+    say(f"going on in {folder.path} after step {trainer.step}")
+    return True
+
+
+def restore(trainer: Training, path: Path) -> None:
+    """Bring a trainer to a checkpoint.
+
+    Raises:
+        InputError: if that is damaged, of another configuration, or of a training that has diverged.
+    """
+    tensors, state = read_checkpoint(path)
+    try:
+        trainer.restore(tensors, state)
+        Watch(trainer)
+    except InputError as error:
+        raise InputError(f"damaged checkpoint: {path} ({error})") from error
+
+
+def set_aside(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Move what a run has made so far into a folder of its own inside the run's, so that it begins again at step 0."""
+    made = [path for path in (folder.log, folder.model, folder.early, folder.checkpoints) if path.exists()]
+    if not made:
+        return
+    number = 1
+    while (aside := folder.path / f"before-restart-{number}").exists():
+        number += 1
+    aside.mkdir()
+    for path in made:
+        path.rename(aside / path.name)
+    say(f"beginning again; what was there is in {aside}")

@@ -1,0 +1,352 @@
+"""The training of a model into a run folder: held-out bits/dim, samples, and what is done about divergence."""
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from lowerbound.baselines import Baseline, weakness, yardstick
+from lowerbound.data import Dataset, check_batch_size
+from lowerbound.errors import InputError
+from lowerbound.files import replacing, write_file
+from lowerbound.pictures import sample_grid
+from lowerbound.rng import PerSample
+from lowerbound.training.allowance import Allowance
+from lowerbound.training.checkpoint import checkpoints, step_of
+from lowerbound.training.config import Config
+from lowerbound.training.divergence import Watch
+from lowerbound.training.folder import RunFolder
+from lowerbound.training.held_out import held_out_bits, held_out_effort
+from lowerbound.training.interruption import Interruption
+from lowerbound.training.loop import TRAINING_SHARE, Trainer
+from lowerbound.training.resume import restore, resume, set_aside
+from lowerbound.training.stretch import Stretch
+from lowerbound.training.training import DivergenceError, Record
+from lowerbound.weights import weights_file
+
+MOST_SKIPPED = 10
+"""Batches in a row that may be left out because their loss is not finite."""
+MOST_ROLL_BACKS = 3
+ROLL_BACK_RATE = 0.5
+"""The learning rate after going back to a checkpoint, as a multiple of that before."""
+EARLY = 1 / 8
+"""The share of the run after which the first averaged weights are kept for good, as a weaker model of the same kind."""
+PICTURE_SAMPLES = 36
+PICTURE_POINTS = 2000
+FEWEST_EVALUATIONS = 5
+"""So many times at least a timed run measures held-out bits, of as many examples as can be."""
+FEWEST_HELD_OUT = 64
+FEWEST_STEPS = 300
+"""Below so many steps little is learned."""
+SECONDS_TO_JUDGE = 3.0
+"""After so much training it is known how many steps fit into a timed run."""
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    out: Path | str,
+    *,
+    device: torch.device | str = "cpu",
+    restart: bool = False,
+    fall_back: bool = False,
+    say: Callable[[str], None] = print,
+    show_progress: bool = True,
+) -> RunFolder:
+    """Train a model into a run folder, or go on with the run that is there.
+
+    Arguments:
+        config: the run's configuration.
+        dataset: the data.
+        out: the run folder.
+        device: where to train.
+        restart: set what the folder's run has made aside, and begin it again at step 0.
+        fall_back: go on from the checkpoint before the newest, if that is damaged.
+        say: where lines for the user go.
+        show_progress: whether to draw a progress bar.
+
+    Returns:
+        The run folder, with model.safetensors in it.
+
+    Raises:
+        InputError: if the folder holds another run, the data do not suffice, or the loss diverges.
+        KeyboardInterrupt: after an interruption, with everything saved.
+    """
+    check_batch_size(config.training.batch_size, len(dataset.train))
+    folder = RunFolder(out)
+    trainer = Trainer(config, dataset, device)
+    folder.samples.mkdir(parents=True, exist_ok=True)
+    with folder.locked():
+        if restart:
+            set_aside(folder, say)
+        if folder.exists:
+            resume(folder, trainer, say, fall_back)
+        elif any(folder.path.glob("*.safetensors")) or folder.log.exists():
+            raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
+        folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
+        if trainer.progress >= 1:
+            say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
+            return folder
+        _Session(trainer, folder, say, show_progress).run()
+        if (found := weakness(folder.read_metadata())) is not None:
+            say(f"{found}: give more --minutes")
+    return folder
+
+
+class _Session(Stretch[Trainer]):
+    """A stretch of a model's training, with held-out bits/dim, samples, and what is done about divergence."""
+
+    def __init__(self, trainer: Trainer, folder: RunFolder, say: Callable[[str], None], show_progress: bool):
+        super().__init__(trainer, folder, say, show_progress)
+        self.is_bound = trainer.model.is_bound
+        self.fixed_bits = self._fixed_bits()
+        self.best = min(
+            (r["held_out_bits_per_dim"] for r in folder.read_log() if "held_out_bits_per_dim" in r), default=math.inf
+        )
+        minutes = trainer.config.training.minutes
+        self.allowance = Allowance(None if minutes is None else 60 * minutes * (1 - TRAINING_SHARE))
+        self.seconds_per_example = 0.0
+        self.num_held_out = self._measured_before()
+        self.yardstick: Baseline | None = None
+        self.roll_backs = 0
+
+    def run(self) -> None:
+        """Train to the end; from a state in which training diverged, as often as is allowed, from the checkpoint before."""
+        with Interruption() as interruption, self.bar:
+            while True:
+                with self.folder.open_log(self.trainer.step) as log:
+                    try:
+                        self.follow(log, interruption)
+                        return
+                    except DivergenceError as error:
+                        if not self._rolls_back(error):
+                            raise DivergenceError(f"{error}. {self._advice()}") from error
+
+    def follow(self, log: IO[str], interruption: Interruption) -> None:
+        trainer, training = self.trainer, self.trainer.config.training
+        self.evaluations = _Milestones(training.num_evaluations, trainer.progress)
+        self.pictures = _Milestones(training.num_pictures, trainer.progress)
+        self.first, self.began, self.advised = trainer.step, trainer.seconds, False
+        super().follow(log, interruption)
+
+    def shown(self, record: Record) -> dict[str, Any]:
+        return {**asdict(record), "loss": record.loss + self.fixed_bits}
+
+    def records(self, log: IO[str]) -> Iterator[Record]:
+        """One record per step, without the steps whose batches are left out."""
+        num_skipped = 0
+        while self.trainer.progress < 1:
+            try:
+                for record in self.trainer.records():
+                    num_skipped = 0
+                    self._time(record)
+                    yield record
+            except DivergenceError as error:
+                num_skipped += 1
+                if self.trainer.config.training.on_divergence != "skip" or num_skipped > MOST_SKIPPED:
+                    raise
+                self._leave_out(error, log)
+
+    def _time(self, record: Record) -> None:
+        trained = record.seconds - self.began
+        self.seconds_per_example = trained / ((record.step - self.first) * self._batch_size)
+        if not self.advised and trained > SECONDS_TO_JUDGE:
+            self.advised = True
+            self._advise()
+
+    def _leave_out(self, error: DivergenceError, log: IO[str]) -> None:
+        """Go on with the batch after the next, if the weights are not what is bad."""
+        try:
+            self.watch.check()
+        except DivergenceError as cause:
+            raise DivergenceError(f"{error}; {cause}") from error
+        self.trainer.skip()
+        warnings.warn(f"{error}: left out", stacklevel=2)
+        log.write(
+            json.dumps({"step": self.trainer.step, "seconds": self.trainer.seconds, "left_out": str(error)}) + "\n"
+        )
+
+    def is_due(self) -> bool:
+        return self.evaluations.due(self.trainer.progress) and self._affords_evaluation()
+
+    def _rolls_back(self, error: DivergenceError) -> bool:
+        """Go back to the newest checkpoint and train on at half the rate, if that is wanted and not done too often yet."""
+        before, kept = self.trainer, checkpoints(self.folder.checkpoints)
+        training = before.config.training
+        if training.on_divergence != "roll-back" or self.roll_backs == MOST_ROLL_BACKS or not kept:
+            return False
+        self.roll_backs += 1
+        # a new one: in the old one's optimiser something would stay of what diverged
+        self.trainer = Trainer(before.config, before.dataset, before.device)
+        restore(self.trainer, kept[-1])
+        self.trainer.rate_scale = before.rate_scale * ROLL_BACK_RATE
+        self.watch = Watch(self.trainer)
+        told = (
+            f"{error}. Going back to step {self.trainer.step}, and on with a learning rate of "
+            f"{self.trainer.rate_scale * training.learning_rate:g}"
+        )
+        self.say(told)
+        with self.folder.open_log(self.trainer.step) as log:
+            event = {"step": self.trainer.step, "seconds": self.trainer.seconds, "rolled_back": told}
+            log.write(json.dumps(event) + "\n")
+        return True
+
+    def _advice(self) -> str:
+        """What to do about a run that has diverged."""
+        training, kept = self.trainer.config.training, checkpoints(self.folder.checkpoints)
+        rate = f"a smaller --learning-rate (now {training.learning_rate * self.trainer.rate_scale:g})"
+        if not kept:
+            return f"Repeat the command with {rate}"
+        return (
+            f"The checkpoint {kept[-1].name} is kept: repeat the command with {rate} to go on from step "
+            f"{step_of(kept[-1])}, or with --on-divergence skip or roll-back"
+        )
+
+    def _measured_before(self) -> int | None:
+        """How many held-out examples the run measures already, if it does: the same ones as long as it lasts."""
+        records = (record for record in self.folder.read_log() if "held_out_bits_per_dim" in record)
+        return next((record.get("num_examples") for record in records), None)
+
+    def _forward_seconds(self, num_calls: int) -> float:
+        """About what network calls for so many examples cost: a step goes forward, and back at twice the cost."""
+        return num_calls * self.seconds_per_example / 3
+
+    def _affords_evaluation(self) -> bool:
+        """Whether held-out bits are measured now; before the first time, of how many examples."""
+        most = self.trainer.model.most_held_out
+        calls = held_out_effort(self.trainer.model, self.trainer.dataset).num_draws or 1
+        if self.num_held_out is None:
+            self.num_held_out = most
+            if self.allowance.seconds is not None:
+                each = self._forward_seconds(calls)
+                affordable = int(self.allowance.seconds / FEWEST_EVALUATIONS / each)
+                self.num_held_out = max(FEWEST_HELD_OUT, min(most, affordable))
+        expected = self._forward_seconds(self.num_held_out * calls)
+        return self.allowance.affords("held-out bits", expected, self.trainer.progress)
+
+    def _advise(self) -> None:
+        """Say so when too few steps fit into the minutes."""
+        trainer = self.trainer
+        minutes = trainer.config.training.minutes
+        if minutes is None or trainer.progress >= 1:
+            return
+        left = (60 * minutes * TRAINING_SHARE - trainer.seconds) / (self.seconds_per_example * self._batch_size)
+        expected = round(trainer.step + left)
+        if expected < FEWEST_STEPS:
+            enough = minutes * FEWEST_STEPS / max(1, expected)
+            self.say(
+                f"about {expected} steps fit into {minutes:g} minutes here, too few to learn much: give --minutes "
+                f"{enough:.2g} or more, a smaller --network.width, or a smaller --batch-size"
+            )
+
+    @property
+    def _batch_size(self) -> int:
+        return self.trainer.config.training.batch_size
+
+    def _fixed_bits(self) -> float:
+        """What makes the loss the bound in the data's units, bits/dim: constants, estimated on training data once."""
+        trainer, dataset = self.trainer, self.trainer.dataset
+        if not self.is_bound:
+            return 0.0
+        x, spec = dataset.encoded(dataset.train[:256]).to(trainer.device), dataset.spec
+        nats = trainer.model.given(observed=spec.observed(x)).fixed_nats(x)
+        return (nats - spec.encoding.log_det(x).mean().item()) / (trainer.num_dims * math.log(2))
+
+    def describe(self, record: Record, loss: float) -> str:
+        trainer = self.trainer
+        left = max(0.0, trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1))
+        unit = " bits/dim" if self.is_bound else ""
+        best = f", held-out {self.best:.4f} bits/dim" if math.isfinite(self.best) else ""
+        speed = 1 / self.seconds_per_example
+        return f"step {trainer.step}, loss {loss:.4f}{unit}{best}, {speed:.0f} examples/s, {_clock(left)} left"
+
+    def measure(self, log: IO[str]) -> None:
+        """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
+        trainer, average = self.trainer, self.trainer.average
+        assert average is not None
+        average.swap(trainer.trained)
+        trainer.model.eval()
+        try:
+            record: dict[str, Any] = {"step": trainer.step, "seconds": trainer.seconds}
+            improved = True
+            assert self.num_held_out is not None
+            with self.allowance.spending("held-out bits"):
+                held_out = held_out_bits(
+                    trainer.model, trainer.dataset, self.num_held_out, trainer.config.data.conditional
+                )
+            if held_out is not None:
+                bits, error = held_out
+                if not math.isfinite(bits):
+                    raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {bits}")
+                self.yardstick = self.yardstick or yardstick(trainer.dataset, self.num_held_out)
+                record |= {"held_out_bits_per_dim": bits, "standard_error": error, "num_examples": self.num_held_out}
+                if self.yardstick is not None:
+                    record |= {"baseline": self.yardstick.name, "baseline_bits_per_dim": self.yardstick.bits_per_dim}
+                log.write(json.dumps(record) + "\n")
+                if self.bar.disable:
+                    self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
+                improved = bits < self.best
+                self.best = min(self.best, bits)
+            # where a loss does not aim at the bound the newest weights are the ones that were asked for
+            if improved or not trainer.model.aims_at_bound or not self.folder.model.exists():
+                self._write_weights(self.folder.model, record)
+            if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
+                self._write_weights(self.folder.early, record)
+            num_samples = PICTURE_SAMPLES if len(trainer.dataset.shape) > 1 else PICTURE_POINTS
+            expected = self._forward_seconds(num_samples * self._calls_per_sample)
+            if self.pictures.due(trainer.progress) and self.allowance.affords("picture", expected, trainer.progress):
+                with self.allowance.spending("picture"):
+                    self._draw(num_samples)
+        finally:
+            trainer.model.train()
+            average.swap(trainer.trained)
+
+    @property
+    def _calls_per_sample(self) -> int:
+        plan = self.trainer.model.plan()
+        return 1 if plan is None else plan.num_calls
+
+    def _write_weights(self, path: Path, record: dict[str, Any]) -> None:
+        metadata = {
+            "weights": "averaged",
+            "average_width": str(self.trainer.config.training.average_width),
+            **{key: str(value) for key, value in record.items()},
+        }
+        write_file(path, weights_file(dict(self.trainer.trained.named_parameters()), metadata))
+
+    def _draw(self, num_samples: int) -> None:
+        dataset = self.trainer.dataset
+        with torch.no_grad():
+            samples = self.trainer.model.sample(num_samples, PerSample(range(num_samples)))
+        data = dataset.examples[dataset.train[:num_samples]]
+        with replacing(self.folder.samples / f"step-{self.trainer.step:09d}.png") as unfinished:
+            sample_grid(unfinished, dataset.spec.encoding.decode(samples), dataset.spec.encoding.value_range, data=data)
+
+
+class _Milestones:
+    """Equal parts of a run, each of which ends once.
+
+    Arguments:
+        count: into how many parts the run is divided.
+        progress: how much of the run is done already, 1 being all.
+    """
+
+    def __init__(self, count: int, progress: float):
+        self.count = count
+        self.passed = math.floor(progress * count)
+
+    def due(self, progress: float) -> bool:
+        """Whether another part has ended since the last call."""
+        ended = math.floor(progress * self.count + 1e-9)
+        due, self.passed = ended > self.passed, max(ended, self.passed)
+        return due
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

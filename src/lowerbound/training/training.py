@@ -1,0 +1,221 @@
+"""Every training: a generator of one record per step, and a state to go on from.
+
+What is trained, and by which loss of which examples, is the matter of the kinds that derive from `Training`.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.errors import InputError
+from lowerbound.records import read
+from lowerbound.training.average import Average
+from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.threads import ThreadChoice
+
+State = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
+"""Tensors by file and name, and the numbers beside them."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One step: its number from 1 on, the mean loss in the training's own unit, the gradient's norm before clipping, the
+    learning rate, and the seconds of the training so far."""
+
+    step: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    seconds: float
+
+
+class DivergenceError(InputError):
+    """A loss, its gradient, the weights or held-out bits stopped being finite."""
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What a checkpoint holds beside its tensors."""
+
+    step: int
+    seconds: float
+    average_count: int
+    rate_scale: float = 1.0
+
+    def __post_init__(self):
+        for name, most in (("step", 10**9), ("seconds", 1e12), ("average_count", 10**9), ("rate_scale", 1.0)):
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                raise InputError(f"{name} is {value}: it lies between 0 and {most:g}")
+
+
+class Training(ABC):
+    """A module on its way: its weights, perhaps their average, the optimiser, and how far it has come.
+
+    Arguments:
+        trained: what the optimiser moves.
+        optimizer: of its parameters.
+        steps, minutes: the length; one of the two.
+        average_width: of the running average of the weights; None: there is none.
+
+    Attributes:
+        step: how many steps have been taken.
+        seconds: how long they took.
+        rate_scale: what all learning rates are multiplied by.
+    """
+
+    time_share = 1.0
+    """The share of a timed training's minutes that its steps take."""
+
+    def __init__(
+        self,
+        trained: nn.Module,
+        optimizer: Optimizer,
+        steps: int | None,
+        minutes: float | None,
+        average_width: float | None = None,
+    ):
+        self.trained = trained
+        self.optimizer = optimizer
+        self.steps, self.minutes = steps, minutes
+        self.average = None if average_width is None else Average(trained, average_width)
+        self.step = 0
+        self.seconds = 0.0
+        self.rate_scale = 1.0
+
+    @abstractmethod
+    def rate(self) -> float:
+        """The learning rate of the next step, before it is scaled."""
+
+    @abstractmethod
+    def gradient(self) -> tuple[float, float]:
+        """The mean loss of the next step's batch and its gradient's norm; the gradient is left clipped: see `descend`."""
+
+    def probe(self) -> float:
+        """The loss of the same few examples under the same noise at each call, which changes nothing; 0 if none is known."""
+        return 0.0
+
+    def words(self, loss: float) -> str:
+        """A mean loss, for the user to read."""
+        return f"loss {loss:.4f}"
+
+    @property
+    def progress(self) -> float:
+        """How much is done, from 0 to 1 and beyond; of a timed training by the time that its steps have taken."""
+        if self.steps is not None:
+            return self.step / self.steps
+        assert self.minutes is not None
+        return self.seconds / (60 * self.minutes * self.time_share)
+
+    def records(self) -> Iterator[Record]:
+        """Train until the length is reached, one record per step.
+
+        Raises:
+            DivergenceError: at the step where the loss or its gradient is not finite.
+        """
+        threads = None if self.minutes is None else ThreadChoice()
+        try:
+            while self.progress < 1:
+                began = time.perf_counter()
+                rate = self.rate_scale * self.rate()
+                with torch.enable_grad():
+                    loss, norm = self.gradient()
+                self.optimizer.step(rate)
+                if self.average is not None:
+                    self.average.update(self.trained)
+                self.step += 1
+                # what the caller does between two steps is not training, and moves no learning rate
+                took = time.perf_counter() - began
+                self.seconds += took
+                if threads is not None:
+                    threads.took(took)
+                yield Record(self.step, loss, norm, rate, self.seconds)
+        finally:
+            if threads is not None:
+                threads.release()
+
+    def descend(self, losses: Iterable[Tensor], batch: str = "") -> tuple[float, float]:
+        """The sum of losses, and the norm of its gradient, which is left clipped.
+
+        Arguments:
+            losses: of the parts of a batch, one at a time.
+            batch: what is said of it where it diverges.
+
+        Raises:
+            DivergenceError: if either is not finite.
+        """
+        self.optimizer.zero_grad()
+        total = 0.0
+        for loss in losses:
+            loss.backward()
+            total += loss.item()
+        norm = self.optimizer.clip_gradients()
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            raise DivergenceError(f"step {self.step + 1}: the loss is {total} and its gradient's norm {norm}{batch}")
+        return total, norm
+
+    def skip(self) -> None:
+        """Leave out the next step."""
+        self.step += 1
+
+    def state(self) -> State:
+        """All that `restore` needs."""
+        average = self.average
+        tensors = {
+            "weights": dict[str, Tensor](self.trained.named_parameters()),
+            **({} if average is None else {"average": average.parameters}),
+            "optimizer": self.optimizer.state(),
+        }
+        count = 0 if average is None else average.count
+        return tensors, {"seconds": self.seconds, "average_count": count, "rate_scale": self.rate_scale}
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+        """Go on from a `state`.
+
+        Raises:
+            InputError: if its tensors are not those of this training.
+        """
+        groups = {"weights": dict[str, Tensor](self.trained.named_parameters())}
+        if self.average is not None:
+            groups["average"] = self.average.parameters
+        for group, parameters in groups.items():
+            for name, into in parameters.items():
+                saved = tensors.get(group, {}).get(name)
+                if saved is None or saved.shape != into.shape or saved.dtype != into.dtype:
+                    found = "missing" if saved is None else f"of shape {tuple(saved.shape)} and type {saved.dtype}"
+                    raise InputError(
+                        f"checkpoint: {name} in {group} is {found}, it should have {tuple(into.shape)} and {into.dtype}"
+                    )
+                into.copy_(saved)
+        try:
+            self.recall(tensors)
+            self.optimizer.restore(tensors.get("optimizer", {}))
+        except (RuntimeError, TypeError, KeyError) as error:
+            raise InputError(f"checkpoint: a tensor does not fit this configuration: {error}") from error
+        numbers = read(_Numbers, state, "state.json")
+        self.step, self.seconds, self.rate_scale = numbers.step, numbers.seconds, numbers.rate_scale
+        if self.average is not None:
+            self.average.count = numbers.average_count
+
+    def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:  # noqa: B027 - most have nothing there
+        """Take from a state's tensors what a kind of training has put there besides weights, average and optimiser."""
+
+
+def warm_cosine(peak: float, warmth: float, fallen: float) -> float:
+    r"""A learning rate that has risen to a share of its peak, and fallen by a half cosine: both from 0 to 1."""
+    return peak * warmth * 0.5 * (1 + math.cos(math.pi * fallen))
+
+
+def check_length(**given: float | None) -> None:
+    """Refuse a length that is not given by one of two positive numbers, with an InputError."""
+    lengths = [length for length in given.values() if length is not None]
+    if len(lengths) != 1 or not lengths[0] > 0:
+        told = ", ".join(f"{name}={length}" for name, length in given.items())
+        raise InputError(f"the length of training: {told}; give one of the two, positive")

@@ -1,0 +1,179 @@
+"""Configurations read back as they were written, and say what is wrong with them."""
+
+import dataclasses
+import json
+import math
+import typing
+
+import pytest
+import torch
+from train.runs import tiny_config
+
+from lowerbound import objective
+from lowerbound.data import Affine, DataSpec, Levels, open_dataset
+from lowerbound.errors import InputError
+from lowerbound.likelihood.decoder import GaussianDecoder
+from lowerbound.rng import Stream
+from lowerbound.training import Config, recipe
+from lowerbound.training.build import build_decoder, build_denoiser, build_network, build_objective, build_schedule
+from lowerbound.training.config import (
+    DataConfig,
+    DecoderConfig,
+    DenoiserConfig,
+    ModelConfig,
+    NetworkConfig,
+    ObjectiveName,
+    ScheduleConfig,
+    ScheduleName,
+    Target,
+    TrainingConfig,
+    as_flags,
+    differences,
+)
+from lowerbound.training.loop import Trainer
+from lowerbound.training.recipes import unet
+
+CONFIG = Config(DataConfig("digits", image_size=(4, 5)), training=TrainingConfig(steps=3))
+
+
+def test_round_trip_through_json():
+    assert Config.from_dict(json.loads(json.dumps(CONFIG.to_dict()))) == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "message"),
+    [
+        ("training", "learning_rat", 1.0, r"unknown name training\.learning_rat"),
+        ("training", "learning_rate", "fast", r"training\.learning_rate is 'fast'"),
+        ("training", "batch_size", 1.5, r"training\.batch_size is 1\.5"),
+        ("training", "batch_size", 0, "must be positive"),
+        ("training", "minutes", 3.0, "give one of the two"),
+        ("training", "decay_from", 1.0, "below 1"),
+        ("schedule", "name", "lineer", "one of linear-gamma"),
+        ("schedule", "num_steps", 0, "at least one step"),
+        ("training", "objective", "vlb", "one of elbo"),
+        ("network", "multipliers", [1, "2"], r"network\.multipliers"),
+    ],
+)
+def test_mistakes_are_named(section, name, value, message):
+    values = CONFIG.to_dict()
+    values[section][name] = value
+    with pytest.raises(InputError, match=message):
+        Config.from_dict(values)
+
+
+def test_differences_name_each_setting():
+    other = dataclasses.replace(CONFIG, training=TrainingConfig(steps=3, seed=4), denoiser=DenoiserConfig("v"))
+    found = differences(CONFIG, other)
+    assert found == ["denoiser.target: eps against v", "training.seed: 0 against 4"]
+    assert [*map(as_flags, found)] == ["--denoiser.target: eps against v", "--seed: 0 against 4"]
+
+
+@pytest.mark.parametrize("source", ["digits", "moons"])
+def test_recipe_is_complete(source):
+    dataset = open_dataset(source)
+    config = recipe(dataset, DataConfig(source))
+    assert Config.from_dict(config.to_dict()) == config
+    noise = math.exp(config.schedule.gamma_min / 2)
+    if dataset.spec.encoding.num_levels:
+        assert noise == pytest.approx(2 / 17 / 6, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 300), (1, 8, 8), (3, 32, 32), (2, 7, 40), (1, 6, 9, 5)], ids=str)
+@pytest.mark.parametrize("num_levels", [None, 2, 65_536])
+def test_recipe_fits_every_shape(shape, num_levels):
+    encoding = Levels(num_levels) if num_levels else Affine((0.0,), (1.0,))
+    network = build_network(unet(shape, num_levels), DataSpec("made", shape, encoding))
+    assert network(torch.zeros(2, *shape), torch.zeros(2)).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("target", typing.get_args(Target))
+@pytest.mark.parametrize("name", typing.get_args(ScheduleName))
+def test_every_schedule_and_target_trains(name, target):
+    config = Config(
+        DataConfig("digits"),
+        ScheduleConfig(name, gamma_min=-7.9),
+        DenoiserConfig(target, num_steps=1000 if target == "mu" else None),
+        NetworkConfig(width=8, multipliers=(1,), blocks_per_level=1, attention_levels=0),
+        training=TrainingConfig(steps=1),
+    )
+    denoiser = build_denoiser(config, open_dataset("digits").spec.conditioned(False))
+    x = open_dataset("digits").encoded(torch.arange(4).numpy())
+    loss = objective.loss(denoiser, x, noise=Stream(0)).mean()
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in denoiser.parameters())
+
+
+def test_scaling_is_taken_over():
+    schedule = build_schedule(ScheduleConfig("geometric", scaling="variance-preserving"))
+    alpha, sigma = schedule(torch.tensor([0.3]))
+    assert (alpha**2 + sigma**2).item() == pytest.approx(1)
+    assert schedule.gamma_min == pytest.approx(-13.3)
+
+
+@pytest.mark.parametrize("name", ["elbo", "simple", "min-snr", "edm"])
+def test_weightings_are_positive(name):
+    config = dataclasses.replace(CONFIG, training=TrainingConfig(steps=1, objective=name))
+    weight = build_objective(config, build_schedule(config.schedule)).weighting
+    assert (weight(torch.linspace(-9, 5, 9), torch.full((9,), 14.0)) > 0).all()
+
+
+@pytest.mark.parametrize("name", typing.get_args(ObjectiveName))
+@pytest.mark.parametrize("schedule", ["linear-gamma", "ddpm"])
+def test_every_objective_trains(name, schedule):
+    """One step moves the weights, on a table's own chain and on one laid through a curve."""
+    config, dataset = tiny_config(steps=1, objective=name)
+    config = dataclasses.replace(
+        config,
+        schedule=ScheduleConfig(schedule, gamma_min=-7.9, num_steps=4),
+        denoiser=DenoiserConfig("eps", variance="learned" if name == "hybrid" else "fixed"),
+        model=ModelConfig("energy" if name.endswith("contrastive-divergence") else "diffusion"),
+    )
+    trainer = Trainer(config, dataset)
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    (record,) = trainer.records()
+    assert math.isfinite(record.loss)
+    assert record.gradient_norm > 0
+    assert any((p != q).any() for p, q in zip(trainer.model.parameters(), before, strict=True))
+
+
+def test_the_objective_knows_whether_it_is_a_bound():
+    bounds = {"elbo", "sliced", "explicit", "form-a", "form-b", "t-sample", "two-sample", "one-sample"}
+    for name in typing.get_args(ObjectiveName):
+        variance = "learned" if name == "hybrid" else "fixed"
+        config = dataclasses.replace(
+            CONFIG, denoiser=DenoiserConfig(variance=variance), training=TrainingConfig(steps=1, objective=name)
+        )
+        assert build_objective(config, build_schedule(config.schedule)).is_bound == (name in bounds)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training": {"objective": "simple"}, "schedule": {"name": "learned"}}, "trained by --objective elbo"),
+        ({"training": {"times": "importance"}, "schedule": {"name": "learned-linear"}}, "leave --times antithetic"),
+        ({"training": {"times": "importance", "objective": "t-sample"}}, "takes all steps"),
+        ({"training": {"reverse": "upper"}}, "has no effect on --objective elbo"),
+        ({"training": {"objective": "hybrid"}}, "add --denoiser.variance learned"),
+        ({"training": {"objective": "one-sample", "reverse": "learned"}}, "add --denoiser.variance learned"),
+        ({"decoder": {"name": "gaussian"}}, "gaussian is for continuous data"),
+        ({"decoder": {"name": "none"}, "training": {"objective": "form-b"}}, "other than none"),
+        ({"denoiser": {"target": "levels", "variance": "learned"}}, "fixed reverse variance"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings, message):
+    config, dataset = tiny_config(steps=1)
+    config = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, name="linear-gamma"))
+    for section, values in settings.items():
+        config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
+    with pytest.raises(InputError, match=message):
+        Trainer(config, dataset)
+
+
+def test_decoders():
+    assert build_decoder(DecoderConfig("none"), 17) is None
+    assert isinstance(build_decoder(DecoderConfig("gaussian"), None), GaussianDecoder)
+    assert build_decoder(DecoderConfig("discretized-gaussian", std=0.2), 17).std == 0.2
+    with pytest.raises(InputError, match="gaussian is for continuous data"):
+        build_decoder(DecoderConfig(), None)

@@ -1,0 +1,68 @@
+"""A recipe that is made smaller until its steps fit, on machines whose speed is invented."""
+
+import dataclasses
+
+import pytest
+from train.runs import tiny_config
+
+from lowerbound.data import open_dataset
+from lowerbound.training import fit, recipe
+from lowerbound.training.config import DataConfig
+from lowerbound.training.fit import ENOUGH_STEPS, fitted
+from lowerbound.training.loop import TRAINING_SHARE, Trainer
+
+
+def machine(monkeypatch, seconds_per_unit):
+    """A step costs in proportion to its batch and the square of its width."""
+
+    def is_faster(config, dataset, device, seconds):
+        return config.training.batch_size * config.network.width**2 * seconds_per_unit < seconds
+
+    monkeypatch.setattr(fit, "_is_faster", is_faster)
+
+
+@pytest.mark.parametrize("source", ["digits", "moons"])
+def test_steps_fit_on_machines_of_every_speed(source, monkeypatch):
+    dataset = open_dataset(source)
+    advised = recipe(dataset, DataConfig(source), minutes=3.0)
+    cost = advised.training.batch_size * advised.network.width**2
+    allowed = 180 * TRAINING_SHARE / ENOUGH_STEPS
+    sizes = []
+    for slowness in (0.5, 1.5, 3.0, 10.0):
+        machine(monkeypatch, slowness * allowed / cost)
+        found = fitted(advised, dataset)
+        size = found.training.batch_size * found.network.width**2
+        assert size * slowness <= cost
+        sizes.append(size)
+        if slowness < 1:
+            assert found == advised
+    assert sizes == sorted(sizes, reverse=True)
+    machine(monkeypatch, 1e9)
+    smallest = fitted(advised, dataset)
+    assert smallest.training.batch_size < 2 * fit.SMALLEST_BATCH
+    assert smallest.network.width < 2 * fit.SMALLEST_WIDTH
+
+
+def test_a_run_of_given_steps_stays_as_it_is(monkeypatch):
+    config, dataset = tiny_config()
+    machine(monkeypatch, 1e9)
+    assert fitted(config, dataset) == config
+
+
+def test_it_measures_real_steps():
+    config, dataset = tiny_config(steps=None, minutes=1000.0)
+    assert fitted(config, dataset) == config
+    hurried = dataclasses.replace(config, training=dataclasses.replace(config.training, minutes=1e-6))
+    found = fitted(hurried, dataset)
+    assert found.training.batch_size == fit.SMALLEST_BATCH
+    assert Trainer(found, dataset).gradient()[0] > 0
+
+
+def test_a_relative_keeps_its_own_width(monkeypatch):
+    dataset = open_dataset("digits")
+    monkeypatch.setattr(fit, "_is_faster", lambda *_: False)
+    advised = recipe(dataset, DataConfig("digits"), minutes=1.0, model="vae")
+    found = fitted(advised, dataset)
+    assert found == dataclasses.replace(
+        advised, training=dataclasses.replace(advised.training, batch_size=fit.SMALLEST_BATCH)
+    )
