@@ -96,7 +96,7 @@ def test_the_flow_has_the_marginal_density(known):
 
 def test_held_out_figures_are_means_over_examples_of_bits_for_each_entry_that_is_there(known):
     expected = -exact_nats(DATASET.examples) / (DATASET.num_observed * math.log(2))
-    found = held_out_likelihood(known, DATASET, effort=Effort(64))
+    found, _ = held_out_likelihood(known, DATASET, effort=Effort(64))
     bits, error = held_out_bits(known.model, DATASET, 120)
     for (mean, spread), split in ((found.total, "test"), ((bits, error), "validation")):
         assert abs(mean - expected[DATASET.indices(split)].mean()) < 4 * spread
