@@ -101,6 +101,9 @@ def test_the_bound_is_not_drawn_twice_and_samples_are_encoded_once(run, monkeypa
     few = replace(SMALL, effort=Effort(num_draws=2))
     with network_calls(run.denoiser) as calls:
         found = evaluation.evaluate(run, run.open_dataset(), few)
+    assert sum(calls) < 3 * 32, "the flow's figures do not depend on the bound's own number of draws"
+    with network_calls(run.denoiser) as calls:
+        found = evaluation.evaluate(run, run.open_dataset(), few, anew=True)
     assert found.figures["density"].num_times == 32, "two draws are too few for a difference"
     assert sum(calls) > 3 * 32
 

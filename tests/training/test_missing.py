@@ -100,7 +100,7 @@ def test_held_out_figures_are_means_over_examples_of_bits_for_each_entry_that_is
     bits, error = held_out_bits(known.model, DATASET, 120)
     for (mean, spread), split in ((found.total, "test"), ((bits, error), "validation")):
         assert abs(mean - expected[DATASET.indices(split)].mean()) < 4 * spread
-    assert {term.name for term in found.terms} == {"reconstruction", "prior", "diffusion", "normalisation"}
+    assert set(found.terms) == {"reconstruction", "prior", "diffusion", "normalisation"}
     of_levels = profile(known, DATASET, num_examples=120)
     terms = of_levels.draws.sum(1) + of_levels.reconstruction + of_levels.prior
     log_det = DATASET.spec.encoding.log_det(DATASET.encoded(DATASET.test)).numpy()
