@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from train.runs import tiny_config
+from training.runs import tiny_config
 
 from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.errors import InputError

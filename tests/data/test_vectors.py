@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from train.runs import tiny_config
+from training.runs import tiny_config
 
 from lowerbound.data import Standardisation, open_dataset, read_conditions, read_examples
 from lowerbound.errors import InputError

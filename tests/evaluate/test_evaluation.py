@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from train.runs import tiny_run
+from training.runs import tiny_run
 
 from lowerbound.cli.main import run as command
 from lowerbound.data import open_dataset

@@ -15,7 +15,7 @@ import time
 
 import pytest
 import torch
-from train.runs import measure_little, tiny_config, tiny_run, train_until
+from training.runs import measure_little, tiny_config, tiny_run, train_until
 
 from lowerbound import files
 from lowerbound.errors import InputError
@@ -274,7 +274,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 import torch
 from lowerbound.training import stretch
-from train.runs import tiny_run
+from training.runs import tiny_run
 torch.set_num_threads(1)  # as the tests: sums over more threads round otherwise
 stretch.CHECKPOINT_SECONDS = 0
 tiny_run(Path(sys.argv[1]), steps=60)

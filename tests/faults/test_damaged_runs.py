@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
-from train.runs import tiny_config, tiny_run
+from training.runs import tiny_config, tiny_run
 
 from lowerbound.classifier import NoisyClassifier
 from lowerbound.data import open_dataset

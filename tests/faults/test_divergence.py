@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
-from train.runs import measure_little, tiny_config, tiny_run
+from training.runs import measure_little, tiny_config, tiny_run
 
 from lowerbound.cli.main import run
 from lowerbound.errors import InputError, flag

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from train.runs import tiny_run
+from training.runs import tiny_run
 
 from lowerbound import evaluate
 from lowerbound.data.encoding import Levels

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from train.runs import tiny_run
+from training.runs import tiny_run
 
 from lowerbound.cli.main import run as command
 from lowerbound.data import open_dataset

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 import torch
-from train.runs import tiny_config
+from training.runs import tiny_config
 
 from lowerbound import objective
 from lowerbound.data import Affine, DataSpec, Levels, open_dataset

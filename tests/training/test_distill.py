@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from train.runs import tiny_config, tiny_run
+from training.runs import tiny_config, tiny_run
 
 from lowerbound import DDIM, LinearGamma, Stream, sample, start
 from lowerbound.cli.main import run as command

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors import safe_open
-from train.runs import tiny_config, tiny_run, train_until
+from training.runs import tiny_config, tiny_run, train_until
 
 from lowerbound.errors import InputError
 from lowerbound.run import open_run

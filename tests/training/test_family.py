@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from train.runs import tiny_config, train_until
+from training.runs import tiny_config, train_until
 
 from lowerbound.data import DataSpec, Levels, open_dataset
 from lowerbound.denoiser import EnergyDenoiser

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from train.runs import tiny_config
+from training.runs import tiny_config
 
 from lowerbound.data import open_dataset
 from lowerbound.training import fit, recipe

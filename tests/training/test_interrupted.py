@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from train.runs import tiny_config
+from training.runs import tiny_config
 
 from lowerbound.cli.main import run as command
 from lowerbound.errors import InputError

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from train.runs import tiny_config
+from training.runs import tiny_config
 
 from lowerbound.training import training as loop
 from lowerbound.training.config import TrainingConfig

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from train.runs import tiny_config, tiny_run, train_until
+from training.runs import tiny_config, tiny_run, train_until
 
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from train.runs import tiny_config, tiny_run
+from training.runs import tiny_config, tiny_run
 
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
