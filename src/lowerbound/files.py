@@ -29,6 +29,12 @@ class DiskFullError(InputError, OSError):
     """There is no room for a file."""
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a name in a folder that is not there, by an InputError."""
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist: make it first")
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file.
 

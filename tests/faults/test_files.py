@@ -147,7 +147,7 @@ def test_a_lack_of_room_or_memory_is_a_line_with_advice(monkeypatch, capsys, err
     def lacking(arguments):
         raise error
 
-    monkeypatch.setattr(f"lowerbound.cli.{verb}.run", lacking)
+    monkeypatch.setattr(f"lowerbound.cli.{verb}.main", lacking)
     assert run([verb]) == 2
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1
@@ -159,6 +159,6 @@ def test_other_errors_keep_their_traceback(monkeypatch):
     def wrong(arguments):
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("lowerbound.cli.sample.run", wrong)
+    monkeypatch.setattr("lowerbound.cli.sample.main", wrong)
     with pytest.raises(RuntimeError, match="of ours"):
         run(["sample"])

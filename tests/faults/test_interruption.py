@@ -86,7 +86,7 @@ def test_a_verb_ends_with_a_line_and_its_signal_s_status(number, monkeypatch, ca
             os.kill(os.getpid(), number)
             time.sleep(5)
 
-    monkeypatch.setattr("lowerbound.cli.sample.run", verb)
+    monkeypatch.setattr("lowerbound.cli.sample.main", verb)
     assert run(["sample"]) == 128 + number
     said = capsys.readouterr().err
     assert said == ("interrupted\n" if number == signal.SIGINT else f"stopped by {number.name}\n")

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 from lowerbound.cli.devices import DeviceName, pick_device
-from lowerbound.cli.flags import check_counts, check_minutes
+from lowerbound.cli.flags import check_counts, minutes_of
 from lowerbound.cli.options import RunPath, parse
-from lowerbound.errors import InputError
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training.classifier import accuracies, check_labels, train_classifier
@@ -50,40 +49,40 @@ class Options:
     device: DeviceName = "auto"
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "classifier", arguments)
-    if options.minutes is not None and options.steps is not None:
-        raise InputError("--minutes and --steps were both given: give one of the two")
-    check_counts(options, "steps", "width")
-    check_minutes(options.minutes)
-    minutes = DEFAULT_MINUTES if options.minutes is None and options.steps is None else options.minutes
+    minutes = minutes_of(options, "steps", DEFAULT_MINUTES)
+    check_counts(options, "width")
     device = pick_device(options.device)
-    model = open_denoiser(options.run, device)
-    dataset = model.open_dataset()
+    run = open_denoiser(options.run, device)
+    dataset = run.open_dataset()
     dataset.spec.check_complete("a classifier")
-    check_labels(dataset)
-    schedule = model.denoiser.schedule
+    labels = check_labels(dataset)
     settings = {
-        "gamma_min": schedule.gamma_min,
-        "gamma_max": schedule.gamma_max,
+        "gamma_min": run.denoiser.schedule.gamma_min,
+        "gamma_max": run.denoiser.schedule.gamma_max,
         "width": options.width,
-        "sigma_data": model.config.denoiser.sigma_data,
+        "sigma_data": run.config.denoiser.sigma_data,
         "seed": options.seed,
     }
-    path = model.folder.path / "classifier.training"
+    path = run.folder.path / "classifier.training"
     with workplace(path, settings, restart=options.restart, fall_back=options.fall_back) as place:
         classifier = train_classifier(
             dataset, **settings, steps=options.steps, minutes=minutes, device=device, place=place
         )
         spread = dataset.encoded(dataset.train[:1000]).std().item()
-        found = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
+        measured = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
         print("held-out accuracy:")
-        for words, (share, error) in zip(RATIOS, found, strict=True):
-            print(f"  {share:6.1%} ± {error:.1%} {words}")
-        most = torch.bincount(torch.from_numpy(check_labels(dataset)[dataset.validation])).max().item()
-        print(f"  {most / len(dataset.validation):6.1%} by always naming the commonest class")
-        told = {"clean_accuracy": f"{found[0][0]:.4f}", "seed": str(options.seed), "steps": str(options.steps)}
-        written = write_classifier(model, classifier, options.width, told)
+        for noise, (share, error) in zip(RATIOS, measured, strict=True):
+            print(f"  {share:6.1%} ± {error:.1%} {noise}")
+        commonest = np.bincount(labels[dataset.validation]).max()
+        print(f"  {commonest / len(dataset.validation):6.1%} by always naming the commonest class")
+        metadata = {
+            "clean_accuracy": f"{measured[0][0]:.4f}",
+            "seed": str(options.seed),
+            "steps": str(options.steps),
+        }
+        written = write_classifier(run, classifier, options.width, metadata)
         place.folder.log.replace(written.with_suffix(".log.jsonl"))
     print(f"classifier: {written}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from lowerbound.cli.devices import DeviceName, pick_device
-from lowerbound.cli.flags import check_counts, check_minutes
+from lowerbound.cli.flags import check_counts, minutes_of
 from lowerbound.cli.options import parse
 from lowerbound.cli.progress import stage
 from lowerbound.cli.train import located
@@ -53,23 +53,22 @@ class Options:
     device: Everyday[DeviceName] = "auto"
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "compare", arguments)
     if options.minutes is not None and options.steps is not None:
         raise InputError("--minutes and --steps are two budgets: give one of them")
-    check_counts(options, "steps", "num_examples", "num_samples")
-    check_minutes(options.minutes)
+    minutes = minutes_of(options, "steps", DEFAULT_MINUTES)
+    check_counts(options, "num_examples", "num_samples")
     if options.data.conditional:
         raise InputError("the family is compared without conditions: leave out --conditional")
-    minutes = DEFAULT_MINUTES if options.steps is None and options.minutes is None else options.minutes
     data = located(options.data)
     dataset = open_configured(data)
     out = options.out or Path("runs") / f"compare-{Path(options.data.source).stem}"
     print(describe(dataset))
-    asked = Asked(options.num_examples, options.num_samples, options.seed)
-    contest = Contest(options.models, minutes, options.steps, asked)
-    found = compare(dataset, data, out, contest, device=pick_device(options.device), stage=stage)
-    page = write_comparison_page(found, out)
-    print("\n".join(["", *aligned([HEADER, *rows(found)]), "", *answers(found), *remarks(found)]))
+    effort = Asked(options.num_examples, options.num_samples, options.seed)
+    contest = Contest(options.models, minutes, options.steps, effort)
+    comparison = compare(dataset, data, out, contest, device=pick_device(options.device), stage=stage)
+    page = write_comparison_page(comparison, out)
+    print("\n".join(["", *aligned([HEADER, *rows(comparison)]), "", *answers(comparison), *remarks(comparison)]))
     print(f"\nthe page: {page}")

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
-from lowerbound.cli.flags import check_counts, check_minutes
+from lowerbound.cli.flags import check_counts, minutes_of
 from lowerbound.cli.options import RunPath, parse
+from lowerbound.cli.progress import stage
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
-from lowerbound.errors import InputError
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
@@ -61,27 +60,24 @@ class Options:
     device: DeviceName = "auto"
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "distill", arguments)
-    if options.minutes is not None and options.updates is not None:
-        raise InputError("--minutes and --updates were both given: give one of the two")
-    check_counts(options, "steps", "updates")
-    check_minutes(options.minutes)
-    minutes = DEFAULT_MINUTES if options.minutes is None and options.updates is None else options.minutes
-    model = open_denoiser(options.run, pick_device(options.device))
-    check_levels(model, "distillation")
+    minutes = minutes_of(options, "updates", DEFAULT_MINUTES)
+    check_counts(options, "steps")
+    run = open_denoiser(options.run, pick_device(options.device))
+    check_levels(run, "distillation")
     out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
     check_empty(out)
-    dataset = model.open_dataset()
+    dataset = run.open_dataset()
     dataset.spec.check_complete("distill")
-    settings = {"teacher": model.metadata.get(HASH, ""), "steps": options.steps, "seed": options.seed}
+    settings = {"teacher": run.metadata.get(HASH, ""), "steps": options.steps, "seed": options.seed}
     path = out.path.resolve()
     path = path.with_name(f"{path.name}.training")
     with workplace(path, settings, restart=options.restart, fall_back=options.fall_back) as place:
         student = distill(
-            model.denoiser,
-            model.config,
+            run.denoiser,
+            run.config,
             dataset,
             options.steps,
             updates=options.updates,
@@ -90,36 +86,38 @@ def run(arguments: list[str]) -> None:
             place=place,
         )
         length = f"{minutes} minutes" if options.updates is None else f"{options.updates} updates"
-        told = {"distilled_from": str(options.run), "seed": str(options.seed), "length": length}
-        write_student(student, options.steps, model.config, model.spec, out, told, place.folder.log)
+        metadata = {"distilled_from": str(options.run), "seed": str(options.seed), "length": length}
+        write_student(student, options.steps, run.config, run.spec, out, metadata, place.folder.log)
     if options.compare:
-        print("\n".join(_compare(model, student, dataset, options.steps)))
+        print("\n".join(_compare(run, student, dataset, options.steps)))
     print(f"distilled: {out.model}\nnext: lowerbound sample {out.path}")
 
 
-def _compare(model: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> list[str]:
+def _compare(run: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> list[str]:
     """The Frechet distance to the data of the student's samples and the teacher's, from the same noise, as lines.
 
     Features of a classifier tell whether samples are of the right kind, principal components whether they are sharp.
     """
-    with tqdm(total=UPDATES, desc="classifier of the data", leave=False, disable=None) as bar:
-        classifier = feature_classifier(dataset, model.folder.path, bar.update)
+    with stage("classifier of the data", UPDATES) as progress:
+        classifier = feature_classifier(dataset, run.folder.path, progress)
     spaces = {str(space): space for space in (feature_space(dataset, kind) for kind in (classifier, None))}
     judges = [Judge.of(dataset, space, NUM_SAMPLES) for space in spaces.values()]
+    num_samples = len(judges[0].held_out)
     few, many = (times(student.schedule, dataset.spec, num_steps) for times in (student_times, teacher_times))
-    settings = {
-        "the run, in the same steps": (model.denoiser, Plan(DPMSolver(), few)),
+    rivals = {
+        "the run, in the same steps": (run.denoiser, Plan(DPMSolver(), few)),
         "distilled": (student, Plan(DDIM(), few)),
-        "the run, solved well": (model.denoiser, Plan(DPMSolver(), many)),
+        "the run, solved well": (run.denoiser, Plan(DPMSolver(), many)),
     }
-    lines = [f"Frechet distance of {len(judges[0].held_out)} samples to the training data, in", *spaces]
-    for name, (denoiser, plan) in settings.items():
-        samples, num_calls = draw(model.around(denoiser), dataset, len(judges[0].held_out), plan)
+    lines = [f"Frechet distance of {num_samples} samples to the training data, in", *spaces]
+    for name, (denoiser, plan) in rivals.items():
+        samples, num_calls = draw(run.around(denoiser), dataset, num_samples, plan)
         x = dataset.spec.encoding.encode(samples)
         lines.append(_line(f"{name}, calls: {num_calls:g}", judges, [judge.features(x) for judge in judges]))
     return [*lines, _line("as many held-out examples", judges, [judge.held_out for judge in judges])]
 
 
 def _line(name: str, judges: list[Judge], features: list[np.ndarray]) -> str:
-    found = [frechet_distance(mine, judge.references) for mine, judge in zip(features, judges, strict=True)]
-    return f"  {name:<40}" + "".join(f"{figure_text(*each.figure):>18}" for each in found)
+    pairs = zip(features, judges, strict=True)
+    distances = [frechet_distance(sample_features, judge.references) for sample_features, judge in pairs]
+    return f"  {name:<40}" + "".join(f"{figure_text(*distance.figure):>18}" for distance in distances)

@@ -23,7 +23,7 @@ class Options:
     """
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     parse(Options, "doctor", arguments)
     print(f"python        {sys.version.split()[0]} on {platform.platform()}")
@@ -34,10 +34,10 @@ def run(arguments: list[str]) -> None:
     print(f"cuda          {', '.join(names) or 'none'}")
     folder = data_directory()
     if folder.is_dir():
-        found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "empty"
+        content = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "empty"
     else:
-        found = "not there; set LOWERBOUND_DATA to the folder that holds mnist.npz and the like"
-    print(f"data          {folder} ({found})")
+        content = "not there; set LOWERBOUND_DATA to the folder that holds mnist.npz and the like"
+    print(f"data          {folder} ({content})")
 
 
 def _version(package: str) -> str:

@@ -1,10 +1,10 @@
 """`lowerbound edit RUN DATA`: variations of examples, examples between them, and how well they come back from noise."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -13,22 +13,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
+from lowerbound.cli.examples import conditions_of, read_for
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.options import DataName, RunPath, parse
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
-from lowerbound.data import read_examples
+from lowerbound.denoiser import Denoiser
 from lowerbound.edit import RoundTrip, decode, round_trip, turn, vary
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.grid import visible_limits
 from lowerbound.rng import PerSample
 from lowerbound.run import Run, check_levels, open_denoiser
-from lowerbound.scoring.examples import check_examples, conditions
-
-Result = TypeVar("Result")
+from lowerbound.scoring import check_examples
 
 
 @dataclass(frozen=True)
@@ -73,132 +72,25 @@ class Options:
     device: Everyday[DeviceName] = "auto"
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "edit", arguments)
     _check(options)
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
-    model = open_denoiser(options.run, pick_device(options.device))
-    check_levels(model, "editing")
-    check_out(options.out, model.spec.shape)
-    raw, cond, numbers = _examples(options, model)
-    edited = Editing(model, options, raw, cond, numbers)
-    match options.mode:
-        case "variations":
-            rows, told = edited.variations()
-        case "interpolation":
-            rows, told = edited.interpolation()
-        case _:
-            rows, told = edited.round_trip()
-    write_samples(model.spec, rows.reshape(-1, *rows.shape[2:]), options.out, columns=rows.shape[1])
-    print(told)
+    run = open_denoiser(options.run, pick_device(options.device))
+    check_levels(run, "editing")
+    check_out(options.out, run.spec.shape)
+    editing = Editing(run, options)
+    modes = {
+        "variations": editing.variations,
+        "interpolation": editing.interpolation,
+        "round-trip": editing.round_trip,
+    }
+    rows, summary = modes[options.mode]()
+    write_samples(run.spec, rows.reshape(-1, *rows.shape[2:]), options.out, columns=rows.shape[1])
+    print(summary)
     print(f"{len(rows)} rows of {rows.shape[1]}: {options.out}")
-    say_weakness(model)
-
-
-class Editing:
-    """Examples of a run's data and what is to be done with them."""
-
-    def __init__(self, model: Run, options: Options, raw: np.ndarray, cond: Tensor | None, numbers: np.ndarray):
-        self.model, self.options = model, options
-        self.raw, self.cond, self.numbers = raw, cond, numbers
-
-    def variations(self) -> tuple[np.ndarray, str]:
-        """Each example and its variations, (rows, columns, *shape), and what to say."""
-        options, num = self.options, self.options.num_samples
-        model = with_variance(self.model, options.sampling.needed_variance, given=self.cond is not None)
-        plan = options.sampling.plan(model)
-        t, gamma = self._noised()
-        x = model.encode(self.raw).repeat_interleave(num, 0)
-        cond = None if self.cond is None else self.cond.repeat_interleave(num, 0)
-        seeds = [(options.seed << 32) + (int(i) << 12) + k for i in self.numbers for k in range(num)]
-
-        def some(part: slice) -> np.ndarray:
-            given, noise = self._given(cond, part), PerSample(seeds[part])
-            return model.decode(
-                vary(model.denoiser.given(given), self._moved(x[part]), t, plan.sampler, plan.times, noise)
-            )
-
-        varied = np.concatenate(self._batches(some, len(x), "sampling"))
-        rows = np.concatenate([self.raw[:, None], varied.reshape(len(self.raw), num, *self.raw.shape[1:])], 1)
-        num_steps = int((plan.times < t).sum()) + 1 if t else 0
-        return rows, f"{num} variations of each example from gamma = {gamma:.3g}, steps to the data: {num_steps}"
-
-    def _noised(self) -> tuple[float, float]:
-        """The time to which variations go back, and its gamma."""
-        spec, schedule = self.model.spec, self.model.denoiser.schedule
-        low, high = visible_limits(schedule, spec.num_dims, spec.num_levels)
-        gamma = low + self.options.strength * (high - low)
-        if self.options.strength == 0:
-            return 0.0, -math.inf
-        return (1.0, schedule.gamma_max) if self.options.strength == 1 else (float(schedule.level_at(gamma).t), gamma)
-
-    def round_trip(self) -> tuple[np.ndarray, str]:
-        """Each example and what comes back of it, (rows, 2, *shape), and what to say."""
-        trip = self._there_and_back(noisy=False)
-        again = self.model.decode(trip.x)
-        return np.stack([self.raw, again], 1), self._figures(trip, again)
-
-    def interpolation(self) -> tuple[np.ndarray, str]:
-        """Each example but the last, those between it and the next, and the next, (rows, columns, *shape)."""
-        if len(self.raw) < 2:
-            raise InputError("interpolation is between one example and the next: give at least two")
-        # discrete data without the noise of their end have noises that are too short to turn into one another
-        trip = self._there_and_back(noisy=self.model.spec.encoding.num_levels is not None)
-        num = self.options.num_samples
-        weights = torch.linspace(0, 1, num + 2, device=trip.x_1.device)[1:-1]
-        between = turn(trip.x_1[:-1], trip.x_1[1:], weights).transpose(0, 1).flatten(0, 1)
-        # the nearer example's condition
-        nearer = torch.arange(len(self.raw) - 1)[:, None] + (weights.cpu() > 0.5)
-        cond = None if self.cond is None else self.cond[nearer.flatten()]
-
-        def some(part: slice) -> np.ndarray:
-            tolerance = self.options.flow_tolerance
-            given = self._given(cond, part)
-            return self.model.decode(decode(self.model.denoiser.given(given), between[part], tolerance=tolerance))
-
-        drawn = np.concatenate(self._batches(some, len(between), "decoding"))
-        drawn = drawn.reshape(len(self.raw) - 1, num, *self.raw.shape[1:])
-        rows = np.concatenate([self.raw[:-1, None], drawn, self.raw[1:, None]], 1)
-        return rows, self._figures(trip, self.model.decode(trip.x))
-
-    def _there_and_back(self, noisy: bool) -> RoundTrip:
-        x = self.model.encode(self.raw)
-        seeds = [(self.options.seed << 32) + int(i) for i in self.numbers]
-
-        def some(part: slice) -> RoundTrip:
-            noise = PerSample(seeds[part]) if noisy else None
-            tolerance, given = self.options.flow_tolerance, self._given(self.cond, part)
-            return round_trip(self.model.denoiser.given(given), self._moved(x[part]), noise=noise, tolerance=tolerance)
-
-        trips = self._batches(some, len(x), "to noise and back")
-        parts = ([getattr(trip, name) for trip in trips] for name in ("x_1", "x", "error", "num_calls"))
-        return RoundTrip(*map(torch.cat, parts))
-
-    def _figures(self, trip: RoundTrip, again: np.ndarray) -> str:
-        difference = again.astype(np.float64) - self.raw.astype(np.float64)
-        rms = np.sqrt(np.mean(difference**2))
-        text = f"round trip: rms error {trip.error.square().mean().sqrt():.2g} in units of the encoded data, "
-        if self.model.spec.encoding.num_levels is None:
-            text += f"{rms:.2g} in those of the data"
-        else:
-            text += f"{rms:.2g} levels, {np.mean(difference != 0):.2%} of entries at another level"
-        return f"{text}; {trip.num_calls.double().mean():.0f} network calls per example, there and back"
-
-    def _batches(self, work: Callable[[slice], Result], total: int, words: str) -> list[Result]:
-        found = []
-        with tqdm(total=total, desc=words, unit="example", disable=None) as bar:
-            for first in range(0, total, self.options.batch_size):
-                part = slice(first, min(first + self.options.batch_size, total))
-                found.append(work(part))
-                bar.update(part.stop - part.start)
-        return found
-
-    def _given(self, cond: Tensor | None, part: slice) -> Tensor | None:
-        return None if cond is None else self._moved(cond[part])
-
-    def _moved(self, values: Tensor) -> Tensor:
-        return values.to(self.model.denoiser.device)
+    say_weakness(run)
 
 
 def _check(options: Options) -> None:
@@ -213,23 +105,114 @@ def _check(options: Options) -> None:
         raise InputError(f"cannot write to {options.out}: the name must end in {', '.join(SUFFIXES)}")
 
 
-def _examples(options: Options, model: Run) -> tuple[np.ndarray, Tensor | None, np.ndarray]:
-    """The examples as stored, their conditions, and their numbers in the data."""
-    own = model.config.data
-    found = read_examples(
-        options.data, layout=model.spec.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
-    )
-    indices = found.indices(options.split)
-    chosen = options.examples or range(min(options.num_examples, len(indices)))
-    for number in chosen:
-        if not 0 <= number < len(indices):
-            where = "" if options.split is None else f" in its {options.split} split"
-            raise InputError(f"example {number}: {found.name} has the examples 0 to {len(indices) - 1}{where}")
-    indices = indices[list(chosen)]
-    raw = found.values[indices]
-    check_examples(model, raw, found.name)
-    if np.isnan(raw).any():
-        raise InputError(f"{found.name}: entries are missing (NaN): fill them in first, as lowerbound impute does")
-    if options.label is not None:
-        return raw, model.labels([options.label]).expand(len(raw)), indices
-    return raw, conditions(model, found, indices), indices
+class Editing:
+    """Examples of a run's data as they are stored, with their conditions and numbers, and what can be done with them."""
+
+    def __init__(self, run: Run, options: Options):
+        examples, indices = read_for(run, options.data, options.split)
+        chosen = options.examples or range(min(options.num_examples, len(indices)))
+        for number in chosen:
+            if not 0 <= number < len(indices):
+                where = "" if options.split is None else f" in its {options.split} split"
+                raise InputError(f"example {number}: {examples.name} has the examples 0 to {len(indices) - 1}{where}")
+        self.run, self.options = run, options
+        self.numbers = indices[list(chosen)]
+        self.raw = examples.values[self.numbers]
+        check_examples(run, self.raw, examples.name)
+        if np.isnan(self.raw).any():
+            raise InputError(
+                f"{examples.name}: entries are missing (NaN): fill them in first, as lowerbound impute does"
+            )
+        self.cond = conditions_of(run, examples, self.numbers, options.label)
+
+    def variations(self) -> tuple[np.ndarray, str]:
+        """Each example and its variations, (rows, columns, *shape), and what to say."""
+        options, num = self.options, self.options.num_samples
+        run = with_variance(self.run, options.sampling.needed_variance, given=self.cond is not None)
+        plan = options.sampling.plan(run)
+        t, gamma = self._noised()
+        x = run.encode(self.raw).repeat_interleave(num, 0)
+        cond = None if self.cond is None else self.cond.repeat_interleave(num, 0)
+        seeds = [(options.seed << 32) + (int(i) << 12) + k for i in self.numbers for k in range(num)]
+        varied = [
+            run.decode(vary(denoiser, x_batch, t, plan.sampler, plan.times, PerSample(seeds[part])))
+            for part, x_batch, denoiser in self._batches(run.denoiser, x, cond, "sampling")
+        ]
+        num_steps = int((plan.times < t).sum()) + 1 if t else 0
+        summary = f"{num} variations of each example from gamma = {gamma:.3g}, steps to the data: {num_steps}"
+        return np.concatenate([self.raw[:, None], self._in_rows(varied)], 1), summary
+
+    def _noised(self) -> tuple[float, float]:
+        """The time to which variations go back, and its gamma."""
+        spec, schedule, strength = self.run.spec, self.run.denoiser.schedule, self.options.strength
+        if strength in (0, 1):
+            return strength, schedule.gamma_max if strength else -math.inf
+        low, high = visible_limits(schedule, spec.num_dims, spec.num_levels)
+        gamma = low + strength * (high - low)
+        return float(schedule.level_at(gamma).t), gamma
+
+    def round_trip(self) -> tuple[np.ndarray, str]:
+        """Each example and what comes back of it, (rows, 2, *shape), and what to say."""
+        trip = self._there_and_back(noisy=False)
+        returned = self.run.decode(trip.x)
+        return np.stack([self.raw, returned], 1), self._errors(trip, returned)
+
+    def interpolation(self) -> tuple[np.ndarray, str]:
+        """Each example but the last, those between it and the next, and the next, (rows, columns, *shape)."""
+        if len(self.raw) < 2:
+            raise InputError("interpolation is between one example and the next: give at least two")
+        # discrete data without the noise of their end have noises that are too short to turn into one another
+        trip = self._there_and_back(noisy=self.run.spec.encoding.num_levels is not None)
+        weights = torch.linspace(0, 1, self.options.num_samples + 2, device=trip.x_1.device)[1:-1]
+        between = turn(trip.x_1[:-1], trip.x_1[1:], weights).transpose(0, 1).flatten(0, 1)
+        # the nearer example's condition
+        nearer = torch.arange(len(self.raw) - 1)[:, None] + (weights.cpu() > 0.5)
+        cond = None if self.cond is None else self.cond[nearer.flatten()]
+        decoded = [
+            self.run.decode(decode(denoiser, x_1, tolerance=self.options.flow_tolerance))
+            for _, x_1, denoiser in self._batches(self.run.denoiser, between, cond, "decoding")
+        ]
+        rows = np.concatenate([self.raw[:-1, None], self._in_rows(decoded), self.raw[1:, None]], 1)
+        return rows, self._errors(trip, self.run.decode(trip.x))
+
+    def _there_and_back(self, noisy: bool) -> RoundTrip:
+        seeds = [(self.options.seed << 32) + int(i) for i in self.numbers]
+        trips = [
+            round_trip(
+                denoiser,
+                x,
+                noise=PerSample(seeds[part]) if noisy else None,
+                tolerance=self.options.flow_tolerance,
+            )
+            for part, x, denoiser in self._batches(
+                self.run.denoiser, self.run.encode(self.raw), self.cond, "to noise and back"
+            )
+        ]
+        columns = ([getattr(trip, name) for trip in trips] for name in ("x_1", "x", "error", "num_calls"))
+        return RoundTrip(*map(torch.cat, columns))
+
+    def _errors(self, trip: RoundTrip, returned: np.ndarray) -> str:
+        """How far the examples come back from where they were."""
+        difference = returned.astype(np.float64) - self.raw.astype(np.float64)
+        rms = np.sqrt(np.mean(difference**2))
+        text = f"round trip: rms error {trip.error.square().mean().sqrt():.2g} in units of the encoded data, "
+        if self.run.spec.encoding.num_levels is None:
+            text += f"{rms:.2g} in those of the data"
+        else:
+            text += f"{rms:.2g} levels, {np.mean(difference != 0):.2%} of entries at another level"
+        return f"{text}; {trip.num_calls.double().mean():.0f} network calls per example, there and back"
+
+    def _in_rows(self, batches: list[np.ndarray]) -> np.ndarray:
+        """What was made, (rows, num_samples, *shape)."""
+        return np.concatenate(batches).reshape(-1, self.options.num_samples, *self.raw.shape[1:])
+
+    def _batches(
+        self, denoiser: Denoiser, x: Tensor, cond: Tensor | None, words: str
+    ) -> Iterator[tuple[slice, Tensor, Denoiser]]:
+        """Batch by batch its place in x, its x, and the denoiser given its conditions."""
+        with tqdm(total=len(x), desc=words, unit="example", disable=None) as bar:
+            for first in range(0, len(x), self.options.batch_size):
+                part = slice(first, first + self.options.batch_size)
+                x_batch = x[part].to(denoiser.device)
+                yield part, x_batch, denoiser.given(None if cond is None else cond[part].to(denoiser.device))
+                bar.update(len(x_batch))

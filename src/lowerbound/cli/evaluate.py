@@ -19,7 +19,7 @@ from lowerbound.report.console import event_text, summary
 from lowerbound.run import open_run
 from lowerbound.samplers.registry import SAMPLERS, SamplerName
 
-KNOWN = ("data", "quick", "anew", "num_samples", "num_examples", "ode.importance", "baselines", "seed", "device")
+EFFECTIVE = ("data", "quick", "anew", "num_samples", "num_examples", "ode.importance", "baselines", "seed", "device")
 """The options that have an effect on a relative."""
 
 
@@ -72,7 +72,7 @@ class Options:
     device: Everyday[DeviceName] = "auto"
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "evaluate", arguments)
     check_counts(options, "num_times", "num_steps")
@@ -90,18 +90,18 @@ def run(arguments: list[str]) -> None:
         quick=options.quick,
     )
     check_reverse(options.reverse, options.num_steps)
-    model = open_run(options.run, pick_device(options.device))
-    check_effect(options, Options(options.run), model, KNOWN)
-    dataset, own = open_evaluated(model, options.data)
-    model = with_variance(model, options.reverse, given=True, dataset=dataset if own else None)
+    run = open_run(options.run, pick_device(options.device))
+    check_effect(options, Options(options.run), run, EFFECTIVE)
+    dataset, own = open_evaluated(run, options.data)
+    run = with_variance(run, options.reverse, given=True, dataset=dataset if own else None)
     if not own:
         print(
             f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"
         )
-    found = evaluate(
-        model, dataset, settings, own=own, anew=options.anew, follow=lambda event: say(event_text(event)), stage=stage
+    evaluation = evaluate(
+        run, dataset, settings, own=own, anew=options.anew, follow=lambda event: say(event_text(event)), stage=stage
     )
-    say(summary(found))
-    print(f"\npictures and figures: {evaluation_folder(model, None if own else folder_name(dataset))}")
+    say(summary(evaluation))
+    print(f"\npictures and figures: {evaluation_folder(run, None if own else folder_name(dataset))}")
     if own:
         print(f"next: lowerbound {'evaluate' if options.quick else 'report'} {options.run}")

@@ -50,10 +50,24 @@ def check_seeds(options: Any) -> None:
             raise InputError(f"{shown} is {value}: it is at least 0 and below 2^32")
 
 
-def check_minutes(minutes: float | None) -> None:
-    """Refuse minutes that are none, by an InputError; None was not given."""
+def minutes_of(options: Any, other: str, default: float) -> float | None:
+    """The minutes of a training: those of --minutes, none where its length is given otherwise, else the default ones.
+
+    Arguments:
+        options: a verb's.
+        other: the option that gives the length otherwise.
+        default: used where neither is given.
+
+    Raises:
+        InputError: if both are given, or it is no length.
+    """
+    minutes, length = options.minutes, getattr(options, other)
+    if minutes is not None and length is not None:
+        raise InputError(f"--minutes and --{other} were both given: give one of the two")
+    check_counts(options, other)
     if minutes is not None and not 0 < minutes < math.inf:
         raise InputError(f"--minutes is {minutes}: it must be positive and finite")
+    return default if minutes is None and length is None else minutes
 
 
 def in_flags(message: str, kind: type, arguments: Sequence[str]) -> str:
@@ -70,13 +84,14 @@ def in_flags(message: str, kind: type, arguments: Sequence[str]) -> str:
     candidates: dict[str, list[str]] = {}
     for name, flag in flags(kind).items():
         candidates.setdefault(name.rpartition(".")[2], []).append(flag)
-    given = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+    used = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
 
     def renamed(match: re.Match[str]) -> str:
         name = ALIASES.get(match[0], match[0])
-        found = candidates.get(name, [])
-        found = found if len(found) == 1 else [flag for flag in found if flag in given]
-        return found[0] if len(found) == 1 else match[0]
+        flags_of_name = candidates.get(name, [])
+        if len(flags_of_name) != 1:
+            flags_of_name = [flag for flag in flags_of_name if flag in used]
+        return flags_of_name[0] if len(flags_of_name) == 1 else match[0]
 
     return _NAME.sub(renamed, message)
 
@@ -92,5 +107,5 @@ def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str
             inner = "" if tyro.conf.OmitArgPrefixes in marks else f"{prefix}{field.name}."
             yield from _names(typing.cast(type, hint), f"{within}{field.name}.", inner)
         elif tyro.conf.Positional not in marks:
-            own = [mark.name for mark in marks if getattr(mark, "name", None)]  # of which no section is part
-            yield f"{within}{field.name}", own[0] if own else f"{prefix}{field.name}"
+            renamings = [mark.name for mark in marks if getattr(mark, "name", None)]  # of which no section is part
+            yield f"{within}{field.name}", renamings[0] if renamings else f"{prefix}{field.name}"

@@ -1,29 +1,26 @@
 """`lowerbound impute RUN DATA`: fill in missing entries, several times."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
+from lowerbound.cli.examples import conditions_of, read_for
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.options import DataName, RunPath, parse
 from lowerbound.cli.standing import say_weakness
-from lowerbound.cli.writing import check_finite
-from lowerbound.data import Examples, read_examples
+from lowerbound.cli.writing import check_finite, write_npz
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files import check_folder
 from lowerbound.inverse import TwistedParticles
-from lowerbound.run import Run, open_denoiser
-from lowerbound.run.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, Imputations, impute, num_calls, read_mask
-from lowerbound.scoring import conditions
+from lowerbound.run import open_denoiser
+from lowerbound.run.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, impute, num_calls, read_mask
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class Options:
     device: DeviceName = "auto"
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "impute", arguments)
     check_counts(options, "num_samples", "num_particles", "steps", "batch_size")
@@ -75,14 +72,9 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"--num-particles has no effect on {options.method}: use --method particles")
     if options.out.suffix != ".npz":
         raise InputError(f"cannot write imputations to {options.out}: the name must end in .npz")
-    if not options.out.parent.is_dir():
-        raise InputError(f"the folder {options.out.parent} does not exist: make it first")
-    model = open_denoiser(options.run, pick_device(options.device))
-    own = model.config.data
-    examples = read_examples(
-        options.data, layout=model.spec.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
-    )
-    indices = examples.indices(options.split)
+    check_folder(options.out)
+    run = open_denoiser(options.run, pick_device(options.device))
+    examples, indices = read_for(run, options.data, options.split)
     check_memory(
         f"{options.num_samples} imputations of {len(indices):,} examples",
         len(indices) * (1 + options.num_samples) * examples.values[0].nbytes,
@@ -98,48 +90,32 @@ def run(arguments: list[str]) -> None:
     total = num_calls(method, observed, options.num_samples, options.steps, options.batch_size)
     with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
         imputations = impute(
-            model,
+            run,
             raw,
             observed,
             method=method,
             num_samples=options.num_samples,
             num_steps=options.steps,
-            cond=_condition(model, examples, indices, options.label),
+            cond=conditions_of(run, examples, indices, options.label),
             numbers=indices,
             seed=options.seed,
             batch_size=options.batch_size,
             progress=bar.update,
         )
-    _write(options.out, imputations, model.spec.layout)
+    samples, layout = imputations.samples, run.spec.layout
+    flat = samples.reshape(-1, *samples.shape[2:])
+    check_finite(flat, options.out)
+    flat = to_layout(flat, layout)
+    write_npz(
+        options.out,
+        samples=flat.reshape(*samples.shape[:2], *flat.shape[1:]),
+        mean=to_layout(imputations.mean, layout),
+        std=to_layout(imputations.std, layout),
+        observed=to_layout(imputations.observed, layout),
+    )
     missing = 1 - observed.mean()
     print(
         f"{options.num_samples} imputations of {len(raw):,} example{'s' * (len(raw) > 1)}, {missing:.1%} of whose entries "
         f"were missing: {options.out}"
     )
-    say_weakness(model)
-
-
-def _condition(model: Run, examples: Examples, indices: np.ndarray, label: str | None) -> torch.Tensor | None:
-    if label is None:
-        return conditions(model, examples, indices)
-    if not model.config.data.conditional or model.spec.num_condition_features:
-        raise InputError(
-            f"--label {label}: the run in {model.folder.path} takes no labels: train with --conditional on labelled data"
-        )
-    return model.labels([label]).expand(len(indices))
-
-
-def _write(out: Path, imputations: Imputations, layout: str) -> None:
-    """Write the imputations; the file appears whole or not at all."""
-    samples = imputations.samples
-    check_finite(samples.reshape(-1, *samples.shape[2:]), out)
-    flat = to_layout(samples.reshape(-1, *samples.shape[2:]), layout)
-    arrays = {
-        "samples": flat.reshape(*samples.shape[:2], *flat.shape[1:]),
-        "mean": to_layout(imputations.mean, layout),
-        "std": to_layout(imputations.std, layout),
-        "observed": to_layout(imputations.observed, layout),
-    }
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
-    write_file(out, content.getvalue())
+    say_weakness(run)

@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE.format(verbs="\n".join(f"  {verb:<10} {purpose}" for verb, purpose in VERBS.items())))
         return 0 if arguments else 2
-    verb, *rest = arguments
+    verb, *verb_arguments = arguments
     if verb in ("--version", "version"):
         from importlib.metadata import version
 
@@ -76,13 +76,13 @@ def run(arguments: list[str]) -> int:
     module = importlib.import_module(f"lowerbound.cli.{verb}")
     try:
         with stoppable():
-            module.run(rest)
+            module.main(verb_arguments)
     except (InputError, OSError, MemoryError, RuntimeError) as error:
         line = _line(verb, error)
         if line is None or os.environ.get("LOWERBOUND_TRACEBACK"):
             raise
         if isinstance(error, InputError):
-            line = in_flags(line, module.Options, rest)
+            line = in_flags(line, module.Options, verb_arguments)
         print(f"error: {printable(line, keep=NEW_LINE)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # of which `Stopped` is one
@@ -112,12 +112,11 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 def _out_of_memory(verb: str, message: str) -> str:
     """How much was asked for and how to need less."""
-    asked = re.search(r"allocate (\d[\d.]*) ?(bytes|[KMGT]i?B)", message)
     size = ""
-    if asked and asked[2] == "bytes":
-        size = f": {int(float(asked[1])) / 2**30:.3g} GiB were asked for at once"
-    elif asked:
-        size = f": {asked[1]} {asked[2]} were asked for at once"
+    if request := re.search(r"allocate (\d[\d.]*) ?(bytes|[KMGT]i?B)", message):
+        number, unit = request.groups()
+        amount = f"{int(float(number)) / 2**30:.3g} GiB" if unit == "bytes" else f"{number} {unit}"
+        size = f": {amount} were asked for at once"
     smaller = {
         "train": "a smaller --micro-batch-size, which changes the result by rounding only",
         "compare": "a smaller --num-samples",

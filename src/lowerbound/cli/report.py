@@ -19,10 +19,10 @@ class Options:
     run: RunPath
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "report", arguments)
-    model = open_run(options.run)
-    for warning in write_page(model, read_own(model)):
+    run = open_run(options.run)
+    for warning in write_page(run, read_own(run)):
         say(f"warning: {warning}", sys.stderr)
-    print(page_path(model))
+    print(page_path(run))

@@ -1,8 +1,9 @@
 """`lowerbound sample RUN`: draw samples."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from tqdm import tqdm
@@ -19,11 +20,11 @@ from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
-from lowerbound.run import Run, open_run
+from lowerbound.run import open_run
 from lowerbound.run.generate import generate, network_calls, path
 
 MOST_FRAMES = 60
-KNOWN = ("num_samples", "out", "seed", "batch_size", "device")
+EFFECTIVE = ("num_samples", "out", "seed", "batch_size", "device")
 """The options that have an effect on a relative."""
 
 
@@ -58,49 +59,37 @@ class Options:
     device: Everyday[DeviceName] = "auto"
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "sample", arguments)
     check_counts(options, "num_samples", "batch_size")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
-    model = open_run(options.run, pick_device(options.device))
-    out = options.out or model.folder.samples / "samples.png"
-    check_out(out, model.spec.shape, (*SUFFIXES, *FORMATS) if model.is_denoiser else SUFFIXES)
-    check_effect(options, Options(options.run), model, KNOWN)
-    cond = conditions(model, options.label, options.condition, options.num_samples)
-    given = {"seed": options.seed, "cond": cond, "brownian": options.brownian}
-    if model.is_denoiser:
-        drawn = _draw(model, options, out, given)
-    else:
-        with tqdm(total=_num_batches(options), desc="sampling", unit="batch", disable=None) as bar:
-            samples = generate(model, options.num_samples, batch_size=options.batch_size, progress=bar.update, **given)
-        write_samples(model.spec, samples, out)
-        drawn = f"of the model {model.config.model.name}"
-    print(f"{options.num_samples} samples {drawn}: {out}")
-    say_weakness(model)
-
-
-def _num_batches(options: Options) -> int:
-    return -(-options.num_samples // options.batch_size)
-
-
-def _draw(model: Run, options: Options, out: Path, given: dict[str, Any]) -> str:
-    """Draw and write samples of a diffusion model; returns how, in words."""
-    model = with_variance(model, options.sampling.needed_variance, given=given["cond"] is not None)
-    plan = options.sampling.plan(model)
-    unguided = model.denoiser  # which a guided one calls, more than once if it likes
-    model = guided(model, options.guidance, given=given["cond"] is not None)
+    run = open_run(options.run, pick_device(options.device))
+    out = options.out or run.folder.samples / "samples.png"
+    check_out(out, run.spec.shape, (*SUFFIXES, *FORMATS) if run.is_denoiser else SUFFIXES)
+    check_effect(options, Options(options.run), run, EFFECTIVE)
+    cond = conditions(run, options.label, options.condition, options.num_samples)
+    plan, counting = None, nullcontext([])
+    if run.is_denoiser:
+        run = with_variance(run, options.sampling.needed_variance, given=cond is not None)
+        plan = options.sampling.plan(run)
+        counting = network_calls(run.denoiser)  # which a guided one calls, more than once if it likes
+        run = guided(run, options.guidance, given=cond is not None)
     moving = out.suffix in FORMATS
-    total = (1 if moving else _num_batches(options)) * model.model.num_steps(plan)
-    with tqdm(total=total, desc="sampling", unit="step", disable=None) as bar, network_calls(unguided) as calls:
-        given = {**given, "progress": bar.update}
+    num_batches = 1 if moving else -(-options.num_samples // options.batch_size)
+    total, unit = num_batches * run.model.num_steps(plan), "step" if run.is_denoiser else "batch"
+    with tqdm(total=total, desc="sampling", unit=unit, disable=None) as bar, counting as calls:
+        settings = {"seed": options.seed, "cond": cond, "brownian": options.brownian, "progress": bar.update}
         if moving:
-            states = path(model, options.num_samples, plan, num_states=MOST_FRAMES, **given)
-            content = animation([state for _, state in states], model.spec.encoding.value_range, out.suffix)
+            states = path(run, options.num_samples, plan, num_states=MOST_FRAMES, **settings)
+            content = animation([state for _, state in states], run.spec.encoding.value_range, out.suffix)
             write_file(out, content)
         else:
-            write_samples(
-                model.spec, generate(model, options.num_samples, plan, batch_size=options.batch_size, **given), out
-            )
-    rule = "its own sampler" if model.diffusion.times is not None else options.sampling.sampler
-    return f"by {rule}, {sum(calls) / options.num_samples:.4g} network calls each"
+            samples = generate(run, options.num_samples, plan, batch_size=options.batch_size, **settings)
+            write_samples(run.spec, samples, out)
+    source = f"of the model {run.config.model.name}"
+    if run.is_denoiser:
+        rule = "its own sampler" if run.diffusion.times is not None else options.sampling.sampler
+        source = f"by {rule}, {sum(calls) / options.num_samples:.4g} network calls each"
+    print(f"{options.num_samples} samples {source}: {out}")
+    say_weakness(run)

@@ -67,18 +67,18 @@ class SamplerOptions:
         """
         if self.steps is not None and self.steps < 1:
             raise InputError(f"--steps is {self.steps}: a sampler takes at least one step")
-        given = {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
-        for name in given:
+        settings = {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
+        for name in settings:
             if self.sampler not in SETTINGS[name]:
-                flag, having = flags(type(self))[name], ", ".join(SETTINGS[name])
-                raise InputError(f"{flag} has no effect on {self.sampler}: it belongs to {having}")
-        return dataclasses.replace(SAMPLERS[self.sampler], **given)
+                flag, owners = flags(type(self))[name], ", ".join(SETTINGS[name])
+                raise InputError(f"{flag} has no effect on {self.sampler}: it belongs to {owners}")
+        return dataclasses.replace(SAMPLERS[self.sampler], **settings)
 
-    def plan(self, model: Run) -> Plan:
+    def plan(self, run: Run) -> Plan:
         """The way for a run, `needed_variance` brought along and guidance not yet."""
         if self == SamplerOptions():
-            return model.diffusion.plan()
-        return model.diffusion.plan(self.stepping_rule(), self.steps, self.grid)
+            return run.diffusion.plan()
+        return run.diffusion.plan(self.stepping_rule(), self.steps, self.grid)
 
 
 FlatSampler = tyro.conf.OmitArgPrefixes[SamplerOptions]

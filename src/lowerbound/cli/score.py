@@ -5,39 +5,30 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.effect import check_effect
+from lowerbound.cli.examples import read_for
 from lowerbound.cli.flags import check_counts
 from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import DataName, RunPath, parse
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.cli.standing import say_weakness
-from lowerbound.data import read_examples
-from lowerbound.data.examples import Examples
+from lowerbound.data import Examples
 from lowerbound.data.memory import check_memory
-from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
-from lowerbound.likelihood import check_likelihood, mean_and_error
+from lowerbound.likelihood import check_likelihood
 from lowerbound.models import Effort
+from lowerbound.records import Measured
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
-from lowerbound.scoring import (
-    DensityScores,
-    Flow,
-    Scores,
-    check_examples,
-    conditions,
-    score,
-    score_density,
-)
+from lowerbound.scoring import DensityScores, Flow, Scores, check_examples, conditions, score, score_density
 from lowerbound.tables import check_table, write_table
 
-KNOWN = ("data", "out", "split", "flow.importance", "batch_size", "seed", "device")
+EFFECTIVE = ("out", "split", "flow.importance", "batch_size", "seed", "device")
 """The options that have an effect on a relative."""
 
 
@@ -81,34 +72,36 @@ class Options:
     device: Everyday[DeviceName] = "auto"
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "score", arguments)
     _check(options)
     flow = replace(options.flow.flow(), refine=options.refine)
-    model = open_run(options.run, pick_device(options.device))
-    check_effect(options, Options(options.run, options.data, options.out), model, KNOWN)
-    if model.is_denoiser:
+    run = open_run(options.run, pick_device(options.device))
+    check_effect(options, Options(options.run, options.data, options.out), run, EFFECTIVE)
+    if run.is_denoiser:
         if not options.ode and options.flow != FlowOptions():
             raise InputError(
                 "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
             )
-        check_likelihood(model.denoiser)
-        flow.dequantizer_of(model)
-    examples, indices, raw = _read(options, model)
-    scores = _scores(options, model, flow, examples, indices, raw)
-    kind, figures = _figures(scores)
-    columns: dict[str, list[str] | np.ndarray] = {"example": indices}
-    if examples.files:
-        columns["name"] = [examples.files[i] for i in indices]
-    columns |= {**figures, "kind": [kind] * len(indices)}
+        check_likelihood(run.denoiser)
+        flow.dequantizer_of(run)
+    examples, indices = read_for(run, options.data, options.split)
+    scores = _scores(options, run, flow, examples, indices)
+    kind, figures = _columns(scores)
+    names = {"name": [examples.files[i] for i in indices]} if examples.files else {}
+    columns = {"example": indices, **names, **figures, "kind": [kind] * len(indices)}
     calls = f"{np.mean(scores.num_calls):.0f}"
-    told = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
-    write_table(options.out, columns, told)
+    metadata = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
+    write_table(options.out, columns, metadata)
     _check_finite(scores, indices, options.out)
-    print("\n".join(_told(scores, kind, indices, flow)))
+    known = scores.bits_per_dim[np.isfinite(scores.bits_per_dim)]
+    mean, error = Measured.of(known)
+    print(f"{figure_text(mean, error if len(known) > 1 else None)} bits/dim, {kind} per example")
+    if isinstance(scores, DensityScores):
+        print("\n".join(_doubts(scores, indices, flow)))
     print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {options.out}")
-    say_weakness(model)
+    say_weakness(run)
 
 
 def _check(options: Options) -> None:
@@ -124,76 +117,54 @@ def _check(options: Options) -> None:
     check_table(options.out)
 
 
-def _read(options: Options, model: Run) -> tuple[Examples, np.ndarray, np.ndarray]:
-    """The examples, the numbers of those that are scored, and their stored values."""
-    own = model.config.data
-    examples = read_examples(
-        options.data, layout=model.spec.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
-    )
-    indices = examples.indices(options.split)
+def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices: np.ndarray) -> Scores | DensityScores:
+    """The scores, in whichever way is asked for."""
     raw = examples.values
     if options.split is not None:
         check_memory(
             f"the {options.split} split of {examples.name}", len(indices) * raw[0].nbytes, "score all examples"
         )
         raw = raw[indices]
-    check_examples(model, raw, examples.name)
-    return examples, indices, raw
-
-
-def _scores(
-    options: Options, model: Run, flow: Flow, examples: Examples, indices: np.ndarray, raw: np.ndarray
-) -> Scores | DensityScores:
-    """The scores, in whichever way is asked for."""
-    cond = conditions(model, examples, indices)
-    model = with_variance(model, options.reverse, given=cond is not None)
+    check_examples(run, raw, examples.name)
+    cond = conditions(run, examples, indices)
+    run = with_variance(run, options.reverse, given=cond is not None)
     with tqdm(total=len(indices), desc="scoring", unit="example", disable=None) as bar:
-        given = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
+        settings = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
         if options.ode:
-            return score_density(model, raw, flow, batch_size=options.batch_size, **given)
-        importance = 1 if model.is_denoiser else options.flow.importance
+            return score_density(run, raw, flow, batch_size=options.batch_size, **settings)
+        importance = 1 if run.is_denoiser else options.flow.importance
         effort = Effort(options.num_times, options.num_steps, options.reverse, importance)
-        return score(model, raw, effort, batch_size=options.batch_size or 128, **given)
+        return score(run, raw, effort, batch_size=options.batch_size or 128, **settings)
 
 
-def _check_finite(scores: Scores | DensityScores, indices: np.ndarray, out: Path) -> None:
-    """Refuse scores that are not finite but those of flows that were given up, which are flagged."""
-    bad = list(not_finite(scores.bits_per_dim))
-    if isinstance(scores, DensityScores):
-        bad = [number for number in bad if not scores.flags[number]]
-    if bad:
-        raise InputError(
-            f"{len(bad)} of {len(indices)} scores are not finite (example {indices[bad[0]]}); {out} holds them as they are"
-        )
-
-
-def _told(scores: Scores | DensityScores, kind: str, indices: np.ndarray, flow: Flow) -> list[str]:
-    """The mean over examples in a line, and of a flow what its figures leave open."""
-    known = scores.bits_per_dim[np.isfinite(scores.bits_per_dim)]
-    mean, error = mean_and_error(torch.from_numpy(known))
-    first = f"{figure_text(mean, error if len(known) > 1 else None)} bits/dim, {kind} per example"
-    return [first, *(_doubts(scores, indices, flow) if isinstance(scores, DensityScores) else [])]
-
-
-def _figures(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]]:
+def _columns(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]]:
     """What the numbers are, in words, and the columns that hold them."""
     if isinstance(scores, DensityScores):
         names = ("nats", "bits_per_dim", "standard_error", "interval_95", "solver_error", "base_mismatch", "refinement")
         columns = {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
-        kind = f"{scores.kind}, {scores.settings}"
-        figures = {**columns, "calls": scores.num_calls, "flag": np.array(scores.flags)}
-        return f"{kind}, {np.mean(scores.num_calls):.0f} calls", figures
-    columns = {name: getattr(scores, name) for name in ("nats", "bits_per_dim", "reconstruction", "prior", "diffusion")}
+        kind = f"{scores.kind}, {scores.settings}, {np.mean(scores.num_calls):.0f} calls"
+        return kind, {**columns, "calls": scores.num_calls, "flag": np.array(scores.flags)}
+    names = ["nats", "bits_per_dim", "reconstruction", "prior", "diffusion", "diffusion_error", "interval_95"]
     if scores.normalisation.any():
-        columns["normalisation"] = scores.normalisation
-    columns |= {"diffusion_error": scores.diffusion_error, "interval_95": scores.interval_95}
-    return f"{scores.kind}, {scores.num_calls} call{'s' * (scores.num_calls > 1)}", columns
+        names.insert(5, "normalisation")
+    kind = f"{scores.kind}, {scores.num_calls} call{'s' * (scores.num_calls > 1)}"
+    return kind, {name: getattr(scores, name) for name in names}
+
+
+def _check_finite(scores: Scores | DensityScores, indices: np.ndarray, out: Path) -> None:
+    """Refuse scores that are not finite but those of flows that were given up, which are flagged."""
+    flags = scores.flags if isinstance(scores, DensityScores) else [""] * len(indices)
+    bad = indices[~np.isfinite(scores.bits_per_dim) & (np.array(flags) == "")]
+    if len(bad):
+        raise InputError(
+            f"{len(bad)} of {len(indices)} scores are not finite (example {bad[0]}); {out} holds them as they are"
+        )
 
 
 def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]:
     """What the flow's figures leave open, a line each: the largest of each kind, and the examples that are flagged."""
-    found = np.isfinite(scores.nats)
-    solver, mismatch = scores.solver_error[found].max(), scores.base_mismatch[found]
+    finished = np.isfinite(scores.nats)
+    solver, mismatch = scores.solver_error[finished].max(), scores.base_mismatch[finished]
     lines = [
         f"of an example the solver's error is up to {solver:.2g} bits/dim by its own estimate, and the base density's part "
         f"{mismatch.min():+.2g} to {mismatch.max():+.2g}"
@@ -204,9 +175,9 @@ def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]
         "moved": "changed at a tenth of the tolerance by more than the solver's own error: take a smaller --tolerance",
     }
     for flag, reason in reasons.items():
-        which = indices[np.array(scores.flags) == flag]
-        if len(which):
-            more = f" and {len(which) - 5:,} more" if len(which) > 5 else ""
-            plural = "s" * (len(which) > 1)
-            lines.append(f"flagged {flag}: example{plural} {', '.join(map(str, which[:5]))}{more}, {reason}")
+        flagged = indices[np.array(scores.flags) == flag]
+        if len(flagged):
+            more = f" and {len(flagged) - 5:,} more" if len(flagged) > 5 else ""
+            plural = "s" * (len(flagged) > 1)
+            lines.append(f"flagged {flag}: example{plural} {', '.join(map(str, flagged[:5]))}{more}, {reason}")
     return lines

@@ -6,7 +6,7 @@ from lowerbound.baselines import weakness
 from lowerbound.run import Run
 
 
-def say_weakness(model: Run) -> None:
-    """Say so if held-out data cost the model more bits than its simplest baseline, as training has measured it."""
-    if (found := weakness(model.metadata)) is not None:
-        print(f"note: {found}", file=sys.stderr)
+def say_weakness(run: Run) -> None:
+    """Say so if held-out data cost its model more bits than its simplest baseline, as training has measured it."""
+    if (sentence := weakness(run.metadata)) is not None:
+        print(f"note: {sentence}", file=sys.stderr)

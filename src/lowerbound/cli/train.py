@@ -34,6 +34,8 @@ from lowerbound.training.folder import RunFolder
 from lowerbound.training.loop import Trainer
 
 DEFAULT_MINUTES = 10.0
+SECTIONS = tuple(field.name for field in dataclasses.fields(Config))
+"""Of the configuration, each of which is an option with options of its own."""
 
 
 @dataclass(frozen=True)
@@ -64,42 +66,23 @@ class Options:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
-def run(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run the verb."""
-    first = parse(Options, "train", arguments)
-    dataset = open_configured(first.data)
-    out = run_folder(first.data.source, first.out)
-    device = pick_device(first.device)
+    options = parse(Options, "train", arguments)
+    dataset = open_configured(options.data)
+    out = run_folder(options.data.source, options.out)
+    device = pick_device(options.device)
     print(describe(dataset))
-    advised = _advised(first, dataset, out, device)
+    advised = _advised(options, dataset, out, device)
     # the same arguments again, over what is advised for these data
+    sections = {name: getattr(advised, name) for name in SECTIONS}
     untimed = dataclasses.replace(advised.training, minutes=None, steps=None)
-    options = parse(
-        Options,
-        "train",
-        arguments,
-        Options(
-            data=advised.data,
-            schedule=advised.schedule,
-            denoiser=advised.denoiser,
-            network=advised.network,
-            decoder=advised.decoder,
-            training=untimed,
-            model=advised.model,
-        ),
-    )
+    options = parse(Options, "train", arguments, Options(**{**sections, "training": untimed}))
     training = options.training
     if training.steps is None and training.minutes is None:
         training = dataclasses.replace(training, minutes=advised.training.minutes, steps=advised.training.steps)
-    config = Config(
-        located(options.data),
-        options.schedule,
-        options.denoiser,
-        options.network,
-        options.decoder,
-        training,
-        options.model,
-    )
+    sections = {name: getattr(options, name) for name in SECTIONS}
+    config = Config(**{**sections, "data": located(options.data), "training": training})
     if options.dry_run:
         _show(config, dataset, out, str(device))
         return
@@ -137,18 +120,16 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
     """The settings of the run that is there, or the recipe for the data, made to fit the minutes on this machine."""
     folder = RunFolder(out)
     if folder.exists:
-        own, _ = folder.read_config()
-        if own.model.name == options.model.name:
-            return dataclasses.replace(own, data=options.data)
+        config, _ = folder.read_config()
+        if config.model.name == options.model.name:
+            return dataclasses.replace(config, data=options.data)
     minutes = options.training.minutes or DEFAULT_MINUTES
     advised = recipe(dataset, options.data, minutes, options.model.name)
     if options.training.steps is not None:
         return advised
     fits = fitted(advised, dataset, device)
-    if found := differences(fits, advised):
-        print(
-            f"fitted    to {minutes:g} minutes on this machine, as given to the recipe's: {', '.join(map(as_flags, found))}"
-        )
+    if changes := ", ".join(map(as_flags, differences(fits, advised))):
+        print(f"fitted    to {minutes:g} minutes on this machine, as given to the recipe's: {changes}")
     return fits
 
 
@@ -158,11 +139,10 @@ def located(data: DataConfig) -> DataConfig:
     return data if source in NAMED else dataclasses.replace(data, source=str(Path(source).expanduser().resolve()))
 
 
-def _show(given: Config, dataset: Dataset, out: Path, device: str) -> None:
-    config = given
-    if config.training.steps == 1:  # the second is timed
-        config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=2))
-    trainer = Trainer(config, dataset, device)
+def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
+    num_steps = 2 if config.training.steps == 1 else config.training.steps  # the second is timed
+    timed = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=num_steps))
+    trainer = Trainer(timed, dataset, device)
     parameters = sum(p.numel() for p in trainer.trained.parameters())
     records = trainer.records()
     next(records)
@@ -173,4 +153,4 @@ def _show(given: Config, dataset: Dataset, out: Path, device: str) -> None:
     print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     print(f"network   {parameters:,} parameters")
     print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
-    print(json.dumps(given.to_dict(), indent=2))
+    print(json.dumps(config.to_dict(), indent=2))

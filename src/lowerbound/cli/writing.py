@@ -10,8 +10,9 @@ from lowerbound.data.arrays import to_layout
 from lowerbound.data.encoding import Levels
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
-from lowerbound.files import replacing, write_file
+from lowerbound.files import check_folder, replacing, write_file
 from lowerbound.pictures import sample_grid
+from lowerbound.pictures.mosaic import grey_levels
 
 SUFFIXES = (".png", ".npy", ".npz")
 MODES = {1: "L", 3: "RGB"}
@@ -21,8 +22,7 @@ def check_out(out: Path, shape: tuple[int, ...], suffixes: tuple[str, ...] = SUF
     """Refuse a place where samples of a shape cannot be written, with an InputError."""
     if out.suffix not in (*suffixes, ""):
         raise InputError(f"cannot write samples to {out}: give a name in {', '.join(suffixes)}, or a folder")
-    if not out.parent.is_dir():
-        raise InputError(f"the folder {out.parent} does not exist: make it first")
+    check_folder(out)
     if out.suffix:
         return
     if len(shape) != 3 or shape[0] not in MODES:
@@ -30,7 +30,7 @@ def check_out(out: Path, shape: tuple[int, ...], suffixes: tuple[str, ...] = SUF
             f"a folder of pictures is for images of one or three channels; these samples have the shape {shape}: give a "
             f"name in {', '.join(SUFFIXES)}"
         )
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there already and not an empty folder: choose another name")
 
 
@@ -60,13 +60,19 @@ def write_samples(spec: DataSpec, samples: np.ndarray, out: Path, columns: int |
     elif out.suffix == ".png":
         with replacing(out) as unfinished:
             sample_grid(unfinished, samples, spec.encoding.value_range, columns=columns)
+    elif out.suffix == ".npz":
+        write_npz(out, x=to_layout(samples, spec.layout))
     else:
-        content, array = io.BytesIO(), to_layout(samples, spec.layout)
-        if out.suffix == ".npy":
-            np.save(content, array)
-        else:
-            np.savez_compressed(content, x=array)
+        content = io.BytesIO()
+        np.save(content, to_layout(samples, spec.layout))
         write_file(out, content.getvalue())
+
+
+def write_npz(out: Path, **arrays: np.ndarray) -> None:
+    """Write arrays by their names; the file appears whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
+    write_file(out, content.getvalue())
 
 
 def _write_folder(spec: DataSpec, samples: np.ndarray, out: Path) -> None:
@@ -77,9 +83,7 @@ def _write_folder(spec: DataSpec, samples: np.ndarray, out: Path) -> None:
     if isinstance(encoding, Levels) and encoding.offset == 0 and encoding.num_levels in (256, 65_536):
         pixels = samples
     else:
-        low, high = encoding.value_range
-        share = (samples.astype(np.float64) - low) / (high - low)
-        pixels = np.round(255 * np.clip(share, 0, 1)).astype(np.uint8)
+        pixels = grey_levels(samples, encoding.value_range)
     if pixels.dtype != np.uint8 and pixels.shape[1] != 1:
         raise InputError("PNG holds colour in 8 bits only here: write these samples to an .npy or .npz file")
     digits = len(str(len(pixels) - 1))

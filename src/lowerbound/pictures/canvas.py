@@ -32,8 +32,7 @@ def draw_figure(rows: int, columns: int, inches: tuple[float, float], space: flo
         axis.xaxis.label.set(size=9, color=INK)
         axis.yaxis.label.set(size=9, color=INK)
         axis.yaxis.set_major_locator(MaxNLocator(6))
-        for side in axis.spines.values():
-            side.set(color=RULE, linewidth=0.8)
+        axis.spines[:].set(color=RULE, linewidth=0.8)
     return figure, axes
 
 

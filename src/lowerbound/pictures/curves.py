@@ -38,9 +38,8 @@ def training_curve(
             held_out_steps, held_out, held_out_errors, color=DARK, marker="o", markersize=3.5, linewidth=1.2,
             capsize=2, label="held-out bound",
         )  # fmt: skip
-    axis.set_ylim(*_limits(np.concatenate([_smooth(loss)[len(loss) // 20 :], held_out])))
-    axis.set_xlabel("step")
-    axis.set_ylabel("bits per dimension")
+    limits = _limits(np.concatenate([_smooth(loss)[len(loss) // 20 :], held_out]))
+    axis.set(ylim=limits, xlabel="step", ylabel="bits per dimension")
     if minutes is not None and minutes[-1] > minutes[0]:
         over = axis.secondary_xaxis("top")
         over.set_xticks(*minute_ticks(steps, minutes, axis.get_xlim()))
@@ -76,18 +75,17 @@ def minute_ticks(
     minutes of five steps at equal distances.
     """
     locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
-    places, labels = [], []
-    for minute in locator.tick_values(float(minutes[0]), float(minutes[-1])):
-        if not minutes[0] <= minute <= minutes[-1]:
-            continue
-        place = float(np.interp(minute, minutes, steps))
-        if not places or place - places[-1] >= (within[1] - within[0]) / 8:
-            places.append(place)
+    ticks, labels = [], []
+    rounds = locator.tick_values(float(minutes[0]), float(minutes[-1]))
+    for minute in rounds[(minutes[0] <= rounds) & (rounds <= minutes[-1])]:
+        step = float(np.interp(minute, minutes, steps))
+        if not ticks or step - ticks[-1] >= (within[1] - within[0]) / 8:
+            ticks.append(step)
             labels.append(f"{minute:.4g}")
-    if len(places) < 3:
-        places = np.linspace(steps[0], steps[-1], 5).tolist()
-        labels = [f"{minute:.3g}" for minute in np.interp(places, steps, minutes)]
-    return places, labels
+    if len(ticks) < 3:
+        ticks = np.linspace(steps[0], steps[-1], 5).tolist()
+        labels = [f"{minute:.3g}" for minute in np.interp(ticks, steps, minutes)]
+    return ticks, labels
 
 
 def bound_by_time(
@@ -107,13 +105,13 @@ def bound_by_time(
         raise InputError(f"gamma must be increasing and one longer than bits; got {len(gamma)} and {len(bits)} values")
     figure, (axis,) = draw_figure(1, 1, (5.6, 3.2))
     widths = np.diff(gamma)
-    axis.stairs(bits / widths, gamma, fill=True, color=DARK, alpha=0.25)
-    axis.stairs(bits / widths, gamma, color=DARK, linewidth=1.2)
+    density = bits / widths
+    axis.stairs(density, gamma, fill=True, color=DARK, alpha=0.25)
+    axis.stairs(density, gamma, color=DARK, linewidth=1.2)
     if errors is not None:
         centres = 0.5 * (gamma[1:] + gamma[:-1])
-        axis.errorbar(centres, bits / widths, errors / widths, fmt="none", ecolor=DARK, elinewidth=0.8)
-    axis.set_xlim(gamma[0], gamma[-1])
-    axis.set_ylim(bottom=min(0.0, float((bits / widths).min())))
+        axis.errorbar(centres, density, errors / widths, fmt="none", ecolor=DARK, elinewidth=0.8)
+    axis.set(xlim=(gamma[0], gamma[-1]), ylim=(min(0.0, density.min()), None))
     axis.set_xlabel(r"$\gamma = -\log\,\mathrm{SNR}$   (data on the left, noise on the right)")
     axis.set_ylabel("bits per dimension\nper unit of $\\gamma$")
     axis.set_title(f"area: the diffusion term, {bits.sum():.3f} bits per dimension", fontsize=9, color=INK)

@@ -52,15 +52,18 @@ def explained(shape: tuple[int, ...]) -> str:
 
 def tile(example: Num[np.ndarray, "channels *space"], value_range: Range) -> UInt8[np.ndarray, "height width 3"]:
     """One image (C, H, W) as bytes, or of a volume (C, D, H, W) three slices side by side; channels apart unless 1 or 3."""
+    grey = grey_levels(example, value_range)
+    if grey.ndim == 3:
+        return _colours(grey)
+    # through the middle of each axis: (C, H, W), (C, D, W) and (C, D, H)
+    return _beside([_colours(grey.take(grey.shape[axis] // 2, axis=axis)) for axis in (1, 2, 3)])
+
+
+def grey_levels(values: Num[np.ndarray, "*shape"], value_range: Range) -> UInt8[np.ndarray, "*shape"]:
+    """Values as bytes, those of the range's ends and beyond as 0 and 255; NaN as 0."""
     low, high = value_range
-    grey = np.clip((example.astype(np.float64) - low) / (high - low), 0, 1)
-    grey = np.round(255 * np.nan_to_num(grey)).astype(np.uint8)
-    return _colours(grey) if grey.ndim == 3 else _beside([_colours(part) for part in _slices(grey)])
-
-
-def _slices(grey: np.ndarray) -> list[np.ndarray]:
-    """(C, D, H, W) through the middle of each axis: (C, H, W), (C, D, W) and (C, D, H)."""
-    return [grey.take(grey.shape[axis] // 2, axis=axis) for axis in (1, 2, 3)]
+    share = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)
+    return np.round(255 * np.nan_to_num(share)).astype(np.uint8)
 
 
 def _colours(grey: np.ndarray) -> np.ndarray:

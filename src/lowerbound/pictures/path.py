@@ -68,16 +68,16 @@ def path_limits(states: Sequence[Num[np.ndarray, "batch dims"]]) -> Limits:
 
     Noise that is much wider than the data, as that of a variance-exploding schedule, would leave them a dot.
     """
-    own, all_states = limits(states[-1], _FAR), limits(np.concatenate(states), _FAR)
-    centre, half = own.mean(1, keepdims=True), _WIDEST * (own[:, 1:] - own[:, :1]) / 2
-    return np.clip(all_states, centre - half, centre + half)
+    last, everywhere = limits(states[-1], _FAR), limits(np.concatenate(states), _FAR)
+    centre, half = last.mean(1, keepdims=True), _WIDEST * (last[:, 1:] - last[:, :1]) / 2
+    return np.clip(everywhere, centre - half, centre + half)
 
 
 def _draw_vectors(path: Path | str, states: Sequence[tuple[float, np.ndarray]], rows: int) -> Path:
     num_dims = states[0][1].shape[1]
     within = path_limits([batch for _, batch in states])
-    pairs = [(min(first, max(num_dims - 2, 0)), min(first + 1, num_dims - 1)) for first in range(0, num_dims, 2)]
-    pairs = pairs[:rows]
+    firsts = range(0, num_dims, 2)[:rows]
+    pairs = [(min(first, max(num_dims - 2, 0)), min(first + 1, num_dims - 1)) for first in firsts]
     figure, axes = draw_figure(len(pairs), len(states), (0.85 * len(states) + 0.3, 0.85 * len(pairs) + 0.5), 0.03)
     for index, axis in enumerate(axes):
         row, column = divmod(index, len(states))
@@ -85,8 +85,7 @@ def _draw_vectors(path: Path | str, states: Sequence[tuple[float, np.ndarray]], 
         frame, batch = within[[across, up]], states[column][1]
         if across == up:
             draw_histogram(axis, np.clip(batch[:, 0], *frame[0]), None, frame, 30)
-            axis.set_xticks([])
-            axis.set_yticks([])
+            axis.set(xticks=[], yticks=[])
         else:
             points = np.clip(batch[:, [across, up]], frame[:, 0], frame[:, 1])
             draw_points(axis, points, frame)

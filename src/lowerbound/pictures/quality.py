@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
 from lowerbound.errors import InputError
@@ -36,15 +37,12 @@ def quality_by_calls(
         value, error = floor
         axis.axhspan(value - error, value + error, color=INK, alpha=0.12, linewidth=0)
         axis.axhline(value, color=INK, linewidth=0.8, linestyle="--", label="held-out data")
-    axis.set_xscale("log")
-    axis.set_yscale("log")
+    axis.set(xscale="log", yscale="log", xlabel="network calls per sample", ylabel="Frechet distance")
     ticks = sorted({point[0] for points in curves.values() for point in points})
     axis.set_xticks(ticks if len(ticks) <= 12 else ticks[:: -(-len(ticks) // 12)])
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.set_xlabel("network calls per sample")
-    axis.set_ylabel("Frechet distance")
     axis.legend(frameon=False, fontsize=8)
     return save(figure, path)
 
@@ -66,18 +64,26 @@ def fidelity_and_variety(
         raise InputError("no figures of quality to draw: give at least one scale")
     figure, axes = draw_figure(1, len(panels), (3.4 * len(panels), 3.2), space=0.06)
     for axis, (variety, fidelity, points, real) in zip(axes, panels, strict=True):
-        x, y = ([point[side] for point in points] for side in range(2))
+        (x, x_errors), (y, y_errors) = np.moveaxis(np.array(points), 0, -1)
         axis.errorbar(
-            [value for value, _ in x], [value for value, _ in y], [error for _, error in y], [error for _, error in x],
-            color=DARK, marker="o", markersize=4, linewidth=1.0, elinewidth=0.7, label="samples",
-        )  # fmt: skip
-        for label, (value, _), (height, _) in zip(labels, x, y, strict=True):
-            axis.annotate(label, (value, height), (4, 4), textcoords="offset points", fontsize=8, color=INK)
+            x,
+            y,
+            y_errors,
+            x_errors,
+            color=DARK,
+            marker="o",
+            markersize=4,
+            linewidth=1.0,
+            elinewidth=0.7,
+            label="samples",
+        )
+        for label, position in zip(labels, zip(x, y, strict=True), strict=True):
+            axis.annotate(label, position, (4, 4), textcoords="offset points", fontsize=8, color=INK)
+        (x, x_error), (y, y_error) = real
         axis.errorbar(
-            [real[0][0]], [real[1][0]], [real[1][1]], [real[0][1]], color=LIGHT, marker="s", markersize=5, elinewidth=0.7,
-            linestyle="none", label="held-out data",
+            x, y, y_error, x_error, color=LIGHT, marker="s", markersize=5, elinewidth=0.7, linestyle="none",
+            label="held-out data",
         )  # fmt: skip
-        axis.set_xlabel(f"{variety} (variety)")
-        axis.set_ylabel(f"{fidelity} (fidelity)")
+        axis.set(xlabel=f"{variety} (variety)", ylabel=f"{fidelity} (fidelity)")
     axes[0].legend(frameon=False, fontsize=8)
     return save(figure, path)

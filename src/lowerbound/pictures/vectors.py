@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Num
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lowerbound.pictures.canvas import DARK, INK, LIGHT, draw_figure, save
@@ -20,9 +19,9 @@ def limits(values: Num[np.ndarray, "batch dims"], share: float = 0.0) -> Limits:
     share: of the values on either side that may lie beyond, so that a few far ones leave room for the others.
     """
     finite = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-    known = np.isfinite(finite).any(0)
+    has_finite = np.isfinite(finite).any(0)
     ends = np.tile([[0.0], [1.0]], values.shape[1])
-    ends[:, known] = np.nanquantile(finite[:, known], [share, 1 - share], axis=0)
+    ends[:, has_finite] = np.nanquantile(finite[:, has_finite], [share, 1 - share], axis=0)
     low, high = ends
     margin = np.maximum(0.1 * (high - low), 1e-6 * np.maximum(np.abs(low), 1e-6))
     return np.stack([low - margin, high + margin], axis=1)
@@ -38,24 +37,17 @@ def draw_vectors(
     if within is None:
         shown = (samples if data is None else data)[:, :MAX_PAIRS]
         within = limits(np.concatenate([samples, data]) if data is not None and samples.shape[1] == 1 else shown)
-    if samples.shape[1] == 1:
-        return _histograms(path, samples, data, within)
-    if samples.shape[1] == 2:
-        return _points(path, samples, data, within)
-    return _pairs(path, samples, data, within)
+    draw = {1: _histograms, 2: _points}.get(samples.shape[1], _pairs)
+    return draw(path, samples, data, within)
 
 
 def draw_points(axis: Axes, values: Num[np.ndarray, "batch 2"], within: Limits, color: str = DARK) -> None:
     """A scatter in a square whose axes have fixed limits and no numbers."""
     size = float(np.clip(2000 / len(values), 0.5, 8))
     axis.scatter(values[:, 0], values[:, 1], s=size, color=color, alpha=0.5, linewidths=0)
-    axis.set_xlim(*within[0])
-    axis.set_ylim(*within[1])
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.set_box_aspect(1)
-    if lost := int((~np.isfinite(values)).any(1).sum()):
-        axis.set_xlabel(f"{lost} not finite", fontsize=7)
+    axis.set(xlim=within[0], ylim=within[1], xticks=[], yticks=[], box_aspect=1)
+    if num_missing := int((~np.isfinite(values)).any(1).sum()):
+        axis.set_xlabel(f"{num_missing} not finite", fontsize=7)
 
 
 def draw_histogram(
@@ -66,8 +58,7 @@ def draw_histogram(
     if data is not None:
         axis.stairs(_density(data, edges), edges, fill=True, color=LIGHT, alpha=0.6, label="data")
     axis.stairs(_density(samples, edges), edges, color=DARK, label="samples")
-    axis.set_xlim(*within[0])
-    axis.set_ylim(bottom=0)
+    axis.set(xlim=within[0], ylim=(0, None))
 
 
 def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -78,8 +69,7 @@ def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def _histograms(path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits) -> Path:
     figure, (axis,) = draw_figure(1, 1, (4.2, 2.8))
     draw_histogram(axis, samples[:, 0], None if data is None else data[:, 0], within, 60)
-    axis.set_xlabel("value")
-    axis.set_ylabel("density")
+    axis.set(xlabel="value", ylabel="density")
     axis.legend(frameon=False, fontsize=8)
     return save(figure, path)
 
@@ -102,9 +92,7 @@ def _pairs(path: Path | str, samples: np.ndarray, data: np.ndarray | None, withi
         pair = [column, row]
         if row == column:
             draw_histogram(axis, samples[:, row], None if data is None else data[:, row], within[[row]], 39)
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.set_box_aspect(1)
+            axis.set(xticks=[], yticks=[], box_aspect=1)
         elif row > column:
             draw_points(axis, samples[:, pair], within[pair])
         elif data is not None:
@@ -115,15 +103,10 @@ def _pairs(path: Path | str, samples: np.ndarray, data: np.ndarray | None, withi
             axis.set_xlabel(f"dimension {column}", fontsize=8)
         if column == 0:
             axis.set_ylabel(f"dimension {row}", fontsize=8)
-    _name_colours(figure, data is not None, samples.shape[1])
-    return save(figure, path)
-
-
-def _name_colours(figure: Figure, with_data: bool, num_dims: int) -> None:
-    """A legend above all, which also says how many dimensions are left out."""
-    named = {"samples, below the diagonal": DARK} | ({"data, above the diagonal": LIGHT} if with_data else {})
-    handles = [Line2D([], [], color=colour, marker="o", linestyle="", label=name) for name, colour in named.items()]
-    title = None if num_dims <= MAX_PAIRS else f"the first {MAX_PAIRS} of {num_dims} dimensions"
+    colours = {"samples, below the diagonal": DARK} | ({} if data is None else {"data, above the diagonal": LIGHT})
+    handles = [Line2D([], [], color=colour, marker="o", linestyle="", label=name) for name, colour in colours.items()]
+    title = None if samples.shape[1] <= MAX_PAIRS else f"the first {MAX_PAIRS} of {samples.shape[1]} dimensions"
     figure.legend(
         handles=handles, title=title, loc="outside upper center", ncols=2, frameon=False, fontsize=8, title_fontsize=8
     )
+    return save(figure, path)
