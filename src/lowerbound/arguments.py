@@ -43,12 +43,12 @@ def check_data(x: Any, shape: tuple[int, ...], observed: Tensor | None = None, n
         raise InputError(f"{name} is {told(x)}, without any example: give at least one")
     if x.device.type != "cpu" and torch.is_grad_enabled():
         return  # in training an accelerator would wait
-    known = x.detach() if observed is None else torch.where(observed, x.detach(), 0)
-    if not bool(torch.isfinite(known).all()):
-        found = (~torch.isfinite(known)).flatten(1).any(1).nonzero()[:, 0].tolist()
-        more = f"and {len(found) - 1:,} more " if len(found) > 1 else ""
+    entries = x.detach() if observed is None else torch.where(observed, x.detach(), 0)
+    if not bool(torch.isfinite(entries).all()):
+        bad = (~torch.isfinite(entries)).flatten(1).any(1).nonzero()[:, 0].tolist()
+        more = f"and {len(bad) - 1:,} more " if len(bad) > 1 else ""
         raise InputError(
-            f"{name} holds NaN or infinite values in sample {found[0]} {more}of {len(x):,}: mark missing entries by "
+            f"{name} holds NaN or infinite values in sample {bad[0]} {more}of {len(x):,}: mark missing entries by "
             "observed=False, or leave out such examples"
         )
 
@@ -88,9 +88,9 @@ def check_time(t: Any, x: Tensor) -> None:
     else:
         raise InputError(f"t is {told(t)}: give a number, a tensor of floats ({len(x)},), or a Level of the schedule")
     if not inside:
-        shown = f"{t}" if not isinstance(t, Tensor) else f"{t.min().item():g} to {t.max().item():g}"
+        values = f"{t}" if not isinstance(t, Tensor) else f"{t.min().item():g} to {t.max().item():g}"
         raise InputError(
-            f"t is {shown}: times lie between 0, the data, and 1, noise; step k of a table of betas is at schedule.times[k]"
+            f"t is {values}: times lie between 0, the data, and 1, noise; step k of a table of betas is at schedule.times[k]"
         )
 
 

@@ -25,21 +25,17 @@ class Brief:
     __slots__ = ()
 
     def __repr__(self) -> str:
-        fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
-        values = {field.name: getattr(self, field.name) for field in fields}
-        known = sorted(((name, value) for name, value in values.items() if value is not None), key=_is_number)
-        shown, length = [], len(type(self).__name__) + 2
-        for name, value in known:
-            part = f"{name}={_brief(value)}"
+        names = [field.name for field in dataclasses.fields(self)]  # pyright: ignore[reportArgumentType]
+        values = {name: value for name in names if (value := getattr(self, name)) is not None}
+        parts, length = [], len(type(self).__name__) + 2
+        for name in sorted(values, key=lambda name: not isinstance(values[name], str)):
+            part = f"{name}={_brief(values[name])}"
             length += len(part) + 2
             if length > _LONGEST:
-                return f"{type(self).__name__}({', '.join([*shown, '...'])})"
-            shown.append(part)
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-
-def _is_number(field: tuple[str, Any]) -> bool:
-    return not isinstance(field[1], str)
+                parts.append("...")
+                break
+            parts.append(part)
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _brief(value: Any) -> str:

@@ -102,10 +102,10 @@ def round_trip(
         InputError: as in `encode`.
     """
     x = _enter(denoiser, x, noise)
-    x_1, there = _encode(denoiser, x, tolerance)
-    again, back = _decode(denoiser, x_1, tolerance)
-    error = (again - x).flatten(1).square().mean(1).sqrt()
-    return RoundTrip(x_1, again, error, there + back)
+    x_1, num_calls_encoding = _encode(denoiser, x, tolerance)
+    x_decoded, num_calls_decoding = _decode(denoiser, x_1, tolerance)
+    error = (x_decoded - x).flatten(1).square().mean(1).sqrt()
+    return RoundTrip(x_1, x_decoded, error, num_calls_encoding + num_calls_decoding)
 
 
 def interpolate(
@@ -149,10 +149,10 @@ def turn(
     angle = torch.arccos(torch.cosine_similarity(first, last, dim=1).clamp(-1, 1))
     w = weights.to(angle)[:, None]
     parallel = angle.sin() < 1e-6
-    of_first, of_last = (
+    first_weight, last_weight = (
         torch.where(parallel, share, torch.sin(share * angle) / angle.sin())[..., None] for share in (1 - w, w)
     )
-    between = of_first * first + of_last * last
+    between = first_weight * first + last_weight * last
     return between.to(x_from.dtype).unflatten(2, x_from.shape[1:])
 
 
@@ -187,12 +187,7 @@ def vary(
         return x.clone()
     level = denoiser.schedule.level(t)
     x_t = level.alpha * x + level.sigma * noise.normal(x)
-    return sample(denoiser, sampler, x_t, below(times, t), noise)
-
-
-def below(times: Float[Tensor, "num_times"], t: float) -> Float[Tensor, "num_visited"]:
-    """t, and those of a grid's times that are below it."""
-    return torch.cat([times.new_tensor([t]), times[times < t]])
+    return sample(denoiser, sampler, x_t, torch.cat([times.new_tensor([t]), times[times < t]]), noise)
 
 
 def _enter(denoiser: Denoiser, x: Tensor, noise: Noise | None) -> Tensor:

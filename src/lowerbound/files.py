@@ -42,7 +42,7 @@ def write_file(path: Path, content: bytes) -> None:
         DiskFullError: if there is no room for it; what was there before stays.
     """
     with replacing(path) as unfinished:
-        _write(unfinished, content, path)
+        write_synchronised(unfinished, content, path)
 
 
 @contextmanager
@@ -72,13 +72,27 @@ def replacing(path: Path) -> Iterator[Path]:
     synchronise(path.parent)
 
 
-def write_synchronised(path: Path, content: bytes) -> None:
+def write_synchronised(path: Path, content: bytes, final: Path | None = None) -> None:
     """Write a file in place and wait until it is on the disk.
+
+    Arguments:
+        path: of the file.
+        content: of it.
+        final: the path that it gets in the end, for the message; `path` if None.
 
     Raises:
         DiskFullError: if there is no room for it.
     """
-    _write(path, content, path)
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if is_full(error):
+            path.unlink(missing_ok=True)
+            raise _no_room(final or path, f"{len(content):,} bytes are needed, {_free(path):,} are free") from error
+        raise
 
 
 def synchronise(path: Path) -> None:
@@ -93,19 +107,6 @@ def synchronise(path: Path) -> None:
 def is_full(error: OSError) -> bool:
     """Whether there was no room on the disk, or no more was allowed."""
     return error.errno in _FULL
-
-
-def _write(path: Path, content: bytes, named: Path) -> None:
-    try:
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        if is_full(error):
-            path.unlink(missing_ok=True)
-            raise _no_room(named, f"{len(content):,} bytes are needed, {_free(path):,} are free") from error
-        raise
 
 
 def _explained(error: OSError, unfinished: Path, path: Path) -> OSError:
@@ -151,9 +152,9 @@ def _remove_abandoned(path: Path) -> None:
     if not path.parent.is_dir():
         return
     for entry in os.scandir(path.parent):
-        if entry.name.startswith(beginning) and (found := writer.fullmatch(entry.name.removeprefix(beginning))):
+        if entry.name.startswith(beginning) and (match := writer.fullmatch(entry.name.removeprefix(beginning))):
             try:
-                os.kill(int(found[1]), 0)
+                os.kill(int(match[1]), 0)
             except (ProcessLookupError, OverflowError):
                 _remove(Path(entry.path))
             except PermissionError:  # of another user, and alive
@@ -169,7 +170,5 @@ def _remove(path: Path) -> None:
 
 def _synchronise_all(path: Path) -> None:
     """Wait until a file, or a folder with all in it, is on the disk."""
-    if path.is_dir():
-        for inside in path.iterdir():
-            _synchronise_all(inside)
-    synchronise(path)
+    for entry in (*path.rglob("*"), path):
+        synchronise(entry)

@@ -134,8 +134,8 @@ class ClassifierFree(Guided):
         self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar
     ) -> Prediction:
         assert cond is not None
-        given, without = _with_and_without(self.denoiser, x_t, level, cond, observed)
-        return replace(given, x=without + expand(scale, x_t) * (given.x - without))
+        conditional, x_without = _with_and_without(self.denoiser, x_t, level, cond, observed)
+        return replace(conditional, x=x_without + expand(scale, x_t) * (conditional.x - x_without))
 
 
 class AutoGuidance(Guided):
@@ -156,7 +156,7 @@ class AutoGuidance(Guided):
 
     def __init__(self, denoiser: Denoiser, weak: Denoiser, scale: float, interval: Interval | None = None):
         super().__init__(denoiser, scale, interval)
-        ours, theirs = ((each.shape, each.schedule.scaling.name) for each in (denoiser, weak))
+        ours, theirs = ((model.shape, model.schedule.scaling.name) for model in (denoiser, weak))
         if ours != theirs:
             raise InputError(
                 f"the model takes examples of shape {ours[0]} with the scaling {ours[1]}, the weak one of shape {theirs[0]} "
@@ -171,7 +171,7 @@ class AutoGuidance(Guided):
         self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar
     ) -> Prediction:
         # at a level, not a time: the way from t to gamma may have been learned, and differently
-        strong, weak = (each(x_t, level, cond, observed) for each in (self.denoiser, self.weak))
+        strong, weak = (model(x_t, level, cond, observed) for model in (self.denoiser, self.weak))
         return replace(strong, x=weak.x + expand(scale, x_t) * (strong.x - weak.x))
 
 
@@ -230,9 +230,9 @@ class ClassifierGuidance(Guided):
 
     def _slope(self, x_t: Tensor, level: Level, labels: Tensor) -> Float[Tensor, "batch *shape"]:
         r"""$\nabla_{x_t} \log p(c | x_t)$, differentiable where $x_t$ is."""
-        keep = torch.is_grad_enabled() and x_t.requires_grad
+        differentiable = torch.is_grad_enabled() and x_t.requires_grad
         with torch.enable_grad():
-            x_t = x_t if keep else x_t.detach().requires_grad_()
+            x_t = x_t if differentiable else x_t.detach().requires_grad_()
             log_probs = self.classifier(x_t, level).log_softmax(1)
             num_classes = log_probs.shape[1]
             if len(labels) and not -1 <= int(labels.min()) <= int(labels.max()) < num_classes:
@@ -241,7 +241,7 @@ class ClassifierGuidance(Guided):
                     "and -1 for no label"
                 )
             chosen = log_probs.gather(1, labels.clamp(min=0)[:, None])[:, 0] * (labels >= 0)
-            return torch.autograd.grad(chosen.sum(), x_t, create_graph=keep)[0]
+            return torch.autograd.grad(chosen.sum(), x_t, create_graph=differentiable)[0]
 
 
 def _with_and_without(
@@ -254,10 +254,10 @@ def _with_and_without(
         return denoiser(x_t, level, cond, observed), denoiser(x_t, level, null, observed).x
     both = Level(*(_twice(getattr(level, field.name)) for field in fields(level)))
     prediction = denoiser(_twice(x_t), both, torch.cat([cond, null]), None if observed is None else _twice(observed))
-    given, without = prediction.x.chunk(2)
+    x_with, x_without = prediction.x.chunk(2)
     mix = prediction.variance_mix
     mix = None if mix is None else mix[: len(x_t)]
-    return Prediction(x_t, level, given, denoiser.schedule, variance_mix=mix), without
+    return Prediction(x_t, level, x_with, denoiser.schedule, variance_mix=mix), x_without
 
 
 def _twice(value):

@@ -19,7 +19,13 @@ UNITS = {
 @cache
 def processor() -> str:
     """The processor's name and its vector units, as far as the system tells: "... (AVX2, no bfloat16)"."""
-    name, flags = _cpuinfo()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    name = fields.get("model name") or platform.machine()
+    flags = fields.get("flags", fields.get("Features", "")).split()
     if not flags:
         return name
     units = [unit for flag, unit in UNITS.items() if flag in flags]
@@ -51,13 +57,3 @@ def _busy_ticks() -> int | None:
     except (OSError, ValueError):
         return None
     return user + nice + system
-
-
-def _cpuinfo() -> tuple[str, frozenset[str]]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine(), frozenset()
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    name = fields.get("model name") or platform.machine()
-    return name, frozenset(fields.get("flags", fields.get("Features", "")).split())

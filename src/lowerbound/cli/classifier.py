@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, minutes_of
-from lowerbound.cli.options import RunPath, parse
+from lowerbound.cli.options import DeviceName, RunPath, parse, pick_device
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training.classifier import accuracies, check_labels, train_classifier

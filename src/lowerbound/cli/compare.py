@@ -6,9 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, minutes_of
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import DeviceName, parse, pick_device
 from lowerbound.cli.progress import stage
 from lowerbound.cli.train import located
 from lowerbound.data import describe

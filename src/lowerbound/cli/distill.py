@@ -7,9 +7,8 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.flags import check_counts, minutes_of
-from lowerbound.cli.options import RunPath, parse
+from lowerbound.cli.options import DeviceName, RunPath, parse, pick_device
 from lowerbound.cli.progress import stage
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser

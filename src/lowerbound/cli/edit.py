@@ -12,13 +12,12 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.examples import conditions_of, read_for
 from lowerbound.cli.flags import check_counts
-from lowerbound.cli.options import DataName, RunPath, parse
+from lowerbound.cli.options import DataName, DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
-from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.denoiser import Denoiser
 from lowerbound.edit import RoundTrip, decode, round_trip, turn, vary
@@ -176,19 +175,12 @@ class Editing:
         return rows, self._errors(trip, self.run.decode(trip.x))
 
     def _there_and_back(self, noisy: bool) -> RoundTrip:
-        seeds = [(self.options.seed << 32) + int(i) for i in self.numbers]
-        trips = [
-            round_trip(
-                denoiser,
-                x,
-                noise=PerSample(seeds[part]) if noisy else None,
-                tolerance=self.options.flow_tolerance,
-            )
-            for part, x, denoiser in self._batches(
-                self.run.denoiser, self.run.encode(self.raw), self.cond, "to noise and back"
-            )
-        ]
-        columns = ([getattr(trip, name) for trip in trips] for name in ("x_1", "x", "error", "num_calls"))
+        x, seeds = self.run.encode(self.raw), [(self.options.seed << 32) + int(i) for i in self.numbers]
+        trips = []
+        for part, x_batch, denoiser in self._batches(self.run.denoiser, x, self.cond, "to noise and back"):
+            noise = PerSample(seeds[part]) if noisy else None
+            trips.append(round_trip(denoiser, x_batch, noise=noise, tolerance=self.options.flow_tolerance))
+        columns = zip(*((trip.x_1, trip.x, trip.error, trip.num_calls) for trip in trips), strict=True)
         return RoundTrip(*map(torch.cat, columns))
 
     def _errors(self, trip: RoundTrip, returned: np.ndarray) -> str:

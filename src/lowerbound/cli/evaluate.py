@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from lowerbound.cli.devices import DeviceName, pick_device
-from lowerbound.cli.effect import check_effect
-from lowerbound.cli.flags import check_counts
+from lowerbound.cli.flags import check_counts, check_effect
 from lowerbound.cli.flow import Flat, FlowOptions
-from lowerbound.cli.options import RunPath, parse
+from lowerbound.cli.options import DeviceName, RunPath, parse, pick_device
 from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.evaluate.evaluation import evaluate

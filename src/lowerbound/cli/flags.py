@@ -6,11 +6,14 @@ import operator
 import re
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from lowerbound.errors import InputError
+
+if TYPE_CHECKING:
+    from lowerbound.run import Run
 
 ALIASES = {
     "num_probes": "probes",
@@ -48,6 +51,22 @@ def check_seeds(options: Any) -> None:
     for name, shown in flags(type(options)).items():
         if name.rpartition(".")[2] == "seed" and not 0 <= (value := operator.attrgetter(name)(options)) < 1 << 32:
             raise InputError(f"{shown} is {value}: it is at least 0 and below 2^32")
+
+
+def check_effect(options: Any, defaults: Any, run: "Run", effective: Sequence[str]) -> None:
+    """Refuse, of a model that is no denoiser, options that have no effect on it, by an InputError.
+
+    Arguments:
+        options, defaults: a verb's, the latter with the arguments that have no default alike.
+        run: whose model they are given for.
+        effective: the options that have an effect on any model, with their section's name where they have one.
+    """
+    if run.is_denoiser:
+        return
+    for name, flag in flags(type(options)).items():
+        option = operator.attrgetter(name)
+        if name not in effective and option(options) != option(defaults):
+            raise InputError(f"{flag} has no effect on the model {run.config.model.name}, which is no denoiser")
 
 
 def minutes_of(options: Any, other: str, default: float) -> float | None:

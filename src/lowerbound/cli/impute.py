@@ -8,11 +8,10 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.devices import DeviceName, pick_device
 from lowerbound.cli.examples import conditions_of, read_for
 from lowerbound.cli.flags import check_counts
-from lowerbound.cli.options import DataName, RunPath, parse
-from lowerbound.cli.standing import say_weakness
+from lowerbound.cli.options import DataName, DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.writing import check_finite, write_npz
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.memory import check_memory
@@ -84,9 +83,7 @@ def main(arguments: list[str]) -> None:
     observed = np.ones(raw.shape, bool) if options.mask is None else read_mask(options.mask, examples)[indices]
     if raw.dtype.kind == "f":
         observed = observed & ~np.isnan(raw)
-    method = METHODS[options.method]
-    if options.num_particles is not None:
-        method = TwistedParticles(options.num_particles)
+    method = METHODS[options.method] if options.num_particles is None else TwistedParticles(options.num_particles)
     total = num_calls(method, observed, options.num_samples, options.steps, options.batch_size)
     with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
         imputations = impute(

@@ -1,12 +1,15 @@
-"""Progress on a console."""
+"""What is told on a console beside results: progress, and that a model is weak."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 from tqdm import tqdm
 
+from lowerbound.baselines import weakness
 from lowerbound.printable import printable
+from lowerbound.run import Run
 
 
 @contextmanager
@@ -19,3 +22,9 @@ def stage(name: str, total: int) -> Iterator[Callable[[int], object]]:
 def say(text: str, file: TextIO | None = None) -> None:
     """Print lines at once, also into a pipe; what a terminal would obey is shown in its place."""
     print(printable(text, keep="\n"), file=file, flush=True)
+
+
+def say_weakness(run: Run) -> None:
+    """Say so if held-out data cost its model more bits than its simplest baseline, as training has measured it."""
+    if (sentence := weakness(run.metadata)) is not None:
+        print(f"note: {sentence}", file=sys.stderr)

@@ -8,14 +8,12 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.devices import DeviceName, pick_device
-from lowerbound.cli.effect import check_effect
-from lowerbound.cli.flags import check_counts
+from lowerbound.cli.flags import check_counts, check_effect
 from lowerbound.cli.guide import GuidanceOptions, conditions, guided
-from lowerbound.cli.options import RunPath, parse
+from lowerbound.cli.options import DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
-from lowerbound.cli.standing import say_weakness
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.everyday import Everyday
 from lowerbound.files import write_file

@@ -8,19 +8,16 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.devices import DeviceName, pick_device
-from lowerbound.cli.effect import check_effect
 from lowerbound.cli.examples import read_for
-from lowerbound.cli.flags import check_counts
+from lowerbound.cli.flags import check_counts, check_effect
 from lowerbound.cli.flow import Flat, FlowOptions
-from lowerbound.cli.options import DataName, RunPath, parse
+from lowerbound.cli.options import DataName, DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
-from lowerbound.cli.standing import say_weakness
 from lowerbound.data import Examples
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
-from lowerbound.likelihood import check_likelihood
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.rounding import figure_text
@@ -84,7 +81,6 @@ def main(arguments: list[str]) -> None:
             raise InputError(
                 "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
             )
-        check_likelihood(run.denoiser)
         flow.dequantizer_of(run)
     examples, indices = read_for(run, options.data, options.split)
     scores = _scores(options, run, flow, examples, indices)

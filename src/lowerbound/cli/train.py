@@ -10,8 +10,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from lowerbound.cli.devices import DeviceName, pick_device
-from lowerbound.cli.options import parse
+from lowerbound.cli.options import DeviceName, parse, pick_device
 from lowerbound.data import NAMED, Dataset, describe
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday

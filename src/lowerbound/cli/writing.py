@@ -15,7 +15,6 @@ from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import grey_levels
 
 SUFFIXES = (".png", ".npy", ".npz")
-MODES = {1: "L", 3: "RGB"}
 
 
 def check_out(out: Path, shape: tuple[int, ...], suffixes: tuple[str, ...] = SUFFIXES) -> None:
@@ -25,7 +24,7 @@ def check_out(out: Path, shape: tuple[int, ...], suffixes: tuple[str, ...] = SUF
     check_folder(out)
     if out.suffix:
         return
-    if len(shape) != 3 or shape[0] not in MODES:
+    if len(shape) != 3 or shape[0] not in (1, 3):
         raise InputError(
             f"a folder of pictures is for images of one or three channels; these samples have the shape {shape}: give a "
             f"name in {', '.join(SUFFIXES)}"

@@ -7,7 +7,6 @@ they can be told apart in grey: samples and held-out data are DARK, training dat
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -21,13 +20,13 @@ Range = tuple[float, float]
 """Low and high: the values drawn as black and white, or at the ends of an axis."""
 
 
-def draw_figure(rows: int, columns: int, inches: tuple[float, float], space: float = 0.02) -> tuple[Figure, list[Axes]]:
-    """An empty figure of `inches` (width, height) and its axes, row by row; `space` between them is relative."""
+def draw_figure(rows: int, columns: int, inches: tuple[float, float], space: float = 0.02) -> tuple[Figure, np.ndarray]:
+    """An empty figure of `inches` (width, height) and its axes, (rows, columns); `space` between them is relative."""
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=space, hspace=space)
     figure = Figure(figsize=inches, dpi=DPI, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes:
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
         axis.tick_params(labelsize=8, colors=INK, length=3)
         axis.xaxis.label.set(size=9, color=INK)
         axis.yaxis.label.set(size=9, color=INK)

@@ -30,7 +30,7 @@ def training_curve(
     """
     if len(steps) == 0:
         raise InputError("no training records to draw; the log holds no step yet")
-    figure, (axis,) = draw_figure(1, 1, (5.6, 3.4))
+    figure, [[axis]] = draw_figure(1, 1, (5.6, 3.4))
     axis.plot(steps, loss, color=LIGHT, linewidth=0.7, alpha=0.45, marker="o" if len(steps) == 1 else None)
     axis.plot(steps, _smooth(loss), color=LIGHT, linewidth=1.6, label="training loss")
     if len(held_out_steps):
@@ -103,7 +103,7 @@ def bound_by_time(
     """
     if len(gamma) != len(bits) + 1 or not (np.diff(gamma) > 0).all():
         raise InputError(f"gamma must be increasing and one longer than bits; got {len(gamma)} and {len(bits)} values")
-    figure, (axis,) = draw_figure(1, 1, (5.6, 3.2))
+    figure, [[axis]] = draw_figure(1, 1, (5.6, 3.2))
     widths = np.diff(gamma)
     density = bits / widths
     axis.stairs(density, gamma, fill=True, color=DARK, alpha=0.25)

@@ -25,16 +25,14 @@ def draw_mosaic(
     rows = -(-num_tiles // columns)
     zoom = max(1, round(640 / (columns * width)))
     gap = max(1, zoom // 2)
-    sheet = np.full(
-        (rows * (height * zoom + gap) + gap, columns * (width * zoom + gap) + gap, 3), _SHEET, dtype=np.uint8
-    )
-    for index, picture in enumerate(tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)):
-        top = gap + (index // columns) * (height * zoom + gap)
-        left = gap + (index % columns) * (width * zoom + gap)
-        sheet[top : top + height * zoom, left : left + width * zoom] = picture
-    image = Image.fromarray(sheet)
-    words = explained(samples.shape[1:])
-    (_captioned(image, words) if words else image).save(path, format="PNG")
+    height, width = height * zoom + gap, width * zoom + gap
+    cells = np.full((rows * columns, height, width, 3), _SHEET, dtype=np.uint8)
+    cells[:num_tiles, gap:, gap:] = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    sheet = cells.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    image = Image.fromarray(np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=_SHEET))
+    if caption := explained(samples.shape[1:]):
+        image = _captioned(image, caption)
+    image.save(path, format="PNG")
     return Path(path)
 
 
@@ -45,8 +43,8 @@ def explained(shape: tuple[int, ...]) -> str:
         first, second, third = (size // 2 for size in shape[1:])
         parts.append(f"slices {first}, {second} and {third} across the first, second and third axis")
     if shape[0] not in (1, 3):
-        shown = min(shape[0], MAX_CHANNELS)
-        parts.append(f"channels 0 to {shown - 1} of {shape[0]}" if shown < shape[0] else f"channels 0 to {shown - 1}")
+        suffix = f" of {shape[0]}" if shape[0] > MAX_CHANNELS else ""
+        parts.append(f"channels 0 to {min(shape[0], MAX_CHANNELS) - 1}{suffix}")
     return f"each from left to right: {', each '.join(parts)}" if parts else ""
 
 
@@ -75,14 +73,12 @@ def _colours(grey: np.ndarray) -> np.ndarray:
 
 def _beside(pictures: list[np.ndarray]) -> np.ndarray:
     """Pictures (H, W, 3) in a row with a seam of one pixel between them, the lower ones filled up in its colour."""
-    height, width = max(len(picture) for picture in pictures), sum(picture.shape[1] + 1 for picture in pictures) - 1
-    row = np.empty((height, width, 3), dtype=np.uint8)
-    row[:] = np.round(255 * np.array(_SEAM))
-    left = 0
+    height, parts = max(map(len, pictures)), []
     for picture in pictures:
-        row[: len(picture), left : left + picture.shape[1]] = picture
-        left += picture.shape[1] + 1
-    return row
+        part = np.full((height, picture.shape[1] + 1, 3), np.round(255 * np.array(_SEAM)), dtype=np.uint8)
+        part[: len(picture), :-1] = picture
+        parts.append(part)
+    return np.concatenate(parts, axis=1)[:, :-1]
 
 
 def _captioned(image, text: str):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Num
-from matplotlib.axes import Axes
 
 from lowerbound.errors import InputError
 from lowerbound.pictures.canvas import INK, LIGHT, Range, check_drawable, draw_figure, save
@@ -47,15 +46,14 @@ def denoising_strip(
     figure, axes = draw_figure(
         rows, len(states), (inches * len(states), inches * rows * min(height / width, 4.0) + 0.5), 0.03
     )
-    for index, axis in enumerate(axes):
-        row, column = divmod(index, len(states))
+    for (row, column), axis in np.ndenumerate(axes):
         if series:
             draw_series(axis, states[column][1][row], value_range, left=column == 0, bottom=row == rows - 1)
             axis.set_xlabel("position" if row == rows - 1 and column == 0 else "")
         else:
             axis.imshow(tile(states[column][1][row], value_range), interpolation="nearest")
             axis.set_axis_off()
-    _name_times(axes, states)
+    _name_times(axes[0], states)
     if series:
         name_channels(figure, first.shape[1])
     elif words := explained(first.shape[1:]):
@@ -79,8 +77,7 @@ def _draw_vectors(path: Path | str, states: Sequence[tuple[float, np.ndarray]], 
     firsts = range(0, num_dims, 2)[:rows]
     pairs = [(min(first, max(num_dims - 2, 0)), min(first + 1, num_dims - 1)) for first in firsts]
     figure, axes = draw_figure(len(pairs), len(states), (0.85 * len(states) + 0.3, 0.85 * len(pairs) + 0.5), 0.03)
-    for index, axis in enumerate(axes):
-        row, column = divmod(index, len(states))
+    for (row, column), axis in np.ndenumerate(axes):
         across, up = pairs[row]
         frame, batch = within[[across, up]], states[column][1]
         if across == up:
@@ -93,10 +90,10 @@ def _draw_vectors(path: Path | str, states: Sequence[tuple[float, np.ndarray]], 
         if column == 0:
             axis.set_ylabel("density" if across == up else f"dimension {up}", fontsize=7)
             axis.set_xlabel(f"dimension {across}", fontsize=7)
-    _name_times(axes, states)
+    _name_times(axes[0], states)
     return save(figure, path)
 
 
-def _name_times(axes: list[Axes], states: Sequence[tuple[float, np.ndarray]]) -> None:
+def _name_times(axes: np.ndarray, states: Sequence[tuple[float, np.ndarray]]) -> None:
     for column, (t, _) in enumerate(states):
         axes[column].set_title(f"t = {t:.2g}" if column == 0 else f"{t:.2g}", fontsize=8, color=INK)

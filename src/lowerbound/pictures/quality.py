@@ -26,7 +26,7 @@ def quality_by_calls(
     """
     if not any(curves.values()):
         raise InputError("no figures of quality to draw: give at least one sampler and one number of calls")
-    figure, (axis,) = draw_figure(1, 1, (5.6, 3.6))
+    figure, [[axis]] = draw_figure(1, 1, (5.6, 3.6))
     for index, (name, points) in enumerate(curves.items()):
         calls, values, errors = zip(*sorted(points), strict=True)
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
@@ -62,28 +62,16 @@ def fidelity_and_variety(
     """
     if len(labels) == 0:
         raise InputError("no figures of quality to draw: give at least one scale")
-    figure, axes = draw_figure(1, len(panels), (3.4 * len(panels), 3.2), space=0.06)
+    figure, [axes] = draw_figure(1, len(panels), (3.4 * len(panels), 3.2), space=0.06)
     for axis, (variety, fidelity, points, real) in zip(axes, panels, strict=True):
-        (x, x_errors), (y, y_errors) = np.moveaxis(np.array(points), 0, -1)
-        axis.errorbar(
-            x,
-            y,
-            y_errors,
-            x_errors,
-            color=DARK,
-            marker="o",
-            markersize=4,
-            linewidth=1.0,
-            elinewidth=0.7,
-            label="samples",
-        )
-        for label, position in zip(labels, zip(x, y, strict=True), strict=True):
-            axis.annotate(label, position, (4, 4), textcoords="offset points", fontsize=8, color=INK)
-        (x, x_error), (y, y_error) = real
-        axis.errorbar(
-            x, y, y_error, x_error, color=LIGHT, marker="s", markersize=5, elinewidth=0.7, linestyle="none",
-            label="held-out data",
-        )  # fmt: skip
+        for label, pairs, style in (
+            ("samples", points, {"color": DARK, "marker": "o", "markersize": 4, "linewidth": 1.0}),
+            ("held-out data", [real], {"color": LIGHT, "marker": "s", "markersize": 5, "linestyle": "none"}),
+        ):
+            (x, x_errors), (y, y_errors) = np.moveaxis(np.array(pairs), 0, -1)
+            axis.errorbar(x, y, y_errors, x_errors, label=label, elinewidth=0.7, **style)
+        for label, ((x, _), (y, _)) in zip(labels, points, strict=True):
+            axis.annotate(label, (x, y), (4, 4), textcoords="offset points", fontsize=8, color=INK)
         axis.set(xlabel=f"{variety} (variety)", ylabel=f"{fidelity} (fidelity)")
     axes[0].legend(frameon=False, fontsize=8)
     return save(figure, path)

@@ -22,7 +22,7 @@ def draw_all_series(
     columns = columns or max(1, round((len(samples) / 2) ** 0.5))
     rows = -(-len(samples) // columns)
     figure, axes = draw_figure(rows, columns, (2.4 * columns + 0.4, 1.1 * rows + 0.5))
-    for index, axis in enumerate(axes):
+    for index, axis in enumerate(axes.flat):
         if index >= len(samples):
             axis.set_axis_off()
             continue

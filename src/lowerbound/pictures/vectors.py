@@ -67,7 +67,7 @@ def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _histograms(path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits) -> Path:
-    figure, (axis,) = draw_figure(1, 1, (4.2, 2.8))
+    figure, [[axis]] = draw_figure(1, 1, (4.2, 2.8))
     draw_histogram(axis, samples[:, 0], None if data is None else data[:, 0], within, 60)
     axis.set(xlabel="value", ylabel="density")
     axis.legend(frameon=False, fontsize=8)
@@ -76,7 +76,7 @@ def _histograms(path: Path | str, samples: np.ndarray, data: np.ndarray | None, 
 
 def _points(path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits) -> Path:
     panels = [("samples", samples)] if data is None else [("data", data), ("samples", samples)]
-    figure, axes = draw_figure(1, len(panels), (3.2 * len(panels), 3.45))
+    figure, [axes] = draw_figure(1, len(panels), (3.2 * len(panels), 3.45))
     for axis, (title, values) in zip(axes, panels, strict=True):
         draw_points(axis, values, within, LIGHT if title == "data" else DARK)
         axis.set_title(title, fontsize=9, color=INK)
@@ -87,8 +87,7 @@ def _pairs(path: Path | str, samples: np.ndarray, data: np.ndarray | None, withi
     """Scatter of dimension i against j: samples below the diagonal, data above it, both as histograms on it."""
     num_dims = min(samples.shape[1], MAX_PAIRS)
     figure, axes = draw_figure(num_dims, num_dims, (1.5 * num_dims, 1.5 * num_dims + 0.3))
-    for index, axis in enumerate(axes):
-        row, column = divmod(index, num_dims)
+    for (row, column), axis in np.ndenumerate(axes):
         pair = [column, row]
         if row == column:
             draw_histogram(axis, samples[:, row], None if data is None else data[:, row], within[[row]], 39)
