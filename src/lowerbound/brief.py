@@ -39,9 +39,7 @@ class Brief:
 
 
 def _brief(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return _numbers(value.detach().double().cpu().numpy() if _one_each(value) else value)
-    if isinstance(value, np.ndarray):
+    if isinstance(value, Tensor | np.ndarray):
         return _numbers(value)
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -52,15 +50,14 @@ def _brief(value: Any) -> str:
     return repr(value) if dataclasses.is_dataclass(value) else _SHORT.repr(value)
 
 
-def _one_each(values: Tensor | np.ndarray) -> bool:
-    """Whether there is one number for each place of the first axis, or one in all."""
-    return math.prod(values.shape[1:]) == 1
-
-
 def _numbers(values: Tensor | np.ndarray) -> str:
     """A shape; of one number for each example also the mean with its standard error, or the ends where they rise or fall."""
     shape = "x".join(map(str, values.shape)) or "1"
-    if not _one_each(values) or not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+    if math.prod(values.shape[1:]) != 1:
+        return f"<{shape}>"
+    if isinstance(values, Tensor):
+        values = values.detach().double().cpu().numpy()
+    if values.dtype.kind not in "fiub":
         return f"<{shape}>"
     numbers = values.astype(np.float64).reshape(-1)
     if len(numbers) < 2:

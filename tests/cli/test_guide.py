@@ -35,7 +35,7 @@ KINDS = {"classifier-free": ClassifierFree, "classifier": ClassifierGuidance, "a
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_guides_as_it_is_told(runs, kind):
     run, options = runs[0], GuidanceOptions(2.0, kind, (-3.0, 2.0))
-    made = guided(run, options, given=True)
+    made = guided(run, options, conditional=True)
     assert type(made.denoiser) is KINDS[kind]
     assert (made.denoiser.scale, made.denoiser.interval, made.denoiser.denoiser) == (2.0, (-3.0, 2.0), run.denoiser)
     x_t = torch.randn(2, *run.spec.shape)
@@ -45,7 +45,7 @@ def test_each_kind_guides_as_it_is_told(runs, kind):
 
 def test_no_guidance_leaves_the_run_as_it_is(runs):
     for run, given in ((runs[0], True), (runs[0], False), (runs[1], False)):
-        assert guided(run, GuidanceOptions(), given=given) is run
+        assert guided(run, GuidanceOptions(), conditional=given) is run
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_no_guidance_leaves_the_run_as_it_is(runs):
 )
 def test_what_is_missing_is_said(runs, conditional, options, given, message):
     with pytest.raises(InputError, match=message):
-        guided(runs[0 if conditional else 1], options, given=given)
+        guided(runs[0 if conditional else 1], options, conditional=given)
 
 
 def test_a_classifier_guides_an_unconditional_run_to_labels(runs):
     run = runs[1]
     write_classifier(run, train_classifier(run.open_dataset(), -8.0, 5.0, steps=1, width=8), 8, {})
-    made = guided(run, GuidanceOptions(1.0, "classifier"), given=True)
+    made = guided(run, GuidanceOptions(1.0, "classifier"), conditional=True)
     labels = conditions(made, ("3", "7"), None, 3)
     assert labels.tolist() == [3, 7, 3]
     assert made.denoiser(torch.randn(3, *run.spec.shape), 0.5, labels).x.isfinite().all()

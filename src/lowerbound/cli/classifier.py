@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowerbound.cli.flags import check_counts, minutes_of
-from lowerbound.cli.options import DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse, pick_device
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training.classifier import accuracies, check_labels, train_classifier
@@ -77,11 +76,8 @@ def main(arguments: list[str]) -> None:
             print(f"  {share:6.1%} ± {error:.1%} {noise}")
         commonest = np.bincount(labels[dataset.validation]).max()
         print(f"  {commonest / len(dataset.validation):6.1%} by always naming the commonest class")
-        metadata = {
-            "clean_accuracy": f"{measured[0][0]:.4f}",
-            "seed": str(options.seed),
-            "steps": str(options.steps),
-        }
+        clean_accuracy = f"{measured[0][0]:.4f}"
+        metadata = {"clean_accuracy": clean_accuracy, "seed": str(options.seed), "steps": str(options.steps)}
         written = write_classifier(run, classifier, options.width, metadata)
         place.folder.log.replace(written.with_suffix(".log.jsonl"))
     print(f"classifier: {written}")

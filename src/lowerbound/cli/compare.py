@@ -6,8 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from lowerbound.cli.flags import check_counts, minutes_of
-from lowerbound.cli.options import DeviceName, parse, pick_device
+from lowerbound.cli.options import DeviceName, check_counts, minutes_of, parse, pick_device
 from lowerbound.cli.progress import stage
 from lowerbound.cli.train import located
 from lowerbound.data import describe

@@ -7,8 +7,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from lowerbound.cli.flags import check_counts, minutes_of
-from lowerbound.cli.options import DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse, pick_device
 from lowerbound.cli.progress import stage
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
@@ -99,24 +98,25 @@ def _compare(run: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> l
     """
     with stage("classifier of the data", UPDATES) as progress:
         classifier = feature_classifier(dataset, run.folder.path, progress)
-    spaces = {str(space): space for space in (feature_space(dataset, kind) for kind in (classifier, None))}
+    spaces = {str(space): space for space in (feature_space(dataset, network) for network in (classifier, None))}
     judges = [Judge.of(dataset, space, NUM_SAMPLES) for space in spaces.values()]
     num_samples = len(judges[0].held_out)
-    few, many = (times(student.schedule, dataset.spec, num_steps) for times in (student_times, teacher_times))
+    student_grid = student_times(student.schedule, dataset.spec, num_steps)
+    teacher_grid = teacher_times(student.schedule, dataset.spec, num_steps)
     rivals = {
-        "the run, in the same steps": (run.denoiser, Plan(DPMSolver(), few)),
-        "distilled": (student, Plan(DDIM(), few)),
-        "the run, solved well": (run.denoiser, Plan(DPMSolver(), many)),
+        "the run, in the same steps": (run.denoiser, Plan(DPMSolver(), student_grid)),
+        "distilled": (student, Plan(DDIM(), student_grid)),
+        "the run, solved well": (run.denoiser, Plan(DPMSolver(), teacher_grid)),
     }
     lines = [f"Frechet distance of {num_samples} samples to the training data, in", *spaces]
     for name, (denoiser, plan) in rivals.items():
         samples, num_calls = draw(run.around(denoiser), dataset, num_samples, plan)
         x = dataset.spec.encoding.encode(samples)
-        lines.append(_line(f"{name}, calls: {num_calls:g}", judges, [judge.features(x) for judge in judges]))
-    return [*lines, _line("as many held-out examples", judges, [judge.held_out for judge in judges])]
+        lines.append(_row(f"{name}, calls: {num_calls:g}", judges, [judge.features(x) for judge in judges]))
+    return [*lines, _row("as many held-out examples", judges, [judge.held_out for judge in judges])]
 
 
-def _line(name: str, judges: list[Judge], features: list[np.ndarray]) -> str:
+def _row(name: str, judges: list[Judge], features: list[np.ndarray]) -> str:
     pairs = zip(features, judges, strict=True)
     distances = [frechet_distance(sample_features, judge.references) for sample_features, judge in pairs]
     return f"  {name:<40}" + "".join(f"{figure_text(*distance.figure):>18}" for distance in distances)

@@ -28,7 +28,11 @@ def main(arguments: list[str]) -> None:
     parse(Options, "doctor", arguments)
     print(f"python        {sys.version.split()[0]} on {platform.platform()}")
     for package in PACKAGES:
-        print(f"{package:<13} {_version(package)}")
+        try:
+            installed = version(package)
+        except PackageNotFoundError:
+            installed = "not installed"
+        print(f"{package:<13} {installed}")
     print(f"processors    {os.cpu_count()} of {processor()}, torch uses {torch.get_num_threads()} threads")
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"cuda          {', '.join(names) or 'none'}")
@@ -38,10 +42,3 @@ def main(arguments: list[str]) -> None:
     else:
         content = "not there; set LOWERBOUND_DATA to the folder that holds mnist.npz and the like"
     print(f"data          {folder} ({content})")
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -13,8 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lowerbound.cli.examples import conditions_of, read_for
-from lowerbound.cli.flags import check_counts
-from lowerbound.cli.options import DataName, DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
@@ -80,11 +79,7 @@ def main(arguments: list[str]) -> None:
     check_levels(run, "editing")
     check_out(options.out, run.spec.shape)
     editing = Editing(run, options)
-    modes = {
-        "variations": editing.variations,
-        "interpolation": editing.interpolation,
-        "round-trip": editing.round_trip,
-    }
+    modes = {"variations": editing.variations, "interpolation": editing.interpolation, "round-trip": editing.round_trip}
     rows, summary = modes[options.mode]()
     write_samples(run.spec, rows.reshape(-1, *rows.shape[2:]), options.out, columns=rows.shape[1])
     print(summary)
@@ -112,8 +107,8 @@ class Editing:
         chosen = options.examples or range(min(options.num_examples, len(indices)))
         for number in chosen:
             if not 0 <= number < len(indices):
-                where = "" if options.split is None else f" in its {options.split} split"
-                raise InputError(f"example {number}: {examples.name} has the examples 0 to {len(indices) - 1}{where}")
+                split = "" if options.split is None else f" in its {options.split} split"
+                raise InputError(f"example {number}: {examples.name} has the examples 0 to {len(indices) - 1}{split}")
         self.run, self.options = run, options
         self.numbers = indices[list(chosen)]
         self.raw = examples.values[self.numbers]
@@ -127,15 +122,15 @@ class Editing:
     def variations(self) -> tuple[np.ndarray, str]:
         """Each example and its variations, (rows, columns, *shape), and what to say."""
         options, num = self.options, self.options.num_samples
-        run = with_variance(self.run, options.sampling.needed_variance, given=self.cond is not None)
+        run = with_variance(self.run, options.sampling.needed_variance, conditional=self.cond is not None)
         plan = options.sampling.plan(run)
         t, gamma = self._noised()
-        x = run.encode(self.raw).repeat_interleave(num, 0)
-        cond = None if self.cond is None else self.cond.repeat_interleave(num, 0)
+        rows = torch.arange(len(self.raw)).repeat_interleave(num)
+        x = run.encode(self.raw)[rows]
         seeds = [(options.seed << 32) + (int(i) << 12) + k for i in self.numbers for k in range(num)]
         varied = [
             run.decode(vary(denoiser, x_batch, t, plan.sampler, plan.times, PerSample(seeds[part])))
-            for part, x_batch, denoiser in self._batches(run.denoiser, x, cond, "sampling")
+            for part, x_batch, denoiser in self._batches(run.denoiser, x, rows, "sampling")
         ]
         num_steps = int((plan.times < t).sum()) + 1 if t else 0
         summary = f"{num} variations of each example from gamma = {gamma:.3g}, steps to the data: {num_steps}"
@@ -164,12 +159,10 @@ class Editing:
         trip = self._there_and_back(noisy=self.run.spec.encoding.num_levels is not None)
         weights = torch.linspace(0, 1, self.options.num_samples + 2, device=trip.x_1.device)[1:-1]
         between = turn(trip.x_1[:-1], trip.x_1[1:], weights).transpose(0, 1).flatten(0, 1)
-        # the nearer example's condition
-        nearer = torch.arange(len(self.raw) - 1)[:, None] + (weights.cpu() > 0.5)
-        cond = None if self.cond is None else self.cond[nearer.flatten()]
+        nearer = (torch.arange(len(self.raw) - 1)[:, None] + (weights.cpu() > 0.5)).flatten()
         decoded = [
             self.run.decode(decode(denoiser, x_1, tolerance=self.options.flow_tolerance))
-            for _, x_1, denoiser in self._batches(self.run.denoiser, between, cond, "decoding")
+            for _, x_1, denoiser in self._batches(self.run.denoiser, between, nearer, "decoding")
         ]
         rows = np.concatenate([self.raw[:-1, None], self._in_rows(decoded), self.raw[1:, None]], 1)
         return rows, self._errors(trip, self.run.decode(trip.x))
@@ -177,7 +170,7 @@ class Editing:
     def _there_and_back(self, noisy: bool) -> RoundTrip:
         x, seeds = self.run.encode(self.raw), [(self.options.seed << 32) + int(i) for i in self.numbers]
         trips = []
-        for part, x_batch, denoiser in self._batches(self.run.denoiser, x, self.cond, "to noise and back"):
+        for part, x_batch, denoiser in self._batches(self.run.denoiser, x, torch.arange(len(x)), "to noise and back"):
             noise = PerSample(seeds[part]) if noisy else None
             trips.append(round_trip(denoiser, x_batch, noise=noise, tolerance=self.options.flow_tolerance))
         columns = zip(*((trip.x_1, trip.x, trip.error, trip.num_calls) for trip in trips), strict=True)
@@ -199,12 +192,13 @@ class Editing:
         return np.concatenate(batches).reshape(-1, self.options.num_samples, *self.raw.shape[1:])
 
     def _batches(
-        self, denoiser: Denoiser, x: Tensor, cond: Tensor | None, words: str
+        self, denoiser: Denoiser, x: Tensor, rows: Tensor, name: str
     ) -> Iterator[tuple[slice, Tensor, Denoiser]]:
-        """Batch by batch its place in x, its x, and the denoiser given its conditions."""
-        with tqdm(total=len(x), desc=words, unit="example", disable=None) as bar:
+        """Batch by batch its place in x, its x, and the denoiser given the conditions of the examples in its rows."""
+        with tqdm(total=len(x), desc=name, unit="example", disable=None) as bar:
             for first in range(0, len(x), self.options.batch_size):
                 part = slice(first, first + self.options.batch_size)
                 x_batch = x[part].to(denoiser.device)
-                yield part, x_batch, denoiser.given(None if cond is None else cond[part].to(denoiser.device))
+                cond = None if self.cond is None else self.cond[rows[part]].to(denoiser.device)
+                yield part, x_batch, denoiser.given(cond)
                 bar.update(len(x_batch))

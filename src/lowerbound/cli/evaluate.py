@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from lowerbound.cli.flags import check_counts, check_effect
 from lowerbound.cli.flow import Flat, FlowOptions
-from lowerbound.cli.options import DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse, pick_device
 from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.evaluate.evaluation import evaluate
@@ -91,7 +90,7 @@ def main(arguments: list[str]) -> None:
     run = open_run(options.run, pick_device(options.device))
     check_effect(options, Options(options.run), run, EFFECTIVE)
     dataset, own = open_evaluated(run, options.data)
-    run = with_variance(run, options.reverse, given=True, dataset=dataset if own else None)
+    run = with_variance(run, options.reverse, conditional=True, dataset=dataset if own else None)
     if not own:
         print(
             f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"

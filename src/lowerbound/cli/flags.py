@@ -1,19 +1,12 @@
 """Settings by the names that the command line has for them."""
 
 import dataclasses
-import math
-import operator
 import re
 import typing
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import tyro
-
-from lowerbound.errors import InputError
-
-if TYPE_CHECKING:
-    from lowerbound.run import Run
 
 ALIASES = {
     "num_probes": "probes",
@@ -35,58 +28,7 @@ def flags(kind: type) -> dict[str, str]:
     Arguments:
         kind: the dataclass of the verb's options.
     """
-    return {name: f"--{shown.replace('_', '-')}" for name, shown in _names(kind)}
-
-
-def check_counts(options: Any, *names: str) -> None:
-    """Refuse options that are numbers below 1, by an InputError; one that is None was not given."""
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and not value >= 1:
-            raise InputError(f"{flags(type(options))[name]} is {value}: it starts at 1")
-
-
-def check_seeds(options: Any) -> None:
-    """Refuse seeds whose samples would not be their own, by an InputError: they have 32 bits."""
-    for name, shown in flags(type(options)).items():
-        if name.rpartition(".")[2] == "seed" and not 0 <= (value := operator.attrgetter(name)(options)) < 1 << 32:
-            raise InputError(f"{shown} is {value}: it is at least 0 and below 2^32")
-
-
-def check_effect(options: Any, defaults: Any, run: "Run", effective: Sequence[str]) -> None:
-    """Refuse, of a model that is no denoiser, options that have no effect on it, by an InputError.
-
-    Arguments:
-        options, defaults: a verb's, the latter with the arguments that have no default alike.
-        run: whose model they are given for.
-        effective: the options that have an effect on any model, with their section's name where they have one.
-    """
-    if run.is_denoiser:
-        return
-    for name, flag in flags(type(options)).items():
-        option = operator.attrgetter(name)
-        if name not in effective and option(options) != option(defaults):
-            raise InputError(f"{flag} has no effect on the model {run.config.model.name}, which is no denoiser")
-
-
-def minutes_of(options: Any, other: str, default: float) -> float | None:
-    """The minutes of a training: those of --minutes, none where its length is given otherwise, else the default ones.
-
-    Arguments:
-        options: a verb's.
-        other: the option that gives the length otherwise.
-        default: used where neither is given.
-
-    Raises:
-        InputError: if both are given, or it is no length.
-    """
-    minutes, length = options.minutes, getattr(options, other)
-    if minutes is not None and length is not None:
-        raise InputError(f"--minutes and --{other} were both given: give one of the two")
-    check_counts(options, other)
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise InputError(f"--minutes is {minutes}: it must be positive and finite")
-    return default if minutes is None and length is None else minutes
+    return {name: f"--{option.replace('_', '-')}" for name, option in _names(kind)}
 
 
 def in_flags(message: str, kind: type, arguments: Sequence[str]) -> str:

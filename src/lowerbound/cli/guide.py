@@ -31,13 +31,13 @@ class GuidanceOptions:
     """Guide only at noise levels gamma between these two numbers; at all levels if not given."""
 
 
-def guided(run: Run, options: GuidanceOptions, *, given: bool) -> Run:
+def guided(run: Run, options: GuidanceOptions, *, conditional: bool) -> Run:
     """The run with its denoiser guided as the options say.
 
     Arguments:
         run: the model.
         options: the guidance.
-        given: whether the samples are given conditions.
+        conditional: whether the samples are given conditions.
 
     Raises:
         InputError: for options without effect, or guidance that lacks something: a condition, a conditional model, a
@@ -47,28 +47,28 @@ def guided(run: Run, options: GuidanceOptions, *, given: bool) -> Run:
     if scale is None:
         if options != GuidanceOptions():
             raise InputError("--guidance-kind and --guidance-interval have no effect without --guidance: give a scale")
-        check_conditional(run, given)
+        check_conditional(run, conditional)
         return run
     check_levels(run, "guidance")
-    if kind != "autoguidance" and not given:
+    if kind != "autoguidance" and not conditional:
         check_conditional(run, kind == "classifier-free")
         raise InputError("guidance needs a condition to guide to: give --label or --condition, or use autoguidance")
     if kind == "classifier":
         if run.spec.vectors is not None and run.config.data.conditional:
             raise InputError("a classifier guides to labels, and this run takes condition vectors: use classifier-free")
         return run.around(ClassifierGuidance(run.denoiser, open_classifier(run), scale, interval))
-    check_conditional(run, given)
+    check_conditional(run, conditional)
     if kind == "classifier-free":
         return run.around(ClassifierFree(run.denoiser, scale, interval))
     return run.around(AutoGuidance(run.denoiser, run.early(), scale, interval))
 
 
-def check_conditional(run: Run, given: bool) -> None:
+def check_conditional(run: Run, conditional: bool) -> None:
     """Refuse a condition for a model that takes none, by an InputError."""
-    if given and not run.config.data.conditional:
-        way = " or, as its data have labels, use --guidance-kind classifier" if run.spec.class_names else ""
+    if conditional and not run.config.data.conditional:
+        remedy = " or, as its data have labels, use --guidance-kind classifier" if run.spec.class_names else ""
         raise InputError(
-            f"the run in {run.folder.path} was trained without conditions: train with --conditional on labelled data{way}"
+            f"the run in {run.folder.path} was trained without conditions: train with --conditional on labelled data{remedy}"
         )
 
 

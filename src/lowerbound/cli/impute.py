@@ -9,8 +9,7 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.examples import conditions_of, read_for
-from lowerbound.cli.flags import check_counts
-from lowerbound.cli.options import DataName, DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.writing import check_finite, write_npz
 from lowerbound.data.arrays import to_layout

@@ -78,12 +78,12 @@ def run(arguments: list[str]) -> int:
         with stoppable():
             module.main(verb_arguments)
     except (InputError, OSError, MemoryError, RuntimeError) as error:
-        line = _line(verb, error)
-        if line is None or os.environ.get("LOWERBOUND_TRACEBACK"):
+        message = _message(verb, error)
+        if message is None or os.environ.get("LOWERBOUND_TRACEBACK"):
             raise
         if isinstance(error, InputError):
-            line = in_flags(line, module.Options, verb_arguments)
-        print(f"error: {printable(line, keep=NEW_LINE)}", file=sys.stderr)
+            message = in_flags(message, module.Options, verb_arguments)
+        print(f"error: {printable(message, keep=NEW_LINE)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # of which `Stopped` is one
         with suppress(OSError):  # the terminal may be gone
@@ -92,16 +92,16 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _line(verb: str, error: Exception) -> str | None:
+def _message(verb: str, error: Exception) -> str | None:
     """What to print of an error that a user can do something about; None of a fault of ours."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):
-        words = error.strerror or str(error)
+        reason = error.strerror or str(error)
         if is_full(error):
-            words += ": make room and repeat the command; what was finished before is still there"
-        return words if error.filename is None else f"{error.filename}: {words}"
-    if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+            reason += ": make room and repeat the command; what was finished before is still there"
+        return reason if error.filename is None else f"{error.filename}: {reason}"
+    if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in _OUT_OF_MEMORY):
         return _out_of_memory(verb, str(error))
     return None
 

@@ -1,19 +1,25 @@
-"""A verb's options from its arguments, with mistakes as one line like all others; those that several verbs have."""
+"""A verb's options: those that several verbs have, how they are read from its arguments, and what is checked of them."""
 
 import contextlib
 import io
 import itertools
+import math
+import operator
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import torch
 import tyro
 from tyro.constructors import MISSING_NONPROP
 
-from lowerbound.cli.flags import check_seeds
+from lowerbound.cli.flags import flags
 from lowerbound.cli.help import HELP, HELP_ALL, show_help
 from lowerbound.errors import InputError
+
+if TYPE_CHECKING:
+    from lowerbound.run import Run
 
 Options = TypeVar("Options")
 RunPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="The run folder.")]
@@ -25,8 +31,7 @@ DataName = Annotated[
 """The argument of several verbs."""
 
 DeviceName = Annotated[
-    str,
-    tyro.conf.arg(help="The device to work on: cpu, cuda, or auto for cuda where there is one."),
+    str, tyro.conf.arg(help="The device to work on: cpu, cuda, or auto for cuda where there is one.")
 ]
 """The option of several verbs."""
 DEVICE_KINDS = ("cpu", "cuda")
@@ -59,39 +64,61 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
     except SystemExit as stop:
         if not stop.code:
             raise
-        words = _plainly(complaint.getvalue(), arguments)
-        raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", words)) from None
+        message = _plainly(complaint.getvalue(), arguments)
+        raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", message)) from None
     check_seeds(options)
     return options
 
 
-def _plainly(complaint: str, arguments: list[str]) -> str:
-    """The parser's words on a mistake without its frames, and without Python's words on a value that it could not read."""
-    without_titles = re.sub(r"╭─ .*? ─+╮|^ .*\n -{3,}", "", complaint)  # in frames, or underlined
-    without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
-    words = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
-    words = re.sub(r"(Perhaps you meant: --\S+).*(?= For full helptext)", r"\1.", words)
-    mistake = re.search(r"Error parsing (?:-\w/)?([^:/]+)\S*: (.*?)( For full helptext.*)", words)
-    if not mistake:
-        return words
-    flag, reason, end = mistake.groups()
-    kind = re.search(
-        r"no type matching (?:\{None\}\|)?\{?(.*?)\}? could|(invalid literal for int|could not convert)", reason
-    )
-    wanted = _WANTED.get((kind[1] or kind[2]) if kind else "")
-    return (
-        f"{flag}: {reason}{end}" if wanted is None else f"{flag} takes {wanted}, not {_values(flag, arguments)}.{end}"
-    )
+def check_counts(options: Any, *names: str) -> None:
+    """Refuse options that are numbers below 1, by an InputError; one that is None was not given."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not value >= 1:
+            raise InputError(f"{flags(type(options))[name]} is {value}: it starts at 1")
 
 
-def _values(flag: str, arguments: list[str]) -> str:
-    """What follows a flag."""
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name.replace("_", "-") in (flag, "-n"):
-            following = itertools.takewhile(lambda value: not value.startswith("--"), arguments[position + 1 :])
-            return value if equals else " ".join(following)
-    return "what was given"
+def check_seeds(options: Any) -> None:
+    """Refuse seeds whose samples would not be their own, by an InputError: they have 32 bits."""
+    for name, flag in flags(type(options)).items():
+        if name.rpartition(".")[2] == "seed" and not 0 <= (value := operator.attrgetter(name)(options)) < 1 << 32:
+            raise InputError(f"{flag} is {value}: it is at least 0 and below 2^32")
+
+
+def check_effect(options: Any, defaults: Any, run: "Run", effective: Sequence[str]) -> None:
+    """Refuse, of a model that is no denoiser, options that have no effect on it, by an InputError.
+
+    Arguments:
+        options, defaults: a verb's, the latter with the arguments that have no default alike.
+        run: whose model they are given for.
+        effective: the options that have an effect on any model, with their section's name where they have one.
+    """
+    if run.is_denoiser:
+        return
+    for name, flag in flags(type(options)).items():
+        option = operator.attrgetter(name)
+        if name not in effective and option(options) != option(defaults):
+            raise InputError(f"{flag} has no effect on the model {run.config.model.name}, which is no denoiser")
+
+
+def minutes_of(options: Any, other: str, default: float) -> float | None:
+    """The minutes of a training: those of --minutes, none where its length is given otherwise, else the default ones.
+
+    Arguments:
+        options: a verb's.
+        other: the option that gives the length otherwise.
+        default: used where neither is given.
+
+    Raises:
+        InputError: if both are given, or it is no length.
+    """
+    minutes, length = options.minutes, getattr(options, other)
+    if minutes is not None and length is not None:
+        raise InputError(f"--minutes and --{other} were both given: give one of the two")
+    check_counts(options, other)
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError(f"--minutes is {minutes}: it must be positive and finite")
+    return default if minutes is None and length is None else minutes
 
 
 def pick_device(name: str) -> torch.device:
@@ -111,3 +138,32 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"--device is {name}, which cannot be used ({reason}): choose cpu or auto") from error
     return device
+
+
+def _plainly(complaint: str, arguments: list[str]) -> str:
+    """The parser's words on a mistake without its frames, and without Python's words on a value that it could not read."""
+    without_titles = re.sub(r"╭─ .*? ─+╮|^ .*\n -{3,}", "", complaint)  # in frames, or underlined
+    without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
+    message = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
+    message = re.sub(r"(Perhaps you meant: --\S+).*(?= For full helptext)", r"\1.", message)
+    mistake = re.search(r"Error parsing (?:-\w/)?([^:/]+)\S*: (.*?)( For full helptext.*)", message)
+    if not mistake:
+        return message
+    flag, reason, end = mistake.groups()
+    kind = re.search(
+        r"no type matching (?:\{None\}\|)?\{?(.*?)\}? could|(invalid literal for int|could not convert)", reason
+    )
+    wanted = _WANTED.get((kind[1] or kind[2]) if kind else "")
+    if wanted is None:
+        return f"{flag}: {reason}{end}"
+    return f"{flag} takes {wanted}, not {_values(flag, arguments)}.{end}"
+
+
+def _values(flag: str, arguments: list[str]) -> str:
+    """What follows a flag."""
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") in (flag, "-n"):
+            following = itertools.takewhile(lambda value: not value.startswith("--"), arguments[position + 1 :])
+            return value if equals else " ".join(following)
+    return "what was given"

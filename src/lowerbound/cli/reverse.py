@@ -22,9 +22,9 @@ def check_reverse(reverse: ReverseVariance, num_steps: int | None) -> None:
         )
 
 
-def with_variance(run: Run, kind: ReverseVariance, *, given: bool, dataset: Dataset | None = None) -> Run:
+def with_variance(run: Run, kind: ReverseVariance, *, conditional: bool, dataset: Dataset | None = None) -> Run:
     """The run as the reverse variance needs it: for the analytic one, with what is measured once and then kept."""
     if kind != "analytic":
         return run
     with tqdm(total=NUM_GAMMAS, desc="reverse variance", unit="level", leave=False, disable=None) as bar:
-        return with_analytic_variance(run, given=given, dataset=dataset, say=bar.write, progress=bar.update)
+        return with_analytic_variance(run, given=conditional, dataset=dataset, say=bar.write, progress=bar.update)

@@ -8,9 +8,8 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.flags import check_counts, check_effect
 from lowerbound.cli.guide import GuidanceOptions, conditions, guided
-from lowerbound.cli.options import DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
@@ -69,10 +68,10 @@ def main(arguments: list[str]) -> None:
     cond = conditions(run, options.label, options.condition, options.num_samples)
     plan, counting = None, nullcontext([])
     if run.is_denoiser:
-        run = with_variance(run, options.sampling.needed_variance, given=cond is not None)
+        run = with_variance(run, options.sampling.needed_variance, conditional=cond is not None)
         plan = options.sampling.plan(run)
         counting = network_calls(run.denoiser)  # which a guided one calls, more than once if it likes
-        run = guided(run, options.guidance, given=cond is not None)
+        run = guided(run, options.guidance, conditional=cond is not None)
     moving = out.suffix in FORMATS
     num_batches = 1 if moving else -(-options.num_samples // options.batch_size)
     total, unit = num_batches * run.model.num_steps(plan), "step" if run.is_denoiser else "batch"

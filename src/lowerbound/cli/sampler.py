@@ -30,12 +30,12 @@ def _option(name: str) -> Any:
     alike: dict[str, list[str]] = {}
     for sampler, (_, setting) in SETTINGS[name].items():
         alike.setdefault(f"{setting.help}; {getattr(SAMPLERS[sampler], name)} if not given.", []).append(sampler)
-    words = (
+    texts = (
         f"For {', '.join([*samplers[:-2], ' and '.join(samplers[-2:])])}: {help}" for help, samplers in alike.items()
     )
     kind, setting = next(iter(SETTINGS[name].values()))
     value = Literal[setting.choices] if setting.choices else kind  # pyright: ignore[reportInvalidTypeForm]
-    return Annotated[value | None, tyro.conf.arg(name=setting.flag or name, help=" ".join(words))]
+    return Annotated[value | None, tyro.conf.arg(name=setting.flag or name, help=" ".join(texts))]
 
 
 @_with_settings

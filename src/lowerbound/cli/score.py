@@ -9,9 +9,8 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.examples import read_for
-from lowerbound.cli.flags import check_counts, check_effect
 from lowerbound.cli.flow import Flat, FlowOptions
-from lowerbound.cli.options import DataName, DeviceName, RunPath, parse, pick_device
+from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, check_effect, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.data import Examples
@@ -91,9 +90,9 @@ def main(arguments: list[str]) -> None:
     metadata = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
     write_table(options.out, columns, metadata)
     _check_finite(scores, indices, options.out)
-    known = scores.bits_per_dim[np.isfinite(scores.bits_per_dim)]
-    mean, error = Measured.of(known)
-    print(f"{figure_text(mean, error if len(known) > 1 else None)} bits/dim, {kind} per example")
+    finite = scores.bits_per_dim[np.isfinite(scores.bits_per_dim)]
+    mean, error = Measured.of(finite)
+    print(f"{figure_text(mean, error if len(finite) > 1 else None)} bits/dim, {kind} per example")
     if isinstance(scores, DensityScores):
         print("\n".join(_doubts(scores, indices, flow)))
     print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {options.out}")
@@ -123,7 +122,7 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
         raw = raw[indices]
     check_examples(run, raw, examples.name)
     cond = conditions(run, examples, indices)
-    run = with_variance(run, options.reverse, given=cond is not None)
+    run = with_variance(run, options.reverse, conditional=cond is not None)
     with tqdm(total=len(indices), desc="scoring", unit="example", disable=None) as bar:
         settings = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
         if options.ode:

@@ -18,9 +18,7 @@ FRAME_MILLISECONDS = 80
 LAST_MILLISECONDS = 2000
 
 
-def animation(
-    states: Sequence[Num[np.ndarray, "batch *shape"]], value_range: Range, suffix: str, columns: int | None = None
-) -> bytes:
+def animation(states: Sequence[Num[np.ndarray, "batch *shape"]], value_range: Range, suffix: str) -> bytes:
     """One frame for each state, in the order of sampling, the last of them shown for two seconds; it runs forever.
 
     states: batches as in `sample_grid`, which draws the frames; vectors within the same limits in all of them.
@@ -39,13 +37,11 @@ def animation(
     frames = []
     with TemporaryDirectory() as folder:
         for number, state in enumerate(states):
-            picture = sample_grid(Path(folder) / f"{number}.png", state, value_range, columns=columns, within=within)
+            picture = sample_grid(Path(folder) / f"{number}.png", state, value_range, within=within)
             with Image.open(picture) as image:
                 frames.append(image.convert("RGB"))
     content = io.BytesIO()
     durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_MILLISECONDS]
-    lossless = {"lossless": True} if suffix == ".webp" else {}
-    frames[0].save(
-        content, FORMATS[suffix], save_all=True, append_images=frames[1:], duration=durations, loop=0, **lossless
-    )
+    settings = {"duration": durations, "loop": 0, "lossless": True}  # the last of which a .gif is anyway
+    frames[0].save(content, FORMATS[suffix], save_all=True, append_images=frames[1:], **settings)
     return content.getvalue()

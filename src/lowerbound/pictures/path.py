@@ -56,8 +56,8 @@ def denoising_strip(
     _name_times(axes[0], states)
     if series:
         name_channels(figure, first.shape[1])
-    elif words := explained(first.shape[1:]):
-        figure.supxlabel(words, fontsize=8, color=INK)
+    elif caption := explained(first.shape[1:]):
+        figure.supxlabel(caption, fontsize=8, color=INK)
     return save(figure, path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Num
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -36,18 +36,16 @@ def draw_series(
     axis: Axes, sample: Num[np.ndarray, "channels length"], value_range: Range, *, left: bool, bottom: bool
 ) -> None:
     """The channels of one series, with numbers on the axes that are asked for."""
-    for channel, values in enumerate(sample):
-        axis.plot(values, color=_shade(channel, len(sample)), linewidth=0.8)
-    margin = 0.05 * (value_range[1] - value_range[0])
-    axis.set_ylim(value_range[0] - margin, value_range[1] + margin)
-    axis.set_xlim(0, max(sample.shape[1] - 1, 1))
+    for values, colour in zip(sample, _shades(len(sample)), strict=True):
+        axis.plot(values, color=colour, linewidth=0.8)
+    low, high = value_range
+    margin = 0.05 * (high - low)
+    axis.set(xlim=(0, max(sample.shape[1] - 1, 1)), ylim=(low - margin, high + margin))
     axis.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     axis.yaxis.set_major_locator(MaxNLocator(3))
     axis.tick_params(labelbottom=bottom, labelleft=left, labelsize=7)
-    if bottom:
-        axis.set_xlabel("position", fontsize=8)
-    if left:
-        axis.set_ylabel("value", fontsize=8)
+    axis.set_xlabel("position" if bottom else "", fontsize=8)
+    axis.set_ylabel("value" if left else "", fontsize=8)
 
 
 def name_channels(figure: Figure, num_channels: int) -> None:
@@ -55,15 +53,13 @@ def name_channels(figure: Figure, num_channels: int) -> None:
     if num_channels == 1:
         return
     named = range(num_channels) if num_channels <= MAX_NAMED else (0, num_channels - 1)
-    handles = [Line2D([], [], color=_shade(channel, num_channels), label=f"channel {channel}") for channel in named]
+    colours = _shades(num_channels)
+    handles = [Line2D([], [], color=colours[channel], label=f"channel {channel}") for channel in named]
     figure.legend(
         handles=handles, loc="outside upper center", ncols=MAX_NAMED, frameon=False, fontsize=8, labelcolor=INK
     )
 
 
-def _shade(index: int, total: int) -> tuple[float, float, float]:
-    """From dark blue to light orange, monotone in lightness."""
-    weight = index / max(total - 1, 1)
-    dark, light = np.array(to_rgb(DARK)), np.array(to_rgb(LIGHT))
-    red, green, blue = (1 - weight) * dark + weight * light
-    return float(red), float(green), float(blue)
+def _shades(num_channels: int) -> np.ndarray:
+    """A colour for each channel, from dark blue to light orange, monotone in lightness."""
+    return LinearSegmentedColormap.from_list("shades", [DARK, LIGHT], max(num_channels, 2))(range(num_channels))
