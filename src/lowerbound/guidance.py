@@ -69,10 +69,10 @@ class Guided(Wrapper, ABC):
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         self.check(cond)
-        scale = self._scale_at(level)
+        scale = self.scale_at(level)
         if not isinstance(scale, Tensor) and scale == self.neutral:
             return self.unguided(x_t, level, cond, observed)
-        return self.guide(x_t, level, cond, observed, scale)
+        return self.guide(x_t, level, cond, observed)
 
     def check(self, cond: Tensor | None) -> None:
         """Refuse what cannot guide, by an InputError."""
@@ -82,12 +82,11 @@ class Guided(Wrapper, ABC):
         return self.denoiser(x_t, level, cond, observed)
 
     @abstractmethod
-    def guide(
-        self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar
-    ) -> Prediction:
-        """The prediction at a scale, which is a number or, where each example has its own noise level, (B,)."""
+    def guide(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        """The prediction at the scale of the level."""
 
-    def _scale_at(self, level: Level) -> Scalar:
+    def scale_at(self, level: Level) -> Scalar:
+        """The scale at a noise level: a number or, where each example has its own level, (B,)."""
         if self.interval is None:
             return self.scale
         (low, high), gamma = self.interval, level.gamma
@@ -130,12 +129,10 @@ class ClassifierFree(Guided):
                 "--label or --condition; of an unconditional model there are none"
             )
 
-    def guide(
-        self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar
-    ) -> Prediction:
+    def guide(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         assert cond is not None
         conditional, x_without = _with_and_without(self.denoiser, x_t, level, cond, observed)
-        return replace(conditional, x=x_without + expand(scale, x_t) * (conditional.x - x_without))
+        return replace(conditional, x=x_without + expand(self.scale_at(level), x_t) * (conditional.x - x_without))
 
 
 class AutoGuidance(Guided):
@@ -167,12 +164,10 @@ class AutoGuidance(Guided):
     def rows(self, rows: Int[Tensor, "num_rows"]) -> "AutoGuidance":
         return replaced(super().rows(rows), weak=self.weak.rows(rows))
 
-    def guide(
-        self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar
-    ) -> Prediction:
+    def guide(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         # at a level, not a time: the way from t to gamma may have been learned, and differently
         strong, weak = (model(x_t, level, cond, observed) for model in (self.denoiser, self.weak))
-        return replace(strong, x=weak.x + expand(scale, x_t) * (strong.x - weak.x))
+        return replace(strong, x=weak.x + expand(self.scale_at(level), x_t) * (strong.x - weak.x))
 
 
 class ClassifierGuidance(Guided):
@@ -218,12 +213,10 @@ class ClassifierGuidance(Guided):
     def unguided(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         return self.denoiser(x_t, level, None, observed)
 
-    def guide(
-        self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, scale: Scalar
-    ) -> Prediction:
+    def guide(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         assert cond is not None
         prediction = self.unguided(x_t, level, cond, observed)
-        factor = expand(scale, x_t) * expand(level.sigma**2 / level.alpha, x_t)
+        factor = expand(self.scale_at(level), x_t) * expand(level.sigma**2 / level.alpha, x_t)
         shift = factor * self._slope(x_t, level, cond)
         shift = shift if observed is None else torch.where(observed, shift, 0)
         return replace(prediction, x=prediction.x + shift)
@@ -253,7 +246,7 @@ def _with_and_without(
         # it may hold something for each example of the batch, such as a measurement
         return denoiser(x_t, level, cond, observed), denoiser(x_t, level, null, observed).x
     both = Level(*(_twice(getattr(level, field.name)) for field in fields(level)))
-    prediction = denoiser(_twice(x_t), both, torch.cat([cond, null]), None if observed is None else _twice(observed))
+    prediction = denoiser(_twice(x_t), both, torch.cat([cond, null]), _twice(observed))
     x_with, x_without = prediction.x.chunk(2)
     mix = prediction.variance_mix
     mix = None if mix is None else mix[: len(x_t)]

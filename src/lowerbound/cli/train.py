@@ -99,8 +99,7 @@ def run_folder(source: str, out: Path | None) -> Path:
     data = Path(source).expanduser().resolve()
     is_folder = source not in NAMED and data.is_dir()
     if out is None:
-        name = source if source in NAMED else data.name if is_folder else data.stem
-        out = Path("runs") / (name or "data")
+        out = Path("runs") / ((data.name if is_folder else data.stem) or "data")
         if is_folder and _is_inside(out, data):
             out = data.parent / out
     if is_folder and _is_inside(out, data):
