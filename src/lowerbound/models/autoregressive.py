@@ -93,25 +93,22 @@ class Autoregressive(Model):
     def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
         r"""$-\log p(x)$, nats, of a network that lacks some of its hidden units if there is dropout."""
         if not self.dropout:
-            return Losses.of(-self.log_prob(x))
+            return Losses.whole(-self.log_prob(x))
         self.check(x)
 
         def keep(hidden: Tensor) -> Tensor:
-            kept = draw.noise.uniform(hidden[:, :, *[0] * (hidden.ndim - 2)]) >= self.dropout
-            return hidden * over_space(kept / (1 - self.dropout), hidden)
+            mask = draw.noise.uniform(hidden[:, :, *[0] * (hidden.ndim - 2)]) >= self.dropout
+            return hidden * over_space(mask / (1 - self.dropout), hidden)
 
-        return Losses.of(-sum_dims(self.output.log_prob(self.network(x, keep), x)))
+        return Losses.whole(-sum_dims(self.output.log_prob(self.network(x, keep), x)))
 
     def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         r"""$\log p(x)$ itself, as the reconstruction of a model without latents; nothing is drawn."""
-        reconstruction = self.log_prob(x)
-        nothing = torch.zeros_like(reconstruction)
-        return Elbo(reconstruction, nothing, nothing, torch.full_like(nothing, x[0].numel()))
+        return self.undivided(self.log_prob(x))
 
     @torch.no_grad()
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
-        parameter = next(self.parameters())
-        x = parameter.new_zeros(num_samples, *self.shape)
+        x = next(self.parameters()).new_zeros(num_samples, *self.shape)
         self.network.fill(x, lambda parameters: self.output.sample(parameters, noise))
         return x
 

@@ -47,14 +47,14 @@ class Draw(Brief):
 
 
 class Losses(NamedTuple):
-    """Of each example: the loss, and what of it depends on where along the noise it was drawn, unweighted; (B,) each."""
+    """Of each example: the loss, and what of it depends on its place along the noise, unweighted; (B,) each."""
 
     total: Float[Tensor, "batch"]
-    drawn: Float[Tensor, "batch"]
+    at_place: Float[Tensor, "batch"]
 
     @classmethod
-    def of(cls, total: Float[Tensor, "batch"]) -> "Losses":
-        """Of a loss that is not drawn along a way through the noise."""
+    def whole(cls, total: Float[Tensor, "batch"]) -> "Losses":
+        """Of a loss that is not drawn at a place along the noise."""
         return cls(total, total.detach())
 
 
@@ -183,6 +183,11 @@ class Model(nn.Module, ABC):
         x = self.draw(num_samples, noise)
         progress(1)
         return x
+
+    def undivided(self, log_prob: Float[Tensor, "batch"]) -> Elbo:
+        """A log likelihood, or a bound on it, that does not fall into terms: all of it stands as reconstruction."""
+        nothing = torch.zeros_like(log_prob)
+        return Elbo(log_prob, nothing, nothing, torch.full_like(log_prob, self.num_dims))
 
     @abstractmethod
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:

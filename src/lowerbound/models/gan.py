@@ -84,7 +84,7 @@ class GAN(Model):
         held = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
         fooled = functional_call(self.discriminator, held, (samples,))
         penalty = self.r1 / 2 * sum_dims(slope**2)
-        return Losses.of(discriminator_loss(on_data, on_samples) + penalty + softplus(-fooled))
+        return Losses.whole(discriminator_loss(on_data, on_samples) + penalty + softplus(-fooled))
 
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         z = next(self.parameters()).new_empty(num_samples, self.latent_dims)

@@ -21,6 +21,7 @@ three-variable form and never KL of neighbours (docs/luo_45.md).
 """
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -33,7 +34,7 @@ from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood
 from lowerbound.likelihood.decoder import Decoder
 from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back
 from lowerbound.models.base import Draw, Losses
-from lowerbound.models.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
+from lowerbound.models.latent import LatentVariableModel, check_kl, gaussian, kl_weight, standard_normal
 from lowerbound.models.output import output
 from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
@@ -116,18 +117,18 @@ def form_a(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise,
         closed_form: the top level's KL in closed form; otherwise its log-ratio on the path, so that `nats` is the log weight
             $\log p(x, z) - \log q(z | x)$ of the path.
     """
-    path, made = [x], []
+    path, encoded = [x], []
     for level in range(1, hierarchy.num_latents + 1):
-        made.append(hierarchy.encode(path[-1], level))
-        path.append(made[-1].sample(noise))
-    *below, top = made
+        encoded.append(hierarchy.encode(path[-1], level))
+        path.append(encoded[-1].sample(noise))
+    *below, top = encoded
     p = hierarchy.prior(path[-1])
     prior = top.kl(p) if closed_form else top.log_prob(path[-1]) - p.log_prob(path[-1])
     terms = [
         sum_dims(q.log_prob(z) - hierarchy.decode(above, level).log_prob(z))
         for level, (q, z, above) in enumerate(zip(below, path[1:-1], path[2:], strict=True), 1)
     ]
-    return _elbo(x, hierarchy.log_likelihood(x, path[1]), sum_dims(prior), terms)
+    return bound_of_levels(x, hierarchy.log_likelihood(x, path[1]), sum_dims(prior), terms)
 
 
 def form_b(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
@@ -155,7 +156,7 @@ def form_b(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise)
     for level in range(1, hierarchy.num_latents):
         above = hierarchy.encode_data(x, level + 1).sample(noise)
         terms.append(sum_dims(hierarchy.encode_back(above, x, level).kl(hierarchy.decode(above, level))))
-    return _elbo(x, reconstruction, prior, terms)
+    return bound_of_levels(x, reconstruction, prior, terms)
 
 
 def as_hvae(
@@ -276,15 +277,15 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
             self.from_data = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
             self.to_data = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
             width = BETWEEN
-        neighbours = list(zip(self.dims[:-1], self.dims[1:], strict=True))
+        neighbours = list(pairwise(self.dims))
         self.up = nn.ModuleList(Perceptron(low, 2 * high, width=width, depth=depth) for low, high in neighbours)
         self.down = nn.ModuleList(Perceptron(high, 2 * low, width=width, depth=depth) for low, high in neighbours)
 
     def encode(self, below: Float[Tensor, "batch *below"], level: int) -> Normal:
-        return _gaussian((self.from_data if level == 1 else self.up[level - 2])(below))
+        return gaussian((self.from_data if level == 1 else self.up[level - 2])(below))
 
     def decode(self, above: Float[Tensor, "batch *above"], level: int) -> Normal:
-        return _gaussian(self.down[level - 1](above))
+        return gaussian(self.down[level - 1](above))
 
     def prior(self, like: Float[Tensor, "batch *latents"]) -> Normal:
         return standard_normal(like)
@@ -305,7 +306,7 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         terms = torch.cat([bound.steps, bound.prior[:, None]], 1)
         if self.free_bits:
             terms = torch.maximum(terms, self.free_bits * terms.new_tensor(self.dims))
-        return Losses.of(kl_weight(self.warmup, draw.progress) * terms.sum(1) - bound.reconstruction)
+        return Losses.whole(kl_weight(self.warmup, draw.progress) * terms.sum(1) - bound.reconstruction)
 
     def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         """The bound in form A on one path, nats: the top level's KL as the prior's term, the other levels' as steps."""
@@ -336,12 +337,7 @@ def check_hierarchy(
     check_kl(free_bits, warmup)
 
 
-def _gaussian(parameters: Tensor) -> Normal:
-    """A Gaussian of independent entries, from a mean and a raw spread for each."""
-    mean, raw = parameters.chunk(2, 1)
-    return Normal(mean, positive_std(raw) ** 2)
-
-
-def _elbo(x: Tensor, reconstruction: Tensor, prior: Tensor, terms: list[Tensor]) -> Elbo:
+def bound_of_levels(x: Tensor, reconstruction: Tensor, prior: Tensor, terms: list[Tensor]) -> Elbo:
+    """The bound from its terms, of which the levels below the top have one each."""
     steps = torch.stack(terms, 1) if terms else x.new_zeros(len(x), 0)
     return Elbo(reconstruction, prior, steps.sum(1), x.new_full((len(x),), x[0].numel()), steps)

@@ -49,9 +49,7 @@ class LatentVariableModel(Model):
         """As of every `Model`; the importance-weighted bound has no terms, and all of it stands as reconstruction."""
         if effort.importance == 1:
             return super().elbo(x, noise, effort, place)
-        weighted = importance_weighted(self, x, effort.importance, noise)
-        nothing = torch.zeros_like(weighted)
-        return Elbo(weighted, nothing, nothing, torch.full_like(weighted, self.num_dims))
+        return self.undivided(importance_weighted(self, x, effort.importance, noise))
 
     def completed(self, effort: Effort) -> Effort:
         plain = super().completed(replace(effort, importance=1))
@@ -92,6 +90,12 @@ def standard_normal(like: Float[Tensor, "batch *shape"]) -> Normal:
 def positive_std(raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """A standard deviation of any number: one of zero."""
     return MIN_STD + softplus(raw + math.log(math.e - 1))
+
+
+def gaussian(parameters: Float[Tensor, "batch parameters *spatial"]) -> Normal:
+    """A Gaussian of independent entries, from a mean and a raw standard deviation for each."""
+    mean, raw = parameters.chunk(2, dim=1)
+    return Normal(mean, positive_std(raw) ** 2)
 
 
 def kl_weight(warmup: float, progress: float) -> float:

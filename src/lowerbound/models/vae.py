@@ -25,8 +25,15 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import Draw, Losses
-from lowerbound.models.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
-from lowerbound.models.output import output
+from lowerbound.models.latent import (
+    LatentVariableModel,
+    check_kl,
+    gaussian,
+    kl_weight,
+    positive_std,
+    standard_normal,
+)
+from lowerbound.models.output import output, pick
 from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
 
@@ -112,8 +119,7 @@ class VAE(LatentVariableModel):
     def encode(self, x: Float[Tensor, "batch *shape"]) -> Normal:
         """$q(z | x)$, of (B, L) latents."""
         self.check(x)
-        mean, raw = self.encoder(x).chunk(2, dim=1)
-        return Normal(mean, positive_std(raw) ** 2)
+        return gaussian(self.encoder(x))
 
     def decode(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch parameters *spatial"]:
         """The parameters of $p(x | z)$ for `output`, whose `mean` of them is the reconstruction."""
@@ -129,7 +135,7 @@ class VAE(LatentVariableModel):
         prior = self.prior.kl(q, z)
         if self.free_bits:
             prior = prior.clamp(min=self.free_bits)
-        return Losses.of(kl_weight(self.warmup, draw.progress) * prior.sum(1) - self._log_prob(x, z))
+        return Losses.whole(kl_weight(self.warmup, draw.progress) * prior.sum(1) - self._log_prob(x, z))
 
     def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL(q(z | x) \| p(z))$ at one draw of z, in closed form where it can be, nats; no diffusion."""
@@ -197,20 +203,15 @@ class Mixture(Prior):
         self.log_weights = nn.Parameter(torch.zeros(num_components))
 
     def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
-        each = (
-            Normal(self.means, positive_std(self.raw_stds) ** 2)
-            .log_prob(z[:, None].expand(-1, *self.means.shape))
-            .sum(2)
-        )
-        return (self.log_weights.log_softmax(0) + each).logsumexp(1)
+        components = Normal(self.means, positive_std(self.raw_stds) ** 2)
+        log_prob = components.log_prob(z[:, None].expand(-1, *self.means.shape)).sum(2)
+        return (self.log_weights.log_softmax(0) + log_prob).logsumexp(1)
 
     def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:
         return (sum_dims(q.log_prob(z)) - self.log_prob(z))[:, None]
 
     def sample(self, like: Float[Tensor, "batch latents"], noise: Noise) -> Float[Tensor, "batch latents"]:
-        below = self.log_weights.softmax(0).cumsum(0)
-        place = noise.uniform(like[:, :1])
-        component = (below <= place).sum(1).clamp(max=len(below) - 1)
+        component = pick(self.log_weights.softmax(0).expand(len(like), -1), noise)
         return self.means[component] + positive_std(self.raw_stds)[component] * noise.normal(like)
 
 

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.blocks import convolution
+from lowerbound.nn.blocks import convolution, zeroed
 
 Draw = Callable[[Tensor], Tensor]
 """Values (B, 1, *) of one entry from the network's output (B, P, *) for it."""
@@ -132,7 +132,7 @@ class GatedBlock(nn.Module):
     def __init__(self, num_dims: int, axis: int, width: int, *, reach: int, kernel: int, dilation: int) -> None:
         super().__init__()
         self.into = CausalConvolution(num_dims, axis, width, 2 * width, reach=reach, kernel=kernel, dilation=dilation)
-        self.out = convolution(num_dims, width, width, kernel=1, zero=True)
+        self.out = zeroed(convolution(num_dims, width, width, kernel=1))
 
     def forward(self, hidden: Tensor, keep: Keep) -> Tensor:
         return hidden + self.out(keep(functional.glu(self.into(normalised(hidden)), dim=1)))
@@ -181,25 +181,16 @@ class CausalCNN(CausalNetwork):
                 GatedBlock(num_dims, axis, width, reach=reach, kernel=3, dilation=dilation) for dilation in dilations
             )
 
+        num_inputs = channels * self.num_features + 1
         self.into = nn.ModuleList(
-            CausalConvolution(
-                num_dims,
-                axis,
-                channels * self.num_features + 1,
-                width,
-                reach=3,
-                kernel=FIRST_KERNEL,
-                strict=True,
-            )
+            CausalConvolution(num_dims, axis, num_inputs, width, reach=3, kernel=FIRST_KERNEL, strict=True)
             for axis in range(num_dims)
         )
         self.trunk = nn.ModuleList(stack(axis) for axis in range(num_dims))
         self.earlier = nn.ModuleList(
             convolution(num_dims, channel * self.num_features, width, kernel=1) for channel in range(1, channels)
         )
-        self.out = nn.ModuleList(
-            convolution(num_dims, width, num_outputs, kernel=1, zero=True) for _ in range(channels)
-        )
+        self.out = nn.ModuleList(zeroed(convolution(num_dims, width, num_outputs, kernel=1)) for _ in range(channels))
 
     def forward(
         self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None
@@ -216,11 +207,11 @@ class CausalCNN(CausalNetwork):
 
     def _fill(self, x: Tensor, draw: Draw, axis: int, before: Tensor | None) -> None:
         """Fill a slice of one position along each axis before this one, given what the stack before it says there."""
-        for place in range(x.shape[axis + 2]):
-            here = x.narrow(axis + 2, place, 1)
-            known = self.features(x.narrow(axis + 2, 0, place + 1))
-            above = None if before is None else before.narrow(axis + 2, 0, place + 1)
-            hidden = self._stack(axis, known, above, whole).narrow(axis + 2, place, 1)
+        for position in range(x.shape[axis + 2]):
+            here = x.narrow(axis + 2, position, 1)
+            features = self.features(x.narrow(axis + 2, 0, position + 1))
+            above = None if before is None else before.narrow(axis + 2, 0, position + 1)
+            hidden = self._stack(axis, features, above, whole).narrow(axis + 2, position, 1)
             if axis + 1 < self.num_dims:
                 self._fill(here, draw, axis + 1, hidden)
                 continue
@@ -273,9 +264,7 @@ class MaskedLayer(nn.Module):
         super().__init__()
         seen = degrees[:, None] >= degrees
         self.into = MaskedLinear(seen)
-        self.out = MaskedLinear(seen)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(MaskedLinear(seen))
 
     def forward(self, hidden: Tensor, keep: Keep) -> Tensor:
         return hidden + self.out(keep(functional.silu(self.into(functional.silu(hidden)))))
@@ -316,9 +305,7 @@ class CausalMLP(CausalNetwork):
         degrees = (1 + torch.arange(width) * (num_entries - 1) // width).clamp(max=num_entries - 1)
         self.into = MaskedLinear(degrees[:, None] > entries.repeat_interleave(self.num_features))
         self.trunk = nn.ModuleList(MaskedLayer(degrees) for _ in range(depth))
-        self.out = MaskedLinear(entries.repeat(num_outputs)[:, None] >= degrees)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(MaskedLinear(entries.repeat(num_outputs)[:, None] >= degrees))
 
     def forward(
         self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None

@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lowerbound.errors import InputError
 
@@ -94,22 +95,6 @@ class FourierFeatures(nn.Module):
         return features * over_space(self.gains(embedding), x)
 
 
-def with_presence(
-    features: Float[Tensor, "batch features *spatial"],
-    x: Float[Tensor, "batch channels *spatial"],
-    observed: Bool[Tensor, "batch channels *spatial"] | None,
-) -> Float[Tensor, "batch features_and_channels *spatial"]:
-    """Return the features of x and beside them one for each of its channels: 1 where an entry is there, 0 where it is not.
-
-    Arguments:
-        features: of x, in which what is not there is zero.
-        x: as the network was given it.
-        observed: which of its entries are there; all if None.
-    """
-    there = torch.ones_like(x) if observed is None else observed.to(x.dtype)
-    return torch.cat([features, there], dim=1)
-
-
 class Condition(nn.Module):
     """An embedding of labels or of vectors, with a learned one for the null condition.
 
@@ -159,10 +144,10 @@ class Condition(nn.Module):
         return self.null if self.num_features else like.new_zeros(self.width)
 
     def _check(self, cond: Tensor, batch: int) -> None:
-        given = f"cond has shape {tuple(cond.shape)} and dtype {str(cond.dtype).removeprefix('torch.')}"
+        description = f"cond has shape {tuple(cond.shape)} and dtype {str(cond.dtype).removeprefix('torch.')}"
         if self.num_classes:
             if cond.shape != (batch,) or cond.dtype != torch.int64:
-                raise InputError(f"{given}: this network takes labels of shape ({batch},) and dtype int64")
+                raise InputError(f"{description}: this network takes labels of shape ({batch},) and dtype int64")
             if batch and not (int(cond.min()) >= -1 and int(cond.max()) < self.num_classes):
                 raise InputError(
                     f"cond holds labels from {int(cond.min())} to {int(cond.max())}: "
@@ -170,12 +155,68 @@ class Condition(nn.Module):
                 )
         elif self.num_features:
             if cond.shape != (batch, self.num_features) or not cond.is_floating_point():
-                raise InputError(f"{given}: this network takes float vectors of shape ({batch}, {self.num_features})")
+                raise InputError(
+                    f"{description}: this network takes float vectors of shape ({batch}, {self.num_features})"
+                )
             missing = cond.isnan()
             if bool((missing.any(dim=1) & ~missing.all(dim=1)).any()):
                 raise InputError("cond has rows with some NaN: a row is a full vector, or all NaN for no condition")
         else:
             raise InputError(
-                f"{given}: this network was built without conditions; pass cond=None, "
+                f"{description}: this network was built without conditions; pass cond=None, "
                 "or build it with num_classes or num_condition_features"
             )
+
+
+class ModulatedNetwork(nn.Module):
+    """A network of x that gamma and a condition modulate: how the three come into it.
+
+    Arguments:
+        channels: of x.
+        embedding_width: of the embedding of gamma and the condition.
+        fourier_frequencies: in cycles per unit of x, of `FourierFeatures`.
+        num_classes, num_condition_features: as of `Condition`.
+        takes_observed: whether it is told which entries of x are there, by as many further inputs as x has channels.
+
+    Attributes:
+        num_inputs: channels of what the network's first layer takes.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        embedding_width: int,
+        fourier_frequencies: Sequence[float],
+        num_classes: int,
+        num_condition_features: int,
+        takes_observed: bool,
+    ) -> None:
+        super().__init__()
+        self.features = FourierFeatures(channels, fourier_frequencies, embedding_width)
+        self.gamma_features = GammaFeatures()
+        self.gamma_embedding = nn.Sequential(
+            nn.Linear(self.gamma_features.num_features, embedding_width),
+            nn.SiLU(),
+            nn.Linear(embedding_width, embedding_width),
+        )
+        self.condition = Condition(embedding_width, num_classes=num_classes, num_features=num_condition_features)
+        self.takes_observed = takes_observed
+        self.num_inputs = self.features.num_features + takes_observed * channels
+
+    def inputs(
+        self, x: Tensor, gamma: Tensor, cond: Tensor | None, observed: Tensor | None
+    ) -> tuple[Float[Tensor, "batch inputs *spatial"], Float[Tensor, "batch width"]]:
+        """What the first layer takes, and the embedding that modulates the others.
+
+        Arguments:
+            x, gamma, cond: as in the network's `forward`.
+            observed: which entries of x are there, all if None: a further channel for each of x, 1 where one is there.
+        """
+        if observed is not None and not self.takes_observed:
+            raise InputError("observed was given to a network without it: build it with takes_observed=True")
+        embedding = functional.silu(self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma))
+        inputs = self.features(x, embedding)
+        if self.takes_observed:
+            presence = torch.ones_like(x) if observed is None else observed.to(x.dtype)
+            inputs = torch.cat([inputs, presence], dim=1)
+        return inputs, embedding

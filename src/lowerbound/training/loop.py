@@ -80,7 +80,7 @@ class Trainer(Training):
             for start in range(0, len(indices), piece):
                 part = slice(start, start + piece)
                 losses = self._losses(indices[part], places[part], weights[part], seeds[part])
-                drawn.append(losses.drawn)
+                drawn.append(losses.at_place)
                 yield losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
 
         found = self.descend(pieces(), f", in the batch of examples {indices[:4].tolist()} ...")
