@@ -21,6 +21,7 @@ from lowerbound.models.output import MOST_CATEGORIES, output
 from lowerbound.nn.causal import CausalCNN, CausalMLP
 from lowerbound.nn.embeddings import octaves, over_space
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 
 class Autoregressive(Model):
@@ -85,12 +86,12 @@ class Autoregressive(Model):
                 frequencies=frequencies,
             )
 
-    def log_prob(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, x: Examples) -> PerExample:
         r"""$\log p(x)$, nats: of a mass for discrete data, of a density otherwise."""
         self.check(x)
         return sum_dims(self.output.log_prob(self.network(x), x))
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-\log p(x)$, nats, of a network that lacks some of its hidden units if there is dropout."""
         if not self.dropout:
             return Losses.whole(-self.log_prob(x))
@@ -102,7 +103,7 @@ class Autoregressive(Model):
 
         return Losses.whole(-sum_dims(self.output.log_prob(self.network(x, keep), x)))
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         r"""$\log p(x)$ itself, as the reconstruction of a model without latents; nothing is drawn."""
         return self.undivided(self.log_prob(x))
 

@@ -22,6 +22,7 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.rng import Noise
 from lowerbound.samplers.plan import Plan
+from lowerbound.shapes import Examples, PerExample
 
 LikelihoodKind = Literal["exact", "bound", "none"]
 NUM_DRAWS = 4
@@ -42,18 +43,18 @@ class Draw(Brief):
 
     noise: Noise
     progress: float = 1.0
-    place: Float[Tensor, "batch"] | None = None
-    weight: Float[Tensor, "batch"] | None = None
+    place: PerExample | None = None
+    weight: PerExample | None = None
 
 
 class Losses(NamedTuple):
     """Of each example: the loss, and what of it depends on its place along the noise, unweighted; (B,) each."""
 
-    total: Float[Tensor, "batch"]
-    at_place: Float[Tensor, "batch"]
+    total: PerExample
+    at_place: PerExample
 
     @classmethod
-    def whole(cls, total: Float[Tensor, "batch"]) -> "Losses":
+    def whole(cls, total: PerExample) -> "Losses":
         """Of a loss that is not drawn at a place along the noise."""
         return cls(total, total.detach())
 
@@ -127,7 +128,7 @@ class Model(nn.Module, ABC):
         raise InputError(f"the model {self.name} takes no {kind}: take a diffusion model")
 
     @abstractmethod
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         """What training minimises, of each example, in nats where it is a likelihood.
 
         Arguments:
@@ -135,13 +136,7 @@ class Model(nn.Module, ABC):
             draw: what is random, and how far the training has come.
         """
 
-    def elbo(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        noise: Noise,
-        effort: Effort = ONE_DRAW,
-        place: Float[Tensor, "batch"] | None = None,
-    ) -> Elbo:
+    def elbo(self, x: Examples, noise: Noise, effort: Effort = ONE_DRAW, place: PerExample | None = None) -> Elbo:
         r"""$\log p(x)$ or an unbiased estimate of a bound on it, in the bound's three terms, each (B,), nats.
 
         Arguments:
@@ -156,7 +151,7 @@ class Model(nn.Module, ABC):
         draws = [self.bound(x, noise) for _ in range(effort.num_draws or 1)]
         return draws[0] if len(draws) == 1 else Elbo.mean(draws)
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         """One estimate of the `elbo`."""
         raise InputError(f"the model {self.name} has no likelihood: {self.no_likelihood}")
 
@@ -184,7 +179,7 @@ class Model(nn.Module, ABC):
         progress(1)
         return x
 
-    def undivided(self, log_prob: Float[Tensor, "batch"]) -> Elbo:
+    def undivided(self, log_prob: PerExample) -> Elbo:
         """A log likelihood, or a bound on it, that does not fall into terms: all of it stands as reconstruction."""
         nothing = torch.zeros_like(log_prob)
         return Elbo(log_prob, nothing, nothing, torch.full_like(log_prob, self.num_dims))
@@ -216,7 +211,7 @@ class Model(nn.Module, ABC):
         """Whether the loss has the bound in it, so that the best held-out bound is of the weights that were asked for."""
         return self.is_bound
 
-    def fixed_nats(self, x: Float[Tensor, "batch *shape"]) -> float:
+    def fixed_nats(self, x: Examples) -> float:
         """What the loss lacks of the bound, nats: constants that nothing is learned from, estimated on examples."""
         return 0.0
 

@@ -20,6 +20,7 @@ from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, Sampler, start, trajectory
 from lowerbound.samplers.plan import Plan, make_plan
 from lowerbound.schedule import LearnedGamma
+from lowerbound.shapes import Chain, Examples, PerExample
 
 ENTRIES = 65_536
 """About how many entries of an example are drawn for its bound where the number of draws is not given, and of all held-out
@@ -49,7 +50,7 @@ class Objective(Brief):
     name: str = "elbo"
     weighting: objective.Weighting = objective.elbo
     integral: Callable[..., Tensor] = objective.loss
-    chain: Float[Tensor, "chain"] | None = None
+    chain: Chain | None = None
     reverse: str = "lower"
     chain_bound: Callable[..., Elbo] | None = None
     chain_loss: Callable[..., Tensor] | None = None
@@ -161,7 +162,7 @@ class Diffusion(Model):
         learned = isinstance(self.denoiser.schedule, LearnedGamma) or by_network
         return self.aims_at_bound and learned
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         weight = 1.0 if draw.weight is None else draw.weight
         if self.contrastive is not None:
             losses = self.contrastive(self.denoiser, x, t=draw.place, noise=draw.noise)
@@ -169,19 +170,13 @@ class Diffusion(Model):
         return (self._integral if self.objective.is_continuous else self._sum)(x, draw, weight)
 
     @torch.no_grad()
-    def fixed_nats(self, x: Float[Tensor, "batch *shape"]) -> float:
+    def fixed_nats(self, x: Examples) -> float:
         if self.decoder is None or self.counts_ends:
             return 0.0
         reconstruction, prior = end_terms(self.denoiser, self.decoder, x, noise=PerSample(range(len(x))))
         return (prior - reconstruction).mean().item()
 
-    def elbo(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        noise: Noise,
-        effort: Effort = ONE_DRAW,
-        place: Float[Tensor, "batch"] | None = None,
-    ) -> Elbo:
+    def elbo(self, x: Examples, noise: Noise, effort: Effort = ONE_DRAW, place: PerExample | None = None) -> Elbo:
         check_likelihood(self.denoiser)
         assert self.decoder is not None
         chain = None

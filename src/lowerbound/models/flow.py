@@ -38,6 +38,7 @@ from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.nn.blocks import convolution, normalisation, zeroed
 from lowerbound.nn.gan import Residual
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 NUM_BINS = 8
 """Of a spline."""
@@ -103,10 +104,10 @@ class NormalizingFlow(Model):
             for number in range(transforms)
         )
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         return Losses.whole(-self.bound(x, draw.noise).nats)
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         self.check(x)
         if self.num_levels is None:
             log_prob = self.log_prob(x)
@@ -116,16 +117,14 @@ class NormalizingFlow(Model):
             log_prob = self.log_prob(spread.to(x.dtype)) + sum_dims((high - low).log())
         return self.undivided(log_prob)
 
-    def limits(
-        self, x: Float[Tensor, "batch *shape"]
-    ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+    def limits(self, x: Examples) -> tuple[Examples, Examples]:
         """Between what, relative to their centres, levels are spread."""
         assert self.num_levels is not None
         half = torch.full_like(x, 1 / self.num_levels)
         beyond = 0.0 if self.in_box else MARGIN / (1 - 2 * MARGIN)
         return -half - beyond * (x < 2 * half - 1), half + beyond * (x > 1 - 2 * half)
 
-    def log_prob(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, x: Examples) -> PerExample:
         r"""The log density, nats, of continuous data or of discrete data that are spread over their bins.
 
         Arguments:
@@ -136,7 +135,7 @@ class NormalizingFlow(Model):
             return log_det - z.shape[1] * math.log(2)
         return log_det - (z**2 + math.log(2 * math.pi)).sum(1) / 2
 
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> tuple[Float[Tensor, "batch dims"], Float[Tensor, "batch"]]:
+    def forward(self, x: Examples) -> tuple[Float[Tensor, "batch dims"], PerExample]:
         r"""$z = f(x)$, (B, D), and $\log |\det \partial f / \partial x|$, (B,)."""
         self.check(x)
         z = x.flatten(1)
@@ -153,7 +152,7 @@ class NormalizingFlow(Model):
             log_det = log_det + further
         return z, log_det
 
-    def inverse(self, z: Float[Tensor, "batch dims"]) -> Float[Tensor, "batch *shape"]:
+    def inverse(self, z: Float[Tensor, "batch dims"]) -> Examples:
         r"""$x = f^{-1}(z)$ of noise, (B, D)."""
         for each in reversed(self.maps):
             z = each().inv(z)

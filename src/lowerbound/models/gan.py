@@ -27,6 +27,7 @@ from lowerbound.levels import check_num_levels
 from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.nn.gan import Discriminator, Generator
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 
 class GAN(Model):
@@ -73,7 +74,7 @@ class GAN(Model):
         self.generator = Generator(shape, latent_dims, width=width, depth=depth)
         self.discriminator = Discriminator(shape, width=width, depth=depth)
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$\mathrm{softplus}(-D(x)) + \mathrm{softplus}(D(G(z))) + \tfrac{r_1}{2} \|\nabla D(x)\|^2 +
         \mathrm{softplus}(-D(G(z)))$, whose gradient reaches the discriminator by the first three terms and the generator by
         the last: one step moves both."""
@@ -101,7 +102,7 @@ class GAN(Model):
         return (logits, slope) if wanted else (logits.detach(), slope)
 
 
-def discriminator_loss(on_data: Float[Tensor, "batch"], on_samples: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+def discriminator_loss(on_data: PerExample, on_samples: PerExample) -> PerExample:
     r"""$\mathrm{softplus}(-D(x)) + \mathrm{softplus}(D(y))$, least in expectation at the log density ratio.
 
     Arguments:

@@ -39,6 +39,7 @@ from lowerbound.models.output import output
 from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN
+from lowerbound.shapes import Examples, PerExample
 
 BETWEEN = 256
 """The width of perceptrons between latents, where x is no vector."""
@@ -66,16 +67,14 @@ class Hierarchy(ABC):
         """$p(z_T)$, of the shape, type and device of `like`."""
 
     @abstractmethod
-    def log_likelihood(
-        self, x: Float[Tensor, "batch *shape"], first: Float[Tensor, "batch *latents"]
-    ) -> Float[Tensor, "batch"]:
+    def log_likelihood(self, x: Examples, first: Float[Tensor, "batch *latents"]) -> PerExample:
         r"""$\log p(x | z_1)$, nats."""
 
-    def expected_log_likelihood(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"] | None:
+    def expected_log_likelihood(self, x: Examples) -> PerExample | None:
         r"""$E \log p(x | z_1)$ over $q(z_1 | x)$, nats, where it has a closed form; else None."""
         return None
 
-    def encode_data(self, x: Float[Tensor, "batch *shape"], level: int) -> Normal:
+    def encode_data(self, x: Examples, level: int) -> Normal:
         r"""$q(z_t | x)$, at level t from 1 to T.
 
         Raises:
@@ -85,7 +84,7 @@ class Hierarchy(ABC):
             return self.encode(x, 1)
         raise InputError(_CLOSED.format(level=level, T=self.num_latents))
 
-    def encode_back(self, above: Float[Tensor, "batch *above"], x: Float[Tensor, "batch *shape"], level: int) -> Normal:
+    def encode_back(self, above: Float[Tensor, "batch *above"], x: Examples, level: int) -> Normal:
         r"""$q(z_t | z_{t+1}, x)$, at level t from 1 to T - 1.
 
         Raises:
@@ -102,7 +101,7 @@ _CLOSED = (
 )
 
 
-def form_a(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise, *, closed_form: bool = True) -> Elbo:
+def form_a(hierarchy: Hierarchy, x: Examples, noise: Noise, *, closed_form: bool = True) -> Elbo:
     r"""Form A, "consistency", on one path: each latent as the encoder makes it from below and the model from above.
 
     $$\log p(x | z_1) - KL(q(z_T | z_{T-1}) \| p(z_T)) -
@@ -131,7 +130,7 @@ def form_a(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise,
     return bound_of_levels(x, hierarchy.log_likelihood(x, path[1]), sum_dims(prior), terms)
 
 
-def form_b(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+def form_b(hierarchy: Hierarchy, x: Examples, noise: Noise) -> Elbo:
     r"""Form B, "denoising matching": each latent as the encoder, which knows x, and the model make it from above.
 
     $$E \log p(x | z_1) - KL(q(z_T | x) \| p(z_T)) -
@@ -203,21 +202,19 @@ class DiffusionHierarchy(Hierarchy):
         last = self.levels[-1]
         return Normal(torch.zeros_like(like), last.alpha**2 + last.sigma**2)
 
-    def log_likelihood(
-        self, x: Float[Tensor, "batch *shape"], first: Float[Tensor, "batch *latents"]
-    ) -> Float[Tensor, "batch"]:
+    def log_likelihood(self, x: Examples, first: Float[Tensor, "batch *latents"]) -> PerExample:
         level = self.levels[1]
         prediction = self.denoiser(first, level) if self.decoder.needs_network else None
         return sum_dims(self.decoder.log_prob(x, first, level, prediction))
 
-    def expected_log_likelihood(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"] | None:
+    def expected_log_likelihood(self, x: Examples) -> PerExample | None:
         expected = self.decoder.expected_log_prob(x, self.levels[1])
         return None if expected is None else sum_dims(expected)
 
-    def encode_data(self, x: Float[Tensor, "batch *shape"], level: int) -> Normal:
+    def encode_data(self, x: Examples, level: int) -> Normal:
         return encode(Latent(x, CLEAN), self.levels[level])
 
-    def encode_back(self, above: Float[Tensor, "batch *above"], x: Float[Tensor, "batch *shape"], level: int) -> Normal:
+    def encode_back(self, above: Float[Tensor, "batch *above"], x: Examples, level: int) -> Normal:
         return encode_back(Latent(above, self.levels[level + 1]), x, self.levels[level])
 
 
@@ -290,12 +287,10 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
     def prior(self, like: Float[Tensor, "batch *latents"]) -> Normal:
         return standard_normal(like)
 
-    def log_likelihood(
-        self, x: Float[Tensor, "batch *shape"], first: Float[Tensor, "batch *latents"]
-    ) -> Float[Tensor, "batch"]:
+    def log_likelihood(self, x: Examples, first: Float[Tensor, "batch *latents"]) -> PerExample:
         return sum_dims(self.output.log_prob(self.to_data(first), x))
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-\log p(x | z_1) + \beta \sum_t \max(\text{term}_t, d_t\, \text{free bits})$, nats.
 
         $d_t$ is the number of latents at level t, $\beta$ the smaller of progress / warmup and 1. (the rest as in
@@ -308,12 +303,12 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
             terms = torch.maximum(terms, self.free_bits * terms.new_tensor(self.dims))
         return Losses.whole(kl_weight(self.warmup, draw.progress) * terms.sum(1) - bound.reconstruction)
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         """The bound in form A on one path, nats: the top level's KL as the prior's term, the other levels' as steps."""
         self.check(x)
         return form_a(self, x, noise)
 
-    def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
+    def log_weight(self, x: Examples, noise: Noise) -> PerExample:
         self.check(x)
         return form_a(self, x, noise, closed_form=False).nats
 

@@ -33,6 +33,7 @@ from lowerbound.models.output import output
 from lowerbound.nn.autoencoder import SMALLEST, WIDEST, Block, Layer, Up
 from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 VECTOR = 8
 """A vector's channels and latents, in multiples of those of a map at the highest resolution."""
@@ -107,7 +108,7 @@ class LadderVAE(LatentVariableModel):
         self.norm = normalisation(len(features[0]) - 1, width)
         self.out = zeroed(_resample(features[0], (self.output.num_parameters * shape[0], *shape[1:])))
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-E \log p(x | z) + \beta \sum_i \max(KL_i, \text{free bits})$ over all latents of all levels, nats.
 
         $\beta$ is the smaller of progress / warmup and 1. (the rest as in `Model.loss`)
@@ -117,13 +118,13 @@ class LadderVAE(LatentVariableModel):
         kl = sum(sum_dims(term.clamp(min=self.free_bits) if self.free_bits else term) for term in terms)
         return Losses.whole(kl_weight(self.warmup, draw.progress) * kl - log_prob)
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL_L - \sum_{l < L} KL_l$, nats, each KL in closed form at one draw of the latents above."""
         log_prob, inferred = self._infer(x, noise)
         *steps, prior = [sum_dims(q.kl(standard_normal(u))) for q, u in inferred]
         return bound_of_levels(x, log_prob, prior, steps)
 
-    def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
+    def log_weight(self, x: Examples, noise: Noise) -> PerExample:
         log_prob, inferred = self._infer(x, noise)
         return log_prob - sum(sum_dims(q.log_prob(u) - standard_normal(u).log_prob(u)) for q, u in inferred)
 

@@ -22,6 +22,7 @@ from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import ONE_DRAW, Effort, Model
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 MIN_STD = 1e-4
 """The smallest standard deviation of a latent, in encoders and in priors."""
@@ -31,7 +32,7 @@ class LatentVariableModel(Model):
     """A model that explains x by latent variables z, which an encoder q(z | x) draws."""
 
     @abstractmethod
-    def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
+    def log_weight(self, x: Examples, noise: Noise) -> PerExample:
         r"""$\log p(x, z) - \log q(z | x)$ at one draw $z \sim q(z | x)$, nats; z are all latents together.
 
         Arguments:
@@ -39,13 +40,7 @@ class LatentVariableModel(Model):
             noise: where z comes from.
         """
 
-    def elbo(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        noise: Noise,
-        effort: Effort = ONE_DRAW,
-        place: Float[Tensor, "batch"] | None = None,
-    ) -> Elbo:
+    def elbo(self, x: Examples, noise: Noise, effort: Effort = ONE_DRAW, place: PerExample | None = None) -> Elbo:
         """As of every `Model`; the importance-weighted bound has no terms, and all of it stands as reconstruction."""
         if effort.importance == 1:
             return super().elbo(x, noise, effort, place)
@@ -57,9 +52,7 @@ class LatentVariableModel(Model):
 
 
 @torch.no_grad()
-def importance_weighted(
-    model: LatentVariableModel, x: Float[Tensor, "batch *shape"], num_samples: int, noise: Noise
-) -> Float[Tensor, "batch"]:
+def importance_weighted(model: LatentVariableModel, x: Examples, num_samples: int, noise: Noise) -> PerExample:
     r"""$\log \frac1K \sum_k p(x, z_k) / q(z_k | x)$, a tighter bound on $\log p(x)$, nats (Burda et al. 2016, equation 8).
 
     It is the ELBO for K = 1. The draws are made one after the other: K costs time and no memory.
@@ -82,7 +75,7 @@ def importance_weighted(
     return (total - math.log(num_samples)).to(x.dtype)
 
 
-def standard_normal(like: Float[Tensor, "batch *shape"]) -> Normal:
+def standard_normal(like: Examples) -> Normal:
     """N(0, I) of the shape, type and device of `like`."""
     return Normal(torch.zeros_like(like), 1.0)
 

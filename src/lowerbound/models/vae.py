@@ -36,6 +36,7 @@ from lowerbound.models.latent import (
 from lowerbound.models.output import output, pick
 from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 NETWORKS = ("convolutional", "mlp", "linear")
 PRIORS = ("normal", "learned")
@@ -116,7 +117,7 @@ class VAE(LatentVariableModel):
                 self.decoder = nn.Sequential(decode, nn.Unflatten(1, parameters))
         self.prior: Prior = StandardNormal() if prior == "normal" else Mixture(latent_dims, prior_components)
 
-    def encode(self, x: Float[Tensor, "batch *shape"]) -> Normal:
+    def encode(self, x: Examples) -> Normal:
         """$q(z | x)$, of (B, L) latents."""
         self.check(x)
         return gaussian(self.encoder(x))
@@ -125,7 +126,7 @@ class VAE(LatentVariableModel):
         """The parameters of $p(x | z)$ for `output`, whose `mean` of them is the reconstruction."""
         return self.decoder(z)
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-E \log p(x | z) + \beta \sum_i \max(KL_i, \text{free bits})$, nats, of each example.
 
         $\beta$ is the smaller of progress / warmup and 1. (the rest as in `Model.loss`)
@@ -137,14 +138,14 @@ class VAE(LatentVariableModel):
             prior = prior.clamp(min=self.free_bits)
         return Losses.whole(kl_weight(self.warmup, draw.progress) * prior.sum(1) - self._log_prob(x, z))
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL(q(z | x) \| p(z))$ at one draw of z, in closed form where it can be, nats; no diffusion."""
         q = self.encode(x)
         z = q.sample(noise)
         reconstruction, prior = self._log_prob(x, z), self.prior.kl(q, z).sum(1)
         return Elbo(reconstruction, prior, torch.zeros_like(prior), x.new_full((len(x),), x[0].numel()))
 
-    def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
+    def log_weight(self, x: Examples, noise: Noise) -> PerExample:
         q = self.encode(x)
         z = q.sample(noise)
         return self._log_prob(x, z) + self.prior.log_prob(z) - sum_dims(q.log_prob(z))
@@ -162,7 +163,7 @@ class Prior(nn.Module, ABC):
     """p(z) of (B, L) latents."""
 
     @abstractmethod
-    def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, z: Float[Tensor, "batch latents"]) -> PerExample:
         """log p(z) of each example, nats."""
 
     @abstractmethod
@@ -178,7 +179,7 @@ class Prior(nn.Module, ABC):
 class StandardNormal(Prior):
     """$N(0, I)$"""
 
-    def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, z: Float[Tensor, "batch latents"]) -> PerExample:
         return sum_dims(standard_normal(z).log_prob(z))
 
     def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:
@@ -202,7 +203,7 @@ class Mixture(Prior):
         self.raw_stds = nn.Parameter(torch.zeros(num_components, latent_dims))
         self.log_weights = nn.Parameter(torch.zeros(num_components))
 
-    def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, z: Float[Tensor, "batch latents"]) -> PerExample:
         components = Normal(self.means, positive_std(self.raw_stds) ** 2)
         log_prob = components.log_prob(z[:, None].expand(-1, *self.means.shape)).sum(2)
         return (self.log_weights.log_softmax(0) + log_prob).logsumexp(1)

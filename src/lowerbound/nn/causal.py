@@ -129,9 +129,10 @@ class CausalConvolution(nn.Module):
 class GatedBlock(nn.Module):
     r"""$h + W (u \odot \mathrm{sigmoid}(v))$, $(u, v) = C\,\mathrm{norm}(h)$, C a causal convolution; $h$ at first."""
 
-    def __init__(self, num_dims: int, axis: int, width: int, *, reach: int, kernel: int, dilation: int) -> None:
+    def __init__(self, num_dims: int, axis: int, width: int, dilation: int) -> None:
         super().__init__()
-        self.into = CausalConvolution(num_dims, axis, width, 2 * width, reach=reach, kernel=kernel, dilation=dilation)
+        reach = 3 if axis == num_dims - 1 else 2
+        self.into = CausalConvolution(num_dims, axis, width, 2 * width, reach=reach, kernel=3, dilation=dilation)
         self.out = zeroed(convolution(num_dims, width, width, kernel=1))
 
     def forward(self, hidden: Tensor, keep: Keep) -> Tensor:
@@ -173,20 +174,16 @@ class CausalCNN(CausalNetwork):
                 "others at 1"
             )
         self.num_dims = num_dims
-
-        def stack(axis: int) -> nn.ModuleList:
-            reach = 3 if axis == num_dims - 1 else 2
-            dilations = (2 ** (block % num_dilations) for block in range(depth))
-            return nn.ModuleList(
-                GatedBlock(num_dims, axis, width, reach=reach, kernel=3, dilation=dilation) for dilation in dilations
-            )
-
+        dilations = [2 ** (block % num_dilations) for block in range(depth)]
         num_inputs = channels * self.num_features + 1
         self.into = nn.ModuleList(
             CausalConvolution(num_dims, axis, num_inputs, width, reach=3, kernel=FIRST_KERNEL, strict=True)
             for axis in range(num_dims)
         )
-        self.trunk = nn.ModuleList(stack(axis) for axis in range(num_dims))
+        self.trunk = nn.ModuleList(
+            nn.ModuleList(GatedBlock(num_dims, axis, width, dilation) for dilation in dilations)
+            for axis in range(num_dims)
+        )
         self.earlier = nn.ModuleList(
             convolution(num_dims, channel * self.num_features, width, kernel=1) for channel in range(1, channels)
         )

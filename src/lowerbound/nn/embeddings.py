@@ -41,18 +41,16 @@ class GammaFeatures(nn.Module):
 
     The periods run from 80, twice the range of gamma, down to 1, below which no denoiser changes with gamma.
 
-    Arguments:
-        num_features: how many features come out; odd, at least 3.
+    Attributes:
+        num_features: how many features come out, an odd number.
     """
 
+    num_features = 33
     frequencies: Tensor
 
-    def __init__(self, num_features: int = 33) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if num_features < 3 or num_features % 2 == 0:
-            raise InputError(f"num_features of GammaFeatures is {num_features}: give an odd number, 3 or more")
-        self.num_features = num_features
-        periods = torch.logspace(math.log10(4 * GAMMA_SCALE), 0.0, num_features // 2)
+        periods = torch.logspace(math.log10(4 * GAMMA_SCALE), 0.0, self.num_features // 2)
         self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)
 
     def forward(self, gamma: Float[Tensor, " batch"]) -> Float[Tensor, "batch features"]:

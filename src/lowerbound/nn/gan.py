@@ -48,10 +48,10 @@ class Generator(nn.Module):
         for k in reversed(range(len(widths))):
             stages += [Residual(num_dims, widths[k], normalised=True) for _ in range(depth)]
             if k > 0:
-                stages += [_Resize(sizes[k]), convolution(num_dims, widths[k], widths[k - 1])]
+                stages += [nn.Upsample(sizes[k]), convolution(num_dims, widths[k], widths[k - 1])]
         self.trunk = nn.Sequential(*stages)
         self.norm = normalisation(num_dims, width)
-        self.resize = _Resize(sizes[0])
+        self.resize = nn.Upsample(sizes[0]) if num_dims else nn.Identity()
         self.out = convolution(num_dims, width, shape[0])
 
     def forward(self, z: Float[Tensor, "batch latent_dims"]) -> Float[Tensor, "batch *shape"]:
@@ -103,17 +103,6 @@ class Residual(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden + self.out(_activate(self.into(_activate(self.norm(hidden)))))
-
-
-class _Resize(nn.Module):
-    """To a spatial size, by repeating the nearest position."""
-
-    def __init__(self, size: Sequence[int]) -> None:
-        super().__init__()
-        self.size = tuple(size)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden if hidden.shape[2:] == self.size else functional.interpolate(hidden, self.size, mode="nearest")
 
 
 def _activate(hidden: Tensor) -> Tensor:
