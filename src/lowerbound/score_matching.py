@@ -28,6 +28,7 @@ which is Stein's unbiased estimate of a risk. `explicit_loss` and `sliced_loss` 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -124,7 +125,8 @@ def fisher_divergence(score: Score, true_score: Score, x: Examples) -> PerExampl
     return 0.5 * sum_dims((score(x) - true_score(x)).square())
 
 
-def explicit_loss(
+def matching_loss(
+    matching: Callable[[Score, Tensor, Noise | None], Tensor],
     denoiser: Denoiser,
     x: Examples,
     weighting: objective.Weighting = objective.elbo,
@@ -133,47 +135,17 @@ def explicit_loss(
     eps: Examples | None = None,
     noise: Noise | None = None,
 ) -> PerExample:
-    r"""`objective.loss` by explicit score matching of $q(x_t)$: the same expectation for each x, from D differentiations.
+    r"""`objective.loss` by the matching of the score of $q(x_t)$: the same expectation for each x.
 
-    $$\gamma'(t)\, w \left[\sigma_t^2 \left(\mathrm{tr} \frac{\partial s}{\partial x_t} + \tfrac12 \|s\|^2\right) + \tfrac
-    D2\right]$$
+    $$\gamma'(t)\, w \left[\sigma_t^2\, matching + \tfrac D2\right]$$
 
     Arguments:
-        denoiser, x, weighting, t, eps, noise: as in `objective.loss`.
+        matching: of a score at $x_t$, with what probes come from: (B,), of the expectation of `explicit`.
+        denoiser, x, weighting, t, eps, noise: as in `objective.loss`; probes come from `noise` as well.
 
     Raises:
         InputError: if something must be drawn and no `noise` is given.
     """
-    x, error = present(x, denoiser.observed), _error(explicit, denoiser, x)
-    return objective.integrand(denoiser.schedule, x, weighting, error, t=t, eps=eps, noise=noise)
-
-
-def sliced_loss(
-    denoiser: Denoiser,
-    x: Examples,
-    weighting: objective.Weighting = objective.elbo,
-    *,
-    t: PerExample | None = None,
-    eps: Examples | None = None,
-    noise: Noise | None = None,
-) -> PerExample:
-    r"""`explicit_loss` with the trace from one probe of random signs: the same expectation, one differentiation.
-
-    Arguments:
-        denoiser, x, weighting, t, eps, noise: as in `objective.loss`; the probe comes from `noise` as well.
-
-    Raises:
-        InputError: if there is no `noise`.
-    """
-    source = objective.source(noise)
-    x, error = present(x, denoiser.observed), _error(lambda score, x_t: sliced(score, x_t, source), denoiser, x)
-    return objective.integrand(denoiser.schedule, x, weighting, error, t=t, eps=eps, noise=noise)
-
-
-def _error(
-    matching: Callable[[Score, Tensor], Tensor], denoiser: Denoiser, x: Tensor
-) -> Callable[[Tensor, Level, Tensor], Tensor]:
-    r"""$2 \sigma_t^2\, [matching] + D$, which has the expectation of $\|\epsilon - \hat\epsilon\|^2$."""
     observed = denoiser.observed
     num_dims = count_dims(x, observed)
 
@@ -183,9 +155,19 @@ def _error(
             with sdpa_kernel(SDPBackend.MATH):
                 return present(denoiser(x_t, level).score, observed)
 
-        return 2 * level.sigma**2 * matching(score, x_t) + num_dims
+        return 2 * level.sigma**2 * matching(score, x_t, noise) + num_dims
 
-    return error
+    return objective.integrand(denoiser.schedule, present(x, observed), weighting, error, t=t, eps=eps, noise=noise)
+
+
+explicit_loss = partial(matching_loss, lambda score, x_t, noise: explicit(score, x_t))
+r"""`matching_loss` by explicit score matching of $q(x_t)$, from D differentiations.
+
+$$\gamma'(t)\, w \left[\sigma_t^2 \left(\mathrm{tr} \frac{\partial s}{\partial x_t} + \tfrac12 \|s\|^2\right) + \tfrac
+D2\right]$$"""
+
+sliced_loss = partial(matching_loss, lambda score, x_t, noise: sliced(score, x_t, objective.source(noise)))
+"""`explicit_loss` with the trace from one probe of random signs: the same expectation, one differentiation."""
 
 
 def _products(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.models.output import MOST_CATEGORIES, output
-from lowerbound.nn.causal import CausalCNN, CausalMLP
+from lowerbound.nn.causal import CausalCNN, CausalMLP, Keep
 from lowerbound.nn.embeddings import octaves, over_space
 from lowerbound.rng import Noise
 from lowerbound.shapes import Examples, PerExample
@@ -88,20 +88,16 @@ class Autoregressive(Model):
 
     def log_prob(self, x: Examples) -> PerExample:
         r"""$\log p(x)$, nats: of a mass for discrete data, of a density otherwise."""
-        self.check(x)
-        return sum_dims(self.output.log_prob(self.network(x), x))
+        return self._log_prob(x, None)
 
     def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-\log p(x)$, nats, of a network that lacks some of its hidden units if there is dropout."""
-        if not self.dropout:
-            return Losses.whole(-self.log_prob(x))
-        self.check(x)
 
         def keep(hidden: Tensor) -> Tensor:
             mask = draw.noise.uniform(hidden[:, :, *[0] * (hidden.ndim - 2)]) >= self.dropout
             return hidden * over_space(mask / (1 - self.dropout), hidden)
 
-        return Losses.whole(-sum_dims(self.output.log_prob(self.network(x, keep), x)))
+        return Losses.whole(-self._log_prob(x, keep if self.dropout else None))
 
     def bound(self, x: Examples, noise: Noise) -> Elbo:
         r"""$\log p(x)$ itself, as the reconstruction of a model without latents; nothing is drawn."""
@@ -112,6 +108,10 @@ class Autoregressive(Model):
         x = next(self.parameters()).new_zeros(num_samples, *self.shape)
         self.network.fill(x, lambda parameters: self.output.sample(parameters, noise))
         return x
+
+    def _log_prob(self, x: Tensor, keep: Keep | None) -> Tensor:
+        self.check(x)
+        return sum_dims(self.output.log_prob(self.network(x, keep), x))
 
 
 def default_decoder(num_levels: int | None) -> str:

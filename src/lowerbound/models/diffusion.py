@@ -124,18 +124,18 @@ class Diffusion(Model):
         """The same model with another denoiser, guided say, in the place of its own."""
         if denoiser is self.denoiser:
             return self
-        same = replaced(self)
-        same._take(denoiser)
-        return same
+        model = replaced(self)
+        model._take(denoiser)
+        return model
 
     def distilled(self, times: Float[Tensor, "num_steps"]) -> "Diffusion":
         """The same model as one that was made for a few steps of its own, to sample at these times and for nothing else."""
         self.denoiser.no_likelihood = (
             f"the run is distilled: its network says where {len(times)} steps lead, no longer what E[x | x_t] is"
         )
-        same = replaced(self, times=times)
-        same._take(self.denoiser)
-        return same
+        model = replaced(self, times=times)
+        model._take(self.denoiser)
+        return model
 
     @property
     def trained(self) -> Denoiser:
@@ -179,11 +179,10 @@ class Diffusion(Model):
     def elbo(self, x: Examples, noise: Noise, effort: Effort = ONE_DRAW, place: PerExample | None = None) -> Elbo:
         check_likelihood(self.denoiser)
         assert self.decoder is not None
-        chain = None
-        if effort.num_steps is not None:
-            chain = torch.linspace(0, 1, effort.num_steps + 1, dtype=torch.float64)
-        given = {"num_times": effort.num_draws, "place": place, "reverse": effort.reverse}
-        return elbo(self.denoiser, self.decoder, x, chain, noise=noise, **given)
+        steps = effort.num_steps
+        chain = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        settings = {"num_times": effort.num_draws, "place": place, "reverse": effort.reverse}
+        return elbo(self.denoiser, self.decoder, x, chain, noise=noise, **settings)
 
     def sample(
         self,
@@ -214,11 +213,11 @@ class Diffusion(Model):
         Raises:
             InputError: as `make_plan`; and of a distilled model for anything but its own steps.
         """
+        choices = {"sampler": sampler, "num_steps": num_steps, "grid_name": grid_name}
+        choices = {name: choice for name, choice in choices.items() if choice is not None}
         if self.times is None:
-            given = {"sampler": sampler, "grid_name": grid_name}
-            given = {name: value for name, value in given.items() if value is not None}
-            return make_plan(self.denoiser, self.num_levels, num_steps=num_steps, **given)
-        if sampler is not None or num_steps is not None or grid_name is not None:
+            return make_plan(self.denoiser, self.num_levels, **choices)
+        if choices:
             raise InputError(
                 f"the model is distilled and draws in its own {len(self.times)} steps of ddim: leave out the sampler, its "
                 "steps, its grid and its settings"
@@ -269,23 +268,23 @@ class Diffusion(Model):
         factor = x.new_ones(len(x))
         if isinstance(denoiser.schedule, LearnedGamma):
             denoiser = denoiser.along(denoiser.schedule.minimising_variance(factor))
-        drawn = loss(denoiser, x, self.objective.weighting, t=draw.place, noise=draw.noise)
+        integrand = loss(denoiser, x, self.objective.weighting, t=draw.place, noise=draw.noise)
         # in nats per dimension, so that the interior's gradient is of the order of all others
-        factor.copy_(2 * drawn.detach() / x[0].numel())
-        total = weight * drawn
+        factor.copy_(2 * integrand.detach() / x[0].numel())
+        total = weight * integrand
         if self.counts_ends and self.decoder is not None:
             reconstruction, prior = end_terms(self.denoiser, self.decoder, x, noise=draw.noise)
             total = total + prior - reconstruction
-        return Losses(total, drawn.detach())
+        return Losses(total, integrand.detach())
 
     def _sum(self, x: Tensor, draw: Draw, weight: Tensor | float) -> Losses:
-        given: dict[str, Any] = {"noise": draw.noise}
+        settings: dict[str, Any] = {"noise": draw.noise}
         if not self.objective.takes_whole_paths:
-            given["place"] = draw.place
+            settings["place"] = draw.place
         if self.objective.chain_loss is not None:
-            losses = self.objective.chain_loss(self.denoiser, x, self.objective.chain, **given)
+            losses = self.objective.chain_loss(self.denoiser, x, self.objective.chain, **settings)
             return Losses(weight * losses, losses.detach())
         assert self.objective.chain_bound is not None
-        given["reverse"] = self.objective.reverse
-        bound = self.objective.chain_bound(self.denoiser, self.decoder, x, self.objective.chain, **given)
+        settings["reverse"] = self.objective.reverse
+        bound = self.objective.chain_bound(self.denoiser, self.decoder, x, self.objective.chain, **settings)
         return Losses(weight * bound.diffusion + bound.prior - bound.reconstruction, bound.diffusion.detach())

@@ -84,8 +84,8 @@ class NormalizingFlow(Model):
         depth: int = 2,
     ):
         super().__init__(shape, num_levels if num_levels is None else check_num_levels(num_levels))
-        few = math.prod(shape) <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
-        width = (64 if few else 32) if width is None else width
+        is_small = self.num_dims <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
+        width = (64 if is_small else 32) if width is None else width
         if kind not in ("spline", "affine"):
             raise InputError(f"a flow of kind {kind!r}: choose 'spline' or 'affine'")
         if not 1 <= len(shape) <= 4 or min(*shape, transforms, width, depth) < 1:
@@ -98,8 +98,8 @@ class NormalizingFlow(Model):
         self.in_box = kind == "spline" and num_levels is not None
         univariate, shapes = _univariate(kind, self.in_box)
         self.maps = nn.ModuleList(
-            _autoregressive(math.prod(shape), univariate, shapes, number, [width] * depth)
-            if few
+            _autoregressive(self.num_dims, univariate, shapes, number, [width] * depth)
+            if is_small
             else _Coupling(shape, univariate, shapes, number, width, depth)
             for number in range(transforms)
         )
@@ -108,7 +108,6 @@ class NormalizingFlow(Model):
         return Losses.whole(-self.bound(x, draw.noise).nats)
 
     def bound(self, x: Examples, noise: Noise) -> Elbo:
-        self.check(x)
         if self.num_levels is None:
             log_prob = self.log_prob(x)
         else:
@@ -147,21 +146,21 @@ class NormalizingFlow(Model):
             share = MARGIN + (1 - 2 * MARGIN) * (z + 1) / 2
             z = share.clamp(EDGE, 1 - EDGE).logit()
             log_det = (math.log((1 - 2 * MARGIN) / 2) - logsigmoid(z) - logsigmoid(-z)).sum(1)
-        for each in self.maps:
-            z, further = each().call_and_ladj(z)
-            log_det = log_det + further
+        for transform in self.maps:
+            z, map_log_det = transform().call_and_ladj(z)
+            log_det = log_det + map_log_det
         return z, log_det
 
     def inverse(self, z: Float[Tensor, "batch dims"]) -> Examples:
         r"""$x = f^{-1}(z)$ of noise, (B, D)."""
-        for each in reversed(self.maps):
-            z = each().inv(z)
+        for transform in reversed(self.maps):
+            z = transform().inv(z)
         if self.num_levels is not None and not self.in_box:
             z = 2 * (z.sigmoid() - MARGIN) / (1 - 2 * MARGIN) - 1
         return z.reshape(-1, *self.shape)
 
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
-        like = next(self.parameters()).new_empty(num_samples, math.prod(self.shape))
+        like = next(self.parameters()).new_empty(num_samples, self.num_dims)
         x = self.inverse(2 * noise.uniform(like) - 1 if self.in_box else noise.normal(like))
         if self.num_levels is None:
             return x

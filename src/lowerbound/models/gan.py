@@ -82,10 +82,10 @@ class GAN(Model):
         samples = self.draw(len(x), draw.noise)
         on_data, slope = self._with_slope(x)
         on_samples = self.discriminator(samples.detach())
-        held = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
-        fooled = functional_call(self.discriminator, held, (samples,))
+        frozen = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
+        fooling = functional_call(self.discriminator, frozen, (samples,))
         penalty = self.r1 / 2 * sum_dims(slope**2)
-        return Losses.whole(discriminator_loss(on_data, on_samples) + penalty + softplus(-fooled))
+        return Losses.whole(discriminator_loss(on_data, on_samples) + penalty + softplus(-fooling))
 
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         z = next(self.parameters()).new_empty(num_samples, self.latent_dims)
@@ -94,12 +94,12 @@ class GAN(Model):
 
     def _with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The logits and their gradients in x, which can be differentiated again where gradients are wanted at all."""
-        wanted = torch.is_grad_enabled()
+        differentiable = torch.is_grad_enabled()
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             logits = self.discriminator(x)
-            (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=wanted)
-        return (logits, slope) if wanted else (logits.detach(), slope)
+            (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=differentiable)
+        return (logits, slope) if differentiable else (logits.detach(), slope)
 
 
 def discriminator_loss(on_data: PerExample, on_samples: PerExample) -> PerExample:

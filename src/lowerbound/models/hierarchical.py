@@ -312,12 +312,12 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         self.check(x)
         return form_a(self, x, noise, closed_form=False).nats
 
+    @torch.no_grad()
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
-        with torch.no_grad():
-            z = noise.normal(next(self.parameters()).new_empty(num_samples, self.dims[-1]))
-            for level in range(self.num_latents - 1, 0, -1):
-                z = self.decode(z, level).sample(noise)
-            return self.output.sample(self.to_data(z), noise)
+        z = noise.normal(next(self.parameters()).new_empty(num_samples, self.dims[-1]))
+        for level in range(self.num_latents - 1, 0, -1):
+            z = self.decode(z, level).sample(noise)
+        return self.output.sample(self.to_data(z), noise)
 
 
 def check_hierarchy(

@@ -128,10 +128,10 @@ class LadderVAE(LatentVariableModel):
         log_prob, inferred = self._infer(x, noise)
         return log_prob - sum(sum_dims(q.log_prob(u) - standard_normal(u).log_prob(u)) for q, u in inferred)
 
+    @torch.no_grad()
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
-        with torch.no_grad():
-            parameters = self._descend(num_samples, lambda level, h: noise.normal(self._rung(level).blank(h)))
-            return self.output.sample(parameters, noise)
+        parameters = self._descend(num_samples, lambda level, h: noise.normal(self._rung(level).blank(h)))
+        return self.output.sample(parameters, noise)
 
     def _infer(self, x: Tensor, noise: Noise) -> tuple[Tensor, list[tuple[Normal, Tensor]]]:
         r"""$\log p(x | z)$ at a draw of the encoder's, and of each level q and the u drawn from it, from the data's end."""

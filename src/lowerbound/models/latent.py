@@ -68,7 +68,6 @@ def importance_weighted(model: LatentVariableModel, x: Examples, num_samples: in
     """
     if num_samples < 1:
         raise InputError(f"an importance-weighted bound of {num_samples} samples: at least one is needed")
-    model.check(x)
     total = x.new_full((len(x),), -torch.inf, dtype=torch.float64)
     for _ in range(num_samples):
         total = torch.logaddexp(total, model.log_weight(x, noise).double())

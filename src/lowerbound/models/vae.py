@@ -13,7 +13,6 @@ its best bound is the exact likelihood although q knows no correlations: among t
 is one in which the posterior has none (Lucas et al. 2019).
 """
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -92,7 +91,7 @@ class VAE(LatentVariableModel):
         _check(network, latent_dims, prior, prior_components, free_bits, warmup)
         self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
         self.latent_dims, self.free_bits, self.warmup = latent_dims, free_bits, warmup
-        num_entries, num_parameters = math.prod(shape), self.output.num_parameters
+        num_parameters = self.output.num_parameters
         parameters = (num_parameters * self.shape[0], *self.shape[1:])
         if network == "linear":
             if width is not None or depth is not None:
@@ -102,8 +101,8 @@ class VAE(LatentVariableModel):
                     f"a linear decoder makes the locations of its output, but {type(self.output).__name__} takes "
                     f"{num_parameters} numbers for each entry: use network='mlp', or an output without mixture"
                 )
-            self.encoder = nn.Sequential(nn.Flatten(), Affine(num_entries, latent_dims, num_constants=latent_dims))
-            affine = Affine(latent_dims, num_entries, num_constants=num_parameters - 1)
+            self.encoder = nn.Sequential(nn.Flatten(), Affine(self.num_dims, latent_dims, num_constants=latent_dims))
+            affine = Affine(latent_dims, self.num_dims, num_constants=num_parameters - 1)
             self.decoder = nn.Sequential(affine, nn.Unflatten(1, parameters))
         else:
             width, depth = WIDTHS[network] if width is None else width, 1 if depth is None else depth
@@ -111,10 +110,10 @@ class VAE(LatentVariableModel):
                 self.encoder = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
                 self.decoder = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
             else:
-                encoder = Perceptron(num_entries, 2 * latent_dims, width=width, depth=depth)
-                decode = Perceptron(latent_dims, math.prod(parameters), width=width, depth=depth)
-                self.encoder = nn.Sequential(nn.Flatten(), encoder)
-                self.decoder = nn.Sequential(decode, nn.Unflatten(1, parameters))
+                up = Perceptron(self.num_dims, 2 * latent_dims, width=width, depth=depth)
+                down = Perceptron(latent_dims, num_parameters * self.num_dims, width=width, depth=depth)
+                self.encoder = nn.Sequential(nn.Flatten(), up)
+                self.decoder = nn.Sequential(down, nn.Unflatten(1, parameters))
         self.prior: Prior = StandardNormal() if prior == "normal" else Mixture(latent_dims, prior_components)
 
     def encode(self, x: Examples) -> Normal:
@@ -150,10 +149,10 @@ class VAE(LatentVariableModel):
         z = q.sample(noise)
         return self._log_prob(x, z) + self.prior.log_prob(z) - sum_dims(q.log_prob(z))
 
+    @torch.no_grad()
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         like = next(self.parameters()).new_empty(num_samples, self.latent_dims)
-        with torch.no_grad():
-            return self.output.sample(self.decode(self.prior.sample(like, noise)), noise)
+        return self.output.sample(self.decode(self.prior.sample(like, noise)), noise)
 
     def _log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         return sum_dims(self.output.log_prob(self.decode(z), x))
