@@ -9,7 +9,7 @@ says so.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -173,11 +173,18 @@ class Model(nn.Module, ABC):
         Raises:
             InputError: for a plan of a model that has no steps.
         """
+        for x in self.trajectory(num_samples, noise, plan):
+            last = x
+            progress(1)
+        return last  # pyright: ignore[reportPossiblyUnboundVariable]
+
+    def trajectory(
+        self, num_samples: int, noise: Noise, plan: Plan | None = None
+    ) -> Iterator[Float[Tensor, "num_samples *shape"]]:
+        """The way of samples from noise to data: as `sample`, state by state."""
         if plan is not None:
             raise InputError(f"the model {self.name} draws its samples in its own way: give no plan")
-        x = self.draw(num_samples, noise)
-        progress(1)
-        return x
+        yield self.draw(num_samples, noise)
 
     def undivided(self, log_prob: PerExample) -> Elbo:
         """A log likelihood, or a bound on it, that does not fall into terms: all of it stands as reconstruction."""

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
-from lowerbound import objective
+from lowerbound import likelihood, objective
 from lowerbound.brief import Brief
 from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.denoiser import Denoiser, EnergyDenoiser
 from lowerbound.denoiser.base import replaced
 from lowerbound.errors import InputError
-from lowerbound.likelihood import Decoder, Elbo, check_likelihood, elbo, end_terms
+from lowerbound.likelihood import Decoder, Elbo, check_likelihood, end_terms
 from lowerbound.models.base import ONE_DRAW, Draw, Effort, Losses, Model
 from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, Sampler, start, trajectory
@@ -182,19 +182,7 @@ class Diffusion(Model):
         steps = effort.num_steps
         chain = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)
         settings = {"num_times": effort.num_draws, "place": place, "reverse": effort.reverse}
-        return elbo(self.denoiser, self.decoder, x, chain, noise=noise, **settings)
-
-    def sample(
-        self,
-        num_samples: int,
-        noise: Noise,
-        plan: Plan | None = None,
-        progress: Callable[[int], object] = lambda steps: None,
-    ) -> Float[Tensor, "num_samples *shape"]:
-        for x in self.trajectory(num_samples, noise, plan):
-            last = x
-            progress(1)
-        return last  # pyright: ignore[reportPossiblyUnboundVariable]
+        return likelihood.elbo(self.denoiser, self.decoder, x, chain, noise=noise, **settings)
 
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         return self.sample(num_samples, noise)
@@ -202,7 +190,6 @@ class Diffusion(Model):
     def trajectory(
         self, num_samples: int, noise: Noise, plan: Plan | None = None
     ) -> Iterator[Float[Tensor, "num_samples *shape"]]:
-        """The way of samples from noise to data: as `sample`, state by state."""
         plan = plan or self.plan()
         x_1 = start(self.denoiser, num_samples, noise, t=plan.times[0].item())
         return trajectory(self.denoiser, plan.sampler, x_1, plan.times, noise)

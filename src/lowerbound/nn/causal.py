@@ -51,6 +51,9 @@ class CausalNetwork(nn.Module, ABC):
 
     Arguments:
         frequencies: in cycles per unit of x: sines and cosines of x enter beside x, for fine structure.
+
+    Attributes:
+        num_features: F, for each entry of x.
     """
 
     frequencies: Tensor
@@ -58,6 +61,7 @@ class CausalNetwork(nn.Module, ABC):
     def __init__(self, frequencies: Sequence[float]):
         super().__init__()
         self.register_buffer("frequencies", 2 * math.pi * torch.tensor(frequencies), persistent=False)
+        self.num_features = 1 + 2 * len(frequencies)
 
     @abstractmethod
     def forward(
@@ -83,11 +87,6 @@ class CausalNetwork(nn.Module, ABC):
         """x, its sines and cosines: (B, C, *) -> (B, C, F, *)."""
         phases = [frequency * x for frequency in self.frequencies]
         return torch.stack([x, *(phase.sin() for phase in phases), *(phase.cos() for phase in phases)], dim=2)
-
-    @property
-    def num_features(self) -> int:
-        """F, for each entry of x."""
-        return 1 + 2 * len(self.frequencies)
 
 
 class CausalConvolution(nn.Module):

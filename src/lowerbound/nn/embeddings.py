@@ -5,10 +5,11 @@ sines and cosines first. Labels and vectors become one embedding, with a learned
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -166,8 +167,8 @@ class Condition(nn.Module):
             )
 
 
-class ModulatedNetwork(nn.Module):
-    """A network of x that gamma and a condition modulate: how the three come into it.
+class ModulatedNetwork(nn.Module, ABC):
+    """A network of x whose layers gamma and a condition modulate; it returns zero before training.
 
     Arguments:
         channels: of x.
@@ -177,8 +178,13 @@ class ModulatedNetwork(nn.Module):
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has channels.
 
     Attributes:
-        num_inputs: channels of what the network's first layer takes.
+        num_inputs: channels of what the first layer takes.
+        into, norm, out: the first layer, and the normalisation before the last one.
     """
+
+    into: nn.Module
+    norm: nn.Module
+    out: nn.Module
 
     def __init__(
         self,
@@ -201,20 +207,36 @@ class ModulatedNetwork(nn.Module):
         self.takes_observed = takes_observed
         self.num_inputs = self.features.num_features + takes_observed * channels
 
-    def inputs(
-        self, x: Tensor, gamma: Tensor, cond: Tensor | None, observed: Tensor | None
-    ) -> tuple[Float[Tensor, "batch inputs *spatial"], Float[Tensor, "batch width"]]:
-        """What the first layer takes, and the embedding that modulates the others.
+    @abstractmethod
+    def check(self, x: Tensor) -> None:
+        """Refuse an x of another shape by an InputError."""
+
+    @abstractmethod
+    def modulated(self, hidden: Tensor, embedding: Float[Tensor, "batch width"]) -> Tensor:
+        """The layers between the first and the last, modulated by the embedding."""
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels *spatial"],
+        gamma: Float[Tensor, " batch"],
+        cond: Tensor | None = None,
+        observed: Bool[Tensor, "batch channels *spatial"] | None = None,
+    ) -> Float[Tensor, "batch out_channels *spatial"]:
+        """Return the network's output for x at noise level gamma.
 
         Arguments:
-            x, gamma, cond: as in the network's `forward`.
-            observed: which entries of x are there, all if None: a further channel for each of x, 1 where one is there.
+            x: (B, C, *spatial), or vectors (B, D), of about unit variance.
+            gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
+            cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
+            observed: of the shape of x, False where an entry is missing and x is 0; None: all are there. For networks that
+                take it.
         """
         if observed is not None and not self.takes_observed:
             raise InputError("observed was given to a network without it: build it with takes_observed=True")
+        self.check(x)
         embedding = functional.silu(self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma))
         inputs = self.features(x, embedding)
         if self.takes_observed:
             presence = torch.ones_like(x) if observed is None else observed.to(x.dtype)
             inputs = torch.cat([inputs, presence], dim=1)
-        return inputs, embedding
+        return self.out(functional.silu(self.norm(self.modulated(self.into(inputs), embedding))))

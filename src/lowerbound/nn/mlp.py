@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -68,26 +67,11 @@ class MLP(ModulatedNetwork):
         self.norm = nn.LayerNorm(width)
         self.out = zeroed(nn.Linear(width, num_features if out_features is None else out_features))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch features"],
-        gamma: Float[Tensor, " batch"],
-        cond: Tensor | None = None,
-        observed: Bool[Tensor, "batch features"] | None = None,
-    ) -> Float[Tensor, "batch out_features"]:
-        """Return the network's output for x at noise level gamma.
-
-        Arguments:
-            x: (B, D), of about unit variance.
-            gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
-            cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
-            observed: of the shape of x, False where an entry is missing and x is 0; None: all are there. For networks that
-                take it.
-        """
+    def check(self, x: Tensor) -> None:
         if x.shape[1] != self.num_features:
             raise InputError(f"x has shape {tuple(x.shape)}: this network takes (batch, {self.num_features})")
-        inputs, embedding = self.inputs(x, gamma, cond, observed)
-        hidden = self.into(inputs)
+
+    def modulated(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         for layer in self.trunk:
             hidden = layer(hidden, embedding)
-        return self.out(functional.silu(self.norm(hidden)))
+        return hidden
