@@ -75,15 +75,11 @@ class Autoregressive(Model):
             width = max(256, 4 * shape[0]) if width is None else width
             self.network = CausalMLP(shape[0], P, width=width, depth=depth, frequencies=frequencies)
         else:
+            width = 32 if width is None else width
+            # powers of two below half of the longest side
+            dilations = max(1, math.ceil(math.log2(max(shape[1:]) / 2)))
             self.network = CausalCNN(
-                shape[0],
-                len(shape) - 1,
-                P,
-                width=32 if width is None else width,
-                depth=depth,
-                # powers of two below half of the longest side
-                num_dilations=max(1, math.ceil(math.log2(max(shape[1:]) / 2))),
-                frequencies=frequencies,
+                shape[0], len(shape) - 1, P, width=width, depth=depth, num_dilations=dilations, frequencies=frequencies
             )
 
     def log_prob(self, x: Examples) -> PerExample:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.brief import Brief
@@ -22,7 +22,7 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.rng import Noise
 from lowerbound.samplers.plan import Plan
-from lowerbound.shapes import Examples, PerExample
+from lowerbound.shapes import Conditions, Examples, Observed, PerExample
 
 LikelihoodKind = Literal["exact", "bound", "none"]
 NUM_DRAWS = 4
@@ -114,9 +114,7 @@ class Model(nn.Module, ABC):
         self.shape = tuple(shape)
         self.num_levels = num_levels
 
-    def given(
-        self, cond: Num[Tensor, "batch ..."] | None = None, observed: Bool[Tensor, "batch *shape"] | None = None
-    ) -> "Model":
+    def given(self, cond: Conditions | None = None, observed: Observed | None = None) -> "Model":
         """The same model with conditions, or the entries that are there, bound for the batches to come.
 
         Raises:

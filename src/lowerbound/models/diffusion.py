@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound import likelihood, objective
@@ -20,7 +20,7 @@ from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, Sampler, start, trajectory
 from lowerbound.samplers.plan import Plan, make_plan
 from lowerbound.schedule import LearnedGamma
-from lowerbound.shapes import Chain, Examples, PerExample
+from lowerbound.shapes import Chain, Conditions, Examples, Observed, PerExample
 
 ENTRIES = 65_536
 """About how many entries of an example are drawn for its bound where the number of draws is not given, and of all held-out
@@ -115,9 +115,7 @@ class Diffusion(Model):
                 "a --decoder.name other than none"
             )
 
-    def given(
-        self, cond: Num[Tensor, "batch ..."] | None = None, observed: Bool[Tensor, "batch *shape"] | None = None
-    ) -> "Diffusion":
+    def given(self, cond: Conditions | None = None, observed: Observed | None = None) -> "Diffusion":
         return self.around(self.denoiser.given(cond, observed))
 
     def around(self, denoiser: Denoiser) -> "Diffusion":

@@ -34,8 +34,7 @@ from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood
 from lowerbound.likelihood.decoder import Decoder
 from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back
 from lowerbound.models.base import Draw, Losses
-from lowerbound.models.latent import LatentVariableModel, check_kl, gaussian, kl_weight, standard_normal
-from lowerbound.models.output import output
+from lowerbound.models.latent import LatentVariableModel, gaussian, standard_normal
 from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN
@@ -259,20 +258,18 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         free_bits: float = 0.0,
         warmup: float = 0.1,
     ):
-        super().__init__(shape, num_levels)
+        super().__init__(shape, num_levels, decoder, decoder_components, std, free_bits, warmup)
         is_vector = len(shape) == 1
         width = (256 if is_vector else 32) if width is None else width
-        check_hierarchy(num_latents, latent_dims, width, depth, free_bits, warmup)
-        self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
-        self.num_latents, self.free_bits, self.warmup = num_latents, free_bits, warmup
+        check_hierarchy(num_latents, latent_dims, width, depth)
+        self.num_latents = num_latents
         self.dims = [max(1, latent_dims // 2**level) for level in range(num_latents)]
-        parameters = (self.output.num_parameters * shape[0], *shape[1:])
         if is_vector:
             self.from_data: nn.Module = Perceptron(shape[0], 2 * latent_dims, width=width, depth=depth)
-            self.to_data: nn.Module = Perceptron(latent_dims, parameters[0], width=width, depth=depth)
+            self.to_data: nn.Module = Perceptron(latent_dims, self.parameters_shape[0], width=width, depth=depth)
         else:
             self.from_data = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
-            self.to_data = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
+            self.to_data = ConvolutionalDecoder(latent_dims, self.parameters_shape, width=width, depth=depth)
             width = BETWEEN
         neighbours = list(pairwise(self.dims))
         self.up = nn.ModuleList(Perceptron(low, 2 * high, width=width, depth=depth) for low, high in neighbours)
@@ -301,7 +298,7 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         terms = torch.cat([bound.steps, bound.prior[:, None]], 1)
         if self.free_bits:
             terms = torch.maximum(terms, self.free_bits * terms.new_tensor(self.dims))
-        return Losses.whole(kl_weight(self.warmup, draw.progress) * terms.sum(1) - bound.reconstruction)
+        return Losses.whole(self.kl_weight(draw.progress) * terms.sum(1) - bound.reconstruction)
 
     def bound(self, x: Examples, noise: Noise) -> Elbo:
         """The bound in form A on one path, nats: the top level's KL as the prior's term, the other levels' as steps."""
@@ -320,16 +317,13 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         return self.output.sample(self.to_data(z), noise)
 
 
-def check_hierarchy(
-    num_latents: int, latent_dims: int, width: int, depth: int, free_bits: float, warmup: float
-) -> None:
+def check_hierarchy(num_latents: int, latent_dims: int, width: int, depth: int) -> None:
     """Refuse impossible sizes by an InputError."""
     if min(num_latents, latent_dims, width) < 1 or depth < 0:
         raise InputError(
             f"num_latents={num_latents}, latent_dims={latent_dims}, width={width}, depth={depth}: "
             "the first three start at 1, depth at 0"
         )
-    check_kl(free_bits, warmup)
 
 
 def bound_of_levels(x: Tensor, reconstruction: Tensor, prior: Tensor, terms: list[Tensor]) -> Elbo:

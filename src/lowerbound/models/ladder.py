@@ -28,8 +28,7 @@ from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import Draw, Losses
 from lowerbound.models.hierarchical import bound_of_levels, check_hierarchy
-from lowerbound.models.latent import LatentVariableModel, gaussian, kl_weight, positive_std, standard_normal
-from lowerbound.models.output import output
+from lowerbound.models.latent import LatentVariableModel, gaussian, positive_std, standard_normal
 from lowerbound.nn.autoencoder import SMALLEST, WIDEST, Block, Layer, Up
 from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
 from lowerbound.rng import Noise
@@ -83,16 +82,14 @@ class LadderVAE(LatentVariableModel):
         free_bits: float = 0.0,
         warmup: float = 0.1,
     ):
-        super().__init__(shape, num_levels)
+        super().__init__(shape, num_levels, decoder, decoder_components, std, free_bits, warmup)
         is_vector = len(shape) == 1
         width = (256 if is_vector else 16) if width is None else width
-        check_hierarchy(num_latents, latent_dims, width, depth, free_bits, warmup)
+        check_hierarchy(num_latents, latent_dims, width, depth)
         if num_latents < 2:
             raise InputError(
                 f"a ladder of num_latents={num_latents}: it has 2 levels or more; of one level it is a VAE"
             )
-        self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
-        self.free_bits, self.warmup = free_bits, warmup
         if not 1 <= len(shape) <= 4:
             raise InputError(
                 f"a ladder on examples of shape {shape}: (D,) or (channels, *spatial) of 1 to 3 dimensions"
@@ -106,7 +103,7 @@ class LadderVAE(LatentVariableModel):
         )
         self.top = nn.Parameter(0.1 * torch.randn(features[-1]))
         self.norm = normalisation(len(features[0]) - 1, width)
-        self.out = zeroed(_resample(features[0], (self.output.num_parameters * shape[0], *shape[1:])))
+        self.out = zeroed(_resample(features[0], self.parameters_shape))
 
     def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-E \log p(x | z) + \beta \sum_i \max(KL_i, \text{free bits})$ over all latents of all levels, nats.
@@ -116,7 +113,7 @@ class LadderVAE(LatentVariableModel):
         log_prob, inferred = self._infer(x, draw.noise)
         terms = [q.kl(standard_normal(u)) for q, u in inferred]
         kl = sum(sum_dims(term.clamp(min=self.free_bits) if self.free_bits else term) for term in terms)
-        return Losses.whole(kl_weight(self.warmup, draw.progress) * kl - log_prob)
+        return Losses.whole(self.kl_weight(draw.progress) * kl - log_prob)
 
     def bound(self, x: Examples, noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL_L - \sum_{l < L} KL_l$, nats, each KL in closed form at one draw of the latents above."""

@@ -21,6 +21,7 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import ONE_DRAW, Effort, Model
+from lowerbound.models.output import output
 from lowerbound.rng import Noise
 from lowerbound.shapes import Examples, PerExample
 
@@ -29,7 +30,44 @@ MIN_STD = 1e-4
 
 
 class LatentVariableModel(Model):
-    """A model that explains x by latent variables z, which an encoder q(z | x) draws."""
+    """A model that explains x by latent variables z, which an encoder q(z | x) draws.
+
+    Arguments:
+        shape, num_levels: as of every `Model`.
+        decoder: the distribution of x given z, one of `output.OUTPUTS`; None: what suits the data.
+        decoder_components: of a decoder that is a mixture of logistics.
+        std: the standard deviation of a Gaussian decoder; None: learned.
+        free_bits: nats for each latent below which training does not press its term.
+        warmup: the share of the training over which the weight of the latents' terms rises from 0 to 1.
+
+    Attributes:
+        output: the decoder.
+        parameters_shape: the shape of what it is read from, of one example.
+
+    Raises:
+        InputError: a decoder that does not fit the data, or what is no number of nats or no share of a training.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_levels: int | None,
+        decoder: str | None,
+        decoder_components: int | None,
+        std: float | None,
+        free_bits: float,
+        warmup: float,
+    ):
+        super().__init__(shape, num_levels)
+        if not (free_bits >= 0 and 0 <= warmup <= 1):
+            raise InputError(f"free_bits={free_bits}, warmup={warmup}: the first is 0 or more, the second from 0 to 1")
+        self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
+        self.parameters_shape = (self.output.num_parameters * self.shape[0], *self.shape[1:])
+        self.free_bits, self.warmup = free_bits, warmup
+
+    def kl_weight(self, progress: float) -> float:
+        """The weight of the latents' terms when so much of the training is done."""
+        return min(1.0, progress / self.warmup) if self.warmup else 1.0
 
     @abstractmethod
     def log_weight(self, x: Examples, noise: Noise) -> PerExample:
@@ -88,14 +126,3 @@ def gaussian(parameters: Float[Tensor, "batch parameters *spatial"]) -> Normal:
     """A Gaussian of independent entries, from a mean and a raw standard deviation for each."""
     mean, raw = parameters.chunk(2, dim=1)
     return Normal(mean, positive_std(raw) ** 2)
-
-
-def kl_weight(warmup: float, progress: float) -> float:
-    """The weight of the KL when so much of the training is done: it rises from 0 to 1 over the warm-up's share."""
-    return min(1.0, progress / warmup) if warmup else 1.0
-
-
-def check_kl(free_bits: float, warmup: float) -> None:
-    """Refuse what is no share of a training and no number of nats, by an InputError."""
-    if not (free_bits >= 0 and 0 <= warmup <= 1):
-        raise InputError(f"free_bits={free_bits}, warmup={warmup}: the first is 0 or more, the second from 0 to 1")

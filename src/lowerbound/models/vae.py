@@ -24,15 +24,8 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import Draw, Losses
-from lowerbound.models.latent import (
-    LatentVariableModel,
-    check_kl,
-    gaussian,
-    kl_weight,
-    positive_std,
-    standard_normal,
-)
-from lowerbound.models.output import output, pick
+from lowerbound.models.latent import LatentVariableModel, gaussian, positive_std, standard_normal
+from lowerbound.models.output import pick
 from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
 from lowerbound.shapes import Examples, PerExample
@@ -85,14 +78,11 @@ class VAE(LatentVariableModel):
         free_bits: float = 0.0,
         warmup: float = 0.0,
     ):
-        super().__init__(shape, num_levels)
+        super().__init__(shape, num_levels, decoder, decoder_components, std, free_bits, warmup)
         if network is None:
             network = "convolutional" if len(shape) > 1 else "mlp"
-        _check(network, latent_dims, prior, prior_components, free_bits, warmup)
-        self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
-        self.latent_dims, self.free_bits, self.warmup = latent_dims, free_bits, warmup
-        num_parameters = self.output.num_parameters
-        parameters = (num_parameters * self.shape[0], *self.shape[1:])
+        _check(network, latent_dims, prior, prior_components, free_bits)
+        self.latent_dims, num_parameters = latent_dims, self.output.num_parameters
         if network == "linear":
             if width is not None or depth is not None:
                 raise InputError(f"width={width}, depth={depth}: a linear network has no hidden layer; leave them out")
@@ -103,17 +93,17 @@ class VAE(LatentVariableModel):
                 )
             self.encoder = nn.Sequential(nn.Flatten(), Affine(self.num_dims, latent_dims, num_constants=latent_dims))
             affine = Affine(latent_dims, self.num_dims, num_constants=num_parameters - 1)
-            self.decoder = nn.Sequential(affine, nn.Unflatten(1, parameters))
+            self.decoder = nn.Sequential(affine, nn.Unflatten(1, self.parameters_shape))
         else:
             width, depth = WIDTHS[network] if width is None else width, 1 if depth is None else depth
             if network == "convolutional":
                 self.encoder = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
-                self.decoder = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
+                self.decoder = ConvolutionalDecoder(latent_dims, self.parameters_shape, width=width, depth=depth)
             else:
                 up = Perceptron(self.num_dims, 2 * latent_dims, width=width, depth=depth)
                 down = Perceptron(latent_dims, num_parameters * self.num_dims, width=width, depth=depth)
                 self.encoder = nn.Sequential(nn.Flatten(), up)
-                self.decoder = nn.Sequential(down, nn.Unflatten(1, parameters))
+                self.decoder = nn.Sequential(down, nn.Unflatten(1, self.parameters_shape))
         self.prior: Prior = StandardNormal() if prior == "normal" else Mixture(latent_dims, prior_components)
 
     def encode(self, x: Examples) -> Normal:
@@ -135,7 +125,7 @@ class VAE(LatentVariableModel):
         prior = self.prior.kl(q, z)
         if self.free_bits:
             prior = prior.clamp(min=self.free_bits)
-        return Losses.whole(kl_weight(self.warmup, draw.progress) * prior.sum(1) - self._log_prob(x, z))
+        return Losses.whole(self.kl_weight(draw.progress) * prior.sum(1) - self._log_prob(x, z))
 
     def bound(self, x: Examples, noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL(q(z | x) \| p(z))$ at one draw of z, in closed form where it can be, nats; no diffusion."""
@@ -215,7 +205,7 @@ class Mixture(Prior):
         return self.means[component] + positive_std(self.raw_stds)[component] * noise.normal(like)
 
 
-def _check(network: str, latent_dims: int, prior: str, prior_components: int, free_bits: float, warmup: float) -> None:
+def _check(network: str, latent_dims: int, prior: str, prior_components: int, free_bits: float) -> None:
     if network not in NETWORKS or prior not in PRIORS:
         raise InputError(
             f"network={network!r}, prior={prior!r}: the networks are {', '.join(NETWORKS)}, the priors {', '.join(PRIORS)}"
@@ -224,7 +214,6 @@ def _check(network: str, latent_dims: int, prior: str, prior_components: int, fr
         raise InputError(
             f"latent_dims={latent_dims}, prior_components={prior_components}: there is at least one of each"
         )
-    check_kl(free_bits, warmup)
     if free_bits and prior != "normal":
         raise InputError(
             f"free_bits={free_bits} with a learned prior: these are granted to each latent, but the term of a mixture does "

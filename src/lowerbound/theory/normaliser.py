@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.brief import Brief
@@ -33,7 +33,7 @@ from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.schedule import Level, Schedule
-from lowerbound.shapes import Examples, PerExample
+from lowerbound.shapes import Conditions, Examples, PerExample
 
 ACCEPTED = 0.6
 """The share of accepted steps that the pilot run aims at: in many dimensions 0.574 is best (Roberts & Rosenthal 1998)."""
@@ -214,7 +214,7 @@ def log_normaliser_above(
 
 
 def energy_log_prob(
-    denoiser: EnergyDenoiser, x: Examples, annealed: Annealed, cond: Num[Tensor, "batch ..."] | None = None
+    denoiser: EnergyDenoiser, x: Examples, annealed: Annealed, cond: Conditions | None = None
 ) -> PerExample:
     r"""$\log p(x) = -E(\alpha_0 x, \gamma_0) + D \log \alpha_0 - \log Z$, nats.
 
