@@ -149,8 +149,8 @@ class PersistentChains(ContrastiveDivergence):
             raise InputError("persistent chains belong to no condition: train without, or by contrastive divergence")
         chain = (t.detach() * len(self.states)).long().clamp(max=len(self.states) - 1)
         u = self.states[chain].to(x_t)
-        anew = noise.uniform(x_t.new_empty(len(x_t), 1))[:, 0] < self.restart
-        u = torch.where(anew.reshape(-1, *[1] * (u.ndim - 1)), noise.normal(u), u)
+        restarts = noise.uniform(x_t.new_empty(len(x_t), 1))[:, 0] < self.restart
+        u = torch.where(restarts.reshape(-1, *[1] * (u.ndim - 1)), noise.normal(u), u)
         scale = expand(level.alpha * sqrt(energy.denoiser.sigma_data**2 + exp(level.gamma)), x_t)
         negative = self.move(energy, present(scale * u, energy.observed), level, noise)
         self.states[chain] = (negative / scale).detach().to(self.states)
@@ -169,10 +169,10 @@ class Energy(Brief):
     def within(cls, denoiser: Denoiser) -> "Energy":
         """That of a denoiser, which is refused by an InputError if it is no energy."""
         is_conditioned = isinstance(denoiser, Conditioned)
-        inner, cond = (denoiser.denoiser, denoiser.cond) if is_conditioned else (denoiser, None)
-        if not isinstance(inner, EnergyDenoiser):
-            raise InputError(f"contrastive divergence draws from an energy: give an EnergyDenoiser, not {told(inner)}")
-        return cls(inner, cond, denoiser.observed)
+        energy, cond = (denoiser.denoiser, denoiser.cond) if is_conditioned else (denoiser, None)
+        if not isinstance(energy, EnergyDenoiser):
+            raise InputError(f"contrastive divergence draws from an energy: give an EnergyDenoiser, not {told(energy)}")
+        return cls(energy, cond, denoiser.observed)
 
     def __call__(self, x_t: Tensor, level: Level) -> Tensor:
         """E of $x_t$, (B,)."""

@@ -25,7 +25,6 @@ from lowerbound.shapes import Chain, Conditions, Examples, Observed, PerExample
 ENTRIES = 65_536
 """About how many entries of an example are drawn for its bound where the number of draws is not given, and of all held-out
 examples where their figure is wanted soon."""
-_CHAINS_SEED = 0
 
 CONTRASTIVE = ("contrastive-divergence", "persistent-contrastive-divergence")
 """Those that train an energy by draws of its own."""
@@ -246,7 +245,7 @@ class Diffusion(Model):
             raise InputError(f"the objective {name} needs an energy to draw from: train with --model energy")
         if name == CONTRASTIVE[0]:
             return ContrastiveDivergence()
-        return PersistentChains(self.shape, num_chains, Stream(_CHAINS_SEED))
+        return PersistentChains(self.shape, num_chains, Stream(seed=0))
 
     def _integral(self, x: Tensor, draw: Draw, weight: Tensor | float) -> Losses:
         loss, denoiser = self.objective.integral, self.denoiser

@@ -187,12 +187,12 @@ class _Logistics(Output):
 
     def _components(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Locations, scales and log weights, (B, M, C, *spatial) each."""
-        kinds = parameters.unflatten(1, (-1, self.num_components, parameters.shape[1] // self.num_parameters))
+        by_kind = parameters.unflatten(1, (-1, self.num_components, parameters.shape[1] // self.num_parameters))
         M = self.num_components
-        apart = (2 * torch.arange(M, device=parameters.device) + 1) / M - 1
-        location = kinds[:, 0] + apart.to(parameters.dtype).reshape(-1, *[1] * (parameters.ndim - 1))
-        log_weight = kinds[:, 2].log_softmax(1) if M > 1 else torch.zeros_like(location)
-        return location, self.min_scale + softplus(kinds[:, 1]), log_weight
+        offsets = (2 * torch.arange(M, device=parameters.device) + 1) / M - 1
+        location = by_kind[:, 0] + offsets.to(parameters.dtype).reshape(-1, *[1] * (parameters.ndim - 1))
+        log_weight = by_kind[:, 2].log_softmax(1) if M > 1 else torch.zeros_like(location)
+        return location, self.min_scale + softplus(by_kind[:, 1]), log_weight
 
 
 class DiscretizedLogistic(_Logistics):

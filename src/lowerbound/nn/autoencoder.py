@@ -117,10 +117,10 @@ class ConvolutionalEncoder(nn.Module):
         num_dims, sizes, widths = _pyramid(shape, width, depth)
         self.into = convolution(num_dims, shape[0], width, stride=1 if sizes[0] == tuple(shape[1:]) else 2)
         layers: list[nn.Module] = []
-        for level, here in enumerate(widths):
-            if level:
-                layers.append(convolution(num_dims, widths[level - 1], here, stride=2))
-            layers += [Block(num_dims, here) for _ in range(depth)]
+        for stage, stage_width in enumerate(widths):
+            if stage:
+                layers.append(convolution(num_dims, widths[stage - 1], stage_width, stride=2))
+            layers += [Block(num_dims, stage_width) for _ in range(depth)]
         self.trunk = nn.Sequential(*layers)
         self.norm = normalisation(num_dims, widths[-1])
         self.out = nn.Linear(widths[-1] * math.prod(sizes[-1]), out_features)
@@ -148,10 +148,10 @@ class ConvolutionalDecoder(nn.Module):
         self.lowest = (widths[-1], *sizes[-1])
         self.into = nn.Linear(num_features, math.prod(self.lowest))
         layers: list[nn.Module] = []
-        for level, here in reversed(list(enumerate(widths))):
-            if level < len(widths) - 1:
-                layers.append(Up(num_dims, widths[level + 1], here, sizes[level]))
-            layers += [Block(num_dims, here) for _ in range(depth)]
+        for stage, stage_width in reversed(list(enumerate(widths))):
+            if stage < len(widths) - 1:
+                layers.append(Up(num_dims, widths[stage + 1], stage_width, sizes[stage]))
+            layers += [Block(num_dims, stage_width) for _ in range(depth)]
         self.trunk = nn.Sequential(*layers)
         self.norm = normalisation(num_dims, width)
         if sizes[0] == tuple(shape[1:]):
@@ -172,7 +172,7 @@ class Up(nn.Module):
         super().__init__()
         kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[num_dims - 1]
         self.layer = kind(channels, out_channels, 4, stride=2, padding=1)
-        self.cut = (..., *(slice(each) for each in size))
+        self.cut = (..., *(slice(length) for length in size))
 
     def forward(self, hidden: Tensor) -> Tensor:
         return self.layer(hidden)[self.cut]
@@ -187,7 +187,7 @@ def _pyramid(shape: Sequence[int], width: int, depth: int) -> tuple[int, list[tu
     _check(width, depth)
     sizes = halvings(shape[1:], SMALLEST)
     sizes = sizes[1:] or sizes
-    return len(shape) - 1, sizes, [width * (WIDEST if level else 1) for level in range(len(sizes))]
+    return len(shape) - 1, sizes, [width * (WIDEST if stage else 1) for stage in range(len(sizes))]
 
 
 def _check(width: int, depth: int) -> None:

@@ -204,23 +204,23 @@ class CausalCNN(CausalNetwork):
     def _fill(self, x: Tensor, draw: Draw, axis: int, before: Tensor | None) -> None:
         """Fill a slice of one position along each axis before this one, given what the stack before it says there."""
         for position in range(x.shape[axis + 2]):
-            here = x.narrow(axis + 2, position, 1)
+            section = x.narrow(axis + 2, position, 1)
             features = self.features(x.narrow(axis + 2, 0, position + 1))
             above = None if before is None else before.narrow(axis + 2, 0, position + 1)
             hidden = self._stack(axis, features, above, whole).narrow(axis + 2, position, 1)
             if axis + 1 < self.num_dims:
-                self._fill(here, draw, axis + 1, hidden)
+                self._fill(section, draw, axis + 1, hidden)
                 continue
             for channel in range(x.shape[1]):
-                here[:, channel : channel + 1] = draw(self._output(channel, hidden, self.features(here)))
+                section[:, channel : channel + 1] = draw(self._output(channel, hidden, self.features(section)))
 
     def _stack(self, axis: int, features: Tensor, before: Tensor | None, keep: Keep) -> Tensor:
         """What a stack says at each position of x about its part and those of the stacks before it."""
         # beyond the edges there are zeros: a channel of ones tells the two apart
-        inside = torch.cat([torch.ones_like(features[:, 0, :1]), features.flatten(1, 2)], dim=1)
+        inputs = torch.cat([torch.ones_like(features[:, 0, :1]), features.flatten(1, 2)], dim=1)
         if self.num_dims == 2:
-            inside = inside.contiguous(memory_format=torch.channels_last)  # faster on a CPU
-        hidden = self.into[axis](inside)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)  # faster on a CPU
+        hidden = self.into[axis](inputs)
         if before is not None:
             hidden = hidden + before
         stack = self.trunk[axis]

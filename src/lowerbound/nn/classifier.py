@@ -51,12 +51,12 @@ class Classifier(nn.Module):
         widths = [width * min(2**k, WIDEST) for k in range(len(halvings(shape[1:], SMALLEST)))]
         self.into = convolution(self.num_dims, self.num_channels, width)
         if self.num_dims:
-            self.blocks = nn.ModuleList(ResidualBlock(self.num_dims, each, embedding_width) for each in widths)
+            self.blocks = nn.ModuleList(
+                ResidualBlock(self.num_dims, stage_width, embedding_width) for stage_width in widths
+            )
         else:
             self.blocks = nn.ModuleList(ResidualLayer(width) for _ in range(depth))
-        self.downs = nn.ModuleList(
-            convolution(self.num_dims, here, below, stride=2) for here, below in pairwise(widths)
-        )
+        self.downs = nn.ModuleList(convolution(self.num_dims, *neighbours, stride=2) for neighbours in pairwise(widths))
         self.norm = normalisation(self.num_dims, widths[-1])
         self.num_features = widths[-1]
         self.head = nn.Linear(self.num_features, num_classes)

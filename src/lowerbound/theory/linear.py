@@ -103,10 +103,10 @@ class LinearGaussian(Brief):
 
         $W' = S W (s^2 I + M^{-1} W^\top S W)^{-1}$, $s'^2 = \mathrm{tr}(S - S W M^{-1} W'^\top) / D$.
         """
-        inverse, moved = self._precision().inverse(), covariance @ self.weight
-        second_moment = self.variance * _identity(self.weight) + inverse @ self.weight.mT @ moved
-        weight = torch.linalg.solve(second_moment, moved, left=False)
-        variance = (covariance.trace() - (moved @ inverse * weight).sum()) / len(covariance)
+        inverse, covariance_weight = self._precision().inverse(), covariance @ self.weight
+        second_moment = self.variance * _identity(self.weight) + inverse @ self.weight.mT @ covariance_weight
+        weight = torch.linalg.solve(second_moment, covariance_weight, left=False)
+        variance = (covariance.trace() - (covariance_weight @ inverse * weight).sum()) / len(covariance)
         return LinearGaussian(weight, self.mean, variance)
 
     def _precision(self) -> Tensor:

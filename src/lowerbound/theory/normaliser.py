@@ -276,8 +276,8 @@ def _anneal(
 ) -> Annealed:
     """The weights of chains from x over bridges (from a beta, to a beta, step size)."""
     log_weights, acceptance = x.new_zeros(len(x)), []
-    for before, beta, step_size in bridges:
-        log_weights += path.log_density(x, beta) - path.log_density(x, before)
+    for last_beta, beta, step_size in bridges:
+        log_weights += path.log_density(x, beta) - path.log_density(x, last_beta)
         x, accepted = _moves(path, x, beta, step_size, num_steps, noise)
         acceptance.append(accepted)
     return Annealed(log_weights, torch.tensor(acceptance), x, upper)
