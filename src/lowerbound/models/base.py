@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
+from lowerbound.levels import check_num_levels
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.rng import Noise
 from lowerbound.samplers.plan import Plan
@@ -102,6 +103,9 @@ class Model(nn.Module, ABC):
         likelihood: whether `elbo` is exact, a bound, or not there at all.
         no_likelihood: the reason why there is none, or None.
         most_held_out: held-out examples that say enough along the way of a training.
+
+    Raises:
+        InputError: if K is out of range.
     """
 
     name: ClassVar[str]
@@ -112,7 +116,7 @@ class Model(nn.Module, ABC):
     def __init__(self, shape: tuple[int, ...], num_levels: int | None):
         super().__init__()
         self.shape = tuple(shape)
-        self.num_levels = num_levels
+        self.num_levels = num_levels if num_levels is None else check_num_levels(num_levels)
 
     def given(self, cond: Conditions | None = None, observed: Observed | None = None) -> "Model":
         """The same model with conditions, or the entries that are there, bound for the batches to come.

@@ -32,7 +32,7 @@ from torch.nn.functional import logsigmoid, silu
 
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels, level_centres, nearest_level
+from lowerbound.levels import level_centres, nearest_level
 from lowerbound.likelihood import Elbo
 from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.nn.blocks import convolution, normalisation, zeroed
@@ -83,7 +83,7 @@ class NormalizingFlow(Model):
         width: int | None = None,
         depth: int = 2,
     ):
-        super().__init__(shape, num_levels if num_levels is None else check_num_levels(num_levels))
+        super().__init__(shape, num_levels)
         is_small = self.num_dims <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
         width = (64 if is_small else 32) if width is None else width
         if kind not in ("spline", "affine"):

@@ -23,7 +23,6 @@ from torch.nn.functional import softplus
 
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels
 from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.nn.gan import Discriminator, Generator
 from lowerbound.rng import Noise
@@ -63,8 +62,6 @@ class GAN(Model):
         super().__init__(shape, num_levels)
         if not r1 >= 0:
             raise InputError(f"r1={r1}: the weight of the gradient penalty is 0 or more")
-        if num_levels is not None:
-            check_num_levels(num_levels)
         self.latent_dims = latent_dims
         self.r1 = r1
         self.no_likelihood = (
