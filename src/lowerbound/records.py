@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
+from lowerbound.rounding import figure_text
 
 Record = TypeVar("Record")
 MOST_BYTES = 1 << 26
@@ -43,6 +44,14 @@ class Measured(NamedTuple):
 
     value: float
     error: Unsure
+
+    def __str__(self) -> str:
+        """To the digits that the error leaves."""
+        return figure_text(self.value, self.error)
+
+    def __sub__(self, other: "Measured") -> "Measured":
+        """The difference of two figures whose errors are independent."""
+        return Measured(self.value - other.value, math.hypot(self.error, other.error))
 
     @classmethod
     def of(cls, values: Float[np.ndarray, " num_examples"]) -> "Measured":

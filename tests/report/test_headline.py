@@ -12,7 +12,7 @@ from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.records import Measured
-from lowerbound.report.finding import Severity
+from lowerbound.report.description import Severity
 from lowerbound.report.headline import against_baseline, findings, headline
 
 BOUND = Likelihood(Measured(1.5, 0.02), "bound (continuous time)", {}, 100, 8)

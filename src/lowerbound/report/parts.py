@@ -15,20 +15,20 @@ from lowerbound.evaluate.samples import Drawn, Neighbours
 from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.report.classes import tell_classes
+from lowerbound.report.description import Description
 from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.report.distances import tell_neighbours
 from lowerbound.report.likelihood import tell_baselines, tell_density, tell_likelihood
-from lowerbound.report.quality import tell_quality, tell_trade_off
-from lowerbound.report.told import Told
+from lowerbound.report.quality import tell_drawn, tell_quality, tell_trade_off
 
-TELL: dict[type[Figures], Callable[[Any], Told]] = {
-    Figures: lambda figures: Told(),
+TELL: dict[type[Figures], Callable[[Any], Description]] = {
+    Figures: lambda figures: Description(),
     Likelihood: tell_likelihood,
     Baselines: tell_baselines,
     HeldOutDensity: tell_density,
     Diagnosis: tell_diagnosis,
-    Features: lambda figures: Told(remark=f"samples are compared in {figures.space}"),
-    Drawn: lambda figures: Told(remark=_drawn(figures)),
+    Features: lambda features: Description(remark=f"samples are compared in {features.space}"),
+    Drawn: tell_drawn,
     SampleQuality: tell_quality,
     TradeOff: tell_trade_off,
     Neighbours: tell_neighbours,
@@ -36,7 +36,7 @@ TELL: dict[type[Figures], Callable[[Any], Told]] = {
 }
 
 
-def told(figures: Figures) -> Told:
+def description(figures: Figures) -> Description:
     """What figures say.
 
     Raises:
@@ -48,8 +48,3 @@ def told(figures: Figures) -> Told:
         raise InputError(
             f"the figures contradict each other: {error}; lowerbound evaluate --anew finds them again"
         ) from error
-
-
-def _drawn(figures: Drawn) -> str:
-    calls = "" if figures.num_calls is None else f", {figures.num_calls:g} calls each"
-    return f"{figures.num_samples:,} samples by {figures.sampler}{calls}"

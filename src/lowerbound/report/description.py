@@ -1,14 +1,21 @@
-"""What figures say, in a sentence, and how much it matters.
+"""What figures say to people: tables, findings in a sentence each, and how much each of these matters.
 
 A verdict is decided by figures and their errors alone, by how many standard errors z the worse side is worse: beyond `SURE`
 it is a fact, beyond `HINT` a suspicion, and below that the two are not told apart, which is not to say that they are alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
+
+from lowerbound.records import Measured
+from lowerbound.report.html import Table
 
 HINT, SURE = 2.0, 3.0
+BITS = "Bits per dimension"
+"""The caption of the tables of likelihoods, which a report puts together."""
+BITS_HEADER = ("", "bits/dim", "what it is")
 
 
 class Severity(IntEnum):
@@ -38,6 +45,24 @@ class Finding:
         return self.text
 
 
+fine, undecided, change, serious = (partial(Finding, severity) for severity in Severity)
+"""A finding of each severity, from its sentence."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """The figures of a part as tables, what they say in sentences, and a line about them, or nothing."""
+
+    tables: tuple[Table, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    remark: str = ""
+
+
 def most_serious_first(findings: Iterable[Finding]) -> list[Finding]:
     """In the order of their severity; those of one severity stay in order."""
     return sorted(findings, key=lambda finding: -finding.severity)
+
+
+def bits_table(rows: Sequence[tuple[str, Measured, str]], main: int | None = None) -> Table:
+    """A table of likelihoods: name, bits/dim with standard error, what the number is."""
+    return Table(BITS, BITS_HEADER, tuple((name, str(bits), kind) for name, bits, kind in rows), main)
