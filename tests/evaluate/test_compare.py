@@ -9,9 +9,8 @@ import pytest
 
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.compare import Contest, compare, paired, read_comparison
+from lowerbound.evaluate.compare import Contest, Standing, compare, paired, read_comparison
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.standing import Asked, Standing
 from lowerbound.records import Measured
 from lowerbound.report.comparison import (
     HEADER,
@@ -29,7 +28,7 @@ MODELS = ("vae", "gan", "diffusion", "autoregressive")
 
 def run_compare(out, num_examples=12, **settings):
     """A comparison on a few hundred points beside the folder."""
-    contest = Contest(**{"models": MODELS, "steps": 2, **settings}, asked=Asked(num_examples, num_samples=24))
+    contest = Contest(**{"models": MODELS, "steps": 2, **settings}, num_examples=num_examples, num_samples=24)
     points, told = str(out.parent / "points.npy"), []
     np.save(points, np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32))
     found = compare(open_dataset(points), DataConfig(points), out, contest, say=told.append, show_progress=False)

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowerbound.evaluate.compare import Comparison
+from lowerbound.evaluate.compare import Comparison, Standing
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.standing import Standing
 from lowerbound.files import write_file
 from lowerbound.records import Measured
 from lowerbound.report.html import Picture, Report, Table, html
