@@ -28,6 +28,7 @@ from lowerbound.evaluate.part import Pace, Part, Progress, Stage
 from lowerbound.evaluate.sample_parts import sample_parts
 from lowerbound.evaluate.settings import Settings
 from lowerbound.evaluate.subject import Subject
+from lowerbound.evaluate.trade_off import check_conditional
 from lowerbound.run import Run
 
 LEFT_OUT = (InputError, MemoryError, torch.OutOfMemoryError, np.linalg.LinAlgError)
@@ -87,8 +88,8 @@ def evaluate(
         InputError: for settings that the run can't have, or if no part at all could be found.
     """
     settings = settings or Settings()
-    if settings.scales and not run.config.data.conditional:
-        raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
+    if settings.scales:
+        check_conditional(run)
     folder, pace = evaluation_folder(run, None if own else folder_name(dataset)), Pace()
     subject = Subject(run, dataset, settings, folder, own, pace)
     subject.probe()

@@ -70,10 +70,10 @@ def held_out_likelihood(
     """
     indices = dataset.test if indices is None else indices
     effort = completed(run, dataset, len(indices), effort or Effort())
-    given = {**scored(run, dataset, indices, seed), "progress": progress}
+    settings = {**scored(run, dataset, indices, seed), "progress": progress}
     raw = dataset.examples[indices]
-    scores = score(run, raw, replace(effort, importance=1), **given)
-    found = Likelihood(
+    scores = score(run, raw, replace(effort, importance=1), **settings)
+    likelihood = Likelihood(
         total=Measured.of(scores.bits_per_dim),
         kind=scores.kind,
         terms=_terms(scores) if run.model.likelihood == "bound" else {},
@@ -81,9 +81,9 @@ def held_out_likelihood(
         num_calls=scores.num_calls,
     )
     if effort.importance > 1:
-        tighter = score(run, raw, effort, **given)
-        found = replace(found, weighted=Measured.of(tighter.bits_per_dim), weighted_kind=tighter.kind)
-    return found, scores.bits_per_dim
+        tighter = score(run, raw, effort, **settings)
+        likelihood = replace(likelihood, weighted=Measured.of(tighter.bits_per_dim), weighted_kind=tighter.kind)
+    return likelihood, scores.bits_per_dim
 
 
 def scored(run: Run, dataset: Dataset, indices: np.ndarray, seed: int) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _terms(scores: Scores) -> dict[str, Measured]:
     elif scores.diffusion.any():
         terms["diffusion"] = Measured.of(scores.diffusion)
     if scores.normalisation.any():
-        alike = np.ptp(scores.normalisation) == 0
-        units = Measured(float(scores.normalisation[0]), 0.0) if alike else Measured.of(scores.normalisation)
-        terms["normalisation"] = units
+        terms["normalisation"] = Measured.of(scores.normalisation)
+        if np.ptp(scores.normalisation) == 0:
+            terms["normalisation"] = Measured(float(scores.normalisation[0]), 0.0)
     return terms

@@ -1,28 +1,19 @@
 """The parts of an evaluation about the samples: their quality, copies among them, their classes, other settings."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, classes
+from lowerbound.evaluate.copies import Neighbours, neighbours
 from lowerbound.evaluate.features import UPDATES, Features, feature_classifier
-from lowerbound.evaluate.judge import SampleQuality, draw
+from lowerbound.evaluate.judge import Drawn, SampleQuality, draw
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
-from lowerbound.evaluate.samples import Drawn, Neighbours, neighbours
 from lowerbound.evaluate.subject import MAX_REFERENCES, SAMPLES, Subject
-from lowerbound.evaluate.trade_off import (
-    TradeOff,
-    Trial,
-    draw_calls,
-    draw_scales,
-    num_steps,
-    trade_off,
-    trials_of_calls,
-    trials_of_scales,
-)
+from lowerbound.evaluate.trade_off import calls_part, guidance_part, num_steps
 from lowerbound.pictures import denoising_strip, sample_grid
 from lowerbound.run import Run
 from lowerbound.run.generate import path
@@ -47,9 +38,9 @@ def sample_parts(subject: Subject) -> Iterator[Part]:
     if subject.run.is_denoiser:
         yield _path(subject)
         if subject.settings.calls:
-            yield _calls(subject)
+            yield calls_part(subject)
         if subject.settings.scales:
-            yield _guidance(subject)
+            yield guidance_part(subject)
 
 
 def _samples(subject: Subject) -> Part:
@@ -139,12 +130,7 @@ def _of_samples(
     subject: Subject, name: str, title: str, work: str, compute: Callable[[Path, Progress], Figures]
 ) -> Part:
     """A part about the samples that were drawn, beside the data."""
-    return Part(name, title, Cost(work), compute, settings=_drawing(subject), missing=subject.incomparable)
-
-
-def _drawing(subject: Subject) -> dict[str, object]:
-    """What all that is said of samples depends on."""
-    return {"num": subject.settings.num_samples, "seed": subject.settings.seed}
+    return Part(name, title, Cost(work), compute, settings=subject.drawing, missing=subject.incomparable)
 
 
 def _sampler(run: Run) -> str:
@@ -166,40 +152,3 @@ def _path(subject: Subject) -> Part:
     cost = Cost(f"{num:,} samples, {plan.num_calls} calls each", num * plan.num_calls)
     title, settings = "the way from noise to data", {"num": num, "seed": seed}
     return Part("path", title, cost, compute, len(plan.times) + 1, settings, ("path.png",))
-
-
-def _calls(subject: Subject) -> Part:
-    run, settings = subject.run, subject.settings
-    samplers = dict(settings.samplers) or {DEFAULT_SAMPLER: run.diffusion.plan().sampler}
-    trials = trials_of_calls(run, samplers, settings.calls)
-    choice = {"samplers": {name: repr(sampler) for name, sampler in samplers.items()}, "calls": settings.calls}
-    return _trade_off(subject, "calls", "quality against network calls", "settings", trials, choice, draw_calls)
-
-
-def _guidance(subject: Subject) -> Part:
-    trials = trials_of_scales(subject.run, subject.settings.scales)
-    title, choice = "fidelity and variety by scale of guidance", {"scales": subject.settings.scales}
-    return _trade_off(subject, "guidance", title, "scales", trials, choice, draw_scales)
-
-
-def _trade_off(
-    subject: Subject,
-    name: str,
-    title: str,
-    unit: str,
-    trials: Sequence[Trial],
-    choice: Mapping[str, object],
-    picture: Callable[[Path, TradeOff], Path],
-) -> Part:
-    """The quality at several settings, and its picture."""
-    run, num, file = subject.run, subject.settings.num_samples, f"{name}.png"
-
-    def compute(folder: Path, progress: Progress) -> TradeOff:
-        figures = trade_off(run, subject.judge, trials, num, progress)
-        picture(folder / file, figures)
-        return figures
-
-    calls = sum(trial.plan.num_calls * (1 if trial.denoiser is None else 2) for trial in trials)
-    cost = Cost(f"{len(trials)} {unit}, {num:,} samples each", num * calls)
-    units, settings = sum(num_steps(run, trial.plan, num) for trial in trials), {**_drawing(subject), **choice}
-    return Part(name, title, cost, compute, units, settings, (file,), subject.incomparable)

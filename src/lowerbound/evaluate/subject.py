@@ -56,6 +56,11 @@ class Subject:
             return None
         return f"samples are complete, and entries of {self.dataset.spec.name} are missing: the two can't be compared"
 
+    @property
+    def drawing(self) -> dict[str, object]:
+        """What all that is said of samples depends on."""
+        return {"num": self.settings.num_samples, "seed": self.settings.seed}
+
     @cached_property
     def samples(self) -> Tensor:
         """The samples that were drawn, as the model has them."""

@@ -3,8 +3,7 @@
 import math
 from dataclasses import replace
 
-from lowerbound.evaluate.copies import CopyAudit, Distances, Ranks
-from lowerbound.evaluate.samples import Neighbours
+from lowerbound.evaluate.copies import CopyAudit, Distances, Neighbours, Ranks
 from lowerbound.report.description import SURE, Description, Finding, Severity, change, fine, serious
 from lowerbound.report.html import Table
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes
+from lowerbound.evaluate.copies import Neighbours
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
-from lowerbound.evaluate.judge import SampleQuality
+from lowerbound.evaluate.judge import Drawn, SampleQuality
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.samples import Drawn, Neighbours
 from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.report.classes import tell_classes

@@ -2,9 +2,8 @@
 
 import math
 
-from lowerbound.evaluate.judge import SampleQuality
+from lowerbound.evaluate.judge import Drawn, SampleQuality
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.samples import Drawn
 from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.report.description import Description, Finding, Severity
 from lowerbound.report.html import Table
