@@ -9,9 +9,9 @@ import pytest
 
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.compare import Contest, Standing, compare, paired, read_comparison
+from lowerbound.evaluate.compare import Comparison, Contest, Standing, compare, paired
 from lowerbound.evaluate.quality import Quality
-from lowerbound.records import Measured
+from lowerbound.records import Measured, read_json
 from lowerbound.report.comparison import (
     HEADER,
     answers,
@@ -56,12 +56,11 @@ def test_a_comparison_has_a_row_for_each_model_and_says_what_its_bits_are(compar
 
 def test_a_comparison_is_read_as_it_was_written(compared):
     out, found = compared
-    assert read_comparison(out) == found
-    (out / "comparison.json").write_text("{}")
-    with pytest.raises(InputError, match="damaged"):
-        read_comparison(out)
-    with pytest.raises(InputError, match="no comparison"):
-        read_comparison(out / "nowhere")
+    path = out / "comparison.json"
+    assert read_json(Comparison, path) == found
+    path.write_text("{}")
+    with pytest.raises(InputError, match=r"comparison\.json: data is lacking"):
+        read_json(Comparison, path)
 
 
 def test_what_is_there_is_not_done_again(compared):

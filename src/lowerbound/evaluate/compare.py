@@ -218,21 +218,6 @@ def paired(ours: np.ndarray | None, theirs: np.ndarray | None) -> Measured | Non
     return None if ours is None or theirs is None else Measured.of(ours - theirs)
 
 
-def read_comparison(folder: Path | str) -> Comparison:
-    """The comparison that lies in a folder.
-
-    Raises:
-        InputError: if there is none, or it is damaged.
-    """
-    path = Path(folder) / "comparison.json"
-    try:
-        return read_json(Comparison, path)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no comparison in {folder}: lowerbound compare DATA --out {folder}") from error
-    except InputError as error:
-        raise InputError(f"{error}: it is damaged; repeat lowerbound compare, which writes it anew") from error
-
-
 def _standing(
     run: Run, dataset: Dataset, judge: Judge, contest: Contest, stage: Stage
 ) -> tuple[Standing, np.ndarray | None]:
@@ -248,15 +233,15 @@ def _standing(
         pass  # it is made again
     name, indices = run.config.model.name, dataset.test[: contest.num_examples]
     with (
-        stage(f"{name}: likelihood", contest.num_examples) as scored,
-        stage(f"{name}: samples", contest.num_samples) as drawn,
+        stage(f"{name}: likelihood", contest.num_examples) as show_scored,
+        stage(f"{name}: samples", contest.num_samples) as show_drawn,
     ):
         bits, total, kind = None, None, "none"
         if run.model.likelihood != "none":
-            likelihood, bits = held_out_likelihood(run, dataset, indices, seed=contest.seed, progress=scored)
+            likelihood, bits = held_out_likelihood(run, dataset, indices, seed=contest.seed, progress=show_scored)
             total, kind = likelihood.total, likelihood.kind
         began = time.perf_counter()
-        samples, _ = draw(run, dataset, contest.num_samples, seed=contest.seed, progress=drawn)
+        samples, _ = draw(run, dataset, contest.num_samples, seed=contest.seed, progress=show_drawn)
         seconds = time.perf_counter() - began
     standing = Standing(
         model=name,

@@ -18,7 +18,7 @@ from lowerbound.evaluate.copies import Neighbours
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
-from lowerbound.evaluate.judge import Drawn, SampleQuality
+from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.trade_off import TradeOff
@@ -29,7 +29,7 @@ from lowerbound.run import Run
 
 KINDS: dict[str, type[Figures]] = {
     "likelihood": Likelihood,
-    "samples": Drawn,
+    "samples": Samples,
     "baselines": Baselines,
     "training": Figures,
     "diagnosis": Diagnosis,

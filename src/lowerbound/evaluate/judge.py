@@ -78,7 +78,7 @@ class SampleQuality(Figures):
 
 
 @dataclass(frozen=True)
-class Drawn(Figures):
+class Samples(Figures):
     """Samples that were drawn.
 
     Arguments:

@@ -10,7 +10,7 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, classes
 from lowerbound.evaluate.copies import Neighbours, neighbours
 from lowerbound.evaluate.features import UPDATES, Features, feature_classifier
-from lowerbound.evaluate.judge import Drawn, SampleQuality, draw
+from lowerbound.evaluate.judge import SampleQuality, Samples, draw
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.subject import MAX_REFERENCES, SAMPLES, Subject
 from lowerbound.evaluate.trade_off import calls_part, guidance_part, num_steps
@@ -53,7 +53,7 @@ def _samples(subject: Subject) -> Part:
             plan = run.diffusion.plan(num_steps=max(LEAST_STEPS, min(DEFAULT_STEPS, steps)))
     calls = None if plan is None else plan.num_calls
 
-    def compute(folder: Path, progress: Progress) -> Drawn:
+    def compute(folder: Path, progress: Progress) -> Samples:
         began = time.perf_counter()
         samples, num_calls = draw(run, dataset, num, plan, seed=seed, progress=progress)
         seconds = (time.perf_counter() - began) / num
@@ -63,7 +63,7 @@ def _samples(subject: Subject) -> Part:
         sample_grid(folder / "samples.png", samples[:num_shown], value_range, data=examples[dataset.test[:num_shown]])
         if len(dataset.shape) > 1:
             sample_grid(folder / "data.png", examples[dataset.test[:SHOWN]], value_range)
-        return Drawn(num, _sampler(run), num_calls, seconds)
+        return Samples(num, _sampler(run), num_calls, seconds)
 
     cost = Cost(f"{num:,} samples{'' if calls is None else f', {calls} calls each'}", num * (calls or 0))
     settings, files = {"num": num, "calls": calls, "seed": seed}, ("samples.png", "data.png", SAMPLES)

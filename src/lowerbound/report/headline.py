@@ -5,16 +5,7 @@ from lowerbound.evaluate.folder import Evaluation
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.records import Measured
-from lowerbound.report.description import (
-    SURE,
-    Finding,
-    Severity,
-    change,
-    fine,
-    most_serious_first,
-    serious,
-    undecided,
-)
+from lowerbound.report.description import SURE, Finding, Severity, change, fine, most_serious_first, serious, undecided
 from lowerbound.report.likelihood import bits_of
 from lowerbound.report.parts import description
 
@@ -49,13 +40,13 @@ def headline(evaluation: Evaluation) -> str:
 def findings(evaluation: Evaluation) -> list[Finding]:
     """All that the figures say, the most serious first."""
     figures = evaluation.figures
-    found = [finding for each in figures.values() for finding in description(each).findings]
+    sentences = [finding for each in figures.values() for finding in description(each).findings]
     likelihood, baselines = figures.get("likelihood"), figures.get("baselines")
     if isinstance(likelihood, Likelihood) and isinstance(baselines, Baselines):
-        found.insert(0, against_baseline(likelihood.total, baselines.best))
+        sentences.insert(0, against_baseline(likelihood.total, baselines.best))
     elif evaluation.own and (weak := weakness(evaluation.weights)) is not None:  # as training has measured it
-        found.insert(0, serious(f"{weak[:1].upper()}{weak[1:]}."))
-    return most_serious_first(found)
+        sentences.insert(0, serious(f"{weak[:1].upper()}{weak[1:]}."))
+    return most_serious_first(sentences)
 
 
 def against_baseline(bits: Measured, baseline: Baseline) -> Finding:

@@ -9,7 +9,7 @@ from lowerbound.evaluate.copies import Neighbours
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
-from lowerbound.evaluate.judge import Drawn, SampleQuality
+from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.trade_off import TradeOff
@@ -19,7 +19,7 @@ from lowerbound.report.description import Description
 from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.report.distances import tell_neighbours
 from lowerbound.report.likelihood import tell_baselines, tell_density, tell_likelihood
-from lowerbound.report.quality import tell_drawn, tell_quality, tell_trade_off
+from lowerbound.report.quality import tell_quality, tell_samples, tell_trade_off
 
 TELL: dict[type[Figures], Callable[[Any], Description]] = {
     Figures: lambda figures: Description(),
@@ -28,7 +28,7 @@ TELL: dict[type[Figures], Callable[[Any], Description]] = {
     HeldOutDensity: tell_density,
     Diagnosis: tell_diagnosis,
     Features: lambda features: Description(remark=f"samples are compared in {features.space}"),
-    Drawn: tell_drawn,
+    Samples: tell_samples,
     SampleQuality: tell_quality,
     TradeOff: tell_trade_off,
     Neighbours: tell_neighbours,

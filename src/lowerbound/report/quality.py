@@ -2,7 +2,7 @@
 
 import math
 
-from lowerbound.evaluate.judge import Drawn, SampleQuality
+from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.report.description import Description, Finding, Severity
@@ -20,7 +20,7 @@ FIGURES = {
 HEADER = ("sampler", "calls", "guidance", *FIGURES.values())
 
 
-def tell_drawn(samples: Drawn) -> Description:
+def tell_samples(samples: Samples) -> Description:
     """How many there are, and what drew them."""
     return Description(remark=f"{samples.num_samples:,} samples by {samples.sampler}{_calls(samples)}")
 
@@ -60,7 +60,7 @@ def tell_trade_off(trade_off: TradeOff) -> Description:
     return Description((Table("Quality of other settings", HEADER, tuple(rows)),))
 
 
-def _calls(samples: Drawn | SampleQuality) -> str:
+def _calls(samples: Samples | SampleQuality) -> str:
     """How many network calls each sample took, where they are counted."""
     return "" if samples.num_calls is None else f", {samples.num_calls:g} calls each"
 

@@ -192,8 +192,8 @@ def score_density(
     nats = nats + np.concatenate(log_dets)
     refinement = None
     if flow.refine:
-        chosen = {"cond": cond, "numbers": numbers, "batch_size": batch_size, "seed": seed}
-        refinement = (nats - score_density(run, raw, flow.finer, **chosen).nats) * to_bits
+        arguments = {"cond": cond, "numbers": numbers, "batch_size": batch_size, "seed": seed}
+        refinement = (nats - score_density(run, raw, flow.finer, **arguments).nats) * to_bits
     return DensityScores(
         nats=nats,
         bits_per_dim=-nats * to_bits,
