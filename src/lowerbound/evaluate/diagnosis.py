@@ -90,11 +90,6 @@ class Diagnosis(Figures):
             raise InputError("the figures contradict each other: a spread or the width of a level is not above 0")
 
     @property
-    def terminal_snr(self) -> float:
-        r"""$SNR(1) = e^{-\gamma_1}$"""
-        return math.exp(-self.gamma_max)
-
-    @property
     def least_noise(self) -> float:
         r"""$r_0 = e^{\gamma_0 / 2}$, in the units of x."""
         return math.exp(self.gamma_min / 2)

@@ -19,10 +19,9 @@ from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
 from lowerbound.evaluate.judge import SampleQuality, Samples
-from lowerbound.evaluate.likelihood import Likelihood
+from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.trade_off import TradeOff
-from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.files import write_file
 from lowerbound.records import read, read_json, to_json
 from lowerbound.run import Run

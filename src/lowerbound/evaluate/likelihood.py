@@ -1,4 +1,4 @@
-"""The likelihood of held-out data: exact, or a bound in its terms, level by level of a hierarchy."""
+"""The likelihood of held-out data: exact, or a bound in its terms, level by level of a hierarchy; and that of baselines."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.baselines import Baseline, baselines, flat
 from lowerbound.data import Dataset
+from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
 from lowerbound.models import Effort
 from lowerbound.records import Measured
@@ -42,6 +44,22 @@ class Likelihood(Figures):
     drawn_from: int | None = None
     weighted: Measured | None = None
     weighted_kind: str = ""
+
+
+@dataclass(frozen=True)
+class Baselines(Figures):
+    """The yardsticks of a data set, in order of capacity."""
+
+    found: tuple[Baseline, ...]
+
+    def __post_init__(self) -> None:
+        if not self.found:
+            raise InputError("no baseline")
+
+    @property
+    def best(self) -> Baseline:
+        """The one that needs the fewest bits."""
+        return min(self.found, key=lambda baseline: baseline.bits_per_dim)
 
 
 def held_out_likelihood(
@@ -84,6 +102,20 @@ def held_out_likelihood(
         tighter = score(run, raw, effort, **settings)
         likelihood = replace(likelihood, weighted=Measured.of(tighter.bits_per_dim), weighted_kind=tighter.kind)
     return likelihood, scores.bits_per_dim
+
+
+def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Baselines:
+    """Every yardstick of a data set that it allows.
+
+    Arguments:
+        dataset: the data.
+        num_examples: of the test split, from its start; all by default.
+
+    Raises:
+        InputError: as `baselines`.
+    """
+    splits = (flat(dataset, indices) for indices in (dataset.train, dataset.validation, dataset.test[:num_examples]))
+    return Baselines(tuple(baselines(*splits, num_levels=dataset.spec.encoding.num_levels)))
 
 
 def scored(run: Run, dataset: Dataset, indices: np.ndarray, seed: int) -> dict[str, Any]:

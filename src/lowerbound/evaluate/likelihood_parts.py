@@ -18,11 +18,10 @@ from lowerbound.evaluate.density import (
 )
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
 from lowerbound.evaluate.folder import read_evaluation
-from lowerbound.evaluate.likelihood import Likelihood, completed, held_out_likelihood
+from lowerbound.evaluate.likelihood import Likelihood, completed, held_out_baselines, held_out_likelihood
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.profile import profile
 from lowerbound.evaluate.subject import Subject
-from lowerbound.evaluate.yardsticks import held_out_baselines
 from lowerbound.models import Effort
 from lowerbound.pictures import bound_by_time, training_curve
 from lowerbound.run.history import training_columns

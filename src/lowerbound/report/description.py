@@ -4,7 +4,7 @@ A verdict is decided by figures and their errors alone, by how many standard err
 it is a fact, beyond `HINT` a suspicion, and below that the two are not told apart, which is not to say that they are alike.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
@@ -56,11 +56,6 @@ class Description:
     tables: tuple[Table, ...] = ()
     findings: tuple[Finding, ...] = ()
     remark: str = ""
-
-
-def most_serious_first(findings: Iterable[Finding]) -> list[Finding]:
-    """In the order of their severity; those of one severity stay in order."""
-    return sorted(findings, key=lambda finding: -finding.severity)
 
 
 def bits_table(rows: Sequence[tuple[str, Measured, str]], main: int | None = None) -> Table:

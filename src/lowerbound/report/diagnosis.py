@@ -28,7 +28,7 @@ def tell_diagnosis(diagnosis: Diagnosis) -> Description:
 
 
 def _noise_end(diagnosis: Diagnosis) -> Finding:
-    figures = f"prior {diagnosis.prior} bits/dim, terminal SNR {diagnosis.terminal_snr:.2g}"
+    figures = f"prior {diagnosis.prior} bits/dim, terminal SNR {math.exp(-diagnosis.gamma_max):.2g}"
     if diagnosis.prior.value <= PRIOR_BITS:
         return fine(f"Noise's end: {figures}: fine.")
     enough = diagnosis.gamma_max + math.log(diagnosis.prior.value / (PRIOR_BITS / 5))

@@ -2,10 +2,9 @@
 
 from lowerbound.baselines import Baseline, weakness
 from lowerbound.evaluate.folder import Evaluation
-from lowerbound.evaluate.likelihood import Likelihood
-from lowerbound.evaluate.yardsticks import Baselines
+from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.records import Measured
-from lowerbound.report.description import SURE, Finding, Severity, change, fine, most_serious_first, serious, undecided
+from lowerbound.report.description import SURE, Finding, Severity, change, fine, serious, undecided
 from lowerbound.report.likelihood import bits_of
 from lowerbound.report.parts import description
 
@@ -29,7 +28,7 @@ def headline(evaluation: Evaluation) -> str:
         text = "bits/dim not yet known" if left_out is None else f"no likelihood ({left_out.missing})"
     of_samples = [finding for name in OF_SAMPLES if name in figures for finding in description(figures[name]).findings]
     if of_samples:
-        worst = most_serious_first(of_samples)[0]
+        worst = max(of_samples, key=lambda finding: finding.severity)
         verdict = worst.text.split(":")[0]
         is_fine = worst.severity is Severity.FINE
         verdict = "samples are not told apart from the data" if is_fine else verdict[:1].lower() + verdict[1:]
@@ -46,7 +45,7 @@ def findings(evaluation: Evaluation) -> list[Finding]:
         sentences.insert(0, against_baseline(likelihood.total, baselines.best))
     elif evaluation.own and (weak := weakness(evaluation.weights)) is not None:  # as training has measured it
         sentences.insert(0, serious(f"{weak[:1].upper()}{weak[1:]}."))
-    return most_serious_first(sentences)
+    return sorted(sentences, key=lambda finding: finding.severity, reverse=True)
 
 
 def against_baseline(bits: Measured, baseline: Baseline) -> Finding:

@@ -2,8 +2,7 @@
 
 from lowerbound.baselines import Baseline
 from lowerbound.evaluate.density import HeldOutDensity
-from lowerbound.evaluate.likelihood import Likelihood
-from lowerbound.evaluate.yardsticks import Baselines
+from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.records import Measured
 from lowerbound.report.description import SURE, Description, bits_table, undecided
 

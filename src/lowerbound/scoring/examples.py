@@ -63,12 +63,7 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: st
 
 
 def batches(
-    run: Run,
-    raw: np.ndarray,
-    cond: Tensor | None,
-    numbers: np.ndarray | None,
-    batch_size: int,
-    seed: int,
+    run: Run, raw: np.ndarray, cond: Tensor | None, numbers: np.ndarray | None, batch_size: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor | None, PerSample, np.ndarray]]:
     """Batch by batch the examples, their conditions, their noise and their numbers, by which each has its own.
 
