@@ -13,7 +13,7 @@ from lowerbound.evaluate.features import UPDATES, Features, feature_classifier
 from lowerbound.evaluate.judge import SampleQuality, Samples, draw
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.subject import MAX_REFERENCES, SAMPLES, Subject
-from lowerbound.evaluate.trade_off import calls_part, guidance_part, num_steps
+from lowerbound.evaluate.trade_off import num_steps, trade_off_parts
 from lowerbound.pictures import denoising_strip, sample_grid
 from lowerbound.run import Run
 from lowerbound.run.generate import path
@@ -31,16 +31,12 @@ def sample_parts(subject: Subject) -> Iterator[Part]:
     if subject.settings.quick:
         return
     yield _features(subject)
-    yield _quality(subject)
-    yield _distances(subject)
-    if subject.dataset.labels is not None:
-        yield _classes(subject)
+    for name in COMPARISONS:
+        if name != "classes" or subject.dataset.labels is not None:
+            yield _comparison(subject, name)
     if subject.run.is_denoiser:
         yield _path(subject)
-        if subject.settings.calls:
-            yield calls_part(subject)
-        if subject.settings.scales:
-            yield guidance_part(subject)
+        yield from trade_off_parts(subject)
 
 
 def _samples(subject: Subject) -> Part:
@@ -81,56 +77,54 @@ def _features(subject: Subject) -> Part:
     return Part("features", title, cost, compute, UPDATES, missing=subject.incomparable)
 
 
-def _quality(subject: Subject) -> Part:
-    def compute(folder: Path, progress: Progress) -> SampleQuality:
-        plan = subject.run.model.plan()
-        return SampleQuality(
-            samples=subject.judge.quality(subject.samples),
-            held_out=subject.judge.floor(),
-            space=str(subject.space),
-            sampler=_sampler(subject.run),
-            num_calls=None if plan is None else plan.num_calls,
-        )
-
-    work = f"{subject.settings.num_samples:,} samples against training examples, six figures"
-    return _of_samples(subject, "quality", "samples beside held-out data", work, compute)
+def _quality(subject: Subject) -> SampleQuality:
+    plan = subject.run.model.plan()
+    return SampleQuality(
+        samples=subject.judge.quality(subject.samples),
+        held_out=subject.judge.floor(),
+        space=str(subject.space),
+        sampler=_sampler(subject.run),
+        num_calls=None if plan is None else plan.num_calls,
+    )
 
 
-def _distances(subject: Subject) -> Part:
-    def compute(folder: Path, progress: Progress) -> Neighbours:
-        train = subject.dataset.encoded(subject.dataset.train[:MAX_REFERENCES])
-        flat = (values.flatten(1).numpy() for values in (subject.samples, subject.test, train))
-        return neighbours(*flat, seed=subject.settings.seed)
-
-    work = f"{subject.settings.num_samples:,} samples, each beside every training example"
-    return _of_samples(subject, "distances", "copies and variety", work, compute)
+def _distances(subject: Subject) -> Neighbours:
+    train = subject.dataset.encoded(subject.dataset.train[:MAX_REFERENCES])
+    flat = (values.flatten(1).numpy() for values in (subject.samples, subject.test, train))
+    return neighbours(*flat, seed=subject.settings.seed)
 
 
-def _classes(subject: Subject) -> Part:
+def _classes(subject: Subject) -> Classes:
     dataset = subject.dataset
-
-    def compute(folder: Path, progress: Progress) -> Classes:
-        if subject.classifier is None:
-            raise InputError("the training examples are of one class")
-        assert dataset.labels is not None
-        return classes(
-            subject.classifier.probabilities(subject.samples).numpy(),
-            subject.classifier.probabilities(subject.test).numpy(),
-            dataset.labels[dataset.test[:MAX_REFERENCES]],
-            dataset.labels[dataset.train],
-            dataset.spec.class_names,
-            subject.settings.seed,
-        )
-
-    work = f"a look at {subject.settings.num_samples:,} samples by the data's classifier"
-    return _of_samples(subject, "classes", "classes of the samples", work, compute)
+    if subject.classifier is None:
+        raise InputError("the training examples are of one class")
+    assert dataset.labels is not None
+    return classes(
+        subject.classifier.probabilities(subject.samples).numpy(),
+        subject.classifier.probabilities(subject.test).numpy(),
+        dataset.labels[dataset.test[:MAX_REFERENCES]],
+        dataset.labels[dataset.train],
+        dataset.spec.class_names,
+        subject.settings.seed,
+    )
 
 
-def _of_samples(
-    subject: Subject, name: str, title: str, work: str, compute: Callable[[Path, Progress], Figures]
-) -> Part:
-    """A part about the samples that were drawn, beside the data."""
-    return Part(name, title, Cost(work), compute, settings=subject.drawing, missing=subject.incomparable)
+COMPARISONS: dict[str, tuple[str, str, Callable[[Subject], Figures]]] = {
+    "quality": ("samples beside held-out data", "{:,} samples against training examples, six figures", _quality),
+    "distances": ("copies and variety", "{:,} samples, each beside every training example", _distances),
+    "classes": ("classes of the samples", "a look at {:,} samples by the data's classifier", _classes),
+}
+"""The parts about the samples that were drawn, beside the data, by name: title, cost in words, and what finds them."""
+
+
+def _comparison(subject: Subject, name: str) -> Part:
+    title, work, figures_of = COMPARISONS[name]
+
+    def compute(folder: Path, progress: Progress) -> Figures:
+        return figures_of(subject)
+
+    cost = Cost(work.format(subject.settings.num_samples))
+    return Part(name, title, cost, compute, settings=subject.drawing, missing=subject.incomparable)
 
 
 def _sampler(run: Run) -> str:

@@ -1,6 +1,6 @@
 """What is traded for what: quality against network calls by sampler, fidelity against variety by guidance."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,20 +137,18 @@ def num_steps(run: Run, plan: Plan | None, num_samples: int) -> int:
     return -(-num_samples // BATCH) * run.model.num_steps(plan)
 
 
-def calls_part(subject: Subject) -> Part:
-    """The quality of samplers at several numbers of network calls."""
+def trade_off_parts(subject: Subject) -> Iterator[Part]:
+    """The quality of samplers at several numbers of network calls, and at several scales of guidance, if asked for."""
     run, settings = subject.run, subject.settings
-    samplers = dict(settings.samplers) or {DEFAULT_SAMPLER: run.diffusion.plan().sampler}
-    trials = trials_of_calls(run, samplers, settings.calls)
-    choice = {"samplers": {name: repr(sampler) for name, sampler in samplers.items()}, "calls": settings.calls}
-    return _part(subject, "calls", "quality against network calls", "settings", trials, choice, draw_calls)
-
-
-def guidance_part(subject: Subject) -> Part:
-    """The quality at several scales of guidance."""
-    trials = trials_of_scales(subject.run, subject.settings.scales)
-    title, choice = "fidelity and variety by scale of guidance", {"scales": subject.settings.scales}
-    return _part(subject, "guidance", title, "scales", trials, choice, draw_scales)
+    if settings.calls:
+        samplers = dict(settings.samplers) or {DEFAULT_SAMPLER: run.diffusion.plan().sampler}
+        trials = trials_of_calls(run, samplers, settings.calls)
+        choice = {"samplers": {name: repr(sampler) for name, sampler in samplers.items()}, "calls": settings.calls}
+        yield _part(subject, "calls", "quality against network calls", "settings", trials, choice, draw_calls)
+    if settings.scales:
+        trials = trials_of_scales(run, settings.scales)
+        title, choice = "fidelity and variety by scale of guidance", {"scales": settings.scales}
+        yield _part(subject, "guidance", title, "scales", trials, choice, draw_scales)
 
 
 def _part(
