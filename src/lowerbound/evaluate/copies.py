@@ -213,9 +213,11 @@ def neighbours(
 
     Raises InputError as `audit`.
     """
-    copies, rng, among = audit(samples, held_out, train, seed=seed), np.random.default_rng(seed), []
+    copies = audit(samples, held_out, train, seed=seed)
+    rng, num_equal = np.random.default_rng(seed), min(len(samples), len(held_out))
+    among = []
     for values in (samples, held_out):
-        chosen = values[np.sort(rng.permutation(len(values))[: min(len(samples), len(held_out))])]
+        chosen = values[np.sort(rng.permutation(len(values))[:num_equal])]
         distances, _ = nearest(chosen, chosen, exclude_self=True)
         among.append(Distances.of(distances[:, 0], seed))
     return Neighbours(copies, *among)

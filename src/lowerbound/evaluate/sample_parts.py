@@ -62,7 +62,8 @@ def _samples(subject: Subject) -> Part:
         return Samples(num, _sampler(run), num_calls, seconds)
 
     cost = Cost(f"{num:,} samples{'' if calls is None else f', {calls} calls each'}", num * (calls or 0))
-    settings, files = {"num": num, "calls": calls, "seed": seed}, ("samples.png", "data.png", SAMPLES)
+    settings = {"num": num, "calls": calls, "seed": seed}
+    files = ("samples.png", "data.png", SAMPLES)
     return Part("samples", "samples", cost, compute, num_steps(run, plan, num), settings, files)
 
 

@@ -120,12 +120,10 @@ def trade_off(
         num_samples: drawn in each.
         progress: called with 1 after each step of a batch.
     """
-    points, seed = [], judge.seed
+    points = []
     for trial in trials:
-        guided = trial.denoiser
-        samples, num_calls = draw(
-            run, judge.dataset, num_samples, trial.plan, denoiser=guided, seed=seed, progress=progress
-        )
+        settings = {"denoiser": trial.denoiser, "seed": judge.seed, "progress": progress}
+        samples, num_calls = draw(run, judge.dataset, num_samples, trial.plan, **settings)
         assert num_calls is not None
         quality = judge.quality(judge.dataset.spec.encoding.encode(samples))
         points.append(Point(trial.sampler, trial.scale, num_calls, quality))
@@ -170,7 +168,8 @@ def _part(
 
     calls = sum(trial.plan.num_calls * (1 if trial.denoiser is None else 2) for trial in trials)
     cost = Cost(f"{len(trials)} {unit}, {num:,} samples each", num * calls)
-    units, settings = sum(num_steps(run, trial.plan, num) for trial in trials), {**subject.drawing, **choice}
+    units = sum(num_steps(run, trial.plan, num) for trial in trials)
+    settings = {**subject.drawing, **choice}
     return Part(name, title, cost, compute, units, settings, (file,), subject.incomparable)
 
 

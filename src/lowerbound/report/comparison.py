@@ -18,9 +18,9 @@ def rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """One for each model, in the order of `HEADER`, and one for held-out data."""
     table = []
     for each in comparison.standings:
-        bits, spent = "none" if each.bits is None else str(each.bits), f"{each.seconds_per_sample:.2g}"
-        size = f"{each.num_parameters:,}", f"{each.steps:,}"
-        table.append((each.model, bits, each.likelihood, *_texts(each.quality), *size, spent))
+        bits = "none" if each.bits is None else str(each.bits)
+        spent = f"{each.num_parameters:,}", f"{each.steps:,}", f"{each.seconds_per_sample:.2g}"
+        table.append((each.model, bits, each.likelihood, *_texts(each.quality), *spent))
     return [*table, ("held-out data", "", "", *_texts(comparison.floor), "", "", "")]
 
 

@@ -54,9 +54,10 @@ def warnings(run: Run, evaluation: Evaluation) -> list[str]:
 
 def write_page(run: Run, evaluation: Evaluation) -> list[str]:
     """Write report.html into the run's folder; returns what stands at its top, `warnings` and pictures that are left out."""
-    notes, pictures, folder = warnings(run, evaluation), [], evaluation_folder(run)
-    files = [file for outcome in evaluation.parts.values() for file in outcome.files]
-    for file in (file for file in files if file.name in CAPTIONS):
+    notes, pictures = warnings(run, evaluation), []
+    folder = evaluation_folder(run)
+    files = [file for outcome in evaluation.parts.values() for file in outcome.files if file.name in CAPTIONS]
+    for file in files:
         try:
             pictures.append(Picture(CAPTIONS[file.name], file.path(folder), wide=file.name == "path.png"))
         except InputError as error:
