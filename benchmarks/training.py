@@ -18,7 +18,7 @@ from lowerbound.errors import InputError
 from lowerbound.machine import processor
 from lowerbound.training import recipe
 from lowerbound.training.config import DataConfig, ModelName
-from lowerbound.training.loop import Trainer
+from lowerbound.training.trainer import Trainer
 
 RECIPES: tuple[tuple[str, ModelName], ...] = (
     ("moons", "diffusion"),

@@ -12,10 +12,10 @@ from training.runs import measure_little, tiny_config, tiny_run
 from lowerbound.cli.main import run
 from lowerbound.errors import InputError, flag
 from lowerbound.training import stretch, train
-from lowerbound.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from lowerbound.training.checkpoint import checkpoints, read_checkpoint, write_checkpoint
 from lowerbound.training.divergence import LARGEST_WEIGHT, Watch
-from lowerbound.training.loop import Trainer
 from lowerbound.training.session import MOST_SKIPPED
+from lowerbound.training.trainer import Trainer
 from lowerbound.training.training import DivergenceError
 
 ABSURD = {"learning_rate": 1e20, "clip": 1e30, "warmup_steps": 1}
@@ -132,7 +132,7 @@ def test_a_ruined_checkpoint_is_named_and_passed_over_when_told(tmp_path, monkey
     tiny_run(out, steps=8, num_evaluations=2)
     tensors, state = read_checkpoint(newest(out))
     tensors["weights"] = {name: 1e7 * value for name, value in tensors["weights"].items()}
-    Checkpoint.of(state.pop("step"), tensors, state).write(out / "checkpoints")
+    write_checkpoint(out / "checkpoints", state.pop("step"), tensors, state)
     with pytest.raises(InputError, match=r"step-000000008 .*the loss of the same examples.*--fall-back .* of step 4"):
         tiny_train(out, steps=12)
     config, dataset = tiny_config(steps=12)

@@ -26,7 +26,7 @@ from lowerbound.training.config import (
     ScheduleConfig,
     TrainingConfig,
 )
-from lowerbound.training.loop import Trainer
+from lowerbound.training.trainer import Trainer
 
 SMALL = {
     "vae": {"width": 8, "latent_dims": 4},

@@ -51,15 +51,13 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
             )
         if training.times != "antithetic":
             raise InputError("a learned schedule already spreads times by the loss's size: leave --times antithetic")
-    chain = (
-        schedule.times
-        if isinstance(schedule, Tabulated)
-        else torch.linspace(0, 1, config.schedule.num_steps + 1, dtype=torch.float64)
-    )
-    name, weighting = training.objective, WEIGHTINGS.get(training.objective, objective.elbo)
-    made = Objective(
+    chain = torch.linspace(0, 1, config.schedule.num_steps + 1, dtype=torch.float64)
+    if isinstance(schedule, Tabulated):
+        chain = schedule.times
+    name = training.objective
+    built = Objective(
         name,
-        objective.edm(config.denoiser.sigma_data) if name == "edm" else weighting,
+        objective.edm(config.denoiser.sigma_data) if name == "edm" else WEIGHTINGS.get(name, objective.elbo),
         INTEGRALS.get(name, objective.loss),
         chain,
         training.reverse,
@@ -68,10 +66,11 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
         contains_bound=name == "balanced",
         takes_whole_paths=name in WHOLE_PATHS,
     )
-    if training.times != "antithetic" and made.takes_whole_paths:
+    if training.times != "antithetic" and built.takes_whole_paths:
         raise InputError(f"--times {training.times} has no effect on --objective {name}, which takes all steps")
-    if training.reverse != "lower" and (made.is_continuous or not made.is_bound):
+    if training.reverse != "lower" and (built.is_continuous or not built.is_bound):
         raise InputError(f"--reverse {training.reverse} has no effect on --objective {name}")
-    if "learned" in (training.reverse, name.replace("hybrid", "learned")) and config.denoiser.variance != "learned":
+    learns_variance = training.reverse == "learned" or name == "hybrid"
+    if learns_variance and config.denoiser.variance != "learned":
         raise InputError(f"--objective {name} trains a reverse variance: add --denoiser.variance learned")
-    return made
+    return built
