@@ -2,16 +2,18 @@
 
 import inspect
 import math
-from typing import Any
+from dataclasses import replace
 
+import torch
 from torch import nn
 
 from lowerbound.data import DataSpec
 from lowerbound.denoiser import Denoiser, EnergyDenoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
-from lowerbound.models import RELATIVES, Diffusion, Model
+from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, UNet
+from lowerbound.objective import edm
 from lowerbound.schedule import (
     EDM,
     SCALINGS,
@@ -23,11 +25,12 @@ from lowerbound.schedule import (
     RectifiedFlow,
     Schedule,
     Sigmoid,
+    Tabulated,
     betas,
     geometric,
 )
 from lowerbound.training.config import Config, DecoderConfig, DenoiserConfig, ModelConfig, NetworkConfig, ScheduleConfig
-from lowerbound.training.objectives import build_objective
+from lowerbound.training.objectives import OBJECTIVES
 
 TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
 CURVES = {
@@ -101,24 +104,17 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         raise InputError(
             f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
         )
-    settings: dict[str, Any] = {
-        "width": config.width,
-        "fourier_frequencies": config.fourier_frequencies,
-        "num_classes": spec.num_classes,
-        "num_condition_features": spec.num_condition_features,
-        "takes_observed": spec.has_missing,
-    }
-    num_outputs = outputs_per_entry * shape[0]
-    if config.kind == "mlp":
-        return MLP(shape[0], num_outputs, depth=config.depth, **settings)
-    return UNet(
+    kind: type[nn.Module] = MLP if config.kind == "mlp" else UNet
+    axes = () if config.kind == "mlp" else (len(shape) - 1,)
+    names = inspect.signature(kind).parameters
+    return kind(
         shape[0],
-        len(shape) - 1,
-        num_outputs,
-        multipliers=config.multipliers,
-        blocks_per_level=config.blocks_per_level,
-        attention_levels=config.attention_levels,
-        **settings,
+        *axes,
+        outputs_per_entry * shape[0],
+        **{name: value for name, value in vars(config).items() if name in names},
+        num_classes=spec.num_classes,
+        num_condition_features=spec.num_condition_features,
+        takes_observed=spec.has_missing,
     )
 
 
@@ -147,6 +143,33 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance
     )
+
+
+def build_objective(config: Config, schedule: Schedule) -> Objective:
+    """The objective of a configuration; a table of betas is its own chain."""
+    training, name = config.training, config.training.objective
+    if isinstance(schedule, LearnedGamma):
+        if name not in ("elbo", "balanced"):
+            raise InputError(
+                f"a learned schedule is trained by --objective elbo or balanced, not by {name}: choose another "
+                "--schedule.name"
+            )
+        if training.times != "antithetic":
+            raise InputError("a learned schedule already spreads times by the loss's size: leave --times antithetic")
+    chain = torch.linspace(0, 1, config.schedule.num_steps + 1, dtype=torch.float64)
+    if isinstance(schedule, Tabulated):
+        chain = schedule.times
+    objective = replace(OBJECTIVES[name], chain=chain, reverse=training.reverse)
+    if name == "edm":
+        objective = replace(objective, weighting=edm(config.denoiser.sigma_data))
+    if training.times != "antithetic" and objective.takes_whole_paths:
+        raise InputError(f"--times {training.times} has no effect on --objective {name}, which takes all steps")
+    if training.reverse != "lower" and (objective.is_continuous or not objective.is_bound):
+        raise InputError(f"--reverse {training.reverse} has no effect on --objective {name}")
+    learns_variance = training.reverse == "learned" or name == "hybrid"
+    if learns_variance and config.denoiser.variance != "learned":
+        raise InputError(f"--objective {name} trains a reverse variance: add --denoiser.variance learned")
+    return objective
 
 
 def build_decoder(config: DecoderConfig, num_levels: int | None) -> Decoder | None:

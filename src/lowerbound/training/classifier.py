@@ -75,21 +75,21 @@ class _ClassifierTraining(Training):
     """Of examples under noise of random widths, some under none."""
 
     def __init__(self, classifier: NoisyClassifier, dataset: Dataset, training: TrainingConfig):
-        super().__init__(classifier, plain_adamw(classifier, training), training.steps, training.minutes)
+        super().__init__(classifier, plain_adamw(classifier, training), training)
         self.classifier, self.dataset, self.labels = classifier, dataset, torch.from_numpy(check_labels(dataset))
-        self.seed, self.noise = training.seed, Stream(training.seed)
+        self.noise = Stream(training.seed)
 
     def rate(self) -> float:
         return warm_cosine(LEARNING_RATE, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
 
     def gradient(self) -> tuple[float, float]:
         train = self.dataset.train
-        indices = train[batch_indices(self.seed, self.step, min(BATCH_SIZE, len(train)), len(train))]
+        indices = train[batch_indices(self.training.seed, self.step, min(BATCH_SIZE, len(train)), len(train))]
         return self.descend([self._loss(indices, self.noise)])
 
     @torch.no_grad()
     def probe(self) -> float:
-        return self._loss(self.dataset.train[:BATCH_SIZE], Stream(self.seed)).item()
+        return self._loss(self.dataset.train[:BATCH_SIZE], Stream(self.training.seed)).item()
 
     def words(self, loss: float) -> str:
         return f"loss {loss:.3f} nats over all noise levels"

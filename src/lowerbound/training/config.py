@@ -12,6 +12,7 @@ from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
 from lowerbound.models import RELATIVES
 from lowerbound.records import read
+from lowerbound.training.objectives import OBJECTIVES
 
 SCHEMA_VERSION = 2
 
@@ -19,8 +20,10 @@ DENOISERS = ("diffusion", "score", "energy")
 """The models that are a denoiser."""
 if TYPE_CHECKING:
     ModelName: TypeAlias = str
+    ObjectiveName: TypeAlias = str
 else:
     ModelName = Literal[(*DENOISERS, *RELATIVES)]
+    ObjectiveName = Literal[(*OBJECTIVES,)]
 ScheduleName = Literal[
     "linear-gamma",
     "learned",
@@ -37,26 +40,6 @@ ScheduleName = Literal[
 ]
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
 Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels"]
-ObjectiveName = Literal[
-    "elbo",
-    "balanced",
-    "simple",
-    "min-snr",
-    "edm",
-    "hybrid",
-    "form-a",
-    "form-b",
-    "t-sample",
-    "two-sample",
-    "one-sample",
-    "textbook-t-sample",
-    "textbook-two-sample",
-    "textbook-one-sample",
-    "sliced",
-    "explicit",
-    "contrastive-divergence",
-    "persistent-contrastive-divergence",
-]
 DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "none"]
 
 

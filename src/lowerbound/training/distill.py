@@ -117,7 +117,7 @@ class _Distillation(Training):
         self.student = copy.deepcopy(teacher).train().requires_grad_(True)
         self.student.schedule.requires_grad_(False)
         training = config.training
-        super().__init__(self.student, Optimizer(self.student, training), training.steps, training.minutes)
+        super().__init__(self.student, Optimizer(self.student, training), training)
         self.batch_size = max(BATCH_SIZE, training.batch_size)
         self.times = teacher_times(teacher.schedule, dataset.spec, num_steps)
         self.stride = len(self.times) // num_steps
@@ -127,7 +127,7 @@ class _Distillation(Training):
         self.paths: deque[tuple[Tensor, ...]] = deque(maxlen=max(USES, POOL_ENTRIES // entries))
 
     def rate(self) -> float:
-        peak = RATE * self.config.training.learning_rate
+        peak = RATE * self.training.learning_rate
         return warm_cosine(peak, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
 
     def gradient(self) -> tuple[float, float]:
@@ -160,7 +160,7 @@ class _Distillation(Training):
             return ()
         cond = self.dataset.cond(self.order.choice(self.dataset.train, self.batch_size))
         assert cond is not None
-        dropped = torch.from_numpy(self.order.random(self.batch_size) < self.config.training.null_probability)
+        dropped = torch.from_numpy(self.order.random(self.batch_size) < self.training.null_probability)
         return (without_condition(cond, dropped).to(self.teacher.device),)
 
     def words(self, loss: float) -> str:

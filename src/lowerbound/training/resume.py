@@ -7,7 +7,7 @@ from pathlib import Path
 from lowerbound.errors import InputError
 from lowerbound.training.checkpoint import checkpoints, clean, read_checkpoint, step_of
 from lowerbound.training.config import as_flags, differences
-from lowerbound.training.divergence import Watch
+from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import Trainer
 from lowerbound.training.training import Training
@@ -16,6 +16,7 @@ MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
 MAY_NOT_CHANGE = "training.optimizer"
 """The exception: an optimiser cannot go on from another one's memory."""
+_RESTART = "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside)"
 
 
 def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall_back: bool = False) -> None:
@@ -71,8 +72,7 @@ def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall
         if steps or folder.model.exists():
             raise InputError(
                 f"the run in {folder.path} was trained for {max(steps, default=0):,} steps, but its checkpoints are gone: "
-                "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside), or "
-                "choose another folder with --out"
+                f"{_RESTART}, or choose another folder with --out"
             )
         return False
     newest, *before = reversed(saved)
@@ -80,10 +80,7 @@ def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall
         restore(trainer, newest)
     except InputError as error:
         if not before:
-            raise InputError(
-                f"{error}; there is no checkpoint before it: repeat the command with --restart to begin again at step 0 "
-                "(the old log and weights are kept aside)"
-            ) from error
+            raise InputError(f"{error}; there is no checkpoint before it: {_RESTART}") from error
         if not fall_back:
             raise InputError(
                 f"{error}; repeat the command with --fall-back to go on from the checkpoint before it, of step "
@@ -105,7 +102,7 @@ def restore(trainer: Training, path: Path) -> None:
     tensors, state = read_checkpoint(path)
     try:
         trainer.restore(tensors, state)
-        Watch(trainer)
+        check_sound(trainer)
     except InputError as error:
         raise InputError(f"damaged checkpoint: {path} ({error})") from error
 

@@ -18,7 +18,7 @@ from lowerbound.rng import PerSample
 from lowerbound.training.allowance import Allowance
 from lowerbound.training.checkpoint import checkpoints, step_of
 from lowerbound.training.config import Config
-from lowerbound.training.divergence import Watch
+from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.held_out import held_out_bits, held_out_effort
 from lowerbound.training.resume import restore, resume, set_aside
@@ -107,15 +107,15 @@ class _Session(Stretch[Trainer]):
         # the same examples as long as the run lasts; None: not chosen yet
         self.num_held_out: int | None = measured[0].get("num_examples") if measured else None
         self.yardstick: Baseline | None = None
-        minutes = trainer.config.training.minutes
+        minutes = trainer.training.minutes
         self.allowance = Allowance(None if minutes is None else 60 * minutes * (1 - TRAINING_SHARE))
         self.roll_backs = 0
 
     def follow(self) -> None:
-        trainer, training = self.trainer, self.trainer.config.training
+        trainer, training = self.trainer, self.trainer.training
         self.evaluations = _Milestones(training.num_evaluations, trainer.progress)
         self.pictures = _Milestones(training.num_pictures, trainer.progress)
-        self.first, self.began, self.advised = trainer.step, trainer.seconds, training.minutes is None
+        self.first, self.began, self.advised = trainer.step, trainer.seconds, False
         super().follow()
 
     def records(self) -> Iterator[Record]:
@@ -129,23 +129,23 @@ class _Session(Stretch[Trainer]):
                     yield record
             except DivergenceError as error:
                 num_skipped += 1
-                if self.trainer.config.training.on_divergence != "skip" or num_skipped > MOST_SKIPPED:
+                if self.trainer.training.on_divergence != "skip" or num_skipped > MOST_SKIPPED:
                     raise
                 self._leave_out(error)
 
     def _leave_out(self, error: DivergenceError) -> None:
         """Go on with the batch after the next, if the weights are not what is bad."""
         try:
-            self.watch.check()
+            self.sound_loss = check_sound(self.trainer, self.sound_loss)
         except DivergenceError as cause:
             raise DivergenceError(f"{error}; {cause}") from error
-        self.trainer.skip()
+        self.trainer.step += 1
         warnings.warn(f"{error}: left out", stacklevel=2)
         self.note(left_out=str(error))
 
     def recover(self, error: DivergenceError) -> None:
         """Go back to the newest checkpoint and train on at half the rate, if that is wanted and not done too often yet."""
-        before, training = self.trainer, self.trainer.config.training
+        before, training = self.trainer, self.trainer.training
         saved = checkpoints(self.folder.checkpoints)
         if training.on_divergence != "roll-back" or self.roll_backs == MOST_ROLL_BACKS or not saved:
             raise DivergenceError(f"{error}. {self._advice(saved)}") from error
@@ -154,7 +154,7 @@ class _Session(Stretch[Trainer]):
         self.trainer = Trainer(before.config, before.dataset, before.device)
         restore(self.trainer, saved[-1])
         self.trainer.rate_scale = before.rate_scale * ROLL_BACK_RATE
-        self.watch = Watch(self.trainer)
+        self.sound_loss = check_sound(self.trainer)
         message = (
             f"{error}. Going back to step {self.trainer.step}, and on with a learning rate of "
             f"{self.trainer.rate_scale * training.learning_rate:g}"
@@ -165,9 +165,7 @@ class _Session(Stretch[Trainer]):
 
     def _advice(self, saved: list[Path]) -> str:
         """What to do about a run that has diverged."""
-        rate = (
-            f"a smaller --learning-rate (now {self.trainer.config.training.learning_rate * self.trainer.rate_scale:g})"
-        )
+        rate = f"a smaller --learning-rate (now {self.trainer.training.learning_rate * self.trainer.rate_scale:g})"
         if not saved:
             return f"Repeat the command with {rate}"
         return (
@@ -179,7 +177,7 @@ class _Session(Stretch[Trainer]):
     def _seconds_per_example(self) -> float:
         """What training on an example has cost in this stretch."""
         num_steps = max(1, self.trainer.step - self.first)
-        return (self.trainer.seconds - self.began) / (num_steps * self.trainer.config.training.batch_size)
+        return (self.trainer.seconds - self.began) / (num_steps * self.trainer.training.batch_size)
 
     def _forward_seconds(self, num_calls: int) -> float:
         """About what network calls for so many examples cost: a step goes forward, and back at twice the cost."""
@@ -201,11 +199,11 @@ class _Session(Stretch[Trainer]):
 
     def _advise(self) -> None:
         """Say once, when it is known what a step costs, if too few fit into the minutes."""
-        trainer, minutes = self.trainer, self.trainer.config.training.minutes
+        trainer, minutes = self.trainer, self.trainer.training.minutes
         if self.advised or minutes is None or trainer.seconds - self.began <= SECONDS_TO_JUDGE:
             return
         self.advised = True
-        seconds_per_step = self._seconds_per_example * trainer.config.training.batch_size
+        seconds_per_step = self._seconds_per_example * trainer.training.batch_size
         expected = round(trainer.step + (60 * minutes * TRAINING_SHARE - trainer.seconds) / seconds_per_step)
         if trainer.progress < 1 and expected < FEWEST_STEPS:
             enough = minutes * FEWEST_STEPS / max(1, expected)
@@ -276,7 +274,7 @@ class _Session(Stretch[Trainer]):
         trainer = self.trainer
         metadata = {
             "weights": "averaged",
-            "average_width": trainer.config.training.average_width,
+            "average_width": trainer.training.average_width,
             "step": trainer.step,
             "seconds": trainer.seconds,
             **facts,

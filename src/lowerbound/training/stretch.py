@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.training.checkpoint import checkpoints, write_checkpoint
-from lowerbound.training.divergence import Watch
+from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.interruption import Interruption
 from lowerbound.training.resume import go_on, set_aside
@@ -47,7 +47,7 @@ class Stretch(Generic[_Kind]):
         self.say = say
         self.saved = time.monotonic()
         self.saved_step: int | None = None
-        self.watch = Watch(trainer)
+        self.sound_loss = check_sound(trainer)
         self.bar = tqdm(
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
@@ -113,7 +113,7 @@ class Stretch(Generic[_Kind]):
         """Measure, save and stop if it is time to, but keep nothing that is not fit to be kept."""
         is_due, ends = self.is_due(), self.trainer.progress >= 1
         if is_due or ends or self.interruption.requested or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
-            self.watch.check()
+            self.sound_loss = check_sound(self.trainer, self.sound_loss)
             if is_due:
                 self.measure()
             self.save()
