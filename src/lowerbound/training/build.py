@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -42,6 +43,7 @@ CURVES = {
     "learned-linear": LearnedGamma,
 }
 EXPLODING = {"geometric": geometric, "edm": EDM}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "unet": UNet}
 
 
 def build_model(config: Config, spec: DataSpec) -> Model:
@@ -104,7 +106,7 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         raise InputError(
             f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
         )
-    kind: type[nn.Module] = MLP if config.kind == "mlp" else UNet
+    kind = NETWORKS[config.kind]
     axes = () if config.kind == "mlp" else (len(shape) - 1,)
     names = inspect.signature(kind).parameters
     return kind(

@@ -124,7 +124,7 @@ class _Distillation(Training):
         self.noise = Stream(seed, teacher.device)
         self.order = np.random.default_rng(seed)
         entries = 2 * num_steps * self.batch_size * math.prod(teacher.shape)
-        self.paths: deque[tuple[Tensor, ...]] = deque(maxlen=max(USES, POOL_ENTRIES // entries))
+        self.paths: deque[dict[str, Tensor]] = deque(maxlen=max(USES, POOL_ENTRIES // entries))
 
     def rate(self) -> float:
         peak = RATE * self.training.learning_rate
@@ -134,47 +134,38 @@ class _Distillation(Training):
         """From one state of each path of a batch, as many at each level as can be."""
         if self.step % USES == 0:
             self.paths.append(self._solve())
-        states, targets, *cond = self.paths[self.order.integers(len(self.paths))]
-        level = torch.from_numpy(self.order.permutation(self.batch_size) % states.shape[1])
+        paths = self.paths[self.order.integers(len(self.paths))]
+        level = torch.from_numpy(self.order.permutation(self.batch_size) % paths["states"].shape[1])
         path = torch.arange(self.batch_size)
         times = self.times[:: self.stride].float().to(self.student.device)
-        prediction = self.student.given(*cond)(states[path, level], times[level])
-        return self.descend([(prediction.x - targets[path, level]).square().mean()])
+        prediction = self.student.given(paths.get("cond"))(paths["states"][path, level], times[level])
+        return self.descend([(prediction.x - paths["targets"][path, level]).square().mean()])
 
-    def _solve(self) -> tuple[Tensor, ...]:
+    def _solve(self) -> dict[str, Tensor]:
         """A batch of the teacher's paths: where the student's steps begin, what it has to predict there, and conditions."""
-        teacher, cond = self.teacher, self._conditions()
+        teacher, paths = self.teacher, {}
+        if self.config.data.conditional:  # those of training examples, some left out as in training
+            cond = self.dataset.cond(self.order.choice(self.dataset.train, self.batch_size))
+            assert cond is not None
+            dropped = torch.from_numpy(self.order.random(self.batch_size) < self.training.null_probability)
+            paths["cond"] = without_condition(cond, dropped).to(teacher.device)
         x_1 = start(teacher, self.batch_size, self.noise, t=self.times[0].item())
-        path = trajectory(teacher.given(*cond), DPMSolver(), x_1, self.times, self.noise)
-        states = list(path)[:: self.stride]
+        states = trajectory(teacher.given(paths.get("cond")), DPMSolver(), x_1, self.times, self.noise)
+        states = list(states)[:: self.stride]
         levels = [*teacher.schedule.levels(self.times[:: self.stride]), CLEAN]
         targets = []
         for x_t, x_s, t, s in zip(states[:-1], states[1:], levels[:-1], levels[1:], strict=True):
             ratio = s.sigma / t.sigma
             targets.append((x_s - ratio * x_t) / (s.alpha - ratio * t.alpha))
-        return torch.stack(states[:-1], 1), torch.stack(targets, 1), *cond
-
-    def _conditions(self) -> tuple[Tensor, ...]:
-        """Those of training examples, some left out as in training; none of a run without."""
-        if not self.config.data.conditional:
-            return ()
-        cond = self.dataset.cond(self.order.choice(self.dataset.train, self.batch_size))
-        assert cond is not None
-        dropped = torch.from_numpy(self.order.random(self.batch_size) < self.training.null_probability)
-        return (without_condition(cond, dropped).to(self.teacher.device),)
+        return paths | {"states": torch.stack(states[:-1], 1), "targets": torch.stack(targets, 1)}
 
     def words(self, loss: float) -> str:
         return f"missed by {loss**0.5:.3f} (root mean square)"
 
-    @property
-    def _parts(self) -> tuple[str, ...]:
-        """What the tensors of each batch of paths are called in a checkpoint."""
-        return ("states", "targets", "cond") if self.config.data.conditional else ("states", "targets")
-
     def state(self) -> State:
         tensors, numbers = super().state()
-        stacks = zip(self._parts, zip(*self.paths, strict=True), strict=False)
-        paths = {name: torch.stack(batches) for name, batches in stacks}
+        names = self.paths[0] if self.paths else ()
+        paths = {name: torch.stack([batch[name] for batch in self.paths]) for name in names}
         tensors |= {"paths": paths, "noise": {"stream": self.noise.state()}}
         return tensors, {**numbers, "order": dict(self.order.bit_generator.state)}
 
@@ -192,14 +183,15 @@ class _Distillation(Training):
         if "cond" in shapes:  # labels, or vectors of any length
             shapes["cond"] = shapes["cond"][:2]
         count = len(paths["states"]) if paths else 0
-        batch = (count, self.batch_size)
-        states = (*batch, len(self.times) // self.stride, *self.teacher.shape)
-        expected = {name: batch if name == "cond" else states for name in self._parts} if paths else {}
-        if shapes != expected:
+        states = (count, self.batch_size, len(self.times) // self.stride, *self.teacher.shape)
+        expected: dict[str, tuple[int, ...]] = {"states": states, "targets": states}
+        if self.config.data.conditional:
+            expected["cond"] = states[:2]
+        if paths and shapes != expected:
             raise InputError(f"checkpoint: the paths have the shapes {shapes}; they should have {expected}")
         self.paths.clear()
-        batches = zip(*(paths[name].to(self.teacher.device) for name in expected), strict=True)
-        self.paths.extend(batches)
+        for number in range(count):
+            self.paths.append({name: stack[number].to(self.teacher.device) for name, stack in paths.items()})
         self.noise.restore(tensors["noise"]["stream"])
 
 

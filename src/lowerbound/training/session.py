@@ -184,10 +184,9 @@ class _Session(Stretch[Trainer]):
         return num_calls * self._seconds_per_example / 3
 
     def is_due(self) -> bool:
-        return self.evaluations.due(self.trainer.progress) and self._affords_evaluation()
-
-    def _affords_evaluation(self) -> bool:
-        """Whether held-out bits are measured now; before the first time, of how many examples."""
+        """Whether held-out bits are measured now; before the first time it is chosen of how many examples."""
+        if not self.evaluations.due(self.trainer.progress):
+            return False
         most = self.trainer.model.most_held_out
         seconds = self._forward_seconds(held_out_effort(self.trainer.model, self.trainer.dataset).num_draws or 1)
         if self.num_held_out is None:
