@@ -291,10 +291,10 @@ class Config:
             )
         for name, value in _settings(self).items():
             numbers = value if isinstance(value, tuple) else (value,)
-            if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
-                raise InputError(f"{flag(name)} is {value}: it must be finite")
             if name in MOST and value is not None and max(len(numbers), *numbers) > MOST[name]:
                 raise InputError(f"{flag(name)} is {value}: at most {MOST[name]:,} is possible")
+            if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+                raise InputError(f"{flag(name)} is {value}: it must be finite")
 
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""
