@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from lowerbound import Denoiser, GaussianMixture, LinearGamma, NetworkDenoiser, Stream, mean_and_error, objective
-from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.data import mixture_parameters
-from lowerbound.denoiser import EnergyDenoiser
+from lowerbound.langevin import EnergyDenoiser
+from lowerbound.langevin.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.likelihood import log_prob
 from lowerbound.nn import MLP
 from lowerbound.score_matching import explicit_loss, sliced_loss

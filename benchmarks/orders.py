@@ -43,9 +43,9 @@ STOCHASTIC = {
 }
 LANGEVIN = {
     "ancestral, lower, for comparison": lb.Ancestral(),
-    "predictor-corrector, 1 correction": lb.samplers.PredictorCorrector(),
-    "predictor-corrector, 5 corrections": lb.samplers.PredictorCorrector(num_corrections=5),
-    "annealed Langevin, 10 a level": lb.samplers.AnnealedLangevin(num_corrections=10),
+    "predictor-corrector, 1 correction": lb.langevin.PredictorCorrector(),
+    "predictor-corrector, 5 corrections": lb.langevin.PredictorCorrector(num_corrections=5),
+    "annealed Langevin, 10 a level": lb.langevin.AnnealedLangevin(num_corrections=10),
 }
 MEAN, COVARIANCE = torch.tensor([0.5, -1.0]).double(), torch.tensor([[0.5, 0.3], [0.3, 0.4]]).double()
 

@@ -19,8 +19,8 @@ from lowerbound.pictures.quality import quality_by_calls
 from lowerbound.rounding import figure_text
 from lowerbound.run import open_run
 from lowerbound.run.variance import with_analytic_variance
-from lowerbound.samplers import SAMPLERS
-from lowerbound.samplers.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS
+from lowerbound.sampling import SAMPLERS
+from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS
 
 YARDSTICKS = {"ancestral": "time", "heun": "karras"}
 

@@ -12,7 +12,8 @@ from lowerbound.denoiser import Conditioned, WithVariance
 from lowerbound.guidance import AutoGuidance, ClassifierGuidance
 from lowerbound.inverse import Mask, PosteriorDenoiser
 from lowerbound.rng import PerSample, Stream
-from lowerbound.samplers import SAMPLERS, ProbabilityFlow, sample
+from lowerbound.samplers import ProbabilityFlow, sample
+from lowerbound.sampling import SAMPLERS
 from lowerbound.schedule import LinearGamma
 
 NUM = 3

@@ -32,7 +32,7 @@ from lowerbound import (
     objective,
 )
 from lowerbound.data import mixture_parameters
-from lowerbound.denoiser import EnergyDenoiser
+from lowerbound.langevin import EnergyDenoiser
 from lowerbound.nn import MLP
 from lowerbound.theory import NoiseLevels, energy_log_prob, log_normaliser
 

@@ -19,8 +19,9 @@ from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate, network_calls, path
-from lowerbound.samplers import SAMPLERS, ProbabilityFlow
-from lowerbound.samplers.plan import GRIDS
+from lowerbound.samplers import ProbabilityFlow
+from lowerbound.sampling import SAMPLERS
+from lowerbound.sampling.plan import GRIDS
 
 
 def sample(trained, out, *arguments):

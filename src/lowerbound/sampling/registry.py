@@ -4,10 +4,10 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from lowerbound.langevin.annealed import AnnealedLangevin
+from lowerbound.langevin.corrector import PredictorCorrector
 from lowerbound.samplers.ancestral import Ancestral
-from lowerbound.samplers.annealed import AnnealedLangevin
 from lowerbound.samplers.base import Sampler, Setting
-from lowerbound.samplers.corrector import PredictorCorrector
 from lowerbound.samplers.ddim import DDIM
 from lowerbound.samplers.exponential import ExponentialAdamsBashforth
 from lowerbound.samplers.flow import ProbabilityFlow

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.elementary import Scalar, expand, sqrt, sum_dims
+from lowerbound.langevin.unadjusted import check_steps, langevin_step
 from lowerbound.rng import Noise
-from lowerbound.samplers.langevin import check_steps, langevin_step
 
 
 @torch.no_grad()
