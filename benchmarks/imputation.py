@@ -19,8 +19,8 @@ from lowerbound import mean_and_error
 from lowerbound.data import Examples
 from lowerbound.inverse import MMPS, PiGDM, Replacement, TwistedParticles
 from lowerbound.run import open_run
+from lowerbound.run.examples import conditions
 from lowerbound.run.impute import METHODS, impute
-from lowerbound.scoring import conditions
 
 VARIANTS = METHODS | {
     "replacement, once": Replacement(1),
