@@ -15,10 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lowerbound.data import open_dataset
-from lowerbound.run import open_run
+from lowerbound import open_dataset, open_run, recipe, train
 from lowerbound.scoring import score_relative
-from lowerbound.training import recipe, train
 from lowerbound.training.config import DataConfig
 
 SOURCE = "binary-mnist"

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 import lowerbound as lb
-from lowerbound.denoiser import Denoiser
-from lowerbound.rng import Noise
-from lowerbound.samplers import Sampler
+from lowerbound import Denoiser, Noise, Sampler
 
 STEPS = (64, 128, 256, 512)
 WEAK_STEPS = (24, 48, 96, 192)
