@@ -1,12 +1,17 @@
-"""The house: arrows between packages point one way."""
+"""The house: arrows between packages point one way, and what scripts beside it import is there."""
 
 import ast
+import importlib
 from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import lowerbound
 
 SOURCE = Path(lowerbound.__file__).parent
+ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted((*ROOT.glob("benchmarks/*.py"), *ROOT.glob("docs/**/*.py")))
 ORDER = ("schedule", "denoiser", "likelihood", "samplers", "models", "training", "run", "scoring", "evaluate", "cli")
 """From the core to the command line: each may know those before it, and none of those after it."""
 
@@ -44,3 +49,12 @@ def test_no_package_knows_what_is_made_of_it():
     known = arrows()
     for number, package in enumerate(ORDER):
         assert not known[package] & set(ORDER[number + 1 :]), package
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_what_a_script_imports_from_the_house_is_there(script):
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lowerbound":
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
