@@ -37,13 +37,13 @@ else:
 
 
 def _settings() -> dict[str, dict[str, tuple[type, Setting]]]:
-    found: dict[str, dict[str, tuple[type, Setting]]] = {}
+    settings: dict[str, dict[str, tuple[type, Setting]]] = {}
     for sampler, rule in SAMPLERS.items():
         for name, hint in typing.get_type_hints(type(rule), include_extras=True).items():
             for mark in getattr(hint, "__metadata__", ()):
                 if isinstance(mark, Setting):
-                    found.setdefault(name, {})[sampler] = hint.__origin__, mark
-    return found
+                    settings.setdefault(name, {})[sampler] = hint.__origin__, mark
+    return settings
 
 
 SETTINGS = _settings()
