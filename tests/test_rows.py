@@ -62,8 +62,8 @@ def test_every_sampler_takes_every_combination(kind, name):
     x_1, times = 2 * draw(NUM, 2), double([1.0, 0.6, 0.3, 0.0])
     cond = None if kind == "a bound condition" else LABELS
 
-    # a hundred corrections at each level show no more than five
-    sampler = AnnealedLangevin(num_corrections=5) if name == "annealed-langevin" else SAMPLERS[name]
+    # a hundred corrections at each level show no more than ten
+    sampler = AnnealedLangevin(num_corrections=10, step_size=1.0) if name == "annealed-langevin" else SAMPLERS[name]
 
     def drawn(row):
         given = None if cond is None else cond[row]
