@@ -20,7 +20,7 @@ from lowerbound.evaluate.quality import frechet_distance
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.samplers import DDIM, DPMSolver
-from lowerbound.samplers.plan import Plan
+from lowerbound.sampling.plan import Plan
 from lowerbound.training.distill import check_empty, distill, student_times, teacher_times, write_student
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.stretch import open_workspace

@@ -35,7 +35,7 @@ from lowerbound.evaluate.trade_off import (
 )
 from lowerbound.pictures import denoising_strip, sample_grid
 from lowerbound.run.generate import path
-from lowerbound.samplers.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
+from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
 
 SHOWN = 64
 MAX_REFERENCES = 20_000

@@ -17,8 +17,8 @@ from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.rng import PerSample, derive_seeds
+from lowerbound.run.examples import check_examples
 from lowerbound.run.opened import Run, check_levels
-from lowerbound.scoring import check_examples
 
 METHODS: dict[str, Method] = {
     "replacement": Replacement(),

@@ -1,7 +1,6 @@
 """One likelihood for each example: the bound in its terms, or the probability flow's density."""
 
 from lowerbound.scoring.bound import AS_ADVISED, Scores, score
-from lowerbound.scoring.examples import check_examples, conditions
 from lowerbound.scoring.flow import LEAST_TOLERANCE, DensityScores, Flow, score_density
 
 __all__ = [
@@ -10,8 +9,6 @@ __all__ = [
     "DensityScores",
     "Flow",
     "Scores",
-    "check_examples",
-    "conditions",
     "score",
     "score_density",
 ]

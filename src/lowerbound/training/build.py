@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import Denoiser, EnergyDenoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import Denoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
+from lowerbound.langevin import EnergyDenoiser
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, UNet
