@@ -14,7 +14,7 @@ from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality, quality
 from lowerbound.run import Run
 from lowerbound.run.generate import generate, network_calls
-from lowerbound.samplers.plan import Plan
+from lowerbound.sampling.plan import Plan
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""

@@ -9,7 +9,7 @@ import numpy as np
 from lowerbound.data import Dataset, read_examples
 from lowerbound.errors import InputError
 from lowerbound.run import Run
-from lowerbound.scoring import check_examples, conditions
+from lowerbound.run.examples import check_examples, conditions
 
 
 def open_evaluated(run: Run, source: str | None = None) -> tuple[Dataset, bool]:

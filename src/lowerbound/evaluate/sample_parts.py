@@ -17,7 +17,7 @@ from lowerbound.evaluate.trade_off import num_steps, trade_off_parts
 from lowerbound.pictures import denoising_strip, sample_grid
 from lowerbound.run import Run
 from lowerbound.run.generate import path
-from lowerbound.samplers.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
+from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
 
 SHOWN = 64
 LEAST_SHOWN, LEAST_STEPS = 4, 4

@@ -14,7 +14,7 @@ from lowerbound.guidance import ClassifierFree
 from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
-from lowerbound.samplers.plan import DEFAULT_GRID, DEFAULT_SAMPLER, Plan
+from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, Plan
 
 BATCH = 64
 """Samples that `generate` draws at a time."""

@@ -21,7 +21,7 @@ from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.rng import Noise
-from lowerbound.samplers.plan import Plan
+from lowerbound.sampling.plan import Plan
 
 LikelihoodKind = Literal["exact", "bound", "none"]
 NUM_DRAWS = 4

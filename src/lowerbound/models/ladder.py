@@ -25,9 +25,9 @@ from torch.nn import functional
 
 from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
+from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
-from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import Draw, Losses
 from lowerbound.models.hierarchical import check_hierarchy
 from lowerbound.models.latent import LatentVariableModel, kl_weight, positive_std, standard_normal

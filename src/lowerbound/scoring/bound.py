@@ -27,7 +27,7 @@ from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
 from lowerbound.run import Run
-from lowerbound.scoring.examples import Vector, batches, condition_text
+from lowerbound.run.examples import Vector, batches, condition_text
 from lowerbound.scoring.spread import error_of_mean
 
 GOLDEN = (math.sqrt(5) - 1) / 2

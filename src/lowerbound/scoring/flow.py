@@ -21,7 +21,7 @@ from lowerbound.likelihood import (
 )
 from lowerbound.ode import STAGES
 from lowerbound.run import Run
-from lowerbound.scoring.examples import Vector, batches, condition_text
+from lowerbound.run.examples import Vector, batches, condition_text
 from lowerbound.scoring.spread import half_interval
 
 ENTRIES_AT_ONCE = 32_768

@@ -27,11 +27,11 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.brief import Brief
-from lowerbound.denoiser.energy import EnergyDenoiser
 from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
+from lowerbound.langevin.energy import EnergyDenoiser
+from lowerbound.langevin.metropolis import metropolis_langevin
 from lowerbound.rng import Noise
-from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.schedule import Level, Schedule
 
 ACCEPTED = 0.6

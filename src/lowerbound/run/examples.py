@@ -12,7 +12,7 @@ from lowerbound.data import Examples, Levels
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
-from lowerbound.run import Run
+from lowerbound.run.opened import Run
 
 Vector = Float[np.ndarray, " num_examples"]
 """A figure of each example."""
