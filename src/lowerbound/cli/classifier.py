@@ -11,7 +11,7 @@ from lowerbound.errors import InputError
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training.classifier import accuracies, check_labels, train_classifier
-from lowerbound.training.stretch import workplace
+from lowerbound.training.stretch import open_workspace
 
 DEFAULT_MINUTES = 1.0
 RATIOS = {
@@ -72,9 +72,9 @@ def run(arguments: list[str]) -> None:
         "seed": options.seed,
     }
     path = model.folder.path / "classifier.training"
-    with workplace(path, settings, restart=options.restart, fall_back=options.fall_back) as place:
+    with open_workspace(path, settings, restart=options.restart, fall_back=options.fall_back) as workspace:
         classifier = train_classifier(
-            dataset, **settings, steps=options.steps, minutes=minutes, device=device, place=place
+            dataset, **settings, steps=options.steps, minutes=minutes, device=device, workspace=workspace
         )
         spread = dataset.encoded(dataset.train[:1000]).std().item()
         found = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
@@ -85,5 +85,5 @@ def run(arguments: list[str]) -> None:
         print(f"  {most / len(dataset.validation):6.1%} by always naming the commonest class")
         told = {"clean_accuracy": f"{found[0][0]:.4f}", "seed": str(options.seed), "steps": str(options.steps)}
         written = write_classifier(model, classifier, options.width, told)
-        place.folder.log.replace(written.with_suffix(".log.jsonl"))
+        workspace.folder.log.replace(written.with_suffix(".log.jsonl"))
     print(f"classifier: {written}")

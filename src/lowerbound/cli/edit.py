@@ -26,7 +26,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.grid import visible_limits
 from lowerbound.rng import PerSample
 from lowerbound.run import Run, check_levels, open_denoiser
-from lowerbound.scoring.examples import check_examples, conditions
+from lowerbound.run.examples import check_examples, conditions
 
 Result = TypeVar("Result")
 

@@ -22,8 +22,8 @@ from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.inverse import TwistedParticles
 from lowerbound.run import Run, open_denoiser
+from lowerbound.run.examples import conditions
 from lowerbound.run.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, Imputations, impute, num_calls, read_mask
-from lowerbound.scoring import conditions
 
 
 @dataclass(frozen=True)

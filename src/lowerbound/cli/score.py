@@ -26,15 +26,8 @@ from lowerbound.likelihood import check_likelihood, mean_and_error
 from lowerbound.models import Effort
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
-from lowerbound.scoring import (
-    DensityScores,
-    Flow,
-    Scores,
-    check_examples,
-    conditions,
-    score,
-    score_density,
-)
+from lowerbound.run.examples import check_examples, conditions
+from lowerbound.scoring import DensityScores, Flow, Scores, score, score_density
 from lowerbound.tables import check_table, write_table
 
 KNOWN = ("data", "out", "split", "flow.importance", "batch_size", "seed", "device")

@@ -22,7 +22,7 @@ from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.rng import Noise
-from lowerbound.samplers.plan import Plan
+from lowerbound.sampling.plan import Plan
 from lowerbound.shapes import Conditions, Examples, Observed, PerExample
 
 LikelihoodKind = Literal["exact", "bound", "none"]

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from lowerbound import likelihood, objective
 from lowerbound.brief import Brief
-from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
-from lowerbound.denoiser import Denoiser, EnergyDenoiser
+from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.base import replaced
 from lowerbound.errors import InputError
+from lowerbound.langevin import ContrastiveDivergence, EnergyDenoiser, PersistentChains
 from lowerbound.likelihood import Decoder, Elbo, check_likelihood, end_terms
 from lowerbound.models.base import ONE_DRAW, Draw, Effort, Losses, Model
 from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, Sampler, start, trajectory
-from lowerbound.samplers.plan import Plan, make_plan
+from lowerbound.sampling.plan import Plan, make_plan
 from lowerbound.schedule import LearnedGamma
 from lowerbound.shapes import Chain, Conditions, Examples, Observed, PerExample
 
@@ -192,7 +192,7 @@ class Diffusion(Model):
         return trajectory(self.denoiser, plan.sampler, x_1, plan.times, noise)
 
     def plan(self, sampler: Sampler | None = None, num_steps: int | None = None, grid_name: str | None = None) -> Plan:
-        """How samples are drawn, as in `samplers.plan.make_plan`; a distilled model's in its own steps.
+        """How samples are drawn, as in `sampling.plan.make_plan`; a distilled model's in its own steps.
 
         Raises:
             InputError: as `make_plan`; and of a distilled model for anything but its own steps.

@@ -29,10 +29,10 @@ from torch import Tensor, nn
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import expand, sum_dims
+from lowerbound.encoder import Latent, Normal, encode, encode_back
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood
 from lowerbound.likelihood.decoder import Decoder
-from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back
 from lowerbound.models.base import Draw, Losses
 from lowerbound.models.latent import LatentVariableModel, gaussian, standard_normal
 from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron

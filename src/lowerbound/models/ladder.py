@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.elementary import sum_dims
+from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
-from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import Draw, Losses
 from lowerbound.models.hierarchical import bound_of_levels, check_hierarchy
 from lowerbound.models.latent import LatentVariableModel, gaussian, positive_std, standard_normal

@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
-from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import ONE_DRAW, Effort, Model
 from lowerbound.models.output import output
 from lowerbound.rng import Noise

@@ -23,9 +23,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, nearest_level
-from lowerbound.likelihood.encoder import Normal
 from lowerbound.rng import Noise
 
 MIN_STD = 1e-3

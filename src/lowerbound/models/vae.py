@@ -20,9 +20,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.elementary import sum_dims
+from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
-from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import Draw, Losses
 from lowerbound.models.latent import LatentVariableModel, gaussian, positive_std, standard_normal
 from lowerbound.models.output import pick

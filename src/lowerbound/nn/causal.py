@@ -35,6 +35,7 @@ from torch.nn import functional
 
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import convolution, zeroed
+from lowerbound.nn.embeddings import constant
 
 Draw = Callable[[Tensor], Tensor]
 """Values (B, 1, *) of one entry from the network's output (B, P, *) for it."""
@@ -60,7 +61,8 @@ class CausalNetwork(nn.Module, ABC):
 
     def __init__(self, frequencies: Sequence[float]):
         super().__init__()
-        self.register_buffer("frequencies", 2 * math.pi * torch.tensor(frequencies), persistent=False)
+        angular = 2 * math.pi * torch.tensor(frequencies, device="cpu")
+        self.register_buffer("frequencies", constant(angular), persistent=False)
         self.num_features = 1 + 2 * len(frequencies)
 
     @abstractmethod

@@ -19,6 +19,14 @@ GAMMA_SCALE = 20.0
 """The features of gamma resolve [-GAMMA_SCALE, GAMMA_SCALE] and stay bounded beyond it."""
 
 
+def constant(values: Tensor) -> Tensor:
+    """Return numbers that were computed on the CPU, where a module is being made.
+
+    Arithmetic without numbers, on the meta device, would make torch import its compiler: a second of every command.
+    """
+    return torch.as_tensor(values.numpy())
+
+
 def over_space(vector: Float[Tensor, "batch channels"], like: Tensor) -> Tensor:
     """Return the vector, (batch, channels), with as many trailing dimensions of size 1 as `like` has spatial ones."""
     return vector.reshape(*vector.shape, *(1,) * (like.ndim - 2))
@@ -51,8 +59,8 @@ class GammaFeatures(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        periods = torch.logspace(math.log10(4 * GAMMA_SCALE), 0.0, self.num_features // 2)
-        self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)
+        periods = torch.logspace(math.log10(4 * GAMMA_SCALE), 0.0, self.num_features // 2, device="cpu")
+        self.register_buffer("frequencies", constant(2 * math.pi / periods), persistent=False)
 
     def forward(self, gamma: Float[Tensor, " batch"]) -> Float[Tensor, "batch features"]:
         phases = gamma[:, None] * self.frequencies
@@ -78,7 +86,8 @@ class FourierFeatures(nn.Module):
     def __init__(self, channels: int, frequencies: Sequence[float], embedding_width: int) -> None:
         super().__init__()
         self.num_features = channels * (1 + 2 * len(frequencies))
-        self.register_buffer("frequencies", 2 * math.pi * torch.tensor(frequencies), persistent=False)
+        angular = 2 * math.pi * torch.tensor(frequencies, device="cpu")
+        self.register_buffer("frequencies", constant(angular), persistent=False)
         self.gains = nn.Linear(embedding_width, self.num_features) if frequencies else None
         if self.gains is not None:
             nn.init.zeros_(self.gains.weight)

@@ -32,10 +32,10 @@ from torch import Tensor
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import count_dims, expand, expm1, log, present, sum_dims
+from lowerbound.encoder import Latent, Normal, encode, encode_back, index_at, walk_at, walk_from
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood, prior_kl, step_kl
 from lowerbound.likelihood.decoder import Decoder
-from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back, index_at, walk_at, walk_from
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Schedule
 from lowerbound.shapes import Chain, Examples, PerExample

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import present, sum_dims
+from lowerbound.encoder import index_at, walk_at
 from lowerbound.likelihood.bound import check_chain, step_kl
-from lowerbound.likelihood.encoder import index_at, walk_at
 from lowerbound.rng import Noise
 from lowerbound.shapes import Chain, Examples, PerExample
 

@@ -27,11 +27,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.brief import Brief
-from lowerbound.denoiser.energy import EnergyDenoiser
 from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
+from lowerbound.langevin.energy import EnergyDenoiser
+from lowerbound.langevin.metropolis import metropolis_langevin
 from lowerbound.rng import Noise
-from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.schedule import Level, Schedule
 from lowerbound.shapes import Conditions, Examples, PerExample
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import present, sum_dims
+from lowerbound.encoder import Latent, encode_back, index_at, walk_at, walk_from
 from lowerbound.likelihood.bound import check_chain, step_kl
-from lowerbound.likelihood.encoder import Latent, encode_back, index_at, walk_at, walk_from
 from lowerbound.rng import Noise
 from lowerbound.shapes import Chain, Examples, PerExample
 

@@ -28,11 +28,12 @@ from torch import Tensor, nn
 
 from lowerbound.arguments import told
 from lowerbound.brief import Brief
-from lowerbound.denoiser import Conditioned, Denoiser, EnergyDenoiser
+from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.elementary import exp, expand, present, sqrt
 from lowerbound.errors import InputError
+from lowerbound.langevin.energy import EnergyDenoiser
+from lowerbound.langevin.metropolis import metropolis_langevin
 from lowerbound.rng import Noise
-from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.schedule import Level
 from lowerbound.shapes import Examples, PerExample
 from lowerbound.times import antithetic_times
