@@ -15,10 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lowerbound.data import open_dataset
-from lowerbound.run import open_run
-from lowerbound.scoring import score_relative
-from lowerbound.training import recipe, train
+from lowerbound import Effort, open_dataset, open_run, recipe, score, train
 from lowerbound.training.config import DataConfig
 
 SOURCE = "binary-mnist"
@@ -48,7 +45,7 @@ def main() -> None:
             out = given.out / f"{model}-{seed}"
             train(config, dataset, out, say=lambda line: None, show_progress=False)
             run = open_run(out)
-            plain, tighter = score_relative(run, images), score_relative(run, few, importance=given.importance)
+            plain, tighter = score(run, images), score(run, few, Effort(importance=given.importance))
             bounds.setdefault(model, []).append(-plain.nats)
             levels = ", ".join(
                 f"{name} {getattr(plain, name).mean() * math.prod(dataset.shape) * math.log(2):.2f}"

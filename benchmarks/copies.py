@@ -13,13 +13,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from lowerbound.data import Dataset, Levels, open_dataset
-from lowerbound.errors import InputError
+from lowerbound import Dataset, InputError, generate, open_dataset, open_run
+from lowerbound.data import Levels
 from lowerbound.evaluate.copies import audit, nearest
 from lowerbound.evaluate.features import feature_classifier, feature_space
 from lowerbound.report.distances import tell_copies
-from lowerbound.run import open_run
-from lowerbound.run.generate import generate
 
 NUM_PLANTED = 500
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import lowerbound as lb
-from lowerbound.denoiser.exact import GaussianMixture
+from lowerbound import GaussianMixture
 from lowerbound.scoring.spread import error_of_mean, half_interval
 
 NUM_REPEATS = 2000

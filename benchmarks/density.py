@@ -12,9 +12,8 @@ import time
 import torch
 from oracle import mixture
 
-from lowerbound import Gaussian, GaussianMixture, LinearGamma, NetworkDenoiser, Stream
-from lowerbound.likelihood.density import flow, log_prob
-from lowerbound.nn.mlp import MLP
+from lowerbound import MLP, Gaussian, GaussianMixture, LinearGamma, NetworkDenoiser, Stream, log_prob
+from lowerbound.likelihood.density import flow
 
 TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 PROBES = (1, 4, 16, 64)

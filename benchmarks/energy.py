@@ -13,12 +13,20 @@ import time
 import torch
 from torch import Tensor
 
-from lowerbound import Denoiser, GaussianMixture, LinearGamma, NetworkDenoiser, Stream, mean_and_error, objective
-from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
+from lowerbound import (
+    MLP,
+    Denoiser,
+    GaussianMixture,
+    LinearGamma,
+    NetworkDenoiser,
+    Stream,
+    log_prob,
+    mean_and_error,
+    objective,
+)
 from lowerbound.data import mixture_parameters
-from lowerbound.denoiser import EnergyDenoiser
-from lowerbound.likelihood import log_prob
-from lowerbound.nn import MLP
+from lowerbound.langevin import EnergyDenoiser
+from lowerbound.langevin.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.score_matching import explicit_loss, sliced_loss
 from lowerbound.theory import NoiseLevels, energy_log_prob, log_normaliser
 

@@ -13,8 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.mixture import GaussianMixture as Fit
 
 import lowerbound as lb
-from lowerbound import grid
-from lowerbound.denoiser import Denoiser
+from lowerbound import Denoiser, grid
 
 SCHEDULE = lb.LinearGamma(-10.0, 8.0)
 SAMPLERS = {"DDIM": lb.DDIM(), "DPM-Solver++(2M)": lb.DPMSolver(2), "UniPC-2": lb.samplers.UniPC(2)}

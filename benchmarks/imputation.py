@@ -15,12 +15,11 @@ import time
 import numpy as np
 import torch
 
-from lowerbound import mean_and_error
+from lowerbound import impute, mean_and_error, open_run
 from lowerbound.data import Examples
 from lowerbound.inverse import MMPS, PiGDM, Replacement, TwistedParticles
-from lowerbound.run import open_run
-from lowerbound.run.impute import METHODS, impute
-from lowerbound.scoring import conditions
+from lowerbound.run.examples import conditions
+from lowerbound.run.impute import METHODS
 
 VARIANTS = METHODS | {
     "replacement, once": Replacement(1),

@@ -20,12 +20,8 @@ import numpy as np
 import torch
 
 import lowerbound as lb
-from lowerbound.data import Affine, open_dataset
-from lowerbound.likelihood import mean_and_error
-from lowerbound.models import Diffusion, Effort
-from lowerbound.run import Run, open_run
-from lowerbound.scoring import score
-from lowerbound.training import recipe, train
+from lowerbound import Diffusion, Effort, Run, mean_and_error, open_dataset, open_run, recipe, score, train
+from lowerbound.data import Affine
 from lowerbound.training.config import DataConfig
 
 SCALES, CORRELATION = (0.5, 1.0, 2.0, 1.0, 0.7), 0.8

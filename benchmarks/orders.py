@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 import lowerbound as lb
-from lowerbound.denoiser import Denoiser
-from lowerbound.rng import Noise
-from lowerbound.samplers import Sampler
+from lowerbound import Denoiser, Noise, Sampler
 
 STEPS = (64, 128, 256, 512)
 WEAK_STEPS = (24, 48, 96, 192)
@@ -43,9 +41,9 @@ STOCHASTIC = {
 }
 LANGEVIN = {
     "ancestral, lower, for comparison": lb.Ancestral(),
-    "predictor-corrector, 1 correction": lb.samplers.PredictorCorrector(),
-    "predictor-corrector, 5 corrections": lb.samplers.PredictorCorrector(num_corrections=5),
-    "annealed Langevin, 10 a level": lb.samplers.AnnealedLangevin(num_corrections=10),
+    "predictor-corrector, 1 correction": lb.langevin.PredictorCorrector(),
+    "predictor-corrector, 5 corrections": lb.langevin.PredictorCorrector(num_corrections=5),
+    "annealed Langevin, 10 a level": lb.langevin.AnnealedLangevin(num_corrections=10),
 }
 MEAN, COVARIANCE = torch.tensor([0.5, -1.0]).double(), torch.tensor([[0.5, 0.3], [0.3, 0.4]]).double()
 

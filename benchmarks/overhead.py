@@ -14,9 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lowerbound import DDIM, Ancestral, LinearGamma, NetworkDenoiser, Stream, grid, sample
+from lowerbound import DDIM, Ancestral, LinearGamma, NetworkDenoiser, Sampler, Stream, grid, sample
 from lowerbound.reverse import posterior
-from lowerbound.samplers import Sampler
 from lowerbound.schedule import CLEAN, Level
 
 BARS = {"ancestral": 1.25, "DDIM": 1.5}

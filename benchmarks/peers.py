@@ -43,8 +43,20 @@ from oracle import mixture
 from overhead import Half, ancestral_by_hand, ddim_by_hand, median_seconds
 from torch import Tensor
 
-from lowerbound import DDIM, Ancestral, GaussianMixture, NetworkDenoiser, Stream, grid, sample
-from lowerbound.samplers import DPMSolver, DPMSolverSDE, Heun, Sampler, UniPC
+from lowerbound import (
+    DDIM,
+    Ancestral,
+    DPMSolver,
+    DPMSolverSDE,
+    GaussianMixture,
+    Heun,
+    NetworkDenoiser,
+    Sampler,
+    Stream,
+    grid,
+    sample,
+)
+from lowerbound.samplers import UniPC
 from lowerbound.schedule import CLEAN, Level, Tabulated, betas
 
 TARGET = 1e-5

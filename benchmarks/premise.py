@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lowerbound import GaussianMixture, LinearGamma, Stream
-from lowerbound.likelihood.encoder import Latent, encode_back
+from lowerbound.encoder import Latent, encode_back
 from lowerbound.reverse import posterior, reverse_variance
 from lowerbound.schedule import Level
 

@@ -11,16 +11,16 @@ import argparse
 import itertools
 from pathlib import Path
 
+from lowerbound import open_run
 from lowerbound.evaluate.features import feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
 from lowerbound.evaluate.trade_off import plan_of_calls
 from lowerbound.pictures.quality import quality_by_calls
 from lowerbound.rounding import figure_text
-from lowerbound.run import open_run
 from lowerbound.run.variance import with_analytic_variance
-from lowerbound.samplers import SAMPLERS
-from lowerbound.samplers.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS
+from lowerbound.sampling import SAMPLERS
+from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS
 
 YARDSTICKS = {"ancestral": "time", "heun": "karras"}
 

@@ -12,11 +12,19 @@ import math
 
 import torch
 
-from lowerbound import Cosine, LearnedGamma, LinearGamma, Stream, loss, mean_and_error
-from lowerbound.data import Dataset
-from lowerbound.denoiser import Denoiser
-from lowerbound.run import open_run
-from lowerbound.schedule import LinearBeta, MonotoneWarp, Schedule
+from lowerbound import (
+    Cosine,
+    Dataset,
+    Denoiser,
+    LearnedGamma,
+    LinearGamma,
+    Schedule,
+    Stream,
+    loss,
+    mean_and_error,
+    open_run,
+)
+from lowerbound.schedule import LinearBeta, MonotoneWarp
 from lowerbound.times import antithetic_times
 
 BATCH = 64

@@ -13,9 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lowerbound import GaussianMixture, LinearGamma, NetworkDenoiser, Stream, objective
+from lowerbound import MLP, GaussianMixture, LinearGamma, NetworkDenoiser, Stream, objective
 from lowerbound.data import mixture_parameters
-from lowerbound.nn.mlp import MLP
 from lowerbound.schedule import VARIANCE_EXPLODING
 from lowerbound.score_matching import denoising, explicit, explicit_loss, sliced, sliced_loss
 

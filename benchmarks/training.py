@@ -13,12 +13,10 @@ from dataclasses import replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lowerbound.data import open_dataset
-from lowerbound.errors import InputError
+from lowerbound import InputError, open_dataset, recipe
 from lowerbound.machine import processor
-from lowerbound.training import recipe
 from lowerbound.training.config import DataConfig, ModelName
-from lowerbound.training.loop import Trainer
+from lowerbound.training.trainer import Trainer
 
 RECIPES: tuple[tuple[str, ModelName], ...] = (
     ("moons", "diffusion"),

@@ -23,16 +23,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lowerbound import Ancestral, PerSample, elbo, mean_and_error
-from lowerbound.data import Dataset, open_dataset
+from lowerbound import (
+    Ancestral,
+    Dataset,
+    PerSample,
+    Run,
+    elbo,
+    generate,
+    mean_and_error,
+    open_dataset,
+    open_run,
+    recipe,
+    train,
+)
 from lowerbound.evaluate.classes import classes
 from lowerbound.evaluate.copies import audit
 from lowerbound.evaluate.features import FeatureClassifier, feature_classifier
-from lowerbound.run import Run, open_run
-from lowerbound.run.generate import generate
 from lowerbound.run.variance import with_analytic_variance
 from lowerbound.schedule import Tabulated, betas, from_betas
-from lowerbound.training import Config, recipe, train
+from lowerbound.training import Config
 from lowerbound.training.config import DataConfig, DenoiserConfig, ScheduleConfig
 
 FIXED = ("lower", "upper", "analytic")

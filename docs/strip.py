@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from lowerbound import generate, open_run
 from lowerbound.evaluate.profile import profile
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid
 from lowerbound.pictures.canvas import INK
-from lowerbound.run import open_run
-from lowerbound.run.generate import generate, path
+from lowerbound.run.generate import path
 
 ROOT = Path(__file__).parent.parent
 HEIGHT, GAP, CAPTION = 300, 24, 26

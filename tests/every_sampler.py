@@ -8,8 +8,9 @@ from oracles import WithMix, draw, gaussian
 from lowerbound import grid
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
-from lowerbound.samplers import SAMPLERS, UniPC, sample
-from lowerbound.samplers.registry import SETTINGS
+from lowerbound.samplers import UniPC, sample
+from lowerbound.sampling import SAMPLERS
+from lowerbound.sampling.registry import SETTINGS
 from lowerbound.schedule import LinearGamma
 
 OTHERS = {

@@ -13,7 +13,7 @@ from lowerbound import Gaussian, GaussianDecoder, LinearGamma, PerSample, elbo, 
 from lowerbound.brief import Brief
 from lowerbound.data.encoding import Affine
 from lowerbound.edit import round_trip
-from lowerbound.samplers.plan import Plan
+from lowerbound.sampling.plan import Plan
 from lowerbound.scoring.bound import Scores
 from lowerbound.scoring.flow import DensityScores
 

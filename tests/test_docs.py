@@ -14,7 +14,7 @@ import lowerbound
 from lowerbound import grid
 from lowerbound.cli.flags import flags
 from lowerbound.cli.sampler import SamplerOptions
-from lowerbound.samplers import SAMPLERS
+from lowerbound.sampling import SAMPLERS
 
 DOCS = Path(__file__).parent.parent / "docs"
 NAMES = sorted(

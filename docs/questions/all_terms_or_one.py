@@ -26,9 +26,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lowerbound import GaussianDecoder, GaussianMixture, LinearGamma, NetworkDenoiser, Stream, elbo, loss
+from lowerbound import MLP, GaussianDecoder, GaussianMixture, LinearGamma, NetworkDenoiser, Stream, elbo, loss
 from lowerbound.data import mixture_parameters
-from lowerbound.nn.mlp import MLP
 from lowerbound.theory import derivations
 from lowerbound.theory.derivations import form_b
 from lowerbound.times import antithetic_times

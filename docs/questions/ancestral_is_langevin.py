@@ -22,8 +22,8 @@ from itertools import pairwise
 import torch
 
 from lowerbound import GaussianMixture, LinearGamma, Stream, grid, start
+from lowerbound.langevin import langevin_step
 from lowerbound.reverse import posterior
-from lowerbound.samplers import langevin_step
 from lowerbound.schedule import Level
 from lowerbound.theory import split_ancestral
 

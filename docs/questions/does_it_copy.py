@@ -19,12 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lowerbound.data import open_dataset
+from lowerbound import generate, open_dataset, open_run, recipe, train
 from lowerbound.evaluate.copies import CopyAudit, audit
 from lowerbound.report.distances import tell_copies
-from lowerbound.run import open_run
-from lowerbound.run.generate import generate
-from lowerbound.training import recipe, train
 from lowerbound.training.config import DataConfig
 
 

@@ -12,8 +12,7 @@ smaller spread: 1.29 nats for an example against form A's 1.66, where the bounds
 import torch
 
 import lowerbound as lb
-from lowerbound.errors import InputError
-from lowerbound.likelihood import mean_and_error
+from lowerbound import InputError, mean_and_error
 from lowerbound.models.hierarchical import HierarchicalVAE, as_hvae, form_a, form_b
 
 

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 import lowerbound as lb
-from lowerbound.data import batch_indices, open_dataset
-from lowerbound.nn import MLP, octaves
+from lowerbound import MLP, open_dataset
+from lowerbound.data import batch_indices
+from lowerbound.nn import octaves
 
 TARGETS = ("x", "eps", "v")
 BATCH = 64

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 import lowerbound as lb
-from lowerbound.data import batch_indices, open_dataset
-from lowerbound.nn import MLP, octaves
+from lowerbound import MLP, open_dataset
+from lowerbound.data import batch_indices
+from lowerbound.nn import octaves
 
 BATCH = 64
 NUM_LEVELS = 17

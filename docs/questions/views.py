@@ -23,10 +23,9 @@ import time
 import torch
 from torch import Tensor
 
-from lowerbound import GaussianMixture, LinearGamma, NetworkDenoiser, Prediction, Stream, loss
+from lowerbound import MLP, GaussianMixture, LinearGamma, NetworkDenoiser, Prediction, Stream, loss
 from lowerbound.data import mixture_parameters
 from lowerbound.denoiser.base import slopes
-from lowerbound.nn.mlp import MLP
 
 GAMMAS = (-5.0, -3.0, -1.0, 1.0, 3.0)
 

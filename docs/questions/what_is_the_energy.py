@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from lowerbound import (
+    MLP,
     Denoiser,
     GaussianMixture,
     LinearGamma,
@@ -32,8 +33,7 @@ from lowerbound import (
     objective,
 )
 from lowerbound.data import mixture_parameters
-from lowerbound.denoiser import EnergyDenoiser
-from lowerbound.nn import MLP
+from lowerbound.langevin import EnergyDenoiser
 from lowerbound.theory import NoiseLevels, energy_log_prob, log_normaliser
 
 BATCH = 128

@@ -80,29 +80,29 @@ class BrownianPath(PerSample):
             )
         return round(min(max(share, 0), 1) * 2**self._depth)
 
-    def _time(self, place: int) -> float:
+    def _time(self, node: int) -> float:
         """The SNR at a node, relative to that at the noise's end."""
-        return math.exp(self._span * place / 2**self._depth)
+        return math.exp(self._span * node / 2**self._depth)
 
-    def _value(self, like: Tensor, place: int) -> Tensor:
+    def _value(self, like: Tensor, node: int) -> Tensor:
         """W at a node, by bridges from the root down to it; the nodes on the way are kept for the next call."""
-        known = self._nodes
-        if any(value.shape != like.shape or value.device != like.device for value in known.values()):
-            known = {}
+        remembered = self._nodes
+        if any(value.shape != like.shape or value.device != like.device for value in remembered.values()):
+            remembered = {}
         low, high = 0, 2**self._depth
-        if not known:
+        if not remembered:
             span = self._time(high) - self._time(low)
-            known = {low: torch.zeros_like(like), high: self.node(like, 0).mul_(math.sqrt(span))}
-        kept = {low: known[low], high: known[high]}
-        while place not in kept:
+            remembered = {low: torch.zeros_like(like), high: self.node(like, 0).mul_(math.sqrt(span))}
+        path = {low: remembered[low], high: remembered[high]}
+        while node not in path:
             middle = (low + high) // 2
-            value = known.get(middle)
+            value = remembered.get(middle)
             if value is None:
                 start, now, end = map(self._time, (low, middle, high))
                 share = (now - start) / (end - start)
                 spread = math.sqrt(share * (end - now))
-                value = kept[low].lerp(kept[high], share).add_(self.node(like, middle), alpha=spread)
-            kept[middle] = value
-            low, high = (low, middle) if place < middle else (middle, high)
-        self._nodes = kept
-        return kept[place]
+                value = path[low].lerp(path[high], share).add_(self.node(like, middle), alpha=spread)
+            path[middle] = value
+            low, high = (low, middle) if node < middle else (middle, high)
+        self._nodes = path
+        return path[node]

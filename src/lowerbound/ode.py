@@ -157,9 +157,9 @@ def _step(
 ) -> tuple[State, State, State]:
     """The state and slope after one step, and the estimated error of each part."""
     slopes, trial = [slope], state
-    for place, weights in STAGES:
+    for node, weights in STAGES:
         trial = _advance(state, change, slopes, weights)
-        slopes.append(field(trial, t + place * change, rows))
+        slopes.append(field(trial, t + node * change, rows))
     with torch.no_grad():
         zero = tuple(torch.zeros_like(part) for part in state)
         path, integral = (_advance(zero, change, slopes, weights) for weights in (ERROR, INTEGRAL_ERROR))

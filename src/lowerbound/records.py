@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
+from lowerbound.rounding import figure_text
 
 Record = TypeVar("Record")
 MOST_BYTES = 1 << 26
@@ -30,7 +31,6 @@ MOST_BYTES = 1 << 26
 _UNSURE = "a number, or null where it is not known"
 Unsure = Annotated[float, _UNSURE]
 """A number that may be NaN: not known."""
-_PAIR = tuple[float, Unsure]
 
 
 class Measured(NamedTuple):
@@ -43,6 +43,14 @@ class Measured(NamedTuple):
 
     value: float
     error: Unsure
+
+    def __str__(self) -> str:
+        """To the digits that the error leaves."""
+        return figure_text(self.value, self.error)
+
+    def __sub__(self, other: "Measured") -> "Measured":
+        """The difference of two figures whose errors are independent."""
+        return Measured(self.value - other.value, math.hypot(self.error, other.error))
 
     @classmethod
     def of(cls, values: Float[np.ndarray, " num_examples"]) -> "Measured":
@@ -104,7 +112,7 @@ def read(kind: type[Record], values: Any, source: str, name: str = "") -> Record
     if unknown := sorted(set(values) - set(fields)):
         raise InputError(f"{source}: unknown name {name}{_short(unknown[0])}; known are {', '.join(fields)}")
     for field in fields.values():
-        if field.name not in values and _is_required(field):
+        if field.name not in values and field.default is field.default_factory is dataclasses.MISSING:
             raise InputError(f"{source}: {name}{field.name} is lacking")
     checked = {key: _value(hints[key], value, source, f"{name}{key}") for key, value in values.items()}
     try:
@@ -120,7 +128,7 @@ def _value(hint: Any, value: Any, source: str, name: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return read(typing.cast(type, hint), value, source, f"{name}.")
     if hint is Measured:
-        return Measured(*_value(_PAIR, value, source, name))
+        return Measured(*_value(tuple[float, Unsure], value, source, name))
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         if _UNSURE in hint.__metadata__ and value is None:
@@ -174,10 +182,6 @@ def _fits(hint: Any, value: Any, source: str, name: str) -> bool:
     except InputError:
         return False
     return True
-
-
-def _is_required(field: dataclasses.Field) -> bool:
-    return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _short(name: str) -> str:

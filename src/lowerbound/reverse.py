@@ -37,9 +37,9 @@ class Posterior(Brief):
 
 def posterior(t: Level, s: Level) -> Posterior:
     r"""The step's Gaussian $q(x_s | x_t, x)$, formula in the module's docstring."""
-    kept = exp(s.gamma - t.gamma)  # SNR(t) / SNR(s), between 0 and 1
+    snr_ratio = exp(s.gamma - t.gamma)  # SNR(t) / SNR(s), between 0 and 1
     removed = -expm1(s.gamma - t.gamma)
-    return Posterior(from_x_t=kept * s.alpha / t.alpha, from_x=removed * s.alpha, variance=removed * s.sigma**2)
+    return Posterior(from_x_t=snr_ratio * s.alpha / t.alpha, from_x=removed * s.alpha, variance=removed * s.sigma**2)
 
 
 def reverse_variance(

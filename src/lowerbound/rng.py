@@ -93,14 +93,14 @@ class PerSample(Noise):
 
     def __init__(self, seeds: Iterable[int] | Int[Tensor, "batch"]):
         try:
-            known = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(index(seed)) for seed in seeds])
+            integers = seeds if isinstance(seeds, Tensor) else torch.tensor([_signed(index(seed)) for seed in seeds])
         except TypeError as error:
             raise InputError(f"seeds are {seeds!r}: give a whole number for each sample, such as range(64)") from error
-        if known.ndim != 1 or known.is_floating_point():
+        if integers.ndim != 1 or integers.is_floating_point():
             raise InputError(
-                f"seeds are a tensor of shape {tuple(known.shape)} and dtype {known.dtype}: give (B,) integers"
+                f"seeds are a tensor of shape {tuple(integers.shape)} and dtype {integers.dtype}: give (B,) integers"
             )
-        self._seeds = known.long()
+        self._seeds = integers.long()
         self._draw = 0
 
     def __repr__(self) -> str:
@@ -134,11 +134,11 @@ class PerSample(Noise):
         if len(like) != len(self._seeds):
             raise InputError(f"noise for a batch of {len(like)} was asked of {len(self._seeds)} seeds: give one each")
         seeds = self._seeds.to(like.device)[:, None]
-        place = torch.arange(math.ceil(like[0].numel() / 4), device=like.device)[None]
-        draw = torch.full_like(place, self._draw if node is None else node)
+        position = torch.arange(math.ceil(like[0].numel() / 4), device=like.device)[None]
+        draw = torch.full_like(position, self._draw if node is None else node)
         self._draw += node is None
-        kind = torch.full_like(place, node is not None)
-        return philox((place, draw & _MASK, draw >> 32, kind), (seeds & _MASK, seeds >> 32 & _MASK))
+        kind = torch.full_like(position, node is not None)
+        return philox((position, draw & _MASK, draw >> 32, kind), (seeds & _MASK, seeds >> 32 & _MASK))
 
 
 def derive_seeds(seed: int, step: int, indices: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:

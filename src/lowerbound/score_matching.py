@@ -28,9 +28,9 @@ which is Stein's unbiased estimate of a risk. `explicit_loss` and `sliced_loss` 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -40,6 +40,7 @@ from lowerbound.elementary import Scalar, count_dims, expand, present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level
+from lowerbound.shapes import Examples, PerExample
 
 Score = Callable[[Tensor], Tensor]
 r"""$x \mapsto \nabla \log p(x)$, both (B, *), each row of the one a differentiable function of the same row of the other."""
@@ -47,7 +48,7 @@ PROBES = ("signs", "normal")
 """The distributions of probes: 1 or -1 (Rademacher), which makes the trace of a diagonal Jacobian exact, and N(0, I)."""
 
 
-def explicit(score: Score, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+def explicit(score: Score, x: Examples) -> PerExample:
     r"""$\mathrm{tr} \frac{\partial s}{\partial x} + \tfrac12 \|s\|^2$ (Hyvarinen 2005), the trace in full.
 
     It takes one differentiation of s for each of the D entries: for few dimensions. Where autograd is on, the result can be
@@ -68,13 +69,13 @@ def explicit(score: Score, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "b
 
 def sliced(
     score: Score,
-    x: Float[Tensor, "batch *shape"],
+    x: Examples,
     noise: Noise,
     *,
     num_probes: int = 1,
     probes: str = "signs",
     reduced: bool = True,
-) -> Float[Tensor, "batch"]:
+) -> PerExample:
     r"""$v^T \frac{\partial s}{\partial x} v + \tfrac12 \|s\|^2$, the mean over random v (Song et al. 2019).
 
     The trace takes one differentiation for each probe, whatever the number of dimensions.
@@ -100,7 +101,7 @@ def sliced(
     return (products + 0.5 * (v * s).flatten(2).sum(2).square()).mean(0)
 
 
-def denoising(score: Score, x: Float[Tensor, "batch *shape"], sigma: Scalar, noise: Noise) -> Float[Tensor, "batch"]:
+def denoising(score: Score, x: Examples, sigma: Scalar, noise: Noise) -> PerExample:
     r"""$\tfrac12 \|s(x + \sigma \epsilon) + \epsilon / \sigma\|^2$ (Vincent 2011): s becomes the smoothed density's score.
 
     Arguments:
@@ -113,7 +114,7 @@ def denoising(score: Score, x: Float[Tensor, "batch *shape"], sigma: Scalar, noi
     return 0.5 * sum_dims((score(x + sigma * eps) + eps / sigma).square())
 
 
-def fisher_divergence(score: Score, true_score: Score, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+def fisher_divergence(score: Score, true_score: Score, x: Examples) -> PerExample:
     r"""$\tfrac12 \|s - \nabla \log p\|^2$, whose mean over p is what all score matching minimises.
 
     Arguments:
@@ -124,59 +125,27 @@ def fisher_divergence(score: Score, true_score: Score, x: Float[Tensor, "batch *
     return 0.5 * sum_dims((score(x) - true_score(x)).square())
 
 
-def explicit_loss(
+def matching_loss(
+    matching: Callable[[Score, Tensor, Noise | None], Tensor],
     denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
+    x: Examples,
     weighting: objective.Weighting = objective.elbo,
     *,
-    t: Float[Tensor, "batch"] | None = None,
-    eps: Float[Tensor, "batch *shape"] | None = None,
+    t: PerExample | None = None,
+    eps: Examples | None = None,
     noise: Noise | None = None,
-) -> Float[Tensor, "batch"]:
-    r"""`objective.loss` by explicit score matching of $q(x_t)$: the same expectation for each x, from D differentiations.
+) -> PerExample:
+    r"""`objective.loss` by the matching of the score of $q(x_t)$: the same expectation for each x.
 
-    $$\gamma'(t)\, w \left[\sigma_t^2 \left(\mathrm{tr} \frac{\partial s}{\partial x_t} + \tfrac12 \|s\|^2\right) + \tfrac
-    D2\right]$$
+    $$\gamma'(t)\, w \left[\sigma_t^2\, matching + \tfrac D2\right]$$
 
     Arguments:
-        denoiser, x, weighting, t, eps, noise: as in `objective.loss`.
+        matching: of a score at $x_t$, with what probes come from: (B,), of the expectation of `explicit`.
+        denoiser, x, weighting, t, eps, noise: as in `objective.loss`; probes come from `noise` as well.
 
     Raises:
         InputError: if something must be drawn and no `noise` is given.
     """
-    return _loss(explicit, denoiser, x, weighting, t, eps, noise)
-
-
-def sliced_loss(
-    denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
-    weighting: objective.Weighting = objective.elbo,
-    *,
-    t: Float[Tensor, "batch"] | None = None,
-    eps: Float[Tensor, "batch *shape"] | None = None,
-    noise: Noise | None = None,
-) -> Float[Tensor, "batch"]:
-    r"""`explicit_loss` with the trace from one probe of random signs: the same expectation, one differentiation.
-
-    Arguments:
-        denoiser, x, weighting, t, eps, noise: as in `objective.loss`; the probe comes from `noise` as well.
-
-    Raises:
-        InputError: if there is no `noise`.
-    """
-    given = objective.source(noise)
-    return _loss(lambda score, x_t: sliced(score, x_t, given), denoiser, x, weighting, t, eps, noise)
-
-
-def _loss(
-    matching: Callable[[Score, Tensor], Tensor],
-    denoiser: Denoiser,
-    x: Tensor,
-    weighting: objective.Weighting,
-    t: Tensor | None,
-    eps: Tensor | None,
-    noise: Noise | None,
-) -> Tensor:
     observed = denoiser.observed
     num_dims = count_dims(x, observed)
 
@@ -186,9 +155,19 @@ def _loss(
             with sdpa_kernel(SDPBackend.MATH):
                 return present(denoiser(x_t, level).score, observed)
 
-        return 2 * level.sigma**2 * matching(score, x_t) + num_dims
+        return 2 * level.sigma**2 * matching(score, x_t, noise) + num_dims
 
     return objective.integrand(denoiser.schedule, present(x, observed), weighting, error, t=t, eps=eps, noise=noise)
+
+
+explicit_loss = partial(matching_loss, lambda score, x_t, noise: explicit(score, x_t))
+r"""`matching_loss` by explicit score matching of $q(x_t)$, from D differentiations.
+
+$$\gamma'(t)\, w \left[\sigma_t^2 \left(\mathrm{tr} \frac{\partial s}{\partial x_t} + \tfrac12 \|s\|^2\right) + \tfrac
+D2\right]$$"""
+
+sliced_loss = partial(matching_loss, lambda score, x_t, noise: sliced(score, x_t, objective.source(noise)))
+"""`explicit_loss` with the trace from one probe of random signs: the same expectation, one differentiation."""
 
 
 def _products(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:

@@ -70,7 +70,7 @@ class ImportanceTimes(nn.Module):
         total = torch.zeros_like(self.second_moment).index_add_(0, part, squares)
         mean = total / count.clamp(min=1)
         first = self.num_seen == 0
-        kept = torch.where(first, torch.zeros_like(mean), torch.full_like(mean, _MEMORY) ** count)
-        fresh = torch.where(count > 0, kept * self.second_moment + (1 - kept) * mean, self.second_moment)
+        memory = torch.where(first, torch.zeros_like(mean), torch.full_like(mean, _MEMORY) ** count)
+        fresh = torch.where(count > 0, memory * self.second_moment + (1 - memory) * mean, self.second_moment)
         self.second_moment.copy_(fresh)
         self.num_seen += count.long()

@@ -64,8 +64,8 @@ def load_weights(module: nn.Module, path: Path) -> dict[str, str]:
             stored = {name: file.get_tensor(name) for name in shapes}
     except (OSError, SafetensorError, RuntimeError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
-    told = {name: value for name, value in metadata.items() if name != HASH}
-    if HASH in metadata and metadata[HASH] != _hash(stored, told):
+    hashed = {name: value for name, value in metadata.items() if name != HASH}
+    if HASH in metadata and metadata[HASH] != _hash(stored, hashed):
         raise InputError(f"{path} is damaged: it does not hold what was written; its {HASH} is another")
     with torch.no_grad():
         for name, parameter in parameters.items():

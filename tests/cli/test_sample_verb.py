@@ -17,10 +17,12 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.sample import Options
 from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.errors import InputError
+from lowerbound.langevin import AnnealedLangevin
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate, network_calls, path
-from lowerbound.samplers import SAMPLERS, ProbabilityFlow
-from lowerbound.samplers.plan import GRIDS
+from lowerbound.samplers import ProbabilityFlow
+from lowerbound.sampling import SAMPLERS
+from lowerbound.sampling.plan import GRIDS
 
 
 def sample(trained, out, *arguments):
@@ -83,7 +85,8 @@ def test_the_network_calls_that_were_made_are_said(trained, tmp_path, capsys, sa
 def test_no_sampler_and_no_grid_depends_on_the_batch(trained):
     model = open_run(trained)
     for sampler, grid in itertools.zip_longest(SAMPLERS, ("time", "trailing", "gamma", "karras"), fillvalue="gamma"):
-        rule = ProbabilityFlow(0.3) if sampler == "flow" else SAMPLERS[sampler]
+        quick = {"flow": ProbabilityFlow(0.3), "annealed-langevin": AnnealedLangevin(num_corrections=5)}
+        rule = quick.get(sampler, SAMPLERS[sampler])
         plan = model.diffusion.plan(rule, 4, grid)
         whole = generate(model, 5, plan, batch_size=5)
         assert np.array_equal(generate(model, 5, plan, batch_size=2), whole), sampler

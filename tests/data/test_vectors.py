@@ -11,7 +11,7 @@ from training.runs import tiny_config
 from lowerbound.data import Standardisation, open_dataset, read_conditions, read_examples
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
-from lowerbound.scoring import conditions
+from lowerbound.run.examples import conditions
 from lowerbound.training import train
 from lowerbound.training.config import DataConfig
 

@@ -34,9 +34,9 @@ def exact_bits(indices: np.ndarray, dataset: Dataset) -> torch.Tensor:
 
 def test_bound_is_the_exact_density_in_the_data_s_own_units(known):
     run, dataset = known
-    bound = found_on(run, dataset, effort=Effort(256))
-    exact, spread = mean_and_error(exact_bits(dataset.test, dataset))
-    assert abs(bound.total[0] - exact) < 0.05  # the estimator's own noise is 0.012
+    bound = found_on(run, dataset, dataset.test[:500], Effort(256))
+    exact, spread = mean_and_error(exact_bits(dataset.test[:500], dataset))
+    assert abs(bound.total[0] - exact) < 0.05  # the estimator's own noise is 0.024
     assert spread < bound.total[1] < 2 * spread
     assert bound.total[0] == pytest.approx(sum(term.value for term in bound.terms.values()), abs=1e-5)
     assert "of the density" in bound.kind

@@ -6,7 +6,7 @@ import pytest
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, chance, classes
 from lowerbound.report.classes import tell_classes
-from lowerbound.report.finding import Finding, Severity
+from lowerbound.report.description import Finding, Severity
 
 NAMES = tuple(f"digit {k}" for k in range(10))
 

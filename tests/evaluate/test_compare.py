@@ -9,10 +9,9 @@ import pytest
 
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.compare import Contest, compare, paired, read_comparison
+from lowerbound.evaluate.compare import Comparison, Contest, Standing, compare, paired
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.standing import Asked, Standing
-from lowerbound.records import Measured
+from lowerbound.records import Measured, read_json
 from lowerbound.report.comparison import (
     HEADER,
     answers,
@@ -29,7 +28,7 @@ MODELS = ("vae", "gan", "diffusion", "autoregressive")
 
 def run_compare(out, num_examples=12, **settings):
     """A comparison on a few hundred points beside the folder."""
-    contest = Contest(**{"models": MODELS, "steps": 2, **settings}, asked=Asked(num_examples, num_samples=24))
+    contest = Contest(**{"models": MODELS, "steps": 2, **settings}, num_examples=num_examples, num_samples=24)
     points, told = str(out.parent / "points.npy"), []
     np.save(points, np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32))
     found = compare(open_dataset(points), DataConfig(points), out, contest, say=told.append, show_progress=False)
@@ -57,12 +56,11 @@ def test_a_comparison_has_a_row_for_each_model_and_says_what_its_bits_are(compar
 
 def test_a_comparison_is_read_as_it_was_written(compared):
     out, found = compared
-    assert read_comparison(out) == found
-    (out / "comparison.json").write_text("{}")
-    with pytest.raises(InputError, match="damaged"):
-        read_comparison(out)
-    with pytest.raises(InputError, match="no comparison"):
-        read_comparison(out / "nowhere")
+    path = out / "comparison.json"
+    assert read_json(Comparison, path) == found
+    path.write_text("{}")
+    with pytest.raises(InputError, match=r"comparison\.json: data is lacking"):
+        read_json(Comparison, path)
 
 
 def test_what_is_there_is_not_done_again(compared):

@@ -35,7 +35,7 @@ def test_nearest_agrees_with_all_pairs(monkeypatch):
     pairs = np.sqrt(((FRESH[:, None] - TRAIN[None]) ** 2).mean(axis=2))
     order = pairs.argsort(axis=1)[:, :5]
     for block in (2**22, 1_300):
-        monkeypatch.setattr("lowerbound.evaluate.copies.BLOCK_VALUES", block)
+        monkeypatch.setattr("lowerbound.evaluate.quality.BLOCK_VALUES", block)
         distances, indices = nearest(FRESH, TRAIN, 5)
         assert np.array_equal(indices, order)
         assert np.abs(distances - np.take_along_axis(pairs, order, axis=1)).max() < 1e-12

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.samples import neighbours
+from lowerbound.evaluate.copies import neighbours
 from lowerbound.report.distances import tell_neighbours
 
 

@@ -25,10 +25,10 @@ from lowerbound.evaluate.trade_off import (
     trials_of_scales,
 )
 from lowerbound.records import Measured, read, to_json
-from lowerbound.report.finding import Severity
+from lowerbound.report.description import Severity
 from lowerbound.report.quality import FIGURES, HEADER, tell_quality, tell_trade_off
 from lowerbound.run import Run
-from lowerbound.samplers import SAMPLERS
+from lowerbound.sampling import SAMPLERS
 
 NUM = 300
 

@@ -20,16 +20,16 @@ from training.runs import measure_little, tiny_config, tiny_run, train_until
 from lowerbound import files
 from lowerbound.errors import InputError
 from lowerbound.training import train
-from lowerbound.training.checkpoint import Checkpoint, checkpoints, clean, read_checkpoint, step_of
-from lowerbound.training.loop import Trainer
+from lowerbound.training.checkpoint import checkpoints, clean, read_checkpoint, step_of, write_checkpoint
 from lowerbound.training.resume import restore
+from lowerbound.training.trainer import Trainer
 
 TENSORS = {"weights": {"a": torch.arange(1000.0)}, "average": {"a": torch.ones(3)}}
 
 
 def test_round_trip_and_the_two_newest_stay(tmp_path):
     for step in (1, 2, 3):
-        Checkpoint.of(step, TENSORS, {"seconds": 1.5}).write(tmp_path)
+        write_checkpoint(tmp_path, step, TENSORS, {"seconds": 1.5})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002", "step-000000003"]
     tensors, state = read_checkpoint(checkpoints(tmp_path)[-1])
     assert torch.equal(tensors["weights"]["a"], TENSORS["weights"]["a"])
@@ -67,7 +67,7 @@ def empty(path):
     ],
 )
 def test_damage_is_named(damage, name, tmp_path):
-    path = Checkpoint.of(1, TENSORS, {"seconds": 1.5}).write(tmp_path)
+    path = write_checkpoint(tmp_path, 1, TENSORS, {"seconds": 1.5})
     damage(path / name)
     with pytest.raises(InputError, match=rf"damaged checkpoint: .*{name}"):
         read_checkpoint(path)
@@ -104,7 +104,7 @@ def trained(tmp_path_factory):
     """A trainer, and a checkpoint of it."""
     trainer = Trainer(*tiny_config("moons"))
     next(trainer.records())
-    return trainer, Checkpoint.of(trainer.step, *trainer.state()).write(tmp_path_factory.mktemp("saved"))
+    return trainer, write_checkpoint(tmp_path_factory.mktemp("saved"), trainer.step, *trainer.state())
 
 
 @pytest.mark.parametrize("group", ["optimizer", "weights", "average"])
@@ -113,7 +113,7 @@ def test_tensors_of_another_shape_are_refused(group, trained, tmp_path):
     tensors, state = read_checkpoint(saved)
     name = max(tensors[group], key=lambda each: tensors[group][each].numel())
     tensors[group][name] = torch.zeros(2, 3, 5, 7)
-    path = Checkpoint.of(state.pop("step"), tensors, state).write(tmp_path)
+    path = write_checkpoint(tmp_path, state.pop("step"), tensors, state)
     with pytest.raises(InputError, match="damaged checkpoint"):
         restore(trainer, path)
 
@@ -187,7 +187,7 @@ def test_half_an_optimiser_is_refused(trained, tmp_path):
     trainer, saved = trained
     tensors, state = read_checkpoint(saved)
     del tensors["optimizer"][next(name for name in tensors["optimizer"] if name.endswith("exp_avg_sq"))]
-    path = Checkpoint.of(state.pop("step"), tensors, state).write(tmp_path)
+    path = write_checkpoint(tmp_path, state.pop("step"), tensors, state)
     with pytest.raises(InputError, match="the optimiser remembers exp_avg, step"):
         restore(Trainer(trainer.config, trainer.dataset), path)
 
@@ -224,10 +224,10 @@ def test_the_only_checkpoint_being_damaged_is_no_silent_restart(tmp_path, monkey
 
 
 def test_links_are_no_checkpoints(tmp_path):
-    elsewhere = Checkpoint.of(9, TENSORS, {}).write(tmp_path / "elsewhere")
+    elsewhere = write_checkpoint(tmp_path / "elsewhere", 9, TENSORS, {})
     (tmp_path / "step-000000001").symlink_to(elsewhere)
     for step in (2, 3, 4):
-        Checkpoint.of(step, TENSORS, {}).write(tmp_path)
+        write_checkpoint(tmp_path, step, TENSORS, {})
     assert [step_of(path) for path in checkpoints(tmp_path)] == [3, 4]
     read_checkpoint(elsewhere)
 
@@ -240,7 +240,7 @@ def test_damaged_checkpoint_is_not_passed_over(tmp_path):
 
 
 def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    Checkpoint.of(1, TENSORS, {}).write(tmp_path)
+    write_checkpoint(tmp_path, 1, TENSORS, {})
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -248,10 +248,10 @@ def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            Checkpoint.of(2, TENSORS, {}).write(tmp_path)
+            write_checkpoint(tmp_path, 2, TENSORS, {})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000001"]
     read_checkpoint(checkpoints(tmp_path)[-1])
-    Checkpoint.of(2, TENSORS, {}).write(tmp_path)
+    write_checkpoint(tmp_path, 2, TENSORS, {})
     assert not list(tmp_path.glob(".unfinished*"))
 
 
@@ -263,7 +263,7 @@ def test_checkpoint_of_another_network(tmp_path, monkeypatch):
     tensors, state = read_checkpoint(path)
     name = next(iter(tensors["weights"]))
     tensors["weights"][name] = torch.zeros(1, 2, 3)
-    Checkpoint.of(state.pop("step"), tensors, state).write(path.parent)
+    write_checkpoint(path.parent, state.pop("step"), tensors, state)
     with pytest.raises(InputError, match=r"of shape \(1, 2, 3\)"):
         tiny_run(tmp_path / "run")
 
@@ -329,7 +329,7 @@ def written_and_killed(tmp_path, moment):
     try:
         for name in ("mkdir", "fsync", "rename", "replace", "rmdir", "unlink"):
             setattr(os, name, counted(getattr(os, name)))
-        Checkpoint.of(7, TENSORS, {"which": "new"}).write(tmp_path)
+        write_checkpoint(tmp_path, 7, TENSORS, {"which": "new"})
         os._exit(0)
     except BaseException:
         os._exit(1)
@@ -340,7 +340,7 @@ def test_a_checkpoint_of_the_same_step_is_never_lost(tmp_path):
     found, moment, killed = [], 0, True
     while killed:
         for step, which in ((6, "older"), (7, "old")):
-            Checkpoint.of(step, TENSORS, {"which": which}).write(tmp_path)
+            write_checkpoint(tmp_path, step, TENSORS, {"which": which})
         killed = written_and_killed(tmp_path, moment)
         moment += 1
         clean(tmp_path)
@@ -355,14 +355,14 @@ def test_a_checkpoint_of_the_same_step_is_never_lost(tmp_path):
 
 def test_what_others_left_among_the_checkpoints_is_not_followed(tmp_path):
     elsewhere, folder = tmp_path / "elsewhere", tmp_path / "checkpoints"
-    kept = Checkpoint.of(9, TENSORS, {}).write(elsewhere)
+    kept = write_checkpoint(elsewhere, 9, TENSORS, {})
     folder.mkdir()
     (folder / ".replaced-step-000000009").symlink_to(kept)
     (folder / ".replaced-mine").mkdir()
     (folder / ".unfinished-link").symlink_to(elsewhere)
     (folder / ".unfinished-file").write_text("x")
     for step in (1, 2, 3):
-        Checkpoint.of(step, TENSORS, {}).write(folder)
+        write_checkpoint(folder, step, TENSORS, {})
     assert [step_of(path) for path in checkpoints(folder)] == [2, 3]
     assert not list(folder.glob(".unfinished*"))
     assert (folder / ".replaced-mine").is_dir()
@@ -374,7 +374,7 @@ def test_what_is_named_otherwise_is_left_alone(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "step-000000000").write_text("a file")
     for step in (1, 2, 3):
-        Checkpoint.of(step, TENSORS, {}).write(tmp_path)
+        write_checkpoint(tmp_path, step, TENSORS, {})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002", "step-000000003"]
     assert (tmp_path / "step-1").is_dir()
     assert (tmp_path / "step-000000001-kept").is_dir()

@@ -12,10 +12,10 @@ from training.runs import measure_little, tiny_config, tiny_run
 from lowerbound.cli.main import run
 from lowerbound.errors import InputError, flag
 from lowerbound.training import stretch, train
-from lowerbound.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
-from lowerbound.training.divergence import LARGEST_WEIGHT, Watch
-from lowerbound.training.loop import Trainer
+from lowerbound.training.checkpoint import checkpoints, read_checkpoint, write_checkpoint
+from lowerbound.training.divergence import LARGEST_WEIGHT, check_sound
 from lowerbound.training.session import MOST_SKIPPED
+from lowerbound.training.trainer import Trainer
 from lowerbound.training.training import DivergenceError
 
 ABSURD = {"learning_rate": 1e20, "clip": 1e30, "warmup_steps": 1}
@@ -132,7 +132,7 @@ def test_a_ruined_checkpoint_is_named_and_passed_over_when_told(tmp_path, monkey
     tiny_run(out, steps=8, num_evaluations=2)
     tensors, state = read_checkpoint(newest(out))
     tensors["weights"] = {name: 1e7 * value for name, value in tensors["weights"].items()}
-    Checkpoint.of(state.pop("step"), tensors, state).write(out / "checkpoints")
+    write_checkpoint(out / "checkpoints", state.pop("step"), tensors, state)
     with pytest.raises(InputError, match=r"step-000000008 .*the loss of the same examples.*--fall-back .* of step 4"):
         tiny_train(out, steps=12)
     config, dataset = tiny_config(steps=12)
@@ -216,12 +216,12 @@ def test_finite_but_lost_weights_are_not_kept(tmp_path, monkeypatch, rate, polic
 def test_a_single_value_is_seen(group):
     trainer = Trainer(*tiny_config("moons"))
     next(trainer.records())
-    watch = Watch(trainer)
+    loss = check_sound(trainer)
     name, value = next(iter(trainer.state()[0][group].items()))
     with torch.no_grad():
         value.view(-1)[0] = math.nan
     with pytest.raises(DivergenceError, match=rf"after step 1 .*{name} is not finite"):
-        watch.check()
+        check_sound(trainer, loss)
 
 
 @pytest.mark.parametrize("objective", ["elbo", "persistent-contrastive-divergence"])
@@ -234,10 +234,10 @@ def test_watching_changes_nothing(objective):
         config = dataclasses.replace(config, model=model, denoiser=type(config.denoiser)())
     watched, other = Trainer(config, dataset), Trainer(config, dataset)
     for _ in range(3):
-        Watch(watched)
+        check_sound(watched)
         next(watched.records())
         next(other.records())
-    Watch(watched)
+    check_sound(watched)
     for name, group in other.state()[0].items():
         assert all(torch.equal(watched.state()[0][name][key], value) for key, value in group.items()), name
 

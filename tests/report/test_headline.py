@@ -7,12 +7,11 @@ import pytest
 from lowerbound.baselines import Baseline
 from lowerbound.evaluate.folder import Evaluation, Outcome
 from lowerbound.evaluate.judge import SampleQuality
-from lowerbound.evaluate.likelihood import Likelihood
+from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.records import Measured
-from lowerbound.report.finding import Severity
+from lowerbound.report.description import Severity
 from lowerbound.report.headline import against_baseline, findings, headline
 
 BOUND = Likelihood(Measured(1.5, 0.02), "bound (continuous time)", {}, 100, 8)

@@ -21,7 +21,7 @@ from lowerbound.evaluate.settings import Settings
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.report.page import CAPTIONS
-from lowerbound.report.parts import TELL, told
+from lowerbound.report.parts import TELL, description
 from lowerbound.run import open_run
 from lowerbound.run.generate import network_calls
 from lowerbound.scoring import Flow
@@ -43,12 +43,12 @@ def test_a_bound_is_told_term_by_term():
     found = Likelihood(
         Measured(1.5, 0.1), "bound", terms, 9, 4, drawn_from=15, weighted=Measured(1.4, 0.1), weighted_kind="IW"
     )
-    (table,) = told(found).tables
+    (table,) = description(found).tables
     assert [row[0] for row in table.rows] == ["test", "  reconstruction", "  level 2", "  importance-weighted"]
     assert table.rows[0][2] == "bound, 9 examples drawn from 15, 4 draws each"
     assert table.rows[2][1:] == ("1.40 ± 0.10", "of a latent given those above it")
     assert table.rows[3][2] == "IW"
-    (table,) = told(Likelihood(Measured(1.5, math.nan), "exact", {}, 1)).tables
+    (table,) = description(Likelihood(Measured(1.5, math.nan), "exact", {}, 1)).tables
     assert table.rows == (("test", "1.5 ± nan", "exact, 1 example"),)
 
 
@@ -56,13 +56,13 @@ def test_figures_that_contradict_each_other_are_no_traceback(monkeypatch):
     some = Measured(0.1, 0.01)
     region = Region("small noise", -2.0, 1.0, some, 1.0, Measured(1.0, 0.01), some, 0.0, 0.0)
     found = Diagnosis(some, some, -9.0, 5.0, 1.0, None, 0.1, some, (region,), 9)
-    assert told(found).findings
+    assert description(found).findings
     for changes in ({"regions": ()}, {"gamma_max": 1e9}, {"gamma_max": -9.0}, {"level_width": -1.0}, {"spread": 0.0}):
         with pytest.raises(InputError, match="contradict each other"):
             replace(found, **changes)
     monkeypatch.setitem(TELL, Diagnosis, lambda figures: [][figures.num_examples])
     with pytest.raises(InputError, match=r"contradict each other: .*--anew"):
-        told(found)
+        description(found)
 
 
 @pytest.fixture(scope="module")

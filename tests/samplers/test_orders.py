@@ -11,16 +11,7 @@ from oracles import COVARIANCE, MEAN, WithMix, affine_map, double, gaussian, mix
 from lowerbound import grid
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.rng import Stream
-from lowerbound.samplers import (
-    DDIM,
-    DPMSolver,
-    ExponentialAdamsBashforth,
-    Heun,
-    ProbabilityFlow,
-    UniPC,
-    sample,
-    start,
-)
+from lowerbound.samplers import DDIM, DPMSolver, ExponentialAdamsBashforth, Heun, ProbabilityFlow, UniPC, sample, start
 from lowerbound.schedule import LinearGamma
 
 ORDERED = [sampler for sampler in EVERY_SAMPLER if sampler.order and not isinstance(sampler, ProbabilityFlow)]

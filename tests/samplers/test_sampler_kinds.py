@@ -12,6 +12,7 @@ from lowerbound import grid
 from lowerbound.denoiser import Conditioned, Denoiser, Prediction
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
+from lowerbound.langevin import PredictorCorrector, langevin_step
 from lowerbound.rng import PerSample, Stream
 from lowerbound.samplers import (
     DDIM,
@@ -20,10 +21,8 @@ from lowerbound.samplers import (
     Euler,
     ExponentialAdamsBashforth,
     Heun,
-    PredictorCorrector,
     ProbabilityFlow,
     UniPC,
-    langevin_step,
     sample,
     start,
     trajectory,

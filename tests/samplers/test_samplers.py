@@ -15,6 +15,7 @@ from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
 from lowerbound.inverse import Mask, Replacement, posterior_sample
+from lowerbound.langevin import PredictorCorrector
 from lowerbound.reverse import VARIANCES
 from lowerbound.rng import PerSample, Stream
 from lowerbound.samplers import (
@@ -22,7 +23,6 @@ from lowerbound.samplers import (
     Ancestral,
     Euler,
     Heun,
-    PredictorCorrector,
     ProbabilityFlow,
     Sampler,
     UniPC,

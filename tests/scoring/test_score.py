@@ -16,7 +16,8 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import DiscretizedGaussian, LevelPosterior
 from lowerbound.models import Diffusion, Effort
 from lowerbound.run import Run
-from lowerbound.scoring import check_examples, conditions, score
+from lowerbound.run.examples import check_examples, conditions
+from lowerbound.scoring import score
 from lowerbound.training import recipe
 from lowerbound.training.config import DataConfig
 from lowerbound.training.folder import RunFolder

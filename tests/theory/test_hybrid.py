@@ -8,10 +8,10 @@ from oracles import Known, WithMix, double, draw, gaussian, mixture, sigma_point
 from torch import nn
 
 from lowerbound.denoiser import NetworkDenoiser
+from lowerbound.encoder import Latent, encode
 from lowerbound.errors import InputError
 from lowerbound.likelihood import elbo, step_kl
 from lowerbound.likelihood.decoder import GaussianDecoder
-from lowerbound.likelihood.encoder import Latent, encode
 from lowerbound.rng import Stream
 from lowerbound.schedule import Cosine, LinearGamma
 from lowerbound.schedule.scaling import SCALINGS

@@ -8,9 +8,9 @@ import pytest
 import torch
 from oracles import double, draw, mixture
 
-from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
+from lowerbound.langevin import EnergyDenoiser
 from lowerbound.nn import MLP
 from lowerbound.rng import Stream
 from lowerbound.schedule import Cosine, LinearGamma

@@ -9,7 +9,7 @@ from lowerbound.data import Dataset, open_dataset
 from lowerbound.training import Config, recipe, train
 from lowerbound.training.config import DataConfig, NetworkConfig
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.loop import Trainer
+from lowerbound.training.trainer import Trainer
 
 
 def tiny_config(source: str = "digits", **training: object) -> tuple[Config, Dataset]:

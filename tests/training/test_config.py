@@ -30,8 +30,8 @@ from lowerbound.training.config import (
     as_flags,
     differences,
 )
-from lowerbound.training.loop import Trainer
 from lowerbound.training.recipes import unet
+from lowerbound.training.trainer import Trainer
 
 CONFIG = Config(DataConfig("digits", image_size=(4, 5)), training=TrainingConfig(steps=3))
 

@@ -9,8 +9,8 @@ import torch
 from training.runs import tiny_config, train_until
 
 from lowerbound.data import DataSpec, Levels, open_dataset
-from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.errors import InputError
+from lowerbound.langevin import EnergyDenoiser
 from lowerbound.models import RELATIVES
 from lowerbound.run import Run, open_denoiser, open_run
 from lowerbound.run.generate import generate
@@ -26,7 +26,7 @@ from lowerbound.training.config import (
     ScheduleConfig,
     TrainingConfig,
 )
-from lowerbound.training.loop import Trainer
+from lowerbound.training.trainer import Trainer
 
 SMALL = {
     "vae": {"width": 8, "latent_dims": 4},

@@ -9,7 +9,7 @@ from lowerbound.data import open_dataset
 from lowerbound.training import fit, recipe
 from lowerbound.training.config import DataConfig
 from lowerbound.training.fit import ENOUGH_STEPS, fitted
-from lowerbound.training.loop import TRAINING_SHARE, Trainer
+from lowerbound.training.trainer import TRAINING_SHARE, Trainer
 
 
 def machine(monkeypatch, seconds_per_unit):

@@ -15,9 +15,9 @@ from lowerbound.errors import InputError
 from lowerbound.run import open_run
 from lowerbound.run.history import training_columns
 from lowerbound.training import stretch, train
-from lowerbound.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from lowerbound.training.checkpoint import checkpoints, read_checkpoint, write_checkpoint
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.stretch import workplace
+from lowerbound.training.stretch import open_workspace
 from lowerbound.training.training import Training
 
 LENGTH = 12
@@ -166,16 +166,16 @@ def test_values_of_a_students_checkpoint_are_checked(digits, tmp_path, monkeypat
             del tensors["noise"]
         case "short noise":
             tensors["noise"]["stream"] = torch.zeros(3, dtype=torch.uint8)
-    Checkpoint.of(state.pop("step"), tensors, state).write(newest.parent)
+    write_checkpoint(newest.parent, state.pop("step"), tensors, state)
     assert verb() == 2
     assert "damaged checkpoint" in capsys.readouterr().err
 
 
 def test_a_second_process_is_refused(tmp_path):
     with (
-        workplace(tmp_path / "place", {}),
+        open_workspace(tmp_path / "place", {}),
         pytest.raises(InputError, match="another process"),
-        workplace(tmp_path / "place", {}),
+        open_workspace(tmp_path / "place", {}),
     ):
         pass
     assert not (tmp_path / "place").exists()
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_what_was_saved(verb, monkeypatch, capsys):
 
 
 def test_what_never_began_leaves_nothing(tmp_path):
-    with pytest.raises(InputError, match="nothing"), workplace(tmp_path / "place", {}):
+    with pytest.raises(InputError, match="nothing"), open_workspace(tmp_path / "place", {}):
         raise InputError("nothing")
     assert not list(tmp_path.iterdir())
 
@@ -208,7 +208,7 @@ def test_what_never_began_leaves_nothing(tmp_path):
 def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "place").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="is a link"), workplace(tmp_path / "place", {}):
+    with pytest.raises(InputError, match="is a link"), open_workspace(tmp_path / "place", {}):
         pass
     assert not list((tmp_path / "elsewhere").iterdir())
 

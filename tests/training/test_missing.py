@@ -23,7 +23,7 @@ from lowerbound.training.build import build_model
 from lowerbound.training.config import DataConfig, DenoiserConfig, NetworkConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.held_out import held_out_bits
-from lowerbound.training.loop import Trainer
+from lowerbound.training.trainer import Trainer
 
 SCALES = torch.tensor([0.5, 2.0, 1.0]).double()
 MEAN = torch.tensor([1.0, -3.0, 0.0]).double()

@@ -8,7 +8,7 @@ from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training.classifier import accuracies, check_labels, train_classifier
-from lowerbound.training.stretch import workplace
+from lowerbound.training.stretch import open_workspace
 
 DEFAULT_MINUTES = 1.0
 RATIOS = {
@@ -65,9 +65,9 @@ def main(arguments: list[str]) -> None:
         "seed": options.seed,
     }
     path = run.folder.path / "classifier.training"
-    with workplace(path, settings, restart=options.restart, fall_back=options.fall_back) as place:
+    with open_workspace(path, settings, restart=options.restart, fall_back=options.fall_back) as workspace:
         classifier = train_classifier(
-            dataset, **settings, steps=options.steps, minutes=minutes, device=device, place=place
+            dataset, **settings, steps=options.steps, minutes=minutes, device=device, workspace=workspace
         )
         spread = dataset.encoded(dataset.train[:1000]).std().item()
         measured = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
@@ -79,5 +79,5 @@ def main(arguments: list[str]) -> None:
         clean_accuracy = f"{measured[0][0]:.4f}"
         metadata = {"clean_accuracy": clean_accuracy, "seed": str(options.seed), "steps": str(options.steps)}
         written = write_classifier(run, classifier, options.width, metadata)
-        place.folder.log.replace(written.with_suffix(".log.jsonl"))
+        workspace.folder.log.replace(written.with_suffix(".log.jsonl"))
     print(f"classifier: {written}")

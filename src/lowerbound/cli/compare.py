@@ -12,7 +12,6 @@ from lowerbound.cli.train import located
 from lowerbound.data import describe
 from lowerbound.errors import InputError
 from lowerbound.evaluate.compare import FAMILY, Contest, compare
-from lowerbound.evaluate.standing import Asked
 from lowerbound.everyday import Everyday
 from lowerbound.report.comparison import HEADER, answers, remarks, rows, write_comparison_page
 from lowerbound.report.console import aligned
@@ -64,8 +63,7 @@ def main(arguments: list[str]) -> None:
     dataset = open_configured(data)
     out = options.out or Path("runs") / f"compare-{Path(options.data.source).stem}"
     print(describe(dataset))
-    effort = Asked(options.num_examples, options.num_samples, options.seed)
-    contest = Contest(options.models, minutes, options.steps, effort)
+    contest = Contest(options.models, minutes, options.steps, options.num_examples, options.num_samples, options.seed)
     comparison = compare(dataset, data, out, contest, device=pick_device(options.device), stage=stage)
     page = write_comparison_page(comparison, out)
     print("\n".join(["", *aligned([HEADER, *rows(comparison)]), "", *answers(comparison), *remarks(comparison)]))

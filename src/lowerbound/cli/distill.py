@@ -17,10 +17,10 @@ from lowerbound.evaluate.quality import frechet_distance
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.samplers import DDIM, DPMSolver
-from lowerbound.samplers.plan import Plan
+from lowerbound.sampling.plan import Plan
 from lowerbound.training.distill import check_empty, distill, student_times, teacher_times, write_student
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.stretch import workplace
+from lowerbound.training.stretch import open_workspace
 from lowerbound.weights import HASH
 
 DEFAULT_MINUTES = 2.0
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
     settings = {"teacher": run.metadata.get(HASH, ""), "steps": options.steps, "seed": options.seed}
     path = out.path.resolve()
     path = path.with_name(f"{path.name}.training")
-    with workplace(path, settings, restart=options.restart, fall_back=options.fall_back) as place:
+    with open_workspace(path, settings, restart=options.restart, fall_back=options.fall_back) as workspace:
         student = distill(
             run.denoiser,
             run.config,
@@ -81,11 +81,11 @@ def main(arguments: list[str]) -> None:
             updates=options.updates,
             minutes=minutes,
             seed=options.seed,
-            place=place,
+            workspace=workspace,
         )
         length = f"{minutes} minutes" if options.updates is None else f"{options.updates} updates"
         metadata = {"distilled_from": str(options.run), "seed": str(options.seed), "length": length}
-        write_student(student, options.steps, run.config, run.spec, out, metadata, place.folder.log)
+        write_student(student, options.steps, run.config, run.spec, out, metadata, workspace.folder.log)
     if options.compare:
         print("\n".join(_compare(run, student, dataset, options.steps)))
     print(f"distilled: {out.model}\nnext: lowerbound sample {out.path}")

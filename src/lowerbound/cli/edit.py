@@ -25,7 +25,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.grid import visible_limits
 from lowerbound.rng import PerSample
 from lowerbound.run import Run, check_levels, open_denoiser
-from lowerbound.scoring import check_examples
+from lowerbound.run.examples import check_examples
 
 
 @dataclass(frozen=True)

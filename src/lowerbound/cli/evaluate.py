@@ -14,7 +14,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.models import Effort
 from lowerbound.report.console import event_text, summary
 from lowerbound.run import open_run
-from lowerbound.samplers.registry import SAMPLERS, SamplerName
+from lowerbound.sampling.registry import SAMPLERS, SamplerName
 
 EFFECTIVE = ("data", "quick", "anew", "num_samples", "num_examples", "ode.importance", "baselines", "seed", "device")
 """The options that have an effect on a relative."""

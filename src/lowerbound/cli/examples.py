@@ -6,7 +6,7 @@ from torch import Tensor
 from lowerbound.data import Examples, read_examples
 from lowerbound.errors import InputError
 from lowerbound.run import Run
-from lowerbound.scoring import conditions
+from lowerbound.run.examples import conditions
 
 
 def read_for(run: Run, source: str, split: str | None) -> tuple[Examples, np.ndarray]:

@@ -12,8 +12,8 @@ from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
-from lowerbound.samplers.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GridName, Plan
-from lowerbound.samplers.registry import SAMPLERS, SETTINGS, SamplerName
+from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GridName, Plan
+from lowerbound.sampling.registry import SAMPLERS, SETTINGS, SamplerName
 
 Options = TypeVar("Options")
 

@@ -21,7 +21,8 @@ from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
-from lowerbound.scoring import DensityScores, Flow, Scores, check_examples, conditions, score, score_density
+from lowerbound.run.examples import check_examples, conditions
+from lowerbound.scoring import DensityScores, Flow, Scores, score, score_density
 from lowerbound.tables import check_table, write_table
 
 EFFECTIVE = ("out", "split", "flow.importance", "batch_size", "seed", "device")

@@ -30,7 +30,7 @@ from lowerbound.training.config import (
 )
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.loop import Trainer
+from lowerbound.training.trainer import Trainer
 
 DEFAULT_MINUTES = 10.0
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config))

@@ -2,7 +2,6 @@
 
 from lowerbound.denoiser.analytic import WithVariance, measure_variance
 from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
-from lowerbound.denoiser.energy import EnergyDenoiser
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
@@ -12,7 +11,6 @@ __all__ = [
     "Conditioned",
     "Denoiser",
     "Empirical",
-    "EnergyDenoiser",
     "Gaussian",
     "GaussianMixture",
     "LevelDenoiser",

@@ -49,7 +49,7 @@ class Classes(Figures):
     def total_variation(self) -> float:
         r"""$\frac12 \sum_k |p_k - \pi_k|$"""
         pairs = zip(self.shares_samples, self.shares_train, strict=True)
-        return sum(abs(found - real) for found, real in pairs) / 2
+        return sum(abs(sampled - real) for sampled, real in pairs) / 2
 
 
 def classes(
@@ -85,7 +85,7 @@ def classes(
     def shares(labels: np.ndarray) -> np.ndarray:
         return np.bincount(labels, minlength=num_classes) / len(labels)
 
-    real, found = shares(train_labels), shares(on_samples.argmax(axis=1))
+    real, sampled = shares(train_labels), shares(on_samples.argmax(axis=1))
     return Classes(
         accuracy=float((on_held_out.argmax(axis=1) == held_out_labels).mean()),
         confidence_held_out=float(confidences[0].mean()),
@@ -94,24 +94,24 @@ def classes(
         ratio_error=float(ratio * np.hypot(*relative_errors)),
         names=class_names,
         shares_train=tuple(real.tolist()),
-        shares_samples=tuple(found.tolist()),
-        p=chance(found, real, len(on_samples), seed),
+        shares_samples=tuple(sampled.tolist()),
+        p=chance(sampled, real, len(on_samples), seed),
         num_samples=len(on_samples),
     )
 
 
-def chance(found: Float[np.ndarray, " L"], real: Float[np.ndarray, " L"], num: int, seed: int = 0) -> float:
+def chance(sampled: Float[np.ndarray, " L"], real: Float[np.ndarray, " L"], num: int, seed: int = 0) -> float:
     """The probability of shares of `num` labels as far from the real ones, or farther, in Pearson's measure.
 
     Arguments:
-        found, real: shares, (L,).
-        num: how many labels the found ones are of.
+        sampled, real: shares, (L,).
+        num: how many labels the sampled ones are of.
         seed: of the draws that are counted.
     """
-    if found[real == 0].any():
+    if sampled[real == 0].any():
         return 0.0
-    found, real = found[real > 0], real[real > 0]
-    drawn = np.random.default_rng(seed).multinomial(num, real, NUM_DRAWS) / num
-    distances = ((drawn - real) ** 2 / real).sum(1)
-    as_far = (distances >= ((found - real) ** 2 / real).sum() * (1 - 1e-9)).sum()
+    sampled, real = sampled[real > 0], real[real > 0]
+    by_chance = np.random.default_rng(seed).multinomial(num, real, NUM_DRAWS) / num
+    distances = ((by_chance - real) ** 2 / real).sum(1)
+    as_far = (distances >= ((sampled - real) ** 2 / real).sum() * (1 - 1e-9)).sum()
     return float((1 + as_far) / (1 + NUM_DRAWS))

@@ -6,9 +6,10 @@ by example, for most of their spread is the examples' and not the models'.
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ import torch
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
-from lowerbound.evaluate.judge import Judge
+from lowerbound.evaluate.judge import Judge, draw
+from lowerbound.evaluate.likelihood import held_out_likelihood
 from lowerbound.evaluate.part import Stage
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.standing import Asked, Standing, standing
 from lowerbound.files import write_file
+from lowerbound.models.base import LikelihoodKind
 from lowerbound.pictures import sample_grid
 from lowerbound.records import Measured, read_json, to_json
 from lowerbound.run import Run, open_run
@@ -50,7 +52,9 @@ class Contest:
     Arguments:
         models: which.
         minutes, steps: the budget of each; one of the two.
-        asked: of each, once it is trained.
+        num_examples: of the test split, from its start, whose likelihoods are compared.
+        num_samples: how many are drawn from each.
+        seed: of training, times, noise and samples.
 
     Raises:
         InputError: without a model, or without one budget.
@@ -59,7 +63,9 @@ class Contest:
     models: Sequence[ModelName] = FAMILY
     minutes: float | None = None
     steps: int | None = None
-    asked: Asked = field(default_factory=Asked)
+    num_examples: int = 1000
+    num_samples: int = 500
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
@@ -68,6 +74,34 @@ class Contest:
             )
         if not self.models:
             raise InputError(f"no models to compare: choose from {', '.join(FAMILY)}")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of one model.
+
+    Arguments:
+        model: its name.
+        likelihood: whether `bits` is exact, a bound, or not there.
+        kind: what `bits` is, in words.
+        bits: bits/dim of the test examples with the standard error over them; None without a likelihood.
+        num_examples: how many test examples.
+        quality: of its samples.
+        seconds_per_sample: that they took.
+        num_parameters: how many numbers were trained.
+        steps, seconds: of its training.
+    """
+
+    model: str
+    likelihood: LikelihoodKind
+    kind: str
+    bits: Measured | None
+    num_examples: int
+    quality: Quality
+    seconds_per_sample: float
+    num_parameters: int
+    steps: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -140,32 +174,30 @@ def compare(
         InputError: if no model can be trained, or the folder holds runs with other settings.
     """
     dataset.spec.check_complete("compare")
-    folder, asked = Path(out), contest.asked
+    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with stage("classifier of the data", UPDATES) as progress:
         classifier = feature_classifier(dataset, folder, progress)
-    judge = Judge.of(dataset, feature_space(dataset, classifier), asked.num_samples, asked.seed)
+    judge = Judge.of(dataset, feature_space(dataset, classifier), contest.num_samples, contest.seed)
     standings, bits, left_out = [], {}, {}
     for number, model in enumerate(contest.models, 1):
         say(f"{number} of {len(contest.models)}: {model}")
         try:
             config = recipe(dataset, data, minutes=contest.minutes or 1.0, model=model)
-            training = replace(config.training, minutes=contest.minutes, steps=contest.steps, seed=asked.seed)
-            config, shown = replace(config, training=training), {"say": say, "show_progress": show_progress}
-            train(config, dataset, folder / model, device=device, **shown)
-            found, each = _judged(open_run(folder / model, device), dataset, judge, asked, stage)
+            training = replace(config.training, minutes=contest.minutes, steps=contest.steps, seed=contest.seed)
+            config = replace(config, training=training)
+            train(config, dataset, folder / model, device=device, say=say, show_progress=show_progress)
+            standing, bits[model] = _standing(open_run(folder / model, device), dataset, judge, contest, stage)
+            standings.append(standing)
         except InputError as error:
             left_out[model] = str(error)
             say(f"{model} is left out: {error}.")
-            continue
-        standings.append(found)
-        bits[model] = each
     if not standings:
         reasons = " ".join(f"{model} is left out: {reason}." for model, reason in left_out.items())
         raise InputError(f"none of the models could be trained: {reasons}")
     if len(dataset.shape) > 1:
-        real = dataset.examples[dataset.test[:SHOWN]]
-        sample_grid(folder / "data.png", real, dataset.spec.encoding.value_range)
+        examples = dataset.examples[dataset.test[:SHOWN]]
+        sample_grid(folder / "data.png", examples, dataset.spec.encoding.value_range)
     comparison = Comparison(
         data=dataset.spec.name,
         minutes=contest.minutes,
@@ -186,38 +218,44 @@ def paired(ours: np.ndarray | None, theirs: np.ndarray | None) -> Measured | Non
     return None if ours is None or theirs is None else Measured.of(ours - theirs)
 
 
-def read_comparison(folder: Path | str) -> Comparison:
-    """The comparison that lies in a folder.
-
-    Raises:
-        InputError: if there is none, or it is damaged.
-    """
-    path = Path(folder) / "comparison.json"
+def _standing(
+    run: Run, dataset: Dataset, judge: Judge, contest: Contest, stage: Stage
+) -> tuple[Standing, np.ndarray | None]:
+    """Where a run stands, and its bits/dim of each example, as they were kept if they are of these weights."""
+    path, picture = run.folder.path / "standing.json", run.folder.path / "standing.png"
+    terms = {name: getattr(contest, name) for name in ("num_examples", "num_samples", "seed")}
+    key = json.dumps({**terms, "weights": run.metadata}, sort_keys=True)
     try:
-        return read_json(Comparison, path)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no comparison in {folder}: lowerbound compare DATA --out {folder}") from error
-    except InputError as error:
-        raise InputError(f"{error}: it is damaged; repeat lowerbound compare, which writes it anew") from error
-
-
-def _judged(run: Run, dataset: Dataset, judge: Judge, asked: Asked, stage: Stage) -> tuple[Standing, np.ndarray | None]:
-    """The standing of a run and its bits/dim of each example, from what was kept if it is of these weights."""
-    kept, picture = run.folder.path / "standing.json", run.folder.path / "standing.png"
-    key = json.dumps({**asdict(asked), "weights": run.metadata}, sort_keys=True)
-    try:
-        judged = read_json(Judged, kept)
+        judged = read_json(Judged, path)
         if judged.key == key and picture.is_file():
             return judged.standing, None if judged.each is None else np.array(judged.each)
     except (FileNotFoundError, InputError):
         pass  # it is made again
-    name = run.config.model.name
+    name, indices = run.config.model.name, dataset.test[: contest.num_examples]
     with (
-        stage(f"{name}: likelihood", asked.num_examples) as scored,
-        stage(f"{name}: samples", asked.num_samples) as drawn,
+        stage(f"{name}: likelihood", contest.num_examples) as show_scored,
+        stage(f"{name}: samples", contest.num_samples) as show_drawn,
     ):
-        found, bits, samples = standing(run, dataset, judge, asked, scored=scored, drawn=drawn)
-    many = len(samples) if len(dataset.shape) == 1 else SHOWN
-    sample_grid(picture, samples[:many], dataset.spec.encoding.value_range, data=dataset.examples[dataset.test[:many]])
-    write_file(kept, to_json(Judged(key, found, None if bits is None else tuple(bits.tolist()))).encode())
-    return found, bits
+        bits, total, kind = None, None, "none"
+        if run.model.likelihood != "none":
+            likelihood, bits = held_out_likelihood(run, dataset, indices, seed=contest.seed, progress=show_scored)
+            total, kind = likelihood.total, likelihood.kind
+        began = time.perf_counter()
+        samples, _ = draw(run, dataset, contest.num_samples, seed=contest.seed, progress=show_drawn)
+        seconds = time.perf_counter() - began
+    standing = Standing(
+        model=name,
+        likelihood=run.model.likelihood,
+        kind=kind,
+        bits=total,
+        num_examples=len(indices),
+        quality=judge.quality(dataset.spec.encoding.encode(samples)),
+        seconds_per_sample=seconds / contest.num_samples,
+        num_parameters=run.num_parameters,
+        steps=int(run.metadata.get("step", 0)),
+        seconds=float(run.metadata.get("seconds", 0.0)),
+    )
+    num = len(samples) if len(dataset.shape) == 1 else SHOWN
+    sample_grid(picture, samples[:num], dataset.spec.encoding.value_range, data=dataset.examples[dataset.test[:num]])
+    write_file(path, to_json(Judged(key, standing, None if bits is None else tuple(bits.tolist()))).encode())
+    return standing, bits

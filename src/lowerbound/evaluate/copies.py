@@ -17,6 +17,8 @@ whatever the distribution. Suspects are the samples whose p-value is at most the
 is below the r-th lowest of the held-out ones, $r = \lfloor rate \cdot (n + 1) \rfloor$. Of N samples of the same
 distribution at least K are, if among the K + r - 1 lowest of all N + n scores there are fewer than r held-out ones: a
 hypergeometric probability. It notices a few copies among many good samples, to which the mean rank is blind.
+
+**Collapse.** Samples that lie nearer to each other than held-out examples do have collapsed.
 """
 
 import math
@@ -29,8 +31,10 @@ from jaxtyping import Float, Float64, Int, Num
 from torch import Tensor
 
 from lowerbound.errors import InputError
+from lowerbound.evaluate.part import Figures
+from lowerbound.evaluate.quality import blocks
+from lowerbound.records import Measured
 
-BLOCK_VALUES = 2**22
 NUM_BOOTSTRAP = 200
 NUM_NEIGHBOURS = 3
 FALSE_POSITIVE_RATE = 0.01
@@ -65,18 +69,16 @@ def nearest(
     centred = (references - centre).astype(np.float32)
     squares = np.einsum("nd,nd->n", centred, centred)
     distances, indices = np.empty((len(queries), num)), np.empty((len(queries), num), dtype=np.int64)
-    block = max(1, BLOCK_VALUES // len(references))
-    for start in range(0, len(queries), block):
-        stop = min(start + block, len(queries))
-        scores = squares - 2 * ((queries[start:stop] - centre).astype(np.float32) @ centred.T)
+    for part in blocks(len(queries), len(references)):
+        scores = squares - 2 * ((queries[part] - centre).astype(np.float32) @ centred.T)
         if exclude_self:
-            scores[np.arange(stop - start), np.arange(start, stop)] = np.inf
-        found = np.argpartition(scores, num - 1, axis=1)[:, :num]
-        here = queries[start:stop].astype(np.float64)
-        exact = np.stack([((here - references[column]) ** 2).mean(axis=1) for column in found.T], axis=1)
+            scores[np.arange(len(scores)), np.arange(part.start, part.stop)] = np.inf
+        nearby = np.argpartition(scores, num - 1, axis=1)[:, :num]
+        exact_queries = queries[part].astype(np.float64)
+        exact = np.stack([((exact_queries - references[column]) ** 2).mean(axis=1) for column in nearby.T], axis=1)
         order = exact.argsort(axis=1, kind="stable")
-        distances[start:stop] = np.sqrt(np.take_along_axis(exact, order, axis=1))
-        indices[start:stop] = np.take_along_axis(found, order, axis=1)
+        distances[part] = np.sqrt(np.take_along_axis(exact, order, axis=1))
+        indices[part] = np.take_along_axis(nearby, order, axis=1)
     return distances, indices
 
 
@@ -92,11 +94,9 @@ class Distances:
     @classmethod
     def of(cls, values: Float64[np.ndarray, " n"], seed: int = 0) -> "Distances":
         """Of a set of distances; the seed is the bootstrap's."""
-        rng = np.random.default_rng(seed)
-        resampled = values[rng.integers(len(values), size=(NUM_BOOTSTRAP, len(values)))]
+        resampled = values[np.random.default_rng(seed).integers(len(values), size=(NUM_BOOTSTRAP, len(values)))]
         medians = np.median(resampled, axis=1)
-        error = values.std(ddof=1) / len(values) ** 0.5
-        return cls(float(values.mean()), float(error), float(np.median(values)), float(medians.std(ddof=1)))
+        return cls(*Measured.of(values), float(np.median(values)), float(medians.std(ddof=1)))
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,42 @@ class CopyAudit:
             raise InputError("the figures contradict each other: no held-out examples")
 
 
+@dataclass(frozen=True)
+class Neighbours(Figures):
+    """How near samples lie to the training data and to each other, beside held-out data.
+
+    copies: distances to the training data.
+    among_samples, among_held_out: distance to the nearest other example of the same set, of as many of both.
+    """
+
+    copies: CopyAudit
+    among_samples: Distances
+    among_held_out: Distances
+
+
+def neighbours(
+    samples: Num[np.ndarray, "sample dim"],
+    held_out: Num[np.ndarray, "held_out dim"],
+    train: Num[np.ndarray, "train dim"],
+    seed: int = 0,
+) -> Neighbours:
+    """Distances of samples to the training data and to each other, against those of held-out data.
+
+    samples, held_out, train: (N, D) in one unit. Where the dimensions have different units, give normalised values.
+    seed: of the choice of as many examples from the larger of samples and held-out data, and of the bootstrap.
+
+    Raises InputError as `audit`.
+    """
+    copies = audit(samples, held_out, train, seed=seed)
+    rng, num_equal = np.random.default_rng(seed), min(len(samples), len(held_out))
+    among = []
+    for values in (samples, held_out):
+        chosen = values[np.sort(rng.permutation(len(values))[:num_equal])]
+        distances, _ = nearest(chosen, chosen, exclude_self=True)
+        among.append(Distances.of(distances[:, 0], seed))
+    return Neighbours(copies, *among)
+
+
 def audit(
     samples: Num[np.ndarray, "sample *shape"] | Num[Tensor, "sample *shape"],
     held_out: Num[np.ndarray, "held_out *shape"] | Num[Tensor, "held_out *shape"],
@@ -214,8 +250,8 @@ def audit(
         if len(values) < FEWEST:
             raise InputError(f"{len(values)} {name}: an audit compares at least {FEWEST} samples with at least as many")
     rate = max(FALSE_POSITIVE_RATE, 1 / (len(held_out) + 1)) if false_positive_rate is None else false_positive_rate
-    place = math.floor(rate * (len(held_out) + 1) * (1 + 1e-12))  # r; a rate of 1 / (n + 1) may round to below it
-    if not 1 <= place <= len(held_out):
+    rank = math.floor(rate * (len(held_out) + 1) * (1 + 1e-12))  # r; a rate of 1 / (n + 1) may round to below it
+    if not 1 <= rank <= len(held_out):
         raise InputError(
             f"a false-positive rate of {rate:g} with {len(held_out)} held-out examples: these can set rates from "
             f"{1 / (len(held_out) + 1):.2g} to below 1"
@@ -228,28 +264,29 @@ def audit(
             f"num_neighbours is {num_neighbours} with {len(distinct)} different training examples: it is at least 2 and at "
             "most as many as there are"
         )
-    known = _map(features, train[distinct])
-    found = [nearest(_map(features, values), known, num_neighbours) for values in (samples, held_out)]
-    distances = [each[:, 0] for each, _ in found]
-    scores = [_relative(each) for each, _ in found]
-    examples = [distinct[indices[:, 0]] for _, indices in found]
-    identical = [
-        int((_flat(values) == flat_train[chosen]).all(axis=1).sum())
-        for values, chosen in zip((samples, held_out), examples, strict=True)
-    ]
+    features = features or _flat
+    references = features(train[distinct])
+    distances, scores, examples, identical = [], [], [], []
+    for values in (samples, held_out):
+        each, indices = nearest(features(values), references, num_neighbours)
+        distances.append(each[:, 0])
+        scores.append(_relative(each))
+        examples.append(distinct[indices[:, 0]])
+        identical.append(int((_flat(values) == flat_train[examples[-1]]).all(axis=1).sum()))
     p = (1 + np.searchsorted(np.sort(scores[1]), scores[0], "right")) / (len(held_out) + 1)
-    chosen = [index for index in np.lexsort((distances[0], scores[0])) if p[index] * (len(held_out) + 1) <= place]
+    suspects = tuple(
+        Suspect(int(i), int(examples[0][i]), float(distances[0][i]), float(scores[0][i]), float(p[i]))
+        for i in np.lexsort((distances[0], scores[0]))
+        if p[i] * (len(held_out) + 1) <= rank
+    )
     return CopyAudit(
         samples=Distances.of(distances[0], seed),
         held_out=Distances.of(distances[1], seed),
         nearer=Ranks.of(*distances),
         relative=Ranks.of(*scores),
-        suspects=tuple(
-            Suspect(int(i), int(examples[0][i]), float(distances[0][i]), float(scores[0][i]), float(p[i]))
-            for i in chosen
-        ),
-        false_positive_rate=place / (len(held_out) + 1),
-        suspects_p=_tail(len(chosen), len(samples), len(held_out), place),
+        suspects=suspects,
+        false_positive_rate=rank / (len(held_out) + 1),
+        suspects_p=_tail(len(suspects), len(samples), len(held_out), rank),
         num_identical=identical[0],
         num_identical_held_out=identical[1],
         num_samples=len(samples),
@@ -262,18 +299,14 @@ def _flat(values: np.ndarray | Tensor) -> np.ndarray:
     return np.ascontiguousarray(values).reshape(len(values), -1)
 
 
-def _map(features: Callable[[Any], np.ndarray] | None, values: np.ndarray | Tensor) -> np.ndarray:
-    return _flat(values) if features is None else features(values)
-
-
 def _relative(distances: np.ndarray) -> np.ndarray:
     """$d_1 / d_k$; 0 where both are."""
     return np.divide(distances[:, 0], distances[:, -1], out=np.zeros(len(distances)), where=distances[:, -1] > 0)
 
 
-def _tail(num_suspects: int, num: int, num_held_out: int, place: int) -> float:
+def _tail(num_suspects: int, num: int, num_held_out: int, rank: int) -> float:
     """The probability that at least so many of `num` samples are below the r-th of `num_held_out` others of their kind."""
-    lowest = num_suspects + place - 1
+    lowest = num_suspects + rank - 1
 
     def log_choose(total: int, chosen: int) -> float:
         return math.lgamma(total + 1) - math.lgamma(chosen + 1) - math.lgamma(total - chosen + 1)
@@ -281,6 +314,6 @@ def _tail(num_suspects: int, num: int, num_held_out: int, place: int) -> float:
     whole = log_choose(num + num_held_out, lowest)
     terms = (
         math.exp(log_choose(num_held_out, few) + log_choose(num, lowest - few) - whole)
-        for few in range(max(0, lowest - num), min(place, lowest + 1))
+        for few in range(max(0, lowest - num), min(rank, lowest + 1))
     )
     return min(1.0, math.fsum(terms))

@@ -18,7 +18,7 @@ from lowerbound.evaluate.part import Figures
 from lowerbound.models import Effort
 from lowerbound.records import Measured, Unsure
 from lowerbound.run import Run
-from lowerbound.scoring import LEAST_TOLERANCE, Flow, score, score_density
+from lowerbound.scoring import Flow, score, score_density
 
 ENTRIES = 20_000
 """About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""
@@ -93,27 +93,27 @@ def held_out_density(
         progress: called with the number of examples after each batch of the flow.
     """
     indices = dataset.test[: len(bounds.bits)]
-    found = score_density(
+    density = score_density(
         run, dataset.examples[indices], flow, progress=progress, **scored(run, dataset, indices, seed)
     )
-    arrived = np.isfinite(found.nats)
+    arrived = np.isfinite(density.nats)
     first = np.flatnonzero(arrived)[:REFINED]
-    finer = replace(flow, tolerance=max(flow.tolerance / 10, LEAST_TOLERANCE), max_calls=10 * flow.max_calls)
-    again = score_density(run, dataset.examples[indices[first]], finer, **scored(run, dataset, indices[first], seed))
+    refined = indices[first]
+    finer = score_density(run, dataset.examples[refined], flow.finer, **scored(run, dataset, refined, seed))
     return HeldOutDensity(
-        total=Measured.of(found.bits_per_dim[arrived]),
+        total=Measured.of(density.bits_per_dim[arrived]),
         bound=Measured.of(bounds.bits[arrived]),
-        difference=Measured.of((found.bits_per_dim - bounds.bits)[arrived]),
-        refinement=Measured.of(again.bits_per_dim - found.bits_per_dim[first]),
+        difference=Measured.of((density.bits_per_dim - bounds.bits)[arrived]),
+        refinement=Measured.of(finer.bits_per_dim - density.bits_per_dim[first]),
         num_refined=len(first),
-        kind=found.kind,
-        settings=found.settings,
+        kind=density.kind,
+        settings=density.settings,
         bound_kind=bounds.kind,
         num_examples=int(arrived.sum()),
-        num_calls=float(np.mean(found.num_calls)),
+        num_calls=float(np.mean(density.num_calls)),
         num_times=bounds.num_calls,
-        mismatch=Measured.of(found.base_mismatch[arrived]),
-        solver_error=float(found.solver_error[arrived].mean()),
+        mismatch=Measured.of(density.base_mismatch[arrived]),
+        solver_error=float(density.solver_error[arrived].mean()),
         num_unfinished=int((~arrived).sum()),
     )
 

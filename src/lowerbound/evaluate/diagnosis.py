@@ -11,6 +11,7 @@ At the data's end of continuous data, $\frac{d}{d\gamma_0}$ of the bound on $-\l
 fine for the data to say anything of it.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -89,11 +90,6 @@ class Diagnosis(Figures):
             raise InputError("the figures contradict each other: a spread or the width of a level is not above 0")
 
     @property
-    def terminal_snr(self) -> float:
-        r"""$SNR(1) = e^{-\gamma_1}$"""
-        return math.exp(-self.gamma_max)
-
-    @property
     def least_noise(self) -> float:
         r"""$r_0 = e^{\gamma_0 / 2}$, in the units of x."""
         return math.exp(self.gamma_min / 2)
@@ -111,8 +107,7 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
     spread = float(x[~x.isnan()].std())
     num_levels = run.spec.encoding.num_levels
     level_width = None if num_levels is None else 2 / num_levels
-    width = profile.gamma[1] - profile.gamma[0]
-    per_bit = 2 * math.log(2) / width
+    per_bit = 2 * math.log(2) / (profile.gamma[1] - profile.gamma[0])
     return Diagnosis(
         prior=Measured.of(profile.prior),
         reconstruction=Measured.of(profile.reconstruction),
@@ -137,12 +132,12 @@ def _regions(profile: Profile, spread: float, level_width: float | None) -> tupl
         names, borders = [names[0], f"noise above {name}"], [fine]
     edges = [-math.inf, *(2 * math.log(border) for border in borders), math.inf]
     low, high = profile.gamma[0], profile.gamma[-1]
-    found = []
-    for name, start, stop in zip(names, edges[:-1], edges[1:], strict=True):
+    regions = []
+    for name, (start, stop) in zip(names, itertools.pairwise(edges), strict=True):
         inside = (profile.levels >= start) & (profile.levels < stop)
         if inside.any():
-            found.append(_region(profile, inside, name, max(start, low), min(stop, high)))
-    return tuple(found)
+            regions.append(_region(profile, inside, name, max(start, low), min(stop, high)))
+    return tuple(regions)
 
 
 def _region(profile: Profile, inside: np.ndarray, name: str, low: float, high: float) -> Region:

@@ -16,7 +16,6 @@ from lowerbound.evaluate.folder import (
     KINDS,
     Evaluation,
     Outcome,
-    drop_files,
     evaluation_folder,
     keep_files,
     model_hash,
@@ -25,10 +24,11 @@ from lowerbound.evaluate.folder import (
 )
 from lowerbound.evaluate.likelihood_parts import likelihood_parts
 from lowerbound.evaluate.other import folder_name
-from lowerbound.evaluate.part import Pace, Part, Stage
-from lowerbound.evaluate.sample_parts import SampleParts
+from lowerbound.evaluate.part import Pace, Part, Progress, Stage
+from lowerbound.evaluate.sample_parts import sample_parts
 from lowerbound.evaluate.settings import Settings
 from lowerbound.evaluate.subject import Subject
+from lowerbound.evaluate.trade_off import check_conditional
 from lowerbound.run import Run
 
 LEFT_OUT = (InputError, MemoryError, torch.OutOfMemoryError, np.linalg.LinAlgError)
@@ -88,38 +88,35 @@ def evaluate(
         InputError: for settings that the run can't have, or if no part at all could be found.
     """
     settings = settings or Settings()
-    if settings.scales and not run.config.data.conditional:
-        raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
+    if settings.scales:
+        check_conditional(run)
     folder, pace = evaluation_folder(run, None if own else folder_name(dataset)), Pace()
     subject = Subject(run, dataset, settings, folder, own, pace)
     subject.probe()
-    order = list(KINDS)
-    parts = sorted([*likelihood_parts(subject), *SampleParts(subject)], key=lambda part: order.index(part.name))
+    parts = {part.name: part for part in (*likelihood_parts(subject), *sample_parts(subject))}
+    planned = tuple(name for name in KINDS if name in parts)
     folder.mkdir(parents=True, exist_ok=True)
-    planned = tuple(part.name for part in parts)
-    evaluation = Evaluation(model_hash(run), run.metadata, dataset.spec.name, dataset.fingerprint(), own, planned)
-    keys = {part.name: part.key(evaluation.identity) for part in parts}
+    evaluation = Evaluation(model_hash(run), run.metadata, dataset.spec.name, dataset.fingerprint(), own, planned, {})
+    keys = {name: parts[name].key(evaluation.identity) for name in planned}
     # a quick look takes whatever is there of these weights: it is no worse than what it would find
     wanted = {} if anew else dict.fromkeys(keys) if settings.quick else keys
     evaluation = _begin(folder, evaluation, wanted, in_place=not settings.quick)
-    for part in parts:
-        outcome, took = evaluation.parts.get(part.name), None
+    for name in planned:
+        part, outcome, seconds = parts[name], evaluation.parts.get(name), None
         if outcome is None:
             follow(Begun(part, pace.seconds_for(part.cost)))
             began = time.perf_counter()
-            with tempfile.TemporaryDirectory() as drawn, stage(part.title, part.units) as progress:
-                outcome = _outcome(part, keys[part.name], Path(drawn), progress)
-                took = time.perf_counter() - began
-                if outcome.missing is None:
-                    outcome = replace(outcome, files=keep_files(folder, Path(drawn), part.files))
-                    pace.add(part.cost, took)
-            evaluation = evaluation.having(part.name, outcome)
+            with stage(part.title, part.units) as progress:
+                outcome = _outcome(part, keys[name], folder, progress)
+            seconds = time.perf_counter() - began
+            if outcome.missing is None:
+                pace.add(part.cost, seconds)
+            evaluation = evaluation.having(name, outcome)
             write_evaluation(folder, evaluation)
-        follow(Done(outcome, took))
+        follow(Done(outcome, seconds))
     if not evaluation.figures:
-        raise InputError(
-            "nothing could be evaluated: " + "; ".join(str(each.missing) for each in evaluation.parts.values())
-        )
+        reasons = "; ".join(str(outcome.missing) for outcome in evaluation.parts.values())
+        raise InputError(f"nothing could be evaluated: {reasons}")
     return evaluation
 
 
@@ -136,35 +133,36 @@ def _begin(folder: Path, fresh: Evaluation, wanted: Mapping[str, str | None], *,
         before = read_evaluation(folder) or fresh
     except InputError:
         before = fresh  # damaged, or of another version: it is written anew
-    kept, planned = {}, set(fresh.planned)
+    reused, planned = {}, set(fresh.planned)
     if before.identity == fresh.identity:
-        kept = {
-            name: outcome
-            for name, outcome in before.parts.items()
-            if (name not in planned or wanted.get(name, "") in (None, outcome.key)) and _is_whole(folder, outcome)
-        }
-        planned |= set(kept) if in_place else {*kept, *before.unfinished}
-    found = replace(fresh, planned=tuple(name for name in KINDS if name in planned), parts=kept)
-    write_evaluation(folder, found)
-    drop_files(folder, (file for name, outcome in before.parts.items() if name not in kept for file in outcome.files))
-    return found
+        for name, outcome in before.parts.items():
+            is_wanted = name not in planned or wanted.get(name, "") in (None, outcome.key)
+            if is_wanted and _is_whole(folder, outcome):
+                reused[name] = outcome
+        planned |= set(reused) if in_place else {*reused, *before.unfinished}
+    evaluation = replace(fresh, planned=tuple(name for name in KINDS if name in planned), parts=reused)
+    write_evaluation(folder, evaluation)
+    for name, outcome in before.parts.items():
+        for file in outcome.files if name not in reused else ():
+            (folder / file.name).unlink(missing_ok=True)
+    return evaluation
 
 
 def _is_whole(folder: Path, outcome: Outcome) -> bool:
     """Whether a part was found, and its files are there and its own."""
-    if outcome.missing is not None:
-        return False
     try:
-        return all(file.path(folder) for file in outcome.files)
+        return outcome.missing is None and all(file.path(folder) for file in outcome.files)
     except (InputError, OSError):
         return False
 
 
-def _outcome(part: Part, key: str, drawn: Path, progress: Callable[[int], object]) -> Outcome:
-    """What becomes of a part."""
+def _outcome(part: Part, key: str, folder: Path, progress: Progress) -> Outcome:
+    """What becomes of a part, its files in the evaluation's folder."""
     if part.missing is not None:
         return Outcome(key, part.title, missing=part.missing)
-    try:
-        return Outcome(key, part.title, part.compute(drawn, progress))
-    except LEFT_OUT as error:
-        return Outcome(key, part.title, missing=str(error) or type(error).__name__)
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            figures = part.compute(Path(scratch), progress)
+        except LEFT_OUT as error:
+            return Outcome(key, part.title, missing=str(error) or type(error).__name__)
+        return Outcome(key, part.title, figures, files=keep_files(folder, Path(scratch), part.files))

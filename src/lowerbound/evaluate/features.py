@@ -93,13 +93,12 @@ def feature_classifier(
     """
     if dataset.labels is None or len(np.unique(dataset.labels[dataset.train])) < 2:
         return None
-    network = _network(dataset)
     name = f"classifier-{_key(dataset)}.safetensors"
-    for place in (data_directory(), folder):
-        found = _read(network, place / name)
-        if found is not None:
-            return found
-    network = _network(dataset)  # anew: a file that does not fit may have been read in part
+    for parent in (data_directory(), folder):
+        classifier = _read(_network(dataset), parent / name)
+        if classifier is not None:
+            return classifier
+    network = _network(dataset)
     train_feature_classifier(network, dataset, progress)
     on_test = _in_parts(network, dataset.encoded(dataset.test)).argmax(1).numpy()
     accuracy = float((on_test == dataset.labels[dataset.test]).mean())
@@ -136,10 +135,10 @@ class _FeatureTraining(Training):
     def __init__(self, network: CleanClassifier, dataset: Dataset):
         num_updates = min(UPDATES, -(-PASSES * len(dataset.train) // BATCH))
         training = TrainingConfig(num_updates, weight_decay=WEIGHT_DECAY)
-        super().__init__(network, plain_adamw(network, training), num_updates, None)
+        super().__init__(network, plain_adamw(network, training), training)
         self.network, self.dataset = network, dataset
         # the line as a product, each rate from the one before: kept classifiers know no other rounding
-        shares = (1 - 1 / left for left in range(num_updates, 1, -1))
+        shares = (1 - 1 / num_remaining for num_remaining in range(num_updates, 1, -1))
         self.rates = list(itertools.accumulate(shares, operator.mul, initial=LEARNING_RATE))
         self.order, self.waiting = np.random.default_rng(0), np.empty(0, dtype=np.int64)
 
@@ -226,25 +225,21 @@ def feature_space(dataset: Dataset, classifier: FeatureClassifier | None) -> Fea
         classifier: theirs, if they have labels.
     """
     x = dataset.encoded(np.random.default_rng(0).permutation(dataset.train)[:MAX_EXAMPLES])
+    basis, accuracy = "", None
     if len(dataset.shape) == 1 and dataset.shape[0] <= FEW_ENTRIES:
-        return _standardised("the values themselves", lambda part: part, x, "")
-    if classifier is not None:
-        network = classifier.network
-        name = "the last hidden layer of a classifier of the training examples"
-        return _standardised(name, network.features, x, classifier.hash, classifier.accuracy)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        num_components = min(NUM_COMPONENTS, *x.flatten(1).shape)
-        _, _, axes = torch.pca_lowrank(x.flatten(1), num_components, niter=4)
-    name = "principal components of the training examples"
-    return _standardised(name, lambda part: part.flatten(1) @ axes, x, _hash({"axes": axes}))
-
-
-def _standardised(
-    name: str, features: Callable[[Tensor], Tensor], x: Tensor, basis: str, accuracy: float | None = None
-) -> FeatureSpace:
-    known = _in_parts(features, x).double().numpy()
-    centre, scale = known.mean(0), float(known.var(0).mean() ** 0.5)
+        name, features = "the values themselves", lambda part: part
+    elif classifier is not None:
+        name, features = "the last hidden layer of a classifier of the training examples", classifier.network.features
+        basis, accuracy = classifier.hash, classifier.accuracy
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            num_components = min(NUM_COMPONENTS, *x.flatten(1).shape)
+            _, _, axes = torch.pca_lowrank(x.flatten(1), num_components, niter=4)
+        name, features = "principal components of the training examples", lambda part: part.flatten(1) @ axes
+        basis = _hash({"axes": axes})
+    values = _in_parts(features, x).double().numpy()
+    centre, scale = values.mean(0), float(values.var(0).mean() ** 0.5)
     digest = _hash({"centre": torch.from_numpy(centre)}, basis)
     return FeatureSpace(name, features, centre, scale, digest, accuracy)
 

@@ -8,28 +8,27 @@ leaves the parts that were done, and a picture that belongs to other figures is 
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes
+from lowerbound.evaluate.copies import Neighbours
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
-from lowerbound.evaluate.judge import SampleQuality
-from lowerbound.evaluate.likelihood import Likelihood
+from lowerbound.evaluate.judge import SampleQuality, Samples
+from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.samples import Drawn, Neighbours
 from lowerbound.evaluate.trade_off import TradeOff
-from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.files import write_file
 from lowerbound.records import read, read_json, to_json
 from lowerbound.run import Run
 
 KINDS: dict[str, type[Figures]] = {
     "likelihood": Likelihood,
-    "samples": Drawn,
+    "samples": Samples,
     "baselines": Baselines,
     "training": Figures,
     "diagnosis": Diagnosis,
@@ -84,16 +83,20 @@ class Outcome:
     Arguments:
         key: by which it is known again.
         title: of the part.
-        figures: that it found; None if it was left out.
+        figures: `Figures` that it found; None if it was left out.
         missing: why, then.
         files: that it left.
     """
 
     key: str
     title: str
-    figures: Figures | None = None
+    figures: Any = None
     missing: str | None = None
     files: tuple[KeptFile, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.figures is None) == (self.missing is None):
+            raise InputError("a part has either figures or a reason why it has none")
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,8 @@ class Evaluation:
     data: str
     fingerprint: str
     own: bool
-    planned: tuple[str, ...] = ()
-    parts: dict[str, Outcome] = field(default_factory=dict)
+    planned: tuple[str, ...]
+    parts: dict[str, Outcome]
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -131,8 +134,7 @@ class Evaluation:
     @property
     def figures(self) -> dict[str, Figures]:
         """What was found, by part, in the order in which it is shown."""
-        found = {name: self.parts[name].figures for name in KINDS if name in self.parts}
-        return {name: figures for name, figures in found.items() if figures is not None}
+        return {name: self.parts[name].figures for name in KINDS if name in self.parts and not self.parts[name].missing}
 
     def having(self, name: str, outcome: Outcome) -> "Evaluation":
         """With one part more."""
@@ -173,51 +175,18 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     write_file(folder / FILE, to_json(evaluation).encode())
 
 
-def keep_files(folder: Path, drawn: Path, names: Iterable[str]) -> tuple[KeptFile, ...]:
-    """Move the files that a part drew into the evaluation's folder.
+def keep_files(folder: Path, source: Path, names: Iterable[str]) -> tuple[KeptFile, ...]:
+    """Copy the files that a part drew into the evaluation's folder.
 
     Arguments:
         folder: of the evaluation.
-        drawn: where they are.
+        source: where they are.
         names: of those that may be there.
     """
-    kept = []
-    for name in names:
-        if (drawn / name).is_file():
-            content = (drawn / name).read_bytes()
-            write_file(folder / name, content)
-            kept.append(KeptFile(name, hashlib.sha256(content).hexdigest()))
-    return tuple(kept)
-
-
-def drop_files(folder: Path, files: Iterable[KeptFile]) -> None:
-    """Remove files of parts that are no more."""
-    for file in files:
-        (folder / file.name).unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """An `Outcome` in the file, its figures not yet read."""
-
-    key: str
-    title: str
-    figures: dict[str, Any] | None
-    missing: str | None
-    files: tuple[KeptFile, ...]
-
-
-@dataclass(frozen=True)
-class _Content:
-    """An `Evaluation` in the file."""
-
-    model: str
-    weights: dict[str, str]
-    data: str
-    fingerprint: str
-    own: bool
-    planned: tuple[str, ...]
-    parts: dict[str, _Entry]
+    present = [name for name in names if (source / name).is_file()]
+    for name in present:
+        write_file(folder / name, (source / name).read_bytes())
+    return tuple(KeptFile(name, file_hash(folder / name)) for name in present)
 
 
 def read_evaluation(folder: Path) -> Evaluation | None:
@@ -228,19 +197,15 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     """
     path = folder / FILE
     try:
-        content = read_json(_Content, path)
+        evaluation = read_json(Evaluation, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    parts = {}
-    source = str(path)
-    for name in (*content.planned, *content.parts):
+    for name in (*evaluation.planned, *evaluation.parts):
         if name not in KINDS:
-            raise InputError(f"{source}: unknown part {name!r}; known are {', '.join(KINDS)}")
-    for name, entry in content.parts.items():
-        figures = None
-        if entry.figures is not None:
-            figures = read(KINDS[name], entry.figures, source, f"parts.{name}.figures.")
-        parts[name] = Outcome(entry.key, entry.title, figures, entry.missing, entry.files)
-    return Evaluation(
-        content.model, content.weights, content.data, content.fingerprint, content.own, content.planned, parts
-    )
+            raise InputError(f"{path}: unknown part {name!r}; known are {', '.join(KINDS)}")
+    parts = dict(evaluation.parts)
+    for name, outcome in parts.items():
+        if outcome.figures is not None:  # as JSON holds them
+            figures = read(KINDS[name], outcome.figures, str(path), f"parts.{name}.figures.")
+            parts[name] = replace(outcome, figures=figures)
+    return replace(evaluation, parts=parts)

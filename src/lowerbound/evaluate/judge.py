@@ -14,7 +14,7 @@ from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality, quality
 from lowerbound.run import Run
 from lowerbound.run.generate import generate, network_calls
-from lowerbound.samplers.plan import Plan
+from lowerbound.sampling.plan import Plan
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""
@@ -41,10 +41,10 @@ class Judge:
     @classmethod
     def of(cls, dataset: Dataset, space: FeatureSpace, num_samples: int, seed: int = 0) -> "Judge":
         """One that compares `num_samples` samples, or as many as there are held-out examples."""
-        order = np.random.default_rng(seed)
-        known = order.permutation(dataset.train)[:NUM_REFERENCES]
-        held_out = order.permutation(np.concatenate([dataset.test, dataset.validation]))[:num_samples]
-        return cls(dataset, space, space(dataset.encoded(known)), space(dataset.encoded(held_out)), seed)
+        rng = np.random.default_rng(seed)
+        train = rng.permutation(dataset.train)[:NUM_REFERENCES]
+        held_out = rng.permutation(np.concatenate([dataset.test, dataset.validation]))[:num_samples]
+        return cls(dataset, space, space(dataset.encoded(train)), space(dataset.encoded(held_out)), seed)
 
     def features(self, x: Float[Tensor, "batch *shape"]) -> np.ndarray:
         """Features of as many of the samples, encoded, as there are held-out examples."""
@@ -77,6 +77,23 @@ class SampleQuality(Figures):
     num_calls: float | None
 
 
+@dataclass(frozen=True)
+class Samples(Figures):
+    """Samples that were drawn.
+
+    Arguments:
+        num_samples: how many.
+        sampler: by which.
+        num_calls: network calls per sample; None of a model that has no calls to choose.
+        seconds: per sample.
+    """
+
+    num_samples: int
+    sampler: str
+    num_calls: float | None
+    seconds: float
+
+
 def draw(
     run: Run,
     dataset: Dataset,
@@ -99,10 +116,9 @@ def draw(
         seed, progress: as in `generate`.
     """
     cond = dataset.cond(np.resize(dataset.train, num_samples)) if run.config.data.conditional else None
-    drawn = run if denoiser is None else run.around(denoiser)
-    given = {"seed": seed, "cond": cond, "progress": progress}
     if not run.is_denoiser:
-        return generate(run, num_samples, **given), None
+        return generate(run, num_samples, seed=seed, cond=cond, progress=progress), None
+    drawing_run = run if denoiser is None else run.around(denoiser)
     with network_calls(run.denoiser) as calls:
-        samples = generate(drawn, num_samples, plan, **given)
+        samples = generate(drawing_run, num_samples, plan, seed=seed, cond=cond, progress=progress)
     return samples, sum(calls) / num_samples

@@ -1,4 +1,4 @@
-"""The likelihood of held-out data: exact, or a bound in its terms, level by level of a hierarchy."""
+"""The likelihood of held-out data: exact, or a bound in its terms, level by level of a hierarchy; and that of baselines."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.baselines import Baseline, baselines, flat
 from lowerbound.data import Dataset
+from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
 from lowerbound.models import Effort
 from lowerbound.records import Measured
@@ -44,6 +46,22 @@ class Likelihood(Figures):
     weighted_kind: str = ""
 
 
+@dataclass(frozen=True)
+class Baselines(Figures):
+    """The yardsticks of a data set, in order of capacity."""
+
+    found: tuple[Baseline, ...]
+
+    def __post_init__(self) -> None:
+        if not self.found:
+            raise InputError("no baseline")
+
+    @property
+    def best(self) -> Baseline:
+        """The one that needs the fewest bits."""
+        return min(self.found, key=lambda baseline: baseline.bits_per_dim)
+
+
 def held_out_likelihood(
     run: Run,
     dataset: Dataset,
@@ -70,10 +88,10 @@ def held_out_likelihood(
     """
     indices = dataset.test if indices is None else indices
     effort = completed(run, dataset, len(indices), effort or Effort())
-    given = {**scored(run, dataset, indices, seed), "progress": progress}
+    settings = {**scored(run, dataset, indices, seed), "progress": progress}
     raw = dataset.examples[indices]
-    scores = score(run, raw, replace(effort, importance=1), **given)
-    found = Likelihood(
+    scores = score(run, raw, replace(effort, importance=1), **settings)
+    likelihood = Likelihood(
         total=Measured.of(scores.bits_per_dim),
         kind=scores.kind,
         terms=_terms(scores) if run.model.likelihood == "bound" else {},
@@ -81,9 +99,23 @@ def held_out_likelihood(
         num_calls=scores.num_calls,
     )
     if effort.importance > 1:
-        tighter = score(run, raw, effort, **given)
-        found = replace(found, weighted=Measured.of(tighter.bits_per_dim), weighted_kind=tighter.kind)
-    return found, scores.bits_per_dim
+        tighter = score(run, raw, effort, **settings)
+        likelihood = replace(likelihood, weighted=Measured.of(tighter.bits_per_dim), weighted_kind=tighter.kind)
+    return likelihood, scores.bits_per_dim
+
+
+def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Baselines:
+    """Every yardstick of a data set that it allows.
+
+    Arguments:
+        dataset: the data.
+        num_examples: of the test split, from its start; all by default.
+
+    Raises:
+        InputError: as `baselines`.
+    """
+    splits = (flat(dataset, indices) for indices in (dataset.train, dataset.validation, dataset.test[:num_examples]))
+    return Baselines(tuple(baselines(*splits, num_levels=dataset.spec.encoding.num_levels)))
 
 
 def scored(run: Run, dataset: Dataset, indices: np.ndarray, seed: int) -> dict[str, Any]:
@@ -114,7 +146,7 @@ def _terms(scores: Scores) -> dict[str, Measured]:
     elif scores.diffusion.any():
         terms["diffusion"] = Measured.of(scores.diffusion)
     if scores.normalisation.any():
-        alike = np.ptp(scores.normalisation) == 0
-        units = Measured(float(scores.normalisation[0]), 0.0) if alike else Measured.of(scores.normalisation)
-        terms["normalisation"] = units
+        terms["normalisation"] = Measured.of(scores.normalisation)
+        if np.ptp(scores.normalisation) == 0:
+            terms["normalisation"] = Measured(float(scores.normalisation[0]), 0.0)
     return terms

@@ -18,11 +18,10 @@ from lowerbound.evaluate.density import (
 )
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
 from lowerbound.evaluate.folder import read_evaluation
-from lowerbound.evaluate.likelihood import Likelihood, completed, held_out_likelihood
+from lowerbound.evaluate.likelihood import Likelihood, completed, held_out_baselines, held_out_likelihood
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.profile import profile
 from lowerbound.evaluate.subject import Subject
-from lowerbound.evaluate.yardsticks import held_out_baselines
 from lowerbound.models import Effort
 from lowerbound.pictures import bound_by_time, training_curve
 from lowerbound.run.history import training_columns
@@ -52,28 +51,31 @@ def likelihood_parts(subject: Subject) -> Iterator[Part]:
 
 
 def _likelihood(subject: Subject) -> Part:
-    run, dataset, settings = subject.run, subject.dataset, subject.settings
+    run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
     indices, drawn_from = _examples(subject)
-    effort = completed(run, dataset, len(indices), settings.effort)
-    if settings.quick and settings.effort.num_draws is None and effort.num_draws is not None:
+    effort = completed(run, dataset, len(indices), subject.settings.effort)
+    if subject.settings.quick and subject.settings.effort.num_draws is None and effort.num_draws is not None:
         most = int(subject.affordable / len(indices))
         effort = replace(effort, num_draws=max(1, min(effort.num_draws, most)))
-    each = (effort.num_draws or 1) if run.is_denoiser else effort.importance
-    calls = f", {each:,} calls each" if run.is_denoiser else ""
-    weighted = f", {each:,} importance samples" if effort.importance > 1 and not run.is_denoiser else ""
+    calls, work = effort.importance, f"{len(indices):,} examples"
+    if run.is_denoiser:
+        calls = effort.num_draws or 1
+        work += f", {calls:,} calls each"
+    elif effort.importance > 1:
+        work += f", {effort.importance:,} importance samples"
 
-    def compute(drawn: Path, progress: Progress) -> Likelihood:
-        found, bits = held_out_likelihood(run, dataset, indices, effort, seed=settings.seed, progress=progress)
-        np.save(drawn / EACH, bits)
-        return replace(found, drawn_from=drawn_from)
+    def compute(folder: Path, progress: Progress) -> Likelihood:
+        likelihood, bits = held_out_likelihood(run, dataset, indices, effort, seed=seed, progress=progress)
+        np.save(folder / EACH, bits)
+        return replace(likelihood, drawn_from=drawn_from)
 
     return Part(
         "likelihood",
         "bits/dim of the bound" if run.is_denoiser else "bits/dim",
-        Cost(f"{len(indices):,} examples{calls}{weighted}", len(indices) * each),
+        Cost(work, len(indices) * calls),
         compute,
         len(indices) * (1 + (effort.importance > 1)),
-        {"examples": len(indices), "drawn_from": drawn_from, "effort": asdict(effort), "seed": settings.seed},
+        {"examples": len(indices), "drawn_from": drawn_from, "effort": asdict(effort), "seed": seed},
         (EACH,),
         missing=run.model.no_likelihood,
     )
@@ -91,19 +93,17 @@ def _examples(subject: Subject) -> tuple[np.ndarray, int | None]:
 
 def _baselines(subject: Subject) -> Part:
     dataset, num = subject.dataset, subject.settings.num_examples
-    fitted = f"{len(dataset.train):,} training examples of {math.prod(dataset.shape):,} numbers"
-    return Part(
-        "baselines",
-        "bits/dim of simple models",
-        Cost(f"fits to {fitted}"),
-        lambda drawn, progress: held_out_baselines(dataset, num),
-        settings={"examples": num},
-    )
+    cost = Cost(f"fits to {len(dataset.train):,} training examples of {math.prod(dataset.shape):,} numbers")
+
+    def compute(folder: Path, progress: Progress) -> Figures:
+        return held_out_baselines(dataset, num)
+
+    return Part("baselines", "bits/dim of simple models", cost, compute, settings={"examples": num})
 
 
 def _training(subject: Subject) -> Part:
-    def compute(drawn: Path, progress: Progress) -> Figures:
-        training_curve(drawn / "training.png", **training_columns(subject.run))
+    def compute(folder: Path, progress: Progress) -> Figures:
+        training_curve(folder / "training.png", **training_columns(subject.run))
         return Figures()
 
     return Part("training", "how the training went", Cost("its log"), compute, files=("training.png",))
@@ -112,58 +112,44 @@ def _training(subject: Subject) -> Part:
 def _diagnosis(subject: Subject) -> Part:
     run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
     num = min(256, len(dataset.validation))
+    cost = Cost(f"{num:,} validation examples, {INTERVALS} calls each", num * INTERVALS)
 
-    def compute(drawn: Path, progress: Progress) -> Diagnosis:
-        found = profile(run, dataset, split="validation", num_bins=INTERVALS, seed=seed, progress=progress)
-        bound_by_time(drawn / "bound.png", found.gamma, found.bits, found.errors)
-        return diagnose(run, dataset, found)
+    def compute(folder: Path, progress: Progress) -> Diagnosis:
+        by_noise = profile(run, dataset, split="validation", num_bins=INTERVALS, seed=seed, progress=progress)
+        bound_by_time(folder / "bound.png", by_noise.gamma, by_noise.bits, by_noise.errors)
+        return diagnose(run, dataset, by_noise)
 
-    return Part(
-        "diagnosis",
-        "diagnosis of noise levels and denoiser",
-        Cost(f"{num:,} validation examples, {INTERVALS} calls each", num * INTERVALS),
-        compute,
-        INTERVALS,
-        {"seed": seed},
-        ("bound.png",),
-        missing=run.model.no_likelihood,
-    )
+    title, why_not = "diagnosis of noise levels and denoiser", run.model.no_likelihood
+    return Part("diagnosis", title, cost, compute, INTERVALS, {"seed": seed}, ("bound.png",), why_not)
 
 
 def _density(subject: Subject) -> Part:
-    run, dataset, settings = subject.run, subject.dataset, subject.settings
+    run, dataset, flow, seed = subject.run, subject.dataset, subject.settings.flow, subject.settings.seed
     # the bound beside the flow has a number of draws of its own, and the flow its own importance samples
-    effort = replace(settings.effort, num_draws=None, importance=1)
-    num = settings.num_flow
+    effort = replace(subject.settings.effort, num_draws=None, importance=1)
+    num = subject.settings.num_flow
     if num is None:
-        num = min(num_flow_examples(dataset), len(dataset.test[: settings.num_examples]))
+        num = min(num_flow_examples(dataset), len(dataset.test[: subject.settings.num_examples]))
     num = len(dataset.test[:num])
+    work = f"{num:,} examples, some {FLOW_CALLS} calls each with a derivative"
+    cost = Cost(work, 3 * FLOW_CALLS * (num + 2 * min(num, REFINED)), at_least=True)
+    settings = {"examples": num, "flow": asdict(flow), "effort": asdict(effort), "seed": seed}
 
-    def compute(drawn: Path, progress: Progress) -> HeldOutDensity:
-        bounds = _known_bounds(subject, num, effort) or flow_bounds(run, dataset, num, effort, settings.seed)
-        return held_out_density(run, dataset, settings.flow, bounds, seed=settings.seed, progress=progress)
+    def compute(folder: Path, progress: Progress) -> HeldOutDensity:
+        bounds = _bounds_before(subject, num, effort) or flow_bounds(run, dataset, num, effort, seed)
+        return held_out_density(run, dataset, flow, bounds, seed=seed, progress=progress)
 
-    return Part(
-        "density",
-        "bits/dim along the probability flow",
-        Cost(
-            f"{num:,} examples, some {FLOW_CALLS} calls each with a derivative",
-            3 * FLOW_CALLS * (num + 2 * min(num, REFINED)),
-            at_least=True,
-        ),
-        compute,
-        num,
-        {"examples": num, "flow": asdict(settings.flow), "effort": asdict(effort), "seed": settings.seed},
-        missing=run.model.no_likelihood,
-    )
+    title, why_not = "bits/dim along the probability flow", run.model.no_likelihood
+    return Part("density", title, cost, compute, num, settings, missing=why_not)
 
 
-def _known_bounds(subject: Subject, num: int, effort: Effort) -> Bounds | None:
+def _bounds_before(subject: Subject, num: int, effort: Effort) -> Bounds | None:
     """The bound on the first test examples as it was found before, if it was drawn as often as it takes."""
-    kept = read_evaluation(subject.folder)
-    found = None if kept is None else kept.figures.get("likelihood")
-    if not isinstance(found, Likelihood) or found.drawn_from is not None:
+    evaluation = read_evaluation(subject.folder)
+    likelihood = None if evaluation is None else evaluation.figures.get("likelihood")
+    if not isinstance(likelihood, Likelihood) or likelihood.drawn_from is not None:
         return None
-    if found.num_examples < num or found.num_calls < enough_draws(subject.run, effort):
+    if likelihood.num_examples < num or likelihood.num_calls < enough_draws(subject.run, effort):
         return None
-    return Bounds(np.load(subject.folder / EACH, allow_pickle=False)[:num], found.kind, found.num_calls)
+    bits = np.load(subject.folder / EACH, allow_pickle=False)[:num]
+    return Bounds(bits, likelihood.kind, likelihood.num_calls)

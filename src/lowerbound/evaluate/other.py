@@ -9,7 +9,7 @@ import numpy as np
 from lowerbound.data import Dataset, read_examples
 from lowerbound.errors import InputError
 from lowerbound.run import Run
-from lowerbound.scoring import check_examples, conditions
+from lowerbound.run.examples import check_examples, conditions
 
 
 def open_evaluated(run: Run, source: str | None = None) -> tuple[Dataset, bool]:
@@ -38,20 +38,20 @@ def other_dataset(run: Run, source: str) -> Dataset:
     Raises:
         InputError: if they can't be read, or are of another shape, type or range, or of classes that the run does not know.
     """
-    own = run.config.data
+    data = run.config.data
     examples = read_examples(
-        source, layout=run.spec.layout, image_size=own.image_size, skip_bad_files=own.skip_bad_files
+        source, layout=run.spec.layout, image_size=data.image_size, skip_bad_files=data.skip_bad_files
     )
     check_examples(run, examples.values, examples.name)
-    everything, nothing = np.arange(len(examples.values)), np.empty(0, dtype=np.int64)
-    given = conditions(run, examples, everything)
+    indices, nothing = np.arange(len(examples.values)), np.empty(0, dtype=np.int64)
+    cond = conditions(run, examples, indices)
     spec = replace(run.spec, name=examples.name, layout=examples.layout, fingerprint="")
-    dataset = Dataset(spec, examples.values, train=nothing, validation=nothing, test=everything)
-    if given is None:
+    dataset = Dataset(spec, examples.values, train=nothing, validation=nothing, test=indices)
+    if cond is None:
         return replace(dataset, spec=replace(spec, class_names=(), vectors=None))
     if spec.vectors is not None:
         return replace(dataset, conditions=examples.conditions)
-    return replace(dataset, labels=given.numpy())
+    return replace(dataset, labels=cond.numpy())
 
 
 def folder_name(dataset: Dataset) -> str:

@@ -6,7 +6,6 @@ found again by its key; one that can't be had leaves its reason and does not tou
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,7 +18,8 @@ Progress = Callable[[int], object]
 Stage = Callable[[str, int], AbstractContextManager[Progress]]
 """Opens a progress display of a name and a total; what it gives is called with the number of units done."""
 PROBE_SECONDS = 0.5
-MOST_PROBED = 64
+PROBED = (1, 2, 4, 8, 16, 32, 64)
+"""Examples, one number after the other, until a number takes `PROBE_SECONDS`."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +72,22 @@ class Part:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+@dataclass
 class Pace:
-    """Seconds for a network call of one example, from what was measured so far."""
+    """Seconds for a network call of one example, from what was measured so far.
 
-    def __init__(self) -> None:
-        self.calls, self.seconds = 0.0, 0.0
+    Arguments:
+        calls: that were measured.
+        seconds: that they took together.
+    """
+
+    calls: float = 0.0
+    seconds: float = 0.0
 
     @property
-    def known(self) -> bool:
-        """Whether anything was measured."""
-        return self.seconds > 0
-
-    @property
-    def per_call(self) -> float:
-        """Seconds; NaN before anything was measured."""
-        return self.seconds / self.calls if self.calls else math.nan
+    def per_call(self) -> float | None:
+        """Seconds; None before anything was measured."""
+        return self.seconds / self.calls if self.seconds > 0 else None
 
     def add(self, cost: Cost, seconds: float) -> None:
         """Learn from a part that is done."""
@@ -100,15 +101,13 @@ class Pace:
             calls_of: makes calls for so many examples and returns how many it made.
         """
         calls_of(1)  # the first call of all does what is done once
-        num = 1
-        while True:
+        for num_examples in PROBED:
             began = time.perf_counter()
-            self.calls = calls_of(num)
+            self.calls = calls_of(num_examples)
             self.seconds = time.perf_counter() - began
-            if self.seconds > PROBE_SECONDS or num >= MOST_PROBED:
+            if self.seconds > PROBE_SECONDS:
                 return
-            num *= 2
 
     def seconds_for(self, cost: Cost) -> float | None:
         """About how long a part will take; None where that is not known."""
-        return cost.calls * self.per_call if cost.calls and self.known else None
+        return cost.calls * self.per_call if cost.calls and self.per_call else None

@@ -111,8 +111,8 @@ def profile(
         torch.stack(column, 1).cpu().double().numpy() for column in zip(*columns, strict=True)
     )
     to_bits = 1 / (num_dims.cpu().double().numpy() * math.log(2))
-    lost, told = (term.cpu().double().numpy() * to_bits for term in (-reconstruction, prior))
-    return Profile(edges, levels, draws, products, squares, outside, lost, told)
+    end_bits = (term.cpu().double().numpy() * to_bits for term in (-reconstruction, prior))
+    return Profile(edges, levels, draws, products, squares, outside, *end_bits)
 
 
 def _range(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:

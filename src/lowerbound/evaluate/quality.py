@@ -31,7 +31,7 @@ on the numbers as well. Figures are to be compared at equal numbers only, and be
 those of as many held-out examples, the floor.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,7 +122,7 @@ def quality(
     return Quality(
         frechet_distance(samples, references, seed).figure,
         kernel_distance(samples, references, seed).figure,
-        *(found.figure for found in neighbour_figures(samples[:num], references[:num], num_neighbours, seed)),
+        *(each.figure for each in neighbour_figures(samples[:num], references[:num], num_neighbours, seed)),
         num_samples=len(samples),
         num_references=len(references),
         num_neighbours=num_neighbours,
@@ -144,9 +144,9 @@ def frechet_distance(
         InputError: if there are fewer than four of either, or a feature is not finite.
     """
     _check(samples, references, 4)
-    halves = zip(*_halves(len(samples), len(references), seed), strict=True)
-    found = [_frechet(samples[chosen], references[others]) for chosen, others in halves]
-    return Estimate(_frechet(samples, references), _pairs(found), distance=True)
+    choices = zip(*_choices(len(samples), len(references), seed), strict=True)
+    values = [_frechet(samples[rows], references[columns]) for rows, columns in choices]
+    return _estimate(np.array(values), distance=True)
 
 
 def _frechet(samples: np.ndarray, references: np.ndarray) -> float:
@@ -179,23 +179,20 @@ def kernel_distance(
     """
     _check(samples, references, 4)
     x, y = samples.astype(np.float64), references.astype(np.float64)
-    # the whole is the last of the choices
-    chosen_x, chosen_y = (
-        np.concatenate([half, np.ones((1, half.shape[1]), bool)]) for half in _halves(len(x), len(y), seed)
-    )
+    chosen_x, chosen_y = _choices(len(x), len(y), seed)
     size_x, size_y = chosen_x.sum(1), chosen_y.sum(1)
-    values = _kernel_sums(x, x, chosen_x, chosen_x, same=True) / (size_x * (size_x - 1))
-    values += _kernel_sums(y, y, chosen_y, chosen_y, same=True) / (size_y * (size_y - 1))
-    values -= 2 * _kernel_sums(x, y, chosen_x, chosen_y, same=False) / (size_x * size_y)
-    return Estimate(float(values[-1]), _pairs(values[:-1]), distance=True)
+    values = _kernel_sums(x, x, chosen_x, chosen_x) / (size_x * (size_x - 1))
+    values += _kernel_sums(y, y, chosen_y, chosen_y) / (size_y * (size_y - 1))
+    values -= 2 * _kernel_sums(x, y, chosen_x, chosen_y) / (size_x * size_y)
+    return _estimate(values, distance=True)
 
 
-def _kernel_sums(x: np.ndarray, y: np.ndarray, chosen_x: np.ndarray, chosen_y: np.ndarray, same: bool) -> np.ndarray:
-    """The kernel summed over the pairs of each choice; `same` leaves i = j out."""
+def _kernel_sums(x: np.ndarray, y: np.ndarray, chosen_x: np.ndarray, chosen_y: np.ndarray) -> np.ndarray:
+    """The kernel summed over the pairs of each choice, of one set with itself without i = j."""
     sums = np.zeros(len(chosen_x))
-    for part in _blocks(len(x), len(y)):
+    for part in blocks(len(x), len(y)):
         kernel = (x[part] @ y.T / x.shape[1] + 1) ** 3
-        if same:
+        if x is y:
             kernel[np.arange(len(kernel)), np.arange(part.start, part.stop)] = 0
         sums += ((chosen_x[:, part].astype(np.float64) @ kernel) * chosen_y).sum(1)
     return sums
@@ -226,12 +223,11 @@ def neighbour_figures(
         )
     num = len(samples)
     x, y = samples.astype(np.float64), references.astype(np.float64)
-    # the whole is the last of the choices
-    chosen_x, chosen_y = (np.concatenate([half, np.ones((1, num), bool)]) for half in _halves(num, num, seed))
+    chosen_x, chosen_y = _choices(num, num, seed)
     radii_x, radii_y = _radii(x, chosen_x, num_neighbours), _radii(y, chosen_y, num_neighbours)
     precise, around = np.zeros(len(chosen_x)), np.zeros(len(chosen_x))
     recalled, covered = np.zeros_like(chosen_y), np.zeros_like(chosen_y)
-    for part in _blocks(num, num):
+    for part in blocks(num, num):
         squares = _squares(x[part], y)
         for r, (rows, columns) in enumerate(zip(chosen_x[:, part], chosen_y, strict=True)):
             within = squares[np.ix_(rows, columns)]
@@ -242,16 +238,14 @@ def neighbour_figures(
             recalled[r, columns] |= (within <= radii_x[r, part][rows, None]).any(0)
     size = chosen_x.sum(1)
     figures = precise / size, recalled.sum(1) / size, around / (num_neighbours * size), covered.sum(1) / size
-    precision, recall, density, coverage = (
-        Estimate(float(found[-1]), _pairs(found[:-1]), distance=False) for found in figures
-    )
+    precision, recall, density, coverage = (_estimate(values, distance=False) for values in figures)
     return precision, recall, density, coverage
 
 
 def _radii(values: np.ndarray, chosen: np.ndarray, num_neighbours: int) -> np.ndarray:
     """Squared distance of each example to its k-th neighbour among those of each choice that it belongs to, (R, N)."""
     radii = np.zeros(chosen.shape)
-    for part in _blocks(len(values), len(values)):
+    for part in blocks(len(values), len(values)):
         squares = _squares(values[part], values)
         squares[np.arange(len(squares)), np.arange(part.start, part.stop)] = np.inf
         for r, columns in enumerate(chosen):
@@ -266,27 +260,29 @@ def _squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return ((x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T).clip(min=0)
 
 
-def _blocks(num_rows: int, num_columns: int) -> Iterator[slice]:
+def blocks(num_rows: int, num_columns: int) -> Iterator[slice]:
     """Rows in parts whose products with all columns fit into memory."""
     size = max(1, BLOCK_VALUES // num_columns)
     return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
 
 
-def _halves(
+def _choices(
     num_samples: int, num_references: int, seed: int
-) -> tuple[Bool[np.ndarray, "half sample"], Bool[np.ndarray, "half reference"]]:
-    """Random splits of both sets, all first halves and then all second ones: the same for the same numbers and seed, so
-    that differences are of pairs."""
-    first, second = (
-        rng.random((NUM_SPLITS, num)).argsort(1) < num // 2
-        for rng, num in zip(np.random.default_rng(seed).spawn(2), (num_samples, num_references), strict=True)
-    )
-    return np.concatenate([first, ~first]), np.concatenate([second, ~second])
+) -> tuple[Bool[np.ndarray, "choice sample"], Bool[np.ndarray, "choice reference"]]:
+    """Random splits of both sets, all first halves and then all second ones, and the whole sets: the same for the same
+    numbers and seed, so that differences are of pairs."""
+
+    def choices(rng: np.random.Generator, num: int) -> np.ndarray:
+        half = rng.random((NUM_SPLITS, num)).argsort(1) < num // 2
+        return np.concatenate([half, ~half, np.ones((1, num), bool)])
+
+    first, second = np.random.default_rng(seed).spawn(2)
+    return choices(first, num_samples), choices(second, num_references)
 
 
-def _pairs(found: Sequence[float] | np.ndarray) -> np.ndarray:
-    """What `_halves` are in order, as (R, 2)."""
-    return np.array(found, dtype=np.float64).reshape(2, -1).T
+def _estimate(values: Float64[np.ndarray, " choice"], distance: bool) -> Estimate:
+    """From the figures of the choices in their order."""
+    return Estimate(float(values[-1]), values[:-1].reshape(2, -1).T, distance)
 
 
 def _check(samples: np.ndarray, references: np.ndarray, least: int) -> None:

@@ -1,11 +1,16 @@
-"""What an evaluation is of: the model, the data, what is asked for, and how fast the network is."""
+"""What an evaluation is of, and what several of its parts are made from, each made once."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from lowerbound.data import Dataset
+from lowerbound.errors import InputError
+from lowerbound.evaluate.features import FeatureClassifier, FeatureSpace, feature_classifier, feature_space
+from lowerbound.evaluate.judge import Judge
 from lowerbound.evaluate.part import Pace
 from lowerbound.evaluate.settings import Settings
 from lowerbound.run import Run
@@ -13,6 +18,10 @@ from lowerbound.scoring import score
 
 QUICK_SECONDS = 15.0
 """For bits/dim, and again for the picture, where only a quick look is asked for."""
+SAMPLES = "samples.npy"
+"""The file of the samples that were drawn."""
+MAX_REFERENCES = 20_000
+"""Training examples that the nearest is sought among."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +47,7 @@ class Subject:
     @property
     def affordable(self) -> float:
         """Network calls for one example each that a quick look has time for."""
-        return QUICK_SECONDS / self.pace.per_call if self.pace.known else 256.0
+        return QUICK_SECONDS / self.pace.per_call if self.pace.per_call else 256.0
 
     @property
     def incomparable(self) -> str | None:
@@ -47,23 +56,56 @@ class Subject:
             return None
         return f"samples are complete, and entries of {self.dataset.spec.name} are missing: the two can't be compared"
 
+    @property
+    def drawing(self) -> dict[str, object]:
+        """What all that is said of samples depends on."""
+        return {"num": self.settings.num_samples, "seed": self.settings.seed}
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """The samples that were drawn, as the model has them."""
+        try:
+            samples = np.load(self.folder / SAMPLES, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"there are no samples to look at: {error}") from error
+        return self.dataset.spec.encoding.encode(samples)
+
+    @cached_property
+    def test(self) -> Tensor:
+        """Test examples, as the model has them."""
+        return self.dataset.encoded(self.dataset.test[:MAX_REFERENCES])
+
+    @cached_property
+    def classifier(self) -> FeatureClassifier | None:
+        """Of the data, if they have labels."""
+        return feature_classifier(self.dataset, self.run.folder.path)
+
+    @cached_property
+    def space(self) -> FeatureSpace:
+        """In which samples are compared with the data."""
+        return feature_space(self.dataset, self.classifier)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What samples are compared with."""
+        return Judge.of(self.dataset, self.space, self.settings.num_samples, self.settings.seed)
+
     def probe(self) -> None:
         """Measure how fast the network is, on a few test examples; it also finds out settings that the run can't have.
 
         Raises:
             InputError: for such settings.
         """
-        run, settings = self.run, self.settings
+        run, effort = self.run, replace(self.settings.effort, num_draws=1)
         if run.model.likelihood == "none":
             return
         if run.is_denoiser:
-            settings.flow.dequantizer_of(run)
-        importance = 1 if run.is_denoiser else settings.effort.importance
-        effort = replace(settings.effort, num_draws=1, importance=importance)
+            self.settings.flow.dequantizer_of(run)
+            effort = replace(effort, importance=1)
 
-        def calls(num: int) -> float:
-            which = np.resize(self.dataset.test, num)
-            score(run, self.dataset.examples[which], effort, numbers=which)
-            return float(num * importance)
+        def calls(num_examples: int) -> float:
+            indices = np.resize(self.dataset.test, num_examples)
+            score(run, self.dataset.examples[indices], effort, numbers=indices)
+            return float(num_examples * effort.importance)
 
         self.pace.probe(calls)

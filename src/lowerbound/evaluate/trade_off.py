@@ -1,19 +1,20 @@
 """What is traded for what: quality against network calls by sampler, fidelity against variety by guidance."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.evaluate.judge import Judge, draw
-from lowerbound.evaluate.part import Figures
+from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.subject import Subject
 from lowerbound.guidance import ClassifierFree
 from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
-from lowerbound.samplers.plan import DEFAULT_GRID, DEFAULT_SAMPLER, Plan
+from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, Plan
 
 BATCH = 64
 """Samples that `generate` draws at a time."""
@@ -86,14 +87,19 @@ def trials_of_calls(run: Run, samplers: Mapping[str, Sampler], calls: Sequence[i
     ]
 
 
+def check_conditional(run: Run) -> None:
+    """Refuse a run without conditions, which has no guidance, by an InputError."""
+    if not run.config.data.conditional:
+        raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
+
+
 def trials_of_scales(run: Run, scales: Sequence[float]) -> list[Trial]:
     """The default sampler at each scale of classifier-free guidance.
 
     Raises:
         InputError: if the run is not conditional.
     """
-    if not run.config.data.conditional:
-        raise InputError(f"guidance needs a condition: the run in {run.folder.path} has none; train with --conditional")
+    check_conditional(run)
     plan = run.diffusion.plan()
     return [Trial(DEFAULT_SAMPLER, plan, scale, ClassifierFree(run.denoiser, scale)) for scale in sorted(set(scales))]
 
@@ -114,12 +120,13 @@ def trade_off(
         num_samples: drawn in each.
         progress: called with 1 after each step of a batch.
     """
-    points, encode = [], judge.dataset.spec.encoding.encode
+    points = []
     for trial in trials:
-        given = {"denoiser": trial.denoiser, "seed": judge.seed, "progress": progress}
-        samples, num_calls = draw(run, judge.dataset, num_samples, trial.plan, **given)
+        settings = {"denoiser": trial.denoiser, "seed": judge.seed, "progress": progress}
+        samples, num_calls = draw(run, judge.dataset, num_samples, trial.plan, **settings)
         assert num_calls is not None
-        points.append(Point(trial.sampler, trial.scale, num_calls, judge.quality(encode(samples))))
+        quality = judge.quality(judge.dataset.spec.encoding.encode(samples))
+        points.append(Point(trial.sampler, trial.scale, num_calls, quality))
     return TradeOff(tuple(points), judge.floor())
 
 
@@ -128,19 +135,58 @@ def num_steps(run: Run, plan: Plan | None, num_samples: int) -> int:
     return -(-num_samples // BATCH) * run.model.num_steps(plan)
 
 
-def draw_calls(path: Path, found: TradeOff) -> Path:
+def trade_off_parts(subject: Subject) -> Iterator[Part]:
+    """The quality of samplers at several numbers of network calls, and at several scales of guidance, if asked for."""
+    run, settings = subject.run, subject.settings
+    if settings.calls:
+        samplers = dict(settings.samplers) or {DEFAULT_SAMPLER: run.diffusion.plan().sampler}
+        trials = trials_of_calls(run, samplers, settings.calls)
+        choice = {"samplers": {name: repr(sampler) for name, sampler in samplers.items()}, "calls": settings.calls}
+        yield _part(subject, "calls", "quality against network calls", "settings", trials, choice, draw_calls)
+    if settings.scales:
+        trials = trials_of_scales(run, settings.scales)
+        title, choice = "fidelity and variety by scale of guidance", {"scales": settings.scales}
+        yield _part(subject, "guidance", title, "scales", trials, choice, draw_scales)
+
+
+def _part(
+    subject: Subject,
+    name: str,
+    title: str,
+    unit: str,
+    trials: Sequence[Trial],
+    choice: Mapping[str, object],
+    picture: Callable[[Path, TradeOff], Path],
+) -> Part:
+    """The quality at several settings, and its picture."""
+    run, num, file = subject.run, subject.settings.num_samples, f"{name}.png"
+
+    def compute(folder: Path, progress: Progress) -> TradeOff:
+        figures = trade_off(run, subject.judge, trials, num, progress)
+        picture(folder / file, figures)
+        return figures
+
+    calls = sum(trial.plan.num_calls * (1 if trial.denoiser is None else 2) for trial in trials)
+    cost = Cost(f"{len(trials)} {unit}, {num:,} samples each", num * calls)
+    units = sum(num_steps(run, trial.plan, num) for trial in trials)
+    settings = {**subject.drawing, **choice}
+    return Part(name, title, cost, compute, units, settings, (file,), subject.incomparable)
+
+
+def draw_calls(path: Path, figures: TradeOff) -> Path:
     """The picture of quality by network calls: the Frechet distance."""
     curves: dict[str, list[tuple[float, float, float]]] = {}
-    for point in found.points:
+    for point in figures.points:
         distance = point.quality.frechet
         curves.setdefault(point.sampler, []).append((point.num_calls, distance.value, distance.error))
-    return quality_by_calls(path, curves, found.floor.frechet)
+    return quality_by_calls(path, curves, figures.floor.frechet)
 
 
-def draw_scales(path: Path, found: TradeOff) -> Path:
+def draw_scales(path: Path, figures: TradeOff) -> Path:
     """The picture of quality by guidance: precision against recall and density against coverage."""
     panels = []
     for variety, fidelity in (("recall", "precision"), ("coverage", "density")):
-        points = [(getattr(point.quality, variety), getattr(point.quality, fidelity)) for point in found.points]
-        panels.append((variety, fidelity, points, (getattr(found.floor, variety), getattr(found.floor, fidelity))))
-    return fidelity_and_variety(path, [f"{point.scale:g}" for point in found.points], panels)
+        qualities = [*(point.quality for point in figures.points), figures.floor]
+        *points, floor = [(getattr(quality, variety), getattr(quality, fidelity)) for quality in qualities]
+        panels.append((variety, fidelity, points, floor))
+    return fidelity_and_variety(path, [f"{point.scale:g}" for point in figures.points], panels)

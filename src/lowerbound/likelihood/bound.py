@@ -66,8 +66,10 @@ class Elbo(Brief):
     def mean(cls, estimates: Sequence["Elbo"]) -> "Elbo":
         """The mean of estimates for the same examples, in double precision."""
         names = ("reconstruction", "prior", "diffusion", "steps")
-        given = {name: [getattr(each, name) for each in estimates] for name in names}
-        terms = {name: torch.stack(values).double().mean(0) for name, values in given.items() if values[0] is not None}
+        columns = {name: [getattr(each, name) for each in estimates] for name in names}
+        terms = {
+            name: torch.stack(values).double().mean(0) for name, values in columns.items() if values[0] is not None
+        }
         return cls(num_dims=estimates[0].num_dims.double(), **terms)
 
     def to_bits(self, nats: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:

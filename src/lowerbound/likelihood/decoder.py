@@ -75,42 +75,42 @@ class LevelPosterior(Decoder):
         prediction: Prediction | None = None,
     ) -> Float[Tensor, "batch *shape"]:
         # in units of bins, with level k at k; of many levels single precision would lose the place within a bin
-        place = (x_t.double() / expand(level.alpha, x_t) + 1) * self.num_levels / 2 - 0.5
-        width = expand(exp(level.gamma / 2), place) * self.num_levels / 2
-        own = nearest_level(x, self.num_levels).double()
+        position = (x_t.double() / expand(level.alpha, x_t) + 1) * self.num_levels / 2 - 0.5
+        width = expand(exp(level.gamma / 2), position) * self.num_levels / 2
+        index = nearest_level(x, self.num_levels).double()
         if math.isnan(_number(width)):  # a learned schedule that has diverged, which its trainer sees by the loss
             return torch.full_like(x, math.nan)
         if _number(width) < _SMOOTH or self.num_levels <= 2 * _SMOOTH * _HALF_WIDTH:
-            return self._by_sum(own, place, width).to(x.dtype)
-        return self._by_integral(own, place, width).to(x.dtype)
+            return self._by_sum(index, position, width).to(x.dtype)
+        return self._by_integral(index, position, width).to(x.dtype)
 
-    def _by_sum(self, own: Tensor, place: Tensor, width: Scalar) -> Tensor:
+    def _by_sum(self, index: Tensor, position: Tensor, width: Scalar) -> Tensor:
         # relative to the nearest level, whose own exponent may be so large that the others' differences drown in it
-        nearest = place.detach().round().clamp(0, self.num_levels - 1)
+        nearest = position.detach().round().clamp(0, self.num_levels - 1)
         reach = math.ceil(_HALF_WIDTH * _number(width)) + 1
         if 2 * reach + 1 >= self.num_levels:
-            others = torch.arange(self.num_levels, device=place.device) - nearest[..., None]
+            others = torch.arange(self.num_levels, device=position.device) - nearest[..., None]
         else:
-            others = torch.arange(-reach, reach + 1, device=place.device).expand(*place.shape, -1)
+            others = torch.arange(-reach, reach + 1, device=position.device).expand(*position.shape, -1)
         outside = (nearest[..., None] + others < 0) | (nearest[..., None] + others > self.num_levels - 1)
 
         def exponent(distance: Tensor, excess: Tensor) -> Tensor:
             return -0.5 * distance * (distance + 2 * excess) / width**2
 
-        excess = nearest - place
+        excess = nearest - position
         every = exponent(others, excess[..., None]).masked_fill(outside, -math.inf)
-        return exponent(own - nearest, excess) - every.logsumexp(-1)
+        return exponent(index - nearest, excess) - every.logsumexp(-1)
 
-    def _by_integral(self, own: Tensor, place: Tensor, width: Scalar) -> Tensor:
+    def _by_integral(self, index: Tensor, position: Tensor, width: Scalar) -> Tensor:
         # farther out than any latent of the model comes, the correction would no longer be small
-        beyond = _FAR * torch.as_tensor(width, dtype=place.dtype, device=place.device)
-        place = torch.minimum(torch.maximum(place, -beyond), self.num_levels - 1 + beyond)
-        low, high = (-0.5 - place) / width, (self.num_levels - 0.5 - place) / width
+        beyond = _FAR * torch.as_tensor(width, dtype=position.dtype, device=position.device)
+        position = torch.minimum(torch.maximum(position, -beyond), self.num_levels - 1 + beyond)
+        low, high = (-0.5 - position) / width, (self.num_levels - 0.5 - position) / width
         log_integral = _log_interval(low, high) + log(width * math.sqrt(2 * math.pi))
         # Euler-Maclaurin for the midpoint rule: sum = integral - (f'(end) - f'(start)) / 24
         slope = (-high * torch.exp(-(high**2) / 2) + low * torch.exp(-(low**2) / 2)) / width
         log_sum = log_integral + torch.log1p(-slope / 24 * torch.exp(-log_integral))
-        return -0.5 * ((own - place) / width) ** 2 - log_sum
+        return -0.5 * ((index - position) / width) ** 2 - log_sum
 
 
 class DiscretizedGaussian(Decoder):

@@ -57,9 +57,9 @@ class Dequantizer(ABC):
             gamma_0: the level at which the flow starts.
             noise: where u comes from.
         """
-        place = noise.uniform(x.double())
+        share = noise.uniform(x.double())
         # x + u is rounded to x's precision, in which a fine bin has few numbers: q is that of the u which is left
-        u = (x.double() + self._quantile(place, gamma_0)).to(x.dtype) - x
+        u = (x.double() + self._quantile(share, gamma_0)).to(x.dtype) - x
         return u, self._log_density(u.double(), gamma_0)
 
     @property
@@ -68,8 +68,8 @@ class Dequantizer(ABC):
         """How results call it."""
 
     @abstractmethod
-    def _quantile(self, place: Tensor, gamma_0: float) -> Tensor:
-        """The u below which a share `place` in [0, 1] of the noise lies."""
+    def _quantile(self, share: Tensor, gamma_0: float) -> Tensor:
+        """The u below which a `share` in [0, 1] of the noise lies."""
 
     @abstractmethod
     def _log_density(self, u: Tensor, gamma_0: float) -> Tensor:
@@ -83,8 +83,8 @@ class UniformDequantizer(Dequantizer):
     def name(self) -> str:
         return "uniform dequantiser"
 
-    def _quantile(self, place: Tensor, gamma_0: float) -> Tensor:
-        return (2 * place - 1) / self.num_levels
+    def _quantile(self, share: Tensor, gamma_0: float) -> Tensor:
+        return (2 * share - 1) / self.num_levels
 
     def _log_density(self, u: Tensor, gamma_0: float) -> Tensor:
         return torch.full_like(u, math.log(self.num_levels / 2))
@@ -101,10 +101,10 @@ class TruncatedNormalDequantizer(Dequantizer):
     def name(self) -> str:
         return "truncated-normal dequantiser"
 
-    def _quantile(self, place: Tensor, gamma_0: float) -> Tensor:
+    def _quantile(self, share: Tensor, gamma_0: float) -> Tensor:
         # the error function is odd, so that neither tail is a difference from one
         ratio, end, mass = self._truncation(gamma_0)
-        return ratio * (math.sqrt(2) * torch.erfinv((2 * place - 1) * mass)).clamp(-end, end)
+        return ratio * (math.sqrt(2) * torch.erfinv((2 * share - 1) * mass)).clamp(-end, end)
 
     def _log_density(self, u: Tensor, gamma_0: float) -> Tensor:
         ratio, _, mass = self._truncation(gamma_0)
@@ -163,7 +163,7 @@ def discrete_log_prob(
     draws, log_ratios = [], []
     for _ in range(num_importance):
         u, log_q = dequantizer.sample(x, denoiser.schedule.gamma_min, noise)
-        drawn = log_prob(
+        density = log_prob(
             denoiser,
             x + u,
             noise=noise,
@@ -172,11 +172,11 @@ def discrete_log_prob(
             tolerance=tolerance,
             max_calls=max_calls,
         )
-        draws.append(drawn)
-        log_ratios.append(drawn.estimates - sum_dims(present(log_q, observed))[:, None])
+        draws.append(density)
+        log_ratios.append(density.estimates - sum_dims(present(log_q, observed))[:, None])
     first, values = draws[0], torch.stack(log_ratios)
     arrived, num_calls, solver_error, mismatch = (
-        torch.stack([getattr(drawn, name) for drawn in draws])
+        torch.stack([getattr(density, name) for density in draws])
         for name in ("arrived", "num_calls", "solver_error", "mismatch")
     )
     estimates = _log_mean_exp(values, first.exact_trace)

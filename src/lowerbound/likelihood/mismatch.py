@@ -61,8 +61,8 @@ def base_mismatch(
     linear = slope(torch.zeros_like(z[:1] if shared else z))
     log_weights = []
     for point in _points(z):
-        place = linear + (point if observed is None else point * observed)
-        excess = ray(place) - sum_dims(linear * place) + sum_dims(linear.square()) / 2
+        shifted = linear + (point if observed is None else point * observed)
+        excess = ray(shifted) - sum_dims(linear * shifted) + sum_dims(linear.square()) / 2
         log_weights.append(excess)
     log_mean = torch.stack(log_weights).logsumexp(0) - math.log(len(log_weights))
     return log_mean - ray(z)

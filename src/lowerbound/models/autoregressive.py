@@ -18,9 +18,10 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.models.output import MOST_CATEGORIES, output
-from lowerbound.nn.causal import CausalCNN, CausalMLP
+from lowerbound.nn.causal import CausalCNN, CausalMLP, Keep
 from lowerbound.nn.embeddings import octaves, over_space
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 
 class Autoregressive(Model):
@@ -74,46 +75,39 @@ class Autoregressive(Model):
             width = max(256, 4 * shape[0]) if width is None else width
             self.network = CausalMLP(shape[0], P, width=width, depth=depth, frequencies=frequencies)
         else:
+            width = 32 if width is None else width
+            # powers of two below half of the longest side
+            dilations = max(1, math.ceil(math.log2(max(shape[1:]) / 2)))
             self.network = CausalCNN(
-                shape[0],
-                len(shape) - 1,
-                P,
-                width=32 if width is None else width,
-                depth=depth,
-                # powers of two below half of the longest side
-                num_dilations=max(1, math.ceil(math.log2(max(shape[1:]) / 2))),
-                frequencies=frequencies,
+                shape[0], len(shape) - 1, P, width=width, depth=depth, num_dilations=dilations, frequencies=frequencies
             )
 
-    def log_prob(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, x: Examples) -> PerExample:
         r"""$\log p(x)$, nats: of a mass for discrete data, of a density otherwise."""
-        self.check(x)
-        return sum_dims(self.output.log_prob(self.network(x), x))
+        return self._log_prob(x, None)
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-\log p(x)$, nats, of a network that lacks some of its hidden units if there is dropout."""
-        if not self.dropout:
-            return Losses.of(-self.log_prob(x))
-        self.check(x)
 
         def keep(hidden: Tensor) -> Tensor:
-            kept = draw.noise.uniform(hidden[:, :, *[0] * (hidden.ndim - 2)]) >= self.dropout
-            return hidden * over_space(kept / (1 - self.dropout), hidden)
+            mask = draw.noise.uniform(hidden[:, :, *[0] * (hidden.ndim - 2)]) >= self.dropout
+            return hidden * over_space(mask / (1 - self.dropout), hidden)
 
-        return Losses.of(-sum_dims(self.output.log_prob(self.network(x, keep), x)))
+        return Losses.whole(-self._log_prob(x, keep if self.dropout else None))
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         r"""$\log p(x)$ itself, as the reconstruction of a model without latents; nothing is drawn."""
-        reconstruction = self.log_prob(x)
-        nothing = torch.zeros_like(reconstruction)
-        return Elbo(reconstruction, nothing, nothing, torch.full_like(nothing, x[0].numel()))
+        return self.undivided(self.log_prob(x))
 
     @torch.no_grad()
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
-        parameter = next(self.parameters())
-        x = parameter.new_zeros(num_samples, *self.shape)
+        x = next(self.parameters()).new_zeros(num_samples, *self.shape)
         self.network.fill(x, lambda parameters: self.output.sample(parameters, noise))
         return x
+
+    def _log_prob(self, x: Tensor, keep: Keep | None) -> Tensor:
+        self.check(x)
+        return sum_dims(self.output.log_prob(self.network(x, keep), x))
 
 
 def default_decoder(num_levels: int | None) -> str:

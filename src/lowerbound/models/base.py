@@ -9,19 +9,21 @@ says so.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
+from lowerbound.levels import check_num_levels
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.rng import Noise
-from lowerbound.samplers.plan import Plan
+from lowerbound.sampling.plan import Plan
+from lowerbound.shapes import Conditions, Examples, Observed, PerExample
 
 LikelihoodKind = Literal["exact", "bound", "none"]
 NUM_DRAWS = 4
@@ -42,19 +44,19 @@ class Draw(Brief):
 
     noise: Noise
     progress: float = 1.0
-    place: Float[Tensor, "batch"] | None = None
-    weight: Float[Tensor, "batch"] | None = None
+    place: PerExample | None = None
+    weight: PerExample | None = None
 
 
 class Losses(NamedTuple):
-    """Of each example: the loss, and what of it depends on where along the noise it was drawn, unweighted; (B,) each."""
+    """Of each example: the loss, and what of it depends on its place along the noise, unweighted; (B,) each."""
 
-    total: Float[Tensor, "batch"]
-    drawn: Float[Tensor, "batch"]
+    total: PerExample
+    at_place: PerExample
 
     @classmethod
-    def of(cls, total: Float[Tensor, "batch"]) -> "Losses":
-        """Of a loss that is not drawn along a way through the noise."""
+    def whole(cls, total: PerExample) -> "Losses":
+        """Of a loss that is not drawn at a place along the noise."""
         return cls(total, total.detach())
 
 
@@ -101,6 +103,9 @@ class Model(nn.Module, ABC):
         likelihood: whether `elbo` is exact, a bound, or not there at all.
         no_likelihood: the reason why there is none, or None.
         most_held_out: held-out examples that say enough along the way of a training.
+
+    Raises:
+        InputError: if K is out of range.
     """
 
     name: ClassVar[str]
@@ -111,11 +116,9 @@ class Model(nn.Module, ABC):
     def __init__(self, shape: tuple[int, ...], num_levels: int | None):
         super().__init__()
         self.shape = tuple(shape)
-        self.num_levels = num_levels
+        self.num_levels = num_levels if num_levels is None else check_num_levels(num_levels)
 
-    def given(
-        self, cond: Num[Tensor, "batch ..."] | None = None, observed: Bool[Tensor, "batch *shape"] | None = None
-    ) -> "Model":
+    def given(self, cond: Conditions | None = None, observed: Observed | None = None) -> "Model":
         """The same model with conditions, or the entries that are there, bound for the batches to come.
 
         Raises:
@@ -127,7 +130,7 @@ class Model(nn.Module, ABC):
         raise InputError(f"the model {self.name} takes no {kind}: take a diffusion model")
 
     @abstractmethod
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         """What training minimises, of each example, in nats where it is a likelihood.
 
         Arguments:
@@ -135,13 +138,7 @@ class Model(nn.Module, ABC):
             draw: what is random, and how far the training has come.
         """
 
-    def elbo(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        noise: Noise,
-        effort: Effort = ONE_DRAW,
-        place: Float[Tensor, "batch"] | None = None,
-    ) -> Elbo:
+    def elbo(self, x: Examples, noise: Noise, effort: Effort = ONE_DRAW, place: PerExample | None = None) -> Elbo:
         r"""$\log p(x)$ or an unbiased estimate of a bound on it, in the bound's three terms, each (B,), nats.
 
         Arguments:
@@ -156,7 +153,7 @@ class Model(nn.Module, ABC):
         draws = [self.bound(x, noise) for _ in range(effort.num_draws or 1)]
         return draws[0] if len(draws) == 1 else Elbo.mean(draws)
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         """One estimate of the `elbo`."""
         raise InputError(f"the model {self.name} has no likelihood: {self.no_likelihood}")
 
@@ -178,11 +175,23 @@ class Model(nn.Module, ABC):
         Raises:
             InputError: for a plan of a model that has no steps.
         """
+        for x in self.trajectory(num_samples, noise, plan):
+            last = x
+            progress(1)
+        return last  # pyright: ignore[reportPossiblyUnboundVariable]
+
+    def trajectory(
+        self, num_samples: int, noise: Noise, plan: Plan | None = None
+    ) -> Iterator[Float[Tensor, "num_samples *shape"]]:
+        """The way of samples from noise to data: as `sample`, state by state."""
         if plan is not None:
             raise InputError(f"the model {self.name} draws its samples in its own way: give no plan")
-        x = self.draw(num_samples, noise)
-        progress(1)
-        return x
+        yield self.draw(num_samples, noise)
+
+    def undivided(self, log_prob: PerExample) -> Elbo:
+        """A log likelihood, or a bound on it, that does not fall into terms: all of it stands as reconstruction."""
+        nothing = torch.zeros_like(log_prob)
+        return Elbo(log_prob, nothing, nothing, torch.full_like(log_prob, self.num_dims))
 
     @abstractmethod
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
@@ -211,7 +220,7 @@ class Model(nn.Module, ABC):
         """Whether the loss has the bound in it, so that the best held-out bound is of the weights that were asked for."""
         return self.is_bound
 
-    def fixed_nats(self, x: Float[Tensor, "batch *shape"]) -> float:
+    def fixed_nats(self, x: Examples) -> float:
         """What the loss lacks of the bound, nats: constants that nothing is learned from, estimated on examples."""
         return 0.0
 

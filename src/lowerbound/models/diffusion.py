@@ -5,26 +5,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound import objective
+from lowerbound import likelihood, objective
 from lowerbound.brief import Brief
-from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
-from lowerbound.denoiser import Denoiser, EnergyDenoiser
+from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.base import replaced
 from lowerbound.errors import InputError
-from lowerbound.likelihood import Decoder, Elbo, check_likelihood, elbo, end_terms
+from lowerbound.langevin import ContrastiveDivergence, EnergyDenoiser, PersistentChains
+from lowerbound.likelihood import Decoder, Elbo, check_likelihood, end_terms
 from lowerbound.models.base import ONE_DRAW, Draw, Effort, Losses, Model
 from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, Sampler, start, trajectory
-from lowerbound.samplers.plan import Plan, make_plan
+from lowerbound.sampling.plan import Plan, make_plan
 from lowerbound.schedule import LearnedGamma
+from lowerbound.shapes import Chain, Conditions, Examples, Observed, PerExample
 
 ENTRIES = 65_536
 """About how many entries of an example are drawn for its bound where the number of draws is not given, and of all held-out
 examples where their figure is wanted soon."""
-_CHAINS_SEED = 0
 
 CONTRASTIVE = ("contrastive-divergence", "persistent-contrastive-divergence")
 """Those that train an energy by draws of its own."""
@@ -49,7 +49,7 @@ class Objective(Brief):
     name: str = "elbo"
     weighting: objective.Weighting = objective.elbo
     integral: Callable[..., Tensor] = objective.loss
-    chain: Float[Tensor, "chain"] | None = None
+    chain: Chain | None = None
     reverse: str = "lower"
     chain_bound: Callable[..., Elbo] | None = None
     chain_loss: Callable[..., Tensor] | None = None
@@ -114,27 +114,25 @@ class Diffusion(Model):
                 "a --decoder.name other than none"
             )
 
-    def given(
-        self, cond: Num[Tensor, "batch ..."] | None = None, observed: Bool[Tensor, "batch *shape"] | None = None
-    ) -> "Diffusion":
+    def given(self, cond: Conditions | None = None, observed: Observed | None = None) -> "Diffusion":
         return self.around(self.denoiser.given(cond, observed))
 
     def around(self, denoiser: Denoiser) -> "Diffusion":
         """The same model with another denoiser, guided say, in the place of its own."""
         if denoiser is self.denoiser:
             return self
-        same = replaced(self)
-        same._take(denoiser)
-        return same
+        model = replaced(self)
+        model._take(denoiser)
+        return model
 
     def distilled(self, times: Float[Tensor, "num_steps"]) -> "Diffusion":
         """The same model as one that was made for a few steps of its own, to sample at these times and for nothing else."""
         self.denoiser.no_likelihood = (
             f"the run is distilled: its network says where {len(times)} steps lead, no longer what E[x | x_t] is"
         )
-        same = replaced(self, times=times)
-        same._take(self.denoiser)
-        return same
+        model = replaced(self, times=times)
+        model._take(self.denoiser)
+        return model
 
     @property
     def trained(self) -> Denoiser:
@@ -161,7 +159,7 @@ class Diffusion(Model):
         learned = isinstance(self.denoiser.schedule, LearnedGamma) or by_network
         return self.aims_at_bound and learned
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         weight = 1.0 if draw.weight is None else draw.weight
         if self.contrastive is not None:
             losses = self.contrastive(self.denoiser, x, t=draw.place, noise=draw.noise)
@@ -169,38 +167,19 @@ class Diffusion(Model):
         return (self._integral if self.objective.is_continuous else self._sum)(x, draw, weight)
 
     @torch.no_grad()
-    def fixed_nats(self, x: Float[Tensor, "batch *shape"]) -> float:
+    def fixed_nats(self, x: Examples) -> float:
         if self.decoder is None or self.counts_ends:
             return 0.0
         reconstruction, prior = end_terms(self.denoiser, self.decoder, x, noise=PerSample(range(len(x))))
         return (prior - reconstruction).mean().item()
 
-    def elbo(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        noise: Noise,
-        effort: Effort = ONE_DRAW,
-        place: Float[Tensor, "batch"] | None = None,
-    ) -> Elbo:
+    def elbo(self, x: Examples, noise: Noise, effort: Effort = ONE_DRAW, place: PerExample | None = None) -> Elbo:
         check_likelihood(self.denoiser)
         assert self.decoder is not None
-        chain = None
-        if effort.num_steps is not None:
-            chain = torch.linspace(0, 1, effort.num_steps + 1, dtype=torch.float64)
-        given = {"num_times": effort.num_draws, "place": place, "reverse": effort.reverse}
-        return elbo(self.denoiser, self.decoder, x, chain, noise=noise, **given)
-
-    def sample(
-        self,
-        num_samples: int,
-        noise: Noise,
-        plan: Plan | None = None,
-        progress: Callable[[int], object] = lambda steps: None,
-    ) -> Float[Tensor, "num_samples *shape"]:
-        for x in self.trajectory(num_samples, noise, plan):
-            last = x
-            progress(1)
-        return last  # pyright: ignore[reportPossiblyUnboundVariable]
+        steps = effort.num_steps
+        chain = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        settings = {"num_times": effort.num_draws, "place": place, "reverse": effort.reverse}
+        return likelihood.elbo(self.denoiser, self.decoder, x, chain, noise=noise, **settings)
 
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         return self.sample(num_samples, noise)
@@ -208,22 +187,21 @@ class Diffusion(Model):
     def trajectory(
         self, num_samples: int, noise: Noise, plan: Plan | None = None
     ) -> Iterator[Float[Tensor, "num_samples *shape"]]:
-        """The way of samples from noise to data: as `sample`, state by state."""
         plan = plan or self.plan()
         x_1 = start(self.denoiser, num_samples, noise, t=plan.times[0].item())
         return trajectory(self.denoiser, plan.sampler, x_1, plan.times, noise)
 
     def plan(self, sampler: Sampler | None = None, num_steps: int | None = None, grid_name: str | None = None) -> Plan:
-        """How samples are drawn, as in `samplers.plan.make_plan`; a distilled model's in its own steps.
+        """How samples are drawn, as in `sampling.plan.make_plan`; a distilled model's in its own steps.
 
         Raises:
             InputError: as `make_plan`; and of a distilled model for anything but its own steps.
         """
+        choices = {"sampler": sampler, "num_steps": num_steps, "grid_name": grid_name}
+        choices = {name: choice for name, choice in choices.items() if choice is not None}
         if self.times is None:
-            given = {"sampler": sampler, "grid_name": grid_name}
-            given = {name: value for name, value in given.items() if value is not None}
-            return make_plan(self.denoiser, self.num_levels, num_steps=num_steps, **given)
-        if sampler is not None or num_steps is not None or grid_name is not None:
+            return make_plan(self.denoiser, self.num_levels, **choices)
+        if choices:
             raise InputError(
                 f"the model is distilled and draws in its own {len(self.times)} steps of ddim: leave out the sampler, its "
                 "steps, its grid and its settings"
@@ -267,30 +245,30 @@ class Diffusion(Model):
             raise InputError(f"the objective {name} needs an energy to draw from: train with --model energy")
         if name == CONTRASTIVE[0]:
             return ContrastiveDivergence()
-        return PersistentChains(self.shape, num_chains, Stream(_CHAINS_SEED))
+        return PersistentChains(self.shape, num_chains, Stream(seed=0))
 
     def _integral(self, x: Tensor, draw: Draw, weight: Tensor | float) -> Losses:
         loss, denoiser = self.objective.integral, self.denoiser
         factor = x.new_ones(len(x))
         if isinstance(denoiser.schedule, LearnedGamma):
             denoiser = denoiser.along(denoiser.schedule.minimising_variance(factor))
-        drawn = loss(denoiser, x, self.objective.weighting, t=draw.place, noise=draw.noise)
+        integrand = loss(denoiser, x, self.objective.weighting, t=draw.place, noise=draw.noise)
         # in nats per dimension, so that the interior's gradient is of the order of all others
-        factor.copy_(2 * drawn.detach() / x[0].numel())
-        total = weight * drawn
+        factor.copy_(2 * integrand.detach() / x[0].numel())
+        total = weight * integrand
         if self.counts_ends and self.decoder is not None:
             reconstruction, prior = end_terms(self.denoiser, self.decoder, x, noise=draw.noise)
             total = total + prior - reconstruction
-        return Losses(total, drawn.detach())
+        return Losses(total, integrand.detach())
 
     def _sum(self, x: Tensor, draw: Draw, weight: Tensor | float) -> Losses:
-        given: dict[str, Any] = {"noise": draw.noise}
+        settings: dict[str, Any] = {"noise": draw.noise}
         if not self.objective.takes_whole_paths:
-            given["place"] = draw.place
+            settings["place"] = draw.place
         if self.objective.chain_loss is not None:
-            losses = self.objective.chain_loss(self.denoiser, x, self.objective.chain, **given)
+            losses = self.objective.chain_loss(self.denoiser, x, self.objective.chain, **settings)
             return Losses(weight * losses, losses.detach())
         assert self.objective.chain_bound is not None
-        given["reverse"] = self.objective.reverse
-        bound = self.objective.chain_bound(self.denoiser, self.decoder, x, self.objective.chain, **given)
+        settings["reverse"] = self.objective.reverse
+        bound = self.objective.chain_bound(self.denoiser, self.decoder, x, self.objective.chain, **settings)
         return Losses(weight * bound.diffusion + bound.prior - bound.reconstruction, bound.diffusion.detach())

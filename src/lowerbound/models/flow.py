@@ -32,12 +32,13 @@ from torch.nn.functional import logsigmoid, silu
 
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels, level_centres, nearest_level
+from lowerbound.levels import level_centres, nearest_level
 from lowerbound.likelihood import Elbo
 from lowerbound.models.base import Draw, Losses, Model
-from lowerbound.nn.blocks import convolution, normalisation
+from lowerbound.nn.blocks import convolution, normalisation, zeroed
 from lowerbound.nn.gan import Residual
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 NUM_BINS = 8
 """Of a spline."""
@@ -82,45 +83,47 @@ class NormalizingFlow(Model):
         width: int | None = None,
         depth: int = 2,
     ):
-        super().__init__(shape, num_levels if num_levels is None else check_num_levels(num_levels))
-        few = math.prod(shape) <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
-        width = (64 if few else 32) if width is None else width
-        _check(shape, kind, transforms, width, depth)
+        super().__init__(shape, num_levels)
+        is_small = self.num_dims <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
+        width = (64 if is_small else 32) if width is None else width
+        if kind not in ("spline", "affine"):
+            raise InputError(f"a flow of kind {kind!r}: choose 'spline' or 'affine'")
+        if not 1 <= len(shape) <= 4 or min(*shape, transforms, width, depth) < 1:
+            raise InputError(
+                f"a flow on examples of shape {tuple(shape)}, transforms={transforms}, width={width}, depth={depth}: "
+                "examples have 1 to 4 axes, and all numbers start at 1"
+            )
         _import_zuko()
         self.likelihood = "exact" if num_levels is None else "bound"
         self.in_box = kind == "spline" and num_levels is not None
         univariate, shapes = _univariate(kind, self.in_box)
         self.maps = nn.ModuleList(
-            _autoregressive(math.prod(shape), univariate, shapes, k, [width] * depth)
-            if few
-            else _Coupling(shape, univariate, shapes, k, width, depth)
-            for k in range(transforms)
+            _autoregressive(self.num_dims, univariate, shapes, number, [width] * depth)
+            if is_small
+            else _Coupling(shape, univariate, shapes, number, width, depth)
+            for number in range(transforms)
         )
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
-        return Losses.of(-self.bound(x, draw.noise).nats)
+    def loss(self, x: Examples, draw: Draw) -> Losses:
+        return Losses.whole(-self.bound(x, draw.noise).nats)
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
-        self.check(x)
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         if self.num_levels is None:
             log_prob = self.log_prob(x)
         else:
             low, high = self.limits(x)
             spread = x.double() + low + (high - low) * noise.uniform(x.double())
             log_prob = self.log_prob(spread.to(x.dtype)) + sum_dims((high - low).log())
-        zeros = torch.zeros_like(log_prob)
-        return Elbo(log_prob, zeros, zeros, torch.full_like(log_prob, x[0].numel()))
+        return self.undivided(log_prob)
 
-    def limits(
-        self, x: Float[Tensor, "batch *shape"]
-    ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+    def limits(self, x: Examples) -> tuple[Examples, Examples]:
         """Between what, relative to their centres, levels are spread."""
         assert self.num_levels is not None
         half = torch.full_like(x, 1 / self.num_levels)
         beyond = 0.0 if self.in_box else MARGIN / (1 - 2 * MARGIN)
         return -half - beyond * (x < 2 * half - 1), half + beyond * (x > 1 - 2 * half)
 
-    def log_prob(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, x: Examples) -> PerExample:
         r"""The log density, nats, of continuous data or of discrete data that are spread over their bins.
 
         Arguments:
@@ -131,7 +134,7 @@ class NormalizingFlow(Model):
             return log_det - z.shape[1] * math.log(2)
         return log_det - (z**2 + math.log(2 * math.pi)).sum(1) / 2
 
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> tuple[Float[Tensor, "batch dims"], Float[Tensor, "batch"]]:
+    def forward(self, x: Examples) -> tuple[Float[Tensor, "batch dims"], PerExample]:
         r"""$z = f(x)$, (B, D), and $\log |\det \partial f / \partial x|$, (B,)."""
         self.check(x)
         z = x.flatten(1)
@@ -140,24 +143,24 @@ class NormalizingFlow(Model):
         if self.in_box:
             z = z.clamp(-1 + EDGE, 1 - EDGE)
         elif self.num_levels is not None:
-            place = MARGIN + (1 - 2 * MARGIN) * (z + 1) / 2
-            z = place.clamp(EDGE, 1 - EDGE).logit()
+            share = MARGIN + (1 - 2 * MARGIN) * (z + 1) / 2
+            z = share.clamp(EDGE, 1 - EDGE).logit()
             log_det = (math.log((1 - 2 * MARGIN) / 2) - logsigmoid(z) - logsigmoid(-z)).sum(1)
-        for each in self.maps:
-            z, further = each().call_and_ladj(z)
-            log_det = log_det + further
+        for transform in self.maps:
+            z, map_log_det = transform().call_and_ladj(z)
+            log_det = log_det + map_log_det
         return z, log_det
 
-    def inverse(self, z: Float[Tensor, "batch dims"]) -> Float[Tensor, "batch *shape"]:
+    def inverse(self, z: Float[Tensor, "batch dims"]) -> Examples:
         r"""$x = f^{-1}(z)$ of noise, (B, D)."""
-        for each in reversed(self.maps):
-            z = each().inv(z)
+        for transform in reversed(self.maps):
+            z = transform().inv(z)
         if self.num_levels is not None and not self.in_box:
             z = 2 * (z.sigmoid() - MARGIN) / (1 - 2 * MARGIN) - 1
         return z.reshape(-1, *self.shape)
 
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
-        like = next(self.parameters()).new_empty(num_samples, math.prod(self.shape))
+        like = next(self.parameters()).new_empty(num_samples, self.num_dims)
         x = self.inverse(2 * noise.uniform(like) - 1 if self.in_box else noise.normal(like))
         if self.num_levels is None:
             return x
@@ -179,27 +182,21 @@ class _Coupling(nn.Module):
     Arguments:
         shape: of one example.
         univariate, shapes: the function of an entry, and the shapes of its parameters.
-        place: which map of the chain it is.
+        number: which map of the chain it is.
         width, depth: of its network.
     """
 
     mask: Tensor
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        univariate: Callable,
-        shapes: list[torch.Size],
-        place: int,
-        width: int,
-        depth: int,
+        self, shape: Sequence[int], univariate: Callable, shapes: list[torch.Size], number: int, width: int, depth: int
     ) -> None:
         super().__init__()
         self.univariate, self.shapes = univariate, shapes
         # fields of one entry in two maps, of two entries in the next two
-        fields = (torch.arange(size) // (1 + place // 2 % 2) for size in shape)
+        fields = (torch.arange(size) // (1 + number // 2 % 2) for size in shape)
         field = torch.stack(torch.meshgrid(*fields, indexing="ij")).sum(0)
-        self.register_buffer("mask", (field + place) % 2 == 0, persistent=False)
+        self.register_buffer("mask", (field + number) % 2 == 0, persistent=False)
         self.network = _Conditioner(shape, sum(map(math.prod, shapes)), width, depth)
 
     def forward(self):
@@ -208,14 +205,14 @@ class _Coupling(nn.Module):
 
         return CouplingTransform(self._function, self.mask.flatten())  # pyright: ignore[reportArgumentType] - a tensor's kind
 
-    def _function(self, given: Tensor):
+    def _function(self, others: Tensor):
         """The function of the other half's entries."""
         from zuko.transforms import DependentTransform
         from zuko.utils import unpack
 
         flat = self.mask.flatten()
-        x = given.new_zeros(len(given), len(flat))
-        x[:, flat] = given
+        x = others.new_zeros(len(others), len(flat))
+        x[:, flat] = others
         mask = self.mask.to(x).expand(len(x), *self.mask.shape)
         parameters = self.network(torch.cat([x.reshape(mask.shape), mask], 1))
         return DependentTransform(self.univariate(*unpack(parameters.flatten(1, -2)[:, ~flat], self.shapes)), 1)
@@ -234,16 +231,9 @@ class _Conditioner(nn.Module):
         num_dims = len(self.spatial)
         num_out = self.channels * num_parameters * 2**num_dims
         self.trunk = nn.Sequential(*(Residual(num_dims, width, normalised=True) for _ in range(depth)))
-        if num_dims:
-            self.into = convolution(num_dims, 2 * self.channels, width, stride=2)
-            self.norm = normalisation(width)
-            self.out = convolution(num_dims, width, num_out, kernel=1, zero=True)
-        else:
-            self.into = nn.Linear(2 * self.channels, width)
-            self.norm = nn.LayerNorm(width)
-            self.out = nn.Linear(width, num_out)
-            nn.init.zeros_(self.out.weight)
-            nn.init.zeros_(self.out.bias)
+        self.into = convolution(num_dims, 2 * self.channels, width, stride=2)
+        self.norm = normalisation(num_dims, width)
+        self.out = zeroed(convolution(num_dims, width, num_out, kernel=1))
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.out(silu(self.norm(self.trunk(self.into(x)))))
@@ -256,7 +246,7 @@ class _Conditioner(nn.Module):
 
 
 def _autoregressive(
-    num_dims: int, univariate: Callable, shapes: list[torch.Size], place: int, hidden: list[int]
+    num_dims: int, univariate: Callable, shapes: list[torch.Size], number: int, hidden: list[int]
 ) -> nn.Module:
     """Each entry transformed given those before it, or behind it in every second map."""
     from zuko.flows.autoregressive import MaskedAutoregressiveTransform
@@ -264,7 +254,7 @@ def _autoregressive(
     order = torch.arange(num_dims)
     return MaskedAutoregressiveTransform(
         num_dims,
-        order=order.flip(0) if place % 2 else order,  # pyright: ignore[reportArgumentType] - a tensor's kind
+        order=order.flip(0) if number % 2 else order,  # pyright: ignore[reportArgumentType] - a tensor's kind
         univariate=univariate,
         shapes=shapes,
         hidden_features=hidden,
@@ -290,13 +280,3 @@ def _box_spline(widths: Tensor, heights: Tensor, slopes: Tensor):
     spline = MonotonicRQSTransform(widths, heights, slopes[..., 1:-1], bound=1.0)
     spline.derivatives = torch.exp(slopes / (1 + slopes.abs() / MOST_SLOPE))
     return spline
-
-
-def _check(shape: Sequence[int], kind: str, transforms: int, width: int, depth: int) -> None:
-    if kind not in ("spline", "affine"):
-        raise InputError(f"a flow of kind {kind!r}: choose 'spline' or 'affine'")
-    if not 1 <= len(shape) <= 4 or min(*shape, transforms, width, depth) < 1:
-        raise InputError(
-            f"a flow on examples of shape {tuple(shape)}, transforms={transforms}, width={width}, depth={depth}: examples "
-            "have 1 to 4 axes, and all numbers start at 1"
-        )

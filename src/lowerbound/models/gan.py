@@ -23,10 +23,10 @@ from torch.nn.functional import softplus
 
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels
 from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.nn.gan import Discriminator, Generator
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 
 class GAN(Model):
@@ -62,8 +62,6 @@ class GAN(Model):
         super().__init__(shape, num_levels)
         if not r1 >= 0:
             raise InputError(f"r1={r1}: the weight of the gradient penalty is 0 or more")
-        if num_levels is not None:
-            check_num_levels(num_levels)
         self.latent_dims = latent_dims
         self.r1 = r1
         self.no_likelihood = (
@@ -73,7 +71,7 @@ class GAN(Model):
         self.generator = Generator(shape, latent_dims, width=width, depth=depth)
         self.discriminator = Discriminator(shape, width=width, depth=depth)
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$\mathrm{softplus}(-D(x)) + \mathrm{softplus}(D(G(z))) + \tfrac{r_1}{2} \|\nabla D(x)\|^2 +
         \mathrm{softplus}(-D(G(z)))$, whose gradient reaches the discriminator by the first three terms and the generator by
         the last: one step moves both."""
@@ -81,10 +79,10 @@ class GAN(Model):
         samples = self.draw(len(x), draw.noise)
         on_data, slope = self._with_slope(x)
         on_samples = self.discriminator(samples.detach())
-        held = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
-        fooled = functional_call(self.discriminator, held, (samples,))
+        frozen = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
+        fooling = functional_call(self.discriminator, frozen, (samples,))
         penalty = self.r1 / 2 * sum_dims(slope**2)
-        return Losses.of(discriminator_loss(on_data, on_samples) + penalty + softplus(-fooled))
+        return Losses.whole(discriminator_loss(on_data, on_samples) + penalty + softplus(-fooling))
 
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         z = next(self.parameters()).new_empty(num_samples, self.latent_dims)
@@ -93,15 +91,15 @@ class GAN(Model):
 
     def _with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The logits and their gradients in x, which can be differentiated again where gradients are wanted at all."""
-        wanted = torch.is_grad_enabled()
+        differentiable = torch.is_grad_enabled()
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             logits = self.discriminator(x)
-            (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=wanted)
-        return (logits, slope) if wanted else (logits.detach(), slope)
+            (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=differentiable)
+        return (logits, slope) if differentiable else (logits.detach(), slope)
 
 
-def discriminator_loss(on_data: Float[Tensor, "batch"], on_samples: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+def discriminator_loss(on_data: PerExample, on_samples: PerExample) -> PerExample:
     r"""$\mathrm{softplus}(-D(x)) + \mathrm{softplus}(D(y))$, least in expectation at the log density ratio.
 
     Arguments:

@@ -21,6 +21,7 @@ three-variable form and never KL of neighbours (docs/luo_45.md).
 """
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -28,16 +29,16 @@ from torch import Tensor, nn
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import expand, sum_dims
+from lowerbound.encoder import Latent, Normal, encode, encode_back
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood
 from lowerbound.likelihood.decoder import Decoder
-from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back
 from lowerbound.models.base import Draw, Losses
-from lowerbound.models.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
-from lowerbound.models.output import output
+from lowerbound.models.latent import LatentVariableModel, gaussian, standard_normal
 from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN
+from lowerbound.shapes import Examples, PerExample
 
 BETWEEN = 256
 """The width of perceptrons between latents, where x is no vector."""
@@ -65,16 +66,14 @@ class Hierarchy(ABC):
         """$p(z_T)$, of the shape, type and device of `like`."""
 
     @abstractmethod
-    def log_likelihood(
-        self, x: Float[Tensor, "batch *shape"], first: Float[Tensor, "batch *latents"]
-    ) -> Float[Tensor, "batch"]:
+    def log_likelihood(self, x: Examples, first: Float[Tensor, "batch *latents"]) -> PerExample:
         r"""$\log p(x | z_1)$, nats."""
 
-    def expected_log_likelihood(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"] | None:
+    def expected_log_likelihood(self, x: Examples) -> PerExample | None:
         r"""$E \log p(x | z_1)$ over $q(z_1 | x)$, nats, where it has a closed form; else None."""
         return None
 
-    def encode_data(self, x: Float[Tensor, "batch *shape"], level: int) -> Normal:
+    def encode_data(self, x: Examples, level: int) -> Normal:
         r"""$q(z_t | x)$, at level t from 1 to T.
 
         Raises:
@@ -84,7 +83,7 @@ class Hierarchy(ABC):
             return self.encode(x, 1)
         raise InputError(_CLOSED.format(level=level, T=self.num_latents))
 
-    def encode_back(self, above: Float[Tensor, "batch *above"], x: Float[Tensor, "batch *shape"], level: int) -> Normal:
+    def encode_back(self, above: Float[Tensor, "batch *above"], x: Examples, level: int) -> Normal:
         r"""$q(z_t | z_{t+1}, x)$, at level t from 1 to T - 1.
 
         Raises:
@@ -101,7 +100,7 @@ _CLOSED = (
 )
 
 
-def form_a(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise, *, closed_form: bool = True) -> Elbo:
+def form_a(hierarchy: Hierarchy, x: Examples, noise: Noise, *, closed_form: bool = True) -> Elbo:
     r"""Form A, "consistency", on one path: each latent as the encoder makes it from below and the model from above.
 
     $$\log p(x | z_1) - KL(q(z_T | z_{T-1}) \| p(z_T)) -
@@ -116,21 +115,21 @@ def form_a(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise,
         closed_form: the top level's KL in closed form; otherwise its log-ratio on the path, so that `nats` is the log weight
             $\log p(x, z) - \log q(z | x)$ of the path.
     """
-    path, made = [x], []
+    path, encoded = [x], []
     for level in range(1, hierarchy.num_latents + 1):
-        made.append(hierarchy.encode(path[-1], level))
-        path.append(made[-1].sample(noise))
-    *below, top = made
+        encoded.append(hierarchy.encode(path[-1], level))
+        path.append(encoded[-1].sample(noise))
+    *below, top = encoded
     p = hierarchy.prior(path[-1])
     prior = top.kl(p) if closed_form else top.log_prob(path[-1]) - p.log_prob(path[-1])
     terms = [
         sum_dims(q.log_prob(z) - hierarchy.decode(above, level).log_prob(z))
         for level, (q, z, above) in enumerate(zip(below, path[1:-1], path[2:], strict=True), 1)
     ]
-    return _elbo(x, hierarchy.log_likelihood(x, path[1]), sum_dims(prior), terms)
+    return bound_of_levels(x, hierarchy.log_likelihood(x, path[1]), sum_dims(prior), terms)
 
 
-def form_b(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+def form_b(hierarchy: Hierarchy, x: Examples, noise: Noise) -> Elbo:
     r"""Form B, "denoising matching": each latent as the encoder, which knows x, and the model make it from above.
 
     $$E \log p(x | z_1) - KL(q(z_T | x) \| p(z_T)) -
@@ -155,7 +154,7 @@ def form_b(hierarchy: Hierarchy, x: Float[Tensor, "batch *shape"], noise: Noise)
     for level in range(1, hierarchy.num_latents):
         above = hierarchy.encode_data(x, level + 1).sample(noise)
         terms.append(sum_dims(hierarchy.encode_back(above, x, level).kl(hierarchy.decode(above, level))))
-    return _elbo(x, reconstruction, prior, terms)
+    return bound_of_levels(x, reconstruction, prior, terms)
 
 
 def as_hvae(
@@ -202,21 +201,19 @@ class DiffusionHierarchy(Hierarchy):
         last = self.levels[-1]
         return Normal(torch.zeros_like(like), last.alpha**2 + last.sigma**2)
 
-    def log_likelihood(
-        self, x: Float[Tensor, "batch *shape"], first: Float[Tensor, "batch *latents"]
-    ) -> Float[Tensor, "batch"]:
+    def log_likelihood(self, x: Examples, first: Float[Tensor, "batch *latents"]) -> PerExample:
         level = self.levels[1]
         prediction = self.denoiser(first, level) if self.decoder.needs_network else None
         return sum_dims(self.decoder.log_prob(x, first, level, prediction))
 
-    def expected_log_likelihood(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"] | None:
+    def expected_log_likelihood(self, x: Examples) -> PerExample | None:
         expected = self.decoder.expected_log_prob(x, self.levels[1])
         return None if expected is None else sum_dims(expected)
 
-    def encode_data(self, x: Float[Tensor, "batch *shape"], level: int) -> Normal:
+    def encode_data(self, x: Examples, level: int) -> Normal:
         return encode(Latent(x, CLEAN), self.levels[level])
 
-    def encode_back(self, above: Float[Tensor, "batch *above"], x: Float[Tensor, "batch *shape"], level: int) -> Normal:
+    def encode_back(self, above: Float[Tensor, "batch *above"], x: Examples, level: int) -> Normal:
         return encode_back(Latent(above, self.levels[level + 1]), x, self.levels[level])
 
 
@@ -261,40 +258,36 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         free_bits: float = 0.0,
         warmup: float = 0.1,
     ):
-        super().__init__(shape, num_levels)
+        super().__init__(shape, num_levels, decoder, decoder_components, std, free_bits, warmup)
         is_vector = len(shape) == 1
         width = (256 if is_vector else 32) if width is None else width
-        check_hierarchy(num_latents, latent_dims, width, depth, free_bits, warmup)
-        self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
-        self.num_latents, self.free_bits, self.warmup = num_latents, free_bits, warmup
+        check_hierarchy(num_latents, latent_dims, width, depth)
+        self.num_latents = num_latents
         self.dims = [max(1, latent_dims // 2**level) for level in range(num_latents)]
-        parameters = (self.output.num_parameters * shape[0], *shape[1:])
         if is_vector:
             self.from_data: nn.Module = Perceptron(shape[0], 2 * latent_dims, width=width, depth=depth)
-            self.to_data: nn.Module = Perceptron(latent_dims, parameters[0], width=width, depth=depth)
+            self.to_data: nn.Module = Perceptron(latent_dims, self.parameters_shape[0], width=width, depth=depth)
         else:
             self.from_data = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
-            self.to_data = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
+            self.to_data = ConvolutionalDecoder(latent_dims, self.parameters_shape, width=width, depth=depth)
             width = BETWEEN
-        neighbours = list(zip(self.dims[:-1], self.dims[1:], strict=True))
+        neighbours = list(pairwise(self.dims))
         self.up = nn.ModuleList(Perceptron(low, 2 * high, width=width, depth=depth) for low, high in neighbours)
         self.down = nn.ModuleList(Perceptron(high, 2 * low, width=width, depth=depth) for low, high in neighbours)
 
     def encode(self, below: Float[Tensor, "batch *below"], level: int) -> Normal:
-        return _gaussian((self.from_data if level == 1 else self.up[level - 2])(below))
+        return gaussian((self.from_data if level == 1 else self.up[level - 2])(below))
 
     def decode(self, above: Float[Tensor, "batch *above"], level: int) -> Normal:
-        return _gaussian(self.down[level - 1](above))
+        return gaussian(self.down[level - 1](above))
 
     def prior(self, like: Float[Tensor, "batch *latents"]) -> Normal:
         return standard_normal(like)
 
-    def log_likelihood(
-        self, x: Float[Tensor, "batch *shape"], first: Float[Tensor, "batch *latents"]
-    ) -> Float[Tensor, "batch"]:
+    def log_likelihood(self, x: Examples, first: Float[Tensor, "batch *latents"]) -> PerExample:
         return sum_dims(self.output.log_prob(self.to_data(first), x))
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-\log p(x | z_1) + \beta \sum_t \max(\text{term}_t, d_t\, \text{free bits})$, nats.
 
         $d_t$ is the number of latents at level t, $\beta$ the smaller of progress / warmup and 1. (the rest as in
@@ -305,43 +298,35 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         terms = torch.cat([bound.steps, bound.prior[:, None]], 1)
         if self.free_bits:
             terms = torch.maximum(terms, self.free_bits * terms.new_tensor(self.dims))
-        return Losses.of(kl_weight(self.warmup, draw.progress) * terms.sum(1) - bound.reconstruction)
+        return Losses.whole(self.kl_weight(draw.progress) * terms.sum(1) - bound.reconstruction)
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         """The bound in form A on one path, nats: the top level's KL as the prior's term, the other levels' as steps."""
         self.check(x)
         return form_a(self, x, noise)
 
-    def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
+    def log_weight(self, x: Examples, noise: Noise) -> PerExample:
         self.check(x)
         return form_a(self, x, noise, closed_form=False).nats
 
+    @torch.no_grad()
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
-        with torch.no_grad():
-            z = noise.normal(next(self.parameters()).new_empty(num_samples, self.dims[-1]))
-            for level in range(self.num_latents - 1, 0, -1):
-                z = self.decode(z, level).sample(noise)
-            return self.output.sample(self.to_data(z), noise)
+        z = noise.normal(next(self.parameters()).new_empty(num_samples, self.dims[-1]))
+        for level in range(self.num_latents - 1, 0, -1):
+            z = self.decode(z, level).sample(noise)
+        return self.output.sample(self.to_data(z), noise)
 
 
-def check_hierarchy(
-    num_latents: int, latent_dims: int, width: int, depth: int, free_bits: float, warmup: float
-) -> None:
+def check_hierarchy(num_latents: int, latent_dims: int, width: int, depth: int) -> None:
     """Refuse impossible sizes by an InputError."""
     if min(num_latents, latent_dims, width) < 1 or depth < 0:
         raise InputError(
             f"num_latents={num_latents}, latent_dims={latent_dims}, width={width}, depth={depth}: "
             "the first three start at 1, depth at 0"
         )
-    check_kl(free_bits, warmup)
 
 
-def _gaussian(parameters: Tensor) -> Normal:
-    """A Gaussian of independent entries, from a mean and a raw spread for each."""
-    mean, raw = parameters.chunk(2, 1)
-    return Normal(mean, positive_std(raw) ** 2)
-
-
-def _elbo(x: Tensor, reconstruction: Tensor, prior: Tensor, terms: list[Tensor]) -> Elbo:
+def bound_of_levels(x: Tensor, reconstruction: Tensor, prior: Tensor, terms: list[Tensor]) -> Elbo:
+    """The bound from its terms, of which the levels below the top have one each."""
     steps = torch.stack(terms, 1) if terms else x.new_zeros(len(x), 0)
     return Elbo(reconstruction, prior, steps.sum(1), x.new_full((len(x),), x[0].numel()), steps)

@@ -16,25 +16,23 @@ before training. The top's is the bound's prior term and the others are its step
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
+from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
-from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import Draw, Losses
-from lowerbound.models.hierarchical import check_hierarchy
-from lowerbound.models.latent import LatentVariableModel, kl_weight, positive_std, standard_normal
-from lowerbound.models.output import output
+from lowerbound.models.hierarchical import bound_of_levels, check_hierarchy
+from lowerbound.models.latent import LatentVariableModel, gaussian, positive_std, standard_normal
 from lowerbound.nn.autoencoder import SMALLEST, WIDEST, Block, Layer, Up
-from lowerbound.nn.blocks import convolution, normalisation
+from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 VECTOR = 8
 """A vector's channels and latents, in multiples of those of a map at the highest resolution."""
@@ -84,16 +82,14 @@ class LadderVAE(LatentVariableModel):
         free_bits: float = 0.0,
         warmup: float = 0.1,
     ):
-        super().__init__(shape, num_levels)
+        super().__init__(shape, num_levels, decoder, decoder_components, std, free_bits, warmup)
         is_vector = len(shape) == 1
         width = (256 if is_vector else 16) if width is None else width
-        check_hierarchy(num_latents, latent_dims, width, depth, free_bits, warmup)
+        check_hierarchy(num_latents, latent_dims, width, depth)
         if num_latents < 2:
             raise InputError(
                 f"a ladder of num_latents={num_latents}: it has 2 levels or more; of one level it is a VAE"
             )
-        self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
-        self.free_bits, self.warmup = free_bits, warmup
         if not 1 <= len(shape) <= 4:
             raise InputError(
                 f"a ladder on examples of shape {shape}: (D,) or (channels, *spatial) of 1 to 3 dimensions"
@@ -106,48 +102,50 @@ class LadderVAE(LatentVariableModel):
             for level in range(num_latents)
         )
         self.top = nn.Parameter(0.1 * torch.randn(features[-1]))
-        self.norm = _normalisation(features[0])
-        self.out = _zeroed(_resample(features[0], (self.output.num_parameters * shape[0], *shape[1:])))
+        self.norm = normalisation(len(features[0]) - 1, width)
+        self.out = zeroed(_resample(features[0], self.parameters_shape))
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-E \log p(x | z) + \beta \sum_i \max(KL_i, \text{free bits})$ over all latents of all levels, nats.
 
         $\beta$ is the smaller of progress / warmup and 1. (the rest as in `Model.loss`)
         """
-        log_prob, draws = self._infer(x, draw.noise)
-        kl = sum(sum_dims(draw.kl().clamp(min=self.free_bits) if self.free_bits else draw.kl()) for draw in draws)
-        return Losses.of(kl_weight(self.warmup, draw.progress) * kl - log_prob)
+        log_prob, inferred = self._infer(x, draw.noise)
+        terms = [q.kl(standard_normal(u)) for q, u in inferred]
+        kl = sum(sum_dims(term.clamp(min=self.free_bits) if self.free_bits else term) for term in terms)
+        return Losses.whole(self.kl_weight(draw.progress) * kl - log_prob)
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL_L - \sum_{l < L} KL_l$, nats, each KL in closed form at one draw of the latents above."""
-        log_prob, (*below, top) = self._infer(x, noise)
-        steps = torch.stack([sum_dims(draw.kl()) for draw in below], 1)
-        return Elbo(log_prob, sum_dims(top.kl()), steps.sum(1), x.new_full((len(x),), x[0].numel()), steps)
+        log_prob, inferred = self._infer(x, noise)
+        *steps, prior = [sum_dims(q.kl(standard_normal(u))) for q, u in inferred]
+        return bound_of_levels(x, log_prob, prior, steps)
 
-    def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
-        log_prob, draws = self._infer(x, noise)
-        return log_prob - sum(sum_dims(draw.log_ratio()) for draw in draws)
+    def log_weight(self, x: Examples, noise: Noise) -> PerExample:
+        log_prob, inferred = self._infer(x, noise)
+        return log_prob - sum(sum_dims(q.log_prob(u) - standard_normal(u).log_prob(u)) for q, u in inferred)
 
+    @torch.no_grad()
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
-        with torch.no_grad():
-            parameters = self._descend(num_samples, lambda level, h: noise.normal(self._rung(level).blank(h)))
-            return self.output.sample(parameters, noise)
+        parameters = self._descend(num_samples, lambda level, h: noise.normal(self._rung(level).blank(h)))
+        return self.output.sample(parameters, noise)
 
-    def _infer(self, x: Tensor, noise: Noise) -> tuple[Tensor, list["Drawn"]]:
-        r"""$\log p(x | z)$ at a draw of the encoder's, and the draw, from the data's end."""
+    def _infer(self, x: Tensor, noise: Noise) -> tuple[Tensor, list[tuple[Normal, Tensor]]]:
+        r"""$\log p(x | z)$ at a draw of the encoder's, and of each level q and the u drawn from it, from the data's end."""
         self.check(x)
         evidence = [self.into(x)]
         for level in range(len(self.rungs)):
             evidence.append(self._rung(level).climb(evidence[-1]))
-        draws: list[Drawn] = []
+        inferred: list[tuple[Normal, Tensor]] = []
 
         def infer(level: int, h: Tensor) -> Tensor:
             q = self._rung(level).infer(h, evidence[level + 1])
-            draws.append(Drawn(q, q.sample(noise)))
-            return draws[-1].u
+            u = q.sample(noise)
+            inferred.append((q, u))
+            return u
 
         parameters = self._descend(len(x), infer)
-        return sum_dims(self.output.log_prob(parameters, x)), draws[::-1]
+        return sum_dims(self.output.log_prob(parameters, x)), inferred[::-1]
 
     def _descend(self, batch: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
         """The parameters of p(x | z), by the pass down, with each level's u chosen from the state."""
@@ -160,22 +158,6 @@ class LadderVAE(LatentVariableModel):
         rung = self.rungs[level]
         assert isinstance(rung, Rung)
         return rung
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Drawn(Brief):
-    """A level's u, (B, *), and the q that it comes from; p is N(0, I)."""
-
-    q: Normal
-    u: Float[Tensor, "batch *latents"]
-
-    def kl(self) -> Float[Tensor, "batch *latents"]:
-        r"""$KL(q \| p)$ of each latent, nats."""
-        return self.q.kl(standard_normal(self.u))
-
-    def log_ratio(self) -> Float[Tensor, "batch *latents"]:
-        r"""$\log q(u) - \log p(u)$ of each latent at the draw, nats."""
-        return self.q.log_prob(self.u) - standard_normal(self.u).log_prob(self.u)
 
 
 class Rung(nn.Module):
@@ -193,17 +175,17 @@ class Rung(nn.Module):
         self, below: tuple[int, ...], here: tuple[int, ...], channels: int, depth: int, *, is_lowest: bool
     ) -> None:
         super().__init__()
-        width = here[0]
+        width, num_dims = here[0], len(here) - 1
 
         def blocks() -> list[nn.Module]:
-            return [Layer(width) if len(here) == 1 else Block(len(here) - 1, width) for _ in range(depth)]
+            return [Block(num_dims, width) if num_dims else Layer(width) for _ in range(depth)]
 
         up, down = [nn.Identity() if is_lowest else _resample(*ends) for ends in ((below, here), (here, below))]
         self.trunk = nn.ModuleDict({"up": nn.Sequential(up, *blocks()), "down": nn.Sequential(*blocks(), down)})
-        self.p_norm, self.q_norm = _normalisation(here), _normalisation((2 * width, *here[1:]))
-        self.p = _zeroed(_layer(width, 2 * channels, here, kernel=1))
-        self.q = _zeroed(_layer(2 * width, 2 * channels, here, kernel=3))
-        self.inject = _layer(channels, width, here, kernel=1)
+        self.p_norm, self.q_norm = normalisation(num_dims, width), normalisation(num_dims, 2 * width)
+        self.p = zeroed(convolution(num_dims, width, 2 * channels, kernel=1))
+        self.q = zeroed(convolution(num_dims, 2 * width, 2 * channels))
+        self.inject = convolution(num_dims, channels, width, kernel=1)
         self.channels = channels
 
     def climb(self, features: Float[Tensor, "batch *below"]) -> Float[Tensor, "batch *here"]:
@@ -212,8 +194,7 @@ class Rung(nn.Module):
 
     def infer(self, h: Float[Tensor, "batch *here"], evidence: Float[Tensor, "batch *here"]) -> Normal:
         """$q(u)$ from the state above and what the level sees of x."""
-        mean, raw = self.q(functional.silu(self.q_norm(torch.cat([h, evidence], 1)))).chunk(2, 1)
-        return Normal(mean, positive_std(raw) ** 2)
+        return gaussian(self.q(functional.silu(self.q_norm(torch.cat([h, evidence], 1)))))
 
     def descend(
         self, h: Float[Tensor, "batch *here"], u: Float[Tensor, "batch *latents"]
@@ -231,10 +212,9 @@ def _feature_shapes(shape: Sequence[int], num_latents: int, width: int) -> list[
     """The shapes of all levels' features, from the data's end."""
     if len(shape) == 1:
         return [(width,)] * num_latents
-    sizes = [tuple(shape[1:])]
-    for _ in range(num_latents - 1):
-        sizes.append(tuple(math.ceil(size / 2) for size in sizes[-1]) if max(sizes[-1]) > SMALLEST else sizes[-1])
-    maps = [(width * (1 if size == sizes[1] else WIDEST), *size) for size in sizes[1:]]
+    sizes = halvings(shape[1:], SMALLEST)
+    sizes = [sizes[min(level, len(sizes) - 1)] for level in range(1, num_latents)]
+    maps = [(width * (1 if size == sizes[0] else WIDEST), *size) for size in sizes]
     return [*maps, (VECTOR * width,)]
 
 
@@ -250,21 +230,3 @@ def _resample(source: Sequence[int], target: Sequence[int]) -> nn.Module:
     if max(target[1:]) > max(source[1:]):
         return Up(num_dims, source[0], target[0], target[1:])
     return convolution(num_dims, source[0], target[0], stride=1 if tuple(source[1:]) == tuple(target[1:]) else 2)
-
-
-def _layer(channels: int, out_channels: int, like: Sequence[int], *, kernel: int) -> nn.Module:
-    """A layer between features of one resolution."""
-    if len(like) == 1:
-        return nn.Linear(channels, out_channels)
-    return convolution(len(like) - 1, channels, out_channels, kernel=kernel)
-
-
-def _normalisation(shape: Sequence[int]) -> nn.Module:
-    return nn.LayerNorm(shape[0]) if len(shape) == 1 else normalisation(shape[0])
-
-
-def _zeroed(module: nn.Module) -> nn.Module:
-    """The module, made to return zero."""
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    return module

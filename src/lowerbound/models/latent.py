@@ -17,21 +17,60 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
-from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import ONE_DRAW, Effort, Model
+from lowerbound.models.output import output
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 MIN_STD = 1e-4
 """The smallest standard deviation of a latent, in encoders and in priors."""
 
 
 class LatentVariableModel(Model):
-    """A model that explains x by latent variables z, which an encoder q(z | x) draws."""
+    """A model that explains x by latent variables z, which an encoder q(z | x) draws.
+
+    Arguments:
+        shape, num_levels: as of every `Model`.
+        decoder: the distribution of x given z, one of `output.OUTPUTS`; None: what suits the data.
+        decoder_components: of a decoder that is a mixture of logistics.
+        std: the standard deviation of a Gaussian decoder; None: learned.
+        free_bits: nats for each latent below which training does not press its term.
+        warmup: the share of the training over which the weight of the latents' terms rises from 0 to 1.
+
+    Attributes:
+        output: the decoder.
+        parameters_shape: the shape of what it is read from, of one example.
+
+    Raises:
+        InputError: a decoder that does not fit the data, or what is no number of nats or no share of a training.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_levels: int | None,
+        decoder: str | None,
+        decoder_components: int | None,
+        std: float | None,
+        free_bits: float,
+        warmup: float,
+    ):
+        super().__init__(shape, num_levels)
+        if not (free_bits >= 0 and 0 <= warmup <= 1):
+            raise InputError(f"free_bits={free_bits}, warmup={warmup}: the first is 0 or more, the second from 0 to 1")
+        self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
+        self.parameters_shape = (self.output.num_parameters * self.shape[0], *self.shape[1:])
+        self.free_bits, self.warmup = free_bits, warmup
+
+    def kl_weight(self, progress: float) -> float:
+        """The weight of the latents' terms when so much of the training is done."""
+        return min(1.0, progress / self.warmup) if self.warmup else 1.0
 
     @abstractmethod
-    def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
+    def log_weight(self, x: Examples, noise: Noise) -> PerExample:
         r"""$\log p(x, z) - \log q(z | x)$ at one draw $z \sim q(z | x)$, nats; z are all latents together.
 
         Arguments:
@@ -39,19 +78,11 @@ class LatentVariableModel(Model):
             noise: where z comes from.
         """
 
-    def elbo(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        noise: Noise,
-        effort: Effort = ONE_DRAW,
-        place: Float[Tensor, "batch"] | None = None,
-    ) -> Elbo:
+    def elbo(self, x: Examples, noise: Noise, effort: Effort = ONE_DRAW, place: PerExample | None = None) -> Elbo:
         """As of every `Model`; the importance-weighted bound has no terms, and all of it stands as reconstruction."""
         if effort.importance == 1:
             return super().elbo(x, noise, effort, place)
-        weighted = importance_weighted(self, x, effort.importance, noise)
-        nothing = torch.zeros_like(weighted)
-        return Elbo(weighted, nothing, nothing, torch.full_like(weighted, self.num_dims))
+        return self.undivided(importance_weighted(self, x, effort.importance, noise))
 
     def completed(self, effort: Effort) -> Effort:
         plain = super().completed(replace(effort, importance=1))
@@ -59,9 +90,7 @@ class LatentVariableModel(Model):
 
 
 @torch.no_grad()
-def importance_weighted(
-    model: LatentVariableModel, x: Float[Tensor, "batch *shape"], num_samples: int, noise: Noise
-) -> Float[Tensor, "batch"]:
+def importance_weighted(model: LatentVariableModel, x: Examples, num_samples: int, noise: Noise) -> PerExample:
     r"""$\log \frac1K \sum_k p(x, z_k) / q(z_k | x)$, a tighter bound on $\log p(x)$, nats (Burda et al. 2016, equation 8).
 
     It is the ELBO for K = 1. The draws are made one after the other: K costs time and no memory.
@@ -77,14 +106,13 @@ def importance_weighted(
     """
     if num_samples < 1:
         raise InputError(f"an importance-weighted bound of {num_samples} samples: at least one is needed")
-    model.check(x)
     total = x.new_full((len(x),), -torch.inf, dtype=torch.float64)
     for _ in range(num_samples):
         total = torch.logaddexp(total, model.log_weight(x, noise).double())
     return (total - math.log(num_samples)).to(x.dtype)
 
 
-def standard_normal(like: Float[Tensor, "batch *shape"]) -> Normal:
+def standard_normal(like: Examples) -> Normal:
     """N(0, I) of the shape, type and device of `like`."""
     return Normal(torch.zeros_like(like), 1.0)
 
@@ -94,12 +122,7 @@ def positive_std(raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return MIN_STD + softplus(raw + math.log(math.e - 1))
 
 
-def kl_weight(warmup: float, progress: float) -> float:
-    """The weight of the KL when so much of the training is done: it rises from 0 to 1 over the warm-up's share."""
-    return min(1.0, progress / warmup) if warmup else 1.0
-
-
-def check_kl(free_bits: float, warmup: float) -> None:
-    """Refuse what is no share of a training and no number of nats, by an InputError."""
-    if not (free_bits >= 0 and 0 <= warmup <= 1):
-        raise InputError(f"free_bits={free_bits}, warmup={warmup}: the first is 0 or more, the second from 0 to 1")
+def gaussian(parameters: Float[Tensor, "batch parameters *spatial"]) -> Normal:
+    """A Gaussian of independent entries, from a mean and a raw standard deviation for each."""
+    mean, raw = parameters.chunk(2, dim=1)
+    return Normal(mean, positive_std(raw) ** 2)

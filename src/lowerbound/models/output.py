@@ -19,49 +19,44 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, nearest_level
-from lowerbound.likelihood.encoder import Normal
 from lowerbound.rng import Noise
 
 MIN_STD = 1e-3
 """The smallest standard deviation or scale of a density, in units of the data's standard deviation."""
 MOST_CATEGORIES = 1024
 
+Parameters = Float[Tensor, "batch parameters *spatial"]
+"""What the network says, (B, P C, *spatial): P numbers for each entry, those of one kind for all channels together."""
+Entries = Float[Tensor, "batch channels *spatial"]
+"""x, or what has its shape, (B, C, *spatial); of discrete data, the centres of their levels."""
+
 
 class Output(ABC):
     """A distribution of each entry of x, read from a network's output.
 
     Attributes:
-        num_parameters: P, the numbers that it takes for each entry: a network for x of C channels has P C of them, those of
-            one kind for all channels together.
+        num_parameters: P, the numbers that it takes for each entry.
     """
 
     num_parameters: int
 
     @abstractmethod
-    def log_prob(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], x: Float[Tensor, "batch channels *spatial"]
-    ) -> Float[Tensor, "batch channels *spatial"]:
-        r"""$\log p(x)$ of each entry, nats: of a level's mass for discrete data, of a density otherwise.
-
-        Arguments:
-            parameters: the network's output, (B, P C, *spatial).
-            x: data, (B, C, *spatial); of discrete data, the centres of their levels.
-        """
+    def log_prob(self, parameters: Parameters, x: Entries) -> Entries:
+        r"""$\log p(x)$ of each entry, nats: of a level's mass for discrete data, of a density otherwise."""
 
     @abstractmethod
-    def sample(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], noise: Noise
-    ) -> Float[Tensor, "batch channels *spatial"]:
+    def sample(self, parameters: Parameters, noise: Noise) -> Entries:
         """One draw; of discrete data, centres of levels."""
 
     @abstractmethod
-    def mean(self, parameters: Float[Tensor, "batch parameters *spatial"]) -> Float[Tensor, "batch channels *spatial"]:
+    def mean(self, parameters: Parameters) -> Entries:
         """The mean of the draws."""
 
 
@@ -70,17 +65,13 @@ class Bernoulli(Output):
 
     num_parameters = 1
 
-    def log_prob(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], x: Float[Tensor, "batch channels *spatial"]
-    ) -> Float[Tensor, "batch channels *spatial"]:
+    def log_prob(self, parameters: Parameters, x: Entries) -> Entries:
         return logsigmoid(2 * x * parameters)
 
-    def sample(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], noise: Noise
-    ) -> Float[Tensor, "batch channels *spatial"]:
+    def sample(self, parameters: Parameters, noise: Noise) -> Entries:
         return (noise.uniform(parameters) < parameters.sigmoid()).to(parameters.dtype) - 0.5
 
-    def mean(self, parameters: Float[Tensor, "batch parameters *spatial"]) -> Float[Tensor, "batch channels *spatial"]:
+    def mean(self, parameters: Parameters) -> Entries:
         return 0.5 * torch.tanh(0.5 * parameters)
 
 
@@ -102,18 +93,14 @@ class Categorical(Output):
             )
         self.num_levels = self.num_parameters = check_num_levels(num_levels)
 
-    def log_prob(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], x: Float[Tensor, "batch channels *spatial"]
-    ) -> Float[Tensor, "batch channels *spatial"]:
+    def log_prob(self, parameters: Parameters, x: Entries) -> Entries:
         index = nearest_level(x, self.num_levels).long().unsqueeze(1)
         return self._log_mass(parameters).gather(1, index).squeeze(1)
 
-    def sample(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], noise: Noise
-    ) -> Float[Tensor, "batch channels *spatial"]:
-        return _centres(_pick(self._log_mass(parameters), noise).to(parameters.dtype), self.num_levels)
+    def sample(self, parameters: Parameters, noise: Noise) -> Entries:
+        return _centres(pick(self._log_mass(parameters).exp(), noise).to(parameters.dtype), self.num_levels)
 
-    def mean(self, parameters: Float[Tensor, "batch parameters *spatial"]) -> Float[Tensor, "batch channels *spatial"]:
+    def mean(self, parameters: Parameters) -> Entries:
         levels = torch.arange(self.num_levels, dtype=parameters.dtype, device=parameters.device)
         centres = _centres(levels, self.num_levels).reshape(-1, *[1] * (parameters.ndim - 1))
         return (self._log_mass(parameters).exp() * centres).sum(1)
@@ -141,24 +128,20 @@ class Gaussian(Output):
         self.std = std
         self.num_parameters = 2 if std is None else 1
 
-    def normal(self, parameters: Float[Tensor, "batch parameters *spatial"]) -> Normal:
+    def normal(self, parameters: Parameters) -> Normal:
         """The distribution that the parameters stand for."""
         if self.std is not None:
             return Normal(parameters, self.std**2)
         mean, raw = parameters.chunk(2, dim=1)
         return Normal(mean, (MIN_STD + softplus(raw)) ** 2)
 
-    def log_prob(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], x: Float[Tensor, "batch channels *spatial"]
-    ) -> Float[Tensor, "batch channels *spatial"]:
+    def log_prob(self, parameters: Parameters, x: Entries) -> Entries:
         return self.normal(parameters).log_prob(x)
 
-    def sample(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], noise: Noise
-    ) -> Float[Tensor, "batch channels *spatial"]:
+    def sample(self, parameters: Parameters, noise: Noise) -> Entries:
         return self.normal(parameters).sample(noise)
 
-    def mean(self, parameters: Float[Tensor, "batch parameters *spatial"]) -> Float[Tensor, "batch channels *spatial"]:
+    def mean(self, parameters: Parameters) -> Entries:
         return self.normal(parameters).mean
 
 
@@ -177,24 +160,20 @@ class _Logistics(Output):
         self.min_scale = min_scale
         self.num_parameters = 2 if num_components == 1 else 3 * num_components
 
-    def log_prob(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], x: Float[Tensor, "batch channels *spatial"]
-    ) -> Float[Tensor, "batch channels *spatial"]:
+    def log_prob(self, parameters: Parameters, x: Entries) -> Entries:
         location, scale, log_weight = self._components(parameters)
         return (log_weight + self._log_prob(location, scale, x.unsqueeze(1))).logsumexp(1)
 
-    def sample(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], noise: Noise
-    ) -> Float[Tensor, "batch channels *spatial"]:
+    def sample(self, parameters: Parameters, noise: Noise) -> Entries:
         location, scale, log_weight = self._components(parameters)
         if self.num_components > 1:
-            component = _pick(log_weight, noise).unsqueeze(1)
+            component = pick(log_weight.exp(), noise).unsqueeze(1)
             location, scale = location.gather(1, component), scale.gather(1, component)
         tiny = torch.finfo(location.dtype).eps
-        place = noise.uniform(location.squeeze(1)).clamp(tiny, 1 - tiny)
-        return location.squeeze(1) + scale.squeeze(1) * torch.logit(place)
+        uniform = noise.uniform(location.squeeze(1)).clamp(tiny, 1 - tiny)
+        return location.squeeze(1) + scale.squeeze(1) * torch.logit(uniform)
 
-    def mean(self, parameters: Float[Tensor, "batch parameters *spatial"]) -> Float[Tensor, "batch channels *spatial"]:
+    def mean(self, parameters: Parameters) -> Entries:
         location, scale, log_weight = self._components(parameters)
         return (log_weight.exp() * self._mean(location, scale)).sum(1)
 
@@ -208,12 +187,12 @@ class _Logistics(Output):
 
     def _components(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Locations, scales and log weights, (B, M, C, *spatial) each."""
-        kinds = parameters.unflatten(1, (-1, self.num_components, parameters.shape[1] // self.num_parameters))
+        by_kind = parameters.unflatten(1, (-1, self.num_components, parameters.shape[1] // self.num_parameters))
         M = self.num_components
-        apart = (2 * torch.arange(M, device=parameters.device) + 1) / M - 1
-        location = kinds[:, 0] + apart.to(parameters.dtype).reshape(-1, *[1] * (parameters.ndim - 1))
-        log_weight = kinds[:, 2].log_softmax(1) if M > 1 else torch.zeros_like(location)
-        return location, self.min_scale + softplus(kinds[:, 1]), log_weight
+        offsets = (2 * torch.arange(M, device=parameters.device) + 1) / M - 1
+        location = by_kind[:, 0] + offsets.to(parameters.dtype).reshape(-1, *[1] * (parameters.ndim - 1))
+        log_weight = by_kind[:, 2].log_softmax(1) if M > 1 else torch.zeros_like(location)
+        return location, self.min_scale + softplus(by_kind[:, 1]), log_weight
 
 
 class DiscretizedLogistic(_Logistics):
@@ -232,9 +211,7 @@ class DiscretizedLogistic(_Logistics):
         super().__init__(num_components, min_scale=1 / (8 * check_num_levels(num_levels)))
         self.num_levels = num_levels
 
-    def sample(
-        self, parameters: Float[Tensor, "batch parameters *spatial"], noise: Noise
-    ) -> Float[Tensor, "batch channels *spatial"]:
+    def sample(self, parameters: Parameters, noise: Noise) -> Entries:
         return _centres(nearest_level(super().sample(parameters, noise), self.num_levels), self.num_levels)
 
     def _log_prob(self, location: Tensor, scale: Tensor, x: Tensor) -> Tensor:
@@ -328,8 +305,7 @@ def _centres(index: Tensor, num_levels: int) -> Tensor:
     return (2 * index + 1) / num_levels - 1
 
 
-def _pick(log_mass: Tensor, noise: Noise) -> Tensor:
+def pick(mass: Float[Tensor, "batch choices *shape"], noise: Noise) -> Int[Tensor, "batch *shape"]:
     """One index along the first axis after the batch, by inverting the distribution function at a uniform number."""
-    below = log_mass.exp().cumsum(1)
-    place = noise.uniform(log_mass[:, 0])
-    return (below <= place.unsqueeze(1)).sum(1).clamp(max=log_mass.shape[1] - 1)
+    uniform = noise.uniform(mass[:, 0])
+    return (mass.cumsum(1) <= uniform.unsqueeze(1)).sum(1).clamp(max=mass.shape[1] - 1)

@@ -13,7 +13,6 @@ its best bound is the exact likelihood although q knows no correlations: among t
 is one in which the posterior has none (Lucas et al. 2019).
 """
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -21,14 +20,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.elementary import sum_dims
+from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
-from lowerbound.likelihood.encoder import Normal
 from lowerbound.models.base import Draw, Losses
-from lowerbound.models.latent import LatentVariableModel, check_kl, kl_weight, positive_std, standard_normal
-from lowerbound.models.output import output
+from lowerbound.models.latent import LatentVariableModel, gaussian, positive_std, standard_normal
+from lowerbound.models.output import pick
 from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 NETWORKS = ("convolutional", "mlp", "linear")
 PRIORS = ("normal", "learned")
@@ -78,14 +78,11 @@ class VAE(LatentVariableModel):
         free_bits: float = 0.0,
         warmup: float = 0.0,
     ):
-        super().__init__(shape, num_levels)
+        super().__init__(shape, num_levels, decoder, decoder_components, std, free_bits, warmup)
         if network is None:
             network = "convolutional" if len(shape) > 1 else "mlp"
-        _check(network, latent_dims, prior, prior_components, free_bits, warmup)
-        self.output = output(decoder, num_levels, num_components=decoder_components, std=std)
-        self.latent_dims, self.free_bits, self.warmup = latent_dims, free_bits, warmup
-        num_entries, num_parameters = math.prod(shape), self.output.num_parameters
-        parameters = (num_parameters * self.shape[0], *self.shape[1:])
+        _check(network, latent_dims, prior, prior_components, free_bits)
+        self.latent_dims, num_parameters = latent_dims, self.output.num_parameters
         if network == "linear":
             if width is not None or depth is not None:
                 raise InputError(f"width={width}, depth={depth}: a linear network has no hidden layer; leave them out")
@@ -94,32 +91,31 @@ class VAE(LatentVariableModel):
                     f"a linear decoder makes the locations of its output, but {type(self.output).__name__} takes "
                     f"{num_parameters} numbers for each entry: use network='mlp', or an output without mixture"
                 )
-            self.encoder = nn.Sequential(nn.Flatten(), Affine(num_entries, latent_dims, num_constants=latent_dims))
-            affine = Affine(latent_dims, num_entries, num_constants=num_parameters - 1)
-            self.decoder = nn.Sequential(affine, nn.Unflatten(1, parameters))
+            self.encoder = nn.Sequential(nn.Flatten(), Affine(self.num_dims, latent_dims, num_constants=latent_dims))
+            affine = Affine(latent_dims, self.num_dims, num_constants=num_parameters - 1)
+            self.decoder = nn.Sequential(affine, nn.Unflatten(1, self.parameters_shape))
         else:
             width, depth = WIDTHS[network] if width is None else width, 1 if depth is None else depth
             if network == "convolutional":
                 self.encoder = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
-                self.decoder = ConvolutionalDecoder(latent_dims, parameters, width=width, depth=depth)
+                self.decoder = ConvolutionalDecoder(latent_dims, self.parameters_shape, width=width, depth=depth)
             else:
-                encoder = Perceptron(num_entries, 2 * latent_dims, width=width, depth=depth)
-                decode = Perceptron(latent_dims, math.prod(parameters), width=width, depth=depth)
-                self.encoder = nn.Sequential(nn.Flatten(), encoder)
-                self.decoder = nn.Sequential(decode, nn.Unflatten(1, parameters))
+                up = Perceptron(self.num_dims, 2 * latent_dims, width=width, depth=depth)
+                down = Perceptron(latent_dims, num_parameters * self.num_dims, width=width, depth=depth)
+                self.encoder = nn.Sequential(nn.Flatten(), up)
+                self.decoder = nn.Sequential(down, nn.Unflatten(1, self.parameters_shape))
         self.prior: Prior = StandardNormal() if prior == "normal" else Mixture(latent_dims, prior_components)
 
-    def encode(self, x: Float[Tensor, "batch *shape"]) -> Normal:
+    def encode(self, x: Examples) -> Normal:
         """$q(z | x)$, of (B, L) latents."""
         self.check(x)
-        mean, raw = self.encoder(x).chunk(2, dim=1)
-        return Normal(mean, positive_std(raw) ** 2)
+        return gaussian(self.encoder(x))
 
     def decode(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch parameters *spatial"]:
         """The parameters of $p(x | z)$ for `output`, whose `mean` of them is the reconstruction."""
         return self.decoder(z)
 
-    def loss(self, x: Float[Tensor, "batch *shape"], draw: Draw) -> Losses:
+    def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-E \log p(x | z) + \beta \sum_i \max(KL_i, \text{free bits})$, nats, of each example.
 
         $\beta$ is the smaller of progress / warmup and 1. (the rest as in `Model.loss`)
@@ -129,24 +125,24 @@ class VAE(LatentVariableModel):
         prior = self.prior.kl(q, z)
         if self.free_bits:
             prior = prior.clamp(min=self.free_bits)
-        return Losses.of(kl_weight(self.warmup, draw.progress) * prior.sum(1) - self._log_prob(x, z))
+        return Losses.whole(self.kl_weight(draw.progress) * prior.sum(1) - self._log_prob(x, z))
 
-    def bound(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Elbo:
+    def bound(self, x: Examples, noise: Noise) -> Elbo:
         r"""$E \log p(x | z) - KL(q(z | x) \| p(z))$ at one draw of z, in closed form where it can be, nats; no diffusion."""
         q = self.encode(x)
         z = q.sample(noise)
         reconstruction, prior = self._log_prob(x, z), self.prior.kl(q, z).sum(1)
         return Elbo(reconstruction, prior, torch.zeros_like(prior), x.new_full((len(x),), x[0].numel()))
 
-    def log_weight(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Float[Tensor, "batch"]:
+    def log_weight(self, x: Examples, noise: Noise) -> PerExample:
         q = self.encode(x)
         z = q.sample(noise)
         return self._log_prob(x, z) + self.prior.log_prob(z) - sum_dims(q.log_prob(z))
 
+    @torch.no_grad()
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
         like = next(self.parameters()).new_empty(num_samples, self.latent_dims)
-        with torch.no_grad():
-            return self.output.sample(self.decode(self.prior.sample(like, noise)), noise)
+        return self.output.sample(self.decode(self.prior.sample(like, noise)), noise)
 
     def _log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         return sum_dims(self.output.log_prob(self.decode(z), x))
@@ -156,7 +152,7 @@ class Prior(nn.Module, ABC):
     """p(z) of (B, L) latents."""
 
     @abstractmethod
-    def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, z: Float[Tensor, "batch latents"]) -> PerExample:
         """log p(z) of each example, nats."""
 
     @abstractmethod
@@ -172,7 +168,7 @@ class Prior(nn.Module, ABC):
 class StandardNormal(Prior):
     """$N(0, I)$"""
 
-    def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, z: Float[Tensor, "batch latents"]) -> PerExample:
         return sum_dims(standard_normal(z).log_prob(z))
 
     def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:
@@ -196,25 +192,20 @@ class Mixture(Prior):
         self.raw_stds = nn.Parameter(torch.zeros(num_components, latent_dims))
         self.log_weights = nn.Parameter(torch.zeros(num_components))
 
-    def log_prob(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch"]:
-        each = (
-            Normal(self.means, positive_std(self.raw_stds) ** 2)
-            .log_prob(z[:, None].expand(-1, *self.means.shape))
-            .sum(2)
-        )
-        return (self.log_weights.log_softmax(0) + each).logsumexp(1)
+    def log_prob(self, z: Float[Tensor, "batch latents"]) -> PerExample:
+        components = Normal(self.means, positive_std(self.raw_stds) ** 2)
+        log_prob = components.log_prob(z[:, None].expand(-1, *self.means.shape)).sum(2)
+        return (self.log_weights.log_softmax(0) + log_prob).logsumexp(1)
 
     def kl(self, q: Normal, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch terms"]:
         return (sum_dims(q.log_prob(z)) - self.log_prob(z))[:, None]
 
     def sample(self, like: Float[Tensor, "batch latents"], noise: Noise) -> Float[Tensor, "batch latents"]:
-        below = self.log_weights.softmax(0).cumsum(0)
-        place = noise.uniform(like[:, :1])
-        component = (below <= place).sum(1).clamp(max=len(below) - 1)
+        component = pick(self.log_weights.softmax(0).expand(len(like), -1), noise)
         return self.means[component] + positive_std(self.raw_stds)[component] * noise.normal(like)
 
 
-def _check(network: str, latent_dims: int, prior: str, prior_components: int, free_bits: float, warmup: float) -> None:
+def _check(network: str, latent_dims: int, prior: str, prior_components: int, free_bits: float) -> None:
     if network not in NETWORKS or prior not in PRIORS:
         raise InputError(
             f"network={network!r}, prior={prior!r}: the networks are {', '.join(NETWORKS)}, the priors {', '.join(PRIORS)}"
@@ -223,7 +214,6 @@ def _check(network: str, latent_dims: int, prior: str, prior_components: int, fr
         raise InputError(
             f"latent_dims={latent_dims}, prior_components={prior_components}: there is at least one of each"
         )
-    check_kl(free_bits, warmup)
     if free_bits and prior != "normal":
         raise InputError(
             f"free_bits={free_bits} with a learned prior: these are granted to each latent, but the term of a mixture does "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.blocks import convolution, normalisation
+from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
 
 SMALLEST = 7
 """A resolution is halved until its longest side is no longer than this."""
@@ -29,9 +29,7 @@ class Layer(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.into = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Linear(width, width))
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden + self.out(functional.silu(self.into(self.norm(hidden))))
@@ -42,10 +40,10 @@ class Block(nn.Module):
 
     def __init__(self, num_dims: int, width: int) -> None:
         super().__init__()
-        self.norm_in = normalisation(width)
+        self.norm_in = normalisation(num_dims, width)
         self.conv_in = convolution(num_dims, width, width)
-        self.norm_out = normalisation(width)
-        self.conv_out = convolution(num_dims, width, width, zero=True)
+        self.norm_out = normalisation(num_dims, width)
+        self.conv_out = zeroed(convolution(num_dims, width, width))
 
     def forward(self, hidden: Tensor) -> Tensor:
         inner = self.conv_in(functional.silu(self.norm_in(hidden)))
@@ -119,12 +117,12 @@ class ConvolutionalEncoder(nn.Module):
         num_dims, sizes, widths = _pyramid(shape, width, depth)
         self.into = convolution(num_dims, shape[0], width, stride=1 if sizes[0] == tuple(shape[1:]) else 2)
         layers: list[nn.Module] = []
-        for level, here in enumerate(widths):
-            if level:
-                layers.append(convolution(num_dims, widths[level - 1], here, stride=2))
-            layers += [Block(num_dims, here) for _ in range(depth)]
+        for stage, stage_width in enumerate(widths):
+            if stage:
+                layers.append(convolution(num_dims, widths[stage - 1], stage_width, stride=2))
+            layers += [Block(num_dims, stage_width) for _ in range(depth)]
         self.trunk = nn.Sequential(*layers)
-        self.norm = normalisation(widths[-1])
+        self.norm = normalisation(num_dims, widths[-1])
         self.out = nn.Linear(widths[-1] * math.prod(sizes[-1]), out_features)
 
     def forward(self, x: Float[Tensor, "batch channels *spatial"]) -> Float[Tensor, "batch out_features"]:
@@ -150,16 +148,16 @@ class ConvolutionalDecoder(nn.Module):
         self.lowest = (widths[-1], *sizes[-1])
         self.into = nn.Linear(num_features, math.prod(self.lowest))
         layers: list[nn.Module] = []
-        for level, here in reversed(list(enumerate(widths))):
-            if level < len(widths) - 1:
-                layers.append(Up(num_dims, widths[level + 1], here, sizes[level]))
-            layers += [Block(num_dims, here) for _ in range(depth)]
+        for stage, stage_width in reversed(list(enumerate(widths))):
+            if stage < len(widths) - 1:
+                layers.append(Up(num_dims, widths[stage + 1], stage_width, sizes[stage]))
+            layers += [Block(num_dims, stage_width) for _ in range(depth)]
         self.trunk = nn.Sequential(*layers)
-        self.norm = normalisation(width)
+        self.norm = normalisation(num_dims, width)
         if sizes[0] == tuple(shape[1:]):
-            self.out = convolution(num_dims, width, shape[0], zero=True)
+            self.out = zeroed(convolution(num_dims, width, shape[0]))
         else:
-            self.out = Up(num_dims, width, shape[0], shape[1:], zero=True)
+            self.out = zeroed(Up(num_dims, width, shape[0], shape[1:]))
 
     def forward(self, z: Float[Tensor, "batch features"]) -> Float[Tensor, "batch channels *spatial"]:
         """(B, num_features) -> (B, C, *spatial)."""
@@ -170,16 +168,11 @@ class ConvolutionalDecoder(nn.Module):
 class Up(nn.Module):
     """A transposed convolution that doubles the resolution, cut to a size that is twice its input's or one less."""
 
-    def __init__(
-        self, num_dims: int, channels: int, out_channels: int, size: Sequence[int], *, zero: bool = False
-    ) -> None:
+    def __init__(self, num_dims: int, channels: int, out_channels: int, size: Sequence[int]) -> None:
         super().__init__()
         kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[num_dims - 1]
         self.layer = kind(channels, out_channels, 4, stride=2, padding=1)
-        self.cut = (..., *(slice(each) for each in size))
-        if zero:
-            for parameter in self.layer.parameters():
-                nn.init.zeros_(parameter)
+        self.cut = (..., *(slice(length) for length in size))
 
     def forward(self, hidden: Tensor) -> Tensor:
         return self.layer(hidden)[self.cut]
@@ -192,11 +185,9 @@ def _pyramid(shape: Sequence[int], width: int, depth: int) -> tuple[int, list[tu
             f"convolutions on examples of shape {tuple(shape)}: give (channels, *spatial) of 1 to 3 dimensions"
         )
     _check(width, depth)
-    sizes = [tuple(shape[1:])]
-    while max(sizes[-1]) > SMALLEST:
-        sizes.append(tuple(math.ceil(size / 2) for size in sizes[-1]))
+    sizes = halvings(shape[1:], SMALLEST)
     sizes = sizes[1:] or sizes
-    return len(shape) - 1, sizes, [width * (WIDEST if level else 1) for level in range(len(sizes))]
+    return len(shape) - 1, sizes, [width * (WIDEST if stage else 1) for stage in range(len(sizes))]
 
 
 def _check(width: int, depth: int) -> None:

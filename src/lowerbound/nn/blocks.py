@@ -1,4 +1,7 @@
-"""The parts of a U-Net, each written once for one, two and three spatial dimensions."""
+"""The parts of networks, each written once for one, two and three spatial dimensions, the simplest for vectors too."""
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +13,33 @@ GROUP_WIDTH = 8
 """Channels that share a mean and a variance in a normalisation, where it divides their number."""
 
 
-def convolution(
-    num_dims: int, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, zero: bool = False
-) -> nn.Module:
-    """A convolution of odd kernel that makes ceil(n / stride) of n positions, with zero weights if so wanted."""
+def convolution(num_dims: int, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1) -> nn.Module:
+    """A convolution of odd kernel that makes ceil(n / stride) of n positions, or of vectors a linear layer."""
+    if num_dims == 0:
+        return nn.Linear(channels, out_channels)
     kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[num_dims - 1]
-    layer = kind(channels, out_channels, kernel, stride=stride, padding=kernel // 2)
-    if zero:
-        for parameter in layer.parameters():
-            nn.init.zeros_(parameter)
+    return kind(channels, out_channels, kernel, stride=stride, padding=kernel // 2)
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The layer, made to return zero before training."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer
 
 
-def normalisation(channels: int, *, affine: bool = True) -> nn.GroupNorm:
-    """Group normalisation within each example, so that no example depends on its batch."""
+def halvings(spatial: Sequence[int], longest: int) -> list[tuple[int, ...]]:
+    """The spatial sizes from the full one down, each half of the one before, until no side is longer than `longest`."""
+    sizes = [tuple(spatial)]
+    while max(sizes[-1], default=0) > longest:
+        sizes.append(tuple(math.ceil(size / 2) for size in sizes[-1]))
+    return sizes
+
+
+def normalisation(num_dims: int, channels: int, *, affine: bool = True) -> nn.Module:
+    """Normalisation within each example, of groups of channels or of a vector: no example depends on its batch."""
+    if num_dims == 0:
+        return nn.LayerNorm(channels)
     groups = channels // GROUP_WIDTH if channels % GROUP_WIDTH == 0 else 1
     return nn.GroupNorm(groups, channels, affine=affine)
 
@@ -37,11 +53,11 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, num_dims: int, width: int, embedding_width: int) -> None:
         super().__init__()
-        self.norm_in = normalisation(width)
+        self.norm_in = normalisation(num_dims, width)
         self.conv_in = convolution(num_dims, width, width)
         self.modulate = nn.Linear(embedding_width, 2 * width)
-        self.norm_out = normalisation(width, affine=False)
-        self.conv_out = convolution(num_dims, width, width, zero=True)
+        self.norm_out = normalisation(num_dims, width, affine=False)
+        self.conv_out = zeroed(convolution(num_dims, width, width))
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         inner = self.conv_in(functional.silu(self.norm_in(hidden)))
@@ -56,14 +72,12 @@ class AttentionBlock(nn.Module):
     It has as many heads as divide the width evenly and are `head_width` channels or more each, at least one.
     """
 
-    def __init__(self, width: int, head_width: int) -> None:
+    def __init__(self, num_dims: int, width: int, head_width: int) -> None:
         super().__init__()
         self.num_heads = max(heads for heads in range(1, max(1, width // head_width) + 1) if width % heads == 0)
-        self.norm = normalisation(width)
+        self.norm = normalisation(num_dims, width)
         self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        for parameter in self.out.parameters():
-            nn.init.zeros_(parameter)
+        self.out = zeroed(nn.Linear(width, width))
 
     def forward(self, hidden: Tensor) -> Tensor:
         positions = self.norm(hidden).flatten(2).transpose(1, 2)

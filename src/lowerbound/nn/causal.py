@@ -34,7 +34,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.blocks import convolution
+from lowerbound.nn.blocks import convolution, zeroed
+from lowerbound.nn.embeddings import constant
 
 Draw = Callable[[Tensor], Tensor]
 """Values (B, 1, *) of one entry from the network's output (B, P, *) for it."""
@@ -51,13 +52,18 @@ class CausalNetwork(nn.Module, ABC):
 
     Arguments:
         frequencies: in cycles per unit of x: sines and cosines of x enter beside x, for fine structure.
+
+    Attributes:
+        num_features: F, for each entry of x.
     """
 
     frequencies: Tensor
 
     def __init__(self, frequencies: Sequence[float]):
         super().__init__()
-        self.register_buffer("frequencies", 2 * math.pi * torch.tensor(frequencies), persistent=False)
+        angular = 2 * math.pi * torch.tensor(frequencies, device="cpu")
+        self.register_buffer("frequencies", constant(angular), persistent=False)
+        self.num_features = 1 + 2 * len(frequencies)
 
     @abstractmethod
     def forward(
@@ -83,11 +89,6 @@ class CausalNetwork(nn.Module, ABC):
         """x, its sines and cosines: (B, C, *) -> (B, C, F, *)."""
         phases = [frequency * x for frequency in self.frequencies]
         return torch.stack([x, *(phase.sin() for phase in phases), *(phase.cos() for phase in phases)], dim=2)
-
-    @property
-    def num_features(self) -> int:
-        """F, for each entry of x."""
-        return 1 + 2 * len(self.frequencies)
 
 
 class CausalConvolution(nn.Module):
@@ -129,10 +130,11 @@ class CausalConvolution(nn.Module):
 class GatedBlock(nn.Module):
     r"""$h + W (u \odot \mathrm{sigmoid}(v))$, $(u, v) = C\,\mathrm{norm}(h)$, C a causal convolution; $h$ at first."""
 
-    def __init__(self, num_dims: int, axis: int, width: int, *, reach: int, kernel: int, dilation: int) -> None:
+    def __init__(self, num_dims: int, axis: int, width: int, dilation: int) -> None:
         super().__init__()
-        self.into = CausalConvolution(num_dims, axis, width, 2 * width, reach=reach, kernel=kernel, dilation=dilation)
-        self.out = convolution(num_dims, width, width, kernel=1, zero=True)
+        reach = 3 if axis == num_dims - 1 else 2
+        self.into = CausalConvolution(num_dims, axis, width, 2 * width, reach=reach, kernel=3, dilation=dilation)
+        self.out = zeroed(convolution(num_dims, width, width, kernel=1))
 
     def forward(self, hidden: Tensor, keep: Keep) -> Tensor:
         return hidden + self.out(keep(functional.glu(self.into(normalised(hidden)), dim=1)))
@@ -173,33 +175,20 @@ class CausalCNN(CausalNetwork):
                 "others at 1"
             )
         self.num_dims = num_dims
-
-        def stack(axis: int) -> nn.ModuleList:
-            reach = 3 if axis == num_dims - 1 else 2
-            dilations = (2 ** (block % num_dilations) for block in range(depth))
-            return nn.ModuleList(
-                GatedBlock(num_dims, axis, width, reach=reach, kernel=3, dilation=dilation) for dilation in dilations
-            )
-
+        dilations = [2 ** (block % num_dilations) for block in range(depth)]
+        num_inputs = channels * self.num_features + 1
         self.into = nn.ModuleList(
-            CausalConvolution(
-                num_dims,
-                axis,
-                channels * self.num_features + 1,
-                width,
-                reach=3,
-                kernel=FIRST_KERNEL,
-                strict=True,
-            )
+            CausalConvolution(num_dims, axis, num_inputs, width, reach=3, kernel=FIRST_KERNEL, strict=True)
             for axis in range(num_dims)
         )
-        self.trunk = nn.ModuleList(stack(axis) for axis in range(num_dims))
+        self.trunk = nn.ModuleList(
+            nn.ModuleList(GatedBlock(num_dims, axis, width, dilation) for dilation in dilations)
+            for axis in range(num_dims)
+        )
         self.earlier = nn.ModuleList(
             convolution(num_dims, channel * self.num_features, width, kernel=1) for channel in range(1, channels)
         )
-        self.out = nn.ModuleList(
-            convolution(num_dims, width, num_outputs, kernel=1, zero=True) for _ in range(channels)
-        )
+        self.out = nn.ModuleList(zeroed(convolution(num_dims, width, num_outputs, kernel=1)) for _ in range(channels))
 
     def forward(
         self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None
@@ -216,24 +205,24 @@ class CausalCNN(CausalNetwork):
 
     def _fill(self, x: Tensor, draw: Draw, axis: int, before: Tensor | None) -> None:
         """Fill a slice of one position along each axis before this one, given what the stack before it says there."""
-        for place in range(x.shape[axis + 2]):
-            here = x.narrow(axis + 2, place, 1)
-            known = self.features(x.narrow(axis + 2, 0, place + 1))
-            above = None if before is None else before.narrow(axis + 2, 0, place + 1)
-            hidden = self._stack(axis, known, above, whole).narrow(axis + 2, place, 1)
+        for position in range(x.shape[axis + 2]):
+            section = x.narrow(axis + 2, position, 1)
+            features = self.features(x.narrow(axis + 2, 0, position + 1))
+            above = None if before is None else before.narrow(axis + 2, 0, position + 1)
+            hidden = self._stack(axis, features, above, whole).narrow(axis + 2, position, 1)
             if axis + 1 < self.num_dims:
-                self._fill(here, draw, axis + 1, hidden)
+                self._fill(section, draw, axis + 1, hidden)
                 continue
             for channel in range(x.shape[1]):
-                here[:, channel : channel + 1] = draw(self._output(channel, hidden, self.features(here)))
+                section[:, channel : channel + 1] = draw(self._output(channel, hidden, self.features(section)))
 
     def _stack(self, axis: int, features: Tensor, before: Tensor | None, keep: Keep) -> Tensor:
         """What a stack says at each position of x about its part and those of the stacks before it."""
         # beyond the edges there are zeros: a channel of ones tells the two apart
-        inside = torch.cat([torch.ones_like(features[:, 0, :1]), features.flatten(1, 2)], dim=1)
+        inputs = torch.cat([torch.ones_like(features[:, 0, :1]), features.flatten(1, 2)], dim=1)
         if self.num_dims == 2:
-            inside = inside.contiguous(memory_format=torch.channels_last)  # faster on a CPU
-        hidden = self.into[axis](inside)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)  # faster on a CPU
+        hidden = self.into[axis](inputs)
         if before is not None:
             hidden = hidden + before
         stack = self.trunk[axis]
@@ -273,9 +262,7 @@ class MaskedLayer(nn.Module):
         super().__init__()
         seen = degrees[:, None] >= degrees
         self.into = MaskedLinear(seen)
-        self.out = MaskedLinear(seen)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(MaskedLinear(seen))
 
     def forward(self, hidden: Tensor, keep: Keep) -> Tensor:
         return hidden + self.out(keep(functional.silu(self.into(functional.silu(hidden)))))
@@ -316,9 +303,7 @@ class CausalMLP(CausalNetwork):
         degrees = (1 + torch.arange(width) * (num_entries - 1) // width).clamp(max=num_entries - 1)
         self.into = MaskedLinear(degrees[:, None] > entries.repeat_interleave(self.num_features))
         self.trunk = nn.ModuleList(MaskedLayer(degrees) for _ in range(depth))
-        self.out = MaskedLinear(entries.repeat(num_outputs)[:, None] >= degrees)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(MaskedLinear(entries.repeat(num_outputs)[:, None] >= degrees))
 
     def forward(
         self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None

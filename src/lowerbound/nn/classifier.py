@@ -1,14 +1,14 @@
 """A classifier of noisy data: vectors, signals, images and volumes."""
 
-import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.blocks import ResidualBlock, convolution, normalisation
+from lowerbound.nn.blocks import ResidualBlock, convolution, halvings, normalisation
 from lowerbound.nn.embeddings import GammaFeatures
 from lowerbound.nn.mlp import ResidualLayer
 
@@ -48,22 +48,16 @@ class Classifier(nn.Module):
         embedding_width = 4 * width if self.num_dims else width
         self.gamma_features = GammaFeatures()
         self.gamma_embedding = nn.Sequential(nn.Linear(self.gamma_features.num_features, embedding_width), nn.SiLU())
+        widths = [width * min(2**k, WIDEST) for k in range(len(halvings(shape[1:], SMALLEST)))]
+        self.into = convolution(self.num_dims, self.num_channels, width)
         if self.num_dims:
-            num_halvings = max(0, math.ceil(math.log2(max(shape[1:]) / SMALLEST)))
-            widths = [width * min(2**k, WIDEST) for k in range(num_halvings + 1)]
-            self.into = convolution(self.num_dims, self.num_channels, width)
-            self.blocks = nn.ModuleList(ResidualBlock(self.num_dims, each, embedding_width) for each in widths)
-            self.downs = nn.ModuleList(
-                convolution(self.num_dims, here, below, stride=2)
-                for here, below in zip(widths[:-1], widths[1:], strict=True)
+            self.blocks = nn.ModuleList(
+                ResidualBlock(self.num_dims, stage_width, embedding_width) for stage_width in widths
             )
-            self.norm = normalisation(widths[-1])
         else:
-            widths = [width]
-            self.into = nn.Linear(self.num_channels, width)
             self.blocks = nn.ModuleList(ResidualLayer(width) for _ in range(depth))
-            self.downs = nn.ModuleList()
-            self.norm = nn.LayerNorm(width)
+        self.downs = nn.ModuleList(convolution(self.num_dims, *neighbours, stride=2) for neighbours in pairwise(widths))
+        self.norm = normalisation(self.num_dims, widths[-1])
         self.num_features = widths[-1]
         self.head = nn.Linear(self.num_features, num_classes)
 

@@ -5,16 +5,26 @@ sines and cosines first. Labels and vectors become one embedding, with a learned
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lowerbound.errors import InputError
 
 GAMMA_SCALE = 20.0
 """The features of gamma resolve [-GAMMA_SCALE, GAMMA_SCALE] and stay bounded beyond it."""
+
+
+def constant(values: Tensor) -> Tensor:
+    """Return numbers that were computed on the CPU, where a module is being made.
+
+    Arithmetic without numbers, on the meta device, would make torch import its compiler: a second of every command.
+    """
+    return torch.as_tensor(values.numpy())
 
 
 def over_space(vector: Float[Tensor, "batch channels"], like: Tensor) -> Tensor:
@@ -40,19 +50,17 @@ class GammaFeatures(nn.Module):
 
     The periods run from 80, twice the range of gamma, down to 1, below which no denoiser changes with gamma.
 
-    Arguments:
-        num_features: how many features come out; odd, at least 3.
+    Attributes:
+        num_features: how many features come out, an odd number.
     """
 
+    num_features = 33
     frequencies: Tensor
 
-    def __init__(self, num_features: int = 33) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if num_features < 3 or num_features % 2 == 0:
-            raise InputError(f"num_features of GammaFeatures is {num_features}: give an odd number, 3 or more")
-        self.num_features = num_features
-        periods = torch.logspace(math.log10(4 * GAMMA_SCALE), 0.0, num_features // 2)
-        self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)
+        periods = torch.logspace(math.log10(4 * GAMMA_SCALE), 0.0, self.num_features // 2, device="cpu")
+        self.register_buffer("frequencies", constant(2 * math.pi / periods), persistent=False)
 
     def forward(self, gamma: Float[Tensor, " batch"]) -> Float[Tensor, "batch features"]:
         phases = gamma[:, None] * self.frequencies
@@ -78,7 +86,8 @@ class FourierFeatures(nn.Module):
     def __init__(self, channels: int, frequencies: Sequence[float], embedding_width: int) -> None:
         super().__init__()
         self.num_features = channels * (1 + 2 * len(frequencies))
-        self.register_buffer("frequencies", 2 * math.pi * torch.tensor(frequencies), persistent=False)
+        angular = 2 * math.pi * torch.tensor(frequencies, device="cpu")
+        self.register_buffer("frequencies", constant(angular), persistent=False)
         self.gains = nn.Linear(embedding_width, self.num_features) if frequencies else None
         if self.gains is not None:
             nn.init.zeros_(self.gains.weight)
@@ -92,22 +101,6 @@ class FourierFeatures(nn.Module):
         phases = [frequency * x for frequency in self.frequencies]
         features = torch.cat([x, *(phase.sin() for phase in phases), *(phase.cos() for phase in phases)], dim=1)
         return features * over_space(self.gains(embedding), x)
-
-
-def with_presence(
-    features: Float[Tensor, "batch features *spatial"],
-    x: Float[Tensor, "batch channels *spatial"],
-    observed: Bool[Tensor, "batch channels *spatial"] | None,
-) -> Float[Tensor, "batch features_and_channels *spatial"]:
-    """Return the features of x and beside them one for each of its channels: 1 where an entry is there, 0 where it is not.
-
-    Arguments:
-        features: of x, in which what is not there is zero.
-        x: as the network was given it.
-        observed: which of its entries are there; all if None.
-    """
-    there = torch.ones_like(x) if observed is None else observed.to(x.dtype)
-    return torch.cat([features, there], dim=1)
 
 
 class Condition(nn.Module):
@@ -159,10 +152,10 @@ class Condition(nn.Module):
         return self.null if self.num_features else like.new_zeros(self.width)
 
     def _check(self, cond: Tensor, batch: int) -> None:
-        given = f"cond has shape {tuple(cond.shape)} and dtype {str(cond.dtype).removeprefix('torch.')}"
+        description = f"cond has shape {tuple(cond.shape)} and dtype {str(cond.dtype).removeprefix('torch.')}"
         if self.num_classes:
             if cond.shape != (batch,) or cond.dtype != torch.int64:
-                raise InputError(f"{given}: this network takes labels of shape ({batch},) and dtype int64")
+                raise InputError(f"{description}: this network takes labels of shape ({batch},) and dtype int64")
             if batch and not (int(cond.min()) >= -1 and int(cond.max()) < self.num_classes):
                 raise InputError(
                     f"cond holds labels from {int(cond.min())} to {int(cond.max())}: "
@@ -170,12 +163,89 @@ class Condition(nn.Module):
                 )
         elif self.num_features:
             if cond.shape != (batch, self.num_features) or not cond.is_floating_point():
-                raise InputError(f"{given}: this network takes float vectors of shape ({batch}, {self.num_features})")
+                raise InputError(
+                    f"{description}: this network takes float vectors of shape ({batch}, {self.num_features})"
+                )
             missing = cond.isnan()
             if bool((missing.any(dim=1) & ~missing.all(dim=1)).any()):
                 raise InputError("cond has rows with some NaN: a row is a full vector, or all NaN for no condition")
         else:
             raise InputError(
-                f"{given}: this network was built without conditions; pass cond=None, "
+                f"{description}: this network was built without conditions; pass cond=None, "
                 "or build it with num_classes or num_condition_features"
             )
+
+
+class ModulatedNetwork(nn.Module, ABC):
+    """A network of x whose layers gamma and a condition modulate; it returns zero before training.
+
+    Arguments:
+        channels: of x.
+        embedding_width: of the embedding of gamma and the condition.
+        fourier_frequencies: in cycles per unit of x, of `FourierFeatures`.
+        num_classes, num_condition_features: as of `Condition`.
+        takes_observed: whether it is told which entries of x are there, by as many further inputs as x has channels.
+
+    Attributes:
+        num_inputs: channels of what the first layer takes.
+        into, norm, out: the first layer, and the normalisation before the last one.
+    """
+
+    into: nn.Module
+    norm: nn.Module
+    out: nn.Module
+
+    def __init__(
+        self,
+        channels: int,
+        embedding_width: int,
+        fourier_frequencies: Sequence[float],
+        num_classes: int,
+        num_condition_features: int,
+        takes_observed: bool,
+    ) -> None:
+        super().__init__()
+        self.features = FourierFeatures(channels, fourier_frequencies, embedding_width)
+        self.gamma_features = GammaFeatures()
+        self.gamma_embedding = nn.Sequential(
+            nn.Linear(self.gamma_features.num_features, embedding_width),
+            nn.SiLU(),
+            nn.Linear(embedding_width, embedding_width),
+        )
+        self.condition = Condition(embedding_width, num_classes=num_classes, num_features=num_condition_features)
+        self.takes_observed = takes_observed
+        self.num_inputs = self.features.num_features + takes_observed * channels
+
+    @abstractmethod
+    def check(self, x: Tensor) -> None:
+        """Refuse an x of another shape by an InputError."""
+
+    @abstractmethod
+    def modulated(self, hidden: Tensor, embedding: Float[Tensor, "batch width"]) -> Tensor:
+        """The layers between the first and the last, modulated by the embedding."""
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels *spatial"],
+        gamma: Float[Tensor, " batch"],
+        cond: Tensor | None = None,
+        observed: Bool[Tensor, "batch channels *spatial"] | None = None,
+    ) -> Float[Tensor, "batch out_channels *spatial"]:
+        """Return the network's output for x at noise level gamma.
+
+        Arguments:
+            x: (B, C, *spatial), or vectors (B, D), of about unit variance.
+            gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
+            cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
+            observed: of the shape of x, False where an entry is missing and x is 0; None: all are there. For networks that
+                take it.
+        """
+        if observed is not None and not self.takes_observed:
+            raise InputError("observed was given to a network without it: build it with takes_observed=True")
+        self.check(x)
+        embedding = functional.silu(self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma))
+        inputs = self.features(x, embedding)
+        if self.takes_observed:
+            presence = torch.ones_like(x) if observed is None else observed.to(x.dtype)
+            inputs = torch.cat([inputs, presence], dim=1)
+        return self.out(functional.silu(self.norm(self.modulated(self.into(inputs), embedding))))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.blocks import convolution, normalisation
+from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
 
 SMALLEST = 4
 """A resolution is halved until its longest side is no longer than this."""
@@ -40,7 +40,7 @@ class Generator(nn.Module):
         super().__init__()
         _check("generator", shape, latent_dims, width, depth)
         num_dims = len(shape) - 1
-        sizes = _sizes(shape[1:])
+        sizes = halvings(shape[1:], SMALLEST)
         widths = _widths(width, sizes)
         lowest = (widths[-1], *sizes[-1])
         self.into = nn.Sequential(nn.Linear(latent_dims, math.prod(lowest)), nn.Unflatten(1, lowest))
@@ -48,11 +48,11 @@ class Generator(nn.Module):
         for k in reversed(range(len(widths))):
             stages += [Residual(num_dims, widths[k], normalised=True) for _ in range(depth)]
             if k > 0:
-                stages += [_Resize(sizes[k]), _affine(num_dims, widths[k], widths[k - 1])]
+                stages += [nn.Upsample(sizes[k]), convolution(num_dims, widths[k], widths[k - 1])]
         self.trunk = nn.Sequential(*stages)
-        self.norm = _norm(num_dims, width)
-        self.resize = _Resize(sizes[0])
-        self.out = _affine(num_dims, width, shape[0])
+        self.norm = normalisation(num_dims, width)
+        self.resize = nn.Upsample(sizes[0]) if num_dims else nn.Identity()
+        self.out = convolution(num_dims, width, shape[0])
 
     def forward(self, z: Float[Tensor, "batch latent_dims"]) -> Float[Tensor, "batch *shape"]:
         """Examples from latents of about unit variance."""
@@ -76,13 +76,13 @@ class Discriminator(nn.Module):
         super().__init__()
         _check("discriminator", shape, 1, width, depth)
         num_dims = len(shape) - 1
-        sizes = _sizes(shape[1:])
+        sizes = halvings(shape[1:], SMALLEST)
         widths = _widths(width, sizes)
-        self.into = _affine(num_dims, shape[0], width, stride=1 if len(sizes) == 1 else 2)
+        self.into = convolution(num_dims, shape[0], width, stride=1 if len(sizes) == 1 else 2)
         stages: list[nn.Module] = []
         for k in range(len(widths)):
             if k > 0:
-                stages += [_affine(num_dims, widths[k - 1], widths[k], stride=2)]
+                stages += [convolution(num_dims, widths[k - 1], widths[k], stride=2)]
             stages += [Residual(num_dims, widths[k], normalised=False) for _ in range(depth)]
         self.trunk = nn.Sequential(*stages)
         self.out = nn.Linear(widths[-1] * math.prod(sizes[-1]), 1)
@@ -97,48 +97,16 @@ class Residual(nn.Module):
 
     def __init__(self, num_dims: int, width: int, *, normalised: bool) -> None:
         super().__init__()
-        self.norm = _norm(num_dims, width) if normalised else nn.Identity()
-        self.into = _affine(num_dims, width, width)
-        self.out = _affine(num_dims, width, width)
-        for parameter in self.out.parameters():
-            nn.init.zeros_(parameter)
+        self.norm = normalisation(num_dims, width) if normalised else nn.Identity()
+        self.into = convolution(num_dims, width, width)
+        self.out = zeroed(convolution(num_dims, width, width))
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden + self.out(_activate(self.into(_activate(self.norm(hidden)))))
 
 
-class _Resize(nn.Module):
-    """To a spatial size, by repeating the nearest position."""
-
-    def __init__(self, size: Sequence[int]) -> None:
-        super().__init__()
-        self.size = tuple(size)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden if hidden.shape[2:] == self.size else functional.interpolate(hidden, self.size, mode="nearest")
-
-
 def _activate(hidden: Tensor) -> Tensor:
     return functional.leaky_relu(hidden, SLOPE)
-
-
-def _affine(num_dims: int, channels: int, out_channels: int, stride: int = 1) -> nn.Module:
-    """A convolution, or of vectors a linear layer."""
-    if num_dims == 0:
-        return nn.Linear(channels, out_channels)
-    return convolution(num_dims, channels, out_channels, stride=stride)
-
-
-def _norm(num_dims: int, width: int) -> nn.Module:
-    return normalisation(width) if num_dims else nn.LayerNorm(width)
-
-
-def _sizes(spatial: Sequence[int]) -> list[tuple[int, ...]]:
-    """The spatial sizes from the full one down, each half of the one before."""
-    sizes = [tuple(spatial)]
-    while max(sizes[-1], default=0) > SMALLEST:
-        sizes.append(tuple(math.ceil(size / 2) for size in sizes[-1]))
-    return sizes
 
 
 def _widths(width: int, sizes: Sequence[tuple[int, ...]]) -> list[int]:

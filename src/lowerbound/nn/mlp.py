@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures, with_presence
+from lowerbound.nn.blocks import zeroed
+from lowerbound.nn.embeddings import ModulatedNetwork
 
 
 class ResidualLayer(nn.Module):
@@ -18,15 +18,13 @@ class ResidualLayer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.into = nn.Linear(width, width)
         self.modulate = nn.Linear(width, width, bias=False)
-        self.out = nn.Linear(width, width)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Linear(width, width))
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         return hidden + self.out(functional.silu(self.into(self.norm(hidden)) + self.modulate(embedding)))
 
 
-class MLP(nn.Module):
+class MLP(ModulatedNetwork):
     """A residual multilayer perceptron over vectors of D features, modulated by gamma and a condition.
 
     It returns zero before training.
@@ -58,51 +56,22 @@ class MLP(nn.Module):
         num_condition_features: int = 0,
         takes_observed: bool = False,
     ) -> None:
-        super().__init__()
         if min(num_features, width) < 1 or depth < 0:
             raise InputError(
                 f"num_features={num_features}, width={width}, depth={depth}: the first two start at 1, depth at 0"
             )
+        super().__init__(num_features, width, fourier_frequencies, num_classes, num_condition_features, takes_observed)
         self.num_features = num_features
-        self.features = FourierFeatures(num_features, fourier_frequencies, width)
-        self.gamma_features = GammaFeatures()
-        self.gamma_embedding = nn.Sequential(
-            nn.Linear(self.gamma_features.num_features, width), nn.SiLU(), nn.Linear(width, width)
-        )
-        self.condition = Condition(width, num_classes=num_classes, num_features=num_condition_features)
-        self.takes_observed = takes_observed
-        num_inputs = self.features.num_features + takes_observed * num_features
-        self.into = nn.Linear(num_inputs, width)
+        self.into = nn.Linear(self.num_inputs, width)
         self.trunk = nn.ModuleList(ResidualLayer(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, num_features if out_features is None else out_features)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Linear(width, num_features if out_features is None else out_features))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch features"],
-        gamma: Float[Tensor, " batch"],
-        cond: Tensor | None = None,
-        observed: Bool[Tensor, "batch features"] | None = None,
-    ) -> Float[Tensor, "batch out_features"]:
-        """Return the network's output for x at noise level gamma.
-
-        Arguments:
-            x: (B, D), of about unit variance.
-            gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
-            cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
-            observed: of the shape of x, False where an entry is missing and x is 0; None: all are there. For networks that
-                take it.
-        """
-        if observed is not None and not self.takes_observed:
-            raise InputError("observed was given to a network without it: build it with takes_observed=True")
+    def check(self, x: Tensor) -> None:
         if x.shape[1] != self.num_features:
             raise InputError(f"x has shape {tuple(x.shape)}: this network takes (batch, {self.num_features})")
-        embedding = self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma)
-        embedding = functional.silu(embedding)
-        features = self.features(x, embedding)
-        hidden = self.into(with_presence(features, x, observed) if self.takes_observed else features)
+
+    def modulated(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         for layer in self.trunk:
             hidden = layer(hidden, embedding)
-        return self.out(functional.silu(self.norm(hidden)))
+        return hidden

@@ -1,22 +1,21 @@
 """A U-Net over signals, images and volumes of any size.
 
 Written as what it is: at each resolution a chain of residual blocks, in whose middle stands the same thing at half the
-resolution, $h + \\mathrm{up}(\\mathrm{level}(\\mathrm{down}(h)))$.
+resolution, $h + \\mathrm{up}(\\mathrm{lower}(\\mathrm{down}(h)))$.
 """
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.blocks import AttentionBlock, ResidualBlock, convolution, normalisation
-from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures, with_presence
+from lowerbound.nn.blocks import AttentionBlock, ResidualBlock, convolution, normalisation, zeroed
+from lowerbound.nn.embeddings import ModulatedNetwork
 
 
-class Level(nn.Module):
+class Resolution(nn.Module):
     """Residual blocks at one resolution, around all lower ones.
 
     Arguments:
@@ -41,11 +40,11 @@ class Level(nn.Module):
             return nn.ModuleList(ResidualBlock(num_dims, width, embedding_width) for _ in range(num_blocks))
 
         self.before = blocks()
-        self.attention = AttentionBlock(width, head_width) if len(widths) <= num_attention else None
+        self.attention = AttentionBlock(num_dims, width, head_width) if len(widths) <= num_attention else None
         self.lower = None
         if lower:
             self.down = convolution(num_dims, width, lower[0], stride=2)
-            self.lower = Level(
+            self.lower = Resolution(
                 num_dims,
                 lower,
                 num_blocks=num_blocks,
@@ -69,7 +68,7 @@ class Level(nn.Module):
         return hidden
 
 
-class UNet(nn.Module):
+class UNet(ModulatedNetwork):
     """A U-Net over (channels, *spatial) arrays, modulated by gamma and a condition.
 
     Spatial sizes are free, down to 1, and may differ between calls: each resolution has ceil(n / 2) of the n positions
@@ -110,7 +109,6 @@ class UNet(nn.Module):
         num_condition_features: int = 0,
         takes_observed: bool = False,
     ) -> None:
-        super().__init__()
         if num_dims not in (1, 2, 3):
             raise InputError(f"num_dims={num_dims}: a UNet works on 1, 2 or 3 spatial dimensions; use MLP for vectors")
         if min(in_channels, width, blocks_per_level, *multipliers, len(multipliers)) < 1:
@@ -124,21 +122,14 @@ class UNet(nn.Module):
                 f"attention_levels={attention_levels}, head_width={head_width}: "
                 f"give 0 to {len(widths)} levels and heads of 1 channel or more"
             )
+        embedding_width = 4 * width
+        super().__init__(
+            in_channels, embedding_width, fourier_frequencies, num_classes, num_condition_features, takes_observed
+        )
         self.in_channels = in_channels
         self.num_dims = num_dims
-        embedding_width = 4 * width
-        self.features = FourierFeatures(in_channels, fourier_frequencies, embedding_width)
-        self.gamma_features = GammaFeatures()
-        self.gamma_embedding = nn.Sequential(
-            nn.Linear(self.gamma_features.num_features, embedding_width),
-            nn.SiLU(),
-            nn.Linear(embedding_width, embedding_width),
-        )
-        self.condition = Condition(embedding_width, num_classes=num_classes, num_features=num_condition_features)
-        self.takes_observed = takes_observed
-        num_inputs = self.features.num_features + takes_observed * in_channels
-        self.into = convolution(num_dims, num_inputs, width)
-        self.trunk = Level(
+        self.into = convolution(num_dims, self.num_inputs, width)
+        self.trunk = Resolution(
             num_dims,
             widths,
             num_blocks=blocks_per_level,
@@ -146,37 +137,17 @@ class UNet(nn.Module):
             num_attention=attention_levels,
             head_width=head_width,
         )
-        self.norm = normalisation(width)
-        self.out = convolution(num_dims, width, in_channels if out_channels is None else out_channels, zero=True)
+        self.norm = normalisation(num_dims, width)
+        self.out = zeroed(convolution(num_dims, width, in_channels if out_channels is None else out_channels))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch channels *spatial"],
-        gamma: Float[Tensor, " batch"],
-        cond: Tensor | None = None,
-        observed: Bool[Tensor, "batch channels *spatial"] | None = None,
-    ) -> Float[Tensor, "batch out_channels *spatial"]:
-        """Return the network's output for x at noise level gamma.
-
-        Arguments:
-            x: (B, C, *spatial), of about unit variance.
-            gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
-            cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
-            observed: of the shape of x, False where an entry is missing and x is 0; None: all are there. For networks that
-                take it.
-        """
-        if observed is not None and not self.takes_observed:
-            raise InputError("observed was given to a network without it: build it with takes_observed=True")
+    def check(self, x: Tensor) -> None:
         if x.ndim != self.num_dims + 2 or x.shape[1] != self.in_channels:
             raise InputError(
                 f"x has shape {tuple(x.shape)}: this network takes (batch, {self.in_channels}, *spatial) "
                 f"with {self.num_dims} spatial dimensions"
             )
-        embedding = self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma)
-        embedding = functional.silu(embedding)
-        features = self.features(x, embedding)
-        hidden = self.into(with_presence(features, x, observed) if self.takes_observed else features)
+
+    def modulated(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         if self.num_dims == 2:
             hidden = hidden.contiguous(memory_format=torch.channels_last)  # 5 to 10 % faster on a CPU
-        hidden = self.trunk(hidden, embedding)
-        return self.out(functional.silu(self.norm(hidden)))
+        return self.trunk(hidden, embedding)

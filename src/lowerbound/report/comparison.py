@@ -1,47 +1,27 @@
 """A comparison, told: one table, answers to two claims, and a page."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowerbound.evaluate.compare import Comparison
+from lowerbound.evaluate.compare import Comparison, Standing
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.standing import Standing
 from lowerbound.files import write_file
 from lowerbound.records import Measured
 from lowerbound.report.html import Picture, Report, Table, html
-from lowerbound.rounding import figure_text
 
 DECISIVE = 2.0
 """Standard errors by which a difference is one."""
-HEADER = (
-    "model",
-    "bits/dim",
-    "kind",
-    "Frechet distance",
-    "precision",
-    "coverage",
-    "parameters",
-    "steps",
-    "s/sample",
-)
+HEADER = ("model", "bits/dim", "kind", "Frechet distance", "precision", "coverage", "parameters", "steps", "s/sample")
 
 
 def rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """One for each model, in the order of `HEADER`, and one for held-out data."""
-    table = [
-        (
-            each.model,
-            _bits(each),
-            each.likelihood,
-            *_quality(each.quality),
-            f"{each.num_parameters:,}",
-            f"{each.steps:,}",
-            f"{each.seconds_per_sample:.2g}",
-        )
-        for each in comparison.standings
-    ]
-    return [*table, ("held-out data", "", "", *_quality(comparison.floor), "", "", "")]
+    table = []
+    for each in comparison.standings:
+        bits = "none" if each.bits is None else str(each.bits)
+        spent = f"{each.num_parameters:,}", f"{each.steps:,}", f"{each.seconds_per_sample:.2g}"
+        table.append((each.model, bits, each.likelihood, *_texts(each.quality), *spent))
+    return [*table, ("held-out data", "", "", *_texts(comparison.floor), "", "", "")]
 
 
 def answers(comparison: Comparison) -> list[str]:
@@ -64,49 +44,35 @@ def likelihood_answer(difference: Measured | None, standings: Sequence[Standing]
     question = "Does diffusion give a better likelihood than the autoregressive model?"
     if difference is None:
         return f"{question} Not asked: it takes both models."
-    found = {each.model: each for each in standings}
-    told = (
-        f"diffusion needs {_bits(found['diffusion'])} bits/dim (a bound), the autoregressive model "
-        f"{_bits(found['autoregressive'])} (exact); on the same {found['diffusion'].num_examples:,} examples the difference "
-        f"is {figure_text(*difference)}"
+    by_model = {each.model: each for each in standings}
+    diffusion, autoregressive = by_model["diffusion"], by_model["autoregressive"]
+    figures = (
+        f"diffusion needs {diffusion.bits} bits/dim (a bound), the autoregressive model {autoregressive.bits} (exact); on "
+        f"the same {diffusion.num_examples:,} examples the difference is {difference}"
     )
-    if abs(difference.value) <= DECISIVE * difference.error:
-        return f"{question} Undecided: {told}."
-    if difference.value < 0:
-        return f"{question} Yes: {told}."
-    return f"{question} No, as far as its bound says: {told}."
+    return f"{question} {_verdict(difference, 'No, as far as its bound says')}: {figures}."
 
 
 def samples_answer(standings: Sequence[Standing]) -> str:
     """Whether diffusion gives better samples than the adversarial network."""
     question = "Does diffusion give better samples than the adversarial network?"
-    found = {each.model: each.quality for each in standings}
-    if not {"diffusion", "gan"} <= set(found):
+    by_model = {each.model: each.quality for each in standings}
+    if not {"diffusion", "gan"} <= set(by_model):
         return f"{question} Not asked: it takes both models."
-    ours, theirs = found["diffusion"], found["gan"]
-    balls = "; ".join(
-        f"{name} {figure_text(*getattr(ours, name))} against {figure_text(*getattr(theirs, name))}"
-        for name in ("precision", "coverage")
+    diffusion, gan = by_model["diffusion"], by_model["gan"]
+    figures = (
+        f"its Frechet distance to the training data is {diffusion.frechet}, the adversarial network's {gan.frechet}; "
+        f"precision {diffusion.precision} against {gan.precision}; coverage {diffusion.coverage} against {gan.coverage}"
     )
-    told = (
-        f"its Frechet distance to the training data is {figure_text(*ours.frechet)}, the adversarial network's "
-        f"{figure_text(*theirs.frechet)}; {balls}"
-    )
-    if abs(ours.frechet.value - theirs.frechet.value) <= DECISIVE * math.hypot(
-        ours.frechet.error, theirs.frechet.error
-    ):
-        return f"{question} Undecided: {told}."
-    return f"{question} {'Yes' if ours.frechet.value < theirs.frechet.value else 'No'}: {told}."
+    return f"{question} {_verdict(diffusion.frechet - gan.frechet, 'No')}: {figures}."
 
 
 def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
     """Write comparison.html beside comparison.json, and return its path."""
-    pictures = [
-        Picture(f"{each.model}: {_likelihood(each)}", folder / each.model / "standing.png")
-        for each in comparison.standings
-    ]
-    if (folder / "data.png").is_file():
-        pictures.insert(0, Picture("Held-out data", folder / "data.png"))
+    pictures = [Picture("Held-out data", folder / "data.png")] if (folder / "data.png").is_file() else []
+    for each in comparison.standings:
+        likelihood = "no likelihood" if each.bits is None else f"{each.bits} bits/dim ({each.likelihood})"
+        pictures.append(Picture(f"{each.model}: {likelihood}", folder / each.model / "standing.png"))
     steps, minutes = comparison.steps, comparison.minutes
     budget = f"{steps:,} steps" if steps is not None else f"{minutes:g} minutes on {comparison.device}"
     report = Report(
@@ -121,15 +87,13 @@ def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
     return path
 
 
-def _bits(standing: Standing) -> str:
-    """The figure, or that there is none."""
-    return "none" if standing.bits is None else figure_text(*standing.bits)
+def _verdict(difference: Measured, otherwise: str) -> str:
+    """Of a difference that is negative where the claim holds."""
+    if abs(difference.value) <= DECISIVE * difference.error:
+        return "Undecided"
+    return "Yes" if difference.value < 0 else otherwise
 
 
-def _likelihood(standing: Standing) -> str:
-    """The figure with its unit and what it is, or that there is none."""
-    return "no likelihood" if standing.bits is None else f"{_bits(standing)} bits/dim ({standing.likelihood})"
-
-
-def _quality(quality: Quality) -> tuple[str, str, str]:
-    return figure_text(*quality.frechet), figure_text(*quality.precision), figure_text(*quality.coverage)
+def _texts(quality: Quality) -> tuple[str, str, str]:
+    """The figures of a row."""
+    return str(quality.frechet), str(quality.precision), str(quality.coverage)

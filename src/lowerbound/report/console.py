@@ -6,7 +6,7 @@ from lowerbound.evaluate.evaluation import Begun, Done
 from lowerbound.evaluate.folder import Evaluation, Outcome
 from lowerbound.evaluate.part import Cost
 from lowerbound.report.headline import findings, headline
-from lowerbound.report.parts import told
+from lowerbound.report.parts import description
 
 
 def event_text(event: Begun | Done) -> str:
@@ -43,21 +43,20 @@ def duration(seconds: float) -> str:
 def aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
     """Rows as lines: the first and the last column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    inner = range(1, len(widths) - 1)
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(row[c].rjust(widths[c]) for c in inner), row[-1]]).rstrip()
-        for row in table
-    ]
+    lines = []
+    for first, *inner, last in table:
+        cells = (cell.rjust(width) for cell, width in zip(inner, widths[1:-1], strict=True))
+        lines.append("  ".join([first.ljust(widths[0]), *cells, last]).rstrip())
+    return lines
 
 
 def _outcome_text(outcome: Outcome, done: str = "") -> str:
     """The figures of a part, or what they say where they are no table, and a line about them."""
     if outcome.figures is None:
         return f"  left out: {outcome.missing}\n"
-    found = told(outcome.figures)
-    lines = [line for table in found.tables for line in aligned([table.header, *table.rows])]
-    if not found.tables:
-        lines += [f"- {finding}" for finding in found.findings]
-    if found.remark or done:
-        lines.append("; ".join(text for text in (found.remark, done) if text))
+    content = description(outcome.figures)
+    lines = [line for table in content.tables for line in aligned([table.header, *table.rows])]
+    lines = lines or [f"- {finding}" for finding in content.findings]
+    if remark := "; ".join(text for text in (content.remark, done) if text):
+        lines.append(remark)
     return "\n".join([*(f"  {line}" for line in lines), ""])

@@ -1,15 +1,12 @@
 """What an evaluation says before all else: one sentence of figures, and the findings, the most serious first."""
 
-import math
-
 from lowerbound.baselines import Baseline, weakness
 from lowerbound.evaluate.folder import Evaluation
-from lowerbound.evaluate.likelihood import Likelihood
-from lowerbound.evaluate.yardsticks import Baselines
+from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.records import Measured
-from lowerbound.report.finding import SURE, Finding, Severity, most_serious_first
-from lowerbound.report.parts import told
-from lowerbound.rounding import figure_text
+from lowerbound.report.description import SURE, Finding, Severity, change, fine, serious, undecided
+from lowerbound.report.likelihood import bits_of
+from lowerbound.report.parts import description
 
 OF_SAMPLES = ("quality", "distances", "classes")
 """The parts that say how the samples stand."""
@@ -17,40 +14,38 @@ OF_SAMPLES = ("quality", "distances", "classes")
 
 def headline(evaluation: Evaluation) -> str:
     """Bits/dim, exact or a bound, against the best baseline; and how the samples stand: one sentence."""
-    found = evaluation.figures
-    likelihood, baselines = found.get("likelihood"), found.get("baselines")
-    parts = []
+    figures = evaluation.figures
+    likelihood, baselines = figures.get("likelihood"), figures.get("baselines")
     if isinstance(likelihood, Likelihood):
-        own = "held-out examples" if evaluation.own else f"examples of {evaluation.data}"
-        text = f"{figure_text(*likelihood.total)} bits/dim, {likelihood.kind}, on {likelihood.num_examples:,} {own}"
+        examples = "held-out examples" if evaluation.own else f"examples of {evaluation.data}"
+        text = f"{likelihood.total} bits/dim, {likelihood.kind}, on {likelihood.num_examples:,} {examples}"
         if isinstance(baselines, Baselines):
-            difference, error = _difference(likelihood.total, baselines.best)
+            difference, error = likelihood.total - bits_of(baselines.best)
             side = "more" if difference > 0 else "fewer"
-            text += f", {figure_text(abs(difference), error)} {side} than the best baseline ({baselines.best.name})"
-        parts.append(text)
+            text += f", {Measured(abs(difference), error)} {side} than the best baseline ({baselines.best.name})"
     else:
         left_out = evaluation.parts.get("likelihood")
-        parts.append("bits/dim not yet known" if left_out is None else f"no likelihood ({left_out.missing})")
-    of_samples = [finding for name in OF_SAMPLES if name in found for finding in told(found[name]).findings]
+        text = "bits/dim not yet known" if left_out is None else f"no likelihood ({left_out.missing})"
+    of_samples = [finding for name in OF_SAMPLES if name in figures for finding in description(figures[name]).findings]
     if of_samples:
-        worst = most_serious_first(of_samples)[0]
+        worst = max(of_samples, key=lambda finding: finding.severity)
         verdict = worst.text.split(":")[0]
-        fine = worst.severity is Severity.FINE
-        parts.append("samples are not told apart from the data" if fine else verdict[:1].lower() + verdict[1:])
-    text = "; ".join(parts)
+        is_fine = worst.severity is Severity.FINE
+        verdict = "samples are not told apart from the data" if is_fine else verdict[:1].lower() + verdict[1:]
+        text = f"{text}; {verdict}"
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def findings(evaluation: Evaluation) -> list[Finding]:
     """All that the figures say, the most serious first."""
-    found = evaluation.figures
-    said = [finding for figures in found.values() for finding in told(figures).findings]
-    likelihood, baselines = found.get("likelihood"), found.get("baselines")
+    figures = evaluation.figures
+    sentences = [finding for each in figures.values() for finding in description(each).findings]
+    likelihood, baselines = figures.get("likelihood"), figures.get("baselines")
     if isinstance(likelihood, Likelihood) and isinstance(baselines, Baselines):
-        said.insert(0, against_baseline(likelihood.total, baselines.best))
+        sentences.insert(0, against_baseline(likelihood.total, baselines.best))
     elif evaluation.own and (weak := weakness(evaluation.weights)) is not None:  # as training has measured it
-        said.insert(0, Finding(Severity.SERIOUS, f"{weak[:1].upper()}{weak[1:]}."))
-    return most_serious_first(said)
+        sentences.insert(0, serious(f"{weak[:1].upper()}{weak[1:]}."))
+    return sorted(sentences, key=lambda finding: finding.severity, reverse=True)
 
 
 def against_baseline(bits: Measured, baseline: Baseline) -> Finding:
@@ -61,23 +56,13 @@ def against_baseline(bits: Measured, baseline: Baseline) -> Finding:
         baseline: the best one, on the same examples or their like; the errors are taken as independent, which makes the
             difference's too large where the examples are the same.
     """
-    difference, error = _difference(bits, baseline)
-    figures = (
-        f"{figure_text(*bits)} against {figure_text(baseline.bits_per_dim, baseline.standard_error)} bits/dim of the "
-        f"{baseline.name}, a difference of {figure_text(difference, error)}"
-    )
-    if difference > SURE * error:
-        return Finding(
-            Severity.SERIOUS,
-            f"Worse than a baseline: {figures}. Train longer; if that does not help, look at the other findings.",
+    difference = bits - bits_of(baseline)
+    figures = f"{bits} against {bits_of(baseline)} bits/dim of the {baseline.name}, a difference of {difference}"
+    if difference.value > SURE * difference.error:
+        return serious(
+            f"Worse than a baseline: {figures}. Train longer; if that does not help, look at the other findings."
         )
-    if difference < -SURE * error:
-        return Finding(Severity.FINE, f"Better than the best baseline: {figures}.")
-    severity = Severity.CHANGE if difference > 0 else Severity.OPEN
-    return Finding(
-        severity, f"Not told apart from the best baseline: {figures}. Train longer, or evaluate more examples."
-    )
-
-
-def _difference(bits: Measured, baseline: Baseline) -> Measured:
-    return Measured(bits.value - baseline.bits_per_dim, math.hypot(bits.error, baseline.standard_error))
+    if difference.value < -SURE * difference.error:
+        return fine(f"Better than the best baseline: {figures}.")
+    finding = change if difference.value > 0 else undecided
+    return finding(f"Not told apart from the best baseline: {figures}. Train longer, or evaluate more examples.")

@@ -114,15 +114,13 @@ def html(report: Report) -> str:
 
 def _table(table: Table) -> str:
     header = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.header)
-    rows = "".join(_row(row, index == table.main) for index, row in enumerate(table.rows))
+    rows = ""
+    for index, row in enumerate(table.rows):
+        cells = (escape(cell).replace(" ± ", "&nbsp;±&nbsp;") for cell in row)
+        opening = '<tr class="main">' if index == table.main else "<tr>"
+        rows += opening + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     body = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<h3>{escape(table.caption)}</h3><div class="scroll">{body}</div>'
-
-
-def _row(cells: tuple[str, ...], main: bool) -> str:
-    opening = '<tr class="main">' if main else "<tr>"
-    unbroken = (escape(cell).replace(" ± ", "&nbsp;±&nbsp;") for cell in cells)
-    return opening + "".join(f"<td>{cell}</td>" for cell in unbroken) + "</tr>"
 
 
 def _picture(picture: Picture) -> str:

@@ -1,11 +1,10 @@
 """Likelihoods, told: of a model, of its probability flow beside its chain, and of simple models."""
 
+from lowerbound.baselines import Baseline
 from lowerbound.evaluate.density import HeldOutDensity
-from lowerbound.evaluate.likelihood import Likelihood
-from lowerbound.evaluate.yardsticks import Baselines
-from lowerbound.report.finding import SURE, Finding, Severity
-from lowerbound.report.told import Told, bits_table
-from lowerbound.rounding import figure_text
+from lowerbound.evaluate.likelihood import Baselines, Likelihood
+from lowerbound.records import Measured
+from lowerbound.report.description import SURE, Description, bits_table, undecided
 
 TERMS = {
     "reconstruction": "of the data from the latents next to them",
@@ -17,55 +16,60 @@ TERMS = {
 """What the terms of a bound are; of a hierarchy each level is one."""
 
 
-def tell_likelihood(found: Likelihood) -> Told:
+def tell_likelihood(likelihood: Likelihood) -> Description:
     """The figure and what it is made of."""
-    drawn_from = "" if found.drawn_from is None else f" drawn from {found.drawn_from:,}"
-    terms = [(name, bits, TERMS[name.split()[0]]) for name, bits in found.terms.items()]
-    if found.weighted is not None:
-        terms.append(("importance-weighted", found.weighted, found.weighted_kind))
-    calls = f", {found.num_calls} draw{'s' * (found.num_calls > 1)} each" if terms else ""
-    rows = [("test", figure_text(*found.total), f"{found.kind}, {examples(found.num_examples)}{drawn_from}{calls}")]
-    rows += [(f"  {name}", figure_text(*bits), kind) for name, bits, kind in terms]
-    return Told((bits_table(rows, main=0),))
+    rows = [(f"  {name}", bits, TERMS[name.split()[0]]) for name, bits in likelihood.terms.items()]
+    if likelihood.weighted is not None:
+        rows.append(("  importance-weighted", likelihood.weighted, likelihood.weighted_kind))
+    drawn_from = "" if likelihood.drawn_from is None else f" drawn from {likelihood.drawn_from:,}"
+    calls = f", {likelihood.num_calls} draw{'s' * (likelihood.num_calls > 1)} each" if rows else ""
+    kind = f"{likelihood.kind}, {_examples(likelihood.num_examples)}{drawn_from}{calls}"
+    return Description((bits_table([("test", likelihood.total, kind), *rows], main=0),))
 
 
-def examples(num: int) -> str:
+def tell_density(density: HeldOutDensity) -> Description:
+    """The flow beside the chain, and which of them needs fewer bits."""
+    name, count = f"first {density.num_examples:,} of test", _examples(density.num_examples)
+    flow = f"{density.kind}, {density.settings}, {count}, {density.num_calls:.0f} calls each"
+    if density.num_unfinished:
+        flow += f"; {density.num_unfinished:,} more not followed to the end and left out"
+    refinement = (
+        f"at a tenth of the tolerance, mean over the first {density.num_refined}; the solver's own estimate of its "
+        f"error is {density.solver_error:.2g}"
+    )
+    mismatch = "of the flow's figure: N(0, I) at the noise's end instead of what the denoiser has there"
+    table = bits_table(
+        [
+            (f"{name}, flow", density.total, flow),
+            (f"{name}, chain", density.bound, f"{density.bound_kind}, {count}, {density.num_times} calls each"),
+            ("  flow minus chain", density.difference, f"mean over the same {count}"),
+            ("  finer flow minus flow", density.refinement, refinement),
+            ("  base density's part", density.mismatch, mismatch),
+        ]
+    )
+    return Description((table,), (undecided(_crossing(density)),))
+
+
+def tell_baselines(baselines: Baselines) -> Description:
+    """The yardsticks, one a row."""
+    return Description((bits_table([(each.name, bits_of(each), each.kind) for each in baselines.found]),))
+
+
+def bits_of(baseline: Baseline) -> Measured:
+    """Bits/dim with their standard error."""
+    return Measured(baseline.bits_per_dim, baseline.standard_error)
+
+
+def _examples(num: int) -> str:
     """How many, in words."""
     return f"{num:,} example{'s' * (num > 1)}"
 
 
-def tell_density(found: HeldOutDensity) -> Told:
-    """The flow beside the chain, and which of them needs fewer bits."""
-    name, count = f"first {found.num_examples:,} of test", examples(found.num_examples)
-    left_out = f"; {found.num_unfinished:,} more not followed to the end and left out" if found.num_unfinished else ""
-    rows = [
-        (
-            f"{name}, flow",
-            figure_text(*found.total),
-            f"{found.kind}, {found.settings}, {count}, {found.num_calls:.0f} calls each{left_out}",
-        ),
-        (f"{name}, chain", figure_text(*found.bound), f"{found.bound_kind}, {count}, {found.num_times} calls each"),
-        ("  flow minus chain", figure_text(*found.difference), f"mean over the same {count}"),
-        (
-            "  finer flow minus flow",
-            figure_text(*found.refinement),
-            f"at a tenth of the tolerance, mean over the first {found.num_refined}; the solver's own estimate of its "
-            f"error is {found.solver_error:.2g}",
-        ),
-        (
-            "  base density's part",
-            figure_text(*found.mismatch),
-            "of the flow's figure: N(0, I) at the noise's end instead of what the denoiser has there",
-        ),
-    ]
-    return Told((bits_table(rows),), (Finding(Severity.OPEN, _crossing(found)),))
-
-
-def _crossing(found: HeldOutDensity) -> str:
-    difference, error = found.difference
+def _crossing(density: HeldOutDensity) -> str:
+    difference, error = density.difference
     figures = (
-        f"{found.kind} {figure_text(*found.total)} against {found.bound_kind} {figure_text(*found.bound)} bits/dim on the "
-        f"same {found.num_examples:,} test examples, a difference of {figure_text(difference, error)}"
+        f"{density.kind} {density.total} against {density.bound_kind} {density.bound} bits/dim on the same "
+        f"{density.num_examples:,} test examples, a difference of {density.difference}"
     )
     if not abs(difference) > SURE * error:
         return f"Flow and chain do not differ by more than the error: {figures}."
@@ -76,9 +80,3 @@ def _crossing(found: HeldOutDensity) -> str:
         "a network's errors add up along the flow, while the chain's bound is what training lowers. The two are "
         "different models, and the chain is the better one here."
     )
-
-
-def tell_baselines(found: Baselines) -> Told:
-    """The yardsticks, one a row."""
-    rows = [(each.name, figure_text(each.bits_per_dim, each.standard_error), each.kind) for each in found.found]
-    return Told((bits_table(rows),))

@@ -1,14 +1,15 @@
 """The page of a run: its evaluation as one self-contained HTML file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import Evaluation, evaluation_folder, model_hash, other_folders, read_evaluation
 from lowerbound.files import write_file
+from lowerbound.report.description import BITS, BITS_HEADER
 from lowerbound.report.headline import findings, headline
 from lowerbound.report.html import Picture, Report, Table, html
-from lowerbound.report.parts import told
-from lowerbound.report.told import BITS, BITS_HEADER
+from lowerbound.report.parts import description
 from lowerbound.run import Run
 
 CAPTIONS = {
@@ -21,7 +22,6 @@ CAPTIONS = {
     "guidance.png": "Fidelity and variety by scale of guidance",
 }
 """Of the pictures of an evaluation, by the names of their files."""
-WIDE = ("path.png",)
 
 
 def read_own(run: Run) -> Evaluation:
@@ -31,47 +31,43 @@ def read_own(run: Run) -> Evaluation:
         InputError: if there is none, or it is damaged.
     """
     try:
-        found = read_evaluation(evaluation_folder(run))
+        evaluation = read_evaluation(evaluation_folder(run))
     except InputError as error:
         raise InputError(f"{error}: lowerbound evaluate {run.folder.path} writes it anew") from error
-    if found is None:
+    if evaluation is None:
         raise InputError(f"there is no evaluation in {run.folder.path} yet: lowerbound evaluate {run.folder.path}")
-    return found
+    return evaluation
 
 
 def warnings(run: Run, evaluation: Evaluation) -> list[str]:
     """What is to be known before a figure is read: whether they are of these weights, and complete."""
-    found, again = [], f"lowerbound evaluate {run.folder.path}"
+    lines, again = [], f"lowerbound evaluate {run.folder.path}"
     if evaluation.model != model_hash(run):
-        found.append(
+        lines.append(
             f"These figures and pictures are of older weights, after step {evaluation.weights.get('step', '?')}; "
             f"model.safetensors is now after step {run.metadata.get('step', '?')}: {again} evaluates these."
         )
-    if evaluation.unfinished:
-        found.append(
-            f"The evaluation is incomplete: it was stopped before {', '.join(evaluation.unfinished)}. {again} goes on with "
-            "it."
-        )
-    return found
+    if unfinished := ", ".join(evaluation.unfinished):
+        lines.append(f"The evaluation is incomplete: it was stopped before {unfinished}. {again} goes on with it.")
+    return lines
 
 
 def write_page(run: Run, evaluation: Evaluation) -> list[str]:
     """Write report.html into the run's folder; returns what stands at its top, `warnings` and pictures that are left out."""
-    said, pictures = warnings(run, evaluation), []
+    notes, pictures = warnings(run, evaluation), []
     folder = evaluation_folder(run)
-    for outcome in evaluation.parts.values():
-        for file in outcome.files:
-            if file.name in CAPTIONS:
-                try:
-                    pictures.append(Picture(CAPTIONS[file.name], file.path(folder), wide=file.name in WIDE))
-                except InputError as error:
-                    said.append(f"A picture is left out: {error}.")
+    files = [file for outcome in evaluation.parts.values() for file in outcome.files if file.name in CAPTIONS]
+    for file in files:
+        try:
+            pictures.append(Picture(CAPTIONS[file.name], file.path(folder), wide=file.name == "path.png"))
+        except InputError as error:
+            notes.append(f"A picture is left out: {error}.")
     left_out = tuple(f"{each.title}: left out: {each.missing}" for each in evaluation.parts.values() if each.missing)
     model = "diffusion model" if run.is_denoiser else f"{run.config.model.name} model"
     weights = evaluation.weights
     report = Report(
         title=f"A {model} of {run.spec.name}",
-        warnings=tuple(said),
+        warnings=tuple(notes),
         paragraphs=(
             headline(evaluation),
             f"Errors are standard errors. {run.num_parameters:,} parameters; weights: {weights.get('weights', 'unknown')}, "
@@ -83,7 +79,7 @@ def write_page(run: Run, evaluation: Evaluation) -> list[str]:
         configuration=run.config.to_dict(),
     )
     write_file(page_path(run), html(report).encode())
-    return said
+    return notes
 
 
 def page_path(run: Run) -> Path:
@@ -91,29 +87,32 @@ def page_path(run: Run) -> Path:
     return run.folder.path / "report.html"
 
 
+def _tables(evaluation: Evaluation) -> list[Table]:
+    """Of all parts."""
+    return [table for figures in evaluation.figures.values() for table in description(figures).tables]
+
+
 def _joined(evaluation: Evaluation) -> list[Table]:
     """The tables of all parts, those of likelihoods as one."""
-    tables = [table for figures in evaluation.figures.values() for table in told(figures).tables]
+    tables = _tables(evaluation)
     bits = [table for table in tables if table.caption == BITS]
-    rest = [table for table in tables if table.caption != BITS]
+    others = [table for table in tables if table.caption != BITS]
     if not bits:
-        return rest
+        return others
     rows = tuple(row for table in bits for row in table.rows)
-    return [Table(f"{BITS} on held-out examples", BITS_HEADER, rows, main=bits[0].main), *rest]
+    return [replace(bits[0], caption=f"{BITS} on held-out examples", rows=rows), *others]
 
 
-def _others(run: Run, own: Evaluation) -> list[Table]:
+def _others(run: Run, evaluation: Evaluation) -> list[Table]:
     """The bits/dim of other data, under the same weights."""
     rows = []
     for folder in other_folders(run):
         try:
             other = read_evaluation(folder)
-            if other is None or other.model != own.model:
-                continue
-            tables = [table for figures in other.figures.values() for table in told(figures).tables]
+            if other is not None and other.model == evaluation.model:
+                rows += [(other.data, *row[1:]) for table in _tables(other)[:1] for row in table.rows[:1]]
         except InputError:
             continue
-        rows += [(other.data, bits, kind) for table in tables[:1] for _, bits, kind in table.rows[:1]]
     return [Table("Bits per dimension of other data", BITS_HEADER, tuple(rows))] if rows else []
 
 

@@ -5,30 +5,29 @@ from typing import Any
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes
+from lowerbound.evaluate.copies import Neighbours
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
-from lowerbound.evaluate.judge import SampleQuality
-from lowerbound.evaluate.likelihood import Likelihood
+from lowerbound.evaluate.judge import SampleQuality, Samples
+from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.samples import Drawn, Neighbours
 from lowerbound.evaluate.trade_off import TradeOff
-from lowerbound.evaluate.yardsticks import Baselines
 from lowerbound.report.classes import tell_classes
+from lowerbound.report.description import Description
 from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.report.distances import tell_neighbours
 from lowerbound.report.likelihood import tell_baselines, tell_density, tell_likelihood
-from lowerbound.report.quality import tell_quality, tell_trade_off
-from lowerbound.report.told import Told
+from lowerbound.report.quality import tell_quality, tell_samples, tell_trade_off
 
-TELL: dict[type[Figures], Callable[[Any], Told]] = {
-    Figures: lambda figures: Told(),
+TELL: dict[type[Figures], Callable[[Any], Description]] = {
+    Figures: lambda figures: Description(),
     Likelihood: tell_likelihood,
     Baselines: tell_baselines,
     HeldOutDensity: tell_density,
     Diagnosis: tell_diagnosis,
-    Features: lambda figures: Told(remark=f"samples are compared in {figures.space}"),
-    Drawn: lambda figures: Told(remark=_drawn(figures)),
+    Features: lambda features: Description(remark=f"samples are compared in {features.space}"),
+    Samples: tell_samples,
     SampleQuality: tell_quality,
     TradeOff: tell_trade_off,
     Neighbours: tell_neighbours,
@@ -36,7 +35,7 @@ TELL: dict[type[Figures], Callable[[Any], Told]] = {
 }
 
 
-def told(figures: Figures) -> Told:
+def description(figures: Figures) -> Description:
     """What figures say.
 
     Raises:
@@ -48,8 +47,3 @@ def told(figures: Figures) -> Told:
         raise InputError(
             f"the figures contradict each other: {error}; lowerbound evaluate --anew finds them again"
         ) from error
-
-
-def _drawn(figures: Drawn) -> str:
-    calls = "" if figures.num_calls is None else f", {figures.num_calls:g} calls each"
-    return f"{figures.num_samples:,} samples by {figures.sampler}{calls}"

@@ -2,13 +2,11 @@
 
 import math
 
-from lowerbound.evaluate.judge import SampleQuality
+from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trade_off import TradeOff
-from lowerbound.report.finding import Finding, Severity
+from lowerbound.report.description import Description, Finding, Severity
 from lowerbound.report.html import Table
-from lowerbound.report.told import Told
-from lowerbound.rounding import figure_text
 
 FIGURES = {
     "frechet": "Frechet distance",
@@ -22,24 +20,24 @@ FIGURES = {
 HEADER = ("sampler", "calls", "guidance", *FIGURES.values())
 
 
-def figure_texts(quality: Quality) -> list[str]:
-    """The six figures, in the order of `FIGURES`."""
-    return [figure_text(*getattr(quality, name)) for name in FIGURES]
+def tell_samples(samples: Samples) -> Description:
+    """How many there are, and what drew them."""
+    return Description(remark=f"{samples.num_samples:,} samples by {samples.sampler}{_calls(samples)}")
 
 
-def tell_quality(found: SampleQuality) -> Told:
+def tell_quality(quality: SampleQuality) -> Description:
     """The figures of both, and a sentence each on the distance, on samples like no data, and on data like no sample."""
-    mine, real = found.samples, found.held_out
-    calls = "" if found.num_calls is None else f", {found.num_calls:g} calls each"
+    samples, held_out = quality.samples, quality.held_out
     table = Table(
-        f"Samples by {found.sampler}{calls}, against {mine.num_references:,} training examples in {found.space}",
-        ("", f"{mine.num_samples:,} samples", f"{real.num_samples:,} held-out examples"),
-        tuple(zip(FIGURES.values(), figure_texts(mine), figure_texts(real), strict=True)),
+        f"Samples by {quality.sampler}{_calls(quality)}, against {samples.num_references:,} training examples in "
+        f"{quality.space}",
+        ("", f"{samples.num_samples:,} samples", f"{held_out.num_samples:,} held-out examples"),
+        tuple(zip(FIGURES.values(), _texts(samples), _texts(held_out), strict=True)),
     )
-    gap = _gap(found, "frechet")
+    gap = _gap(quality, "frechet")
     figures = (
-        f"the Frechet distance to the training data is {figure_text(*mine.frechet)}, that of as many held-out examples "
-        f"{figure_text(*real.frechet)}"
+        f"the Frechet distance to the training data is {samples.frechet}, that of as many held-out examples "
+        f"{held_out.frechet}"
     )
     distance = _finding(
         gap,
@@ -47,29 +45,42 @@ def tell_quality(found: SampleQuality) -> Told:
         f"Samples perhaps differ from the data: {figures}, {gap:.1f} standard errors more.",
         f"Not told apart from held-out data by the Frechet distance: {figures}.",
     )
-    fidelity = _balls(
-        found,
-        ("precision", "density"),
-        "Samples that are like no data",
-        "Perhaps samples that are like no data",
-        "No samples seen that are like no data",
-    )
-    variety = _balls(
-        found,
-        ("recall", "coverage"),
-        "Data that no sample is like",
-        "Perhaps data that no sample is like",
-        "No data seen that no sample is like",
-    )
-    return Told((table,), (distance, fidelity, variety))
+    fidelity = _balls(quality, ("precision", "density"), "samples", "that are like no data")
+    variety = _balls(quality, ("recall", "coverage"), "data", "that no sample is like")
+    return Description((table,), (distance, fidelity, variety))
 
 
-def _balls(found: SampleQuality, names: tuple[str, str], *verdicts: str) -> Finding:
+def tell_trade_off(trade_off: TradeOff) -> Description:
+    """A table of settings, one a row, and the held-out examples under them."""
+    rows = []
+    for point in trade_off.points:
+        scale = "" if point.scale is None else f"{point.scale:g}"
+        rows.append((point.sampler, f"{point.num_calls:g}", scale, *_texts(point.quality)))
+    rows.append(("held-out examples", "", "", *_texts(trade_off.floor)))
+    return Description((Table("Quality of other settings", HEADER, tuple(rows)),))
+
+
+def _calls(samples: Samples | SampleQuality) -> str:
+    """How many network calls each sample took, where they are counted."""
+    return "" if samples.num_calls is None else f", {samples.num_calls:g} calls each"
+
+
+def _texts(quality: Quality) -> list[str]:
+    """The six figures, in the order of `FIGURES`."""
+    return [str(getattr(quality, name)) for name in FIGURES]
+
+
+def _balls(quality: SampleQuality, names: tuple[str, str], subjects: str, likeness: str) -> Finding:
+    """Whether there are subjects of such a likeness, by the worse of two shares."""
     figures = " and ".join(
-        f"{name} {figure_text(*getattr(found.samples, name))} against {figure_text(*getattr(found.held_out, name))}"
-        for name in names
+        f"{name} {getattr(quality.samples, name)} against {getattr(quality.held_out, name)}" for name in names
     )
-    z = max(-_gap(found, name) for name in names)
+    verdicts = (
+        f"{subjects.capitalize()} {likeness}",
+        f"Perhaps {subjects} {likeness}",
+        f"No {subjects} seen {likeness}",
+    )
+    z = max(-_gap(quality, name) for name in names)
     return _finding(z, *(f"{verdict}: {figures} of as many held-out examples." for verdict in verdicts))
 
 
@@ -79,25 +90,9 @@ def _finding(z: float, sure: str, hint: str, fine: str) -> Finding:
     return Finding(severity, {Severity.SERIOUS: sure, Severity.CHANGE: hint}.get(severity, fine))
 
 
-def _gap(found: SampleQuality, name: str) -> float:
+def _gap(quality: SampleQuality, name: str) -> float:
     """Samples less held-out examples, in standard errors."""
-    mine, real = getattr(found.samples, name), getattr(found.held_out, name)
-    difference, error = mine.value - real.value, math.hypot(mine.error, real.error)
+    difference, error = getattr(quality.samples, name) - getattr(quality.held_out, name)
     if error > 0:
         return difference / error
     return math.copysign(math.inf, difference) if difference else 0.0
-
-
-def tell_trade_off(found: TradeOff) -> Told:
-    """A table of settings, one a row, and the held-out examples under them."""
-    rows = [
-        (
-            point.sampler,
-            f"{point.num_calls:g}",
-            "" if point.scale is None else f"{point.scale:g}",
-            *figure_texts(point.quality),
-        )
-        for point in found.points
-    ]
-    rows.append(("held-out examples", "", "", *figure_texts(found.floor)))
-    return Told((Table("Quality of other settings", HEADER, tuple(rows)),))

@@ -12,32 +12,31 @@ from lowerbound.run.opened import Run
 from lowerbound.size import check_size
 from lowerbound.weights import load_weights, read_metadata, weights_file
 
+NAME = "classifier.safetensors"
+"""Of its file in the run's folder."""
+NUMBERS = ("gamma_min", "gamma_max", "sigma_data")
+"""What the file says of it besides, as attributes of `NoisyClassifier`."""
 
-def classifier_path(run: Run) -> Path:
-    """Where the run's classifier is kept."""
-    return run.folder.path / "classifier.safetensors"
 
-
-def write_classifier(run: Run, classifier: NoisyClassifier, width: int, told: dict[str, str]) -> Path:
+def write_classifier(run: Run, classifier: NoisyClassifier, width: int, metadata: dict[str, str]) -> Path:
     """Keep a classifier of the run's data in its folder; the file appears whole or not at all.
 
     Arguments:
         run: whose it is.
         classifier: what is kept.
         width: of its network.
-        told: what else the file says of it.
+        metadata: what else the file says of it.
     """
     metadata = {
         "class_names": json.dumps(run.spec.class_names),
         "fingerprint": run.spec.fingerprint,
         "width": str(width),
-        "gamma_min": repr(classifier.gamma_min),
-        "gamma_max": repr(classifier.gamma_max),
-        "sigma_data": repr(classifier.sigma_data),
-        **told,
+        **{name: repr(getattr(classifier, name)) for name in NUMBERS},
+        **metadata,
     }
-    write_file(classifier_path(run), weights_file(dict(classifier.named_parameters()), metadata))
-    return classifier_path(run)
+    path = run.folder.path / NAME
+    write_file(path, weights_file(dict(classifier.named_parameters()), metadata))
+    return path
 
 
 def open_classifier(run: Run) -> NoisyClassifier:
@@ -46,16 +45,13 @@ def open_classifier(run: Run) -> NoisyClassifier:
     Raises:
         InputError: if there is none, it belongs to other data, or its file is damaged.
     """
-    path = classifier_path(run)
+    path, command = run.folder.path / NAME, f"`lowerbound classifier {run.folder.path}`"
     if not path.is_file():
-        raise InputError(
-            f"the run in {run.folder.path} has no classifier: train one with `lowerbound classifier {run.folder.path}`"
-        )
-    advice = f"train it anew with `lowerbound classifier {run.folder.path}`"
+        raise InputError(f"the run in {run.folder.path} has no classifier: train one with {command}")
     try:
         return _read(path, run).requires_grad_(False).eval().to(run.device)
     except InputError as error:
-        raise InputError(f"{error}: {advice}") from error
+        raise InputError(f"{error}: train it anew with {command}") from error
 
 
 def _read(path: Path, run: Run) -> NoisyClassifier:
@@ -64,13 +60,12 @@ def _read(path: Path, run: Run) -> NoisyClassifier:
     Raises:
         InputError: if it belongs to other data, or is damaged.
     """
-    told = read_metadata(path)
+    metadata = read_metadata(path)
     try:
-        names, width = json.loads(told["class_names"]), int(told["width"])
-        ends = float(told["gamma_min"]), float(told["gamma_max"])
-        sigma_data, fingerprint = float(told["sigma_data"]), told["fingerprint"]
-        if not (isinstance(names, list) and -math.inf < ends[0] < ends[1] < math.inf and 0 < sigma_data < math.inf):
-            raise ValueError(f"classes {names}, gamma from {ends[0]} to {ends[1]}, sigma_data {sigma_data}")
+        names, width, fingerprint = json.loads(metadata["class_names"]), int(metadata["width"]), metadata["fingerprint"]
+        gamma_min, gamma_max, sigma_data = (float(metadata[name]) for name in NUMBERS)
+        if not (isinstance(names, list) and -math.inf < gamma_min < gamma_max < math.inf and 0 < sigma_data < math.inf):
+            raise ValueError(f"classes {names}, gamma from {gamma_min} to {gamma_max}, sigma_data {sigma_data}")
     except (KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if fingerprint != run.spec.fingerprint or tuple(names) != run.spec.class_names:
@@ -80,6 +75,6 @@ def _read(path: Path, run: Run) -> NoisyClassifier:
         return Classifier(run.spec.shape, len(names), width=width)
 
     check_size(build, path.stat().st_size, str(path))
-    classifier = NoisyClassifier(build(), *ends, sigma_data)
+    classifier = NoisyClassifier(build(), gamma_min, gamma_max, sigma_data)
     load_weights(classifier, path)
     return classifier

@@ -11,7 +11,7 @@ from lowerbound.brownian import BrownianPath
 from lowerbound.denoiser import Denoiser
 from lowerbound.rng import Noise, PerSample
 from lowerbound.run.opened import Run
-from lowerbound.samplers.plan import Plan
+from lowerbound.sampling.plan import Plan
 
 
 @torch.no_grad()

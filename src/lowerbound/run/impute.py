@@ -17,8 +17,8 @@ from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.rng import PerSample, derive_seeds
+from lowerbound.run.examples import check_examples
 from lowerbound.run.opened import Run, check_levels
-from lowerbound.scoring import check_examples
 
 METHODS: dict[str, Method] = {
     "replacement": Replacement(),
@@ -94,28 +94,29 @@ def impute(
     """
     check_levels(run, "imputation")
     check_missing(observed, raw.shape)
-    known = complete(run, raw, observed)
-    check_examples(run, known)
+    # in the place of what is missing something that the run takes, and that is never looked at
+    filling = run.spec.encoding.offset if isinstance(run.spec.encoding, Levels) else 0
+    filled = np.where(observed, raw, np.array(filling, raw.dtype))
+    check_examples(run, filled)
     numbers = np.arange(len(raw)) if numbers is None else numbers
-    samples = np.repeat(known[:, None], num_samples, 1)
+    samples = np.repeat(filled[:, None], num_samples, 1)
     seeds = torch.stack([derive_seeds(seed, k, torch.from_numpy(numbers)) for k in range(num_samples)])
     rows = incomplete_rows(observed, num_samples)
     times = run.diffusion.plan(num_steps=num_steps).times
-    device = run.denoiser.device
     for first in range(0, len(rows), batch_size):
         example, draw = rows[first : first + batch_size].T
-        y = run.encode(np.ascontiguousarray(known[example])).to(device)
+        conditions = None if cond is None else cond[torch.from_numpy(example)].to(run.device)
         x = posterior_sample(
             method,
-            run.denoiser.given(None if cond is None else cond[torch.from_numpy(example)].to(device)),
-            Mask(torch.from_numpy(observed[example]).to(device)),
-            y,
+            run.denoiser.given(conditions),
+            Mask(torch.from_numpy(observed[example]).to(run.device)),
+            run.encode(np.ascontiguousarray(filled[example])).to(run.device),
             0.0,
             times,
             PerSample(seeds[draw, example]),
             progress=progress,
         )
-        samples[example, draw] = np.where(observed[example], known[example], run.decode(x))
+        samples[example, draw] = np.where(observed[example], filled[example], run.decode(x))
     return Imputations(samples, observed)
 
 
@@ -130,13 +131,6 @@ def incomplete_rows(observed: np.ndarray, num_samples: int) -> np.ndarray:
     """Pairs (example, draw) of all that is to be drawn: nothing of examples that are complete."""
     incomplete = np.flatnonzero(~observed.reshape(len(observed), -1).all(1))
     return np.stack([np.repeat(incomplete, num_samples), np.tile(np.arange(num_samples), len(incomplete))], 1)
-
-
-def complete(run: Run, raw: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """The examples with something that the run takes, and that is never looked at, in the place of what is missing."""
-    encoding = run.spec.encoding
-    filling = encoding.offset if isinstance(encoding, Levels) else 0
-    return np.where(observed, raw, np.array(filling, raw.dtype))
 
 
 def read_mask(path: Path, examples: Examples) -> Bool[np.ndarray, "num_examples *shape"]:
@@ -164,21 +158,17 @@ def read_mask(path: Path, examples: Examples) -> Bool[np.ndarray, "num_examples 
     if mask.dtype.kind not in "iubf" or not np.isin(mask, (0, white)).all():
         kinds = "black and white" if path.suffix == ".png" else "True and False, or 1 and 0,"
         raise InputError(f"{path} holds other values than {kinds}: white, True or 1 says that an entry is known")
-    stored = to_layout(examples.values, examples.layout)
-    mask = mask != 0
+    stored = to_layout(examples.values, examples.layout).shape
     channels = examples.layout.find("C")
-    shapes = {stored.shape: None, stored.shape[1:]: None}
-    if channels > 0 and mask.shape not in shapes:
-        plain = stored.shape[:channels] + stored.shape[channels + 1 :]
-        shapes |= {plain: channels, plain[1:]: channels - 1}
-    if mask.shape not in shapes:
-        raise InputError(
-            f"{path} has the shape {mask.shape}; a mask has that of one example, {stored.shape[1:]}, or of all, "
-            f"{stored.shape}" + (", or these without channels" if channels > 0 else "")
-        )
-    if (axis := shapes[mask.shape]) is not None:
-        mask = np.expand_dims(mask, axis)
-    mask = np.broadcast_to(mask, stored.shape)
+    if mask.shape not in (stored, stored[1:]):
+        without_channels = stored[:channels] + stored[channels + 1 :]
+        if channels < 0 or mask.shape not in (without_channels, without_channels[1:]):
+            raise InputError(
+                f"{path} has the shape {mask.shape}; a mask has that of one example, {stored[1:]}, or of all, {stored}"
+                + (", or these without channels" if channels > 0 else "")
+            )
+        mask = np.expand_dims(mask, channels - len(stored))
+    mask = np.broadcast_to(mask != 0, stored)
     return np.moveaxis(mask, channels, 1) if channels > 0 else mask.reshape(examples.values.shape)
 
 

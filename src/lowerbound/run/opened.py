@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowerbound.data import Dataset, DataSpec, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
@@ -18,10 +18,9 @@ from lowerbound.training.config import Config, DataConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.weights import load_weights
 
-FIGURES = {
-    "step": int,
-    **dict.fromkeys(("seconds", "held_out_bits_per_dim", "standard_error", "baseline_bits_per_dim"), float),
-}
+FIGURES = {"step": int} | dict.fromkeys(
+    ("seconds", "held_out_bits_per_dim", "standard_error", "baseline_bits_per_dim"), float
+)
 """Numbers among what a file of weights says of them, and their types."""
 
 
@@ -142,11 +141,11 @@ class Run:
             InputError: if it cannot be read, or does not hold what the run takes.
         """
         file = Path(file)
-        read = read_conditions(file)
+        values = read_conditions(file)
         try:
-            if read.ndim == 1 and read.dtype.kind in "iuU":
-                return self.labels([str(value) for value in read.tolist()])
-            return self.conditions(read)
+            if values.ndim == 1 and values.dtype.kind in "iuU":
+                return self.labels([str(value) for value in values.tolist()])
+            return self.conditions(values)
         except InputError as error:
             raise InputError(f"{file}: {error}") from error
 
@@ -187,13 +186,7 @@ class Run:
 
 def open_configured(data: DataConfig) -> Dataset:
     """The data set of a configuration."""
-    return open_dataset(
-        data.source,
-        layout=data.layout,
-        num_levels=data.num_levels,
-        image_size=data.image_size,
-        skip_bad_files=data.skip_bad_files,
-    )
+    return open_dataset(**{name: value for name, value in vars(data).items() if name != "conditional"})
 
 
 def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:
@@ -232,38 +225,29 @@ def check_levels(run: Run, purpose: str) -> None:
         )
 
 
-def _times(metadata: dict[str, str], path: Path) -> Tensor | None:
-    """The times that a file of distilled weights names."""
-    if "times" not in metadata:
-        return None
-    try:
-        times = torch.tensor(json.loads(metadata["times"]), dtype=torch.float64)
-        falling = torch.cat([times, torch.zeros(1)]).diff() < 0
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged: its times are {reprlib.repr(metadata['times'])}") from error
-    if not len(times) or not falling.all() or times[0] > 1:
-        raise InputError(
-            f"{path} is damaged: its times are {reprlib.repr(metadata['times'])}, which do not fall from 1 to 0"
-        )
-    return times
-
-
-def _load(model: nn.Module, path: Path) -> dict[str, str]:
-    """Read a model's weights; returns what their file says of them, whose figures are checked to be numbers."""
-    metadata = load_weights(model, path)
+def _open_model(config: Config, spec: DataSpec, path: Path, device: torch.device | str) -> tuple[Model, dict[str, str]]:
+    """The model with the weights of a file, for use, and what the file says of them, whose figures are numbers."""
+    model = build_model(config, spec)
+    metadata = load_weights(model.trained, path)
     for name, kind in FIGURES.items():
         try:
             kind(metadata.get(name, "0"))
         except ValueError as error:
             raise InputError(f"{path} is damaged: its {name} is {reprlib.repr(metadata[name])}, no number") from error
-    return metadata
-
-
-def _open_model(config: Config, spec: DataSpec, path: Path, device: torch.device | str) -> tuple[Model, dict[str, str]]:
-    """The model with the weights of a file, for use, and what the file says of them."""
-    model = build_model(config, spec)
-    metadata = _load(model.trained, path)
-    times = _times(metadata, path)
-    if times is not None and isinstance(model, Diffusion):
-        model = model.distilled(times)
+    if "times" in metadata:
+        times = _read_times(metadata["times"], path)
+        model = model.distilled(times) if isinstance(model, Diffusion) else model
     return model.requires_grad_(False).eval().to(device), metadata
+
+
+def _read_times(text: str, path: Path) -> Tensor:
+    """The times that a file of distilled weights names."""
+    damage = f"{path} is damaged: its times are {reprlib.repr(text)}"
+    try:
+        times = torch.tensor(json.loads(text), dtype=torch.float64)
+        falling = torch.cat([times, torch.zeros(1)]).diff() < 0
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(damage) from error
+    if not len(times) or not falling.all() or times[0] > 1:
+        raise InputError(f"{damage}, which do not fall from 1 to 0")
+    return times

@@ -52,37 +52,37 @@ def with_analytic_variance(
     weights = _digest(run.folder.model)
     tables = _read(path, weights)
     try:
-        table = tables[name]
-        gammas, x_vars = (torch.tensor(column, dtype=torch.float64) for column in (table.gamma, table.x_var))
-        denoiser = WithVariance(run.denoiser, gammas, x_vars)
+        denoiser = _with_table(run, tables[name])
         say(f"analytic reverse variance: as measured before, in {path}")
     except (KeyError, InputError):
-        denoiser, num_examples = _measure(run, dataset or run.open_dataset(), given, progress)
-        table = _Table(num_examples, tuple(denoiser.gammas.tolist()), tuple(denoiser.x_vars.tolist()))
-        write_file(path, to_json(_Measured(weights, {**tables, name: table})).encode())
-        say(f"analytic reverse variance: measured on {num_examples:,} training examples, kept in {path}")
+        table = _measure(run, dataset or run.open_dataset(), given, progress)
+        denoiser = _with_table(run, table)
+        write_file(path, to_json(_Stored(weights, {**tables, name: table})).encode())
+        say(f"analytic reverse variance: measured on {table.num_examples:,} training examples, kept in {path}")
     return run.around(denoiser)
 
 
-def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], object]) -> tuple[WithVariance, int]:
-    fitting = ENTRIES // (NUM_GAMMAS * math.prod(dataset.shape))
-    num_examples = min(len(dataset.train), MOST_EXAMPLES, max(64, fitting))
+def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], object]) -> "_Table":
+    num_dims, num_train = math.prod(dataset.shape), len(dataset.train)
+    num_examples = min(num_train, MOST_EXAMPLES, max(64, ENTRIES // (NUM_GAMMAS * num_dims)))
     # evenly spread, for the data may be in the order of their classes
-    indices = dataset.train[np.linspace(0, len(dataset.train) - 1, num_examples).astype(np.int64)]
-    device = run.denoiser.device
+    indices = dataset.train[np.linspace(0, num_train - 1, num_examples).astype(np.int64)]
     cond = dataset.cond(indices) if given else None
-    cond = None if cond is None else cond.to(device)
-    x = dataset.encoded(indices).to(device)
-    batch_size = max(1, ENTRIES_AT_ONCE // math.prod(dataset.shape))
+    x = dataset.encoded(indices).to(run.device)
     measured = measure_variance(
-        run.denoiser.given(cond, dataset.spec.observed(x)),
+        run.denoiser.given(None if cond is None else cond.to(run.device), dataset.spec.observed(x)),
         x,
-        Stream(0, device),
-        batch_size=batch_size,
+        Stream(0, run.device),
+        batch_size=max(1, ENTRIES_AT_ONCE // num_dims),
         progress=progress,
     )
-    # around the run's own denoiser: what was given to measure with is of these examples alone
-    return WithVariance(run.denoiser, measured.gammas, measured.x_vars), num_examples
+    return _Table(num_examples, tuple(measured.gammas.tolist()), tuple(measured.x_vars.tolist()))
+
+
+def _with_table(run: Run, table: "_Table") -> WithVariance:
+    """The run's denoiser with a table: without the conditions that it was measured with, which are of its examples alone."""
+    gammas, x_vars = (torch.tensor(column, dtype=torch.float64) for column in (table.gamma, table.x_var))
+    return WithVariance(run.denoiser, gammas, x_vars)
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +99,7 @@ class _Table(Brief):
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _Stored:
     """What variance.json holds: tables by what the model was given, and the hash of its weights."""
 
     weights: str
@@ -109,12 +109,12 @@ class _Measured:
 def _read(path: Path, weights: str) -> dict[str, _Table]:
     """The tables that belong to these weights; none where the file is missing, damaged or of other weights."""
     try:
-        kept = read_json(_Measured, path)
+        stored = read_json(_Stored, path)
     except (OSError, InputError):
         return {}
-    return kept.tables if kept.weights == weights else {}
+    return stored.tables if stored.weights == weights else {}
 
 
-def _digest(model: Path) -> str:
-    with model.open("rb") as file:
+def _digest(weights: Path) -> str:
+    with weights.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

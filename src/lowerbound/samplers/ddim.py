@@ -37,6 +37,6 @@ class DDIM(Sampler):
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         fresh = -((self.eta * s.sigma) ** 2) * math.expm1(s.gamma - t.gamma)
         # eps_hat = (x_t - alpha_t x_hat) / sigma_t put in: two tensor operations instead of four
-        kept = math.sqrt(s.sigma**2 - fresh) / t.sigma
-        x = (state.x * kept).add_(denoiser(state.x, t).x, alpha=float(s.alpha - kept * t.alpha))
+        ratio = math.sqrt(s.sigma**2 - fresh) / t.sigma
+        x = (state.x * ratio).add_(denoiser(state.x, t).x, alpha=float(s.alpha - ratio * t.alpha))
         return State(x.add_(noise.step(x, t.gamma, s.gamma), alpha=math.sqrt(fresh)) if fresh > 0 else x)

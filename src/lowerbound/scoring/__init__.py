@@ -1,17 +1,6 @@
 """One likelihood for each example: the bound in its terms, or the probability flow's density."""
 
 from lowerbound.scoring.bound import AS_ADVISED, Scores, score
-from lowerbound.scoring.examples import check_examples, conditions
-from lowerbound.scoring.flow import LEAST_TOLERANCE, DensityScores, Flow, score_density
+from lowerbound.scoring.flow import DensityScores, Flow, score_density
 
-__all__ = [
-    "AS_ADVISED",
-    "LEAST_TOLERANCE",
-    "DensityScores",
-    "Flow",
-    "Scores",
-    "check_examples",
-    "conditions",
-    "score",
-    "score_density",
-]
+__all__ = ["AS_ADVISED", "DensityScores", "Flow", "Scores", "score", "score_density"]

@@ -27,7 +27,7 @@ from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
 from lowerbound.run import Run
-from lowerbound.scoring.examples import Vector, batches, check_examples, condition_text
+from lowerbound.run.examples import Vector, batches, condition_text
 from lowerbound.scoring.spread import error_of_mean
 
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -93,18 +93,15 @@ def score(
     Raises:
         InputError: if the run has no likelihood, the examples are not what it takes, or a number is out of range.
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}: it starts at 1")
     try:
         effort = run.model.completed(effort)
     except InputError as error:
         raise InputError(f"the run in {run.folder.path}: {error}") from error
-    check_examples(run, raw)
     start = np.random.default_rng(seed & (1 << 64) - 1).random()
     terms, errors, steps, dims, log_dets = [], [], [], [], []
-    for x, given, noise, which in batches(run, raw, cond, numbers, batch_size, seed):
-        place = torch.from_numpy((start + which * GOLDEN) % 1)
-        bound = run.model.given(given, run.spec.observed(x)).elbo(x, noise, effort, place)
+    for x, batch_cond, noise, indices in batches(run, raw, cond, numbers, batch_size, seed):
+        offsets = torch.from_numpy((start + indices * GOLDEN) % 1)
+        bound = run.model.given(batch_cond, run.spec.observed(x)).elbo(x, noise, effort, offsets)
         terms.append(torch.stack([bound.reconstruction, bound.prior, bound.diffusion]).cpu().double().numpy())
         dims.append(bound.num_dims.cpu().double().numpy())
         log_dets.append(run.spec.encoding.log_det(x).cpu().numpy())

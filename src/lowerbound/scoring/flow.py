@@ -21,7 +21,7 @@ from lowerbound.likelihood import (
 )
 from lowerbound.ode import STAGES
 from lowerbound.run import Run
-from lowerbound.scoring.examples import Vector, batches, check_examples, condition_text
+from lowerbound.run.examples import Vector, batches, condition_text
 from lowerbound.scoring.spread import half_interval
 
 ENTRIES_AT_ONCE = 32_768
@@ -67,12 +67,18 @@ class Flow:
             )
         if self.max_calls < LEAST_CALLS:
             raise InputError(f"max_calls is {self.max_calls}: a single step takes {LEAST_CALLS}")
-        if self.num_importance < 1:
-            raise InputError(f"num_importance is {self.num_importance}: it starts at 1")
-        if self.num_probes is not None and self.num_probes < 1:
-            raise InputError(f"num_probes is {self.num_probes}: it starts at 1")
+        for name in ("num_importance", "num_probes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}: it starts at 1")
         if self.dequantizer is not None and self.dequantizer not in DEQUANTIZERS:
             raise InputError(f"unknown dequantiser {self.dequantizer!r}: choose one of {', '.join(DEQUANTIZERS)}")
+
+    @property
+    def finer(self) -> "Flow":
+        """The same at a tenth of the tolerance, every example followed once."""
+        tolerance = max(self.tolerance / 10, LEAST_TOLERANCE)
+        return replace(self, tolerance=tolerance, max_calls=10 * self.max_calls, refine=False)
 
     def dequantizer_of(self, run: Run) -> Dequantizer | None:
         """The dequantiser of a run's data; None if they are continuous.
@@ -157,28 +163,24 @@ def score_density(
     Raises:
         InputError: as for `score`, if `flow` does not fit the run, or the flow of no example could be followed to its end.
     """
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}: it starts at 1")
     flow = flow or Flow()
     dequantizer = flow.dequantizer_of(run)
-    check_examples(run, raw)
-    num_dims = math.prod(run.spec.shape)
-    batch_size = batch_size or max(1, ENTRIES_AT_ONCE // num_dims)
+    if batch_size is None:
+        batch_size = max(1, ENTRIES_AT_ONCE // math.prod(run.spec.shape))
     num_probes = flow.num_probes or min(flow.num_importance, 2)
-    found, log_dets = [], []
-    for x, given, noise, _ in batches(run, raw, cond, numbers, batch_size, seed):
-        denoiser = run.denoiser.given(given, run.spec.observed(x))
-        how = {"noise": noise, "num_probes": num_probes}
+    solving = {"num_probes": num_probes, "tolerance": flow.tolerance, "max_calls": flow.max_calls}
+    densities, log_dets = [], []
+    for x, batch_cond, noise, _ in batches(run, raw, cond, numbers, batch_size, seed):
+        denoiser = run.denoiser.given(batch_cond, run.spec.observed(x))
         log_dets.append(run.spec.encoding.log_det(x).cpu().numpy())
-        how |= {"tolerance": flow.tolerance, "max_calls": flow.max_calls}
         if dequantizer is None:
-            found.append(log_prob(denoiser, x.double(), **how))
+            densities.append(log_prob(denoiser, x.double(), noise=noise, **solving))
         else:
-            how |= {"num_importance": flow.num_importance}
-            found.append(discrete_log_prob(denoiser, x.double(), dequantizer, **how))
+            solving["num_importance"] = flow.num_importance
+            densities.append(discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **solving))
         progress(len(x))
     nats, error, solver_error, mismatch, num_calls, num_observed = (
-        torch.cat([getattr(density, name) for density in found]).cpu().numpy()
+        torch.cat([getattr(density, name) for density in densities]).cpu().numpy()
         for name in ("nats", "standard_error", "solver_error", "mismatch", "num_calls", "num_dims")
     )
     to_bits = 1 / (num_observed * math.log(2))
@@ -190,9 +192,8 @@ def score_density(
     nats = nats + np.concatenate(log_dets)
     refinement = None
     if flow.refine:
-        finer = replace(flow, tolerance=max(flow.tolerance / 10, LEAST_TOLERANCE), max_calls=10 * flow.max_calls)
-        again = {"cond": cond, "numbers": numbers, "batch_size": batch_size, "seed": seed}
-        refinement = (nats - score_density(run, raw, replace(finer, refine=False), **again).nats) * to_bits
+        arguments = {"cond": cond, "numbers": numbers, "batch_size": batch_size, "seed": seed}
+        refinement = (nats - score_density(run, raw, flow.finer, **arguments).nats) * to_bits
     return DensityScores(
         nats=nats,
         bits_per_dim=-nats * to_bits,
@@ -202,6 +203,6 @@ def score_density(
         base_mismatch=-mismatch * to_bits,
         refinement=refinement,
         num_calls=num_calls,
-        kind=found[0].kind,
-        settings=found[0].settings + condition_text(run, cond is not None),
+        kind=densities[0].kind,
+        settings=densities[0].settings + condition_text(run, cond is not None),
     )

@@ -27,18 +27,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import count_dims, expand, expm1, log, present, sum_dims
+from lowerbound.encoder import Latent, Normal, encode, encode_back, index_at, walk_at, walk_from
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood, prior_kl, step_kl
 from lowerbound.likelihood.decoder import Decoder
-from lowerbound.likelihood.encoder import Latent, Normal, encode, encode_back, index_at, walk_at, walk_from
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Schedule
+from lowerbound.shapes import Chain, Examples, PerExample
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,16 +52,11 @@ class Step(Brief):
         reverse: the reverse variance.
     """
 
-    data: Float[Tensor, "batch *shape"]
+    data: Examples
     r: Latent
     s: Latent
     prediction: Prediction
     reverse: str
-
-    @property
-    def x_s(self) -> Float[Tensor, "batch *shape"]:
-        """$x_s$, which the summands are about."""
-        return self.s.x
 
     @property
     def from_below(self) -> Normal:
@@ -95,21 +90,21 @@ class Derivation:
             otherwise one summand at a random step, times K - 1.
     """
 
-    summand: Callable[[Step], Float[Tensor, "batch *shape"]]
-    prior: Callable[[Float[Tensor, "batch *shape"], Schedule, Float[Tensor, "chain"]], Float[Tensor, "batch *shape"]]
-    prior_on_path: Callable[[list[Latent]], Float[Tensor, "batch *shape"]] | None = None
+    summand: Callable[[Step], Examples]
+    prior: Callable[[Examples, Schedule, Chain], Examples]
+    prior_on_path: Callable[[list[Latent]], Examples] | None = None
     whole_path: bool = True
 
     def __call__(
         self,
         denoiser: Denoiser,
         decoder: Decoder,
-        x: Float[Tensor, "batch *shape"],
-        chain: Float[Tensor, "chain"],
+        x: Examples,
+        chain: Chain,
         *,
         noise: Noise,
         whole_path: bool | None = None,
-        place: Float[Tensor, "batch"] | None = None,
+        place: PerExample | None = None,
         reverse: str = "lower",
     ) -> Elbo:
         """The bound's terms, each (B,), nats.
@@ -185,7 +180,7 @@ def _prior_kl_from_below(x: Tensor, schedule: Schedule, chain: Tensor) -> Tensor
 
 
 form_a = Derivation(
-    lambda step: step.from_below.log_prob(step.x_s) - step.model.log_prob(step.x_s),
+    lambda step: step.from_below.log_prob(step.s.x) - step.model.log_prob(step.s.x),
     _prior_kl_from_below,
     lambda path: _prior_log_ratio(path[-2], path[-1]),
 )
@@ -207,7 +202,7 @@ $$E \log p(x | x_{t_0}) - KL(q(x_{t_1} | x) \| p(x_{t_1}))
 Luo, equation 58. `likelihood.elbo` is the same sum with independent latents at each level in the place of a path."""
 
 form_b_sampled = Derivation(
-    lambda step: step.from_above.log_prob(step.x_s) - step.model.log_prob(step.x_s),
+    lambda step: step.from_above.log_prob(step.s.x) - step.model.log_prob(step.s.x),
     _prior_kl,
     lambda path: _prior_log_ratio(path[0], path[-1]),
 )
@@ -222,7 +217,7 @@ $$E \log p(x | x_{t_0}) - E\, KL(q(x_{t_1} | x_{t_1-}) \| p(x_{t_1}))
 Luo, equation 45. With the exact reverse process it falls short of the log likelihood by nats, and it is largest for
 another process: the one that draws $x_s$ as if $x_t$ told of $x_r$ alone (docs/luo_45.md)."""
 
-t_sample = Derivation(lambda step: -step.model.log_prob(step.x_s) - step.from_above.entropy(), _prior_kl)
+t_sample = Derivation(lambda step: -step.model.log_prob(step.s.x) - step.from_above.entropy(), _prior_kl)
 r"""The T-sample estimator with all constants: $\log p(x_s | x_t)$ along one trajectory, K - 1 network calls.
 
 $$diffusion = -\textstyle\sum \left[\log p(x_s | x_t) + \frac{D}{2} \log(2 \pi e\, \sigma_q^2)\right], \qquad

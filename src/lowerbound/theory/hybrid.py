@@ -8,25 +8,23 @@ variance is zero and iDDPM clips its logarithm; here the first step belongs to t
 
 from dataclasses import replace
 
-from jaxtyping import Float
-from torch import Tensor
-
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import present, sum_dims
+from lowerbound.encoder import index_at, walk_at
 from lowerbound.likelihood.bound import check_chain, step_kl
-from lowerbound.likelihood.encoder import index_at, walk_at
 from lowerbound.rng import Noise
+from lowerbound.shapes import Chain, Examples, PerExample
 
 
 def hybrid(
     denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "chain"],
+    x: Examples,
+    chain: Chain,
     *,
     noise: Noise,
-    place: Float[Tensor, "batch"] | None = None,
+    place: PerExample | None = None,
     vlb_weight: float = 0.001,
-) -> Float[Tensor, "batch"]:
+) -> PerExample:
     r"""$\|\epsilon - \hat\epsilon\|^2 + \lambda (K - 1) KL(q(x_s | x_t, x) \| p(x_s | x_t))$ at one random step.
 
     Nichol & Dhariwal 2021, equation 16; its expectation over steps is $L_{simple} + \lambda L_{vlb}$ without the bound's

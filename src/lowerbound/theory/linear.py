@@ -28,6 +28,7 @@ from lowerbound.errors import InputError
 from lowerbound.models.output import Gaussian
 from lowerbound.models.vae import VAE, StandardNormal
 from lowerbound.nn.autoencoder import Affine
+from lowerbound.shapes import PerExample
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +43,7 @@ class FullNormal(Brief):
     mean: Float[Tensor, "batch latents"]
     covariance: Float[Tensor, "latents latents"]
 
-    def kl(self, other: "FullNormal") -> Float[Tensor, "batch"]:
+    def kl(self, other: "FullNormal") -> PerExample:
         """KL(self || other), nats."""
         root, other_root = torch.linalg.cholesky(self.covariance), torch.linalg.cholesky(other.covariance)
         spread = torch.linalg.solve_triangular(other_root, root, upper=False).square().sum()
@@ -69,7 +70,7 @@ class LinearGaussian(Brief):
         r"""$C = W W^\top + s^2 I$"""
         return self.weight @ self.weight.mT + self.variance * _identity(self.weight.mT)
 
-    def log_prob(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, x: Float[Tensor, "batch features"]) -> PerExample:
         """The exact log density, nats."""
         root = torch.linalg.cholesky(self.covariance())
         standard = torch.linalg.solve_triangular(root, (x - self.mean).mT, upper=False)
@@ -89,7 +90,7 @@ class LinearGaussian(Brief):
         inverse = self._precision().inverse()
         return FullNormal((x - self.mean) @ self.weight @ inverse, self.variance * inverse)
 
-    def elbo(self, x: Float[Tensor, "batch features"], q: FullNormal) -> Float[Tensor, "batch"]:
+    def elbo(self, x: Float[Tensor, "batch features"], q: FullNormal) -> PerExample:
         r"""$E_q \log p(x | z) - KL(q \| N(0, I))$ in closed form, nats."""
         error = sum_dims((x - self.mean - q.mean @ self.weight.mT) ** 2)
         spread = (self.weight @ q.covariance * self.weight).sum()
@@ -102,10 +103,10 @@ class LinearGaussian(Brief):
 
         $W' = S W (s^2 I + M^{-1} W^\top S W)^{-1}$, $s'^2 = \mathrm{tr}(S - S W M^{-1} W'^\top) / D$.
         """
-        inverse, moved = self._precision().inverse(), covariance @ self.weight
-        second_moment = self.variance * _identity(self.weight) + inverse @ self.weight.mT @ moved
-        weight = torch.linalg.solve(second_moment, moved, left=False)
-        variance = (covariance.trace() - (moved @ inverse * weight).sum()) / len(covariance)
+        inverse, covariance_weight = self._precision().inverse(), covariance @ self.weight
+        second_moment = self.variance * _identity(self.weight) + inverse @ self.weight.mT @ covariance_weight
+        weight = torch.linalg.solve(second_moment, covariance_weight, left=False)
+        variance = (covariance.trace() - (covariance_weight @ inverse * weight).sum()) / len(covariance)
         return LinearGaussian(weight, self.mean, variance)
 
     def _precision(self) -> Tensor:

@@ -23,16 +23,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.brief import Brief
-from lowerbound.denoiser.energy import EnergyDenoiser
 from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
+from lowerbound.langevin.energy import EnergyDenoiser
+from lowerbound.langevin.metropolis import metropolis_langevin
 from lowerbound.rng import Noise
-from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.schedule import Level, Schedule
+from lowerbound.shapes import Conditions, Examples, PerExample
 
 ACCEPTED = 0.6
 """The share of accepted steps that the pilot run aims at: in many dimensions 0.574 is best (Roberts & Rosenthal 1998)."""
@@ -54,13 +55,13 @@ class Path(ABC):
         self.shape = tuple(shape)
         self.std = std
 
-    def log_start(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+    def log_start(self, x: Examples) -> PerExample:
         r"""$\log f_0(x) = \log N(x; 0, \tau^2 I)$."""
         log_scale = 0.5 * math.log(2 * math.pi * self.std**2)
         return -0.5 * sum_dims((x / self.std) ** 2) - x[0].numel() * log_scale
 
     @abstractmethod
-    def log_density(self, x: Float[Tensor, "batch *shape"], beta: float) -> Float[Tensor, "batch"]:
+    def log_density(self, x: Examples, beta: float) -> PerExample:
         r"""$\log f_\beta(x)$, nats, differentiable in x."""
 
 
@@ -213,11 +214,8 @@ def log_normaliser_above(
 
 
 def energy_log_prob(
-    denoiser: EnergyDenoiser,
-    x: Float[Tensor, "batch *shape"],
-    annealed: Annealed,
-    cond: Num[Tensor, "batch ..."] | None = None,
-) -> Float[Tensor, "batch"]:
+    denoiser: EnergyDenoiser, x: Examples, annealed: Annealed, cond: Conditions | None = None
+) -> PerExample:
     r"""$\log p(x) = -E(\alpha_0 x, \gamma_0) + D \log \alpha_0 - \log Z$, nats.
 
     This is the density of $x_{t_0} / \alpha_{t_0}$, the data with the noise of $\gamma_0$ on them, as of `density.log_prob`.
@@ -274,17 +272,12 @@ def _pilot(path: Path, like: Tensor, num_bridges: int, num_steps: int, noise: No
 
 @torch.no_grad()
 def _anneal(
-    path: Path,
-    x: Tensor,
-    bridges: list[tuple[float, float, float]],
-    num_steps: int,
-    noise: Noise,
-    upper: bool = False,
+    path: Path, x: Tensor, bridges: list[tuple[float, float, float]], num_steps: int, noise: Noise, upper: bool = False
 ) -> Annealed:
     """The weights of chains from x over bridges (from a beta, to a beta, step size)."""
     log_weights, acceptance = x.new_zeros(len(x)), []
-    for before, beta, step_size in bridges:
-        log_weights += path.log_density(x, beta) - path.log_density(x, before)
+    for last_beta, beta, step_size in bridges:
+        log_weights += path.log_density(x, beta) - path.log_density(x, last_beta)
         x, accepted = _moves(path, x, beta, step_size, num_steps, noise)
         acceptance.append(accepted)
     return Annealed(log_weights, torch.tensor(acceptance), x, upper)

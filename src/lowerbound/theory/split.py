@@ -55,10 +55,10 @@ def split_ancestral(t: Level, s: Level, variance: str = "lower") -> Split:
     """
     ratio = s.alpha / t.alpha
     step_size = reverse_variance(variance, t, s)
-    more = s.sigma**2 / ratio * expm1((t.gamma - s.gamma) / 2)
+    difference = s.sigma**2 / ratio * expm1((t.gamma - s.gamma) / 2)
     return Split(
         stretch=ratio - 1,
         flow=t.sigma * (ratio * t.sigma - s.sigma),
         step_size=step_size,
-        remainder=more - step_size / 2,
+        remainder=difference - step_size / 2,
     )

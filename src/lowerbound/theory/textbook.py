@@ -15,24 +15,20 @@ losses, of different generative models, and none is a bound. Whether the network
 $\hat\epsilon$ is its denoiser's affair (`NetworkDenoiser`) and makes no difference to any of the six.
 """
 
+from itertools import pairwise
+
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import present, sum_dims
+from lowerbound.encoder import Latent, encode_back, index_at, walk_at, walk_from
 from lowerbound.likelihood.bound import check_chain, step_kl
-from lowerbound.likelihood.encoder import Latent, encode_back, index_at, walk_at, walk_from
 from lowerbound.rng import Noise
+from lowerbound.shapes import Chain, Examples, PerExample
 
 
-def textbook_t_sample(
-    denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "chain"],
-    *,
-    noise: Noise,
-) -> Float[Tensor, "batch"]:
+def textbook_t_sample(denoiser: Denoiser, x: Examples, chain: Chain, *, noise: Noise) -> PerExample:
     r"""The T-sample loss as taught, not a bound: $\frac12 \sum_{t=1}^T \|x_{t-1} - \hat\mu(x_t)\|^2$ on one trajectory.
 
     $-J$ with $v_t = 1$ and no constants; $x_0$ is the data, so that the last step down is one of the sum.
@@ -49,18 +45,12 @@ def textbook_t_sample(
     check_chain(chain)
     x = present(x, denoiser.observed)
     path = walk_from(x, denoiser.schedule, chain, noise)
-    pairs = zip(path[:-1], path[1:], strict=True)
-    return torch.stack([_squared_error(denoiser, s, t) for s, t in pairs], 1).sum(1) / 2
+    return torch.stack([_squared_error(denoiser, s, t) for s, t in pairwise(path)], 1).sum(1) / 2
 
 
 def textbook_two_sample(
-    denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "chain"],
-    *,
-    noise: Noise,
-    place: Float[Tensor, "batch"] | None = None,
-) -> Float[Tensor, "batch"]:
+    denoiser: Denoiser, x: Examples, chain: Chain, *, noise: Noise, place: PerExample | None = None
+) -> PerExample:
     r"""The two-sample loss as taught, not a bound: $\frac{T}{2} \|x_{t-1} - \hat\mu(x_t)\|^2$ at $t \sim U\{1, ..., T\}$.
 
     Its expectation is that of `textbook_t_sample`.
@@ -80,13 +70,8 @@ def textbook_two_sample(
 
 
 def textbook_one_sample(
-    denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "chain"],
-    *,
-    noise: Noise,
-    place: Float[Tensor, "batch"] | None = None,
-) -> Float[Tensor, "batch"]:
+    denoiser: Denoiser, x: Examples, chain: Chain, *, noise: Noise, place: PerExample | None = None
+) -> PerExample:
     r"""The one-sample loss as taught, not a bound: $\|\mu_q - \hat\mu(x_t)\|^2 / \sigma_q^2$ at $t \sim U\{2, ..., T\}$.
 
     $-J$ with $v_t = \sigma_q^2(t)$, no constants, and the factor T / 2 dropped. $\sigma_q^2(1)$ is zero: t = 1, which the

@@ -35,9 +35,9 @@ class Average:
     def swap(self, module: nn.Module) -> None:
         """Exchange the module's parameters with the averaged ones; a second call brings them back."""
         for name, parameter in module.named_parameters():
-            kept = parameter.detach().clone()
+            newest = parameter.detach().clone()
             parameter.copy_(self.parameters[name])
-            self.parameters[name].copy_(kept)
+            self.parameters[name].copy_(newest)
 
 
 def _exponent(width: float) -> float:

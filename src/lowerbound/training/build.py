@@ -2,15 +2,20 @@
 
 import inspect
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
+import torch
 from torch import nn
 
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import Denoiser, EnergyDenoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import Denoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
+from lowerbound.langevin import EnergyDenoiser
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
-from lowerbound.models import RELATIVES, Diffusion, Model
+from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, UNet
+from lowerbound.objective import edm
 from lowerbound.schedule import (
     EDM,
     SCALINGS,
@@ -22,11 +27,12 @@ from lowerbound.schedule import (
     RectifiedFlow,
     Schedule,
     Sigmoid,
+    Tabulated,
     betas,
     geometric,
 )
 from lowerbound.training.config import Config, DecoderConfig, DenoiserConfig, ModelConfig, NetworkConfig, ScheduleConfig
-from lowerbound.training.objectives import build_objective
+from lowerbound.training.objectives import OBJECTIVES
 
 TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
 CURVES = {
@@ -38,6 +44,7 @@ CURVES = {
     "learned-linear": LearnedGamma,
 }
 EXPLODING = {"geometric": geometric, "edm": EDM}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "unet": UNet}
 
 
 def build_model(config: Config, spec: DataSpec) -> Model:
@@ -65,28 +72,30 @@ def build_model(config: Config, spec: DataSpec) -> Model:
 def build_relative(config: ModelConfig, spec: DataSpec) -> Model:
     """A model that is no denoiser, untrained."""
     spec.check_complete(f"the model {config.name}")
-    kind, given = RELATIVES[config.name], config.given()
-    known = [name for name in inspect.signature(kind).parameters if name not in ("shape", "num_levels")]
-    for name in given:
-        if name not in known:
+    kind, settings = RELATIVES[config.name], config.settings()
+    names = [name for name in inspect.signature(kind).parameters if name not in ("shape", "num_levels")]
+    for name in settings:
+        if name not in names:
             raise InputError(
                 f"{flag(f'model.{name}')} has no effect on the model {config.name}, whose settings are "
-                f"{', '.join(flag(f'model.{each}') for each in known)}"
+                f"{', '.join(flag(f'model.{each}') for each in names)}"
             )
-    return kind(spec.shape, spec.num_levels, **given)
+    return kind(spec.shape, spec.num_levels, **settings)
 
 
 def build_schedule(config: ScheduleConfig) -> Schedule:
     """The noise schedule; tables keep their own ends, the others go from gamma_min to gamma_max."""
-    scaling = {} if config.scaling is None else {"scaling": SCALINGS[config.scaling]}
+    gamma_min, gamma_max = config.gamma_min, config.gamma_max
     if config.name in TABLES:
-        return betas.from_betas(TABLES[config.name](config.num_steps), **scaling)
-    if config.name == "learned":
-        return LearnedGamma(config.gamma_min, config.gamma_max, MonotoneWarp(), **scaling)
-    if config.name in CURVES:
-        return CURVES[config.name](gamma_min=config.gamma_min, gamma_max=config.gamma_max, **scaling)
-    schedule = EXPLODING[config.name](math.exp(config.gamma_min / 2), math.exp(config.gamma_max / 2))
-    schedule.scaling = scaling.get("scaling", schedule.scaling)
+        schedule = betas.from_betas(TABLES[config.name](config.num_steps))
+    elif config.name == "learned":
+        schedule = LearnedGamma(gamma_min, gamma_max, MonotoneWarp())
+    elif config.name in CURVES:
+        schedule = CURVES[config.name](gamma_min=gamma_min, gamma_max=gamma_max)
+    else:
+        schedule = EXPLODING[config.name](math.exp(gamma_min / 2), math.exp(gamma_max / 2))
+    if config.scaling is not None:
+        schedule.scaling = SCALINGS[config.scaling]
     return schedule
 
 
@@ -94,67 +103,76 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
     """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
     one that is told which are there."""
     shape = spec.shape
-    inputs = {
-        "num_classes": spec.num_classes,
-        "num_condition_features": spec.num_condition_features,
-        "takes_observed": spec.has_missing,
-    }
     if (config.kind == "mlp") != (len(shape) == 1):
         raise InputError(
             f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
         )
-    if config.kind == "mlp":
-        return MLP(
-            shape[0],
-            outputs_per_entry * shape[0],
-            width=config.width,
-            depth=config.depth,
-            fourier_frequencies=config.fourier_frequencies,
-            **inputs,
-        )
-    return UNet(
+    kind = NETWORKS[config.kind]
+    axes = () if config.kind == "mlp" else (len(shape) - 1,)
+    names = inspect.signature(kind).parameters
+    return kind(
         shape[0],
-        len(shape) - 1,
+        *axes,
         outputs_per_entry * shape[0],
-        width=config.width,
-        multipliers=config.multipliers,
-        blocks_per_level=config.blocks_per_level,
-        attention_levels=config.attention_levels,
-        fourier_frequencies=config.fourier_frequencies,
-        **inputs,
+        **{name: value for name, value in vars(config).items() if name in names},
+        num_classes=spec.num_classes,
+        num_condition_features=spec.num_condition_features,
+        takes_observed=spec.has_missing,
     )
 
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     """The denoiser, its network untrained, with the conditions of the data."""
     shape, num_levels = spec.shape, spec.num_levels
-    denoiser, schedule = config.denoiser, build_schedule(config.schedule)
+    settings, schedule = config.denoiser, build_schedule(config.schedule)
     if config.model.name == "energy":
         spec.check_complete("the model energy")
-        if denoiser != DenoiserConfig(sigma_data=denoiser.sigma_data):
+        if settings != DenoiserConfig(sigma_data=settings.sigma_data):
             raise InputError(
                 "an energy has no target but its gradient and a fixed reverse variance: of --denoiser's settings "
                 "--denoiser.sigma-data alone has an effect on it"
             )
         network = build_network(config.network, spec)
-        return EnergyDenoiser(network, schedule, shape, denoiser.sigma_data, num_levels)
-    learned_variance = denoiser.variance == "learned"
-    by_levels = denoiser.target == "levels"
-    if by_levels and (num_levels is None or learned_variance):
-        raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
-    network = build_network(config.network, spec, 2 if by_levels or learned_variance else 1)
-    if by_levels:
-        assert num_levels is not None
-        return LevelDenoiser(network, schedule, shape, num_levels, denoiser.sigma_data)
+        return EnergyDenoiser(network, schedule, shape, settings.sigma_data, num_levels)
+    learned_variance = settings.variance == "learned"
+    if settings.target == "levels":
+        if num_levels is None or learned_variance:
+            raise InputError(
+                "--denoiser.target levels is for discrete data and a fixed reverse variance: choose another"
+            )
+        network = build_network(config.network, spec, outputs_per_entry=2)
+        return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data)
+    network = build_network(config.network, spec, outputs_per_entry=2 if learned_variance else 1)
     return NetworkDenoiser(
-        network,
-        schedule,
-        shape,
-        target=denoiser.target,
-        sigma_data=denoiser.sigma_data,
-        num_steps=denoiser.num_steps,
-        learned_variance=learned_variance,
+        network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance
     )
+
+
+def build_objective(config: Config, schedule: Schedule) -> Objective:
+    """The objective of a configuration; a table of betas is its own chain."""
+    training, name = config.training, config.training.objective
+    if isinstance(schedule, LearnedGamma):
+        if name not in ("elbo", "balanced"):
+            raise InputError(
+                f"a learned schedule is trained by --objective elbo or balanced, not by {name}: choose another "
+                "--schedule.name"
+            )
+        if training.times != "antithetic":
+            raise InputError("a learned schedule already spreads times by the loss's size: leave --times antithetic")
+    chain = torch.linspace(0, 1, config.schedule.num_steps + 1, dtype=torch.float64)
+    if isinstance(schedule, Tabulated):
+        chain = schedule.times
+    objective = replace(OBJECTIVES[name], chain=chain, reverse=training.reverse)
+    if name == "edm":
+        objective = replace(objective, weighting=edm(config.denoiser.sigma_data))
+    if training.times != "antithetic" and objective.takes_whole_paths:
+        raise InputError(f"--times {training.times} has no effect on --objective {name}, which takes all steps")
+    if training.reverse != "lower" and (objective.is_continuous or not objective.is_bound):
+        raise InputError(f"--reverse {training.reverse} has no effect on --objective {name}")
+    learns_variance = training.reverse == "learned" or name == "hybrid"
+    if learns_variance and config.denoiser.variance != "learned":
+        raise InputError(f"--objective {name} trains a reverse variance: add --denoiser.variance learned")
+    return objective
 
 
 def build_decoder(config: DecoderConfig, num_levels: int | None) -> Decoder | None:

@@ -7,10 +7,10 @@ state.json carries the hash of every file.
 
 import hashlib
 import json
+import math
 import re
 import reprlib
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,60 +28,39 @@ _FILE = re.compile(r"[a-z]+\.safetensors")
 _MOST_STATE_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A state of training as the files that hold it.
+def write_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
+    """Write a checkpoint, and remove all but the two newest.
 
     Arguments:
+        folder: where the run's checkpoints are.
         step: names the checkpoint.
-        files: contents by name, state.json with the hashes of all others last.
+        tensors: for each file, its tensors by name.
+        state: everything else, as JSON holds it.
+
+    Raises:
+        DiskFullError: if there is no room; the checkpoints that were there stay.
     """
-
-    step: int
-    files: dict[str, bytes]
-
-    @classmethod
-    def of(cls, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> "Checkpoint":
-        """The checkpoint of a state, which may change afterwards.
-
-        Arguments:
-            step: names the checkpoint.
-            tensors: for each file, its tensors by name.
-            state: everything else, as JSON holds it.
-        """
-        files = {
-            f"{name}.safetensors": save({key: value.detach().cpu().contiguous() for key, value in group.items()})
-            for name, group in tensors.items()
-        }
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        numbers = {**state, "step": step, "sha256": hashes}
-        files["state.json"] = json.dumps({**numbers, "own_sha256": _digest(numbers)}, indent=1).encode()
-        return cls(step, files)
-
-    def write(self, folder: Path) -> Path:
-        """Write it, and remove all but the two newest.
-
-        Arguments:
-            folder: where the run's checkpoints are.
-
-        Raises:
-            DiskFullError: if there is no room; the checkpoints that were there stay.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        clean(folder)
-        target = folder / f"step-{self.step:09d}"
-        aside = folder / f"{ASIDE}{target.name}"
-        with replacing(target) as unfinished:
-            unfinished.mkdir()
-            for name, content in self.files.items():
-                write_synchronised(unfinished / name, content)
-            if target.exists():  # nothing is deleted before what replaces it is in its place
-                target.rename(aside)
-        if aside.exists():
-            shutil.rmtree(aside)
-        for old in checkpoints(folder)[:-2]:
-            shutil.rmtree(old)
-        return target
+    files = {
+        f"{name}.safetensors": save({key: value.detach().cpu().contiguous() for key, value in group.items()})
+        for name, group in tensors.items()
+    }
+    numbers = {**state, "step": step, "sha256": {name: _hash(content) for name, content in files.items()}}
+    files["state.json"] = json.dumps({**numbers, "own_sha256": _own_hash(numbers)}, indent=1).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    clean(folder)
+    target = folder / f"step-{step:09d}"
+    aside = folder / f"{ASIDE}{target.name}"
+    with replacing(target) as unfinished:
+        unfinished.mkdir()
+        for name, content in files.items():
+            write_synchronised(unfinished / name, content)
+        if target.exists():  # nothing is deleted before what replaces it is in its place
+            target.rename(aside)
+    if aside.exists():
+        shutil.rmtree(aside)
+    for old in checkpoints(folder)[:-2]:
+        shutil.rmtree(old)
+    return target
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -94,7 +73,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
     tensors = {}
     for name, expected in hashes.items():
         content = _read(path / name)
-        if hashlib.sha256(content).hexdigest() != expected:
+        if _hash(content) != expected:
             raise InputError(f"damaged checkpoint: {path / name} is not what was written")
         try:
             tensors[Path(name).stem] = load(content)
@@ -110,12 +89,13 @@ def _read_state(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
         state = json.loads(content)
         if not isinstance(state, dict):
             raise InputError("it holds no object")
-        own = state.pop("own_sha256", None)  # that of an earlier version has none
-        if own is not None and own != _digest(state):
+        expected = state.pop("own_sha256", None)  # that of an earlier version has none
+        if expected is not None and expected != _own_hash(state):
             raise InputError("it is not what was written")
         hashes = state.pop("sha256", None)
-        known = isinstance(hashes, dict) and all(_FILE.fullmatch(name) for name in hashes)
-        if not known or not all(isinstance(value, str) for value in hashes.values()):
+        if not isinstance(hashes, dict) or not all(
+            _FILE.fullmatch(name) and isinstance(value, str) for name, value in hashes.items()
+        ):
             raise InputError("sha256 does not hold the hashes of files of tensors")
         if state.get("step") != step_of(path.parent):
             raise InputError(f"step is {reprlib.repr(state.get('step'))}, and its folder of another")
@@ -124,19 +104,22 @@ def _read_state(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     return hashes, state
 
 
-def _read(path: Path, most: int | None = None) -> bytes:
+def _read(path: Path, most: float = math.inf) -> bytes:
     """The content of a regular file; another, such as a pipe, might never end."""
     try:
-        size = path.stat().st_size
-        if (path.exists() and not path.is_file()) or (most is not None and size > most):
+        if path.stat().st_size > most or not path.is_file():
             raise InputError(f"damaged checkpoint: {path} is no file that was written here")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"damaged checkpoint: {path} ({error.strerror})") from error
 
 
-def _digest(numbers: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _own_hash(numbers: dict[str, Any]) -> str:
+    return _hash(json.dumps(numbers, sort_keys=True).encode())
 
 
 def step_of(path: Path) -> int:
@@ -144,25 +127,13 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
 
 
-def put_away(path: Path) -> Path:
-    """Rename a damaged checkpoint, so that it is none any more and nothing of it is lost."""
-    number = 1
-    while (away := path.with_name(f"damaged-{path.name}-{number}")).exists():
-        number += 1
-    return path.rename(away)
-
-
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first; what is named otherwise is not one, and left alone."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path for path in folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
-    )
+    return sorted(path for path in folder.glob("step-*") if _is_checkpoint(path, path.name))
 
 
 def clean(folder: Path) -> None:
-    """Put back what an interrupted write had moved aside and not replaced, and remove the rest of what it left."""
+    """Put back what an interrupted write had moved aside and not replaced, and remove what else it left unfinished."""
     for aside in folder.glob(f"{ASIDE}*"):
         target = folder / aside.name.removeprefix(ASIDE)
         if not _is_checkpoint(aside, target.name):

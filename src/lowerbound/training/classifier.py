@@ -17,7 +17,7 @@ from lowerbound.rng import Noise, Stream
 from lowerbound.schedule import Level
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import plain_adamw
-from lowerbound.training.stretch import Workplace, complete
+from lowerbound.training.stretch import Workspace, complete
 from lowerbound.training.training import State, Training, check_length, warm_cosine
 
 BATCH_SIZE = 64
@@ -40,7 +40,7 @@ def train_classifier(
     sigma_data: float = 1.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    place: Workplace | None = None,
+    workspace: Workspace | None = None,
 ) -> NoisyClassifier:
     r"""A classifier of a data set's labels, from its training split, for clean data and for $\gamma$ between two levels.
 
@@ -54,12 +54,12 @@ def train_classifier(
         sigma_data: the data's standard deviation, as the network's input scaling assumes it.
         seed: of weights, order and noise.
         device: where to train.
-        place: where an interrupted training is kept to go on with; None: nowhere.
+        workspace: where an interrupted training is kept to go on with; None: nowhere.
 
     Raises:
         InputError: for data without labels, or of a single class; a length that is not one; or a loss that diverges.
     """
-    labels = check_labels(dataset)
+    check_labels(dataset)
     check_length(steps=steps, minutes=minutes)
     # the weights come from the seed alone, and the caller's own random numbers stay as they were
     with torch.random.fork_rng(devices=[]):
@@ -67,36 +67,29 @@ def train_classifier(
         network = Classifier(dataset.shape, len(dataset.spec.class_names), width=width)
     classifier = NoisyClassifier(network, gamma_min, gamma_max, sigma_data).to(device)
     training = TrainingConfig(steps, minutes, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, seed=seed)
-    complete(_ClassifierTraining(classifier, dataset, labels, training, torch.device(device)), place)
+    complete(_ClassifierTraining(classifier, dataset, training), workspace)
     return classifier.requires_grad_(False).eval()
 
 
 class _ClassifierTraining(Training):
     """Of examples under noise of random widths, some under none."""
 
-    def __init__(
-        self,
-        classifier: NoisyClassifier,
-        dataset: Dataset,
-        labels: np.ndarray,
-        training: TrainingConfig,
-        device: torch.device,
-    ):
-        super().__init__(classifier, plain_adamw(classifier, training), training.steps, training.minutes)
-        self.classifier, self.dataset, self.labels, self.device = classifier, dataset, labels, device
-        self.seed, self.noise = training.seed, Stream(training.seed)
+    def __init__(self, classifier: NoisyClassifier, dataset: Dataset, training: TrainingConfig):
+        super().__init__(classifier, plain_adamw(classifier, training), training)
+        self.classifier, self.dataset, self.labels = classifier, dataset, torch.from_numpy(check_labels(dataset))
+        self.noise = Stream(training.seed)
 
     def rate(self) -> float:
         return warm_cosine(LEARNING_RATE, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
 
     def gradient(self) -> tuple[float, float]:
         train = self.dataset.train
-        indices = train[batch_indices(self.seed, self.step, min(BATCH_SIZE, len(train)), len(train))]
+        indices = train[batch_indices(self.training.seed, self.step, min(BATCH_SIZE, len(train)), len(train))]
         return self.descend([self._loss(indices, self.noise)])
 
     @torch.no_grad()
     def probe(self) -> float:
-        return self._loss(self.dataset.train[:BATCH_SIZE], Stream(self.seed)).item()
+        return self._loss(self.dataset.train[:BATCH_SIZE], Stream(self.training.seed)).item()
 
     def words(self, loss: float) -> str:
         return f"loss {loss:.3f} nats over all noise levels"
@@ -109,9 +102,16 @@ class _ClassifierTraining(Training):
         self.noise.restore(tensors["noise"]["stream"])
 
     def _loss(self, indices: np.ndarray, noise: Noise) -> Tensor:
-        ends = self.classifier.gamma_min, self.classifier.gamma_max
-        x_t, level = _with_noise(self.dataset.encoded(indices), *ends, noise, self.device)
-        return cross_entropy(self.classifier(x_t, level), torch.from_numpy(self.labels[indices]).to(self.device))
+        """Of examples at random noise levels, some of them clean, in units in which alpha is one."""
+        x, classifier = self.dataset.encoded(indices), self.classifier
+        device = next(classifier.parameters()).device
+        t, share = noise.uniform(x.new_empty(2, len(x)))
+        gamma = classifier.gamma_min + (classifier.gamma_max - classifier.gamma_min) * t
+        gamma = torch.where(share < CLEAN_SHARE, -math.inf, gamma)
+        sigma = (gamma / 2).exp()
+        x_t = x + expand(sigma, x) * noise.normal(x)
+        level = Level(*(value.to(device) for value in (t, gamma, torch.ones_like(gamma), sigma)))
+        return cross_entropy(classifier(x_t.to(device), level), self.labels[indices].to(device))
 
 
 @torch.no_grad()
@@ -132,15 +132,15 @@ def accuracies(
     indices = dataset.validation[:MOST_HELD_OUT]
     labels = torch.from_numpy(check_labels(dataset)[indices])
     x, noise, device = dataset.encoded(indices), Stream(seed), next(classifier.parameters()).device
-    found = []
+    shares = []
     for ratio in ratios:
         level = Level(0.0, 2 * math.log(ratio) if ratio else -math.inf, 1.0, ratio)
         x_t = (x + ratio * noise.normal(x)).to(device)
-        chosen = torch.cat([classifier(part, level).argmax(1).cpu() for part in x_t.split(256)])
-        right = int((chosen == labels).sum())
-        likely = (right + 0.5) / (len(labels) + 1)  # even without a single mistake the error is not zero
-        found.append((right / len(labels), math.sqrt(likely * (1 - likely) / len(labels))))
-    return found
+        predicted = torch.cat([classifier(part, level).argmax(1).cpu() for part in x_t.split(256)])
+        num_right = int((predicted == labels).sum())
+        likely = (num_right + 0.5) / (len(labels) + 1)  # even without a single mistake the error is not zero
+        shares.append((num_right / len(labels), math.sqrt(likely * (1 - likely) / len(labels))))
+    return shares
 
 
 def check_labels(dataset: Dataset) -> np.ndarray:
@@ -155,14 +155,3 @@ def check_labels(dataset: Dataset) -> np.ndarray:
             f"all training examples of {dataset.spec.name} are of one class: a classifier needs two or more"
         )
     return dataset.labels
-
-
-def _with_noise(
-    x: Tensor, gamma_min: float, gamma_max: float, noise: Noise, device: torch.device | str
-) -> tuple[Tensor, Level]:
-    """Examples at random noise levels, some of them clean, in units in which alpha is one."""
-    place, kept = noise.uniform(x.new_empty(2, len(x)))
-    gamma = torch.where(kept < CLEAN_SHARE, -math.inf, gamma_min + (gamma_max - gamma_min) * place)
-    sigma = (gamma / 2).exp()
-    x_t = x + expand(sigma, x) * noise.normal(x)
-    return x_t.to(device), Level(*(value.to(device) for value in (place, gamma, torch.ones_like(gamma), sigma)))

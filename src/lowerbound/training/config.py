@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -12,6 +12,7 @@ from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
 from lowerbound.models import RELATIVES
 from lowerbound.records import read
+from lowerbound.training.objectives import OBJECTIVES
 
 SCHEMA_VERSION = 2
 
@@ -19,8 +20,10 @@ DENOISERS = ("diffusion", "score", "energy")
 """The models that are a denoiser."""
 if TYPE_CHECKING:
     ModelName: TypeAlias = str
+    ObjectiveName: TypeAlias = str
 else:
     ModelName = Literal[(*DENOISERS, *RELATIVES)]
+    ObjectiveName = Literal[(*OBJECTIVES,)]
 ScheduleName = Literal[
     "linear-gamma",
     "learned",
@@ -37,26 +40,6 @@ ScheduleName = Literal[
 ]
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
 Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels"]
-ObjectiveName = Literal[
-    "elbo",
-    "balanced",
-    "simple",
-    "min-snr",
-    "edm",
-    "hybrid",
-    "form-a",
-    "form-b",
-    "t-sample",
-    "two-sample",
-    "one-sample",
-    "textbook-t-sample",
-    "textbook-two-sample",
-    "textbook-one-sample",
-    "sliced",
-    "explicit",
-    "contrastive-divergence",
-    "persistent-contrastive-divergence",
-]
 DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "none"]
 
 
@@ -124,9 +107,9 @@ class ModelConfig:
         """Whether it is the diffusion model in one of its forms."""
         return self.name in DENOISERS
 
-    def given(self) -> dict[str, Any]:
-        """The settings that were given, by name."""
-        return {f.name: v for f in dataclasses.fields(self)[1:] if (v := getattr(self, f.name)) is not None}
+    def settings(self) -> dict[str, Any]:
+        """The settings that are not left to the model, by name."""
+        return {name: value for name, value in vars(self).items() if name != "name" and value is not None}
 
 
 @dataclass(frozen=True)
@@ -246,25 +229,30 @@ class TrainingConfig:
 
 
 MOST = {
-    "schedule": {"num_steps": 1_000_000},
-    "network": {
-        "width": 8192,
-        "multipliers": 256,
-        "blocks_per_level": 256,
-        "attention_levels": 256,
-        "depth": 1024,
-    },
-    "model": {
-        "width": 8192,
-        "depth": 1024,
-        "latent_dims": 65_536,
-        "num_latents": 1024,
-        "decoder_components": 1024,
-        "prior_components": 65_536,
-        "transforms": 1024,
-    },
+    "schedule.num_steps": 1_000_000,
+    **dict.fromkeys(("network.width", "model.width"), 8192),
+    **dict.fromkeys(("network.multipliers", "network.blocks_per_level", "network.attention_levels"), 256),
+    **dict.fromkeys(("network.depth", "model.depth", "model.num_latents"), 1024),
+    **dict.fromkeys(("model.decoder_components", "model.transforms"), 1024),
+    **dict.fromkeys(("model.latent_dims", "model.prior_components"), 65_536),
 }
-"""The largest values of settings that make a model large."""
+"""The largest values of settings that make a model large, and of their number where there are several."""
+RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
+    "must be positive and finite": (
+        lambda value: 0 < value < math.inf,
+        ("steps", "minutes", "batch_size", "micro_batch_size", "learning_rate", "clip", "num_evaluations"),
+    ),
+    "is at least 0 and finite": (
+        lambda value: 0 <= value < math.inf,
+        ("warmup_steps", "weight_decay", "num_pictures"),
+    ),
+    "is at least 0 and below 1": (
+        lambda value: 0 <= value < 1,
+        ("decay_from", "null_probability", "momentum"),
+    ),
+    "lies between 0 and 0.25": (lambda value: 0 < value <= 0.25, ("average_width",)),
+}
+"""Where settings of the training have to lie: in words, as a test, and which."""
 
 
 @dataclass(frozen=True)
@@ -285,62 +273,28 @@ class Config:
             raise InputError(
                 f"the length of the run: --steps {training.steps}, --minutes {training.minutes}; give one of the two"
             )
-        positive = {
-            "steps": training.steps,
-            "minutes": training.minutes,
-            "batch_size": training.batch_size,
-            "micro_batch_size": training.micro_batch_size,
-            "learning_rate": training.learning_rate,
-            "clip": training.clip,
-            "num_evaluations": training.num_evaluations,
-        }
-        for name, value in positive.items():
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"{flag(f'training.{name}')} is {value}: it must be positive and finite")
+        for words, (lies_within, names) in RANGES.items():
+            for name in names:
+                value = getattr(training, name)
+                if value is not None and not lies_within(value):
+                    raise InputError(f"{flag(f'training.{name}')} is {value}: it {words}")
         if self.schedule.num_steps < 1:
             raise InputError(
                 f"{flag('schedule.num_steps')} is {self.schedule.num_steps}: a chain takes at least one step"
             )
-        if not 0 < training.average_width <= 0.25:
-            raise InputError(
-                f"{flag('training.average_width')} is {training.average_width}: it lies between 0 and 0.25"
-            )
         if not self.model.is_denoiser:
             self._check_relative()
-        elif given := self.model.given():
+        elif settings := self.model.settings():
             raise InputError(
-                f"{flag(f'model.{next(iter(given))}')} has no effect on the model {self.model.name}, whose settings begin "
-                "with --schedule, --denoiser, --network and --decoder"
+                f"{flag(f'model.{next(iter(settings))}')} has no effect on the model {self.model.name}, whose settings "
+                "begin with --schedule, --denoiser, --network and --decoder"
             )
-        for name in ("warmup_steps", "weight_decay", "num_pictures"):
-            if not 0 <= getattr(training, name) < math.inf:
-                raise InputError(
-                    f"{flag(f'training.{name}')} is {getattr(training, name)}: it is at least 0 and finite"
-                )
-        for name in ("decay_from", "null_probability", "momentum"):
-            if not 0 <= getattr(training, name) < 1:
-                raise InputError(
-                    f"{flag(f'training.{name}')} is {getattr(training, name)}: it is at least 0 and below 1"
-                )
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
-        """Refuse numbers that are none, and sizes beyond all bounds."""
-        for section, names in MOST.items():
-            for name, most in names.items():
-                value = getattr(getattr(self, section), name)
-                largest = max(
-                    (0 if value is None else value,) if not isinstance(value, tuple) else (len(value), *value)
-                )
-                if largest > most:
-                    raise InputError(f"{flag(f'{section}.{name}')} is {value}: at most {most:,} is possible")
-        for section in dataclasses.fields(self):
-            for name, value in vars(getattr(self, section.name)).items():
-                numbers = [
-                    each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, float)
-                ]
-                if not all(map(math.isfinite, numbers)):
-                    raise InputError(f"{flag(f'{section.name}.{name}')} is {value}: it must be finite")
+        for name, value in _settings(self).items():
+            numbers = value if isinstance(value, tuple) else (value,)
+            if name in MOST and value is not None and max(len(numbers), *numbers) > MOST[name]:
+                raise InputError(f"{flag(name)} is {value}: at most {MOST[name]:,} is possible")
+            if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+                raise InputError(f"{flag(name)} is {value}: it must be finite")
 
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""
@@ -352,7 +306,7 @@ class Config:
                         f"{flag(f'{name}.{setting.name}')} has no effect on the model {self.model.name}, which is no "
                         "denoiser: its settings begin with --model"
                     )
-        if self.training.objective != "elbo" or self.training.times != "antithetic" or self.training.reverse != "lower":
+        if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
             raise InputError(
                 f"--objective, --times and --reverse have no effect on the model {self.model.name}: it has an objective of "
                 "its own"
@@ -378,17 +332,20 @@ class Config:
 
 def differences(ours: Config, theirs: Config) -> list[str]:
     """Each setting in which two configurations differ, as "training.seed: 0 against 1"."""
-    found = []
-    for section in dataclasses.fields(Config):
-        mine, other = getattr(ours, section.name), getattr(theirs, section.name)
-        for setting in dataclasses.fields(mine):
-            pair = getattr(mine, setting.name), getattr(other, setting.name)
-            if pair[0] != pair[1]:
-                found.append(f"{section.name}.{setting.name}: {pair[0]} against {pair[1]}")
-    return found
+    others = _settings(theirs)
+    return [
+        f"{name}: {value} against {others[name]}" for name, value in _settings(ours).items() if value != others[name]
+    ]
 
 
 def as_flags(difference: str) -> str:
     """A difference as the command line calls its setting: "--seed: 0 against 1"."""
     setting, _, values = difference.partition(": ")
     return f"{flag(setting)}: {values}"
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """All settings by their names with their sections, such as training.seed."""
+    return {
+        f"{name}.{setting}": value for name, section in vars(config).items() for setting, value in vars(section).items()
+    }

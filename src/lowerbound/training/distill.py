@@ -38,11 +38,11 @@ from lowerbound.files import replacing, write_file
 from lowerbound.rng import Stream
 from lowerbound.samplers import DPMSolver, start, trajectory
 from lowerbound.schedule import CLEAN, Schedule
-from lowerbound.training.config import Config, TrainingConfig
+from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.loop import without_condition
 from lowerbound.training.optimizer import Optimizer
-from lowerbound.training.stretch import Workplace, complete
+from lowerbound.training.stretch import Workspace, complete
+from lowerbound.training.trainer import without_condition
 from lowerbound.training.training import State, Training, check_length, warm_cosine
 from lowerbound.weights import weights_file
 
@@ -80,7 +80,7 @@ def distill(
     updates: int | None = None,
     minutes: float | None = None,
     seed: int = 0,
-    place: Workplace | None = None,
+    workspace: Workspace | None = None,
 ) -> Denoiser:
     r"""The student: a denoiser for DDIM on `student_times`, $\arg\min_\theta E\|\hat x_\theta(x_t) - \tilde x\|^2$.
 
@@ -93,7 +93,7 @@ def distill(
         num_steps: n, the steps that the student takes.
         updates, minutes: how long to train; one of the two.
         seed: of noise, conditions and order.
-        place: where an interrupted training is kept to go on with; None: nowhere.
+        workspace: where an interrupted training is kept to go on with; None: nowhere.
 
     Raises:
         InputError: for a number of steps outside of 1 to `MOST_STEPS`, a length that is not one, or a loss that diverges.
@@ -103,122 +103,96 @@ def distill(
             f"a student of {num_steps} steps: it takes 1 to {MOST_STEPS}; for more, sample the run itself with dpm++"
         )
     check_length(updates=updates, minutes=minutes)
-    student = copy.deepcopy(teacher).train().requires_grad_(True)
-    student.schedule.requires_grad_(False)
-    training = replace(config.training, steps=updates, minutes=minutes)
-    batch_size = max(BATCH_SIZE, training.batch_size)
-    paths = _Paths(teacher, config, dataset, num_steps, batch_size, seed)
-    complete(_Distillation(student, training, paths), place)
-    return student.requires_grad_(False).eval()
+    config = replace(config, training=replace(config.training, steps=updates, minutes=minutes))
+    training = _Distillation(teacher, config, dataset, num_steps, seed)
+    complete(training, workspace)
+    return training.student.requires_grad_(False).eval()
 
 
 class _Distillation(Training):
-    """Of a student, from its teacher's paths; the loss is a mean square in the units of the model's x."""
+    """Of a student, from the newest paths of its teacher; the loss is a mean square in the units of the model's x."""
 
-    def __init__(self, student: Denoiser, training: TrainingConfig, paths: "_Paths"):
-        super().__init__(student, Optimizer(student, training), training.steps, training.minutes)
-        self.student, self.paths = student, paths
-        self.peak = RATE * training.learning_rate
-        self.times = paths.times[:: paths.stride].float().to(student.device)
+    def __init__(self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, seed: int):
+        self.teacher, self.config, self.dataset = teacher, config, dataset
+        self.student = copy.deepcopy(teacher).train().requires_grad_(True)
+        self.student.schedule.requires_grad_(False)
+        training = config.training
+        super().__init__(self.student, Optimizer(self.student, training), training)
+        self.batch_size = max(BATCH_SIZE, training.batch_size)
+        self.times = teacher_times(teacher.schedule, dataset.spec, num_steps)
+        self.stride = len(self.times) // num_steps
+        self.noise = Stream(seed, teacher.device)
+        self.order = np.random.default_rng(seed)
+        entries = 2 * num_steps * self.batch_size * math.prod(teacher.shape)
+        self.paths: deque[dict[str, Tensor]] = deque(maxlen=max(USES, POOL_ENTRIES // entries))
 
     def rate(self) -> float:
-        return warm_cosine(self.peak, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
+        peak = RATE * self.training.learning_rate
+        return warm_cosine(peak, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
 
     def gradient(self) -> tuple[float, float]:
+        """From one state of each path of a batch, as many at each level as can be."""
         if self.step % USES == 0:
-            self.paths.add()
-        level, x_t, target, cond = self.paths.draw()
-        return self.descend([(self.student.given(cond)(x_t, self.times[level]).x - target).square().mean()])
+            self.paths.append(self._solve())
+        paths = self.paths[self.order.integers(len(self.paths))]
+        level = torch.from_numpy(self.order.permutation(self.batch_size) % paths["states"].shape[1])
+        path = torch.arange(self.batch_size)
+        times = self.times[:: self.stride].float().to(self.student.device)
+        prediction = self.student.given(paths.get("cond"))(paths["states"][path, level], times[level])
+        return self.descend([(prediction.x - paths["targets"][path, level]).square().mean()])
+
+    def _solve(self) -> dict[str, Tensor]:
+        """A batch of the teacher's paths: where the student's steps begin, what it has to predict there, and conditions."""
+        teacher, paths = self.teacher, {}
+        if self.config.data.conditional:  # those of training examples, some left out as in training
+            cond = self.dataset.cond(self.order.choice(self.dataset.train, self.batch_size))
+            assert cond is not None
+            dropped = torch.from_numpy(self.order.random(self.batch_size) < self.training.null_probability)
+            paths["cond"] = without_condition(cond, dropped).to(teacher.device)
+        x_1 = start(teacher, self.batch_size, self.noise, t=self.times[0].item())
+        states = trajectory(teacher.given(paths.get("cond")), DPMSolver(), x_1, self.times, self.noise)
+        states = list(states)[:: self.stride]
+        levels = [*teacher.schedule.levels(self.times[:: self.stride]), CLEAN]
+        targets = []
+        for x_t, x_s, t, s in zip(states[:-1], states[1:], levels[:-1], levels[1:], strict=True):
+            ratio = s.sigma / t.sigma
+            targets.append((x_s - ratio * x_t) / (s.alpha - ratio * t.alpha))
+        return paths | {"states": torch.stack(states[:-1], 1), "targets": torch.stack(targets, 1)}
 
     def words(self, loss: float) -> str:
         return f"missed by {loss**0.5:.3f} (root mean square)"
 
     def state(self) -> State:
         tensors, numbers = super().state()
-        paths, noise = self.paths.state(), {"stream": self.paths.noise.state()}
-        return {**tensors, "paths": paths, "noise": noise}, {
-            **numbers,
-            "order": dict(self.paths.order.bit_generator.state),
-        }
+        names = self.paths[0] if self.paths else ()
+        paths = {name: torch.stack([batch[name] for batch in self.paths]) for name in names}
+        tensors |= {"paths": paths, "noise": {"stream": self.noise.state()}}
+        return tensors, {**numbers, "order": dict(self.order.bit_generator.state)}
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
         numbers = dict(state)
         try:
-            self.paths.order.bit_generator.state = numbers.pop("order")
+            self.order.bit_generator.state = numbers.pop("order")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"state.json: the order of the paths cannot be read: {error}") from error
         super().restore(tensors, numbers)
 
     def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:
-        self.paths.restore(tensors["paths"])
-        self.paths.noise.restore(tensors["noise"]["stream"])
-
-
-class _Paths:
-    """The newest paths of the teacher: where the student's steps begin, and what it has to predict there."""
-
-    def __init__(self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, batch_size: int, seed: int):
-        self.teacher, self.config, self.dataset = teacher, config, dataset
-        self.batch_size = batch_size
-        self.times = teacher_times(teacher.schedule, dataset.spec, num_steps)
-        self.stride = len(self.times) // num_steps
-        self.noise = Stream(seed, teacher.device)
-        self.order = np.random.default_rng(seed)
-        entries = 2 * num_steps * batch_size * math.prod(teacher.shape)
-        self.pool: deque[tuple[Tensor, Tensor, Tensor | None]] = deque(maxlen=max(USES, POOL_ENTRIES // entries))
-
-    def add(self) -> None:
-        """Solve a batch of paths."""
-        teacher, cond = self.teacher, self._conditions()
-        x_1 = start(teacher, self.batch_size, self.noise, t=self.times[0].item())
-        states = list(trajectory(teacher.given(cond), DPMSolver(), x_1, self.times, self.noise))[:: self.stride]
-        levels = [*teacher.schedule.levels(self.times[:: self.stride]), CLEAN]
-        targets = []
-        for x_t, x_s, t, s in zip(states[:-1], states[1:], levels[:-1], levels[1:], strict=True):
-            kept = s.sigma / t.sigma
-            targets.append((x_s - kept * x_t) / (s.alpha - kept * t.alpha))
-        self.pool.append((torch.stack(states[:-1], 1), torch.stack(targets, 1), cond))
-
-    def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """One state of each path of a batch, as many at each level as can be; levels, states, targets, and conditions."""
-        x_t, target, cond = self.pool[self.order.integers(len(self.pool))]
-        level = torch.from_numpy(self.order.permutation(self.batch_size) % x_t.shape[1])
-        path = torch.arange(self.batch_size)
-        return level, x_t[path, level], target[path, level], cond
-
-    def state(self) -> dict[str, Tensor]:
-        """All paths, stacked by what they are."""
-        stacks = zip(("states", "targets", "cond"), zip(*self.pool, strict=True), strict=False)
-        return {name: torch.stack(each) for name, each in stacks if each[0] is not None}
-
-    def restore(self, stacks: dict[str, Tensor]) -> None:
-        """Go on from a `state`.
-
-        Raises:
-            InputError: if its tensors do not fit.
-        """
-        entry = (self.batch_size, len(self.times) // self.stride, *self.teacher.shape)
-        count = len(stacks["states"]) if stacks else 0
-        names = ["states", "targets", *(["cond"] if self.config.data.conditional else [])] if stacks else []
-        found = {name: tuple(stack.shape) for name, stack in stacks.items()}
-        if "cond" in found:  # labels, or vectors of any length
-            found["cond"] = found["cond"][:2]
-        wanted = {name: (count, *(entry[:1] if name == "cond" else entry)) for name in names}
-        if found != wanted:
-            raise InputError(f"checkpoint: the paths have the shapes {found}; they should have {wanted}")
-        self.pool.clear()
-        for i in range(count):
-            x_t, target, *cond = (stacks[name][i].to(self.teacher.device) for name in names)
-            self.pool.append((x_t, target, cond[0] if cond else None))
-
-    def _conditions(self) -> Tensor | None:
-        """Those of training examples, some left out as in training."""
-        if not self.config.data.conditional:
-            return None
-        cond = self.dataset.cond(self.order.choice(self.dataset.train, self.batch_size))
-        assert cond is not None
-        dropped = torch.from_numpy(self.order.random(self.batch_size) < self.config.training.null_probability)
-        return without_condition(cond, dropped).to(self.teacher.device)
+        paths = tensors["paths"]
+        shapes = {name: tuple(stack.shape) for name, stack in paths.items()}
+        if "cond" in shapes:  # labels, or vectors of any length
+            shapes["cond"] = shapes["cond"][:2]
+        count = len(paths["states"]) if paths else 0
+        states = (count, self.batch_size, len(self.times) // self.stride, *self.teacher.shape)
+        expected: dict[str, tuple[int, ...]] = {"states": states, "targets": states}
+        if self.config.data.conditional:
+            expected["cond"] = states[:2]
+        if paths and shapes != expected:
+            raise InputError(f"checkpoint: the paths have the shapes {shapes}; they should have {expected}")
+        self.paths.clear()
+        for number in range(count):
+            self.paths.append({name: stack[number].to(self.teacher.device) for name, stack in paths.items()})
+        self.noise.restore(tensors["noise"]["stream"])
 
 
 def write_student(
@@ -227,7 +201,7 @@ def write_student(
     config: Config,
     spec: DataSpec,
     out: RunFolder,
-    told: dict[str, str],
+    metadata: dict[str, str],
     log: Path | None = None,
 ) -> None:
     """Write a student as a run: its teacher's configuration, and weights whose file says at which times they are used.
@@ -238,7 +212,7 @@ def write_student(
         student: what `distill` gave for `num_steps`.
         config, spec: the teacher's.
         out: a folder that is not there yet or empty.
-        told: what else the file of weights says of them.
+        metadata: what else the file of weights says of them.
         log: of its training, which the folder gets a copy of.
 
     Raises:
@@ -247,7 +221,7 @@ def write_student(
     check_empty(out)
     out.path.parent.mkdir(parents=True, exist_ok=True)
     times = student_times(student.schedule, spec, num_steps).tolist()
-    metadata = {"weights": "distilled", "times": json.dumps(times), **told}
+    metadata = {"weights": "distilled", "times": json.dumps(times), **metadata}
     with replacing(out.path) as unfinished:
         folder = RunFolder(unfinished)
         folder.samples.mkdir(parents=True)

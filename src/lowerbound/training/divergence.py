@@ -15,41 +15,31 @@ NOT_LEARNED = "paths"
 _WORDS = {"weights": "weight", "average": "average", "optimizer": "optimiser's memory of", "buffers": "state"}
 
 
-class Watch:
-    """Compares a trainer with what it was when it was last found good.
+def check_sound(trainer: Training, loss_before: float | None = None) -> float:
+    """Refuse a trainer that is not fit to be kept.
 
     Arguments:
-        trainer: what is watched, untrained or restored.
+        trainer: as it is now.
+        loss_before: what this returned when the trainer was last found good; None: there is nothing to compare with.
+
+    Returns:
+        The loss of a few examples, always the same under the same noise.
 
     Raises:
-        DivergenceError: if it isn't good as it is.
+        DivergenceError: if a number that would be saved is not finite, a weight is larger than any network's in use, or the
+            loss of the same examples is not finite or far above what it was.
     """
-
-    def __init__(self, trainer: Training):
-        self.trainer = trainer
-        self.loss: float | None = None
-        self.check()
-
-    def check(self) -> None:
-        """Look at the trainer as it is now; from now on it is compared with that.
-
-        Raises:
-            DivergenceError: if a number that would be saved is not finite, a weight is larger than any network's in use,
-                or the loss of the same examples under the same noise is not finite or far above what it was.
-        """
-        after = f"after step {self.trainer.step}"
-        tensors, _ = self.trainer.state()
-        for group, named in tensors.items():
-            if group == NOT_LEARNED:
-                continue
-            most = LARGEST_WEIGHT if group in ("weights", "average") else math.inf
-            for name, value in named.items():
-                if value.is_floating_point() and not (torch.isfinite(value) & (value.abs() <= most)).all():
-                    raise DivergenceError(
-                        f"{after} the {_WORDS.get(group, group)} {name} is not finite, or absurdly large"
-                    )
-        loss = self.trainer.probe()
-        before = loss if self.loss is None else self.loss
-        if not math.isfinite(loss) or loss - before > FAR * max(1.0, abs(before)):
-            raise DivergenceError(f"{after} the loss of the same examples is {loss:.4g}, where it was {before:.4g}")
-        self.loss = loss
+    after = f"after step {trainer.step}"
+    tensors, _ = trainer.state()
+    for group, named in tensors.items():
+        if group == NOT_LEARNED:
+            continue
+        most = LARGEST_WEIGHT if group in ("weights", "average") else math.inf
+        for name, value in named.items():
+            if value.is_floating_point() and not (torch.isfinite(value) & (value.abs() <= most)).all():
+                raise DivergenceError(f"{after} the {_WORDS.get(group, group)} {name} is not finite, or absurdly large")
+    loss = trainer.probe()
+    before = loss if loss_before is None else loss_before
+    if not math.isfinite(loss) or loss - before > FAR * max(1.0, abs(before)):
+        raise DivergenceError(f"{after} the loss of the same examples is {loss:.4g}, where it was {before:.4g}")
+    return loss

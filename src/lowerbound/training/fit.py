@@ -8,7 +8,7 @@ import torch
 
 from lowerbound.data import Dataset
 from lowerbound.training.config import Config
-from lowerbound.training.loop import TRAINING_SHARE, Trainer
+from lowerbound.training.trainer import TRAINING_SHARE, Trainer
 
 ENOUGH_STEPS = 500
 """So many steps are worth a smaller network and a smaller batch."""

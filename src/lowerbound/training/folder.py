@@ -102,20 +102,27 @@ class RunFolder:
             if version != SCHEMA_VERSION:
                 is_newer = isinstance(version, int) and version > SCHEMA_VERSION
                 raise InputError(
-                    f"{self.config} has the schema version {version!r}, this program knows {SCHEMA_VERSION}: install "
+                    f"{source} has the schema version {version!r}, this program knows {SCHEMA_VERSION}: install "
                     f"{'a newer' if is_newer else 'the older'} lowerbound, or train the run anew"
                 )
             spec = DataSpec.from_dict(values.pop("data_facts"), f"{source}: data_facts")
             config = Config.from_dict(values)
+        except InputError:
+            raise
         except FileNotFoundError as error:
             raise InputError(f"there is no run in {self.path}: give a folder that `lowerbound train` made") from error
         except NotADirectoryError as error:
             raise InputError(f"{self.path} is a file: give the folder of a run") from error
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{self.config} is damaged: {type(error).__name__} {error}") from error
-        check_size(lambda: _build_network(config, spec), MOST_PARAMETERS, source)
+            raise InputError(f"{source} is damaged: {type(error).__name__} {error}") from error
+
+        def build() -> nn.Module:
+            """Where the parameters are."""
+            if not config.model.is_denoiser:
+                return build_relative(config.model, spec)
+            return build_network(config.network, spec.conditioned(config.data.conditional), 2)
+
+        check_size(build, MOST_PARAMETERS, source)
         return config, spec
 
     def read_log(self) -> list[dict[str, Any]]:
@@ -129,20 +136,20 @@ class RunFolder:
         records = []
         lines = _read_text(self.log, MOST_LOG_BYTES).splitlines()
         for number, line in enumerate(lines, 1):
+            source = f"{self.log}, line {number}"
             try:
-                record = json.loads(line)
+                records.append(json.loads(line))
             except (ValueError, RecursionError) as error:
                 if number < len(lines):
-                    raise InputError(f"{self.log}, line {number} is damaged: {error}") from error
+                    raise InputError(f"{source} is damaged: {error}") from error
             else:
-                _check_record(record, f"{self.log}, line {number}")
-                records.append(record)
+                _check_record(records[-1], source)
         return records
 
     def open_log(self, last_step: int) -> IO[str]:
         """The log for appending after `last_step`: what stands there of later steps is removed first."""
-        kept = [record for record in self.read_log() if record["step"] <= last_step]
-        write_file(self.log, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        records = (record for record in self.read_log() if record["step"] <= last_step)
+        write_file(self.log, "".join(json.dumps(record) + "\n" for record in records).encode())
         return self.log.open("a")
 
     @contextmanager
@@ -167,23 +174,14 @@ class RunFolder:
             yield
 
 
-def _build_network(config: Config, spec: DataSpec) -> nn.Module:
-    """Where the parameters of a run's model are."""
-    if not config.model.is_denoiser:
-        return build_relative(config.model, spec)
-    return build_network(config.network, spec.conditioned(config.data.conditional), 2)
-
-
 def _check_record(record: Any, source: str) -> None:
     """Refuse what is no record of the log; a loss may have been infinite or no number, where and when may not."""
     if not isinstance(record, dict):
         raise InputError(f"{source} is damaged: it should be an object, got {reprlib.repr(record)}")
-    needed = {"step", "seconds"}
+    names = {"step", "seconds", *({"loss", "held_out_bits_per_dim"} & record.keys())}
     if "held_out_bits_per_dim" in record:
-        needed |= {"held_out_bits_per_dim", "standard_error"}
-    if "loss" in record:
-        needed |= {"loss"}
-    for name in sorted(needed):
+        names.add("standard_error")
+    for name in sorted(names):
         value = record.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
             raise InputError(f"{source} is damaged: {name} is {reprlib.repr(value)}, which is not a number")

@@ -21,16 +21,14 @@ class Interruption:
     """While entered, the first signal sets `requested`; a second one ends the program at once, as it would have.
 
     A KeyboardInterrupt that leaves it after the request of another signal than Ctrl-C's becomes `Stopped`.
+
+    Attributes:
+        requested: the number of the signal that has come, or None.
     """
 
     def __init__(self):
-        self.number: int | None = None
+        self.requested: int | None = None
         self._previous: dict[int, object] = {}
-
-    @property
-    def requested(self) -> bool:
-        """Whether a signal has come."""
-        return self.number is not None
 
     def __enter__(self) -> "Interruption":
         self._previous = _handle([signal.SIGINT, *ENDING], self._request)
@@ -38,11 +36,11 @@ class Interruption:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         _restore(self._previous)
-        if self.number is not None and self.number != signal.SIGINT and kind is KeyboardInterrupt:
-            raise Stopped(self.number) from None
+        if self.requested not in (None, signal.SIGINT) and kind is KeyboardInterrupt:
+            raise Stopped(self.requested) from None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
+        self.requested = number
         _leave_terminal()
         _restore(self._previous)
 

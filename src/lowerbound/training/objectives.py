@@ -1,77 +1,32 @@
-"""The objectives by their names: what a configuration asks for, as a `models.diffusion.Objective`."""
+"""The objectives by their names, all but what a run's configuration adds: see `build.build_objective`."""
 
-from collections.abc import Callable
 from functools import partial
 
-import torch
-from torch import Tensor
-
 from lowerbound import objective, score_matching
-from lowerbound.errors import InputError
-from lowerbound.likelihood import Elbo
 from lowerbound.models import Objective
-from lowerbound.schedule import LearnedGamma, Schedule, Tabulated
+from lowerbound.models.diffusion import CONTRASTIVE
 from lowerbound.theory import derivations, hybrid, textbook
-from lowerbound.training.config import Config
 
-WEIGHTINGS = {"balanced": objective.balanced(), "simple": objective.simple, "min-snr": objective.min_snr()}
-"""Of the integral over time; that of the others is the bound's."""
-CHAIN_BOUNDS: dict[str, Callable[..., Elbo]] = {
-    "form-a": partial(derivations.form_a, whole_path=False),
-    "form-b": partial(derivations.form_b, whole_path=False),
-    "two-sample": derivations.two_sample,
-    "one-sample": derivations.one_sample,
-    "t-sample": derivations.t_sample,
-}
-"""Estimates of the bound over a chain."""
-CHAIN_LOSSES: dict[str, Callable[..., Tensor]] = {
-    "hybrid": hybrid,
-    "textbook-two-sample": textbook.textbook_two_sample,
-    "textbook-one-sample": textbook.textbook_one_sample,
-    "textbook-t-sample": textbook.textbook_t_sample,
-}
-"""Losses over a chain that are not bounds."""
-INTEGRALS: dict[str, Callable[..., Tensor]] = {
-    "explicit": score_matching.explicit_loss,
-    "sliced": score_matching.sliced_loss,
-}
-"""Other estimates of the integral over time than `objective.loss`, of the same expectation."""
-WHOLE_PATHS = ("t-sample", "textbook-t-sample")
-"""Those that take all steps of an example's path; the others take one step of each."""
-
-
-def build_objective(config: Config, schedule: Schedule) -> Objective:
-    """The objective of a configuration; a table of betas is its own chain."""
-    training = config.training
-    if isinstance(schedule, LearnedGamma):
-        if training.objective not in ("elbo", "balanced"):
-            raise InputError(
-                f"a learned schedule is trained by --objective elbo or balanced, not by {training.objective}: choose "
-                "another --schedule.name"
-            )
-        if training.times != "antithetic":
-            raise InputError("a learned schedule already spreads times by the loss's size: leave --times antithetic")
-    chain = (
-        schedule.times
-        if isinstance(schedule, Tabulated)
-        else torch.linspace(0, 1, config.schedule.num_steps + 1, dtype=torch.float64)
+OBJECTIVES = {
+    each.name: each
+    for each in (
+        Objective("elbo"),
+        Objective("balanced", objective.balanced(), contains_bound=True),
+        Objective("simple", objective.simple),
+        Objective("min-snr", objective.min_snr()),
+        Objective("edm"),  # weighted by the data's standard deviation
+        Objective("hybrid", chain_loss=hybrid),
+        Objective("form-a", chain_bound=partial(derivations.form_a, whole_path=False)),
+        Objective("form-b", chain_bound=partial(derivations.form_b, whole_path=False)),
+        Objective("t-sample", chain_bound=derivations.t_sample, takes_whole_paths=True),
+        Objective("two-sample", chain_bound=derivations.two_sample),
+        Objective("one-sample", chain_bound=derivations.one_sample),
+        Objective("textbook-t-sample", chain_loss=textbook.textbook_t_sample, takes_whole_paths=True),
+        Objective("textbook-two-sample", chain_loss=textbook.textbook_two_sample),
+        Objective("textbook-one-sample", chain_loss=textbook.textbook_one_sample),
+        Objective("sliced", integral=score_matching.sliced_loss),
+        Objective("explicit", integral=score_matching.explicit_loss),
+        *map(Objective, CONTRASTIVE),
     )
-    name, weighting = training.objective, WEIGHTINGS.get(training.objective, objective.elbo)
-    made = Objective(
-        name,
-        objective.edm(config.denoiser.sigma_data) if name == "edm" else weighting,
-        INTEGRALS.get(name, objective.loss),
-        chain,
-        training.reverse,
-        CHAIN_BOUNDS.get(name),
-        CHAIN_LOSSES.get(name),
-        contains_bound=name == "balanced",
-        takes_whole_paths=name in WHOLE_PATHS,
-    )
-    if training.times != "antithetic" and made.takes_whole_paths:
-        raise InputError(f"--times {training.times} has no effect on --objective {name}, which takes all steps")
-    if training.reverse != "lower" and (made.is_continuous or not made.is_bound):
-        raise InputError(f"--reverse {training.reverse} has no effect on --objective {name}")
-    if "learned" in (training.reverse, name.replace("hybrid", "learned")) and config.denoiser.variance != "learned":
-        raise InputError(f"--objective {name} trains a reverse variance: add --denoiser.variance learned")
-    return made
+}
+"""Integrals over time, weighted or estimated otherwise; bounds over a chain, losses over one; draws of an energy's own."""

@@ -37,16 +37,15 @@ class Optimizer:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         network = [p for p, name in self._names.items() if not name.startswith(SCHEDULE)]
         schedule = [p for p, name in self._names.items() if name.startswith(SCHEDULE)]
-        hidden = [p for p in network if TRUNK in self._names[p] and p.ndim >= 2]
-        matrices = hidden if training.optimizer == "muon" else []
         # gradients of a learned schedule are those of squared losses, with heavy tails: clipped together with the network's,
         # a few of them would set the length of every step
         self._clipped = [network, schedule]
         self._clip = training.clip
-        decay = training.weight_decay
-        self._muon = Muon(matrices, decay)
+        matrices = [p for p in network if training.optimizer == "muon" and TRUNK in self._names[p] and p.ndim >= 2]
         moved = set(matrices)
         others = [p for p in network if p not in moved]
+        decay = training.weight_decay
+        self._muon = Muon(matrices, decay)
         self._adamw = torch.optim.AdamW(others, betas=(training.momentum, squares), weight_decay=decay, fused=fused)
         if schedule:
             self._adamw.add_param_group({"params": schedule, "weight_decay": 0.0})
@@ -79,27 +78,27 @@ class Optimizer:
         Raises:
             InputError: if it is that of other parameters, or not whole.
         """
-        of = {name: parameter for parameter, name in self._names.items()}
-        for full, value in tensors.items():
-            name, _, key = full.rpartition(".")
-            if name not in of:
+        parameters = {name: parameter for parameter, name in self._names.items()}
+        for full_name, value in tensors.items():
+            name, _, key = full_name.rpartition(".")
+            if name not in parameters:
                 raise InputError(
                     f"checkpoint: the optimiser remembers {name!r}, which this configuration does not have"
                 )
-            parameter = of[name]
-            shapes = [torch.Size([])] if key == "step" else [parameter.shape]
-            if value.shape not in shapes and not (key == MOMENTUM_KEY and value.numel() == parameter.numel()):
-                raise InputError(f"checkpoint: {full} of the optimiser has the shape {tuple(value.shape)}")
+            parameter = parameters[name]
+            shape = torch.Size([]) if key == "step" else parameter.shape
+            if value.shape != shape and not (key == MOMENTUM_KEY and value.numel() == parameter.numel()):
+                raise InputError(f"checkpoint: {full_name} of the optimiser has the shape {tuple(value.shape)}")
             if value.dtype != (torch.float32 if key == "step" else parameter.dtype):
-                raise InputError(f"checkpoint: {full} of the optimiser has the type {value.dtype}")
+                raise InputError(f"checkpoint: {full_name} of the optimiser has the type {value.dtype}")
             if key == MOMENTUM_KEY:
                 self._muon.momentum[parameter] = _like(parameter, value.view(parameter.shape))
             else:
                 self._adamw.state[parameter][key] = _like(parameter, value)
-        for parameter, name in self._names.items():
-            remembered = self._adamw.state.get(parameter, {})
-            if set(remembered) not in (set(), ADAMW_KEYS):
-                raise InputError(f"checkpoint: of {name} the optimiser remembers {', '.join(sorted(remembered))}")
+        for name, parameter in parameters.items():
+            keys = set(self._adamw.state.get(parameter, {}))
+            if keys not in (set(), ADAMW_KEYS):
+                raise InputError(f"checkpoint: of {name} the optimiser remembers {', '.join(sorted(keys))}")
 
 
 def plain_adamw(model: nn.Module, training: TrainingConfig) -> Optimizer:

@@ -7,6 +7,7 @@ from typing import Any
 from lowerbound.data import Dataset
 from lowerbound.nn import octaves
 from lowerbound.training.config import (
+    DENOISERS,
     Config,
     DataConfig,
     DecoderConfig,
@@ -35,15 +36,19 @@ def recipe(
         model: what is trained.
     """
     data = data or DataConfig(dataset.spec.name)
-    match model:
-        case "diffusion":
-            return _diffusion(dataset, data, minutes)
-        case "score":
-            return _score(dataset, data, minutes)
-        case "energy":
-            return _energy(dataset, data, minutes)
-        case _:
-            return _relative(dataset, data, minutes, model)
+    if model not in DENOISERS:
+        return _relative(dataset, data, minutes, model)
+    config = _diffusion(dataset, data, minutes)
+    if model == "diffusion":
+        return config
+    schedule = replace(config.schedule, name="linear-gamma")
+    if model == "score":
+        # geometric noise levels up to the largest distance between two examples, which the noise has to bridge (Song &
+        # Ermon 2020, technique 1), all of one weight
+        extent = round(max(5.0, math.log(2 * math.prod(dataset.shape))), 1)
+        schedule = replace(schedule, name="geometric", gamma_max=extent)
+        config = replace(config, training=replace(config.training, objective="simple"))
+    return replace(config, schedule=schedule, denoiser=DenoiserConfig(target="eps"), model=ModelConfig(model))
 
 
 def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
@@ -65,57 +70,35 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     return Config(data=data, schedule=schedule, denoiser=denoiser, network=network, decoder=decoder, training=training)
 
 
-def _score(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
-    """A noise-conditional score network: geometric noise levels up to the data's own extent, all of one weight."""
-    advised = _diffusion(dataset, data, minutes)
-    # to the largest distance between two examples, which the noise has to bridge (Song & Ermon 2020, technique 1)
-    extent = math.log(2 * math.prod(dataset.shape))
-    schedule = ScheduleConfig("geometric", gamma_min=advised.schedule.gamma_min, gamma_max=round(max(5.0, extent), 1))
-    return replace(
-        advised,
-        schedule=schedule,
-        denoiser=DenoiserConfig(target="eps"),
-        training=replace(advised.training, objective="simple"),
-        model=ModelConfig("score"),
-    )
-
-
-def _energy(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
-    advised = _diffusion(dataset, data, minutes)
-    schedule = replace(advised.schedule, name="linear-gamma")
-    return replace(advised, schedule=schedule, denoiser=DenoiserConfig(target="eps"), model=ModelConfig("energy"))
-
-
 def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelName) -> Config:
     """A relative with its own settings' defaults, at the batch and rate that were measured to suit it."""
     is_vector = len(dataset.shape) == 1
     is_large = not is_vector and max(dataset.shape[1:]) > 16
-    settings: dict[str, Any] = {"batch_size": 256 if is_vector else 32, "learning_rate": 1e-3 if is_vector else 6e-3}
-    given: dict[str, Any] = {}
+    training: dict[str, Any] = {"batch_size": 256 if is_vector else 32, "learning_rate": 1e-3 if is_vector else 6e-3}
+    settings: dict[str, Any] = {}
     if is_vector or (model == "hierarchical-vae" and not is_large):
-        settings["optimizer"] = "adamw"  # as of diffusion models: their layers are dense
+        training["optimizer"] = "adamw"  # as of diffusion models: their layers are dense
     match model:
         case "autoregressive":
             if is_large:
-                settings["batch_size"] = 16
+                training["batch_size"] = 16
             if len(dataset.train) < FEW_EXAMPLES:  # soon learned by heart otherwise
-                settings["learning_rate"] /= 2
-                given = {"dropout": 0.3}
+                training["learning_rate"] /= 2
+                settings["dropout"] = 0.3
         case "vae" | "hierarchical-vae" | "ladder-vae" if not is_vector:
-            settings |= {"batch_size": 64, "learning_rate": 3e-3}
+            training |= {"batch_size": 64, "learning_rate": 3e-3}
             if is_large and model != "ladder-vae":  # which begins at half the resolution
-                given = {"width": 16}
+                settings["width"] = 16
         case "flow":
-            settings["learning_rate"] = 2e-3 if is_vector else 6e-3
+            training["learning_rate"] = 2e-3 if is_vector else 6e-3
         case "gan":
             # no momentum, and no Muon, which makes every direction of the discriminator learn as fast as any other
-            settings |= {"batch_size": 64, "learning_rate": 2e-3, "optimizer": "adamw", "momentum": 0.0}
+            training |= {"batch_size": 64, "learning_rate": 2e-3, "optimizer": "adamw", "momentum": 0.0}
             if is_large:
-                settings |= {"batch_size": 32, "learning_rate": 1e-3}
-                given = {"width": 16}
-    settings["batch_size"] = min(settings["batch_size"], len(dataset.train))
-    training = TrainingConfig(minutes=minutes, **settings)
-    return Config(data=data, model=ModelConfig(model, **given), training=training)
+                training |= {"batch_size": 32, "learning_rate": 1e-3}
+                settings["width"] = 16
+    training["batch_size"] = min(training["batch_size"], len(dataset.train))
+    return Config(data=data, model=ModelConfig(model, **settings), training=TrainingConfig(minutes=minutes, **training))
 
 
 def gamma_min(num_levels: int | None) -> float:

@@ -1,20 +1,22 @@
 """Going on with the run that is in a folder, or beginning it again when that is asked for."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 from lowerbound.errors import InputError
-from lowerbound.training.checkpoint import checkpoints, clean, put_away, read_checkpoint, step_of
+from lowerbound.training.checkpoint import checkpoints, clean, read_checkpoint, step_of
 from lowerbound.training.config import as_flags, differences
-from lowerbound.training.divergence import Watch
+from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.loop import Trainer
+from lowerbound.training.trainer import Trainer
 from lowerbound.training.training import Training
 
 MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
 MAY_NOT_CHANGE = "training.optimizer"
 """The exception: an optimiser cannot go on from another one's memory."""
+_RESTART = "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside)"
 
 
 def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall_back: bool = False) -> None:
@@ -30,8 +32,8 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
         InputError: if it is another run, its data are no longer the same, or its checkpoints are damaged or gone.
     """
     config, spec = folder.read_config()
-    found = differences(config, trainer.config)
-    fixed = [d for d in found if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
+    changes = differences(config, trainer.config)
+    fixed = [d for d in changes if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
     if fixed:
         raise InputError(
             f"{folder.path} holds a run with other settings ({as_flags(fixed[0])}{' ...' * (len(fixed) > 1)}): choose "
@@ -50,8 +52,8 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
         return
     if config.training.learning_rate != trainer.config.training.learning_rate:
         trainer.rate_scale = 1.0
-    for difference in found:
-        say(f"  changed: {as_flags(difference)}")
+    for change in changes:
+        say(f"  changed: {as_flags(change)}")
 
 
 def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall_back: bool = False) -> bool:
@@ -64,32 +66,29 @@ def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall
         InputError: if checkpoints are damaged or gone.
     """
     clean(folder.checkpoints)
-    found_there = checkpoints(folder.checkpoints)
-    if not found_there:
+    saved = checkpoints(folder.checkpoints)
+    if not saved:
         steps = [record["step"] for record in folder.read_log() if "loss" in record]
         if steps or folder.model.exists():
             raise InputError(
                 f"the run in {folder.path} was trained for {max(steps, default=0):,} steps, but its checkpoints are gone: "
-                "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside), or "
-                "choose another folder with --out"
+                f"{_RESTART}, or choose another folder with --out"
             )
         return False
-    newest, *before = reversed(found_there)
+    newest, *before = reversed(saved)
     try:
         restore(trainer, newest)
     except InputError as error:
         if not before:
-            raise InputError(
-                f"{error}; there is no checkpoint before it: repeat the command with --restart to begin again at step 0 "
-                "(the old log and weights are kept aside)"
-            ) from error
+            raise InputError(f"{error}; there is no checkpoint before it: {_RESTART}") from error
         if not fall_back:
             raise InputError(
                 f"{error}; repeat the command with --fall-back to go on from the checkpoint before it, of step "
                 f"{step_of(before[0])}"
             ) from error
         restore(trainer, before[0])
-        say(f"{error}; the checkpoint before it is taken, and this one kept as {put_away(newest).name}")
+        renamed = newest.rename(_numbered(newest.with_name(f"damaged-{newest.name}")))  # nothing of it is lost
+        say(f"{error}; the checkpoint before it is taken, and this one kept as {renamed.name}")
     say(f"going on in {folder.path} after step {trainer.step}")
     return True
 
@@ -103,7 +102,7 @@ def restore(trainer: Training, path: Path) -> None:
     tensors, state = read_checkpoint(path)
     try:
         trainer.restore(tensors, state)
-        Watch(trainer)
+        check_sound(trainer)
     except InputError as error:
         raise InputError(f"damaged checkpoint: {path} ({error})") from error
 
@@ -113,10 +112,14 @@ def set_aside(folder: RunFolder, say: Callable[[str], None]) -> None:
     made = [path for path in (folder.log, folder.model, folder.early, folder.checkpoints) if path.exists()]
     if not made:
         return
-    number = 1
-    while (aside := folder.path / f"before-restart-{number}").exists():
-        number += 1
+    aside = _numbered(folder.path / "before-restart")
     aside.mkdir()
     for path in made:
         path.rename(aside / path.name)
     say(f"beginning again; what was there is in {aside}")
+
+
+def _numbered(path: Path) -> Path:
+    """The path with the first number behind it that nothing is called yet."""
+    names = (path.with_name(f"{path.name}-{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())

@@ -1,12 +1,11 @@
 """The training of a model into a run folder: held-out bits/dim, samples, and what is done about divergence."""
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -19,13 +18,12 @@ from lowerbound.rng import PerSample
 from lowerbound.training.allowance import Allowance
 from lowerbound.training.checkpoint import checkpoints, step_of
 from lowerbound.training.config import Config
-from lowerbound.training.divergence import Watch
+from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.held_out import held_out_bits, held_out_effort
-from lowerbound.training.interruption import Interruption
-from lowerbound.training.loop import TRAINING_SHARE, Trainer
 from lowerbound.training.resume import restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
+from lowerbound.training.trainer import TRAINING_SHARE, Trainer
 from lowerbound.training.training import DivergenceError, Record
 from lowerbound.weights import weights_file
 
@@ -93,8 +91,8 @@ def train(
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder
         _Session(trainer, folder, say, show_progress).run()
-        if (found := weakness(folder.read_metadata())) is not None:
-            say(f"{found}: give more --minutes")
+        if (sentence := weakness(folder.read_metadata())) is not None:
+            say(f"{sentence}: give more --minutes")
     return folder
 
 
@@ -103,229 +101,202 @@ class _Session(Stretch[Trainer]):
 
     def __init__(self, trainer: Trainer, folder: RunFolder, say: Callable[[str], None], show_progress: bool):
         super().__init__(trainer, folder, say, show_progress)
-        self.is_bound = trainer.model.is_bound
-        self.fixed_bits = self._fixed_bits()
-        self.best = min(
-            (r["held_out_bits_per_dim"] for r in folder.read_log() if "held_out_bits_per_dim" in r), default=math.inf
-        )
-        minutes = trainer.config.training.minutes
-        self.allowance = Allowance(None if minutes is None else 60 * minutes * (1 - TRAINING_SHARE))
-        self.seconds_per_example = 0.0
-        self.num_held_out = self._measured_before()
+        self.fixed_loss = self._fixed_bits()
+        measured = [record for record in folder.read_log() if "held_out_bits_per_dim" in record]
+        self.best = min((record["held_out_bits_per_dim"] for record in measured), default=math.inf)
+        # the same examples as long as the run lasts; None: not chosen yet
+        self.num_held_out: int | None = measured[0].get("num_examples") if measured else None
         self.yardstick: Baseline | None = None
+        minutes = trainer.training.minutes
+        self.allowance = Allowance(None if minutes is None else 60 * minutes * (1 - TRAINING_SHARE))
         self.roll_backs = 0
 
-    def run(self) -> None:
-        """Train to the end; from a state in which training diverged, as often as is allowed, from the checkpoint before."""
-        with Interruption() as interruption, self.bar:
-            while True:
-                with self.folder.open_log(self.trainer.step) as log:
-                    try:
-                        self.follow(log, interruption)
-                        return
-                    except DivergenceError as error:
-                        if not self._rolls_back(error):
-                            raise DivergenceError(f"{error}. {self._advice()}") from error
-
-    def follow(self, log: IO[str], interruption: Interruption) -> None:
-        trainer, training = self.trainer, self.trainer.config.training
+    def follow(self) -> None:
+        trainer, training = self.trainer, self.trainer.training
         self.evaluations = _Milestones(training.num_evaluations, trainer.progress)
         self.pictures = _Milestones(training.num_pictures, trainer.progress)
         self.first, self.began, self.advised = trainer.step, trainer.seconds, False
-        super().follow(log, interruption)
+        super().follow()
 
-    def shown(self, record: Record) -> dict[str, Any]:
-        return {**asdict(record), "loss": record.loss + self.fixed_bits}
-
-    def records(self, log: IO[str]) -> Iterator[Record]:
+    def records(self) -> Iterator[Record]:
         """One record per step, without the steps whose batches are left out."""
         num_skipped = 0
         while self.trainer.progress < 1:
             try:
                 for record in self.trainer.records():
                     num_skipped = 0
-                    self._time(record)
+                    self._advise()
                     yield record
             except DivergenceError as error:
                 num_skipped += 1
-                if self.trainer.config.training.on_divergence != "skip" or num_skipped > MOST_SKIPPED:
+                if self.trainer.training.on_divergence != "skip" or num_skipped > MOST_SKIPPED:
                     raise
-                self._leave_out(error, log)
+                self._leave_out(error)
 
-    def _time(self, record: Record) -> None:
-        trained = record.seconds - self.began
-        self.seconds_per_example = trained / ((record.step - self.first) * self._batch_size)
-        if not self.advised and trained > SECONDS_TO_JUDGE:
-            self.advised = True
-            self._advise()
-
-    def _leave_out(self, error: DivergenceError, log: IO[str]) -> None:
+    def _leave_out(self, error: DivergenceError) -> None:
         """Go on with the batch after the next, if the weights are not what is bad."""
         try:
-            self.watch.check()
+            self.sound_loss = check_sound(self.trainer, self.sound_loss)
         except DivergenceError as cause:
             raise DivergenceError(f"{error}; {cause}") from error
-        self.trainer.skip()
+        self.trainer.step += 1
         warnings.warn(f"{error}: left out", stacklevel=2)
-        log.write(
-            json.dumps({"step": self.trainer.step, "seconds": self.trainer.seconds, "left_out": str(error)}) + "\n"
-        )
+        self.note(left_out=str(error))
 
-    def is_due(self) -> bool:
-        return self.evaluations.due(self.trainer.progress) and self._affords_evaluation()
-
-    def _rolls_back(self, error: DivergenceError) -> bool:
+    def recover(self, error: DivergenceError) -> None:
         """Go back to the newest checkpoint and train on at half the rate, if that is wanted and not done too often yet."""
-        before, kept = self.trainer, checkpoints(self.folder.checkpoints)
-        training = before.config.training
-        if training.on_divergence != "roll-back" or self.roll_backs == MOST_ROLL_BACKS or not kept:
-            return False
+        before, training = self.trainer, self.trainer.training
+        saved = checkpoints(self.folder.checkpoints)
+        if training.on_divergence != "roll-back" or self.roll_backs == MOST_ROLL_BACKS or not saved:
+            raise DivergenceError(f"{error}. {self._advice(saved)}") from error
         self.roll_backs += 1
         # a new one: in the old one's optimiser something would stay of what diverged
         self.trainer = Trainer(before.config, before.dataset, before.device)
-        restore(self.trainer, kept[-1])
+        restore(self.trainer, saved[-1])
         self.trainer.rate_scale = before.rate_scale * ROLL_BACK_RATE
-        self.watch = Watch(self.trainer)
-        told = (
+        self.sound_loss = check_sound(self.trainer)
+        message = (
             f"{error}. Going back to step {self.trainer.step}, and on with a learning rate of "
             f"{self.trainer.rate_scale * training.learning_rate:g}"
         )
-        self.say(told)
-        with self.folder.open_log(self.trainer.step) as log:
-            event = {"step": self.trainer.step, "seconds": self.trainer.seconds, "rolled_back": told}
-            log.write(json.dumps(event) + "\n")
-        return True
+        self.say(message)
+        with self.folder.open_log(self.trainer.step) as self.log:
+            self.note(rolled_back=message)
 
-    def _advice(self) -> str:
+    def _advice(self, saved: list[Path]) -> str:
         """What to do about a run that has diverged."""
-        training, kept = self.trainer.config.training, checkpoints(self.folder.checkpoints)
-        rate = f"a smaller --learning-rate (now {training.learning_rate * self.trainer.rate_scale:g})"
-        if not kept:
+        rate = f"a smaller --learning-rate (now {self.trainer.training.learning_rate * self.trainer.rate_scale:g})"
+        if not saved:
             return f"Repeat the command with {rate}"
         return (
-            f"The checkpoint {kept[-1].name} is kept: repeat the command with {rate} to go on from step "
-            f"{step_of(kept[-1])}, or with --on-divergence skip or roll-back"
+            f"The checkpoint {saved[-1].name} is kept: repeat the command with {rate} to go on from step "
+            f"{step_of(saved[-1])}, or with --on-divergence skip or roll-back"
         )
 
-    def _measured_before(self) -> int | None:
-        """How many held-out examples the run measures already, if it does: the same ones as long as it lasts."""
-        records = (record for record in self.folder.read_log() if "held_out_bits_per_dim" in record)
-        return next((record.get("num_examples") for record in records), None)
+    @property
+    def _seconds_per_example(self) -> float:
+        """What training on an example has cost in this stretch."""
+        num_steps = max(1, self.trainer.step - self.first)
+        return (self.trainer.seconds - self.began) / (num_steps * self.trainer.training.batch_size)
 
     def _forward_seconds(self, num_calls: int) -> float:
         """About what network calls for so many examples cost: a step goes forward, and back at twice the cost."""
-        return num_calls * self.seconds_per_example / 3
+        return num_calls * self._seconds_per_example / 3
 
-    def _affords_evaluation(self) -> bool:
-        """Whether held-out bits are measured now; before the first time, of how many examples."""
+    def is_due(self) -> bool:
+        """Whether held-out bits are measured now; before the first time it is chosen of how many examples."""
+        if not self.evaluations.due(self.trainer.progress):
+            return False
         most = self.trainer.model.most_held_out
-        calls = held_out_effort(self.trainer.model, self.trainer.dataset).num_draws or 1
+        seconds = self._forward_seconds(held_out_effort(self.trainer.model, self.trainer.dataset).num_draws or 1)
         if self.num_held_out is None:
             self.num_held_out = most
             if self.allowance.seconds is not None:
-                each = self._forward_seconds(calls)
-                affordable = int(self.allowance.seconds / FEWEST_EVALUATIONS / each)
+                affordable = int(self.allowance.seconds / FEWEST_EVALUATIONS / seconds)
                 self.num_held_out = max(FEWEST_HELD_OUT, min(most, affordable))
-        expected = self._forward_seconds(self.num_held_out * calls)
-        return self.allowance.affords("held-out bits", expected, self.trainer.progress)
+        return self.allowance.affords("held-out bits", self.num_held_out * seconds, self.trainer.progress)
 
     def _advise(self) -> None:
-        """Say so when too few steps fit into the minutes."""
-        trainer = self.trainer
-        minutes = trainer.config.training.minutes
-        if minutes is None or trainer.progress >= 1:
+        """Say once, when it is known what a step costs, if too few fit into the minutes."""
+        trainer, minutes = self.trainer, self.trainer.training.minutes
+        if self.advised or minutes is None or trainer.seconds - self.began <= SECONDS_TO_JUDGE:
             return
-        left = (60 * minutes * TRAINING_SHARE - trainer.seconds) / (self.seconds_per_example * self._batch_size)
-        expected = round(trainer.step + left)
-        if expected < FEWEST_STEPS:
+        self.advised = True
+        seconds_per_step = self._seconds_per_example * trainer.training.batch_size
+        expected = round(trainer.step + (60 * minutes * TRAINING_SHARE - trainer.seconds) / seconds_per_step)
+        if trainer.progress < 1 and expected < FEWEST_STEPS:
             enough = minutes * FEWEST_STEPS / max(1, expected)
             self.say(
                 f"about {expected} steps fit into {minutes:g} minutes here, too few to learn much: give --minutes "
                 f"{enough:.2g} or more, a smaller --network.width, or a smaller --batch-size"
             )
 
-    @property
-    def _batch_size(self) -> int:
-        return self.trainer.config.training.batch_size
-
     def _fixed_bits(self) -> float:
         """What makes the loss the bound in the data's units, bits/dim: constants, estimated on training data once."""
         trainer, dataset = self.trainer, self.trainer.dataset
-        if not self.is_bound:
+        if not trainer.model.is_bound:
             return 0.0
         x, spec = dataset.encoded(dataset.train[:256]).to(trainer.device), dataset.spec
         nats = trainer.model.given(observed=spec.observed(x)).fixed_nats(x)
         return (nats - spec.encoding.log_det(x).mean().item()) / (trainer.num_dims * math.log(2))
 
-    def describe(self, record: Record, loss: float) -> str:
+    def describe(self, loss: float) -> str:
         trainer = self.trainer
-        left = max(0.0, trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1))
-        unit = " bits/dim" if self.is_bound else ""
+        minutes, seconds = divmod(round(max(0.0, trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1))), 60)
+        unit = " bits/dim" if trainer.model.is_bound else ""
         best = f", held-out {self.best:.4f} bits/dim" if math.isfinite(self.best) else ""
-        speed = 1 / self.seconds_per_example
-        return f"step {trainer.step}, loss {loss:.4f}{unit}{best}, {speed:.0f} examples/s, {_clock(left)} left"
+        speed = f"{1 / self._seconds_per_example:.0f} examples/s"
+        return f"step {trainer.step}, loss {loss:.4f}{unit}{best}, {speed}, {minutes}:{seconds:02d} left"
 
-    def measure(self, log: IO[str]) -> None:
+    def measure(self) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
         trainer, average = self.trainer, self.trainer.average
         assert average is not None
         average.swap(trainer.trained)
         trainer.model.eval()
         try:
-            record: dict[str, Any] = {"step": trainer.step, "seconds": trainer.seconds}
-            improved = True
-            assert self.num_held_out is not None
-            with self.allowance.spending("held-out bits"):
-                held_out = held_out_bits(
-                    trainer.model, trainer.dataset, self.num_held_out, trainer.config.data.conditional
-                )
-            if held_out is not None:
-                bits, error = held_out
-                if not math.isfinite(bits):
-                    raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {bits}")
-                self.yardstick = self.yardstick or yardstick(trainer.dataset, self.num_held_out)
-                record |= {"held_out_bits_per_dim": bits, "standard_error": error, "num_examples": self.num_held_out}
-                if self.yardstick is not None:
-                    record |= {"baseline": self.yardstick.name, "baseline_bits_per_dim": self.yardstick.bits_per_dim}
-                log.write(json.dumps(record) + "\n")
-                if self.bar.disable:
-                    self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
-                improved = bits < self.best
-                self.best = min(self.best, bits)
+            facts = self._held_out()
+            bits = facts.get("held_out_bits_per_dim", -math.inf)
             # where a loss does not aim at the bound the newest weights are the ones that were asked for
-            if improved or not trainer.model.aims_at_bound or not self.folder.model.exists():
-                self._write_weights(self.folder.model, record)
+            if bits < self.best or not trainer.model.aims_at_bound or not self.folder.model.exists():
+                self._write_weights(self.folder.model, facts)
+            if facts:
+                self.best = min(self.best, bits)
             if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
-                self._write_weights(self.folder.early, record)
-            num_samples = PICTURE_SAMPLES if len(trainer.dataset.shape) > 1 else PICTURE_POINTS
-            expected = self._forward_seconds(num_samples * self._calls_per_sample)
-            if self.pictures.due(trainer.progress) and self.allowance.affords("picture", expected, trainer.progress):
-                with self.allowance.spending("picture"):
-                    self._draw(num_samples)
+                self._write_weights(self.folder.early, facts)
+            self._draw()
         finally:
             trainer.model.train()
             average.swap(trainer.trained)
 
-    @property
-    def _calls_per_sample(self) -> int:
-        plan = self.trainer.model.plan()
-        return 1 if plan is None else plan.num_calls
+    def _held_out(self) -> dict[str, Any]:
+        """Measure held-out bits/dim, and write them into the log; nothing of a model without a likelihood."""
+        trainer = self.trainer
+        assert self.num_held_out is not None
+        with self.allowance.spending("held-out bits"):
+            measured = held_out_bits(trainer.model, trainer.dataset, self.num_held_out, trainer.config.data.conditional)
+        if measured is None:
+            return {}
+        bits, error = measured
+        if not math.isfinite(bits):
+            raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {bits}")
+        facts = {"held_out_bits_per_dim": bits, "standard_error": error, "num_examples": self.num_held_out}
+        self.yardstick = self.yardstick or yardstick(trainer.dataset, self.num_held_out)
+        if self.yardstick is not None:
+            facts |= {"baseline": self.yardstick.name, "baseline_bits_per_dim": self.yardstick.bits_per_dim}
+        self.note(**facts)
+        if self.bar.disable:
+            self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
+        return facts
 
-    def _write_weights(self, path: Path, record: dict[str, Any]) -> None:
+    def _write_weights(self, path: Path, facts: dict[str, Any]) -> None:
+        trainer = self.trainer
         metadata = {
             "weights": "averaged",
-            "average_width": str(self.trainer.config.training.average_width),
-            **{key: str(value) for key, value in record.items()},
+            "average_width": trainer.training.average_width,
+            "step": trainer.step,
+            "seconds": trainer.seconds,
+            **facts,
         }
-        write_file(path, weights_file(dict(self.trainer.trained.named_parameters()), metadata))
+        content = weights_file(
+            dict(trainer.trained.named_parameters()), {name: str(value) for name, value in metadata.items()}
+        )
+        write_file(path, content)
 
-    def _draw(self, num_samples: int) -> None:
-        dataset = self.trainer.dataset
-        with torch.no_grad():
-            samples = self.trainer.model.sample(num_samples, PerSample(range(num_samples)))
-        data = dataset.examples[dataset.train[:num_samples]]
-        with replacing(self.folder.samples / f"step-{self.trainer.step:09d}.png") as unfinished:
-            sample_grid(unfinished, dataset.spec.encoding.decode(samples), dataset.spec.encoding.value_range, data=data)
+    def _draw(self) -> None:
+        """Draw samples beside data, if it is time to and affordable."""
+        trainer, dataset = self.trainer, self.trainer.dataset
+        num_samples = PICTURE_SAMPLES if len(dataset.shape) > 1 else PICTURE_POINTS
+        plan = trainer.model.plan()
+        expected = self._forward_seconds(num_samples * (1 if plan is None else plan.num_calls))
+        if not self.pictures.due(trainer.progress) or not self.allowance.affords("picture", expected, trainer.progress):
+            return
+        with self.allowance.spending("picture"):
+            with torch.no_grad():
+                samples = trainer.model.sample(num_samples, PerSample(range(num_samples)))
+            data, encoding = dataset.examples[dataset.train[:num_samples]], dataset.spec.encoding
+            with replacing(self.folder.samples / f"step-{trainer.step:09d}.png") as unfinished:
+                sample_grid(unfinished, encoding.decode(samples), encoding.value_range, data=data)
 
 
 class _Milestones:
@@ -345,8 +316,3 @@ class _Milestones:
         ended = math.floor(progress * self.count + 1e-9)
         due, self.passed = ended > self.passed, max(ended, self.passed)
         return due
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}:{seconds:02d}"

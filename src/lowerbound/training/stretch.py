@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
-from lowerbound.training.checkpoint import Checkpoint, checkpoints
-from lowerbound.training.divergence import Watch
+from lowerbound.training.checkpoint import checkpoints, write_checkpoint
+from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.interruption import Interruption
 from lowerbound.training.resume import go_on, set_aside
-from lowerbound.training.training import Record, Training
+from lowerbound.training.training import DivergenceError, Record, Training
 
 CHECKPOINT_SECONDS = 60
 _Kind = TypeVar("_Kind", bound=Training)
@@ -34,13 +34,20 @@ class Stretch(Generic[_Kind]):
         show_progress: whether to draw a progress bar.
     """
 
-    def __init__(self, trainer: _Kind, folder: RunFolder, say: Callable[[str], None], show_progress: bool):
+    fixed_loss = 0.0
+    """What a loss is shown with besides: constants that nothing is learned from, in its own unit."""
+    log: IO[str]
+    interruption: Interruption
+
+    def __init__(
+        self, trainer: _Kind, folder: RunFolder, say: Callable[[str], None] = print, show_progress: bool = True
+    ):
         self.trainer = trainer
         self.folder = folder
         self.say = say
         self.saved = time.monotonic()
         self.saved_step: int | None = None
-        self.watch = Watch(trainer)
+        self.sound_loss = check_sound(trainer)
         self.bar = tqdm(
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
@@ -58,34 +65,40 @@ class Stretch(Generic[_Kind]):
             KeyboardInterrupt: after an interruption, with everything saved.
             DivergenceError: where training diverges, with the last good checkpoint kept.
         """
-        with Interruption() as interruption, self.bar, self.folder.open_log(self.trainer.step) as log:
-            self.follow(log, interruption)
+        with Interruption() as self.interruption, self.bar:
+            while True:
+                with self.folder.open_log(self.trainer.step) as self.log:
+                    try:
+                        self.follow()
+                        return
+                    except DivergenceError as error:
+                        self.recover(error)
 
-    def follow(self, log: IO[str], interruption: Interruption) -> None:
+    def follow(self) -> None:
         """Take the steps, and do after each what is due."""
         smoothed = None
         if not checkpoints(self.folder.checkpoints):
-            self.save(log)
-        for record in self.records(log):
-            shown = self.shown(record)
-            log.write(json.dumps(shown) + "\n")
-            smoothed = shown["loss"] if smoothed is None else 0.98 * smoothed + 0.02 * shown["loss"]
+            self.save()
+        for record in self.records():
+            loss = record.loss + self.fixed_loss
+            self.log.write(json.dumps({**asdict(record), "loss": loss}) + "\n")
+            smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
             self.bar.n = 100 * min(1.0, self.trainer.progress)
-            self.bar.set_description_str(self.describe(record, smoothed), refresh=False)
+            self.bar.set_description_str(self.describe(smoothed), refresh=False)
             self.bar.update(0)
-            self.after_step(log, interruption)
+            self.after_step()
         if self.saved_step != self.trainer.step:  # its last batch was left out, or its end was not saved
-            self.after_step(log, interruption)
+            self.after_step()
 
-    def records(self, log: IO[str]) -> Iterator[Record]:
+    def records(self) -> Iterator[Record]:
         """One record per step."""
         return self.trainer.records()
 
-    def shown(self, record: Record) -> dict[str, Any]:
-        """A record as the log has it."""
-        return asdict(record)
+    def recover(self, error: DivergenceError) -> None:
+        """Go back to a state to go on from, or raise the error."""
+        raise error
 
-    def describe(self, record: Record, loss: float) -> str:
+    def describe(self, loss: float) -> str:
         """What stands beside the progress bar, the loss being the mean lately."""
         return self.trainer.words(loss)
 
@@ -93,74 +106,69 @@ class Stretch(Generic[_Kind]):
         """Whether something is to be measured now."""
         return False
 
-    def measure(self, log: IO[str]) -> None:
+    def measure(self) -> None:
         """Measure what is due."""
 
-    def after_step(self, log: IO[str], interruption: Interruption) -> None:
+    def after_step(self) -> None:
         """Measure, save and stop if it is time to, but keep nothing that is not fit to be kept."""
-        trainer = self.trainer
-        is_due = self.is_due()
-        save_due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
-        if is_due or save_due or interruption.requested or trainer.progress >= 1:
-            self.watch.check()
+        is_due, ends = self.is_due(), self.trainer.progress >= 1
+        if is_due or ends or self.interruption.requested or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            self.sound_loss = check_sound(self.trainer, self.sound_loss)
             if is_due:
-                self.measure(log)
-            self.save(log)
-        if interruption.requested and trainer.progress < 1:
+                self.measure()
+            self.save()
+        if self.interruption.requested and not ends:
             self.bar.close()
-            self.say(f"stopped at step {trainer.step} with everything saved: repeat the command to go on")
+            self.say(f"stopped at step {self.trainer.step} with everything saved: repeat the command to go on")
             raise KeyboardInterrupt
 
-    def save(self, log: IO[str]) -> None:
+    def save(self) -> None:
         """Write a checkpoint."""
-        log.flush()
-        Checkpoint.of(self.trainer.step, *self.trainer.state()).write(self.folder.checkpoints)
+        self.log.flush()
+        write_checkpoint(self.folder.checkpoints, self.trainer.step, *self.trainer.state())
         self.saved, self.saved_step = time.monotonic(), self.trainer.step
+
+    def note(self, **facts: Any) -> None:
+        """Write into the log what happened after the last step."""
+        self.log.write(json.dumps({"step": self.trainer.step, "seconds": self.trainer.seconds, **facts}) + "\n")
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """Where something is trained that is not a run of its own: as `workplace` gives it.
+class Workspace:
+    """Where something is trained that is not a run of its own: as `open_workspace` gives it.
 
     Arguments:
         folder: with log and checkpoints.
         fall_back: whether a damaged newest checkpoint is passed over.
-        say: where lines for the user go.
     """
 
     folder: RunFolder
     fall_back: bool = False
-    say: Callable[[str], None] = print
 
 
-def complete(trainer: Training, place: Workplace | None = None) -> None:
+def complete(trainer: Training, workspace: Workspace | None = None) -> None:
     """Train to the end, from where it was interrupted if it was.
 
     Arguments:
         trainer: an untrained one.
-        place: where it is kept to go on with; None: nowhere, and an interruption ends it.
+        workspace: where it is kept to go on with; None: nowhere, and an interruption ends it.
 
     Raises:
         InputError: if a checkpoint is damaged, or training diverges.
         KeyboardInterrupt: after an interruption, with everything saved.
     """
-    if place is None:
+    if workspace is None:
         for _ in trainer.records():
             pass
         return
-    go_on(place.folder, trainer, place.say, place.fall_back)
-    Stretch(trainer, place.folder, place.say, show_progress=True).run()
+    go_on(workspace.folder, trainer, print, workspace.fall_back)
+    Stretch(trainer, workspace.folder).run()
 
 
 @contextmanager
-def workplace(
-    path: Path,
-    settings: dict[str, Any],
-    *,
-    restart: bool = False,
-    fall_back: bool = False,
-    say: Callable[[str], None] = print,
-) -> Iterator[Workplace]:
+def open_workspace(
+    path: Path, settings: dict[str, Any], *, restart: bool = False, fall_back: bool = False
+) -> Iterator[Workspace]:
     """A folder to train in, which an interruption leaves, to go on from, and which is gone once what is trained is made.
 
     Arguments:
@@ -168,7 +176,6 @@ def workplace(
         settings: all that the result depends on but the length, as JSON holds it.
         restart: set aside what is there, and begin again.
         fall_back: go on from the checkpoint before the newest, if that is damaged.
-        say: where lines for the user go.
 
     Raises:
         InputError: if another process trains there, or it holds a training with other settings.
@@ -181,11 +188,11 @@ def workplace(
     with folder.locked():
         try:
             if restart:
-                set_aside(folder, say)
+                set_aside(folder, print)
             elif folder.log.exists():
                 _check_settings(facts, settings)
             write_file(facts, json.dumps(settings).encode())
-            yield Workplace(folder, fall_back, say)
+            yield Workspace(folder, fall_back)
             made = True
         finally:
             if made or not folder.log.exists():
@@ -195,16 +202,19 @@ def workplace(
 def _check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Refuse to go on with a training whose settings were others."""
     try:
-        known = json.loads(path.read_bytes()[: 1 << 20])
+        stored = json.loads(path.read_bytes()[: 1 << 20])
     except (OSError, ValueError, RecursionError):
-        known = None
-    if known != settings:
-        before = known if isinstance(known, dict) else {}
-        others = [
-            f"{key} was {str(before[key])[:40]!r}" for key in settings.keys() & before if before[key] != settings[key]
-        ]
-        told = f" ({', '.join(sorted(others))})" if others else ""
-        raise InputError(
-            f"{path.parent} holds an interrupted training with other settings{told}: repeat its own command to go on with "
-            "it, or give --restart to begin again"
-        )
+        stored = None
+    if stored == settings:
+        return
+    before = stored if isinstance(stored, dict) else {}
+    others = [
+        f"{name} was {str(before[name])[:40]!r}"
+        for name in sorted(settings.keys() & before)
+        if before[name] != settings[name]
+    ]
+    listed = f" ({', '.join(others)})" if others else ""
+    raise InputError(
+        f"{path.parent} holds an interrupted training with other settings{listed}: repeat its own command to go on with "
+        "it, or give --restart to begin again"
+    )

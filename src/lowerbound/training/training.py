@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lowerbound.errors import InputError
 from lowerbound.records import read
 from lowerbound.training.average import Average
+from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.threads import ThreadChoice
 
@@ -61,8 +62,8 @@ class Training(ABC):
     Arguments:
         trained: what the optimiser moves.
         optimizer: of its parameters.
-        steps, minutes: the length; one of the two.
-        average_width: of the running average of the weights; None: there is none.
+        training: the length, in steps or in minutes, and the average's width.
+        averaged: whether there is a running average of the weights.
 
     Attributes:
         step: how many steps have been taken.
@@ -73,18 +74,11 @@ class Training(ABC):
     time_share = 1.0
     """The share of a timed training's minutes that its steps take."""
 
-    def __init__(
-        self,
-        trained: nn.Module,
-        optimizer: Optimizer,
-        steps: int | None,
-        minutes: float | None,
-        average_width: float | None = None,
-    ):
+    def __init__(self, trained: nn.Module, optimizer: Optimizer, training: TrainingConfig, *, averaged: bool = False):
         self.trained = trained
         self.optimizer = optimizer
-        self.steps, self.minutes = steps, minutes
-        self.average = None if average_width is None else Average(trained, average_width)
+        self.training = training
+        self.average = Average(trained, training.average_width) if averaged else None
         self.step = 0
         self.seconds = 0.0
         self.rate_scale = 1.0
@@ -108,10 +102,10 @@ class Training(ABC):
     @property
     def progress(self) -> float:
         """How much is done, from 0 to 1 and beyond; of a timed training by the time that its steps have taken."""
-        if self.steps is not None:
-            return self.step / self.steps
-        assert self.minutes is not None
-        return self.seconds / (60 * self.minutes * self.time_share)
+        if self.training.steps is not None:
+            return self.step / self.training.steps
+        assert self.training.minutes is not None
+        return self.seconds / (60 * self.training.minutes * self.time_share)
 
     def records(self) -> Iterator[Record]:
         """Train until the length is reached, one record per step.
@@ -119,7 +113,7 @@ class Training(ABC):
         Raises:
             DivergenceError: at the step where the loss or its gradient is not finite.
         """
-        threads = None if self.minutes is None else ThreadChoice()
+        threads = None if self.training.minutes is None else ThreadChoice()
         try:
             while self.progress < 1:
                 began = time.perf_counter()
@@ -160,20 +154,16 @@ class Training(ABC):
             raise DivergenceError(f"step {self.step + 1}: the loss is {total} and its gradient's norm {norm}{batch}")
         return total, norm
 
-    def skip(self) -> None:
-        """Leave out the next step."""
-        self.step += 1
-
     def state(self) -> State:
         """All that `restore` needs."""
-        average = self.average
-        tensors = {
-            "weights": dict[str, Tensor](self.trained.named_parameters()),
-            **({} if average is None else {"average": average.parameters}),
-            "optimizer": self.optimizer.state(),
-        }
-        count = 0 if average is None else average.count
-        return tensors, {"seconds": self.seconds, "average_count": count, "rate_scale": self.rate_scale}
+        count = 0 if self.average is None else self.average.count
+        numbers = {"seconds": self.seconds, "average_count": count, "rate_scale": self.rate_scale}
+        return {**self._parameters(), "optimizer": self.optimizer.state()}, numbers
+
+    def _parameters(self) -> dict[str, dict[str, Tensor]]:
+        """The weights, and their average if there is one, by group and name."""
+        weights = dict[str, Tensor](self.trained.named_parameters())
+        return {"weights": weights, **({} if self.average is None else {"average": self.average.parameters})}
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
@@ -182,18 +172,14 @@ class Training(ABC):
         Raises:
             InputError: if its tensors are not those of this training.
         """
-        groups = {"weights": dict[str, Tensor](self.trained.named_parameters())}
-        if self.average is not None:
-            groups["average"] = self.average.parameters
-        for group, parameters in groups.items():
-            for name, into in parameters.items():
+        for group, parameters in self._parameters().items():
+            for name, parameter in parameters.items():
                 saved = tensors.get(group, {}).get(name)
-                if saved is None or saved.shape != into.shape or saved.dtype != into.dtype:
-                    found = "missing" if saved is None else f"of shape {tuple(saved.shape)} and type {saved.dtype}"
-                    raise InputError(
-                        f"checkpoint: {name} in {group} is {found}, it should have {tuple(into.shape)} and {into.dtype}"
-                    )
-                into.copy_(saved)
+                if saved is None or saved.shape != parameter.shape or saved.dtype != parameter.dtype:
+                    kind = "missing" if saved is None else f"of shape {tuple(saved.shape)} and type {saved.dtype}"
+                    expected = f"{tuple(parameter.shape)} and {parameter.dtype}"
+                    raise InputError(f"checkpoint: {name} in {group} is {kind}, it should have {expected}")
+                parameter.copy_(saved)
         try:
             self.recall(tensors)
             self.optimizer.restore(tensors.get("optimizer", {}))
@@ -213,9 +199,9 @@ def warm_cosine(peak: float, warmth: float, fallen: float) -> float:
     return peak * warmth * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
-def check_length(**given: float | None) -> None:
+def check_length(**lengths: float | None) -> None:
     """Refuse a length that is not given by one of two positive numbers, with an InputError."""
-    lengths = [length for length in given.values() if length is not None]
-    if len(lengths) != 1 or not lengths[0] > 0:
-        told = ", ".join(f"{name}={length}" for name, length in given.items())
-        raise InputError(f"the length of training: {told}; give one of the two, positive")
+    numbers = [length for length in lengths.values() if length is not None]
+    if len(numbers) != 1 or not numbers[0] > 0:
+        listed = ", ".join(f"{name}={length}" for name, length in lengths.items())
+        raise InputError(f"the length of training: {listed}; give one of the two, positive")

@@ -24,17 +24,18 @@ The value of the loss is no measure of how good a model is; only its gradient me
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.arguments import told
 from lowerbound.brief import Brief
-from lowerbound.denoiser import Conditioned, Denoiser, EnergyDenoiser
-from lowerbound.elementary import Scalar, exp, expand, present, sqrt
+from lowerbound.denoiser import Conditioned, Denoiser
+from lowerbound.elementary import exp, expand, present, sqrt
 from lowerbound.errors import InputError
+from lowerbound.langevin.energy import EnergyDenoiser
+from lowerbound.langevin.metropolis import metropolis_langevin
 from lowerbound.rng import Noise
-from lowerbound.samplers.metropolis import metropolis_langevin
 from lowerbound.schedule import Level
+from lowerbound.shapes import Examples, PerExample
 from lowerbound.times import antithetic_times
 
 
@@ -63,14 +64,8 @@ class ContrastiveDivergence(nn.Module):
         self.regularisation = regularisation
 
     def forward(
-        self,
-        denoiser: Denoiser,
-        x: Float[Tensor, "batch *shape"],
-        *,
-        t: Float[Tensor, "batch"] | None = None,
-        eps: Float[Tensor, "batch *shape"] | None = None,
-        noise: Noise,
-    ) -> Float[Tensor, "batch"]:
+        self, denoiser: Denoiser, x: Examples, *, t: PerExample | None = None, eps: Examples | None = None, noise: Noise
+    ) -> PerExample:
         r"""The losses of a batch, one level for each example.
 
         Arguments:
@@ -79,7 +74,7 @@ class ContrastiveDivergence(nn.Module):
             t, eps: times in [0, 1], (B,), and standard normal noise, (B, *); drawn from `noise` if not given.
             noise: where the chains' noise comes from.
         """
-        energy = Energy.of(denoiser)
+        energy = Energy.within(denoiser)
         if t is None:
             t = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
         if eps is None:
@@ -105,8 +100,7 @@ class ContrastiveDivergence(nn.Module):
             log_density, score = energy.denoiser.log_density_and_score(x_t, level, energy.cond)
             return log_density, present(score, energy.observed)
 
-        sigma = level.sigma.detach() if isinstance(level.sigma, Tensor) else level.sigma
-        size = (self.step_size * sigma) ** 2
+        size = (self.step_size * level.sigma) ** 2
         x_t, _ = metropolis_langevin(log_density_and_score, x_t.detach(), size, self.num_steps, noise)
         return present(x_t, energy.observed)
 
@@ -156,35 +150,30 @@ class PersistentChains(ContrastiveDivergence):
             raise InputError("persistent chains belong to no condition: train without, or by contrastive divergence")
         chain = (t.detach() * len(self.states)).long().clamp(max=len(self.states) - 1)
         u = self.states[chain].to(x_t)
-        anew = noise.uniform(x_t.new_empty(len(x_t), 1))[:, 0] < self.restart
-        u = torch.where(anew.reshape(-1, *[1] * (u.ndim - 1)), noise.normal(u), u)
-        scale = expand(_scale(level, energy.denoiser.sigma_data), x_t)
+        restarts = noise.uniform(x_t.new_empty(len(x_t), 1))[:, 0] < self.restart
+        u = torch.where(restarts.reshape(-1, *[1] * (u.ndim - 1)), noise.normal(u), u)
+        scale = expand(level.alpha * sqrt(energy.denoiser.sigma_data**2 + exp(level.gamma)), x_t)
         negative = self.move(energy, present(scale * u, energy.observed), level, noise)
-        self.states[chain] = (negative / scale).to(self.states)
+        self.states[chain] = (negative / scale).detach().to(self.states)
         return negative
-
-
-def _scale(level: Level, sigma_data: float) -> Scalar:
-    scale = level.alpha * sqrt(sigma_data**2 + exp(level.gamma))
-    return scale.detach() if isinstance(scale, Tensor) else scale
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Energy(Brief):
-    """An energy and what it was given."""
+    """An energy, and the condition and the observed entries that it was given."""
 
     denoiser: EnergyDenoiser
     cond: Tensor | None
     observed: Tensor | None
 
     @classmethod
-    def of(cls, denoiser: Denoiser) -> "Energy":
-        """Of a denoiser, which is refused by an InputError if it is no energy."""
-        bound = isinstance(denoiser, Conditioned)
-        inner, cond = (denoiser.denoiser, denoiser.cond) if bound else (denoiser, None)
-        if not isinstance(inner, EnergyDenoiser):
-            raise InputError(f"contrastive divergence draws from an energy: give an EnergyDenoiser, not {told(inner)}")
-        return cls(inner, cond, denoiser.observed)
+    def within(cls, denoiser: Denoiser) -> "Energy":
+        """That of a denoiser, which is refused by an InputError if it is no energy."""
+        is_conditioned = isinstance(denoiser, Conditioned)
+        energy, cond = (denoiser.denoiser, denoiser.cond) if is_conditioned else (denoiser, None)
+        if not isinstance(energy, EnergyDenoiser):
+            raise InputError(f"contrastive divergence draws from an energy: give an EnergyDenoiser, not {told(energy)}")
+        return cls(energy, cond, denoiser.observed)
 
     def __call__(self, x_t: Tensor, level: Level) -> Tensor:
         """E of $x_t$, (B,)."""

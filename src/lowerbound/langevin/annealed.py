@@ -12,9 +12,9 @@ from typing import Annotated
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
+from lowerbound.langevin.unadjusted import langevin
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, Setting, State
-from lowerbound.samplers.langevin import langevin
 from lowerbound.schedule import Level
 
 

@@ -11,20 +11,10 @@ from torch import nn
 from lowerbound import grid
 from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.errors import InputError
+from lowerbound.langevin import AnnealedLangevin, langevin_step, metropolis_langevin
+from lowerbound.langevin.unadjusted import langevin
 from lowerbound.rng import PerSample, Stream
-from lowerbound.samplers import (
-    DDIM,
-    Ancestral,
-    AnnealedLangevin,
-    State,
-    descend,
-    langevin_step,
-    metropolis_langevin,
-    sample,
-    start,
-    trajectory,
-)
-from lowerbound.samplers.langevin import langevin
+from lowerbound.samplers import DDIM, Ancestral, State, descend, sample, start, trajectory
 from lowerbound.schedule import CLEAN, LinearGamma
 from lowerbound.schedule.scaling import SCALINGS
 from lowerbound.theory import split_ancestral

@@ -13,7 +13,7 @@ from lowerbound.denoiser import Denoiser, WithVariance
 from lowerbound.errors import InputError
 from lowerbound.samplers.base import Sampler
 from lowerbound.samplers.flow import ProbabilityFlow
-from lowerbound.samplers.registry import SAMPLERS
+from lowerbound.sampling.registry import SAMPLERS
 from lowerbound.schedule import Tabulated
 
 GridName = Literal["visible", "time", "trailing", "gamma", "karras", "ddpm", "minimal-error", "minimal-bound"]

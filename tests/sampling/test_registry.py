@@ -8,16 +8,20 @@ from collections import defaultdict
 
 import pytest
 
-from lowerbound import samplers
+from lowerbound import langevin, samplers
 from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.errors import InputError
-from lowerbound.samplers import SAMPLERS, Sampler
-from lowerbound.samplers.registry import SETTINGS
+from lowerbound.samplers import Sampler
+from lowerbound.sampling import SAMPLERS
+from lowerbound.sampling.registry import SETTINGS
 
 
 def test_every_sampler_is_registered():
-    found = pkgutil.iter_modules(samplers.__path__)
-    modules = [importlib.import_module(f"{samplers.__name__}.{each.name}") for each in found]
+    modules = [
+        importlib.import_module(f"{package.__name__}.{each.name}")
+        for package in (samplers, langevin)
+        for each in pkgutil.iter_modules(package.__path__)
+    ]
     kinds = {
         kind
         for module in modules

@@ -4,10 +4,10 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from lowerbound.langevin.annealed import AnnealedLangevin
+from lowerbound.langevin.corrector import PredictorCorrector
 from lowerbound.samplers.ancestral import Ancestral
-from lowerbound.samplers.annealed import AnnealedLangevin
 from lowerbound.samplers.base import Sampler, Setting
-from lowerbound.samplers.corrector import PredictorCorrector
 from lowerbound.samplers.ddim import DDIM
 from lowerbound.samplers.exponential import ExponentialAdamsBashforth
 from lowerbound.samplers.flow import ProbabilityFlow
@@ -37,13 +37,13 @@ else:
 
 
 def _settings() -> dict[str, dict[str, tuple[type, Setting]]]:
-    found: dict[str, dict[str, tuple[type, Setting]]] = {}
+    settings: dict[str, dict[str, tuple[type, Setting]]] = {}
     for sampler, rule in SAMPLERS.items():
         for name, hint in typing.get_type_hints(type(rule), include_extras=True).items():
             for mark in getattr(hint, "__metadata__", ()):
                 if isinstance(mark, Setting):
-                    found.setdefault(name, {})[sampler] = hint.__origin__, mark
-    return found
+                    settings.setdefault(name, {})[sampler] = hint.__origin__, mark
+    return settings
 
 
 SETTINGS = _settings()

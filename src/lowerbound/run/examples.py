@@ -12,7 +12,7 @@ from lowerbound.data import Examples, Levels
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
-from lowerbound.run import Run
+from lowerbound.run.opened import Run
 
 Vector = Float[np.ndarray, " num_examples"]
 """A figure of each example."""
@@ -63,24 +63,26 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: st
 
 
 def batches(
-    run: Run,
-    raw: np.ndarray,
-    cond: Tensor | None,
-    numbers: np.ndarray | None,
-    batch_size: int,
-    seed: int,
+    run: Run, raw: np.ndarray, cond: Tensor | None, numbers: np.ndarray | None, batch_size: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor | None, PerSample, np.ndarray]]:
-    """Batch by batch the examples, their conditions, their noise and their numbers, by which each has its own."""
+    """Batch by batch the examples, their conditions, their noise and their numbers, by which each has its own.
+
+    Raises:
+        InputError: as `check_examples`, or if batch_size is below 1.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}: it starts at 1")
+    check_examples(run, raw)
     numbers = np.arange(len(raw)) if numbers is None else numbers
     for first in range(0, len(raw), batch_size):
         part = slice(first, first + batch_size)
         x = run.encode(np.ascontiguousarray(raw[part])).to(run.device)
-        given = None if cond is None else cond[part].to(run.device)
-        yield x, given, PerSample([(seed << 32) + int(i) for i in numbers[part]]), numbers[part]
+        batch_cond = None if cond is None else cond[part].to(run.device)
+        yield x, batch_cond, PerSample([(seed << 32) + int(i) for i in numbers[part]]), numbers[part]
 
 
-def condition_text(run: Run, given: bool) -> str:
+def condition_text(run: Run, has_cond: bool) -> str:
     """What a figure's description says of conditions."""
     if not run.config.data.conditional:
         return ""
-    return ", given its condition" if given else ", given no condition"
+    return ", given its condition" if has_cond else ", given no condition"

@@ -8,7 +8,7 @@ is $x' = (1 - \frac{e}{2u}) x + \sqrt e\, z$, whose stationary variance is
 $$\frac{e}{1 - (1 - \frac{e}{2u})^2} = \frac{u}{1 - \frac{e}{4u}},$$
 
 and from $e = 4u$ on there is none. (Texts that write $x + \eta s + w$ with $Var[w] = 2 \eta$ mean $e = 2 \eta$.) The sign of
-the score is $\nabla \log p = -\nabla E$. Without the bias: `metropolis.metropolis_langevin`.
+the score is $\nabla \log p = -\nabla E$. Without the bias: `metropolis_langevin`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The loop's pieces as functions of the step."""
+"""The trainer's pieces as functions of the step."""
 
 import math
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from training.runs import tiny_config
 
-from lowerbound.training import training as loop
+from lowerbound.training import training as module
 from lowerbound.training.config import TrainingConfig
-from lowerbound.training.loop import Trainer, learning_rate, without_condition
+from lowerbound.training.trainer import Trainer, learning_rate, without_condition
 
 
 def test_learning_rate_rises_stays_and_falls():
@@ -51,7 +51,7 @@ def test_what_is_done_between_two_steps_moves_no_learning_rate(monkeypatch):
     """A measurement of a minute in a run of two: the rate still falls to zero by the steps."""
     config, dataset = tiny_config(steps=None, minutes=2.0, decay_from=0.0)
     clock = Clock(tick=2.71)  # 40 steps of it are nine tenths of two minutes
-    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(module, "time", clock)
     rates = []
     for record in Trainer(config, dataset).records():
         rates.append(record.learning_rate)

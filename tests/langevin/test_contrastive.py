@@ -7,9 +7,9 @@ import torch
 from oracles import Known, double, draw, sigma_points
 from torch import nn
 
-from lowerbound.contrastive import ContrastiveDivergence, PersistentChains
-from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.errors import InputError
+from lowerbound.langevin import EnergyDenoiser
+from lowerbound.langevin.contrastive import ContrastiveDivergence, PersistentChains
 from lowerbound.rng import Stream
 from lowerbound.schedule import LinearGamma
 from lowerbound.times import antithetic_times

@@ -8,16 +8,17 @@ from oracles import EVERY_SCHEDULE, double, draw, gaussian, make_schedule
 from torch import nn
 
 from lowerbound import objective
-from lowerbound.denoiser import EnergyDenoiser
 from lowerbound.denoiser.exact import Empirical, Gaussian
 from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance, ClassifierFree
 from lowerbound.inverse import MMPS, Mask, PiGDM, Replacement, posterior_sample
+from lowerbound.langevin import AnnealedLangevin, EnergyDenoiser
 from lowerbound.levels import level_centres
 from lowerbound.likelihood import GaussianDecoder, elbo, log_prob
 from lowerbound.nn import MLP, UNet
 from lowerbound.rng import Stream
-from lowerbound.samplers import SAMPLERS, AnnealedLangevin, sample
+from lowerbound.samplers import sample
+from lowerbound.sampling import SAMPLERS
 from lowerbound.schedule import LinearGamma
 from lowerbound.schedule.scaling import SCALINGS
 from lowerbound.score_matching import explicit_loss

@@ -6,11 +6,10 @@ its batch goes through the network in one piece or in several, nor how often the
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
 from lowerbound.models import Draw, Losses
@@ -57,78 +56,74 @@ class Trainer(Training):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
         self.times = ImportanceTimes() if config.training.times == "importance" else None
-        training, trained = config.training, self.model.trained
-        optimizer = Optimizer(trained, training)
-        super().__init__(trained, optimizer, training.steps, training.minutes, training.average_width)
+        optimizer = Optimizer(self.model.trained, config.training)
+        super().__init__(self.model.trained, optimizer, config.training, averaged=True)
 
     def rate(self) -> float:
-        return learning_rate(self.config.training, self.step, self.progress)
+        return learning_rate(self.training, self.step, self.progress)
 
     def gradient(self) -> tuple[float, float]:
         """The mean loss of the step's batch in bits/dim and its gradient's norm; the gradient is left clipped."""
-        training = self.config.training
-        indices = batch_indices(training.seed, self.step, training.batch_size, len(self.dataset.train))
-        indices = self.dataset.train[indices]
+        training, train = self.training, self.dataset.train
+        indices = train[batch_indices(training.seed, self.step, training.batch_size, len(train))]
         offset = PerSample(derive_seeds(training.seed, self.step, torch.tensor([_OF_THE_BATCH])))
         places = antithetic_times(offset.uniform(torch.empty(1, 1))[0, 0], len(indices))
         places, weights = (places, torch.ones_like(places)) if self.times is None else self.times(places)
         seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
-        piece = training.micro_batch_size or len(indices)
-        drawn = []
+        unweighted = []
 
-        def pieces() -> Iterator[Tensor]:
-            for start in range(0, len(indices), piece):
-                part = slice(start, start + piece)
-                losses = self._losses(indices[part], places[part], weights[part], seeds[part])
-                drawn.append(losses.drawn)
+        def losses_of_pieces() -> Iterator[Tensor]:
+            size = training.micro_batch_size or len(indices)
+            for first in range(0, len(indices), size):
+                piece = slice(first, first + size)
+                losses = self._losses(indices[piece], places[piece], weights[piece], seeds[piece])
+                unweighted.append(losses.at_place)
                 yield losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
 
-        found = self.descend(pieces(), f", in the batch of examples {indices[:4].tolist()} ...")
+        loss, norm = self.descend(losses_of_pieces(), f", in the batch of examples {indices[:4].tolist()} ...")
         if self.times is not None:
-            self.times.update(places, torch.cat(drawn).cpu())
-        return found
+            self.times.update(places, torch.cat(unweighted).cpu())
+        return loss, norm
 
     def probe(self) -> float:
         """The loss of the same few examples under the same noise at each call, bits/dim; the trainer stays as it is."""
-        training = self.config.training
-        num = min(MOST_PROBED, training.micro_batch_size or training.batch_size)
-        seeds = derive_seeds(training.seed, _PROBE_STEP, torch.arange(num))
-        kept = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        num = min(MOST_PROBED, self.training.micro_batch_size or self.training.batch_size)
+        seeds = derive_seeds(self.training.seed, _PROBE_STEP, torch.arange(num))
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         places = antithetic_times(torch.tensor(0.5), num)
         losses = self._losses(self.dataset.train[:num], places, torch.ones_like(places), seeds)
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
-                buffer.copy_(kept[name])
+                buffer.copy_(buffers[name])
         return losses.total.detach().mean().item() / (self.num_dims * math.log(2))
 
     def _losses(self, indices: np.ndarray, places: Tensor, weights: Tensor, seeds: Tensor) -> Losses:
         """Of examples of the data, at places along the noise."""
         x, noise = self.dataset.encoded(indices), PerSample(seeds)
-        cond = self._condition(indices, noise, x)
+        cond = self.dataset.cond(indices) if self.config.data.conditional else None
+        if cond is not None:
+            dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.training.null_probability
+            cond = without_condition(cond, dropped).to(self.device)
         x, places, weights = (value.to(self.device) for value in (x, places, weights))
-        return self.model.given(cond, self.dataset.spec.observed(x)).loss(
-            x, Draw(noise, min(1.0, self.progress), places, weights)
-        )
-
-    def _condition(self, indices: Any, noise: PerSample, x: Tensor) -> Tensor | None:
-        if not self.config.data.conditional:
-            return None
-        cond = self.dataset.cond(indices)
-        assert cond is not None
-        dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.config.training.null_probability
-        return without_condition(cond, dropped).to(self.device)
+        draw = Draw(noise, min(1.0, self.progress), places, weights)
+        return self.model.given(cond, self.dataset.spec.observed(x)).loss(x, draw)
 
     def state(self) -> State:
         tensors, numbers = super().state()
         times = {} if self.times is None else self.times.state_dict()
-        return {**tensors, "buffers": saved_buffers(self.model), "times": times}, numbers
+        return {**tensors, "buffers": self._saved_buffers(), "times": times}, numbers
 
     def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:
-        for name, buffer in saved_buffers(self.model).items():
+        for name, buffer in self._saved_buffers().items():
             if name in tensors.get("buffers", {}):
                 buffer.copy_(tensors["buffers"][name])
         if self.times is not None and tensors.get("times"):
             self.times.load_state_dict(tensors["times"])
+
+    def _saved_buffers(self) -> dict[str, Tensor]:
+        """What the model remembers beside its weights, such as the chains of persistent contrastive divergence."""
+        saved = self.model.state_dict()
+        return {name: buffer for name, buffer in self.model.named_buffers() if name in saved}
 
 
 def learning_rate(training: TrainingConfig, step: int, progress: float) -> float:
@@ -139,12 +134,6 @@ def learning_rate(training: TrainingConfig, step: int, progress: float) -> float
     rise = min(1.0, max((step + 1) / max(1, training.warmup_steps), progress / LONGEST_WARMUP))
     fallen = max(0.0, (min(progress, 1.0) - training.decay_from) / (1 - training.decay_from))
     return warm_cosine(training.learning_rate, rise, fallen)
-
-
-def saved_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """What a model remembers beside its weights, such as the chains of persistent contrastive divergence."""
-    kept = model.state_dict()
-    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
 
 
 def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:

@@ -28,10 +28,10 @@ from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
+from lowerbound.langevin.unadjusted import langevin
 from lowerbound.rng import Noise
 from lowerbound.samplers.ancestral import Ancestral
 from lowerbound.samplers.base import Sampler, Setting, State
-from lowerbound.samplers.langevin import langevin
 from lowerbound.schedule import Level
 
 ANCESTRAL = Ancestral()

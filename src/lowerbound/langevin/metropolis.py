@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.elementary import Scalar, expand, sqrt, sum_dims
+from lowerbound.langevin.unadjusted import check_steps, langevin_step
 from lowerbound.rng import Noise
-from lowerbound.samplers.langevin import check_steps, langevin_step
 
 
 @torch.no_grad()
@@ -48,14 +48,14 @@ def metropolis_langevin(
     log_density, score = log_density_and_score(x)
     for _ in range(num_steps):
         z = noise.normal(x)
-        there = langevin_step(x, score, z, step_size)
-        log_density_there, score_there = log_density_and_score(there)
-        back = (x - there - expand(step_size / 2, x) * score_there) / expand(sqrt(step_size), x)
-        log_ratio = log_density_there - log_density + 0.5 * (sum_dims(z.square()) - sum_dims(back.square()))
+        proposal = langevin_step(x, score, z, step_size)
+        log_density_proposed, score_proposed = log_density_and_score(proposal)
+        back = (x - proposal - expand(step_size / 2, x) * score_proposed) / expand(sqrt(step_size), x)
+        log_ratio = log_density_proposed - log_density + 0.5 * (sum_dims(z.square()) - sum_dims(back.square()))
         # a ratio that is not a number, outside of where p lives, is refused
         accept = noise.uniform(x.new_empty(len(x), 1))[:, 0].log() < log_ratio
         chosen = accept.reshape(-1, *[1] * (x.ndim - 1))
-        x, score = torch.where(chosen, there, x), torch.where(chosen, score_there, score)
-        log_density = torch.where(accept, log_density_there, log_density)
+        x, score = torch.where(chosen, proposal, x), torch.where(chosen, score_proposed, score)
+        log_density = torch.where(accept, log_density_proposed, log_density)
         accepted += accept
     return x, accepted / max(num_steps, 1)

@@ -1,0 +1,63 @@
+"""What figures say to people: tables, findings in a sentence each, and how much each of these matters.
+
+A verdict is decided by figures and their errors alone, by how many standard errors z the worse side is worse: beyond `SURE`
+it is a fact, beyond `HINT` a suspicion, and below that the two are not told apart, which is not to say that they are alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
+
+from lowerbound.records import Measured
+from lowerbound.report.html import Table
+
+HINT, SURE = 2.0, 3.0
+BITS = "Bits per dimension"
+"""The caption of the tables of likelihoods, which a report puts together."""
+BITS_HEADER = ("", "bits/dim", "what it is")
+
+
+class Severity(IntEnum):
+    """How much a finding matters: what it says is to be mended first, is worth a change, is open, or is fine."""
+
+    FINE = 0
+    OPEN = 1
+    CHANGE = 2
+    SERIOUS = 3
+
+    @classmethod
+    def of(cls, z: float) -> "Severity":
+        """Of a figure that is worse than it should be by z standard errors."""
+        if z > SURE:
+            return cls.SERIOUS
+        return cls.CHANGE if z > HINT else cls.FINE
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence that begins with its verdict and a colon, and how much it matters."""
+
+    severity: Severity
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+fine, undecided, change, serious = (partial(Finding, severity) for severity in Severity)
+"""A finding of each severity, from its sentence."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """The figures of a part as tables, what they say in sentences, and a line about them, or nothing."""
+
+    tables: tuple[Table, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    remark: str = ""
+
+
+def bits_table(rows: Sequence[tuple[str, Measured, str]], main: int | None = None) -> Table:
+    """A table of likelihoods: name, bits/dim with standard error, what the number is."""
+    return Table(BITS, BITS_HEADER, tuple((name, str(bits), kind) for name, bits, kind in rows), main)
