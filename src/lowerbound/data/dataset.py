@@ -12,13 +12,14 @@ from torch import Tensor
 
 from lowerbound.data.encoding import Affine, Encoding, Levels
 from lowerbound.data.parts import check_not_empty, num_observed, parts, ranges
-from lowerbound.data.spec import DataSpec
+from lowerbound.data.spec import DataSpec, naming
 from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
 _SPLIT_SEED = 0
 _MAX_LEVELS = 65_536
+_LEVELS_OF_TYPES = {"bool": 2, "uint8": 256, "uint16": 65_536}
 SPLITS = ("train", "validation", "test")
 _VERSION = "2-"
 """The beginning of a fingerprint that covers labels and splits."""
@@ -128,6 +129,7 @@ def assemble(
     class_names: tuple[str, ...] = (),
     conditions: np.ndarray | None = None,
     otherwise: str = "",
+    encoding: Encoding | None = None,
 ) -> Dataset:
     """A `Dataset` from raw examples, with the splits that are missing made and the encoding fitted.
 
@@ -138,69 +140,47 @@ def assemble(
             testing; with a test split alone, a tenth of the rest, 5,000 at most, is for validation.
         num_levels: of integer data; from their type (uint8, uint16, bool), or from the range of the training examples, if
             None.
+        encoding: one of the source's own; `Levels` for integers and `Affine` for floats if None.
         (the rest as in `Dataset`)
 
     Raises:
         InputError: if there are too few examples, infinite values, an example or a channel of which nothing is there,
             integers that do not fit their levels, or a class that is not in a training split that was given.
     """
-    if len(examples) < 3 or 0 in examples.shape:
-        raise InputError(
-            f"{name}: {len(examples)} example{'s' * (len(examples) != 1)} of shape {examples.shape[1:]}; at least three are "
-            "needed, one each for training, validation and testing, and no axis may be empty"
-        )
-    check_type(name, examples.dtype)
-    if labels is not None and not class_names:
-        class_names = tuple(map(str, range(int(labels.max()) + 1)))
-    if labels is not None and splits and "train" in splits:
-        unknown = np.setdiff1d(labels, labels[splits["train"]])
-        if len(unknown):
+    with naming(name):
+        if len(examples) < 3 or 0 in examples.shape:
             raise InputError(
-                f"{name}: class {class_names[unknown[0]]} has no examples in the training split: leave out its examples, or "
-                "the labels"
+                f"{len(examples)} example{'s' * (len(examples) != 1)} of shape {examples.shape[1:]}; at least three are "
+                "needed, one each for training, validation and testing, and no axis may be empty"
             )
-    splits = complete_splits(splits or {}, len(examples))
-    empty = [split for split in SPLITS if not len(splits[split])]
-    if empty:
-        counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
-        raise InputError(f"{name}: the splits have {counts}; at least one example is needed in each")
-    if examples.dtype.kind in "iub":
-        encoding: Encoding = _levels(name, examples, splits, num_levels)
-    else:
-        if num_levels is not None:
-            raise InputError(f"{name}: --num-levels {num_levels} was given, but the values are floats: store integers")
-        chosen = np.zeros(len(examples), bool)
-        chosen[splits["train"]] = True
-        try:
-            encoding = Affine.fit(examples, chosen)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-    try:
+        check_type(examples.dtype)
+        if labels is not None:
+            class_names = class_names or tuple(map(str, range(int(labels.max()) + 1)))
+            if splits and "train" in splits and len(untrained := np.setdiff1d(labels, labels[splits["train"]])):
+                raise InputError(
+                    f"class {class_names[untrained[0]]} has no examples in the training split: leave out its examples, or "
+                    "the labels"
+                )
+        splits = complete_splits(splits or {}, len(examples))
+        if not all(map(len, splits.values())):
+            counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+            raise InputError(f"the splits have {counts}; at least one example is needed in each")
+        encoding = encoding or _encoding(examples, splits, num_levels)
         vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    spec = DataSpec(name, examples.shape[1:], encoding, layout, class_names, vectors)
-    dataset = Dataset(spec, examples, **splits, labels=labels, conditions=conditions, otherwise=otherwise)
-    try:
+        spec = DataSpec(name, examples.shape[1:], encoding, layout, class_names, vectors)
+        dataset = Dataset(spec, examples, **splits, labels=labels, conditions=conditions, otherwise=otherwise)
         check_not_empty(dataset.num_observed)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
     return dataset
 
 
 def describe(dataset: Dataset) -> str:
     """What was understood of the data, in a few lines."""
-    spec, encoding = dataset.spec, dataset.spec.encoding
-    if isinstance(encoding, Levels):
-        last = encoding.offset + encoding.num_levels - 1
-        values = f"{encoding.num_levels} levels, {encoding.offset} to {last}, stored as {encoding.dtype}"
-    else:
-        values = f"continuous, stored as {encoding.dtype}, normalised per channel"
+    spec = dataset.spec
     lines = [
         f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {dataset.shape} "
         f"(read as {spec.layout})",
         *([f"layout    {dataset.otherwise}"] if dataset.otherwise else []),
-        f"values    {values}",
+        f"values    {spec.encoding.description}",
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),
     ]
@@ -214,40 +194,48 @@ def describe(dataset: Dataset) -> str:
 
 def _missing(dataset: Dataset) -> str:
     """How many entries are missing, and what a model makes of them."""
-    there, num_dims = dataset.num_observed, dataset.spec.num_dims
-    num_complete = int((there == num_dims).sum())
+    num_observed, num_dims = dataset.num_observed, dataset.spec.num_dims
+    num_complete = int((num_observed == num_dims).sum())
     return (
-        f"{1 - there.mean() / num_dims:.1%} of the entries; {num_complete:,} of {len(there):,} examples are complete: the "
-        "model learns from the entries that are there, and sees which they are"
+        f"{1 - num_observed.mean() / num_dims:.1%} of the entries; {num_complete:,} of {len(num_observed):,} examples are "
+        "complete: the model learns from the entries that are there, and sees which they are"
     )
 
 
-def _levels(name: str, examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:
+def _encoding(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Encoding:
+    """Levels of integers and a density of floats, fitted on the training split."""
+    if examples.dtype.kind in "iub":
+        return _levels(examples, splits, num_levels)
+    if num_levels is not None:
+        raise InputError(f"--num-levels {num_levels} was given, but the values are floats: store integers")
+    chosen = np.zeros(len(examples), bool)
+    chosen[splits["train"]] = True
+    return Affine.fit(examples, chosen)
+
+
+def _levels(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:
     """The levels of integers: those of their type, those given, or those from the smallest to the largest training value."""
-    found = ranges(examples, splits)
-    low, high = found["train"]
-    lowest, highest = min(low for low, _ in found.values()), max(high for _, high in found.values())
+    extremes, dtype = ranges(examples, splits), examples.dtype
+    low, high = extremes["train"]
+    lowest, highest = min(low for low, _ in extremes.values()), max(high for _, high in extremes.values())
     if highest >= 1 << 63:
-        raise InputError(f"{name}: integers up to {highest} do not fit into 64 bits with a sign: subtract an offset")
-    dtype = str(examples.dtype)
-    if num_levels is None and low == high:
-        raise InputError(f"{name}: every value is {low} in the training split; give --num-levels if there are others")
-    by_type = {"bool": 2, "uint8": 256, "uint16": 65_536}.get(examples.dtype.name)
-    if num_levels is None and by_type is not None:
-        return Levels(by_type, 0, dtype)
-    if num_levels is None and high - low >= _MAX_LEVELS:
-        raise InputError(
-            f"{name}: integers from {low} to {high} are more than {_MAX_LEVELS:,} levels: store them as floats to model "
-            "them as continuous"
-        )
-    begin = min(low, 0)
+        raise InputError(f"integers up to {highest} do not fit into 64 bits with a sign: subtract an offset")
+    begin = offset = min(low, 0)
+    whose = f"of --num-levels {num_levels}"
     if num_levels is None:
+        if low == high:
+            raise InputError(f"every value is {low} in the training split; give --num-levels if there are others")
+        if dtype.name in _LEVELS_OF_TYPES:
+            return Levels(_LEVELS_OF_TYPES[dtype.name], 0, str(dtype))
+        if high - low >= _MAX_LEVELS:
+            raise InputError(
+                f"integers from {low} to {high} are more than {_MAX_LEVELS:,} levels: store them as floats to model them as "
+                "continuous"
+            )
         offset, num_levels, whose = low, high - low + 1, "of the training split"
-    else:
-        offset, whose = begin, f"of --num-levels {num_levels}"
     last = offset + num_levels - 1
     for split in SPLITS:
-        smallest, largest = found[split]
+        smallest, largest = extremes[split]
         if smallest < offset or largest > last:
             value = smallest if smallest < offset else largest
             needed = highest - min(begin, lowest) + 1
@@ -256,19 +244,18 @@ def _levels(name: str, examples: np.ndarray, splits: dict[str, np.ndarray], num_
             if needed > _MAX_LEVELS:
                 remedy = "store them as floats to model them as continuous"
             raise InputError(
-                f"{name}: the {split} split holds the value {value}, outside the levels {whose}, {offset} to {last}: "
-                f"{remedy}"
+                f"the {split} split holds the value {value}, outside the levels {whose}, {offset} to {last}: {remedy}"
             )
-    most = 1 if examples.dtype.kind == "b" else min(np.iinfo(examples.dtype).max, np.iinfo(np.int64).max)
+    most = 1 if dtype.kind == "b" else min(np.iinfo(dtype).max, np.iinfo(np.int64).max)
     if last > most:
         raise InputError(
-            f"{name}: {num_levels} levels from {offset} do not fit into values of type {dtype}, of which at most "
-            f"{most} is read: store them in another type or give fewer levels"
+            f"{num_levels} levels from {offset} do not fit into values of type {dtype}, of which at most {most} is read: "
+            "store them in another type or give fewer levels"
         )
-    return Levels(num_levels, offset, dtype)
+    return Levels(num_levels, offset, str(dtype))
 
 
-def check_type(name: str, dtype: np.dtype) -> None:
+def check_type(dtype: np.dtype) -> None:
     """Refuse values that are no real numbers, saying what to do with them, with an InputError."""
     remedies = {
         "c": "store real and imaginary parts as two channels",
@@ -280,22 +267,20 @@ def check_type(name: str, dtype: np.dtype) -> None:
     }
     if dtype.kind not in "iubf":
         remedy = remedies.get(dtype.kind, "store numbers")
-        raise InputError(f"{name}: values of type {dtype}; integers, booleans and floats are accepted: {remedy}")
+        raise InputError(f"values of type {dtype}; integers, booleans and floats are accepted: {remedy}")
 
 
 def complete_splits(splits: dict[str, np.ndarray], num_examples: int) -> dict[str, np.ndarray]:
     """Indices of all of `SPLITS`, those that are missing made as `assemble` says."""
-    given = set(splits)
-    if given == set(SPLITS):
+    if set(splits) == set(SPLITS):
         return splits
-    rest = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
-    if given:
-        among = np.isin(rest, splits["train"] if "train" in given else np.concatenate(list(splits.values())))
-        rest = rest[among] if "train" in given else rest[~among]
-    tenth = max(1, len(rest) // 10)
-    if "test" not in given:
-        splits, rest = {**splits, "test": np.sort(rest[:tenth])}, rest[tenth:]
-    if "validation" not in given:
-        tenth = min(tenth, 5000)
-        splits, rest = {**splits, "validation": np.sort(rest[:tenth])}, rest[tenth:]
-    return {**splits, "train": np.sort(rest)}
+    free = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
+    if "train" in splits:
+        free = free[np.isin(free, splits["train"])]
+    elif splits:
+        free = free[~np.isin(free, np.concatenate(list(splits.values())))]
+    tenth = max(1, len(free) // 10)
+    for split, num in (("test", tenth), ("validation", min(tenth, 5000))):
+        if split not in splits:
+            splits, free = {**splits, split: np.sort(free[:num])}, free[num:]
+    return {**splits, "train": np.sort(free)}

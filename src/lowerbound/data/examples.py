@@ -68,10 +68,8 @@ class Examples(Brief):
         Raises:
             InputError: if there are none.
         """
-        if split is None:
-            found = np.arange(len(self.values))
-        else:
-            found = complete_splits(self.splits, len(self.values))[split]
-        if not len(found):
+        num_examples = len(self.values)
+        indices = np.arange(num_examples) if split is None else complete_splits(self.splits, num_examples)[split]
+        if not len(indices):
             raise InputError(f"{self.name} has no examples{'' if split is None else f' in its {split} split'}")
-        return found
+        return indices

@@ -15,7 +15,6 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from lowerbound.data.dataset import Dataset
 from lowerbound.data.examples import Examples
 from lowerbound.data.folder import find_images
 from lowerbound.data.memory import check_memory, memory_limit
@@ -48,9 +47,9 @@ class Header:
     work: int
 
 
-def open_folder(
+def read_folder(
     path: str | Path, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False
-) -> Dataset:
+) -> Examples:
     """Images of one size from a folder, with classes and splits if it is divided so.
 
     The folders directly under the root are classes; under `train`, `test` and `validation` (or `val`) if the root has
@@ -66,17 +65,6 @@ def open_folder(
     Raises:
         InputError: if there are bad files, which are named; sizes differ; images do not fit into memory; or the
             folder has another structure.
-    """
-    return read_folder(path, image_size=image_size, skip_bad_files=skip_bad_files).dataset()
-
-
-def read_folder(
-    path: str | Path, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False
-) -> Examples:
-    """The images of a folder, as `open_folder` understands it.
-
-    Raises:
-        InputError: if there are bad files, or images that cannot stand in one array.
     """
     if image_size is not None and min(image_size) < 1:
         raise InputError(
