@@ -1,6 +1,5 @@
 """A folder of images as a data set."""
 
-import math
 import os
 import re
 import warnings
@@ -71,30 +70,27 @@ def read_folder(
             f"--image-size {image_size[0]} {image_size[1]}: give a height and a width of at least one pixel"
         )
     root = Path(path)
-    listing = find_images(root)
-    bad = dict(listing.bad)
+    files = find_images(root)
+    bad = {file.path: file.fault for file in files if file.fault}
     with warnings.catch_warnings():
         # what a decoder doubts is bad
         for category in (UserWarning, RuntimeWarning):
             warnings.simplefilter("error", category)
-        examples, read = _read_all(root, [file.path for file in listing.files], image_size, bad)
+        examples = _read_all(root, [file.path for file in files if not file.fault], image_size, bad)
     if bad:
-        _report(root, bad, len(listing.files) + len(listing.bad), skip_bad_files)
+        _report(root, bad, len(files), skip_bad_files)
     if not len(examples):
         raise InputError(f"{root} holds no images of the formats {', '.join(_FORMATS)}")
-    files = [listing.files[i] for i in read]
-    splits = {
-        split: np.array([i for i, file in enumerate(files) if file.split == split], dtype=np.int64)
-        for split in sorted({file.split for file in files if file.split})
-    }
-    position = {name: k for k, name in enumerate(listing.class_names)}
+    class_names = tuple(sorted({file.class_name for file in files if not file.fault} - {""}))
+    files = [file for file in files if file.path not in bad]
+    split_of, position = np.array([file.split for file in files]), {name: k for k, name in enumerate(class_names)}
     return Examples(
         str(root),
         examples,
         layout="NHW" if examples.shape[1] == 1 else "NHWC",
-        splits=splits,
-        labels=np.array([position[file.class_name] for file in files], dtype=np.int64) if position else None,
-        class_names=listing.class_names,
+        splits={split: np.flatnonzero(split_of == split) for split in sorted({*split_of.tolist()} - {""})},
+        labels=np.array([position[file.class_name] for file in files]) if class_names else None,
+        class_names=class_names,
         files=tuple(printable(str(file.path.relative_to(root))) for file in files),
     )
 
@@ -195,10 +191,8 @@ def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
     return cropped.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _read_all(
-    root: Path, paths: list[Path], image_size: tuple[int, int] | None, bad: dict[Path, str]
-) -> tuple[np.ndarray, list[int]]:
-    """All images that can be read in one array (N, C, H, W), and the positions of their paths; the others go to `bad`.
+def _read_all(root: Path, paths: list[Path], image_size: tuple[int, int] | None, bad: dict[Path, str]) -> np.ndarray:
+    """All images that can be read in one array (N, C, H, W), in the order of their paths; the others go to `bad`.
 
     What they take is summed up from their headers before any of them is decoded; as many are decoded at a time as the memory
     allows.
@@ -206,68 +200,62 @@ def _read_all(
     num_workers = min(_MAX_WORKERS, os.cpu_count() or 1)
     headers = dict(_each(paths, read_header, num_workers, "looking at images", bad))
     if not headers:
-        return np.empty((0, 1, 1, 1), np.uint8), []
-    left = _check_sum(root, paths, list(headers.items()), image_size)
-    num_workers = max(1, min(num_workers, left // max(header.work for header in headers.values())))
+        return np.empty((0, 1, 1, 1), np.uint8)
+    num_free = _check_sum(root, headers, image_size)
+    num_workers = max(1, min(num_workers, num_free // max(header.work for header in headers.values())))
     channels = max(header.channels for header in headers.values())
-    chosen = [paths[i] for i in headers]
     examples, first_path = np.empty((0, channels, 1, 1), np.uint8), root
-    read, has_colours = [], False
-    for i, image in _each(chosen, lambda path: read_image(path, image_size), num_workers, "reading images", bad):
-        if not read:
-            examples, first_path = np.empty((len(chosen), channels, *image.shape[:2]), image.dtype), chosen[i]
-        _check_alike(first_path, examples, chosen[i], image)
-        examples[len(read)] = image if image.ndim == 2 else image.transpose(2, 0, 1)
+    num_read, has_colours = 0, False
+    for path, image in _each([*headers], lambda path: read_image(path, image_size), num_workers, "reading images", bad):
+        if not num_read:
+            examples, first_path = np.empty((len(headers), channels, *image.shape[:2]), image.dtype), path
+        _check_alike(first_path, examples, path, image)
+        examples[num_read] = image if image.ndim == 2 else image.transpose(2, 0, 1)
         has_colours |= image.ndim == 3
-        read.append(i)
-    positions = list(headers)
-    return examples[: len(read), : 3 if has_colours else 1], [positions[i] for i in read]
+        num_read += 1
+    return examples[:num_read, : 3 if has_colours else 1]
 
 
 def _each(
     paths: list[Path], read: Callable[[Path], Result], num_workers: int, title: str, bad: dict[Path, str]
-) -> Iterator[tuple[int, Result]]:
-    """What can be read, in order and with its position, some at a time; the others go to `bad` with their reasons."""
+) -> Iterator[tuple[Path, Result]]:
+    """What can be read, in order and with its path, some at a time; the others go to `bad` with their reasons."""
     from tqdm import tqdm
-
-    def attempt(path: Path) -> Result | InputError:
-        try:
-            return read(path)
-        except InputError as error:
-            return error
 
     pool = ThreadPoolExecutor(num_workers)
     # a window, so that images do not wait in memory to be taken
-    waiting: deque[Future[Result | InputError]] = deque()
+    waiting: deque[Future[Result]] = deque()
     bar = tqdm(paths, title, delay=2, unit="file", disable=None)
     try:
-        rest = iter(paths)
-        for i, path in enumerate(bar):
-            waiting.extend(pool.submit(attempt, next_path) for next_path in islice(rest, num_workers - len(waiting)))
-            result = waiting.popleft().result()
-            if isinstance(result, InputError):
-                bad[path] = str(result)
+        to_read = iter(paths)
+        for path in bar:
+            waiting.extend(pool.submit(read, next_path) for next_path in islice(to_read, num_workers - len(waiting)))
+            try:
+                result = waiting.popleft().result()
+            except InputError as error:
+                bad[path] = str(error)
             else:
-                yield i, result
+                yield path, result
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _check_sum(
-    root: Path, paths: list[Path], headers: list[tuple[int, Header]], image_size: tuple[int, int] | None
-) -> int:
-    """The bytes that are left when all images are in memory; refuses, before they are decoded, what would leave too few."""
-    largest, header = max(headers, key=lambda pair: pair[1].work)
+def _check_sum(root: Path, headers: dict[Path, Header], image_size: tuple[int, int] | None) -> int:
+    """The bytes that are free when all images are in memory; refuses, before they are decoded, what would leave too few."""
+    largest, header = max(headers.items(), key=lambda item: item[1].work)
+    height, width = image_size or (header.height, header.width)
     if image_size is None:
-        channels = max(header.channels for _, header in headers)
-        total = sum(header.num_bytes // header.channels * channels for _, header in headers)
-        sizes, remedy = f"{header.height} x {header.width}", "give a smaller --image-size"
+        channels = max(header.channels for header in headers.values())
+        total = sum(header.num_bytes // header.channels * channels for header in headers.values())
     else:
-        total = len(headers) * math.prod(image_size) * max(h.num_bytes // (h.height * h.width) for _, h in headers)
-        sizes, remedy = f"{image_size[0]} x {image_size[1]}", "give a smaller --image-size or fewer images"
-    name = printable(str(paths[largest].relative_to(root)))
-    told = f"{root}: {len(headers):,} images of {sizes} pixels, and decoding the largest, {name},"
-    check_memory(told, total + header.work, remedy)
+        bytes_per_pixel = max(header.num_bytes // (header.height * header.width) for header in headers.values())
+        total = len(headers) * height * width * bytes_per_pixel
+    name = printable(str(largest.relative_to(root)))
+    check_memory(
+        f"{root}: {len(headers):,} images of {height} x {width} pixels, and decoding the largest, {name},",
+        total + header.work,
+        "give a smaller --image-size" + (" or fewer images" if image_size else ""),
+    )
     return memory_limit() - total
 
 

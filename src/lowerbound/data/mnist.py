@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lowerbound.data.archive import read_npz
 from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.data.directory import data_directory
 from lowerbound.errors import InputError
@@ -54,9 +55,9 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
         if (folder / "mnist.npz").is_file():
             arrays = _read_npz(folder / "mnist.npz")
             break
-        found = [_idx_file(folder, name) for name in _IDX_FILES]
-        if all(found):
-            arrays = tuple(_read_idx(path) for path in found if path is not None)
+        paths = [path for name in _IDX_FILES if (path := _idx_file(folder, name))]
+        if len(paths) == len(_IDX_FILES):
+            arrays = [_read_idx(path) for path in paths]
             break
     else:
         raise InputError(
@@ -74,21 +75,19 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
     return images, np.concatenate([train_labels, test_labels]).astype(np.int64)
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, ...]:
-    from lowerbound.data.arrays import read_npz
-
+def _read_npz(path: Path) -> list[np.ndarray]:
     arrays = read_npz(path)
     missing = [key for key in _NPZ_KEYS if key not in arrays]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays)}")
-    return tuple(arrays[key] for key in _NPZ_KEYS)
+    return [arrays[key] for key in _NPZ_KEYS]
 
 
 def _idx_file(folder: Path, name: str) -> Path | None:
     """The file, in either of its usual spellings, compressed or not."""
     spellings = (name, name.replace("-idx", ".idx"))
-    candidates = [folder / f"{spelling}{suffix}" for spelling in spellings for suffix in ("", ".gz")]
-    return next((path for path in candidates if path.is_file()), None)
+    paths = [folder / f"{spelling}{suffix}" for spelling in spellings for suffix in ("", ".gz")]
+    return next(filter(Path.is_file, paths), None)
 
 
 def _read_idx(path: Path) -> np.ndarray:
