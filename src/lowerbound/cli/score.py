@@ -16,8 +16,7 @@ from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import DataName, RunPath, parse
 from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
 from lowerbound.cli.standing import say_weakness
-from lowerbound.data import read_examples
-from lowerbound.data.examples import Examples
+from lowerbound.data import Examples, read_examples
 from lowerbound.data.memory import check_memory
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from lowerbound.data.archive import Member, open_npz, read_npy, read_npz
-from lowerbound.data.dataset import SPLITS, check_type
-from lowerbound.data.examples import Examples
+from lowerbound.data.dataset import Examples
+from lowerbound.data.fitting import SPLITS, check_type
 from lowerbound.data.spec import naming
 from lowerbound.errors import InputError
 

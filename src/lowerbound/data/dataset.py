@@ -1,8 +1,8 @@
-"""A data set opened for use: raw examples, their encoding, and which of them are for what."""
+"""Examples as they are stored, and a data set opened for use: their encoding, and which of them are for what."""
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,17 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.data.encoding import Affine, Encoding, Levels
-from lowerbound.data.parts import check_not_empty, num_observed, parts, ranges
+from lowerbound.brief import Brief
+from lowerbound.data.encoding import Encoding
+from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
+from lowerbound.data.parts import check_not_empty, num_observed, parts
 from lowerbound.data.spec import DataSpec, naming
 from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
-_SPLIT_SEED = 0
-_MAX_LEVELS = 65_536
-_LEVELS_OF_TYPES = {"bool": 2, "uint8": 256, "uint16": 65_536}
-SPLITS = ("train", "validation", "test")
 _VERSION = "2-"
 """The beginning of a fingerprint that covers labels and splits."""
 
@@ -118,6 +116,86 @@ class Dataset:
         return digest
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Examples(Brief):
+    """What a source holds, before an encoding is fitted or a split made: one example is enough.
+
+    Arguments:
+        name: the source.
+        values: as stored, (N, *shape), channels first.
+        layout: the order of axes that they came in.
+        splits: indices by the names of `SPLITS`, as far as the source itself has them.
+        labels: (N,) class indices, or None.
+        class_names: a name for each class.
+        conditions: (N, F) float32 vectors, or None.
+        files: of a folder, each example's path in it, fit to be printed; empty otherwise.
+        otherwise: if the layout was guessed and could be another, how they are read and how to have the other.
+    """
+
+    name: str
+    values: np.ndarray
+    layout: str
+    splits: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    conditions: np.ndarray | None = None
+    files: tuple[str, ...] = ()
+    otherwise: str = ""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Examples":
+        """The examples of a data set, with the splits that it has."""
+        return cls(
+            name=dataset.spec.name,
+            values=dataset.examples,
+            layout=dataset.spec.layout,
+            splits={split: dataset.indices(split) for split in SPLITS},
+            labels=dataset.labels,
+            class_names=dataset.spec.class_names,
+            conditions=dataset.conditions,
+        )
+
+    def dataset(self, num_levels: int | None = None, encoding: Encoding | None = None) -> Dataset:
+        """The data set to train on: its encoding fitted, missing splits made (see `assemble`)."""
+        values, labels, conditions, class_names = self.values, self.labels, self.conditions, self.class_names
+        with naming(self.name):
+            if len(values) < 3 or 0 in values.shape:
+                raise InputError(
+                    f"{len(values)} example{'s' * (len(values) != 1)} of shape {values.shape[1:]}; at least three are "
+                    "needed, one each for training, validation and testing, and no axis may be empty"
+                )
+            check_type(values.dtype)
+            if labels is not None:
+                class_names = class_names or tuple(map(str, range(int(labels.max()) + 1)))
+                if "train" in self.splits and len(unseen := np.setdiff1d(labels, labels[self.splits["train"]])):
+                    raise InputError(
+                        f"class {class_names[unseen[0]]} has no examples in the training split: leave out its examples, or "
+                        "the labels"
+                    )
+            splits = complete_splits(self.splits, len(values))
+            if not all(map(len, splits.values())):
+                counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+                raise InputError(f"the splits have {counts}; at least one example is needed in each")
+            encoding = encoding or fitted_encoding(values, splits, num_levels)
+            vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
+            spec = DataSpec(self.name, values.shape[1:], encoding, self.layout, class_names, vectors)
+            dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, otherwise=self.otherwise)
+            check_not_empty(dataset.num_observed)
+        return dataset
+
+    def indices(self, split: str | None = None) -> np.ndarray:
+        """All indices, or those of a split as training makes it.
+
+        Raises:
+            InputError: if there are none.
+        """
+        num_examples = len(self.values)
+        indices = np.arange(num_examples) if split is None else complete_splits(self.splits, num_examples)[split]
+        if not len(indices):
+            raise InputError(f"{self.name} has no examples{'' if split is None else f' in its {split} split'}")
+        return indices
+
+
 def assemble(
     name: str,
     examples: np.ndarray,
@@ -128,7 +206,6 @@ def assemble(
     labels: np.ndarray | None = None,
     class_names: tuple[str, ...] = (),
     conditions: np.ndarray | None = None,
-    otherwise: str = "",
     encoding: Encoding | None = None,
 ) -> Dataset:
     """A `Dataset` from raw examples, with the splits that are missing made and the encoding fitted.
@@ -141,36 +218,13 @@ def assemble(
         num_levels: of integer data; from their type (uint8, uint16, bool), or from the range of the training examples, if
             None.
         encoding: one of the source's own; `Levels` for integers and `Affine` for floats if None.
-        (the rest as in `Dataset`)
+        (the rest as in `Examples`)
 
     Raises:
         InputError: if there are too few examples, infinite values, an example or a channel of which nothing is there,
             integers that do not fit their levels, or a class that is not in a training split that was given.
     """
-    with naming(name):
-        if len(examples) < 3 or 0 in examples.shape:
-            raise InputError(
-                f"{len(examples)} example{'s' * (len(examples) != 1)} of shape {examples.shape[1:]}; at least three are "
-                "needed, one each for training, validation and testing, and no axis may be empty"
-            )
-        check_type(examples.dtype)
-        if labels is not None:
-            class_names = class_names or tuple(map(str, range(int(labels.max()) + 1)))
-            if splits and "train" in splits and len(untrained := np.setdiff1d(labels, labels[splits["train"]])):
-                raise InputError(
-                    f"class {class_names[untrained[0]]} has no examples in the training split: leave out its examples, or "
-                    "the labels"
-                )
-        splits = complete_splits(splits or {}, len(examples))
-        if not all(map(len, splits.values())):
-            counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
-            raise InputError(f"the splits have {counts}; at least one example is needed in each")
-        encoding = encoding or _encoding(examples, splits, num_levels)
-        vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
-        spec = DataSpec(name, examples.shape[1:], encoding, layout, class_names, vectors)
-        dataset = Dataset(spec, examples, **splits, labels=labels, conditions=conditions, otherwise=otherwise)
-        check_not_empty(dataset.num_observed)
-    return dataset
+    return Examples(name, examples, layout, splits or {}, labels, class_names, conditions).dataset(num_levels, encoding)
 
 
 def describe(dataset: Dataset) -> str:
@@ -200,87 +254,3 @@ def _missing(dataset: Dataset) -> str:
         f"{1 - num_observed.mean() / num_dims:.1%} of the entries; {num_complete:,} of {len(num_observed):,} examples are "
         "complete: the model learns from the entries that are there, and sees which they are"
     )
-
-
-def _encoding(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Encoding:
-    """Levels of integers and a density of floats, fitted on the training split."""
-    if examples.dtype.kind in "iub":
-        return _levels(examples, splits, num_levels)
-    if num_levels is not None:
-        raise InputError(f"--num-levels {num_levels} was given, but the values are floats: store integers")
-    chosen = np.zeros(len(examples), bool)
-    chosen[splits["train"]] = True
-    return Affine.fit(examples, chosen)
-
-
-def _levels(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:
-    """The levels of integers: those of their type, those given, or those from the smallest to the largest training value."""
-    extremes, dtype = ranges(examples, splits), examples.dtype
-    low, high = extremes["train"]
-    lowest, highest = min(low for low, _ in extremes.values()), max(high for _, high in extremes.values())
-    if highest >= 1 << 63:
-        raise InputError(f"integers up to {highest} do not fit into 64 bits with a sign: subtract an offset")
-    begin = offset = min(low, 0)
-    whose = f"of --num-levels {num_levels}"
-    if num_levels is None:
-        if low == high:
-            raise InputError(f"every value is {low} in the training split; give --num-levels if there are others")
-        if dtype.name in _LEVELS_OF_TYPES:
-            return Levels(_LEVELS_OF_TYPES[dtype.name], 0, str(dtype))
-        if high - low >= _MAX_LEVELS:
-            raise InputError(
-                f"integers from {low} to {high} are more than {_MAX_LEVELS:,} levels: store them as floats to model them as "
-                "continuous"
-            )
-        offset, num_levels, whose = low, high - low + 1, "of the training split"
-    last = offset + num_levels - 1
-    for split in SPLITS:
-        smallest, largest = extremes[split]
-        if smallest < offset or largest > last:
-            value = smallest if smallest < offset else largest
-            needed = highest - min(begin, lowest) + 1
-            shift = f"add {-lowest} to every value and " if lowest < begin else ""
-            remedy = f"{shift}give --num-levels of at least {needed}"
-            if needed > _MAX_LEVELS:
-                remedy = "store them as floats to model them as continuous"
-            raise InputError(
-                f"the {split} split holds the value {value}, outside the levels {whose}, {offset} to {last}: {remedy}"
-            )
-    most = 1 if dtype.kind == "b" else min(np.iinfo(dtype).max, np.iinfo(np.int64).max)
-    if last > most:
-        raise InputError(
-            f"{num_levels} levels from {offset} do not fit into values of type {dtype}, of which at most {most} is read: "
-            "store them in another type or give fewer levels"
-        )
-    return Levels(num_levels, offset, str(dtype))
-
-
-def check_type(dtype: np.dtype) -> None:
-    """Refuse values that are no real numbers, saying what to do with them, with an InputError."""
-    remedies = {
-        "c": "store real and imaginary parts as two channels",
-        "M": "store times as numbers, such as seconds since the first",
-        "m": "store durations as numbers, such as seconds",
-        "U": "store words as numbers, or the columns of numbers alone",
-        "S": "store words as numbers, or the columns of numbers alone",
-        "V": "store named fields as columns of one array, with numpy.lib.recfunctions.structured_to_unstructured",
-    }
-    if dtype.kind not in "iubf":
-        remedy = remedies.get(dtype.kind, "store numbers")
-        raise InputError(f"values of type {dtype}; integers, booleans and floats are accepted: {remedy}")
-
-
-def complete_splits(splits: dict[str, np.ndarray], num_examples: int) -> dict[str, np.ndarray]:
-    """Indices of all of `SPLITS`, those that are missing made as `assemble` says."""
-    if set(splits) == set(SPLITS):
-        return splits
-    free = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
-    if "train" in splits:
-        free = free[np.isin(free, splits["train"])]
-    elif splits:
-        free = free[~np.isin(free, np.concatenate(list(splits.values())))]
-    tenth = max(1, len(free) // 10)
-    for split, num in (("test", tenth), ("validation", min(tenth, 5000))):
-        if split not in splits:
-            splits, free = {**splits, split: np.sort(free[:num])}, free[num:]
-    return {**splits, "train": np.sort(free)}

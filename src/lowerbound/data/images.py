@@ -6,6 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from lowerbound.data.examples import Examples
+from lowerbound.data.dataset import Examples
 from lowerbound.data.folder import find_images
 from lowerbound.data.memory import check_memory, memory_limit
 from lowerbound.errors import InputError
@@ -102,13 +103,10 @@ def read_image(path: Path, image_size: tuple[int, int] | None = None) -> np.ndar
         InputError: with the reason, without the path, if it is not an image that can be used as it is, or decoding it
             takes more memory than is allowed.
     """
-
-    def decode(image: Image.Image) -> np.ndarray:
+    with _opened(path) as image:
         _header(image)
         plain = _plain(ImageOps.exif_transpose(image) if _is_turned(image) else image)
         return np.asarray(plain if image_size is None else _fit(plain, *image_size))
-
-    return _opened(path, decode)
 
 
 def read_header(path: Path) -> Header:
@@ -117,14 +115,16 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: as `read_image`, as far as the file's beginning tells.
     """
-    return _opened(path, _header)
+    with _opened(path) as image:
+        return _header(image)
 
 
-def _opened(path: Path, use: Callable[[Image.Image], Result]) -> Result:
-    """What is made of an opened file; errors of any kind are InputErrors."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An opened file; errors of any kind inside are InputErrors."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            return use(image)
+            yield image
     except InputError:
         raise
     except UnidentifiedImageError as error:

@@ -4,8 +4,7 @@ import difflib
 from pathlib import Path
 
 from lowerbound.data import bundled
-from lowerbound.data.dataset import Dataset
-from lowerbound.data.examples import Examples
+from lowerbound.data.dataset import Dataset, Examples
 from lowerbound.data.mnist import binary_mnist, mnist
 from lowerbound.errors import InputError, flag
 
