@@ -64,19 +64,12 @@ def _read_npz(path: Path, layout: str | None) -> Examples:
                 )
         labels, conditions = (_joined(extras) if extras else None for extras in (label_parts, condition_parts))
         stored = _joined(list(parts.values()))
-    ends = np.cumsum([len(part) for part in parts.values()])
-    splits = {key: np.arange(end - len(part), end) for (key, part), end in zip(parts.items(), ends, strict=True) if key}
-    indices, class_names = (None, ()) if labels is None else _classes(path, labels)
-    return Examples(
-        str(path),
-        _channels_first(stored, layout),
-        layout,
-        splits=splits,
-        labels=indices,
-        class_names=class_names,
-        conditions=None if conditions is None else _conditions(path, conditions),
-        otherwise=otherwise,
-    )
+    numbers = np.split(np.arange(len(stored)), np.cumsum([len(part) for part in parts.values()])[:-1])
+    splits = {split: indices for split, indices in zip(parts, numbers, strict=True) if split}
+    labels, class_names = (None, ()) if labels is None else _classes(path, labels)
+    conditions = None if conditions is None else _conditions(path, conditions)
+    values = _channels_first(stored, layout)
+    return Examples(str(path), values, layout, splits, labels, class_names, conditions, otherwise=otherwise)
 
 
 def _joined(members: list[Member]) -> np.ndarray:

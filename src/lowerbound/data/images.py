@@ -142,21 +142,22 @@ def _header(image: Image.Image) -> Header:
     num_frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if num_frames > 1:
         raise InputError(f"{num_frames} frames in one file: store each as an image of its own")
+    is_deep = image.mode.startswith("I;16")
     codecs = [
-        tile.args if isinstance(tile.args, str) else str((tile.args or [""])[0]) for tile in getattr(image, "tile", [])
+        tile.args if isinstance(tile.args, str) else (tile.args or [""])[0] for tile in getattr(image, "tile", [])
     ]
     # Pillow would silently keep 8 bits of these
-    if not image.mode.startswith("I;16") and any(re.search(";16[BLN]", codec) for codec in codecs):
+    if not is_deep and any(re.search(";16[BLN]", str(codec)) for codec in codecs):
         raise InputError("colours of 16 bits per channel, which are not read: convert to 8 bits or store as .npy")
     num_pixels = image.width * image.height
-    item = 2 if image.mode.startswith("I;16") else 1
-    channels = 1 if item == 2 or image.mode in {"1", "L", "LA", "La"} else 3
+    item = 2 if is_deep else 1
+    channels = 1 if is_deep or image.mode in {"1", "L", "LA", "La"} else 3
     # Pillow keeps colours, and grey with alpha, in four bytes. There is a copy as decoded and two on the way to an array,
     # one more if the image is turned, one if it is converted, and two that WebP's decoder keeps. A PNG may say behind its
     # pixels that it is turned: to ask would decode it
     copies = 3 + (image.format == "PNG" or _is_turned(image)) + 2 * (image.format == "WEBP")
     copies += image.mode not in {"L", "RGB", "I;16", "I;16B", "I;16L"}
-    work = copies * num_pixels * (item if image.mode in {"1", "L"} or item == 2 else 4)
+    work = copies * num_pixels * (item if is_deep or image.mode in {"1", "L"} else 4)
     check_memory(f"decoding {image.width} x {image.height} pixels", work, "store it with fewer pixels")
     return Header(image.height, image.width, channels, num_pixels * channels * item, work)
 
@@ -277,12 +278,10 @@ def _check_alike(first_path: Path, examples: np.ndarray, path: Path, image: np.n
 
 def _report(root: Path, bad: dict[Path, str], num_files: int, skip: bool) -> None:
     """Name the bad files: in a warning if they may be skipped, else in an error."""
-    listed = [
-        f"  {printable(str(path.relative_to(root)))}: {printable(bad[path])}" for path in sorted(bad)[:_NUM_LISTED]
-    ]
+    lines = [f"  {printable(str(path.relative_to(root)))}: {printable(bad[path])}" for path in sorted(bad)]
     if len(bad) > _NUM_LISTED:
-        listed.append(f"  and {len(bad) - _NUM_LISTED:,} more")
-    named = "\n".join(listed)
+        lines = [*lines[:_NUM_LISTED], f"  and {len(bad) - _NUM_LISTED:,} more"]
+    named = "\n".join(lines)
     if skip:
         warnings.warn(f"{root}: {len(bad):,} of {num_files:,} files left out:\n{named}", stacklevel=3)
     else:
