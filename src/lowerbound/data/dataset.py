@@ -34,7 +34,7 @@ class Dataset:
         train, validation, test: the numbers of the examples of each split, (num_examples,), disjoint.
         labels: (N,) class indices, or None.
         conditions: (N, F) float32 vectors as they came, or None.
-        otherwise: if the layout was guessed and could be another, how they are read and how to have the other.
+        layout_remark: if the layout was guessed and could be another, how they are read and how to have the other.
     """
 
     spec: DataSpec
@@ -44,7 +44,7 @@ class Dataset:
     test: np.ndarray
     labels: np.ndarray | None = None
     conditions: np.ndarray | None = None
-    otherwise: str = ""
+    layout_remark: str = ""
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{len(self.indices(split)):,} {split}" for split in SPLITS)
@@ -90,15 +90,15 @@ class Dataset:
                 digest.update(np.ascontiguousarray(array, np.int64).data)
         return _VERSION + digest.hexdigest()[:16]
 
-    def has_fingerprint(self, known: str) -> bool:
+    def has_fingerprint(self, recorded: str) -> bool:
         """Whether these are the data of a fingerprint.
 
         One of before version 2 is of examples and condition vectors alone: where it agrees, a warning says that labels and
         splits are taken on trust.
         """
-        if known.startswith(_VERSION):
-            return self.fingerprint() == known
-        if self._hash_values().hexdigest()[:16] != known:
+        if recorded.startswith(_VERSION):
+            return self.fingerprint() == recorded
+        if self._hash_values().hexdigest()[:16] != recorded:
             return False
         warnings.warn(
             f"an earlier version of this program noted which examples of {self.spec.name} were trained on, but neither "
@@ -129,7 +129,7 @@ class Examples(Brief):
         class_names: a name for each class.
         conditions: (N, F) float32 vectors, or None.
         files: of a folder, each example's path in it, fit to be printed; empty otherwise.
-        otherwise: if the layout was guessed and could be another, how they are read and how to have the other.
+        layout_remark: if the layout was guessed and could be another, how they are read and how to have the other.
     """
 
     name: str
@@ -140,7 +140,7 @@ class Examples(Brief):
     class_names: tuple[str, ...] = ()
     conditions: np.ndarray | None = None
     files: tuple[str, ...] = ()
-    otherwise: str = ""
+    layout_remark: str = ""
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
@@ -179,7 +179,9 @@ class Examples(Brief):
             encoding = encoding or fitted_encoding(values, splits, num_levels)
             vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
             spec = DataSpec(self.name, values.shape[1:], encoding, self.layout, class_names, vectors)
-            dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, otherwise=self.otherwise)
+            dataset = Dataset(
+                spec, values, **splits, labels=labels, conditions=conditions, layout_remark=self.layout_remark
+            )
             check_not_empty(dataset.num_observed)
         return dataset
 
@@ -233,7 +235,7 @@ def describe(dataset: Dataset) -> str:
     lines = [
         f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {dataset.shape} "
         f"(read as {spec.layout})",
-        *([f"layout    {dataset.otherwise}"] if dataset.otherwise else []),
+        *([f"layout    {dataset.layout_remark}"] if dataset.layout_remark else []),
         f"values    {spec.encoding.description}",
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),

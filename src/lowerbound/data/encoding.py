@@ -238,5 +238,5 @@ def read_encoding(values: Mapping[str, Any]) -> Encoding:
     for encoding in classes:
         if encoding.kind == kind:
             return read(encoding, fields, "the stored encoding")
-    known = " and ".join(encoding.kind for encoding in classes)
-    raise InputError(f"unknown kind of encoding {kind!r}: known are {known}")
+    kinds = " and ".join(encoding.kind for encoding in classes)
+    raise InputError(f"unknown kind of encoding {kind!r}: known are {kinds}")

@@ -7,9 +7,15 @@ from pathlib import Path
 
 _START = 1 << 16  # bytes of a text that are looked at
 _TABLES = {".csv", ".tsv", ".tab", ".txt", ".dat", ".data"}
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
-_PACKED = {".gz", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".zst"}
-_PICKLES = {".pkl", ".pickle", ".joblib"}
+_REMEDIES = {
+    "a pickle runs code when opened: where it was made, store the array with numpy.save": {
+        ".pkl",
+        ".pickle",
+        ".joblib",
+    },
+    "give the folder that the images are in": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"},
+    "unpack it first": {".gz", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".zst"},
+}
 _LOADERS = {
     ".mat": ("scipy.io", 'scipy.io.loadmat({file})["NAME"]', "NAME is what the array is called there"),
     ".h5": ("h5py", 'h5py.File({file})["NAME"][:]', "it needs h5py, and NAME is what the array is called there"),
@@ -36,12 +42,9 @@ def how_to_convert(path: Path) -> str:
     suffix = _SAME.get(path.suffix.lower(), path.suffix.lower())
     if suffix in _TABLES:
         return _table(path)
-    if suffix in _PICKLES:
-        return "a pickle runs code when opened: where it was made, store the array with numpy.save"
-    if suffix in _IMAGES:
-        return "give the folder that the images are in"
-    if suffix in _PACKED:
-        return "unpack it first"
+    for remedy, suffixes in _REMEDIES.items():
+        if suffix in suffixes:
+            return remedy
     if suffix not in _LOADERS:
         return "store the array with numpy.save as .npy, or several with numpy.savez as .npz"
     module, expression, remark = _LOADERS[suffix]

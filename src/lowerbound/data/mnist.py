@@ -15,6 +15,7 @@ from lowerbound.errors import InputError
 _IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 _BINARISATION_SEED = 0
+_SPLITS = {"test": np.arange(60_000, 70_000)}
 
 
 def mnist() -> Dataset:
@@ -24,7 +25,7 @@ def mnist() -> Dataset:
         InputError: if the files are not there, with what to put where, or are not MNIST's.
     """
     images, labels = _read()
-    return _assemble("mnist", images, labels, num_levels=256)
+    return assemble("mnist", images, layout="NHW", splits=_SPLITS, num_levels=256, labels=labels)
 
 
 def binary_mnist() -> Dataset:
@@ -39,13 +40,8 @@ def binary_mnist() -> Dataset:
     """
     images, labels = _read()
     threshold = np.random.default_rng(_BINARISATION_SEED).integers(0, 255, images.shape, np.uint8)
-    return _assemble("binary-mnist", (threshold < images).astype(np.uint8), labels, num_levels=2)
-
-
-def _assemble(name: str, images: np.ndarray, labels: np.ndarray, num_levels: int) -> Dataset:
-    return assemble(
-        name, images, layout="NHW", splits={"test": np.arange(60_000, 70_000)}, num_levels=num_levels, labels=labels
-    )
+    bits = (threshold < images).astype(np.uint8)
+    return assemble("binary-mnist", bits, layout="NHW", splits=_SPLITS, num_levels=2, labels=labels)
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:

@@ -43,14 +43,9 @@ def open_dataset(
         InputError: if there is no such source, or a setting does not apply to it.
     """
     allowed = _SETTINGS[_kind(source)]
-    settings = {
-        "layout": layout,
-        "num_levels": num_levels,
-        "image_size": image_size,
-        "skip_bad_files": skip_bad_files or None,
-    }
+    settings = {"layout": layout, "num_levels": num_levels, "image_size": image_size, "skip_bad_files": skip_bad_files}
     for name, value in settings.items():
-        if value is not None and name not in allowed:
+        if value is not None and value is not False and name not in allowed:
             possible = f"{' and '.join(map(flag, allowed))} would" if allowed else "no such setting applies"
             raise InputError(f"{flag(name)} has no effect on {source}: {possible}")
     if source in NAMED:
