@@ -27,7 +27,7 @@ _BY_AXES = {2: "ND", 3: "NHW", 4: "NCHW", 5: "NCDHW"}
 _SPELLINGS = {"": ("x",)} | {split: (split, f"{split}_images") for split in SPLITS}
 
 
-def read_arrays(path: str | Path, *, layout: str | None = None) -> Examples:
+def read_arrays(path: Path, *, layout: str | None = None) -> Examples:
     """Examples from an .npy file, or with labels, condition vectors and splits from an .npz file.
 
     An .npy file is mapped into memory: it may be larger than that, and must not change while it is used.
@@ -42,12 +42,11 @@ def read_arrays(path: str | Path, *, layout: str | None = None) -> Examples:
     Raises:
         InputError: if the file is damaged, holds Python objects, or does not fit the description.
     """
-    path = Path(path)
     if path.suffix == ".npz":
         return _read_npz(path, layout)
     stored = read_npy(path)
-    layout, layout_remark = _layout(path, stored, layout)
-    return Examples(str(path), _channels_first(stored, layout), layout, layout_remark=layout_remark)
+    layout, hint = _layout(path, stored, layout)
+    return Examples(str(path), _channels_first(stored, layout), layout, layout_hint=hint)
 
 
 def _read_npz(path: Path, layout: str | None) -> Examples:
@@ -55,7 +54,7 @@ def _read_npz(path: Path, layout: str | None) -> Examples:
     with open_npz(path) as members:
         parts, label_parts, condition_parts = _parts(path, members)
         key, first = next(iter(parts.items()))
-        layout, layout_remark = _layout(path, first, layout)
+        layout, hint = _layout(path, first, layout)
         for other, part in parts.items():
             if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
                 raise InputError(
@@ -69,7 +68,7 @@ def _read_npz(path: Path, layout: str | None) -> Examples:
     labels, class_names = (None, ()) if labels is None else _classes(path, labels)
     conditions = None if conditions is None else _conditions(path, conditions)
     values = _channels_first(stored, layout)
-    return Examples(str(path), values, layout, splits, labels, class_names, conditions, layout_remark=layout_remark)
+    return Examples(str(path), values, layout, splits, labels, class_names, conditions, layout_hint=hint)
 
 
 def _joined(members: list[Member]) -> np.ndarray:
@@ -150,7 +149,7 @@ def _conditions(path: Path, conditions: np.ndarray) -> np.ndarray:
 
 
 def _layout(path: Path, array: np.ndarray | Member, layout: str | None) -> tuple[str, str]:
-    """The order of an array's axes, and `_layout_remark`; refuses, with an InputError, what is no array of examples."""
+    """The order of an array's axes, and `_layout_hint`; refuses, with an InputError, what is no array of examples."""
     with naming(str(path)):
         check_type(array.dtype)
     shape = array.shape
@@ -167,10 +166,10 @@ def _layout(path: Path, array: np.ndarray | Member, layout: str | None) -> tuple
     layout = _BY_AXES[len(shape)]
     if layout == "NCHW" and shape[3] in _FEW and shape[1] not in _FEW:
         layout = "NHWC"
-    return layout, _layout_remark(shape, layout)
+    return layout, _layout_hint(shape, layout)
 
 
-def _layout_remark(shape: tuple[int, ...], layout: str) -> str:
+def _layout_hint(shape: tuple[int, ...], layout: str) -> str:
     """How an array is read whose layout was guessed, and how to have what else it could be; "" if it is clear.
 
     It is clear of short vectors, of square images, and where one axis alone could be that of 1, 3 or 4 channels.

@@ -34,7 +34,7 @@ class Dataset:
         train, validation, test: the numbers of the examples of each split, (num_examples,), disjoint.
         labels: (N,) class indices, or None.
         conditions: (N, F) float32 vectors as they came, or None.
-        layout_remark: if the layout was guessed and could be another, how they are read and how to have the other.
+        layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
     """
 
     spec: DataSpec
@@ -44,7 +44,7 @@ class Dataset:
     test: np.ndarray
     labels: np.ndarray | None = None
     conditions: np.ndarray | None = None
-    layout_remark: str = ""
+    layout_hint: str = ""
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{len(self.indices(split)):,} {split}" for split in SPLITS)
@@ -129,7 +129,7 @@ class Examples(Brief):
         class_names: a name for each class.
         conditions: (N, F) float32 vectors, or None.
         files: of a folder, each example's path in it, fit to be printed; empty otherwise.
-        layout_remark: if the layout was guessed and could be another, how they are read and how to have the other.
+        layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
     """
 
     name: str
@@ -140,7 +140,7 @@ class Examples(Brief):
     class_names: tuple[str, ...] = ()
     conditions: np.ndarray | None = None
     files: tuple[str, ...] = ()
-    layout_remark: str = ""
+    layout_hint: str = ""
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
@@ -180,7 +180,7 @@ class Examples(Brief):
             vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
             spec = DataSpec(self.name, values.shape[1:], encoding, self.layout, class_names, vectors)
             dataset = Dataset(
-                spec, values, **splits, labels=labels, conditions=conditions, layout_remark=self.layout_remark
+                spec, values, **splits, labels=labels, conditions=conditions, layout_hint=self.layout_hint
             )
             check_not_empty(dataset.num_observed)
         return dataset
@@ -235,7 +235,7 @@ def describe(dataset: Dataset) -> str:
     lines = [
         f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {dataset.shape} "
         f"(read as {spec.layout})",
-        *([f"layout    {dataset.layout_remark}"] if dataset.layout_remark else []),
+        *([f"layout    {dataset.layout_hint}"] if dataset.layout_hint else []),
         f"values    {spec.encoding.description}",
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),

@@ -47,9 +47,7 @@ class Header:
     work: int
 
 
-def read_folder(
-    path: str | Path, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False
-) -> Examples:
+def read_folder(root: Path, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False) -> Examples:
     """Images of one size from a folder, with classes and splits if it is divided so.
 
     The folders directly under the root are classes; under `train`, `test` and `validation` (or `val`) if the root has
@@ -58,7 +56,7 @@ def read_folder(
     by EXIF is applied.
 
     Arguments:
-        path: the root.
+        root: the folder.
         image_size: height and width; images are cropped centrally to this shape and resized with antialiasing.
         skip_bad_files: leave out, with a warning, what can't be used.
 
@@ -70,7 +68,6 @@ def read_folder(
         raise InputError(
             f"--image-size {image_size[0]} {image_size[1]}: give a height and a width of at least one pixel"
         )
-    root = Path(path)
     files = find_images(root)
     bad = {file.path: file.fault for file in files if file.fault}
     with warnings.catch_warnings():
