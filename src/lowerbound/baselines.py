@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Float64, Num
 
 from lowerbound.brief import Brief
-from lowerbound.data import Dataset, Levels
+from lowerbound.data import Dataset
 from lowerbound.errors import InputError
+from lowerbound.records import Measured
 
 EXACT = "exact"
 DEQUANTISED = "bound (uniform dequantisation)"
@@ -106,7 +107,7 @@ class Splits(Brief):
     def baseline(self, name: str, nats: Float64[np.ndarray, " test"], kind: str) -> Baseline:
         """The figure for negative log-likelihoods `nats` of the test examples' entries that are there."""
         bits = nats / ((~np.isnan(self.test)).sum(axis=1) * np.log(2))
-        return Baseline(name, float(bits.mean()), float(bits.std(ddof=1) / len(bits) ** 0.5), kind, len(bits))
+        return Baseline(name, *Measured.of(bits), kind, len(bits))
 
 
 def baselines(
@@ -130,17 +131,14 @@ def baselines(
     splits = Splits(train, validation, test, num_levels)
     if splits.has_missing:
         return [independent_gaussian(splits)]
-    found = [] if num_levels is None else [histogram(splits)]
-    if splits.dim <= GAUSSIAN_DIMS:
-        found.append(gaussian(splits))
-    found.append(gaussian_mixture(splits, seed))
-    return found
+    of_levels = [] if num_levels is None else [histogram(splits)]
+    of_pairs = [gaussian(splits)] if splits.dim <= GAUSSIAN_DIMS else []
+    return [*of_levels, *of_pairs, gaussian_mixture(splits, seed)]
 
 
 def flat(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
     """Examples as `Splits` takes them, (N, D): level indices 0 .. K-1, or floats in original units."""
-    offset = dataset.spec.encoding.offset if isinstance(dataset.spec.encoding, Levels) else 0
-    return dataset.examples[indices].reshape(len(indices), -1) - offset
+    return dataset.examples[indices].reshape(len(indices), -1) - dataset.spec.encoding.offset
 
 
 def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
@@ -156,9 +154,8 @@ def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
         The baseline on the validation examples in place of test ones; None where there is none, as of a dimension that is
         constant.
     """
-    train, validation = (
-        flat(dataset, indices) for indices in (dataset.train[:YARDSTICK_EXAMPLES], dataset.validation[:num_examples])
-    )
+    train = flat(dataset, dataset.train[:YARDSTICK_EXAMPLES])
+    validation = flat(dataset, dataset.validation[:num_examples])
     try:
         splits = Splits(train, validation, validation, dataset.spec.encoding.num_levels)
         return independent_gaussian(splits) if splits.num_levels is None else histogram(splits)
@@ -239,9 +236,8 @@ def gaussian(splits: Splits) -> Baseline:
     scale = _scale(np.sqrt(np.diag(covariance)))
     eigenvalues, axes = np.linalg.eigh(covariance / np.outer(scale, scale))
     rotation = axes / scale[:, None]
-    noise = (
-        (rotation**2).sum(axis=0) / 12 if discrete else 0.0
-    )  # the closed form needs the centre k + 1/2 less the mean
+    # the closed form needs the centre k + 1/2 less the mean
+    noise = (rotation**2).sum(axis=0) / 12 if discrete else 0.0
 
     def squares(values: np.ndarray) -> np.ndarray:
         return ((values - mean) @ rotation) ** 2 + noise
@@ -277,8 +273,8 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scale(deviations: np.ndarray) -> np.ndarray:
-    if (deviations == 0).any():
-        constant = np.flatnonzero(deviations == 0)
+    constant = np.flatnonzero(deviations == 0)
+    if len(constant):
         raise InputError(
             f"{len(constant)} dimensions are constant in the training split (the first is {constant[0]}): their "
             "density is infinite. Drop them, or give num_levels if the data is discrete"

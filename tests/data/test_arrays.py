@@ -5,10 +5,14 @@ import pytest
 
 from lowerbound.cli.main import run
 from lowerbound.data import Affine, Levels, describe, open_dataset
-from lowerbound.data.arrays import LAYOUTS, open_arrays, read_npz, to_layout
+from lowerbound.data.arrays import LAYOUTS, read_arrays, read_npz, to_layout
 from lowerbound.errors import InputError
 
 _LENGTHS = {"N": 6, "C": 2, "D": 3, "L": 4, "H": 5, "W": 7}
+
+
+def open_arrays(path, layout=None, num_levels=None):
+    return read_arrays(path, layout=layout).dataset(num_levels)
 
 
 def _values(*shape, dtype="float32", seed=0):

@@ -8,8 +8,12 @@ import pytest
 from PIL import Image
 
 from lowerbound.data import Levels
-from lowerbound.data.images import open_folder, read_header, read_image
+from lowerbound.data.images import read_folder, read_header, read_image
 from lowerbound.errors import InputError
+
+
+def open_folder(path, **settings):
+    return read_folder(path, **settings).dataset()
 
 
 def _pixels(*shape, dtype="uint8", seed=0):

@@ -12,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowerbound.data import batch_indices, check_batch_size, describe, open_dataset
-from lowerbound.data.arrays import open_arrays
+from lowerbound.data.arrays import read_arrays
 from lowerbound.errors import InputError
+
+
+def open_arrays(path, layout=None, num_levels=None):
+    return read_arrays(path, layout=layout).dataset(num_levels)
 
 
 class _Bomb:

@@ -14,8 +14,12 @@ from PIL import Image
 
 from lowerbound.cli import main
 from lowerbound.data import DataSpec, describe
-from lowerbound.data.images import MAX_PIXELS, open_folder, read_folder
+from lowerbound.data.images import MAX_PIXELS, read_folder
 from lowerbound.errors import InputError
+
+
+def open_folder(path, **settings):
+    return read_folder(path, **settings).dataset()
 
 
 def _image(mode="RGB", size=(16, 16), seed=0):

@@ -2,9 +2,8 @@
 
 from lowerbound.data.bundled import mixture_parameters
 from lowerbound.data.conditions import read_conditions
-from lowerbound.data.dataset import Dataset, describe
+from lowerbound.data.dataset import Dataset, Examples, describe
 from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
-from lowerbound.data.examples import Examples
 from lowerbound.data.order import batch_indices, check_batch_size
 from lowerbound.data.source import NAMED, open_dataset, read_examples
 from lowerbound.data.spec import DataSpec

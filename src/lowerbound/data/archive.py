@@ -47,11 +47,6 @@ class Member:
     dtype: np.dtype
     in_order: bool
 
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -59,13 +54,13 @@ class Member:
         """The array.
 
         Arguments:
-            into: where to put it, an array of its shape and type, its last axis varying fastest; a new one if None.
+            into: where to put it, an array of its shape, its last axis varying fastest; a new one of its type if None.
 
         Raises:
             InputError: if it is damaged.
         """
         with _named_errors(self.where), self.archive.open(self.entry) as file:
-            if not self.in_order:
+            if not self.in_order or (into is not None and into.dtype != self.dtype):
                 array = np.lib.format.read_array(file, allow_pickle=False)
                 if into is None:
                     return array
@@ -158,12 +153,9 @@ def _named_errors(where: str) -> Iterator[None]:
         raise
     # damaged headers and archives raise errors of many types
     except Exception as error:
-        raise InputError(_reason(where, error)) from error
-
-
-def _reason(where: str, error: BaseException) -> str:
-    if any(words in str(error) for words in ("allow_pickle", "Object arrays", "Python objects")):
-        return f"{where} holds Python objects, which are not read: store numbers of one type, for example float32"
-    if isinstance(error, MemoryError):
-        return f"{where} does not fit into memory: {error}"
-    return f"{where} is damaged or cut off: {error or type(error).__name__}"
+        reason = f"is damaged or cut off: {error or type(error).__name__}"
+        if any(words in str(error) for words in ("allow_pickle", "Object arrays", "Python objects")):
+            reason = "holds Python objects, which are not read: store numbers of one type, for example float32"
+        elif isinstance(error, MemoryError):
+            reason = f"does not fit into memory: {error}"
+        raise InputError(f"{where} {reason}") from error

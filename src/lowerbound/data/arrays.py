@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from lowerbound.data.archive import Member, open_npz, read_npy, read_npz
-from lowerbound.data.dataset import SPLITS, Dataset, check_type
-from lowerbound.data.examples import Examples
+from lowerbound.data.dataset import Examples
+from lowerbound.data.fitting import SPLITS, check_type
+from lowerbound.data.spec import naming
 from lowerbound.errors import InputError
 
-__all__ = ["LAYOUTS", "open_arrays", "read_arrays", "read_npy", "read_npz", "to_layout"]
+__all__ = ["LAYOUTS", "read_arrays", "read_npy", "read_npz", "to_layout"]
 
 LAYOUTS = ("ND", "NL", "NHW", "NDHW", "NCL", "NLC", "NCHW", "NHWC", "NCDHW", "NDHWC")
 """Orders of axes: N examples, C channels, H height, W width, L length, D depth; in "ND", D features."""
@@ -21,10 +22,12 @@ _UNDERSTOOD = (
 _FEW = (1, 3, 4)
 """Numbers of channels that are seldom anything else."""
 _SHORTEST_SIGNAL = 16
+_BY_AXES = {2: "ND", 3: "NHW", 4: "NCHW", 5: "NCDHW"}
+"""Guesses by the number of axes."""
 _SPELLINGS = {"": ("x",)} | {split: (split, f"{split}_images") for split in SPLITS}
 
 
-def open_arrays(path: str | Path, *, layout: str | None = None, num_levels: int | None = None) -> Dataset:
+def read_arrays(path: Path, *, layout: str | None = None) -> Examples:
     """Examples from an .npy file, or with labels, condition vectors and splits from an .npz file.
 
     An .npy file is mapped into memory: it may be larger than that, and must not change while it is used.
@@ -35,32 +38,15 @@ def open_arrays(path: str | Path, *, layout: str | None = None, num_levels: int 
             and so on; `train_images` is read as `train`.
         layout: the order of axes, one of `LAYOUTS`. By default ND, NHW and NCDHW for 2, 3 and 5 axes; for 4 axes NHWC
             if the last has length 1, 3 or 4 and the second has not, else NCHW.
-        num_levels: K of integer data; from their type, or the range of the training examples, if None.
 
     Raises:
         InputError: if the file is damaged, holds Python objects, or does not fit the description.
     """
-    return read_arrays(path, layout=layout).dataset(num_levels)
-
-
-def read_arrays(path: str | Path, *, layout: str | None = None) -> Examples:
-    """The examples of an .npy or .npz file, as `open_arrays` understands it.
-
-    Raises:
-        InputError: if the file is damaged, holds Python objects, or does not fit the description.
-    """
-    path = Path(path)
     if path.suffix == ".npz":
         return _read_npz(path, layout)
-    examples = read_npy(path)
-    check_type(str(path), examples.dtype)
-    guessed = _layout(path, examples.shape, layout)
-    return Examples(
-        str(path),
-        _channels_first(examples, guessed),
-        layout=guessed,
-        otherwise="" if layout else otherwise(examples.shape, guessed),
-    )
+    stored = read_npy(path)
+    layout, hint = _layout(path, stored, layout)
+    return Examples(str(path), _channels_first(stored, layout), layout, layout_hint=hint)
 
 
 def _read_npz(path: Path, layout: str | None) -> Examples:
@@ -68,29 +54,21 @@ def _read_npz(path: Path, layout: str | None) -> Examples:
     with open_npz(path) as members:
         parts, label_parts, condition_parts = _parts(path, members)
         key, first = next(iter(parts.items()))
-        check_type(str(path), first.dtype)
+        layout, hint = _layout(path, first, layout)
         for other, part in parts.items():
             if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
                 raise InputError(
                     f"{path}: {other} has shape {part.shape} and type {part.dtype}; the examples of {key} have "
                     f"shape {first.shape[1:]} and type {first.dtype}: store all splits alike"
                 )
-        guessed = _layout(path, first.shape, layout)
         labels, conditions = (_joined(extras) if extras else None for extras in (label_parts, condition_parts))
-        examples = _joined(list(parts.values()))
-    ends = np.cumsum([len(part) for part in parts.values()])
-    splits = {key: np.arange(end - len(part), end) for (key, part), end in zip(parts.items(), ends, strict=True) if key}
-    indices, class_names = (None, ()) if labels is None else _classes(path, labels)
-    return Examples(
-        str(path),
-        _channels_first(examples, guessed),
-        layout=guessed,
-        otherwise="" if layout else otherwise(first.shape, guessed),
-        splits=splits,
-        labels=indices,
-        class_names=class_names,
-        conditions=None if conditions is None else _conditions(path, conditions),
-    )
+        stored = _joined(list(parts.values()))
+    numbers = np.split(np.arange(len(stored)), np.cumsum([len(part) for part in parts.values()])[:-1])
+    splits = {split: indices for split, indices in zip(parts, numbers, strict=True) if split}
+    labels, class_names = (None, ()) if labels is None else _classes(path, labels)
+    conditions = None if conditions is None else _conditions(path, conditions)
+    values = _channels_first(stored, layout)
+    return Examples(str(path), values, layout, splits, labels, class_names, conditions, layout_hint=hint)
 
 
 def _joined(members: list[Member]) -> np.ndarray:
@@ -100,11 +78,7 @@ def _joined(members: list[Member]) -> np.ndarray:
     ends = np.cumsum([len(member) for member in members])
     joined = np.empty((ends[-1], *members[0].shape[1:]), np.result_type(*(member.dtype for member in members)))
     for member, end in zip(members, ends, strict=True):
-        into = joined[end - len(member) : end]
-        if member.dtype == joined.dtype:
-            member.read(into)
-        else:
-            into[...] = member.read()
+        member.read(joined[end - len(member) : end])
     return joined
 
 
@@ -123,43 +97,37 @@ def to_layout(raw: np.ndarray, layout: str) -> np.ndarray:
     return raw if layout == "ND" else raw[:, 0]
 
 
-def _parts(
-    path: Path, members: dict[str, Member]
-) -> tuple[dict[str, Member], list[Member] | None, list[Member] | None]:
+def _parts(path: Path, members: dict[str, Member]) -> tuple[dict[str, Member], list[Member], list[Member]]:
     """Examples by split ("" for all together), and the labels and condition vectors of each."""
     if len(members) == 1 and "train" not in members:
-        return {"": next(iter(members.values()))}, None, None
-    found = {split: key for split, keys in _SPELLINGS.items() for key in keys if key in members}
-    extras: dict[str, list[str]] = {"labels": [], "cond": []}
-    for split in found:
-        for kind, keys in extras.items():
-            keys += [key for key in [f"{split}_{kind}".lstrip("_")] if key in members]
-    used = {*found.values(), *extras["labels"], *extras["cond"]}
-    if used != set(members) or not ("" in found) ^ ("train" in found):
+        return {"": next(iter(members.values()))}, [], []
+    key_of = {split: key for split, keys in _SPELLINGS.items() for key in keys if key in members}
+    labels, conditions = (
+        {key: members[key] for split in key_of if (key := f"{split}_{kind}".lstrip("_")) in members}
+        for kind in ("labels", "cond")
+    )
+    if {*key_of.values(), *labels, *conditions} != set(members) or not ("" in key_of) ^ ("train" in key_of):
         raise InputError(f"{path} holds {', '.join(members) or 'nothing'}; understood are {_UNDERSTOOD}")
-    if "" in found and len(found) > 1:
-        raise InputError(f"{path} holds x beside {', '.join(sorted(found)[1:])}; understood are {_UNDERSTOOD}")
-    parts = {split: members[key] for split, key in found.items()}
+    if "" in key_of and len(key_of) > 1:
+        raise InputError(f"{path} holds x beside {', '.join(sorted(key_of)[1:])}; understood are {_UNDERSTOOD}")
+    parts = {split: members[key] for split, key in key_of.items()}
     for split, part in parts.items():
-        if not part.ndim:
-            raise InputError(f"{path}: {found[split]} is a single number; the first axis of an array counts examples")
-    labels, conditions = (_checked(path, parts, {key: members[key] for key in keys}) for keys in extras.values())
-    return parts, labels, conditions
+        if not part.shape:
+            raise InputError(f"{path}: {key_of[split]} is a single number; the first axis of an array counts examples")
+    for extras in (labels, conditions):
+        _check_extras(path, parts, extras)
+    return parts, list(labels.values()), list(conditions.values())
 
 
-def _checked(path: Path, parts: dict[str, Member], extras: dict[str, Member]) -> list[Member] | None:
-    """Labels or condition vectors of all splits, one for each of their examples."""
-    if not extras:
-        return None
-    if len(extras) < len(parts):
+def _check_extras(path: Path, parts: dict[str, Member], extras: dict[str, Member]) -> None:
+    """Refuse labels or condition vectors that are not one for each example of all splits, with an InputError."""
+    if 0 < len(extras) < len(parts):
         raise InputError(f"{path} has {', '.join(extras)}, but not for every split")
-    first = next(iter(extras.values()))
-    for part, (key, extra) in zip(parts.values(), extras.items(), strict=True):
-        if extra.ndim == 0 or len(extra) != len(part) or extra.shape[1:] != first.shape[1:]:
+    for part, (key, extra) in zip(parts.values(), extras.items(), strict=False):
+        if extra.shape[:1] != part.shape[:1] or extra.shape[1:] != next(iter(extras.values())).shape[1:]:
             raise InputError(
                 f"{path}: {key} has shape {extra.shape}; the first axis should be {len(part)} as in its split"
             )
-    return list(extras.values())
 
 
 def _classes(path: Path, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -180,22 +148,28 @@ def _conditions(path: Path, conditions: np.ndarray) -> np.ndarray:
     return conditions.astype(np.float32, copy=False)
 
 
-def _layout(path: Path, shape: tuple[int, ...], layout: str | None) -> str:
-    if layout is None:
-        layout = {2: "ND", 3: "NHW", 4: "NCHW", 5: "NCDHW"}.get(len(shape))
-        if layout is None:
-            remedy = ": of one number each, store them with a second axis of length 1" if len(shape) == 1 else ""
-            raise InputError(
-                f"{path}: an array of shape {shape}; the first axis counts examples, and 1 to 4 follow{remedy}"
-            )
-        return "NHWC" if layout == "NCHW" and shape[3] in _FEW and shape[1] not in _FEW else layout
-    _check_layout(layout)
-    if len(layout) != len(shape):
-        raise InputError(f"{path}: --layout {layout} has {len(layout)} axes, but the array has shape {shape}")
-    return layout
+def _layout(path: Path, array: np.ndarray | Member, layout: str | None) -> tuple[str, str]:
+    """The order of an array's axes, and `_layout_hint`; refuses, with an InputError, what is no array of examples."""
+    with naming(str(path)):
+        check_type(array.dtype)
+    shape = array.shape
+    if layout is not None:
+        _check_layout(layout)
+        if len(layout) != len(shape):
+            raise InputError(f"{path}: --layout {layout} has {len(layout)} axes, but the array has shape {shape}")
+        return layout, ""
+    if len(shape) not in _BY_AXES:
+        remedy = ": of one number each, store them with a second axis of length 1" if len(shape) == 1 else ""
+        raise InputError(
+            f"{path}: an array of shape {shape}; the first axis counts examples, and 1 to 4 follow{remedy}"
+        )
+    layout = _BY_AXES[len(shape)]
+    if layout == "NCHW" and shape[3] in _FEW and shape[1] not in _FEW:
+        layout = "NHWC"
+    return layout, _layout_hint(shape, layout)
 
 
-def otherwise(shape: tuple[int, ...], layout: str) -> str:
+def _layout_hint(shape: tuple[int, ...], layout: str) -> str:
     """How an array is read whose layout was guessed, and how to have what else it could be; "" if it is clear.
 
     It is clear of short vectors, of square images, and where one axis alone could be that of 1, 3 or 4 channels.
@@ -204,17 +178,16 @@ def otherwise(shape: tuple[int, ...], layout: str) -> str:
         shape: of the array, (N, ...).
         layout: the guess.
     """
+    others = []
     match shape[1:]:
-        case (length,):
-            others = ["NL"] * (length >= _SHORTEST_SIGNAL)
-        case (height, width):
-            others = ["NCL" if height < width else "NLC"] * (height != width)
-        case (first, _, last) if layout == "NCHW":
-            others = [] if first in _FEW and last not in _FEW else ["NHWC"] + ["NDHW"] * (first not in _FEW)
-        case (first, _, _, last):
-            others = [] if first in _FEW and last not in _FEW else ["NDHWC"]
-        case _:
-            others = []
+        case (length,) if length >= _SHORTEST_SIGNAL:
+            others = ["NL"]
+        case (height, width) if height != width:
+            others = ["NCL" if height < width else "NLC"]
+        case (first, _, last) if layout == "NCHW" and (first not in _FEW or last in _FEW):
+            others = ["NHWC"] + ["NDHW"] * (first not in _FEW)
+        case (first, _, _, last) if first not in _FEW or last in _FEW:
+            others = ["NDHWC"]
     if not others:
         return ""
     choices = "; for ".join(f"{_words(shape, other)} give --layout {other}" for other in others)
@@ -229,8 +202,8 @@ def _words(shape: tuple[int, ...], layout: str) -> str:
     kind = {"L": "signals of length", "H": "images of", "D": "volumes of"}[layout.replace("C", "")[1]]
     if "C" not in layout:
         return f"{kind} {sizes} in one channel"
-    place = layout.index("C")
-    return f"{kind} {sizes} in {shape[place]} channels, which come {'first' if place == 1 else 'last'}"
+    axis = layout.index("C")
+    return f"{kind} {sizes} in {shape[axis]} channels, which come {'first' if axis == 1 else 'last'}"
 
 
 def _check_layout(layout: str) -> None:

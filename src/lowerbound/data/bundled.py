@@ -64,9 +64,4 @@ def mixture_parameters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _points(name: str, points: np.ndarray, labels: np.ndarray | None = None) -> Dataset:
-    return assemble(
-        name,
-        points.astype(np.float32),
-        layout="ND",
-        labels=None if labels is None else labels.astype(np.int64),
-    )
+    return assemble(name, points.astype(np.float32), layout="ND", labels=labels)

@@ -16,14 +16,14 @@ def read_conditions(path: Path) -> np.ndarray:
     """
     try:
         if path.suffix == ".npy":
-            read = read_npy(path)
+            conditions = read_npy(path)
         else:
             lines = (line.strip() for line in path.read_text().splitlines())
-            read = np.array([line for line in lines if line], dtype=np.str_)
+            conditions = np.array([line for line in lines if line], dtype=np.str_)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} cannot be read ({error}): give an .npy array of vectors or of labels, or a text of one label a line"
         ) from error
-    if not read.size:
+    if not conditions.size:
         raise InputError(f"{path} holds no conditions")
-    return read
+    return conditions

@@ -1,8 +1,8 @@
-"""A data set opened for use: raw examples, their encoding, and which of them are for what."""
+"""Examples as they are stored, and a data set opened for use: their encoding, and which of them are for what."""
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.data.encoding import Affine, Encoding, Levels
-from lowerbound.data.parts import check_not_empty, num_observed, parts, ranges
-from lowerbound.data.spec import DataSpec
+from lowerbound.brief import Brief
+from lowerbound.data.encoding import Encoding
+from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
+from lowerbound.data.parts import check_not_empty, num_observed, parts
+from lowerbound.data.spec import DataSpec, naming
 from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
-_SPLIT_SEED = 0
-_MAX_LEVELS = 65_536
-SPLITS = ("train", "validation", "test")
 _VERSION = "2-"
 """The beginning of a fingerprint that covers labels and splits."""
 
@@ -35,7 +34,7 @@ class Dataset:
         train, validation, test: the numbers of the examples of each split, (num_examples,), disjoint.
         labels: (N,) class indices, or None.
         conditions: (N, F) float32 vectors as they came, or None.
-        otherwise: if the layout was guessed and could be another, how they are read and how to have the other.
+        layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
     """
 
     spec: DataSpec
@@ -45,7 +44,7 @@ class Dataset:
     test: np.ndarray
     labels: np.ndarray | None = None
     conditions: np.ndarray | None = None
-    otherwise: str = ""
+    layout_hint: str = ""
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{len(self.indices(split)):,} {split}" for split in SPLITS)
@@ -91,15 +90,15 @@ class Dataset:
                 digest.update(np.ascontiguousarray(array, np.int64).data)
         return _VERSION + digest.hexdigest()[:16]
 
-    def has_fingerprint(self, known: str) -> bool:
+    def has_fingerprint(self, recorded: str) -> bool:
         """Whether these are the data of a fingerprint.
 
         One of before version 2 is of examples and condition vectors alone: where it agrees, a warning says that labels and
         splits are taken on trust.
         """
-        if known.startswith(_VERSION):
-            return self.fingerprint() == known
-        if self._hash_values().hexdigest()[:16] != known:
+        if recorded.startswith(_VERSION):
+            return self.fingerprint() == recorded
+        if self._hash_values().hexdigest()[:16] != recorded:
             return False
         warnings.warn(
             f"an earlier version of this program noted which examples of {self.spec.name} were trained on, but neither "
@@ -117,6 +116,88 @@ class Dataset:
         return digest
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Examples(Brief):
+    """What a source holds, before an encoding is fitted or a split made: one example is enough.
+
+    Arguments:
+        name: the source.
+        values: as stored, (N, *shape), channels first.
+        layout: the order of axes that they came in.
+        splits: indices by the names of `SPLITS`, as far as the source itself has them.
+        labels: (N,) class indices, or None.
+        class_names: a name for each class.
+        conditions: (N, F) float32 vectors, or None.
+        files: of a folder, each example's path in it, fit to be printed; empty otherwise.
+        layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
+    """
+
+    name: str
+    values: np.ndarray
+    layout: str
+    splits: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    conditions: np.ndarray | None = None
+    files: tuple[str, ...] = ()
+    layout_hint: str = ""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Examples":
+        """The examples of a data set, with the splits that it has."""
+        return cls(
+            name=dataset.spec.name,
+            values=dataset.examples,
+            layout=dataset.spec.layout,
+            splits={split: dataset.indices(split) for split in SPLITS},
+            labels=dataset.labels,
+            class_names=dataset.spec.class_names,
+            conditions=dataset.conditions,
+        )
+
+    def dataset(self, num_levels: int | None = None, encoding: Encoding | None = None) -> Dataset:
+        """The data set to train on: its encoding fitted, missing splits made (see `assemble`)."""
+        values, labels, conditions, class_names = self.values, self.labels, self.conditions, self.class_names
+        with naming(self.name):
+            if len(values) < 3 or 0 in values.shape:
+                raise InputError(
+                    f"{len(values)} example{'s' * (len(values) != 1)} of shape {values.shape[1:]}; at least three are "
+                    "needed, one each for training, validation and testing, and no axis may be empty"
+                )
+            check_type(values.dtype)
+            if labels is not None:
+                class_names = class_names or tuple(map(str, range(int(labels.max()) + 1)))
+                if "train" in self.splits and len(unseen := np.setdiff1d(labels, labels[self.splits["train"]])):
+                    raise InputError(
+                        f"class {class_names[unseen[0]]} has no examples in the training split: leave out its examples, or "
+                        "the labels"
+                    )
+            splits = complete_splits(self.splits, len(values))
+            if not all(map(len, splits.values())):
+                counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+                raise InputError(f"the splits have {counts}; at least one example is needed in each")
+            encoding = encoding or fitted_encoding(values, splits, num_levels)
+            vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
+            spec = DataSpec(self.name, values.shape[1:], encoding, self.layout, class_names, vectors)
+            dataset = Dataset(
+                spec, values, **splits, labels=labels, conditions=conditions, layout_hint=self.layout_hint
+            )
+            check_not_empty(dataset.num_observed)
+        return dataset
+
+    def indices(self, split: str | None = None) -> np.ndarray:
+        """All indices, or those of a split as training makes it.
+
+        Raises:
+            InputError: if there are none.
+        """
+        num_examples = len(self.values)
+        indices = np.arange(num_examples) if split is None else complete_splits(self.splits, num_examples)[split]
+        if not len(indices):
+            raise InputError(f"{self.name} has no examples{'' if split is None else f' in its {split} split'}")
+        return indices
+
+
 def assemble(
     name: str,
     examples: np.ndarray,
@@ -127,7 +208,7 @@ def assemble(
     labels: np.ndarray | None = None,
     class_names: tuple[str, ...] = (),
     conditions: np.ndarray | None = None,
-    otherwise: str = "",
+    encoding: Encoding | None = None,
 ) -> Dataset:
     """A `Dataset` from raw examples, with the splits that are missing made and the encoding fitted.
 
@@ -138,69 +219,24 @@ def assemble(
             testing; with a test split alone, a tenth of the rest, 5,000 at most, is for validation.
         num_levels: of integer data; from their type (uint8, uint16, bool), or from the range of the training examples, if
             None.
-        (the rest as in `Dataset`)
+        encoding: one of the source's own; `Levels` for integers and `Affine` for floats if None.
+        (the rest as in `Examples`)
 
     Raises:
         InputError: if there are too few examples, infinite values, an example or a channel of which nothing is there,
             integers that do not fit their levels, or a class that is not in a training split that was given.
     """
-    if len(examples) < 3 or 0 in examples.shape:
-        raise InputError(
-            f"{name}: {len(examples)} example{'s' * (len(examples) != 1)} of shape {examples.shape[1:]}; at least three are "
-            "needed, one each for training, validation and testing, and no axis may be empty"
-        )
-    check_type(name, examples.dtype)
-    if labels is not None and not class_names:
-        class_names = tuple(map(str, range(int(labels.max()) + 1)))
-    if labels is not None and splits and "train" in splits:
-        unknown = np.setdiff1d(labels, labels[splits["train"]])
-        if len(unknown):
-            raise InputError(
-                f"{name}: class {class_names[unknown[0]]} has no examples in the training split: leave out its examples, or "
-                "the labels"
-            )
-    splits = complete_splits(splits or {}, len(examples))
-    empty = [split for split in SPLITS if not len(splits[split])]
-    if empty:
-        counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
-        raise InputError(f"{name}: the splits have {counts}; at least one example is needed in each")
-    if examples.dtype.kind in "iub":
-        encoding: Encoding = _levels(name, examples, splits, num_levels)
-    else:
-        if num_levels is not None:
-            raise InputError(f"{name}: --num-levels {num_levels} was given, but the values are floats: store integers")
-        chosen = np.zeros(len(examples), bool)
-        chosen[splits["train"]] = True
-        try:
-            encoding = Affine.fit(examples, chosen)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-    try:
-        vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    spec = DataSpec(name, examples.shape[1:], encoding, layout, class_names, vectors)
-    dataset = Dataset(spec, examples, **splits, labels=labels, conditions=conditions, otherwise=otherwise)
-    try:
-        check_not_empty(dataset.num_observed)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    return dataset
+    return Examples(name, examples, layout, splits or {}, labels, class_names, conditions).dataset(num_levels, encoding)
 
 
 def describe(dataset: Dataset) -> str:
     """What was understood of the data, in a few lines."""
-    spec, encoding = dataset.spec, dataset.spec.encoding
-    if isinstance(encoding, Levels):
-        last = encoding.offset + encoding.num_levels - 1
-        values = f"{encoding.num_levels} levels, {encoding.offset} to {last}, stored as {encoding.dtype}"
-    else:
-        values = f"continuous, stored as {encoding.dtype}, normalised per channel"
+    spec = dataset.spec
     lines = [
         f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {dataset.shape} "
         f"(read as {spec.layout})",
-        *([f"layout    {dataset.otherwise}"] if dataset.otherwise else []),
-        f"values    {values}",
+        *([f"layout    {dataset.layout_hint}"] if dataset.layout_hint else []),
+        f"values    {spec.encoding.description}",
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),
     ]
@@ -214,88 +250,9 @@ def describe(dataset: Dataset) -> str:
 
 def _missing(dataset: Dataset) -> str:
     """How many entries are missing, and what a model makes of them."""
-    there, num_dims = dataset.num_observed, dataset.spec.num_dims
-    num_complete = int((there == num_dims).sum())
+    num_observed, num_dims = dataset.num_observed, dataset.spec.num_dims
+    num_complete = int((num_observed == num_dims).sum())
     return (
-        f"{1 - there.mean() / num_dims:.1%} of the entries; {num_complete:,} of {len(there):,} examples are complete: the "
-        "model learns from the entries that are there, and sees which they are"
+        f"{1 - num_observed.mean() / num_dims:.1%} of the entries; {num_complete:,} of {len(num_observed):,} examples are "
+        "complete: the model learns from the entries that are there, and sees which they are"
     )
-
-
-def _levels(name: str, examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:
-    """The levels of integers: those of their type, those given, or those from the smallest to the largest training value."""
-    found = ranges(examples, splits)
-    low, high = found["train"]
-    lowest, highest = min(low for low, _ in found.values()), max(high for _, high in found.values())
-    if highest >= 1 << 63:
-        raise InputError(f"{name}: integers up to {highest} do not fit into 64 bits with a sign: subtract an offset")
-    dtype = str(examples.dtype)
-    if num_levels is None and low == high:
-        raise InputError(f"{name}: every value is {low} in the training split; give --num-levels if there are others")
-    by_type = {"bool": 2, "uint8": 256, "uint16": 65_536}.get(examples.dtype.name)
-    if num_levels is None and by_type is not None:
-        return Levels(by_type, 0, dtype)
-    if num_levels is None and high - low >= _MAX_LEVELS:
-        raise InputError(
-            f"{name}: integers from {low} to {high} are more than {_MAX_LEVELS:,} levels: store them as floats to model "
-            "them as continuous"
-        )
-    begin = min(low, 0)
-    if num_levels is None:
-        offset, num_levels, whose = low, high - low + 1, "of the training split"
-    else:
-        offset, whose = begin, f"of --num-levels {num_levels}"
-    last = offset + num_levels - 1
-    for split in SPLITS:
-        smallest, largest = found[split]
-        if smallest < offset or largest > last:
-            value = smallest if smallest < offset else largest
-            needed = highest - min(begin, lowest) + 1
-            shift = f"add {-lowest} to every value and " if lowest < begin else ""
-            remedy = f"{shift}give --num-levels of at least {needed}"
-            if needed > _MAX_LEVELS:
-                remedy = "store them as floats to model them as continuous"
-            raise InputError(
-                f"{name}: the {split} split holds the value {value}, outside the levels {whose}, {offset} to {last}: "
-                f"{remedy}"
-            )
-    most = 1 if examples.dtype.kind == "b" else min(np.iinfo(examples.dtype).max, np.iinfo(np.int64).max)
-    if last > most:
-        raise InputError(
-            f"{name}: {num_levels} levels from {offset} do not fit into values of type {dtype}, of which at most "
-            f"{most} is read: store them in another type or give fewer levels"
-        )
-    return Levels(num_levels, offset, dtype)
-
-
-def check_type(name: str, dtype: np.dtype) -> None:
-    """Refuse values that are no real numbers, saying what to do with them, with an InputError."""
-    remedies = {
-        "c": "store real and imaginary parts as two channels",
-        "M": "store times as numbers, such as seconds since the first",
-        "m": "store durations as numbers, such as seconds",
-        "U": "store words as numbers, or the columns of numbers alone",
-        "S": "store words as numbers, or the columns of numbers alone",
-        "V": "store named fields as columns of one array, with numpy.lib.recfunctions.structured_to_unstructured",
-    }
-    if dtype.kind not in "iubf":
-        remedy = remedies.get(dtype.kind, "store numbers")
-        raise InputError(f"{name}: values of type {dtype}; integers, booleans and floats are accepted: {remedy}")
-
-
-def complete_splits(splits: dict[str, np.ndarray], num_examples: int) -> dict[str, np.ndarray]:
-    """Indices of all of `SPLITS`, those that are missing made as `assemble` says."""
-    given = set(splits)
-    if given == set(SPLITS):
-        return splits
-    rest = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
-    if given:
-        among = np.isin(rest, splits["train"] if "train" in given else np.concatenate(list(splits.values())))
-        rest = rest[among] if "train" in given else rest[~among]
-    tenth = max(1, len(rest) // 10)
-    if "test" not in given:
-        splits, rest = {**splits, "test": np.sort(rest[:tenth])}, rest[tenth:]
-    if "validation" not in given:
-        tenth = min(tenth, 5000)
-        splits, rest = {**splits, "validation": np.sort(rest[:tenth])}, rest[tenth:]
-    return {**splits, "train": np.sort(rest)}

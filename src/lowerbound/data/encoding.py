@@ -8,8 +8,8 @@ came in is $\log p(raw) = \log p(x) + \log|\det dx/d\,raw|$. Floats may have mis
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,20 +17,26 @@ from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.data.parts import check_finite, moments, parts
+from lowerbound.data.vectors import check_normalisation
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres, nearest_level
+from lowerbound.records import read
 
 
 class Encoding(ABC):
-    """A reversible map from stored values (N, *shape) to float32 tensors of the same shape.
+    """A reversible map from stored values (N, *shape) to float32 tensors of the same shape: a dataclass.
 
     Attributes:
+        kind: its name where it is stored.
         num_levels: K of discrete data, None of continuous data.
+        offset: what is stored for level 0; 0 of continuous data.
         dtype: the stored values' type.
         has_missing: whether entries may be missing, NaN on both sides.
     """
 
+    kind: ClassVar[str]
     num_levels: int | None
+    offset: int = 0
     dtype: str
     has_missing: bool = False
 
@@ -57,9 +63,28 @@ class Encoding(ABC):
         """What pictures draw as black and white, as stored values: the end levels of discrete data, three standard
         deviations around the mean of continuous data."""
 
-    @abstractmethod
+    @property
+    def description(self) -> str:
+        """What the values are, for people."""
+        if self.num_levels is None:
+            return f"continuous, stored as {self.dtype}, normalised per channel"
+        low, high = self.value_range
+        return f"{self.num_levels} levels, {low} to {high}, stored as {self.dtype}"
+
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; `read_encoding` reads it."""
+        """As JSON holds it, its fields beside its `kind`; `read_encoding` reads it."""
+        return {"kind": self.kind, **asdict(self)}  # pyright: ignore[reportArgumentType]
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse, with an InputError, what no examples of this shape are encoded by."""
+        try:
+            fits = np.dtype(self.dtype).kind in ("f" if self.num_levels is None else "iub")
+        except TypeError:
+            fits = False
+        if not fits:
+            raise InputError(f"the values are of the type {self.dtype!r}, which is not theirs")
+        if abs(self.offset) >= 1 << 62:
+            raise InputError(f"levels from {self.offset} on fit into no type")
 
 
 @dataclass(frozen=True)
@@ -75,10 +100,10 @@ class Levels(Encoding):
         InputError: if K is out of range.
     """
 
+    kind = "levels"
     num_levels: int  # pyright: ignore[reportIncompatibleVariableOverride] - frozen, so narrower is safe
     offset: int = 0
     dtype: str = "uint8"
-    has_missing = False
 
     def __post_init__(self):
         check_num_levels(self.num_levels)
@@ -88,13 +113,11 @@ class Levels(Encoding):
             raise InputError(
                 f"values of type {raw.dtype} were given where integers with {self.num_levels} levels are known"
             )
-        index = raw.astype(np.int64) - self.offset
-        if index.size and (index.min() < 0 or index.max() >= self.num_levels):
-            raise InputError(
-                f"values from {raw.min()} to {raw.max()} were given; the levels go from {self.offset} to "
-                f"{self.offset + self.num_levels - 1}"
-            )
-        return level_centres(torch.from_numpy(index), self.num_levels).float()
+        low, high = self.value_range
+        if raw.size and (raw.min() < low or raw.max() > high):
+            raise InputError(f"values from {raw.min()} to {raw.max()} were given; the levels go from {low} to {high}")
+        index = torch.from_numpy(raw.astype(np.int64) - self.offset)
+        return level_centres(index, self.num_levels).float()
 
     def decode(self, x: Tensor) -> np.ndarray:
         index = nearest_level(x.detach().cpu().double(), self.num_levels).long().numpy()
@@ -106,9 +129,6 @@ class Levels(Encoding):
     @property
     def value_range(self) -> tuple[float, float]:
         return self.offset, self.offset + self.num_levels - 1
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": "levels", "num_levels": self.num_levels, "offset": self.offset, "dtype": self.dtype}
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,6 +142,7 @@ class Affine(Brief, Encoding):
         has_missing: whether entries may be missing, NaN on both sides.
     """
 
+    kind = "affine"
     shift: tuple[float, ...]
     scale: tuple[float, ...]
     dtype: str = "float32"
@@ -141,9 +162,9 @@ class Affine(Brief, Encoding):
             InputError: if a value of any of them is infinite, or, of the chosen, a channel has no entry, is constant, or is
                 too large or too small to be squared.
         """
-        found = moments(raw, chosen)
-        shift, scale = found.mean, np.sqrt(found.variance)
-        unseen = np.flatnonzero(found.num_entries == 0)
+        channels = moments(raw, chosen)
+        shift, scale = channels.mean, np.sqrt(channels.variance)
+        unseen = np.flatnonzero(channels.num_entries == 0)
         if len(unseen):
             raise InputError(
                 f"channel {unseen[0]} holds nothing but NaN in the training split: leave out the empty channels "
@@ -165,17 +186,17 @@ class Affine(Brief, Encoding):
                 f"channel {constant[0]} has the same value, {first:g}, in every example: a constant has no density; "
                 + (remedy if len(constant) < len(shift) else "there is no other channel, and nothing to learn")
             )
-        return cls(tuple(shift.tolist()), tuple(scale.tolist()), str(raw.dtype), found.has_missing)
+        return cls(tuple(shift.tolist()), tuple(scale.tolist()), str(raw.dtype), channels.has_missing)
 
     def encode(self, raw: np.ndarray) -> Tensor:
         if raw.shape[1] != len(self.shift):
             raise InputError(f"examples of {raw.shape[1]} channels were given where {len(self.shift)} are known")
         check_finite(raw, self.has_missing)
-        shift, scale = (self._along(values, raw.ndim) for values in (self.shift, self.scale))
+        shift, scale = self._along(raw.ndim)
         return torch.from_numpy(((raw - shift) / scale).astype(np.float32))
 
     def decode(self, x: Tensor) -> np.ndarray:
-        shift, scale = (self._along(values, x.ndim) for values in (self.shift, self.scale))
+        shift, scale = self._along(x.ndim)
         return (x.detach().cpu().double().numpy() * scale + shift).astype(self.dtype)
 
     def log_det(self, x: Tensor) -> Tensor:
@@ -190,27 +211,32 @@ class Affine(Brief, Encoding):
         return min(m - 3 * s for m, s in pairs), max(m + 3 * s for m, s in pairs)
 
     def to_dict(self) -> dict[str, Any]:
-        values = {"kind": "affine", "shift": list(self.shift), "scale": list(self.scale), "dtype": self.dtype}
+        values = {"kind": self.kind, "shift": list(self.shift), "scale": list(self.scale), "dtype": self.dtype}
         # complete data are described as they were before entries could be missing, for hashes that were taken of it
         return {**values, "has_missing": True} if self.has_missing else values
 
-    @staticmethod
-    def _along(values: tuple[float, ...], num_axes: int) -> np.ndarray:
-        return np.array(values).reshape(1, -1, *[1] * (num_axes - 2))
+    def check(self, shape: tuple[int, ...]) -> None:
+        super().check(shape)
+        check_normalisation(self.shift, self.scale)
+        if len(self.shift) != shape[0]:
+            raise InputError(f"{len(self.shift)} shifts for {shape[0]} channels")
+
+    def _along(self, num_axes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Shift and scale, to be broadcast over examples (N, C, *) of so many axes."""
+        axes = (1, -1, *[1] * (num_axes - 2))
+        return np.array(self.shift).reshape(axes), np.array(self.scale).reshape(axes)
 
 
 def read_encoding(values: Mapping[str, Any]) -> Encoding:
-    """The encoding that `to_dict` described.
+    """The encoding that `to_dict` described, of any class derived from `Encoding`.
 
     Raises:
         InputError: if it describes none.
     """
-    try:
-        if values["kind"] == "levels":
-            return Levels(int(values["num_levels"]), int(values["offset"]), str(values["dtype"]))
-        if values["kind"] == "affine":
-            shift, scale = (tuple(map(float, values[name])) for name in ("shift", "scale"))
-            return Affine(shift, scale, str(values["dtype"]), bool(values.get("has_missing", False)))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"the stored encoding {dict(values)} cannot be read: {error}") from error
-    raise InputError(f"unknown kind of encoding {values['kind']!r}: known are levels and affine")
+    fields = dict(values)
+    kind, classes = fields.pop("kind", None), Encoding.__subclasses__()
+    for encoding in classes:
+        if encoding.kind == kind:
+            return read(encoding, fields, "the stored encoding")
+    kinds = " and ".join(encoding.kind for encoding in classes)
+    raise InputError(f"unknown kind of encoding {kind!r}: known are {kinds}")

@@ -17,49 +17,37 @@ _SPLIT_NAMES = {"train": "train", "test": "test", "validation": "validation", "v
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file that should be an image; `split` and `class_name`, as it is printed, are "" where there are none."""
+    """A file that should be an image; `split`, `class_name`, as it is printed, and `fault` are "" where there are none."""
 
     path: Path
     split: str
     class_name: str
+    fault: str
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Files in a fixed order, what is neither an image nor known with the reason, and the classes in order, their names as
-    they are printed."""
-
-    files: list[ImageFile]
-    bad: dict[Path, str]
-    class_names: tuple[str, ...]
-
-
-def find_images(root: Path) -> Listing:
-    """All files below a root whose folders are classes, or splits with classes in them.
+def find_images(root: Path) -> list[ImageFile]:
+    """All files below a root whose folders are classes, or splits with classes in them, in a fixed order.
 
     Hidden files, those of operating systems and side files (such as .txt, .csv and .json) are left out.
 
     Raises:
         InputError: if the folders contradict each other or hold nothing.
     """
-    files: list[ImageFile] = []
-    bad: dict[Path, str] = {}
-    classes: dict[str, str] = {}
-    for folder, split in _split_folders(root):
-        files += _classified(folder, split, root.resolve(), bad, classes)
-    if not files and not bad:
+    folders: dict[str, str] = {}
+    files = [file for folder, split in _split_folders(root) for file in _classified(folder, split, root, folders)]
+    if not files:
         raise InputError(f"{root} holds no images (files with the suffixes {', '.join(sorted(_IMAGES))})")
-    class_names = {file.class_name for file in files}
-    if "" in class_names and len(class_names) > 1:
-        loose = printable(str(next(file.path for file in files if not file.class_name)))
+    sound = [file for file in files if not file.fault]
+    loose, class_names = [file for file in sound if not file.class_name], {file.class_name for file in sound}
+    if loose and len(class_names) > 1:
         raise InputError(
-            f"{root}: some images lie in class folders and some, such as {loose}, beside them: put all of them into "
-            "class folders, or none"
+            f"{root}: some images lie in class folders and some, such as {printable(str(loose[0].path))}, beside them: put "
+            "all of them into class folders, or none"
         )
-    splits = {file.split for file in files}
-    if "train" in splits and (strange := class_names - {file.class_name for file in files if file.split == "train"}):
-        raise InputError(f"{root}: class {min(strange)} has no images in train")
-    return Listing(files, bad, tuple(sorted(class_names - {""})))
+    trained = {file.class_name for file in sound if file.split == "train"}
+    if trained and class_names > trained:
+        raise InputError(f"{root}: class {min(class_names - trained)} has no images in train")
+    return files
 
 
 def _split_folders(root: Path) -> list[tuple[Path, str]]:
@@ -67,8 +55,7 @@ def _split_folders(root: Path) -> list[tuple[Path, str]]:
     names = [entry.name for entry in _entries(root)]
     if not (root / "train").is_dir():
         return [(root, "")]
-    others = [name for name in names if name not in _SPLIT_NAMES and Path(name).suffix.lower() not in _SIDE_FILES]
-    if others:
+    if others := [name for name in names if name not in _SPLIT_NAMES and Path(name).suffix.lower() not in _SIDE_FILES]:
         raise InputError(
             f"{root} has {printable(others[0])} beside the folder train: with train, only test and validation (or val) may "
             "stand there"
@@ -82,27 +69,20 @@ def _split_folders(root: Path) -> list[tuple[Path, str]]:
     return [(folder, _SPLIT_NAMES[folder.name]) for folder in folders]
 
 
-def _classified(
-    folder: Path, split: str, resolved_root: Path, bad: dict[Path, str], classes: dict[str, str]
-) -> Iterator[ImageFile]:
-    """The image files of one split; the others go to `bad`, and the folders of classes, by their printed names, to
-    `classes`."""
+def _classified(folder: Path, split: str, root: Path, folders: dict[str, str]) -> Iterator[ImageFile]:
+    """The files of one split; the folders of classes go to `folders`, by the names as which they are printed."""
+    resolved_root = root.resolve()
     for entry in _entries(folder):
-        is_class = entry.is_dir(follow_symlinks=False)
-        class_name = printable(entry.name) if is_class else ""
-        if is_class and classes.setdefault(class_name, entry.name) != entry.name:
-            raise InputError(f"{folder} has two classes whose names are both printed as {class_name}: rename one")
-        count = 0
-        for path in _walk(Path(entry.path)) if is_class else [Path(entry.path)]:
-            if path.suffix.lower() in _SIDE_FILES:
-                continue
-            count += 1
-            if reason := _fault(path, resolved_root):
-                bad[path] = reason
-            else:
-                yield ImageFile(path, split, class_name)
-        if is_class and not count:
+        paths, class_name = [Path(entry.path)], ""
+        if entry.is_dir(follow_symlinks=False):
+            paths, class_name = _walk(Path(entry.path)), printable(entry.name)
+            if folders.setdefault(class_name, entry.name) != entry.name:
+                raise InputError(f"{folder} has two classes whose names are both printed as {class_name}: rename one")
+        paths = [path for path in paths if path.suffix.lower() not in _SIDE_FILES]
+        if class_name and not paths:
             raise InputError(f"the class folder {printable(entry.path)} holds no images: remove it or fill it")
+        for path in paths:
+            yield ImageFile(path, split, class_name, _fault(path, resolved_root))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -123,8 +103,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(seen, key=lambda entry: entry.name)
 
 
-def _fault(path: Path, resolved_root: Path) -> str | None:
-    """Why this can't be an image file, without opening it."""
+def _fault(path: Path, resolved_root: Path) -> str:
+    """Why this can't be an image file, without opening it; "" if it can."""
     try:
         if path.is_symlink() and not path.resolve().is_relative_to(resolved_root):
             return "a link that leads out of the folder"
@@ -137,4 +117,4 @@ def _fault(path: Path, resolved_root: Path) -> str | None:
         return "not a regular file"
     if path.suffix.lower() not in _IMAGES:
         return f"not an image by its suffix {path.suffix!r}"
-    return "empty" if status.st_size == 0 else None
+    return "empty" if status.st_size == 0 else ""

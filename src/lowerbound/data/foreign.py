@@ -7,9 +7,15 @@ from pathlib import Path
 
 _START = 1 << 16  # bytes of a text that are looked at
 _TABLES = {".csv", ".tsv", ".tab", ".txt", ".dat", ".data"}
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
-_PACKED = {".gz", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".zst"}
-_PICKLES = {".pkl", ".pickle", ".joblib"}
+_REMEDIES = {
+    "a pickle runs code when opened: where it was made, store the array with numpy.save": {
+        ".pkl",
+        ".pickle",
+        ".joblib",
+    },
+    "give the folder that the images are in": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"},
+    "unpack it first": {".gz", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".zst"},
+}
 _LOADERS = {
     ".mat": ("scipy.io", 'scipy.io.loadmat({file})["NAME"]', "NAME is what the array is called there"),
     ".h5": ("h5py", 'h5py.File({file})["NAME"][:]', "it needs h5py, and NAME is what the array is called there"),
@@ -33,16 +39,12 @@ def how_to_convert(path: Path) -> str:
 
     Of a table the start is looked at: its delimiter, the lines above its numbers, and which of its columns are numbers.
     """
-    suffix = path.suffix.lower()
+    suffix = _SAME.get(path.suffix.lower(), path.suffix.lower())
     if suffix in _TABLES:
         return _table(path)
-    if suffix in _PICKLES:
-        return "a pickle runs code when opened: where it was made, store the array with numpy.save"
-    if suffix in _IMAGES:
-        return "give the folder that the images are in"
-    if suffix in _PACKED:
-        return "unpack it first"
-    suffix = _SAME.get(suffix, suffix)
+    for remedy, suffixes in _REMEDIES.items():
+        if suffix in suffixes:
+            return remedy
     if suffix not in _LOADERS:
         return "store the array with numpy.save as .npy, or several with numpy.savez as .npz"
     module, expression, remark = _LOADERS[suffix]
@@ -55,25 +57,12 @@ def _table(path: Path) -> str:
     try:
         with path.open("rb") as file:
             start = file.read(_START)
-        lines = (
-            start[: start.rfind(b"\n")].decode().splitlines() if len(start) == _START else start.decode().splitlines()
-        )
+        lines = (start[: start.rfind(b"\n")] if len(start) == _START else start).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         lines = []
-    found = next(
-        (
-            (skipped, delimiter)
-            for skipped, line in enumerate(lines)
-            for delimiter in (*(mark for mark in "\t;," if mark in line), None)
-            if any(map(_is_number, line.split(delimiter)))
-        ),
-        None,
-    )
-    if found is None:
-        return "save its numbers as .npy with numpy.save"
-    skipped, delimiter = found
-    rows = [line.split(delimiter) for line in lines[skipped:] if line.strip()]
-    columns = list(zip_longest(*([word.strip() for word in row] for row in rows), fillvalue=""))
+    skipped, delimiter = _beginning(lines)
+    rows = [[word.strip() for word in line.split(delimiter)] for line in lines[skipped:] if line.strip()]
+    columns = list(zip_longest(*rows, fillvalue=""))
     filled = [k for k, column in enumerate(columns) if any(column)]
     numbers = [k for k in filled if all(not word or _is_number(word) for word in columns[k])]
     if not numbers:
@@ -90,6 +79,15 @@ def _table(path: Path) -> str:
     remark = f"\n({'; '.join(remarks)})" if remarks else ""
     expression = "numpy.loadtxt(" + ", ".join(["{file}", *settings]) + ")"
     return f"save it as .npy, with\n  {_line(path, '', expression)}{remark}"
+
+
+def _beginning(lines: list[str]) -> tuple[int, str | None]:
+    """How many lines stand above the numbers, all if there are none, and what is between the numbers; None for blanks."""
+    for skipped, line in enumerate(lines):
+        for delimiter in (*(mark for mark in "\t;," if mark in line), None):
+            if any(map(_is_number, line.split(delimiter))):
+                return skipped, delimiter
+    return len(lines), None
 
 
 def _is_number(word: str) -> bool:

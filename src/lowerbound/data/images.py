@@ -1,12 +1,12 @@
 """A folder of images as a data set."""
 
-import math
 import os
 import re
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,8 +15,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from lowerbound.data.dataset import Dataset
-from lowerbound.data.examples import Examples
+from lowerbound.data.dataset import Examples
 from lowerbound.data.folder import find_images
 from lowerbound.data.memory import check_memory, memory_limit
 from lowerbound.errors import InputError
@@ -48,9 +47,7 @@ class Header:
     work: int
 
 
-def open_folder(
-    path: str | Path, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False
-) -> Dataset:
+def read_folder(root: Path, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False) -> Examples:
     """Images of one size from a folder, with classes and splits if it is divided so.
 
     The folders directly under the root are classes; under `train`, `test` and `validation` (or `val`) if the root has
@@ -59,7 +56,7 @@ def open_folder(
     by EXIF is applied.
 
     Arguments:
-        path: the root.
+        root: the folder.
         image_size: height and width; images are cropped centrally to this shape and resized with antialiasing.
         skip_bad_files: leave out, with a warning, what can't be used.
 
@@ -67,46 +64,31 @@ def open_folder(
         InputError: if there are bad files, which are named; sizes differ; images do not fit into memory; or the
             folder has another structure.
     """
-    return read_folder(path, image_size=image_size, skip_bad_files=skip_bad_files).dataset()
-
-
-def read_folder(
-    path: str | Path, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False
-) -> Examples:
-    """The images of a folder, as `open_folder` understands it.
-
-    Raises:
-        InputError: if there are bad files, or images that cannot stand in one array.
-    """
     if image_size is not None and min(image_size) < 1:
         raise InputError(
             f"--image-size {image_size[0]} {image_size[1]}: give a height and a width of at least one pixel"
         )
-    root = Path(path)
-    listing = find_images(root)
-    bad = dict(listing.bad)
+    files = find_images(root)
+    bad = {file.path: file.fault for file in files if file.fault}
     with warnings.catch_warnings():
         # what a decoder doubts is bad
         for category in (UserWarning, RuntimeWarning):
             warnings.simplefilter("error", category)
-        examples, read = _read_all(root, [file.path for file in listing.files], image_size, bad)
+        examples = _read_all(root, [file.path for file in files if not file.fault], image_size, bad)
     if bad:
-        _report(root, bad, len(listing.files) + len(listing.bad), skip_bad_files)
+        _report(root, bad, len(files), skip_bad_files)
     if not len(examples):
         raise InputError(f"{root} holds no images of the formats {', '.join(_FORMATS)}")
-    files = [listing.files[i] for i in read]
-    splits = {
-        split: np.array([i for i, file in enumerate(files) if file.split == split], dtype=np.int64)
-        for split in sorted({file.split for file in files if file.split})
-    }
-    position = {name: k for k, name in enumerate(listing.class_names)}
+    class_names = tuple(sorted({file.class_name for file in files if not file.fault} - {""}))
+    files = [file for file in files if file.path not in bad]
+    split_of, position = np.array([file.split for file in files]), {name: k for k, name in enumerate(class_names)}
     return Examples(
         str(root),
         examples,
         layout="NHW" if examples.shape[1] == 1 else "NHWC",
-        splits=splits,
-        labels=np.array([position[file.class_name] for file in files], dtype=np.int64) if position else None,
-        class_names=listing.class_names,
+        splits={split: np.flatnonzero(split_of == split) for split in sorted({*split_of.tolist()} - {""})},
+        labels=np.array([position[file.class_name] for file in files]) if class_names else None,
+        class_names=class_names,
         files=tuple(printable(str(file.path.relative_to(root))) for file in files),
     )
 
@@ -118,13 +100,10 @@ def read_image(path: Path, image_size: tuple[int, int] | None = None) -> np.ndar
         InputError: with the reason, without the path, if it is not an image that can be used as it is, or decoding it
             takes more memory than is allowed.
     """
-
-    def decode(image: Image.Image) -> np.ndarray:
+    with _opened(path) as image:
         _header(image)
         plain = _plain(ImageOps.exif_transpose(image) if _is_turned(image) else image)
         return np.asarray(plain if image_size is None else _fit(plain, *image_size))
-
-    return _opened(path, decode)
 
 
 def read_header(path: Path) -> Header:
@@ -133,14 +112,16 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: as `read_image`, as far as the file's beginning tells.
     """
-    return _opened(path, _header)
+    with _opened(path) as image:
+        return _header(image)
 
 
-def _opened(path: Path, use: Callable[[Image.Image], Result]) -> Result:
-    """What is made of an opened file; errors of any kind are InputErrors."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An opened file; errors of any kind inside are InputErrors."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            return use(image)
+            yield image
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -158,21 +139,22 @@ def _header(image: Image.Image) -> Header:
     num_frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if num_frames > 1:
         raise InputError(f"{num_frames} frames in one file: store each as an image of its own")
+    is_deep = image.mode.startswith("I;16")
     codecs = [
-        tile.args if isinstance(tile.args, str) else str((tile.args or [""])[0]) for tile in getattr(image, "tile", [])
+        tile.args if isinstance(tile.args, str) else (tile.args or [""])[0] for tile in getattr(image, "tile", [])
     ]
     # Pillow would silently keep 8 bits of these
-    if not image.mode.startswith("I;16") and any(re.search(";16[BLN]", codec) for codec in codecs):
+    if not is_deep and any(re.search(";16[BLN]", str(codec)) for codec in codecs):
         raise InputError("colours of 16 bits per channel, which are not read: convert to 8 bits or store as .npy")
     num_pixels = image.width * image.height
-    item = 2 if image.mode.startswith("I;16") else 1
-    channels = 1 if item == 2 or image.mode in {"1", "L", "LA", "La"} else 3
+    item = 2 if is_deep else 1
+    channels = 1 if is_deep or image.mode in {"1", "L", "LA", "La"} else 3
     # Pillow keeps colours, and grey with alpha, in four bytes. There is a copy as decoded and two on the way to an array,
     # one more if the image is turned, one if it is converted, and two that WebP's decoder keeps. A PNG may say behind its
     # pixels that it is turned: to ask would decode it
     copies = 3 + (image.format == "PNG" or _is_turned(image)) + 2 * (image.format == "WEBP")
     copies += image.mode not in {"L", "RGB", "I;16", "I;16B", "I;16L"}
-    work = copies * num_pixels * (item if image.mode in {"1", "L"} or item == 2 else 4)
+    work = copies * num_pixels * (item if is_deep or image.mode in {"1", "L"} else 4)
     check_memory(f"decoding {image.width} x {image.height} pixels", work, "store it with fewer pixels")
     return Header(image.height, image.width, channels, num_pixels * channels * item, work)
 
@@ -207,10 +189,8 @@ def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
     return cropped.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _read_all(
-    root: Path, paths: list[Path], image_size: tuple[int, int] | None, bad: dict[Path, str]
-) -> tuple[np.ndarray, list[int]]:
-    """All images that can be read in one array (N, C, H, W), and the positions of their paths; the others go to `bad`.
+def _read_all(root: Path, paths: list[Path], image_size: tuple[int, int] | None, bad: dict[Path, str]) -> np.ndarray:
+    """All images that can be read in one array (N, C, H, W), in the order of their paths; the others go to `bad`.
 
     What they take is summed up from their headers before any of them is decoded; as many are decoded at a time as the memory
     allows.
@@ -218,68 +198,62 @@ def _read_all(
     num_workers = min(_MAX_WORKERS, os.cpu_count() or 1)
     headers = dict(_each(paths, read_header, num_workers, "looking at images", bad))
     if not headers:
-        return np.empty((0, 1, 1, 1), np.uint8), []
-    left = _check_sum(root, paths, list(headers.items()), image_size)
-    num_workers = max(1, min(num_workers, left // max(header.work for header in headers.values())))
+        return np.empty((0, 1, 1, 1), np.uint8)
+    num_free = _check_sum(root, headers, image_size)
+    num_workers = max(1, min(num_workers, num_free // max(header.work for header in headers.values())))
     channels = max(header.channels for header in headers.values())
-    chosen = [paths[i] for i in headers]
     examples, first_path = np.empty((0, channels, 1, 1), np.uint8), root
-    read, has_colours = [], False
-    for i, image in _each(chosen, lambda path: read_image(path, image_size), num_workers, "reading images", bad):
-        if not read:
-            examples, first_path = np.empty((len(chosen), channels, *image.shape[:2]), image.dtype), chosen[i]
-        _check_alike(first_path, examples, chosen[i], image)
-        examples[len(read)] = image if image.ndim == 2 else image.transpose(2, 0, 1)
+    num_read, has_colours = 0, False
+    for path, image in _each([*headers], lambda path: read_image(path, image_size), num_workers, "reading images", bad):
+        if not num_read:
+            examples, first_path = np.empty((len(headers), channels, *image.shape[:2]), image.dtype), path
+        _check_alike(first_path, examples, path, image)
+        examples[num_read] = image if image.ndim == 2 else image.transpose(2, 0, 1)
         has_colours |= image.ndim == 3
-        read.append(i)
-    positions = list(headers)
-    return examples[: len(read), : 3 if has_colours else 1], [positions[i] for i in read]
+        num_read += 1
+    return examples[:num_read, : 3 if has_colours else 1]
 
 
 def _each(
     paths: list[Path], read: Callable[[Path], Result], num_workers: int, title: str, bad: dict[Path, str]
-) -> Iterator[tuple[int, Result]]:
-    """What can be read, in order and with its position, some at a time; the others go to `bad` with their reasons."""
+) -> Iterator[tuple[Path, Result]]:
+    """What can be read, in order and with its path, some at a time; the others go to `bad` with their reasons."""
     from tqdm import tqdm
-
-    def attempt(path: Path) -> Result | InputError:
-        try:
-            return read(path)
-        except InputError as error:
-            return error
 
     pool = ThreadPoolExecutor(num_workers)
     # a window, so that images do not wait in memory to be taken
-    waiting: deque[Future[Result | InputError]] = deque()
+    waiting: deque[Future[Result]] = deque()
     bar = tqdm(paths, title, delay=2, unit="file", disable=None)
     try:
-        rest = iter(paths)
-        for i, path in enumerate(bar):
-            waiting.extend(pool.submit(attempt, next_path) for next_path in islice(rest, num_workers - len(waiting)))
-            result = waiting.popleft().result()
-            if isinstance(result, InputError):
-                bad[path] = str(result)
+        to_read = iter(paths)
+        for path in bar:
+            waiting.extend(pool.submit(read, next_path) for next_path in islice(to_read, num_workers - len(waiting)))
+            try:
+                result = waiting.popleft().result()
+            except InputError as error:
+                bad[path] = str(error)
             else:
-                yield i, result
+                yield path, result
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _check_sum(
-    root: Path, paths: list[Path], headers: list[tuple[int, Header]], image_size: tuple[int, int] | None
-) -> int:
-    """The bytes that are left when all images are in memory; refuses, before they are decoded, what would leave too few."""
-    largest, header = max(headers, key=lambda pair: pair[1].work)
+def _check_sum(root: Path, headers: dict[Path, Header], image_size: tuple[int, int] | None) -> int:
+    """The bytes that are free when all images are in memory; refuses, before they are decoded, what would leave too few."""
+    largest, header = max(headers.items(), key=lambda item: item[1].work)
+    height, width = image_size or (header.height, header.width)
     if image_size is None:
-        channels = max(header.channels for _, header in headers)
-        total = sum(header.num_bytes // header.channels * channels for _, header in headers)
-        sizes, remedy = f"{header.height} x {header.width}", "give a smaller --image-size"
+        channels = max(header.channels for header in headers.values())
+        total = sum(header.num_bytes // header.channels * channels for header in headers.values())
     else:
-        total = len(headers) * math.prod(image_size) * max(h.num_bytes // (h.height * h.width) for _, h in headers)
-        sizes, remedy = f"{image_size[0]} x {image_size[1]}", "give a smaller --image-size or fewer images"
-    name = printable(str(paths[largest].relative_to(root)))
-    told = f"{root}: {len(headers):,} images of {sizes} pixels, and decoding the largest, {name},"
-    check_memory(told, total + header.work, remedy)
+        bytes_per_pixel = max(header.num_bytes // (header.height * header.width) for header in headers.values())
+        total = len(headers) * height * width * bytes_per_pixel
+    name = printable(str(largest.relative_to(root)))
+    check_memory(
+        f"{root}: {len(headers):,} images of {height} x {width} pixels, and decoding the largest, {name},",
+        total + header.work,
+        "give a smaller --image-size" + (" or fewer images" if image_size else ""),
+    )
     return memory_limit() - total
 
 
@@ -301,12 +275,10 @@ def _check_alike(first_path: Path, examples: np.ndarray, path: Path, image: np.n
 
 def _report(root: Path, bad: dict[Path, str], num_files: int, skip: bool) -> None:
     """Name the bad files: in a warning if they may be skipped, else in an error."""
-    listed = [
-        f"  {printable(str(path.relative_to(root)))}: {printable(bad[path])}" for path in sorted(bad)[:_NUM_LISTED]
-    ]
+    lines = [f"  {printable(str(path.relative_to(root)))}: {printable(bad[path])}" for path in sorted(bad)]
     if len(bad) > _NUM_LISTED:
-        listed.append(f"  and {len(bad) - _NUM_LISTED:,} more")
-    named = "\n".join(listed)
+        lines = [*lines[:_NUM_LISTED], f"  and {len(bad) - _NUM_LISTED:,} more"]
+    named = "\n".join(lines)
     if skip:
         warnings.warn(f"{root}: {len(bad):,} of {num_files:,} files left out:\n{named}", stacklevel=3)
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lowerbound.data.archive import read_npz
 from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.data.directory import data_directory
 from lowerbound.errors import InputError
@@ -14,6 +15,7 @@ from lowerbound.errors import InputError
 _IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 _BINARISATION_SEED = 0
+_SPLITS = {"test": np.arange(60_000, 70_000)}
 
 
 def mnist() -> Dataset:
@@ -23,7 +25,7 @@ def mnist() -> Dataset:
         InputError: if the files are not there, with what to put where, or are not MNIST's.
     """
     images, labels = _read()
-    return _assemble("mnist", images, labels, num_levels=256)
+    return assemble("mnist", images, layout="NHW", splits=_SPLITS, num_levels=256, labels=labels)
 
 
 def binary_mnist() -> Dataset:
@@ -38,13 +40,8 @@ def binary_mnist() -> Dataset:
     """
     images, labels = _read()
     threshold = np.random.default_rng(_BINARISATION_SEED).integers(0, 255, images.shape, np.uint8)
-    return _assemble("binary-mnist", (threshold < images).astype(np.uint8), labels, num_levels=2)
-
-
-def _assemble(name: str, images: np.ndarray, labels: np.ndarray, num_levels: int) -> Dataset:
-    return assemble(
-        name, images, layout="NHW", splits={"test": np.arange(60_000, 70_000)}, num_levels=num_levels, labels=labels
-    )
+    bits = (threshold < images).astype(np.uint8)
+    return assemble("binary-mnist", bits, layout="NHW", splits=_SPLITS, num_levels=2, labels=labels)
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:
@@ -54,9 +51,9 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
         if (folder / "mnist.npz").is_file():
             arrays = _read_npz(folder / "mnist.npz")
             break
-        found = [_idx_file(folder, name) for name in _IDX_FILES]
-        if all(found):
-            arrays = tuple(_read_idx(path) for path in found if path is not None)
+        paths = [path for name in _IDX_FILES if (path := _idx_file(folder, name))]
+        if len(paths) == len(_IDX_FILES):
+            arrays = [_read_idx(path) for path in paths]
             break
     else:
         raise InputError(
@@ -74,21 +71,19 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
     return images, np.concatenate([train_labels, test_labels]).astype(np.int64)
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, ...]:
-    from lowerbound.data.arrays import read_npz
-
+def _read_npz(path: Path) -> list[np.ndarray]:
     arrays = read_npz(path)
     missing = [key for key in _NPZ_KEYS if key not in arrays]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays)}")
-    return tuple(arrays[key] for key in _NPZ_KEYS)
+    return [arrays[key] for key in _NPZ_KEYS]
 
 
 def _idx_file(folder: Path, name: str) -> Path | None:
     """The file, in either of its usual spellings, compressed or not."""
     spellings = (name, name.replace("-idx", ".idx"))
-    candidates = [folder / f"{spelling}{suffix}" for spelling in spellings for suffix in ("", ".gz")]
-    return next((path for path in candidates if path.is_file()), None)
+    paths = [folder / f"{spelling}{suffix}" for spelling in spellings for suffix in ("", ".gz")]
+    return next(filter(Path.is_file, paths), None)
 
 
 def _read_idx(path: Path) -> np.ndarray:

@@ -16,12 +16,8 @@ def batch_indices(seed: int, step: int, batch_size: int, num_examples: int) -> n
     check_batch_size(batch_size, num_examples)
     position = step * batch_size + np.arange(batch_size)
     epochs = position // num_examples
-    return np.concatenate(
-        [
-            _permutation(seed, int(epoch), num_examples)[position[epochs == epoch] % num_examples]
-            for epoch in np.unique(epochs)
-        ]
-    )
+    orders = {epoch: _permutation(seed, int(epoch), num_examples) for epoch in np.unique(epochs)}
+    return np.concatenate([order[position[epochs == epoch] % num_examples] for epoch, order in orders.items()])
 
 
 def check_batch_size(batch_size: int, num_examples: int) -> None:

@@ -18,9 +18,10 @@ PART = 1 << 20
 
 
 def parts(examples: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Examples one after another in views of at most `PART` values, or of one example, and where each stands."""
+    """Examples one after another in views of at most `PART` values, or of one example, and where each stands; of none, an
+    empty part."""
     num_examples = max(1, PART // max(1, math.prod(examples.shape[1:])))
-    for first in range(0, len(examples), num_examples):
+    for first in range(0, max(1, len(examples)), num_examples):
         part = slice(first, min(first + num_examples, len(examples)))
         yield part, examples[part]
 
@@ -35,15 +36,13 @@ def ranges(examples: np.ndarray, splits: Mapping[str, np.ndarray]) -> dict[str, 
     split_of = np.full(len(examples), -1, np.int8)
     for number, indices in enumerate(splits.values()):
         split_of[indices] = number
-    found: dict[str, tuple[int, int]] = {}
+    extremes: dict[str, list[int]] = {split: [] for split in splits}
     for part, values in parts(examples):
         for number, split in enumerate(splits):
             chosen = values[split_of[part] == number]
             if len(chosen):
-                low, high = int(chosen.min()), int(chosen.max())
-                before = found.get(split, (low, high))
-                found[split] = min(low, before[0]), max(high, before[1])
-    return found
+                extremes[split] += int(chosen.min()), int(chosen.max())
+    return {split: (min(values), max(values)) for split, values in extremes.items()}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,20 +73,19 @@ def moments(examples: np.ndarray, chosen: np.ndarray | None = None) -> Moments:
     """
     axes = (0, *range(2, examples.ndim))
     num_seen, mean, variance = (np.zeros(examples.shape[1]) for _ in range(3))
-    bad: list[np.ndarray] = []
-    has_missing = False
+    bad, has_missing = [], False
     for part, values in parts(examples):
         bad.append(part.start + not_finite(values, may_miss=True))
         has_missing = has_missing or bool(np.isnan(values).any())
         with np.errstate(over="ignore"):
             counted = np.ascontiguousarray(values if chosen is None else values[chosen[part]], np.float64)
-        there = ~np.isnan(counted)
-        num = there.sum(axes)
+        observed = ~np.isnan(counted)
+        num = observed.sum(axes)
         total = num_seen + num
         with np.errstate(over="ignore", invalid="ignore"):
             share = num / np.maximum(total, 1)
-            part_mean = np.where(there, counted, 0).sum(axes) / np.maximum(num, 1)
-            deviation = np.where(there, counted - part_mean.reshape(-1, *[1] * (counted.ndim - 2)), 0)
+            part_mean = np.where(observed, counted, 0).sum(axes) / np.maximum(num, 1)
+            deviation = np.where(observed, counted - part_mean.reshape(-1, *[1] * (counted.ndim - 2)), 0)
             spread = np.square(deviation, out=deviation).sum(axes) / np.maximum(num, 1)
             shift = part_mean - mean
             variance = (1 - share) * variance + share * spread + share * (1 - share) * shift**2
@@ -99,21 +97,24 @@ def moments(examples: np.ndarray, chosen: np.ndarray | None = None) -> Moments:
 
 def num_observed(examples: np.ndarray) -> np.ndarray:
     """How many entries of each example of floats are there, (N,): those that are not NaN."""
-    counts = [(~np.isnan(values)).reshape(len(values), -1).sum(1) for _, values in parts(examples)]
-    return np.concatenate(counts) if counts else np.empty(0, np.int64)
+    return np.concatenate([(~np.isnan(values)).sum(_inner(values)) for _, values in parts(examples)])
 
 
 def check_finite(examples: np.ndarray, may_miss: bool = False) -> None:
     """Refuse infinity, and NaN unless entries may be missing, naming the examples, with an InputError."""
     bad = [part.start + not_finite(values, may_miss) for part, values in parts(examples)]
-    what = "infinity" if may_miss else "NaN or infinity"
-    _refuse(np.concatenate(bad) if bad else np.empty(0, np.int64), len(examples), what)
+    _refuse(np.concatenate(bad), len(examples), "infinity" if may_miss else "NaN or infinity")
 
 
 def not_finite(examples: np.ndarray, may_miss: bool = False) -> np.ndarray:
     """The positions of examples that hold infinity, or NaN where no entry may be missing."""
-    fine = ~np.isinf(examples) if may_miss else np.isfinite(examples)
-    return np.flatnonzero(~fine.reshape(len(examples), -1).all(1))
+    bad = np.isinf(examples) if may_miss else ~np.isfinite(examples)
+    return np.flatnonzero(bad.any(_inner(examples)))
+
+
+def _inner(examples: np.ndarray) -> tuple[int, ...]:
+    """The axes of an example."""
+    return tuple(range(1, examples.ndim))
 
 
 def check_not_empty(num_observed: np.ndarray) -> None:

@@ -4,10 +4,9 @@ import difflib
 from pathlib import Path
 
 from lowerbound.data import bundled
-from lowerbound.data.dataset import Dataset
-from lowerbound.data.examples import Examples
+from lowerbound.data.dataset import Dataset, Examples
 from lowerbound.data.mnist import binary_mnist, mnist
-from lowerbound.errors import InputError
+from lowerbound.errors import InputError, flag
 
 NAMED = {
     "digits": bundled.digits,
@@ -18,6 +17,8 @@ NAMED = {
     "mnist": mnist,
     "binary-mnist": binary_mnist,
 }
+_SETTINGS = {"name": (), "folder": ("image_size", "skip_bad_files"), "file": ("layout", "num_levels")}
+"""What can be set, by the kind of a source."""
 
 
 def open_dataset(
@@ -33,34 +34,25 @@ def open_dataset(
     Arguments:
         source: one of `NAMED`, a folder of images, or an .npy or .npz file.
         layout: for arrays, the order of axes (see `arrays.LAYOUTS`).
-        num_levels: for integer arrays, the number of levels.
+        num_levels: for integer arrays, the number of levels; from their type, or the range of the training examples, if
+            None.
         image_size: for a folder, the height and width to crop and resize to.
         skip_bad_files: for a folder, leave out unreadable files with a warning.
 
     Raises:
         InputError: if there is no such source, or a setting does not apply to it.
     """
-    settings = {
-        "layout": layout,
-        "num_levels": num_levels,
-        "image_size": image_size,
-        "skip_bad_files": skip_bad_files or None,
-    }
-    path = Path(source).expanduser()
+    allowed = _SETTINGS[_kind(source)]
+    settings = {"layout": layout, "num_levels": num_levels, "image_size": image_size, "skip_bad_files": skip_bad_files}
+    for name, value in settings.items():
+        if value is not None and value is not False and name not in allowed:
+            possible = f"{' and '.join(map(flag, allowed))} would" if allowed else "no such setting applies"
+            raise InputError(f"{flag(name)} has no effect on {source}: {possible}")
     if source in NAMED:
-        _refuse(source, settings, allowed=())
         return NAMED[source]()
-    if path.is_dir():
-        from lowerbound.data.images import open_folder
-
-        _refuse(source, settings, allowed=("image_size", "skip_bad_files"))
-        return open_folder(path, image_size=image_size, skip_bad_files=skip_bad_files)
-    if path.is_file():
-        from lowerbound.data.arrays import open_arrays
-
-        _refuse(source, settings, allowed=("layout", "num_levels"))
-        return open_arrays(path, layout=layout, num_levels=num_levels)
-    raise _unknown(source)
+    return read_examples(source, layout=layout, image_size=image_size, skip_bad_files=skip_bad_files).dataset(
+        num_levels
+    )
 
 
 def read_examples(
@@ -75,32 +67,30 @@ def read_examples(
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    path = Path(source).expanduser()
-    if source in NAMED:
+    kind, path = _kind(source), Path(source).expanduser()
+    if kind == "name":
         return Examples.of(NAMED[source]())
-    if path.is_dir():
+    if kind == "folder":
         from lowerbound.data.images import read_folder
 
         return read_folder(path, image_size=image_size, skip_bad_files=skip_bad_files)
+    from lowerbound.data.arrays import read_arrays
+
+    return read_arrays(path, layout=layout)
+
+
+def _kind(source: str) -> str:
+    """Which of `_SETTINGS` a source is; refuses, with an InputError, what is none."""
+    path = Path(source).expanduser()
+    if source in NAMED:
+        return "name"
+    if path.is_dir():
+        return "folder"
     if path.is_file():
-        from lowerbound.data.arrays import read_arrays
-
-        return read_arrays(path, layout=layout)
-    raise _unknown(source)
-
-
-def _unknown(source: str) -> InputError:
+        return "file"
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
-    return InputError(
+    raise InputError(
         f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or an .npy or .npz "
         "file that exists"
     )
-
-
-def _refuse(source: str, settings: dict[str, object], allowed: tuple[str, ...]) -> None:
-    for name, value in settings.items():
-        if value is not None and name not in allowed:
-            flag, *others = (f"--{setting.replace('_', '-')}" for setting in (name, *allowed))
-            possible = f"{' and '.join(others)} would" if others else "no such setting applies"
-            raise InputError(f"{flag} has no effect on {source}: {possible}")

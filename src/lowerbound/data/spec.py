@@ -1,15 +1,16 @@
 """What a model is built for, and what its samples are written as: all that a run knows of its data without having them."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from lowerbound.brief import Brief
-from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
-from lowerbound.data.vectors import Standardisation
+from lowerbound.data.encoding import Encoding, read_encoding
+from lowerbound.data.vectors import Standardisation, check_normalisation
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 from lowerbound.records import read
@@ -107,51 +108,28 @@ class DataSpec(Brief):
             raise InputError(
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
-        stored = read(_Stored, values, source)
-        if not stored.shape or min(stored.shape) < 1 or math.prod(stored.shape) > MOST_ENTRIES:
-            raise InputError(f"{source}: shape is {stored.shape}; an example has 1 to {MOST_ENTRIES:,} entries")
-        spec = cls(
-            name=printable(stored.name),
-            shape=stored.shape,
-            layout=printable(stored.layout),
-            encoding=read_encoding(stored.encoding),
-            class_names=tuple(map(printable, stored.class_names)),
-            vectors=stored.vectors,
-            fingerprint=stored.fingerprint,
-        )
-        _check(spec, source)
-        return spec
+        for field in fields(cls):
+            if field.name not in (*values, "vectors"):
+                raise InputError(f"{source}: {field.name} is lacking")
+        if not isinstance(values["encoding"], dict):
+            raise InputError(f"{source}: encoding is {values['encoding']!r:.60}, which is not dict[str, Any]")
+        with naming(source):
+            values["encoding"] = read_encoding(values["encoding"])
+        spec = read(cls, values, source)
+        if not spec.shape or min(spec.shape) < 1 or spec.num_dims > MOST_ENTRIES:
+            raise InputError(f"{source}: shape is {spec.shape}; an example has 1 to {MOST_ENTRIES:,} entries")
+        with naming(source):
+            spec.encoding.check(spec.shape)
+            if spec.vectors is not None:
+                check_normalisation(spec.vectors.shift, spec.vectors.scale)
+        class_names = tuple(map(printable, spec.class_names))
+        return replace(spec, name=printable(spec.name), layout=printable(spec.layout), class_names=class_names)
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """`DataSpec` as JSON holds them."""
-
-    name: str
-    shape: tuple[int, ...]
-    layout: str
-    encoding: dict[str, Any]
-    class_names: tuple[str, ...]
-    fingerprint: str
-    vectors: Standardisation | None = None
-
-
-def _check(spec: DataSpec, source: str) -> None:
-    """Refuse what no data have, with an InputError."""
-    encoding = spec.encoding
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Begin the InputErrors from inside with what they are of."""
     try:
-        kind = np.dtype(encoding.dtype).kind
-    except TypeError:
-        kind = ""
-    if kind not in ("iub" if isinstance(encoding, Levels) else "f"):
-        raise InputError(f"{source}: the values are of the type {encoding.dtype!r}, which is not theirs")
-    maps = [spec.vectors] if spec.vectors is not None else []
-    for each in (*maps, *([encoding] if isinstance(encoding, Affine) else [])):
-        if len(each.shift) != len(each.scale) or not all(map(math.isfinite, each.shift)):
-            raise InputError(f"{source}: a normalisation has a finite shift and a scale for each feature")
-        if not all(0 < scale < math.inf for scale in each.scale):
-            raise InputError(f"{source}: the scales of a normalisation are positive")
-    if isinstance(encoding, Affine) and len(encoding.shift) != spec.shape[0]:
-        raise InputError(f"{source}: {len(encoding.shift)} shifts for {spec.shape[0]} channels")
-    if isinstance(encoding, Levels) and abs(encoding.offset) >= 1 << 62:
-        raise InputError(f"{source}: levels from {encoding.offset} on fit into no type")
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error

@@ -1,8 +1,7 @@
 """Condition vectors: normalised per feature, as a network needs them."""
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,14 +33,14 @@ class Standardisation(Brief):
         Raises:
             InputError: if a feature is too large to be squared.
         """
-        given = vectors[~np.isnan(vectors).all(1)]
-        if not len(given):
+        present = vectors[~np.isnan(vectors).all(1)]
+        if not len(present):
             return cls((0.0,) * vectors.shape[1], (1.0,) * vectors.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):
-            shift, scale = given.mean(0, dtype=np.float64), given.std(0, dtype=np.float64)
+            shift, scale = present.mean(0, dtype=np.float64), present.std(0, dtype=np.float64)
         if not np.isfinite(scale).all():
             raise InputError(
-                f"condition vectors with values up to {np.abs(given).max():g} are too large to be squared: give them in "
+                f"condition vectors with values up to {np.abs(present).max():g} are too large to be squared: give them in "
                 "a larger unit"
             )
         # a spread of rounding errors is none
@@ -59,8 +58,7 @@ class Standardisation(Brief):
                 f"condition vectors of shape {vectors.shape} and type {vectors.dtype}: they should be (N, "
                 f"{len(self.shift)}) numbers, one vector of {len(self.shift)} features for each example"
             )
-        absent = np.isnan(vectors).all(1)
-        bad = np.flatnonzero(~np.isfinite(vectors).all(1) & ~absent)
+        bad = np.flatnonzero(~np.isfinite(vectors).all(1) & ~np.isnan(vectors).all(1))
         if len(bad):
             raise InputError(
                 f"{len(bad)} of {len(vectors)} condition vectors hold NaN or infinity (number {bad[0]}): a vector is of "
@@ -68,7 +66,10 @@ class Standardisation(Brief):
             )
         return torch.from_numpy(((vectors - np.array(self.shift)) / np.array(self.scale)).astype(np.float32))
 
-    @classmethod
-    def of(cls, values: Mapping[str, Any] | None) -> "Standardisation | None":
-        """From its fields as JSON holds them; KeyError or TypeError if they are not."""
-        return None if values is None else cls(tuple(values["shift"]), tuple(values["scale"]))
+
+def check_normalisation(shift: tuple[float, ...], scale: tuple[float, ...]) -> None:
+    """Refuse, with an InputError, numbers that were fitted to no data."""
+    if len(shift) != len(scale) or not all(map(math.isfinite, shift)):
+        raise InputError("a normalisation has a finite shift and a scale for each feature")
+    if not all(0 < each < math.inf for each in scale):
+        raise InputError("the scales of a normalisation are positive")

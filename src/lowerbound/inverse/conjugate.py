@@ -43,12 +43,8 @@ def conjugate_gradients(
         residual = residual - expand(length, v) * image
         after = sum_dims(residual**2)
         closer = going & (after < least)
-        best = torch.where(_column(closer, v), v, best)
+        best = torch.where(closer.reshape(-1, *[1] * (v.ndim - 1)), v, best)
         least = torch.where(closer, after, least)
         direction = residual + expand(torch.where(going, after / torch.where(going, size, 1), 0), v) * direction
         size = torch.where(going, after, 0)  # a row that stopped stays so
     return best
-
-
-def _column(flags: Tensor, like: Tensor) -> Tensor:
-    return flags.reshape(-1, *[1] * (like.ndim - 1))

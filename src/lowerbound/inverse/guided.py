@@ -1,12 +1,8 @@
 """Any sampler with the denoiser of the posterior."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxtyping import Float
-from torch import Tensor
-
-from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem
+from lowerbound.inverse.method import DEFAULT_SAMPLER, Batch, Method, Problem, Progress, Times
 from lowerbound.inverse.posterior import PosteriorDenoiser
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, start, trajectory
@@ -26,19 +22,9 @@ class PiGDM(Method):
     data_variance: float = 1.0
     num_iterations: int = 20
 
-    def draw(
-        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
-    ) -> Float[Tensor, "batch *shape"]:
-        model = PosteriorDenoiser(
-            problem.denoiser,
-            problem.operator,
-            problem.y,
-            problem.noise_std,
-            "isotropic",
-            self.num_iterations,
-            self.data_variance,
-        )
-        return _sample(model, self.sampler, times, noise, progress)
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
+        posterior = problem.posterior("isotropic", self.num_iterations, self.data_variance)
+        return _sample(posterior, self.sampler, times, noise, progress)
 
 
 @dataclass(frozen=True)
@@ -53,20 +39,17 @@ class MMPS(Method):
     sampler: Sampler = DEFAULT_SAMPLER
     num_iterations: int = 5
 
-    def draw(
-        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
-    ) -> Float[Tensor, "batch *shape"]:
-        model = problem.posterior("jacobian", self.num_iterations)
-        return _sample(model, self.sampler, times, noise, progress)
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
+        return _sample(problem.posterior("jacobian", self.num_iterations), self.sampler, times, noise, progress)
 
 
-def _sample(
-    model: PosteriorDenoiser, sampler: Sampler, times: Tensor, noise: Noise, progress: Callable[[int], object]
-) -> Tensor:
-    x_1 = start(model, len(model.y), noise, t=times[0].item(), dtype=model.y.dtype)
-    path = trajectory(model, sampler, x_1, times, noise)
-    last = next(path)
-    for x in path:
-        last = x
+def _sample(posterior: PosteriorDenoiser, sampler: Sampler, times: Times, noise: Noise, progress: Progress) -> Batch:
+    y = posterior.y
+    path = trajectory(
+        posterior, sampler, start(posterior, len(y), noise, t=times[0].item(), dtype=y.dtype), times, noise
+    )
+    x = next(path)
+    for x_s in path:
+        x = x_s
         progress(1)
-    return last
+    return x

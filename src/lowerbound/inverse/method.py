@@ -19,6 +19,10 @@ from lowerbound.samplers import Ancestral, Sampler
 
 DEFAULT_SAMPLER: Sampler = Ancestral()
 
+Times = Float[Tensor, "num_times"]
+Batch = Float[Tensor, "batch *shape"]
+Progress = Callable[[int], object]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem(Brief):
@@ -48,9 +52,7 @@ class Method(ABC):
     """A way to draw from the posterior: hyper-parameters only."""
 
     @abstractmethod
-    def draw(
-        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
-    ) -> Float[Tensor, "batch *shape"]:
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
         """As `posterior_sample`, all checked."""
 
     def num_steps(self, num_times: int) -> int:
@@ -64,11 +66,11 @@ def posterior_sample(
     operator: Operator,
     y: Float[Tensor, "batch *measured"],
     noise_std: float,
-    times: Float[Tensor, "num_times"],
+    times: Times,
     noise: Noise,
     *,
-    progress: Callable[[int], object] = lambda steps: None,
-) -> Float[Tensor, "batch *shape"]:
+    progress: Progress = lambda steps: None,
+) -> Batch:
     r"""One draw from $p(x | y)$ for each row of y; repeat a row for several draws.
 
     What a mask without noise knows comes back to the bit.

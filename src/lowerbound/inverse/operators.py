@@ -5,7 +5,6 @@ is not one gives plausible pictures of something else, so every method first hol
 $\langle A x, u \rangle = \langle x, A^T u \rangle$ for random x and u.
 """
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -154,7 +153,7 @@ class Blur(Brief, Operator):
                 f"a kernel of shape {tuple(kernel.shape)} for examples of shape {tuple(x.shape[1:])}: it must have an "
                 "axis, no longer than theirs, for each one after the channels"
             )
-        widths = list(itertools.chain(*([length // 2] * 2 for length in reversed(kernel.shape))))
+        widths = [length // 2 for length in reversed(kernel.shape) for _side in range(2)]
         channels = x.flatten(0, 1)[:, None]
         padded = functional.pad(channels, widths, mode="constant" if self.padding == "zeros" else self.padding)
         convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[kernel.ndim - 1]
@@ -183,12 +182,13 @@ def check_operator(
                 f"the adjoint makes {tuple(back.shape[1:])} of measurements of shape {tuple(y.shape[1:])}; examples have "
                 f"the shape {tuple(shape)}"
             )
-    left, right = sum_dims(image * u), sum_dims(x * back)
+    image_u, x_back = sum_dims(image * u), sum_dims(x * back)
     scale = (sum_dims(image**2) * sum_dims(u**2)).sqrt() + (sum_dims(x**2) * sum_dims(back**2)).sqrt()
-    excess = (left - right).abs() - _TOLERANCE * torch.finfo(y.dtype).eps * scale
+    excess = (image_u - x_back).abs() - _TOLERANCE * torch.finfo(y.dtype).eps * scale
     worst = int(excess.argmax())
     if not bool((excess <= 0).all()):
         raise InputError(
-            f"the operator fails the dot-product test: <A x, u> = {left[worst]:.6g}, but <x, adjoint(u)> = "
-            f"{right[worst]:.6g} for random x and u: one of the two functions is not the adjoint of the other, or not linear"
+            f"the operator fails the dot-product test: <A x, u> = {image_u[worst]:.6g}, but <x, adjoint(u)> = "
+            f"{x_back[worst]:.6g} for random x and u: one of the two functions is not the adjoint of the other, or not "
+            "linear"
         )

@@ -14,7 +14,6 @@ taken to have the noise $\nu^2 + r_t^2$, which keeps measurements without noise 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.inverse.method import Method, Problem
+from lowerbound.inverse.method import Batch, Method, Problem, Progress, Times
 from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
 
@@ -56,9 +55,7 @@ class TwistedParticles(Method):
                 f"particle, one of {', '.join(KINDS)}, and a threshold in [0, 1] are needed"
             )
 
-    def draw(
-        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
-    ) -> Float[Tensor, "batch *shape"]:
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
         y, rows, particles = problem.y, len(problem.y), self.num_particles
         model = problem.posterior("isotropic", self.num_iterations, self.data_variance)
         model = model.rows(torch.arange(rows, device=y.device).repeat_interleave(particles))
@@ -98,7 +95,7 @@ def _resample(log_weights: Tensor, threshold: float, u: Tensor) -> tuple[Tensor,
     rows, particles = log_weights.shape
     weights = log_weights.softmax(1)
     degenerate = 1 / weights.square().sum(1, keepdim=True) < threshold * particles
-    same = torch.arange(particles, device=u.device).expand(rows, -1)
-    ancestors = torch.where(degenerate, systematic(weights, u, particles), same)
+    themselves = torch.arange(particles, device=u.device).expand(rows, -1)
+    ancestors = torch.where(degenerate, systematic(weights, u, particles), themselves)
     offsets = particles * torch.arange(rows, device=u.device)[:, None]
     return (offsets + ancestors).flatten(), torch.where(degenerate, 0, log_weights)

@@ -8,15 +8,13 @@ it tends to with more repetitions is not the posterior but near it.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.errors import InputError
-from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem
+from lowerbound.inverse.method import DEFAULT_SAMPLER, Batch, Method, Problem, Progress, Times
 from lowerbound.inverse.operators import Mask
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, descend, start
@@ -44,9 +42,7 @@ class Replacement(Method):
         if self.num_resamples < 1 or self.jump < 1:
             raise InputError(f"{self.num_resamples} resamplings of {self.jump} steps: both start at 1")
 
-    def draw(
-        self, problem: Problem, times: Float[Tensor, "num_times"], noise: Noise, progress: Callable[[int], object]
-    ) -> Float[Tensor, "batch *shape"]:
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
         model, mask, y, noise_std = problem.denoiser, problem.operator, problem.y, problem.noise_std
         if not isinstance(mask, Mask):
             raise InputError(
@@ -81,8 +77,8 @@ def _replace(x: Tensor, mask: Mask, y: Tensor, noise_std: float, level: Level, n
     variance = _variance(level, noise_std)
     if variance < 0:
         return x
-    known = level.alpha * y + (math.sqrt(variance) * noise.normal(y) if variance else 0)
-    return torch.where(mask.observed, known, x)
+    y_t = level.alpha * y + (math.sqrt(variance) * noise.normal(y) if variance else 0)
+    return torch.where(mask.observed, y_t, x)
 
 
 def _noise_again(x: Tensor, s: Level, t: Level, noise: Noise) -> Tensor:

@@ -1,0 +1,101 @@
+"""What is chosen for a data set and fitted on its training examples: its splits, and an encoding of its type."""
+
+import numpy as np
+
+from lowerbound.data.encoding import Affine, Encoding, Levels
+from lowerbound.data.parts import ranges
+from lowerbound.errors import InputError
+
+_SPLIT_SEED = 0
+_MAX_LEVELS = 65_536
+_LEVELS_OF_TYPES = {"bool": 2, "uint8": 256, "uint16": 65_536}
+SPLITS = ("train", "validation", "test")
+
+
+def fitted_encoding(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Encoding:
+    """Levels of integers, `num_levels` if it is given, and an affine map of floats, fitted on the training split.
+
+    Raises:
+        InputError: for infinite values, a channel of which nothing is there or that is constant, or integers that do not fit
+            their levels.
+    """
+    if examples.dtype.kind in "iub":
+        return _levels(examples, splits, num_levels)
+    if num_levels is not None:
+        raise InputError(f"--num-levels {num_levels} was given, but the values are floats: store integers")
+    chosen = np.zeros(len(examples), bool)
+    chosen[splits["train"]] = True
+    return Affine.fit(examples, chosen)
+
+
+def _levels(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:
+    """The levels of integers: those of their type, those given, or those from the smallest to the largest training value."""
+    extremes, dtype = ranges(examples, splits), examples.dtype
+    low, high = extremes["train"]
+    lowest, highest = min(low for low, _ in extremes.values()), max(high for _, high in extremes.values())
+    if highest >= 1 << 63:
+        raise InputError(f"integers up to {highest} do not fit into 64 bits with a sign: subtract an offset")
+    begin = offset = min(low, 0)
+    whose = f"of --num-levels {num_levels}"
+    if num_levels is None:
+        if low == high:
+            raise InputError(f"every value is {low} in the training split; give --num-levels if there are others")
+        if dtype.name in _LEVELS_OF_TYPES:
+            return Levels(_LEVELS_OF_TYPES[dtype.name], 0, str(dtype))
+        if high - low >= _MAX_LEVELS:
+            raise InputError(
+                f"integers from {low} to {high} are more than {_MAX_LEVELS:,} levels: store them as floats to model them as "
+                "continuous"
+            )
+        offset, num_levels, whose = low, high - low + 1, "of the training split"
+    last = offset + num_levels - 1
+    for split in SPLITS:
+        smallest, largest = extremes[split]
+        if smallest < offset or largest > last:
+            value = smallest if smallest < offset else largest
+            needed = highest - min(begin, lowest) + 1
+            shift = f"add {-lowest} to every value and " if lowest < begin else ""
+            remedy = f"{shift}give --num-levels of at least {needed}"
+            if needed > _MAX_LEVELS:
+                remedy = "store them as floats to model them as continuous"
+            raise InputError(
+                f"the {split} split holds the value {value}, outside the levels {whose}, {offset} to {last}: {remedy}"
+            )
+    most = 1 if dtype.kind == "b" else min(np.iinfo(dtype).max, np.iinfo(np.int64).max)
+    if last > most:
+        raise InputError(
+            f"{num_levels} levels from {offset} do not fit into values of type {dtype}, of which at most {most} is read: "
+            "store them in another type or give fewer levels"
+        )
+    return Levels(num_levels, offset, str(dtype))
+
+
+def check_type(dtype: np.dtype) -> None:
+    """Refuse values that are no real numbers, saying what to do with them, with an InputError."""
+    remedies = {
+        "c": "store real and imaginary parts as two channels",
+        "M": "store times as numbers, such as seconds since the first",
+        "m": "store durations as numbers, such as seconds",
+        "U": "store words as numbers, or the columns of numbers alone",
+        "S": "store words as numbers, or the columns of numbers alone",
+        "V": "store named fields as columns of one array, with numpy.lib.recfunctions.structured_to_unstructured",
+    }
+    if dtype.kind not in "iubf":
+        remedy = remedies.get(dtype.kind, "store numbers")
+        raise InputError(f"values of type {dtype}; integers, booleans and floats are accepted: {remedy}")
+
+
+def complete_splits(splits: dict[str, np.ndarray], num_examples: int) -> dict[str, np.ndarray]:
+    """Indices of all of `SPLITS`, those that are missing made as `assemble` says."""
+    if set(splits) == set(SPLITS):
+        return splits
+    free = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
+    if "train" in splits:
+        free = free[np.isin(free, splits["train"])]
+    elif splits:
+        free = free[~np.isin(free, np.concatenate(list(splits.values())))]
+    tenth = max(1, len(free) // 10)
+    for split, num in (("test", tenth), ("validation", min(tenth, 5000))):
+        if split not in splits:
+            splits, free = {**splits, split: np.sort(free[:num])}, free[num:]
+    return {**splits, "train": np.sort(free)}
