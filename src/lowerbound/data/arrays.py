@@ -115,19 +115,14 @@ def _parts(path: Path, members: dict[str, Member]) -> tuple[dict[str, Member], l
         if not part.shape:
             raise InputError(f"{path}: {key_of[split]} is a single number; the first axis of an array counts examples")
     for extras in (labels, conditions):
-        _check_extras(path, parts, extras)
+        if 0 < len(extras) < len(parts):
+            raise InputError(f"{path} has {', '.join(extras)}, but not for every split")
+        for part, (key, extra) in zip(parts.values(), extras.items(), strict=False):
+            if extra.shape[:1] != part.shape[:1] or extra.shape[1:] != next(iter(extras.values())).shape[1:]:
+                raise InputError(
+                    f"{path}: {key} has shape {extra.shape}; the first axis should be {len(part)} as in its split"
+                )
     return parts, list(labels.values()), list(conditions.values())
-
-
-def _check_extras(path: Path, parts: dict[str, Member], extras: dict[str, Member]) -> None:
-    """Refuse labels or condition vectors that are not one for each example of all splits, with an InputError."""
-    if 0 < len(extras) < len(parts):
-        raise InputError(f"{path} has {', '.join(extras)}, but not for every split")
-    for part, (key, extra) in zip(parts.values(), extras.items(), strict=False):
-        if extra.shape[:1] != part.shape[:1] or extra.shape[1:] != next(iter(extras.values())).shape[1:]:
-            raise InputError(
-                f"{path}: {key} has shape {extra.shape}; the first axis should be {len(part)} as in its split"
-            )
 
 
 def _classes(path: Path, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -145,15 +145,9 @@ class Examples(Brief):
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
         """The examples of a data set, with the splits that it has."""
-        return cls(
-            name=dataset.spec.name,
-            values=dataset.examples,
-            layout=dataset.spec.layout,
-            splits={split: dataset.indices(split) for split in SPLITS},
-            labels=dataset.labels,
-            class_names=dataset.spec.class_names,
-            conditions=dataset.conditions,
-        )
+        name, layout, class_names = dataset.spec.name, dataset.spec.layout, dataset.spec.class_names
+        splits = {split: dataset.indices(split) for split in SPLITS}
+        return cls(name, dataset.examples, layout, splits, dataset.labels, class_names, dataset.conditions)
 
     def dataset(self, num_levels: int | None = None, encoding: Encoding | None = None) -> Dataset:
         """The data set to train on: its encoding fitted, missing splits made (see `assemble`)."""

@@ -7,28 +7,16 @@ from pathlib import Path
 
 _START = 1 << 16  # bytes of a text that are looked at
 _TABLES = {".csv", ".tsv", ".tab", ".txt", ".dat", ".data"}
-_REMEDIES = {
-    "a pickle runs code when opened: where it was made, store the array with numpy.save": {
-        ".pkl",
-        ".pickle",
-        ".joblib",
-    },
-    "give the folder that the images are in": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"},
-    "unpack it first": {".gz", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".zst"},
-}
+_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
+_PACKED = {".gz", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".zst"}
+_PICKLES = {".pkl", ".pickle", ".joblib"}
+_PARQUET = 'pandas.read_parquet({file}).select_dtypes("number").to_numpy()'
+_PAGES = "numpy.stack([numpy.array(page) for page in PIL.ImageSequence.Iterator(PIL.Image.open({file}))])"
 _LOADERS = {
     ".mat": ("scipy.io", 'scipy.io.loadmat({file})["NAME"]', "NAME is what the array is called there"),
     ".h5": ("h5py", 'h5py.File({file})["NAME"][:]', "it needs h5py, and NAME is what the array is called there"),
-    ".parquet": (
-        "pandas",
-        'pandas.read_parquet({file}).select_dtypes("number").to_numpy()',
-        "it needs pandas and pyarrow",
-    ),
-    ".tif": (
-        "PIL.Image, PIL.ImageSequence",
-        "numpy.stack([numpy.array(page) for page in PIL.ImageSequence.Iterator(PIL.Image.open({file}))])",
-        "each page becomes an example",
-    ),
+    ".parquet": ("pandas", _PARQUET, "it needs pandas and pyarrow"),
+    ".tif": ("PIL.Image, PIL.ImageSequence", _PAGES, "each page becomes an example"),
     ".pt": ("torch", "torch.load({file}, weights_only=True).numpy()", "if it holds one tensor; no code in it is run"),
 }
 _SAME = {".hdf5": ".h5", ".pq": ".parquet", ".tiff": ".tif", ".pth": ".pt"}
@@ -42,9 +30,12 @@ def how_to_convert(path: Path) -> str:
     suffix = _SAME.get(path.suffix.lower(), path.suffix.lower())
     if suffix in _TABLES:
         return _table(path)
-    for remedy, suffixes in _REMEDIES.items():
-        if suffix in suffixes:
-            return remedy
+    if suffix in _PICKLES:
+        return "a pickle runs code when opened: where it was made, store the array with numpy.save"
+    if suffix in _IMAGES:
+        return "give the folder that the images are in"
+    if suffix in _PACKED:
+        return "unpack it first"
     if suffix not in _LOADERS:
         return "store the array with numpy.save as .npy, or several with numpy.savez as .npz"
     module, expression, remark = _LOADERS[suffix]

@@ -80,17 +80,14 @@ def read_folder(root: Path, *, image_size: tuple[int, int] | None = None, skip_b
     if not len(examples):
         raise InputError(f"{root} holds no images of the formats {', '.join(_FORMATS)}")
     class_names = tuple(sorted({file.class_name for file in files if not file.fault} - {""}))
+    position = {name: k for k, name in enumerate(class_names)}
     files = [file for file in files if file.path not in bad]
-    split_of, position = np.array([file.split for file in files]), {name: k for k, name in enumerate(class_names)}
-    return Examples(
-        str(root),
-        examples,
-        layout="NHW" if examples.shape[1] == 1 else "NHWC",
-        splits={split: np.flatnonzero(split_of == split) for split in sorted({*split_of.tolist()} - {""})},
-        labels=np.array([position[file.class_name] for file in files]) if class_names else None,
-        class_names=class_names,
-        files=tuple(printable(str(file.path.relative_to(root))) for file in files),
-    )
+    split_of = np.array([file.split for file in files])
+    splits = {split: np.flatnonzero(split_of == split) for split in sorted({file.split for file in files} - {""})}
+    labels = np.array([position[file.class_name] for file in files]) if class_names else None
+    layout = "NHW" if examples.shape[1] == 1 else "NHWC"
+    names = tuple(printable(str(file.path.relative_to(root))) for file in files)
+    return Examples(str(root), examples, layout, splits, labels, class_names, files=names)
 
 
 def read_image(path: Path, image_size: tuple[int, int] | None = None) -> np.ndarray:
@@ -140,9 +137,8 @@ def _header(image: Image.Image) -> Header:
     if num_frames > 1:
         raise InputError(f"{num_frames} frames in one file: store each as an image of its own")
     is_deep = image.mode.startswith("I;16")
-    codecs = [
-        tile.args if isinstance(tile.args, str) else (tile.args or [""])[0] for tile in getattr(image, "tile", [])
-    ]
+    settings = [tile.args for tile in getattr(image, "tile", [])]
+    codecs = [each if isinstance(each, str) else (each or [""])[0] for each in settings]
     # Pillow would silently keep 8 bits of these
     if not is_deep and any(re.search(";16[BLN]", str(codec)) for codec in codecs):
         raise InputError("colours of 16 bits per channel, which are not read: convert to 8 bits or store as .npy")

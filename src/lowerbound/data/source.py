@@ -50,9 +50,8 @@ def open_dataset(
             raise InputError(f"{flag(name)} has no effect on {source}: {possible}")
     if source in NAMED:
         return NAMED[source]()
-    return read_examples(source, layout=layout, image_size=image_size, skip_bad_files=skip_bad_files).dataset(
-        num_levels
-    )
+    examples = read_examples(source, layout=layout, image_size=image_size, skip_bad_files=skip_bad_files)
+    return examples.dataset(num_levels)
 
 
 def read_examples(

@@ -44,10 +44,8 @@ class MMPS(Method):
 
 
 def _sample(posterior: PosteriorDenoiser, sampler: Sampler, times: Times, noise: Noise, progress: Progress) -> Batch:
-    y = posterior.y
-    path = trajectory(
-        posterior, sampler, start(posterior, len(y), noise, t=times[0].item(), dtype=y.dtype), times, noise
-    )
+    x_1 = start(posterior, len(posterior.y), noise, t=times[0].item(), dtype=posterior.y.dtype)
+    path = trajectory(posterior, sampler, x_1, times, noise)
     x = next(path)
     for x_s in path:
         x = x_s

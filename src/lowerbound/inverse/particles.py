@@ -86,8 +86,8 @@ def systematic(
 ) -> Int[Tensor, "batch num_draws"]:
     r"""Indices drawn with these probabilities by systematic resampling: that of the i-th draw is where the weights' running
     sum reaches $(i + u) / n$; each index occurs its expected number of times, rounded down or up."""
-    places = (torch.arange(num_draws, dtype=u.dtype, device=u.device) + u) / num_draws
-    return torch.searchsorted(weights.cumsum(1), places).clamp(max=weights.shape[1] - 1)
+    sums = (torch.arange(num_draws, dtype=u.dtype, device=u.device) + u) / num_draws
+    return torch.searchsorted(weights.cumsum(1), sums).clamp(max=weights.shape[1] - 1)
 
 
 def _resample(log_weights: Tensor, threshold: float, u: Tensor) -> tuple[Tensor, Tensor]:

@@ -108,8 +108,7 @@ class PosteriorDenoiser(Wrapper):
         return replaced(super().rows(rows), operator=operator)
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        twist = self.twist(x_t, level, cond, observed)
-        return Prediction(x_t, level, twist.x, self.schedule)
+        return Prediction(x_t, level, self.twist(x_t, level, cond, observed).x, self.schedule)
 
     def twist(
         self,
