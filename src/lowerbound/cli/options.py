@@ -64,6 +64,10 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
     except SystemExit as stop:
         if not stop.code:
             raise
+        if isinstance(
+            mistake := getattr(stop.__context__, "__context__", None), InputError
+        ):  # of a section's dataclass
+            raise mistake from None
         message = _plainly(complaint.getvalue(), arguments)
         raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", message)) from None
     check_seeds(options)
