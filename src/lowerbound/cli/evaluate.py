@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse, pick_device
+from lowerbound.cli.options import DeviceName, RunPath, check_effect, parse, pick_device
 from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.evaluate.evaluation import evaluate
@@ -47,7 +47,6 @@ class Options(Settings, Evaluated):
 def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "evaluate", arguments)
-    check_counts(options, "num_times", "num_steps")
     check_reverse(options.reverse, options.num_steps)
     run = open_run(options.run, pick_device(options.device))
     check_effect(options, Options(options.run), run, EFFECTIVE)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from lowerbound.arguments import check_counts
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.likelihood.density import EXACT_DIMS
@@ -62,8 +63,7 @@ class Settings:
     """The random seed of times, noise and samples."""
 
     def __post_init__(self) -> None:
-        if self.num_examples is not None and self.num_examples < 1:
-            raise InputError(f"--num-examples is {self.num_examples}: it starts at 1")
+        check_counts(self, "num_examples", "num_times", "num_steps")
         if self.num_samples < FEWEST:
             raise InputError(
                 f"--num-samples is {self.num_samples}: at least {FEWEST} are needed to compare samples with data"

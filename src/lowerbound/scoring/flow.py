@@ -11,6 +11,7 @@ import tyro
 from jaxtyping import Int, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_counts
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.everyday import NoOption
@@ -35,6 +36,7 @@ DEQUANTIZERS: dict[str, type[Dequantizer]] = {
     "truncated-normal": TruncatedNormalDequantizer,
     "uniform": UniformDequantizer,
 }
+DequantizerName = Annotated[str, tyro.conf.arg(constructor=Literal[*DEQUANTIZERS])]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class FlowSettings:
     num_probes: Annotated[int | None, tyro.conf.arg(name="probes")] = None
     """The number of random probes that estimate the trace, above 16 dimensions; 1, or 2 with several importance samples, if
     not given."""
-    dequantizer: Annotated[str, tyro.conf.arg(constructor=Literal[*DEQUANTIZERS])] | None = None
+    dequantizer: DequantizerName | None = None
     """For discrete data: the distribution of the noise within a level; truncated-normal if not given."""
     num_importance: Annotated[int, tyro.conf.arg(name="importance")] = 1
     """The number K of importance samples: for discrete data of the noise within a level, where each costs a solution of its
@@ -69,10 +71,7 @@ class FlowSettings:
             )
         if self.max_calls < LEAST_CALLS:
             raise InputError(f"max_calls is {self.max_calls}: a single step takes {LEAST_CALLS}")
-        for name in ("num_importance", "num_probes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}: it starts at 1")
+        check_counts(self, "num_importance", "num_probes")
         if self.dequantizer is not None and self.dequantizer not in DEQUANTIZERS:
             raise InputError(f"unknown dequantiser {self.dequantizer!r}: choose one of {', '.join(DEQUANTIZERS)}")
 
