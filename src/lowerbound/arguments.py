@@ -108,3 +108,11 @@ def check_count(value: Any, name: str) -> None:
     """Refuse what is no whole number from 1, by an InputError."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise InputError(f"{name} is {value!r}: it is a whole number and starts at 1")
+
+
+def check_counts(settings: Any, *names: str) -> None:
+    """Refuse those of an object's numbers that are below 1, by an InputError; one that is None was not given."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value >= 1:
+            raise InputError(f"{name} is {value}: it starts at 1")

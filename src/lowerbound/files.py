@@ -6,6 +6,7 @@ on the same machine.
 """
 
 import errno
+import hashlib
 import os
 import platform
 import re
@@ -33,6 +34,12 @@ def check_folder(path: Path) -> None:
     """Refuse a name in a folder that is not there, by an InputError."""
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist: make it first")
+
+
+def file_hash(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_file(path: Path, content: bytes) -> None:

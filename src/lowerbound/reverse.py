@@ -10,6 +10,7 @@ nothing cancels at either end of the schedule and the data itself is just the le
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,8 @@ from lowerbound.schedule import Level
 
 VARIANCES = ("lower", "upper", "analytic")
 """Those that follow from the schedule and from what the denoiser knows of x."""
-KINDS = (*VARIANCES, "learned")
+ReverseVariance = Literal["lower", "upper", "analytic", "learned"]
+KINDS: tuple[str, ...] = get_args(ReverseVariance)
 """All reverse variances."""
 
 

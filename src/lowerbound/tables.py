@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files import check_folder, write_file
 from lowerbound.printable import printable
 
 SUFFIXES = (".csv", ".parquet")
@@ -27,8 +27,7 @@ def check_table(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"cannot write a table to {path}: the name must end in {' or '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist: make it first")
+    check_folder(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:

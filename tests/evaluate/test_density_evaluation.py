@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -16,13 +17,15 @@ from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
 from lowerbound.evaluate.density import HeldOutDensity, flow_bounds, held_out_density, num_flow_examples
+from lowerbound.evaluate.settings import PROBED_TOLERANCE, Settings
 from lowerbound.likelihood.decoder import LevelPosterior
+from lowerbound.likelihood.density import EXACT_DIMS
 from lowerbound.models import Diffusion, Effort
 from lowerbound.records import Measured
 from lowerbound.report.likelihood import tell_density
 from lowerbound.report.page import read_own
 from lowerbound.run import Run, open_run
-from lowerbound.scoring import Flow, score_density
+from lowerbound.scoring import Flow, FlowSettings, score_density
 from lowerbound.training import recipe
 from lowerbound.training.config import DataConfig
 from lowerbound.training.folder import RunFolder
@@ -185,6 +188,32 @@ def trained(tmp_path_factory):
         arguments = ["--steps", "2", "--batch-size", "8", "--network.width", "8", smaller, "1"]
         assert run(["train", name, "--out", str(out / name), *arguments]) == 0
     return out
+
+
+@pytest.mark.parametrize(
+    ("num_dims", "flow", "tolerance"),
+    [
+        (16, FlowSettings(), Flow.tolerance),
+        (17, FlowSettings(), PROBED_TOLERANCE),
+        (16, FlowSettings(0.1), 0.1),
+        (17, FlowSettings(1e-4, num_probes=3), 1e-4),
+    ],
+)
+def test_the_tolerance_suits_the_trace_unless_it_is_given(num_dims, flow, tolerance):
+    assert (Flow.tolerance, PROBED_TOLERANCE, EXACT_DIMS) == (1e-3, 1e-2, 16)
+    assert Settings(flow=flow).flow_of(num_dims) == Flow(tolerance, num_probes=flow.num_probes)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("digits", "tolerance 0.01, 1 probe"), ("moons", "tolerance 0.001, exact trace")]
+)
+def test_an_evaluation_takes_the_tolerance_that_suits_its_data(trained, name, settings, tmp_path):
+    shutil.copytree(trained / name, tmp_path / name)
+    few = ["--num-samples", "20", "--num-times", "2", "--num-examples", "4", "--no-baselines", "--ode-examples", "2"]
+    assert run(["evaluate", str(tmp_path / name), *few]) == 0
+    found = read_own(open_run(tmp_path / name)).figures["density"]
+    assert isinstance(found, HeldOutDensity)
+    assert found.settings.startswith(settings)
 
 
 def test_evaluate_prints_the_flow_beside_the_bound(trained, capsys):

@@ -18,13 +18,12 @@ from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.other import open_evaluated
 from lowerbound.evaluate.part import Cost, Pace
 from lowerbound.evaluate.settings import Settings
-from lowerbound.models import Effort
 from lowerbound.report.console import cost_text, event_text, summary
 from lowerbound.report.page import page_path, read_own, warnings, write_page
 from lowerbound.run import open_run
 from lowerbound.weights import weights_file
 
-QUICK = Settings(num_examples=6, effort=Effort(num_draws=2), num_samples=20, with_baselines=False, num_flow=0)
+QUICK = Settings(num_examples=6, num_times=2, num_samples=20, with_baselines=False, num_flow=0)
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +136,12 @@ def test_an_interrupted_evaluation_goes_on_and_the_report_says_what_it_lacks(run
 
 def test_parts_are_found_again_where_their_settings_or_the_weights_are_others(done):
     run, first = done, read_own(done)
-    other, said = evaluated(run, dataclasses.replace(QUICK, effort=Effort(num_draws=3)))
+    other, said = evaluated(run, dataclasses.replace(QUICK, num_times=3))
     assert "bits/dim of the bound: 6 examples, 3 calls each" in lines(said)
     assert "samples: kept from before" in lines(said)
     assert other.figures["likelihood"] != first.figures["likelihood"]
     assert other.figures["quality"] == first.figures["quality"]
-    again, said = evaluated(run, dataclasses.replace(QUICK, effort=Effort(num_draws=3)), anew=True)
+    again, said = evaluated(run, dataclasses.replace(QUICK, num_times=3, anew=True))
     assert "kept from before" not in lines(said)
     assert again.figures["likelihood"] == other.figures["likelihood"]
     weights = {name: value * 1.1 for name, value in load_file(run.folder.model).items()}

@@ -98,12 +98,12 @@ def test_the_bound_is_not_drawn_twice_and_samples_are_encoded_once(run, monkeypa
     assert density.bound == pytest.approx(Measured.of(bounds.bits), rel=1e-5)
     samples = evaluation_folder(run) / "samples.npy"
     assert sum(each in samples.read_bytes() for each in encoded) == 1
-    few = replace(SMALL, effort=Effort(num_draws=2))
+    few = replace(SMALL, num_times=2)
     with network_calls(run.denoiser) as calls:
         found = evaluation.evaluate(run, run.open_dataset(), few)
     assert sum(calls) < 3 * 32, "the flow's figures do not depend on the bound's own number of draws"
     with network_calls(run.denoiser) as calls:
-        found = evaluation.evaluate(run, run.open_dataset(), few, anew=True)
+        found = evaluation.evaluate(run, run.open_dataset(), replace(few, anew=True))
     assert found.figures["density"].num_times == 32, "two draws are too few for a difference"
     assert sum(calls) > 3 * 32
 

@@ -1,6 +1,6 @@
 """`lowerbound compare DATA`: the family at an equal budget."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,18 +11,27 @@ from lowerbound.cli.progress import stage
 from lowerbound.cli.train import located
 from lowerbound.data import describe
 from lowerbound.errors import InputError
-from lowerbound.evaluate.compare import FAMILY, Contest, compare
+from lowerbound.evaluate.compare import Contest, compare
 from lowerbound.everyday import Everyday
 from lowerbound.report.comparison import HEADER, answers, remarks, rows, write_comparison_page
 from lowerbound.report.console import aligned
 from lowerbound.run import open_configured
-from lowerbound.training.config import DataConfig, ModelName
+from lowerbound.training.config import DataConfig
 
 DEFAULT_MINUTES = 10.0
 
 
 @dataclass(frozen=True)
-class Options:
+class Compared:
+    """On what models are compared, and where."""
+
+    data: tyro.conf.OmitArgPrefixes[DataConfig]
+    out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
+    """The folder of the comparison, with a run in it for each model; runs/compare-NAME if not given."""
+
+
+@dataclass(frozen=True)
+class Options(Contest, Compared):
     """Train the whole family of models on DATA, each for as long as the others, and compare them in one table and one page.
 
     It says of each whether its bits/dim are exact, a bound, or not there, how good its samples are, and what they cost,
@@ -32,21 +41,6 @@ class Options:
     Example: lowerbound compare digits --minutes 2
     """
 
-    data: tyro.conf.OmitArgPrefixes[DataConfig]
-    out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
-    """The folder of the comparison, with a run in it for each model; runs/compare-NAME if not given."""
-    models: Everyday[tuple[ModelName, ...]] = FAMILY
-    """The models that are trained and compared."""
-    minutes: Everyday[float | None] = None
-    """Train each model for this many minutes on this machine; for 10 if neither this nor --steps is given."""
-    steps: Everyday[int | None] = None
-    """Train each model for this many steps."""
-    num_examples: int = 1000
-    """The number of test examples whose likelihoods are compared."""
-    num_samples: Everyday[int] = 500
-    """The number of samples of each model that are compared with the data."""
-    seed: Everyday[int] = 0
-    """The random seed of training, times, noise and samples."""
     device: Everyday[DeviceName] = "auto"
 
 
@@ -63,7 +57,7 @@ def main(arguments: list[str]) -> None:
     dataset = open_configured(data)
     out = options.out or Path("runs") / f"compare-{Path(options.data.source).stem}"
     print(describe(dataset))
-    contest = Contest(options.models, minutes, options.steps, options.num_examples, options.num_samples, options.seed)
+    contest = replace(options, minutes=minutes)
     comparison = compare(dataset, data, out, contest, device=pick_device(options.device), stage=stage)
     page = write_comparison_page(comparison, out)
     print("\n".join(["", *aligned([HEADER, *rows(comparison)]), "", *answers(comparison), *remarks(comparison)]))

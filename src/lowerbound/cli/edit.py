@@ -12,7 +12,6 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from lowerbound.cli.examples import conditions_of, read_for
 from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
@@ -25,7 +24,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.grid import visible_limits
 from lowerbound.rng import PerSample
 from lowerbound.run import Run, check_levels, open_denoiser
-from lowerbound.run.examples import check_examples
+from lowerbound.run.examples import check_examples, conditions, read_for
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,8 @@ class Editing:
     """Examples of a run's data as they are stored, with their conditions and numbers, and what can be done with them."""
 
     def __init__(self, run: Run, options: Options):
-        examples, indices = read_for(run, options.data, options.split)
+        examples = read_for(run, options.data)
+        indices = examples.indices(options.split)
         chosen = options.examples or range(min(options.num_examples, len(indices)))
         for number in chosen:
             if not 0 <= number < len(indices):
@@ -117,7 +117,7 @@ class Editing:
             raise InputError(
                 f"{examples.name}: entries are missing (NaN): fill them in first, as lowerbound impute does"
             )
-        self.cond = conditions_of(run, examples, self.numbers, options.label)
+        self.cond = conditions(run, examples, self.numbers, options.label)
 
     def variations(self) -> tuple[np.ndarray, str]:
         """Each example and its variations, (rows, columns, *shape), and what to say."""

@@ -8,13 +8,6 @@ from typing import Annotated
 
 import tyro
 
-ALIASES = {
-    "num_probes": "probes",
-    "num_importance": "importance",
-}
-"""Arguments of the library that an option has another name for."""
-
-
 _NAME = re.compile(
     r"(?<![\w/.'\"-])"  # not within a path, a quotation or a flag
     r"(?:[a-z]+(?:_[a-z]+)+(?![\w/.(-])"
@@ -48,8 +41,7 @@ def in_flags(message: str, kind: type, arguments: Sequence[str]) -> str:
     used = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
 
     def renamed(match: re.Match[str]) -> str:
-        name = ALIASES.get(match[0], match[0])
-        flags_of_name = candidates.get(name, [])
+        flags_of_name = candidates.get(match[0], [])
         if len(flags_of_name) != 1:
             flags_of_name = [flag for flag in flags_of_name if flag in used]
         return flags_of_name[0] if len(flags_of_name) == 1 else match[0]
@@ -67,6 +59,6 @@ def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str
         if dataclasses.is_dataclass(hint):
             inner = "" if tyro.conf.OmitArgPrefixes in marks else f"{prefix}{field.name}."
             yield from _names(typing.cast(type, hint), f"{within}{field.name}.", inner)
-        elif tyro.conf.Positional not in marks:
+        elif not {tyro.conf.Positional, tyro.conf.Fixed}.intersection(marks):
             renamings = [mark.name for mark in marks if getattr(mark, "name", None)]  # of which no section is part
             yield f"{within}{field.name}", renamings[0] if renamings else f"{prefix}{field.name}"

@@ -8,7 +8,6 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.examples import conditions_of, read_for
 from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.writing import check_finite, write_npz
@@ -18,6 +17,7 @@ from lowerbound.errors import InputError
 from lowerbound.files import check_folder
 from lowerbound.inverse import TwistedParticles
 from lowerbound.run import open_denoiser
+from lowerbound.run.examples import conditions, read_for
 from lowerbound.run.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, impute, num_calls, read_mask
 
 
@@ -72,7 +72,8 @@ def main(arguments: list[str]) -> None:
         raise InputError(f"cannot write imputations to {options.out}: the name must end in .npz")
     check_folder(options.out)
     run = open_denoiser(options.run, pick_device(options.device))
-    examples, indices = read_for(run, options.data, options.split)
+    examples = read_for(run, options.data)
+    indices = examples.indices(options.split)
     check_memory(
         f"{options.num_samples} imputations of {len(indices):,} examples",
         len(indices) * (1 + options.num_samples) * examples.values[0].nbytes,
@@ -92,7 +93,7 @@ def main(arguments: list[str]) -> None:
             method=method,
             num_samples=options.num_samples,
             num_steps=options.steps,
-            cond=conditions_of(run, examples, indices, options.label),
+            cond=conditions(run, examples, indices, options.label),
             numbers=indices,
             seed=options.seed,
             batch_size=options.batch_size,

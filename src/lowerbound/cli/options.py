@@ -14,6 +14,7 @@ import torch
 import tyro
 from tyro.constructors import MISSING_NONPROP
 
+from lowerbound.arguments import check_counts
 from lowerbound.cli.flags import flags
 from lowerbound.cli.help import HELP, HELP_ALL, show_help
 from lowerbound.errors import InputError
@@ -64,18 +65,14 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
     except SystemExit as stop:
         if not stop.code:
             raise
+        if isinstance(
+            mistake := getattr(stop.__context__, "__context__", None), InputError
+        ):  # of a section's dataclass
+            raise mistake from None
         message = _plainly(complaint.getvalue(), arguments)
         raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", message)) from None
     check_seeds(options)
     return options
-
-
-def check_counts(options: Any, *names: str) -> None:
-    """Refuse options that are numbers below 1, by an InputError; one that is None was not given."""
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and not value >= 1:
-            raise InputError(f"{flags(type(options))[name]} is {value}: it starts at 1")
 
 
 def check_seeds(options: Any) -> None:

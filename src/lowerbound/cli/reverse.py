@@ -1,16 +1,13 @@
 """The reverse variance as an option of several verbs."""
 
-from typing import Literal
-
 from tqdm import tqdm
 
 from lowerbound.data import Dataset
 from lowerbound.denoiser.analytic import NUM_GAMMAS
 from lowerbound.errors import InputError
+from lowerbound.reverse import ReverseVariance
 from lowerbound.run import Run
 from lowerbound.run.variance import with_analytic_variance
-
-ReverseVariance = Literal["lower", "upper", "analytic", "learned"]
 
 
 def check_reverse(reverse: ReverseVariance, num_steps: int | None) -> None:

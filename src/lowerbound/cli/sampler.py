@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from lowerbound.cli.flags import flags
-from lowerbound.cli.reverse import ReverseVariance
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
+from lowerbound.reverse import ReverseVariance
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
 from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GridName, Plan

@@ -8,24 +8,23 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.examples import read_for
-from lowerbound.cli.flow import Flat, FlowOptions
 from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, check_effect, parse, pick_device
 from lowerbound.cli.progress import say_weakness
-from lowerbound.cli.reverse import ReverseVariance, check_reverse, with_variance
+from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.data import Examples
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.models import Effort
 from lowerbound.records import Measured
+from lowerbound.reverse import ReverseVariance
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
-from lowerbound.run.examples import check_examples, conditions
+from lowerbound.run.examples import check_examples, conditions, read_for
 from lowerbound.scoring import DensityScores, Flow, Scores, score, score_density
 from lowerbound.tables import check_table, write_table
 
-EFFECTIVE = ("out", "split", "flow.importance", "batch_size", "seed", "device")
+EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "seed", "device")
 """The options that have an effect on a relative."""
 
 
@@ -56,7 +55,7 @@ class Options:
     measured once on training data and kept in the run folder), or the one that the network has learned."""
     ode: Everyday[bool] = False
     """Compute the density under the probability flow (for discrete data a bound by it) instead of the chain's bound."""
-    flow: Flat = field(default_factory=FlowOptions)
+    flow: tyro.conf.OmitArgPrefixes[Flow] = field(default_factory=Flow)
     """Settings of the probability flow."""
     refine: bool = False
     """Follow each example's flow again at a tenth of the tolerance: the table says how much its figure changes, and flags it
@@ -73,16 +72,17 @@ def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "score", arguments)
     _check(options)
-    flow = replace(options.flow.flow(), refine=options.refine)
+    flow = replace(options.flow, refine=options.refine)
     run = open_run(options.run, pick_device(options.device))
     check_effect(options, Options(options.run, options.data, options.out), run, EFFECTIVE)
     if run.is_denoiser:
-        if not options.ode and options.flow != FlowOptions():
+        if not options.ode and options.flow != Flow():
             raise InputError(
                 "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
             )
         flow.dequantizer_of(run)
-    examples, indices = read_for(run, options.data, options.split)
+    examples = read_for(run, options.data)
+    indices = examples.indices(options.split)
     scores = _scores(options, run, flow, examples, indices)
     kind, figures = _columns(scores)
     names = {"name": [examples.files[i] for i in indices]} if examples.files else {}
@@ -128,7 +128,7 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
         settings = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
         if options.ode:
             return score_density(run, raw, flow, batch_size=options.batch_size, **settings)
-        importance = 1 if run.is_denoiser else options.flow.importance
+        importance = 1 if run.is_denoiser else options.flow.num_importance
         effort = Effort(options.num_times, options.num_steps, options.reverse, importance)
         return score(run, raw, effort, batch_size=options.batch_size or 128, **settings)
 

@@ -7,7 +7,7 @@ by example, for most of their spread is the examples' and not the models'.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.likelihood import held_out_likelihood
 from lowerbound.evaluate.part import Stage
 from lowerbound.evaluate.quality import Quality
+from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
 from lowerbound.models.base import LikelihoodKind
 from lowerbound.pictures import sample_grid
@@ -47,33 +48,20 @@ SHOWN = 36
 
 @dataclass(frozen=True)
 class Contest:
-    """The terms of a comparison, the same for every model.
+    """The terms of a comparison, the same for every model: which models, and one budget of two, minutes or steps."""
 
-    Arguments:
-        models: which.
-        minutes, steps: the budget of each; one of the two.
-        num_examples: of the test split, from its start, whose likelihoods are compared.
-        num_samples: how many are drawn from each.
-        seed: of training, times, noise and samples.
-
-    Raises:
-        InputError: without a model, or without one budget.
-    """
-
-    models: Sequence[ModelName] = FAMILY
-    minutes: float | None = None
-    steps: int | None = None
+    models: Everyday[tuple[ModelName, ...]] = FAMILY
+    """The models that are trained and compared."""
+    minutes: Everyday[float | None] = None
+    """Train each model for this many minutes on this machine; for 10 if neither this nor --steps is given."""
+    steps: Everyday[int | None] = None
+    """Train each model for this many steps."""
     num_examples: int = 1000
-    num_samples: int = 500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if (self.minutes is None) == (self.steps is None):
-            raise InputError(
-                f"the budget of each model: steps={self.steps}, minutes={self.minutes}; give one of the two"
-            )
-        if not self.models:
-            raise InputError(f"no models to compare: choose from {', '.join(FAMILY)}")
+    """The number of test examples whose likelihoods are compared."""
+    num_samples: Everyday[int] = 500
+    """The number of samples of each model that are compared with the data."""
+    seed: Everyday[int] = 0
+    """The random seed of training, times, noise and samples."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +159,15 @@ def compare(
         stage: shows progress of the rest.
 
     Raises:
-        InputError: if no model can be trained, or the folder holds runs with other settings.
+        InputError: without a model, or without one budget; if no model can be trained, or the folder holds runs with other
+            settings.
     """
+    if (contest.minutes is None) == (contest.steps is None):
+        raise InputError(
+            f"the budget of each model: steps={contest.steps}, minutes={contest.minutes}; give one of the two"
+        )
+    if not contest.models:
+        raise InputError(f"no models to compare: choose from {', '.join(FAMILY)}")
     dataset.spec.check_complete("compare")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

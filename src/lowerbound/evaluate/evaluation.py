@@ -67,7 +67,6 @@ def evaluate(
     settings: Settings | None = None,
     *,
     own: bool = True,
-    anew: bool = False,
     follow: Callable[[Begun | Done], object] = lambda event: None,
     stage: Stage = lambda name, total: nullcontext(lambda units: None),
 ) -> Evaluation:
@@ -80,7 +79,6 @@ def evaluate(
         dataset: its data, or others of the same kind.
         settings: what is asked for.
         own: whether the data are its own.
-        anew: find all parts again.
         follow: told of each part as it begins and as it is there.
         stage: shows progress.
 
@@ -99,7 +97,7 @@ def evaluate(
     evaluation = Evaluation(model_hash(run), run.metadata, dataset.spec.name, dataset.fingerprint(), own, planned, {})
     keys = {name: parts[name].key(evaluation.identity) for name in planned}
     # a quick look takes whatever is there of these weights: it is no worse than what it would find
-    wanted = {} if anew else dict.fromkeys(keys) if settings.quick else keys
+    wanted = {} if settings.anew else dict.fromkeys(keys) if settings.quick else keys
     evaluation = _begin(folder, evaluation, wanted, in_place=not settings.quick)
     for name in planned:
         part, outcome, seconds = parts[name], evaluation.parts.get(name), None

@@ -22,7 +22,7 @@ from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.trade_off import TradeOff
-from lowerbound.files import write_file
+from lowerbound.files import file_hash, write_file
 from lowerbound.records import read, read_json, to_json
 from lowerbound.run import Run
 
@@ -162,12 +162,6 @@ def model_hash(run: Run) -> str:
     settings = run.config.to_dict()
     digest.update(repr([settings[name] for name in settings if name not in ("data", "training")]).encode())
     return digest.hexdigest()[:16]
-
-
-def file_hash(path: Path) -> str:
-    """Of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:

@@ -124,7 +124,8 @@ def _diagnosis(subject: Subject) -> Part:
 
 
 def _density(subject: Subject) -> Part:
-    run, dataset, flow, seed = subject.run, subject.dataset, subject.settings.flow, subject.settings.seed
+    run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
+    flow = subject.settings.flow_of(dataset.spec.num_dims)
     # the bound beside the flow has a number of draws of its own, and the flow its own importance samples
     effort = replace(subject.settings.effort, num_draws=None, importance=1)
     num = subject.settings.num_flow

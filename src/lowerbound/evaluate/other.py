@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data import Dataset, read_examples
+from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.run import Run
-from lowerbound.run.examples import check_examples, conditions
+from lowerbound.run.examples import check_examples, conditions, read_for
 
 
 def open_evaluated(run: Run, source: str | None = None) -> tuple[Dataset, bool]:
@@ -38,10 +38,7 @@ def other_dataset(run: Run, source: str) -> Dataset:
     Raises:
         InputError: if they can't be read, or are of another shape, type or range, or of classes that the run does not know.
     """
-    data = run.config.data
-    examples = read_examples(
-        source, layout=run.spec.layout, image_size=data.image_size, skip_bad_files=data.skip_bad_files
-    )
+    examples = read_for(run, source)
     check_examples(run, examples.values, examples.name)
     indices, nothing = np.arange(len(examples.values)), np.empty(0, dtype=np.int64)
     cond = conditions(run, examples, indices)

@@ -1,15 +1,21 @@
-"""What an evaluation is asked for."""
+"""What an evaluation is asked for, in Python and on the command line."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
+import tyro
+
+from lowerbound.arguments import check_counts
 from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
+from lowerbound.likelihood.density import EXACT_DIMS
 from lowerbound.models import Effort
-from lowerbound.samplers import Sampler
-from lowerbound.scoring import AS_ADVISED, Flow
+from lowerbound.reverse import ReverseVariance
+from lowerbound.sampling.registry import SamplerName
+from lowerbound.scoring import Flow, FlowSettings
 
-FLOW_TOLERANCE = 1e-2
-"""Of the flow in an evaluation: a tenth of it moves the mean over the digits by a seventh of its standard error."""
+PROBED_TOLERANCE = 1e-2
+"""Of a flow whose trace is estimated: a tenth of it moves the mean over the digits by a seventh of its standard error."""
 FEWEST = 20
 """Samples below which no quantile and no standard error is known."""
 
@@ -18,37 +24,46 @@ FEWEST = 20
 class Settings:
     """What an evaluation is asked for; what a model has not is without effect on it.
 
-    Arguments:
-        num_examples: test examples for bits/dim, from the start of the split; all if None.
-        effort: how much is spent on the likelihood of each.
-        num_flow: how many test examples follow the probability flow; 0: none, None: as `num_flow_examples` says.
-        flow: how they follow it.
-        num_samples: how many samples are drawn and compared with the data.
-        samplers, calls: whose quality is drawn against the number of calls; the default sampler's if there are none.
-        scales: of classifier-free guidance, at which quality is drawn.
-        with_baselines: whether to fit the likelihood yardsticks.
-        seed: of times, noise and samples.
-        quick: bits/dim of so many examples, and a picture of so many samples, as take a quarter of a minute each.
-
     Raises:
         InputError: if a number is out of range.
     """
 
-    num_examples: int | None = None
-    effort: Effort = AS_ADVISED
-    num_flow: int | None = None
-    flow: Flow = field(default_factory=lambda: Flow(tolerance=FLOW_TOLERANCE))
-    num_samples: int = 500
-    samplers: Mapping[str, Sampler] = field(default_factory=dict)
-    calls: tuple[int, ...] = ()
-    scales: tuple[float, ...] = ()
-    with_baselines: bool = True
-    seed: int = 0
-    quick: bool = False
+    quick: Everyday[bool] = False
+    """Measure bits/dim on as many examples as half a minute allows, draw a picture of samples, and stop."""
+    anew: bool = False
+    """Compute every part again, also those that are there already."""
+    num_samples: Everyday[int] = 500
+    """The number of samples to draw and compare with the data."""
+    num_examples: Everyday[int | None] = None
+    """The number of test examples for the bound and the baselines; all if not given."""
+    num_times: int | None = None
+    """The number of network calls per example for the bound; if not given 4 to 32, by the number and size of the
+    examples."""
+    num_steps: int | None = None
+    """Compute the bound of a chain of this many steps; if not given, the bound in continuous time."""
+    reverse: ReverseVariance = "lower"
+    """The chain's reverse variance: the posterior's own (lower), DDPM's beta (upper), the best for this model (analytic;
+    measured once on training data and kept in the run folder), or the one that the network has learned."""
+    num_flow: Annotated[Everyday[int | None], tyro.conf.arg(name="ode-examples")] = None
+    """The number of test examples whose density under the probability flow (the ODE) is computed too, beside the bound on
+    the same examples; if not given, as many as take about a minute; 0 for none."""
+    flow: Annotated[tyro.conf.OmitArgPrefixes[FlowSettings], tyro.conf.arg(name="ode")] = field(
+        default_factory=FlowSettings
+    )
+    """Settings of the probability flow."""
+    calls: Everyday[tuple[int, ...]] = ()
+    """Plot sample quality against network calls per sample, at these numbers of calls, from --num-samples samples each."""
+    samplers: tuple[SamplerName, ...] = ()
+    """The samplers whose quality is plotted against --calls; the default sampler if not given."""
+    scales: Annotated[Everyday[tuple[float, ...]], tyro.conf.arg(name="guidance-scales")] = ()
+    """Plot fidelity against variety at these scales of classifier-free guidance; 1 is none. Conditional runs only."""
+    with_baselines: Annotated[bool, tyro.conf.arg(name="baselines")] = True
+    """Fit baselines to compare the likelihood with: histogram, Gaussian, Gaussian mixture."""
+    seed: Everyday[int] = 0
+    """The random seed of times, noise and samples."""
 
     def __post_init__(self) -> None:
-        if self.num_examples is not None and self.num_examples < 1:
-            raise InputError(f"--num-examples is {self.num_examples}: it starts at 1")
+        check_counts(self, "num_examples", "num_times", "num_steps")
         if self.num_samples < FEWEST:
             raise InputError(
                 f"--num-samples is {self.num_samples}: at least {FEWEST} are needed to compare samples with data"
@@ -61,3 +76,18 @@ class Settings:
             raise InputError(
                 "--samplers has no effect without --calls: give the numbers of network calls to compare them at"
             )
+
+    @property
+    def effort(self) -> Effort:
+        """How much is spent on the likelihood of each example."""
+        return Effort(self.num_times, self.num_steps, self.reverse, self.flow.num_importance)
+
+    def flow_of(self, num_dims: int) -> Flow:
+        """How examples of so many dimensions follow the probability flow.
+
+        Where the trace is estimated, the spread of probes is larger than what a smaller tolerance moves.
+        """
+        tolerance = self.flow.tolerance
+        if tolerance is None:
+            tolerance = PROBED_TOLERANCE if num_dims > EXACT_DIMS else Flow.tolerance
+        return Flow(**{**vars(self.flow), "tolerance": tolerance})

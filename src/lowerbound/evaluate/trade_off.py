@@ -15,6 +15,7 @@ from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
 from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, Plan
+from lowerbound.sampling.registry import SAMPLERS
 
 BATCH = 64
 """Samples that `generate` draws at a time."""
@@ -139,7 +140,8 @@ def trade_off_parts(subject: Subject) -> Iterator[Part]:
     """The quality of samplers at several numbers of network calls, and at several scales of guidance, if asked for."""
     run, settings = subject.run, subject.settings
     if settings.calls:
-        samplers = dict(settings.samplers) or {DEFAULT_SAMPLER: run.diffusion.plan().sampler}
+        samplers = {name: SAMPLERS[name] for name in settings.samplers}
+        samplers = samplers or {DEFAULT_SAMPLER: run.diffusion.plan().sampler}
         trials = trials_of_calls(run, samplers, settings.calls)
         choice = {"samplers": {name: repr(sampler) for name, sampler in samplers.items()}, "calls": settings.calls}
         yield _part(subject, "calls", "quality against network calls", "settings", trials, choice, draw_calls)

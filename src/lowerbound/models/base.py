@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.arguments import check_counts
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels
@@ -81,10 +82,7 @@ class Effort:
     importance: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("num_draws", "num_steps", "importance"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}: it starts at 1")
+        check_counts(self, "num_draws", "num_steps", "importance")
 
 
 ONE_DRAW = Effort(num_draws=1)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from lowerbound.data import Examples, Levels
+from lowerbound.data import Examples, Levels, read_examples
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
@@ -18,12 +18,34 @@ Vector = Float[np.ndarray, " num_examples"]
 """A figure of each example."""
 
 
-def conditions(run: Run, examples: Examples, indices: np.ndarray) -> Tensor | None:
-    """The conditions of examples as a run knows them: of a run that has any, where the data have them too; else None.
+def read_for(run: Run, source: str) -> Examples:
+    """What a source holds, read as the data of a run are.
 
     Raises:
-        InputError: for a class that the run does not know, or vectors of another length.
+        InputError: if there is no such source, or it cannot be read so.
     """
+    data = run.config.data
+    return read_examples(source, layout=run.spec.layout, image_size=data.image_size, skip_bad_files=data.skip_bad_files)
+
+
+def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | None = None) -> Tensor | None:
+    """The conditions of examples as a run knows them: of a run that has any, where the data have them too; else None.
+
+    Arguments:
+        run: the model.
+        examples: what a source holds.
+        indices: of the examples.
+        label: one class for all of them in the place of their own.
+
+    Raises:
+        InputError: for a class that the run does not know, vectors of another length, or a label of a run that takes none.
+    """
+    if label is not None:
+        if not run.config.data.conditional or run.spec.num_condition_features:
+            raise InputError(
+                f"--label {label}: the run in {run.folder.path} takes no labels: train with --conditional on labelled data"
+            )
+        return run.labels([label]).expand(len(indices))
     if not run.config.data.conditional:
         return None
     if run.spec.vectors is not None:

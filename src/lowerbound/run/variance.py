@@ -1,6 +1,5 @@
 """The analytic reverse variance of a run: measured once on its training data, and kept in its folder."""
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from lowerbound.brief import Brief
 from lowerbound.data import Dataset
 from lowerbound.denoiser.analytic import NUM_GAMMAS, WithVariance, measure_variance
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files import file_hash, write_file
 from lowerbound.records import read_json, to_json
 from lowerbound.rng import Stream
 from lowerbound.run.opened import Run
@@ -49,7 +48,7 @@ def with_analytic_variance(
     """
     given = given and run.config.data.conditional
     path, name = run.folder.path / "variance.json", "given conditions" if given else "given none"
-    weights = _digest(run.folder.model)
+    weights = file_hash(run.folder.model)
     tables = _read(path, weights)
     try:
         denoiser = _with_table(run, tables[name])
@@ -113,8 +112,3 @@ def _read(path: Path, weights: str) -> dict[str, _Table]:
     except (OSError, InputError):
         return {}
     return stored.tables if stored.weights == weights else {}
-
-
-def _digest(weights: Path) -> str:
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

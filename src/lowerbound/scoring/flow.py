@@ -3,14 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+import tyro
 from jaxtyping import Int, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_counts
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
+from lowerbound.everyday import NoOption
 from lowerbound.likelihood import (
     Dequantizer,
     TruncatedNormalDequantizer,
@@ -32,53 +36,44 @@ DEQUANTIZERS: dict[str, type[Dequantizer]] = {
     "truncated-normal": TruncatedNormalDequantizer,
     "uniform": UniformDequantizer,
 }
+DequantizerName = Annotated[str, tyro.conf.arg(constructor=Literal[*DEQUANTIZERS])]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 @dataclass(frozen=True)
-class Flow:
-    """How the probability flow is followed.
-
-    Arguments:
-        tolerance: of the solver, in units of the noise and in nats per dimension, for a step.
-        num_probes: of an estimated trace, above 16 dimensions; if None one, or two where several draws within the levels
-            need their weights from other probes than their values.
-        dequantizer: of discrete data, one of `DEQUANTIZERS`; if None the first.
-        num_importance: K, of discrete data, draws within the levels of each example.
-        max_calls: the most network calls along the flow of an example (of each of its K draws); one that needs more has no
-            figure.
-        refine: whether every example is followed again at a tenth of the tolerance.
+class FlowSettings:
+    """How the probability flow is followed, the choice of the tolerance left to what it is followed for.
 
     Raises:
         InputError: if a number is out of range, or there is no such dequantiser.
     """
 
-    tolerance: float = 1e-3
-    num_probes: int | None = None
-    dequantizer: str | None = None
-    num_importance: int = 1
+    tolerance: float | None = None
+    """The error allowed in a step of the solver, in units of the noise and in nats per dimension; if not given, 1e-2 where
+    the trace is estimated, above 16 dimensions, and 1e-3 where it is exact."""
+    num_probes: Annotated[int | None, tyro.conf.arg(name="probes")] = None
+    """The number of random probes that estimate the trace, above 16 dimensions; 1, or 2 with several importance samples, if
+    not given."""
+    dequantizer: DequantizerName | None = None
+    """For discrete data: the distribution of the noise within a level; truncated-normal if not given."""
+    num_importance: Annotated[int, tyro.conf.arg(name="importance")] = 1
+    """The number K of importance samples: for discrete data of the noise within a level, where each costs a solution of its
+    own and tightens the bound; for a model with latents, such as a VAE, of these."""
     max_calls: int = 2000
-    refine: bool = False
+    """The most network calls along the flow of an example; one that needs more is left without a figure, and flagged."""
+    refine: NoOption[bool] = False
+    """Follow every example again at a tenth of the tolerance."""
 
     def __post_init__(self) -> None:
-        if not LEAST_TOLERANCE <= self.tolerance < 1:
+        if self.tolerance is not None and not LEAST_TOLERANCE <= self.tolerance < 1:
             raise InputError(
                 f"tolerance is {self.tolerance}: it must be below 1 and, for networks in single precision, "
                 f"{LEAST_TOLERANCE:.1g} or more"
             )
         if self.max_calls < LEAST_CALLS:
             raise InputError(f"max_calls is {self.max_calls}: a single step takes {LEAST_CALLS}")
-        for name in ("num_importance", "num_probes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}: it starts at 1")
+        check_counts(self, "num_importance", "num_probes")
         if self.dequantizer is not None and self.dequantizer not in DEQUANTIZERS:
             raise InputError(f"unknown dequantiser {self.dequantizer!r}: choose one of {', '.join(DEQUANTIZERS)}")
-
-    @property
-    def finer(self) -> "Flow":
-        """The same at a tenth of the tolerance, every example followed once."""
-        tolerance = max(self.tolerance / 10, LEAST_TOLERANCE)
-        return replace(self, tolerance=tolerance, max_calls=10 * self.max_calls, refine=False)
 
     def dequantizer_of(self, run: Run) -> Dequantizer | None:
         """The dequantiser of a run's data; None if they are continuous.
@@ -96,6 +91,24 @@ class Flow:
                 "the dequantiser and the number of importance samples"
             )
         return None
+
+
+@dataclass(frozen=True)
+class Flow(FlowSettings):
+    """How the probability flow is followed.
+
+    Raises:
+        InputError: as `FlowSettings`.
+    """
+
+    tolerance: float = 1e-3
+    """The error allowed in a step of the solver, in units of the noise and in nats per dimension."""
+
+    @property
+    def finer(self) -> "Flow":
+        """The same at a tenth of the tolerance, every example followed once."""
+        tolerance = max(self.tolerance / 10, LEAST_TOLERANCE)
+        return replace(self, tolerance=tolerance, max_calls=10 * self.max_calls, refine=False)
 
 
 @dataclass(frozen=True, repr=False)
