@@ -27,6 +27,7 @@ SMALL = "--steps 6 --batch-size 16 --num-evaluations 2 --num-pictures 1"
 UNET = "--network.width 8 --network.multipliers 1 2"
 MLP = "--network.width 32 --network.depth 2"
 DIGITS = f"digits {SMALL} {UNET} -o"
+ELBO = f"digits {SMALL} {UNET} --objective elbo -o"
 MOONS = f"moons {SMALL} {MLP} -o"
 CHAIN = "--schedule.name cosine --schedule.num-steps 8 --denoiser.target eps --decoder.name discretized-gaussian"
 OBJECTIVES = ("simple", "min-snr", "edm", "form-a", "form-b", "t-sample", "two-sample", "one-sample")
@@ -53,16 +54,16 @@ SAMPLERS = {
     "flow": "",
 }
 COMMANDS = [
-    f"train {DIGITS} digits",
-    f"train {DIGITS} conditional --conditional --micro-batch-size 8",
-    f"train {DIGITS} importance --schedule.name linear-gamma --times importance",
+    f"train {ELBO} digits",
+    f"train {ELBO} conditional --conditional --micro-batch-size 8",
+    f"train {ELBO} importance --schedule.name linear-gamma --times importance",
     f"train {MOONS} moons",
     f"train {MOONS} score --model score",
     f"train {MOONS} energy --model energy",
     f"train {MOONS} energy-pcd --model energy --objective persistent-contrastive-divergence",
     f"train {MOONS} sliced --objective sliced",
     f"train {MOONS} hybrid --objective hybrid --denoiser.variance learned --schedule.num-steps 20 --optimizer muon",
-    f"train {DIGITS} learned-linear --schedule.name learned-linear",
+    f"train {ELBO} learned-linear --schedule.name learned-linear",
     *(f"train {DIGITS} {each} {CHAIN} --objective {each}" for each in (*OBJECTIVES, *TEXTBOOK)),
     *(f"train digits {SMALL} --model {name} {settings} -o {name}" for name, settings in RELATIVES.items()),
     *(f"train moons {SMALL} --model {name} -o moons-{name}" for name in ("vae", "autoregressive", "flow", "gan")),

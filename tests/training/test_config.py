@@ -5,12 +5,13 @@ import json
 import math
 import typing
 
+import numpy as np
 import pytest
 import torch
 from training.runs import tiny_config
 
 from lowerbound import objective
-from lowerbound.data import Affine, DataSpec, Levels, open_dataset
+from lowerbound.data import Affine, Dataset, DataSpec, Levels, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import GaussianDecoder
 from lowerbound.rng import Stream
@@ -77,6 +78,22 @@ def test_recipe_is_complete(source):
     noise = math.exp(config.schedule.gamma_min / 2)
     if dataset.spec.encoding.num_levels:
         assert noise == pytest.approx(2 / 17 / 6, rel=0.05)
+
+
+def test_the_objective_of_the_recipe():
+    """More weight on noise that can be seen for small discrete images, where it costs no bits; else what the model is."""
+
+    def advised(shape, num_levels, model="diffusion"):
+        encoding = Levels(num_levels) if num_levels else Affine((0.0,), (1.0,))
+        no = np.empty(0, dtype=np.int64)
+        values = np.zeros((4, *shape), dtype=np.uint8 if num_levels else np.float32)
+        dataset = Dataset(DataSpec("made", shape, encoding), values, train=np.arange(4), validation=no, test=no)
+        return recipe(dataset, model=model).training.objective
+
+    assert advised((1, 8, 8), 17) == advised((3, 16, 16), 256) == "balanced"
+    assert advised((1, 28, 28), 256) == advised((1, 8, 8), None) == advised((5,), 17) == "elbo"
+    assert advised((1, 8, 8), 17, "energy") == "elbo"
+    assert advised((1, 8, 8), 17, "score") == "simple"
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (2, 300), (1, 8, 8), (3, 32, 32), (2, 7, 40), (1, 6, 9, 5)], ids=str)
