@@ -11,11 +11,11 @@ Observed = Bool[Tensor, "batch *shape"]
 """Which entries of the data are there, (B, *shape)."""
 Conditions = Num[Tensor, "batch ..."]
 """Labels, (B,), or vectors, (B, F)."""
-Measurements = Float[Tensor, "batch *measured"]
-"""What an operator makes of examples, (B, *measured)."""
+Spatial = Float[Tensor, "batch channels *spatial"]
+"""Pictures, series or volumes, or features of them, (B, C, *spatial)."""
 Times = Float[Tensor, "num_times"]
 """Times in [0, 1], (N,); those of a sampler's grid decrease."""
 Chain = Float[Tensor, "chain"]
 """The times of a chain's K levels, (K,), increasing, in [0, 1]."""
-Numbers = Float[Tensor, "*shape"]
-"""Numbers of any shape: a function of one by one has as many, in the same shape."""
+Values = Float[Tensor, "*batch"]
+r"""Numbers of any shape, such as times t or noise levels $\gamma$; a function of them one by one has the same shape."""
