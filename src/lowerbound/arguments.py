@@ -13,7 +13,7 @@ from torch import Tensor
 from lowerbound.errors import InputError
 
 
-def told(value: Any) -> str:
+def described(value: Any) -> str:
     """What a value is, in a few words: of a tensor its shape and type, of anything else that it is not one."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)} and dtype {str(value.dtype).removeprefix('torch.')}"
@@ -26,12 +26,13 @@ def check_batch(x: Any, shape: tuple[int, ...], name: str = "x") -> None:
     if isinstance(x, Tensor) and x.ndim == len(shape) + 1 and x.shape[1:] == shape and x.is_floating_point():
         return
     if isinstance(x, Tensor) and x.shape == shape and x.is_floating_point():
-        raise InputError(f"{name} is {told(x)}, a single example: give a batch of one, {name}[None]")
+        raise InputError(f"{name} is {described(x)}, a single example: give a batch of one, {name}[None]")
     if isinstance(x, Tensor) and x.shape[1:] == shape:
-        raise InputError(f"{name} is {told(x)}: give floats, as {name}.float() does")
+        raise InputError(f"{name} is {described(x)}: give floats, as {name}.float() does")
     examples = f"(batch, {', '.join(map(str, shape))})"
     raise InputError(
-        f"{name} is {told(x)}, but the denoiser works on examples of shape {shape}: give a tensor of floats {examples}"
+        f"{name} is {described(x)}, but the denoiser works on examples of shape {shape}: give a tensor of floats "
+        f"{examples}"
     )
 
 
@@ -40,7 +41,7 @@ def check_data(x: Any, shape: tuple[int, ...], observed: Tensor | None = None, n
     check_batch(x, shape, name)
     check_observed(observed, x)
     if not len(x):
-        raise InputError(f"{name} is {told(x)}, without any example: give at least one")
+        raise InputError(f"{name} is {described(x)}, without any example: give at least one")
     if x.device.type != "cpu" and torch.is_grad_enabled():
         return  # in training an accelerator would wait
     entries = x.detach() if observed is None else torch.where(observed, x.detach(), 0)
@@ -59,7 +60,8 @@ def check_observed(observed: Any, x: Tensor) -> None:
         return
     if not isinstance(observed, Tensor) or observed.dtype != torch.bool or observed.shape != x.shape:
         raise InputError(
-            f"observed is {told(observed)}: give booleans of the shape of x, {tuple(x.shape)}, True where an entry is there"
+            f"observed is {described(observed)}: give booleans of the shape of x, {tuple(x.shape)}, True where an entry is "
+            "there"
         )
 
 
@@ -67,8 +69,8 @@ def check_cond(cond: Any, num_examples: int) -> None:
     """Refuse a condition that is no tensor with a row for each example, by an InputError."""
     if cond is not None and (not isinstance(cond, Tensor) or cond.shape[:1] != (num_examples,)):
         raise InputError(
-            f"cond is {told(cond)}: give a tensor with a row for each of {num_examples} examples, labels ({num_examples},) "
-            f"of int64 or vectors ({num_examples}, F) of floats"
+            f"cond is {described(cond)}: give a tensor with a row for each of {num_examples} examples, labels "
+            f"({num_examples},) of int64 or vectors ({num_examples}, F) of floats"
         )
 
 
@@ -79,14 +81,16 @@ def check_time(t: Any, x: Tensor) -> None:
     """
     if isinstance(t, Tensor):
         if not t.is_floating_point() or (t.ndim and t.shape not in ((len(x),), (1,))):
-            raise InputError(f"t is {told(t)}: give one number, or floats of shape ({len(x)},), between 0 and 1")
+            raise InputError(f"t is {described(t)}: give one number, or floats of shape ({len(x)},), between 0 and 1")
         if t.device != x.device and t.ndim:
             raise InputError(f"t is on {t.device} and x on {x.device}: move t there, t.to(x.device)")
         inside = t.device.type != "cpu" or bool(((t >= 0) & (t <= 1)).all())
     elif isinstance(t, numbers.Real):
         inside = 0 <= float(t) <= 1
     else:
-        raise InputError(f"t is {told(t)}: give a number, a tensor of floats ({len(x)},), or a Level of the schedule")
+        raise InputError(
+            f"t is {described(t)}: give a number, a tensor of floats ({len(x)},), or a Level of the schedule"
+        )
     if not inside:
         values = f"{t}" if not isinstance(t, Tensor) else f"{t.min().item():g} to {t.max().item():g}"
         raise InputError(
@@ -97,7 +101,7 @@ def check_time(t: Any, x: Tensor) -> None:
 def check_grid(times: Any, least: int = 1) -> None:
     """Refuse what is no grid of times that decrease within [0, 1], by an InputError."""
     if not isinstance(times, Tensor) or times.ndim != 1 or not times.is_floating_point():
-        raise InputError(f"times is {told(times)}: give a grid, such as grid.uniform(50)")
+        raise InputError(f"times is {described(times)}: give a grid, such as grid.uniform(50)")
     if len(times) < least or not bool((times.diff() < 0).all()) or not (times[0] <= 1 and times[-1] >= 0):
         raise InputError(
             f"a grid of {len(times)} times: at least one step is needed, and the times must be decreasing within [0, 1]"

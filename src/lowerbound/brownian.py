@@ -22,12 +22,13 @@ import math
 from collections.abc import Iterable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
+from lowerbound.shapes import Examples
 
 
 class BrownianPath(PerSample):
@@ -57,9 +58,7 @@ class BrownianPath(PerSample):
         self._first, self._span, self._depth = gamma_max, gamma_max - gamma_min, depth
         self._nodes: dict[int, Tensor] = {}
 
-    def step(
-        self, like: Float[Tensor, "batch *shape"], gamma_t: Scalar, gamma_s: Scalar
-    ) -> Float[Tensor, "batch *shape"]:
+    def step(self, like: Examples, gamma_t: Scalar, gamma_s: Scalar) -> Examples:
         place_t, place_s = self._place(float(gamma_t)), self._place(float(gamma_s))
         if place_s <= place_t:
             raise InputError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lowerbound.elementary import exp, expand, sqrt
 from lowerbound.nn.classifier import Classifier
 from lowerbound.schedule import CLEAN, Level
+from lowerbound.shapes import Examples
 
 
 class NoisyClassifier(nn.Module):
@@ -28,11 +29,11 @@ class NoisyClassifier(nn.Module):
         self.gamma_min, self.gamma_max = gamma_min, gamma_max
         self.sigma_data = sigma_data
 
-    def forward(self, x_t: Float[Tensor, "batch *shape"], level: Level = CLEAN) -> Float[Tensor, "batch classes"]:
+    def forward(self, x_t: Examples, level: Level = CLEAN) -> Float[Tensor, "batch classes"]:
         """The logits, of clean data if no level is given."""
         return self.network(*self._inputs(x_t, level))
 
-    def features(self, x_t: Float[Tensor, "batch *shape"], level: Level = CLEAN) -> Float[Tensor, "batch features"]:
+    def features(self, x_t: Examples, level: Level = CLEAN) -> Float[Tensor, "batch features"]:
         """What the logits are a linear function of, (B, `network.num_features`)."""
         return self.network.features(*self._inputs(x_t, level))
 

@@ -23,6 +23,7 @@ from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, sample
 from lowerbound.samplers.flow import follow
+from lowerbound.shapes import Examples, PerExample, Times
 
 TOLERANCE = 1e-5
 
@@ -38,19 +39,13 @@ class RoundTrip(Brief):
         num_calls: network calls for each example, there and back, (B,).
     """
 
-    x_1: Float[Tensor, "batch *shape"]
-    x: Float[Tensor, "batch *shape"]
-    error: Float[Tensor, "batch"]
+    x_1: Examples
+    x: Examples
+    error: PerExample
     num_calls: Int[Tensor, "batch"]
 
 
-def encode(
-    denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
-    *,
-    noise: Noise | None = None,
-    tolerance: float = TOLERANCE,
-) -> Float[Tensor, "batch *shape"]:
+def encode(denoiser: Denoiser, x: Examples, *, noise: Noise | None = None, tolerance: float = TOLERANCE) -> Examples:
     r"""The noise $x_1$ from which the probability flow leads to x (Song et al. 2021, appendix D; DDIM, section 5.4).
 
     A deterministic sampler leads back from it, as exactly as its steps are small; `decode` does to the tolerance.
@@ -67,12 +62,7 @@ def encode(
     return _encode(denoiser, _enter(denoiser, x, noise), tolerance)[0]
 
 
-def decode(
-    denoiser: Denoiser,
-    x_1: Float[Tensor, "batch *shape"],
-    *,
-    tolerance: float = TOLERANCE,
-) -> Float[Tensor, "batch *shape"]:
+def decode(denoiser: Denoiser, x_1: Examples, *, tolerance: float = TOLERANCE) -> Examples:
     r"""The data x to which the probability flow leads from the noise $x_1$: the inverse of `encode`.
 
     Arguments:
@@ -87,11 +77,7 @@ def decode(
 
 
 def round_trip(
-    denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
-    *,
-    noise: Noise | None = None,
-    tolerance: float = TOLERANCE,
+    denoiser: Denoiser, x: Examples, *, noise: Noise | None = None, tolerance: float = TOLERANCE
 ) -> RoundTrip:
     """The noise of examples and how well they come back from it.
 
@@ -110,8 +96,8 @@ def round_trip(
 
 def interpolate(
     denoiser: Denoiser,
-    x_from: Float[Tensor, "batch *shape"],
-    x_to: Float[Tensor, "batch *shape"],
+    x_from: Examples,
+    x_to: Examples,
     weights: Float[Tensor, "num_weights"],
     *,
     noise: Noise | None = None,
@@ -136,7 +122,7 @@ def interpolate(
 
 
 def turn(
-    x_from: Float[Tensor, "batch *shape"], x_to: Float[Tensor, "batch *shape"], weights: Float[Tensor, "num_weights"]
+    x_from: Examples, x_to: Examples, weights: Float[Tensor, "num_weights"]
 ) -> Float[Tensor, "num_weights batch *shape"]:
     r"""Spherical interpolation, $\frac{\sin((1 - w) \theta)}{\sin\theta} x + \frac{\sin(w \theta)}{\sin\theta} x'$ with
     $\cos\theta = x \cdot x' / |x| |x'|$ (Shoemake 1985); along the line where the two have one direction.
@@ -156,14 +142,7 @@ def turn(
     return between.to(x_from.dtype).unflatten(2, x_from.shape[1:])
 
 
-def vary(
-    denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
-    t: float,
-    sampler: Sampler,
-    times: Float[Tensor, "num_times"],
-    noise: Noise,
-) -> Float[Tensor, "batch *shape"]:
+def vary(denoiser: Denoiser, x: Examples, t: float, sampler: Sampler, times: Times, noise: Noise) -> Examples:
     r"""Variations of examples: noised to the time t, then sampled down again (Meng et al. 2022, SDEdit).
 
     With an exact denoiser and small steps they have the law of the data, whatever t: $x_t$ has that of the forward process.

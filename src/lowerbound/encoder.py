@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from lowerbound.brief import Brief
@@ -22,6 +22,7 @@ from lowerbound.errors import InputError
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Level, Schedule
+from lowerbound.shapes import Chain, Examples, PerExample
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,10 +34,10 @@ class Normal(Brief):
         variance: a number, or of a shape that broadcasts over the mean.
     """
 
-    mean: Float[Tensor, "batch *shape"]
+    mean: Examples
     variance: Scalar
 
-    def log_prob(self, value: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def log_prob(self, value: Examples) -> Examples:
         """The log density of each entry, nats."""
         return -0.5 * ((value - self.mean) ** 2 / self.variance + log(2 * math.pi * self.variance))
 
@@ -44,12 +45,12 @@ class Normal(Brief):
         r"""$\frac12 \log(2 \pi e v)$ of an entry, nats."""
         return 0.5 * (1 + log(2 * math.pi * self.variance))
 
-    def kl(self, other: "Normal") -> Float[Tensor, "batch *shape"]:
+    def kl(self, other: "Normal") -> Examples:
         """KL(self || other) of each entry, nats."""
         quotient = self.variance / other.variance
         return 0.5 * ((self.mean - other.mean) ** 2 / other.variance + (quotient - 1 - log(quotient)))
 
-    def sample(self, noise: Noise) -> Float[Tensor, "batch *shape"]:
+    def sample(self, noise: Noise) -> Examples:
         """One draw."""
         return self.mean + self.variance**0.5 * noise.normal(self.mean)
 
@@ -58,7 +59,7 @@ class Normal(Brief):
 class Latent(Brief):
     """$x_t$, (B, *), and its level."""
 
-    x: Float[Tensor, "batch *shape"]
+    x: Examples
     level: Level
 
 
@@ -69,7 +70,7 @@ def encode(x_s: Latent, t: Level) -> Normal:
     return Normal(expand(t.alpha / s.alpha, x_s.x) * x_s.x, expand(added, x_s.x))
 
 
-def encode_back(x_t: Latent, x: Float[Tensor, "batch *shape"], s: Level) -> Normal:
+def encode_back(x_t: Latent, x: Examples, s: Level) -> Normal:
     r"""$q(x_s | x_t, x)$, s < t (`reverse.posterior`)."""
     step = posterior(x_t.level, s)
     return Normal(expand(step.from_x_t, x) * x_t.x + expand(step.from_x, x) * x, expand(step.variance, x))
@@ -83,20 +84,13 @@ def walk(start: Latent, levels: Sequence[Level], noise: Noise) -> list[Latent]:
     return path
 
 
-def walk_from(
-    x: Float[Tensor, "batch *shape"], schedule: Schedule, chain: Float[Tensor, "num_levels"], noise: Noise
-) -> list[Latent]:
+def walk_from(x: Examples, schedule: Schedule, chain: Chain, noise: Noise) -> list[Latent]:
     """The whole trajectory $x, x_{t_0}, ..., x_{t_1}$ through a chain's K levels."""
     return walk(Latent(x, CLEAN), schedule.levels(chain), noise)
 
 
 def walk_at(
-    x: Float[Tensor, "batch *shape"],
-    schedule: Schedule,
-    chain: Float[Tensor, "num_levels"],
-    first: Int[Tensor, "batch"],
-    num_latents: int,
-    noise: Noise,
+    x: Examples, schedule: Schedule, chain: Chain, first: Int[Tensor, "batch"], num_latents: int, noise: Noise
 ) -> list[Latent]:
     """Neighbouring latents of the whole trajectory, without what is below: for each example from its own level on.
 
@@ -117,9 +111,7 @@ def walk_at(
     return walk(Latent(x_t, start), above, noise)
 
 
-def index_at(
-    place: Float[Tensor, "batch"] | None, num_terms: int, x: Float[Tensor, "batch *shape"], noise: Noise
-) -> Int[Tensor, "batch"]:
+def index_at(place: PerExample | None, num_terms: int, x: Examples, noise: Noise) -> Int[Tensor, "batch"]:
     """One of a sum's terms for each example, 0 to `num_terms` - 1.
 
     Arguments:

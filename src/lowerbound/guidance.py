@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser, Prediction, Wrapper
@@ -32,6 +32,7 @@ from lowerbound.denoiser.base import replaced
 from lowerbound.elementary import Scalar, expand
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level
+from lowerbound.shapes import Examples
 
 Interval = tuple[float, float]
 
@@ -221,7 +222,7 @@ class ClassifierGuidance(Guided):
         shift = shift if observed is None else torch.where(observed, shift, 0)
         return replace(prediction, x=prediction.x + shift)
 
-    def _slope(self, x_t: Tensor, level: Level, labels: Tensor) -> Float[Tensor, "batch *shape"]:
+    def _slope(self, x_t: Tensor, level: Level, labels: Tensor) -> Examples:
         r"""$\nabla_{x_t} \log p(c | x_t)$, differentiable where $x_t$ is."""
         differentiable = torch.is_grad_enabled() and x_t.requires_grad
         with torch.enable_grad():

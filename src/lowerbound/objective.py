@@ -12,27 +12,27 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.arguments import check_batch, check_time, told
+from lowerbound.arguments import check_batch, check_time, described
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import expand, present, scale_gradient, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import Level, Schedule
+from lowerbound.shapes import Examples, PerExample
 from lowerbound.times import antithetic_times
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
 r"""w as a function of $\gamma$ and $\gamma'(t)$, both (B,)."""
 
 
-def elbo(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+def elbo(gamma: PerExample, slope: PerExample) -> PerExample:
     r"""$w = 1$: the loss is the bound's diffusion term, in nats (VDM, equation 17)."""
     return torch.ones_like(gamma)
 
 
-def simple(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+def simple(gamma: PerExample, slope: PerExample) -> PerExample:
     r"""$w = 2 / \gamma'(t)$: the loss is $E_t \|\epsilon - \hat\epsilon\|^2$ (DDPM, equation 14)."""
     return 2 / slope
 
@@ -44,7 +44,7 @@ def min_snr(clip: float = 5.0) -> Weighting:
         clip: c, the largest weight on $\|x - \hat x\|^2$.
     """
 
-    def weighting(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    def weighting(gamma: PerExample, slope: PerExample) -> PerExample:
         return 2 / slope * (clip * torch.exp(gamma)).clamp(max=1)
 
     return weighting
@@ -61,7 +61,7 @@ def edm(sigma_data: float = 0.5, mean: float = -1.2, spread: float = 1.2) -> Wei
         mean, spread: m and s of the noise scale's logarithm.
     """
 
-    def weighting(gamma: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    def weighting(gamma: PerExample, slope: PerExample) -> PerExample:
         density = torch.exp(-(((gamma / 2 - mean) / spread) ** 2) / 2) / (2 * spread * math.sqrt(2 * math.pi))
         return density * 2 * (torch.exp(gamma) + sigma_data**2) / sigma_data**2
 
@@ -80,7 +80,7 @@ def balanced(boost: float = 8.0, gamma: float = -4.0) -> Weighting:
         gamma: g, where half of it is reached.
     """
 
-    def weighting(gamma_t: Float[Tensor, "batch"], slope: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    def weighting(gamma_t: PerExample, slope: PerExample) -> PerExample:
         return 1 + boost * torch.sigmoid(gamma_t - gamma)
 
     return weighting
@@ -88,13 +88,13 @@ def balanced(boost: float = 8.0, gamma: float = -4.0) -> Weighting:
 
 def loss(
     denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
+    x: Examples,
     weighting: Weighting = elbo,
     *,
-    t: Float[Tensor, "batch"] | None = None,
-    eps: Float[Tensor, "batch *shape"] | None = None,
+    t: PerExample | None = None,
+    eps: Examples | None = None,
     noise: Noise | None = None,
-) -> Float[Tensor, "batch"]:
+) -> PerExample:
     r"""One draw per example of the weighted integral $L_w$ (formula in the module's docstring).
 
     Arguments:
@@ -117,14 +117,14 @@ def loss(
 
 def integrand(
     schedule: Schedule,
-    x: Float[Tensor, "batch *shape"],
+    x: Examples,
     weighting: Weighting,
     error: Callable[[Tensor, Level, Tensor], Tensor],
     *,
-    t: Float[Tensor, "batch"] | None = None,
-    eps: Float[Tensor, "batch *shape"] | None = None,
+    t: PerExample | None = None,
+    eps: Examples | None = None,
     noise: Noise | None = None,
-) -> Float[Tensor, "batch"]:
+) -> PerExample:
     r"""$\tfrac12 \gamma'(t)\, w\, e(x_t)$ at one $x_t$ per example: one draw of $L_w$ for any e with the expectation of
     $\|\epsilon - \hat\epsilon\|^2$.
 
@@ -141,10 +141,10 @@ def integrand(
     if eps is None:
         eps = source(noise).normal(x)
     if not isinstance(t, Tensor) or t.shape != (len(x),):
-        raise InputError(f"t is {told(t)}: give a time for each example, floats of shape ({len(x)},)")
+        raise InputError(f"t is {described(t)}: give a time for each example, floats of shape ({len(x)},)")
     check_time(t, x)
     if not isinstance(eps, Tensor) or eps.shape != x.shape:
-        raise InputError(f"eps is {told(eps)}: give noise of the shape of x, {tuple(x.shape)}")
+        raise InputError(f"eps is {described(eps)}: give noise of the shape of x, {tuple(x.shape)}")
     level, slope = schedule.level(t), schedule.slope(t)
     assert isinstance(level.gamma, Tensor)
     weight = weighting(level.gamma, slope)

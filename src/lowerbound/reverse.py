@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, exp, expand, expm1, log
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level
+from lowerbound.shapes import Examples
 
 VARIANCES = ("lower", "upper", "analytic")
 """Those that follow from the schedule and from what the denoiser knows of x."""
@@ -45,12 +44,8 @@ def posterior(t: Level, s: Level) -> Posterior:
 
 
 def reverse_variance(
-    kind: str,
-    t: Level,
-    s: Level,
-    x_var: Float[Tensor, "batch *shape"] | None = None,
-    variance_mix: Float[Tensor, "batch *shape"] | None = None,
-) -> Scalar | Float[Tensor, "batch *shape"]:
+    kind: str, t: Level, s: Level, x_var: Examples | None = None, variance_mix: Examples | None = None
+) -> Scalar | Examples:
     r"""The variance $v_t$ of the model's reverse step $p(x_s | x_t)$.
 
     - lower: $\tilde\beta = \sigma_{t|s}^2 \sigma_s^2 / \sigma_t^2$, the posterior's own, right for data without spread;

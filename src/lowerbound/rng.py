@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from operator import index
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
+from lowerbound.shapes import Examples
 
 _MASK = 0xFFFFFFFF
 
@@ -26,18 +27,16 @@ class Noise(ABC):
     """A source of random numbers; each call draws anew."""
 
     @abstractmethod
-    def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def normal(self, like: Examples) -> Examples:
         """Standard normal numbers of the shape, type and device of `like`."""
 
-    def step(
-        self, like: Float[Tensor, "batch *shape"], gamma_t: Scalar, gamma_s: Scalar
-    ) -> Float[Tensor, "batch *shape"]:
+    def step(self, like: Examples, gamma_t: Scalar, gamma_s: Scalar) -> Examples:
         r"""Standard normal numbers for a sampler's step from $\gamma_t$ down to $\gamma_s$: simply the next ones, except
         from a source that remembers its path (`brownian.BrownianPath`)."""
         return self.normal(like)
 
     @abstractmethod
-    def uniform(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def uniform(self, like: Examples) -> Examples:
         """Numbers uniform in [0, 1], of the shape, type and device of `like`."""
 
 
@@ -74,10 +73,10 @@ class Stream(Noise):
         """Go on from a `state`."""
         self._generator.set_state(state)
 
-    def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def normal(self, like: Examples) -> Examples:
         return torch.empty_like(like).normal_(generator=self._generator)
 
-    def uniform(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def uniform(self, like: Examples) -> Examples:
         return torch.empty_like(like).uniform_(generator=self._generator)
 
 
@@ -109,10 +108,10 @@ class PerSample(Noise):
     def __len__(self) -> int:
         return len(self._seeds)
 
-    def normal(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def normal(self, like: Examples) -> Examples:
         return self._normal(like, self._words(like))
 
-    def node(self, like: Float[Tensor, "batch *shape"], number: int) -> Float[Tensor, "batch *shape"]:
+    def node(self, like: Examples, number: int) -> Examples:
         """Standard normal numbers that belong to a number and not to a draw, independent of all draws."""
         return self._normal(like, self._words(like, number))
 
@@ -126,7 +125,7 @@ class PerSample(Noise):
             columns += [radius * torch.cos(angle), radius * torch.sin(angle)]
         return _fill(columns, like)
 
-    def uniform(self, like: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def uniform(self, like: Examples) -> Examples:
         return _fill([_unit(words, like) for words in self._words(like)], like)
 
     def _words(self, like: Tensor, node: int | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:

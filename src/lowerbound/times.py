@@ -11,12 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.shapes import PerExample
+
 _ENOUGH = 10  # losses seen in every part before p departs from uniform, as published
 _UNIFORM = 0.01  # share of p that stays uniform: no part is ever forgotten
 _MEMORY = 0.9  # of the running mean, per loss
 
 
-def antithetic_times(offset: Float[Tensor, ""], batch_size: int) -> Float[Tensor, "batch"]:
+def antithetic_times(offset: Float[Tensor, ""], batch_size: int) -> PerExample:
     r"""$t_i = (u + i/B) \bmod 1$: a uniform time for each example, evenly spread over the batch (VDM, appendix I.1).
 
     Arguments:
@@ -49,7 +51,7 @@ class ImportanceTimes(nn.Module):
         mean = root.mean()
         return _UNIFORM + (1 - _UNIFORM) * root / mean if mean > 0 else torch.ones_like(root)
 
-    def forward(self, place: Float[Tensor, "batch"]) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+    def forward(self, place: PerExample) -> tuple[PerExample, PerExample]:
         r"""Times and weights $1 / p(t)$, from numbers uniform in [0, 1)."""
         density = self.density()
         mass = density / len(density)
@@ -62,7 +64,7 @@ class ImportanceTimes(nn.Module):
         return t, (1 / density[part]).to(place.dtype)
 
     @torch.no_grad()
-    def update(self, t: Float[Tensor, "batch"], losses: Float[Tensor, "batch"]) -> None:
+    def update(self, t: PerExample, losses: PerExample) -> None:
         """Take in unweighted losses at times t."""
         part = (t.to(self.second_moment) * len(self.second_moment)).long().clamp(0, len(self.second_moment) - 1)
         squares = losses.to(self.second_moment) ** 2

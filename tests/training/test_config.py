@@ -171,7 +171,7 @@ def test_the_objective_knows_whether_it_is_a_bound():
         ({"training": {"objective": "simple"}, "schedule": {"name": "learned"}}, "trained by --objective elbo"),
         ({"training": {"times": "importance"}, "schedule": {"name": "learned-linear"}}, "leave --times antithetic"),
         ({"training": {"times": "importance", "objective": "t-sample"}}, "takes all steps"),
-        ({"training": {"reverse": "upper"}}, "has no effect on --objective elbo"),
+        ({"training": {"reverse": "upper"}}, "has no effect on --objective balanced"),
         ({"training": {"objective": "hybrid"}}, "add --denoiser.variance learned"),
         ({"training": {"objective": "one-sample", "reverse": "learned"}}, "add --denoiser.variance learned"),
         ({"decoder": {"name": "gaussian"}}, "gaussian is for continuous data"),

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Int
 from torch import Tensor, nn
 
-from lowerbound.arguments import check_batch, check_cond, check_observed, check_time, told
+from lowerbound.arguments import check_batch, check_cond, check_observed, check_time, described
 from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, expand, sigmoid, sqrt
 from lowerbound.errors import InputError
 from lowerbound.reverse import reverse_variance
 from lowerbound.schedule import Level, Schedule
+from lowerbound.shapes import Conditions, Examples, Observed
 
 Time = Tensor | float | Level
 Module = TypeVar("Module", bound=nn.Module)
@@ -35,20 +36,20 @@ class Prediction(Brief):
             was trained to say it.
     """
 
-    x_t: Float[Tensor, "batch *shape"]
+    x_t: Examples
     level: Level
-    x: Float[Tensor, "batch *shape"]
+    x: Examples
     schedule: Schedule
-    x_var: Float[Tensor, "batch *shape"] | None = None
-    variance_mix: Float[Tensor, "batch *shape"] | None = None
+    x_var: Examples | None = None
+    variance_mix: Examples | None = None
 
     @property
-    def eps(self) -> Float[Tensor, "batch *shape"]:
+    def eps(self) -> Examples:
         r"""$\hat\epsilon = (x_t - \alpha_t \hat x) / \sigma_t$"""
         return (self.x_t - self._expand(self.level.alpha) * self.x) / self._expand(self.level.sigma)
 
     @property
-    def v(self) -> Float[Tensor, "batch *shape"]:
+    def v(self) -> Examples:
         r"""$\hat v = a \hat\epsilon - s \hat x$ with $a^2 = \mathrm{sigmoid}(-\gamma)$, $s^2 = \mathrm{sigmoid}(\gamma)$.
 
         Salimans & Ho 2022, appendix D, on the variance-preserving rescaling of $x_t$.
@@ -57,17 +58,17 @@ class Prediction(Brief):
         return self._expand(a) * self.eps - self._expand(s) * self.x
 
     @property
-    def score(self) -> Float[Tensor, "batch *shape"]:
+    def score(self) -> Examples:
         r"""$\nabla \log q(x_t) = -\hat\epsilon / \sigma_t$ (Tweedie; Luo, "Three equivalent interpretations")."""
         return -self.eps / self._expand(self.level.sigma)
 
     @property
-    def velocity(self) -> Float[Tensor, "batch *shape"]:
+    def velocity(self) -> Examples:
         r"""$d x_t / dt = \alpha_t' \hat x + \sigma_t' \hat\epsilon$, the probability flow's field."""
         alpha_slope, sigma_slope = slopes(self.schedule, self.level)
         return self._expand(alpha_slope) * self.x + self._expand(sigma_slope) * self.eps
 
-    def reverse_variance(self, kind: str, s: Level) -> Scalar | Float[Tensor, "batch *shape"]:
+    def reverse_variance(self, kind: str, s: Level) -> Scalar | Examples:
         """The variance of the step down to s (`reverse.reverse_variance`)."""
         return reverse_variance(kind, self.level, s, self.x_var, self.variance_mix)
 
@@ -100,7 +101,7 @@ class Denoiser(nn.Module, ABC):
     def __init__(self, schedule: Schedule, shape: tuple[int, ...]):
         super().__init__()
         if not isinstance(schedule, Schedule):
-            raise InputError(f"schedule is {told(schedule)}: give a schedule, such as LinearGamma()")
+            raise InputError(f"schedule is {described(schedule)}: give a schedule, such as LinearGamma()")
         if isinstance(shape, int) or not all(isinstance(size, int) and size > 0 for size in shape):
             raise InputError(f"shape is {shape!r}: give the shape of one example, such as (2,) or (1, 28, 28)")
         self.schedule = schedule
@@ -116,11 +117,7 @@ class Denoiser(nn.Module, ABC):
         return torch.device("cpu") if tensor is None else tensor.device
 
     def forward(
-        self,
-        x_t: Float[Tensor, "batch *shape"],
-        t: Time,
-        cond: Num[Tensor, "batch ..."] | None = None,
-        observed: Bool[Tensor, "batch *shape"] | None = None,
+        self, x_t: Examples, t: Time, cond: Conditions | None = None, observed: Observed | None = None
     ) -> Prediction:
         r"""Predict x.
 
@@ -143,11 +140,7 @@ class Denoiser(nn.Module, ABC):
             x_t = torch.where(observed, x_t, 0)
         return self.predict(x_t, self.schedule.level(t), cond, observed)
 
-    def given(
-        self,
-        cond: Num[Tensor, "batch ..."] | None = None,
-        observed: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> "Denoiser":
+    def given(self, cond: Conditions | None = None, observed: Observed | None = None) -> "Denoiser":
         """The same denoiser with a condition, or with the entries that are there, bound for the batches to come.
 
         Arguments:

@@ -22,6 +22,7 @@ from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Level, Schedule
+from lowerbound.shapes import Examples, PerExample
 
 
 class GaussianMixture(Denoiser):
@@ -73,7 +74,7 @@ class GaussianMixture(Denoiser):
         x_var = (responsibility * (variances + (means - x[:, None]) ** 2)).sum(1)
         return Prediction(x_t, level, x, self.schedule, x_var)
 
-    def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, x: Float[Tensor, "batch dim"]) -> PerExample:
         """The data's own log density, nats."""
         return self.log_marginal(x, CLEAN)
 
@@ -82,7 +83,7 @@ class GaussianMixture(Denoiser):
         x_t: Float[Tensor, "batch dim"],
         t: Tensor | float | Level,
         observed: Bool[Tensor, "batch dim"] | None = None,
-    ) -> Float[Tensor, "batch"]:
+    ) -> PerExample:
         r"""$\log q(x_t)$ of the observed entries, nats, at times t."""
         if observed is not None:
             x_t = torch.where(observed, x_t, 0)
@@ -232,7 +233,7 @@ class Empirical(Denoiser):
         x_var = (responsibility @ examples.square() - x.square()).clamp(min=0)
         return Prediction(x_t, level, x.reshape(x_t.shape), self.schedule, x_var.reshape(x_t.shape))
 
-    def log_prob(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+    def log_prob(self, x: Examples) -> PerExample:
         """The log probability of each x, nats: minus infinity for one that is not among the examples."""
         same = (x.flatten(1)[:, None] == self.examples.flatten(1)[None]).all(-1)
         return torch.where(same, self.log_weights, -math.inf).logsumexp(1)

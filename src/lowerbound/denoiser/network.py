@@ -13,7 +13,7 @@ import inspect
 import torch
 from torch import Tensor, nn
 
-from lowerbound.arguments import told
+from lowerbound.arguments import described
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
 from lowerbound.elementary import Scalar, exp, expand, sqrt
 from lowerbound.errors import InputError
@@ -138,7 +138,8 @@ def check_network(network: nn.Module) -> nn.Module:
     """The network, refused with an InputError if it is no module that can be called as network(x, gamma, cond)."""
     if not isinstance(network, nn.Module):
         raise InputError(
-            f"the network is {told(network)}: give an nn.Module, an object of a class whose forward takes (x, gamma, cond)"
+            f"the network is {described(network)}: give an nn.Module, an object of a class whose forward takes "
+            "(x, gamma, cond)"
         )
     try:
         parameters = inspect.signature(network.forward)
@@ -188,5 +189,5 @@ def network_output(
     expected = (len(x_t), outputs_per_entry * x_t.shape[1], *x_t.shape[2:])
     if not isinstance(output, Tensor) or output.shape != expected:
         why = "" if outputs_per_entry == 1 else f", {outputs_per_entry} outputs for each entry"
-        raise InputError(f"the network's output is {told(output)}: it should be a tensor of shape {expected}{why}")
+        raise InputError(f"the network's output is {described(output)}: it should be a tensor of shape {expected}{why}")
     return output.to(x_t.dtype)

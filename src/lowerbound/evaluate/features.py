@@ -27,6 +27,7 @@ from lowerbound.data.directory import data_directory
 from lowerbound.evaluate.part import Figures
 from lowerbound.files import write_file
 from lowerbound.nn.classifier import Classifier
+from lowerbound.shapes import Examples
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import plain_adamw
 from lowerbound.training.training import Training
@@ -74,7 +75,7 @@ class FeatureClassifier:
     accuracy: float
     hash: str
 
-    def probabilities(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch num_classes"]:
+    def probabilities(self, x: Examples) -> Float[Tensor, "batch num_classes"]:
         """Of each class."""
         return _in_parts(lambda part: self.network(part).softmax(1), x)
 
@@ -196,7 +197,7 @@ class FeatureSpace:
     hash: str
     accuracy: float | None = None
 
-    def __call__(self, x: Float[Tensor, "batch *shape"]) -> Float[np.ndarray, "batch feature"]:
+    def __call__(self, x: Examples) -> Float[np.ndarray, "batch feature"]:
         """Features, (B, F)."""
         return (_in_parts(self.map, x).double().numpy() - self.centre) / self.scale
 

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
@@ -15,6 +13,7 @@ from lowerbound.evaluate.quality import Quality, quality
 from lowerbound.run import Run
 from lowerbound.run.generate import generate, network_calls
 from lowerbound.sampling.plan import Plan
+from lowerbound.shapes import Examples
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""
@@ -46,11 +45,11 @@ class Judge:
         held_out = rng.permutation(np.concatenate([dataset.test, dataset.validation]))[:num_samples]
         return cls(dataset, space, space(dataset.encoded(train)), space(dataset.encoded(held_out)), seed)
 
-    def features(self, x: Float[Tensor, "batch *shape"]) -> np.ndarray:
+    def features(self, x: Examples) -> np.ndarray:
         """Features of as many of the samples, encoded, as there are held-out examples."""
         return self.space(x[: len(self.held_out)])
 
-    def quality(self, x: Float[Tensor, "batch *shape"]) -> Quality:
+    def quality(self, x: Examples) -> Quality:
         """Of samples, encoded."""
         return quality(self.features(x), self.references, seed=self.seed)
 

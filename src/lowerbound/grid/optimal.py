@@ -28,9 +28,10 @@ from torch import Tensor
 from lowerbound.denoiser import WithVariance
 from lowerbound.errors import InputError
 from lowerbound.grid.spacings import check_count, times_at
+from lowerbound.shapes import Times
 
 
-def minimal_bound(denoiser: WithVariance, num_times: int, num_candidates: int = 512) -> Float[Tensor, "num_times"]:
+def minimal_bound(denoiser: WithVariance, num_times: int, num_candidates: int = 512) -> Times:
     r"""The times, from 1 to 0, of the chain with the least $\sum \tfrac12 (SNR_s - SNR_t)\, m_t$; a single time is 1.
 
     It makes the bound of a short chain tight; to draw samples in few steps, take `minimal_error`.
@@ -51,7 +52,7 @@ def minimal_bound(denoiser: WithVariance, num_times: int, num_candidates: int = 
     return times_at(denoiser.schedule, gammas[_best_path(cost, num_times)])
 
 
-def minimal_error(denoiser: WithVariance, num_times: int, num_candidates: int = 512) -> Float[Tensor, "num_times"]:
+def minimal_error(denoiser: WithVariance, num_times: int, num_candidates: int = 512) -> Times:
     r"""The times, the first 1, with the least $\sum (1 - \frac{r_s}{r_t})^2 (m_t - m_s)$, the step to the data included.
 
     Arguments:

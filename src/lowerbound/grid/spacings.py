@@ -23,19 +23,20 @@ from torch import Tensor
 
 from lowerbound.errors import InputError
 from lowerbound.schedule import Schedule, Tabulated
+from lowerbound.shapes import Times
 
 NEGLIGIBLE = 0.02
 """Nats of an example below which noise counts as pure."""
 DDPM_SPACINGS = ("leading", "linspace", "trailing")
 
 
-def uniform(num_times: int) -> Float[Tensor, "num_times"]:
+def uniform(num_times: int) -> Times:
     """Times equally spaced from 1 to 0; a single time is 1."""
     check_count(num_times)
     return torch.linspace(1, 0, num_times, dtype=torch.float64)
 
 
-def trailing(num_times: int) -> Float[Tensor, "num_times"]:
+def trailing(num_times: int) -> Times:
     """The times 1, 1 - 1/n, ..., 1/n: all n steps are equally long, the one to the data included."""
     check_count(num_times)
     return torch.arange(num_times, 0, -1, dtype=torch.float64) / num_times
@@ -43,7 +44,7 @@ def trailing(num_times: int) -> Float[Tensor, "num_times"]:
 
 def uniform_in_gamma(
     schedule: Schedule, num_times: int, gamma_min: float | None = None, gamma_max: float | None = None
-) -> Float[Tensor, "num_times"]:
+) -> Times:
     r"""Times at which $\gamma$ is equally spaced.
 
     Arguments:
@@ -77,12 +78,8 @@ def visible_limits(schedule: Schedule, num_dims: int, num_levels: int | None) ->
 
 
 def karras(
-    schedule: Schedule,
-    num_times: int,
-    rho: float = 7.0,
-    gamma_min: float | None = None,
-    gamma_max: float | None = None,
-) -> Float[Tensor, "num_times"]:
+    schedule: Schedule, num_times: int, rho: float = 7.0, gamma_min: float | None = None, gamma_max: float | None = None
+) -> Times:
     r"""Times at which $r^{1/\rho}$ is equally spaced, $r = e^{\gamma/2}$ (Karras et al. 2022, equation 5).
 
     Arguments:
@@ -106,7 +103,7 @@ def karras(
     return times_at(schedule, gammas)
 
 
-def ddpm_steps(schedule: Tabulated, num_times: int, spacing: str = "leading") -> Float[Tensor, "num_times"]:
+def ddpm_steps(schedule: Tabulated, num_times: int, spacing: str = "leading") -> Times:
     r"""The times of DDPM's integer steps, as published (table in the module's docstring).
 
     A single step of "linspace" is the table's last; of "leading" it is the first, which is no start for sampling.
@@ -147,7 +144,7 @@ def _limits(schedule: Schedule, gamma_min: float | None, gamma_max: float | None
     return low, high
 
 
-def times_at(schedule: Schedule, gammas: Float[Tensor, "num_times"]) -> Float[Tensor, "num_times"]:
+def times_at(schedule: Schedule, gammas: Float[Tensor, "num_times"]) -> Times:
     """The times of noise levels; the schedule's ends are exactly 1 and 0."""
     with torch.no_grad():
         times = schedule.inverse(gammas).clamp(0, 1)

@@ -12,15 +12,13 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.elementary import expand, sum_dims
+from lowerbound.shapes import Examples
 
 
-def conjugate_gradients(
-    apply: Callable[[Tensor], Tensor], b: Float[Tensor, "batch *shape"], num_iterations: int
-) -> Float[Tensor, "batch *shape"]:
+def conjugate_gradients(apply: Callable[[Tensor], Tensor], b: Examples, num_iterations: int) -> Examples:
     r"""$v \approx S^{-1} b$, each row alone.
 
     Arguments:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from lowerbound.inverse.method import DEFAULT_SAMPLER, Batch, Method, Problem, Progress, Times
+from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem, Progress
 from lowerbound.inverse.posterior import PosteriorDenoiser
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, start, trajectory
+from lowerbound.shapes import Examples, Times
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class PiGDM(Method):
     data_variance: float = 1.0
     num_iterations: int = 20
 
-    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         posterior = problem.posterior("isotropic", self.num_iterations, self.data_variance)
         return _sample(posterior, self.sampler, times, noise, progress)
 
@@ -39,11 +40,11 @@ class MMPS(Method):
     sampler: Sampler = DEFAULT_SAMPLER
     num_iterations: int = 5
 
-    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         return _sample(problem.posterior("jacobian", self.num_iterations), self.sampler, times, noise, progress)
 
 
-def _sample(posterior: PosteriorDenoiser, sampler: Sampler, times: Times, noise: Noise, progress: Progress) -> Batch:
+def _sample(posterior: PosteriorDenoiser, sampler: Sampler, times: Times, noise: Noise, progress: Progress) -> Examples:
     x_1 = start(posterior, len(posterior.y), noise, t=times[0].item(), dtype=posterior.y.dtype)
     path = trajectory(posterior, sampler, x_1, times, noise)
     x = next(path)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.arguments import check_grid, told
+from lowerbound.arguments import check_grid, described
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
@@ -16,11 +16,10 @@ from lowerbound.inverse.operators import Mask, Operator, check_operator
 from lowerbound.inverse.posterior import PosteriorDenoiser
 from lowerbound.rng import Noise, check_noise
 from lowerbound.samplers import Ancestral, Sampler
+from lowerbound.shapes import Examples, Times
 
 DEFAULT_SAMPLER: Sampler = Ancestral()
 
-Times = Float[Tensor, "num_times"]
-Batch = Float[Tensor, "batch *shape"]
 Progress = Callable[[int], object]
 
 
@@ -52,7 +51,7 @@ class Method(ABC):
     """A way to draw from the posterior: hyper-parameters only."""
 
     @abstractmethod
-    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         """As `posterior_sample`, all checked."""
 
     def num_steps(self, num_times: int) -> int:
@@ -70,7 +69,7 @@ def posterior_sample(
     noise: Noise,
     *,
     progress: Progress = lambda steps: None,
-) -> Batch:
+) -> Examples:
     r"""One draw from $p(x | y)$ for each row of y; repeat a row for several draws.
 
     What a mask without noise knows comes back to the bit.
@@ -90,9 +89,9 @@ def posterior_sample(
             method cannot deal with it.
     """
     if not isinstance(method, Method):
-        raise InputError(f"the method is {told(method)}: give an object, such as PiGDM()")
+        raise InputError(f"the method is {described(method)}: give an object, such as PiGDM()")
     if not isinstance(operator, Operator):
-        raise InputError(f"the operator is {told(operator)}: give an object, such as inverse.Mask(observed)")
+        raise InputError(f"the operator is {described(operator)}: give an object, such as inverse.Mask(observed)")
     check_grid(times)
     check_noise(noise)
     if isinstance(operator, Mask):

@@ -18,6 +18,7 @@ from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
+from lowerbound.shapes import Examples
 
 PADDINGS = ("zeros", "circular")
 _TOLERANCE = 1000.0  # of the dot-product test, in rounding errors
@@ -27,11 +28,11 @@ class Operator(ABC):
     """A linear map of examples: the same for each row of a batch of any size, except where a `Mask` has one of its own."""
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *measured"]:
+    def forward(self, x: Examples) -> Float[Tensor, "batch *measured"]:
         """A x."""
 
     @abstractmethod
-    def adjoint(self, y: Float[Tensor, "batch *measured"]) -> Float[Tensor, "batch *shape"]:
+    def adjoint(self, y: Float[Tensor, "batch *measured"]) -> Examples:
         r"""$A^T y$."""
 
 
@@ -47,10 +48,10 @@ class LinearOperator(Operator):
     apply: Callable[[Tensor], Tensor]
     apply_adjoint: Callable[[Tensor], Tensor]
 
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *measured"]:
+    def forward(self, x: Examples) -> Float[Tensor, "batch *measured"]:
         return self.apply(x)
 
-    def adjoint(self, y: Float[Tensor, "batch *measured"]) -> Float[Tensor, "batch *shape"]:
+    def adjoint(self, y: Float[Tensor, "batch *measured"]) -> Examples:
         return self.apply_adjoint(y)
 
 
@@ -71,7 +72,7 @@ class Mask(Brief, Operator):
         if self.observed.dtype != torch.bool:
             raise InputError(f"a mask of type {self.observed.dtype}: give booleans, True where an entry is known")
 
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def forward(self, x: Examples) -> Examples:
         if x.shape[1:] != self.observed.shape and x.shape != self.observed.shape:
             raise InputError(
                 f"a mask of shape {tuple(self.observed.shape)} for a batch of shape {tuple(x.shape)}: it must have the "
@@ -79,7 +80,7 @@ class Mask(Brief, Operator):
             )
         return torch.where(self.observed, x, 0)
 
-    def adjoint(self, y: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def adjoint(self, y: Examples) -> Examples:
         return self.forward(y)
 
 

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
-from lowerbound.inverse.method import Batch, Method, Problem, Progress, Times
+from lowerbound.inverse.method import Method, Problem, Progress
 from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, Times
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class TwistedParticles(Method):
                 f"particle, one of {', '.join(KINDS)}, and a threshold in [0, 1] are needed"
             )
 
-    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         y, rows, particles = problem.y, len(problem.y), self.num_particles
         model = problem.posterior("isotropic", self.num_iterations, self.data_variance)
         model = model.rows(torch.arange(rows, device=y.device).repeat_interleave(particles))

@@ -35,6 +35,7 @@ from lowerbound.errors import InputError
 from lowerbound.inverse.conjugate import conjugate_gradients
 from lowerbound.inverse.operators import Mask, Operator, check_operator
 from lowerbound.schedule import Level
+from lowerbound.shapes import Examples, PerExample
 
 COVARIANCES = ("isotropic", "jacobian")
 
@@ -50,8 +51,8 @@ class Twist(Brief):
     """
 
     prediction: Prediction
-    x: Float[Tensor, "batch *shape"]
-    log_prob: Float[Tensor, "batch"]
+    x: Examples
+    log_prob: PerExample
 
 
 class PosteriorDenoiser(Wrapper):
@@ -110,13 +111,7 @@ class PosteriorDenoiser(Wrapper):
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         return Prediction(x_t, level, self.twist(x_t, level, cond, observed).x, self.schedule)
 
-    def twist(
-        self,
-        x_t: Float[Tensor, "batch *shape"],
-        level: Level,
-        cond: Tensor | None = None,
-        observed: Tensor | None = None,
-    ) -> Twist:
+    def twist(self, x_t: Examples, level: Level, cond: Tensor | None = None, observed: Tensor | None = None) -> Twist:
         """The prediction with and without the measurement, and how probable that makes it."""
         if len(x_t) != len(self.y):
             raise InputError(f"a batch of {len(x_t)} for {len(self.y)} measurements: give one each")

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from lowerbound.errors import InputError
-from lowerbound.inverse.method import DEFAULT_SAMPLER, Batch, Method, Problem, Progress, Times
+from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem, Progress
 from lowerbound.inverse.operators import Mask
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, descend, start
 from lowerbound.schedule import CLEAN, Level
+from lowerbound.shapes import Examples, Times
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Replacement(Method):
         if self.num_resamples < 1 or self.jump < 1:
             raise InputError(f"{self.num_resamples} resamplings of {self.jump} steps: both start at 1")
 
-    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Batch:
+    def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         model, mask, y, noise_std = problem.denoiser, problem.operator, problem.y, problem.noise_std
         if not isinstance(mask, Mask):
             raise InputError(

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lowerbound.arguments import told
+from lowerbound.arguments import described
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.elementary import exp, expand, present, sqrt
@@ -172,7 +172,9 @@ class Energy(Brief):
         is_conditioned = isinstance(denoiser, Conditioned)
         energy, cond = (denoiser.denoiser, denoiser.cond) if is_conditioned else (denoiser, None)
         if not isinstance(energy, EnergyDenoiser):
-            raise InputError(f"contrastive divergence draws from an energy: give an EnergyDenoiser, not {told(energy)}")
+            raise InputError(
+                f"contrastive divergence draws from an energy: give an EnergyDenoiser, not {described(energy)}"
+            )
         return cls(energy, cond, denoiser.observed)
 
     def __call__(self, x_t: Tensor, level: Level) -> Tensor:

@@ -31,7 +31,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -43,6 +42,7 @@ from lowerbound.elementary import exp, expand, log, sqrt, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres
 from lowerbound.schedule import Level, Schedule
+from lowerbound.shapes import Conditions, Examples, PerExample
 
 
 class _ComposedLayerNorm(TorchFunctionMode):
@@ -97,9 +97,7 @@ class EnergyDenoiser(Denoiser):
         self.sigma_data = sigma_data
         self.num_levels = None if num_levels is None else check_num_levels(num_levels)
 
-    def energy(
-        self, x_t: Float[Tensor, "batch *shape"], t: Time, cond: Num[Tensor, "batch ..."] | None = None
-    ) -> Float[Tensor, "batch"]:
+    def energy(self, x_t: Examples, t: Time, cond: Conditions | None = None) -> PerExample:
         r"""$E(x_t, \gamma_t)$, nats up to a constant of each level.
 
         Arguments:
@@ -115,15 +113,13 @@ class EnergyDenoiser(Denoiser):
         product = self.sigma_data * exp(-level.gamma / 2) * sum_dims(u * output)
         return product - self._untrained(x_t, level)
 
-    def log_density(
-        self, x_t: Float[Tensor, "batch *shape"], t: Time, cond: Num[Tensor, "batch ..."] | None = None
-    ) -> Float[Tensor, "batch"]:
+    def log_density(self, x_t: Examples, t: Time, cond: Conditions | None = None) -> PerExample:
         r"""$-E(x_t, \gamma_t)$: $\log p(x_t)$ but for $\log Z$ (`likelihood.normaliser`). Arguments as of `energy`."""
         return -self.energy(x_t, t, cond)
 
     def log_density_and_score(
-        self, x_t: Float[Tensor, "batch *shape"], t: Time, cond: Num[Tensor, "batch ..."] | None = None
-    ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch *shape"]]:
+        self, x_t: Examples, t: Time, cond: Conditions | None = None
+    ) -> tuple[PerExample, Examples]:
         r"""$-E$ and $-\nabla E$, of one evaluation. Arguments as of `energy`."""
 
         def total(x_t: Tensor) -> tuple[Tensor, Tensor]:

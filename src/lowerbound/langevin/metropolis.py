@@ -12,22 +12,22 @@ p(x')) / \sqrt e$, the noise that would lead back, $\log g(x | x') - \log g(x' |
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.elementary import Scalar, expand, sqrt, sum_dims
 from lowerbound.langevin.unadjusted import check_steps, langevin_step
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples, PerExample
 
 
 @torch.no_grad()
 def metropolis_langevin(
     log_density_and_score: Callable[[Tensor], tuple[Tensor, Tensor]],
-    x: Float[Tensor, "batch *shape"],
+    x: Examples,
     step_size: Scalar,
     num_steps: int,
     noise: Noise,
-) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch"]]:
+) -> tuple[Examples, PerExample]:
     r"""Metropolis-adjusted Langevin dynamics from x: the states after `num_steps` steps, and the share that was accepted.
 
     Each chain accepts for itself. About 0.57 accepted is the best share in many dimensions (Roberts & Rosenthal 1998).

@@ -14,20 +14,15 @@ the score is $\nabla \log p = -\nabla E$. Without the bias: `metropolis_langevin
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.elementary import Scalar, expand, sqrt
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
+from lowerbound.shapes import Examples
 
 
-def langevin_step(
-    x_t: Float[Tensor, "batch *shape"],
-    score: Float[Tensor, "batch *shape"],
-    z: Float[Tensor, "batch *shape"],
-    step_size: Scalar,
-) -> Float[Tensor, "batch *shape"]:
+def langevin_step(x_t: Examples, score: Examples, z: Examples, step_size: Scalar) -> Examples:
     r"""$x_t + \frac{e}{2} \nabla \log q(x_t) + \sqrt e\, z$, one step of Langevin dynamics.
 
     Arguments:
@@ -41,12 +36,8 @@ def langevin_step(
 
 @torch.no_grad()
 def langevin(
-    score: Callable[[Tensor], Tensor],
-    x: Float[Tensor, "batch *shape"],
-    step_size: Scalar,
-    num_steps: int,
-    noise: Noise,
-) -> Float[Tensor, "batch *shape"]:
+    score: Callable[[Tensor], Tensor], x: Examples, step_size: Scalar, num_steps: int, noise: Noise
+) -> Examples:
     r"""Langevin dynamics from x: the state after `num_steps` steps.
 
     Nothing is kept for autograd; a score that is itself a gradient turns it on for itself.

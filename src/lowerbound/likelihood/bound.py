@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lowerbound import objective
-from lowerbound.arguments import check_count, check_data, told
+from lowerbound.arguments import check_count, check_data, described
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import count_dims, expand, expm1, present, sum_dims
@@ -29,6 +29,7 @@ from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, LevelPos
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import Level
+from lowerbound.shapes import Chain, Examples, PerExample
 from lowerbound.times import antithetic_times
 
 
@@ -45,20 +46,20 @@ class Elbo(Brief):
         draws: estimates of the diffusion term in the order of time, (B, calls), of which it is the mean.
     """
 
-    reconstruction: Float[Tensor, "batch"]
-    prior: Float[Tensor, "batch"]
-    diffusion: Float[Tensor, "batch"]
-    num_dims: Float[Tensor, "batch"]
+    reconstruction: PerExample
+    prior: PerExample
+    diffusion: PerExample
+    num_dims: PerExample
     steps: Float[Tensor, "batch num_steps"] | None = None
     draws: Float[Tensor, "batch num_calls"] | None = None
 
     @property
-    def nats(self) -> Float[Tensor, "batch"]:
+    def nats(self) -> PerExample:
         r"""The bound on $\log p(x)$: reconstruction - prior - diffusion."""
         return self.reconstruction - self.prior - self.diffusion
 
     @property
-    def bits_per_dim(self) -> Float[Tensor, "batch"]:
+    def bits_per_dim(self) -> PerExample:
         r"""$-\mathrm{nats} / (D \ln 2)$: an upper bound on what a code would need for each entry."""
         return self.to_bits(-self.nats)
 
@@ -72,7 +73,7 @@ class Elbo(Brief):
         }
         return cls(num_dims=estimates[0].num_dims.double(), **terms)
 
-    def to_bits(self, nats: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    def to_bits(self, nats: PerExample) -> PerExample:
         """Nats per example as bits per dimension."""
         return nats / (self.num_dims * math.log(2))
 
@@ -80,12 +81,12 @@ class Elbo(Brief):
 def elbo(
     denoiser: Denoiser,
     decoder: Decoder,
-    x: Float[Tensor, "batch *shape"],
-    chain: Float[Tensor, "chain"] | None = None,
+    x: Examples,
+    chain: Chain | None = None,
     *,
     noise: Noise,
     num_times: int | None = None,
-    place: Float[Tensor, "batch"] | None = None,
+    place: PerExample | None = None,
     reverse: str = "lower",
 ) -> Elbo:
     r"""An unbiased estimate of the bound for each example.
@@ -114,7 +115,7 @@ def elbo(
     if num_times is not None:
         check_count(num_times, "num_times")
     if place is not None and place.shape != (len(x),):
-        raise InputError(f"place is {told(place)}: give one number for each example, ({len(x)},)")
+        raise InputError(f"place is {described(place)}: give one number for each example, ({len(x)},)")
     check_decoder(decoder, x, observed)
     if chain is not None:
         check_chain(chain)
@@ -132,14 +133,8 @@ def elbo(
 
 
 def end_terms(
-    denoiser: Denoiser,
-    decoder: Decoder,
-    x: Float[Tensor, "batch *shape"],
-    first: float = 0.0,
-    last: float = 1.0,
-    *,
-    noise: Noise,
-) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+    denoiser: Denoiser, decoder: Decoder, x: Examples, first: float = 0.0, last: float = 1.0, *, noise: Noise
+) -> tuple[PerExample, PerExample]:
     r"""The bound's terms at its two ends, nats: $E \log p(x | x_{t_0})$ and $KL(q(x_{t_1} | x) \| p(x_{t_1}))$.
 
     The first is drawn once if it has no closed form.
@@ -167,11 +162,11 @@ def check_likelihood(denoiser: Denoiser) -> None:
         raise InputError(f"this denoiser has no likelihood: {denoiser.no_likelihood}")
 
 
-def check_decoder(decoder: Decoder, x: Float[Tensor, "batch *shape"], observed: Tensor | None) -> None:
+def check_decoder(decoder: Decoder, x: Examples, observed: Tensor | None) -> None:
     """Refuse what is no decoder, or data that it does not decode, by an InputError."""
     if not isinstance(decoder, Decoder):
         raise InputError(
-            f"the decoder is {told(decoder)}: a likelihood needs p(x | x_0), GaussianDecoder() for continuous data or "
+            f"the decoder is {described(decoder)}: a likelihood needs p(x | x_0), GaussianDecoder() for continuous data or "
             "LevelPosterior(num_levels) for discrete"
         )
     # in training an accelerator would wait
@@ -181,7 +176,7 @@ def check_decoder(decoder: Decoder, x: Float[Tensor, "batch *shape"], observed: 
         check_levels(x if observed is None else x[observed], decoder.num_levels)
 
 
-def prior_kl(x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"]:
+def prior_kl(x: Examples, level: Level) -> Examples:
     r"""$KL(N(\alpha_1 x, \sigma_1^2) \| N(0, \alpha_1^2 + \sigma_1^2))$ of each entry, nats.
 
     $\frac12 [\mathrm{sigmoid}(-\gamma_1) (x^2 - 1) - \log \mathrm{sigmoid}(\gamma_1)]$, with no cancellation at large
@@ -192,9 +187,7 @@ def prior_kl(x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "b
     return 0.5 * (torch.sigmoid(-gamma) * (x**2 - 1) - logsigmoid(gamma))
 
 
-def step_kl(
-    prediction: Prediction, x: Float[Tensor, "batch *shape"], s: Level, reverse: str = "lower"
-) -> Float[Tensor, "batch *shape"]:
+def step_kl(prediction: Prediction, x: Examples, s: Level, reverse: str = "lower") -> Examples:
     r"""$KL(q(x_s | x_t, x) \| p(x_s | x_t))$ of each entry, nats, for one step from t to s.
 
     With the posterior's own variance $\frac12 (SNR_s - SNR_t) (x - \hat x)^2$ (VDM, equations 13 and 14; Luo, "Learning
@@ -237,13 +230,7 @@ def _end(denoiser: Denoiser, t: float, x: Tensor) -> Level:
     return denoiser.schedule.level(t)
 
 
-def _integral(
-    denoiser: Denoiser,
-    x: Tensor,
-    num_times: int,
-    place: Tensor | None,
-    noise: Noise,
-) -> Tensor:
+def _integral(denoiser: Denoiser, x: Tensor, num_times: int, place: Tensor | None, noise: Noise) -> Tensor:
     """Draws of the continuous diffusion term, (B, num_times): one in each of as many equal parts of time."""
     if place is None:
         place = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
@@ -286,10 +273,12 @@ def _sum(
     return torch.stack(draws, 1), None
 
 
-def check_chain(chain: Float[Tensor, "chain"], at_least: int = 1) -> None:
+def check_chain(chain: Chain, at_least: int = 1) -> None:
     """Raise InputError unless the chain's times increase within [0, 1]; a single one is a VAE's latent, with no steps."""
     if not isinstance(chain, Tensor) or chain.ndim != 1:
-        raise InputError(f"chain is {told(chain)}: give the times of its levels, such as torch.linspace(0, 1, 101)")
+        raise InputError(
+            f"chain is {described(chain)}: give the times of its levels, such as torch.linspace(0, 1, 101)"
+        )
     if len(chain) < at_least or not bool((chain.diff() > 0).all() and chain[0] >= 0 and chain[-1] <= 1):
         raise InputError(
             f"a chain of {len(chain)} times: it needs at least {at_least}, increasing from 0 or more to at most 1"

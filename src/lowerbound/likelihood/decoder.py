@@ -4,7 +4,6 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.denoiser import Prediction
@@ -12,6 +11,7 @@ from lowerbound.elementary import Scalar, exp, expand, log
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, nearest_level
 from lowerbound.schedule import Level
+from lowerbound.shapes import Examples
 
 _HALF_WIDTH = 8  # standard deviations beyond which a normal density is taken for zero: e^-32
 _SMOOTH = 16  # bins per standard deviation above which the sum over levels is an integral with its first correction
@@ -28,13 +28,7 @@ class Decoder(ABC):
     needs_network: bool
 
     @abstractmethod
-    def log_prob(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        x_t: Float[Tensor, "batch *shape"],
-        level: Level,
-        prediction: Prediction | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+    def log_prob(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         r"""$\log p(x | x_{t_0})$ of each entry, nats: of a level's mass for discrete data, of a density otherwise.
 
         Arguments:
@@ -44,7 +38,7 @@ class Decoder(ABC):
             prediction: the denoiser's at $x_t$, where `needs_network`.
         """
 
-    def expected_log_prob(self, x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"] | None:
+    def expected_log_prob(self, x: Examples, level: Level) -> Examples | None:
         r"""$E \log p(x | x_{t_0})$ over $q(x_{t_0} | x)$ of each entry, where it has a closed form; else None."""
         return None
 
@@ -67,13 +61,7 @@ class LevelPosterior(Decoder):
     def __init__(self, num_levels: int):
         self.num_levels = check_num_levels(num_levels)
 
-    def log_prob(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        x_t: Float[Tensor, "batch *shape"],
-        level: Level,
-        prediction: Prediction | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+    def log_prob(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         # in units of bins, with level k at k; of many levels single precision would lose the place within a bin
         position = (x_t.double() / expand(level.alpha, x_t) + 1) * self.num_levels / 2 - 0.5
         width = expand(exp(level.gamma / 2), position) * self.num_levels / 2
@@ -132,13 +120,7 @@ class DiscretizedGaussian(Decoder):
             raise InputError(f"the decoder's standard deviation is {std}: it must be positive")
         self.std = std
 
-    def log_prob(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        x_t: Float[Tensor, "batch *shape"],
-        level: Level,
-        prediction: Prediction | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+    def log_prob(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         assert prediction is not None
         index = nearest_level(x, self.num_levels)
         low = (2 * index / self.num_levels - 1 - prediction.x) / self.std
@@ -156,17 +138,11 @@ class GaussianDecoder(Decoder):
 
     needs_network = False
 
-    def log_prob(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        x_t: Float[Tensor, "batch *shape"],
-        level: Level,
-        prediction: Prediction | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+    def log_prob(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         gamma = expand(level.gamma, x)
         return -0.5 * ((x - x_t / expand(level.alpha, x)) ** 2 * exp(-gamma) + gamma + math.log(2 * math.pi))
 
-    def expected_log_prob(self, x: Float[Tensor, "batch *shape"], level: Level) -> Float[Tensor, "batch *shape"]:
+    def expected_log_prob(self, x: Examples, level: Level) -> Examples:
         return torch.zeros_like(x) - 0.5 * (1 + math.log(2 * math.pi) + expand(level.gamma, x))
 
 

@@ -40,6 +40,7 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.likelihood.mismatch import base_mismatch
 from lowerbound.rng import Noise, check_noise
+from lowerbound.shapes import Examples, PerExample
 
 TRACES = ("auto", "exact", "hutchinson")
 # there an exact trace takes five to six times as long as one probe, while sixteen probes err by 0.05 to 0.09 nats per
@@ -67,21 +68,21 @@ class Density(Brief):
 
     estimates: Float[Tensor, "batch num_probes"]
     exact_trace: bool
-    num_dims: Float[Tensor, "batch"]
+    num_dims: PerExample
     num_calls: Int[Tensor, "batch"]
     arrived: Bool[Tensor, "batch"]
-    solver_error: Float[Tensor, "batch"]
-    mismatch: Float[Tensor, "batch"]
+    solver_error: PerExample
+    mismatch: PerExample
     kind: str
     settings: str
 
     @property
-    def nats(self) -> Float[Tensor, "batch"]:
+    def nats(self) -> PerExample:
         r"""$\log p(x)$, the mean over probes."""
         return self.estimates.mean(1)
 
     @property
-    def standard_error(self) -> Float[Tensor, "batch"]:
+    def standard_error(self) -> PerExample:
         """Of `nats`, from the spread of the probes: zero for an exact trace, NaN where a single probe has no spread.
 
         It has one degree of freedom less than there are probes: of two, an interval of 95 % is 12.7 of it to each side.
@@ -94,14 +95,14 @@ class Density(Brief):
         return self.estimates.detach().std(1) / math.sqrt(num_probes)
 
     @property
-    def bits_per_dim(self) -> Float[Tensor, "batch"]:
+    def bits_per_dim(self) -> PerExample:
         r"""$-\mathrm{nats} / (D \ln 2)$"""
         return -self.nats / (self.num_dims * math.log(2))
 
 
 def log_prob(
     denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
+    x: Examples,
     *,
     noise: Noise | None = None,
     trace: str = "auto",
@@ -180,12 +181,7 @@ def log_prob(
     )
 
 
-def flow(
-    denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
-    eps: Float[Tensor, "batch *shape"],
-    gamma: Float[Tensor, "batch"],
-) -> Float[Tensor, "batch *shape"]:
+def flow(denoiser: Denoiser, x: Examples, eps: Examples, gamma: PerExample) -> Examples:
     r"""$d\epsilon / d\gamma = (x - \hat x) / (2 e^{\gamma/2})$ along the flow of $x_t = \alpha_t x + \sigma_t \epsilon$.
 
     Arguments:
@@ -199,7 +195,7 @@ def flow(
     return present(slope, denoiser.observed)
 
 
-def is_exact(trace: str, x: Float[Tensor, "batch *shape"]) -> bool:
+def is_exact(trace: str, x: Examples) -> bool:
     """Whether `trace` means an exact divergence for data of the shape of x; an InputError if it is not one of `TRACES`."""
     if trace not in TRACES:
         raise InputError(f"unknown trace {trace!r}: choose one of {', '.join(TRACES)}")

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_observed
@@ -29,6 +29,7 @@ from lowerbound.levels import check_levels, check_num_levels
 from lowerbound.likelihood.density import Density, is_exact, log_prob
 from lowerbound.ode import MAX_CALLS
 from lowerbound.rng import Noise, check_noise
+from lowerbound.shapes import Examples
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ class Dequantizer(ABC):
     def __post_init__(self) -> None:
         check_num_levels(self.num_levels)
 
-    def sample(
-        self, x: Float[Tensor, "batch *shape"], gamma_0: float, noise: Noise
-    ) -> tuple[Float[Tensor, "batch *shape"], Float64[Tensor, "batch *shape"]]:
+    def sample(self, x: Examples, gamma_0: float, noise: Noise) -> tuple[Examples, Float64[Tensor, "batch *shape"]]:
         r"""Noise u for each entry, and $\log q(u | x)$ of each, nats, in double precision.
 
         Arguments:
@@ -120,7 +119,7 @@ class TruncatedNormalDequantizer(Dequantizer):
 @torch.no_grad()
 def discrete_log_prob(
     denoiser: Denoiser,
-    x: Float[Tensor, "batch *shape"],
+    x: Examples,
     dequantizer: Dequantizer,
     *,
     noise: Noise,
@@ -164,13 +163,7 @@ def discrete_log_prob(
     for _ in range(num_importance):
         u, log_q = dequantizer.sample(x, denoiser.schedule.gamma_min, noise)
         density = log_prob(
-            denoiser,
-            x + u,
-            noise=noise,
-            trace=trace,
-            num_probes=num_probes,
-            tolerance=tolerance,
-            max_calls=max_calls,
+            denoiser, x + u, noise=noise, trace=trace, num_probes=num_probes, tolerance=tolerance, max_calls=max_calls
         )
         draws.append(density)
         log_ratios.append(density.estimates - sum_dims(present(log_q, observed))[:, None])

@@ -27,16 +27,14 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.base import preserving
 from lowerbound.elementary import present, sum_dims
 from lowerbound.rng import Stream
+from lowerbound.shapes import Examples, PerExample
 
 DIRECTIONS = 8
 _NODES = (0.5 - 0.5 / math.sqrt(3), 0.5 + 0.5 / math.sqrt(3))  # Gauss's on [0, 1], of equal weight
 
 
 @torch.no_grad()
-def base_mismatch(
-    denoiser: Denoiser,
-    z: Float[Tensor, "batch *shape"],
-) -> Float[Tensor, "batch"]:
+def base_mismatch(denoiser: Denoiser, z: Examples) -> PerExample:
     r"""$\log N(z; 0, I) - \log q(z)$, nats, q the density of z as the denoiser has it (formula in the module's docstring).
 
     An estimate: right for the best denoiser up to third order in $a_1$; of a network, what follows from its own score.

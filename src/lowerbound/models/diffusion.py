@@ -20,7 +20,7 @@ from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, Sampler, start, trajectory
 from lowerbound.sampling.plan import Plan, make_plan
 from lowerbound.schedule import LearnedGamma
-from lowerbound.shapes import Chain, Conditions, Examples, Observed, PerExample
+from lowerbound.shapes import Chain, Conditions, Examples, Observed, PerExample, Times
 
 ENTRIES = 65_536
 """About how many entries of an example are drawn for its bound where the number of draws is not given, and of all held-out
@@ -125,7 +125,7 @@ class Diffusion(Model):
         model._take(denoiser)
         return model
 
-    def distilled(self, times: Float[Tensor, "num_steps"]) -> "Diffusion":
+    def distilled(self, times: Times) -> "Diffusion":
         """The same model as one that was made for a few steps of its own, to sample at these times and for nothing else."""
         self.denoiser.no_likelihood = (
             f"the run is distilled: its network says where {len(times)} steps lead, no longer what E[x | x_t] is"

@@ -38,7 +38,7 @@ from lowerbound.models.latent import LatentVariableModel, gaussian, standard_nor
 from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN
-from lowerbound.shapes import Examples, PerExample
+from lowerbound.shapes import Chain, Examples, PerExample
 
 BETWEEN = 256
 """The width of perceptrons between latents, where x is no vector."""
@@ -157,9 +157,7 @@ def form_b(hierarchy: Hierarchy, x: Examples, noise: Noise) -> Elbo:
     return bound_of_levels(x, reconstruction, prior, terms)
 
 
-def as_hvae(
-    denoiser: Denoiser, decoder: Decoder, chain: Float[Tensor, "num_levels"], *, reverse: str = "lower"
-) -> "DiffusionHierarchy":
+def as_hvae(denoiser: Denoiser, decoder: Decoder, chain: Chain, *, reverse: str = "lower") -> "DiffusionHierarchy":
     r"""The diffusion model as a hierarchical VAE: its latents are $x_t$ at the chain's times, and its encoder is fixed.
 
     $$q(z_k | z_{k-1}) = N(\alpha_{t|s} z_{k-1}, \sigma_{t|s}^2 I), \qquad
@@ -182,7 +180,7 @@ def as_hvae(
 class DiffusionHierarchy(Hierarchy):
     """What `as_hvae` makes; its arguments are those of it."""
 
-    def __init__(self, denoiser: Denoiser, decoder: Decoder, chain: Float[Tensor, "num_levels"], reverse: str):
+    def __init__(self, denoiser: Denoiser, decoder: Decoder, chain: Chain, reverse: str):
         check_likelihood(denoiser)
         check_chain(chain)
         self.denoiser, self.decoder, self.reverse = denoiser, decoder, reverse

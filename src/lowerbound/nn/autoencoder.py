@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
+from lowerbound.shapes import Spatial
 
 SMALLEST = 7
 """A resolution is halved until its longest side is no longer than this."""
@@ -125,7 +126,7 @@ class ConvolutionalEncoder(nn.Module):
         self.norm = normalisation(num_dims, widths[-1])
         self.out = nn.Linear(widths[-1] * math.prod(sizes[-1]), out_features)
 
-    def forward(self, x: Float[Tensor, "batch channels *spatial"]) -> Float[Tensor, "batch out_features"]:
+    def forward(self, x: Spatial) -> Float[Tensor, "batch out_features"]:
         """(B, C, *spatial) -> (B, out_features)."""
         return self.out(functional.silu(self.norm(self.trunk(self.into(x)))).flatten(1))
 
@@ -159,7 +160,7 @@ class ConvolutionalDecoder(nn.Module):
         else:
             self.out = zeroed(Up(num_dims, width, shape[0], shape[1:]))
 
-    def forward(self, z: Float[Tensor, "batch features"]) -> Float[Tensor, "batch channels *spatial"]:
+    def forward(self, z: Float[Tensor, "batch features"]) -> Spatial:
         """(B, num_features) -> (B, C, *spatial)."""
         hidden = self.trunk(self.into(z).unflatten(1, self.lowest))
         return self.out(functional.silu(self.norm(hidden)))

@@ -36,6 +36,7 @@ from torch.nn import functional
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import convolution, zeroed
 from lowerbound.nn.embeddings import constant
+from lowerbound.shapes import Spatial
 
 Draw = Callable[[Tensor], Tensor]
 """Values (B, 1, *) of one entry from the network's output (B, P, *) for it."""
@@ -66,9 +67,7 @@ class CausalNetwork(nn.Module, ABC):
         self.num_features = 1 + 2 * len(frequencies)
 
     @abstractmethod
-    def forward(
-        self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None
-    ) -> Float[Tensor, "batch outputs *spatial"]:
+    def forward(self, x: Spatial, keep: Keep | None = None) -> Float[Tensor, "batch outputs *spatial"]:
         """The output for every entry at once, (B, P C, *spatial), those of one kind for all channels together.
 
         Arguments:
@@ -77,7 +76,7 @@ class CausalNetwork(nn.Module, ABC):
         """
 
     @abstractmethod
-    def fill(self, x: Float[Tensor, "batch channels *spatial"], draw: Draw) -> None:
+    def fill(self, x: Spatial, draw: Draw) -> None:
         """Overwrite all entries of x, one after the other, by what is drawn given those before it.
 
         Arguments:
@@ -190,9 +189,7 @@ class CausalCNN(CausalNetwork):
         )
         self.out = nn.ModuleList(zeroed(convolution(num_dims, width, num_outputs, kernel=1)) for _ in range(channels))
 
-    def forward(
-        self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None
-    ) -> Float[Tensor, "batch outputs *spatial"]:
+    def forward(self, x: Spatial, keep: Keep | None = None) -> Float[Tensor, "batch outputs *spatial"]:
         features, hidden = self.features(x), None
         for axis in range(self.num_dims):
             hidden = self._stack(axis, features, hidden, keep or whole)
@@ -200,7 +197,7 @@ class CausalCNN(CausalNetwork):
         outputs = [self._output(channel, hidden, features) for channel in range(x.shape[1])]
         return torch.stack(outputs, dim=2).flatten(1, 2)
 
-    def fill(self, x: Float[Tensor, "batch channels *spatial"], draw: Draw) -> None:
+    def fill(self, x: Spatial, draw: Draw) -> None:
         self._fill(x, draw, 0, None)
 
     def _fill(self, x: Tensor, draw: Draw, axis: int, before: Tensor | None) -> None:
@@ -283,13 +280,7 @@ class CausalMLP(CausalNetwork):
     """
 
     def __init__(
-        self,
-        num_entries: int,
-        num_outputs: int,
-        *,
-        width: int = 256,
-        depth: int = 4,
-        frequencies: Sequence[float] = (),
+        self, num_entries: int, num_outputs: int, *, width: int = 256, depth: int = 4, frequencies: Sequence[float] = ()
     ) -> None:
         super().__init__(frequencies)
         if min(num_entries, num_outputs, width) < 1 or depth < 0 or width < num_entries - 1:
@@ -305,15 +296,13 @@ class CausalMLP(CausalNetwork):
         self.trunk = nn.ModuleList(MaskedLayer(degrees) for _ in range(depth))
         self.out = zeroed(MaskedLinear(entries.repeat(num_outputs)[:, None] >= degrees))
 
-    def forward(
-        self, x: Float[Tensor, "batch channels *spatial"], keep: Keep | None = None
-    ) -> Float[Tensor, "batch outputs *spatial"]:
+    def forward(self, x: Spatial, keep: Keep | None = None) -> Float[Tensor, "batch outputs *spatial"]:
         hidden = self.into(self.features(x).flatten(1))
         for layer in self.trunk:
             hidden = layer(hidden, keep or whole)
         return self.out(functional.silu(hidden))
 
-    def fill(self, x: Float[Tensor, "batch channels *spatial"], draw: Draw) -> None:
+    def fill(self, x: Spatial, draw: Draw) -> None:
         for entry in range(x.shape[1]):
             x[:, entry : entry + 1] = draw(self(x).unflatten(1, (-1, x.shape[1]))[:, :, entry])
 

@@ -11,6 +11,7 @@ from lowerbound.errors import InputError
 from lowerbound.nn.blocks import ResidualBlock, convolution, halvings, normalisation
 from lowerbound.nn.embeddings import GammaFeatures
 from lowerbound.nn.mlp import ResidualLayer
+from lowerbound.shapes import PerExample, Spatial
 
 SMALLEST = 4
 """A resolution is halved until its longest side is no longer than this."""
@@ -61,9 +62,7 @@ class Classifier(nn.Module):
         self.num_features = widths[-1]
         self.head = nn.Linear(self.num_features, num_classes)
 
-    def forward(
-        self, x: Float[Tensor, "batch channels *spatial"], gamma: Float[Tensor, " batch"]
-    ) -> Float[Tensor, "batch classes"]:
+    def forward(self, x: Spatial, gamma: PerExample) -> Float[Tensor, "batch classes"]:
         """The logits.
 
         Arguments:
@@ -72,9 +71,7 @@ class Classifier(nn.Module):
         """
         return self.head(self.features(x, gamma))
 
-    def features(
-        self, x: Float[Tensor, "batch channels *spatial"], gamma: Float[Tensor, " batch"]
-    ) -> Float[Tensor, "batch features"]:
+    def features(self, x: Spatial, gamma: PerExample) -> Float[Tensor, "batch features"]:
         """What the logits are a linear function of, (B, num_features): channels averaged over all positions."""
         if x.ndim != 2 + self.num_dims or x.shape[1] != self.num_channels:
             raise InputError(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
+from lowerbound.shapes import PerExample, Spatial
 
 GAMMA_SCALE = 20.0
 """The features of gamma resolve [-GAMMA_SCALE, GAMMA_SCALE] and stay bounded beyond it."""
@@ -62,7 +63,7 @@ class GammaFeatures(nn.Module):
         periods = torch.logspace(math.log10(4 * GAMMA_SCALE), 0.0, self.num_features // 2, device="cpu")
         self.register_buffer("frequencies", constant(2 * math.pi / periods), persistent=False)
 
-    def forward(self, gamma: Float[Tensor, " batch"]) -> Float[Tensor, "batch features"]:
+    def forward(self, gamma: PerExample) -> Float[Tensor, "batch features"]:
         phases = gamma[:, None] * self.frequencies
         return torch.cat([gamma[:, None] / GAMMA_SCALE, phases.sin(), phases.cos()], dim=1)
 
@@ -93,9 +94,7 @@ class FourierFeatures(nn.Module):
             nn.init.zeros_(self.gains.weight)
             nn.init.ones_(self.gains.bias)
 
-    def forward(
-        self, x: Float[Tensor, "batch channels *spatial"], embedding: Float[Tensor, "batch width"]
-    ) -> Float[Tensor, "batch features *spatial"]:
+    def forward(self, x: Spatial, embedding: Float[Tensor, "batch width"]) -> Float[Tensor, "batch features *spatial"]:
         if self.gains is None:
             return x
         phases = [frequency * x for frequency in self.frequencies]
@@ -226,8 +225,8 @@ class ModulatedNetwork(nn.Module, ABC):
 
     def forward(
         self,
-        x: Float[Tensor, "batch channels *spatial"],
-        gamma: Float[Tensor, " batch"],
+        x: Spatial,
+        gamma: PerExample,
         cond: Tensor | None = None,
         observed: Bool[Tensor, "batch channels *spatial"] | None = None,
     ) -> Float[Tensor, "batch out_channels *spatial"]:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
+from lowerbound.shapes import Examples, PerExample
 
 SMALLEST = 4
 """A resolution is halved until its longest side is no longer than this."""
@@ -54,7 +55,7 @@ class Generator(nn.Module):
         self.resize = nn.Upsample(sizes[0]) if num_dims else nn.Identity()
         self.out = convolution(num_dims, width, shape[0])
 
-    def forward(self, z: Float[Tensor, "batch latent_dims"]) -> Float[Tensor, "batch *shape"]:
+    def forward(self, z: Float[Tensor, "batch latent_dims"]) -> Examples:
         """Examples from latents of about unit variance."""
         hidden = _activate(self.norm(self.trunk(self.into(z))))
         return self.out(self.resize(hidden))
@@ -87,7 +88,7 @@ class Discriminator(nn.Module):
         self.trunk = nn.Sequential(*stages)
         self.out = nn.Linear(widths[-1] * math.prod(sizes[-1]), 1)
 
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch"]:
+    def forward(self, x: Examples) -> PerExample:
         """A number for each example, of about unit variance."""
         return self.out(_activate(self.trunk(self.into(x))).flatten(1))[:, 0]
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.arguments import check_count, check_data, check_grid, check_time, told
+from lowerbound.arguments import check_count, check_data, check_grid, check_time, described
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import CLEAN, Level
+from lowerbound.shapes import Examples, Times
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,7 +60,7 @@ class Sampler(ABC):
         """Network calls that a step takes (the last, to the data, may take fewer); of an adaptive sampler the fewest."""
         return 1
 
-    def init(self, x_t: Float[Tensor, "batch *shape"]) -> State:
+    def init(self, x_t: Examples) -> State:
         """The state before the first step."""
         return State(x_t)
 
@@ -90,14 +90,8 @@ def descend(denoiser: Denoiser, sampler: Sampler, state: State, t: Level, s: Lev
 
 
 def trajectory(
-    denoiser: Denoiser,
-    sampler: Sampler,
-    x_1: Float[Tensor, "batch *shape"],
-    times: Float[Tensor, "num_times"],
-    noise: Noise,
-    *,
-    denoise: bool = True,
-) -> Iterator[Float[Tensor, "batch *shape"]]:
+    denoiser: Denoiser, sampler: Sampler, x_1: Examples, times: Times, noise: Noise, *, denoise: bool = True
+) -> Iterator[Examples]:
     r"""The path of a batch of samples from noise to data, one state per level.
 
     `times` lists the levels that are visited. With `denoise` the path goes on from the last of them to the data itself, so
@@ -120,7 +114,7 @@ def trajectory(
             denoiser's shape.
     """
     if not isinstance(sampler, Sampler):
-        raise InputError(f"the sampler is {told(sampler)}: give an object, such as DDIM()")
+        raise InputError(f"the sampler is {described(sampler)}: give an object, such as DDIM()")
     check_data(x_1, denoiser.shape, name="x_1")
     check_grid(times, 1 if denoise else 2)
     check_noise(noise)
@@ -135,14 +129,8 @@ def trajectory(
 
 
 def sample(
-    denoiser: Denoiser,
-    sampler: Sampler,
-    x_1: Float[Tensor, "batch *shape"],
-    times: Float[Tensor, "num_times"],
-    noise: Noise,
-    *,
-    denoise: bool = True,
-) -> Float[Tensor, "batch *shape"]:
+    denoiser: Denoiser, sampler: Sampler, x_1: Examples, times: Times, noise: Noise, *, denoise: bool = True
+) -> Examples:
     """The end of the `trajectory` with the same arguments."""
     for x in trajectory(denoiser, sampler, x_1, times, noise, denoise=denoise):
         last = x
@@ -151,7 +139,7 @@ def sample(
 
 def start(
     denoiser: Denoiser, num_samples: int, noise: Noise, *, t: float = 1.0, dtype: torch.dtype | None = None
-) -> Float[Tensor, "batch *shape"]:
+) -> Examples:
     r"""$x_t \sim N(0, (\alpha_t^2 + \sigma_t^2) I)$, from which sampling starts, at t = 1 or where as little is left of x.
 
     Arguments:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from lowerbound import ode
@@ -24,6 +24,7 @@ from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.schedule import Level
+from lowerbound.shapes import Examples
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class ProbabilityFlow(Sampler):
 
 @torch.no_grad()
 def follow(
-    denoiser: Denoiser, x_t: Float[Tensor, "batch *shape"], t: Level, s: Level, tolerance: float
-) -> tuple[Float[Tensor, "batch *shape"], Int[Tensor, "batch"]]:
+    denoiser: Denoiser, x_t: Examples, t: Level, s: Level, tolerance: float
+) -> tuple[Examples, Int[Tensor, "batch"]]:
     """The flow from one noise level to another, in either direction.
 
     Arguments:

@@ -4,9 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from jaxtyping import Float
-from torch import Tensor
-
 from lowerbound import grid
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, WithVariance
@@ -15,6 +12,7 @@ from lowerbound.samplers.base import Sampler
 from lowerbound.samplers.flow import ProbabilityFlow
 from lowerbound.sampling.registry import SAMPLERS
 from lowerbound.schedule import Tabulated
+from lowerbound.shapes import Times
 
 GridName = Literal["visible", "time", "trailing", "gamma", "karras", "ddpm", "minimal-error", "minimal-bound"]
 GRIDS: tuple[str, ...] = get_args(GridName)
@@ -31,7 +29,7 @@ class Plan(Brief):
     """
 
     sampler: Sampler
-    times: Float[Tensor, "num_steps"]
+    times: Times
 
     @property
     def num_calls(self) -> int:

@@ -13,13 +13,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
 from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
+from lowerbound.shapes import Times, Values
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,18 +51,18 @@ class Schedule(nn.Module, ABC):
         return f"gamma from {self.gamma_min:.4g} to {self.gamma_max:.4g}, {self.scaling.name}"
 
     @abstractmethod
-    def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def gamma(self, t: Values) -> Values:
         r"""$\gamma(t) = -\log \mathrm{SNR}(t)$ for t in [0, 1]."""
 
     @abstractmethod
-    def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def inverse(self, gamma: Values) -> Values:
         r"""The time t at which $\gamma(t)$ has this value."""
 
-    def slope(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def slope(self, t: Values) -> Values:
         r"""$\gamma'(t)$, by forward-mode differentiation."""
         return torch.func.jvp(self.gamma, (t,), (torch.ones_like(t),))[1]
 
-    def forward(self, t: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    def forward(self, t: Values) -> tuple[Values, Values]:
         r"""$\alpha_t$ and $\sigma_t$, each of the shape of t."""
         gamma = self.gamma(t)
         return self.scaling.alpha(gamma), self.scaling.sigma(gamma)  # pyright: ignore[reportReturnType]
@@ -85,7 +85,7 @@ class Schedule(nn.Module, ABC):
         )
 
     @torch.no_grad()
-    def levels(self, times: Float[Tensor, "num_times"]) -> list[Level]:
+    def levels(self, times: Times) -> list[Level]:
         """The noise levels at each of several times, as double-precision numbers."""
         gammas = self.gamma(times.double()).tolist()
         return [

@@ -10,6 +10,7 @@ from torch import Tensor
 from lowerbound.errors import InputError
 from lowerbound.schedule.base import Schedule, check_ends
 from lowerbound.schedule.scaling import RECTIFIED_FLOW, VARIANCE_EXPLODING, VARIANCE_PRESERVING, Scaling
+from lowerbound.shapes import Values
 
 
 class LinearGamma(Schedule):
@@ -28,15 +29,15 @@ class LinearGamma(Schedule):
         check_ends(gamma_min, gamma_max)
         self.ends = (gamma_min, gamma_max)
 
-    def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def gamma(self, t: Values) -> Values:
         low, high = self.ends
         return low + (high - low) * t
 
-    def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def inverse(self, gamma: Values) -> Values:
         low, high = self.ends
         return (gamma - low) / (high - low)
 
-    def slope(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def slope(self, t: Values) -> Values:
         # the general way takes a second to load at its first use, which a default schedule need not cost
         low, high = self.ends
         return torch.full_like(t, high - low)
@@ -75,18 +76,18 @@ class WindowedCurve(Schedule):
         self.window: tuple[float, float] = (ends[0].item(), ends[1].item())
 
     @abstractmethod
-    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve(self, u: Values, rest: Values) -> Values:
         r"""The published $\gamma(u)$; `rest` is 1 - u, given apart because near u = 1 a rounded u has lost it."""
 
     @abstractmethod
-    def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve_inverse(self, gamma: Values) -> Values:
         r"""The u of a $\gamma$."""
 
-    def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def gamma(self, t: Values) -> Values:
         start, end = self.window
         return self.curve(start + (end - start) * t, (1 - end) + (end - start) * (1 - t))
 
-    def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def inverse(self, gamma: Values) -> Values:
         start, end = self.window
         return (self.curve_inverse(gamma) - start) / (end - start)
 
@@ -113,14 +114,14 @@ class Cosine(WindowedCurve):
         self._offset = offset
         super().__init__(gamma_min, gamma_max, scaling)
 
-    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve(self, u: Values, rest: Values) -> Values:
         quarter = math.pi / 2 / (1 + self._offset)
         first = self._offset * quarter
         return torch.log(torch.sin(u * quarter) * torch.sin(u * quarter + 2 * first)) - 2 * torch.log(
             torch.sin(rest * quarter)
         )
 
-    def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve_inverse(self, gamma: Values) -> Values:
         quarter = math.pi / 2 / (1 + self._offset)
         first = self._offset * quarter
         cos2 = torch.sigmoid(-gamma) * math.cos(first) ** 2
@@ -158,11 +159,11 @@ class Sigmoid(WindowedCurve):
         self._log_ratio = math.log(math.cosh(end / temperature / 2) / math.cosh(start / temperature / 2))
         super().__init__(gamma_min, gamma_max, scaling)
 
-    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve(self, u: Values, rest: Values) -> Values:
         numerator, denominator = torch.sinh(u * self._half_width), torch.sinh(rest * self._half_width)
         return torch.log(numerator) - torch.log(denominator) + self._log_ratio
 
-    def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve_inverse(self, gamma: Values) -> Values:
         # sinh(p) / sinh(c - p) = e^g solved for p, with e^g divided out so that large g does not overflow
         inverse_ratio = torch.exp(self._log_ratio - gamma)
         tanh = math.sinh(self._half_width) / (inverse_ratio + math.cosh(self._half_width))
@@ -180,10 +181,10 @@ class RectifiedFlow(WindowedCurve):
     def __init__(self, gamma_min: float = -13.3, gamma_max: float = 13.3, scaling: Scaling = RECTIFIED_FLOW):
         super().__init__(gamma_min, gamma_max, scaling)
 
-    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve(self, u: Values, rest: Values) -> Values:
         return 2 * (torch.log(u) - torch.log(rest))
 
-    def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve_inverse(self, gamma: Values) -> Values:
         return torch.sigmoid(gamma / 2)
 
 
@@ -216,12 +217,12 @@ class LinearBeta(WindowedCurve):
         self._betas = (beta_min, beta_max)
         super().__init__(gamma_min, gamma_max, scaling)
 
-    def curve(self, u: Float[Tensor, "*batch"], rest: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve(self, u: Values, rest: Values) -> Values:
         low, high = self._betas
         integral = u * (low + (high - low) * u / 2)
         return integral + torch.log(-torch.expm1(-integral))
 
-    def curve_inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def curve_inverse(self, gamma: Values) -> Values:
         low, high = self._betas
         integral = torch.logaddexp(gamma, torch.zeros_like(gamma))
         # the quadratic's root in the form that does not cancel for small integrals
@@ -242,22 +243,18 @@ class EDM(Schedule):
     """
 
     def __init__(
-        self,
-        sigma_min: float = 0.002,
-        sigma_max: float = 80.0,
-        rho: float = 7.0,
-        scaling: Scaling = VARIANCE_EXPLODING,
+        self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0, scaling: Scaling = VARIANCE_EXPLODING
     ):
         super().__init__(scaling)
         _check_sigmas(sigma_min, sigma_max)
         self.rho = rho
         self.roots = (sigma_min ** (1 / rho), sigma_max ** (1 / rho))
 
-    def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def gamma(self, t: Values) -> Values:
         low, high = self.roots
         return 2 * self.rho * torch.log(low + (high - low) * t)
 
-    def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def inverse(self, gamma: Values) -> Values:
         low, high = self.roots
         return (torch.exp(gamma / (2 * self.rho)) - low) / (high - low)
 
@@ -286,13 +283,13 @@ class Tabulated(Schedule):
         """The times of the given levels, increasing from 0 to 1: the chain that the table describes."""
         return torch.linspace(0, 1, len(self.knots), dtype=torch.float64)
 
-    def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def gamma(self, t: Values) -> Values:
         knots = self.knots.to(t)
         position = t * (len(knots) - 1)
         index = position.detach().floor().long().clamp(0, len(knots) - 2)
         return knots[index] + (knots[index + 1] - knots[index]) * (position - index)
 
-    def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def inverse(self, gamma: Values) -> Values:
         knots = self.knots.to(gamma)
         index = torch.searchsorted(knots, gamma.detach().contiguous(), right=True).sub(1).clamp(0, len(knots) - 2)
         return (index + (gamma - knots[index]) / (knots[index + 1] - knots[index])) / (len(knots) - 1)

@@ -13,12 +13,12 @@ import math
 from copy import copy
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.schedule.base import Schedule, check_ends
 from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
+from lowerbound.shapes import PerExample, Values
 
 _STEEPEST = 20.0
 _BISECTIONS = 60  # halvings of [0, 1] until double precision is spent; Newton's steps need about six
@@ -45,7 +45,7 @@ class MonotoneWarp(nn.Module):
         self.steepness = nn.Parameter(torch.zeros(num_units))
         self.centres = nn.Parameter((torch.arange(num_units) + 0.5) / num_units)
 
-    def forward(self, t: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    def forward(self, t: Values) -> tuple[Values, Values]:
         """u(t) and u'(t)."""
         weights = functional.softplus(self.weights.to(t.dtype))
         steepness = _STEEPEST * torch.sigmoid(self.steepness.to(t.dtype))
@@ -87,14 +87,14 @@ class LearnedGamma(Schedule):
         self.warp = warp
         self._factor: Tensor | None = None
 
-    def gamma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def gamma(self, t: Values) -> Values:
         return self.start.to(t.dtype) + self.log_range.to(t.dtype).exp() * self._warped(t)[0]
 
-    def slope(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def slope(self, t: Values) -> Values:
         return self.log_range.to(t.dtype).exp() * self._warped(t)[1]
 
     @torch.no_grad()
-    def inverse(self, gamma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def inverse(self, gamma: Values) -> Values:
         wanted = (gamma - self.start.to(gamma.dtype)) / self.log_range.to(gamma.dtype).exp()
         low, high, t = torch.zeros_like(wanted), torch.ones_like(wanted), wanted.clamp(0, 1)
         precision = 2 * torch.finfo(wanted.dtype).eps
@@ -107,7 +107,7 @@ class LearnedGamma(Schedule):
                 break
         return t
 
-    def minimising_variance(self, factor: Float[Tensor, "batch"]) -> "LearnedGamma":
+    def minimising_variance(self, factor: PerExample) -> "LearnedGamma":
         r"""The same schedule, through which each example's gradient with respect to u is multiplied by a factor.
 
         Arguments:

@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound import grid
@@ -38,6 +37,7 @@ from lowerbound.files import replacing, write_file
 from lowerbound.rng import Stream
 from lowerbound.samplers import DPMSolver, start, trajectory
 from lowerbound.schedule import CLEAN, Schedule
+from lowerbound.shapes import Times
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.optimizer import Optimizer
@@ -59,14 +59,14 @@ RATE = 0.5
 WARMUP_STEPS = 50
 
 
-def teacher_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Float[Tensor, "num_times"]:
+def teacher_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Times:
     """The grid of the teacher's solver, at least `TEACHER_CALLS` times, for a student of a number of steps."""
     limits = grid.visible_limits(schedule, spec.num_dims, spec.num_levels)
     num_times = num_steps * math.ceil(TEACHER_CALLS / num_steps)
     return grid.karras(schedule, num_times, gamma_min=limits[0], gamma_max=limits[1])
 
 
-def student_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Float[Tensor, "num_steps"]:
+def student_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Times:
     """The grid of a student: every m-th of the teacher's times."""
     return teacher_times(schedule, spec, num_steps)[:: math.ceil(TEACHER_CALLS / num_steps)]
 
