@@ -61,13 +61,7 @@ from lowerbound.schedule import CLEAN, Level, Tabulated, betas
 
 TARGET = 1e-5
 NUM_STEPS = (10, 25, 50)
-SCHEDULERS = (
-    DDIMScheduler,
-    DDPMScheduler,
-    DPMSolverMultistepScheduler,
-    HeunDiscreteScheduler,
-    UniPCMultistepScheduler,
-)
+SCHEDULERS = (DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler, UniPCMultistepScheduler)
 TABLE = {"trained_betas": betas.linear().tolist()}
 
 REASONS = {

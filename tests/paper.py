@@ -179,10 +179,7 @@ def gaussian_posterior(mean, covariance, alpha: float, sigma: float, x_t):
     """E and Cov of x given x_t = alpha x + sigma eps by conditioning the joint Gaussian of (x, x_t)."""
     D = len(mean)
     joint = np.block(
-        [
-            [covariance, alpha * covariance],
-            [alpha * covariance, alpha**2 * covariance + sigma**2 * np.eye(D)],
-        ]
+        [[covariance, alpha * covariance], [alpha * covariance, alpha**2 * covariance + sigma**2 * np.eye(D)]]
     )
     gain = joint[:D, D:] @ np.linalg.inv(joint[D:, D:])
     return mean + (x_t - alpha * mean) @ gain.T, joint[:D, :D] - gain @ joint[D:, :D]

@@ -17,14 +17,7 @@ from lowerbound.nn.mlp import MLP
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import LearnedGamma, LinearGamma
 from lowerbound.schedule.scaling import SCALINGS
-from lowerbound.score_matching import (
-    denoising,
-    explicit,
-    explicit_loss,
-    fisher_divergence,
-    sliced,
-    sliced_loss,
-)
+from lowerbound.score_matching import denoising, explicit, explicit_loss, fisher_divergence, sliced, sliced_loss
 
 EXPLODING = SCALINGS["variance-exploding"]
 SIGMA = math.exp(-0.5)

@@ -35,10 +35,7 @@ def mixtures() -> tuple[GaussianMixture, GaussianMixture]:
         schedule,
     )
     g = GaussianMixture(
-        torch.tensor([0.6, 0.4]),
-        torch.tensor([[-0.6, 0.0], [0.8, 0.2]]),
-        torch.stack([0.5 * eye, 0.4 * eye]),
-        schedule,
+        torch.tensor([0.6, 0.4]), torch.tensor([[-0.6, 0.0], [0.8, 0.2]]), torch.stack([0.5 * eye, 0.4 * eye]), schedule
     )
     return p, g
 

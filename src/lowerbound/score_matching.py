@@ -68,13 +68,7 @@ def explicit(score: Score, x: Examples) -> PerExample:
 
 
 def sliced(
-    score: Score,
-    x: Examples,
-    noise: Noise,
-    *,
-    num_probes: int = 1,
-    probes: str = "signs",
-    reduced: bool = True,
+    score: Score, x: Examples, noise: Noise, *, num_probes: int = 1, probes: str = "signs", reduced: bool = True
 ) -> PerExample:
     r"""$v^T \frac{\partial s}{\partial x} v + \tfrac12 \|s\|^2$, the mean over random v (Song et al. 2019).
 

@@ -206,10 +206,7 @@ def test_read_npz_gives_all_arrays(saved):
         ((6, 4, 32, 3), {"NHWC": "images of 4 x 32 in 3 channels, which come last"}),
         (
             (6, 8, 8, 8),
-            {
-                "NHWC": "images of 8 x 8 in 8 channels, which come last",
-                "NDHW": "volumes of 8 x 8 x 8 in one channel",
-            },
+            {"NHWC": "images of 8 x 8 in 8 channels, which come last", "NDHW": "volumes of 8 x 8 x 8 in one channel"},
         ),
         ((6, 1, 8, 8, 8), {}),
         ((6, 8, 8, 8, 3), {"NDHWC": "volumes of 8 x 8 x 8 in 3 channels, which come last"}),

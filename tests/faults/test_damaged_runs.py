@@ -31,15 +31,7 @@ EVALUATION = {
     "fingerprint": "2-0",
     "own": True,
     "planned": ["samples"],
-    "parts": {
-        "samples": {
-            "key": "k",
-            "title": "samples",
-            "figures": None,
-            "missing": "none were drawn",
-            "files": [],
-        }
-    },
+    "parts": {"samples": {"key": "k", "title": "samples", "figures": None, "missing": "none were drawn", "files": []}},
 }
 
 

@@ -25,11 +25,7 @@ from lowerbound.schedule.scaling import SCALINGS
 from lowerbound.theory import derivations
 
 K = 16
-DECODERS = {
-    "gaussian": GaussianDecoder(),
-    "levels": LevelPosterior(K),
-    "network": DiscretizedGaussian(K, 0.1),
-}
+DECODERS = {"gaussian": GaussianDecoder(), "levels": LevelPosterior(K), "network": DiscretizedGaussian(K, 0.1)}
 KINDS = {
     "vectors": ((5,), None, {}),
     "binary vectors": ((5,), 2, {"num_latents": 4, "latent_dims": 5, "free_bits": 0.1}),

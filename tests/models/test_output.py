@@ -8,14 +8,7 @@ from oracles import double, draw
 
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
-from lowerbound.models.output import (
-    Bernoulli,
-    Categorical,
-    DiscretizedLogistic,
-    Gaussian,
-    LogisticMixture,
-    output,
-)
+from lowerbound.models.output import Bernoulli, Categorical, DiscretizedLogistic, Gaussian, LogisticMixture, output
 from lowerbound.rng import PerSample, Stream
 
 DISCRETE = [

@@ -29,10 +29,7 @@ def random(*shape):
 
 def networks(shape):
     """Each network with an input for it and the shape of its output."""
-    return (
-        (built(Generator, shape, 5), random(4, 5), shape),
-        (built(Discriminator, shape), random(4, *shape), ()),
-    )
+    return ((built(Generator, shape, 5), random(4, 5), shape), (built(Discriminator, shape), random(4, *shape), ()))
 
 
 def test_any_shape(shape):

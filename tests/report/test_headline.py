@@ -52,12 +52,7 @@ def test_the_headline_says_bits_what_they_are_and_against_what_and_how_samples_s
 def test_the_most_serious_finding_comes_first():
     worse = Baselines((Baseline("mixture", 1.0, 0.02, "exact", 100),))
     found = findings(evaluation(likelihood=BOUND, baselines=worse, quality=quality((4.34, 0.59), (0.5, 0.02))))
-    assert [each.severity for each in found] == [
-        Severity.SERIOUS,
-        Severity.SERIOUS,
-        Severity.CHANGE,
-        Severity.FINE,
-    ]
+    assert [each.severity for each in found] == [Severity.SERIOUS, Severity.SERIOUS, Severity.CHANGE, Severity.FINE]
     assert found[0].text.startswith(
         "Worse than a baseline: 1.500 ± 0.020 against 1.000 ± 0.020 bits/dim of the mixture"
     )

@@ -23,25 +23,12 @@ from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import LinearGamma, betas
 from lowerbound.schedule.betas import from_betas
 from lowerbound.schedule.scaling import SCALINGS
-from lowerbound.theory.derivations import (
-    form_a,
-    form_b,
-    form_b_sampled,
-    luo_45,
-    one_sample,
-    t_sample,
-    two_sample,
-)
+from lowerbound.theory.derivations import form_a, form_b, form_b_sampled, luo_45, one_sample, t_sample, two_sample
 from lowerbound.times import antithetic_times
 
 ROOT = Path(__file__).parents[2]
 DECODER = GaussianDecoder()
-WHOLE = {
-    "form A, path": form_a,
-    "form B, path, sampled": form_b_sampled,
-    "form B, path": form_b,
-    "T-sample": t_sample,
-}
+WHOLE = {"form A, path": form_a, "form B, path, sampled": form_b_sampled, "form B, path": form_b, "T-sample": t_sample}
 ONE = {
     "form A, one term": partial(form_a, whole_path=False),
     "form B, one term, sampled": partial(form_b_sampled, whole_path=False),

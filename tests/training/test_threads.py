@@ -27,8 +27,7 @@ def run(choice, cost, seconds):
 
 
 @pytest.mark.parametrize(
-    ("costs", "best"),
-    [({1: 4.0, 2: 2.0, 4: 1.0}, 4), ({1: 1.0, 2: 2.0, 4: 8.0}, 1), ({1: 3.0, 2: 1.0, 4: 3.0}, 2)],
+    ("costs", "best"), [({1: 4.0, 2: 2.0, 4: 1.0}, 4), ({1: 1.0, 2: 2.0, 4: 8.0}, 1), ({1: 3.0, 2: 1.0, 4: 3.0}, 2)]
 )
 def test_it_finds_the_fastest_and_tries_others_seldom(four_threads, costs, best):
     choice = ThreadChoice()

@@ -46,12 +46,7 @@ class LevelDenoiser(Denoiser):
     rows_are_apart = True
 
     def __init__(
-        self,
-        network: nn.Module,
-        schedule: Schedule,
-        shape: tuple[int, ...],
-        num_levels: int,
-        sigma_data: float = 1.0,
+        self, network: nn.Module, schedule: Schedule, shape: tuple[int, ...], num_levels: int, sigma_data: float = 1.0
     ):
         super().__init__(schedule, shape)
         if not sigma_data > 0:

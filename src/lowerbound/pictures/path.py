@@ -19,10 +19,7 @@ _WIDTH = 12.0  # the most inches of a picture
 
 
 def denoising_strip(
-    path: Path | str,
-    states: Sequence[tuple[float, Num[np.ndarray, "batch *shape"]]],
-    value_range: Range,
-    rows: int = 4,
+    path: Path | str, states: Sequence[tuple[float, Num[np.ndarray, "batch *shape"]]], value_range: Range, rows: int = 4
 ) -> Path:
     """Draws the way from noise to data, one column per time.
 

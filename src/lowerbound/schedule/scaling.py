@@ -35,18 +35,12 @@ class Scaling:
 
 
 VARIANCE_PRESERVING = Scaling(
-    "variance-preserving",
-    alpha=lambda gamma: sqrt(sigmoid(-gamma)),
-    log_alpha_slope=lambda gamma: -sigmoid(gamma) / 2,
+    "variance-preserving", alpha=lambda gamma: sqrt(sigmoid(-gamma)), log_alpha_slope=lambda gamma: -sigmoid(gamma) / 2
 )
 RECTIFIED_FLOW = Scaling(
-    "rectified-flow",
-    alpha=lambda gamma: sigmoid(-gamma / 2),
-    log_alpha_slope=lambda gamma: -sigmoid(gamma / 2) / 2,
+    "rectified-flow", alpha=lambda gamma: sigmoid(-gamma / 2), log_alpha_slope=lambda gamma: -sigmoid(gamma / 2) / 2
 )
 VARIANCE_EXPLODING = Scaling(
-    "variance-exploding",
-    alpha=lambda gamma: 0 * gamma + 1,
-    log_alpha_slope=lambda gamma: 0 * gamma,
+    "variance-exploding", alpha=lambda gamma: 0 * gamma + 1, log_alpha_slope=lambda gamma: 0 * gamma
 )
 SCALINGS = {scaling.name: scaling for scaling in (VARIANCE_PRESERVING, RECTIFIED_FLOW, VARIANCE_EXPLODING)}

@@ -186,12 +186,7 @@ def log_normaliser(
 
 
 def log_normaliser_above(
-    path: Path,
-    x: Float[Tensor, "num_chains *shape"],
-    noise: Noise,
-    *,
-    num_bridges: int = 200,
-    num_steps: int = 1,
+    path: Path, x: Float[Tensor, "num_chains *shape"], noise: Noise, *, num_bridges: int = 200, num_steps: int = 1
 ) -> Annealed:
     r"""$\log Z$ of the path's end from independent draws of it, backwards: on average from above (Grosse et al. 2015).
 

@@ -242,14 +242,8 @@ RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
         lambda value: 0 < value < math.inf,
         ("steps", "minutes", "batch_size", "micro_batch_size", "learning_rate", "clip", "num_evaluations"),
     ),
-    "is at least 0 and finite": (
-        lambda value: 0 <= value < math.inf,
-        ("warmup_steps", "weight_decay", "num_pictures"),
-    ),
-    "is at least 0 and below 1": (
-        lambda value: 0 <= value < 1,
-        ("decay_from", "null_probability", "momentum"),
-    ),
+    "is at least 0 and finite": (lambda value: 0 <= value < math.inf, ("warmup_steps", "weight_decay", "num_pictures")),
+    "is at least 0 and below 1": (lambda value: 0 <= value < 1, ("decay_from", "null_probability", "momentum")),
     "lies between 0 and 0.25": (lambda value: 0 < value <= 0.25, ("average_width",)),
 }
 """Where settings of the training have to lie: in words, as a test, and which."""
