@@ -60,8 +60,8 @@ def check_observed(observed: Any, x: Tensor) -> None:
         return
     if not isinstance(observed, Tensor) or observed.dtype != torch.bool or observed.shape != x.shape:
         raise InputError(
-            f"observed is {described(observed)}: give booleans of the shape of x, {tuple(x.shape)}, True where an entry is "
-            "there"
+            f"observed is {described(observed)}: give booleans of the shape of x, {tuple(x.shape)}, True where an entry "
+            "is there"
         )
 
 

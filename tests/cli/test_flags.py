@@ -90,6 +90,16 @@ def test_the_library_s_names_become_flags(verb, message, arguments, told):
         (["sample", "{run}", "--seed", "4294967296"], "--seed is 4294967296"),
         (["score", "{run}", "digits", "-o", "{tmp}/a.csv", "--ode", "--probes", "0"], "--probes is 0"),
         (["score", "{run}", "digits", "-o", "{tmp}/a.csv", "--num-times", "0"], "--num-times is 0: it starts at 1"),
+        (
+            ["score", "{run}", "digits", "-o", "{tmp}/a.csv", "--ode", "--tolerance", "5"],
+            "error: --tolerance is 5.0: it",
+        ),
+        (["evaluate", "{run}", "--tolerance", "5"], "error: --tolerance is 5.0: it must be below 1"),
+        (
+            ["evaluate", "{run}", "--num-samples", "3"],
+            "error: --num-samples is 3: at least 20 are needed",
+        ),
+        (["evaluate", "{run}", "--num-times", "0"], "error: --num-times is 0: it starts at 1\n"),
         (["edit", "{run}", "digits", "-o", "{tmp}/a.png", "--num-samples", "0"], "--num-samples is 0"),
         (["impute", "{run}", "digits", "-o", "{tmp}/a.npz", "--steps", "0"], "--steps is 0"),
         (["compare", "digits", "--minutes", "nan"], "--minutes is nan"),

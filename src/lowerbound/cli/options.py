@@ -65,10 +65,11 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
     except SystemExit as stop:
         if not stop.code:
             raise
-        if isinstance(
-            mistake := getattr(stop.__context__, "__context__", None), InputError
-        ):  # of a section's dataclass
-            raise mistake from None
+        cause = stop.__context__
+        while cause is not None:
+            if isinstance(cause, InputError):  # of the options' own dataclass, or of a section's
+                raise cause from None
+            cause = cause.__context__
         message = _plainly(complaint.getvalue(), arguments)
         raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", message)) from None
     check_seeds(options)

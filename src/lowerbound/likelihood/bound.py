@@ -166,8 +166,8 @@ def check_decoder(decoder: Decoder, x: Examples, observed: Tensor | None) -> Non
     """Refuse what is no decoder, or data that it does not decode, by an InputError."""
     if not isinstance(decoder, Decoder):
         raise InputError(
-            f"the decoder is {described(decoder)}: a likelihood needs p(x | x_0), GaussianDecoder() for continuous data or "
-            "LevelPosterior(num_levels) for discrete"
+            f"the decoder is {described(decoder)}: a likelihood needs p(x | x_0), GaussianDecoder() for continuous data "
+            "or LevelPosterior(num_levels) for discrete"
         )
     # in training an accelerator would wait
     if isinstance(decoder, LevelPosterior | DiscretizedGaussian) and (
