@@ -95,10 +95,7 @@ def test_the_library_s_names_become_flags(verb, message, arguments, told):
             "error: --tolerance is 5.0: it",
         ),
         (["evaluate", "{run}", "--tolerance", "5"], "error: --tolerance is 5.0: it must be below 1"),
-        (
-            ["evaluate", "{run}", "--num-samples", "3"],
-            "error: --num-samples is 3: at least 20 are needed",
-        ),
+        (["evaluate", "{run}", "--num-samples", "3"], "error: --num-samples is 3: at least 20 are needed"),
         (["evaluate", "{run}", "--num-times", "0"], "error: --num-times is 0: it starts at 1\n"),
         (["edit", "{run}", "digits", "-o", "{tmp}/a.png", "--num-samples", "0"], "--num-samples is 0"),
         (["impute", "{run}", "digits", "-o", "{tmp}/a.npz", "--steps", "0"], "--steps is 0"),
