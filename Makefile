@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # what the package reads; a change of either installs anew
 PACKAGE := pyproject.toml constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-all lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lowerbound train digits --minutes 3.5 --out demo/digits
@@ -13,6 +13,9 @@ demo: $(VENV)/.installed
 	$(BIN)/lowerbound report demo/digits
 
 test: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: lint
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed-dev

@@ -281,6 +281,7 @@ tiny_run(Path(sys.argv[1]), steps=60)
 """
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment(tmp_path):
     """kill -9 while a process writes a checkpoint at every step: the next start goes on, and the end is the same."""
     script = tmp_path / "script.py"

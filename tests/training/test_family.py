@@ -134,6 +134,7 @@ def test_an_energy_trains_by_every_objective(objective, tmp_path):
     assert any((p != q).any() for p, q in zip(trainer.model.parameters(), before, strict=True))
 
 
+@pytest.mark.slow
 def test_persistent_chains_are_part_of_a_checkpoint(tmp_path):
     tiny, dataset = tiny_config("moons", objective="persistent-contrastive-divergence", steps=4)
     advised = recipe(dataset, DataConfig("moons"), model="energy")
