@@ -28,7 +28,7 @@ which is Stein's unbiased estimate of a risk. `explicit_loss` and `sliced_loss` 
 """
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -119,8 +119,7 @@ def fisher_divergence(score: Score, true_score: Score, x: Examples) -> PerExampl
     return 0.5 * sum_dims((score(x) - true_score(x)).square())
 
 
-def matching_loss(
-    matching: Callable[[Score, Tensor, Noise | None], Tensor],
+def explicit_loss(
     denoiser: Denoiser,
     x: Examples,
     weighting: objective.Weighting = objective.elbo,
@@ -129,17 +128,53 @@ def matching_loss(
     eps: Examples | None = None,
     noise: Noise | None = None,
 ) -> PerExample:
-    r"""`objective.loss` by the matching of the score of $q(x_t)$: the same expectation for each x.
+    r"""`objective.loss` by explicit score matching of $q(x_t)$, from D differentiations: the same expectation for each x.
 
-    $$\gamma'(t)\, w \left[\sigma_t^2\, matching + \tfrac D2\right]$$
+    $$\gamma'(t)\, w \left[\sigma_t^2 \left(\mathrm{tr} \frac{\partial s}{\partial x_t} + \tfrac12 \|s\|^2\right) + \tfrac
+    D2\right]$$
 
     Arguments:
-        matching: of a score at $x_t$, with what probes come from: (B,), of the expectation of `explicit`.
-        denoiser, x, weighting, t, eps, noise: as in `objective.loss`; probes come from `noise` as well.
+        denoiser, x, weighting, t, eps, noise: as in `objective.loss`.
 
     Raises:
         InputError: if something must be drawn and no `noise` is given.
     """
+    return _matching_loss(explicit, denoiser, x, weighting, t=t, eps=eps, noise=noise)
+
+
+def sliced_loss(
+    denoiser: Denoiser,
+    x: Examples,
+    weighting: objective.Weighting = objective.elbo,
+    *,
+    t: PerExample | None = None,
+    eps: Examples | None = None,
+    noise: Noise | None = None,
+) -> PerExample:
+    """`explicit_loss` with the trace from one probe of random signs: the same expectation, one differentiation.
+
+    Arguments:
+        denoiser, x, weighting, t, eps, noise: as in `objective.loss`; the probe comes from `noise` as well.
+
+    Raises:
+        InputError: if no `noise` is given.
+    """
+
+    def matching(score: Score, x_t: Tensor) -> Tensor:
+        return sliced(score, x_t, objective.source(noise))
+
+    return _matching_loss(matching, denoiser, x, weighting, t=t, eps=eps, noise=noise)
+
+
+def _matching_loss(
+    matching: Callable[[Score, Tensor], Tensor],
+    denoiser: Denoiser,
+    x: Examples,
+    weighting: objective.Weighting,
+    **drawn: Any,
+) -> PerExample:
+    r"""$\gamma'(t)\, w [\sigma_t^2\, matching + D / 2]$, of a matching of the score at $x_t$, (B,), with the expectation of
+    `explicit`."""
     observed = denoiser.observed
     num_dims = count_dims(x, observed)
 
@@ -149,19 +184,9 @@ def matching_loss(
             with sdpa_kernel(SDPBackend.MATH):
                 return present(denoiser(x_t, level).score, observed)
 
-        return 2 * level.sigma**2 * matching(score, x_t, noise) + num_dims
+        return 2 * level.sigma**2 * matching(score, x_t) + num_dims
 
-    return objective.integrand(denoiser.schedule, present(x, observed), weighting, error, t=t, eps=eps, noise=noise)
-
-
-explicit_loss = partial(matching_loss, lambda score, x_t, noise: explicit(score, x_t))
-r"""`matching_loss` by explicit score matching of $q(x_t)$, from D differentiations.
-
-$$\gamma'(t)\, w \left[\sigma_t^2 \left(\mathrm{tr} \frac{\partial s}{\partial x_t} + \tfrac12 \|s\|^2\right) + \tfrac
-D2\right]$$"""
-
-sliced_loss = partial(matching_loss, lambda score, x_t, noise: sliced(score, x_t, objective.source(noise)))
-"""`explicit_loss` with the trace from one probe of random signs: the same expectation, one differentiation."""
+    return objective.integrand(denoiser.schedule, present(x, observed), weighting, error, **drawn)
 
 
 def _products(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:

@@ -226,6 +226,23 @@ def test_curves_are_drawn(tmp_path):
     )
     assert pixels(path).std() > 5
     assert pixels(training_curve(tmp_path / "b.png", steps[:1], loss[:1], checks[:0], loss[:0])).std() > 5
+
+
+def test_a_loss_that_is_no_bound_has_axes_of_its_own(tmp_path):
+    """Its size is none in bits: the held-out curve fills its own axes, however large the loss."""
+    steps, checks = np.arange(100), np.array([10, 50, 90])
+    held_out = np.array([2.0, 1.8, 1.7])
+
+    def drawn(loss, **given):
+        return pixels(training_curve(tmp_path / "a.png", steps, loss, checks, held_out, **given))
+
+    loss = 3 - steps / 100
+    apart = drawn(loss, is_bound=False)
+    assert apart.shape[0] > drawn(loss).shape[0]
+    half = slice(0, apart.shape[0] // 2 - 40)
+    assert (apart[half] == drawn(loss + 5, is_bound=False)[half]).mean() > 0.99
+    assert (drawn(loss)[:150] == drawn(loss + 5)[:150]).mean() < 0.99
+
     gamma = np.linspace(-13.3, 5, 21)
     assert pixels(bound_by_time(tmp_path / "c.png", gamma, np.linspace(0, 0.1, 20), np.full(20, 0.01))).std() > 5
 

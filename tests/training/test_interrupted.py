@@ -1,6 +1,7 @@
 """A classifier and a student whose training is interrupted: to the bit what an unbroken one gives, and nothing lost."""
 
 import json
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -130,6 +131,7 @@ def test_with_other_settings_it_does_not_go_on(verb, monkeypatch, capsys):
     assert "holds an interrupted training with other settings (seed was '0'): repeat" in capsys.readouterr().err
     assert checkpoints(verb.place / "checkpoints")
     assert verb("--seed", "1", "--restart", length=2) == 0
+    assert re.search(r"what was there is in \S+ until this training is done", capsys.readouterr().out)
     assert verb.steps() == [1, 2]
     assert not verb.place.exists()
 

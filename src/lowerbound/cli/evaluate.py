@@ -14,8 +14,15 @@ from lowerbound.report.console import event_text, summary
 from lowerbound.run import open_run
 
 EFFECTIVE = (
-    *("data", "quick", "anew", "num_samples", "num_examples"),
-    *("flow.num_importance", "with_baselines", "seed", "device"),
+    "data",
+    "quick",
+    "anew",
+    "num_samples",
+    "num_examples",
+    "flow.num_importance",
+    "with_baselines",
+    "seed",
+    "device",
 )
 """The options that have an effect on a relative."""
 

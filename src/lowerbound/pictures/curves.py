@@ -19,27 +19,38 @@ def training_curve(
     *,
     minutes: Num[np.ndarray, " record"] | None = None,
     held_out_errors: Num[np.ndarray, " check"] | None = None,
+    is_bound: bool = True,
 ) -> Path:
-    """Draws the training loss and the held-out bound, in bits per dimension, against steps and minutes.
+    """Draws the training loss and the held-out bound, in bits per dimension, against steps and minutes; a loss that is no
+    bound on axes of its own.
 
     steps, loss: of every record of the log, increasing in steps.
     held_out_steps, held_out: of the checks on validation data; there may be none.
     minutes: of every record, a second axis; held_out_errors: standard errors of the checks.
+    is_bound: whether the loss is a bound, in bits per dimension as the held-out one.
 
     Raises InputError if there is no record.
     """
     if len(steps) == 0:
         raise InputError("no training records to draw; the log holds no step yet")
-    figure, [[axis]] = draw_figure(1, 1, (5.6, 3.4))
-    axis.plot(steps, loss, color=LIGHT, linewidth=0.7, alpha=0.45, marker="o" if len(steps) == 1 else None)
-    axis.plot(steps, _smooth(loss), color=LIGHT, linewidth=1.6, label="training loss")
+    apart = not is_bound and len(held_out_steps) > 0
+    figure, axes = draw_figure(1 + apart, 1, (5.6, 4.8 if apart else 3.4), space=0.05)
+    axis, below = axes[0, 0], axes[-1, 0]
+    below.plot(steps, loss, color=LIGHT, linewidth=0.7, alpha=0.45, marker="o" if len(steps) == 1 else None)
+    below.plot(steps, _smooth(loss), color=LIGHT, linewidth=1.6, label="training loss")
+    late = _smooth(loss)[len(loss) // 20 :]
     if len(held_out_steps):
         axis.errorbar(
             held_out_steps, held_out, held_out_errors, color=DARK, marker="o", markersize=3.5, linewidth=1.2,
             capsize=2, label="held-out bound",
         )  # fmt: skip
-    limits = _limits(np.concatenate([_smooth(loss)[len(loss) // 20 :], held_out]))
-    axis.set(ylim=limits, xlabel="step", ylabel="bits per dimension")
+    if apart:
+        axis.set(ylim=_limits(held_out), ylabel="bits per dimension", xlim=below.get_xlim())
+        below.set(ylim=_limits(late))
+        below.legend(frameon=False, fontsize=8)
+    else:
+        axis.set(ylim=_limits(np.concatenate([late, held_out])))
+    below.set(xlabel="step", ylabel="bits per dimension" if is_bound else "loss, no bound")
     if minutes is not None and minutes[-1] > minutes[0]:
         over = axis.secondary_xaxis("top")
         over.set_xticks(*minute_ticks(steps, minutes, axis.get_xlim()))

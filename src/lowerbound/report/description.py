@@ -45,8 +45,10 @@ class Finding:
         return self.text
 
 
-fine, undecided, change, serious = (partial(Finding, severity) for severity in Severity)
-"""A finding of each severity, from its sentence."""
+fine = partial(Finding, Severity.FINE)
+undecided = partial(Finding, Severity.OPEN)
+change = partial(Finding, Severity.CHANGE)
+serious = partial(Finding, Severity.SERIOUS)
 
 
 @dataclass(frozen=True)

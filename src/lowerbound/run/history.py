@@ -1,5 +1,7 @@
 """How a run's training went, from its log."""
 
+from typing import Any
+
 import numpy as np
 
 from lowerbound.errors import InputError
@@ -8,8 +10,8 @@ from lowerbound.run.opened import Run
 MOST_POINTS = 400
 
 
-def training_columns(run: Run) -> dict[str, np.ndarray]:
-    """The log's columns, steps averaged in at most `MOST_POINTS` groups.
+def training_columns(run: Run) -> dict[str, Any]:
+    """The log's columns, steps averaged in at most `MOST_POINTS` groups, and whether the losses in it are bounds.
 
     Raises:
         InputError: for a line that is no record of a run, and for a distilled run, whose losses are no bits/dim.
@@ -35,4 +37,5 @@ def training_columns(run: Run) -> dict[str, np.ndarray]:
         "held_out_steps": check("step"),
         "held_out": check("held_out_bits_per_dim"),
         "held_out_errors": check("standard_error"),
+        "is_bound": run.model.is_bound,
     }

@@ -188,7 +188,7 @@ def open_workspace(
     with folder.locked():
         try:
             if restart:
-                set_aside(folder, print)
+                set_aside(folder, lambda line: print(f"{line} until this training is done"))
             elif folder.log.exists():
                 _check_settings(facts, settings)
             write_file(facts, json.dumps(settings).encode())
