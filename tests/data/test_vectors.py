@@ -8,7 +8,7 @@ import pytest
 import torch
 from training.runs import tiny_config
 
-from lowerbound.data import Standardisation, open_dataset, read_conditions, read_examples
+from lowerbound.data import DataConfig, Standardisation, open_dataset, read_conditions, read_examples
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
 from lowerbound.run.examples import conditions
@@ -47,7 +47,7 @@ def test_training_vectors_have_mean_0_and_deviation_1(source):
 
 
 def test_a_run_takes_vectors_as_it_was_trained_with_them(trained, source):
-    dataset, examples = trained.open_dataset(), read_examples(str(source))
+    dataset, examples = trained.open_dataset(), read_examples(DataConfig(str(source)))
     expected = dataset.cond(np.arange(5))
     assert torch.equal(trained.conditions(dataset.conditions[:5]), expected)
     assert torch.equal(conditions(trained, examples, np.arange(5)), expected)

@@ -9,14 +9,12 @@ import tyro
 from lowerbound.cli.options import DeviceName, check_counts, minutes_of, parse, pick_device
 from lowerbound.cli.progress import stage
 from lowerbound.cli.train import located
-from lowerbound.data import describe
+from lowerbound.data import DataConfig, describe, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.compare import Contest, compare
 from lowerbound.everyday import Everyday
 from lowerbound.report.comparison import HEADER, answers, remarks, rows, write_comparison_page
 from lowerbound.report.console import aligned
-from lowerbound.run import open_configured
-from lowerbound.training.config import DataConfig
 
 DEFAULT_MINUTES = 10.0
 
@@ -54,7 +52,7 @@ def main(arguments: list[str]) -> None:
     if options.data.conditional:
         raise InputError("the family is compared without conditions: leave out --conditional")
     data = located(options.data)
-    dataset = open_configured(data)
+    dataset = open_dataset(data)
     out = options.out or Path("runs") / f"compare-{Path(options.data.source).stem}"
     print(describe(dataset))
     contest = replace(options, minutes=minutes)

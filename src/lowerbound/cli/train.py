@@ -11,14 +11,12 @@ import torch
 import tyro
 
 from lowerbound.cli.options import DeviceName, parse, pick_device
-from lowerbound.data import NAMED, Dataset, describe
+from lowerbound.data import NAMED, DataConfig, Dataset, describe, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
-from lowerbound.run import open_configured
 from lowerbound.training import recipe, train
 from lowerbound.training.config import (
     Config,
-    DataConfig,
     DecoderConfig,
     DenoiserConfig,
     ModelConfig,
@@ -68,7 +66,7 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "train", arguments)
-    dataset = open_configured(options.data)
+    dataset = open_dataset(options.data)
     out = run_folder(options.data.source, options.out)
     device = pick_device(options.device)
     print(describe(dataset))

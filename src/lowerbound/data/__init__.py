@@ -2,6 +2,7 @@
 
 from lowerbound.data.bundled import mixture_parameters
 from lowerbound.data.conditions import read_conditions
+from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples, describe
 from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
 from lowerbound.data.order import batch_indices, check_batch_size
@@ -12,6 +13,7 @@ from lowerbound.data.vectors import Standardisation
 __all__ = [
     "NAMED",
     "Affine",
+    "DataConfig",
     "DataSpec",
     "Dataset",
     "Encoding",

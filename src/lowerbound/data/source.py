@@ -1,9 +1,13 @@
-"""From what a user names to a data set."""
+"""From what a user names to a data set: the kinds of data, and who reads each."""
 
 import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from lowerbound.data import bundled
+from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples
 from lowerbound.data.mnist import binary_mnist, mnist
 from lowerbound.errors import InputError, flag
@@ -17,76 +21,92 @@ NAMED = {
     "mnist": mnist,
     "binary-mnist": binary_mnist,
 }
-_SETTINGS = {"name": (), "folder": ("image_size", "skip_bad_files"), "file": ("layout", "num_levels")}
-"""What can be set, by the kind of a source."""
+_ALWAYS = ("source", "conditional")
+"""Settings of all data."""
 
 
-def open_dataset(
-    source: str,
-    *,
-    layout: str | None = None,
-    num_levels: int | None = None,
-    image_size: tuple[int, int] | None = None,
-    skip_bad_files: bool = False,
-) -> Dataset:
+@dataclass(frozen=True)
+class Source:
+    """A kind of data.
+
+    Arguments:
+        settings: what of `DataConfig` has an effect on it, besides the source itself.
+        read: what it holds.
+    """
+
+    settings: tuple[str, ...]
+    read: Callable[[DataConfig], Examples]
+
+
+def _named(config: DataConfig) -> Examples:
+    return Examples.of(NAMED[config.source]())
+
+
+def _folder(config: DataConfig) -> Examples:
+    from lowerbound.data.images import read_folder
+
+    return read_folder(_path(config), image_size=config.image_size, skip_bad_files=config.skip_bad_files)
+
+
+def _arrays(config: DataConfig) -> Examples:
+    from lowerbound.data.arrays import read_arrays
+
+    return read_arrays(_path(config), layout=config.layout)
+
+
+BUNDLED = Source((), _named)
+FOLDER = Source(("image_size", "skip_bad_files"), _folder)
+ARRAYS = Source(("layout", "num_levels"), _arrays)
+FILES = {".npy": ARRAYS, ".npz": ARRAYS}
+"""Who reads a file, by its suffix; of all others `ARRAYS` says what to do with them."""
+
+
+def open_dataset(source: str | DataConfig, **settings: Any) -> Dataset:
     """Open a data set.
 
     Arguments:
-        source: one of `NAMED`, a folder of images, or an .npy or .npz file.
-        layout: for arrays, the order of axes (see `arrays.LAYOUTS`).
-        num_levels: for integer arrays, the number of levels; from their type, or the range of the training examples, if
-            None.
-        image_size: for a folder, the height and width to crop and resize to.
-        skip_bad_files: for a folder, leave out unreadable files with a warning.
+        source: one of `NAMED`, a folder of images, or a file of a kind in `FILES`; or all that is said of the data.
+        settings: how it is read, by the names of the fields of `DataConfig`.
 
     Raises:
         InputError: if there is no such source, or a setting does not apply to it.
     """
-    allowed = _SETTINGS[_kind(source)]
-    settings = {"layout": layout, "num_levels": num_levels, "image_size": image_size, "skip_bad_files": skip_bad_files}
-    for name, value in settings.items():
-        if value is not None and value is not False and name not in allowed:
-            possible = f"{' and '.join(map(flag, allowed))} would" if allowed else "no such setting applies"
-            raise InputError(f"{flag(name)} has no effect on {source}: {possible}")
-    if source in NAMED:
-        return NAMED[source]()
-    examples = read_examples(source, layout=layout, image_size=image_size, skip_bad_files=skip_bad_files)
-    return examples.dataset(num_levels)
+    config = source if isinstance(source, DataConfig) else DataConfig(source, **settings)
+    kind = _kind(config.source)
+    for field in fields(config):
+        if field.name not in (*_ALWAYS, *kind.settings) and getattr(config, field.name) != field.default:
+            possible = f"{' and '.join(map(flag, kind.settings))} would" if kind.settings else "no such setting applies"
+            raise InputError(f"{flag(field.name)} has no effect on {config.source}: {possible}")
+    if kind is BUNDLED:
+        return NAMED[config.source]()
+    return kind.read(config).dataset(config.num_levels)
 
 
-def read_examples(
-    source: str, *, layout: str | None = None, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False
-) -> Examples:
+def read_examples(config: DataConfig) -> Examples:
     """Examples as they are stored, one or more, for a model that knows its data already.
 
     Arguments:
-        source: as in `open_dataset`.
-        layout, image_size, skip_bad_files: how the model's own data were read; used where they apply.
+        config: the source, and how the model's own data were read, which is used where it applies.
 
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    kind, path = _kind(source), Path(source).expanduser()
-    if kind == "name":
-        return Examples.of(NAMED[source]())
-    if kind == "folder":
-        from lowerbound.data.images import read_folder
-
-        return read_folder(path, image_size=image_size, skip_bad_files=skip_bad_files)
-    from lowerbound.data.arrays import read_arrays
-
-    return read_arrays(path, layout=layout)
+    return _kind(config.source).read(config)
 
 
-def _kind(source: str) -> str:
-    """Which of `_SETTINGS` a source is; refuses, with an InputError, what is none."""
+def _path(config: DataConfig) -> Path:
+    return Path(config.source).expanduser()
+
+
+def _kind(source: str) -> Source:
+    """Who reads a source; refuses, with an InputError, what is none."""
     path = Path(source).expanduser()
     if source in NAMED:
-        return "name"
+        return BUNDLED
     if path.is_dir():
-        return "folder"
+        return FOLDER
     if path.is_file():
-        return "file"
+        return FILES.get(path.suffix, ARRAYS)
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(

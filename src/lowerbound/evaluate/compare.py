@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lowerbound.data import Dataset
+from lowerbound.data import DataConfig, Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
@@ -29,7 +29,7 @@ from lowerbound.pictures import sample_grid
 from lowerbound.records import Measured, read_json, to_json
 from lowerbound.run import Run, open_run
 from lowerbound.training import recipe, train
-from lowerbound.training.config import DataConfig, ModelName
+from lowerbound.training.config import ModelName
 
 FAMILY: tuple[ModelName, ...] = (
     "vae",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,8 +25,7 @@ def read_for(run: Run, source: str) -> Examples:
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    data = run.config.data
-    return read_examples(source, layout=run.spec.layout, image_size=data.image_size, skip_bad_files=data.skip_bad_files)
+    return read_examples(replace(run.config.data, source=source, layout=run.spec.layout))
 
 
 def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | None = None) -> Tensor | None:

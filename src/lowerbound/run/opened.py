@@ -14,7 +14,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.models import Diffusion, Model
 from lowerbound.training.build import build_model
-from lowerbound.training.config import Config, DataConfig
+from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.weights import load_weights
 
@@ -159,7 +159,7 @@ class Run:
             InputError: if they are not there, or no longer the same.
         """
         source = source or self.config.data.source
-        dataset = open_configured(replace(self.config.data, source=source))
+        dataset = open_dataset(replace(self.config.data, source=source))
         if not dataset.has_fingerprint(self.spec.fingerprint):
             raise InputError(
                 f"{source} does not hold the examples, with the labels and the splits, that the run in {self.folder.path} "
@@ -182,11 +182,6 @@ class Run:
         model, _ = _open_model(self.config, self.spec, path, self.device)
         assert isinstance(model, Diffusion)
         return model.denoiser
-
-
-def open_configured(data: DataConfig) -> Dataset:
-    """The data set of a configuration."""
-    return open_dataset(**{name: value for name, value in vars(data).items() if name != "conditional"})
 
 
 def open_run(path: Path | str, device: torch.device | str = "cpu") -> Run:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 
+from lowerbound.data.config import DataConfig
 from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
 from lowerbound.models import RELATIVES
@@ -41,24 +42,6 @@ ScheduleName = Literal[
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
 Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels"]
 DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "none"]
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """The data and the way that they are read."""
-
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
-    """The name of bundled data, a folder of images, or an .npy or .npz file."""
-    layout: str | None = None
-    """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
-    num_levels: int | None = None
-    """The number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
-    image_size: Annotated[Everyday[tuple[int, int] | None], tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
-    """The height and width to which images of a folder are cropped and resized."""
-    skip_bad_files: bool = False
-    """Leave out unreadable images, with a warning, instead of stopping."""
-    conditional: Everyday[bool] = False
-    """Learn the data given their labels or condition vectors, and also without."""
 
 
 @dataclass(frozen=True)
