@@ -13,7 +13,6 @@ from lowerbound.errors import InputError
 from lowerbound.run import open_run
 from lowerbound.run.examples import conditions
 from lowerbound.training import train
-from lowerbound.training.config import DataConfig
 
 
 @pytest.fixture(scope="module")
