@@ -1,0 +1,45 @@
+"""`lowerbound explore`: a page to draw a density in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lowerbound.cli.options import parse
+from lowerbound.data import open_dataset
+from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
+from lowerbound.explore import page
+from lowerbound.files import write_file
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a page, one file that needs no server, to draw a density in: the chain's bound closes on the exact log p, in its
+    three terms, and samples come from noise to the data.
+
+    Example: lowerbound explore moons -o explore.html
+    """
+
+    data: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="DATA")] = None
+    """Data of two columns, whose points the page starts with; two moons if not given."""
+    out: Annotated[Everyday[Path], tyro.conf.arg(aliases=["-o"])] = Path("explore.html")
+    """The .html file to write."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "explore", arguments)
+    if options.out.suffix not in (".html", ".htm"):
+        raise InputError(f"--out {options.out}: give a name that ends in .html")
+    points = None
+    if options.data is not None:
+        dataset = open_dataset(options.data)
+        if dataset.shape != (2,):
+            raise InputError(
+                f"{options.data} has examples of the shape {dataset.shape}: the page is for points of two columns"
+            )
+        points = dataset.examples[dataset.train].astype(float)
+    write_file(options.out, page(points).encode())
+    print(options.out)
