@@ -114,7 +114,7 @@ function measured() {
 
 function drawCurve({ exact, chains }) {
   const { ctx, width, height } = context($("curve"));
-  const left = 56, right = 12, top = 14, bottom = 34;
+  const left = 56, right = 20, top = 14, bottom = 46;
   const low = Math.max(exact - 12, Math.min(...chains.map((chain) => chain.total))), high = exact + 0.06 * (exact - low) + 0.02;
   const px = (i) => left + (i / (chains.length - 1)) * (width - left - right);
   const py = (value) => top + ((high - Math.max(value, low)) / (high - low)) * (height - top - bottom);
@@ -127,9 +127,8 @@ function drawCurve({ exact, chains }) {
     ctx.beginPath(); ctx.moveTo(left, py(value)); ctx.lineTo(width - right, py(value)); ctx.stroke();
   }
   ctx.textAlign = "center";
-  chains.forEach((chain, i) => ctx.fillText(chain.length, px(i), height - 14));
-  ctx.textAlign = "left";
-  ctx.fillText("nats", 6, top + 4);
+  chains.forEach((chain, i) => ctx.fillText(chain.length, px(i), height - 28));
+  ctx.fillText("steps T; nats on the left", (left + width - right) / 2, height - 8);
   ctx.strokeStyle = colour("--exact");
   ctx.lineWidth = 2;
   ctx.beginPath(); ctx.moveTo(left, py(exact)); ctx.lineTo(width - right, py(exact)); ctx.stroke();
