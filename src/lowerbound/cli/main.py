@@ -24,6 +24,7 @@ VERBS = {
     "impute": "fill in missing entries several times, with their mean and spread",
     "edit": "vary examples, interpolate between them, or take them to noise and back",
     "compare": "train the whole family of models at an equal budget, and compare them in one table",
+    "audit": "ask of a run's density whether it is one",
     "report": "write a run's evaluation as one self-contained HTML file",
     "doctor": "print versions, devices and the data directory, for a bug report",
 }
