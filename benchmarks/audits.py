@@ -17,7 +17,7 @@ from lowerbound.auditing import audit
 
 
 def density(seed: int):
-    """A right density: Gaussians, Student's t, mixtures, kernel densities and untrained spline flows of 1 to 8 dimensions."""
+    """A right density: a Gaussian, Student's t, a mixture, a kernel density or an untrained spline flow."""
     rng = np.random.default_rng(seed)
     num_dims = int(rng.integers(1, 9))
     root = torch.from_numpy(np.eye(num_dims) + 0.4 * rng.standard_normal((num_dims, num_dims)))
@@ -56,13 +56,9 @@ def main() -> None:
             if check.verdict == "fail":
                 failed[check.name] += 1
                 print(f"seed {seed}: {found.name}, {found.num_dims} dimensions: {check.name}: {check.finding}")
-    low, high = (
-        beta.ppf(0.025, num_alarms, num_audits - num_alarms + 1),
-        beta.ppf(0.975, num_alarms + 1, num_audits - num_alarms),
-    )
-    print(
-        f"{num_alarms} false alarms in {num_audits} audits of right densities (95 %: {np.nan_to_num(low):.2%} to {high:.2%})"
-    )
+    low = np.nan_to_num(beta.ppf(0.025, num_alarms, num_audits - num_alarms + 1))
+    high = beta.ppf(0.975, num_alarms + 1, num_audits - num_alarms)
+    print(f"{num_alarms} false alarms in {num_audits} audits of right densities (95 %: {low:.2%} to {high:.2%})")
     for (name, verdict), count in sorted(verdicts.items()):
         print(f"  {name:<42} {verdict:<10} {count}")
 

@@ -54,18 +54,18 @@ class Weighted:
     @cached_property
     def effective(self) -> float:
         """How many draws of p itself the weighted draws are worth (Kish 1965)."""
-        return float(np.exp(2 * logsumexp(self.log_weights) - logsumexp(2 * self.log_weights)))
+        return float(np.exp(2 * _log_sum(self.log_weights) - _log_sum(2 * self.log_weights)))
 
     @cached_property
     def shares(self) -> Figures:
         """The weights, summing to one."""
-        return np.exp(self.log_weights - logsumexp(self.log_weights))
+        return np.exp(self.log_weights - _log_sum(self.log_weights))
 
     def log_integral(self, log_p: Figures | None = None) -> tuple[float, float]:
         """The log of the integral of the density, or of another one there, and its standard error."""
         log_weights = self.log_weights if log_p is None else log_p - self.log_q
         num = len(log_weights)
-        value = float(logsumexp(log_weights)) - math.log(num)
+        value = float(_log_sum(log_weights)) - math.log(num)
         relative = np.exp(log_weights - value)
         return value, float(relative.std(ddof=1)) / num**0.5
 
@@ -152,7 +152,7 @@ def by_quadrature(subject: Subject, points: Points, num_nodes: int) -> Check:
 def by_sum(subject: Subject, support: Points) -> Check:
     """Of a mass on points that can be counted."""
     values, _ = subject.log_prob(support)
-    total = float(np.exp(logsumexp(values)))
+    total = float(np.exp(_log_sum(values)))
     verdict = "pass" if abs(total - 1) < 1e-3 else "fail"
     return Check(
         "normalisation by summing",
@@ -169,5 +169,10 @@ def _log_trapezoid(log_p: np.ndarray, axes: list[np.ndarray]) -> float:
     for axis in reversed(axes):
         log_weights = np.full(len(axis), math.log(axis[1] - axis[0]))
         log_weights[[0, -1]] -= math.log(2)
-        log_p = logsumexp(log_p + log_weights, axis=-1)
+        log_p = _log_sum(log_p + log_weights)
     return float(log_p)
+
+
+def _log_sum(values: np.ndarray) -> np.ndarray:
+    """The log of the sum of exponentials along the last axis."""
+    return np.asarray(logsumexp(values, axis=-1))

@@ -167,9 +167,8 @@ def _of_run(run: Any) -> Subject:
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
         raw = x.reshape(-1, *run.spec.shape).astype(run.spec.encoding.dtype)
         scores = score_density(run, raw, Flow(tolerance=1e-3))
-        unknown = np.isnan(scores.standard_error).all()
-        num_nats = run.spec.num_dims * np.log(2)
-        return scores.nats, None if unknown else scores.standard_error * num_nats
+        errors = np.hypot(np.nan_to_num(scores.standard_error), scores.solver_error)
+        return scores.nats, errors * run.spec.num_dims * np.log(2)
 
     def sample(num: int, seed: int) -> Points:
         return _points(generate(run, num, plan, seed=seed, batch_size=1024))
