@@ -162,7 +162,8 @@ def _of_run(run: Any) -> Subject:
             f"the data of the run in {run.folder.path} are discrete: their flow is a bound on a mass, and not a density"
         )
 
-    plan = make_plan(run.denoiser, sampler=ProbabilityFlow(tolerance=1e-3))
+    # over all levels, as the density goes: a grid of the visible ones starts from another base
+    plan = make_plan(run.denoiser, sampler=ProbabilityFlow(tolerance=1e-3), grid_name="gamma")
 
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
         raw = x.reshape(-1, *run.spec.shape).astype(run.spec.encoding.dtype)
