@@ -79,6 +79,12 @@ def test_the_snippets_on_sampling_run():
     assert shapes == [(16, 1, 8, 8), (3, 1, 8, 8)]
 
 
+def test_the_snippets_on_audits_run():
+    snippets = re.findall(r"```python\n(.*?)```", (DOCS / "audit.md").read_text(), re.DOTALL)
+    assert len(snippets) > 1
+    exec(compile("\n".join(snippets), "audit.md", "exec"), {})
+
+
 def test_the_snippets_on_the_family_run():
     """In one go, as they are read."""
     snippets = re.findall(r"```python\n(.*?)```", (DOCS / "family.md").read_text(), re.DOTALL)

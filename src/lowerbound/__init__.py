@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lowerbound import models as models
     from lowerbound import pictures as pictures
     from lowerbound import theory as theory
+    from lowerbound.auditing import audit
     from lowerbound.data import Dataset, DataSpec, open_dataset
     from lowerbound.models import Diffusion, Effort, Model
     from lowerbound.nn import MLP, UNet
@@ -56,6 +57,7 @@ __all__ = [
     "score",
     "score_density",
     "impute",
+    "audit",
     # schedules, networks, denoisers, models
     "Schedule",
     "LinearGamma",
@@ -106,6 +108,7 @@ _LATER = {
     "run.generate": ("generate",),
     "run.impute": ("impute",),
     "scoring": ("score", "score_density"),
+    "auditing": ("audit",),
     "models": ("Model", "Diffusion", "Effort"),
     "nn": ("UNet", "MLP"),
 }

@@ -25,6 +25,7 @@ VERBS = {
     "edit": "vary examples, interpolate between them, or take them to noise and back",
     "compare": "train the whole family of models at an equal budget, and compare them in one table",
     "explore": "write a page in which you draw a density and watch the bound close on log p",
+    "audit": "ask of a run's density whether it is one",
     "report": "write a run's evaluation as one self-contained HTML file",
     "doctor": "print versions, devices and the data directory, for a bug report",
 }

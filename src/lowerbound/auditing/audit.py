@@ -1,0 +1,124 @@
+"""The audit of a density: every question that can be asked of it, and the answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lowerbound.auditing.check import Check
+from lowerbound.auditing.draws import heavy_tails
+from lowerbound.auditing.function import batches, repeats, slopes
+from lowerbound.auditing.integral import Weighted, by_importance, by_quadrature, by_sum
+from lowerbound.auditing.proposal import Proposal
+from lowerbound.auditing.samples import same_law
+from lowerbound.auditing.subject import Points, as_subject
+from lowerbound.auditing.truth import apart, below_proposal, below_truth, of_levels
+from lowerbound.errors import InputError
+
+NUM_DRAWS = 10_000
+NUM_SAMPLES = 4_000
+NODES_PER_DRAW = 4
+"""Of a grid in one or two dimensions, for each draw of the proposal."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was asked of a density, and what came out.
+
+    Arguments:
+        name: the density's.
+        num_dims: D.
+        checks: in the order in which they were made.
+    """
+
+    name: str
+    num_dims: int
+    checks: tuple[Check, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the checks', but that what can't be told is no failure."""
+        verdicts = {check.verdict for check in self.checks}
+        return next(verdict for verdict in ("fail", "pass", "can't tell") if verdict in verdicts)
+
+    def __getitem__(self, name: str) -> Check:
+        """The check of a name."""
+        return next(check for check in self.checks if check.name == name)
+
+    def __str__(self) -> str:
+        width = max(len(check.name) for check in self.checks)
+        lines = [f"{self.name}, {self.num_dims} dimension{'s' * (self.num_dims > 1)}: {self.verdict}"]
+        for check in self.checks:
+            remedy = f"\n{'':<{width + 14}}{check.remedy}" if check.remedy else ""
+            lines.append(f"  {check.verdict:<10}  {check.name:<{width}}  {check.finding}{remedy}")
+        return "\n".join(lines)
+
+
+def audit(
+    model: Any,
+    data: Any = None,
+    *,
+    sample: Callable[[int], Any] | None = None,
+    score: Callable[[Any], Any] | None = None,
+    draws: Callable[[Any], Any] | None = None,
+    truth: Any = None,
+    train: Any = None,
+    support: Any = None,
+    num_draws: int = NUM_DRAWS,
+    num_samples: int = NUM_SAMPLES,
+    seed: int = 0,
+) -> Audit:
+    r"""Whether a log density is what it says it is.
+
+    Arguments:
+        model: a `Run`, or anything with `log_prob` or `score_samples`, or a function (`subject.as_subject`).
+        data: test points, (N, D), if there are any.
+        sample: draws so many points, if the model has no `sample` of its own.
+        score: the slope of log p as the model states it.
+        draws: of a figure that is a mean of random draws, the draws of each of N points, (N, num_draws), on the scale on
+            which they are averaged.
+        truth: the distribution of the data, where it is known: anything that model may be, with samples.
+        train: the points that the model was trained on.
+        support: of a mass, all points that it can be of, (N, D).
+        num_draws: of the proposal; in one and two dimensions four times as many points of a grid are looked at besides,
+            unless the density is dear.
+        num_samples: samples of the model.
+        seed: of all that is drawn here.
+
+    Raises:
+        InputError: if there is neither a way to sample nor data, or arrays are of other shapes.
+    """
+    subject = as_subject(model, sample, score)
+    data, train, support = (None if array is None else _array(array) for array in (data, train, support))
+    if support is not None:
+        checks = [by_sum(subject, support), repeats(subject, support), batches(subject, support)]
+        return Audit(subject.name, support.shape[1], tuple(checks))
+    samples = None if subject.sample is None else subject.sample(num_samples, seed)
+    points = samples if samples is not None else data
+    if points is None:
+        raise InputError("the model has no sample: give data to integrate around, or a function that draws as sample")
+    checks = [repeats(subject, points), batches(subject, points), *slopes(subject, points)]
+    if points.shape[1] in (1, 2) and not subject.is_dear:
+        checks.append(by_quadrature(subject, points, NODES_PER_DRAW * num_draws))
+    weighted = Weighted.of(subject, Proposal.fitted(points), num_draws, seed + 1)
+    checks += [by_importance(weighted), below_proposal(weighted)]
+    if samples is not None:
+        checks += same_law(subject, weighted, subject.sample(num_samples, seed + 2), seed)  # pyright: ignore[reportOptionalCall]
+    if draws is not None:
+        checks.append(heavy_tails(_array(draws(points[:256]))))
+    if truth is not None:
+        checks.append(below_truth(subject, as_subject(truth), num_samples, seed + 3))
+    if data is not None:
+        checks.append(of_levels(data))
+        if train is not None:
+            checks.append(apart(data, train))
+    return Audit(subject.name, points.shape[1], tuple(checks))
+
+
+def _array(values: Any) -> Points:
+    """Points as (N, D) in double precision."""
+    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, np.float64)
+    if array.ndim < 1 or not len(array):
+        raise InputError(f"points of the shape {array.shape}: (N, D) is wanted, N of at least one")
+    return array.reshape(len(array), -1)

@@ -1,0 +1,29 @@
+"""What a check says."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["pass", "fail", "can't tell"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question asked of a density, and its answer.
+
+    Arguments:
+        name: of the question, in a word or two.
+        claim: what holds of a right density.
+        verdict: whether it holds.
+        finding: what was seen, with its error, in words.
+        remedy: of a failure what it points to, of an open question what an answer would take; empty otherwise.
+        statistic: the number that was judged, NaN where there is none.
+        error: its standard error or tolerance, NaN where there is none.
+    """
+
+    name: str
+    claim: str
+    verdict: Verdict
+    finding: str
+    remedy: str = ""
+    statistic: float = float("nan")
+    error: float = float("nan")

@@ -1,0 +1,102 @@
+"""Is log p a function of x, and its slope the one that is stated? Batches, order, precision, repeats, derivatives."""
+
+import math
+
+import numpy as np
+from scipy.stats import chi2
+
+from lowerbound.auditing.check import Check
+from lowerbound.auditing.subject import Points, Subject
+
+RELATIVE = 1e-3
+"""By which two figures of one point may differ, of its size or of one nat."""
+NUM_POINTS = 48
+_STEP = 1e-3
+"""Of a finite difference, in standard deviations of the points."""
+
+
+def repeats(subject: Subject, points: Points) -> Check:
+    """The same points again: the same figures, or figures that differ as much as their errors say."""
+    name, claim = "repeats", "a point has one log density, or an error that covers how much it changes"
+    x = points[:NUM_POINTS]
+    (first, errors), (second, _) = subject.log_prob(x), subject.log_prob(x)
+    change = second - first
+    tolerance = RELATIVE * np.maximum(1, np.abs(first))
+    if errors is None:
+        worst = int(np.argmax(np.abs(change) / tolerance))
+        seen = f"changes by up to {np.abs(change).max():.2g} nats"
+        if (np.abs(change) <= tolerance).all():
+            return Check(name, claim, "pass", seen, "", float(np.abs(change).max()))
+        remedy = f"the figure is random (point {worst} changes by {change[worst]:+.3g}) and states no error: state it"
+        return Check(name, claim, "fail", seen, remedy, float(np.abs(change).max()))
+    scale = np.sqrt(2 * np.nan_to_num(errors) ** 2 + (tolerance / 4) ** 2)
+    ratio = float(((change / scale) ** 2).mean())
+    chance = float(chi2.sf(ratio * len(x), len(x)))
+    seen = f"changes are {math.sqrt(ratio):.2f} times as wide as the stated errors, p = {chance:.2g}"
+    if chance >= 1e-4:
+        return Check(name, claim, "pass", seen, "", ratio)
+    return Check(
+        name, claim, "fail", seen, "the stated error is too small: probes or draws that are not independent", ratio
+    )
+
+
+def batches(subject: Subject, points: Points) -> Check:
+    """Alone, in another order and together."""
+    name, claim = "batches", "the log density of a point does not depend on the points beside it"
+    x = points[:NUM_POINTS]
+    order = np.random.default_rng(0).permutation(len(x))
+    together, errors = subject.log_prob(x)
+    shuffled = np.empty_like(together)
+    shuffled[order] = subject.log_prob(x[order])[0]
+    alone = np.array([subject.log_prob(x[i : i + 1])[0][0] for i in range(min(12, len(x)))])
+    allowed = RELATIVE * np.maximum(1, np.abs(together)) + (0 if errors is None else 6 * np.nan_to_num(errors))
+    change = np.abs(shuffled - together)
+    change[: len(alone)] = np.maximum(change[: len(alone)], np.abs(alone - together[: len(alone)]))
+    worst = int(np.argmax(change / allowed))
+    seen = f"changes by up to {change[worst]:.2g} nats, of {allowed[worst]:.2g} allowed"
+    if change[worst] <= allowed[worst]:
+        return Check(name, claim, "pass", seen, "", float(change[worst]), float(allowed[worst]))
+    remedy = f"point {worst} has another density in another batch: statistics of a batch, or random draws, enter it"
+    return Check(name, claim, "fail", seen, remedy, float(change[worst]), float(allowed[worst]))
+
+
+def slopes(subject: Subject, points: Points) -> list[Check]:
+    """Derivatives of log p, as differentiated and as stated, against finite differences along random directions."""
+    checks = []
+    for name, slope in (("gradient", subject.gradient), ("score", subject.score)):
+        if slope is None:
+            continue
+        claim = f"the {name} is the slope of log p"
+        x = points[:NUM_POINTS]
+        scale = points.std(0) + 1e-300
+        directions = np.random.default_rng(0).standard_normal(x.shape)
+        directions *= scale / np.linalg.norm(directions, axis=1, keepdims=True)
+        try:
+            stated = (slope(x) * directions).sum(1)
+        except (RuntimeError, NotImplementedError) as error:
+            checks.append(Check(name, claim, "can't tell", f"it cannot be had: {error}"))
+            continue
+        # the best step of a difference in the precision at hand: two are taken, and their disagreement is the error
+        first, second = (_difference(subject, x, directions, step) for step in (_STEP, 4 * _STEP))
+        allowed = 4 * np.abs(first - second) + 0.01 * np.maximum(1, np.abs(first))
+        off = np.abs(stated - first)
+        wrong = off > allowed
+        worst = int(np.argmax(off / allowed))
+        seen = f"{wrong.mean():.0%} of {len(x)} slopes are off, at worst {stated[worst]:.4g} for {first[worst]:.4g}"
+        if wrong.mean() <= 0.1:  # kinks of a piecewise smooth density
+            checks.append(Check(name, claim, "pass", seen, "", float(off[worst]), float(allowed[worst])))
+        else:
+            remedy = (
+                "the sign is turned" if _turned(stated, first) else "a term is not differentiated, or counted twice"
+            )
+            checks.append(Check(name, claim, "fail", seen, remedy, float(off[worst]), float(allowed[worst])))
+    return checks
+
+
+def _difference(subject: Subject, x: Points, directions: Points, step: float) -> np.ndarray:
+    high, low = subject.log_prob(x + step * directions)[0], subject.log_prob(x - step * directions)[0]
+    return (high - low) / (2 * step)
+
+
+def _turned(stated: np.ndarray, slope: np.ndarray) -> bool:
+    return bool(np.abs(stated + slope).mean() < 0.1 * np.abs(stated - slope).mean())

@@ -1,0 +1,178 @@
+r"""Does the density integrate to one? $E_q[p / q] = 1$ for any proposal q that reaches wherever p does."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import logsumexp
+
+from lowerbound.auditing.check import Check
+from lowerbound.auditing.proposal import Proposal
+from lowerbound.auditing.subject import Figures, Points, Subject
+from lowerbound.auditing.tails import MOST_RELIABLE, pareto_shape
+
+TOLERANCE = 0.01
+"""Nats by which the log of an integral may be off without being called wrong: a solver's error."""
+MOST_ERRORS = 4.0
+"""Standard errors that chance is believed to make, once in 16,000."""
+_CLAIM = "the density integrates to one"
+_MARGIN = 0.5
+"""Of the grid around the points, as a multiple of their range."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """Draws of a proposal, and the log densities of a subject there.
+
+    Arguments:
+        x: the draws, (N, D).
+        log_q: the proposal's log density there, (N,), nats.
+        log_p: the subject's.
+    """
+
+    x: Points
+    log_q: Figures
+    log_p: Figures
+
+    @classmethod
+    def of(cls, subject: Subject, proposal: Proposal, num: int, seed: int) -> "Weighted":
+        """So many draws; of a subject that states errors, log p is lowered by half their square, for exp is convex."""
+        x = proposal.sample(num, seed)
+        log_p, errors = subject.log_prob(x)
+        return cls(x, proposal.log_prob(x), log_p if errors is None else log_p - np.nan_to_num(errors) ** 2 / 2)
+
+    @cached_property
+    def log_weights(self) -> Figures:
+        return self.log_p - self.log_q
+
+    @cached_property
+    def shape(self) -> float:
+        """The tail's, of the weights (`tails.pareto_shape`)."""
+        return pareto_shape(np.exp(self.log_weights - self.log_weights.max()))
+
+    @cached_property
+    def effective(self) -> float:
+        """How many draws of p itself the weighted draws are worth (Kish 1965)."""
+        return float(np.exp(2 * _log_sum(self.log_weights) - _log_sum(2 * self.log_weights)))
+
+    @cached_property
+    def shares(self) -> Figures:
+        """The weights, summing to one."""
+        return np.exp(self.log_weights - _log_sum(self.log_weights))
+
+    def log_integral(self, log_p: Figures | None = None) -> tuple[float, float]:
+        """The log of the integral of the density, or of another one there, and its standard error."""
+        log_weights = self.log_weights if log_p is None else log_p - self.log_q
+        num = len(log_weights)
+        value = float(_log_sum(log_weights)) - math.log(num)
+        relative = np.exp(log_weights - value)
+        return value, float(relative.std(ddof=1)) / num**0.5
+
+
+def by_importance(weighted: Weighted) -> Check:
+    """Of any number of dimensions, as far as the proposal reaches."""
+    name = "normalisation by importance sampling"
+    if not np.isfinite(weighted.log_p[~np.isneginf(weighted.log_p)]).all() or np.isneginf(weighted.log_p).all():
+        bad = int((~np.isfinite(weighted.log_p) & ~np.isneginf(weighted.log_p)).sum())
+        return Check(
+            name, _CLAIM, "fail", f"{bad} of {len(weighted.log_p)} log densities are NaN or +inf, or all are -inf", ""
+        )
+    value, error = weighted.log_integral()
+    seen = f"log of the integral {value:+.4f} +- {error:.4f}, effective sample size {weighted.effective:,.0f}, "
+    seen += f"k-hat {weighted.shape:.2f}"
+    if weighted.shape > MOST_RELIABLE:
+        remedy = f"k-hat above {MOST_RELIABLE}: no error can be stated; more draws, or a proposal nearer to the density"
+        return Check(name, _CLAIM, "can't tell", seen, remedy, value)
+    if abs(value) <= MOST_ERRORS * error + TOLERANCE:
+        return Check(name, _CLAIM, "pass", seen, "", value, error)
+    return Check(name, _CLAIM, "fail", seen, diagnosis(weighted, value), value, error)
+
+
+def diagnosis(weighted: Weighted, log_integral: float) -> str:
+    """What a density that does not integrate to one would have to be for it to do so."""
+    num_dims, log_p = weighted.x.shape[1], weighted.log_p
+    guesses = {
+        "the figure is the mean over dimensions, where the sum is the density": num_dims * log_p,
+        "the figure is the negative log density": -log_p,
+        "the figure is in bits, where nats are meant": math.log(2) * log_p,
+        "the figure is in bits per dimension with its sign turned": -math.log(2) * num_dims * log_p,
+    }
+    if num_dims == 1:
+        guesses.pop("the figure is the mean over dimensions, where the sum is the density")
+    for words, other in guesses.items():
+        with np.errstate(over="ignore", invalid="ignore"):
+            value, error = weighted.log_integral(other)
+        if math.isfinite(value) and error < 0.2 and abs(value) <= MOST_ERRORS * error + TOLERANCE:
+            return f"{words}: read so it integrates to one"
+    spread = float(np.log(_weighted_std(weighted)).sum())
+    for words, constant in {
+        "the Jacobian of a normalisation to unit variance is missing": spread,
+        "the Jacobian of a normalisation to unit variance has the wrong sign": 2 * spread,
+        "the constant (2 pi)^(D/2) of a Gaussian is missing": num_dims * math.log(2 * math.pi) / 2,
+    }.items():
+        if abs(constant) > 0.1 and abs(log_integral - constant) < 0.1 + 0.02 * abs(constant):
+            return f"{words}: its log would be {constant:.3f}"
+    return (
+        "look for a constant that was left out, a trace or a Jacobian that is missing, or a scale that was not undone"
+    )
+
+
+def _weighted_std(weighted: Weighted) -> Figures:
+    mean = weighted.shares @ weighted.x
+    return np.sqrt(weighted.shares @ (weighted.x - mean) ** 2)
+
+
+def by_quadrature(subject: Subject, points: Points, num_nodes: int) -> Check:
+    """In one and two dimensions, on a grid of half and of full fineness over the points' range and around it."""
+    name = "normalisation by quadrature"
+    low, high = points.min(0), points.max(0)
+    margin = _MARGIN * (high - low)
+    num_nodes = 2 * int(num_nodes ** (1 / points.shape[1]) / 2) + 1
+    axes = [np.linspace(a - m, b + m, num_nodes) for a, b, m in zip(low, high, margin, strict=True)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+    log_p, _ = subject.log_prob(grid)
+    log_p = log_p.reshape([num_nodes] * len(axes))
+    fine, coarse = (
+        _log_trapezoid(log_p[(slice(None, None, step),) * len(axes)], [axis[::step] for axis in axes])
+        for step in (1, 2)
+    )
+    error = abs(fine - coarse)
+    seen = f"log of the integral {fine:+.4f}, {error:.1g} from half as fine a grid"
+    if error > 0.05:
+        return Check(name, _CLAIM, "can't tell", seen, "the density is rougher than the grid", fine, error)
+    if abs(fine) <= TOLERANCE + 2 * error:
+        return Check(name, _CLAIM, "pass", seen, "", fine, error)
+    remedy = (
+        "a constant, a Jacobian or a trace is missing" if fine > 0 else "mass is missing, or lies outside of the grid"
+    )
+    return Check(name, _CLAIM, "fail", seen, remedy, fine, error)
+
+
+def by_sum(subject: Subject, support: Points) -> Check:
+    """Of a mass on points that can be counted."""
+    values, _ = subject.log_prob(support)
+    total = float(np.exp(_log_sum(values)))
+    verdict = "pass" if abs(total - 1) < 1e-3 else "fail"
+    return Check(
+        "normalisation by summing",
+        "the masses of all possible points sum to one",
+        verdict,
+        f"{len(support):,} points have the mass {total:.6f}",
+        "" if verdict == "pass" else "points are missing from the support, or this is a density and no mass",
+        total,
+        1e-3,
+    )
+
+
+def _log_trapezoid(log_p: np.ndarray, axes: list[np.ndarray]) -> float:
+    for axis in reversed(axes):
+        log_weights = np.full(len(axis), math.log(axis[1] - axis[0]))
+        log_weights[[0, -1]] -= math.log(2)
+        log_p = _log_sum(log_p + log_weights)
+    return float(log_p)
+
+
+def _log_sum(values: np.ndarray) -> np.ndarray:
+    """The log of the sum of exponentials along the last axis."""
+    return np.asarray(logsumexp(values, axis=-1))

@@ -1,0 +1,82 @@
+r"""A proposal q to integrate a density with: a mixture with heavier tails than Gaussian ones, fitted to points."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import logsumexp
+from scipy.stats import multivariate_t
+
+from lowerbound.auditing.subject import Figures, Points
+from lowerbound.errors import InputError
+
+DEGREES_OF_FREEDOM = 5
+INFLATION = 1.5
+"""Of the covariances fitted."""
+WIDE_SHARE = 0.1
+WIDE = 4.0
+"""The share of draws from one component as wide as all points, and its covariance as a multiple of theirs."""
+COMPONENTS = (1, 3, 10, 30)
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """A mixture of multivariate t distributions.
+
+    Arguments:
+        weights: of the components, (K,).
+        means: (K, D).
+        scales: their scale matrices, (K, D, D).
+    """
+
+    weights: Float[np.ndarray, " num_components"]
+    means: Float[np.ndarray, "num_components num_dims"]
+    scales: Float[np.ndarray, "num_components num_dims num_dims"]
+
+    @classmethod
+    def fitted(cls, points: Points) -> "Proposal":
+        """To points, by Gaussian mixtures of which one is chosen by the points left out.
+
+        Raises:
+            InputError: for fewer than ten points a dimension, or points without spread.
+        """
+        from sklearn.mixture import GaussianMixture
+
+        num_points, num_dims = points.shape
+        if num_points < 10 * num_dims + 10:
+            raise InputError(f"{num_points} points of {num_dims} dimensions are too few to fit a proposal to")
+        mean, covariance = points.mean(0), np.atleast_2d(np.cov(points.T))
+        if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance)[0] <= 0:
+            raise InputError("the points have no spread in some direction, so that no density of them is finite")
+        scale = np.sqrt(np.diag(covariance))
+        unit = (points - mean) / scale
+        half = num_points // 2
+        most = num_points // (5 * num_dims + 5)
+        fits = [
+            GaussianMixture(num, reg_covar=1e-5, random_state=0).fit(unit[:half])
+            for num in COMPONENTS
+            if num == 1 or num <= most
+        ]
+        best = max(fits, key=lambda fit: fit.score(unit[half:]))
+        weights = np.append((1 - WIDE_SHARE) * np.asarray(best.weights_), WIDE_SHARE)
+        means = np.concatenate([np.asarray(best.means_) * scale + mean, mean[None]])
+        stretch = scale[:, None] * scale
+        scales = np.concatenate([INFLATION * np.asarray(best.covariances_) * stretch, WIDE * covariance[None]])
+        return cls(weights / weights.sum(), means, scales)
+
+    def sample(self, num: int, seed: int) -> Points:
+        """Draws, (num, D)."""
+        rng = np.random.default_rng(seed)
+        component = rng.choice(len(self.weights), num, p=self.weights)
+        roots = np.linalg.cholesky(self.scales)[component]
+        normal = rng.standard_normal((num, self.means.shape[1]))
+        widths = np.sqrt(DEGREES_OF_FREEDOM / rng.chisquare(DEGREES_OF_FREEDOM, num))
+        return self.means[component] + widths[:, None] * np.einsum("nij,nj->ni", roots, normal)
+
+    def log_prob(self, x: Points) -> Figures:
+        """Nats of each point, (N,)."""
+        parts = [
+            np.log(weight) + np.atleast_1d(multivariate_t.logpdf(x, mean, scale, df=DEGREES_OF_FREEDOM))
+            for weight, mean, scale in zip(self.weights, self.means, self.scales, strict=True)
+        ]
+        return np.asarray(logsumexp(parts, axis=0))

@@ -1,0 +1,116 @@
+"""Are samples and density of one distribution? Draws of a proposal, weighted by the density, against the model's own."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import kstwobign, norm
+
+from lowerbound.auditing.check import Check
+from lowerbound.auditing.integral import MOST_ERRORS, Weighted
+from lowerbound.auditing.subject import Figures, Points, Subject
+from lowerbound.auditing.tails import MOST_RELIABLE
+
+SHARES = (0.5, 0.9, 0.99)
+FEWEST_EFFECTIVE = 100
+_CHANCE = 2 * norm.sf(MOST_ERRORS)
+MOST_DIRECTIONS = 16
+
+
+def same_law(subject: Subject, weighted: Weighted, samples: Points, seed: int) -> list[Check]:
+    """Three questions that need the model's samples and its density: the law of what they look like, the coverage of
+    highest-density regions, and the entropy."""
+    names = ("samples against density", "coverage of highest-density regions", "entropy")
+    claims = (
+        "samples, seen from any side, are spread as the density says",
+        "a region that holds half, 90 or 99 % of the density's mass holds as many of the samples",
+        "log p is on average over samples what it is on average over the density",
+    )
+    if weighted.shape > MOST_RELIABLE or weighted.effective < FEWEST_EFFECTIVE:
+        seen = f"effective sample size {weighted.effective:,.0f}, k-hat {weighted.shape:.2f}"
+        remedy = "the density could not be integrated: more draws, fewer dimensions, or a proposal nearer to it"
+        return [Check(name, claim, "can't tell", seen, remedy) for name, claim in zip(names, claims, strict=True)]
+    log_p, _ = subject.log_prob(samples)
+    return [
+        _law(names[0], claims[0], weighted, samples, log_p, seed),
+        _coverage(names[1], claims[1], weighted, log_p),
+        _entropy(names[2], claims[2], weighted, log_p),
+    ]
+
+
+def _law(name: str, claim: str, weighted: Weighted, samples: Points, log_p: Figures, seed: int) -> Check:
+    """Kolmogorov and Smirnov's distance, of log p, of the distance from the middle, and along directions."""
+    directions = _directions(samples.shape[1], seed)
+    middle, scale = samples.mean(0), samples.std(0) + 1e-300
+    views = {"log p": (log_p, weighted.log_p)}
+    here, there = (samples - middle) / scale, (weighted.x - middle) / scale
+    views["the distance from the middle"] = (np.linalg.norm(here, axis=1), np.linalg.norm(there, axis=1))
+    for number, direction in enumerate(directions):
+        views[f"direction {number + 1}"] = (here @ direction, there @ direction)
+    effective = 1 / (1 / len(samples) + 1 / weighted.effective)
+    distances = {view: _distance(*values, weighted.shares) for view, values in views.items()}
+    worst = max(distances, key=lambda view: distances[view])
+    chance = min(1.0, len(views) * float(kstwobign.sf(effective**0.5 * distances[worst])))
+    seen = f"largest distance of distribution functions {distances[worst]:.4f} in {worst}, p = {chance:.2g}"
+    if chance >= _CHANCE:
+        return Check(name, claim, "pass", seen, "", distances[worst], effective**-0.5)
+    remedy = "samples come from another distribution than is scored: clipped, tempered, of another sampler or noise"
+    return Check(name, claim, "fail", seen, remedy, distances[worst], effective**-0.5)
+
+
+def _coverage(name: str, claim: str, weighted: Weighted, log_p: Figures) -> Check:
+    order = np.argsort(-weighted.log_p)
+    mass = np.cumsum(weighted.shares[order])
+    found, worst, worst_error = [], 0.0, math.nan
+    for share in SHARES:
+        threshold = weighted.log_p[order][np.searchsorted(mass, share)]
+        covered = float((log_p >= threshold).mean())
+        error = math.sqrt(share * (1 - share) * (1 / len(log_p) + 1 / weighted.effective))
+        found.append(f"{share:.0%}: {covered:.1%}")
+        if abs(covered - share) / error > worst:
+            worst, worst_error = abs(covered - share) / error, error
+    seen = f"{', '.join(found)} of the samples; {worst:.1f} standard errors at most"
+    if worst <= MOST_ERRORS:
+        return Check(name, claim, "pass", seen, "", worst, worst_error)
+    return Check(name, claim, "fail", seen, "the samples are narrower or wider than the density", worst, worst_error)
+
+
+def _entropy(name: str, claim: str, weighted: Weighted, log_p: Figures) -> Check:
+    finite = np.isfinite(weighted.log_p)
+    there = float(weighted.shares[finite] @ weighted.log_p[finite])
+    error_there = float(np.sqrt((weighted.shares[finite] ** 2) @ (weighted.log_p[finite] - there) ** 2))
+    if not np.isfinite(log_p).all():
+        bad = int((~np.isfinite(log_p)).sum())
+        remedy = "the model draws what it says cannot be"
+        return Check(name, claim, "fail", f"{bad} samples have a log density of -inf, +inf or NaN", remedy)
+    here, error_here = float(log_p.mean()), float(log_p.std(ddof=1)) / len(log_p) ** 0.5
+    difference, error = here - there, math.hypot(error_here, error_there)
+    seen = f"{here:.4f} over samples, {there:.4f} over the density: {difference:+.4f} +- {error:.4f} nats"
+    if abs(difference) <= MOST_ERRORS * error:
+        return Check(name, claim, "pass", seen, "", difference, error)
+    remedy = "samples too typical: clipped or tempered" if difference > 0 else "samples too wide, or of another model"
+    return Check(name, claim, "fail", seen, remedy, difference, error)
+
+
+def _directions(num_dims: int, seed: int) -> np.ndarray:
+    """The axes, or as many random directions, at most `MOST_DIRECTIONS`."""
+    if num_dims <= MOST_DIRECTIONS // 2:
+        axes = np.eye(num_dims)
+        extra = np.random.default_rng(seed).standard_normal((num_dims, num_dims)) if num_dims > 1 else axes[:0]
+        return np.concatenate([axes, extra / (np.linalg.norm(extra, axis=1, keepdims=True) + 1e-300)])
+    normal = np.random.default_rng(seed).standard_normal((MOST_DIRECTIONS, num_dims))
+    return normal / np.linalg.norm(normal, axis=1, keepdims=True)
+
+
+def _distance(
+    here: Float[np.ndarray, " num_samples"],
+    there: Float[np.ndarray, " num_draws"],
+    shares: Float[np.ndarray, " num_draws"],
+) -> float:
+    """The largest difference of the distribution functions of plain and of weighted values."""
+    values = np.concatenate([here, there])
+    steps = np.concatenate([np.full(len(here), 1 / len(here)), -shares])
+    order = np.argsort(values, kind="stable")
+    values, sums = values[order], np.cumsum(steps[order])
+    last = np.append(values[1:] != values[:-1], True)  # equal values step together
+    return float(np.abs(sums[last]).max())

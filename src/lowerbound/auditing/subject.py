@@ -1,0 +1,202 @@
+"""Whatever has a log density, made one kind of thing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowerbound.errors import InputError
+
+Points = Float[np.ndarray, "num_points num_dims"]
+Figures = Float[np.ndarray, " num_points"]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A density on vectors of D numbers.
+
+    Arguments:
+        name: what it is called.
+        log_prob: nats of each of N points, (N, D) float64, and their standard errors, or None where it states none.
+        sample: N draws from a seed, (N, D); None of a density that cannot be drawn from.
+        gradient: the slope of log_prob, (N, D); None where there is none.
+        score: the slope as the subject itself says it is; None where it says nothing.
+        is_dear: whether a log density takes so long that a grid of them is out of the question.
+    """
+
+    name: str
+    log_prob: Callable[[Points], tuple[Figures, Figures | None]]
+    sample: Callable[[int, int], Points] | None = None
+    gradient: Callable[[Points], Points] | None = None
+    score: Callable[[Points], Points] | None = None
+    is_dear: bool = False
+
+
+def as_subject(
+    model: Any, sample: Callable[[int], Any] | None = None, score: Callable[[Any], Any] | None = None
+) -> Subject:
+    """A run, a distribution of torch, a flow of zuko, a posterior of sbi, a density of scikit-learn, or a function, as a
+    `Subject`.
+
+    Arguments:
+        model: has `log_prob`, or `score_samples`, or is a function of points that returns log densities. Draws come from its
+            `sample` if it has one.
+        sample: draws so many points, of a function or instead of the model's own.
+        score: the slope of the log density as the model has it, to be held against its log density.
+
+    Raises:
+        InputError: if it has no density.
+    """
+    from lowerbound.run import Run
+
+    if isinstance(model, Subject):
+        return model
+    if isinstance(model, Run):
+        subject = _of_run(model)
+    elif hasattr(model, "score_samples"):
+        subject = _of_estimator(model)
+    elif hasattr(model, "log_prob"):
+        subject = _of_distribution(model)
+    elif isinstance(model, nn.Module) and hasattr(distribution := _called(model), "log_prob"):
+        subject = _of_distribution(distribution, type(model).__name__)
+    elif callable(model):
+        subject = Subject(getattr(model, "__name__", type(model).__name__), lambda x: (_figures(model(x)), None))
+    else:
+        raise InputError(
+            f"{type(model).__name__} has neither log_prob nor score_samples and is no function: there is no density to audit"
+        )
+    if sample is not None:
+        subject = _with(subject, sample=lambda num, seed: _seeded(lambda: _points(sample(num)), seed))
+    if score is not None:
+        subject = _with(subject, score=lambda x: _points(score(torch.from_numpy(x))))
+    return subject
+
+
+def _with(subject: Subject, **changes: Any) -> Subject:
+    return Subject(**{**vars(subject), **changes})
+
+
+def _called(module: nn.Module) -> Any:
+    """What a module returns without arguments, as zuko's flows do their distribution; None if it takes some."""
+    try:
+        return module()
+    except TypeError:
+        return None
+
+
+def _of_distribution(distribution: Any, name: str = "") -> Subject:
+    """Of what has `log_prob` of tensors and, perhaps, `sample`; in double precision where it takes that."""
+    is_double = _takes(distribution, torch.float64)
+    dtype = torch.float64 if is_double else torch.float32
+    scalar = tuple(getattr(distribution, "event_shape", (1,))) == ()
+
+    def tensor(x: Points) -> Tensor:
+        points = torch.as_tensor(x, dtype=dtype)
+        return points[:, 0] if scalar else points
+
+    def log_prob(x: Points) -> tuple[Figures, None]:
+        with torch.no_grad():
+            return _figures(distribution.log_prob(tensor(x))), None
+
+    def gradient(x: Points) -> Points:
+        points = tensor(x).requires_grad_()
+        (slope,) = torch.autograd.grad(distribution.log_prob(points).sum(), points)
+        return _points(slope)
+
+    def sample(num: int, seed: int) -> Points:
+        with torch.no_grad():
+            return _seeded(lambda: _points(distribution.sample((num,))), seed)
+
+    can_sample = hasattr(distribution, "sample")
+    return Subject(name or type(distribution).__name__, log_prob, sample if can_sample else None, gradient)
+
+
+def _takes(distribution: Any, dtype: torch.dtype) -> bool:
+    """Whether it has a log density of points of this type."""
+    shape = tuple(getattr(distribution, "event_shape", (1,)))
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            distribution.log_prob(distribution.sample((2,)).reshape(2, *shape).to(dtype))
+    except (RuntimeError, ValueError, AttributeError):
+        return False
+    return True
+
+
+def _of_estimator(estimator: Any) -> Subject:
+    """Of scikit-learn's interface: `score_samples`, with the error of each if it knows it, and `sample`."""
+    import inspect
+
+    knows_error = "return_std" in inspect.signature(estimator.score_samples).parameters
+
+    def log_prob(x: Points) -> tuple[Figures, Figures | None]:
+        if not knows_error:
+            return _figures(estimator.score_samples(x)), None
+        values, errors = estimator.score_samples(x, return_std=True)
+        return _figures(values), _figures(errors)
+
+    def sample(num: int, seed: int) -> Points:
+        takes_seed = "random_state" in inspect.signature(estimator.sample).parameters
+        drawn = estimator.sample(num, random_state=seed) if takes_seed else estimator.sample(num)
+        return _points(drawn[0] if isinstance(drawn, tuple) else drawn)
+
+    return Subject(
+        type(estimator).__name__,
+        log_prob,
+        (lambda num, seed: _seeded(lambda: sample(num, seed), seed)) if hasattr(estimator, "sample") else None,
+    )
+
+
+def _of_run(run: Any) -> Subject:
+    """Of a run: the density under its probability flow, in the units of its data, and samples of the same flow."""
+    from lowerbound.run.generate import generate
+    from lowerbound.samplers.flow import ProbabilityFlow
+    from lowerbound.sampling.plan import make_plan
+    from lowerbound.scoring import Flow, score_density
+
+    if run.spec.num_levels is not None:
+        raise InputError(
+            f"the data of the run in {run.folder.path} are discrete: their flow is a bound on a mass, and not a density"
+        )
+
+    # over all levels, as the density goes: a grid of the visible ones starts from another base
+    plan = make_plan(run.denoiser, sampler=ProbabilityFlow(tolerance=1e-3), grid_name="gamma")
+
+    def log_prob(x: Points) -> tuple[Figures, Figures | None]:
+        raw = x.reshape(-1, *run.spec.shape).astype(run.spec.encoding.dtype)
+        scores = score_density(run, raw, Flow(tolerance=1e-3))
+        errors = np.hypot(np.nan_to_num(scores.standard_error), scores.solver_error)
+        return scores.nats, errors * run.spec.num_dims * np.log(2)
+
+    def sample(num: int, seed: int) -> Points:
+        return _points(generate(run, num, plan, seed=seed, batch_size=1024))
+
+    return Subject(str(run.folder.path), log_prob, sample, is_dear=True)
+
+
+def _seeded(draw: Callable[[], Points], seed: int) -> Points:
+    """What is drawn after the random numbers of torch and numpy were set; they are left as they were."""
+    # scikit-learn's densities draw from numpy's one state for all
+    state = np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            return draw()
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+
+
+def _points(values: Any) -> Points:
+    array = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
+    return array.reshape(len(array), -1)
+
+
+def _figures(values: Any) -> Figures:
+    array = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
+    if array.ndim != 1:
+        raise InputError(f"log densities of the shape {array.shape}: one number for each point is wanted, (N,)")
+    return array

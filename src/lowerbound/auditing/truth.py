@@ -1,0 +1,70 @@
+"""Against what is known of the data: their own density, that they are of levels, that they were trained on."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+from lowerbound.auditing.check import Check
+from lowerbound.auditing.integral import MOST_ERRORS, TOLERANCE, Weighted
+from lowerbound.auditing.subject import Figures, Points, Subject
+
+MOST_REPEATED = 0.05
+"""The share of values that occur more than once in a column, above which they are of levels and no reals."""
+
+
+def below_truth(subject: Subject, truth: Subject, num: int, seed: int) -> Check:
+    """No density is on average above the one that points were drawn from."""
+    assert truth.sample is not None
+    x = truth.sample(num, seed)
+    return _gibbs("never above the truth", subject.log_prob(x)[0] - truth.log_prob(x)[0])
+
+
+def below_proposal(weighted: Weighted) -> Check:
+    """The same of the proposal, in any number of dimensions and however far it is from the density."""
+    return _gibbs("never above the proposal", weighted.log_weights)
+
+
+def _gibbs(name: str, excess: Figures) -> Check:
+    r"""$E_q[\log p] \le E_q[\log q]$ for all densities p and q (Gibbs)."""
+    claim = "no density has a larger mean log density than that which the points were drawn from"
+    if not np.isfinite(excess).all():
+        seen = f"{int((~np.isfinite(excess)).sum())} of {len(excess)} points have no finite log density"
+        if np.isneginf(excess[~np.isfinite(excess)]).all():
+            return Check(name, claim, "pass", seen + ": the mean is -inf")
+        return Check(name, claim, "fail", seen, "a log density is a number or -inf")
+    value, error = float(excess.mean()), float(excess.std(ddof=1)) / len(excess) ** 0.5
+    seen = f"{value:+.4f} +- {error:.4f} nats above"
+    if value <= MOST_ERRORS * error + TOLERANCE:
+        return Check(name, claim, "pass", seen, "", value, error)
+    return Check(
+        name, claim, "fail", seen, "it is no normalised density: a wrong sign, a constant, or a unit", value, error
+    )
+
+
+def of_levels(data: Points) -> Check:
+    """Values that repeat are of levels: a density of them has no upper limit, and is none to compare with a mass."""
+    name, claim = "data of levels", "data that a density is compared on are real numbers that hardly ever repeat"
+    shares = [1 - len(np.unique(column)) / len(column) for column in data.T]
+    worst = int(np.argmax(shares))
+    seen = f"column {worst} repeats {shares[worst]:.0%} of its values"
+    if shares[worst] <= MOST_REPEATED:
+        return Check(name, claim, "pass", seen, "", shares[worst])
+    values = np.unique(data[:, worst])
+    unit = float(np.diff(values).min()) if len(values) > 1 else math.nan
+    remedy = (
+        f"a density can grow without limit on them: add noise over a level (of {unit:g} here) before comparing, or give the "
+        "model's mass"
+    )
+    return Check(name, claim, "fail", seen, remedy, shares[worst])
+
+
+def apart(data: Points, train: Float[np.ndarray, "num_trained num_dims"]) -> Check:
+    """Test data that were trained on."""
+    name, claim = "test data apart from training data", "no point that is scored was trained on"
+    seen_before = {point.tobytes() for point in np.ascontiguousarray(train + 0.0)}
+    both = sum(point.tobytes() in seen_before for point in np.ascontiguousarray(data + 0.0))
+    seen = f"{both} of {len(data)} points are in the training data to the last digit"
+    if both == 0:
+        return Check(name, claim, "pass", seen, "", 0.0)
+    return Check(name, claim, "fail", seen, "leave them out of the test data", both / len(data))

@@ -1,0 +1,63 @@
+"""`lowerbound audit RUN`: ask of a run's density whether it is one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lowerbound.auditing import audit
+from lowerbound.cli.options import DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
+from lowerbound.files import write_file
+from lowerbound.records import to_json
+from lowerbound.run import open_run
+from lowerbound.run.examples import check_examples, read_for
+
+
+@dataclass(frozen=True)
+class Options:
+    """Ask of the density under a run's probability flow whether it is one: whether it integrates to one, whether the flow's
+    samples follow it, and whether it is a function of the point alone.
+
+    Each question says what was seen, with its error, and passes, fails, or cannot be told, with what an answer would take.
+    It is for continuous data; in more than some ten dimensions the integral can seldom be told.
+
+    Example: lowerbound audit runs/moons -o audit.json
+    """
+
+    run: RunPath
+    data: Everyday[str | None] = None
+    """Test data, of which it is asked whether their values are real numbers that hardly ever repeat."""
+    out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
+    """The .json file to write the questions and answers to."""
+    num_draws: Everyday[int] = 1000
+    """The number of weighted draws that the density is integrated by."""
+    num_samples: Everyday[int] = 500
+    """The number of samples of the flow that are held against the density."""
+    seed: Everyday[int] = 0
+    """The random seed of all that is drawn."""
+    device: Everyday[DeviceName] = "auto"
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb; it ends with an error where a check fails."""
+    options = parse(Options, "audit", arguments)
+    check_counts(options, "num_draws", "num_samples")
+    if options.out is not None and options.out.suffix != ".json":
+        raise InputError(f"--out {options.out}: give a name that ends in .json")
+    run = open_run(options.run, pick_device(options.device))
+    data = None
+    if options.data is not None:
+        examples = read_for(run, options.data)
+        check_examples(run, examples.values, examples.name)
+        data = examples.values
+    found = audit(run, data, num_draws=options.num_draws, num_samples=options.num_samples, seed=options.seed)
+    print(found)
+    if options.out is not None:
+        write_file(options.out, to_json(found).encode())
+        print(f"questions and answers: {options.out}")
+    failed = [check.name for check in found.checks if check.verdict == "fail"]
+    if failed:
+        raise InputError(f"the density of {options.run} is none: see {', '.join(failed)}")

@@ -1,0 +1,38 @@
+"""`lowerbound audit`: a run's density, whatever it was trained on, is one; discrete data have none."""
+
+import json
+
+import numpy as np
+
+from lowerbound.cli.main import run
+from lowerbound.data import open_dataset
+
+FEW = ["--num-draws", "300", "--num-samples", "150"]
+
+
+def test_a_run_is_audited(trained_moons, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", open_dataset("moons").examples[:50])
+    arguments = [
+        "audit",
+        str(trained_moons),
+        "--data",
+        str(tmp_path / "x.npy"),
+        "-o",
+        str(tmp_path / "audit.json"),
+        *FEW,
+    ]
+    assert run(arguments) == 0
+    told = capsys.readouterr().out
+    assert "normalisation by importance sampling" in told
+    found = json.loads((tmp_path / "audit.json").read_text())
+    verdicts = {check["name"]: check["verdict"] for check in found["checks"]}
+    assert found["num_dims"] == 2
+    assert verdicts["batches"] == verdicts["repeats"] == verdicts["data of levels"] == "pass"
+    assert "fail" not in verdicts.values(), told
+
+
+def test_what_cannot_be_audited_is_said(trained, trained_moons, tmp_path, capsys):
+    assert run(["audit", str(trained)]) == 2
+    assert "discrete" in capsys.readouterr().err
+    assert run(["audit", str(trained_moons), "-o", str(tmp_path / "audit.txt")]) == 2
+    assert "ends in .json" in capsys.readouterr().err
