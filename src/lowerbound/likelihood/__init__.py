@@ -1,5 +1,6 @@
 """Likelihoods: the bound in its three terms, decoders, and the probability flow's density."""
 
+from lowerbound.likelihood.block_decoder import BlockDecoder
 from lowerbound.likelihood.bound import (
     Elbo,
     check_chain,
@@ -20,6 +21,7 @@ from lowerbound.likelihood.dequantization import (
 )
 
 __all__ = [
+    "BlockDecoder",
     "Decoder",
     "Density",
     "Dequantizer",
