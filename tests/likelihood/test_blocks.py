@@ -4,15 +4,14 @@ import math
 
 import pytest
 import torch
+from oracles import double, draw
 
 from lowerbound import GaussianMixture, LevelPosterior, LinearGamma, NetworkDenoiser, Stream, elbo
 from lowerbound.blocks import ONE_HOT, Choice, Grid, Real, check_values
 from lowerbound.denoiser import BlockDenoiser, LevelDenoiser
 from lowerbound.errors import InputError
-from lowerbound.likelihood import BlockDecoder, GaussianDecoder, end_terms
+from lowerbound.likelihood import BlockDecoder, BlockDequantizer, GaussianDecoder, discrete_log_prob, end_terms
 from lowerbound.nn import MLP
-
-from oracles import double, draw
 
 NARROW = LinearGamma(gamma_min=-14.0, gamma_max=8.0)
 BLOCKS = (Choice(3), Real(), Grid(-1.2, 0.8, 4), Choice(2))
@@ -59,7 +58,7 @@ def rows_of(num_rows: int):
 
 @pytest.mark.parametrize("has_gaps", [False, True])
 def test_the_bound_of_the_exact_denoiser_is_the_log_probability(has_gaps):
-    truth, x = correlated(), rows_of(4000)
+    truth, x = correlated(), rows_of(1000)
     observed = torch.ones_like(x, dtype=torch.bool)
     if has_gaps:
         of_blocks = torch.rand(len(x), 4, generator=torch.Generator().manual_seed(1)) < 0.6
@@ -69,7 +68,7 @@ def test_the_bound_of_the_exact_denoiser_is_the_log_probability(has_gaps):
     bound = elbo(truth.given(observed=observed), BlockDecoder(BLOCKS), x, noise=Stream(1), num_times=64)
     gap = exact(truth, x, observed) - bound.nats
     error = gap.std() / len(x) ** 0.5
-    assert error < 0.03
+    assert error < 0.06
     assert abs(gap.mean()) < 3 * error + 0.01
     assert torch.equal(bound.num_dims, observed[:, [0, 3, 4, 5]].sum(1).to(x))
 
@@ -96,18 +95,18 @@ def test_what_is_missing_changes_nothing():
     assert first.num_dims.tolist() == [2.0] * 6
 
 
-@pytest.mark.parametrize("gamma", [-14.0, -3.0, 0.0, 4.0])
+@pytest.mark.parametrize("gamma", [-14.0, -3.0, 0.0, 2.0])
 def test_the_decoder_gives_probabilities_that_sum_to_one(gamma):
     decoder, level = BlockDecoder((Choice(5), Grid(-1.2, 0.8, 4), Grid(0.3, 0.1))), NARROW.level_at(gamma)
-    x_t = 3 * draw(50, 7)
-    choices = [double([*one_hot(k, 5), -1.2, 0.3]) for k in range(5)]
-    ends = [double([*one_hot(0, 5), -1.2 + 0.8 * k, 0.3]) for k in range(4)]
-    endless = [double([*one_hot(0, 5), -1.2, 0.3 + 0.1 * k]) for k in range(-1500, 1500)]
+    x_t = 3 * draw(12, 7)
+    choices = [[*one_hot(k, 5), -1.2, 0.3] for k in range(5)]
+    ends = [[*one_hot(0, 5), -1.2 + 0.8 * k, 0.3] for k in range(4)]
+    endless = [[*one_hot(0, 5), -1.2, 0.3 + 0.1 * k] for k in range(-800, 800)]
     for entry, each in ((0, choices), (5, ends), (6, endless)):
-        figures = torch.stack([decoder.log_prob(x.expand(50, 7), x_t, level)[:, entry] for x in each])
-        total = figures.logsumexp(0)
-        inside = x_t[:, entry].abs() / level.alpha < 100 if each is endless else torch.ones(50, dtype=torch.bool)
-        torch.testing.assert_close(total[inside], torch.zeros_like(total[inside]), rtol=0, atol=1e-9)
+        rows = double(each).repeat(len(x_t), 1)
+        figures = decoder.log_prob(rows, x_t.repeat_interleave(len(each), 0), level)[:, entry]
+        total = figures.reshape(len(x_t), -1).logsumexp(1)
+        torch.testing.assert_close(total, torch.zeros_like(total), rtol=0, atol=1e-9)
 
 
 def test_the_decoder_of_a_grid_and_of_reals_is_that_of_levels_and_of_reals():
@@ -140,9 +139,7 @@ def test_the_denoiser_of_a_grid_and_of_reals_is_that_of_levels_and_of_eps():
 def test_a_choice_is_bayes_rule():
     """A network that says the log probabilities of the categories is the exact denoiser of one column."""
     weights = double([0.5, 0.3, 0.2])
-    truth = GaussianMixture(
-        weights, ONE_HOT * torch.eye(3).double(), torch.zeros(3, 3, 3, dtype=torch.float64), NARROW
-    )
+    truth = GaussianMixture(weights, ONE_HOT * torch.eye(3).double(), torch.zeros(3, 3, 3, dtype=torch.float64), NARROW)
 
     class Prior(torch.nn.Module):
         def forward(self, x, gamma, cond):
@@ -172,3 +169,19 @@ def test_what_is_no_row_is_refused(entry, value, message):
     x[1, entry] = value
     with pytest.raises(InputError, match=message):
         check_values(x, BLOCKS)
+
+
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_the_flow_of_the_exact_denoiser_is_a_bound_and_near_the_log_probability(has_gaps):
+    truth, x = correlated(), rows_of(12)
+    observed = torch.ones_like(x, dtype=torch.bool)
+    if has_gaps:
+        observed[::2, :3] = observed[1::3, 4] = False
+        x = x.masked_fill(~observed, math.nan)
+    dequantizer = BlockDequantizer(BlockDecoder(BLOCKS))
+    given = truth.given(observed=observed)
+    density = discrete_log_prob(given, x, dequantizer, noise=Stream(0), num_importance=2, tolerance=1e-3)
+    gap = exact(truth, x, observed) - density.nats
+    error = gap.std() / len(x) ** 0.5
+    assert -3 * error < gap.mean() < 0.25
+    assert torch.equal(density.num_dims, observed[:, [0, 3, 4, 5]].sum(1).to(x))

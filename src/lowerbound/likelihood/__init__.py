@@ -14,6 +14,8 @@ from lowerbound.likelihood.bound import (
 from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.likelihood.density import Density, log_prob
 from lowerbound.likelihood.dequantization import (
+    BinDequantizer,
+    BlockDequantizer,
     Dequantizer,
     TruncatedNormalDequantizer,
     UniformDequantizer,
@@ -21,7 +23,9 @@ from lowerbound.likelihood.dequantization import (
 )
 
 __all__ = [
+    "BinDequantizer",
     "BlockDecoder",
+    "BlockDequantizer",
     "Decoder",
     "Density",
     "Dequantizer",

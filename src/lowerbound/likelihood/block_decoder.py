@@ -12,7 +12,7 @@ With $y = x_{t_0} / \alpha_0$ and $r_0 = e^{\gamma_0 / 2}$ it is what the noise 
 import torch
 from torch import Tensor
 
-from lowerbound.blocks import ONE_HOT, Blocks, layout
+from lowerbound.blocks import ONE_HOT, Blocks, Real, layout
 from lowerbound.denoiser import Prediction
 from lowerbound.elementary import count_dims, exp, expand
 from lowerbound.likelihood.decoder import Decoder, GaussianDecoder, log_mass
@@ -34,6 +34,19 @@ class BlockDecoder(Decoder):
     def __init__(self, blocks: Blocks):
         self.blocks = blocks
         self._real = GaussianDecoder()
+
+    @property
+    def all_real(self) -> bool:
+        """Whether nothing is discrete."""
+        return all(isinstance(block, Real) for block in self.blocks)
+
+    @property
+    def measure(self) -> str:
+        """What its figures are, in words."""
+        kinds = {isinstance(block, Real) for block in self.blocks}
+        return " and ".join(
+            word for is_real, word in ((False, "probabilities"), (True, "densities")) if is_real in kinds
+        )
 
     def log_prob(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         at = layout(self.blocks, x.device)

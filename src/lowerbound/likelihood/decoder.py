@@ -89,7 +89,7 @@ class LevelPosterior(Decoder):
         beyond = _FAR * torch.as_tensor(width, dtype=position.dtype, device=position.device)
         position = torch.minimum(torch.maximum(position, -beyond), self.num_levels - 1 + beyond)
         low, high = (-0.5 - position) / width, (self.num_levels - 0.5 - position) / width
-        log_integral = _log_interval(low, high) + log(width * math.sqrt(2 * math.pi))
+        log_integral = log_interval(low, high) + log(width * math.sqrt(2 * math.pi))
         # Euler-Maclaurin for the midpoint rule: sum = integral - (f'(end) - f'(start)) / 24
         slope = (-high * torch.exp(-(high**2) / 2) + low * torch.exp(-(low**2) / 2)) / width
         log_sum = log_integral + torch.log1p(-slope / 24 * torch.exp(-log_integral))
@@ -122,7 +122,7 @@ class DiscretizedGaussian(Decoder):
         high = (2 * (index + 1) / self.num_levels - 1 - prediction.x) / self.std
         low = low.masked_fill(index == 0, -math.inf)
         high = high.masked_fill(index == self.num_levels - 1, math.inf)
-        return _log_interval(low, high)
+        return log_interval(low, high)
 
 
 class GaussianDecoder(Decoder):
@@ -174,7 +174,7 @@ def _number(width: Scalar) -> float:
     return width.max().item() if isinstance(width, Tensor) and width.numel() else float(width)
 
 
-def _log_interval(low: Tensor, high: Tensor) -> Tensor:
+def log_interval(low: Tensor, high: Tensor) -> Tensor:
     r"""$\log(\Phi(high) - \Phi(low))$ for low < high, without cancellation in either tail."""
     flip = low + high > 0  # mirrored into the lower tail, where log Phi keeps all digits
     near = torch.where(flip, -low, high)

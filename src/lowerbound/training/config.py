@@ -133,7 +133,7 @@ class DecoderConfig:
 
     name: DecoderName = "level-posterior"
     """The decoder: level-posterior, over levels and without a network; discretized-gaussian, DDPM's around the network's
-    mean; gaussian, for continuous data; or none, and then no likelihood."""
+    mean; gaussian, for continuous data; blocks, for tables; or none, and then no likelihood."""
     std: float = 0.01
     """The standard deviation of discretized-gaussian, in units of the model's x; DDPM's is 0.01."""
 
