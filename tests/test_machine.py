@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,3 +70,47 @@ def test_threads_wait_passively():
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "passive"
+
+
+@pytest.mark.parametrize(
+    ("costs", "asked", "chosen"),
+    [
+        ({4: 4.0, 2: 2.0, 1: 1.0}, None, 1),  # small operations: threads wait for one another
+        ({4: 1.0, 2: 1.9, 1: 3.6}, None, 4),
+        ({4: 2.0, 2: 1.0, 1: 1.8}, None, 2),
+        ({4: 1.0, 2: 0.95, 1: 0.1}, None, 4),  # no reason to change
+        ({4: 4.0, 2: 2.0, 1: 1.0}, "4", 4),
+    ],
+)
+def test_work_gets_as_many_threads_as_make_it_fastest(monkeypatch, costs, asked, chosen):
+    threads, clock = [4], [0.0]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: clock[0])
+
+    def work():
+        clock[0] += costs[threads[-1]]
+
+    machine.fit_threads(work)
+    assert threads[-1] == chosen
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "score"])
+def test_verbs_that_score_fit_their_threads(tmp_path, monkeypatch, verb):
+    """What is tried is the run's own network on the examples that are scored."""
+    run, few = tmp_path / "run", tmp_path / "few.npy"
+    np.save(few, np.random.default_rng(0).normal(size=(100, 2)))
+    assert main.run(["train", str(few), "--steps", "1", "--num-evaluations", "1", "--out", str(run)]) == 0
+    tried = []
+    monkeypatch.setattr("lowerbound.scoring.bound.fit_threads", lambda work: tried.append(work().nats))
+    rest = (
+        ["--quick", "--num-examples", "20"]
+        if verb == "evaluate"
+        else [str(few), "--num-times", "1", "--out", str(tmp_path / "scores.csv")]
+    )
+    assert main.run([verb, str(run), *rest]) == 0
+    assert len(tried) == 1
+    assert np.isfinite(tried[0]).all()

@@ -39,7 +39,7 @@ def test_weightings_are_the_published_losses(name):
         return objective.loss(denoiser, x, weighting, t=TIMES, eps=eps)
 
     gamma_slope = denoiser.schedule.slope(TIMES)
-    torch.testing.assert_close(loss(objective.elbo), 0.5 * gamma_slope * error["eps"], rtol=1e-12, atol=0)
+    torch.testing.assert_close(loss(objective.uniform), 0.5 * gamma_slope * error["eps"], rtol=1e-12, atol=0)
     torch.testing.assert_close(loss(objective.simple), error["eps"], rtol=1e-12, atol=0)
     for clip in (1.0, 5.0):
         for target, weight in paper.min_snr_weights(snr.numpy(), clip).items():
@@ -57,7 +57,7 @@ def test_a_weight_moves_no_end_of_a_learned_schedule():
     """The network learns from the weighted loss, the schedule from the bound."""
     x, eps = draw(2, 5, 2)
     schedules = [LearnedGamma(-6.0, 4.0, MonotoneWarp()).double() for _ in range(2)]
-    for schedule, weighting in zip(schedules, (objective.elbo, objective.balanced()), strict=True):
+    for schedule, weighting in zip(schedules, (objective.uniform, objective.balanced()), strict=True):
         objective.loss(gaussian(schedule), x, weighting, t=TIMES, eps=eps).sum().backward()
     (first, *more), (again, *others) = ([*schedule.parameters()] for schedule in schedules)
     assert first.grad.abs() > 0.01
@@ -100,7 +100,7 @@ def test_the_bounds_integral_does_not_depend_on_the_schedule():
         Cosine(gamma_min=low, gamma_max=high),
         EDM(math.exp(low / 2), math.exp(high / 2)),
     ):
-        ours = mean_loss(Gaussian(double([0.0]), double([[u]]), schedule), objective.elbo)
+        ours = mean_loss(Gaussian(double([0.0]), double([[u]]), schedule), objective.uniform)
         assert ours == pytest.approx(exact, rel=1e-5), type(schedule).__name__
 
 

@@ -1,10 +1,13 @@
-"""The processor that everything runs on: what it is called, which of the units that decide speed it has, how busy it is."""
+"""The processor that everything runs on: its name, the units that decide speed, how busy it is, how many threads help."""
 
 import os
 import platform
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+
+import torch
 
 UNITS = {
     "avx2": "AVX2",
@@ -14,6 +17,10 @@ UNITS = {
     "bf16": "bfloat16",
 }
 """Flags of /proc/cpuinfo, and what they stand for."""
+TRIAL_SECONDS = 0.1
+"""For what a piece of work takes on a number of threads, at least a single trial."""
+GAIN = 0.9
+"""What work on fewer threads must take of the time on more to be preferred."""
 
 
 @cache
@@ -48,6 +55,38 @@ def free_processors(seconds: float = 0.1) -> int | None:
     assert after is not None
     busy = (after - before) / os.sysconf("SC_CLK_TCK") / seconds
     return max(1, min(allowed, round((os.cpu_count() or 1) - busy)))
+
+
+def fit_threads(work: Callable[[], object]) -> None:
+    """Let torch work on as many threads as make some work fastest: those that it has, or half of them, or a half again.
+
+    Threads wait for one another at every operation, which takes longer than small operations do. Results change by rounding
+    only. A number of threads that was asked for, by OMP_NUM_THREADS, stays.
+
+    Arguments:
+        work: a piece of what is going to be done, as short as it may be.
+    """
+    number = torch.get_num_threads()
+    if "OMP_NUM_THREADS" in os.environ or number == 1:
+        return
+    work()  # the first call of all does what is done once
+    least = _seconds(work)
+    while number > 1:
+        torch.set_num_threads(number // 2)
+        if (took := _seconds(work)) > GAIN * least:
+            break
+        number, least = number // 2, took
+    torch.set_num_threads(number)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """What it takes, at best: others may come between."""
+    began, least = time.perf_counter(), float("inf")
+    while time.perf_counter() - began < TRIAL_SECONDS:
+        start = time.perf_counter()
+        work()
+        least = min(least, time.perf_counter() - start)
+    return least
 
 
 def _busy_ticks() -> int | None:

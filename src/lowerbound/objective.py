@@ -27,8 +27,8 @@ Weighting = Callable[[Tensor, Tensor], Tensor]
 r"""w as a function of $\gamma$ and $\gamma'(t)$, both (B,)."""
 
 
-def elbo(gamma: PerExample, slope: PerExample) -> PerExample:
-    r"""$w = 1$: the loss is the bound's diffusion term, in nats (VDM, equation 17)."""
+def uniform(gamma: PerExample, slope: PerExample) -> PerExample:
+    r"""$w = 1$: the loss is the bound's diffusion term, in nats (VDM, equation 17; "uniform", Kingma & Gao 2023)."""
     return torch.ones_like(gamma)
 
 
@@ -89,7 +89,7 @@ def balanced(boost: float = 8.0, gamma: float = -4.0) -> Weighting:
 def loss(
     denoiser: Denoiser,
     x: Examples,
-    weighting: Weighting = elbo,
+    weighting: Weighting = uniform,
     *,
     t: PerExample | None = None,
     eps: Examples | None = None,
@@ -100,7 +100,7 @@ def loss(
     Arguments:
         denoiser: whose error it is; of one that was given the entries that are there, theirs alone.
         x: data, (B, *).
-        weighting: $w(\gamma, \gamma')$; with `elbo` the result is in nats.
+        weighting: $w(\gamma, \gamma')$; with `uniform` the result is in nats.
         t, eps: times in [0, 1], (B,), and standard normal noise, (B, *); drawn from `noise` if not given.
         noise: where times and noise come from.
 
@@ -148,7 +148,7 @@ def integrand(
     level, slope = schedule.level(t), schedule.slope(t)
     assert isinstance(level.gamma, Tensor)
     weight = weighting(level.gamma, slope)
-    if weighting is not elbo and level.gamma.requires_grad:
+    if weighting is not uniform and level.gamma.requires_grad:
         # a weight is for what the network learns: a schedule's ends are those of the bound
         weight = weight.detach()
         gamma, slope = scale_gradient(level.gamma, 1 / weight), scale_gradient(slope, 1 / weight)

@@ -122,7 +122,7 @@ def fisher_divergence(score: Score, true_score: Score, x: Examples) -> PerExampl
 def explicit_loss(
     denoiser: Denoiser,
     x: Examples,
-    weighting: objective.Weighting = objective.elbo,
+    weighting: objective.Weighting = objective.uniform,
     *,
     t: PerExample | None = None,
     eps: Examples | None = None,
@@ -145,7 +145,7 @@ def explicit_loss(
 def sliced_loss(
     denoiser: Denoiser,
     x: Examples,
-    weighting: objective.Weighting = objective.elbo,
+    weighting: objective.Weighting = objective.uniform,
     *,
     t: PerExample | None = None,
     eps: Examples | None = None,

@@ -12,6 +12,7 @@ from lowerbound.evaluate.settings import Settings
 from lowerbound.everyday import Everyday
 from lowerbound.report.console import event_text, summary
 from lowerbound.run import open_run
+from lowerbound.scoring.bound import BATCH_SIZE, fit_threads_to
 
 EFFECTIVE = (
     "data",
@@ -63,6 +64,7 @@ def main(arguments: list[str]) -> None:
         print(
             f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"
         )
+    fit_threads_to(run, dataset.examples[dataset.test[:BATCH_SIZE]])
     evaluation = evaluate(run, dataset, options, own=own, follow=lambda event: say(event_text(event)), stage=stage)
     say(summary(evaluation))
     print(f"\npictures and figures: {evaluation_folder(run, None if own else folder_name(dataset))}")

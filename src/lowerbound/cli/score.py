@@ -21,7 +21,7 @@ from lowerbound.reverse import ReverseVariance
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, read_for
-from lowerbound.scoring import DensityScores, Flow, Scores, score, score_density
+from lowerbound.scoring import DensityScores, Flow, Scores, fit_threads_to, score, score_density
 from lowerbound.tables import check_table, write_table
 
 EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "seed", "device")
@@ -122,6 +122,7 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
         )
         raw = raw[indices]
     check_examples(run, raw, examples.name)
+    fit_threads_to(run, raw)
     cond = conditions(run, examples, indices)
     run = with_variance(run, options.reverse, conditional=cond is not None)
     with tqdm(total=len(indices), desc="scoring", unit="example", disable=None) as bar:

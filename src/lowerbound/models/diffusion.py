@@ -47,7 +47,7 @@ class Objective(Brief):
     """
 
     name: str = "elbo"
-    weighting: objective.Weighting = objective.elbo
+    weighting: objective.Weighting = objective.uniform
     integral: Callable[..., Tensor] = objective.loss
     chain: Chain | None = None
     reverse: str = "lower"
@@ -64,7 +64,7 @@ class Objective(Brief):
     @property
     def is_bound(self) -> bool:
         """Whether its expectation is the bound, in nats."""
-        is_integral = self.is_continuous and self.name not in CONTRASTIVE and self.weighting is objective.elbo
+        is_integral = self.is_continuous and self.name not in CONTRASTIVE and self.weighting is objective.uniform
         return self.chain_bound is not None or is_integral
 
 

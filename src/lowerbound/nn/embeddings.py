@@ -71,10 +71,15 @@ class GammaFeatures(nn.Module):
 class FourierFeatures(nn.Module):
     r"""The input beside its own sines and cosines, each scaled by a learned function of gamma.
 
-    $(g_0 x, g_k \sin 2\pi f_k x, g_k' \cos 2\pi f_k x)$, concatenated to the channels. They show a network digits of x
-    that a convolution of x itself cannot resolve, such as the last bit of a pixel (Kingma et al. 2021,
+    $(g_0 x, h_k g_k \sin 2\pi f_k x, h_k g_k' \cos 2\pi f_k x)$, concatenated to the channels. They show a network digits
+    of x that a convolution of x itself cannot resolve, such as the last bit of a pixel (Kingma et al. 2021,
     arXiv 2107.00630, section 5). A sine of fine period says nothing once the noise is wider than the period, and
     would be noise of full strength to all that follows: hence the gains g, linear in the embedding and 1 at first.
+
+    A gain that is learned is small there and not zero, and the slope of what it lets through is $2\pi f$ times as large:
+    under noise of the width $s^2 = \mathrm{sigmoid}(\gamma)$ a thousandth of the finest of sixteen bits would be a
+    divergence of the probability flow that changes by hundreds over a step. So $h_k = e^{-(2\pi f_k s)^2 / 10}$, the fifth
+    root of what such noise leaves of a sine, which lets pass whatever can still be of use.
 
     Arguments:
         channels: of x.
@@ -86,6 +91,7 @@ class FourierFeatures(nn.Module):
 
     def __init__(self, channels: int, frequencies: Sequence[float], embedding_width: int) -> None:
         super().__init__()
+        self.channels = channels
         self.num_features = channels * (1 + 2 * len(frequencies))
         angular = 2 * math.pi * torch.tensor(frequencies, device="cpu")
         self.register_buffer("frequencies", constant(angular), persistent=False)
@@ -94,12 +100,20 @@ class FourierFeatures(nn.Module):
             nn.init.zeros_(self.gains.weight)
             nn.init.ones_(self.gains.bias)
 
-    def forward(self, x: Spatial, embedding: Float[Tensor, "batch width"]) -> Float[Tensor, "batch features *spatial"]:
+    def forward(
+        self, x: Spatial, gamma: PerExample, embedding: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, "batch features *spatial"]:
         if self.gains is None:
             return x
         phases = [frequency * x for frequency in self.frequencies]
         features = torch.cat([x, *(phase.sin() for phase in phases), *(phase.cos() for phase in phases)], dim=1)
-        return features * over_space(self.gains(embedding), x)
+        passed = self._passed(gamma).repeat_interleave(self.channels, 1)
+        gains = self.gains(embedding) * torch.cat([torch.ones_like(passed[:, : self.channels]), passed, passed], dim=1)
+        return features * over_space(gains, x)
+
+    def _passed(self, gamma: PerExample) -> Float[Tensor, "batch frequencies"]:
+        """h of each frequency; never so small that a processor would slow down over it."""
+        return torch.exp(-(self.frequencies.square() * torch.sigmoid(gamma)[:, None] / 10).clamp(max=30))
 
 
 class Condition(nn.Module):
@@ -243,7 +257,7 @@ class ModulatedNetwork(nn.Module, ABC):
             raise InputError("observed was given to a network without it: build it with takes_observed=True")
         self.check(x)
         embedding = functional.silu(self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma))
-        inputs = self.features(x, embedding)
+        inputs = self.features(x, gamma, embedding)
         if self.takes_observed:
             presence = torch.ones_like(x) if observed is None else observed.to(x.dtype)
             inputs = torch.cat([inputs, presence], dim=1)

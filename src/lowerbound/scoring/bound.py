@@ -25,13 +25,18 @@ from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
+from lowerbound.machine import fit_threads
 from lowerbound.models import Effort
+from lowerbound.models.base import ONE_DRAW
 from lowerbound.run import Run
 from lowerbound.run.examples import Vector, batches, condition_text
 from lowerbound.scoring.spread import error_of_mean
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 AS_ADVISED = Effort()
+BATCH_SIZE = 128
+TRIED_ENTRIES = 8192
+"""About how many entries of examples are scored to find the best number of threads: a whole batch of small images."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,6 +71,18 @@ class Scores(Brief):
     steps: Float[np.ndarray, "num_examples num_levels"] | None = None
 
 
+def fit_threads_to(run: Run, raw: Num[np.ndarray, "num_examples *shape"]) -> None:
+    """Let torch work on as many threads as score examples fastest (`machine.fit_threads`).
+
+    Arguments:
+        run: the model; of one without a likelihood the number stays.
+        raw: examples as they are stored, (N, *shape).
+    """
+    if run.model.likelihood != "none":
+        few = raw[: max(1, min(BATCH_SIZE, TRIED_ENTRIES // raw[0].size))]
+        fit_threads(lambda: score(run, few, ONE_DRAW))
+
+
 @torch.no_grad()
 def score(
     run: Run,
@@ -74,7 +91,7 @@ def score(
     *,
     cond: Num[Tensor, "num_examples ..."] | None = None,
     numbers: Num[np.ndarray, " num_examples"] | None = None,
-    batch_size: int = 128,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> Scores:
@@ -86,7 +103,7 @@ def score(
         effort: how much is spent on each.
         cond: their conditions (see `conditions`), or None: no condition.
         numbers: of the examples, by which an example has the same times and noise in any company; 0 .. N - 1 if None.
-        batch_size: it changes nothing but speed and memory.
+        batch_size: it changes nothing but speed, memory and, as the number of threads, the last digits' rounding.
         seed: of times and noise.
         progress: called with the number of examples after each batch.
 
