@@ -102,7 +102,7 @@ def test_the_line_for_pages_reads_them(tmp_path):
         ("x.h5", r"h5py\.File"),
         ("x.hdf5", r"h5py\.File"),
         ("x.parquet", r"pandas\.read_parquet"),
-        ("x.png", "the folder that the images are in"),
+        ("x.png", "the folder or the archive that the images are in"),
         ("x.gz", "unpack it"),
         ("x.pkl", "runs code when opened"),
         ("x.xyz", r"numpy\.save"),

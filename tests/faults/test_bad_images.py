@@ -14,12 +14,12 @@ from PIL import Image
 
 from lowerbound.cli import main
 from lowerbound.data import DataSpec, describe
-from lowerbound.data.images import MAX_PIXELS, read_folder
+from lowerbound.data.images import MAX_PIXELS, read_images
 from lowerbound.errors import InputError
 
 
 def open_folder(path, **settings):
-    return read_folder(path, **settings).dataset()
+    return read_images(path, **settings).dataset()
 
 
 def _image(mode="RGB", size=(16, 16), seed=0):
@@ -236,7 +236,7 @@ def _shows_nothing_hidden(text):
 
 
 def test_names_of_classes_and_files_are_printed_as_they_are_seen(tmp_path):
-    examples = read_folder(_hostile_folder(tmp_path))
+    examples = read_images(_hostile_folder(tmp_path))
     assert examples.class_names == (r"cat\x1b[2J", r"d\u202eog")
     assert examples.files[0] == r"cat\x1b[2J/=0\x1b]0;title\x07\n0.png"
     assert _shows_nothing_hidden(describe(examples.dataset()))

@@ -131,8 +131,8 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
 
 def located(data: DataConfig) -> DataConfig:
     """The same with a whole path, so that a run finds its files again from wherever it is used."""
-    source = data.source
-    return data if source in NAMED else dataclasses.replace(data, source=str(Path(source).expanduser().resolve()))
+    files = {name: value for name in ("source", "labels") if (value := getattr(data, name)) not in (None, *NAMED)}
+    return dataclasses.replace(data, **{name: str(Path(file).expanduser().resolve()) for name, file in files.items()})
 
 
 def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:

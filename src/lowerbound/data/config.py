@@ -13,14 +13,16 @@ class DataConfig:
     """The data and the way that they are read."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
-    """The name of bundled data, a folder of images, or an .npy or .npz file."""
+    """The name of bundled data, a folder or an archive of images, or a file of arrays."""
     layout: str | None = None
     """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
     """The number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
     image_size: Annotated[Everyday[tuple[int, int] | None], tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
-    """The height and width to which images of a folder are cropped and resized."""
+    """The height and width to which images of a folder or an archive are cropped and resized."""
     skip_bad_files: bool = False
     """Leave out unreadable images, with a warning, instead of stopping."""
+    labels: str | None = None
+    """A .csv table of the labels of images, in the place of their folders: columns `file` and `label`, or the first two."""
     conditional: Everyday[bool] = False
     """Learn the data given their labels or condition vectors, and also without."""

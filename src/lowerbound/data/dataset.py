@@ -13,6 +13,7 @@ from torch import Tensor
 from lowerbound.brief import Brief
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
+from lowerbound.data.memory import release
 from lowerbound.data.parts import check_not_empty, num_observed, parts
 from lowerbound.data.spec import DataSpec, naming
 from lowerbound.data.vectors import Standardisation
@@ -62,7 +63,9 @@ class Dataset:
 
     def encoded(self, indices: np.ndarray) -> Tensor:
         """Examples as the model sees them, (n, *shape); NaN where an entry is missing (`DataSpec.observed`)."""
-        return self.spec.encoding.encode(np.ascontiguousarray(self.examples[indices]))
+        chosen = np.ascontiguousarray(self.examples[indices])
+        release(self.examples)
+        return self.spec.encoding.encode(chosen)
 
     @cached_property
     def num_observed(self) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 from lowerbound.data import bundled
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples
+from lowerbound.data.listing import ARCHIVES
 from lowerbound.data.mnist import binary_mnist, mnist
 from lowerbound.errors import InputError, flag
 
@@ -42,10 +43,12 @@ def _named(config: DataConfig) -> Examples:
     return Examples.of(NAMED[config.source]())
 
 
-def _folder(config: DataConfig) -> Examples:
-    from lowerbound.data.images import read_folder
+def _images(config: DataConfig) -> Examples:
+    from lowerbound.data.images import read_images
+    from lowerbound.data.labels import read_labels
 
-    return read_folder(_path(config), image_size=config.image_size, skip_bad_files=config.skip_bad_files)
+    labels = None if config.labels is None else read_labels(Path(config.labels).expanduser())
+    return read_images(_path(config), image_size=config.image_size, skip_bad_files=config.skip_bad_files, labels=labels)
 
 
 def _arrays(config: DataConfig) -> Examples:
@@ -55,10 +58,10 @@ def _arrays(config: DataConfig) -> Examples:
 
 
 BUNDLED = Source((), _named)
-FOLDER = Source(("image_size", "skip_bad_files"), _folder)
+IMAGES = Source(("image_size", "skip_bad_files", "labels"), _images)
 ARRAYS = Source(("layout", "num_levels"), _arrays)
-FILES = {".npy": ARRAYS, ".npz": ARRAYS}
-"""Who reads a file, by its suffix; of all others `ARRAYS` says what to do with them."""
+FILES = {".npy": ARRAYS, ".npz": ARRAYS, **dict.fromkeys(ARCHIVES, IMAGES)}
+"""Who reads a file, by the end of its name; of all others `ARRAYS` says what to do with them."""
 
 
 def open_dataset(source: str | DataConfig, **settings: Any) -> Dataset:
@@ -75,7 +78,8 @@ def open_dataset(source: str | DataConfig, **settings: Any) -> Dataset:
     kind = _kind(config.source)
     for field in fields(config):
         if field.name not in (*_ALWAYS, *kind.settings) and getattr(config, field.name) != field.default:
-            possible = f"{' and '.join(map(flag, kind.settings))} would" if kind.settings else "no such setting applies"
+            names = ", ".join(map(flag, kind.settings))
+            possible = " and ".join(names.rsplit(", ", 1)) + " would" if names else "no such setting applies"
             raise InputError(f"{flag(field.name)} has no effect on {config.source}: {possible}")
     if kind is BUNDLED:
         return NAMED[config.source]()
@@ -104,9 +108,10 @@ def _kind(source: str) -> Source:
     if source in NAMED:
         return BUNDLED
     if path.is_dir():
-        return FOLDER
+        return IMAGES
     if path.is_file():
-        return FILES.get(path.suffix, ARRAYS)
+        name = path.name.lower()
+        return next((kind for end, kind in FILES.items() if name.endswith(end)), ARRAYS)
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(
