@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
@@ -87,12 +86,6 @@ def test_a_text_without_numbers_gets_no_line(tmp_path, content):
 def test_the_line_for_a_tensor_reads_it(tmp_path):
     torch.save(torch.from_numpy(_VALUES), tmp_path / "x.pt")
     assert np.array_equal(_converted(tmp_path / "x.pt"), _VALUES)
-
-
-def test_the_line_for_pages_reads_them(tmp_path):
-    pages = [Image.fromarray(np.full((5, 6), k, np.uint8)) for k in range(10)]
-    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
-    assert _converted(tmp_path / "x.tif")[:, 0, 0, 0].tolist() == list(range(10))
 
 
 @pytest.mark.parametrize(

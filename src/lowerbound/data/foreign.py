@@ -11,15 +11,13 @@ _IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 _PACKED = {".gz", ".bz2", ".xz", ".7z", ".zst", ".rar"}
 _PICKLES = {".pkl", ".pickle", ".joblib"}
 _PARQUET = 'pandas.read_parquet({file}).select_dtypes("number").to_numpy()'
-_PAGES = "numpy.stack([numpy.array(page) for page in PIL.ImageSequence.Iterator(PIL.Image.open({file}))])"
 _LOADERS = {
     ".mat": ("scipy.io", 'scipy.io.loadmat({file})["NAME"]', "NAME is what the array is called there"),
     ".h5": ("h5py", 'h5py.File({file})["NAME"][:]', "it needs h5py, and NAME is what the array is called there"),
     ".parquet": ("pandas", _PARQUET, "it needs pandas and pyarrow"),
-    ".tif": ("PIL.Image, PIL.ImageSequence", _PAGES, "each page becomes an example"),
     ".pt": ("torch", "torch.load({file}, weights_only=True).numpy()", "if it holds one tensor; no code in it is run"),
 }
-_SAME = {".hdf5": ".h5", ".pq": ".parquet", ".tiff": ".tif", ".pth": ".pt"}
+_SAME = {".hdf5": ".h5", ".pq": ".parquet", ".pth": ".pt"}
 
 
 def how_to_convert(path: Path) -> str:

@@ -22,6 +22,7 @@ from lowerbound.data.labels import labelled
 from lowerbound.data.listing import Listing, OpenFile, open_listing
 from lowerbound.data.memory import allocate, check_memory, fits, memory_limit, release
 from lowerbound.data.parts import PART
+from lowerbound.data.tiff import is_beyond_pillow, read_tiff_image, tiff_size
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
@@ -70,7 +71,7 @@ def read_images(
     The folders directly under the root are classes; under `train`, `test` and `validation` (or `val`) if the root has
     these. Images that lie there themselves have no labels. Folders that all files of an archive lie in count as nothing.
     Grey stays grey unless there are colour images too: then all become RGB. 16-bit grey keeps its 65,536 levels; fewer
-    than 8 bits become 8, palettes and CMYK become RGB, a rotation by EXIF is applied.
+    than 8 bits become 8, palettes and CMYK become RGB, a rotation by EXIF is applied. Of TIFF all channels and types are kept.
 
     Images that do not fit into memory are decoded into a file (see `allocate`).
 
@@ -120,6 +121,9 @@ def read_image(file: Path | OpenFile, image_size: tuple[int, int] | None = None)
         InputError: with the reason, without the path, if it is not an image that can be used as it is, or decoding it
             takes more memory than is allowed.
     """
+    if is_beyond_pillow(file):
+        array = read_tiff_image(file)
+        return array if image_size is None else _fit_channels(array, *image_size)
     with _opened(file) as image:
         _header(image)
         plain = _plain(ImageOps.exif_transpose(image) if _is_turned(image) else image)
@@ -132,6 +136,10 @@ def read_header(file: Path | OpenFile) -> Header:
     Raises:
         InputError: as `read_image`, as far as the file's beginning tells.
     """
+    if is_beyond_pillow(file):
+        height, width, channels, dtype = tiff_size(file)
+        _check_pixels(height, width)
+        return Header(height, width, channels, str(dtype), 3 * height * width * channels * dtype.itemsize)
     with _opened(file) as image:
         return _header(image)
 
@@ -153,8 +161,7 @@ def _opened(file: Path | OpenFile) -> Iterator[Image.Image]:
 
 def _header(image: Image.Image) -> Header:
     """What the image takes; refuses, before it is decoded, what is too large, animated, or deeper than Pillow reads."""
-    if image.width * image.height > MAX_PIXELS:
-        raise InputError(f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
+    _check_pixels(image.height, image.width)
     # the frames of MPO, which phones write as .jpg, are previews and depth maps behind one photograph
     num_frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if num_frames > 1:
@@ -176,6 +183,11 @@ def _header(image: Image.Image) -> Header:
     work = copies * num_pixels * (item if is_deep or image.mode in {"1", "L"} else 4)
     check_memory(f"decoding {image.width} x {image.height} pixels", work, "store it with fewer pixels")
     return Header(image.height, image.width, channels, "uint16" if is_deep else "uint8", work)
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{width} x {height} pixels, more than the {MAX_PIXELS:,} allowed")
 
 
 def _is_turned(image: Image.Image) -> bool:
@@ -206,6 +218,18 @@ def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
     left, top = (image.width - crop_width) // 2, (image.height - crop_height) // 2
     cropped = image.crop((left, top, left + crop_width, top + crop_height))
     return cropped.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _fit_channels(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The same of values that Pillow does not keep as an image, (H, W) or (H, W, C): channel by channel, in floats."""
+    planes = np.moveaxis(np.atleast_3d(array), 2, 0)
+    fitted = np.stack(
+        [np.asarray(_fit(Image.fromarray(plane.astype(np.float32)), height, width)) for plane in planes], 2
+    )
+    if array.dtype.kind in "iu":
+        limits = np.iinfo(array.dtype)
+        fitted = np.clip(np.rint(fitted.astype(np.float64)), limits.min, limits.max)
+    return fitted.astype(array.dtype).reshape(*fitted.shape[:2], *array.shape[2:])
 
 
 def _read_all(
@@ -300,6 +324,12 @@ def _check_alike(root: Path, first_name: str, examples: np.ndarray, name: str, i
         raise InputError(
             f"images of several sizes: {names[0]} has {height} x {width} pixels (height x width), {names[1]} "
             f"{image.shape[0]} x {image.shape[1]}: give --image-size, to which all are cropped and resized"
+        )
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if channels != examples.shape[1] and (channels, examples.shape[1]) != (1, 3):
+        raise InputError(
+            f"images of several numbers of channels: {names[1]} has {channels}, others {examples.shape[1]}: give images that "
+            "are alike"
         )
     if image.dtype != examples.dtype:
         raise InputError(

@@ -57,10 +57,17 @@ def _arrays(config: DataConfig) -> Examples:
     return read_arrays(_path(config), layout=config.layout)
 
 
+def _tiff(config: DataConfig) -> Examples:
+    from lowerbound.data.tiff import read_tiff
+
+    return read_tiff(_path(config))
+
+
 BUNDLED = Source((), _named)
-IMAGES = Source(("image_size", "skip_bad_files", "labels"), _images)
+IMAGES = Source(("image_size", "skip_bad_files", "labels", "num_levels"), _images)
 ARRAYS = Source(("layout", "num_levels"), _arrays)
-FILES = {".npy": ARRAYS, ".npz": ARRAYS, **dict.fromkeys(ARCHIVES, IMAGES)}
+TIFF = Source(("num_levels",), _tiff)
+FILES = {".npy": ARRAYS, ".npz": ARRAYS, **dict.fromkeys(ARCHIVES, IMAGES), ".tif": TIFF, ".tiff": TIFF}
 """Who reads a file, by the end of its name; of all others `ARRAYS` says what to do with them."""
 
 
