@@ -11,7 +11,7 @@ import torch
 import tyro
 
 from lowerbound.cli.options import DeviceName, parse, pick_device
-from lowerbound.data import NAMED, DataConfig, Dataset, describe, open_dataset
+from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.training import recipe, train
@@ -131,7 +131,8 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
 
 def located(data: DataConfig) -> DataConfig:
     """The same with a whole path, so that a run finds its files again from wherever it is used."""
-    files = {name: value for name in ("source", "labels") if (value := getattr(data, name)) not in (None, *NAMED)}
+    files = {"source": data.source} if is_path(data.source) else {}
+    files |= {} if data.labels is None else {"labels": data.labels}
     return dataclasses.replace(data, **{name: str(Path(file).expanduser().resolve()) for name, file in files.items()})
 
 

@@ -22,6 +22,10 @@ class DataConfig:
     """The height and width to which images of a folder or an archive are cropped and resized."""
     skip_bad_files: bool = False
     """Leave out unreadable images, with a warning, instead of stopping."""
+    variables: tuple[str, ...] = ()
+    """Fields: the names of the variables, which become channels; all over the same dimensions if not given."""
+    sample_dim: str | None = None
+    """Fields: the dimension that counts examples; the first one if not given."""
     labels: str | None = None
     """A .csv table of the labels of images, in the place of their folders: columns `file` and `label`, or the first two."""
     conditional: Everyday[bool] = False

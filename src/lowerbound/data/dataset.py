@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.brief import Brief
+from lowerbound.data.axes import Axes
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
 from lowerbound.data.memory import release
@@ -133,6 +134,7 @@ class Examples(Brief):
         conditions: (N, F) float32 vectors, or None.
         files: of a folder, each example's path in it, fit to be printed; empty otherwise.
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
+        axes: of fields, what their axes are.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Examples(Brief):
     conditions: np.ndarray | None = None
     files: tuple[str, ...] = ()
     layout_hint: str = ""
+    axes: Axes | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
@@ -175,7 +178,7 @@ class Examples(Brief):
                 raise InputError(f"the splits have {counts}; at least one example is needed in each")
             encoding = encoding or fitted_encoding(values, splits, num_levels)
             vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
-            spec = DataSpec(self.name, values.shape[1:], encoding, self.layout, class_names, vectors)
+            spec = DataSpec(self.name, values.shape[1:], encoding, self.layout, class_names, vectors, axes=self.axes)
             dataset = Dataset(
                 spec, values, **splits, labels=labels, conditions=conditions, layout_hint=self.layout_hint
             )
@@ -233,6 +236,7 @@ def describe(dataset: Dataset) -> str:
         f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {dataset.shape} "
         f"(read as {spec.layout})",
         *([f"layout    {dataset.layout_hint}"] if dataset.layout_hint else []),
+        *([f"fields    {spec.axes}"] if spec.axes is not None else []),
         f"values    {spec.encoding.description}",
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),

@@ -60,7 +60,7 @@ class Header:
 
 
 def read_images(
-    path: Path,
+    source: Path | Listing,
     *,
     image_size: tuple[int, int] | None = None,
     skip_bad_files: bool = False,
@@ -76,7 +76,7 @@ def read_images(
     Images that do not fit into memory are decoded into a file (see `allocate`).
 
     Arguments:
-        path: of the folder, or of an archive whose name ends as `ARCHIVES` do.
+        source: the path of a folder, or of an archive whose name ends as `ARCHIVES` do; or their listing.
         image_size: height and width; images are cropped centrally to this shape and resized with antialiasing.
         skip_bad_files: leave out, with a warning, what can't be used.
         labels: each file's class by its name, in the place of the folders; see `read_labels`.
@@ -89,7 +89,8 @@ def read_images(
         raise InputError(
             f"--image-size {image_size[0]} {image_size[1]}: give a height and a width of at least one pixel"
         )
-    with open_listing(path) as listing:
+    with source if isinstance(source, Listing) else open_listing(source) as listing:
+        path = listing.root
         files = find_images(listing, has_classes=labels is None)
         if labels is not None:
             files = labelled(path, files, labels)

@@ -9,6 +9,8 @@ from typing import Any
 from lowerbound.data import bundled
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples
+from lowerbound.data.fields import SUFFIXES as FIELD_SUFFIXES
+from lowerbound.data.fields import is_zarr, read_fields
 from lowerbound.data.listing import ARCHIVES
 from lowerbound.data.mnist import binary_mnist, mnist
 from lowerbound.errors import InputError, flag
@@ -63,11 +65,31 @@ def _tiff(config: DataConfig) -> Examples:
     return read_tiff(_path(config))
 
 
+def _fields(config: DataConfig) -> Examples:
+    return read_fields(_path(config), variables=config.variables, sample_dim=config.sample_dim)
+
+
+def _hub(config: DataConfig) -> Examples:
+    from lowerbound.data.hub import read_hub
+
+    return read_hub(config.source, image_size=config.image_size, skip_bad_files=config.skip_bad_files)
+
+
 BUNDLED = Source((), _named)
 IMAGES = Source(("image_size", "skip_bad_files", "labels", "num_levels"), _images)
 ARRAYS = Source(("layout", "num_levels"), _arrays)
 TIFF = Source(("num_levels",), _tiff)
-FILES = {".npy": ARRAYS, ".npz": ARRAYS, **dict.fromkeys(ARCHIVES, IMAGES), ".tif": TIFF, ".tiff": TIFF}
+HUB = Source(("image_size", "skip_bad_files", "num_levels"), _hub)
+HUB_PREFIX = "hf:"
+"""How the name of a data set of the hub begins."""
+FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
+FILES = {
+    ".npy": ARRAYS,
+    ".npz": ARRAYS,
+    **dict.fromkeys((".tif", ".tiff"), TIFF),
+    **dict.fromkeys(FIELD_SUFFIXES, FIELDS),
+    **dict.fromkeys(ARCHIVES, IMAGES),
+}
 """Who reads a file, by the end of its name; of all others `ARRAYS` says what to do with them."""
 
 
@@ -75,7 +97,8 @@ def open_dataset(source: str | DataConfig, **settings: Any) -> Dataset:
     """Open a data set.
 
     Arguments:
-        source: one of `NAMED`, a folder of images, or a file of a kind in `FILES`; or all that is said of the data.
+        source: one of `NAMED`, a folder of images or a Zarr store, a file of a kind in `FILES`, or hf:NAME of the hub; or
+            all that is said of the data.
         settings: how it is read, by the names of the fields of `DataConfig`.
 
     Raises:
@@ -105,6 +128,11 @@ def read_examples(config: DataConfig) -> Examples:
     return _kind(config.source).read(config)
 
 
+def is_path(source: str) -> bool:
+    """Whether a source is a file or a folder, and no name."""
+    return source not in NAMED and not source.startswith(HUB_PREFIX)
+
+
 def _path(config: DataConfig) -> Path:
     return Path(config.source).expanduser()
 
@@ -114,14 +142,16 @@ def _kind(source: str) -> Source:
     path = Path(source).expanduser()
     if source in NAMED:
         return BUNDLED
+    if source.startswith(HUB_PREFIX):
+        return HUB
     if path.is_dir():
-        return IMAGES
+        return FIELDS if is_zarr(path) else IMAGES
     if path.is_file():
         name = path.name.lower()
         return next((kind for end, kind in FILES.items() if name.endswith(end)), ARRAYS)
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(
-        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or an .npy or .npz "
-        "file that exists"
+        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give hf:NAME, a folder or an archive of "
+        f"images, or a file that exists ({', '.join(FILES)})"
     )
