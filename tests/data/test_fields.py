@@ -191,15 +191,8 @@ def test_what_is_no_store_is_named(tmp_path):
 def test_pickles_in_a_store_are_never_opened(tmp_path):
     zarr = pytest.importorskip("zarr")
     save(fields(), tmp_path / "x.zarr")
-    (metadata := tmp_path / "x.zarr" / "t2m" / "zarr.json").write_text(
-        json.dumps(
-            {
-                **json.loads((tmp_path / "x.zarr" / "t2m" / "zarr.json").read_text()),
-                "codecs": [{"name": "numcodecs.pickle"}],
-            }
-        )
-    )
-    assert metadata.exists()
+    metadata = tmp_path / "x.zarr" / "t2m" / "zarr.json"
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "codecs": [{"name": "numcodecs.pickle"}]}))
     with pytest.raises(InputError, match=r"x\.zarr: zarr\.json says that values are pickles"):
         open_dataset(str(tmp_path / "x.zarr"))
     group = zarr.open_group(tmp_path / "y.zarr", mode="w", zarr_format=2)
@@ -272,6 +265,6 @@ def test_a_run_of_fields_writes_fields_and_knows_its_data(tmp_path, monkeypatch,
 def test_axes_of_a_strangers_run_are_checked(tmp_path):
     facts = open_dataset(save(fields(), tmp_path / "x.nc")).spec.to_dict()
     for wrong in ({"units": ["K"]}, {"variables": ["a"], "units": [""]}, {"dims": ["a", "a"]}, {"sample_dim": "lat"}):
-        with pytest.raises(InputError, match="config: data_facts: axes|config"):
+        with pytest.raises(InputError, match=r"^config: axes"):
             DataSpec.from_dict({**facts, "axes": {**facts["axes"], **wrong}}, "config")
     assert dataclasses.replace(DataSpec.from_dict(facts), axes=None).to_dict().get("axes") is None

@@ -37,8 +37,8 @@ class Options:
     """The number of samples to draw."""
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The file to write: a .png picture of all samples, an .npy or .npz array in the layout, range and type of the data,
-    of fields a .nc file with their variables, dimensions and units, a .gif or .webp animation of their way from noise to data, or a folder for one picture each; samples/samples.png in
-    the run folder if not given."""
+    of fields a .nc file with their variables, dimensions and units, a .gif or .webp animation of their way from noise to
+    data, or a folder for one picture each; samples/samples.png in the run folder if not given."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
     """The sampler and its grid."""
     label: Everyday[tuple[str, ...]] = ()

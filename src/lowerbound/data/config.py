@@ -13,7 +13,7 @@ class DataConfig:
     """The data and the way that they are read."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
-    """The name of bundled data, a folder or an archive of images, or a file of arrays."""
+    """The name of bundled data, hf:NAME, a folder or an archive of images, or a file of arrays or fields."""
     layout: str | None = None
     """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None

@@ -184,9 +184,10 @@ def _has_pickles(values: Any) -> bool:
 def _variables(source: Any, wanted: tuple[str, ...], sample_dim: str | None) -> list[str]:
     """The names of variables over the same dimensions."""
     known = {str(name): tuple(map(str, array.dims)) for name, array in source.data_vars.items()}
-    listed = "; ".join(
+    described = [
         f"{printable(name)} over {', '.join(map(printable, dims)) or 'nothing'}" for name, dims in known.items()
-    )
+    ]
+    listed = "; ".join(described)
     if not known:
         raise InputError("it holds no variables")
     for name in wanted:
@@ -247,7 +248,7 @@ def _values(name: str, arrays: list[Any]) -> np.ndarray:
         return values
     for channel, array in enumerate(arrays):
         per_example = max(1, array[0].size)
-        stored = array.encoding.get("chunks") or array.encoding.get("chunksizes") or ()
+        stored = list(array.encoding.get("chunks") or array.encoding.get("chunksizes") or [])
         # whole chunks, none of which is unpacked twice, unless they are too large for that
         chunk = stored[0] if len(stored) == array.ndim and stored[0] else 1
         if chunk * per_example * array.dtype.itemsize > memory_limit() // 4:

@@ -54,8 +54,8 @@ def _load(library: Any, source: str) -> dict[str, Any]:
     except Exception as error:  # of the network, of the hub, of the file system
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"{source} cannot be opened ({type(error).__name__}: {reason:.300}): give the name as the hub writes it; without "
-            "a network only what was opened before is there, and files can be given by their own names"
+            f"{source} cannot be opened ({type(error).__name__}: {reason:.300}): give the name as the hub has it; "
+            "without a network only what was opened before is there, and files can be given by their own names"
         ) from error
     if split:
         return {"": loaded}

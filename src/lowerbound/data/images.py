@@ -71,7 +71,8 @@ def read_images(
     The folders directly under the root are classes; under `train`, `test` and `validation` (or `val`) if the root has
     these. Images that lie there themselves have no labels. Folders that all files of an archive lie in count as nothing.
     Grey stays grey unless there are colour images too: then all become RGB. 16-bit grey keeps its 65,536 levels; fewer
-    than 8 bits become 8, palettes and CMYK become RGB, a rotation by EXIF is applied. Of TIFF all channels and types are kept.
+    than 8 bits become 8, palettes and CMYK become RGB, a rotation by EXIF is applied. Of TIFF all channels and types are
+    kept.
 
     Images that do not fit into memory are decoded into a file (see `allocate`).
 
@@ -329,8 +330,8 @@ def _check_alike(root: Path, first_name: str, examples: np.ndarray, name: str, i
     channels = image.shape[2] if image.ndim == 3 else 1
     if channels != examples.shape[1] and (channels, examples.shape[1]) != (1, 3):
         raise InputError(
-            f"images of several numbers of channels: {names[1]} has {channels}, others {examples.shape[1]}: give images that "
-            "are alike"
+            f"images of several numbers of channels: {names[1]} has {channels}, others {examples.shape[1]}: give alike "
+            "images"
         )
     if image.dtype != examples.dtype:
         raise InputError(

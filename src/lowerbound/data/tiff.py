@@ -1,4 +1,4 @@
-"""TIFF that Pillow does not keep: many channels, colours of 16 bits, integers of 32 bits, floats, and files of many pages."""
+"""TIFF that Pillow does not keep: many channels, colours of 16 bits, integers of 32 bits, floats, and many pages."""
 
 import io
 import logging

@@ -164,8 +164,8 @@ class UNet(ModulatedNetwork):
         for axis in self.periodic:
             if x.shape[2 + axis] % self.stride:
                 raise InputError(
-                    f"periodic axis {axis} has {x.shape[2 + axis]} positions, which do not close at {self.stride} times less "
-                    "resolution: give fewer --network.multipliers, or another size"
+                    f"periodic axis {axis} has {x.shape[2 + axis]} positions, which do not close at {self.stride} times "
+                    "less resolution: give fewer --network.multipliers, or another size"
                 )
 
     def modulated(self, hidden: Tensor, embedding: Tensor) -> Tensor:
