@@ -1,7 +1,7 @@
 """Data larger than memory: peak memory, how long opening takes, and how fast examples come beside how fast they are needed.
 
-A made .npy of 20 GB (a sparse file) and one of a hundredth of that train for some steps, each in a process of its own, and the
-peaks of their memory are compared; a made tar of 100,000 small JPEGs is opened, in memory and beyond it; and batches are
+A made .npy of 20 GB (a sparse file) and one of a hundredth of that train for some steps, each in a process of its own, and
+the peaks of their memory are compared; a made tar of 100,000 small JPEGs is opened, in memory and beyond it; and batches are
 prepared as training does, beside the time that a step takes.
 
 python benchmarks/large.py [--gigabytes 20] [--images 100000] [--steps 20]

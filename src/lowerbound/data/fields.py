@@ -46,7 +46,7 @@ def read_fields(path: Path, *, variables: tuple[str, ...] = (), sample_dim: str 
 
     Arguments:
         path: of a NetCDF file, a Zarr folder, or a .zarr.zip.
-        variables: their names; all numbers over the same dimensions if none is given.
+        variables: their names; all numbers, by their names' order, if none is given.
         sample_dim: the dimension that counts examples; the first one if not given.
 
     Raises:
@@ -134,13 +134,18 @@ def _open(xarray: Any, path: Path) -> Any:
         if start != b"\x89HDF\r\n\x1a\n":
             raise InputError("it is not a NetCDF file")
         extra("h5netcdf", "science", _PURPOSE)
-        with extra("h5py", "science", _PURPOSE).File(path):  # of damage h5netcdf would speak twice
-            pass
+        with extra("h5py", "science", _PURPOSE).File(path) as file:  # h5netcdf would speak of damage twice
+            file.visititems(_look_at)
         return xarray.open_dataset(path, engine="h5netcdf", **settings)
     zarr = extra("zarr", "science", _PURPOSE)
     _check_codecs(path)
     store = str(path) if path.is_dir() else zarr.storage.ZipStore(path, mode="r")
     return xarray.open_dataset(store, engine="zarr", **settings)
+
+
+def _look_at(_: str, item: Any) -> None:
+    """Read what an array or a group of an HDF5 file says of itself, which damage makes an error."""
+    _ = dict(item.attrs), getattr(item, "shape", None), getattr(item, "dtype", None), getattr(item, "chunks", None)
 
 
 def _check_codecs(path: Path) -> None:
@@ -195,7 +200,7 @@ def _variables(source: Any, wanted: tuple[str, ...], sample_dim: str | None) -> 
             raise InputError(f"--variables {printable(name)}: there is none of this name; there are {listed}")
     if len(set(wanted)) < len(wanted):
         raise InputError(f"--variables {' '.join(wanted)}: a name is there twice")
-    names = list(wanted) or [name for name, dims in known.items() if dims and source[name].dtype.kind in "iubf"]
+    names = list(wanted) or sorted(name for name, dims in known.items() if dims and source[name].dtype.kind in "iubf")
     if not names:
         raise InputError(f"it holds no variables of numbers over any dimensions: there are {listed}")
     dims = known[names[0]]

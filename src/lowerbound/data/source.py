@@ -13,6 +13,8 @@ from lowerbound.data.fields import SUFFIXES as FIELD_SUFFIXES
 from lowerbound.data.fields import is_zarr, read_fields
 from lowerbound.data.listing import ARCHIVES
 from lowerbound.data.mnist import binary_mnist, mnist
+from lowerbound.data.tiff import SUFFIXES as TIFF_SUFFIXES
+from lowerbound.data.tiff import read_tiff
 from lowerbound.errors import InputError, flag
 
 NAMED = {
@@ -60,8 +62,6 @@ def _arrays(config: DataConfig) -> Examples:
 
 
 def _tiff(config: DataConfig) -> Examples:
-    from lowerbound.data.tiff import read_tiff
-
     return read_tiff(_path(config))
 
 
@@ -86,7 +86,7 @@ FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
 FILES = {
     ".npy": ARRAYS,
     ".npz": ARRAYS,
-    **dict.fromkeys((".tif", ".tiff"), TIFF),
+    **dict.fromkeys(TIFF_SUFFIXES, TIFF),
     **dict.fromkeys(FIELD_SUFFIXES, FIELDS),
     **dict.fromkeys(ARCHIVES, IMAGES),
 }
