@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lowerbound.cli.main import run
 from lowerbound.data import open_dataset
 from lowerbound.data.listing import ARCHIVES
 from lowerbound.errors import InputError
+from lowerbound.run import open_run
+from lowerbound.run.examples import read_for
 
 KINDS = (".zip", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2")
 
@@ -272,3 +275,30 @@ def test_labels_that_do_not_go_with_the_files(tmp_path, text, message):
 def test_labels_that_are_not_there(tmp_path):
     with pytest.raises(InputError, match=r"--labels .*none\.csv cannot be read"):
         open_dataset(unpacked(tmp_path / "x", GOOD), labels=str(tmp_path / "none.csv"))
+
+
+def test_a_run_finds_its_labels_again(tmp_path, monkeypatch):
+    packed(tmp_path / "x.tar", {f"{k}.png": png(k) for k in range(12)})
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{k}.png,{'ab'[k % 2]}\n" for k in range(12)))
+    monkeypatch.chdir(tmp_path)
+    network = ["--network.width", "8", "--network.multipliers", "1", "--num-pictures", "0", "--batch-size", "4"]
+    train = [
+        "train",
+        "x.tar",
+        "--labels",
+        "labels.csv",
+        "--conditional",
+        "--flip",
+        "--steps",
+        "1",
+        "-o",
+        "run",
+        *network,
+    ]
+    assert run(train) == 0
+    monkeypatch.chdir("/")
+    opened = open_run(tmp_path / "run")
+    assert opened.open_dataset().labels.tolist() == [int(k) % 2 for k in sorted(map(str, range(12)))]
+    assert read_for(opened, str(tmp_path / "x.tar")).class_names == ("a", "b")
+    other = packed(tmp_path / "y.tar", {f"{k}.png": png(k) for k in range(3)})
+    assert read_for(opened, other).labels is None, "they are of other files"

@@ -143,9 +143,11 @@ def _open(xarray: Any, path: Path) -> Any:
     return xarray.open_dataset(store, engine="zarr", **settings)
 
 
-def _look_at(_: str, item: Any) -> None:
+def _look_at(name: str, item: Any) -> None:
     """Read what an array or a group of an HDF5 file says of itself, which damage makes an error."""
-    _ = dict(item.attrs), getattr(item, "shape", None), getattr(item, "dtype", None), getattr(item, "chunks", None)
+    dict(item.attrs)
+    for fact in ("shape", "dtype", "chunks"):
+        getattr(item, fact, None)
 
 
 def _check_codecs(path: Path) -> None:
