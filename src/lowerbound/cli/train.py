@@ -39,8 +39,9 @@ SECTIONS = tuple(field.name for field in dataclasses.fields(Config))
 class Options:
     """Train a diffusion model, or another with --model, on DATA, or go on with the run in its folder.
 
-    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, a folder or an archive of images, an .npy,
-    .npz, TIFF, NetCDF or Zarr file, or hf:NAME of the hub. What is not given is chosen to suit the data; --dry-run shows it.
+    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, hf:NAME, a folder or
+    an archive of images, or an .npy, .npz, TIFF, NetCDF or Zarr file. What is not given is chosen to
+    suit the data; --dry-run shows it.
 
     Example: lowerbound train digits --minutes 3 --out runs/digits
     """

@@ -13,13 +13,13 @@ class DataConfig:
     """The data and the way that they are read."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
-    """The name of bundled data, hf:NAME, a folder or an archive of images, or a file of arrays or fields."""
+    """Bundled data, hf:NAME, a folder or archive of images, or a file."""
     layout: str | None = None
     """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
     """The number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
     image_size: Annotated[Everyday[tuple[int, int] | None], tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
-    """The height and width to which images of a folder or an archive are cropped and resized."""
+    """The height and width to which images are cropped and resized."""
     skip_bad_files: bool = False
     """Leave out unreadable images, with a warning, instead of stopping."""
     variables: tuple[str, ...] = ()

@@ -201,7 +201,7 @@ class TrainingConfig:
     """The momentum of AdamW, its first beta: the share of the past gradients' average that stays."""
     null_probability: float = 0.1
     """Conditional runs: the share of examples whose condition is left out, so that the model learns to do without."""
-    flip: Everyday[bool] = False
+    flip: bool = False
     """Images: mirror each training example left to right with probability 1/2. The model then learns the mixture of the data
     and their mirror images, of which an example has half the density if its mirror image is no data: the likelihood of
     held-out examples, which are never mirrored, can lose up to log 2 = 0.69 nats each."""
