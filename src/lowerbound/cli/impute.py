@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
-from lowerbound.cli.writing import check_finite, write_npz
+from lowerbound.cli.writing import FIELDS, check_finite, write_netcdf, write_npz
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
@@ -37,7 +37,7 @@ class Options:
     run: RunPath
     data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The .npz file to write."""
+    """The .npz file to write; of fields also a .nc file, with their variables, dimensions and units."""
     mask: Path | None = None
     """An .npy file of booleans or zeros and ones, or a black and white .png: True or white where an entry is known; of the
     shape of one example or of all."""
@@ -68,10 +68,14 @@ def main(arguments: list[str]) -> None:
     check_counts(options, "num_samples", "num_particles", "steps", "batch_size")
     if options.num_particles is not None and options.method != "particles":
         raise InputError(f"--num-particles has no effect on {options.method}: use --method particles")
-    if options.out.suffix != ".npz":
-        raise InputError(f"cannot write imputations to {options.out}: the name must end in .npz")
+    if options.out.suffix not in (".npz", FIELDS):
+        raise InputError(
+            f"cannot write imputations to {options.out}: the name must end in .npz, or of fields in {FIELDS}"
+        )
     check_folder(options.out)
     run = open_denoiser(options.run, pick_device(options.device))
+    if options.out.suffix == FIELDS and run.spec.axes is None:
+        raise InputError(f"cannot write {options.out}: {run.spec.name} are no fields with names; write .npz")
     examples = read_for(run, options.data)
     indices = examples.indices(options.split)
     check_memory(
@@ -102,14 +106,18 @@ def main(arguments: list[str]) -> None:
     samples, layout = imputations.samples, run.spec.layout
     flat = samples.reshape(-1, *samples.shape[2:])
     check_finite(flat, options.out)
-    flat = to_layout(flat, layout)
-    write_npz(
-        options.out,
-        samples=flat.reshape(*samples.shape[:2], *flat.shape[1:]),
-        mean=to_layout(imputations.mean, layout),
-        std=to_layout(imputations.std, layout),
-        observed=to_layout(imputations.observed, layout),
-    )
+    if options.out.suffix == FIELDS:
+        arrays = {"": samples, "_mean": imputations.mean, "_std": imputations.std, "_observed": imputations.observed}
+        write_netcdf(options.out, run.spec, arrays, ("draw",))
+    else:
+        flat = to_layout(flat, layout)
+        write_npz(
+            options.out,
+            samples=flat.reshape(*samples.shape[:2], *flat.shape[1:]),
+            mean=to_layout(imputations.mean, layout),
+            std=to_layout(imputations.std, layout),
+            observed=to_layout(imputations.observed, layout),
+        )
     missing = 1 - observed.mean()
     print(
         f"{options.num_samples} imputations of {len(raw):,} example{'s' * (len(raw) > 1)}, {missing:.1%} of whose entries "

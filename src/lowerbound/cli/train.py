@@ -11,7 +11,7 @@ import torch
 import tyro
 
 from lowerbound.cli.options import DeviceName, parse, pick_device
-from lowerbound.data import NAMED, DataConfig, Dataset, describe, open_dataset
+from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.training import recipe, train
@@ -39,8 +39,9 @@ SECTIONS = tuple(field.name for field in dataclasses.fields(Config))
 class Options:
     """Train a diffusion model, or another with --model, on DATA, or go on with the run in its folder.
 
-    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, a folder of images, or an .npy or .npz
-    file. What is not given is chosen to suit the data; --dry-run shows it.
+    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, hf:NAME, a folder or
+    an archive of images, or an .npy, .npz, TIFF, NetCDF or Zarr file. What is not given is chosen to
+    suit the data; --dry-run shows it.
 
     Example: lowerbound train digits --minutes 3 --out runs/digits
     """
@@ -131,8 +132,9 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
 
 def located(data: DataConfig) -> DataConfig:
     """The same with a whole path, so that a run finds its files again from wherever it is used."""
-    source = data.source
-    return data if source in NAMED else dataclasses.replace(data, source=str(Path(source).expanduser().resolve()))
+    files = {"source": data.source} if is_path(data.source) else {}
+    files |= {} if data.labels is None else {"labels": data.labels}
+    return dataclasses.replace(data, **{name: str(Path(file).expanduser().resolve()) for name, file in files.items()})
 
 
 def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:

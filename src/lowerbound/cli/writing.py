@@ -8,6 +8,7 @@ import numpy as np
 from lowerbound.data import DataSpec
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.encoding import Levels
+from lowerbound.data.fields import write_fields
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder, replacing, write_file
@@ -15,6 +16,13 @@ from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import grey_levels
 
 SUFFIXES = (".png", ".npy", ".npz")
+FIELDS = ".nc"
+"""Of fields alone."""
+
+
+def suffixes(spec: DataSpec) -> tuple[str, ...]:
+    """The kinds of files that samples of data can be written to."""
+    return SUFFIXES if spec.axes is None else (*SUFFIXES, FIELDS)
 
 
 def check_out(out: Path, shape: tuple[int, ...], suffixes: tuple[str, ...] = SUFFIXES) -> None:
@@ -59,6 +67,8 @@ def write_samples(spec: DataSpec, samples: np.ndarray, out: Path, columns: int |
     elif out.suffix == ".png":
         with replacing(out) as unfinished:
             sample_grid(unfinished, samples, spec.encoding.value_range, columns=columns)
+    elif out.suffix == FIELDS:
+        write_netcdf(out, spec, {"": samples})
     elif out.suffix == ".npz":
         write_npz(out, x=to_layout(samples, spec.layout))
     else:
@@ -72,6 +82,14 @@ def write_npz(out: Path, **arrays: np.ndarray) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
     write_file(out, content.getvalue())
+
+
+def write_netcdf(out: Path, spec: DataSpec, arrays: dict[str, np.ndarray], extra_dims: tuple[str, ...] = ()) -> None:
+    """Write fields as `write_fields` does; the file appears whole or not at all."""
+    if spec.axes is None:
+        raise InputError(f"cannot write {out}: {spec.name} has no names of variables and dimensions; write .npz")
+    with replacing(out) as unfinished:
+        write_fields(unfinished, spec.axes, arrays, extra_dims)
 
 
 def _write_folder(spec: DataSpec, samples: np.ndarray, out: Path) -> None:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from lowerbound.brief import Brief
+from lowerbound.data.axes import Axes
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
+from lowerbound.data.memory import release
 from lowerbound.data.parts import check_not_empty, num_observed, parts
 from lowerbound.data.spec import DataSpec, naming
 from lowerbound.data.tabular import Columns
@@ -64,7 +66,9 @@ class Dataset:
 
     def encoded(self, indices: np.ndarray) -> Tensor:
         """Examples as the model sees them, (n, *shape); NaN where an entry is missing (`DataSpec.observed`)."""
-        return self.spec.encoding.encode(np.ascontiguousarray(self.examples[indices]))
+        chosen = np.ascontiguousarray(self.examples[indices])
+        release(self.examples)
+        return self.spec.encoding.encode(chosen)
 
     @cached_property
     def num_observed(self) -> np.ndarray:
@@ -135,6 +139,7 @@ class Examples(Brief):
         files: of a folder, each example's path in it, fit to be printed; empty otherwise.
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
         columns: of a table, whose values are (N, C) in double precision, NaN where one is missing; else empty.
+        axes: of fields, what their axes are.
     """
 
     name: str
@@ -147,6 +152,7 @@ class Examples(Brief):
     files: tuple[str, ...] = ()
     layout_hint: str = ""
     columns: tuple[Column, ...] = ()
+    axes: Axes | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
@@ -188,7 +194,7 @@ class Examples(Brief):
             encoding = encoding or fitted_encoding(values, splits, num_levels, self.columns)
             vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
             shape = encoding.shape if isinstance(encoding, Columns) else values.shape[1:]
-            spec = DataSpec(self.name, shape, encoding, self.layout, class_names, vectors)
+            spec = DataSpec(self.name, shape, encoding, self.layout, class_names, vectors, axes=self.axes)
             dataset = Dataset(
                 spec, values, **splits, labels=labels, conditions=conditions, layout_hint=self.layout_hint
             )
@@ -246,6 +252,7 @@ def describe(dataset: Dataset) -> str:
         f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {spec.raw_shape} "
         f"(read as {spec.layout})",
         *([f"layout    {dataset.layout_hint}"] if dataset.layout_hint else []),
+        *([f"fields    {spec.axes}"] if spec.axes is not None else []),
         f"values    {spec.encoding.description}",
         *_column_lines(dataset),
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),

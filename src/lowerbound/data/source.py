@@ -9,7 +9,12 @@ from typing import Any
 from lowerbound.data import bundled
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples
+from lowerbound.data.fields import SUFFIXES as FIELD_SUFFIXES
+from lowerbound.data.fields import is_zarr, read_fields
+from lowerbound.data.listing import ARCHIVES
 from lowerbound.data.mnist import binary_mnist, mnist
+from lowerbound.data.tiff import SUFFIXES as TIFF_SUFFIXES
+from lowerbound.data.tiff import read_tiff
 from lowerbound.errors import InputError, flag
 
 NAMED = {
@@ -42,10 +47,12 @@ def _named(config: DataConfig) -> Examples:
     return Examples.of(NAMED[config.source]())
 
 
-def _folder(config: DataConfig) -> Examples:
-    from lowerbound.data.images import read_folder
+def _images(config: DataConfig) -> Examples:
+    from lowerbound.data.images import read_images
+    from lowerbound.data.labels import read_labels
 
-    return read_folder(_path(config), image_size=config.image_size, skip_bad_files=config.skip_bad_files)
+    labels = None if config.labels is None else read_labels(Path(config.labels).expanduser())
+    return read_images(_path(config), image_size=config.image_size, skip_bad_files=config.skip_bad_files, labels=labels)
 
 
 def _arrays(config: DataConfig) -> Examples:
@@ -54,18 +61,44 @@ def _arrays(config: DataConfig) -> Examples:
     return read_arrays(_path(config), layout=config.layout)
 
 
+def _tiff(config: DataConfig) -> Examples:
+    return read_tiff(_path(config))
+
+
+def _fields(config: DataConfig) -> Examples:
+    return read_fields(_path(config), variables=config.variables, sample_dim=config.sample_dim)
+
+
+def _hub(config: DataConfig) -> Examples:
+    from lowerbound.data.hub import read_hub
+
+    return read_hub(config.source, image_size=config.image_size, skip_bad_files=config.skip_bad_files)
+
+
 BUNDLED = Source((), _named)
-FOLDER = Source(("image_size", "skip_bad_files"), _folder)
+IMAGES = Source(("image_size", "skip_bad_files", "labels", "num_levels"), _images)
 ARRAYS = Source(("layout", "num_levels"), _arrays)
-FILES = {".npy": ARRAYS, ".npz": ARRAYS}
-"""Who reads a file, by its suffix; of all others `ARRAYS` says what to do with them."""
+TIFF = Source(("num_levels",), _tiff)
+HUB = Source(("image_size", "skip_bad_files", "num_levels"), _hub)
+HUB_PREFIX = "hf:"
+"""How the name of a data set of the hub begins."""
+FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
+FILES = {
+    ".npy": ARRAYS,
+    ".npz": ARRAYS,
+    **dict.fromkeys(TIFF_SUFFIXES, TIFF),
+    **dict.fromkeys(FIELD_SUFFIXES, FIELDS),
+    **dict.fromkeys(ARCHIVES, IMAGES),
+}
+"""Who reads a file, by the end of its name; of all others `ARRAYS` says what to do with them."""
 
 
 def open_dataset(source: str | DataConfig, **settings: Any) -> Dataset:
     """Open a data set.
 
     Arguments:
-        source: one of `NAMED`, a folder of images, or a file of a kind in `FILES`; or all that is said of the data.
+        source: one of `NAMED`, a folder of images or a Zarr store, a file of a kind in `FILES`, or hf:NAME of the hub; or
+            all that is said of the data.
         settings: how it is read, by the names of the fields of `DataConfig`.
 
     Raises:
@@ -75,7 +108,8 @@ def open_dataset(source: str | DataConfig, **settings: Any) -> Dataset:
     kind = _kind(config.source)
     for field in fields(config):
         if field.name not in (*_ALWAYS, *kind.settings) and getattr(config, field.name) != field.default:
-            possible = f"{' and '.join(map(flag, kind.settings))} would" if kind.settings else "no such setting applies"
+            names = ", ".join(map(flag, kind.settings))
+            possible = " and ".join(names.rsplit(", ", 1)) + " would" if names else "no such setting applies"
             raise InputError(f"{flag(field.name)} has no effect on {config.source}: {possible}")
     if kind is BUNDLED:
         return NAMED[config.source]()
@@ -94,6 +128,11 @@ def read_examples(config: DataConfig) -> Examples:
     return _kind(config.source).read(config)
 
 
+def is_path(source: str) -> bool:
+    """Whether a source is a file or a folder, and no name."""
+    return source not in NAMED and not source.startswith(HUB_PREFIX)
+
+
 def _path(config: DataConfig) -> Path:
     return Path(config.source).expanduser()
 
@@ -103,13 +142,16 @@ def _kind(source: str) -> Source:
     path = Path(source).expanduser()
     if source in NAMED:
         return BUNDLED
+    if source.startswith(HUB_PREFIX):
+        return HUB
     if path.is_dir():
-        return FOLDER
+        return FIELDS if is_zarr(path) else IMAGES
     if path.is_file():
-        return FILES.get(path.suffix, ARRAYS)
+        name = path.name.lower()
+        return next((kind for end, kind in FILES.items() if name.endswith(end)), ARRAYS)
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(
-        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or an .npy or .npz "
-        "file that exists"
+        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give hf:NAME, a folder or an archive of "
+        f"images, or a file that exists ({', '.join(FILES)})"
     )

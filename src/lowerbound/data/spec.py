@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lowerbound.blocks import Blocks, Real
 from lowerbound.brief import Brief
+from lowerbound.data.axes import Axes
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, read_encoding
 from lowerbound.data.vectors import Standardisation, check_normalisation
@@ -33,6 +34,7 @@ class DataSpec(Brief):
         class_names: a name for each class; none of data without labels.
         vectors: the normalisation of the condition vectors; None of data without.
         fingerprint: by which a run knows its data again (`Dataset.fingerprint`); empty where nobody has asked for it yet.
+        axes: of fields, what their axes are; None of other data.
     """
 
     name: str
@@ -42,6 +44,7 @@ class DataSpec(Brief):
     class_names: tuple[str, ...] = ()
     vectors: Standardisation | None = None
     fingerprint: str = ""
+    axes: Axes | None = None
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
@@ -125,7 +128,10 @@ class DataSpec(Brief):
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {**asdict(self), "encoding": self.encoding.to_dict()}
+        values = {**asdict(self), "encoding": self.encoding.to_dict()}
+        if self.axes is None:
+            del values["axes"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], source: str = "data_facts") -> "DataSpec":
@@ -140,7 +146,7 @@ class DataSpec(Brief):
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         for field in fields(cls):
-            if field.name not in (*values, "vectors"):
+            if field.name not in (*values, "vectors", "axes"):
                 raise InputError(f"{source}: {field.name} is lacking")
         if not isinstance(values["encoding"], dict):
             raise InputError(f"{source}: encoding is {values['encoding']!r:.60}, which is not dict[str, Any]")
@@ -151,6 +157,8 @@ class DataSpec(Brief):
             raise InputError(f"{source}: shape is {spec.shape}; an example has 1 to {MOST_ENTRIES:,} entries")
         with naming(source):
             spec.encoding.check(spec.shape)
+            if spec.axes is not None:
+                spec.axes.check(spec.shape)
             if spec.vectors is not None:
                 check_normalisation(spec.vectors.shift, spec.vectors.scale)
         class_names = tuple(map(printable, spec.class_names))

@@ -109,10 +109,12 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         raise InputError(
             f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
         )
+    if config.kind == "mlp" and config.periodic:
+        raise InputError("--network.periodic has no effect on vectors: they have no axes whose ends could meet")
     kind = NETWORKS[config.kind]
     axes = () if config.kind == "mlp" else (len(shape) - 1,)
     names = inspect.signature(kind).parameters
-    return kind(
+    network = kind(
         shape[0],
         *axes,
         outputs_per_entry * shape[0],
@@ -121,6 +123,9 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         num_condition_features=spec.num_condition_features,
         takes_observed=spec.has_missing,
     )
+    if isinstance(network, UNet) and config.periodic:
+        network.check(torch.empty(1, *shape, device="meta"))
+    return network
 
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
+from lowerbound.errors import InputError
 from lowerbound.models import Draw, Losses
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
@@ -50,6 +51,8 @@ class Trainer(Training):
         self.config = config
         self.dataset = dataset
         self.device = torch.device(device)
+        if config.training.flip and (len(dataset.shape) != 3 or "W" not in dataset.spec.layout):
+            raise InputError(f"--flip has no effect on examples of shape {dataset.shape}: it mirrors images")
         self.num_dims = float(dataset.num_observed[dataset.train].mean())
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
         with torch.random.fork_rng(devices=[]):
@@ -104,6 +107,8 @@ class Trainer(Training):
         if cond is not None:
             dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.training.null_probability
             cond = without_condition(cond, dropped).to(self.device)
+        if self.training.flip:
+            x = mirrored(x, noise.uniform(x.new_empty(len(x), 1))[:, 0] < 0.5)
         x, places, weights = (value.to(self.device) for value in (x, places, weights))
         draw = Draw(noise, min(1.0, self.progress), places, weights)
         return self.model.given(cond, self.dataset.spec.observed(x)).loss(x, draw)
@@ -134,6 +139,11 @@ def learning_rate(training: TrainingConfig, step: int, progress: float) -> float
     rise = min(1.0, max((step + 1) / max(1, training.warmup_steps), progress / LONGEST_WARMUP))
     fallen = max(0.0, (min(progress, 1.0) - training.decay_from) / (1 - training.decay_from))
     return warm_cosine(training.learning_rate, rise, fallen)
+
+
+def mirrored(x: Tensor, chosen: Tensor) -> Tensor:
+    """Images (B, C, H, W), the chosen ones, (B,), mirrored left to right."""
+    return torch.where(chosen[:, None, None, None], x.flip(3), x)
 
 
 def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:
