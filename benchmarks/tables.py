@@ -151,8 +151,8 @@ VARIANTS: dict[str, Callable[[Config], Config]] = {
 class Masked(Model):
     r"""Categories by masking, beside the Gaussian diffusion of all other entries, at the same time t.
 
-    Each choice is hidden with probability t; the bound's term for it is $\int_0^1 \frac1t E \sum_{hidden} -\log p(k | x_t) dt$
-    (Sahoo et al. 2024, equation 10, with $\alpha_t = 1 - t$).
+    Each choice is hidden with probability t; the bound's term for it is $\int_0^1 \frac1t E \sum -\log p(k | x_t) dt$ over
+    those that are hidden (Sahoo et al. 2024, equation 10, with $\alpha_t = 1 - t$).
     """
 
     name = "masked"
