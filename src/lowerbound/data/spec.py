@@ -8,7 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from lowerbound.blocks import Blocks
 from lowerbound.brief import Brief
+from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, read_encoding
 from lowerbound.data.vectors import Standardisation, check_normalisation
 from lowerbound.errors import InputError
@@ -25,7 +27,7 @@ class DataSpec(Brief):
 
     Arguments:
         name: where the data come from.
-        shape: of one example, channels first: (D,), (C, L), (C, H, W) or (C, D, H, W).
+        shape: of one example as a model sees it, channels first: (D,), (C, L), (C, H, W) or (C, D, H, W).
         encoding: from stored values to what the model sees, and back.
         layout: the order of axes that the data came in and samples go out in.
         class_names: a name for each class; none of data without labels.
@@ -42,13 +44,28 @@ class DataSpec(Brief):
     fingerprint: str = ""
 
     @property
+    def raw_shape(self) -> tuple[int, ...]:
+        """The shape of one example as it is stored: `shape`, but of a table, whose columns may take several entries each."""
+        return self.encoding.raw_shape(self.shape)
+
+    @property
     def num_dims(self) -> int:
-        """D, the entries of an example."""
-        return math.prod(self.shape)
+        """The values of an example, by which nats become bits per dimension: its entries or, of a table, its columns."""
+        return math.prod(self.raw_shape)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of a table; empty for everything else."""
+        return self.encoding.columns
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """What the entries of x are, where they are of several kinds; None: all the same."""
+        return self.encoding.blocks
 
     @property
     def num_levels(self) -> int | None:
-        """K of discrete data, None of continuous data."""
+        """K of discrete data; None of continuous data, and of tables, which have levels by column (`blocks`)."""
         return self.encoding.num_levels
 
     @property
@@ -116,7 +133,7 @@ class DataSpec(Brief):
         with naming(source):
             values["encoding"] = read_encoding(values["encoding"])
         spec = read(cls, values, source)
-        if not spec.shape or min(spec.shape) < 1 or spec.num_dims > MOST_ENTRIES:
+        if not spec.shape or min(spec.shape) < 1 or math.prod(spec.shape) > MOST_ENTRIES:
             raise InputError(f"{source}: shape is {spec.shape}; an example has 1 to {MOST_ENTRIES:,} entries")
         with naming(source):
             spec.encoding.check(spec.shape)
