@@ -116,9 +116,9 @@ def test_escapes_in_names_are_seen_and_do_nothing(tmp_path):
     assert columns[2].categories == ("x", "y", "z", r"z\u202e")
 
 
-def test_ten_thousand_columns_are_read(tmp_path):
-    path, values = tmp_path / "wide.csv", np.random.default_rng(0).standard_normal((4, 10_000)).round(3)
-    header = ",".join(f"c{k}" for k in range(10_000))
+def test_a_thousand_columns_are_read(tmp_path):
+    path, values = tmp_path / "wide.csv", np.random.default_rng(0).standard_normal((6, 1000)).round(4)
+    header = ",".join(f"c{k}" for k in range(1000))
     path.write_text("\n".join([header, *(",".join(map(str, row)) for row in values)]))
     dataset = open_dataset(str(path), ignore=("c1",))
     assert np.array_equal(dataset.examples, np.delete(values, 1, 1))
@@ -130,8 +130,8 @@ BAD_COLUMNS = {
     "bytes": (pa.array([b"a", b"b", b"c"]), r"column x is of type binary.*--ignore x"),
     "durations": (pa.array([1, 2, 3], pa.duration("s")), r"column x is of type duration.*--ignore x"),
     "times of day": (pa.array([1, 2, 3], pa.time32("s")), r"column x is of type time32.*--ignore x"),
-    "nothing": (pa.nulls(3), r"column x holds nothing: all 3"),
-    "NaN alone": (pa.array([np.nan] * 3), r"column x holds nothing: all 3"),
+    "nothing": (pa.nulls(3), r"column x holds nothing: all 12"),
+    "NaN alone": (pa.array([np.nan] * 3), r"column x holds nothing: all 12"),
     "infinity": (pa.array([1.0, np.inf, 2.0]), r"row 2, column x: inf is infinite: .*--ignore x"),
     "long integers": (pa.array([1, 2**60 + 1, 3]), r"row 2, column x: 1152921504606846977 has more digits than.*--ignore x"),
     "long decimals": (
@@ -148,7 +148,8 @@ BAD_COLUMNS = {
 @pytest.mark.parametrize("suffix", [".parquet", ".feather", "frame"])
 def test_a_bad_column_is_refused_by_name(tmp_path, fault, suffix):
     column, message = BAD_COLUMNS[fault]
-    table = pa.table({"x": column, "y": [1.5, 2.5, 3.0]})
+    y = np.random.default_rng(0).standard_normal(12)
+    table = pa.table({"x": pa.concat_arrays([column] * 4), "y": y})
     path = tmp_path / f"bad{suffix}"
     if suffix == "frame":
         source = table

@@ -97,7 +97,7 @@ def floats(values: pa.Array, name: str, place: Place, first_row: int = 0) -> np.
         if not (pa.types.is_decimal(kind) or (pa.types.is_integer(kind) and kind.bit_width == 64)):
             return seconds
         if pa.types.is_integer(kind):
-            large = np.flatnonzero(np.abs(seconds) > 2.0**53)
+            large = np.flatnonzero(np.abs(seconds) >= 2.0**53)
             if len(large):
                 raise refuse(int(large[0]), "has more digits than double precision holds")
             return seconds

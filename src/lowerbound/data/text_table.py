@@ -46,6 +46,7 @@ class TextTable(TableSource):
         self._columns = [
             TextColumn(name, self._dialect.numbers, marks, self.place, kinds.get(name), config.date_format) for name in used
         ]
+        self._is_small, self._kept = path.stat().st_size <= _BLOCK, []
         self._bad_rows: list[int] = []
         self._num_rows = 0
         for batch in self._texts():
@@ -77,6 +78,11 @@ class TextTable(TableSource):
         return self._num_rows
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        if self._is_small and not self._kept:
+            self._kept = [*self._converted()]
+        yield from self._kept or self._converted()
+
+    def _converted(self) -> Iterator[pa.RecordBatch]:
         first_row = 0
         for batch in self._texts():
             arrays = [

@@ -7,6 +7,7 @@ missing entry, and never a reason to take the numbers for names.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -47,7 +48,7 @@ class Numbers:
     decimal: str = "."
     is_certain: bool = False
 
-    @property
+    @cached_property
     def pattern(self) -> str:
         """Of a number, with marks between groups of three digits or without."""
         d = re.escape(self.decimal)
@@ -62,9 +63,8 @@ class Numbers:
 
     def parse(self, texts: pa.Array) -> pa.Array:
         """Numbers of texts that match the pattern."""
-        for mark in _GROUPS:
-            if mark != self.decimal:
-                texts = pc.replace_substring(texts, mark, "")
+        marks = "".join(mark for mark in _GROUPS if mark != self.decimal)
+        texts = pc.replace_substring_regex(texts, f"[{marks}]", "")
         if self.decimal != ".":
             texts = pc.replace_substring(texts, self.decimal, ".")
         return texts.cast(pa.float64())
@@ -199,7 +199,7 @@ class TextColumn:
         if len(bad):
             raise self._infinite(first_row + int(bad[0]), texts[bad[0]].as_py())
         if kind.kind == "integer":
-            bad = np.flatnonzero(pc.fill_null(pc.greater(pc.abs(values), 2.0**53), False).to_numpy(zero_copy_only=False))
+            bad = np.flatnonzero(pc.fill_null(pc.greater_equal(pc.abs(values), 2.0**53), False).to_numpy(zero_copy_only=False))
             if len(bad):
                 raise InputError(
                     f"{self.place(first_row + int(bad[0]))}, column {self.name}: double precision does not hold all digits "
@@ -286,8 +286,8 @@ class TextColumn:
 
 
 def is_value(text: str, numbers: Numbers) -> bool:
-    """Whether a text is a number or a date, as no name of a column is."""
-    return bool(re.match(numbers.pattern, text)) or any(_is_date(pa.array([text]), each)[0].as_py() for each in _FORMATS)
+    """Whether a text looks like a number or a date, as no name of a column does."""
+    return bool(re.match(numbers.pattern, text) or _ANY_DATE.match(text))
 
 
 def _is_date(texts: pa.Array, form: str) -> pa.Array:
@@ -325,3 +325,6 @@ def _pattern(form: str) -> str:
     """The digits of a form."""
     pieces = re.split(r"%(.)", form)
     return "^" + "".join(_DIGITS.get(piece, r"\S+") if k % 2 else re.escape(piece) for k, piece in enumerate(pieces)) + "$"
+
+
+_ANY_DATE = re.compile("|".join(map(_pattern, _FORMATS)))
