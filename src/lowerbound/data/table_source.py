@@ -178,8 +178,8 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
         first = next(name for name in used if used.count(name) > 1)
         numbers = [str(place + 1) for place, name in enumerate(names) if name == first]
         raise InputError(
-            f"{where}: columns {' and '.join(numbers)} have the same name, {first}: rename one of them, or leave out all with "
-            f"--ignore {first}"
+            f"{where}: columns {' and '.join(numbers)} have the same name, {first}: rename one of them, or leave out all "
+            f"with --ignore {first}"
         )
     if not used:
         raise InputError(f"{where}: no column is left: name some with --columns, or fewer with --ignore")
