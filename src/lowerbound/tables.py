@@ -1,8 +1,8 @@
 """Tables as files: columns by their names, written as .csv, .tsv, .parquet or .feather.
 
 Texts are names that others chose: they are written as `printable` prints them, and in a .csv or .tsv, which spreadsheets
-open and compute, a text that begins like a formula, with = + - or @, gets an apostrophe in front, by which they know it for a
-text.
+open and compute, a text that begins like a formula, with = + - or @, gets an apostrophe in front, by which they know it for
+a text.
 """
 
 import io

@@ -43,8 +43,8 @@ class Options:
     run: RunPath
     data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The .csv, .tsv, .parquet or .feather file to write. In text, a name that begins like a formula, with =, +, - or @, gets
-    an apostrophe in front."""
+    """The .csv, .tsv, .parquet or .feather file to write. In text, a name that begins like a formula, with =, +, - or @,
+    gets an apostrophe in front."""
     split: Everyday[Literal["train", "validation", "test"] | None] = None
     """Score one split, as training makes it; all examples if not given."""
     num_times: Everyday[int | None] = None

@@ -1,8 +1,8 @@
 """Tables as examples: what each column is, found out over all of its rows, and the rows in double precision.
 
 A column is one of numbers, whole or not, of dates, of categories, or of truth values (`columns.Column`). What can't be
-learned from is refused, with what leaves it out: free texts, names of which no two are the same, the numbers of the rows, one
-value throughout, or nothing at all.
+learned from is refused, with what leaves it out: free texts, names of which no two are the same, the numbers of the rows,
+one value throughout, or nothing at all.
 """
 
 import tempfile
@@ -115,7 +115,7 @@ def known_columns(spec: DataSpec | None) -> tuple[Column, ...]:
 
 
 def _storage(num_rows: int, num_columns: int) -> tuple[np.ndarray, str]:
-    """Room for the rows, and a note of it: in memory, or in a file that is gone with the process if that would be too much."""
+    """Room for the rows, and a note of it: in memory or, if that would be too much, in a file that is gone at the end."""
     num_bytes = num_rows * num_columns * 8
     if num_bytes <= memory_limit():
         return np.empty((num_rows, num_columns)), ""
@@ -157,8 +157,8 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
         known = ", ".join(column.categories[:12]) + ", ..." * (len(column.categories) > 12)
         raise InputError(
             f"{source.place(first_row + int(unseen[0]))}, column {column.name}: {names[unseen[0]].as_py()!r} is a category "
-            f"that the run has not seen in training; known are {known}: leave out such rows, or empty the entry, which is then "
-            "missing"
+            f"that the run has not seen in training; known are {known}: leave out such rows, or empty the entry, which "
+            "is then missing"
         )
     return places.cast(pa.float64()).to_numpy(zero_copy_only=False)
 

@@ -137,8 +137,8 @@ class TextTable(TableSource):
         num = len(self._dialect.names)
         return InputError(
             f"{self.name}, line {self._dialect.line(row):,} has {num_entries} entr{'y' if num_entries == 1 else 'ies'} "
-            f"where {num} columns are: mend it (put an entry with a separator in it between quotation marks), give --separator if "
-            "the columns are separated otherwise, or --skip-bad-rows to leave out such rows"
+            f"where {num} columns are: mend it (put an entry with a separator in it between quotation marks), give "
+            "--separator if the columns are separated otherwise, or --skip-bad-rows to leave out such rows"
         )
 
 

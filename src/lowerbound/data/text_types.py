@@ -266,8 +266,8 @@ class TextColumn:
         if len(self._formats) > 1:
             row, value = self._first["word"]
             raise InputError(
-                f"{self.place(row)}, column {self.name}: {value} may be a date of the form {' or '.join(self._formats)}, and "
-                f"no other date tells: give --date-format '{self._formats[0]}', say"
+                f"{self.place(row)}, column {self.name}: {value} may be a date of the form {' or '.join(self._formats)}, "
+                f"and no other date tells: give --date-format '{self._formats[0]}', say"
             )
         return self._formats[0]
 
@@ -295,8 +295,8 @@ class TextColumn:
     def _infinite(self, row: int, value: str) -> InputError:
         return InputError(
             f"{self.place(row)}, column {self.name}: {printable(value)} is infinite, or too large for double precision: "
-            f"give --missing '{printable(value)}' if it means that the entry is missing, or leave the column out with --ignore "
-            f"{self.name}"
+            f"give --missing '{printable(value)}' if it means that the entry is missing, or leave the column out with "
+            f"--ignore {self.name}"
         )
 
 
