@@ -21,6 +21,8 @@ from lowerbound.training.config import (
 )
 
 GAMMA_MAX = 5.0
+TABLE_GAMMA_MAX = 7.0
+"""Of tables: at 5 the prior alone costs 0.006 bits of each column, of which a table has few (benchmarks/tables.py)."""
 SMALL = 16
 """Positions a side up to which images get the balanced objective: of digits it draws better samples and costs no bits; of
 28 a side, where the network has less to spare, it costs 1.3 % of them (LOG.md, 2026-11-26)."""
@@ -67,7 +69,7 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     schedule = ScheduleConfig(name, gamma_min=gamma_min(num_levels), gamma_max=GAMMA_MAX)
     if blocks is not None:
         decoder, denoiser = DecoderConfig("blocks"), DenoiserConfig(target="blocks")
-        schedule = ScheduleConfig("linear-gamma", gamma_min=gamma_min_of_blocks(blocks), gamma_max=GAMMA_MAX)
+        schedule = ScheduleConfig("linear-gamma", gamma_min=gamma_min_of_blocks(blocks), gamma_max=TABLE_GAMMA_MAX)
     if len(dataset.shape) == 1:
         network = NetworkConfig(kind="mlp", width=256, depth=4)
         # on dense layers of this width a step of Muon costs three of AdamW, and is behind it at equal time
