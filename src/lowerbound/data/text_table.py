@@ -40,11 +40,17 @@ class TextTable(TableSource):
         self._places = chosen_places(list(names), self.name, config, known)
         used = [names[place] for place in self._places]
         kinds = {column.name: column.kind for column in known}
-        if not known:
-            kinds = dict.fromkeys(config.categorical, "categorical")
         marks = pa.array([*MISSING, *config.missing])
         self._columns = [
-            TextColumn(name, self._dialect.numbers, marks, self.place, kinds.get(name), config.date_format)
+            TextColumn(
+                name,
+                self._dialect.numbers,
+                marks,
+                self.place,
+                kinds.get(name),
+                config.date_format,
+                not known and name in config.categorical,
+            )
             for name in used
         ]
         self._is_small, self._kept = path.stat().st_size <= _BLOCK, []
