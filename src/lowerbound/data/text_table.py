@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
-from lowerbound.data.columns import Column
+from lowerbound.data.columns import Column, ColumnKind
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dialect import Dialect, recognise
 from lowerbound.data.table_source import TableSource, chosen_places
@@ -39,7 +39,7 @@ class TextTable(TableSource):
         names = self._dialect.names
         self._places = chosen_places(list(names), self.name, config, known)
         used = [names[place] for place in self._places]
-        kinds = {column.name: column.kind for column in known}
+        kinds: dict[str, ColumnKind] = {column.name: column.kind for column in known}
         marks = pa.array([*MISSING, *config.missing])
         self._columns = [
             TextColumn(

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lowerbound.arrow import pc
 from lowerbound.data.columns import ColumnKind
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
