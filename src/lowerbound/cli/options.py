@@ -29,7 +29,7 @@ DataName = Annotated[
     tyro.conf.Positional[str],
     tyro.conf.arg(
         metavar="DATA",
-        help="The name of bundled data, hf:NAME, a folder or an archive of images, or a file of arrays or fields.",
+        help="The name of bundled data, hf:NAME, a folder or an archive of images, or a file of a table, arrays or fields.",
     ),
 ]
 """The argument of several verbs."""

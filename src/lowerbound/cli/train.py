@@ -40,8 +40,8 @@ class Options:
     """Train a diffusion model, or another with --model, on DATA, or go on with the run in its folder.
 
     DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, hf:NAME, a folder or
-    an archive of images, or an .npy, .npz, TIFF, NetCDF or Zarr file. What is not given is chosen to
-    suit the data; --dry-run shows it.
+    an archive of images, a table (.csv, .txt, .parquet, ...), or an .npy, .npz, TIFF, NetCDF or Zarr file.
+    What is not given is chosen to suit the data; --dry-run shows it.
 
     Example: lowerbound train digits --minutes 3 --out runs/digits
     """

@@ -35,6 +35,7 @@ class DataSpec(Brief):
         vectors: the normalisation of the condition vectors; None of data without.
         fingerprint: by which a run knows its data again (`Dataset.fingerprint`); empty where nobody has asked for it yet.
         axes: of fields, what their axes are; None of other data.
+        condition_columns: of a table, those that labels or condition vectors are made of; empty for everything else.
     """
 
     name: str
@@ -45,6 +46,7 @@ class DataSpec(Brief):
     vectors: Standardisation | None = None
     fingerprint: str = ""
     axes: Axes | None = None
+    condition_columns: tuple[Column, ...] = ()
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
@@ -119,7 +121,7 @@ class DataSpec(Brief):
             InputError: if it is to know some, and the data have none.
         """
         if not conditional:
-            return replace(self, class_names=(), vectors=None)
+            return replace(self, class_names=(), vectors=None, condition_columns=())
         if not (self.num_classes or self.num_condition_features):
             raise InputError(
                 f"a conditional run was asked for, but {self.name} has neither labels nor condition vectors"
@@ -146,7 +148,7 @@ class DataSpec(Brief):
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         for field in fields(cls):
-            if field.name not in (*values, "vectors", "axes"):
+            if field.name not in (*values, "vectors", "axes", "condition_columns"):
                 raise InputError(f"{source}: {field.name} is lacking")
         if not isinstance(values["encoding"], dict):
             raise InputError(f"{source}: encoding is {values['encoding']!r:.60}, which is not dict[str, Any]")

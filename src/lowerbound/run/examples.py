@@ -27,10 +27,9 @@ def read_for(run: Run, source: str) -> Examples:
         InputError: if there is no such source, or it cannot be read so.
     """
     data = run.config.data
-    labels = (
-        data.labels if Path(source).expanduser().resolve() == Path(data.source) else None
-    )  # they are of its own files
-    return read_examples(replace(data, source=source, layout=run.spec.layout, labels=labels))
+    # they are of its own files
+    labels = data.labels if Path(source).expanduser().resolve() == Path(data.source) else None
+    return read_examples(replace(data, source=source, labels=labels), run.spec)
 
 
 def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | None = None) -> Tensor | None:
