@@ -3,6 +3,7 @@
 from lowerbound.denoiser.analytic import WithVariance, measure_variance
 from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
+from lowerbound.denoiser.forest import Forest
 from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
 
@@ -11,6 +12,7 @@ __all__ = [
     "Conditioned",
     "Denoiser",
     "Empirical",
+    "Forest",
     "Gaussian",
     "GaussianMixture",
     "LevelDenoiser",

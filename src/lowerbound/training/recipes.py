@@ -48,6 +48,10 @@ def recipe(
         objective = "balanced" if is_small and has_levels else "elbo"
         return replace(config, training=replace(config.training, objective=objective))
     schedule = replace(config.schedule, name="linear-gamma")
+    if model == "forest":
+        return Config(
+            data=data, schedule=schedule, decoder=config.decoder, training=config.training, model=ModelConfig(model)
+        )
     if model == "score":
         # geometric noise levels up to the largest distance between two examples, which the noise has to bridge (Song &
         # Ermon 2020, technique 1), all of one weight
