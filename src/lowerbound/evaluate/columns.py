@@ -14,7 +14,7 @@ that of the area is DeLong's, with the examples taken as independent, which fold
 training rows, and whether they are copies, is told by `copies`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,7 @@ class Columns(Figures):
     """Samples beside training rows, both against test rows.
 
     Arguments:
+        names: of the columns.
         distances: of each column's samples.
         chance: of as many training rows.
         correlations: the root mean square difference of rank correlations; None of a single column.
@@ -48,6 +49,7 @@ class Columns(Figures):
         num_samples, num_test: how many of each.
     """
 
+    names: tuple[str, ...]
     distances: tuple[Measured, ...]
     chance: tuple[Measured, ...]
     correlations: Measured | None
@@ -68,27 +70,30 @@ def columns(
     samples: Float[np.ndarray, "sample column"],
     test: Float[np.ndarray, "test column"],
     train: Float[np.ndarray, "train column"],
+    names: Sequence[str],
     seed: int = 0,
 ) -> Columns:
     """Compare samples with test rows, and training rows with them.
 
     Arguments:
         samples, test, train: rows in units in which columns may be compared, (N, D), (M, D) and (L, D), in random order.
+        names: of the columns.
         seed: of the splits and the trees.
 
     Raises:
-        InputError: for fewer than `FEWEST` rows of a kind, or more than `MOST_COLUMNS` columns.
+        InputError: for fewer than `FEWEST` rows of a kind, no columns, or more than `MOST_COLUMNS`.
     """
     if min(map(len, (samples, test, train))) < FEWEST:
         counts = f"{len(samples)} samples, {len(test)} test rows and {len(train)} training rows"
         raise InputError(f"{counts}: columns are compared of {FEWEST} or more of each")
     num_columns = test.shape[1]
-    if num_columns > MOST_COLUMNS:
-        raise InputError(f"{num_columns} columns: at most {MOST_COLUMNS} are compared one by one")
+    if not 1 <= num_columns <= MOST_COLUMNS:
+        raise InputError(f"{num_columns} columns of numbers: one to {MOST_COLUMNS} are compared one by one")
     rows = np.random.default_rng(seed).permutation(len(train))[: len(samples)]
     references = train[np.resize(rows, len(samples))] if len(rows) < len(samples) else train[rows]
     several = num_columns > 1
     return Columns(
+        tuple(names),
         _distances(samples, test, seed),
         _distances(references, test, seed),
         _correlations(samples, test, seed) if several else None,

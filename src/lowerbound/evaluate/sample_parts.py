@@ -117,8 +117,15 @@ def _classes(subject: Subject) -> Classes:
 
 
 def _columns(subject: Subject) -> Columns:
-    train = subject.dataset.encoded(subject.dataset.train[:MAX_REFERENCES])
-    return columns(subject.samples.numpy(), subject.test.numpy(), train.numpy(), subject.settings.seed)
+    dataset, spec = subject.dataset, subject.dataset.spec
+    train, test = (dataset.examples[indices[:MAX_REFERENCES]] for indices in (dataset.train, dataset.test))
+    names = [column.name for column in spec.columns] or [f"column {number}" for number in range(train.shape[1])]
+    numbers = [i for i in range(len(names)) if not spec.columns or not spec.columns[i].categories]
+    scale = np.where((deviations := train.std(0, dtype=np.float64)) > 0, deviations, 1)
+    samples, test, train = (
+        values[:, numbers] / scale[numbers] for values in (spec.encoding.decode(subject.samples), test, train)
+    )
+    return columns(samples, test, train, [names[i] for i in numbers], subject.settings.seed)
 
 
 COMPARISONS: dict[str, tuple[str, str, Callable[[Subject], Figures]]] = {

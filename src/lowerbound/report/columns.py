@@ -3,6 +3,7 @@
 import math
 
 from lowerbound.evaluate.columns import Columns
+from lowerbound.printable import printable
 from lowerbound.records import Measured
 from lowerbound.report.description import Description, Finding, Severity
 from lowerbound.report.distances import ranks_text
@@ -17,7 +18,7 @@ def tell_columns(columns: Columns) -> Description:
     gaps = [ours.value - theirs.value for ours, theirs in zip(columns.distances, columns.chance, strict=True)]
     listed = sorted(sorted(range(len(gaps)), key=lambda column: -gaps[column])[:MOST_TOLD])
     header = ("", f"{columns.num_samples:,} samples", "as many training rows")
-    rows = [(f"column {column}", str(columns.distances[column]), str(columns.chance[column])) for column in listed]
+    rows = [(_name(columns, column), str(columns.distances[column]), str(columns.chance[column])) for column in listed]
     caption = f"Wasserstein distance to {columns.num_test:,} test rows, in standard deviations of each column"
     whole = [("told from test rows by trees (area under the curve)", ranks_text(columns.told_apart), "0.5")]
     if columns.correlations is not None and columns.utility is not None:
@@ -31,11 +32,15 @@ def tell_columns(columns: Columns) -> Description:
     return Description(tables, (_marginals(columns), _whole(columns)))
 
 
+def _name(columns: Columns, column: int) -> str:
+    return printable(columns.names[column])
+
+
 def _marginals(columns: Columns) -> Finding:
     worst = columns.worst
     ours, theirs = columns.distances[worst], columns.chance[worst]
     gap = (ours - theirs).value / max(math.hypot(ours.error, theirs.error), 1e-12)
-    figures = f"column {worst} is {ours} from the test rows, where training rows are {theirs}"
+    figures = f"{_name(columns, worst)} is {ours} from the test rows, where training rows are {theirs}"
     # the worst of many is far by chance
     severity = Severity.of(gap - math.sqrt(2 * math.log(len(columns.distances))))
     if severity is Severity.FINE:
