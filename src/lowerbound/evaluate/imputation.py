@@ -28,7 +28,7 @@ from lowerbound.run.impute import impute
 
 INTERVALS = (0.5, 0.9)
 RANK_BINS = 5
-MOST_EXAMPLES = 200
+MOST_EXAMPLES = 100
 NUM_DRAWS, NUM_STEPS = 19, 50
 """Of each example; with 19 draws the intervals between order statistics hold a half and nine tenths of all values."""
 NEIGHBOURS = 5
