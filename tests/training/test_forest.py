@@ -196,11 +196,12 @@ def test_it_has_no_density_along_its_flow(run_of_mixture):
 def test_the_verbs_take_it(run_of_mixture, tmp_path, capsys, monkeypatch):
     for name, number in (("MOST_EXAMPLES", 12), ("NUM_DRAWS", 4), ("NUM_STEPS", 6)):
         monkeypatch.setattr(f"lowerbound.evaluate.imputation.{name}", number)
+    monkeypatch.setattr("lowerbound.evaluate.subject.QUICK_SECONDS", 0.5)
     run, dataset = run_of_mixture
     folder, source = str(run.folder.path), run.config.data.source
     evaluation = evaluate(run, dataset, Settings(quick=True))
     assert {"likelihood", "samples"} <= evaluation.figures.keys()
-    evaluation = evaluate(run, dataset, Settings(num_samples=40, num_examples=40, num_times=2, imputation=0.3))
+    evaluation = evaluate(run, dataset, Settings(num_samples=24, num_examples=24, num_times=2, imputation=0.3))
     assert {"likelihood", "quality", "columns", "imputation", "diagnosis"} <= evaluation.figures.keys()
     assert all(evaluation.parts[name].missing is None for name in ("columns", "imputation"))
     assert "no derivative" in str(evaluation.parts["density"].missing)
