@@ -20,7 +20,7 @@ from lowerbound.inverse import TwistedParticles
 from lowerbound.rounding import nine_digits
 from lowerbound.run import open_denoiser
 from lowerbound.run.examples import conditions, read_for
-from lowerbound.run.impute import DEFAULT_METHOD, DEFAULT_STEPS, METHODS, impute, num_calls, read_mask
+from lowerbound.run.impute import DEFAULT_STEPS, METHODS, default_method, impute, num_calls, read_mask
 from lowerbound.tables import SUFFIXES as TABLES
 from lowerbound.tables import TEXTS, write_table
 
@@ -51,10 +51,10 @@ class Options:
     """Fill in one split, as training makes it; all examples if not given."""
     num_samples: int | None = None
     """The number of imputations of each example; if not given 16, of a table that is written as one a single one."""
-    method: Literal["replacement", "pigdm", "mmps", "particles"] = DEFAULT_METHOD
+    method: Literal["replacement", "pigdm", "mmps", "particles"] | None = None
     """The method, in order of cost: replacement puts known entries in place after each step (RePaint); pigdm guides by a
     measurement with independent entries (Pi-GDM); mmps guides by one with the network's own covariance (MMPS); particles
-    is exact if they are many."""
+    is exact if they are many. If not given pigdm, or for a forest replacement: its derivative says nothing of its trees."""
     num_particles: int | None = None
     """For the method particles: their number for each imputation; 16 if not given."""
     steps: int = DEFAULT_STEPS
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
     options = parse(Options, "impute", arguments)
     check_counts(options, "num_samples", "num_particles", "steps", "batch_size")
     if options.num_particles is not None and options.method != "particles":
-        raise InputError(f"--num-particles has no effect on {options.method}: use --method particles")
+        raise InputError("--num-particles has no effect without --method particles")
     as_table = options.out.suffix in TABLES
     if not as_table and options.out.suffix not in (".npz", FIELDS):
         raise InputError(
@@ -101,7 +101,9 @@ def main(arguments: list[str]) -> None:
     observed = np.ones(raw.shape, bool) if options.mask is None else read_mask(options.mask, examples)[indices]
     if raw.dtype.kind == "f":
         observed = observed & ~np.isnan(raw)
-    method = METHODS[options.method] if options.num_particles is None else TwistedParticles(options.num_particles)
+    method = default_method(run) if options.method is None else METHODS[options.method]
+    if options.num_particles is not None:
+        method = TwistedParticles(options.num_particles)
     total = num_calls(method, observed, options.num_samples, options.steps, options.batch_size)
     with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
         imputations = impute(

@@ -15,6 +15,7 @@ from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.training import recipe, train
+from lowerbound.training.build import build_model
 from lowerbound.training.config import (
     Config,
     DecoderConfig,
@@ -138,6 +139,12 @@ def located(data: DataConfig) -> DataConfig:
 
 
 def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
+    if config.model.is_grown:
+        parameters = sum(p.numel() for p in build_model(config, dataset.spec).trained.parameters())
+        print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
+        print(f"forest    {parameters:,} numbers at most")
+        print(json.dumps(config.to_dict(), indent=2))
+        return
     num_steps = 2 if config.training.steps == 1 else config.training.steps  # the second is timed
     timed = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=num_steps))
     trainer = Trainer(timed, dataset, device)

@@ -19,7 +19,8 @@ SMALLEST_WIDTH = 8
 def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu") -> Config:
     """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one.
 
-    The cost of a step is measured, on a trainer that is thrown away. A run of given steps stays as it is.
+    The cost of a step is measured, on a trainer that is thrown away. A run of given steps stays as it is, and
+    so does a forest, which finds the size that it has time for while it grows.
 
     Arguments:
         config: what is wanted.
@@ -27,7 +28,7 @@ def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu")
         device: where the training will be.
     """
     minutes = config.training.minutes
-    if minutes is None:
+    if minutes is None or config.model.is_grown:
         return config
     allowed = 60 * minutes * TRAINING_SHARE / ENOUGH_STEPS
     candidate = config

@@ -20,6 +20,7 @@ from lowerbound.training.checkpoint import checkpoints, step_of
 from lowerbound.training.config import Config
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.forest import fit_forest
 from lowerbound.training.held_out import held_out_bits, held_out_effort
 from lowerbound.training.resume import restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
@@ -75,6 +76,8 @@ def train(
         InputError: if the folder holds another run, the data do not suffice, or the loss diverges.
         KeyboardInterrupt: after an interruption, with everything saved.
     """
+    if config.model.is_grown:
+        return fit_forest(config, dataset, out, device=device, restart=restart, say=say, show_progress=show_progress)
     check_batch_size(config.training.batch_size, len(dataset.train))
     folder = RunFolder(out)
     trainer = Trainer(config, dataset, device)
