@@ -12,6 +12,7 @@ import tyro
 
 from lowerbound.cli.options import DeviceName, parse, pick_device
 from lowerbound.data import NAMED, DataConfig, Dataset, describe, open_dataset
+from lowerbound.device import finish, peak_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.training import recipe, train
@@ -142,11 +143,15 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
     parameters = sum(p.numel() for p in trainer.trained.parameters())
     records = trainer.records()
     next(records)
+    finish(trainer.device)
     started = time.perf_counter()
     next(records)
+    finish(trainer.device)
     seconds = time.perf_counter() - started
     batch = config.training.batch_size
     print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     print(f"network   {parameters:,} parameters")
     print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
+    if (memory := peak_memory(trainer.device)) is not None:
+        print(f"memory    {memory / 2**30:.2f} GiB of the device's at most")
     print(json.dumps(config.to_dict(), indent=2))

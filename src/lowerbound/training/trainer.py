@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
+from lowerbound.device import prepared
 from lowerbound.models import Draw, Losses
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
@@ -49,7 +50,7 @@ class Trainer(Training):
     def __init__(self, config: Config, dataset: Dataset, device: torch.device | str = "cpu"):
         self.config = config
         self.dataset = dataset
-        self.device = torch.device(device)
+        self.device = prepared(device)
         self.num_dims = float(dataset.num_observed[dataset.train].mean())
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
         with torch.random.fork_rng(devices=[]):

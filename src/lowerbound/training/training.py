@@ -113,7 +113,9 @@ class Training(ABC):
         Raises:
             DivergenceError: at the step where the loss or its gradient is not finite.
         """
-        threads = None if self.training.minutes is None else ThreadChoice()
+        device = next(self.trained.parameters()).device
+        # an accelerator's steps do not wait for threads
+        threads = ThreadChoice() if self.training.minutes is not None and device.type == "cpu" else None
         try:
             while self.progress < 1:
                 began = time.perf_counter()
