@@ -18,6 +18,7 @@ from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.training.build import build_model
 from lowerbound.training.config import Config, TrainingConfig
+from lowerbound.training.fast import speed_up
 from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.training import State, Training, warm_cosine
 
@@ -56,6 +57,7 @@ class Trainer(Training):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
+        speed_up(self.model, config, self.device)
         self.times = ImportanceTimes() if config.training.times == "importance" else None
         optimizer = Optimizer(self.model.trained, config.training)
         super().__init__(self.model.trained, optimizer, config.training, averaged=True)
