@@ -2,15 +2,17 @@
 
 import dataclasses
 import json
+import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import torch
 import tyro
 
-from lowerbound.cli.options import DeviceName, parse, pick_device
+from lowerbound.cli.options import DeviceName, check_counts, parse, pick_device
 from lowerbound.data import NAMED, DataConfig, Dataset, describe, open_dataset
 from lowerbound.device import finish, peak_memory
 from lowerbound.errors import InputError
@@ -29,6 +31,7 @@ from lowerbound.training.config import (
 )
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.processes import joined
 from lowerbound.training.trainer import Trainer
 
 DEFAULT_MINUTES = 10.0
@@ -50,6 +53,9 @@ class Options:
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The run folder; runs/NAME if not given, beside DATA if that is the folder that you are in."""
     device: Everyday[DeviceName] = "auto"
+    processes: int = 1
+    """The number of processes on this machine that train together, each with its part of every batch; the same as starting
+    them by torchrun."""
     restart: bool = False
     """Set aside what the run in its folder has learned, and begin it again at step 0."""
     fall_back: bool = False
@@ -67,11 +73,16 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "train", arguments)
+    check_counts(options, "processes")
+    if options.processes > 1 and "WORLD_SIZE" not in os.environ:
+        _start(options.processes, arguments)
+    device = pick_device(options.device)
+    processes = joined(device)
+    device, say = processes.own(device), print if processes.is_first else lambda line: None
     dataset = open_dataset(options.data)
     out = run_folder(options.data.source, options.out)
-    device = pick_device(options.device)
-    print(describe(dataset))
-    advised = _advised(options, dataset, out, device)
+    say(describe(dataset))
+    advised = processes.by_first(lambda: _advised(options, dataset, out, device))
     # the same arguments again, over what is advised for these data
     sections = {name: getattr(advised, name) for name in SECTIONS}
     untimed = dataclasses.replace(advised.training, minutes=None, steps=None)
@@ -82,11 +93,21 @@ def main(arguments: list[str]) -> None:
     sections = {name: getattr(options, name) for name in SECTIONS}
     config = Config(**{**sections, "data": located(options.data), "training": training})
     if options.dry_run:
-        _show(config, dataset, out, str(device))
+        if processes.is_first:
+            _show(config, dataset, out, str(device))
         return
-    print(f"run       {out} on {device}")
+    together = f", {processes.count} processes" if processes.count > 1 else ""
+    say(f"run       {out} on {device}{together}")
     folder = train(config, dataset, out, device=device, restart=options.restart, fall_back=options.fall_back)
-    print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+    say(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+
+
+def _start(count: int, arguments: list[str]) -> NoReturn:
+    """Become torchrun, which starts this command so many times."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
+    sys.stdout.flush()
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", "lowerbound", "train", *arguments])
 
 
 def run_folder(source: str, out: Path | None) -> Path:

@@ -20,6 +20,7 @@ from lowerbound.training.build import build_model
 from lowerbound.training.config import Config, TrainingConfig
 from lowerbound.training.fast import speed_up
 from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.training import State, Training, warm_cosine
 
 TRAINING_SHARE = 0.9
@@ -40,6 +41,7 @@ class Trainer(Training):
         config: the run's configuration.
         dataset: the data.
         device: where to train.
+        processes: that train together, each with its rows of every batch.
 
     Attributes:
         num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are there, on
@@ -48,7 +50,9 @@ class Trainer(Training):
 
     time_share = TRAINING_SHARE
 
-    def __init__(self, config: Config, dataset: Dataset, device: torch.device | str = "cpu"):
+    def __init__(
+        self, config: Config, dataset: Dataset, device: torch.device | str = "cpu", processes: Processes = ALONE
+    ):
         self.config = config
         self.dataset = dataset
         self.device = prepared(device)
@@ -60,7 +64,7 @@ class Trainer(Training):
         speed_up(self.model, config, self.device)
         self.times = ImportanceTimes() if config.training.times == "importance" else None
         optimizer = Optimizer(self.model.trained, config.training)
-        super().__init__(self.model.trained, optimizer, config.training, averaged=True)
+        super().__init__(self.model.trained, optimizer, config.training, averaged=True, processes=processes)
 
     def rate(self) -> float:
         return learning_rate(self.training, self.step, self.progress)
@@ -73,17 +77,29 @@ class Trainer(Training):
         places = antithetic_times(offset.uniform(torch.empty(1, 1))[0, 0], len(indices))
         places, weights = (places, torch.ones_like(places)) if self.times is None else self.times(places)
         seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
-        unweighted = []
+        unweighted, own = [], self.processes.rows(len(indices))
+        together = self.processes.count > 1
+        buffers = [(buffer, buffer.clone()) for buffer in self._saved_buffers().values()] if together else []
 
         def losses_of_pieces() -> Iterator[Tensor]:
             size = training.micro_batch_size or len(indices)
-            for first in range(0, len(indices), size):
-                piece = slice(first, first + size)
+            for first in range(own.start, own.stop, size):
+                piece = slice(first, min(first + size, own.stop))
                 losses = self._losses(indices[piece], places[piece], weights[piece], seeds[piece])
                 unweighted.append(losses.at_place)
                 yield losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
 
-        loss, norm = self.descend(losses_of_pieces(), f", in the batch of examples {indices[:4].tolist()} ...")
+        def gather(total: float) -> float:
+            at_place = torch.zeros(len(indices), device=self.device)
+            at_place[own] = torch.cat(unweighted)
+            sums = self.processes.sum_gradients(list(self.trained.parameters()), torch.tensor([total]), at_place)
+            unweighted[:] = sums[1:]
+            for buffer, before in buffers:
+                self.processes.merge(buffer, before)
+            return sums[0].item()
+
+        batch = f", in the batch of examples {indices[:4].tolist()} ..."
+        loss, norm = self.descend(losses_of_pieces(), batch, *[gather] * together)
         if self.times is not None:
             self.times.update(places, torch.cat(unweighted).cpu())
         return loss, norm
