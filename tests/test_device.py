@@ -267,8 +267,13 @@ def test_a_student_and_a_classifier_are_trained(folders):
 def test_what_the_device_cannot_do_is_told(tmp_path, capsys):
     assert command(["train", "moons", "--device", "cuda:99", "--out", str(tmp_path / "run"), "--steps", "1"]) == 2
     assert "--device is cuda:99" in capsys.readouterr().err
-    huge = ["--network.width", "8192", "--network.depth", "1000", "--batch-size", "900"]
-    command(["train", "moons", "--device", DEVICE, "--out", str(tmp_path / "run"), "--steps", "1", *huge])
+    large = ["--network.width", "2048", "--network.depth", "8", "--out", str(tmp_path / "run"), "--steps", "1"]
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(0.001)
+    try:
+        assert command(["train", "moons", "--device", DEVICE, *large]) == 2
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
     error = capsys.readouterr().err
     assert "the device is out of memory" in error
     assert "--micro-batch-size" in error

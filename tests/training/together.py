@@ -11,6 +11,7 @@ import torch
 from training.runs import tiny_config
 
 import lowerbound
+from lowerbound.models import Diffusion
 from lowerbound.training import recipe, train
 from lowerbound.training.config import DataConfig, ModelConfig, ScheduleConfig
 from lowerbound.training.held_out import held_out_bits
@@ -104,6 +105,7 @@ def go_on(folder: Path) -> None:
 
 def go_on_slowly(folder: Path) -> None:
     """Until it is ended by force."""
+    Diffusion.most_held_out = 16
     config, dataset = stopping(10**6, num_evaluations=10**5, num_pictures=0)
     train(config, dataset, folder / "run", show_progress=False)
 
