@@ -14,6 +14,7 @@ import lowerbound
 from lowerbound import grid
 from lowerbound.cli.flags import flags
 from lowerbound.cli.sampler import SamplerOptions
+from lowerbound.cli.train import Options as TrainOptions
 from lowerbound.sampling import SAMPLERS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -84,3 +85,10 @@ def test_the_snippets_on_the_family_run():
     snippets = re.findall(r"```python\n(.*?)```", (DOCS / "family.md").read_text(), re.DOTALL)
     assert len(snippets) > 1
     exec(compile("\n".join(snippets), "family.md", "exec"), {})
+
+
+def test_the_options_on_the_page_on_scale_are_there():
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", (DOCS / "scale.md").read_text()))
+    of_others = {"--nproc-per-node", "--train"}
+    assert of_others < named
+    assert named - of_others <= set(flags(TrainOptions).values())
