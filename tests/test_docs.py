@@ -102,3 +102,10 @@ def test_the_page_on_data_runs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "('cat', 'dog') (3, 4, 4)\n"
     known = {*flags(TrainOptions).values(), "--num-samples", "--dry-run"}
     assert set(re.findall(r"--[a-z][a-z.-]+", page)) <= known
+
+
+def test_the_options_on_the_page_on_scale_are_there():
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", (DOCS / "scale.md").read_text()))
+    of_others = {"--nproc-per-node", "--train"}
+    assert of_others < named
+    assert named - of_others <= set(flags(TrainOptions).values())

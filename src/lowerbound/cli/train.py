@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import torch
 import tyro
 
-from lowerbound.cli.options import DeviceName, parse, pick_device
+from lowerbound.cli.options import DeviceName, check_counts, parse, pick_device
 from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
+from lowerbound.device import finish, peak_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.training import recipe, train
@@ -29,6 +32,7 @@ from lowerbound.training.config import (
 )
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.processes import joined
 from lowerbound.training.trainer import Trainer
 
 DEFAULT_MINUTES = 10.0
@@ -51,6 +55,9 @@ class Options:
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The run folder; runs/NAME if not given, beside DATA if that is the folder that you are in."""
     device: Everyday[DeviceName] = "auto"
+    processes: int = 1
+    """The number of processes on this machine that train together, each with its part of every batch; the same as starting
+    them by torchrun."""
     restart: bool = False
     """Set aside what the run in its folder has learned, and begin it again at step 0."""
     fall_back: bool = False
@@ -68,11 +75,16 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "train", arguments)
+    check_counts(options, "processes")
+    if options.processes > 1 and "WORLD_SIZE" not in os.environ:
+        _start(options.processes, arguments)
+    device = pick_device(options.device)
+    processes = joined(device)
+    device, say = processes.own(device), print if processes.is_first else lambda line: None
     dataset = open_dataset(options.data)
     out = run_folder(options.data.source, options.out)
-    device = pick_device(options.device)
-    print(describe(dataset))
-    advised = _advised(options, dataset, out, device)
+    say(describe(dataset))
+    advised = processes.by_first(lambda: _advised(options, dataset, out, device))
     # the same arguments again, over what is advised for these data
     sections = {name: getattr(advised, name) for name in SECTIONS}
     untimed = dataclasses.replace(advised.training, minutes=None, steps=None)
@@ -83,11 +95,21 @@ def main(arguments: list[str]) -> None:
     sections = {name: getattr(options, name) for name in SECTIONS}
     config = Config(**{**sections, "data": located(options.data), "training": training})
     if options.dry_run:
-        _show(config, dataset, out, str(device))
+        if processes.is_first:
+            _show(config, dataset, out, str(device))
         return
-    print(f"run       {out} on {device}")
+    together = f", {processes.count} processes" if processes.count > 1 else ""
+    say(f"run       {out} on {device}{together}")
     folder = train(config, dataset, out, device=device, restart=options.restart, fall_back=options.fall_back)
-    print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+    say(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+
+
+def _start(count: int, arguments: list[str]) -> NoReturn:
+    """Become torchrun, which starts this command so many times."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
+    sys.stdout.flush()
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", "lowerbound", "train", *arguments])
 
 
 def run_folder(source: str, out: Path | None) -> Path:
@@ -151,11 +173,15 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
     parameters = sum(p.numel() for p in trainer.trained.parameters())
     records = trainer.records()
     next(records)
+    finish(trainer.device)
     started = time.perf_counter()
     next(records)
+    finish(trainer.device)
     seconds = time.perf_counter() - started
     batch = config.training.batch_size
     print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     print(f"network   {parameters:,} parameters")
     print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
+    if (memory := peak_memory(trainer.device)) is not None:
+        print(f"memory    {memory / 2**30:.2f} GiB of the device's at most")
     print(json.dumps(config.to_dict(), indent=2))

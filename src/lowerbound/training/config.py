@@ -189,6 +189,11 @@ class TrainingConfig:
     micro_batch_size: int | None = None
     """The number of examples that go through the network at a time; the batch size if not given. It changes memory, and
     the result by rounding only."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """The precision of the network while it is trained: bf16 computes its layers in bfloat16, which is faster on devices
+    that have it. Weights, losses and all that is measured stay in float32."""
+    compile: bool = False
+    """Compile the network before it is trained, which takes a minute or more and makes steps faster."""
     learning_rate: Everyday[float] = 6e-3
     """The learning rate after warm-up, before it falls."""
     warmup_steps: int = 100

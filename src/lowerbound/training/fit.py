@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from lowerbound.data import Dataset
+from lowerbound.device import finish
 from lowerbound.training.config import Config
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
 
@@ -60,6 +61,7 @@ def _is_faster(config: Config, dataset: Dataset, device: torch.device | str, sec
         began = time.perf_counter()
         trainer.gradient()
         trainer.optimizer.step(0.0)
+        finish(trainer.device)
         if time.perf_counter() - began < seconds:
             return True
     return False

@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
+from lowerbound.device import prepared
 from lowerbound.errors import InputError
 from lowerbound.models import Draw, Losses
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.training.build import build_model
 from lowerbound.training.config import Config, TrainingConfig
+from lowerbound.training.fast import speed_up
 from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.training import State, Training, warm_cosine
 
 TRAINING_SHARE = 0.9
@@ -39,6 +42,7 @@ class Trainer(Training):
         config: the run's configuration.
         dataset: the data.
         device: where to train.
+        processes: that train together, each with its rows of every batch.
 
     Attributes:
         num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are there, on
@@ -47,10 +51,12 @@ class Trainer(Training):
 
     time_share = TRAINING_SHARE
 
-    def __init__(self, config: Config, dataset: Dataset, device: torch.device | str = "cpu"):
+    def __init__(
+        self, config: Config, dataset: Dataset, device: torch.device | str = "cpu", processes: Processes = ALONE
+    ):
         self.config = config
         self.dataset = dataset
-        self.device = torch.device(device)
+        self.device = prepared(device)
         if config.training.flip and (len(dataset.shape) != 3 or "W" not in dataset.spec.layout):
             raise InputError(f"--flip has no effect on examples of shape {dataset.shape}: it mirrors images")
         self.num_dims = float(dataset.num_observed[dataset.train].mean())
@@ -58,9 +64,10 @@ class Trainer(Training):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
+        speed_up(self.model, config, self.device)
         self.times = ImportanceTimes() if config.training.times == "importance" else None
         optimizer = Optimizer(self.model.trained, config.training)
-        super().__init__(self.model.trained, optimizer, config.training, averaged=True)
+        super().__init__(self.model.trained, optimizer, config.training, averaged=True, processes=processes)
 
     def rate(self) -> float:
         return learning_rate(self.training, self.step, self.progress)
@@ -73,17 +80,29 @@ class Trainer(Training):
         places = antithetic_times(offset.uniform(torch.empty(1, 1))[0, 0], len(indices))
         places, weights = (places, torch.ones_like(places)) if self.times is None else self.times(places)
         seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
-        unweighted = []
+        unweighted, own = [], self.processes.rows(len(indices))
+        together = self.processes.count > 1
+        buffers = [(buffer, buffer.clone()) for buffer in self._saved_buffers().values()] if together else []
 
         def losses_of_pieces() -> Iterator[Tensor]:
             size = training.micro_batch_size or len(indices)
-            for first in range(0, len(indices), size):
-                piece = slice(first, first + size)
+            for first in range(own.start, own.stop, size):
+                piece = slice(first, min(first + size, own.stop))
                 losses = self._losses(indices[piece], places[piece], weights[piece], seeds[piece])
                 unweighted.append(losses.at_place)
                 yield losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
 
-        loss, norm = self.descend(losses_of_pieces(), f", in the batch of examples {indices[:4].tolist()} ...")
+        def gather(total: float) -> float:
+            at_place = torch.zeros(len(indices), device=self.device)
+            at_place[own] = torch.cat(unweighted)
+            sums = self.processes.sum_gradients(list(self.trained.parameters()), torch.tensor([total]), at_place)
+            unweighted[:] = sums[1:]
+            for buffer, before in buffers:
+                self.processes.merge(buffer, before)
+            return sums[0].item()
+
+        batch = f", in the batch of examples {indices[:4].tolist()} ..."
+        loss, norm = self.descend(losses_of_pieces(), batch, *[gather] * together)
         if self.times is not None:
             self.times.update(places, torch.cat(unweighted).cpu())
         return loss, norm
