@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lowerbound import pictures as pictures
     from lowerbound import theory as theory
     from lowerbound.data import Dataset, DataSpec, open_dataset
+    from lowerbound.estimator import DiffusionDensity
     from lowerbound.models import Diffusion, Effort, Model
     from lowerbound.nn import MLP, UNet
     from lowerbound.run import Run, open_run
@@ -56,6 +57,7 @@ __all__ = [
     "score",
     "score_density",
     "impute",
+    "DiffusionDensity",
     # schedules, networks, denoisers, models
     "Schedule",
     "LinearGamma",
@@ -103,6 +105,7 @@ _LATER = {
     "data": ("open_dataset", "Dataset", "DataSpec"),
     "training": ("recipe", "train"),
     "run": ("open_run", "Run"),
+    "estimator": ("DiffusionDensity",),
     "run.generate": ("generate",),
     "run.impute": ("impute",),
     "scoring": ("score", "score_density"),

@@ -76,6 +76,8 @@ def train(
         KeyboardInterrupt: after an interruption, with everything saved.
     """
     check_batch_size(config.training.batch_size, len(dataset.train))
+    if config.training.hidden:
+        dataset = replace(dataset, spec=dataset.spec.with_gaps())
     folder = RunFolder(out)
     trainer = Trainer(config, dataset, device)
     folder.samples.mkdir(parents=True, exist_ok=True)
@@ -218,7 +220,8 @@ class _Session(Stretch[Trainer]):
             return 0.0
         x, spec = dataset.encoded(dataset.train[:256]).to(trainer.device), dataset.spec
         nats = trainer.model.given(observed=spec.observed(x)).fixed_nats(x)
-        return (nats - spec.encoding.log_det(x).mean().item()) / (trainer.num_dims * math.log(2))
+        num_dims = float(dataset.num_observed[dataset.train].mean())
+        return (nats - spec.encoding.log_det(x).mean().item()) / (num_dims * math.log(2))
 
     def describe(self, loss: float) -> str:
         trainer = self.trainer
