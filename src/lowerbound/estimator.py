@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from lowerbound.data import Dataset, Levels
+from lowerbound.data.columns import Column
 from lowerbound.data.dataset import Examples
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
@@ -148,7 +149,11 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             path=path,
         )
         estimator._take(run)
+        estimator._backend = None
         estimator.n_features_in_ = run.spec.num_dims
+        names = [column.name for column in run.spec.columns]
+        if names != list(map(str, range(len(names)))):
+            estimator.feature_names_in_ = np.array(names, dtype=object)
         return estimator
 
     def to_run(self, path: str | Path) -> Path:
@@ -169,20 +174,20 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         """Train on rows.
 
         Arguments:
-            X: (N, D), floats; NaN where an entry is missing.
+            X: (N, D), floats, NaN where an entry is missing; or a dataframe of pandas, polars or pyarrow, whose columns are
+                numbers, categories, truth values or dates by their types.
             y: ignored.
             sample_weight: (N,), at least 0: how often each row counts. Training draws a row in proportion to it.
 
         Raises:
             InputError: if the rows or the settings are not what a model can be trained on.
         """
-        settings = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": FEWEST_ROWS}
-        rows = np.asarray(validate_data(self, X, **settings))
+        examples = self._examples(X)
         weights = None
         if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+            weights = _check_sample_weight(sample_weight, examples.values, dtype=np.float64, ensure_non_negative=True)
         seed = _seed(self.random_state)
-        dataset = self._dataset(rows, weights, np.random.default_rng(seed))
+        dataset = self._dataset(examples, weights, np.random.default_rng(seed))
         config = self._config(dataset, seed)
         with TemporaryDirectory() as temporary, _threads(self.n_jobs):
             say = print if self.verbose else lambda line: None
@@ -248,7 +253,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             raise InputError(f"n_samples is {n_samples!r}: it is a whole number, 1 or more")
         with _threads(self.n_jobs):
             drawn = generate(self.run_, int(n_samples), seed=_seed(random_state), batch_size=self._batch_size)
-        return drawn.reshape(len(drawn), -1)
+        return self._as_given(drawn.reshape(len(drawn), -1))
 
     def conditional_log_prob(
         self, X: Any, given: Columns, *, return_std: bool = False, num_draws: int | None = None
@@ -283,7 +288,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         return (nats, error) if return_std else nats
 
     def sample_conditional(self, X: Any, given: Columns, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
-        """Draw the other columns given some, (N, n_samples, D), where the given ones are as they came.
+        """Draw the other columns given some, (N, n_samples, D), where the given ones are as they came; after a fit to a
+        dataframe one of N * n_samples rows, the draws of a row one after another.
 
         Arguments:
             X: (N, D); of the columns that are not given nothing is looked at. What is NaN is drawn.
@@ -294,11 +300,12 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         Raises:
             InputError: if there are no such columns, or none is left to draw.
         """
-        raw, known = self._raw(X), self._places(given).reshape(self.run_.spec.shape)
-        return self._imputed(raw, known & ~np.isnan(raw), n_samples, random_state)
+        raw, known = self._raw(X), self._places(given).reshape(self.run_.spec.raw_shape)
+        drawn = self._imputed(raw, known & ~np.isnan(raw), n_samples, random_state)
+        return drawn if self._backend is None else self._as_given(drawn.reshape(-1, self.n_features_in_))
 
     def impute(self, X: Any, n_samples: int = 16, random_state: Any = 0) -> Any:
-        """The rows with what is missing, NaN, replaced by the mean of draws given what is there.
+        """The rows with what is missing replaced by the mean of draws given what is there; of categories, the most frequent.
 
         For the draws themselves see `sample_conditional`.
 
@@ -309,11 +316,11 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         """
         raw = self._raw(X, may_miss=True)
         observed = ~np.isnan(raw)
-        if observed.all():
-            return raw.reshape(len(raw), -1)
-        drawn = self._imputed(raw, observed, n_samples, random_state).mean(1)
         flat = raw.reshape(len(raw), -1)
-        return np.where(np.isnan(flat), drawn, flat)
+        if not observed.all():
+            drawn = self._imputed(raw, observed, n_samples, random_state)
+            flat = np.where(np.isnan(flat), _summary(drawn, self.run_.spec.columns), flat)
+        return self._as_given(flat)
 
     def as_distribution(self, method: str = "bound") -> Distribution:
         """The fitted density as a distribution of torch over rows, of event shape (D,), without gradients.
@@ -355,11 +362,27 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         for name, content in self._files.items():
             write_file(folder / name, content)
 
-    def _dataset(self, rows: np.ndarray, weights: np.ndarray | None, rng: np.random.Generator) -> Dataset:
+    def _examples(self, X: Any) -> Examples:
+        """What is to be fitted: a dataframe's columns by their types, and an array's as real numbers."""
+        self._backend = None
+        if _is_frame(X):
+            import narwhals as nw
+
+            from lowerbound.data.frames import from_dataframe
+
+            validate_data(self, X, skip_check_array=True)
+            self._backend = nw.get_native_namespace(X).__name__
+            return from_dataframe(X)
+        settings = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": FEWEST_ROWS}
+        rows = np.asarray(validate_data(self, X, **settings))
+        columns = tuple(Column(str(place), "real", "double") for place in range(rows.shape[1]))
+        return Examples("array", rows, "ND", columns=columns)
+
+    def _dataset(self, examples: Examples, weights: np.ndarray | None, rng: np.random.Generator) -> Dataset:
         """The rows, divided: what is held out stands for the test split too, which nobody asks for."""
         if not 0 < self.validation_fraction < 1:
             raise InputError(f"validation_fraction is {self.validation_fraction}: it lies between 0 and 1")
-        order = rng.permutation(len(rows) if weights is None else np.flatnonzero(weights))
+        order = rng.permutation(len(examples.values) if weights is None else np.flatnonzero(weights))
         if len(order) < FEWEST_ROWS:
             raise InputError(f"{len(order)} rows have a positive weight: at least {FEWEST_ROWS} are needed")
         num_held_out = min(max(1, round(self.validation_fraction * len(order))), len(order) - 2)
@@ -367,7 +390,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         if weights is not None:
             held_out, train_rows = (np.repeat(part, _counts(weights[part], rng)) for part in (held_out, train_rows))
         splits = {"train": train_rows, "validation": held_out, "test": held_out}
-        return Examples("array", rows, "ND", splits).dataset()
+        return replace(examples, splits=splits).dataset()
 
     def _config(self, dataset: Dataset, seed: int) -> Config:
         """The recipe, with what was chosen in its place."""
@@ -389,6 +412,16 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
     def _score(self, raw: np.ndarray, numbers: np.ndarray, num_draws: int | None, by: str | None = None) -> Any:
         return score(self.run_, raw, Effort(num_draws), numbers=numbers, batch_size=self._batch_size, by=by)
 
+    def _as_given(self, rows: np.ndarray) -> Any:
+        """Rows as they came: a dataframe of the same library after a fit to one, else an array."""
+        if self._backend is None:
+            return rows
+        import narwhals as nw
+
+        from lowerbound.data.frames import to_table
+
+        return nw.from_arrow(to_table(self.run_.spec, rows), backend=self._backend).to_native()
+
     def _imputed(self, raw: np.ndarray, observed: np.ndarray, n_samples: int, random_state: Any) -> np.ndarray:
         """Draws given what is observed, (N, n_samples, D)."""
         with _threads(self.n_jobs):
@@ -400,13 +433,18 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         """Rows as the run's data are stored."""
         check_is_fitted(self)
         spec = self.run_.spec
+        if _is_frame(X) and spec.columns:
+            from lowerbound.data.frames import from_dataframe
+
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return from_dataframe(X, spec).values
         finite = "allow-nan" if may_miss or spec.has_missing else True
         rows = np.asarray(validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=finite))
         if isinstance(spec.encoding, Levels) and (rows != np.rint(rows)).any():
             raise InputError(
                 f"the run knows levels, which are whole numbers, and X holds {rows[rows != np.rint(rows)][0]:g}"
             )
-        return rows.astype(spec.encoding.dtype).reshape(-1, *spec.shape)
+        return rows.astype(spec.encoding.dtype).reshape(-1, *spec.raw_shape)
 
     def _places(self, columns: Columns) -> np.ndarray:
         """Which columns are meant, (D,) booleans."""
@@ -453,6 +491,23 @@ class _Rows(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         raise NotImplementedError("draws of a diffusion model are not differentiated through: take sample()")
+
+
+def _is_frame(X: Any) -> bool:
+    """Whether rows come as a dataframe, of pandas, polars or pyarrow."""
+    return hasattr(X, "columns")
+
+
+def _summary(drawn: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+    """One value for several draws (N, n, C) of each: the mean, to a whole number of integers; the most frequent category."""
+    values = drawn.mean(1)
+    for place, column in enumerate(columns):
+        if column.kind == "integer":
+            values[:, place] = np.rint(values[:, place])
+        elif column.categories:
+            counts = (drawn[:, :, place, None] == np.arange(len(column.categories))).sum(1)
+            values[:, place] = counts.argmax(1)
+    return values
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

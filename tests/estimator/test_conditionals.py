@@ -27,6 +27,7 @@ def knowing(run: Run) -> DiffusionDensity:
     config = replace(run.config, training=replace(run.config.training, hidden=0.5))
     estimator = DiffusionDensity(conditionals=True)
     estimator.run_ = replace(run, config=config, spec=run.spec.with_gaps())
+    estimator._backend = None
     estimator.n_features_in_ = run.spec.num_dims
     return estimator
 

@@ -141,7 +141,7 @@ class Editing:
         spec, schedule, strength = self.run.spec, self.run.denoiser.schedule, self.options.strength
         if strength in (0, 1):
             return strength, schedule.gamma_max if strength else -math.inf
-        low, high = visible_limits(schedule, spec.num_dims, spec.num_levels)
+        low, high = visible_limits(schedule, math.prod(spec.shape), spec.num_levels)
         gamma = low + strength * (high - low)
         return float(schedule.level_at(gamma).t), gamma
 

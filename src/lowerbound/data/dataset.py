@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from lowerbound.brief import Brief
+from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
 from lowerbound.data.parts import check_not_empty, num_observed, parts
 from lowerbound.data.spec import DataSpec, naming
+from lowerbound.data.tabular import Columns
 from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
@@ -29,12 +31,13 @@ class Dataset:
 
     Arguments:
         spec: what they are, the encoding fitted on the training examples.
-        examples: raw values, (N, *shape), channels first: (N, D), (N, C, L), (N, C, H, W) or (N, C, D, H, W); possibly
-            larger than memory, being read from a file as they are looked at.
+        examples: raw values, (N, *shape), channels first: (N, D), (N, C, L), (N, C, H, W) or (N, C, D, H, W), of a table
+            its columns, (N, C); possibly larger than memory, being read from a file as they are looked at.
         train, validation, test: the numbers of the examples of each split, (num_examples,), disjoint.
         labels: (N,) class indices, or None.
         conditions: (N, F) float32 vectors as they came, or None.
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
+        notes: what else there is to be said of how they were read, a line each.
     """
 
     spec: DataSpec
@@ -45,15 +48,16 @@ class Dataset:
     labels: np.ndarray | None = None
     conditions: np.ndarray | None = None
     layout_hint: str = ""
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{len(self.indices(split)):,} {split}" for split in SPLITS)
-        return f"Dataset({self.spec.name!r}, {len(self.examples):,} examples of shape {self.shape}: {splits})"
+        return f"Dataset({self.spec.name!r}, {len(self.examples):,} examples of shape {self.spec.raw_shape}: {splits})"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example."""
-        return self.examples.shape[1:]
+        """The shape of one example as a model sees it."""
+        return self.spec.shape
 
     def indices(self, split: str) -> np.ndarray:
         """The indices of "train", "validation" or "test"."""
@@ -81,6 +85,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """A hash by which a run knows its data again: of the examples, condition vectors, labels and splits."""
         digest = self._hash_values()
+        if self.spec.columns:
+            digest.update(repr((self.spec.columns, self.spec.condition_columns)).encode("utf-8", "surrogatepass"))
         for text in ("labels", *(() if self.labels is None else self.spec.class_names)):
             digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
         indices = {"labels": self.labels, **{split: self.indices(split) for split in SPLITS}}
@@ -130,6 +136,9 @@ class Examples(Brief):
         conditions: (N, F) float32 vectors, or None.
         files: of a folder, each example's path in it, fit to be printed; empty otherwise.
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
+        columns: of a table, whose values are (N, C) in double precision, NaN where one is missing; else empty.
+        condition_columns: of a table, those that its conditions are made of.
+        notes: what else there is to be said of how they were read, a line each.
     """
 
     name: str
@@ -141,13 +150,27 @@ class Examples(Brief):
     conditions: np.ndarray | None = None
     files: tuple[str, ...] = ()
     layout_hint: str = ""
+    columns: tuple[Column, ...] = ()
+    condition_columns: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
         """The examples of a data set, with the splits that it has."""
         name, layout, class_names = dataset.spec.name, dataset.spec.layout, dataset.spec.class_names
         splits = {split: dataset.indices(split) for split in SPLITS}
-        return cls(name, dataset.examples, layout, splits, dataset.labels, class_names, dataset.conditions)
+        return cls(
+            name,
+            dataset.examples,
+            layout,
+            splits,
+            dataset.labels,
+            class_names,
+            dataset.conditions,
+            columns=dataset.spec.columns,
+            condition_columns=dataset.spec.condition_columns,
+            notes=dataset.notes,
+        )
 
     def dataset(self, num_levels: int | None = None, encoding: Encoding | None = None) -> Dataset:
         """The data set to train on: its encoding fitted, missing splits made (see `assemble`)."""
@@ -170,12 +193,14 @@ class Examples(Brief):
             if not all(map(len, splits.values())):
                 counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
                 raise InputError(f"the splits have {counts}; at least one example is needed in each")
-            encoding = encoding or fitted_encoding(values, splits, num_levels)
+            encoding = encoding or fitted_encoding(values, splits, num_levels, self.columns)
             vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
-            spec = DataSpec(self.name, values.shape[1:], encoding, self.layout, class_names, vectors)
-            dataset = Dataset(
-                spec, values, **splits, labels=labels, conditions=conditions, layout_hint=self.layout_hint
+            shape = encoding.shape if isinstance(encoding, Columns) else values.shape[1:]
+            spec = DataSpec(
+                self.name, shape, encoding, self.layout, class_names, vectors, condition_columns=self.condition_columns
             )
+            hints = {"layout_hint": self.layout_hint, "notes": self.notes}
+            dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, **hints)
             check_not_empty(dataset.num_observed)
         return dataset
 
@@ -227,10 +252,12 @@ def describe(dataset: Dataset) -> str:
     """What was understood of the data, in a few lines."""
     spec = dataset.spec
     lines = [
-        f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {dataset.shape} "
+        f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {spec.raw_shape} "
         f"(read as {spec.layout})",
         *([f"layout    {dataset.layout_hint}"] if dataset.layout_hint else []),
+        *dataset.notes,
         f"values    {spec.encoding.description}",
+        *_column_lines(dataset),
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),
     ]
@@ -240,6 +267,21 @@ def describe(dataset: Dataset) -> str:
     if dataset.conditions is not None:
         lines.append(f"condition vectors of {dataset.conditions.shape[1]} features, normalised per feature")
     return "\n".join(lines)
+
+
+def _column_lines(dataset: Dataset) -> list[str]:
+    """A line for each column of a table: its name, its kind, how it is encoded, and the share that is missing."""
+    encoding = dataset.spec.encoding
+    if not isinstance(encoding, Columns):
+        return []
+    rows = [("column", "kind", "encoding", "missing")]
+    missing = np.isnan(dataset.examples).mean(0)
+    for column, code, share in zip(encoding.columns, encoding.codes, missing, strict=True):
+        rows.append((printable(column.name), column.kind, code.text, f"{share:.1%}" if share else "-"))
+    widths = [min(40, max(len(row[place]) for row in rows)) for place in range(2)]
+    widths.append(max(len(row[2]) for row in rows))
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)) for row in rows]
+    return [f"  {line.rstrip()}" for line in lines]
 
 
 def _missing(dataset: Dataset) -> str:

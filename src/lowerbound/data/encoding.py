@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound.blocks import Blocks
 from lowerbound.brief import Brief
+from lowerbound.data.columns import Column
 from lowerbound.data.parts import check_finite, moments, parts
 from lowerbound.data.vectors import check_normalisation
 from lowerbound.errors import InputError
@@ -24,7 +26,7 @@ from lowerbound.records import read
 
 
 class Encoding(ABC):
-    """A reversible map from stored values (N, *shape) to float32 tensors of the same shape: a dataclass.
+    """A reversible map from stored values to float32 tensors, of the same shape (N, *shape) but of tables: a dataclass.
 
     Attributes:
         kind: its name where it is stored.
@@ -32,6 +34,7 @@ class Encoding(ABC):
         offset: what is stored for level 0; 0 of continuous data.
         dtype: the stored values' type.
         has_missing: whether entries may be missing, NaN on both sides.
+        columns: of a table; empty for everything else.
     """
 
     kind: ClassVar[str]
@@ -39,6 +42,29 @@ class Encoding(ABC):
     offset: int = 0
     dtype: str
     has_missing: bool = False
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """What the entries of x are, where they are of several kinds; None: all the same."""
+        return None
+
+    def raw_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a stored example, from that of x."""
+        return shape
+
+    def observed_entries(self, observed: np.ndarray) -> np.ndarray:
+        """Which entries of x are there, (N, *shape), from which stored values are."""
+        return observed
+
+    def by_value(self, figures: np.ndarray) -> np.ndarray:
+        """Figures of each entry of x, (N, *shape), as those of each stored value, which are sums."""
+        return figures
+
+    @property
+    def filling(self) -> float | np.ndarray:
+        """A stored value, or one for each place of an example, that can be encoded, to stand where nothing is known."""
+        return 0.0
 
     @abstractmethod
     def encode(self, raw: np.ndarray) -> Tensor:
@@ -129,6 +155,10 @@ class Levels(Encoding):
 
     def log_det(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x), dtype=torch.float64)
+
+    @property
+    def filling(self) -> float:
+        return self.offset
 
     @property
     def value_range(self) -> tuple[float, float]:

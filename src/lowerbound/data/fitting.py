@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, Levels
 from lowerbound.data.parts import ranges
+from lowerbound.data.tabular import Columns
 from lowerbound.errors import InputError
 
 _SPLIT_SEED = 0
@@ -12,13 +14,20 @@ _LEVELS_OF_TYPES = {"bool": 2, "uint8": 256, "uint16": 65_536}
 SPLITS = ("train", "validation", "test")
 
 
-def fitted_encoding(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Encoding:
-    """Levels of integers, `num_levels` if it is given, and an affine map of floats, fitted on the training split.
+def fitted_encoding(
+    examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None, columns: tuple[Column, ...] = ()
+) -> Encoding:
+    """Levels of integers, `num_levels` if it is given, an affine map of floats, and a code for each column of a table,
+    fitted on the training split.
 
     Raises:
         InputError: for infinite values, a channel of which nothing is there or that is constant, or integers that do not fit
             their levels.
     """
+    if columns:
+        if num_levels is not None:
+            raise InputError(f"--num-levels {num_levels} was given, but a table has levels by column")
+        return Columns.fit(examples, columns, splits)
     if examples.dtype.kind in "iub":
         return _levels(examples, splits, num_levels)
     if num_levels is not None:

@@ -8,7 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from lowerbound.blocks import Blocks, Real
 from lowerbound.brief import Brief
+from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, read_encoding
 from lowerbound.data.vectors import Standardisation, check_normalisation
 from lowerbound.errors import InputError
@@ -25,12 +27,13 @@ class DataSpec(Brief):
 
     Arguments:
         name: where the data come from.
-        shape: of one example, channels first: (D,), (C, L), (C, H, W) or (C, D, H, W).
+        shape: of one example as a model sees it, channels first: (D,), (C, L), (C, H, W) or (C, D, H, W).
         encoding: from stored values to what the model sees, and back.
         layout: the order of axes that the data came in and samples go out in.
         class_names: a name for each class; none of data without labels.
         vectors: the normalisation of the condition vectors; None of data without.
         fingerprint: by which a run knows its data again (`Dataset.fingerprint`); empty where nobody has asked for it yet.
+        condition_columns: of a table, those that labels or condition vectors are made of; empty for everything else.
     """
 
     name: str
@@ -40,15 +43,31 @@ class DataSpec(Brief):
     class_names: tuple[str, ...] = ()
     vectors: Standardisation | None = None
     fingerprint: str = ""
+    condition_columns: tuple[Column, ...] = ()
+
+    @property
+    def raw_shape(self) -> tuple[int, ...]:
+        """The shape of one example as it is stored: `shape`, but of a table, whose columns may take several entries each."""
+        return self.encoding.raw_shape(self.shape)
 
     @property
     def num_dims(self) -> int:
-        """D, the entries of an example."""
-        return math.prod(self.shape)
+        """The values of an example, by which nats become bits per dimension: its entries or, of a table, its columns."""
+        return math.prod(self.raw_shape)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of a table; empty for everything else."""
+        return self.encoding.columns
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """What the entries of x are, where they are of several kinds; None: all the same."""
+        return self.encoding.blocks
 
     @property
     def num_levels(self) -> int | None:
-        """K of discrete data, None of continuous data."""
+        """K of discrete data; None of continuous data, and of tables, which have levels by column (`blocks`)."""
         return self.encoding.num_levels
 
     @property
@@ -80,6 +99,20 @@ class DataSpec(Brief):
                 "evaluate, score, sample and impute; for anything else leave out incomplete examples or fill them in"
             )
 
+    def check_alike(self, what: str) -> None:
+        """Refuse tables with discrete columns for what takes one kind of value alone, by an InputError."""
+        discrete = [
+            printable(column.name)
+            for column, block in zip(self.columns, self.blocks or (), strict=True)
+            if not isinstance(block, Real)
+        ]
+        if discrete:
+            named = ", ".join(discrete[:5]) + ", ..." * (len(discrete) > 5)
+            raise InputError(
+                f"{self.name} has columns of levels or categories ({named}), which {what} does not take: a diffusion model "
+                "does, to train, evaluate, score, sample and impute; for anything else leave these columns out"
+            )
+
     @property
     def num_classes(self) -> int:
         """How many labels there are as conditions; 0 where there are none, or vectors in their place."""
@@ -97,7 +130,7 @@ class DataSpec(Brief):
             InputError: if it is to know some, and the data have none.
         """
         if not conditional:
-            return replace(self, class_names=(), vectors=None)
+            return replace(self, class_names=(), vectors=None, condition_columns=())
         if not (self.num_classes or self.num_condition_features):
             raise InputError(
                 f"a conditional run was asked for, but {self.name} has neither labels nor condition vectors"
@@ -121,14 +154,14 @@ class DataSpec(Brief):
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         for field in fields(cls):
-            if field.name not in (*values, "vectors"):
+            if field.name not in (*values, "vectors", "condition_columns"):
                 raise InputError(f"{source}: {field.name} is lacking")
         if not isinstance(values["encoding"], dict):
             raise InputError(f"{source}: encoding is {values['encoding']!r:.60}, which is not dict[str, Any]")
         with naming(source):
             values["encoding"] = read_encoding(values["encoding"])
         spec = read(cls, values, source)
-        if not spec.shape or min(spec.shape) < 1 or spec.num_dims > MOST_ENTRIES:
+        if not spec.shape or min(spec.shape) < 1 or math.prod(spec.shape) > MOST_ENTRIES:
             raise InputError(f"{source}: shape is {spec.shape}; an example has 1 to {MOST_ENTRIES:,} entries")
         with naming(source):
             spec.encoding.check(spec.shape)

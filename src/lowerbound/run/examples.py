@@ -25,7 +25,7 @@ def read_for(run: Run, source: str) -> Examples:
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    return read_examples(replace(run.config.data, source=source, layout=run.spec.layout))
+    return read_examples(replace(run.config.data, source=source), run.spec)
 
 
 def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | None = None) -> Tensor | None:
@@ -63,7 +63,7 @@ def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | N
 
 def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: str = "the data") -> None:
     """Refuse examples that are not what a run takes, saying what that is, by an InputError."""
-    encoding, shape = run.spec.encoding, run.spec.shape
+    encoding, shape = run.spec.encoding, run.spec.raw_shape
     discrete = isinstance(encoding, Levels)
     may_miss = run.spec.has_missing
     low, high = (encoding.offset, encoding.offset + encoding.num_levels - 1) if discrete else (-math.inf, math.inf)
@@ -80,6 +80,11 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: st
             check_not_empty(num_observed(raw))
     except InputError as error:
         raise InputError(f"{name}: {error}; {takes}") from error
+    if run.spec.columns:
+        try:
+            encoding.encode(raw)
+        except InputError as error:
+            raise InputError(f"{name}: {error}; {takes}") from error
     if discrete and (raw.min() < low or raw.max() > high):
         raise InputError(f"{name}: values from {raw.min()} to {raw.max()}; {takes}")
 

@@ -15,10 +15,11 @@ the diffusion term of each of up to `MOST_BANDS` equal parts of time; and by col
 
 $$\log p(x_j | x_{t_0}) - KL_j - \tfrac12 \int E (\epsilon_j - \hat\epsilon_j)^2 d\gamma + \log |d x_j / d\,raw_j|.$$
 
-All terms are sums over entries, so that the split is exact. The integral is entry j's part of the one that I-MMSE equates
-with information (Guo, Shamai & Verdu 2005): an entry that is unlikely, by itself or beside the others, is told badly from
-the noise, and its part is large. It is not $\log p(x_j | \text{others})$: those do not add up to $\log p(x)$, and what
-two entries say together is here divided between them.
+All terms are sums over entries, so that the split is exact; the entries of a category's block belong together. The integral
+is entry j's part of the one that I-MMSE equates with information (Guo, Shamai & Verdu 2005): an entry that is unlikely, by
+itself or beside the others, is told badly from the noise, and its part is large. It is not
+$\log p(x_j | \text{others})$: those do not add up to $\log p(x)$, and what two entries say together is here divided
+between them.
 
 The probability flow is another model of the same network (`density`). Of discrete data its figure is a bound too, by noise
 within the levels (`dequantization`).
@@ -65,9 +66,9 @@ class Scores(Brief):
         kind: what the number is, in words.
         num_calls: estimates per example that were averaged: network calls of a diffusion model.
         steps: what each level of a hierarchy adds to the diffusion term, (N, L); None of models without levels.
-        entries: by column, what each entry adds to the nats, (N, *shape); 0 where one is missing. None unless asked for.
+        entries: by column, what each stored value adds to the nats, (N, *shape), 0 where it is missing; None unless asked.
         bands: by noise, what is added by the reconstruction in stored units, by each of K equal parts of time from the
-            data's end on, and by the prior, (N, K + 2): their sum is the nats. None unless asked for.
+            data's end on, and by the prior, (N, K + 2): their sum is the nats; None unless asked.
     """
 
     nats: Vector
@@ -163,9 +164,10 @@ def score(
 
 
 def _entries(run: Run, x: Tensor, bound: Elbo) -> np.ndarray:
-    """What each entry adds to the nats of a batch, (B, *shape)."""
+    """What each stored value adds to the nats of a batch, (B, *shape)."""
     assert bound.entries is not None
-    return bound.entries.cpu().double().numpy() + run.spec.encoding.log_slopes(x).cpu().numpy()
+    encoding = run.spec.encoding
+    return encoding.by_value(bound.entries.cpu().double().numpy() + encoding.log_slopes(x).cpu().numpy())
 
 
 def _bands(run: Run, x: Tensor, bound: Elbo) -> np.ndarray:
@@ -192,6 +194,8 @@ def part_names(run: Run, scores: Scores) -> list[str]:
     Raises:
         InputError: if the scores were not divided.
     """
+    if scores.entries is not None and run.spec.columns:
+        return [column.name for column in run.spec.columns]
     if scores.entries is not None:
         return [",".join(map(str, place)) for place in np.ndindex(scores.entries.shape[1:])]
     if scores.bands is None:

@@ -11,22 +11,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.blocks import Blocks, layout
 from lowerbound.rng import Noise
 
 
-def hide(x: Float[Tensor, "batch *shape"], share: float, noise: Noise) -> Float[Tensor, "batch *shape"]:
+def hide(
+    x: Float[Tensor, "batch *shape"], share: float, noise: Noise, blocks: Blocks | None = None
+) -> Float[Tensor, "batch *shape"]:
     """Examples of which random entries are NaN, as what is missing is; at least one of an example stays.
 
     Arguments:
         x: examples, (B, *shape), NaN where an entry is missing already.
         share: the probability that anything of an example is hidden.
         noise: where it comes from.
+        blocks: of entries that are there or hidden together; None: each by itself.
     """
-    num_entries = x[0].numel()
+    values = x if blocks is None else x[:, layout(blocks, x.device).first]
+    num_values = values[0].numel()
     chosen, size = noise.uniform(x.new_empty(len(x), 2)).unbind(1)
-    places = noise.uniform(torch.empty_like(x)).masked_fill(x.isnan(), 2).flatten(1)
-    num_kept = 1 + (size * (num_entries - 1)).floor()
-    kept = places.argsort(1).argsort(1) < torch.where(chosen < share, num_kept, num_entries)[:, None]
+    places = noise.uniform(torch.empty_like(values)).masked_fill(values.isnan(), 2).flatten(1)
+    num_kept = 1 + (size * (num_values - 1)).floor()
+    kept = places.argsort(1).argsort(1) < torch.where(chosen < share, num_kept, num_values)[:, None]
+    if blocks is not None:
+        kept = kept.repeat_interleave(torch.tensor([block.width for block in blocks], device=x.device), 1)
     return x.masked_fill(~kept.reshape(x.shape), math.nan)
 
 

@@ -102,7 +102,7 @@ class Trainer(Training):
         """Of examples of the data, at places along the noise."""
         x, noise = self.dataset.encoded(indices), PerSample(seeds)
         if self.training.hidden:
-            x = hide(x, self.training.hidden, noise)
+            x = hide(x, self.training.hidden, noise, self.dataset.spec.blocks)
         cond = self.dataset.cond(indices) if self.config.data.conditional else None
         if cond is not None:
             dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.training.null_probability

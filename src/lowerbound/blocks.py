@@ -1,0 +1,169 @@
+r"""What the entries of x are where they are of several kinds, as in a row of a table: a block for each value.
+
+| block | entries | x of the value |
+|---|---|---|
+| `Real` | 1 | any number |
+| `Grid` | 1 | $c_k = c_0 + k d$, k a whole number, between two ends or without |
+| `Choice` | K | $s e_k$, one of K categories |
+
+The values of a grid and of a choice are discrete: they have probabilities, and a real number has a density. The categories
+of a choice are $s \sqrt 2 = 2$ apart, as two levels are.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float64, Int
+from torch import Tensor
+
+from lowerbound.errors import InputError
+
+ONE_HOT = math.sqrt(2)
+"""s, the entry of the category that is chosen; the others are zero."""
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real number."""
+
+    width = 1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A whole number k at $c_0 + k d$.
+
+    Arguments:
+        origin: $c_0$.
+        spacing: d.
+        num_levels: K, of k = 0 ... K - 1; None: k has no ends.
+
+    Raises:
+        InputError: if the spacing or K is out of range.
+    """
+
+    origin: float
+    spacing: float
+    num_levels: int | None = None
+    width = 1
+
+    def __post_init__(self):
+        if not 0 < self.spacing < math.inf or not math.isfinite(self.origin):
+            raise InputError(f"a grid from {self.origin} in steps of {self.spacing}: both finite, steps above 0")
+        if self.num_levels is not None and self.num_levels < 2:
+            raise InputError(f"a grid of {self.num_levels} levels: it has at least two, or no ends")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of K categories.
+
+    Arguments:
+        num_categories: K.
+
+    Raises:
+        InputError: if there are none.
+    """
+
+    num_categories: int
+
+    def __post_init__(self):
+        if self.num_categories < 1:
+            raise InputError(f"a choice of {self.num_categories} categories: it has at least one")
+
+    @property
+    def width(self) -> int:
+        return self.num_categories
+
+
+Block: TypeAlias = Real | Grid | Choice
+Blocks: TypeAlias = tuple[Block, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the entries of blocks are, all of a kind together.
+
+    Arguments:
+        reals: those of real numbers.
+        grids: those on grids.
+        origin, spacing, lowest, highest: of each grid, the last two the ends of k, infinite where it has none.
+        choices: those of each choice, one after another up to the largest K; beyond a choice's own its first again.
+        beyond: where they are beyond.
+        first: of each block.
+    """
+
+    reals: Int[Tensor, "num_reals"]
+    grids: Int[Tensor, "num_grids"]
+    origin: Float64[Tensor, "num_grids"]
+    spacing: Float64[Tensor, "num_grids"]
+    lowest: Float64[Tensor, "num_grids"]
+    highest: Float64[Tensor, "num_grids"]
+    choices: Int[Tensor, "num_choices most_categories"]
+    beyond: Bool[Tensor, "num_choices most_categories"]
+    first: Int[Tensor, "num_blocks"]
+
+
+@functools.lru_cache(maxsize=64)
+def layout(blocks: Blocks, device: torch.device) -> Layout:
+    """The layout of blocks on a device."""
+    first = [sum(block.width for block in blocks[:number]) for number in range(len(blocks))]
+    placed = list(zip(first, blocks, strict=True))
+    reals = [at for at, block in placed if isinstance(block, Real)]
+    grids = [(at, block) for at, block in placed if isinstance(block, Grid)]
+    choices = [(at, block) for at, block in placed if isinstance(block, Choice)]
+    most = max((block.width for _, block in choices), default=0)
+    ends = [(-math.inf, math.inf) if b.num_levels is None else (0.0, b.num_levels - 1.0) for _, b in grids]
+    numbers = {
+        "origin": [block.origin for _, block in grids],
+        "spacing": [block.spacing for _, block in grids],
+        "lowest": [low for low, _ in ends],
+        "highest": [high for _, high in ends],
+    }
+    places = torch.tensor([[at + k * (k < block.width) for k in range(most)] for at, block in choices])
+    beyond = torch.tensor([[k >= block.width for k in range(most)] for _, block in choices])
+    return Layout(
+        reals=torch.tensor(reals, dtype=torch.long, device=device),
+        grids=torch.tensor([at for at, _ in grids], dtype=torch.long, device=device),
+        choices=places.long().reshape(len(choices), most).to(device),
+        beyond=beyond.bool().reshape(len(choices), most).to(device),
+        first=torch.tensor(first, dtype=torch.long, device=device),
+        **{name: torch.tensor(each, dtype=torch.float64, device=device) for name, each in numbers.items()},
+    )
+
+
+def num_entries(blocks: Blocks) -> int:
+    """D, the entries of x."""
+    return sum(block.width for block in blocks)
+
+
+def check_values(x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> None:
+    """Refuse data that are not on their grids, or are no choice, with an InputError.
+
+    Arguments:
+        x: (B, D).
+        blocks: of its entries.
+        observed: which entries are there, (B, D); all if None.
+    """
+    at = layout(blocks, x.device)
+    there = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
+    k = (x[:, at.grids].double() - at.origin) / at.spacing
+    off = ~(((k - k.round()).abs() < _OFF) & (k > at.lowest - _OFF) & (k < at.highest + _OFF))
+    if (off := off & there[:, at.grids]).any():
+        raise InputError(
+            f"x holds {x[:, at.grids][off][0].item():.6g}, which is not on its grid: give x as the encoding makes it"
+        )
+    if not len(at.choices):
+        return
+    chosen = (x[:, at.choices] - ONE_HOT).abs() < _OFF
+    others = x[:, at.choices].abs() < _OFF
+    fits = (chosen.logical_and(~at.beyond).sum(2) == 1) & (chosen | others | at.beyond).all(2)
+    if (~fits & there[:, at.choices[:, 0]]).any():
+        raise InputError(f"x has a block that chooses no category: one entry is {ONE_HOT:.4g}, the others are 0")
+
+
+_OFF = 0.01
+"""The farthest from where a value stands that counts as rounding."""
