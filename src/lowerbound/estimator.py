@@ -44,8 +44,8 @@ from lowerbound.scoring.spread import error_of_mean
 from lowerbound.training import recipe, train
 from lowerbound.training.config import Config
 
-FEWEST_ROWS = 3
-"""That can be fitted: two to train on, one held out."""
+FEWEST_ROWS = 4
+"""That can be fitted: two to train on, two held out."""
 HIDDEN = 0.5
 """The share of examples of which only a part is seen, where conditional densities are wanted."""
 REPEATS = 16
@@ -88,24 +88,26 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
     """
 
     n_features_in_: int
+    feature_names_in_: np.ndarray
     run_: Run
 
+    # without annotations: scikit-learn wants a constructor to take anything, and `fit` to refuse it
     def __init__(
         self,
-        minutes: float = 2.0,
-        steps: int | None = None,
+        minutes=2.0,
+        steps=None,
         *,
-        conditionals: bool = False,
-        width: int | None = None,
-        depth: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        validation_fraction: float = 0.1,
-        random_state: int | np.random.RandomState | None = 0,
-        device: str = "cpu",
-        n_jobs: int | None = None,
-        path: str | Path | None = None,
-        verbose: bool = False,
+        conditionals=False,
+        width=None,
+        depth=None,
+        batch_size=None,
+        learning_rate=None,
+        validation_fraction=0.1,
+        random_state=0,
+        device="cpu",
+        n_jobs=None,
+        path=None,
+        verbose=False,
     ):
         self.minutes = minutes
         self.steps = steps
@@ -385,7 +387,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         order = rng.permutation(len(examples.values) if weights is None else np.flatnonzero(weights))
         if len(order) < FEWEST_ROWS:
             raise InputError(f"{len(order)} rows have a positive weight: at least {FEWEST_ROWS} are needed")
-        num_held_out = min(max(1, round(self.validation_fraction * len(order))), len(order) - 2)
+        num_held_out = min(max(2, round(self.validation_fraction * len(order))), len(order) - 2)
         held_out, train_rows = (np.sort(part) for part in (order[:num_held_out], order[num_held_out:]))
         if weights is not None:
             held_out, train_rows = (np.repeat(part, _counts(weights[part], rng)) for part in (held_out, train_rows))
