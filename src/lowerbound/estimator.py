@@ -74,6 +74,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         batch_size: rows in a step.
         learning_rate: after warm-up, before it falls.
         validation_fraction: the share of rows that is held out, by which the best weights of the training are chosen.
+        num_draws: network calls for each row's bound; 16 to 256, the more the fewer columns, if None.
         random_state: the seed of split, weights, order and noise: an integer, a RandomState, or None for another each time.
         device: where to train and to score: "cpu", or an accelerator as torch calls it.
         n_jobs: how many threads; -1: all; None: as many as torch is set to.
@@ -103,6 +104,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         batch_size=None,
         learning_rate=None,
         validation_fraction=0.1,
+        num_draws=None,
         random_state=0,
         device="cpu",
         n_jobs=None,
@@ -117,6 +119,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.validation_fraction = validation_fraction
+        self.num_draws = num_draws
         self.random_state = random_state
         self.device = device
         self.n_jobs = n_jobs
@@ -198,15 +201,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             self._take(open_run(folder, self.device))
         return self
 
-    def score_samples(
-        self,
-        X: Any,
-        *,
-        return_std: bool = False,
-        by: str | None = None,
-        method: str = "bound",
-        num_draws: int | None = None,
-    ) -> Any:
+    def score_samples(self, X: Any, *, return_std: bool = False, by: str | None = None, method: str = "bound") -> Any:
         """The log density of each row, (N,), in nats.
 
         Arguments:
@@ -216,7 +211,6 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
                 reconstruction, by K equal parts of time and by the prior (`scoring.bound`). Rows add up to the figure.
             method: "bound", a lower bound by Monte Carlo, or "flow", the density of the probability flow, whose standard
                 error is 0 up to 16 columns.
-            num_draws: network calls for each row's bound; 16 to 256, the more the fewer columns, if None.
 
         Raises:
             InputError: if the rows are not what was fitted, or `by` does not go with `method`.
@@ -226,12 +220,12 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             raise InputError(f"method is {method!r}: choose 'bound' or 'flow'")
         with _threads(self.n_jobs):
             if method == "flow":
-                if by is not None or num_draws is not None:
-                    raise InputError("by and num_draws are of the bound: leave them out, or take method='bound'")
+                if by is not None:
+                    raise InputError(f"by={by!r} is of the bound: leave it out, or take method='bound'")
                 flow = score_density(self.run_, raw, numbers=_numbers(raw))
                 nats, error = flow.nats, flow.standard_error
             else:
-                scores = self._score(raw, _numbers(raw), num_draws, by)
+                scores = self._score(raw, _numbers(raw), by)
                 nats, error = scores.nats, scores.diffusion_error
                 if by is not None:
                     parts = scores.entries if scores.bands is None else scores.bands
@@ -266,7 +260,6 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             X: (N, D); what is NaN is in neither.
             given: the columns G: names, numbers, or (D,) booleans; R are the others.
             return_std: whether to return the standard error of each as well: of the draws, not of the model.
-            num_draws: as of `score_samples`, for each of the two.
 
         Raises:
             InputError: if the model was not trained on parts of rows, or there are no such columns.
@@ -281,10 +274,10 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         parts = np.where(known, raw.reshape(len(raw), -1), np.nan).reshape(raw.shape)
         some = np.flatnonzero(_num_observed(parts))
         with _threads(self.n_jobs):
-            bands = self._score(raw, numbers, num_draws, "noise").bands
+            bands = self._score(raw, numbers, "noise").bands
             assert bands is not None
             if len(some):
-                bands[some] -= self._score(parts[some], numbers[some], num_draws, "noise").bands
+                bands[some] -= self._score(parts[some], numbers[some], "noise").bands
         nats = bands.sum(1)
         error = error_of_mean(bands[:, 1:-1])[0] * (bands.shape[1] - 2)
         return (nats, error) if return_std else nats
@@ -411,8 +404,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
     def _batch_size(self) -> int:
         return max(1, ENTRIES_AT_ONCE // self.run_.spec.num_dims)
 
-    def _score(self, raw: np.ndarray, numbers: np.ndarray, num_draws: int | None, by: str | None = None) -> Any:
-        return score(self.run_, raw, Effort(num_draws), numbers=numbers, batch_size=self._batch_size, by=by)
+    def _score(self, raw: np.ndarray, numbers: np.ndarray, by: str | None = None) -> Any:
+        return score(self.run_, raw, Effort(self.num_draws), numbers=numbers, batch_size=self._batch_size, by=by)
 
     def _as_given(self, rows: np.ndarray) -> Any:
         """Rows as they came: a dataframe of the same library after a fit to one, else an array."""

@@ -142,6 +142,6 @@ def test_images_are_rows_of_their_pixels(tmp_path):
     config = replace(config, training=training, network=replace(config.network, width=8))
     train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
     estimator, digits = DiffusionDensity.from_run(tmp_path / "run"), load_digits().data[:3]
-    assert estimator.score_samples(digits, num_draws=2, by="column").shape == (3, 64)
+    assert estimator.set_params(num_draws=2).score_samples(digits, by="column").shape == (3, 64)
     with pytest.raises(InputError, match="whole numbers"):
         estimator.score_samples(digits + 0.5)
