@@ -251,9 +251,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             drawn = generate(self.run_, int(n_samples), seed=_seed(random_state), batch_size=self._batch_size)
         return self._as_given(drawn.reshape(len(drawn), -1))
 
-    def conditional_log_prob(
-        self, X: Any, given: Columns, *, return_std: bool = False, num_draws: int | None = None
-    ) -> Any:
+    def conditional_log_prob(self, X: Any, given: Columns, *, return_std: bool = False) -> Any:
         r"""$\log p(x_R | x_G) = \log p(x) - \log p(x_G)$ of each row, (N,), in nats: estimated, as a difference of bounds.
 
         Arguments:
