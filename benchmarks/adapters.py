@@ -8,6 +8,7 @@ Each part is left out, with a line, where its library is not installed (pip inst
 """
 
 import argparse
+import importlib
 import importlib.util
 import warnings
 
@@ -44,8 +45,7 @@ def two_moons(arguments: argparse.Namespace) -> None:
     from sbi.inference import NPE
     from sbi.utils import BoxUniform
 
-    from lowerbound.adapters.sbi import density_estimator
-
+    density_estimator = importlib.import_module("lowerbound.adapters.sbi").density_estimator
     torch.manual_seed(arguments.seed)
     prior = BoxUniform(-torch.ones(2), torch.ones(2))
     theta = prior.sample((arguments.simulations,))
@@ -97,12 +97,11 @@ def detectors(arguments: argparse.Namespace) -> None:
     from pyod.models.ecod import ECOD
     from pyod.models.iforest import IForest
 
-    from lowerbound.adapters.pyod import DiffusionDetector
-
+    detector_class = importlib.import_module("lowerbound.adapters.pyod").DiffusionDetector
     for title, (rows, labels) in generated(arguments.seed).items():
         print(f"{title}: {len(rows)} rows of {rows.shape[1]} columns, {labels.sum()} outliers")
         estimator = DiffusionDensity(steps=arguments.steps, width=128, random_state=arguments.seed)
-        for detector in (DiffusionDetector(estimator=estimator), IForest(random_state=0), ECOD()):
+        for detector in (detector_class(estimator=estimator), IForest(random_state=0), ECOD()):
             auc = roc_auc_score(labels, detector.fit(rows).decision_scores_)
             print(f"  {type(detector).__name__:<18} AUC {auc:.3f}", flush=True)
 

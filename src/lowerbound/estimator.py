@@ -280,7 +280,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         error = error_of_mean(bands[:, 1:-1])[0] * (bands.shape[1] - 2)
         return (nats, error) if return_std else nats
 
-    def sample_conditional(self, X: Any, given: Columns, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+    def sample_conditional(self, X: Any, given: Columns, n_samples: int = 1, random_state: Any = None) -> Any:
         """Draw the other columns given some, (N, n_samples, D), where the given ones are as they came; after a fit to a
         dataframe one of N * n_samples rows, the draws of a row one after another.
 
