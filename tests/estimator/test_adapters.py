@@ -43,17 +43,20 @@ def test_pyod_finds_what_is_far_away():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_sbi_trains_it_to_a_posterior():
+def test_sbi_trains_it_to_a_posterior(tmp_path, monkeypatch):
     """Of a Gaussian parameter seen with Gaussian noise of its own width: half of the observation, of variance one half."""
     inference = pytest.importorskip("sbi.inference")
     from lowerbound.adapters.sbi import density_estimator
 
+    monkeypatch.chdir(tmp_path)  # where sbi keeps a log
     torch.manual_seed(0)
     prior = torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))
-    theta = prior.sample((600,))
-    x = theta + torch.randn(600, 2)
+    theta = prior.sample((1000,))
+    x = theta + torch.randn(1000, 2)
     trainer = inference.NPE(prior, density_estimator=density_estimator(width=32, depth=1), show_progress_bars=False)
-    estimator = trainer.append_simulations(theta, x).train(max_num_epochs=30, learning_rate=3e-3)
+    estimator = trainer.append_simulations(theta, x).train(
+        training_batch_size=100, max_num_epochs=80, learning_rate=3e-3
+    )
     observed = torch.tensor([[1.0, -1.0]])
     drawn = trainer.build_posterior(estimator).sample((300,), x=observed, show_progress_bars=False)
     assert (drawn.mean(0) - observed[0] / 2).abs().max() < 0.3
