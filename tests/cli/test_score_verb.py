@@ -148,3 +148,18 @@ def test_a_split_larger_than_the_memory_is_refused(folder, tmp_path, capsys, mon
     out = ["-o", str(tmp_path / "x.csv")]
     assert run(["score", str(folder / "digits"), "digits", "--split", "train", *out]) == 2
     assert "the train split of digits would take" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("by", "first", "last"), [("column", "0,0,0", "0,7,7"), ("noise", "reconstruction", "prior")])
+def test_scores_divided_add_up(folder, tmp_path, by, first, last):
+    found = scored(folder, tmp_path / "a.csv", folder / "one.npy", "--by", by)
+    parts = {name: float(value) for name, value in found[0].items() if name.startswith("nats[")}
+    assert [next(iter(parts)), list(parts)[-1]] == [f"nats[{first}]", f"nats[{last}]"]
+    assert len(parts) == (64 if by == "column" else 4)
+    assert sum(parts.values()) == pytest.approx(float(found[0]["nats"]), rel=1e-4)
+
+
+def test_the_flow_is_not_divided(folder, tmp_path, capsys):
+    out = tmp_path / "a.csv"
+    assert run(["score", str(folder / "digits"), "digits", "--ode", "--by", "column", "-o", str(out)]) == 2
+    assert "--by column has no effect with --ode" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from lowerbound.reverse import ReverseVariance
 from lowerbound.rounding import figure_text, nine_digits
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, read_for
-from lowerbound.scoring import DensityScores, Flow, Scores, fit_threads_to, score, score_density
+from lowerbound.scoring import DensityScores, Flow, Scores, fit_threads_to, part_names, score, score_density
 from lowerbound.tables import check_table, write_table
 
 EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "seed", "device")
@@ -56,6 +56,9 @@ class Options:
     measured once on training data and kept in the run folder), or the one that the network has learned."""
     ode: Everyday[bool] = False
     """Compute the density under the probability flow (for discrete data a bound by it) instead of the chain's bound."""
+    by: Literal["column", "noise"] | None = None
+    """Divide each example's nats, in further columns that add up to them: by column, what each entry of the example adds; or
+    by noise, what the decoder, each range of gamma and the prior add."""
     flow: tyro.conf.OmitArgPrefixes[Flow] = field(default_factory=Flow)
     """Settings of the probability flow."""
     refine: bool = False
@@ -86,6 +89,11 @@ def main(arguments: list[str]) -> None:
     indices = examples.indices(options.split)
     scores = _scores(options, run, flow, examples, indices)
     kind, figures = _columns(scores)
+    if isinstance(scores, Scores) and options.by is not None:
+        parts = scores.entries if scores.bands is None else scores.bands
+        assert parts is not None
+        columns = parts.reshape(len(parts), -1).T
+        figures |= {f"nats[{name}]": column for name, column in zip(part_names(run, scores), columns, strict=True)}
     names = {"name": [examples.files[i] for i in indices]} if examples.files else {}
     figures = {name: nine_digits(column) if column.dtype.kind == "f" else column for name, column in figures.items()}
     columns = {"example": indices, **names, **figures, "kind": [kind] * len(indices)}
@@ -109,6 +117,8 @@ def _check(options: Options) -> None:
         raise InputError(
             "--num-times, --num-steps and --reverse have no effect with --ode: the flow has no steps of a chain"
         )
+    if options.ode and options.by is not None:
+        raise InputError(f"--by {options.by} has no effect with --ode: it divides the terms of the bound")
     check_reverse(options.reverse, options.num_steps)
     if options.refine and not options.ode:
         raise InputError("--refine has no effect without --ode: there is no flow to follow again")
@@ -133,7 +143,7 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
             return score_density(run, raw, flow, batch_size=options.batch_size, **settings)
         importance = 1 if run.is_denoiser else options.flow.num_importance
         effort = Effort(options.num_times, options.num_steps, options.reverse, importance)
-        return score(run, raw, effort, batch_size=options.batch_size or 128, **settings)
+        return score(run, raw, effort, batch_size=options.batch_size or 128, by=options.by, **settings)
 
 
 def _columns(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]]:

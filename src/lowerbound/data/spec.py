@@ -82,6 +82,18 @@ class DataSpec(Brief):
         """Which entries of encoded examples are there, of their shape; None of data without missing entries: all."""
         return ~x.isnan() if self.has_missing else None
 
+    def with_gaps(self) -> "DataSpec":
+        """The same, with entries that may be missing whether or not one is.
+
+        Raises:
+            InputError: if there is no value for what is missing.
+        """
+        if "has_missing" not in {field.name for field in fields(self.encoding)}:  # pyright: ignore[reportArgumentType]
+            raise InputError(
+                f"{self.name} holds integers, of which no part can be hidden: leave out --hidden, or store floats"
+            )
+        return replace(self, encoding=replace(self.encoding, has_missing=True))  # pyright: ignore
+
     def check_complete(self, what: str) -> None:
         """Refuse data with missing entries for what takes none, by an InputError."""
         if self.has_missing:

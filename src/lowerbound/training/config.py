@@ -223,6 +223,9 @@ class TrainingConfig:
     """Images: mirror each training example left to right with probability 1/2. The model then learns the mixture of the data
     and their mirror images, of which an example has half the density if its mirror image is no data: the likelihood of
     held-out examples, which are never mirrored, can lose up to log 2 = 0.69 nats each."""
+    hidden: float = 0.0
+    """The share of examples of which a random part is hidden in training, so that the model knows the density of any part of
+    an example as well, and of any entries given others; for floats."""
     num_evaluations: int = 20
     """The number of times that held-out bits/dim are measured along the way; in a timed run fewer where they would take more
     than a tenth of it."""
@@ -253,6 +256,7 @@ RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
         ("steps", "minutes", "batch_size", "micro_batch_size", "learning_rate", "clip", "num_evaluations"),
     ),
     "is at least 0 and finite": (lambda value: 0 <= value < math.inf, ("warmup_steps", "weight_decay", "num_pictures")),
+    "lies between 0 and 1": (lambda value: 0 <= value <= 1, ("hidden",)),
     "is at least 0 and below 1": (lambda value: 0 <= value < 1, ("decay_from", "null_probability", "momentum")),
     "lies between 0 and 0.25": (lambda value: 0 < value <= 0.25, ("average_width",)),
 }

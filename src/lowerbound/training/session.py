@@ -81,6 +81,8 @@ def train(
     if config.model.is_grown:
         return fit_forest(config, dataset, out, device=device, restart=restart, say=say, show_progress=show_progress)
     check_batch_size(config.training.batch_size, len(dataset.train))
+    if config.training.hidden:
+        dataset = replace(dataset, spec=dataset.spec.with_gaps())
     processes = joined(device)
     if config.training.batch_size < processes.count:
         raise InputError(
@@ -237,7 +239,8 @@ class _Session(Stretch[Trainer]):
             return 0.0
         x, spec = dataset.encoded(dataset.train[:256]).to(trainer.device), dataset.spec
         nats = trainer.model.given(observed=spec.observed(x)).fixed_nats(x)
-        return (nats - spec.encoding.log_det(x).mean().item()) / (trainer.num_dims * math.log(2))
+        num_dims = float(dataset.num_observed[dataset.train].mean())
+        return (nats - spec.encoding.log_det(x).mean().item()) / (num_dims * math.log(2))
 
     def describe(self, loss: float) -> str:
         trainer = self.trainer

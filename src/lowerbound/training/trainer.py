@@ -20,6 +20,7 @@ from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.training.build import build_model
 from lowerbound.training.config import Config, TrainingConfig
 from lowerbound.training.fast import speed_up
+from lowerbound.training.hiding import hide, seen_share
 from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.training import State, Training, warm_cosine
@@ -45,7 +46,7 @@ class Trainer(Training):
         processes: that train together, each with its rows of every batch.
 
     Attributes:
-        num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are there, on
+        num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are seen, on
             average over all of them, so that no batch counts more because it happens to hold fewer.
     """
 
@@ -59,7 +60,7 @@ class Trainer(Training):
         self.device = prepared(device)
         if config.training.flip and (len(dataset.shape) != 3 or "W" not in dataset.spec.layout):
             raise InputError(f"--flip has no effect on examples of shape {dataset.shape}: it mirrors images")
-        self.num_dims = float(dataset.num_observed[dataset.train].mean())
+        self.num_dims = float(dataset.num_observed[dataset.train].mean()) * seen_share(config.training.hidden)
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
@@ -122,6 +123,8 @@ class Trainer(Training):
     def _losses(self, indices: np.ndarray, places: Tensor, weights: Tensor, seeds: Tensor) -> Losses:
         """Of examples of the data, at places along the noise."""
         x, noise = self.dataset.encoded(indices), PerSample(seeds)
+        if self.training.hidden:
+            x = hide(x, self.training.hidden, noise, self.dataset.spec.blocks)
         cond = self.dataset.cond(indices) if self.config.data.conditional else None
         if cond is not None:
             dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.training.null_probability
