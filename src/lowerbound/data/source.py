@@ -54,9 +54,19 @@ def _arrays(config: DataConfig) -> Examples:
     return read_arrays(_path(config), layout=config.layout)
 
 
+def _series(config: DataConfig) -> Examples:
+    from lowerbound.data.series import read_windows
+
+    return read_windows(_path(config), config)
+
+
 BUNDLED = Source((), _named)
 FOLDER = Source(("image_size", "skip_bad_files"), _folder)
 ARRAYS = Source(("layout", "num_levels"), _arrays)
+_READING = ("ignore", "missing", "separator", "decimal", "header", "text_encoding", "date_format", "skip_bad_rows")
+"""Settings of how tables are read."""
+_CUT = ("columns", "window", "horizon", "stride", "time", "series_id", "covariates", "irregular", "split_steps")
+SERIES = Source((*_READING, *_CUT), _series)
 FILES = {".npy": ARRAYS, ".npz": ARRAYS}
 """Who reads a file, by its suffix; of all others `ARRAYS` says what to do with them."""
 
@@ -72,7 +82,7 @@ def open_dataset(source: str | DataConfig, **settings: Any) -> Dataset:
         InputError: if there is no such source, or a setting does not apply to it.
     """
     config = source if isinstance(source, DataConfig) else DataConfig(source, **settings)
-    kind = _kind(config.source)
+    kind = _kind(config)
     for field in fields(config):
         if field.name not in (*_ALWAYS, *kind.settings) and getattr(config, field.name) != field.default:
             possible = f"{' and '.join(map(flag, kind.settings))} would" if kind.settings else "no such setting applies"
@@ -91,21 +101,24 @@ def read_examples(config: DataConfig) -> Examples:
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    return _kind(config.source).read(config)
+    return _kind(config).read(config)
 
 
 def _path(config: DataConfig) -> Path:
     return Path(config.source).expanduser()
 
 
-def _kind(source: str) -> Source:
+def _kind(config: DataConfig) -> Source:
     """Who reads a source; refuses, with an InputError, what is none."""
+    source = config.source
     path = Path(source).expanduser()
     if source in NAMED:
         return BUNDLED
     if path.is_dir():
         return FOLDER
     if path.is_file():
+        if config.window is not None and path.suffix not in FILES:
+            return SERIES
         return FILES.get(path.suffix, ARRAYS)
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."

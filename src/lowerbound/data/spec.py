@@ -13,6 +13,7 @@ from lowerbound.brief import Brief
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, read_encoding
 from lowerbound.data.vectors import Standardisation, check_normalisation
+from lowerbound.data.windows import SeriesSpec
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 from lowerbound.records import read
@@ -33,6 +34,7 @@ class DataSpec(Brief):
         class_names: a name for each class; none of data without labels.
         vectors: the normalisation of the condition vectors; None of data without.
         fingerprint: by which a run knows its data again (`Dataset.fingerprint`); empty where nobody has asked for it yet.
+        series: what is known of the series that examples are windows of; None of all other data.
     """
 
     name: str
@@ -42,6 +44,7 @@ class DataSpec(Brief):
     class_names: tuple[str, ...] = ()
     vectors: Standardisation | None = None
     fingerprint: str = ""
+    series: SeriesSpec | None = None
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
@@ -103,7 +106,7 @@ class DataSpec(Brief):
         """
         if not conditional:
             return replace(self, class_names=(), vectors=None)
-        if not (self.num_classes or self.num_condition_features):
+        if not (self.num_classes or self.num_condition_features or (self.series and self.series.covariates)):
             raise InputError(
                 f"a conditional run was asked for, but {self.name} has neither labels nor condition vectors"
             )
@@ -126,7 +129,7 @@ class DataSpec(Brief):
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         for field in fields(cls):
-            if field.name not in (*values, "vectors"):
+            if field.name not in (*values, "vectors", "series"):
                 raise InputError(f"{source}: {field.name} is lacking")
         if not isinstance(values["encoding"], dict):
             raise InputError(f"{source}: encoding is {values['encoding']!r:.60}, which is not dict[str, Any]")
@@ -139,6 +142,8 @@ class DataSpec(Brief):
             spec.encoding.check(spec.shape)
             if spec.vectors is not None:
                 check_normalisation(spec.vectors.shift, spec.vectors.scale)
+            if spec.series is not None:
+                spec.series.check(spec.shape)
         class_names = tuple(map(printable, spec.class_names))
         return replace(spec, name=printable(spec.name), layout=printable(spec.layout), class_names=class_names)
 

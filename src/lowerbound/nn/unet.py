@@ -88,6 +88,7 @@ class UNet(ModulatedNetwork):
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
+        num_given: channels of a condition along x, NaN where nothing is given; 0 for none.
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -108,6 +109,7 @@ class UNet(ModulatedNetwork):
         num_classes: int = 0,
         num_condition_features: int = 0,
         takes_observed: bool = False,
+        num_given: int = 0,
     ) -> None:
         if num_dims not in (1, 2, 3):
             raise InputError(f"num_dims={num_dims}: a UNet works on 1, 2 or 3 spatial dimensions; use MLP for vectors")
@@ -124,7 +126,13 @@ class UNet(ModulatedNetwork):
             )
         embedding_width = 4 * width
         super().__init__(
-            in_channels, embedding_width, fourier_frequencies, num_classes, num_condition_features, takes_observed
+            in_channels,
+            embedding_width,
+            fourier_frequencies,
+            num_classes,
+            num_condition_features,
+            takes_observed,
+            num_given,
         )
         self.in_channels = in_channels
         self.num_dims = num_dims

@@ -15,10 +15,11 @@ from lowerbound.data import Examples, Levels
 from lowerbound.data.arrays import read_npy, to_layout
 from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
-from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
+from lowerbound.inverse import MMPS, Conditional, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.run.examples import check_examples
 from lowerbound.run.opened import Run, check_levels
+from lowerbound.sampling.plan import DEFAULT_STEPS as SAMPLING_STEPS
 
 METHODS: dict[str, Method] = {
     "replacement": Replacement(),
@@ -27,6 +28,8 @@ METHODS: dict[str, Method] = {
     "particles": TwistedParticles(),
 }
 """By the names of the command line."""
+NETWORK = "network"
+"""The name of what a run of series can do besides: its network is given what is known."""
 DEFAULT_METHOD = "pigdm"
 DEFAULT_STEPS = 100
 
@@ -63,9 +66,9 @@ def impute(
     raw: Num[np.ndarray, "num_examples *shape"],
     observed: Bool[np.ndarray, "num_examples *shape"],
     *,
-    method: Method = METHODS[DEFAULT_METHOD],
+    method: Method | None = None,
     num_samples: int = 16,
-    num_steps: int = DEFAULT_STEPS,
+    num_steps: int | None = None,
     cond: Tensor | None = None,
     numbers: np.ndarray | None = None,
     seed: int = 0,
@@ -80,9 +83,9 @@ def impute(
         run: the model.
         raw: examples as they are stored; what is not observed is never looked at.
         observed: True where an entry is known.
-        method: how (see `inverse`).
+        method: how (see `inverse`); `default_method` if None.
         num_samples: K, imputations of each example.
-        num_steps: levels of the sampler's grid, the default one.
+        num_steps: levels of the sampler's grid, the default one; `default_steps` if None.
         cond: a condition for each example, labels (N,) or vectors (N, F), or None.
         numbers: of the examples, (N,), by which each has its own noise; their places if None.
         seed: of all imputations.
@@ -92,8 +95,39 @@ def impute(
     Raises:
         InputError: if nothing is missing, or everything is; or the examples are not what the run takes.
     """
-    check_levels(run, "imputation")
     check_missing(observed, raw.shape)
+    return draws(
+        run,
+        raw,
+        observed,
+        method=method,
+        num_samples=num_samples,
+        num_steps=num_steps,
+        cond=cond,
+        numbers=numbers,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def draws(
+    run: Run,
+    raw: Num[np.ndarray, "num_examples *shape"],
+    observed: Bool[np.ndarray, "num_examples *shape"],
+    *,
+    method: Method | None = None,
+    num_samples: int = 1,
+    num_steps: int | None = None,
+    cond: Tensor | None = None,
+    numbers: np.ndarray | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Callable[[int], object] = lambda steps: None,
+) -> Imputations:
+    """As `impute`, of examples of which everything may be known, or nothing."""
+    check_levels(run, "imputation")
+    method = method or default_method(run)
     # in the place of what is missing something that the run takes, and that is never looked at
     filling = run.spec.encoding.offset if isinstance(run.spec.encoding, Levels) else 0
     filled = np.where(observed, raw, np.array(filling, raw.dtype))
@@ -102,7 +136,7 @@ def impute(
     samples = np.repeat(filled[:, None], num_samples, 1)
     seeds = torch.stack([derive_seeds(seed, k, torch.from_numpy(numbers)) for k in range(num_samples)])
     rows = incomplete_rows(observed, num_samples)
-    times = run.diffusion.plan(num_steps=num_steps).times
+    times = run.diffusion.plan(num_steps=num_steps or default_steps(method)).times
     for first in range(0, len(rows), batch_size):
         example, draw = rows[first : first + batch_size].T
         conditions = None if cond is None else cond[torch.from_numpy(example)].to(run.device)
@@ -118,6 +152,31 @@ def impute(
         )
         samples[example, draw] = np.where(observed[example], filled[example], run.decode(x))
     return Imputations(samples, observed)
+
+
+def default_method(run: Run) -> Method:
+    """The network's own conditional, of a run that was trained to be given what is known, or else Pi-GDM."""
+    return METHODS[DEFAULT_METHOD] if run.spec.series is None else network_method(run)
+
+
+def network_method(run: Run) -> Method:
+    """The network's own conditional.
+
+    Raises:
+        InputError: if the run was not trained to be given what is known.
+    """
+    series = run.spec.series
+    if series is None:
+        raise InputError(
+            f"the run in {run.folder.path} is not given what is known, as those of series are (--window): choose another "
+            "--method"
+        )
+    return Conditional(series.given)
+
+
+def default_steps(method: Method) -> int:
+    """Of an inverse method, whose guidance takes many, and of a sampler alone."""
+    return SAMPLING_STEPS if isinstance(method, Conditional) else DEFAULT_STEPS
 
 
 def num_calls(
@@ -158,6 +217,7 @@ def read_mask(path: Path, examples: Examples) -> Bool[np.ndarray, "num_examples 
     if mask.dtype.kind not in "iubf" or not np.isin(mask, (0, white)).all():
         kinds = "black and white" if path.suffix == ".png" else "True and False, or 1 and 0,"
         raise InputError(f"{path} holds other values than {kinds}: white, True or 1 says that an entry is known")
+    assert isinstance(examples.values, np.ndarray)  # of series nothing is masked, but lacking
     stored = to_layout(examples.values, examples.layout).shape
     channels = examples.layout.find("C")
     if mask.shape not in (stored, stored[1:]):

@@ -17,6 +17,7 @@ from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.training.build import build_model
 from lowerbound.training.config import Config, TrainingConfig
+from lowerbound.training.masks import known_entries
 from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.training import State, Training, warm_cosine
 
@@ -101,12 +102,18 @@ class Trainer(Training):
         """Of examples of the data, at places along the noise."""
         x, noise = self.dataset.encoded(indices), PerSample(seeds)
         cond = self.dataset.cond(indices) if self.config.data.conditional else None
+        observed, series = self.dataset.spec.observed(x), self.dataset.spec.series
         if cond is not None:
             dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.training.null_probability
             cond = without_condition(cond, dropped).to(self.device)
+        if series is not None:
+            known = known_entries(x, series.horizon, noise)
+            cond = series.given(x, known.to(x.device), None if cond is None else cond.cpu()).to(self.device)
+            observed = ~(known | x.isnan())
         x, places, weights = (value.to(self.device) for value in (x, places, weights))
+        observed = None if observed is None else observed.to(self.device)
         draw = Draw(noise, min(1.0, self.progress), places, weights)
-        return self.model.given(cond, self.dataset.spec.observed(x)).loss(x, draw)
+        return self.model.given(cond, observed).loss(x, draw)
 
     def state(self) -> State:
         tensors, numbers = super().state()
@@ -137,7 +144,7 @@ def learning_rate(training: TrainingConfig, step: int, progress: float) -> float
 
 
 def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:
-    """The condition with that of the dropped examples replaced by none: -1 for labels, NaN for vectors."""
+    """The condition with that of the dropped examples replaced by none: -1 for labels, NaN for anything else."""
     if cond.is_floating_point():
-        return cond.masked_fill(dropped[:, None], math.nan)
+        return cond.masked_fill(dropped.reshape(-1, *[1] * (cond.ndim - 1)), math.nan)
     return cond.masked_fill(dropped, -1)
