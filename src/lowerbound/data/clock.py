@@ -152,7 +152,7 @@ def regular(
         row = off[0]
         raise InputError(
             f"{where(row)} is no whole number of steps of {clock.text} after "
-            f"{_text(times[counted.argmin()])}, as are {len(off)} of {len(times)} rows: give times on one grid, rounded or "
+            f"{_text(times[int(counted.argmin())])}, as are {len(off)} of {len(times)} rows: give times on one grid, rounded or "
             "interpolated to it"
         )
     if irregular == "refuse":

@@ -39,6 +39,7 @@ class Dataset:
         labels: (N,) class indices, or None.
         conditions: (N, F) float32 vectors as they came; of series covariates along them, (N, K, L); or None.
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
+        notes: what else there is to be said of how they were read, a line each.
     """
 
     spec: DataSpec
@@ -49,6 +50,7 @@ class Dataset:
     labels: np.ndarray | None = None
     conditions: Stored | None = None
     layout_hint: str = ""
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{len(self.indices(split)):,} {split}" for split in SPLITS)
@@ -88,7 +90,7 @@ class Dataset:
         """A hash by which a run knows its data again: of the examples, condition vectors, labels and splits."""
         digest = self._hash_values()
         if self.spec.columns:
-            digest.update(repr(self.spec.columns).encode("utf-8", "surrogatepass"))
+            digest.update(repr((self.spec.columns, self.spec.condition_columns)).encode("utf-8", "surrogatepass"))
         for text in ("labels", *(() if self.labels is None else self.spec.class_names)):
             digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
         indices = {"labels": self.labels, **{split: self.indices(split) for split in SPLITS}}
@@ -143,6 +145,8 @@ class Examples(Brief):
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
         columns: of a table, whose values are (N, C) in double precision, NaN where one is missing; else empty.
         series: what is known of the series that they are windows of; else None.
+        condition_columns: of a table, those that its conditions are made of.
+        notes: what else there is to be said of how they were read, a line each.
     """
 
     name: str
@@ -156,6 +160,8 @@ class Examples(Brief):
     layout_hint: str = ""
     columns: tuple[Column, ...] = ()
     series: SeriesSpec | None = None
+    condition_columns: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
@@ -172,6 +178,8 @@ class Examples(Brief):
             dataset.conditions,
             columns=dataset.spec.columns,
             series=dataset.spec.series,
+            condition_columns=dataset.spec.condition_columns,
+            notes=dataset.notes,
         )
 
     def dataset(self, num_levels: int | None = None, encoding: Encoding | None = None) -> Dataset:
@@ -204,10 +212,18 @@ class Examples(Brief):
             elif conditions is not None:
                 vectors = Standardisation.fit(conditions[splits["train"]])
             shape = encoding.shape if isinstance(encoding, Columns) else values.shape[1:]
-            spec = DataSpec(self.name, shape, encoding, self.layout, class_names, vectors, series=series)
-            dataset = Dataset(
-                spec, values, **splits, labels=labels, conditions=conditions, layout_hint=self.layout_hint
+            spec = DataSpec(
+                self.name,
+                shape,
+                encoding,
+                self.layout,
+                class_names,
+                vectors,
+                series=series,
+                condition_columns=self.condition_columns,
             )
+            hints = {"layout_hint": self.layout_hint, "notes": self.notes}
+            dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, **hints)
             check_not_empty(dataset.num_observed)
         return dataset
 
@@ -262,6 +278,7 @@ def describe(dataset: Dataset) -> str:
         f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {spec.raw_shape} "
         f"(read as {spec.layout})",
         *([f"layout    {dataset.layout_hint}"] if dataset.layout_hint else []),
+        *dataset.notes,
         f"values    {spec.encoding.description}",
         *_column_lines(dataset),
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),

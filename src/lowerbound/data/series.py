@@ -17,9 +17,9 @@ from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.fitting import SPLITS
 from lowerbound.data.memory import check_memory
-from lowerbound.data.spec import naming
-from lowerbound.data.table_source import ArrowFile, ParquetFile, TableSource
-from lowerbound.data.text_table import TextTable
+from lowerbound.data.spec import DataSpec, naming
+from lowerbound.data.table_source import TableSource
+from lowerbound.data.tables import READERS
 from lowerbound.data.windows import SeriesSpec, Windows
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
@@ -77,17 +77,18 @@ class Series(Brief):
         return SeriesSpec(self.channels, horizon, self.clock.text, self.covariate_names)
 
 
-def read_windows(path: Path, config: DataConfig) -> Examples:
+def read_windows(path: Path, config: DataConfig, spec: DataSpec | None = None) -> Examples:
     """The windows of the series in a file.
 
     Arguments:
         path: of a table.
         config: `window`, `horizon` and `stride`, and all that `read_series` takes.
+        spec: what a run knows, whose channels are then looked for by their names.
 
     Raises:
         InputError: as `read_series`; if a window is longer than every series.
     """
-    series = read_series(path, config)
+    series = read_series(path, config, () if spec is None or spec.series is None else spec.series.channels)
     assert config.window is not None
     length = config.window + config.horizon
     longest = max(part.stop - part.start for part in series.parts)
@@ -111,7 +112,7 @@ def read_windows(path: Path, config: DataConfig) -> Examples:
         f"given {covariates}": bool(covariates),
         f"{num_lost:,} overlap a border between the splits, or lie behind the last one, and belong to none": num_lost
         > 0,
-        f"{is_empty.sum():,} of nothing but missing values are left out": bool(is_empty.any()),
+        f"{np.sum(is_empty):,} of nothing but missing values are left out": bool(is_empty.any()),
         f"{num_short} of {len(series.ids)} series are shorter than a window and left out": num_short > 0,
         f"times are in the column {printable(series.time)}": bool(series.time),
     }
@@ -121,15 +122,9 @@ def read_windows(path: Path, config: DataConfig) -> Examples:
         "NCL",
         splits,
         conditions=Windows(series.covariates, starts, length) if series.covariate_names else None,
-        layout_hint="; ".join(remark for remark, holds in remarks.items() if holds),
+        notes=("series    " + "; ".join(remark for remark, holds in remarks.items() if holds),),
         series=series.spec(config.horizon),
     )
-
-
-def open_table(path: Path, config: DataConfig) -> TableSource:
-    """A table by its suffix."""
-    kinds = {".parquet": ParquetFile, ".pq": ParquetFile, ".feather": ArrowFile, ".arrow": ArrowFile}
-    return kinds.get(path.suffix.lower(), TextTable)(path, config)
 
 
 def read_series(path: Path, config: DataConfig, channels: tuple[str, ...] = ()) -> Series:
@@ -143,7 +138,7 @@ def read_series(path: Path, config: DataConfig, channels: tuple[str, ...] = ()) 
     Raises:
         InputError: if the file cannot be read, a column is not there or holds no numbers, or times are not on one grid.
     """
-    table = open_table(path, replace(config, columns=(), condition_on=()))
+    table = READERS[path.suffix.lower()](path, replace(config, columns=(), condition_on=(), categorical=()))
     with naming(str(path)):
         known = tuple(name for name in config.covariates if name not in CYCLES)
         time, channels = _roles(table, config, channels, known)

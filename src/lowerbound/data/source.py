@@ -10,6 +10,7 @@ from lowerbound.data import bundled
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples
 from lowerbound.data.mnist import binary_mnist, mnist
+from lowerbound.data.spec import DataSpec
 from lowerbound.errors import InputError, flag
 
 NAMED = {
@@ -31,77 +32,115 @@ class Source:
 
     Arguments:
         settings: what of `DataConfig` has an effect on it, besides the source itself.
-        read: what it holds.
+        read: what it holds, for a model that knows its data if that is there.
     """
 
     settings: tuple[str, ...]
-    read: Callable[[DataConfig], Examples]
+    read: Callable[[DataConfig, DataSpec | None], Examples]
 
 
-def _named(config: DataConfig) -> Examples:
+def _named(config: DataConfig, spec: DataSpec | None) -> Examples:
     return Examples.of(NAMED[config.source]())
 
 
-def _folder(config: DataConfig) -> Examples:
+def _folder(config: DataConfig, spec: DataSpec | None) -> Examples:
     from lowerbound.data.images import read_folder
 
     return read_folder(_path(config), image_size=config.image_size, skip_bad_files=config.skip_bad_files)
 
 
-def _arrays(config: DataConfig) -> Examples:
+def _arrays(config: DataConfig, spec: DataSpec | None) -> Examples:
     from lowerbound.data.arrays import read_arrays
 
-    return read_arrays(_path(config), layout=config.layout)
+    return read_arrays(_path(config), layout=config.layout if spec is None else spec.layout)
 
 
-def _series(config: DataConfig) -> Examples:
+def _table(config: DataConfig, spec: DataSpec | None) -> Examples:
+    from lowerbound.data.tables import read_table
+
+    return read_table(_path(config), config, spec)
+
+
+def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
     from lowerbound.data.series import read_windows
 
-    return read_windows(_path(config), config)
+    return read_windows(_path(config), config, spec)
 
 
 BUNDLED = Source((), _named)
 FOLDER = Source(("image_size", "skip_bad_files"), _folder)
 ARRAYS = Source(("layout", "num_levels"), _arrays)
-_READING = ("ignore", "missing", "separator", "decimal", "header", "text_encoding", "date_format", "skip_bad_rows")
-"""Settings of how tables are read."""
-_CUT = ("columns", "window", "horizon", "stride", "time", "series_id", "covariates", "irregular", "split_steps")
-SERIES = Source((*_READING, *_CUT), _series)
-FILES = {".npy": ARRAYS, ".npz": ARRAYS}
+_COLUMNS = ("columns", "ignore", "categorical", "condition_on")
+_TEXT = ("missing", "separator", "decimal", "header", "text_encoding", "date_format", "skip_bad_rows")
+_CUT = (
+    "columns",
+    "ignore",
+    "window",
+    "horizon",
+    "stride",
+    "time",
+    "series_id",
+    "covariates",
+    "irregular",
+    "split_steps",
+)
+TABLES = Source(_COLUMNS, _table)
+TEXTS = Source((*_COLUMNS, *_TEXT), _table)
+SERIES = Source((*_CUT, *_TEXT), _series)
+"""Of a table when `window` is given."""
+FILES = {
+    **dict.fromkeys((".npy", ".npz"), ARRAYS),
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".txt", ".dat", ".data"), TEXTS),
+    **dict.fromkeys((".parquet", ".pq", ".feather", ".arrow"), TABLES),
+}
 """Who reads a file, by its suffix; of all others `ARRAYS` says what to do with them."""
 
 
-def open_dataset(source: str | DataConfig, **settings: Any) -> Dataset:
+def open_dataset(source: Any, **settings: Any) -> Dataset:
     """Open a data set.
 
     Arguments:
-        source: one of `NAMED`, a folder of images, or a file of a kind in `FILES`; or all that is said of the data.
+        source: one of `NAMED`, a folder of images, or a file of a kind in `FILES`; all that is said of the data, a
+            `DataConfig`; or a dataframe of pandas, polars or pyarrow.
         settings: how it is read, by the names of the fields of `DataConfig`.
 
     Raises:
         InputError: if there is no such source, or a setting does not apply to it.
     """
-    config = source if isinstance(source, DataConfig) else DataConfig(source, **settings)
+    if isinstance(source, DataConfig):
+        config = source
+    elif isinstance(source, str | Path):
+        config = DataConfig(str(source), **settings)
+    else:
+        from lowerbound.data.frames import from_dataframe
+
+        return from_dataframe(source, **settings).dataset()
     kind = _kind(config)
+    check_settings(config, kind, config.source)
+    if kind is BUNDLED:
+        return NAMED[config.source]()
+    return kind.read(config, None).dataset(config.num_levels)
+
+
+def check_settings(config: DataConfig, kind: Source, name: str) -> None:
+    """Refuse settings that have no effect on a kind of data, called by a name, with an InputError."""
     for field in fields(config):
         if field.name not in (*_ALWAYS, *kind.settings) and getattr(config, field.name) != field.default:
             possible = f"{' and '.join(map(flag, kind.settings))} would" if kind.settings else "no such setting applies"
-            raise InputError(f"{flag(field.name)} has no effect on {config.source}: {possible}")
-    if kind is BUNDLED:
-        return NAMED[config.source]()
-    return kind.read(config).dataset(config.num_levels)
+            raise InputError(f"{flag(field.name)} has no effect on {name}: {possible}")
 
 
-def read_examples(config: DataConfig) -> Examples:
+def read_examples(config: DataConfig, spec: DataSpec | None = None) -> Examples:
     """Examples as they are stored, one or more, for a model that knows its data already.
 
     Arguments:
         config: the source, and how the model's own data were read, which is used where it applies.
+        spec: what the model knows of its data.
 
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    return _kind(config).read(config)
+    return _kind(config).read(config, spec)
 
 
 def _path(config: DataConfig) -> Path:
@@ -117,12 +156,11 @@ def _kind(config: DataConfig) -> Source:
     if path.is_dir():
         return FOLDER
     if path.is_file():
-        if config.window is not None and path.suffix not in FILES:
-            return SERIES
-        return FILES.get(path.suffix, ARRAYS)
+        kind = FILES.get(path.suffix.lower(), ARRAYS)
+        return SERIES if config.window is not None and kind is not ARRAYS else kind
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(
-        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or an .npy or .npz "
-        "file that exists"
+        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or a file that exists: a "
+        "table (.csv, .tsv, .txt, .parquet, .feather), .npy or .npz"
     )

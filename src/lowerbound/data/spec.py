@@ -34,6 +34,7 @@ class DataSpec(Brief):
         class_names: a name for each class; none of data without labels.
         vectors: the normalisation of the condition vectors; None of data without.
         fingerprint: by which a run knows its data again (`Dataset.fingerprint`); empty where nobody has asked for it yet.
+        condition_columns: of a table, those that labels or condition vectors are made of; empty for everything else.
         series: what is known of the series that examples are windows of; None of all other data.
     """
 
@@ -44,6 +45,7 @@ class DataSpec(Brief):
     class_names: tuple[str, ...] = ()
     vectors: Standardisation | None = None
     fingerprint: str = ""
+    condition_columns: tuple[Column, ...] = ()
     series: SeriesSpec | None = None
 
     @property
@@ -105,7 +107,7 @@ class DataSpec(Brief):
             InputError: if it is to know some, and the data have none.
         """
         if not conditional:
-            return replace(self, class_names=(), vectors=None)
+            return replace(self, class_names=(), vectors=None, condition_columns=())
         if not (self.num_classes or self.num_condition_features or (self.series and self.series.covariates)):
             raise InputError(
                 f"a conditional run was asked for, but {self.name} has neither labels nor condition vectors"
@@ -129,7 +131,7 @@ class DataSpec(Brief):
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         for field in fields(cls):
-            if field.name not in (*values, "vectors", "series"):
+            if field.name not in (*values, "vectors", "condition_columns", "series"):
                 raise InputError(f"{source}: {field.name} is lacking")
         if not isinstance(values["encoding"], dict):
             raise InputError(f"{source}: encoding is {values['encoding']!r:.60}, which is not dict[str, Any]")

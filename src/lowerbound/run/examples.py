@@ -26,7 +26,7 @@ def read_for(run: Run, source: str) -> Examples:
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    return read_examples(replace(run.config.data, source=source, layout=run.spec.layout))
+    return read_examples(replace(run.config.data, source=source), run.spec)
 
 
 def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | None = None) -> Tensor | None:

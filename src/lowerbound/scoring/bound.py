@@ -24,6 +24,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.brief import Brief
+from lowerbound.data.windows import Windows
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
 from lowerbound.run import Run
@@ -69,7 +70,7 @@ class Scores(Brief):
 @torch.no_grad()
 def score(
     run: Run,
-    raw: Num[np.ndarray, "num_examples *shape"],
+    raw: Num[np.ndarray, "num_examples *shape"] | Windows,
     effort: Effort = AS_ADVISED,
     *,
     cond: Num[Tensor, "num_examples ..."] | None = None,
