@@ -144,7 +144,7 @@ def regular(
         raise InputError("every row has the same time: a series has several")
     lengths, counts = np.unique(positive, return_counts=True)
     step = lengths[counts.argmax()]
-    clock = Clock(unit, counted.min(), step, offset)
+    clock = Clock(unit, counted.min().item(), step.item(), offset)
     exact = (counted - clock.first) / step
     steps = np.rint(exact).astype(np.int64)
     off = np.flatnonzero(np.abs(exact - steps) > (_CLOSE if unit == "number" else 0))
@@ -152,7 +152,7 @@ def regular(
         row = off[0]
         raise InputError(
             f"{where(row)} is no whole number of steps of {clock.text} after "
-            f"{_text(times[int(counted.argmin())])}, as are {len(off)} of {len(times)} rows: give times on one grid, rounded or "
+            f"{_text(times[int(np.argmin(counted))])}, as are {len(off)} of {len(times)} rows: give times on one grid, rounded or "
             "interpolated to it"
         )
     if irregular == "refuse":

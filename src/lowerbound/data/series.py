@@ -65,7 +65,8 @@ class Series(Brief):
     @property
     def parts(self) -> list[slice]:
         """The rows of each series."""
-        return [slice(first, end) for first, end in zip([0, *self.ends[:-1]], self.ends, strict=True)]
+        ends = self.ends.tolist()
+        return [slice(first, end) for first, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     @property
     def covariate_names(self) -> tuple[str, ...]:
@@ -227,11 +228,12 @@ def _columns(table: TableSource, names: list[str], time: str | None, series_id: 
                 values = values.cast(pa.timestamp("us"))
                 columns[name][part] = values.to_numpy(zero_copy_only=False)
                 continue
-            columns[name][part] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            with np.errstate(over="ignore"):
+                columns[name][part] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
             infinite = np.flatnonzero(np.isinf(columns[name][part]))
             if len(infinite):
                 raise InputError(
-                    f"{table.place(part.start + infinite[0])}, column {printable(name)}: infinite, or too large for single "
+                    f"{table.place(part.start + int(infinite[0]))}, column {printable(name)}: infinite, or too large for single "
                     "precision: correct it, or give the column in a larger unit"
                 )
     return {**columns, series_id: np.array(texts)} if series_id is not None else columns

@@ -37,6 +37,7 @@ KINDS: dict[str, type[Figures]] = {
     "distances": Neighbours,
     "classes": Classes,
     "path": Figures,
+    "forecasts": Figures,
     "density": HeldOutDensity,
     "calls": TradeOff,
     "guidance": TradeOff,
