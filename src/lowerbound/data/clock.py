@@ -135,7 +135,7 @@ def regular(
 
     def where(row: Any) -> str:
         """A row of the file, its series where there are several, and its time."""
-        of = f" of the series {names[series[row]]}" if len(names) > 1 else ""
+        of = f" of the series {names[int(series[row])]}" if len(names) > 1 else ""
         return f"{place(int(order[row]))}{of}, {_text(times[row])},"
 
     _check_order(times, series, names, irregular, where)
@@ -152,8 +152,8 @@ def regular(
         row = off[0]
         raise InputError(
             f"{where(row)} is no whole number of steps of {clock.text} after "
-            f"{_text(times[int(np.argmin(counted))])}, as are {len(off)} of {len(times)} rows: give times on one grid, rounded or "
-            "interpolated to it"
+            f"{_text(times[int(np.argmin(counted))])}, and so are {len(off)} of {len(times)} rows: give times on one grid, "
+            "rounded or interpolated to it"
         )
     if irregular == "refuse":
         ahead = np.flatnonzero((np.diff(steps) != 1) & (np.diff(series) == 0))

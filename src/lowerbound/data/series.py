@@ -233,8 +233,8 @@ def _columns(table: TableSource, names: list[str], time: str | None, series_id: 
             infinite = np.flatnonzero(np.isinf(columns[name][part]))
             if len(infinite):
                 raise InputError(
-                    f"{table.place(part.start + int(infinite[0]))}, column {printable(name)}: infinite, or too large for single "
-                    "precision: correct it, or give the column in a larger unit"
+                    f"{table.place(part.start + int(infinite[0]))}, column {printable(name)}: infinite, or too large for "
+                    "single precision: correct it, or give the column in a larger unit"
                 )
     return {**columns, series_id: np.array(texts)} if series_id is not None else columns
 
