@@ -56,16 +56,16 @@ class DataConfig:
     """The number of steps at the end of a window that `lowerbound forecast` draws, given the --window before."""
     stride: int = 1
     """The number of steps from the beginning of one window to that of the next."""
-    time: Everyday[str | None] = None
+    time: str | None = None
     """The column of the times of series; the first one of dates, or a column called time or date, if not given."""
     series_id: str | None = None
     """The column that says which of several series a row is of."""
     covariates: tuple[str, ...] = ()
-    """What is known of every step of series, the future too, and given to the model: columns, or hour, weekday and month for
-    the place in the day, the week and the year."""
+    """The covariates of series, known at every step, the future too, and given to the model: columns, or hour, weekday and
+    month for the place in the day, the week and the year."""
     irregular: Irregular = "refuse"
-    """What to do with times that are not one after another: refuse them; missing sorts the rows and takes lacking ones as
-    missing values; mean also takes the mean of rows of the same time."""
+    """The treatment of times that do not follow one another on a grid: refuse them; missing sorts rows and takes lacking ones
+    as missing values; mean also takes the mean of rows of the same time."""
     split_steps: tuple[int, int, int] | None = None
     """The number of steps of series for training, validation and testing, in this order; 80, 10 and 10 %% of the rows if not
     given."""
