@@ -13,11 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float64, Num
 
+from lowerbound.blocks import Block, Choice, Grid
 from lowerbound.brief import Brief
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
+from lowerbound.likelihood.decoder import log_interval
 from lowerbound.records import Measured
 
 EXACT = "exact"
@@ -141,6 +144,21 @@ def flat(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
     return dataset.examples[indices].reshape(len(indices), -1) - dataset.spec.encoding.offset
 
 
+def of_dataset(dataset: Dataset, num_examples: int | None = None) -> list[Baseline]:
+    """Every yardstick that a data set allows (see `baselines`), of the first test examples; of a table, whose columns are
+    of several kinds, `independent_columns`.
+
+    Raises InputError as `baselines` and `independent_columns`.
+    """
+    test = dataset.test[:num_examples]
+    if dataset.spec.columns:
+        return [independent_columns(dataset, dataset.train, test)]
+    return baselines(
+        *(flat(dataset, indices) for indices in (dataset.train, dataset.validation, test)),
+        num_levels=dataset.spec.num_levels,
+    )
+
+
 def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
     """What the simplest model reaches on the first validation examples: independent dimensions, histograms or Gaussians.
 
@@ -154,6 +172,8 @@ def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
         The baseline on the validation examples in place of test ones; None where there is none, as of a dimension that is
         constant.
     """
+    if dataset.spec.columns:
+        return independent_columns(dataset, dataset.train[:YARDSTICK_EXAMPLES], dataset.validation[:num_examples])
     train = flat(dataset, dataset.train[:YARDSTICK_EXAMPLES])
     validation = flat(dataset, dataset.validation[:num_examples])
     try:
@@ -217,6 +237,56 @@ def independent_gaussian(splits: Splits) -> Baseline:
     squares = ((splits.test - mean) / scale) ** 2
     nats = np.nansum(0.5 * (squares + np.log(2 * np.pi)) + np.log(scale), axis=1)
     return splits.baseline("independent Gaussians", nats, EXACT)
+
+
+def independent_columns(dataset: Dataset, train: np.ndarray, test: np.ndarray) -> Baseline:
+    """Independent columns of a table, each by its block: a real number by a Gaussian of its x, a grid without ends by that
+    Gaussian's mass on each place, levels and categories by their frequencies, $(n_k + 1) / (N + K)$. What is missing does
+    not count.
+
+    dataset: of a table.
+    train, test: the numbers of the rows that it is fitted to and scored on.
+
+    Raises InputError for fewer than two rows of either.
+    """
+    if min(len(train), len(test)) < 2:
+        raise InputError(f"{len(train)} rows to fit columns to and {len(test)} to score: both need at least 2")
+    blocks, encoding = dataset.spec.blocks, dataset.spec.encoding
+    assert blocks is not None
+    seen, x = dataset.encoded(train).double().numpy(), dataset.encoded(test).double().numpy()
+    nats, entry = -encoding.log_det(dataset.encoded(test)).numpy(), 0
+    for block in blocks:
+        place = slice(entry, entry + block.width)
+        entry += block.width
+        there = ~np.isnan(x[:, place.start])
+        fitted, scored = seen[~np.isnan(seen[:, place.start]), place], x[there, place]
+        nats[there] -= _log_prob_of_block(block, fitted, scored)
+    bits = nats / (dataset.num_observed[test] * np.log(2))
+    return Baseline("independent columns", *Measured.of(bits), EXACT, len(bits))
+
+
+def _log_prob_of_block(block: Block, fitted: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """Log probabilities, or densities of x, of one block."""
+    num = block.width if isinstance(block, Choice) else block.num_levels if isinstance(block, Grid) else None
+    if num is not None:
+        assert isinstance(block, Choice | Grid)
+        kinds = [_number(block, values) for values in (fitted, scored)]
+        counts = np.bincount(kinds[0], minlength=num)
+        return np.log((counts + 1) / (len(fitted) + num))[kinds[1]]
+    mean, std = fitted.mean(), fitted.std()
+    if isinstance(block, Grid):
+        # a spread that no grid has is one of its bins
+        std = max(std, block.spacing / 12**0.5)
+        ends = [torch.from_numpy((scored[:, 0] + side * block.spacing / 2 - mean) / std) for side in (-1, 1)]
+        return log_interval(*ends).numpy()
+    return -0.5 * (((scored[:, 0] - mean) / std) ** 2 + np.log(2 * np.pi)) - np.log(std)
+
+
+def _number(block: Choice | Grid, x: np.ndarray) -> np.ndarray:
+    """Which category or level it is."""
+    if isinstance(block, Choice):
+        return x.argmax(1)
+    return np.rint((x[:, 0] - block.origin) / block.spacing).astype(np.int64)
 
 
 def gaussian(splits: Splits) -> Baseline:

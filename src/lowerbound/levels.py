@@ -4,6 +4,7 @@ They are evenly spaced in (-1, 1), each in the middle of a bin of width 2 / K: 8
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -57,11 +58,19 @@ def mean_level(
         variance: v, in squared levels, positive.
         num_levels: K.
     """
-    nearest = centre.detach().round().clamp(0, num_levels - 1)
+    return mean_between(centre, variance, 0, num_levels - 1)
+
+
+def mean_between(
+    centre: Float[Tensor, "*shape"], variance: Float[Tensor, "*shape"], lowest: Any, highest: Any
+) -> Float[Tensor, "*shape"]:
+    """`mean_level` over the whole numbers from `lowest` to `highest`: two numbers, or two tensors that broadcast, infinite
+    where there is no end."""
+    nearest = centre.detach().round().clamp(lowest, highest)
     offset = centre - nearest
     steepness = 0.5 / variance.clamp(1e-9, 1.0)
-    above = ((2 * offset - 1) * steepness).masked_fill(nearest == num_levels - 1, -math.inf)
-    below = ((-2 * offset - 1) * steepness).masked_fill(nearest == 0, -math.inf)
+    above = ((2 * offset - 1) * steepness).masked_fill(nearest == highest, -math.inf)
+    below = ((-2 * offset - 1) * steepness).masked_fill(nearest == lowest, -math.inf)
     mass = torch.stack([below, torch.zeros_like(above), above]).softmax(0)
     narrow = nearest + mass[2] - mass[0]
     # where the narrow form holds this one's denominator has zeros, and an infinity not chosen still spoils the gradient

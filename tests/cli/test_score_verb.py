@@ -1,11 +1,11 @@
 """`lowerbound score` as a user meets it."""
 
 import csv
-import importlib.util
 
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from sklearn.datasets import load_digits
 
 from lowerbound.cli.main import run
@@ -85,7 +85,6 @@ def test_floats_are_scored_in_their_own_units(folder, tmp_path):
 
 
 def test_parquet_holds_the_same_and_says_what_it_is(folder, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `tables`")
     expected = scored(folder, tmp_path / "a.csv", folder / "one.npy", "--seed", "3")
     arguments = [str(folder / "digits"), str(folder / "one.npy"), "--seed", "3", *CALLS]
     assert run(["score", *arguments, "-o", str(tmp_path / "a.parquet")]) == 0
@@ -99,16 +98,9 @@ def test_parquet_holds_the_same_and_says_what_it_is(folder, tmp_path):
     assert told["kind"] in table["kind"][0].as_py()
 
 
-def test_without_pyarrow_the_extra_is_named(folder, tmp_path, capsys, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else found(name))
-    assert run(["score", str(folder / "digits"), "digits", "-o", str(tmp_path / "a.parquet")]) == 2
-    assert "pip install 'lowerbound[tables]'" in capsys.readouterr().err
-
-
 MISTAKES = {
     "no file": (["digits"], "--out"),
-    "another suffix": (["digits", "-o", "{tmp}/a.txt"], "must end in .csv or .parquet"),
+    "another suffix": (["digits", "-o", "{tmp}/a.txt"], "must end in .csv, .tsv, .parquet, .feather"),
     "a folder that is not there": (["digits", "-o", "{tmp}/no/a.csv"], "does not exist"),
     "a folder for a file": (["digits", "-o", "{tmp}/d.csv"], "is a folder"),
     "no calls": (["digits", "-o", "{tmp}/a.csv", "--num-times", "0"], "--num-times is 0"),

@@ -110,7 +110,7 @@ def test_every_other_verb_takes_such_a_run(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["forecast", "{}/run", "{}/sine.csv", "-o", "{}/x.txt"], "the name must end in .csv or .parquet"),
+        (["forecast", "{}/run", "{}/sine.csv", "-o", "{}/x.txt"], "the name must end in .csv, .tsv, .parquet, .feather"),
         (["forecast", "{}/run", "{}/sine.csv", "-o", "{}/x.csv", "--horizon", "0"], "--horizon is 0"),
         (["forecast", "{}/run", "{}/sine.csv", "-o", "{}/x.csv", "--quantiles", "2"], "--quantiles has 2"),
         (["forecast", "{}/run", "{}/other.csv", "-o", "{}/x.csv"], "no column heat, a channel that the run knows"),
@@ -119,7 +119,7 @@ def test_every_other_verb_takes_such_a_run(folder, tmp_path, capsys):
         (["impute", "{}/run", "{}/sine.csv", "-o", "{}/x.csv"], "nothing is missing"),
         (["impute", "{}/run", "{}/sine.csv", "-o", "{}/x.csv", "--split", "test"], "--split has no effect on series"),
         (["impute", "{}/moons", "{}/two.npy", "-o", "{}/x.npz", "--method", "network"], "is not given what is known"),
-        (["impute", "{}/moons", "{}/two.npy", "-o", "{}/x.csv"], "the name must end in .npz"),
+        (["impute", "{}/moons", "{}/two.npy", "-o", "{}/x.csv"], "as it is no table: give an .npz file"),
     ],
     ids=lambda value: "" if isinstance(value, list) else value,
 )

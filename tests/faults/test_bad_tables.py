@@ -42,8 +42,14 @@ BAD_TEXTS = {
     "NUL bytes": (_rows("1,\0,x"), r"line 22 holds a NUL byte"),
     "infinity": (_rows("inf,2,x"), r"line 22, column a: inf is infinite.*--missing 'inf'.*--ignore a"),
     "a number that is too large": (_rows("1e400,2,x"), r"line 22, column a: 1e400 is infinite, or too large"),
-    "digits that are lost": (_rows(*[f"1,{2**53 + 1},x"]), r"line 22, column b: .*all digits of 9007199254740993.*--ignore b"),
-    "thousands or decimals": ('a,b\n"1,234",2\n"2,345",3\n"3,456",4\n', r"line 2, column a: 1,234 may be 1234 or 1.234.*--decimal"),
+    "digits that are lost": (
+        _rows(*[f"1,{2**53 + 1},x"]),
+        r"line 22, column b: .*all digits of 9007199254740993.*--ignore b",
+    ),
+    "thousands or decimals": (
+        'a,b\n"1,234",2\n"2,345",3\n"3,456",4\n',
+        r"line 2, column a: 1,234 may be 1234 or 1.234.*--decimal",
+    ),
     "cut in a quotation": (_rows('1,2,"x'), r"line 22: a quotation mark opens and never closes: the file is cut off"),
     "cut far behind the quotation": (_rows('1,2,"x', "1,2,x", "1,2,x"), r"line 22: a quotation mark opens and never"),
     "a mark within an entry": (_rows('1,2,5" x'), r"line 22: a quotation mark within an entry"),
@@ -51,7 +57,10 @@ BAD_TEXTS = {
     "nothing": ("", r"is empty"),
     "blank lines": ("\n\n\n", r"holds no rows"),
     "a header alone": ("a,b,c\n", r"a line of names and no rows"),
-    "names and numbers in the first line": ("year,2019,b\n1,2,3\n4,5,6\n7,8,9\n", r"line 1: 'year' stands above .*--header yes"),
+    "names and numbers in the first line": (
+        "year,2019,b\n1,2,3\n4,5,6\n7,8,9\n",
+        r"line 1: 'year' stands above .*--header yes",
+    ),
     "free texts": (
         "a,b\n" + "".join(f"{k % 7},comment number {k} on it\n" for k in range(20)),
         r"column b holds 20 different texts in 20 rows, such as 'comment.*--ignore b; .*--categorical b",
@@ -60,10 +69,19 @@ BAD_TEXTS = {
         "id,b\n" + "".join(f"{k},{k % 7}\n" for k in range(20)),
         r"column id counts the rows, from 0 to 19: .*--ignore id; .*--columns",
     ),
-    "days or months": ("a,b\n01/02/2020,1\n03/04/2020,2\n05/06/2020,3\n", r"line 2, column a: 01/02/2020 may be .*--date-format"),
-    "a day that is none": ("a,b\n28.02.2021,1\n31.02.2021,2\n01.03.2021,3\n", r"line 3, column a: '31.02.2021' is no date"),
-    "a word among dates": ("a,b\n2020-01-02,1\nlater,2\n2020-01-03,3\n", r"line 3, column a: 'later' is no date.*--missing"),
-    "a row without anything": (_rows("NA,,?"), r"1 of 21 examples hold nothing but NaN \(example 20\)"),
+    "days or months": (
+        "a,b\n01/02/2020,1\n03/04/2020,2\n05/06/2020,3\n",
+        r"line 2, column a: 01/02/2020 may be .*--date-format",
+    ),
+    "a day that is none": (
+        "a,b\n28.02.2021,1\n31.02.2021,2\n01.03.2021,3\n",
+        r"line 3, column a: '31.02.2021' is no date",
+    ),
+    "a word among dates": (
+        "a,b\n2020-01-02,1\nlater,2\n2020-01-03,3\n",
+        r"line 3, column a: 'later' is no date.*--missing",
+    ),
+    "a row without anything": (_rows("NA,,?"), r"line 22: every entry is missing"),
 }
 
 
@@ -116,9 +134,9 @@ def test_escapes_in_names_are_seen_and_do_nothing(tmp_path):
     assert columns[2].categories == ("x", "y", "z", r"z\u202e")
 
 
-def test_ten_thousand_columns_are_read(tmp_path):
-    path, values = tmp_path / "wide.csv", np.random.default_rng(0).standard_normal((4, 10_000)).round(3)
-    header = ",".join(f"c{k}" for k in range(10_000))
+def test_hundreds_of_columns_are_read(tmp_path):
+    path, values = tmp_path / "wide.csv", np.random.default_rng(0).standard_normal((6, 300)).round(4)
+    header = ",".join(f"c{k}" for k in range(300))
     path.write_text("\n".join([header, *(",".join(map(str, row)) for row in values)]))
     dataset = open_dataset(str(path), ignore=("c1",))
     assert np.array_equal(dataset.examples, np.delete(values, 1, 1))
@@ -130,15 +148,21 @@ BAD_COLUMNS = {
     "bytes": (pa.array([b"a", b"b", b"c"]), r"column x is of type binary.*--ignore x"),
     "durations": (pa.array([1, 2, 3], pa.duration("s")), r"column x is of type duration.*--ignore x"),
     "times of day": (pa.array([1, 2, 3], pa.time32("s")), r"column x is of type time32.*--ignore x"),
-    "nothing": (pa.nulls(3), r"column x holds nothing: all 3"),
-    "NaN alone": (pa.array([np.nan] * 3), r"column x holds nothing: all 3"),
+    "nothing": (pa.nulls(3), r"column x holds nothing: all 12"),
+    "NaN alone": (pa.array([np.nan] * 3), r"column x holds nothing: all 12"),
     "infinity": (pa.array([1.0, np.inf, 2.0]), r"row 2, column x: inf is infinite: .*--ignore x"),
-    "long integers": (pa.array([1, 2**60 + 1, 3]), r"row 2, column x: 1152921504606846977 has more digits than.*--ignore x"),
+    "long integers": (
+        pa.array([1, 2**60 + 1, 3]),
+        r"row 2, column x: 1152921504606846977 has more digits than.*--ignore x",
+    ),
     "long decimals": (
         pa.array(["1", "1234567890123456789.5", "3"]).cast(pa.decimal128(30, 1)),
         r"row 2, column x: 1234567890123456789.5 has more digits",
     ),
-    "nanoseconds": (pa.array([0, 1, 2], pa.timestamp("ns")), r"row 2, column x: .*has more digits than double precision"),
+    "nanoseconds": (
+        pa.array([0, 1, 2], pa.timestamp("ns")),
+        r"row 2, column x: .*has more digits than double precision",
+    ),
     "one truth": (pa.array([True, True, None]), r"column x has the same value, True, in every row"),
     "one category": (pa.array(["q", "q", None]).dictionary_encode(), r"column x has the same value, 'q'"),
 }
@@ -148,7 +172,8 @@ BAD_COLUMNS = {
 @pytest.mark.parametrize("suffix", [".parquet", ".feather", "frame"])
 def test_a_bad_column_is_refused_by_name(tmp_path, fault, suffix):
     column, message = BAD_COLUMNS[fault]
-    table = pa.table({"x": column, "y": [1.5, 2.5, 3.0]})
+    y = np.random.default_rng(0).standard_normal(12)
+    table = pa.table({"x": pa.concat_arrays([column] * 4), "y": y})
     path = tmp_path / f"bad{suffix}"
     if suffix == "frame":
         source = table

@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> None:
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     run = open_denoiser(options.run, pick_device(options.device))
     check_levels(run, "editing")
-    check_out(options.out, run.spec.shape)
+    check_out(options.out, run.spec)
     editing = Editing(run, options)
     modes = {"variations": editing.variations, "interpolation": editing.interpolation, "round-trip": editing.round_trip}
     rows, summary = modes[options.mode]()
@@ -141,7 +141,7 @@ class Editing:
         spec, schedule, strength = self.run.spec, self.run.denoiser.schedule, self.options.strength
         if strength in (0, 1):
             return strength, schedule.gamma_max if strength else -math.inf
-        low, high = visible_limits(schedule, spec.num_dims, spec.num_levels)
+        low, high = visible_limits(schedule, math.prod(spec.shape), spec.num_levels)
         gamma = low + strength * (high - low)
         return float(schedule.level_at(gamma).t), gamma
 

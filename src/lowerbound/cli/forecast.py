@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
@@ -19,7 +20,7 @@ from lowerbound.pictures.bands import Drawn, draw_bands
 from lowerbound.printable import printable
 from lowerbound.run import open_denoiser
 from lowerbound.run.series import Drawing, SeriesDraws, forecast, num_forecast_windows, read_series_for, series_spec
-from lowerbound.tables import check_table, write_table
+from lowerbound.tables import TEXTS, check_table, write_table
 
 SeriesName = Annotated[
     tyro.conf.Positional[str],
@@ -45,7 +46,7 @@ class Options:
     run: RunPath
     series: SeriesName
     out: Annotated[Everyday[Path], tyro.conf.arg(aliases=["-o"])]
-    """The .csv or .parquet file to write, or a .png picture with bands of 50 and 90 %%."""
+    """The .csv, .tsv, .parquet or .feather file to write, or a .png picture with bands of 50 and 90 %%."""
     horizon: Everyday[int | None] = None
     """The number of steps to draw; the run's own --horizon if not given, and piece by piece if it is more."""
     num_samples: Everyday[int] = 100
@@ -85,14 +86,14 @@ def main(arguments: list[str]) -> None:
             shown = [_drawn(series, found, number) for number in range(min(MOST_SHOWN, len(series.ids)))]
             draw_bands(unfinished, shown, series.channels, series.clock.text)
     else:
-        write_table(options.out, columns_of(found, options.quantiles))
+        write_table(options.out, columns_of(found, options.quantiles, as_text=options.out.suffix in TEXTS))
     num = len(found.series.steps) // len(series.ids)
     of = f" of {len(series.ids)} series" if len(series.ids) > 1 else ""
     print(f"{options.num_samples} samples of {num} steps of {series.clock.text}{of}: {options.out}")
     say_weakness(run)
 
 
-def columns_of(found: SeriesDraws, quantiles: tuple[float, ...]) -> dict[str, list[str] | np.ndarray]:
+def columns_of(found: SeriesDraws, quantiles: tuple[float, ...], *, as_text: bool) -> pa.Table:
     """A long table: for each time a row for each quantile and each sample."""
     series, num_samples = found.series, len(found.samples)
     drawn = (
@@ -101,16 +102,17 @@ def columns_of(found: SeriesDraws, quantiles: tuple[float, ...]) -> dict[str, li
     names = [*(f"quantile {quantile:g}" for quantile in quantiles), *(f"sample {k}" for k in range(num_samples))]
     num = len(names)
     columns: dict[str, list[str] | np.ndarray] = {}
+    drawn = drawn.astype(np.float32)
     if series.series_id:
         sizes = [part.stop - part.start for part in series.parts]
         of = [name for name, size in zip(series.ids, sizes, strict=True) for _ in range(size)]
         columns[series.series_id] = [name for name in of for _ in range(num)]
-    times = series.clock.texts(series.steps)
-    columns[series.time or "step"] = [time for time in times for _ in range(num)]
+    times = np.array(series.clock.texts(series.steps)) if as_text else series.clock.stamps(series.steps)
+    columns[series.time or "step"] = times.repeat(num)
     columns["draw"] = names * len(times)
     for place, channel in enumerate(series.channels):
         columns[channel] = drawn[:, :, place].T.reshape(-1)
-    return columns
+    return pa.table(columns)
 
 
 def _drawn(series: Series, found: SeriesDraws, number: int) -> Drawn:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
@@ -12,10 +13,12 @@ from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, 
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.writing import check_finite, write_npz
 from lowerbound.data.arrays import to_layout
+from lowerbound.data.frames import imputed_table
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder
 from lowerbound.inverse import Method, TwistedParticles
+from lowerbound.rounding import nine_digits
 from lowerbound.run import Run, open_denoiser
 from lowerbound.run.examples import conditions, read_for
 from lowerbound.run.impute import (
@@ -30,7 +33,8 @@ from lowerbound.run.impute import (
     read_mask,
 )
 from lowerbound.run.series import Drawing, SeriesDraws, fill, num_fill_windows, read_series_for
-from lowerbound.tables import check_table, write_table
+from lowerbound.tables import SUFFIXES as TABLES
+from lowerbound.tables import TEXTS, check_table, write_table
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,11 @@ class Options:
     """Fill in missing entries several times, each time with a draw given the known ones, which stay as they are.
 
     DATA is whatever `train` takes, of the kind that the run knows; one example is enough. Missing entries are NaN in
-    arrays of floats, or those that the mask leaves out. The .npz holds samples (N, K, ...) in the data's own units, type
-    and order of axes, their mean and std (N, ...), and observed, True where an entry was known. An imputation depends on
-    its example, the example's number, its own and the seed alone. Of a conditional run, the examples' labels or
-    condition vectors are given where they have them.
+    arrays of floats, empty entries of a table, or those that the mask leaves out. The .npz holds samples (N, K, ...) in
+    the data's own units, type and order of axes, their mean and std (N, ...), and observed, True where an entry was known.
+    A table is written as one, its gaps filled; of several imputations each is a row, after the columns row and imputation,
+    which count from 1. An imputation depends on its example, the example's number, its own and the seed alone. Of a
+    conditional run, the examples' labels or condition vectors are given where they have them.
 
     Of a run of series DATA is a table with gaps of any length, and a .csv or .parquet with as many rows comes out: each
     channel with the mean of the imputations in its gaps, and their spread beside it, 0 where a value was known.
@@ -52,14 +57,14 @@ class Options:
     run: RunPath
     data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The .npz file to write; of series a .csv or .parquet, or an .npz of all samples."""
+    """The .npz file to write, of series of all samples; of a table or series a .csv, .tsv, .parquet or .feather file."""
     mask: Path | None = None
     """An .npy file of booleans or zeros and ones, or a black and white .png: True or white where an entry is known; of the
     shape of one example or of all."""
     split: Literal["train", "validation", "test"] | None = None
     """Fill in one split, as training makes it; all examples if not given."""
-    num_samples: int = 16
-    """The number of imputations of each example."""
+    num_samples: int | None = None
+    """The number of imputations of each example; if not given 16, of a table that is written as one a single one."""
     method: Literal["network", "replacement", "pigdm", "mmps", "particles"] | None = None
     """The method, in order of cost: network gives what is known to the network itself, of runs of series, which are trained
     so and have it if nothing else is asked for; replacement puts known entries in place after each step (RePaint); pigdm
@@ -84,19 +89,22 @@ def main(arguments: list[str]) -> None:
     check_counts(options, "num_samples", "num_particles", "steps", "batch_size")
     if options.num_particles is not None and options.method != "particles":
         raise InputError(f"--num-particles has no effect on {options.method or DEFAULT_METHOD}: use --method particles")
-    if options.out.suffix in (".csv", ".parquet"):
-        check_table(options.out)
-    elif options.out.suffix != ".npz":
+    as_table = options.out.suffix in TABLES
+    if not as_table and options.out.suffix != ".npz":
         raise InputError(
-            f"cannot write imputations to {options.out}: the name must end in .npz or, of series, in .csv or .parquet"
+            f"cannot write imputations to {options.out}: the name must end in .npz or, for a table, {', '.join(TABLES)}"
         )
     check_folder(options.out)
     run = open_denoiser(options.run, pick_device(options.device))
     if run.spec.series is not None:
         _fill(options, run)
         return
-    if options.out.suffix != ".npz":
-        raise InputError(f"cannot write imputations of examples to {options.out}: the name must end in .npz")
+    if as_table and not run.spec.columns:
+        raise InputError(
+            f"cannot write imputations of {run.spec.name} to {options.out}, as it is no table: give an .npz file"
+        )
+    options = replace(options, num_samples=options.num_samples or (1 if as_table else 16))
+    assert options.num_samples is not None
     examples = read_for(run, options.data)
     indices = examples.indices(options.split)
     check_memory(
@@ -128,14 +136,19 @@ def main(arguments: list[str]) -> None:
     samples, layout = imputations.samples, run.spec.layout
     flat = samples.reshape(-1, *samples.shape[2:])
     check_finite(flat, options.out)
-    flat = to_layout(flat, layout)
-    write_npz(
-        options.out,
-        samples=flat.reshape(*samples.shape[:2], *flat.shape[1:]),
-        mean=to_layout(imputations.mean, layout),
-        std=to_layout(imputations.std, layout),
-        observed=to_layout(imputations.observed, layout),
-    )
+    if as_table:
+        # known entries with all their digits
+        rows = np.where(observed[:, None], samples, nine_digits(samples))
+        write_table(options.out, imputed_table(run.spec, rows, indices, as_text=options.out.suffix in TEXTS))
+    else:
+        flat = to_layout(flat, layout)
+        write_npz(
+            options.out,
+            samples=flat.reshape(*samples.shape[:2], *flat.shape[1:]),
+            mean=to_layout(imputations.mean, layout),
+            std=to_layout(imputations.std, layout),
+            observed=to_layout(imputations.observed, layout),
+        )
     missing = 1 - observed.mean()
     print(
         f"{options.num_samples} imputations of {len(raw):,} example{'s' * (len(raw) > 1)}, {missing:.1%} of whose entries "
@@ -158,9 +171,11 @@ def _fill(options: Options, run: Run) -> None:
     for name in ("mask", "split", "label"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} has no effect on series: leave missing values empty in {options.data}")
-    series = read_series_for(run, options.data)
+    if options.out.suffix != ".npz":
+        check_table(options.out)
+    series, num_samples = read_series_for(run, options.data), options.num_samples or 16
     method = _method(options, run)
-    settings = Drawing(options.num_samples, method, options.steps, options.seed, options.batch_size)
+    settings = Drawing(num_samples, method, options.steps, options.seed, options.batch_size)
     total = num_fill_windows(run, series) * settings.calls_per_window(run)
     with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
         found = fill(run, series, replace(settings, progress=bar.update))
@@ -168,28 +183,28 @@ def _fill(options: Options, run: Run) -> None:
     if options.out.suffix == ".npz":
         write_npz(options.out, samples=found.samples, observed=found.observed)
     else:
-        write_table(options.out, filled_columns(found))
+        write_table(options.out, filled_columns(found, as_text=options.out.suffix in TEXTS))
     missing = 1 - found.observed.mean()
     print(
-        f"{options.num_samples} imputations of {len(series.rows):,} rows, {missing:.1%} of whose values were missing: "
+        f"{num_samples} imputations of {len(series.rows):,} rows, {missing:.1%} of whose values were missing: "
         f"{options.out}"
     )
     say_weakness(run)
 
 
-def filled_columns(found: SeriesDraws) -> dict[str, list[str] | np.ndarray]:
+def filled_columns(found: SeriesDraws, *, as_text: bool) -> pa.Table:
     """The rows with the mean of the imputations in the gaps, and the spread of each value beside them."""
     series, columns = found.series, dict[str, list[str] | np.ndarray]()
     if series.series_id:
         sizes = [part.stop - part.start for part in series.parts]
         columns[series.series_id] = [name for name, size in zip(series.ids, sizes, strict=True) for _ in range(size)]
     if series.time:
-        columns[series.time] = series.clock.texts(series.steps)
+        columns[series.time] = series.clock.texts(series.steps) if as_text else series.clock.stamps(series.steps)
     mean = np.where(found.observed, series.rows, found.samples.mean(0, dtype=np.float64))
     for place, channel in enumerate(series.channels):
-        columns[channel] = mean[:, place]
+        columns[channel] = mean[:, place].astype(np.float32)
     if len(found.samples) > 1:
         std = np.where(found.observed, 0.0, found.samples.std(0, ddof=1, dtype=np.float64))
         for place, channel in enumerate(series.channels):
-            columns[f"{channel} std"] = std[:, place]
-    return columns
+            columns[f"{channel} std"] = std[:, place].astype(np.float32)
+    return pa.table(columns)

@@ -27,7 +27,11 @@ RunPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", hel
 """The argument of several verbs."""
 DataName = Annotated[
     tyro.conf.Positional[str],
-    tyro.conf.arg(metavar="DATA", help="The name of bundled data, a folder of images, or an .npy or .npz file."),
+    tyro.conf.arg(
+        metavar="DATA",
+        help="The name of bundled data, a folder of images, a table (.csv, .tsv, .txt, .parquet, .feather), or an .npy or "
+        ".npz file.",
+    ),
 ]
 """The argument of several verbs."""
 

@@ -37,8 +37,9 @@ class Options:
     """The number of samples to draw."""
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The file to write: a .png picture of all samples, an .npy or .npz array in the layout, range and type of the data,
-    a .gif or .webp animation of their way from noise to data, or a folder for one picture each; samples/samples.png in
-    the run folder if not given."""
+    a .gif or .webp animation of their way from noise to data, or a folder for one picture each; of a table a .csv, .tsv,
+    .parquet or .feather file with its names, types and order. If not given samples/samples.png in the run folder, of a
+    table samples.csv there."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
     """The sampler and its grid."""
     label: Everyday[tuple[str, ...]] = ()
@@ -62,8 +63,8 @@ def main(arguments: list[str]) -> None:
     check_counts(options, "num_samples", "batch_size")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     run = open_run(options.run, pick_device(options.device))
-    out = options.out or run.folder.samples / "samples.png"
-    check_out(out, run.spec.shape, (*SUFFIXES, *FORMATS) if run.is_denoiser else SUFFIXES)
+    out = options.out or run.folder.samples / ("samples.csv" if run.spec.columns else "samples.png")
+    check_out(out, run.spec, (*SUFFIXES, *FORMATS) if run.is_denoiser else SUFFIXES)
     check_effect(options, Options(options.run), run, EFFECTIVE)
     cond = conditions(run, options.label, options.condition, options.num_samples)
     plan, counting = None, nullcontext([])

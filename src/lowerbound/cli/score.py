@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
@@ -18,7 +19,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.reverse import ReverseVariance
-from lowerbound.rounding import figure_text
+from lowerbound.rounding import figure_text, nine_digits
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, read_for
 from lowerbound.scoring import DensityScores, Flow, Scores, score, score_density
@@ -42,8 +43,8 @@ class Options:
     run: RunPath
     data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The .csv or .parquet file to write. In a .csv, a name that begins like a formula, with =, +, - or @, gets an
-    apostrophe in front."""
+    """The .csv, .tsv, .parquet or .feather file to write. In text, a name that begins like a formula, with =, +, - or @,
+    gets an apostrophe in front."""
     split: Everyday[Literal["train", "validation", "test"] | None] = None
     """Score one split, as training makes it; all examples if not given."""
     num_times: Everyday[int | None] = None
@@ -86,10 +87,11 @@ def main(arguments: list[str]) -> None:
     scores = _scores(options, run, flow, examples, indices)
     kind, figures = _columns(scores)
     names = {"name": [examples.files[i] for i in indices]} if examples.files else {}
+    figures = {name: nine_digits(column) if column.dtype.kind == "f" else column for name, column in figures.items()}
     columns = {"example": indices, **names, **figures, "kind": [kind] * len(indices)}
     calls = f"{np.mean(scores.num_calls):.0f}"
     metadata = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
-    write_table(options.out, columns, metadata)
+    write_table(options.out, pa.table(columns), metadata)
     _check_finite(scores, indices, options.out)
     finite = scores.bits_per_dim[np.isfinite(scores.bits_per_dim)]
     mean, error = Measured.of(finite)

@@ -1,4 +1,4 @@
-"""Values of Arrow's columns as float64, NaN where one is missing, and back: nothing that double precision can't hold passes."""
+"""Values of Arrow's columns as float64, NaN where one is missing, and back; what double precision can't hold is refused."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Place = Callable[[int], str]
 """Where a row is, for messages."""
 _MICROSECONDS = 1e6
 _PARAMETRIC = {
-    r"timestamp\[(\w+), tz=(.+)\]": lambda unit, zone: pa.timestamp(unit, zone),
+    r"timestamp\[(\w+), tz=(.+)\]": pa.timestamp,
     r"timestamp\[(\w+)\]": pa.timestamp,
     r"decimal(?:32|64|128|256)\((\d+), (-?\d+)\)": lambda precision, scale: pa.decimal128(int(precision), int(scale)),
     r"dictionary<values=(\w+), .*>": lambda values: pa.dictionary(pa.int32(), arrow_type(values)),
@@ -81,8 +81,8 @@ def floats(values: pa.Array, name: str, place: Place, first_row: int = 0) -> np.
 
     def refuse(row: int, reason: str) -> InputError:
         return InputError(
-            f"{place(first_row + row)}, column {name}: {values[row]} {reason}: leave the column out with --ignore {name}, or "
-            "store it otherwise"
+            f"{place(first_row + row)}, column {name}: {values[row]} {reason}: leave the column out with --ignore {name}, "
+            "or store it otherwise"
         )
 
     if is_date(kind):
@@ -97,7 +97,7 @@ def floats(values: pa.Array, name: str, place: Place, first_row: int = 0) -> np.
         if not (pa.types.is_decimal(kind) or (pa.types.is_integer(kind) and kind.bit_width == 64)):
             return seconds
         if pa.types.is_integer(kind):
-            large = np.flatnonzero(np.abs(seconds) > 2.0**53)
+            large = np.flatnonzero(np.abs(seconds) >= 2.0**53)
             if len(large):
                 raise refuse(int(large[0]), "has more digits than double precision holds")
             return seconds
@@ -133,6 +133,21 @@ def from_floats(values: np.ndarray, column: Column) -> pa.Array:
         return pa.array(whole.astype(np.int64), mask=missing).cast(kind)
     numbers = pa.array(values, mask=missing)
     return _decimals(numbers, kind) if pa.types.is_decimal(kind) else numbers.cast(kind, safe=False)
+
+
+def as_written(values: pa.Array, column: Column) -> pa.Array:
+    """Dates of a column from a table of text as they were written there; all else as it is."""
+    if not column.format:
+        return values
+    whole = column.format.replace(".%f", "")
+    days = pc.strftime(values.cast(pa.timestamp("s"), safe=False), format=whole)
+    if whole == column.format:
+        return days
+    micro = pc.microsecond(values).cast(pa.int64()), pc.millisecond(values).cast(pa.int64())
+    fraction = pc.utf8_lpad(pc.add(pc.multiply(micro[1], 1000), micro[0]).cast(pa.string()), 6, "0")
+    before, behind = whole.split("%S")
+    seconds = pc.strftime(values.cast(pa.timestamp("s"), safe=False), format=f"{before}%S")
+    return pc.binary_join_element_wise(pc.binary_join_element_wise(seconds, fraction, "."), behind, "")
 
 
 def _decimals(numbers: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -288,7 +288,7 @@ class OnGrid(Code):
     def _known(self) -> str:
         if self.num_levels is None:
             return f"multiples of {self.unit:g}" if self.unit != 1 else "whole numbers"
-        last = self._value(np.array(self.num_levels - 1.0))
+        last = self.start + (self.num_levels - 1) * self.unit
         steps = "" if self.unit == 1 else f" in steps of {self.unit:g}"
         return f"{self.num_levels} levels, {self.start:g} to {last:g}{steps}"
 

@@ -15,7 +15,8 @@ class DataConfig:
     """The data and the way that they are read."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
-    """The name of bundled data, a folder of images, a table (.csv, .tsv, .txt, .parquet, .feather), or an .npy or .npz file."""
+    """The name of bundled data, a folder of images, a table (.csv, .tsv, .txt, .parquet, .feather), or an .npy or .npz
+    file."""
     layout: str | None = None
     """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
@@ -36,8 +37,8 @@ class DataConfig:
     """Columns of a table that are no part of an example but its condition: one of categories is a label, others become a
     vector."""
     missing: tuple[str, ...] = ()
-    """Marks of missing entries in a table of text besides the usual ones: nothing, NA, N/A, NaN, NULL, None, ?, - and -- among
-    them."""
+    """Marks of missing entries in a table of text besides the usual ones: nothing, NA, N/A, NaN, NULL, None, ?, - and --
+    among them."""
     separator: str | None = None
     """What separates the columns of a table of text: a character, tab or blanks; found out if not given."""
     decimal: Literal[".", ","] | None = None

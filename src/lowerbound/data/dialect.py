@@ -58,7 +58,9 @@ class Dialect:
         names = f"header of {len(self.names)} names" if self.has_header else f"no header, {len(self.names)} columns"
         parts = [f"separator {separator}", f"decimal {'comma' if self.numbers.decimal == ',' else 'point'}", names]
         if comments := self.skipped - self.has_header:
-            parts.append(f"{comments} line{'s' * (comments > 1)} above {'it' if self.has_header else 'the first row'} left out")
+            parts.append(
+                f"{comments} line{'s' * (comments > 1)} above {'it' if self.has_header else 'the first row'} left out"
+            )
         if self.encoding != "utf-8":
             with_mark = self.encoding == "utf-8-sig"
             parts.append("UTF-8 with a byte-order mark" if with_mark else f"encoding {self.encoding}")
@@ -126,8 +128,8 @@ class Dialect:
                 if "\0" in text:
                     line += text[: text.index("\0")].count("\n")
                     raise InputError(
-                        f"{self.path}, line {line} holds a NUL byte, which is in no text: the file is damaged, or no table of "
-                        "text, or in UTF-16 without a mark, which --text-encoding utf-16-le would read"
+                        f"{self.path}, line {line} holds a NUL byte, which is in no text: the file is damaged, or no table "
+                        "of text, or in UTF-16 without a mark, which --text-encoding utf-16-le would read"
                     )
                 if quotes is not None:
                     quotes.check(text.encode(), line, is_last=not piece)
@@ -157,7 +159,7 @@ class _Quotes:
 
     def __init__(self, path: Path, separator: str):
         self._path = path
-        self._ends = np.frombuffer(f"{separator}\r\n\"".encode(), np.uint8)
+        self._ends = np.frombuffer(f'{separator}\r\n"'.encode(), np.uint8)
         self._is_open = False
         self._opened_in = 0
         self._last = b"\n"
@@ -185,8 +187,8 @@ class _Quotes:
             self._is_open = bool((len(marks) + self._is_open) % 2)
         if is_last and self._is_open:
             raise InputError(
-                f"{self._path}, line {self._opened_in}: a quotation mark opens and never closes: the file is cut off, or the "
-                "mark belongs to an entry, and has to be doubled within two others"
+                f"{self._path}, line {self._opened_in}: a quotation mark opens and never closes: the file is cut off, or "
+                "the mark belongs to an entry, and has to be doubled within two others"
             )
         self._last = piece[-1:] or self._last
 
@@ -194,8 +196,8 @@ class _Quotes:
         number = line + int((text[1:place] == ord("\n")).sum())
         near = text[max(0, place - 15) : place + 15].tobytes().decode(errors="replace").strip()
         raise InputError(
-            f"{self._path}, line {number}: a quotation mark within an entry ({printable(near)}): put the entry between marks "
-            "and double those in it, as in \"5\"\" pipe\""
+            f"{self._path}, line {number}: a quotation mark within an entry ({printable(near)}): put the entry between "
+            'marks and double those in it, as in "5"" pipe"'
         )
 
 
@@ -331,9 +333,14 @@ def _has_header(
         return any(name not in marks for name in head)
     for k, name in enumerate(head):
         below = [row[k].strip() for row in rows if k < len(row) and row[k].strip() not in marks]
-        if name not in marks and name not in values and below and all(is_value(entry, numbers) for entry in below[:100]):
+        if (
+            name not in marks
+            and name not in values
+            and below
+            and all(is_value(entry, numbers) for entry in below[:100])
+        ):
             raise InputError(
-                f"{path}, line {line}: {printable(name)!r} stands above numbers as a name would, but {values[0]!r} beside it "
-                "is a number: give --header yes if the line holds names, or --header no if it is a row"
+                f"{path}, line {line}: {printable(name)!r} stands above numbers as a name would, but {values[0]!r} beside "
+                "it is a number: give --header yes if the line holds names, or --header no if it is a row"
             )
     return False

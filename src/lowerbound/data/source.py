@@ -161,6 +161,6 @@ def _kind(config: DataConfig) -> Source:
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(
-        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or a file that exists: a "
-        "table (.csv, .tsv, .txt, .parquet, .feather), .npy or .npz"
+        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or a file that "
+        "exists: a table (.csv, .tsv, .txt, .parquet, .feather), .npy or .npz"
     )

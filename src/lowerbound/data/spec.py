@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lowerbound.blocks import Blocks
+from lowerbound.blocks import Blocks, Real
 from lowerbound.brief import Brief
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, read_encoding
@@ -88,6 +88,20 @@ class DataSpec(Brief):
             raise InputError(
                 f"{self.name} has missing entries (NaN), which {what} does not take: a diffusion model does, to train, "
                 "evaluate, score, sample and impute; for anything else leave out incomplete examples or fill them in"
+            )
+
+    def check_alike(self, what: str) -> None:
+        """Refuse tables with discrete columns for what takes one kind of value alone, by an InputError."""
+        discrete = [
+            printable(column.name)
+            for column, block in zip(self.columns, self.blocks or (), strict=True)
+            if not isinstance(block, Real)
+        ]
+        if discrete:
+            named = ", ".join(discrete[:5]) + ", ..." * (len(discrete) > 5)
+            raise InputError(
+                f"{self.name} has columns of levels or categories ({named}), which {what} does not take: a diffusion model "
+                "does, to train, evaluate, score, sample and impute; for anything else leave these columns out"
             )
 
     @property

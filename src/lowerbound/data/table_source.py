@@ -144,28 +144,31 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
         InputError: if one that is named is not there, or several have the same name, or one has none.
     """
     names = [printable(name.strip()) for name in names]
+    there, ignored = set(names), set(config.ignore)
     if known:
         wanted = [column.name for column in known]
-        extra = [name for name in names if name not in wanted and name not in config.ignore]
-        if extra and not set(wanted) - set(names):
+        known_or_ignored = ignored.union(wanted)
+        extra = [name for name in names if name not in known_or_ignored]
+        if extra and there.issuperset(wanted):
             warnings.warn(f"{where}: left out, as the run does not know them: {_listed(extra)}", stacklevel=4)
     else:
         named = {"--columns": config.columns, "--ignore": config.ignore, "--condition-on": config.condition_on}
         for flag, asked in {**named, "--categorical": config.categorical}.items():
-            if lacking := [name for name in asked if name not in names]:
+            if lacking := [name for name in asked if name not in there]:
                 raise InputError(f"{flag} {lacking[0]}: {where} has no such column; its columns are {_listed(names)}")
         for one, other in (("--columns", "--ignore"), ("--columns", "--condition-on"), ("--condition-on", "--ignore")):
             if both := set(named[one]).intersection(named[other]):
                 raise InputError(f"{one} and {other} both name {min(both)}: name it in one of the two")
         wanted = [*config.columns, *config.condition_on] if config.columns else names
-        wanted = [name for name in wanted if name not in config.ignore]
-    if lacking := [name for name in wanted if name not in names]:
+        wanted = [name for name in wanted if name not in ignored]
+    if lacking := [name for name in wanted if name not in there]:
         raise InputError(
             f"{where} has no column {lacking[0]}"
             + (f" (nor {_listed(lacking[1:])})" if lacking[1:] else "")
             + f", which the run knows; its columns are {_listed(names)}: add it, every entry missing if it is not known"
         )
-    places = [place for place, name in enumerate(names) if name in wanted]
+    chosen_ones = set(wanted)
+    places = [place for place, name in enumerate(names) if name in chosen_ones]
     used = [names[place] for place in places]
     if "" in used:
         raise InputError(
@@ -175,16 +178,13 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
         first = next(name for name in used if used.count(name) > 1)
         numbers = [str(place + 1) for place, name in enumerate(names) if name == first]
         raise InputError(
-            f"{where}: columns {' and '.join(numbers)} have the same name, {first}: rename one of them, or leave out all with "
-            f"--ignore {first}"
+            f"{where}: columns {' and '.join(numbers)} have the same name, {first}: rename one of them, or leave out all "
+            f"with --ignore {first}"
         )
     if not used:
         raise InputError(f"{where}: no column is left: name some with --columns, or fewer with --ignore")
-    if known:
-        return [names.index(name) for name in wanted]
-    if config.columns:
-        return [names.index(name) for name in wanted]
-    return places
+    position = dict(zip(used, places, strict=True))
+    return [position[name] for name in wanted]
 
 
 def _listed(names: list[str]) -> str:

@@ -1,8 +1,8 @@
 """Tables as examples: what each column is, found out over all of its rows, and the rows in double precision.
 
-A column is one of numbers, whole or not, of dates, of categories, or of truth values (`columns.Column`). What can't be learned
-from - free texts, names of which no two are the same, the numbers of the rows, one value throughout, nothing at all - is
-refused, with what leaves it out.
+A column is one of numbers, whole or not, of dates, of categories, or of truth values (`columns.Column`). What can't be
+learned from is refused, with what leaves it out: free texts, names of which no two are the same, the numbers of the rows,
+one value throughout, or nothing at all.
 """
 
 import tempfile
@@ -62,7 +62,9 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
         (as in `read_table`)
     """
     columns = known_columns(spec)
-    conditioning = list(config.condition_on) if spec is None or not columns else [c.name for c in spec.condition_columns]
+    conditioning = (
+        list(config.condition_on) if spec is None or not columns else [c.name for c in spec.condition_columns]
+    )
     columns = columns or _recognised(source, config)
     each = {column.name: column for column in columns}
     names = [name for name in source.schema.names if name not in conditioning]
@@ -76,6 +78,9 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
         for wanted, into in ((names, values), (conditioning, given)):
             for place, name in enumerate(wanted):
                 into[part, place] = _values(batch.column(name), each[name], source, first_row)
+        empty = np.flatnonzero(np.isnan(values[part]).all(1))
+        if len(empty):
+            raise InputError(f"{source.place(first_row + int(empty[0]))}: every entry is missing: leave the row out")
         first_row += batch.num_rows
     notes = tuple(filter(None, (source.note, where)))
     conditions = tuple(each[name] for name in conditioning)
@@ -110,14 +115,17 @@ def known_columns(spec: DataSpec | None) -> tuple[Column, ...]:
 
 
 def _storage(num_rows: int, num_columns: int) -> tuple[np.ndarray, str]:
-    """Room for the rows: in memory or, if that would be too much, in a file that is gone with the process; and a note of it."""
+    """Room for the rows, and a note of it: in memory or, if that would be too much, in a file that is gone at the end."""
     num_bytes = num_rows * num_columns * 8
     if num_bytes <= memory_limit():
         return np.empty((num_rows, num_columns)), ""
     folder = tempfile.gettempdir()
     with tempfile.TemporaryFile(prefix="lowerbound-") as file:  # which has no name: nothing is left of it at the end
         values = np.memmap(file, np.float64, "w+", shape=(num_rows, num_columns))
-    return values, f"kept      in a temporary file in {folder} of {num_bytes / 2**30:.3g} GiB, more than LOWERBOUND_MEMORY allows"
+    return (
+        values,
+        f"kept      in a temporary file in {folder} of {num_bytes / 2**30:.3g} GiB, more than LOWERBOUND_MEMORY allows",
+    )
 
 
 def _values(array: pa.Array, column: Column, source: TableSource, first_row: int) -> np.ndarray:
@@ -128,25 +136,29 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
     if not column.categories:
         fits = is_date(kind) if column.kind == "date" else is_number(kind)
         if not fits:
-            raise InputError(f"{source.name}: column {column.name} is of type {kind} and not, as the run knows it, {column.kind}")
+            raise InputError(
+                f"{source.name}: column {column.name} is of type {kind} and not, as the run knows it, {column.kind}"
+            )
         values = floats(array, column.name, source.place, first_row)
         broken = np.flatnonzero(values != np.rint(values)) if column.kind == "integer" else []
         broken = [k for k in broken if not np.isnan(values[k])]
         if broken:
             raise InputError(
-                f"{source.place(first_row + int(broken[0]))}, column {column.name}: {values[broken[0]]:g} is no whole number, "
-                "which the run knows there"
+                f"{source.place(first_row + int(broken[0]))}, column {column.name}: {values[broken[0]]:g} is no whole "
+                "number, which the run knows there"
             )
         return values
-    names = _names(array)
-    places = pc.index_in(names, pa.array(column.categories, pa.string()))
+    names, categories = _names(array), pa.array(column.categories, pa.string())
+    if column.kind == "boolean":  # true, True and TRUE are the same
+        names, categories = pc.utf8_lower(names), pc.utf8_lower(categories)
+    places = pc.index_in(names, categories)
     unseen = np.flatnonzero(pc.and_(pc.is_null(places), pc.is_valid(names)).to_numpy(zero_copy_only=False))
     if len(unseen):
         known = ", ".join(column.categories[:12]) + ", ..." * (len(column.categories) > 12)
         raise InputError(
-            f"{source.place(first_row + int(unseen[0]))}, column {column.name}: {names[unseen[0]].as_py()!r} is a category that "
-            f"the run has not seen in training; known are {known}: leave out such rows, or empty the entry, which is then "
-            "missing"
+            f"{source.place(first_row + int(unseen[0]))}, column {column.name}: {names[unseen[0]].as_py()!r} is a category "
+            f"that the run has not seen in training; known are {known}: leave out such rows, or empty the entry, which "
+            "is then missing"
         )
     return places.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
@@ -168,8 +180,8 @@ def _conditions(
     if len(lacking):
         row, place = lacking[0]
         raise InputError(
-            f"{source.place(int(row))}, column {columns[place].name}: an entry is missing in a condition: leave out such rows, "
-            f"or the column in --condition-on"
+            f"{source.place(int(row))}, column {columns[place].name}: an entry is missing in a condition: leave out such "
+            f"rows, or the column in --condition-on"
         )
     if len(columns) == 1 and columns[0].categories:
         return values[:, 0].astype(np.int64), columns[0].categories, None
@@ -221,7 +233,9 @@ class _Finder:
     def __post_init__(self):
         kind = self.type
         self._is_named = self.is_named or is_text(kind)
-        if not (self._is_named or pa.types.is_boolean(kind) or is_number(kind) or is_date(kind) or pa.types.is_null(kind)):
+        if not (
+            self._is_named or pa.types.is_boolean(kind) or is_number(kind) or is_date(kind) or pa.types.is_null(kind)
+        ):
             raise self._refusal(f"is of type {kind}, which is not read")
         if self.is_named and (is_date(kind) or not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind))):
             raise InputError(f"--categorical {self.name}: {self.source.name} has values of type {kind} there, no names")
@@ -287,12 +301,16 @@ class _Finder:
         if len(names) > most or (not self.is_named and 2 * len(names) > max(self._num_there, 8)):
             number = f"{len(names):,}" if len(names) <= _MOST_NAMED else f"more than {_MOST_NAMED:,}"
             instead = "" if self.is_named else f"if they are categories, give --categorical {self.name}"
-            raise self._refusal(f"holds {number} different texts in {self._num_there:,} rows, such as {names[0]!r:.40}", instead)
+            raise self._refusal(
+                f"holds {number} different texts in {self._num_there:,} rows, such as {names[0]!r:.40}", instead
+            )
         return Column(self.name, "categorical", dtype, tuple(names))
 
     def _truth(self, names: tuple[str, ...], dtype: str) -> Column:
         if len(self._names) < 2:
-            raise self._refusal(f"has the same value, {next(iter(self._names))}, in every row: a constant has no density")
+            raise self._refusal(
+                f"has the same value, {next(iter(self._names))}, in every row: a constant has no density"
+            )
         return Column(self.name, "boolean", dtype, names)
 
     def _shown(self, value: float) -> str:
@@ -300,5 +318,6 @@ class _Finder:
 
     def _refusal(self, what: str, instead: str = "") -> InputError:
         remedy = f"; {instead}" if instead else ""
-        return InputError(f"{self.source.name}: column {self.name} {what}: leave it out with --ignore {self.name}{remedy}")
-
+        return InputError(
+            f"{self.source.name}: column {self.name} {what}: leave it out with --ignore {self.name}{remedy}"
+        )

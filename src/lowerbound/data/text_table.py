@@ -44,8 +44,10 @@ class TextTable(TableSource):
             kinds = dict.fromkeys(config.categorical, "categorical")
         marks = pa.array([*MISSING, *config.missing])
         self._columns = [
-            TextColumn(name, self._dialect.numbers, marks, self.place, kinds.get(name), config.date_format) for name in used
+            TextColumn(name, self._dialect.numbers, marks, self.place, kinds.get(name), config.date_format)
+            for name in used
         ]
+        self._is_small, self._kept = path.stat().st_size <= _BLOCK, []
         self._bad_rows: list[int] = []
         self._num_rows = 0
         for batch in self._texts():
@@ -60,8 +62,8 @@ class TextTable(TableSource):
         if self._bad_rows:
             num, first = len(self._bad_rows), self._bad_rows[0]
             warnings.warn(
-                f"{path}: {num:,} row{'s' * (num > 1)} of another number of entries left out (line {self._dialect.line(first)}"
-                f"{' and others' * (num > 1)})",
+                f"{path}: {num:,} row{'s' * (num > 1)} of another number of entries left out (line "
+                f"{self._dialect.line(first)}{' and others' * (num > 1)})",
                 stacklevel=4,
             )
 
@@ -77,6 +79,11 @@ class TextTable(TableSource):
         return self._num_rows
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        if self._is_small and not self._kept:
+            self._kept = [*self._converted()]
+        yield from self._kept or self._converted()
+
+    def _converted(self) -> Iterator[pa.RecordBatch]:
         first_row = 0
         for batch in self._texts():
             arrays = [
@@ -129,9 +136,9 @@ class TextTable(TableSource):
     def _ragged(self, row: int, num_entries: int) -> InputError:
         num = len(self._dialect.names)
         return InputError(
-            f"{self.name}, line {self._dialect.line(row):,} has {num_entries} entr{'y' if num_entries == 1 else 'ies'} where "
-            f"{num} columns are: mend it (put an entry with a separator in it between quotation marks), give --separator if "
-            "the columns are separated otherwise, or --skip-bad-rows to leave out such rows"
+            f"{self.name}, line {self._dialect.line(row):,} has {num_entries} entr{'y' if num_entries == 1 else 'ies'} "
+            f"where {num} columns are: mend it (put an entry with a separator in it between quotation marks), give "
+            "--separator if the columns are separated otherwise, or --skip-bad-rows to leave out such rows"
         )
 
 

@@ -7,6 +7,7 @@ missing entry, and never a reason to take the numbers for names.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -32,7 +33,15 @@ _FORMATS = tuple(
     for zone in (("",) if not time or between == " " else ("", "Z"))
 )
 """Dates that are recognised, with and without a time of day."""
-_DIGITS = {"Y": r"\d{4}", "m": r"\d{1,2}", "d": r"\d{1,2}", "H": r"\d{1,2}", "M": r"\d{2}", "S": r"\d{2}", "f": r"\d{1,6}"}
+_DIGITS = {
+    "Y": r"\d{4}",
+    "m": r"\d{1,2}",
+    "d": r"\d{1,2}",
+    "H": r"\d{1,2}",
+    "M": r"\d{2}",
+    "S": r"\d{2}",
+    "f": r"\d{1,6}",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Numbers:
     decimal: str = "."
     is_certain: bool = False
 
-    @property
+    @cached_property
     def pattern(self) -> str:
         """Of a number, with marks between groups of three digits or without."""
         d = re.escape(self.decimal)
@@ -62,9 +71,8 @@ class Numbers:
 
     def parse(self, texts: pa.Array) -> pa.Array:
         """Numbers of texts that match the pattern."""
-        for mark in _GROUPS:
-            if mark != self.decimal:
-                texts = pc.replace_substring(texts, mark, "")
+        marks = "".join(mark for mark in _GROUPS if mark != self.decimal)
+        texts = pc.replace_substring_regex(texts, f"[{marks}]", "")
         if self.decimal != ".":
             texts = pc.replace_substring(texts, self.decimal, ".")
         return texts.cast(pa.float64())
@@ -199,12 +207,14 @@ class TextColumn:
         if len(bad):
             raise self._infinite(first_row + int(bad[0]), texts[bad[0]].as_py())
         if kind.kind == "integer":
-            bad = np.flatnonzero(pc.fill_null(pc.greater(pc.abs(values), 2.0**53), False).to_numpy(zero_copy_only=False))
+            bad = np.flatnonzero(
+                pc.fill_null(pc.greater_equal(pc.abs(values), 2.0**53), False).to_numpy(zero_copy_only=False)
+            )
             if len(bad):
                 raise InputError(
                     f"{self.place(first_row + int(bad[0]))}, column {self.name}: double precision does not hold all digits "
-                    f"of {texts[bad[0]].as_py()}: leave the column out with --ignore {self.name}, or, if it is of names, give "
-                    f"--categorical {self.name}"
+                    f"of {texts[bad[0]].as_py()}: leave the column out with --ignore {self.name}, or, if it is of names, "
+                    f"give --categorical {self.name}"
                 )
             return values.cast(pa.int64())
         return values
@@ -256,8 +266,8 @@ class TextColumn:
         if len(self._formats) > 1:
             row, value = self._first["word"]
             raise InputError(
-                f"{self.place(row)}, column {self.name}: {value} may be a date of the form {' or '.join(self._formats)}, and no "
-                f"other date tells: give --date-format '{self._formats[0]}', say"
+                f"{self.place(row)}, column {self.name}: {value} may be a date of the form {' or '.join(self._formats)}, "
+                f"and no other date tells: give --date-format '{self._formats[0]}', say"
             )
         return self._formats[0]
 
@@ -270,24 +280,29 @@ class TextColumn:
         shown = value if len(value) < 40 else f"{value[:40]}..."
         remedies = [f"if it means that the entry is missing, --missing '{shown}'"]
         if what == "number" and self.numbers.is_certain and re.search(r"\d[.,]\d", value):
-            remedies.insert(0, f"if it is one with another decimal mark, --decimal {',' if self.numbers.decimal == '.' else '.'}")
+            remedies.insert(
+                0, f"if it is one with another decimal mark, --decimal {',' if self.numbers.decimal == '.' else '.'}"
+            )
         if self.kind is None:
-            remedies.append(f"if the column is of names, --categorical {self.name}; or leave it out with --ignore {self.name}")
+            remedies.append(
+                f"if the column is of names, --categorical {self.name}; or leave it out with --ignore {self.name}"
+            )
         return InputError(
-            f"{self.place(row)}, column {self.name}: {shown!r} is no {what}, {others}: correct it, or give, {'; '.join(remedies)}"
+            f"{self.place(row)}, column {self.name}: {shown!r} is no {what}, {others}: correct it, or give, "
+            f"{'; '.join(remedies)}"
         )
 
     def _infinite(self, row: int, value: str) -> InputError:
         return InputError(
-            f"{self.place(row)}, column {self.name}: {printable(value)} is infinite, or too large for double precision: give "
-            f"--missing '{printable(value)}' if it means that the entry is missing, or leave the column out with --ignore "
-            f"{self.name}"
+            f"{self.place(row)}, column {self.name}: {printable(value)} is infinite, or too large for double precision: "
+            f"give --missing '{printable(value)}' if it means that the entry is missing, or leave the column out with "
+            f"--ignore {self.name}"
         )
 
 
 def is_value(text: str, numbers: Numbers) -> bool:
-    """Whether a text is a number or a date, as no name of a column is."""
-    return bool(re.match(numbers.pattern, text)) or any(_is_date(pa.array([text]), each)[0].as_py() for each in _FORMATS)
+    """Whether a text looks like a number or a date, as no name of a column does."""
+    return bool(re.match(numbers.pattern, text) or _ANY_DATE.match(text))
 
 
 def _is_date(texts: pa.Array, form: str) -> pa.Array:
@@ -324,4 +339,9 @@ def _unpadded(texts: pa.Array) -> pa.Array:
 def _pattern(form: str) -> str:
     """The digits of a form."""
     pieces = re.split(r"%(.)", form)
-    return "^" + "".join(_DIGITS.get(piece, r"\S+") if k % 2 else re.escape(piece) for k, piece in enumerate(pieces)) + "$"
+    return (
+        "^" + "".join(_DIGITS.get(piece, r"\S+") if k % 2 else re.escape(piece) for k, piece in enumerate(pieces)) + "$"
+    )
+
+
+_ANY_DATE = re.compile("|".join(map(_pattern, _FORMATS)))

@@ -2,12 +2,14 @@
 
 from lowerbound.denoiser.analytic import WithVariance, measure_variance
 from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
+from lowerbound.denoiser.blocks import BlockDenoiser
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
 
 __all__ = [
     "TARGETS",
+    "BlockDenoiser",
     "Conditioned",
     "Denoiser",
     "Empirical",

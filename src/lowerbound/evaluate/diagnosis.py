@@ -108,6 +108,7 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
     num_levels = run.spec.encoding.num_levels
     level_width = None if num_levels is None else 2 / num_levels
     per_bit = 2 * math.log(2) / (profile.gamma[1] - profile.gamma[0])
+    per_bit *= dataset.spec.num_dims / math.prod(dataset.shape)  # of an entry, where a category has several
     return Diagnosis(
         prior=Measured.of(profile.prior),
         reconstruction=Measured.of(profile.reconstruction),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.baselines import Baseline, baselines, flat
+from lowerbound.baselines import Baseline, of_dataset
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
@@ -114,8 +114,7 @@ def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Bas
     Raises:
         InputError: as `baselines`.
     """
-    splits = (flat(dataset, indices) for indices in (dataset.train, dataset.validation, dataset.test[:num_examples]))
-    return Baselines(tuple(baselines(*splits, num_levels=dataset.spec.encoding.num_levels)))
+    return Baselines(tuple(of_dataset(dataset, num_examples)))
 
 
 def scored(run: Run, dataset: Dataset, indices: np.ndarray, seed: int) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _diagnosis(subject: Subject) -> Part:
 
 def _density(subject: Subject) -> Part:
     run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
-    flow = subject.settings.flow_of(dataset.spec.num_dims)
+    flow = subject.settings.flow_of(math.prod(dataset.shape))
     # the bound beside the flow has a number of draws of its own, and the flow its own importance samples
     effort = replace(subject.settings.effort, num_draws=None, importance=1)
     num = subject.settings.num_flow

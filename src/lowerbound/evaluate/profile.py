@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lowerbound.data import Dataset
-from lowerbound.elementary import count_dims, expand, present, sum_dims
+from lowerbound.elementary import expand, present, sum_dims
 from lowerbound.likelihood import check_likelihood, end_terms
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
@@ -84,12 +84,13 @@ def profile(
     cond = dataset.cond(indices) if run.config.data.conditional else None
     observed = dataset.spec.observed(x)
     denoiser = run.denoiser.given(None if cond is None else cond.to(x.device), observed)
-    x, num_dims = present(x, observed), count_dims(x, observed)
+    x = present(x, observed)
     low, high = (end.to(x) for end in _range(dataset))
     noise = PerSample([(seed << 32) + int(i) for i in indices])
     check_likelihood(denoiser)
     decoder = run.diffusion.decoder
     assert decoder is not None
+    num_dims = decoder.count_dims(x, observed)
     reconstruction, prior = end_terms(denoiser, decoder, x, noise=noise)
     edges = np.linspace(schedule.gamma_min, schedule.gamma_max, num_bins + 1)
     columns: list[list[torch.Tensor]] = []

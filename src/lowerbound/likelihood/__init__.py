@@ -1,5 +1,6 @@
 """Likelihoods: the bound in its three terms, decoders, and the probability flow's density."""
 
+from lowerbound.likelihood.block_decoder import BlockDecoder
 from lowerbound.likelihood.bound import (
     Elbo,
     check_chain,
@@ -13,6 +14,8 @@ from lowerbound.likelihood.bound import (
 from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.likelihood.density import Density, log_prob
 from lowerbound.likelihood.dequantization import (
+    BinDequantizer,
+    BlockDequantizer,
     Dequantizer,
     TruncatedNormalDequantizer,
     UniformDequantizer,
@@ -20,6 +23,9 @@ from lowerbound.likelihood.dequantization import (
 )
 
 __all__ = [
+    "BinDequantizer",
+    "BlockDecoder",
+    "BlockDequantizer",
     "Decoder",
     "Density",
     "Dequantizer",

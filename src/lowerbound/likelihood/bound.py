@@ -20,11 +20,13 @@ from torch.nn.functional import logsigmoid
 
 from lowerbound import objective
 from lowerbound.arguments import check_count, check_data, described
+from lowerbound.blocks import check_values
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
-from lowerbound.elementary import count_dims, expand, expm1, present, sum_dims
+from lowerbound.elementary import expand, expm1, present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_levels
+from lowerbound.likelihood.block_decoder import BlockDecoder
 from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, LevelPosterior
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise, check_noise
@@ -129,7 +131,7 @@ def elbo(
     else:
         draws, steps = _sum(denoiser, x, chain, num_times, reverse, place, noise)
     diffusion = draws.mean(1) if draws.shape[1] else x.new_zeros(len(x))
-    return Elbo(reconstruction, prior, diffusion, count_dims(x, observed), steps, draws)
+    return Elbo(reconstruction, prior, diffusion, decoder.count_dims(x, observed), steps, draws)
 
 
 def end_terms(
@@ -152,7 +154,7 @@ def end_terms(
     if reconstruction is None:
         x_t = expand(low.alpha, x) * x + expand(low.sigma, x) * noise.normal(x)
         prediction = denoiser(x_t, low) if decoder.needs_network else None
-        reconstruction = decoder.log_prob(x, x_t, low, prediction)
+        reconstruction = decoder.estimate(x, x_t, low, prediction)
     return sum_dims(present(reconstruction, observed)), sum_dims(present(prior, observed))
 
 
@@ -169,10 +171,11 @@ def check_decoder(decoder: Decoder, x: Examples, observed: Tensor | None) -> Non
             f"the decoder is {described(decoder)}: a likelihood needs p(x | x_0), GaussianDecoder() for continuous data "
             "or LevelPosterior(num_levels) for discrete"
         )
-    # in training an accelerator would wait
-    if isinstance(decoder, LevelPosterior | DiscretizedGaussian) and (
-        x.device.type == "cpu" or not torch.is_grad_enabled()
-    ):
+    if x.device.type != "cpu" and torch.is_grad_enabled():  # in training an accelerator would wait
+        return
+    if isinstance(decoder, BlockDecoder):
+        check_values(x, decoder.blocks, observed)
+    elif isinstance(decoder, LevelPosterior | DiscretizedGaussian):
         check_levels(x if observed is None else x[observed], decoder.num_levels)
 
 

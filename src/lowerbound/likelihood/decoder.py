@@ -2,16 +2,17 @@ r"""Decoders $p(x | x_{t_0})$: from the least noisy latent, $t_0 = 0$, to the da
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lowerbound.denoiser import Prediction
-from lowerbound.elementary import Scalar, exp, expand, log
+from lowerbound.elementary import Scalar, count_dims, exp, expand, log
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, nearest_level
 from lowerbound.schedule import Level
-from lowerbound.shapes import Examples
+from lowerbound.shapes import Examples, Observed, PerExample
 
 _HALF_WIDTH = 8  # standard deviations beyond which a normal density is taken for zero: e^-32
 _SMOOTH = 16  # bins per standard deviation above which the sum over levels is an integral with its first correction
@@ -41,6 +42,14 @@ class Decoder(ABC):
     def expected_log_prob(self, x: Examples, level: Level) -> Examples | None:
         r"""$E \log p(x | x_{t_0})$ over $q(x_{t_0} | x)$ of each entry, where it has a closed form; else None."""
         return None
+
+    def estimate(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
+        """An estimate of `expected_log_prob` without bias from one latent: `log_prob`, if nothing better is known."""
+        return self.log_prob(x, x_t, level, prediction)
+
+    def count_dims(self, x: Examples, observed: Observed | None) -> PerExample:
+        """How many values of each example are there, by which nats become bits per dimension: the entries."""
+        return count_dims(x, observed)
 
 
 class LevelPosterior(Decoder):
@@ -73,28 +82,14 @@ class LevelPosterior(Decoder):
         return self._by_integral(index, position, width).to(x.dtype)
 
     def _by_sum(self, index: Tensor, position: Tensor, width: Scalar) -> Tensor:
-        # relative to the nearest level, whose own exponent may be so large that the others' differences drown in it
-        nearest = position.detach().round().clamp(0, self.num_levels - 1)
-        reach = math.ceil(_HALF_WIDTH * _number(width)) + 1
-        if 2 * reach + 1 >= self.num_levels:
-            others = torch.arange(self.num_levels, device=position.device) - nearest[..., None]
-        else:
-            others = torch.arange(-reach, reach + 1, device=position.device).expand(*position.shape, -1)
-        outside = (nearest[..., None] + others < 0) | (nearest[..., None] + others > self.num_levels - 1)
-
-        def exponent(distance: Tensor, excess: Tensor) -> Tensor:
-            return -0.5 * distance * (distance + 2 * excess) / width**2
-
-        excess = nearest - position
-        every = exponent(others, excess[..., None]).masked_fill(outside, -math.inf)
-        return exponent(index - nearest, excess) - every.logsumexp(-1)
+        return log_mass(index, position, width, 0, self.num_levels - 1)
 
     def _by_integral(self, index: Tensor, position: Tensor, width: Scalar) -> Tensor:
         # farther out than any latent of the model comes, the correction would no longer be small
         beyond = _FAR * torch.as_tensor(width, dtype=position.dtype, device=position.device)
         position = torch.minimum(torch.maximum(position, -beyond), self.num_levels - 1 + beyond)
         low, high = (-0.5 - position) / width, (self.num_levels - 0.5 - position) / width
-        log_integral = _log_interval(low, high) + log(width * math.sqrt(2 * math.pi))
+        log_integral = log_interval(low, high) + log(width * math.sqrt(2 * math.pi))
         # Euler-Maclaurin for the midpoint rule: sum = integral - (f'(end) - f'(start)) / 24
         slope = (-high * torch.exp(-(high**2) / 2) + low * torch.exp(-(low**2) / 2)) / width
         log_sum = log_integral + torch.log1p(-slope / 24 * torch.exp(-log_integral))
@@ -127,7 +122,7 @@ class DiscretizedGaussian(Decoder):
         high = (2 * (index + 1) / self.num_levels - 1 - prediction.x) / self.std
         low = low.masked_fill(index == 0, -math.inf)
         high = high.masked_fill(index == self.num_levels - 1, math.inf)
-        return _log_interval(low, high)
+        return log_interval(low, high)
 
 
 class GaussianDecoder(Decoder):
@@ -146,11 +141,40 @@ class GaussianDecoder(Decoder):
         return torch.zeros_like(x) - 0.5 * (1 + math.log(2 * math.pi) + expand(level.gamma, x))
 
 
+def log_mass(index: Tensor, position: Tensor, width: Scalar, lowest: Any, highest: Any) -> Tensor:
+    r"""$\log P(k)$ of $P(k) \propto e^{-(k - p)^2 / 2 w^2}$ over whole numbers, by their sum.
+
+    Arguments:
+        index: k, whole.
+        position: p.
+        width: w, a number, or a tensor that broadcasts.
+        lowest, highest: the ends of k, numbers, or tensors that broadcast, infinite where there is none.
+    """
+    # relative to the nearest level, whose own exponent may be so large that the others' differences drown in it
+    nearest = position.detach().round().clamp(lowest, highest)
+    reach = math.ceil(_HALF_WIDTH * _number(width)) + 1
+    if not isinstance(highest, Tensor) and 2 * reach + 1 >= highest + 1:
+        others = torch.arange(highest + 1, device=position.device) - nearest[..., None]
+    else:
+        others = torch.arange(-reach, reach + 1, device=position.device).expand(*position.shape, -1)
+    if isinstance(highest, Tensor):
+        lowest, highest = lowest[..., None], highest[..., None]
+    outside = (nearest[..., None] + others < lowest) | (nearest[..., None] + others > highest)
+
+    def exponent(distance: Tensor, excess: Tensor, width: Scalar) -> Tensor:
+        return -0.5 * distance * (distance + 2 * excess) / width**2
+
+    excess = nearest - position
+    each = width[..., None] if isinstance(width, Tensor) and width.numel() > 1 else width
+    every = exponent(others, excess[..., None], each).masked_fill(outside, -math.inf)
+    return exponent(index - nearest, excess, width) - every.logsumexp(-1)
+
+
 def _number(width: Scalar) -> float:
-    return width.item() if isinstance(width, Tensor) else width
+    return width.max().item() if isinstance(width, Tensor) and width.numel() else float(width)
 
 
-def _log_interval(low: Tensor, high: Tensor) -> Tensor:
+def log_interval(low: Tensor, high: Tensor) -> Tensor:
     r"""$\log(\Phi(high) - \Phi(low))$ for low < high, without cancellation in either tail."""
     flip = low + high > 0  # mirrored into the lower tail, where log Phi keeps all digits
     near = torch.where(flip, -low, high)

@@ -22,18 +22,55 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_observed
+from lowerbound.blocks import check_values, layout
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import present, sum_dims
+from lowerbound.elementary import count_dims, present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_levels, check_num_levels
+from lowerbound.likelihood.block_decoder import BlockDecoder
 from lowerbound.likelihood.density import Density, is_exact, log_prob
 from lowerbound.ode import MAX_CALLS
 from lowerbound.rng import Noise, check_noise
-from lowerbound.shapes import Examples
+from lowerbound.schedule import Level
+from lowerbound.shapes import Examples, Observed, PerExample
 
 
 @dataclass(frozen=True)
 class Dequantizer(ABC):
+    """$q(u | x)$: noise on discrete data."""
+
+    @abstractmethod
+    def sample(self, x: Examples, gamma_0: float, noise: Noise) -> tuple[Examples, Float64[Tensor, "batch *shape"]]:
+        r"""Noise u for each entry, and $\log q(u | x)$ of each, nats, in double precision; less $\log P(x | x + u)$, where
+        x is not all that is within reach of x + u.
+
+        Arguments:
+            x: data.
+            gamma_0: the level at which the flow starts.
+            noise: where u comes from.
+        """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """How results call it."""
+
+    @abstractmethod
+    def check(self, x: Examples, observed: Observed | None) -> None:
+        """Refuse what is no such data by an InputError."""
+
+    @property
+    def filling(self) -> float:
+        """What may stand in the place of a missing entry."""
+        return 0.0
+
+    def count_dims(self, x: Examples, observed: Observed | None) -> PerExample:
+        """How many values of each example are there."""
+        return count_dims(x, observed)
+
+
+@dataclass(frozen=True)
+class BinDequantizer(Dequantizer):
     """$q(u | x)$: noise within a level's bin, independent in each entry.
 
     Arguments:
@@ -48,23 +85,18 @@ class Dequantizer(ABC):
     def __post_init__(self) -> None:
         check_num_levels(self.num_levels)
 
-    def sample(self, x: Examples, gamma_0: float, noise: Noise) -> tuple[Examples, Float64[Tensor, "batch *shape"]]:
-        r"""Noise u for each entry, and $\log q(u | x)$ of each, nats, in double precision.
+    def check(self, x: Examples, observed: Observed | None) -> None:
+        check_levels(x if observed is None else x[observed], self.num_levels)
 
-        Arguments:
-            x: data, the centres of their levels.
-            gamma_0: the level at which the flow starts.
-            noise: where u comes from.
-        """
+    @property
+    def filling(self) -> float:
+        return 1 / self.num_levels - 1
+
+    def sample(self, x: Examples, gamma_0: float, noise: Noise) -> tuple[Examples, Float64[Tensor, "batch *shape"]]:
         share = noise.uniform(x.double())
         # x + u is rounded to x's precision, in which a fine bin has few numbers: q is that of the u which is left
         u = (x.double() + self._quantile(share, gamma_0)).to(x.dtype) - x
         return u, self._log_density(u.double(), gamma_0)
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """How results call it."""
 
     @abstractmethod
     def _quantile(self, share: Tensor, gamma_0: float) -> Tensor:
@@ -75,7 +107,7 @@ class Dequantizer(ABC):
         """log q(u | x)"""
 
 
-class UniformDequantizer(Dequantizer):
+class UniformDequantizer(BinDequantizer):
     """u uniform over the bin (Theis et al. 2016, section 3.1)."""
 
     @property
@@ -89,7 +121,7 @@ class UniformDequantizer(Dequantizer):
         return torch.full_like(u, math.log(self.num_levels / 2))
 
 
-class TruncatedNormalDequantizer(Dequantizer):
+class TruncatedNormalDequantizer(BinDequantizer):
     r"""$u = r_0 \epsilon$ with $r_0 = e^{\gamma_0 / 2}$ and $\epsilon$ standard normal, cut off at the bin's ends.
 
     The noise that the flow starts from in any case, so that the density is asked where the denoiser was trained; nothing
@@ -116,6 +148,38 @@ class TruncatedNormalDequantizer(Dequantizer):
         return ratio, end, math.erf(end / math.sqrt(2))
 
 
+@dataclass(frozen=True)
+class BlockDequantizer(Dequantizer):
+    r"""The noise of the data's end, $u = r_0 \epsilon$, on grids and choices, and none on real numbers.
+
+    $\log \int p(y)\, P(x | y)\, dy \ge E_q \log p(y) P(x | y) / q(y | x)$ for $y = x + u$ and any P(x | y) that sums to one
+    over x: the decoder's. A choice is not the one category within reach of its noise, nor a grid's place the one bin.
+
+    Arguments:
+        decoder: of the blocks.
+    """
+
+    decoder: BlockDecoder
+
+    def sample(self, x: Examples, gamma_0: float, noise: Noise) -> tuple[Examples, Float64[Tensor, "batch *shape"]]:
+        reals, ratio = layout(self.decoder.blocks, x.device).reals, math.exp(gamma_0 / 2)
+        u = (ratio * noise.normal(x)).index_fill(1, reals, 0)
+        log_q = -0.5 * (u.double() / ratio) ** 2 - math.log(ratio * math.sqrt(2 * math.pi))
+        at_x = Level(0.0, gamma_0, 1.0, ratio)  # of y, whatever the scaling
+        log_p = self.decoder.log_prob(x.double(), (x + u).double(), at_x)
+        return u, (log_q - log_p).index_fill(1, reals, 0)
+
+    @property
+    def name(self) -> str:
+        return "noise of the data's end, decoded"
+
+    def check(self, x: Examples, observed: Observed | None) -> None:
+        check_values(x, self.decoder.blocks, observed)
+
+    def count_dims(self, x: Examples, observed: Observed | None) -> PerExample:
+        return self.decoder.count_dims(x, observed)
+
+
 @torch.no_grad()
 def discrete_log_prob(
     denoiser: Denoiser,
@@ -133,7 +197,7 @@ def discrete_log_prob(
 
     Arguments:
         denoiser: the model.
-        x: the centres of the data's levels, (B, *).
+        x: data, (B, *): the centres of their levels, or blocks.
         dequantizer: $q(u | x)$.
         noise: where u and probes come from.
         num_importance: K, the number of draws of u, each of which takes a solution of its own.
@@ -141,7 +205,7 @@ def discrete_log_prob(
             solution; the standard error is that of the probes, the solver's error that of the worst solution.
 
     Raises:
-        InputError: if x is not at level centres, `num_importance` is below one, or above one with a single probe; and
+        InputError: if x is not such data, `num_importance` is below one, or above one with a single probe; and
             where `density.log_prob` does.
     """
     observed = denoiser.observed
@@ -155,9 +219,9 @@ def discrete_log_prob(
             f"num_importance={num_importance} with an estimated trace needs num_probes of at least 2: the weight of each "
             "draw must come from other probes than its value, or the result is no bound"
         )
+    dequantizer.check(x, observed)
     if observed is not None:
-        x = torch.where(observed, x, 1 / dequantizer.num_levels - 1)  # any level's centre, in the place of NaN
-    check_levels(x, dequantizer.num_levels)
+        x = torch.where(observed, x, dequantizer.filling)  # in the place of NaN
     dtype, x = x.dtype, x.double()
     draws, log_ratios = [], []
     for _ in range(num_importance):
@@ -177,7 +241,7 @@ def discrete_log_prob(
     return Density(
         estimates=estimates.to(dtype),
         exact_trace=first.exact_trace,
-        num_dims=first.num_dims.to(dtype),
+        num_dims=dequantizer.count_dims(x, observed).to(dtype),
         num_calls=num_calls.sum(0),
         arrived=arrived.all(0),
         solver_error=solver_error.amax(0).to(dtype),

@@ -14,7 +14,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.base import replaced
 from lowerbound.errors import InputError
 from lowerbound.langevin import ContrastiveDivergence, EnergyDenoiser, PersistentChains
-from lowerbound.likelihood import Decoder, Elbo, check_likelihood, end_terms
+from lowerbound.likelihood import BlockDecoder, Decoder, Elbo, check_likelihood, end_terms
 from lowerbound.models.base import ONE_DRAW, Draw, Effort, Losses, Model
 from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, Sampler, start, trajectory
@@ -230,7 +230,10 @@ class Diffusion(Model):
         steps = effort.num_steps
         time = "continuous time" if steps is None else f"{steps} step{'s' * (steps > 1)}"
         variance = "" if effort.reverse == "lower" else f", {effort.reverse} reverse variance"
-        return f"bound ({time}{variance}{'' if self.num_levels else ', of the density'}{remark})"
+        of = "" if self.num_levels else ", of the density"
+        if isinstance(self.decoder, BlockDecoder):
+            of = f", of {self.decoder.measure}"
+        return f"bound ({time}{variance}{of}{remark})"
 
     def _take(self, denoiser: Denoiser) -> None:
         self.denoiser = denoiser

@@ -66,7 +66,7 @@ def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | N
 
 def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows, name: str = "the data") -> None:
     """Refuse examples that are not what a run takes, saying what that is, by an InputError."""
-    encoding, shape = run.spec.encoding, run.spec.shape
+    encoding, shape = run.spec.encoding, run.spec.raw_shape
     discrete = isinstance(encoding, Levels)
     may_miss = run.spec.has_missing
     low, high = (encoding.offset, encoding.offset + encoding.num_levels - 1) if discrete else (-math.inf, math.inf)
@@ -83,6 +83,11 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows
             check_not_empty(num_observed(raw))
     except InputError as error:
         raise InputError(f"{name}: {error}; {takes}") from error
+    if run.spec.columns and isinstance(raw, np.ndarray):
+        try:
+            encoding.encode(raw)
+        except InputError as error:
+            raise InputError(f"{name}: {error}; {takes}") from error
     if discrete and isinstance(raw, np.ndarray) and (raw.min() < low or raw.max() > high):
         raise InputError(f"{name}: values from {raw.min()} to {raw.max()}; {takes}")
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from lowerbound.brief import Brief
-from lowerbound.data import Examples, Levels
+from lowerbound.data import Examples
 from lowerbound.data.arrays import read_npy, to_layout
 from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
@@ -129,8 +129,8 @@ def draws(
     check_levels(run, "imputation")
     method = method or default_method(run)
     # in the place of what is missing something that the run takes, and that is never looked at
-    filling = run.spec.encoding.offset if isinstance(run.spec.encoding, Levels) else 0
-    filled = np.where(observed, raw, np.array(filling, raw.dtype))
+    encoding = run.spec.encoding
+    filled = np.where(observed, raw, np.asarray(encoding.filling, raw.dtype))
     check_examples(run, filled)
     numbers = np.arange(len(raw)) if numbers is None else numbers
     samples = np.repeat(filled[:, None], num_samples, 1)
@@ -143,7 +143,7 @@ def draws(
         x = posterior_sample(
             method,
             run.denoiser.given(conditions),
-            Mask(torch.from_numpy(observed[example]).to(run.device)),
+            Mask(torch.from_numpy(encoding.observed_entries(observed[example])).to(run.device)),
             run.encode(np.ascontiguousarray(filled[example])).to(run.device),
             0.0,
             times,

@@ -17,6 +17,9 @@ from lowerbound.data.windows import Windows
 from lowerbound.errors import InputError
 from lowerbound.everyday import NoOption
 from lowerbound.likelihood import (
+    BinDequantizer,
+    BlockDecoder,
+    BlockDequantizer,
     Dequantizer,
     TruncatedNormalDequantizer,
     UniformDequantizer,
@@ -33,7 +36,7 @@ ENTRIES_AT_ONCE = 32_768
 """About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
 LEAST_TOLERANCE = 4 * torch.finfo(torch.float32).eps
 LEAST_CALLS = 2 + len(STAGES)
-DEQUANTIZERS: dict[str, type[Dequantizer]] = {
+DEQUANTIZERS: dict[str, type[BinDequantizer]] = {
     "truncated-normal": TruncatedNormalDequantizer,
     "uniform": UniformDequantizer,
 }
@@ -83,6 +86,13 @@ class FlowSettings:
             InputError: if one is asked for where there is nothing to dequantise, or the run has no likelihood.
         """
         check_likelihood(run.denoiser)
+        decoder = run.diffusion.decoder
+        if isinstance(decoder, BlockDecoder) and not decoder.all_real:
+            if self.dequantizer is not None:
+                raise InputError(
+                    f"the dequantiser {self.dequantizer} is for levels that are all alike: a table has its own, leave it out"
+                )
+            return BlockDequantizer(decoder)
         num_levels = run.spec.encoding.num_levels
         if num_levels is not None:
             return DEQUANTIZERS[self.dequantizer or next(iter(DEQUANTIZERS))](num_levels)

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
-from lowerbound.elementary import count_dims, expand, expm1, log, present, sum_dims
+from lowerbound.elementary import expand, expm1, log, present, sum_dims
 from lowerbound.encoder import Latent, Normal, encode, encode_back, index_at, walk_at, walk_from
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood, prior_kl, step_kl
@@ -156,7 +156,7 @@ class Derivation:
             sum_dims(present(reconstruction, observed)),
             sum_dims(present(prior, observed)),
             diffusion,
-            count_dims(x, observed),
+            decoder.count_dims(x, observed),
             steps,
         )
 

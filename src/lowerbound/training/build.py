@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from lowerbound.blocks import Blocks
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import Denoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import BlockDenoiser, Denoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
 from lowerbound.langevin import EnergyDenoiser
-from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
+from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, UNet
 from lowerbound.objective import edm
@@ -62,7 +63,7 @@ def build_model(config: Config, spec: DataSpec) -> Model:
     denoiser = build_denoiser(config, spec.conditioned(config.data.conditional))
     return Diffusion(
         denoiser,
-        build_decoder(config.decoder, spec.num_levels),
+        build_decoder(config.decoder, spec.num_levels, spec.blocks),
         build_objective(config, denoiser.schedule),
         num_levels=spec.num_levels,
         num_chains=max(256, config.training.batch_size),
@@ -72,6 +73,7 @@ def build_model(config: Config, spec: DataSpec) -> Model:
 def build_relative(config: ModelConfig, spec: DataSpec) -> Model:
     """A model that is no denoiser, untrained."""
     spec.check_complete(f"the model {config.name}")
+    spec.check_alike(f"the model {config.name}")
     kind, settings = RELATIVES[config.name], config.settings()
     names = [name for name in inspect.signature(kind).parameters if name not in ("shape", "num_levels")]
     for name in settings:
@@ -136,6 +138,11 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
         network = build_network(config.network, spec)
         return EnergyDenoiser(network, schedule, shape, settings.sigma_data, num_levels)
     learned_variance = settings.variance == "learned"
+    if settings.target == "blocks":
+        if spec.blocks is None or learned_variance:
+            raise InputError("--denoiser.target blocks is for tables and a fixed reverse variance: choose another")
+        network = build_network(config.network, spec, outputs_per_entry=2)
+        return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data)
     if settings.target == "levels":
         if num_levels is None or learned_variance:
             raise InputError(
@@ -176,10 +183,17 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
     return objective
 
 
-def build_decoder(config: DecoderConfig, num_levels: int | None) -> Decoder | None:
-    """The decoder of a configuration, for discrete data of `num_levels` or, None, for continuous ones."""
+def build_decoder(config: DecoderConfig, num_levels: int | None, blocks: Blocks | None = None) -> Decoder | None:
+    """The decoder of a configuration, for tables of `blocks`, discrete data of `num_levels`, or continuous ones."""
     if config.name == "none":
         return None
+    if (config.name == "blocks") != (blocks is not None):
+        kind = "no table" if blocks is None else "a table"
+        raise InputError(
+            f"--decoder.name is {config.name}, but the data are {kind}: blocks is for tables, the others for everything else"
+        )
+    if blocks is not None:
+        return BlockDecoder(blocks)
     if (config.name == "gaussian") != (num_levels is None):
         kind = "continuous" if num_levels is None else f"discrete, of {num_levels} levels"
         raise InputError(

@@ -40,8 +40,8 @@ ScheduleName = Literal[
     "rectified-flow",
 ]
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
-Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels"]
-DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "none"]
+Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels", "blocks"]
+DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "blocks", "none"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ class DenoiserConfig:
     """The meaning of the network's output."""
 
     target: Target = "eps"
-    """The quantity that the network predicts; levels, for discrete data, is eps with the levels built in."""
+    """The quantity that the network predicts; levels, for discrete data, is eps with the levels built in; blocks,
+    for tables, is eps with the levels and categories of its columns built in."""
     sigma_data: float = 1.0
     """The data's standard deviation, with which the network's input is scaled; the target edm wants the true one."""
     num_steps: int | None = None
@@ -132,7 +133,7 @@ class DecoderConfig:
 
     name: DecoderName = "level-posterior"
     """The decoder: level-posterior, over levels and without a network; discretized-gaussian, DDPM's around the network's
-    mean; gaussian, for continuous data; or none, and then no likelihood."""
+    mean; gaussian, for continuous data; blocks, for tables; or none, and then no likelihood."""
     std: float = 0.01
     """The standard deviation of discretized-gaussian, in units of the model's x; DDPM's is 0.01."""
 

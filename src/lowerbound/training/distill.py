@@ -61,7 +61,7 @@ WARMUP_STEPS = 50
 
 def teacher_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Times:
     """The grid of the teacher's solver, at least `TEACHER_CALLS` times, for a student of a number of steps."""
-    limits = grid.visible_limits(schedule, spec.num_dims, spec.num_levels)
+    limits = grid.visible_limits(schedule, math.prod(spec.shape), spec.num_levels)
     num_times = num_steps * math.ceil(TEACHER_CALLS / num_steps)
     return grid.karras(schedule, num_times, gamma_min=limits[0], gamma_max=limits[1])
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from lowerbound.blocks import Blocks, Choice, Grid, Real
 from lowerbound.data import Dataset
 from lowerbound.nn import octaves
 from lowerbound.training.config import (
@@ -20,6 +21,8 @@ from lowerbound.training.config import (
 )
 
 GAMMA_MAX = 5.0
+TABLE_GAMMA_MAX = 7.0
+"""Of tables: at 5 the prior alone costs 0.006 bits of each column, of which a table has few (benchmarks/tables.py)."""
 SMALL = 16
 """Positions a side up to which images get the balanced objective: of digits it draws better samples and costs no bits; of
 28 a side, where the network has less to spare, it costs 1.3 % of them (LOG.md, 2026-11-26)."""
@@ -58,12 +61,15 @@ def recipe(
 
 
 def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
-    num_levels = dataset.spec.encoding.num_levels
+    num_levels, blocks = dataset.spec.num_levels, dataset.spec.blocks
     decoder = DecoderConfig("gaussian" if num_levels is None else "level-posterior")
     denoiser = DenoiserConfig(target="eps" if num_levels is None else "levels")
     # of smooth densities the bound hardly depends on the data's end: there is nothing to learn it from
     name = "linear-gamma" if num_levels is None else "learned"
     schedule = ScheduleConfig(name, gamma_min=gamma_min(num_levels), gamma_max=GAMMA_MAX)
+    if blocks is not None:
+        decoder, denoiser = DecoderConfig("blocks"), DenoiserConfig(target="blocks")
+        schedule = ScheduleConfig("linear-gamma", gamma_min=gamma_min_of_blocks(blocks), gamma_max=TABLE_GAMMA_MAX)
     if len(dataset.shape) == 1:
         network = NetworkConfig(kind="mlp", width=256, depth=4)
         # on dense layers of this width a step of Muon costs three of AdamW, and is behind it at equal time
@@ -113,6 +119,15 @@ def gamma_min(num_levels: int | None) -> float:
     There the level can be read off the least noisy latent almost surely, so that the reconstruction costs nearly nothing.
     """
     return -12.0 if num_levels is None else round(2 * math.log(2 / num_levels / 6), 1)
+
+
+def gamma_min_of_blocks(blocks: Blocks) -> float:
+    """The data's end of gamma for a table: noise of a sixth of the finest grid's spacing, an eighth of the distance between
+    two categories, and -12 if there are real numbers."""
+    widths = [block.spacing / 6 for block in blocks if isinstance(block, Grid)]
+    widths += [2 / 8 for block in blocks if isinstance(block, Choice)]
+    ends = [round(2 * math.log(width), 1) for width in widths]
+    return min([*ends, gamma_min(None)] if any(isinstance(block, Real) for block in blocks) else ends)
 
 
 def unet(shape: tuple[int, ...], num_levels: int | None) -> NetworkConfig:

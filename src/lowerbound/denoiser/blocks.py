@@ -1,0 +1,75 @@
+r"""A denoiser for rows whose values are of several kinds, with what is discrete built in.
+
+With $y = x_t / \alpha_t$ and $r = e^{\gamma / 2}$, and F and S what a network says of an entry:
+
+| block | $\hat x$ |
+|---|---|
+| `Real` | $y - r F$: the target eps |
+| `Grid` | the mean of a normal on its k, as in `levels`: $P(k \| x_t) \propto e^{-(k - m')^2 / 2 \tau'^2}$, $w = r / d$, $m' = (y - c_0) / d - w F$, $\tau'^2 = w^2 \mathrm{sigmoid}(S + 2)$ |
+| `Choice` | $s \sum_k \pi_k e_k$ with $\pi = \mathrm{softmax}_k(F_k + s y_k / r^2)$ |
+
+The last one is Bayes' rule: the noisy block has the likelihood $\propto e^{s y_k / r^2}$ under category k, exactly, and $F_k$ is
+what the network knows of it from the rest of the row. Where there is little noise, a grid's place and a choice's category
+are known without the network.
+"""  # noqa: E501 - a table
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.blocks import ONE_HOT, Blocks, layout, num_entries
+from lowerbound.denoiser.base import Denoiser, Prediction
+from lowerbound.denoiser.network import check_network, network_output
+from lowerbound.elementary import exp, expand
+from lowerbound.errors import InputError
+from lowerbound.levels import mean_between
+from lowerbound.schedule import Level, Schedule
+
+_UNTRAINED = 2.0  # as of levels
+
+
+class BlockDenoiser(Denoiser):
+    r"""$\hat x = E[x | x_t]$ block by block (table in the module's docstring).
+
+    Arguments:
+        network: (x, gamma, cond) -> two outputs per entry, (B, 2 D): F and S; with `takes_observed` as in
+            `NetworkDenoiser`.
+        schedule: the noise schedule.
+        blocks: of the entries of x.
+        sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
+
+    Raises:
+        InputError: if `sigma_data` is out of range, or the network does not take three arguments.
+    """
+
+    rows_are_apart = True
+
+    def __init__(self, network: nn.Module, schedule: Schedule, blocks: Blocks, sigma_data: float = 1.0):
+        super().__init__(schedule, (num_entries(blocks),))
+        if not sigma_data > 0:
+            raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
+        self.network = check_network(network)
+        self.blocks = blocks
+        self.sigma_data = sigma_data
+
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        output = network_output(self.network, x_t, level, cond, self.sigma_data, 2, observed)
+        said, spread = output.chunk(2, 1)
+        at = layout(self.blocks, x_t.device)
+        y, ratio = x_t / expand(level.alpha, x_t), expand(exp(level.gamma / 2), x_t)
+        x = y - ratio * said
+        if len(at.grids):
+            x = x.index_copy(1, at.grids, self._on_grids(x[:, at.grids], spread[:, at.grids], ratio))
+        if len(at.choices):
+            logits = (said + ONE_HOT * y / ratio**2)[:, at.choices].masked_fill(at.beyond, -torch.inf)
+            chosen = ONE_HOT * logits.softmax(2)
+            x = x.index_copy(1, at.choices[~at.beyond], chosen[:, ~at.beyond])
+        return Prediction(x_t, level, x, self.schedule)
+
+    def _on_grids(self, x: Tensor, spread: Tensor, ratio: Tensor | float) -> Tensor:
+        at = layout(self.blocks, x.device)
+        origin, spacing, lowest, highest = (each.to(x) for each in (at.origin, at.spacing, at.lowest, at.highest))
+        variance = (ratio / spacing) ** 2 * torch.sigmoid(spread + _UNTRAINED)
+        k = mean_between((x - origin) / spacing, variance, lowest, highest)
+        if not self.training:  # as of levels
+            k = k.clamp(lowest, highest)
+        return origin + spacing * k

@@ -1,0 +1,187 @@
+"""Rows whose values are of several kinds, against data whose every probability is known."""
+
+import math
+
+import pytest
+import torch
+from oracles import double, draw
+
+from lowerbound import GaussianMixture, LevelPosterior, LinearGamma, NetworkDenoiser, Stream, elbo
+from lowerbound.blocks import ONE_HOT, Choice, Grid, Real, check_values
+from lowerbound.denoiser import BlockDenoiser, LevelDenoiser
+from lowerbound.errors import InputError
+from lowerbound.likelihood import BlockDecoder, BlockDequantizer, GaussianDecoder, discrete_log_prob, end_terms
+from lowerbound.nn import MLP
+
+NARROW = LinearGamma(gamma_min=-14.0, gamma_max=8.0)
+BLOCKS = (Choice(3), Real(), Grid(-1.2, 0.8, 4), Choice(2))
+"""Entries 0 1 2, 3, 4 and 5 6."""
+
+
+def one_hot(k: int, num: int):
+    return [ONE_HOT * (j == k) for j in range(num)]
+
+
+def correlated():
+    """A category that everything hangs on: of a component for each row of a joint distribution, the real number normal in
+    each."""
+    joint = [
+        (0.3, 0, -1.0, 0, 0, 0.3),
+        (0.2, 0, 0.0, 2, 1, 0.3),
+        (0.15, 1, 0.5, 3, 0, 0.2),
+        (0.15, 1, 1.0, 1, 1, 0.5),
+        (0.2, 2, 2.0, 3, 1, 0.4),
+    ]
+    weights = double([each[0] for each in joint])
+    means = [[*one_hot(k, 3), m, -1.2 + 0.8 * level, *one_hot(flag, 2)] for _, k, m, level, flag, _ in joint]
+    covariances = torch.zeros(len(joint), 7, 7, dtype=torch.float64)
+    covariances[:, 3, 3] = double([each[-1] ** 2 for each in joint])
+    return GaussianMixture(weights, double(means), covariances, NARROW)
+
+
+def exact(truth: GaussianMixture, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """Log probabilities of what is discrete and log density of what is real, of the entries that are there."""
+    discrete = [0, 1, 2, 4, 5, 6]
+    same = (x[:, None, discrete] - truth.means[None, :, discrete]).abs() < 1e-6
+    fits = (same | ~observed[:, None, discrete]).all(2)
+    std = truth.covariances[:, 3, 3].sqrt()
+    normal = -0.5 * ((x[:, 3:4] - truth.means[:, 3]) / std) ** 2 - std.log() - 0.5 * math.log(2 * math.pi)
+    normal = torch.where(observed[:, 3:4], normal, 0)
+    return (truth.weights.log() + normal).masked_fill(~fits, -math.inf).logsumexp(1)
+
+
+def rows_of(num_rows: int):
+    x = correlated().sample(num_rows, Stream(0))
+    x[:, [0, 1, 2, 4, 5, 6]] = x[:, [0, 1, 2, 4, 5, 6]].mul(1e6).round().div(1e6)
+    return x
+
+
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_the_bound_of_the_exact_denoiser_is_the_log_probability(has_gaps):
+    truth, x = correlated(), rows_of(1000)
+    observed = torch.ones_like(x, dtype=torch.bool)
+    if has_gaps:
+        of_blocks = torch.rand(len(x), 4, generator=torch.Generator().manual_seed(1)) < 0.6
+        of_blocks[:, 1] |= ~of_blocks.any(1)
+        observed = of_blocks.repeat_interleave(torch.tensor([3, 1, 1, 2]), 1)
+        x = x.masked_fill(~observed, math.nan)
+    bound = elbo(truth.given(observed=observed), BlockDecoder(BLOCKS), x, noise=Stream(1), num_times=64)
+    gap = exact(truth, x, observed) - bound.nats
+    error = gap.std() / len(x) ** 0.5
+    assert error < 0.06
+    assert abs(gap.mean()) < 3 * error + 0.01
+    assert torch.equal(bound.num_dims, observed[:, [0, 3, 4, 5]].sum(1).to(x))
+
+
+def test_a_worse_denoiser_has_a_worse_bound():
+    truth, x = correlated(), rows_of(1000)
+    network = MLP(7, 14, width=8, depth=1).double()
+    untrained = BlockDenoiser(network, NARROW, BLOCKS).eval()
+    bound = elbo(untrained, BlockDecoder(BLOCKS), x, noise=Stream(1), num_times=16).nats.mean()
+    assert bound < exact(truth, x, torch.ones_like(x, dtype=torch.bool)).mean() - 0.5
+
+
+def test_what_is_missing_changes_nothing():
+    x = rows_of(6)
+    observed = torch.ones_like(x, dtype=torch.bool)
+    observed[:, 4:] = False
+    filled = x.clone()
+    filled[:, 4:] = math.nan
+    network = MLP(7, 14, width=8, depth=1, takes_observed=True).double()
+    torch.nn.init.normal_(network.out.weight)
+    denoiser = BlockDenoiser(network, NARROW, BLOCKS).eval().given(observed=observed)
+    first, second = (elbo(denoiser, BlockDecoder(BLOCKS), row, noise=Stream(1), num_times=4) for row in (x, filled))
+    assert torch.equal(first.nats, second.nats)
+    assert first.num_dims.tolist() == [2.0] * 6
+
+
+@pytest.mark.parametrize("gamma", [-14.0, -3.0, 0.0, 2.0])
+def test_the_decoder_gives_probabilities_that_sum_to_one(gamma):
+    decoder, level = BlockDecoder((Choice(5), Grid(-1.2, 0.8, 4), Grid(0.3, 0.1))), NARROW.level_at(gamma)
+    x_t = 3 * draw(12, 7)
+    choices = [[*one_hot(k, 5), -1.2, 0.3] for k in range(5)]
+    ends = [[*one_hot(0, 5), -1.2 + 0.8 * k, 0.3] for k in range(4)]
+    endless = [[*one_hot(0, 5), -1.2, 0.3 + 0.1 * k] for k in range(-800, 800)]
+    for entry, each in ((0, choices), (5, ends), (6, endless)):
+        rows = double(each).repeat(len(x_t), 1)
+        figures = decoder.log_prob(rows, x_t.repeat_interleave(len(each), 0), level)[:, entry]
+        total = figures.reshape(len(x_t), -1).logsumexp(1)
+        torch.testing.assert_close(total, torch.zeros_like(total), rtol=0, atol=1e-9)
+
+
+def test_the_decoder_of_a_grid_and_of_reals_is_that_of_levels_and_of_reals():
+    levels, level = 6, NARROW.level_at(-1.0)
+    decoder = BlockDecoder((Grid(1 / levels - 1, 2 / levels, levels), Real()))
+    x = torch.stack([(2 * torch.arange(6.0) + 1) / levels - 1, draw(6).float()], 1).double()
+    x_t = level.alpha * x + level.sigma * draw(6, 2)
+    ours = decoder.log_prob(x, x_t, level)
+    torch.testing.assert_close(ours[:, 0], LevelPosterior(levels).log_prob(x[:, 0], x_t[:, 0], level))
+    torch.testing.assert_close(ours[:, 1], GaussianDecoder().log_prob(x[:, 1], x_t[:, 1], level))
+
+
+def test_the_denoiser_of_a_grid_and_of_reals_is_that_of_levels_and_of_eps():
+    levels = 6
+    network = MLP(2, 4, width=8, depth=1).double()
+    torch.nn.init.normal_(network.out.weight)
+    ours = BlockDenoiser(network, NARROW, (Grid(1 / levels - 1, 2 / levels, levels), Real())).eval()
+    of_levels = LevelDenoiser(network, NARROW, (2,), levels).eval()
+
+    class First(torch.nn.Module):
+        def forward(self, x, gamma, cond):
+            return network(x, gamma, cond)[:, :2]
+
+    of_reals = NetworkDenoiser(First(), NARROW, (2,))
+    x_t, t = draw(40, 2), torch.linspace(0, 1, 40, dtype=torch.float64)
+    torch.testing.assert_close(ours(x_t, t).x[:, 0], of_levels(x_t, t).x[:, 0])
+    torch.testing.assert_close(ours(x_t, t).x[:, 1], of_reals(x_t, t).x[:, 1])
+
+
+def test_a_choice_is_bayes_rule():
+    """A network that says the log probabilities of the categories is the exact denoiser of one column."""
+    weights = double([0.5, 0.3, 0.2])
+    truth = GaussianMixture(weights, ONE_HOT * torch.eye(3).double(), torch.zeros(3, 3, 3, dtype=torch.float64), NARROW)
+
+    class Prior(torch.nn.Module):
+        def forward(self, x, gamma, cond):
+            return torch.cat([weights.log(), weights]).expand(len(x), 6)
+
+    x_t, t = 2 * draw(60, 3), torch.linspace(0, 1, 60, dtype=torch.float64)
+    torch.testing.assert_close(BlockDenoiser(Prior(), NARROW, (Choice(3),))(x_t, t).x, truth(x_t, t).x)
+
+
+def test_only_real_numbers_have_a_closed_reconstruction_and_it_is_the_mean_of_draws():
+    truth, decoder, x = correlated(), BlockDecoder(BLOCKS), rows_of(1).expand(20_000, 7)
+    schedule = LinearGamma(gamma_min=-1.0, gamma_max=8.0)
+    estimate, _ = end_terms(truth.along(schedule), decoder, x, noise=Stream(0))
+    level = schedule.level(0.0)
+    x_t = level.alpha * x + level.sigma * Stream(1).normal(x)
+    drawn = decoder.log_prob(x, x_t, level).sum(1)
+    assert estimate.std() < drawn.std()
+    assert abs(estimate.mean() - drawn.mean()) < 4 * (estimate.var() + drawn.var()).div(len(x)).sqrt()
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"), [(4, 0.1, "not on its grid"), (4, 2.0, "not on its grid"), (1, 0.7, "no category")]
+)
+def test_what_is_no_row_is_refused(entry, value, message):
+    x = rows_of(3)
+    check_values(x, BLOCKS)
+    x[1, entry] = value
+    with pytest.raises(InputError, match=message):
+        check_values(x, BLOCKS)
+
+
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_the_flow_of_the_exact_denoiser_is_a_bound_and_near_the_log_probability(has_gaps):
+    truth, x = correlated(), rows_of(12)
+    observed = torch.ones_like(x, dtype=torch.bool)
+    if has_gaps:
+        observed[::2, :3] = observed[1::3, 4] = False
+        x = x.masked_fill(~observed, math.nan)
+    dequantizer = BlockDequantizer(BlockDecoder(BLOCKS))
+    given = truth.given(observed=observed)
+    density = discrete_log_prob(given, x, dequantizer, noise=Stream(0), num_importance=2, tolerance=1e-3)
+    gap = exact(truth, x, observed) - density.nats
+    error = gap.std() / len(x) ** 0.5
+    assert -3 * error < gap.mean() < 0.25
+    assert torch.equal(density.num_dims, observed[:, [0, 3, 4, 5]].sum(1).to(x))
