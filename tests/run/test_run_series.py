@@ -1,11 +1,13 @@
 """Forecasts and filled gaps of an autoregressive process, of which every conditional is known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from lowerbound import Diffusion, GaussianDecoder, LinearGamma, Prediction
-from lowerbound.data import Affine, DataSpec
+from lowerbound.data import Affine, DataSpec, Standardisation
 from lowerbound.data.clock import Clock
 from lowerbound.data.series import Series
 from lowerbound.data.windows import SeriesSpec
@@ -130,6 +132,29 @@ def test_an_inverse_method_forecasts_with_the_same_law(tmp_path):
     drawing = Drawing(1000, MMPS(num_iterations=20), 100, batch_size=1000)
     found = forecast(run_of(Autoregressive(), tmp_path), series_of([0.5] * 11 + [2.0]), drawing=drawing)
     check_moments(found.samples[..., 0], *ahead(2.0, HORIZON))
+
+
+def test_covariates_are_given_beside_what_is_known(tmp_path):
+    """To a network that says what it is given."""
+
+    class Echo(Denoiser):
+        """Predicts the covariate where nothing is known."""
+
+        def predict(self, x_t, level, cond, observed):
+            assert cond.shape[1] == 2
+            assert observed is None or (observed == cond[:, :1].isnan()).all()
+            return Prediction(x_t, level, torch.where(cond[:, :1].isnan(), cond[:, 1:], 0.0), self.schedule)
+
+    run = run_of(Echo(LinearGamma(-12.0, 5.0), (1, LENGTH)), tmp_path)
+    spec = SeriesSpec(("x",), HORIZON, "1 row", ("price",), Standardisation((1.0,), (2.0,)))
+    run = dataclasses.replace(run, spec=dataclasses.replace(run.spec, series=spec))
+    prices = np.arange(20, dtype=np.float32)[:, None]
+    series = series_of([*np.zeros(16), *[np.nan] * 4])
+    series = dataclasses.replace(series, covariates=prices, known=("price",))
+    found = forecast(run, series, drawing=Drawing(2, num_steps=4))
+    np.testing.assert_allclose(found.samples[0, :, 0], (np.arange(16, 20) - 1) / 2, atol=0.02)
+    with pytest.raises(InputError, match="the covariates price are known for 4"):
+        forecast(run, series, 5)
 
 
 def test_a_draw_depends_on_its_number_alone(tmp_path):
