@@ -48,6 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="of training")
     parser.add_argument("--steps", type=int, help="of training, in the place of minutes")
+    parser.add_argument("--small", action="store_true", help="a network of width 16 with one block at each resolution")
+    parser.add_argument("--target", help="what the network predicts; the recipe's if not given")
+    parser.add_argument("--objective", help="of training; the recipe's if not given")
     parser.add_argument("--run", type=Path, help="a run that is there, or where it is to be kept")
     parser.add_argument("--covariates", nargs="*", default=("hour", "weekday"), type=str, help="of the calendar")
     parser.add_argument("--draws", type=int, default=100, help="of each window")
@@ -89,6 +92,14 @@ def trained(arguments: argparse.Namespace, out: Path) -> tuple[Run, Dataset]:
         config = recipe(dataset, data, arguments.minutes)
         if arguments.steps is not None:
             training = dataclasses.replace(config.training, minutes=None, steps=arguments.steps)
+            config = dataclasses.replace(config, training=training)
+        if arguments.small:
+            network = dataclasses.replace(config.network, width=16, blocks_per_level=1)
+            config = dataclasses.replace(config, network=network)
+        if arguments.target is not None:
+            config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, target=arguments.target))
+        if arguments.objective is not None:
+            training = dataclasses.replace(config.training, objective=arguments.objective)
             config = dataclasses.replace(config, training=training)
         train(config, dataset, out, device=arguments.device, show_progress=False)
     run = open_run(out, arguments.device)
