@@ -45,7 +45,7 @@ def test_a_name_in_a_csv_is_no_formula_and_no_escape(tmp_path, columns):
         "plain.png",
         r"\t=1",
     ]
-    assert [int(row["example"]) for row in rows] == columns["example"].tolist()
+    assert [int(row["example"]) for row in rows] == columns["example"].to_pylist()
     assert [float(row["nats"]) for row in rows] == _NUMBERS.tolist()
 
 

@@ -65,7 +65,8 @@ def write_table(path: Path, table: "pa.Table", metadata: Mapping[str, str] | Non
 def _text(table: "pa.Table", separator: str) -> bytes:
     """A header and the rows, a line each; a missing entry is empty."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    from lowerbound.arrow import pc
 
     header = [_cells(pa.chunked_array([[name]]), separator)[0].as_py() for name in table.column_names]
     columns = [_cells(column, separator) for column in table.columns]
@@ -76,7 +77,8 @@ def _text(table: "pa.Table", separator: str) -> bytes:
 def _cells(column: "pa.ChunkedArray", separator: str) -> "pa.ChunkedArray":
     """A column as text: no formula to a spreadsheet, and between quotation marks where it has to be."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    from lowerbound.arrow import pc
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -90,7 +92,8 @@ def _cells(column: "pa.ChunkedArray", separator: str) -> "pa.ChunkedArray":
 def _printed(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     """A column whose texts are fit to be printed."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    from lowerbound.arrow import pc
 
     if not _is_text(column.type) or pc.all(pc.utf8_is_printable(column)).as_py() is not False:
         return column

@@ -38,8 +38,8 @@ class Options:
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The file to write: a .png picture of all samples, an .npy or .npz array in the layout, range and type of the data,
     a .gif or .webp animation of their way from noise to data, or a folder for one picture each; of a table a .csv, .tsv,
-    .parquet or .feather file with its names, types and order. If not given samples/samples.png in the run folder, of a
-    table samples.csv there."""
+    .parquet or .feather file with its names, types and order; samples/samples.png in the run folder if not given. Of a
+    table it is samples.csv there."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
     """The sampler and its grid."""
     label: Everyday[tuple[str, ...]] = ()

@@ -39,8 +39,9 @@ SECTIONS = tuple(field.name for field in dataclasses.fields(Config))
 class Options:
     """Train a diffusion model, or another with --model, on DATA, or go on with the run in its folder.
 
-    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, a folder of images, a table (.csv, .tsv,
-    .txt, .parquet, .feather), or an .npy or .npz file. What is not given is chosen to suit the data; --dry-run shows it.
+    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, a folder of images,
+    a table (.csv, .txt, .parquet, .feather), or an .npy or .npz file. What is not given suits the data;
+    --dry-run shows it.
 
     Example: lowerbound train digits --minutes 3 --out runs/digits
     """

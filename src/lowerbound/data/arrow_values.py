@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lowerbound.arrow import pc
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.printable import printable

@@ -15,8 +15,7 @@ class DataConfig:
     """The data and the way that they are read."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
-    """The name of bundled data, a folder of images, a table (.csv, .tsv, .txt, .parquet, .feather), or an .npy or .npz
-    file."""
+    """Bundled data, or the path of a folder or file."""
     layout: str | None = None
     """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
@@ -26,29 +25,29 @@ class DataConfig:
     skip_bad_files: bool = False
     """Leave out unreadable images, with a warning, instead of stopping."""
     conditional: Everyday[bool] = False
-    """Learn the data given their labels, condition vectors or columns of --condition-on, and also without."""
-    columns: Everyday[tuple[str, ...]] = ()
+    """Learn the data given their labels or condition vectors, and also without."""
+    columns: tuple[str, ...] = ()
     """The columns of a table to model, by their names; all if not given."""
-    ignore: Everyday[tuple[str, ...]] = ()
+    ignore: tuple[str, ...] = ()
     """Columns of a table to leave out, by their names."""
-    categorical: Everyday[tuple[str, ...]] = ()
+    categorical: tuple[str, ...] = ()
     """Columns of a table whose values are names of categories, whatever they look like."""
-    condition_on: Everyday[tuple[str, ...]] = ()
+    condition_on: tuple[str, ...] = ()
     """Columns of a table that are no part of an example but its condition: one of categories is a label, others become a
     vector."""
     missing: tuple[str, ...] = ()
     """Marks of missing entries in a table of text besides the usual ones: nothing, NA, N/A, NaN, NULL, None, ?, - and --
     among them."""
     separator: str | None = None
-    """What separates the columns of a table of text: a character, tab or blanks; found out if not given."""
+    """The separator of columns in a table of text: a character, tab or blanks; found out if not given."""
     decimal: Literal[".", ","] | None = None
     """The decimal mark of a table of text; found out if not given."""
     header: Literal["yes", "no"] | None = None
-    """Whether the first line of a table of text holds the names of its columns; found out if not given."""
+    """A first line of names in a table of text: yes, it is there, or no, it is a row; found out if not given."""
     text_encoding: str | None = None
     """The encoding of a table of text, such as latin-1 or cp1252; UTF-8, or what its first bytes say, if not given."""
     date_format: str | None = None
-    """How dates are written in a table of text, such as %%d/%%m/%%Y; found out if not given."""
+    """The form of dates in a table of text, such as %d/%m/%Y; found out if not given."""
     skip_bad_rows: bool = False
     """Leave out, with a warning, rows of a table of text that have too many or too few entries, instead of stopping."""
     window: Everyday[int | None] = None

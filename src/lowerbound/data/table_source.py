@@ -23,13 +23,11 @@ class TableSource(ABC):
 
     Attributes:
         name: of the table, for messages.
-        note: how it was read, in words; empty where nothing had to be found out.
         schema: the chosen columns by names fit to be printed, with their types.
         formats: of dates in text, by the columns' names.
     """
 
     name: str
-    note: str = ""
     schema: pa.Schema
     formats: Mapping[str, str]
 
@@ -37,6 +35,11 @@ class TableSource(ABC):
     @abstractmethod
     def num_rows(self) -> int:
         """How many rows it has."""
+
+    @property
+    def note(self) -> str:
+        """How it was read, in words; empty where nothing had to be found out."""
+        return ""
 
     @abstractmethod
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -97,7 +100,6 @@ class ArrowFile(TableSource):
     def __init__(self, path: Path, config: DataConfig, known: tuple[Column, ...] = ()):
         self.name, self.formats = str(path), {}
         with _named(path):
-            self._table, self.schema = None, None
             mapped = pa.memory_map(str(path))
             try:
                 table = pa.ipc.open_file(mapped).read_all()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lowerbound.arrow import pc
 from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
 from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig

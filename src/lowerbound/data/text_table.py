@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
-from lowerbound.data.columns import Column
+from lowerbound.data.columns import Column, ColumnKind
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dialect import Dialect, recognise
 from lowerbound.data.table_source import TableSource, chosen_places
@@ -39,12 +39,18 @@ class TextTable(TableSource):
         names = self._dialect.names
         self._places = chosen_places(list(names), self.name, config, known)
         used = [names[place] for place in self._places]
-        kinds = {column.name: column.kind for column in known}
-        if not known:
-            kinds = dict.fromkeys(config.categorical, "categorical")
+        kinds: dict[str, ColumnKind] = {column.name: column.kind for column in known}
         marks = pa.array([*MISSING, *config.missing])
         self._columns = [
-            TextColumn(name, self._dialect.numbers, marks, self.place, kinds.get(name), config.date_format)
+            TextColumn(
+                name,
+                self._dialect.numbers,
+                marks,
+                self.place,
+                kinds.get(name),
+                config.date_format,
+                not known and name in config.categorical,
+            )
             for name in used
         ]
         self._is_small, self._kept = path.stat().st_size <= _BLOCK, []

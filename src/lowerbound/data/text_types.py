@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lowerbound.arrow import pc
 from lowerbound.data.columns import ColumnKind
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
@@ -128,6 +128,7 @@ class TextColumn:
         place: where a row is, for messages: "x.csv, line 3".
         kind: what it has to be, if that is known.
         date_format: of dates, if it was given.
+        is_named: whether it is named as one of categories, which may be whole numbers, and words beside them.
     """
 
     name: str
@@ -136,6 +137,7 @@ class TextColumn:
     place: Callable[[int], str]
     kind: ColumnKind | None = None
     date_format: str | None = None
+    is_named: bool = False
     marks: set[str] = field(default_factory=set)
     """Of missing entries, as far as seen."""
     _counts: dict[str, int] = field(default_factory=lambda: {"number": 0, "word": 0})
@@ -157,6 +159,10 @@ class TextColumn:
         is_word = pc.invert(pc.or_(is_number, is_missing))
         self._note("number", texts, is_number, first_row)
         self._note("word", texts, is_word, first_row)
+        if self.is_named:
+            plain = pc.match_substring_regex(texts.filter(is_number), r"^(0|-?[1-9]\d*)$")
+            self._is_whole = self._is_whole and pc.all(plain).as_py() is not False
+            return
         if is_number.true_count:
             self._look_at_numbers(texts, is_number, first_row)
         if is_word.true_count and self._formats != []:
@@ -174,6 +180,8 @@ class TextColumn:
             return TextType("text")
         if not num_numbers and not num_words:
             return TextType("nothing")
+        if self.is_named:
+            return TextType("text" if num_words or not self._is_whole else "integer")
         if num_words and (num_numbers or self.kind in ("real", "integer")):
             raise self._mixed("number", *self._first["word"], num_numbers)
         if num_numbers:

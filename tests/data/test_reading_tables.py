@@ -2,6 +2,8 @@
 
 import datetime
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from lowerbound.data import DataConfig, describe, open_dataset, read_examples
 from lowerbound.data.directory import data_directory
 from lowerbound.data.frames import from_dataframe, imputed_table, to_dataframe, to_table
 from lowerbound.data.tables import read_table
+from lowerbound.data.text_types import MISSING
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
 from lowerbound.tables import write_table
@@ -166,7 +169,7 @@ def test_columns_are_chosen_left_out_and_made_conditions(tmp_path):
     assert numeric.conditions.shape == (_NUM, 4)
     assert np.array_equal(numeric.conditions[:, 0], _TABLE["count"].to_numpy())
     assert numeric.conditions[0, 1:].tolist() == [0, 0, 1]
-    named = open_dataset(path, categorical=("count",)).spec.columns[1]
+    named = read_table(tmp_path / "x.csv", DataConfig(path, categorical=("count",))).columns[1]
     assert named.kind == "categorical"
     assert list(named.categories) == sorted(named.categories, key=int)
     with pytest.raises(InputError, match="column size: an entry is missing in a condition"):
@@ -291,3 +294,16 @@ def test_real_tables_are_read_right(name, shape, first, note):
         assert set(examples.values[:, -1]) == {3, 4, 5, 6, 7, 8}
     if name == "uci-concrete.txt":
         assert examples.columns[7].kind == "integer"  # days
+
+
+def test_the_page_on_tables_runs(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(snippet, "tables.md", "exec"), {})
+    assert "categorical" in capsys.readouterr().out
+
+
+def test_the_page_on_tables_names_every_mark_of_a_missing_entry():
+    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+    (listed,) = re.findall(r"are empty ones and (.*?) and a lone point", page)
+    assert {*listed.replace(" and", ",").split(", ")} == {*MISSING} - {"", "."}
