@@ -52,6 +52,7 @@ def test_the_help_of_training_fits_on_a_screen(capsys, monkeypatch):
         "--device",
         "--dry-run",
         "--image-size",
+        "--window",
         "--conditional",
         "--model",
         "--steps",

@@ -51,8 +51,8 @@ class DataConfig:
     skip_bad_rows: bool = False
     """Leave out, with a warning, rows of a table of text that have too many or too few entries, instead of stopping."""
     window: Everyday[int | None] = None
-    """Read a table as series, a row for each time, and cut them into windows of so many steps, and --horizon more."""
-    horizon: Everyday[int] = 0
+    """Read a table as series, in windows of so many steps."""
+    horizon: int = 0
     """The number of steps at the end of a window that `lowerbound forecast` draws, given the --window before."""
     stride: int = 1
     """The number of steps from the beginning of one window to that of the next."""
