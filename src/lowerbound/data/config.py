@@ -50,7 +50,7 @@ class DataConfig:
     """The form of dates in a table of text, such as %d/%m/%Y; found out if not given."""
     skip_bad_rows: bool = False
     """Leave out, with a warning, rows of a table of text that have too many or too few entries, instead of stopping."""
-    window: Everyday[int | None] = None
+    window: int | None = None
     """Read a table as series, in windows of so many steps."""
     horizon: int = 0
     """The number of steps at the end of a window that `lowerbound forecast` draws, given the --window before."""
@@ -64,8 +64,8 @@ class DataConfig:
     """The covariates of series, known at every step, the future too, and given to the model: columns, or hour, weekday and
     month for the place in the day, the week and the year."""
     irregular: Irregular = "refuse"
-    """The treatment of times that do not follow one another on a grid: refuse them; missing sorts rows and takes lacking ones
-    as missing values; mean also takes the mean of rows of the same time."""
+    """The treatment of times that do not follow one another on a grid: refuse them; missing sorts rows and takes lacking
+    ones as missing values; mean also takes the mean of rows of the same time."""
     split_steps: tuple[int, int, int] | None = None
     """The number of steps of series for training, validation and testing, in this order; 80, 10 and 10 %% of the rows if not
     given."""
