@@ -26,6 +26,7 @@ def filled(kind):
     """One with a thousand numbers in each array of numbers, by the annotation, and words in each string."""
     given = {
         "num_levels": None,
+        "num_bands": None,
         "Int[": MANY.round().astype(int),
         "ndarray": MANY,
         "'float'": 0.1,

@@ -64,7 +64,7 @@ def test_the_bound_beside_the_exact_value(capsys):
 def test_the_snippets_on_sampling_run():
     """On eight images in closed form, in the place of a run."""
     images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    denoiser = lowerbound.Empirical(images, lowerbound.LinearGamma(-6.0, 5.0))
+    denoiser = lowerbound.denoiser.Empirical(images, lowerbound.LinearGamma(-6.0, 5.0))
     names = {
         "lb": lowerbound,
         "run": SimpleNamespace(denoiser=denoiser),

@@ -151,7 +151,7 @@ def test_of_normal_data_the_integral_of_an_entry_does_not_depend_on_its_noise():
     """The control variate takes all of it away."""
     denoiser = Gaussian(torch.zeros(3).double(), torch.eye(3).double(), LinearGamma(-9.0, 7.0))
     x, t = Stream(seed=0).normal(torch.empty(50, 3).double()), torch.linspace(0.0, 1, 50).double()
-    drawn = [objective.loss_of_entries(denoiser, x, t=t, eps=Stream(seed).normal(x)) for seed in (1, 2)]
+    drawn = [objective.loss_of_entries(denoiser, x, 1.0, t=t, eps=Stream(seed).normal(x)) for seed in (1, 2)]
     assert (drawn[0] - drawn[1]).abs().max() < 1e-9
     assert drawn[0].shape == x.shape
 
@@ -163,7 +163,7 @@ def test_entries_have_the_loss_as_their_sum_in_expectation_and_less_spread():
         t, eps = torch.full((len(x),), time).double(), Stream(seed=1).normal(x)
         whole, entries = (
             objective.loss(denoiser, x, t=t, eps=eps),
-            objective.loss_of_entries(denoiser, x, t=t, eps=eps).sum(1),
+            objective.loss_of_entries(denoiser, x, 1.0, t=t, eps=eps).sum(1),
         )
         difference, error = mean_and_error(whole - entries)
         assert abs(difference) < 3 * error

@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from lowerbound import grid as grid
 from lowerbound import objective as objective
-from lowerbound.denoiser import Denoiser, Empirical, Gaussian, GaussianMixture, NetworkDenoiser, Prediction
+from lowerbound.denoiser import Denoiser, Gaussian, GaussianMixture, NetworkDenoiser, Prediction
 from lowerbound.errors import InputError
 from lowerbound.guidance import ClassifierFree
 from lowerbound.likelihood import (
@@ -72,7 +72,6 @@ __all__ = [
     "Prediction",
     "Gaussian",
     "GaussianMixture",
-    "Empirical",
     "Model",
     "Diffusion",
     # objective and likelihood

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 
 ONE_HOT = math.sqrt(2)
@@ -83,8 +84,8 @@ Block: TypeAlias = Real | Grid | Choice
 Blocks: TypeAlias = tuple[Block, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Layout:
+@dataclass(frozen=True, eq=False, repr=False)
+class Layout(Brief):
     """Where the entries of blocks are, all of a kind together.
 
     Arguments:

@@ -117,24 +117,28 @@ def loss(
     return integrand(denoiser.schedule, present(x, denoiser.observed), weighting, error, t=t, eps=eps, noise=noise)
 
 
-def loss_of_entries(denoiser: Denoiser, x: Examples, *, t: PerExample, eps: Examples) -> Examples:
+def loss_of_entries(
+    denoiser: Denoiser, x: Examples, is_real: Examples | float, *, t: PerExample, eps: Examples
+) -> Examples:
     r"""One draw of $\tfrac12 \int E (\epsilon_j - \hat\epsilon_j)^2 d\gamma$ of each entry j, nats: in sum, and in
     expectation, the `loss`.
 
-    Its spread is much smaller. Of independent normal entries of unit variance the error is known, $\epsilon_j -
-    \hat\epsilon_j = a (a \epsilon_j - s x_j)$ with $a^2 = \mathrm{sigmoid}(-\gamma)$, $s^2 = \mathrm{sigmoid}(\gamma)$, and
+    Of real numbers its spread is a quarter of it. Of independent normal entries of unit variance the error is known,
+    $\epsilon_j - \hat\epsilon_j = a (a \epsilon_j - s x_j)$ with $a^2 = \mathrm{sigmoid}(-\gamma)$, $s^2 = \mathrm{sigmoid}(\gamma)$, and
     the mean of its square over $\epsilon$ too. That square less its mean is subtracted from any data's: a control variate,
-    which takes away the spread of $\epsilon^2$, above all, where there is little noise.
+    which takes away the spread of $\epsilon^2$, above all, where there is little noise. Discrete entries are known
+    there, have no such spread, and are left as they are.
 
     Arguments:
         denoiser, x, t, eps: as in `loss`; entries that are not there have zero.
+        is_real: 1 at entries that are real numbers, 0 at discrete ones (`Decoder.is_real`).
     """
     x = present(x, denoiser.observed)
 
     def errors(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
         a, s = (expand(scale, eps) for scale in preserving(level.gamma))
         off_mean = a**3 * (a * (eps**2 - 1) - 2 * s * x * eps)
-        return _squares(denoiser, x_t, level, eps) - present(off_mean, denoiser.observed)
+        return _squares(denoiser, x_t, level, eps) - present(is_real * off_mean, denoiser.observed)
 
     return integrand(denoiser.schedule, x, uniform, errors, t=t, eps=eps)
 

@@ -60,7 +60,7 @@ def test_an_evaluation_leaves_out_what_takes_complete_data(folder, name, num_flo
     few = ["--num-samples", "20", "--num-times", "2", "--ode-examples", str(num_flow), "--tolerance", "0.1"]
     assert run(["evaluate", str(folder / name), *few]) == 0
     said = capsys.readouterr().out
-    assert said.count("left out: samples are complete, and entries of") == 3
+    assert said.count("left out: samples are complete, and entries of") == {"rows": 4, "fields": 3}[name]
     assert said.count("left out") == 3
     for part in (
         "reconstruction",

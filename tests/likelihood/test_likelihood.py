@@ -311,7 +311,7 @@ def test_draws_are_estimates_of_the_diffusion_term_in_the_order_of_time():
     denoiser, x, eps, place = mixture(Cosine()), draw(3, 2), draw(3, 2, seed=1), double([0.0, 0.4, 0.99])
     known = {"noise": Known([eps]), "place": place}
     bound = elbo(denoiser, DECODER, x, num_times=4, **known)
-    expected = [objective.loss_of_entries(denoiser, x, t=(part + place) / 4, eps=eps).sum(1) for part in range(4)]
+    expected = [objective.loss_of_entries(denoiser, x, 1.0, t=(part + place) / 4, eps=eps).sum(1) for part in range(4)]
     torch.testing.assert_close(bound.draws, torch.stack(expected, 1))
     torch.testing.assert_close(bound.diffusion, bound.draws.mean(1))
     assert bound.steps is None

@@ -88,7 +88,8 @@ def main(arguments: list[str]) -> None:
     options = parse(Options, "impute", arguments)
     check_counts(options, "num_samples", "num_particles", "steps", "batch_size")
     if options.num_particles is not None and options.method != "particles":
-        raise InputError("--num-particles has no effect without --method particles")
+        method = options.method or "the method that is taken"
+        raise InputError(f"--num-particles has no effect on {method}: use --method particles")
     as_table = options.out.suffix in TABLES
     if not as_table and options.out.suffix not in (".npz", FIELDS):
         raise InputError(

@@ -39,7 +39,7 @@ class Options:
     """The file to write: a .png picture of all samples, an .npy or .npz array in the layout, range and type of the data,
     of a table a .csv, .tsv, .parquet or .feather file with its names, types and order, of fields a .nc file with their
     variables, dimensions and units, a .gif or .webp animation of their way from noise to data, or a folder for one picture
-    each; if not given samples/samples.png in the run folder, or samples.csv of a table."""
+    each; samples/samples.png in the run folder if not given. Of a table it is samples.csv there."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
     """The sampler and its grid."""
     label: Everyday[tuple[str, ...]] = ()

@@ -48,6 +48,9 @@ class BlockDecoder(Decoder):
             word for is_real, word in ((False, "probabilities"), (True, "densities")) if is_real in kinds
         )
 
+    def is_real(self, x: Examples) -> Examples | float:
+        return torch.zeros_like(x).index_fill(1, layout(self.blocks, x.device).reals, 1.0)
+
     def log_prob(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         at = layout(self.blocks, x.device)
         return self._joined(x, x_t, level, self._real.log_prob(x[:, at.reals], x_t[:, at.reals], level))

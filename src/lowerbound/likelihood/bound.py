@@ -131,7 +131,7 @@ def elbo(
     if chain is None:
         if reverse != "lower":
             raise InputError(f"reverse variance {reverse!r} in continuous time: there all are 'lower'; give a chain")
-        estimates = _integral(denoiser, x, num_times or 1, place, noise)
+        estimates = _integral(denoiser, x, decoder.is_real(x), num_times or 1, place, noise)
     else:
         estimates = _sum(denoiser, x, chain, num_times, reverse, place, noise)
     draws, of_entries = [], torch.zeros_like(x)
@@ -258,16 +258,15 @@ def _end(denoiser: Denoiser, t: float, x: Tensor) -> Level:
     return denoiser.schedule.level(t)
 
 
-def _integral(denoiser: Denoiser, x: Tensor, num_times: int, place: Tensor | None, noise: Noise) -> Iterator[Tensor]:
-    """Draws of the continuous diffusion term of each entry, (B, *): one in each of as many equal parts of time.
-
-    `loss_of_entries` has a control variate, which leaves about a quarter of the standard error of `loss`.
-    """
+def _integral(
+    denoiser: Denoiser, x: Tensor, is_real: Tensor | float, num_times: int, place: Tensor | None, noise: Noise
+) -> Iterator[Tensor]:
+    """Draws of the continuous diffusion term of each entry, (B, *): one in each of as many equal parts of time."""
     if place is None:
         place = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
     for part in range(num_times):
         t = ((part + place) / num_times).to(x)
-        yield objective.loss_of_entries(denoiser, x, t=t, eps=noise.normal(x))
+        yield objective.loss_of_entries(denoiser, x, is_real, t=t, eps=noise.normal(x))
 
 
 def _sum(

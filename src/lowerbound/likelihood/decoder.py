@@ -47,6 +47,10 @@ class Decoder(ABC):
         """An estimate of `expected_log_prob` without bias from one latent: `log_prob`, if nothing better is known."""
         return self.log_prob(x, x_t, level, prediction)
 
+    def is_real(self, x: Examples) -> Examples | float:
+        """1 at the entries of x whose figure is a density of real numbers, 0 at those that are discrete."""
+        return 0.0
+
     def count_dims(self, x: Examples, observed: Observed | None) -> PerExample:
         """How many values of each example are there, by which nats become bits per dimension: the entries."""
         return count_dims(x, observed)
@@ -132,6 +136,9 @@ class GaussianDecoder(Decoder):
     """
 
     needs_network = False
+
+    def is_real(self, x: Examples) -> Examples | float:
+        return 1.0
 
     def log_prob(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         gamma = expand(level.gamma, x)

@@ -26,6 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lowerbound.baselines import SHRINKAGES, weakness, yardstick
+from lowerbound.brief import Brief
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Forest, Gaussian
 from lowerbound.elementary import exp, expand
@@ -61,8 +62,8 @@ BINS = 127
 ROWS_AT_ONCE = 8192
 
 
-@dataclass(frozen=True)
-class Band:
+@dataclass(frozen=True, repr=False)
+class Band(Brief):
     """What the trees of a band are grown on.
 
     Arguments:
