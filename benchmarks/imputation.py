@@ -17,6 +17,7 @@ import torch
 
 from lowerbound import impute, mean_and_error, open_run
 from lowerbound.data import Examples
+from lowerbound.evaluate.imputation import crps
 from lowerbound.inverse import MMPS, PiGDM, Replacement, TwistedParticles
 from lowerbound.run.examples import conditions
 from lowerbound.run.impute import METHODS
@@ -56,7 +57,9 @@ def main() -> None:
     scores = {}
 
     def report(name: str, samples: np.ndarray, seconds: float = 0.0) -> None:
-        scores[name] = torch.from_numpy(crps(samples, raw, observed))
+        hidden = ~observed
+        each = (crps(samples, raw) * hidden).reshape(len(raw), -1).sum(1) / hidden.reshape(len(raw), -1).sum(1)
+        scores[name] = torch.from_numpy(each)
         mean, error = mean_and_error(scores[name])
         print(f"{name:<32} {mean:>8.3f} {error:>8.3f} {seconds:>8.0f}", flush=True)
 
@@ -82,17 +85,6 @@ def main() -> None:
     for name, score in scores.items():
         mean, error = mean_and_error(score - scores[best])
         print(f"{name:<32} {mean:>8.3f} {error:>8.3f}")
-
-
-def crps(samples: np.ndarray, truth: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Of each example, the mean over its hidden entries."""
-    samples, truth = samples.astype(np.float64), truth.astype(np.float64)
-    K = samples.shape[1]
-    scores = np.abs(samples - truth[:, None]).mean(1)
-    for k in range(1, K):  # every pair once
-        scores -= np.abs(samples[:, k, None] - samples[:, :k]).sum(1) / (K * (K - 1))
-    hidden = ~observed
-    return (scores * hidden).reshape(len(truth), -1).sum(1) / hidden.reshape(len(truth), -1).sum(1)
 
 
 def nearest(known: np.ndarray, raw: np.ndarray, observed: np.ndarray) -> np.ndarray:

@@ -1,253 +1,207 @@
-"""Choices for tables of mixed columns, measured: the same data, steps and seeds, one choice changed at a time.
+r"""Densities of tables, in nats per row: python benchmarks/tables.py --minutes 2 --seeds 3 --sets power-plant wine
 
-    python benchmarks/tables.py                     # all variants on two made tables and scikit-learn's wine
-    python benchmarks/tables.py --steps 1000 --data mixed
+Each table is split into 80 % for training and 10 % each for validation and testing, anew for each seed, and its columns are
+scaled to mean 0 and standard deviation 1 on the training rows, so that nats do not depend on units.
 
-The categories of `masked` are no part of the Gaussian diffusion but a discrete one of their own, which hides them.
-Bits per column of the held-out rows, with the standard error over rows, and for the made tables what the truth needs. The
-network is smaller than the recipe's unless `--width` and `--depth` say otherwise. The data `mixed-levels` are `mixed` with
-the flag as an entry of two levels in the place of a block of two categories.
+**Rounded values.** A density may be infinite where a value recurs, and what is written down with two decimals, or as an
+integer, recurs. So every column is dequantised alike for all methods: the unit in which it is written is the largest power
+of ten of which all its values are multiples, and a draw uniform over one such unit, centred at the value, takes its place.
+No method gains by being narrower than the unit; of the rounded table the figures are bounds, on the log of the mass over the
+unit's volume (Theis, van den Oord & Bethge 2016). A column that is written with more than six decimals stays as it is.
+
+Rows of the table: test log-likelihood, its standard error over the test rows (of one seed, averaged), and the standard error
+over seeds. The diffusion network and the forest are bounds, in continuous time; the network has its density along the
+probability flow as well; the spline flow, the Gaussian, the mixture and the copula are exact. Network, forest and spline
+flow train for the same time on this machine; the others take what they take, and choose their settings on the validation
+rows.
+
+With --conditionals, log p(missing | observed) at 10, 30 and 50 % missing entries of test rows, in nats per missing entry: of
+network and forest, trained on rows of which all shares of entries are missing, the bound on the row less the bound on what
+is observed of it (a difference of two bounds, and itself none); of the mixture exact.
 """
 
-import dataclasses
+import argparse
 import math
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from unittest import mock
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
-from torch import Tensor
 
-from lowerbound import Effort, Elbo, Model, Noise, Stream
-from lowerbound.baselines import independent_columns
-from lowerbound.blocks import layout
-from lowerbound.data import DataSpec
-from lowerbound.data.columns import Column
-from lowerbound.data.config import DataConfig
-from lowerbound.data.dataset import Dataset, Examples
-from lowerbound.denoiser import BlockDenoiser
-from lowerbound.likelihood import BlockDecoder, prior_kl
-from lowerbound.models import Draw, Losses
-from lowerbound.training import Config, recipe
-from lowerbound.training.build import build_model, build_network, build_schedule
-from lowerbound.training.trainer import Trainer
+import lowerbound as lb
+from lowerbound.baselines import Splits, best_mixture, gaussian, gaussian_copula, gaussian_mixture
+from lowerbound.data import DataConfig
+from lowerbound.errors import InputError
+from lowerbound.records import Measured
+from lowerbound.training import recipe, train
 
-CALLS = 64
-"""Network calls for the bound of a row."""
+MOST_DECIMALS = 6
+SHARES = (0.1, 0.3, 0.5)
+COPIES = 4
+"""Of each training row, with other entries missing, where conditionals are asked for."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """Compare choices for tables."""
+def from_file(name: str, columns: slice = slice(None), **settings: object) -> Callable[[], np.ndarray]:
+    """A reader of a text file in the folder of data."""
 
-    steps: int = 1000
-    """Of AdamW, at the recipe's batch."""
-    rows: int = 4000
-    """Of made tables."""
-    width: int = 64
-    """Of the network."""
-    depth: int = 2
-    """Of the network."""
-    batch: int = 256
-    """Rows of a step."""
-    data: tuple[str, ...] = ("mixed", "mixed-levels", "choices", "wine")
-    """Which tables."""
-    variants: tuple[str, ...] = ()
-    """Which choices; all if not given."""
-    seeds: int = 1
-    """How many runs of each."""
+    def read() -> np.ndarray:
+        folder = os.environ.get("LOWERBOUND_DATA")
+        if not folder or not (Path(folder) / name).is_file():
+            raise SystemExit(
+                f"{name} is not there: set LOWERBOUND_DATA to a folder that has it, or leave it out of --sets"
+            )
+        return np.loadtxt(Path(folder) / name, **settings)[:, columns]
+
+    return read
 
 
-def mixed(num_rows: int) -> tuple[Examples, float]:
-    """A category, two numbers and a flag that hang on it, and a count; and the bits per column that the truth needs."""
-    rng = np.random.default_rng(0)
-    weights, means = np.array([0.5, 0.25, 0.15, 0.1]), np.array([-1.0, 0.0, 1.0, 3.0])
-    city = rng.choice(4, num_rows, p=weights)
-    x = means[city] + 0.5 * rng.standard_normal(num_rows)
-    y = x**2 / 2 + 0.3 * rng.standard_normal(num_rows)
-    likely = 1 / (1 + np.exp(-3 * x))
-    flag = rng.random(num_rows) < likely
-    rate = 1 + 2 * flag
-    count = rng.poisson(rate)
-    nats = -np.log(weights[city]) + 0.5 * (((x - means[city]) / 0.5) ** 2 + ((y - x**2 / 2) / 0.3) ** 2)
-    nats += math.log(2 * math.pi * 0.5 * 0.3) - np.log(np.where(flag, likely, 1 - likely))
-    nats += rate - count * np.log(rate) + np.array([math.lgamma(k + 1) for k in count])
-    columns = (
-        Column("city", "categorical", "string", ("a", "b", "c", "d")),
-        Column("x", "real", "double"),
-        Column("y", "real", "double"),
-        Column("flag", "boolean", "bool", ("False", "True")),
-        Column("count", "integer", "int64"),
+def bundled(name: str) -> Callable[[], np.ndarray]:
+    """A reader of a set that scikit-learn brings."""
+
+    def read() -> np.ndarray:
+        from sklearn import datasets
+
+        return getattr(datasets, f"load_{name}")().data
+
+    return read
+
+
+SETS = {
+    "power-plant": from_file("uci-power-plant.txt"),
+    "concrete": from_file("uci-concrete.txt"),
+    "wine": from_file("uci-wine-quality-red.txt"),
+    "sklearn-wine": bundled("wine"),
+    "breast-cancer": bundled("breast_cancer"),
+}
+TRAINED = ("diffusion", "forest", "flow")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=2.0, help="of each training")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--models", nargs="*", default=list(TRAINED), choices=TRAINED, help="those that are trained")
+    parser.add_argument("--calls", type=int, default=256, help="of the network for the bound on a test row")
+    parser.add_argument("--conditionals", action="store_true")
+    arguments = parser.parse_args()
+    for name in arguments.sets:
+        table = SETS[name]()
+        units = [recording_unit(column) for column in table.T]
+        written = " ".join("-" if unit is None else f"{unit:g}" for unit in units)
+        print(f"\n{name}: {len(table):,} rows of {table.shape[1]} columns, written in units of {written}")
+        found: dict[str, list[Measured]] = {}
+        for seed in range(arguments.seeds):
+            parts = split(dequantised(table, units, seed), seed)
+            with tempfile.TemporaryDirectory() as folder:
+                measure = conditionals if arguments.conditionals else densities
+                for method, nats in measure(parts, Path(folder), arguments, seed):
+                    print(f"  seed {seed}: {method:<44} {nats}", flush=True)
+                    found.setdefault(method, []).append(nats)
+        print(f"{'':46} {'nats':>9} {'over rows':>10} {'over seeds':>11}")
+        for method, figures in found.items():
+            means, errors = np.array(figures).T
+            over_seeds = f"{means.std(ddof=1) / len(means) ** 0.5:.4f}" if len(means) > 1 else "-"
+            print(f"{method:46} {means.mean():>9.4f} {errors.mean():>10.4f} {over_seeds:>11}", flush=True)
+
+
+def recording_unit(column: np.ndarray) -> float | None:
+    """The largest power of ten of which all values are multiples; None of more than `MOST_DECIMALS` decimals."""
+    for decimals in range(MOST_DECIMALS + 1):
+        scaled = column * 10.0**decimals
+        if np.abs(scaled - np.round(scaled)).max() < 1e-6 * max(1.0, np.abs(scaled).max()):
+            return 10.0**-decimals
+    return None
+
+
+def dequantised(table: np.ndarray, units: list[float | None], seed: int) -> np.ndarray:
+    """Each value with a draw uniform over one unit around it."""
+    widths = np.array([unit or 0.0 for unit in units])
+    return table + widths * (np.random.default_rng(seed).random(table.shape) - 0.5)
+
+
+def split(table: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """The three splits, scaled by the training rows."""
+    rows = table[np.random.default_rng(1000 + seed).permutation(len(table))]
+    tenth = len(rows) // 10
+    train_rows = rows[2 * tenth :]
+    rows = (rows - train_rows.mean(0)) / train_rows.std(0)
+    return {"train": rows[2 * tenth :], "validation": rows[tenth : 2 * tenth], "test": rows[:tenth]}
+
+
+def densities(
+    parts: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace, seed: int
+) -> Iterator[tuple[str, Measured]]:
+    """Nats per test row, by method."""
+    splits, factor = Splits(**parts), -parts["test"].shape[1] * math.log(2)
+    for baseline in (gaussian(splits), gaussian_copula(splits), gaussian_mixture(splits, seed)):
+        kind = baseline.name.partition(" (")[0]
+        yield f"{kind}, exact", Measured(factor * baseline.bits_per_dim, -factor * baseline.standard_error)
+    for model, run in trained(parts, folder, arguments, seed):
+        effort = lb.Effort(arguments.calls) if run.is_denoiser else lb.Effort()
+        kind = "bound" if run.is_denoiser else "exact"
+        yield f"{model}, {kind}", Measured.of(factor * lb.score(run, parts["test"], effort).bits_per_dim)
+        if model == "diffusion":
+            yield "diffusion, density (ODE)", Measured.of(factor * lb.score_density(run, parts["test"]).bits_per_dim)
+
+
+def conditionals(
+    parts: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace, seed: int
+) -> Iterator[tuple[str, Measured]]:
+    """Nats per missing entry of test rows, given what is observed of it, by method and share."""
+    rng = np.random.default_rng(seed)
+    test, num_dims = parts["test"], parts["test"].shape[1]
+    fitted = best_mixture(parts["train"], parts["validation"], seed)
+    mixture = lb.GaussianMixture(
+        *(torch.from_numpy(each) for each in (fitted.weights_, fitted.means_, fitted.covariances_)), lb.LinearGamma()
     )
-    values = np.stack([city, x, y, flag, count], 1).astype(np.float64)
-    return Examples("mixed", values, "ND", columns=columns), nats.mean() / 5 / math.log(2)
+    models = [model for model in arguments.models if model != "flow"]
+    gaps = {name: with_gaps(np.repeat(parts[name], COPIES, 0), None, rng) for name in ("train", "validation")}
+    runs = list(
+        trained({**gaps, "test": test}, folder, argparse.Namespace(**{**vars(arguments), "models": models}), seed)
+    )
+    x = torch.from_numpy(test)
+    for share in SHARES:
+        seen = with_gaps(test, share, rng)
+        observed = ~np.isnan(seen)
+        missing = (~observed).sum(1)
+        marginal = mixture.log_marginal(x, lb.schedule.CLEAN, torch.from_numpy(observed))
+        yield f"mixture, exact, {share:.0%} missing", Measured.of((mixture.log_prob(x) - marginal).numpy() / missing)
+        for model, run in runs:
+            # the same times and noise in both
+            whole, part = (lb.score(run, rows, lb.Effort(arguments.calls)).bits_per_dim for rows in (test, seen))
+            difference = math.log(2) * (part * observed.sum(1) - whole * num_dims)
+            yield f"{model}, difference of bounds, {share:.0%} missing", Measured.of(difference / missing)
 
 
-def mixed_levels(num_rows: int) -> tuple[Examples, float]:
-    """The same rows, the flag an integer."""
-    examples, truth = mixed(num_rows)
-    columns = tuple(Column(c.name, "integer", "int64") if c.kind == "boolean" else c for c in examples.columns)
-    return dataclasses.replace(examples, columns=columns), truth
+def with_gaps(rows: np.ndarray, share: float | None, rng: np.random.Generator) -> np.ndarray:
+    """Rows with a share of their entries missing (NaN), one at least and never all; None: a share of its own for each."""
+    num_dims = rows.shape[1]
+    shares = rng.random(len(rows)) if share is None else np.full(len(rows), share)
+    fewest = 0 if share is None else 1
+    counts = np.clip(np.round(shares * num_dims), fewest, num_dims - 1)
+    order = rng.random(rows.shape).argsort(1).argsort(1)
+    return np.where(order < counts[:, None], np.nan, rows)
 
 
-def choices(num_rows: int) -> tuple[Examples, float]:
-    """Six columns of five categories, each the one before it with probability 0.7, and a number that hangs on the last."""
-    rng = np.random.default_rng(0)
-    columns, nats = [rng.integers(0, 5, num_rows)], np.full(num_rows, math.log(5))
-    for _ in range(5):
-        stays = rng.random(num_rows) < 0.7
-        columns.append(np.where(stays, columns[-1], rng.integers(0, 5, num_rows)))
-        nats -= np.log(0.7 * (columns[-1] == columns[-2]) + 0.06)
-    x = columns[-1] + 0.3 * rng.standard_normal(num_rows)
-    nats += 0.5 * ((x - columns[-1]) / 0.3) ** 2 + math.log(0.3 * math.sqrt(2 * math.pi))
-    names = tuple("abcde")
-    described = [Column(f"c{k}", "categorical", "string", names) for k in range(6)]
-    values = np.stack([*columns, x], 1).astype(np.float64)
-    table = Examples("choices", values, "ND", columns=(*described, Column("x", "real", "double")))
-    return table, nats.mean() / 7 / math.log(2)
-
-
-def wine(num_rows: int) -> tuple[Examples, float]:
-    """Scikit-learn's wine: 178 rows of 13 numbers and a class of three."""
-    from sklearn.datasets import load_wine
-
-    bunch = load_wine()
-    names = [*bunch.feature_names, "class"]
-    columns = [Column(name, "real", "double") for name in names[:-1]]
-    columns.append(Column("class", "categorical", "string", tuple(map(str, bunch.target_names))))
-    values = np.concatenate([bunch.data, bunch.target[:, None]], 1).astype(np.float64)
-    order = np.random.default_rng(0).permutation(len(values))
-    splits = {"train": order[:118], "validation": order[118:138], "test": order[138:]}
-    return Examples("wine", values, "ND", splits, columns=tuple(columns)), math.nan
-
-
-TABLES: dict[str, Callable[[int], tuple[Examples, float]]] = {
-    "mixed": mixed,
-    "mixed-levels": mixed_levels,
-    "choices": choices,
-    "wine": wine,
-}
-
-
-def changed(config: Config, section: str, **settings: object) -> Config:
-    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **settings)})
-
-
-VARIANTS: dict[str, Callable[[Config], Config]] = {
-    "recipe": lambda config: config,
-    "masked": lambda config: config,
-    "target eps": lambda config: changed(config, "denoiser", target="eps"),
-    "target v": lambda config: changed(config, "denoiser", target="v"),
-    "learned gamma": lambda config: changed(config, "schedule", name="learned"),
-    "gamma_max 5": lambda config: changed(config, "schedule", gamma_max=5.0),
-    "rate 3e-4": lambda config: changed(config, "training", learning_rate=3e-4),
-    "rate 2e-3": lambda config: changed(config, "training", learning_rate=2e-3),
-}
-
-
-class Masked(Model):
-    r"""Categories by masking, beside the Gaussian diffusion of all other entries, at the same time t.
-
-    Each choice is hidden with probability t; the bound's term for it is $\int_0^1 \frac1t E \sum_{hidden} -\log p(k | x_t) dt$
-    (Sahoo et al. 2024, equation 10, with $\alpha_t = 1 - t$).
-    """
-
-    name = "masked"
-
-    def __init__(self, config: Config, spec: DataSpec):
-        super().__init__(spec.shape, None)
-        assert spec.blocks is not None
-        network = build_network(config.network, spec, outputs_per_entry=2)
-        self.schedule = build_schedule(config.schedule)
-        self.denoiser = BlockDenoiser(network, self.schedule, spec.blocks)
-        self.decoder = BlockDecoder(spec.blocks)
-        self.at = layout(spec.blocks, torch.device("cpu"))
-        self.is_choice = torch.zeros(spec.shape, dtype=torch.bool)
-        self.is_choice[self.at.choices[~self.at.beyond]] = True
-
-    def integrand(self, x: Tensor, t: Tensor, noise: Noise) -> Tensor:
-        at, level, slope = self.at, self.schedule.level(t), self.schedule.slope(t)
-        eps, ratio = noise.normal(x), torch.exp(level.gamma / 2)[:, None]
-        x_t = level.alpha[:, None] * x + level.sigma[:, None] * eps
-        hidden = noise.uniform(x)[:, at.choices[:, 0]] < t[:, None]
-        shown = torch.zeros_like(x).index_add(
-            1, at.choices[~at.beyond], (x[:, at.choices] * ~hidden[..., None])[:, ~at.beyond]
-        )
-        said, spread = self.denoiser.network(torch.where(self.is_choice, shown, x_t), level.gamma, None).chunk(2, 1)
-        x_hat = x_t / level.alpha[:, None] - ratio * said
-        if len(at.grids):
-            of_grids = self.denoiser._on_grids(x_hat[:, at.grids], spread[:, at.grids], ratio)
-            x_hat = x_hat.index_copy(1, at.grids, of_grids)
-        errors = ((x - x_hat) / ratio).square().masked_fill(self.is_choice, 0).sum(1)
-        log_p = said[:, at.choices].masked_fill(at.beyond, -torch.inf).log_softmax(2)
-        chosen = x[:, at.choices].masked_fill(at.beyond, -torch.inf).argmax(2, keepdim=True)
-        surprise = -(log_p.gather(2, chosen)[..., 0] * hidden).sum(1)
-        return 0.5 * slope * errors + surprise / t
-
-    def loss(self, x: Tensor, draw: Draw) -> Losses:
-        assert draw.place is not None
-        return Losses.whole(self.integrand(x, draw.place.to(x).clamp(min=1e-5), draw.noise))
-
-    def bound(self, x: Tensor, noise: Noise) -> Elbo:
-        draws, low, high = [], self.schedule.level(0.0), self.schedule.level(1.0)
-        for part in range(CALLS):
-            t = (part + noise.uniform(x)[:, 0]) / CALLS
-            draws.append(self.integrand(x, t.clamp(min=1e-5), noise))
-        exact = self.decoder.estimate(x, low.alpha * x, low).masked_fill(self.is_choice, 0).sum(1)
-        prior = prior_kl(x, high).masked_fill(self.is_choice, 0).sum(1)
-        return Elbo(exact, prior, torch.stack(draws).mean(0), self.decoder.count_dims(x, None))
-
-    def draw(self, num_samples: int, noise: Noise) -> Tensor:
-        raise NotImplementedError("it is here to be measured")
-
-
-def trained(config: Config, dataset: Dataset, steps: int, seed: int, build: Callable[..., Model]) -> Trainer:
-    """After so many steps, with the averaged weights."""
-    training = dataclasses.replace(config.training, minutes=None, steps=steps, seed=seed)
-    with mock.patch("lowerbound.training.trainer.build_model", build):
-        trainer = Trainer(dataclasses.replace(config, training=training), dataset)
-    for _ in trainer.records():
-        pass
-    assert trainer.average is not None
-    trainer.average.swap(trainer.trained)
-    trainer.model.eval()
-    return trainer
-
-
-def bits(trainer: Trainer, dataset: Dataset) -> np.ndarray:
-    """Of each test row, per column."""
-    x = dataset.encoded(dataset.test)
-    with torch.no_grad():
-        effort = Effort(1 if isinstance(trainer.model, Masked) else CALLS)
-        bound = trainer.model.given(observed=dataset.spec.observed(x)).elbo(x, Stream(1), effort)
-    nats = bound.nats.double() + dataset.spec.encoding.log_det(x)
-    return (-nats / bound.num_dims / math.log(2)).numpy()
-
-
-def main(options: Options) -> None:
-    """Print a table for each data set."""
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    for name in options.data:
-        examples, truth = TABLES[name](options.rows)
-        dataset = examples.dataset()
-        simplest = independent_columns(dataset, dataset.train, dataset.test)
-        print(f"\n{name}: truth {truth:.4f}, {simplest.name} {simplest.bits_per_dim:.4f} bits per column")
-        for variant, change in VARIANTS.items():
-            if options.variants and variant not in options.variants:
-                continue
-            config = changed(recipe(dataset, DataConfig(name)), "network", width=options.width, depth=options.depth)
-            config = change(changed(config, "training", batch_size=min(options.batch, len(dataset.train))))
-            build = Masked if variant == "masked" else build_model
-            runs = (trained(config, dataset, options.steps, seed, build) for seed in range(options.seeds))
-            each = [bits(run, dataset) for run in runs]
-            means = np.array([values.mean() for values in each])
-            error = each[0].std(ddof=1) / len(each[0]) ** 0.5
-            print(f"{variant:20s} {means.mean():.4f} ± {error:.4f} over rows, seeds {np.round(means, 4)}", flush=True)
+def trained(parts: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace, seed: int):
+    """The name of each model that could be trained, and its run."""
+    source = folder / "table.npz"
+    np.savez(source, **parts)
+    dataset, data = lb.open_dataset(str(source)), DataConfig(str(source))
+    for model in arguments.models:
+        config = recipe(dataset, data, minutes=arguments.minutes, model=model)
+        config = replace(config, training=replace(config.training, seed=seed, num_pictures=0))
+        try:
+            train(config, dataset, folder / model, say=lambda line: None, show_progress=False)
+        except InputError as error:
+            print(f"  {model} is left out: {error}")
+            continue
+        yield model, lb.open_run(folder / model)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    main()

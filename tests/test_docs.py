@@ -14,6 +14,7 @@ import lowerbound
 from lowerbound import grid
 from lowerbound.cli.flags import flags
 from lowerbound.cli.sampler import SamplerOptions
+from lowerbound.cli.train import Options as TrainOptions
 from lowerbound.sampling import SAMPLERS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -90,3 +91,21 @@ def test_the_snippets_on_the_family_run():
     snippets = re.findall(r"```python\n(.*?)```", (DOCS / "family.md").read_text(), re.DOTALL)
     assert len(snippets) > 1
     exec(compile("\n".join(snippets), "family.md", "exec"), {})
+
+
+def test_the_page_on_data_runs(tmp_path, monkeypatch, capsys):
+    """Its Python, and its commands' options are there."""
+    page = (DOCS / "data.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    exec(compile(code, "data.md", "exec"), {"__name__": "data"})
+    assert capsys.readouterr().out == "('cat', 'dog') (3, 4, 4)\n"
+    known = {*flags(TrainOptions).values(), "--num-samples", "--dry-run"}
+    assert set(re.findall(r"--[a-z][a-z.-]+", page)) <= known
+
+
+def test_the_options_on_the_page_on_scale_are_there():
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", (DOCS / "scale.md").read_text()))
+    of_others = {"--nproc-per-node", "--train"}
+    assert of_others < named
+    assert named - of_others <= set(flags(TrainOptions).values())

@@ -11,6 +11,7 @@ from oracles import Known, double, draw, gaussian, make_schedule, mixture, sigma
 from lowerbound import objective
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
+from lowerbound.likelihood import mean_and_error
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import EDM, Cosine, LearnedGamma, LinearGamma, MonotoneWarp
 from lowerbound.times import antithetic_times
@@ -144,3 +145,26 @@ def test_the_loss_says_what_it_lacks():
         objective.loss(gaussian(LinearGamma()), draw(4, 2))
     with pytest.raises(InputError, match="noise=Stream"):
         objective.loss(gaussian(LinearGamma()), draw(4, 2), t=double([0.1] * 4))
+
+
+def test_of_normal_data_the_integral_of_an_entry_does_not_depend_on_its_noise():
+    """The control variate takes all of it away."""
+    denoiser = Gaussian(torch.zeros(3).double(), torch.eye(3).double(), LinearGamma(-9.0, 7.0))
+    x, t = Stream(seed=0).normal(torch.empty(50, 3).double()), torch.linspace(0.0, 1, 50).double()
+    drawn = [objective.loss_of_entries(denoiser, x, t=t, eps=Stream(seed).normal(x)) for seed in (1, 2)]
+    assert (drawn[0] - drawn[1]).abs().max() < 1e-9
+    assert drawn[0].shape == x.shape
+
+
+def test_entries_have_the_loss_as_their_sum_in_expectation_and_less_spread():
+    denoiser = mixture(LinearGamma(-9.0, 7.0))
+    x = Stream(seed=0).normal(torch.empty(1, 2).double()).expand(20_000, 2)
+    for time in (0.1, 0.5, 0.9):
+        t, eps = torch.full((len(x),), time).double(), Stream(seed=1).normal(x)
+        whole, entries = (
+            objective.loss(denoiser, x, t=t, eps=eps),
+            objective.loss_of_entries(denoiser, x, t=t, eps=eps).sum(1),
+        )
+        difference, error = mean_and_error(whole - entries)
+        assert abs(difference) < 3 * error
+        assert entries.std() < whole.std()

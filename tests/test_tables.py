@@ -3,7 +3,9 @@
 import csv
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import feather, parquet
 
 from lowerbound.tables import write_table
 
@@ -23,7 +25,7 @@ _NUMBERS = np.arange(9) - 4.5
 
 @pytest.fixture
 def columns():
-    return {"example": np.arange(9) - 4, "name": _NAMES, "nats": _NUMBERS}
+    return pa.table({"example": np.arange(9) - 4, "name": _NAMES, "nats": _NUMBERS})
 
 
 def test_a_name_in_a_csv_is_no_formula_and_no_escape(tmp_path, columns):
@@ -43,12 +45,12 @@ def test_a_name_in_a_csv_is_no_formula_and_no_escape(tmp_path, columns):
         "plain.png",
         r"\t=1",
     ]
-    assert [int(row["example"]) for row in rows] == columns["example"].tolist()
+    assert [int(row["example"]) for row in rows] == columns["example"].to_pylist()
     assert [float(row["nats"]) for row in rows] == _NUMBERS.tolist()
 
 
-def test_a_parquet_has_no_formulas_and_no_escapes_either(tmp_path, columns):
-    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `tables`")
-    write_table(tmp_path / "x.parquet", columns)
-    names = parquet.read_table(tmp_path / "x.parquet").column("name").to_pylist()
+@pytest.mark.parametrize(("suffix", "read"), [("parquet", parquet.read_table), ("feather", feather.read_table)])
+def test_a_parquet_has_no_formulas_and_no_escapes_either(tmp_path, columns, suffix, read):
+    write_table(tmp_path / f"x.{suffix}", columns)
+    names = read(tmp_path / f"x.{suffix}").column("name").to_pylist()
     assert names == [name.replace("\x1b", r"\x1b").replace("\t", r"\t") for name in _NAMES]

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lowerbound import theory as theory
     from lowerbound.auditing import audit
     from lowerbound.data import Dataset, DataSpec, open_dataset
+    from lowerbound.estimator import DiffusionDensity
     from lowerbound.models import Diffusion, Effort, Model
     from lowerbound.nn import MLP, UNet
     from lowerbound.run import Run, open_run
@@ -58,6 +59,7 @@ __all__ = [
     "score_density",
     "impute",
     "audit",
+    "DiffusionDensity",
     # schedules, networks, denoisers, models
     "Schedule",
     "LinearGamma",
@@ -105,6 +107,7 @@ _LATER = {
     "data": ("open_dataset", "Dataset", "DataSpec"),
     "training": ("recipe", "train"),
     "run": ("open_run", "Run"),
+    "estimator": ("DiffusionDensity",),
     "run.generate": ("generate",),
     "run.impute": ("impute",),
     "scoring": ("score", "score_density"),

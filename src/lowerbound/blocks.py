@@ -156,6 +156,8 @@ def check_values(x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> N
         raise InputError(
             f"x holds {x[:, at.grids][off][0].item():.6g}, which is not on its grid: give x as the encoding makes it"
         )
+    if not len(at.choices):
+        return
     chosen = (x[:, at.choices] - ONE_HOT).abs() < _OFF
     others = x[:, at.choices].abs() < _OFF
     fits = (chosen.logical_and(~at.beyond).sum(2) == 1) & (chosen | others | at.beyond).all(2)

@@ -12,10 +12,12 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_time, described
 from lowerbound.denoiser import Denoiser
+from lowerbound.denoiser.base import preserving
 from lowerbound.elementary import expand, present, scale_gradient, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise, check_noise
@@ -110,9 +112,36 @@ def loss(
     check_batch(x, denoiser.shape)
 
     def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
-        return sum_dims(present((eps - denoiser(x_t, level).eps) ** 2, denoiser.observed))
+        return sum_dims(_squares(denoiser, x_t, level, eps))
 
     return integrand(denoiser.schedule, present(x, denoiser.observed), weighting, error, t=t, eps=eps, noise=noise)
+
+
+def loss_of_entries(denoiser: Denoiser, x: Examples, *, t: PerExample, eps: Examples) -> Examples:
+    r"""One draw of $\tfrac12 \int E (\epsilon_j - \hat\epsilon_j)^2 d\gamma$ of each entry j, nats: in sum, and in
+    expectation, the `loss`.
+
+    Its spread is much smaller. Of independent normal entries of unit variance the error is known, $\epsilon_j -
+    \hat\epsilon_j = a (a \epsilon_j - s x_j)$ with $a^2 = \mathrm{sigmoid}(-\gamma)$, $s^2 = \mathrm{sigmoid}(\gamma)$, and
+    the mean of its square over $\epsilon$ too. That square less its mean is subtracted from any data's: a control variate,
+    which takes away the spread of $\epsilon^2$, above all, where there is little noise.
+
+    Arguments:
+        denoiser, x, t, eps: as in `loss`; entries that are not there have zero.
+    """
+    x = present(x, denoiser.observed)
+
+    def errors(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
+        a, s = (expand(scale, eps) for scale in preserving(level.gamma))
+        off_mean = a**3 * (a * (eps**2 - 1) - 2 * s * x * eps)
+        return _squares(denoiser, x_t, level, eps) - present(off_mean, denoiser.observed)
+
+    return integrand(denoiser.schedule, x, elbo, errors, t=t, eps=eps)
+
+
+def _squares(denoiser: Denoiser, x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
+    r"""$(\epsilon - \hat\epsilon)^2$ of each entry that is there."""
+    return present((eps - denoiser(x_t, level).eps) ** 2, denoiser.observed)
 
 
 def integrand(
@@ -124,13 +153,13 @@ def integrand(
     t: PerExample | None = None,
     eps: Examples | None = None,
     noise: Noise | None = None,
-) -> PerExample:
+) -> Float[Tensor, "batch ..."]:
     r"""$\tfrac12 \gamma'(t)\, w\, e(x_t)$ at one $x_t$ per example: one draw of $L_w$ for any e with the expectation of
     $\|\epsilon - \hat\epsilon\|^2$.
 
     Arguments:
         schedule: of the levels.
-        error: e, a function of $x_t$, its level and $\epsilon$, (B,).
+        error: e, a function of $x_t$, its level and $\epsilon$, (B,) or, of each entry apart, (B, *).
         x, weighting, t, eps, noise: as in `loss`.
 
     Raises:
@@ -154,7 +183,8 @@ def integrand(
         gamma, slope = scale_gradient(level.gamma, 1 / weight), scale_gradient(slope, 1 / weight)
         level = Level(level.t, gamma, schedule.scaling.alpha(gamma), schedule.scaling.sigma(gamma))
     errors = error(expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, eps)
-    return 0.5 * slope * weight * errors
+    weights = 0.5 * slope * weight
+    return weights.reshape(-1, *[1] * (errors.ndim - 1)) * errors
 
 
 def source(noise: Noise | None) -> Noise:

@@ -132,7 +132,8 @@ class PerSample(Noise):
         """Four 32-bit words for every four numbers of each sample: a node's, or else the next draw's."""
         if len(like) != len(self._seeds):
             raise InputError(f"noise for a batch of {len(like)} was asked of {len(self._seeds)} seeds: give one each")
-        seeds = self._seeds.to(like.device)[:, None]
+        self._seeds = self._seeds.to(like.device)  # once: an accelerator waits for what comes from the CPU
+        seeds = self._seeds[:, None]
         position = torch.arange(math.ceil(like[0].numel() / 4), device=like.device)[None]
         draw = torch.full_like(position, self._draw if node is None else node)
         self._draw += node is None

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 _DIGITS = 6
 """The most significant digits of a value: what single precision holds."""
 
@@ -30,6 +32,12 @@ def figure_text(value: float, standard_error: float | None = None) -> str:
     units = round(value / 10.0**unit) if digits < 1 else 0  # none, or one
     shown = f"{value:.{digits - 1}e}" if digits >= 1 else f"{units * 10.0**unit:.0e}" if units else "0"
     return f"{shown} ± {standard_error:.1e}"
+
+
+def nine_digits(values: np.ndarray) -> np.ndarray:
+    """Floats to the nine digits that single precision fills, of any shape, in the type that they have."""
+    digits = [float(f"{value:.9g}") for value in values.reshape(-1).tolist()]
+    return np.array(digits, values.dtype).reshape(values.shape)
 
 
 def _exponent(value: float, digits: int) -> int:

@@ -1,84 +1,107 @@
-"""Tables as files: columns by their names, written as .csv or .parquet.
+"""Tables as files: columns by their names, written as .csv, .tsv, .parquet or .feather.
 
-Texts are names that others chose: they are written as `printable` prints them, and in a .csv, which spreadsheets open and
-compute, a text that begins like a formula, with = + - or @, gets an apostrophe in front, by which they know it for a text.
+Texts are names that others chose: they are written as `printable` prints them, and in a .csv or .tsv, which spreadsheets
+open and compute, a text that begins like a formula, with = + - or @, gets an apostrophe in front, by which they know it for
+a text.
 """
 
-import csv
-import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder, write_file
 from lowerbound.printable import printable
 
-SUFFIXES = (".csv", ".parquet")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXTS = {".csv": ",", ".tsv": "\t"}
+"""Tables of text, and what separates their columns."""
+SUFFIXES = (*TEXTS, ".parquet", ".feather")
 
 
 def check_table(path: Path) -> None:
     """Refuse, before anything is computed, a name that no table can be written to.
 
     Raises:
-        InputError: for another suffix, a folder that is not there, or .parquet without pyarrow.
+        InputError: for another suffix, or a folder that is not there.
     """
     if path.suffix not in SUFFIXES:
-        raise InputError(f"cannot write a table to {path}: the name must end in {' or '.join(SUFFIXES)}")
+        raise InputError(f"cannot write a table to {path}: the name must end in {', '.join(SUFFIXES)}")
     check_folder(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file")
-    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise InputError("writing .parquet needs pyarrow: pip install 'lowerbound[tables]', or give a .csv file")
 
 
-def write_table(
-    path: Path, columns: Mapping[str, Sequence[str] | np.ndarray], metadata: Mapping[str, str] | None = None
-) -> None:
+def write_table(path: Path, table: "pa.Table", metadata: Mapping[str, str] | None = None) -> None:
     """Write a table; the file appears whole or not at all.
+
+    Numbers are written with all digits that they have (`nine_digits` leaves as many as single precision fills).
 
     Arguments:
         path: ends in one of `SUFFIXES`.
-        columns: of one length, by their names; numbers or text.
-        metadata: what a .parquet file says of itself; .csv has no place for it.
+        table: of numbers, truth values, dates and texts.
+        metadata: what a .parquet or .feather file says of itself; text has no place for it.
 
     Raises:
         InputError: as `check_table`.
     """
+    import pyarrow as pa
+    from pyarrow import feather, parquet
+
     check_table(path)
-    write_file(path, _csv(columns) if path.suffix == ".csv" else _parquet(columns, metadata or {}))
-
-
-def _csv(columns: Mapping[str, Sequence[str] | np.ndarray]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_cell, columns))
-    writer.writerows(zip(*(map(_cell, column) for column in columns.values()), strict=True))
-    return text.getvalue().encode()
-
-
-def _cell(value: object) -> str:
-    """A float with nine digits, which single precision fills; a text that is no formula; everything else as it is."""
-    if isinstance(value, float):
-        return f"{value:.9g}"
-    if not isinstance(value, str):
-        return str(value)
-    text = printable(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
-
-
-def _texts(column: Sequence[str] | np.ndarray) -> Sequence[str] | np.ndarray:
-    """A column whose texts are fit to be printed."""
-    return column if isinstance(column, np.ndarray) else [printable(text) for text in column]
-
-
-def _parquet(columns: Mapping[str, Sequence[str] | np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    import pyarrow
-    from pyarrow import parquet
-
+    table = pa.table(list(map(_printed, table.columns)), list(map(printable, table.column_names)))
+    if path.suffix in TEXTS:
+        write_file(path, _text(table, TEXTS[path.suffix]))
+        return
     file = io.BytesIO()
-    table = pyarrow.table({name: pyarrow.array(_texts(column)) for name, column in columns.items()})
-    parquet.write_table(table.replace_schema_metadata(dict(metadata)), file)
-    return file.getvalue()
+    table = table.replace_schema_metadata(dict(metadata or {}))
+    feather.write_feather(table, file) if path.suffix == ".feather" else parquet.write_table(table, file)
+    write_file(path, file.getvalue())
+
+
+def _text(table: "pa.Table", separator: str) -> bytes:
+    """A header and the rows, a line each; a missing entry is empty."""
+    import pyarrow as pa
+
+    from lowerbound.arrow import pc
+
+    header = [_cells(pa.chunked_array([[name]]), separator)[0].as_py() for name in table.column_names]
+    columns = [_cells(column, separator) for column in table.columns]
+    rows = pc.binary_join_element_wise(*columns, separator, null_handling="replace", null_replacement="")
+    return "".join(f"{line}\n" for line in (separator.join(header), *rows.to_pylist())).encode()
+
+
+def _cells(column: "pa.ChunkedArray", separator: str) -> "pa.ChunkedArray":
+    """A column as text: no formula to a spreadsheet, and between quotation marks where it has to be."""
+    import pyarrow as pa
+
+    from lowerbound.arrow import pc
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not _is_text(column.type):
+        return column.cast(pa.string())
+    column = pc.replace_substring_regex(column.cast(pa.string()), r"\A([=+\-@])", r"'\1")
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(column, '"', '""'), '"', "")
+    return pc.if_else(pc.match_substring_regex(column, f'["{separator}\r\n]'), quoted, column)
+
+
+def _printed(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """A column whose texts are fit to be printed."""
+    import pyarrow as pa
+
+    from lowerbound.arrow import pc
+
+    if not _is_text(column.type) or pc.all(pc.utf8_is_printable(column)).as_py() is not False:
+        return column
+    texts = [None if text is None else printable(text) for text in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, column.type)])
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

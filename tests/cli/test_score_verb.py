@@ -1,11 +1,11 @@
 """`lowerbound score` as a user meets it."""
 
 import csv
-import importlib.util
 
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from sklearn.datasets import load_digits
 
 from lowerbound.cli.main import run
@@ -85,7 +85,6 @@ def test_floats_are_scored_in_their_own_units(folder, tmp_path):
 
 
 def test_parquet_holds_the_same_and_says_what_it_is(folder, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `tables`")
     expected = scored(folder, tmp_path / "a.csv", folder / "one.npy", "--seed", "3")
     arguments = [str(folder / "digits"), str(folder / "one.npy"), "--seed", "3", *CALLS]
     assert run(["score", *arguments, "-o", str(tmp_path / "a.parquet")]) == 0
@@ -99,16 +98,9 @@ def test_parquet_holds_the_same_and_says_what_it_is(folder, tmp_path):
     assert told["kind"] in table["kind"][0].as_py()
 
 
-def test_without_pyarrow_the_extra_is_named(folder, tmp_path, capsys, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else found(name))
-    assert run(["score", str(folder / "digits"), "digits", "-o", str(tmp_path / "a.parquet")]) == 2
-    assert "pip install 'lowerbound[tables]'" in capsys.readouterr().err
-
-
 MISTAKES = {
     "no file": (["digits"], "--out"),
-    "another suffix": (["digits", "-o", "{tmp}/a.txt"], "must end in .csv or .parquet"),
+    "another suffix": (["digits", "-o", "{tmp}/a.txt"], "must end in .csv, .tsv, .parquet, .feather"),
     "a folder that is not there": (["digits", "-o", "{tmp}/no/a.csv"], "does not exist"),
     "a folder for a file": (["digits", "-o", "{tmp}/d.csv"], "is a folder"),
     "no calls": (["digits", "-o", "{tmp}/a.csv", "--num-times", "0"], "--num-times is 0"),
@@ -156,3 +148,18 @@ def test_a_split_larger_than_the_memory_is_refused(folder, tmp_path, capsys, mon
     out = ["-o", str(tmp_path / "x.csv")]
     assert run(["score", str(folder / "digits"), "digits", "--split", "train", *out]) == 2
     assert "the train split of digits would take" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("by", "first", "last"), [("column", "0,0,0", "0,7,7"), ("noise", "reconstruction", "prior")])
+def test_scores_divided_add_up(folder, tmp_path, by, first, last):
+    found = scored(folder, tmp_path / "a.csv", folder / "one.npy", "--by", by)
+    parts = {name: float(value) for name, value in found[0].items() if name.startswith("nats[")}
+    assert [next(iter(parts)), list(parts)[-1]] == [f"nats[{first}]", f"nats[{last}]"]
+    assert len(parts) == (64 if by == "column" else 4)
+    assert sum(parts.values()) == pytest.approx(float(found[0]["nats"]), rel=1e-4)
+
+
+def test_the_flow_is_not_divided(folder, tmp_path, capsys):
+    out = tmp_path / "a.csv"
+    assert run(["score", str(folder / "digits"), "digits", "--ode", "--by", "column", "-o", str(out)]) == 2
+    assert "--by column has no effect with --ode" in capsys.readouterr().err

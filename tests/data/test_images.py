@@ -1,19 +1,22 @@
 """Folders of images: structure, pixels, sizes."""
 
+import mmap
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lowerbound.data import Levels
-from lowerbound.data.images import read_folder, read_header, read_image
+from lowerbound.data.images import read_header, read_image, read_images
 from lowerbound.errors import InputError
 
 
 def open_folder(path, **settings):
-    return read_folder(path, **settings).dataset()
+    return read_images(path, **settings).dataset()
 
 
 def _pixels(*shape, dtype="uint8", seed=0):
@@ -138,34 +141,64 @@ def _limit(monkeypatch, num_bytes):
     monkeypatch.setenv("LOWERBOUND_MEMORY", str(num_bytes / 2**30))
 
 
+def _is_mapped(array):
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap.mmap)
+
+
+@pytest.fixture
+def cache(tmp_path_factory, monkeypatch):
+    """A cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp", "bmp"])
-def test_what_does_not_fit_into_memory_is_refused_before_any_image_is_decoded(tmp_path, monkeypatch, suffix):
+def test_what_does_not_fit_into_memory_is_decoded_into_a_file(tmp_path, monkeypatch, cache, suffix):
     _fill(tmp_path, shape=(40, 50), suffix=suffix)
     header = read_header(tmp_path / f"000.{suffix}")
     total = 4 * header.num_bytes + header.work
     _limit(monkeypatch, total)
-    assert open_folder(tmp_path).shape[1:] == (40, 50)
+    inside = open_folder(tmp_path)
+    assert not _is_mapped(inside.examples)
     _limit(monkeypatch, total - 1)
-    assert open_folder(tmp_path, image_size=(20, 25)).shape[1:] == (20, 25)
+    outside = open_folder(tmp_path)
+    assert _is_mapped(outside.examples)
+    assert np.array_equal(inside.examples, outside.examples)
+    assert inside.fingerprint() == outside.fingerprint()
+    assert torch.equal(inside.encoded(np.array([3, 0])), outside.encoded(np.array([3, 0])))
+    assert not any((cache / "lowerbound").iterdir()), "it has no name"
+    assert not _is_mapped(open_folder(tmp_path, image_size=(20, 25)).examples)
+
+
+def test_what_fits_neither_into_memory_nor_on_the_disk_is_refused_before_any_image_is_decoded(
+    tmp_path, monkeypatch, cache
+):
+    _fill(tmp_path, shape=(40, 50))
+    header = read_header(tmp_path / "000.png")
+    _limit(monkeypatch, 4 * header.num_bytes + header.work - 1)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4 * header.num_bytes - 1))
 
     def decode(*_):
         raise AssertionError("decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
     for image_size in (None, (40, 50)):
-        with pytest.raises(InputError, match=r"4 images of 40 x 50 .*, 000\..*, would take .*--image-size.*MEMORY"):
+        with pytest.raises(InputError, match=rf"4 images of 40 x 50 .*LOWERBOUND_MEMORY.*{cache}.*XDG_CACHE_HOME"):
             open_folder(tmp_path, image_size=image_size)
 
 
-def test_a_grey_folder_with_one_colour_image_takes_three_channels_each(tmp_path, monkeypatch):
+def test_a_grey_folder_with_one_colour_image_takes_three_channels_each(tmp_path, monkeypatch, cache):
     _fill(tmp_path, shape=(40, 50))
     Image.fromarray(_pixels(40, 50, 3)).save(tmp_path / "colour.png")
     work = read_header(tmp_path / "colour.png").work
     _limit(monkeypatch, 3 * 5 * 40 * 50 + work - 1)
-    with pytest.raises(InputError, match=r"5 images of 40 x 50 .*colour\.png"):
-        open_folder(tmp_path)
+    assert _is_mapped(open_folder(tmp_path).examples)
     _limit(monkeypatch, 3 * 5 * 40 * 50 + work)
     assert open_folder(tmp_path).shape == (3, 40, 50)
+    assert not _is_mapped(open_folder(tmp_path).examples)
 
 
 def _memory(name):

@@ -307,11 +307,11 @@ def test_only_observed_entries_count():
 
 
 def test_draws_are_estimates_of_the_diffusion_term_in_the_order_of_time():
-    """At given places: in continuous time the loss at those times, of a chain the terms of those steps."""
+    """At given places: in continuous time the loss at those times, by its entries, of a chain the terms of those steps."""
     denoiser, x, eps, place = mixture(Cosine()), draw(3, 2), draw(3, 2, seed=1), double([0.0, 0.4, 0.99])
     known = {"noise": Known([eps]), "place": place}
     bound = elbo(denoiser, DECODER, x, num_times=4, **known)
-    expected = [objective.loss(denoiser, x, t=(part + place) / 4, eps=eps) for part in range(4)]
+    expected = [objective.loss_of_entries(denoiser, x, t=(part + place) / 4, eps=eps).sum(1) for part in range(4)]
     torch.testing.assert_close(bound.draws, torch.stack(expected, 1))
     torch.testing.assert_close(bound.diffusion, bound.draws.mean(1))
     assert bound.steps is None

@@ -39,7 +39,9 @@ def tiny_run(out: Path, source: str = "digits", **training: object) -> RunFolder
     return train(config, dataset, out, say=lambda line: None, show_progress=False)
 
 
-def train_until(stop_at: int, config: Config, dataset: Dataset, out: Path, monkeypatch, say: Callable = print) -> None:
+def train_until(
+    stop_at: int, config: Config, dataset: Dataset, out: Path, monkeypatch, say: Callable = print, device: str = "cpu"
+) -> None:
     """Train and send the process a real SIGINT after a step; the run raises KeyboardInterrupt by itself."""
     original = Trainer.records
 
@@ -51,7 +53,7 @@ def train_until(stop_at: int, config: Config, dataset: Dataset, out: Path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "records", records)
-        train(config, dataset, out, say=say, show_progress=False)
+        train(config, dataset, out, device=device, say=say, show_progress=False)
 
 
 def measure_little(monkeypatch) -> None:

@@ -104,7 +104,7 @@ def test_recipe_fits_every_shape(shape, num_levels):
     assert network(torch.zeros(2, *shape), torch.zeros(2)).shape == (2, *shape)
 
 
-@pytest.mark.parametrize("target", typing.get_args(Target))
+@pytest.mark.parametrize("target", [target for target in typing.get_args(Target) if target != "blocks"])  # of tables
 @pytest.mark.parametrize("name", typing.get_args(ScheduleName))
 def test_every_schedule_and_target_trains(name, target):
     config = Config(

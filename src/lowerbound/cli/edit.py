@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> None:
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     run = open_denoiser(options.run, pick_device(options.device))
     check_levels(run, "editing")
-    check_out(options.out, run.spec.shape)
+    check_out(options.out, run.spec)
     editing = Editing(run, options)
     modes = {"variations": editing.variations, "interpolation": editing.interpolation, "round-trip": editing.round_trip}
     rows, summary = modes[options.mode]()

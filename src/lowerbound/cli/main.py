@@ -108,8 +108,8 @@ def _message(verb: str, error: Exception) -> str | None:
     return None
 
 
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
-"""In torch's errors, which are of the type RuntimeError."""
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "STATUS_ALLOC_FAILED")
+"""In torch's errors, which are of the type RuntimeError; the last in those of a CUDA device's libraries."""
 
 
 def _out_of_memory(verb: str, message: str) -> str:
@@ -127,6 +127,8 @@ def _out_of_memory(verb: str, message: str) -> str:
         "classifier": "a smaller --width",
         "distill": "a run of a smaller --network.width or --batch-size",
     }.get(verb, "a smaller --batch-size, which changes nothing else")
+    if "CUDA" in message or "CUBLAS" in message:
+        return f"the device is out of memory{size}. Give {smaller}, or --device cpu"
     return (
         f"out of memory{size}. Give {smaller}, or let fewer threads work at a time by the environment variable "
         "OMP_NUM_THREADS=1"

@@ -27,7 +27,10 @@ RunPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", hel
 """The argument of several verbs."""
 DataName = Annotated[
     tyro.conf.Positional[str],
-    tyro.conf.arg(metavar="DATA", help="The name of bundled data, a folder of images, or an .npy or .npz file."),
+    tyro.conf.arg(
+        metavar="DATA",
+        help="The name of bundled data, hf:NAME, a folder or an archive of images, or a file of a table, arrays or fields.",
+    ),
 ]
 """The argument of several verbs."""
 

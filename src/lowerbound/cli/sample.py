@@ -13,7 +13,7 @@ from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effe
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
-from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
+from lowerbound.cli.writing import check_out, suffixes, write_samples
 from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
@@ -37,8 +37,9 @@ class Options:
     """The number of samples to draw."""
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The file to write: a .png picture of all samples, an .npy or .npz array in the layout, range and type of the data,
-    a .gif or .webp animation of their way from noise to data, or a folder for one picture each; samples/samples.png in
-    the run folder if not given."""
+    of a table a .csv, .tsv, .parquet or .feather file with its names, types and order, of fields a .nc file with their
+    variables, dimensions and units, a .gif or .webp animation of their way from noise to data, or a folder for one picture
+    each; if not given samples/samples.png in the run folder, or samples.csv of a table."""
     sampling: FlatSampler = field(default_factory=SamplerOptions)
     """The sampler and its grid."""
     label: Everyday[tuple[str, ...]] = ()
@@ -62,8 +63,8 @@ def main(arguments: list[str]) -> None:
     check_counts(options, "num_samples", "batch_size")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
     run = open_run(options.run, pick_device(options.device))
-    out = options.out or run.folder.samples / "samples.png"
-    check_out(out, run.spec.shape, (*SUFFIXES, *FORMATS) if run.is_denoiser else SUFFIXES)
+    out = options.out or run.folder.samples / ("samples.csv" if run.spec.columns else "samples.png")
+    check_out(out, run.spec, (*suffixes(run.spec), *(FORMATS if run.is_denoiser else ())))
     check_effect(options, Options(options.run), run, EFFECTIVE)
     cond = conditions(run, options.label, options.condition, options.num_samples)
     plan, counting = None, nullcontext([])

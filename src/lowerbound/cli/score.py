@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
@@ -18,10 +19,10 @@ from lowerbound.everyday import Everyday
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.reverse import ReverseVariance
-from lowerbound.rounding import figure_text
+from lowerbound.rounding import figure_text, nine_digits
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, read_for
-from lowerbound.scoring import DensityScores, Flow, Scores, fit_threads_to, score, score_density
+from lowerbound.scoring import DensityScores, Flow, Scores, fit_threads_to, part_names, score, score_density
 from lowerbound.tables import check_table, write_table
 
 EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "seed", "device")
@@ -42,8 +43,8 @@ class Options:
     run: RunPath
     data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The .csv or .parquet file to write. In a .csv, a name that begins like a formula, with =, +, - or @, gets an
-    apostrophe in front."""
+    """The .csv, .tsv, .parquet or .feather file to write. In text, a name that begins like a formula, with =, +, - or @,
+    gets an apostrophe in front."""
     split: Everyday[Literal["train", "validation", "test"] | None] = None
     """Score one split, as training makes it; all examples if not given."""
     num_times: Everyday[int | None] = None
@@ -55,6 +56,9 @@ class Options:
     measured once on training data and kept in the run folder), or the one that the network has learned."""
     ode: Everyday[bool] = False
     """Compute the density under the probability flow (for discrete data a bound by it) instead of the chain's bound."""
+    by: Literal["column", "noise"] | None = None
+    """Divide each example's nats, in further columns that add up to them: by column, what each entry of the example adds; or
+    by noise, what the decoder, each range of gamma and the prior add."""
     flow: tyro.conf.OmitArgPrefixes[Flow] = field(default_factory=Flow)
     """Settings of the probability flow."""
     refine: bool = False
@@ -85,11 +89,17 @@ def main(arguments: list[str]) -> None:
     indices = examples.indices(options.split)
     scores = _scores(options, run, flow, examples, indices)
     kind, figures = _columns(scores)
+    if isinstance(scores, Scores) and options.by is not None:
+        parts = scores.entries if scores.bands is None else scores.bands
+        assert parts is not None
+        columns = parts.reshape(len(parts), -1).T
+        figures |= {f"nats[{name}]": column for name, column in zip(part_names(run, scores), columns, strict=True)}
     names = {"name": [examples.files[i] for i in indices]} if examples.files else {}
+    figures = {name: nine_digits(column) if column.dtype.kind == "f" else column for name, column in figures.items()}
     columns = {"example": indices, **names, **figures, "kind": [kind] * len(indices)}
     calls = f"{np.mean(scores.num_calls):.0f}"
     metadata = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
-    write_table(options.out, columns, metadata)
+    write_table(options.out, pa.table(columns), metadata)
     _check_finite(scores, indices, options.out)
     finite = scores.bits_per_dim[np.isfinite(scores.bits_per_dim)]
     mean, error = Measured.of(finite)
@@ -107,6 +117,8 @@ def _check(options: Options) -> None:
         raise InputError(
             "--num-times, --num-steps and --reverse have no effect with --ode: the flow has no steps of a chain"
         )
+    if options.ode and options.by is not None:
+        raise InputError(f"--by {options.by} has no effect with --ode: it divides the terms of the bound")
     check_reverse(options.reverse, options.num_steps)
     if options.refine and not options.ode:
         raise InputError("--refine has no effect without --ode: there is no flow to follow again")
@@ -131,7 +143,7 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
             return score_density(run, raw, flow, batch_size=options.batch_size, **settings)
         importance = 1 if run.is_denoiser else options.flow.num_importance
         effort = Effort(options.num_times, options.num_steps, options.reverse, importance)
-        return score(run, raw, effort, batch_size=options.batch_size or 128, **settings)
+        return score(run, raw, effort, batch_size=options.batch_size or 128, by=options.by, **settings)
 
 
 def _columns(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]]:

@@ -2,19 +2,23 @@
 
 import dataclasses
 import json
+import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import torch
 import tyro
 
-from lowerbound.cli.options import DeviceName, parse, pick_device
-from lowerbound.data import NAMED, DataConfig, Dataset, describe, open_dataset
+from lowerbound.cli.options import DeviceName, check_counts, parse, pick_device
+from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
+from lowerbound.device import finish, peak_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.training import recipe, train
+from lowerbound.training.build import build_model
 from lowerbound.training.config import (
     Config,
     DecoderConfig,
@@ -28,6 +32,7 @@ from lowerbound.training.config import (
 )
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.processes import joined
 from lowerbound.training.trainer import Trainer
 
 DEFAULT_MINUTES = 10.0
@@ -39,8 +44,9 @@ SECTIONS = tuple(field.name for field in dataclasses.fields(Config))
 class Options:
     """Train a diffusion model, or another with --model, on DATA, or go on with the run in its folder.
 
-    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, a folder of images, or an .npy or .npz
-    file. What is not given is chosen to suit the data; --dry-run shows it.
+    DATA is digits, mnist, binary-mnist, moons, swiss-roll, checkerboard, mixture, hf:NAME, a folder or
+    an archive of images, a table (.csv, .txt, .parquet, ...), or an .npy, .npz, TIFF, NetCDF or Zarr file.
+    What is not given is chosen to suit the data; --dry-run shows it.
 
     Example: lowerbound train digits --minutes 3 --out runs/digits
     """
@@ -49,6 +55,9 @@ class Options:
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The run folder; runs/NAME if not given, beside DATA if that is the folder that you are in."""
     device: Everyday[DeviceName] = "auto"
+    processes: int = 1
+    """The number of processes on this machine that train together, each with its part of every batch; the same as starting
+    them by torchrun."""
     restart: bool = False
     """Set aside what the run in its folder has learned, and begin it again at step 0."""
     fall_back: bool = False
@@ -66,11 +75,16 @@ class Options:
 def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "train", arguments)
+    check_counts(options, "processes")
+    if options.processes > 1 and "WORLD_SIZE" not in os.environ:
+        _start(options.processes, arguments)
+    device = pick_device(options.device)
+    processes = joined(device)
+    device, say = processes.own(device), print if processes.is_first else lambda line: None
     dataset = open_dataset(options.data)
     out = run_folder(options.data.source, options.out)
-    device = pick_device(options.device)
-    print(describe(dataset))
-    advised = _advised(options, dataset, out, device)
+    say(describe(dataset))
+    advised = processes.by_first(lambda: _advised(options, dataset, out, device))
     # the same arguments again, over what is advised for these data
     sections = {name: getattr(advised, name) for name in SECTIONS}
     untimed = dataclasses.replace(advised.training, minutes=None, steps=None)
@@ -81,11 +95,21 @@ def main(arguments: list[str]) -> None:
     sections = {name: getattr(options, name) for name in SECTIONS}
     config = Config(**{**sections, "data": located(options.data), "training": training})
     if options.dry_run:
-        _show(config, dataset, out, str(device))
+        if processes.is_first:
+            _show(config, dataset, out, str(device))
         return
-    print(f"run       {out} on {device}")
+    together = f", {processes.count} processes" if processes.count > 1 else ""
+    say(f"run       {out} on {device}{together}")
     folder = train(config, dataset, out, device=device, restart=options.restart, fall_back=options.fall_back)
-    print(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+    say(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+
+
+def _start(count: int, arguments: list[str]) -> NoReturn:
+    """Become torchrun, which starts this command so many times."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
+    sys.stdout.flush()
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", "lowerbound", "train", *arguments])
 
 
 def run_folder(source: str, out: Path | None) -> Path:
@@ -131,22 +155,33 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
 
 def located(data: DataConfig) -> DataConfig:
     """The same with a whole path, so that a run finds its files again from wherever it is used."""
-    source = data.source
-    return data if source in NAMED else dataclasses.replace(data, source=str(Path(source).expanduser().resolve()))
+    files = {"source": data.source} if is_path(data.source) else {}
+    files |= {} if data.labels is None else {"labels": data.labels}
+    return dataclasses.replace(data, **{name: str(Path(file).expanduser().resolve()) for name, file in files.items()})
 
 
 def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
+    if config.model.is_grown:
+        parameters = sum(p.numel() for p in build_model(config, dataset.spec).trained.parameters())
+        print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
+        print(f"forest    {parameters:,} numbers at most")
+        print(json.dumps(config.to_dict(), indent=2))
+        return
     num_steps = 2 if config.training.steps == 1 else config.training.steps  # the second is timed
     timed = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=num_steps))
     trainer = Trainer(timed, dataset, device)
     parameters = sum(p.numel() for p in trainer.trained.parameters())
     records = trainer.records()
     next(records)
+    finish(trainer.device)
     started = time.perf_counter()
     next(records)
+    finish(trainer.device)
     seconds = time.perf_counter() - started
     batch = config.training.batch_size
     print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     print(f"network   {parameters:,} parameters")
     print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
+    if (memory := peak_memory(trainer.device)) is not None:
+        print(f"memory    {memory / 2**30:.2f} GiB of the device's at most")
     print(json.dumps(config.to_dict(), indent=2))

@@ -8,26 +8,42 @@ import numpy as np
 from lowerbound.data import DataSpec
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.encoding import Levels
+from lowerbound.data.fields import write_fields
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder, replacing, write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import grey_levels
+from lowerbound.rounding import nine_digits
+from lowerbound.tables import SUFFIXES as TABLES
+from lowerbound.tables import TEXTS, write_table
 
 SUFFIXES = (".png", ".npy", ".npz")
+FIELDS = ".nc"
+"""Of fields alone."""
 
 
-def check_out(out: Path, shape: tuple[int, ...], suffixes: tuple[str, ...] = SUFFIXES) -> None:
-    """Refuse a place where samples of a shape cannot be written, with an InputError."""
+def suffixes(spec: DataSpec) -> tuple[str, ...]:
+    """The kinds of files that samples of data can be written to."""
+    return SUFFIXES if spec.axes is None else (*SUFFIXES, FIELDS)
+
+
+def check_out(out: Path, spec: DataSpec, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Refuse a place where samples of data cannot be written, with an InputError."""
+    shape = spec.raw_shape
+    if spec.columns:
+        suffixes = TABLES
     if out.suffix not in (*suffixes, ""):
-        raise InputError(f"cannot write samples to {out}: give a name in {', '.join(suffixes)}, or a folder")
+        what = "rows of a table" if spec.columns else "samples"
+        folder = "" if spec.columns else ", or a folder"
+        raise InputError(f"cannot write {what} to {out}: give a name in {', '.join(suffixes)}{folder}")
     check_folder(out)
     if out.suffix:
         return
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise InputError(
             f"a folder of pictures is for images of one or three channels; these samples have the shape {shape}: give a "
-            f"name in {', '.join(SUFFIXES)}"
+            f"name in {', '.join(suffixes)}"
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there already and not an empty folder: choose another name")
@@ -59,6 +75,12 @@ def write_samples(spec: DataSpec, samples: np.ndarray, out: Path, columns: int |
     elif out.suffix == ".png":
         with replacing(out) as unfinished:
             sample_grid(unfinished, samples, spec.encoding.value_range, columns=columns)
+    elif out.suffix == FIELDS:
+        write_netcdf(out, spec, {"": samples})
+    elif out.suffix in TABLES:
+        from lowerbound.data.frames import to_table
+
+        write_table(out, to_table(spec, nine_digits(samples), as_text=out.suffix in TEXTS))
     elif out.suffix == ".npz":
         write_npz(out, x=to_layout(samples, spec.layout))
     else:
@@ -72,6 +94,14 @@ def write_npz(out: Path, **arrays: np.ndarray) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
     write_file(out, content.getvalue())
+
+
+def write_netcdf(out: Path, spec: DataSpec, arrays: dict[str, np.ndarray], extra_dims: tuple[str, ...] = ()) -> None:
+    """Write fields as `write_fields` does; the file appears whole or not at all."""
+    if spec.axes is None:
+        raise InputError(f"cannot write {out}: {spec.name} has no names of variables and dimensions; write .npz")
+    with replacing(out) as unfinished:
+        write_fields(unfinished, spec.axes, arrays, extra_dims)
 
 
 def _write_folder(spec: DataSpec, samples: np.ndarray, out: Path) -> None:

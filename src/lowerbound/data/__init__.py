@@ -6,7 +6,7 @@ from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples, describe
 from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
 from lowerbound.data.order import batch_indices, check_batch_size
-from lowerbound.data.source import NAMED, open_dataset, read_examples
+from lowerbound.data.source import NAMED, is_path, open_dataset, read_examples
 from lowerbound.data.spec import DataSpec
 from lowerbound.data.vectors import Standardisation
 
@@ -23,6 +23,7 @@ __all__ = [
     "batch_indices",
     "check_batch_size",
     "describe",
+    "is_path",
     "mixture_parameters",
     "open_dataset",
     "read_conditions",

@@ -20,6 +20,7 @@ class Column:
         kind: what its values are.
         dtype: the type that they came in and go out in, as Arrow calls it: "double", "int64", "string", "timestamp[us]", ...
         categories: the names of its categories or, of truth values, of False and True; empty for other kinds.
+        format: of a date in a table of text, how it is written there, as strftime has it: "%Y-%m-%d"; empty otherwise.
 
     Raises:
         InputError: if there are categories where none belong, none where there should be, or one twice.
@@ -29,6 +30,7 @@ class Column:
     kind: ColumnKind
     dtype: str
     categories: tuple[str, ...] = ()
+    format: str = ""
 
     def __post_init__(self):
         if (self.kind in ("categorical", "boolean")) != bool(self.categories):

@@ -1,7 +1,7 @@
 """What a user says of the data: where they are, and how they are read."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,14 +13,48 @@ class DataConfig:
     """The data and the way that they are read."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
-    """The name of bundled data, a folder of images, or an .npy or .npz file."""
+    """Bundled data, hf:NAME, a folder or archive of images, or a file."""
     layout: str | None = None
     """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
     """The number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
     image_size: Annotated[Everyday[tuple[int, int] | None], tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
-    """The height and width to which images of a folder are cropped and resized."""
+    """The height and width to which images are cropped and resized."""
     skip_bad_files: bool = False
     """Leave out unreadable images, with a warning, instead of stopping."""
+    variables: tuple[str, ...] = ()
+    """Fields: the names of the variables, which become channels; all over the same dimensions if not given."""
+    sample_dim: str | None = None
+    """Fields: the dimension that counts examples; the first one if not given."""
+    labels: str | None = None
+    """A .csv table of the labels of images, in the place of their folders: columns `file` and `label`, or the first two."""
     conditional: Everyday[bool] = False
     """Learn the data given their labels or condition vectors, and also without."""
+    columns: tuple[str, ...] = ()
+    """The columns of a table to model, by their names; all if not given."""
+    ignore: tuple[str, ...] = ()
+    """Columns of a table to leave out, by their names."""
+    categorical: tuple[str, ...] = ()
+    """Columns of a table whose values are names of categories, whatever they look like."""
+    condition_on: tuple[str, ...] = ()
+    """Columns of a table that are no part of an example but its condition: one of categories is a label, others become a
+    vector."""
+    missing: tuple[str, ...] = ()
+    """Marks of missing entries in a table of text besides the usual ones: nothing, NA, N/A, NaN, NULL, None, ?, - and --
+    among them."""
+    separator: str | None = None
+    """The separator of columns in a table of text: a character, tab or blanks; found out if not given."""
+    decimal: Literal[".", ","] | None = None
+    """The decimal mark of a table of text; found out if not given."""
+    header: Literal["yes", "no"] | None = None
+    """A first line of names in a table of text: yes, it is there, or no, it is a row; found out if not given."""
+    text_encoding: str | None = None
+    """The encoding of a table of text, such as latin-1 or cp1252; UTF-8, or what its first bytes say, if not given."""
+    date_format: str | None = None
+    """The form of dates in a table of text, such as %d/%m/%Y; found out if not given."""
+    skip_bad_rows: bool = False
+    """Leave out, with a warning, rows of a table of text that have too many or too few entries, instead of stopping."""
+
+    def __post_init__(self):
+        if self.condition_on:  # a condition that nobody learns from would be a column left out
+            object.__setattr__(self, "conditional", True)

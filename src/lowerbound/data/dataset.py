@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from lowerbound.brief import Brief
+from lowerbound.data.axes import Axes
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
+from lowerbound.data.memory import release
 from lowerbound.data.parts import check_not_empty, num_observed, parts
 from lowerbound.data.spec import DataSpec, naming
 from lowerbound.data.tabular import Columns
@@ -37,6 +39,7 @@ class Dataset:
         labels: (N,) class indices, or None.
         conditions: (N, F) float32 vectors as they came, or None.
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
+        notes: what else there is to be said of how they were read, a line each.
     """
 
     spec: DataSpec
@@ -47,6 +50,7 @@ class Dataset:
     labels: np.ndarray | None = None
     conditions: np.ndarray | None = None
     layout_hint: str = ""
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{len(self.indices(split)):,} {split}" for split in SPLITS)
@@ -64,7 +68,9 @@ class Dataset:
 
     def encoded(self, indices: np.ndarray) -> Tensor:
         """Examples as the model sees them, (n, *shape); NaN where an entry is missing (`DataSpec.observed`)."""
-        return self.spec.encoding.encode(np.ascontiguousarray(self.examples[indices]))
+        chosen = np.ascontiguousarray(self.examples[indices])
+        release(self.examples)
+        return self.spec.encoding.encode(chosen)
 
     @cached_property
     def num_observed(self) -> np.ndarray:
@@ -84,7 +90,7 @@ class Dataset:
         """A hash by which a run knows its data again: of the examples, condition vectors, labels and splits."""
         digest = self._hash_values()
         if self.spec.columns:
-            digest.update(repr(self.spec.columns).encode("utf-8", "surrogatepass"))
+            digest.update(repr((self.spec.columns, self.spec.condition_columns)).encode("utf-8", "surrogatepass"))
         for text in ("labels", *(() if self.labels is None else self.spec.class_names)):
             digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
         indices = {"labels": self.labels, **{split: self.indices(split) for split in SPLITS}}
@@ -135,6 +141,9 @@ class Examples(Brief):
         files: of a folder, each example's path in it, fit to be printed; empty otherwise.
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
         columns: of a table, whose values are (N, C) in double precision, NaN where one is missing; else empty.
+        axes: of fields, what their axes are.
+        condition_columns: of a table, those that its conditions are made of.
+        notes: what else there is to be said of how they were read, a line each.
     """
 
     name: str
@@ -147,6 +156,9 @@ class Examples(Brief):
     files: tuple[str, ...] = ()
     layout_hint: str = ""
     columns: tuple[Column, ...] = ()
+    axes: Axes | None = None
+    condition_columns: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
@@ -162,6 +174,8 @@ class Examples(Brief):
             class_names,
             dataset.conditions,
             columns=dataset.spec.columns,
+            condition_columns=dataset.spec.condition_columns,
+            notes=dataset.notes,
         )
 
     def dataset(self, num_levels: int | None = None, encoding: Encoding | None = None) -> Dataset:
@@ -188,10 +202,10 @@ class Examples(Brief):
             encoding = encoding or fitted_encoding(values, splits, num_levels, self.columns)
             vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
             shape = encoding.shape if isinstance(encoding, Columns) else values.shape[1:]
-            spec = DataSpec(self.name, shape, encoding, self.layout, class_names, vectors)
-            dataset = Dataset(
-                spec, values, **splits, labels=labels, conditions=conditions, layout_hint=self.layout_hint
-            )
+            further = {"axes": self.axes, "condition_columns": self.condition_columns}
+            spec = DataSpec(self.name, shape, encoding, self.layout, class_names, vectors, **further)
+            hints = {"layout_hint": self.layout_hint, "notes": self.notes}
+            dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, **hints)
             check_not_empty(dataset.num_observed)
         return dataset
 
@@ -246,6 +260,8 @@ def describe(dataset: Dataset) -> str:
         f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {spec.raw_shape} "
         f"(read as {spec.layout})",
         *([f"layout    {dataset.layout_hint}"] if dataset.layout_hint else []),
+        *([f"fields    {spec.axes}"] if spec.axes is not None else []),
+        *dataset.notes,
         f"values    {spec.encoding.description}",
         *_column_lines(dataset),
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),

@@ -57,6 +57,10 @@ class Encoding(ABC):
         """Which entries of x are there, (N, *shape), from which stored values are."""
         return observed
 
+    def by_value(self, figures: np.ndarray) -> np.ndarray:
+        """Figures of each entry of x, (N, *shape), as those of each stored value, which are sums."""
+        return figures
+
     @property
     def filling(self) -> float | np.ndarray:
         """A stored value, or one for each place of an example, that can be encoded, to stand where nothing is known."""
@@ -78,6 +82,10 @@ class Encoding(ABC):
     def log_det(self, x: Tensor) -> Tensor:
         r"""$\log|\det dx/d\,raw|$ of the entries that are there of each encoded example, (N,), nats in double precision; 0
         for discrete data."""
+
+    def log_slopes(self, x: Tensor) -> Tensor:
+        """What each entry adds to `log_det`, of the shape of x, nats in double precision; 0 where there is none."""
+        return torch.zeros_like(x, dtype=torch.float64)
 
     @property
     @abstractmethod
@@ -230,6 +238,10 @@ class Affine(Brief, Encoding):
         whole = -math.prod(x.shape[2:]) * float(np.log(self.scale).sum())
         num_missing = x.isnan().reshape(*x.shape[:2], -1).sum(2)
         return whole + num_missing.double() @ log_scale
+
+    def log_slopes(self, x: Tensor) -> Tensor:
+        log_scale = torch.as_tensor(np.log(self.scale), device=x.device)
+        return torch.where(x.isnan(), 0, -log_scale.reshape(1, -1, *[1] * (x.ndim - 2)))
 
     @property
     def value_range(self) -> tuple[float, float]:

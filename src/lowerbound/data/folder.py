@@ -1,47 +1,48 @@
-"""Which files of a folder are images, and to which split and class their places assign them."""
+"""Which files of a folder or an archive are images, and to which split and class their places assign them."""
 
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 
+from lowerbound.data.listing import ARCHIVES, IMAGES, SPLIT_NAMES, Listing
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
-_IMAGES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 _SIDE_FILES = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md"}
-_SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
-_SPLIT_NAMES = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file that should be an image; `split`, `class_name`, as it is printed, and `fault` are "" where there are none."""
+    """A file that should be an image: its name below the root; `split`, `class_name`, as it is printed, and `fault` are ""
+    where there are none."""
 
-    path: Path
+    name: str
     split: str
     class_name: str
     fault: str
 
 
-def find_images(root: Path) -> list[ImageFile]:
+def find_images(listing: Listing, has_classes: bool = True) -> list[ImageFile]:
     """All files below a root whose folders are classes, or splits with classes in them, in a fixed order.
 
-    Hidden files, those of operating systems and side files (such as .txt, .csv and .json) are left out.
+    Side files (such as .txt, .csv and .json) are left out.
+
+    Arguments:
+        listing: of the files.
+        has_classes: whether folders are classes; places without a meaning if not.
 
     Raises:
         InputError: if the folders contradict each other or hold nothing.
     """
-    folders: dict[str, str] = {}
-    files = [file for folder, split in _split_folders(root) for file in _classified(folder, split, root, folders)]
+    root = listing.root
+    files = [file for split in _splits(listing) for file in _classified(listing, split, has_classes)]
     if not files:
-        raise InputError(f"{root} holds no images (files with the suffixes {', '.join(sorted(_IMAGES))})")
+        raise InputError(f"{root} holds no images (files with the suffixes {', '.join(sorted(IMAGES))})")
     sound = [file for file in files if not file.fault]
     loose, class_names = [file for file in sound if not file.class_name], {file.class_name for file in sound}
     if loose and len(class_names) > 1:
         raise InputError(
-            f"{root}: some images lie in class folders and some, such as {printable(str(loose[0].path))}, beside them: put "
+            f"{root}: some images lie in class folders and some, such as {printable(loose[0].name)}, beside them: put "
             "all of them into class folders, or none"
         )
     trained = {file.class_name for file in sound if file.split == "train"}
@@ -50,71 +51,44 @@ def find_images(root: Path) -> list[ImageFile]:
     return files
 
 
-def _split_folders(root: Path) -> list[tuple[Path, str]]:
-    """The folders of splits, or the root as the only one."""
-    names = [entry.name for entry in _entries(root)]
-    if not (root / "train").is_dir():
-        return [(root, "")]
-    if others := [name for name in names if name not in _SPLIT_NAMES and Path(name).suffix.lower() not in _SIDE_FILES]:
+def _splits(listing: Listing) -> list[str]:
+    """The folders of splits, each with "/" at its end, or "" alone for the root."""
+    tops = dict.fromkeys(name.partition("/")[0] + "/" * ("/" in name) for name in listing.faults)
+    if "train/" not in tops:
+        return [""]
+    splits = [top for top in tops if top.removesuffix("/") in SPLIT_NAMES]
+    others = [top for top in tops if top not in splits and PurePosixPath(top).suffix.lower() not in _SIDE_FILES]
+    if others:
         raise InputError(
-            f"{root} has {printable(others[0])} beside the folder train: with train, only test and validation (or val) may "
-            "stand there"
+            f"{listing.root} has {printable(others[0].removesuffix('/'))} beside the folder train: with train, only test "
+            "and validation (or val) may stand there"
         )
-    if {"val", "validation"} <= set(names):
-        raise InputError(f"{root} has both val and validation: rename one")
-    folders = [root / name for name in names if name in _SPLIT_NAMES]
-    for folder in folders:
-        if not folder.resolve().is_relative_to(root.resolve()):
-            raise InputError(f"{folder} is a link that leads out of the folder: put the images themselves there")
-    return [(folder, _SPLIT_NAMES[folder.name]) for folder in folders]
+    if {"val/", "validation/"} <= set(splits):
+        raise InputError(f"{listing.root} has both val and validation: rename one")
+    return splits
 
 
-def _classified(folder: Path, split: str, root: Path, folders: dict[str, str]) -> Iterator[ImageFile]:
-    """The files of one split; the folders of classes go to `folders`, by the names as which they are printed."""
-    resolved_root = root.resolve()
-    for entry in _entries(folder):
-        paths, class_name = [Path(entry.path)], ""
-        if entry.is_dir(follow_symlinks=False):
-            paths, class_name = _walk(Path(entry.path)), printable(entry.name)
-            if folders.setdefault(class_name, entry.name) != entry.name:
-                raise InputError(f"{folder} has two classes whose names are both printed as {class_name}: rename one")
-        paths = [path for path in paths if path.suffix.lower() not in _SIDE_FILES]
-        if class_name and not paths:
-            raise InputError(f"the class folder {printable(entry.path)} holds no images: remove it or fill it")
-        for path in paths:
-            yield ImageFile(path, split, class_name, _fault(path, resolved_root))
+def _classified(listing: Listing, split: str, has_classes: bool) -> Iterator[ImageFile]:
+    """The files of one split."""
+    split_name, folder_of, filled = SPLIT_NAMES.get(split.removesuffix("/"), ""), {}, set()
+    for name, fault in listing.faults.items():
+        if not name.startswith(split):
+            continue
+        folder, slash, _ = name.removeprefix(split).partition("/")
+        class_name = printable(folder) if slash and has_classes else ""
+        if class_name and folder_of.setdefault(class_name, folder) != folder:
+            raise InputError(f"{listing.root} has two classes whose names are both printed as {class_name}: rename one")
+        if name.endswith("/") or PurePosixPath(name).suffix.lower() in _SIDE_FILES:
+            continue
+        filled.add(class_name)
+        yield ImageFile(name, split_name, class_name, fault or _suffix_fault(name))
+    if empty := sorted(set(folder_of) - filled):
+        raise InputError(f"the class folder {listing.root}/{split}{empty[0]} holds no images: remove it or fill it")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for entry in _entries(folder):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
-        else:
-            yield Path(entry.path)
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, sorted, without hidden files and those of operating systems."""
-    try:
-        with os.scandir(folder) as entries:
-            seen = [entry for entry in entries if entry.name[0] != "." and entry.name.lower() not in _SYSTEM]
-    except OSError as error:
-        raise InputError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    return sorted(seen, key=lambda entry: entry.name)
-
-
-def _fault(path: Path, resolved_root: Path) -> str:
-    """Why this can't be an image file, without opening it; "" if it can."""
-    try:
-        if path.is_symlink() and not path.resolve().is_relative_to(resolved_root):
-            return "a link that leads out of the folder"
-        status = path.stat()
-    except (OSError, RuntimeError) as error:
-        return f"cannot be reached: {error}"
-    if stat.S_ISDIR(status.st_mode):
-        return "a link to a folder"
-    if not stat.S_ISREG(status.st_mode):
-        return "not a regular file"
-    if path.suffix.lower() not in _IMAGES:
-        return f"not an image by its suffix {path.suffix!r}"
-    return "empty" if status.st_size == 0 else ""
+def _suffix_fault(name: str) -> str:
+    """Why this is no image, by its name."""
+    suffix = PurePosixPath(name).suffix
+    if name.lower().endswith(ARCHIVES):
+        return "an archive in an archive or a folder: unpack it there"
+    return "" if suffix.lower() in IMAGES else f"not an image by its suffix {suffix!r}"

@@ -1,4 +1,4 @@
-"""A folder of images as a data set."""
+"""A folder or an archive of images as a data set."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lowerbound.data.dataset import Examples
 from lowerbound.data.folder import find_images
-from lowerbound.data.memory import check_memory, memory_limit
+from lowerbound.data.labels import labelled
+from lowerbound.data.listing import Listing, OpenFile, open_listing
+from lowerbound.data.memory import allocate, check_memory, fits, memory_limit, release
+from lowerbound.data.parts import PART
+from lowerbound.data.tiff import is_beyond_pillow, read_tiff_image, tiff_size
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
@@ -25,6 +30,8 @@ MAX_PIXELS = 89_478_485  # of one file: a quarter of a GiB as RGB
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 _NUM_LISTED = 10
 _MAX_WORKERS = 8
+_MOST_TOGETHER = 64
+"""Files that a worker takes at a time, so that small ones cost no more than their decoding."""
 
 Result = TypeVar("Result")
 
@@ -36,88 +43,114 @@ class Header:
     Arguments:
         height, width: in pixels, as stored.
         channels: 1 of grey, 3 of colours.
-        num_bytes: of the array that it becomes.
+        dtype: of the array that it becomes.
         work: bytes in use while it is decoded, turned, converted, and cropped or copied.
     """
 
     height: int
     width: int
     channels: int
-    num_bytes: int
+    dtype: str
     work: int
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the array that it becomes."""
+        return self.height * self.width * self.channels * np.dtype(self.dtype).itemsize
 
-def read_folder(root: Path, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False) -> Examples:
-    """Images of one size from a folder, with classes and splits if it is divided so.
+
+def read_images(
+    source: Path | Listing,
+    *,
+    image_size: tuple[int, int] | None = None,
+    skip_bad_files: bool = False,
+    labels: dict[str, str] | None = None,
+) -> Examples:
+    """Images of one size from a folder or an archive, with classes and splits if it is divided so.
 
     The folders directly under the root are classes; under `train`, `test` and `validation` (or `val`) if the root has
-    these. Images that lie there themselves have no labels. Grey stays grey unless there are colour images too: then all
-    become RGB. 16-bit grey keeps its 65,536 levels; fewer than 8 bits become 8, palettes and CMYK become RGB, a rotation
-    by EXIF is applied.
+    these. Images that lie there themselves have no labels. Folders that all files of an archive lie in count as nothing.
+    Grey stays grey unless there are colour images too: then all become RGB. 16-bit grey keeps its 65,536 levels; fewer
+    than 8 bits become 8, palettes and CMYK become RGB, a rotation by EXIF is applied. Of TIFF all channels and types are
+    kept.
+
+    Images that do not fit into memory are decoded into a file (see `allocate`).
 
     Arguments:
-        root: the folder.
+        source: the path of a folder, or of an archive whose name ends as `ARCHIVES` do; or their listing.
         image_size: height and width; images are cropped centrally to this shape and resized with antialiasing.
         skip_bad_files: leave out, with a warning, what can't be used.
+        labels: each file's class by its name, in the place of the folders; see `read_labels`.
 
     Raises:
-        InputError: if there are bad files, which are named; sizes differ; images do not fit into memory; or the
-            folder has another structure.
+        InputError: if there are bad files, which are named; sizes differ; there is no room for them; files and labels do
+            not go together; or the folder has another structure.
     """
     if image_size is not None and min(image_size) < 1:
         raise InputError(
             f"--image-size {image_size[0]} {image_size[1]}: give a height and a width of at least one pixel"
         )
-    files = find_images(root)
-    bad = {file.path: file.fault for file in files if file.fault}
-    with warnings.catch_warnings():
-        # what a decoder doubts is bad
-        for category in (UserWarning, RuntimeWarning):
-            warnings.simplefilter("error", category)
-        examples = _read_all(root, [file.path for file in files if not file.fault], image_size, bad)
+    with source if isinstance(source, Listing) else open_listing(source) as listing:
+        path = listing.root
+        files = find_images(listing, has_classes=labels is None)
+        if labels is not None:
+            files = labelled(path, files, labels)
+        bad = {file.name: file.fault for file in files if file.fault}
+        with warnings.catch_warnings():
+            # what a decoder doubts is bad
+            for category in (UserWarning, RuntimeWarning):
+                warnings.simplefilter("error", category)
+            examples = _read_all(listing, [file.name for file in files if not file.fault], image_size, bad)
     if bad:
-        _report(root, bad, len(files), skip_bad_files)
+        _report(path, bad, len(files), skip_bad_files)
     if not len(examples):
-        raise InputError(f"{root} holds no images of the formats {', '.join(_FORMATS)}")
+        raise InputError(f"{path} holds no images of the formats {', '.join(_FORMATS)}")
     class_names = tuple(sorted({file.class_name for file in files if not file.fault} - {""}))
     position = {name: k for k, name in enumerate(class_names)}
-    files = [file for file in files if file.path not in bad]
+    files = [file for file in files if file.name not in bad]
     split_of = np.array([file.split for file in files])
     splits = {split: np.flatnonzero(split_of == split) for split in sorted({file.split for file in files} - {""})}
-    labels = np.array([position[file.class_name] for file in files]) if class_names else None
+    numbers = np.array([position[file.class_name] for file in files]) if class_names else None
     layout = "NHW" if examples.shape[1] == 1 else "NHWC"
-    names = tuple(printable(str(file.path.relative_to(root))) for file in files)
-    return Examples(str(root), examples, layout, splits, labels, class_names, files=names)
+    names = tuple(printable(file.name) for file in files)
+    return Examples(str(path), examples, layout, splits, numbers, class_names, files=names)
 
 
-def read_image(path: Path, image_size: tuple[int, int] | None = None) -> np.ndarray:
+def read_image(file: Path | OpenFile, image_size: tuple[int, int] | None = None) -> np.ndarray:
     """One image file as (H, W), grey of uint8 or uint16, or (H, W, 3), RGB of uint8.
 
     Raises:
         InputError: with the reason, without the path, if it is not an image that can be used as it is, or decoding it
             takes more memory than is allowed.
     """
-    with _opened(path) as image:
+    if is_beyond_pillow(file):
+        array = read_tiff_image(file)
+        return array if image_size is None else _fit_channels(array, *image_size)
+    with _opened(file) as image:
         _header(image)
         plain = _plain(ImageOps.exif_transpose(image) if _is_turned(image) else image)
         return np.asarray(plain if image_size is None else _fit(plain, *image_size))
 
 
-def read_header(path: Path) -> Header:
+def read_header(file: Path | OpenFile) -> Header:
     """What an image file would take, without decoding it.
 
     Raises:
         InputError: as `read_image`, as far as the file's beginning tells.
     """
-    with _opened(path) as image:
+    if is_beyond_pillow(file):
+        height, width, channels, dtype = tiff_size(file)
+        _check_pixels(height, width)
+        return Header(height, width, channels, str(dtype), 3 * height * width * channels * dtype.itemsize)
+    with _opened(file) as image:
         return _header(image)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(file: Path | OpenFile) -> Iterator[Image.Image]:
     """An opened file; errors of any kind inside are InputErrors."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             yield image
     except InputError:
         raise
@@ -130,8 +163,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 def _header(image: Image.Image) -> Header:
     """What the image takes; refuses, before it is decoded, what is too large, animated, or deeper than Pillow reads."""
-    if image.width * image.height > MAX_PIXELS:
-        raise InputError(f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
+    _check_pixels(image.height, image.width)
     # the frames of MPO, which phones write as .jpg, are previews and depth maps behind one photograph
     num_frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if num_frames > 1:
@@ -152,7 +184,12 @@ def _header(image: Image.Image) -> Header:
     copies += image.mode not in {"L", "RGB", "I;16", "I;16B", "I;16L"}
     work = copies * num_pixels * (item if is_deep or image.mode in {"1", "L"} else 4)
     check_memory(f"decoding {image.width} x {image.height} pixels", work, "store it with fewer pixels")
-    return Header(image.height, image.width, channels, num_pixels * channels * item, work)
+    return Header(image.height, image.width, channels, "uint16" if is_deep else "uint8", work)
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{width} x {height} pixels, more than the {MAX_PIXELS:,} allowed")
 
 
 def _is_turned(image: Image.Image) -> bool:
@@ -185,82 +222,116 @@ def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
     return cropped.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _read_all(root: Path, paths: list[Path], image_size: tuple[int, int] | None, bad: dict[Path, str]) -> np.ndarray:
-    """All images that can be read in one array (N, C, H, W), in the order of their paths; the others go to `bad`.
+def _fit_channels(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The same of values that Pillow does not keep as an image, (H, W) or (H, W, C): channel by channel, in floats."""
+    planes = np.moveaxis(np.atleast_3d(array), 2, 0)
+    fitted = np.stack(
+        [np.asarray(_fit(Image.fromarray(plane.astype(np.float32)), height, width)) for plane in planes], 2
+    )
+    if array.dtype.kind in "iu":
+        limits = np.iinfo(array.dtype)
+        fitted = np.clip(np.rint(fitted.astype(np.float64)), limits.min, limits.max)
+    return fitted.astype(array.dtype).reshape(*fitted.shape[:2], *array.shape[2:])
+
+
+def _read_all(
+    listing: Listing, names: list[str], image_size: tuple[int, int] | None, bad: dict[str, str]
+) -> np.ndarray:
+    """All images that can be read in one array (N, C, H, W), in the order of their names; the others go to `bad`.
 
     What they take is summed up from their headers before any of them is decoded; as many are decoded at a time as the memory
     allows.
     """
     num_workers = min(_MAX_WORKERS, os.cpu_count() or 1)
-    headers = dict(_each(paths, read_header, num_workers, "looking at images", bad))
+    headers = dict(_each(listing, names, read_header, num_workers, _MOST_TOGETHER, "looking at images", bad))
     if not headers:
         return np.empty((0, 1, 1, 1), np.uint8)
-    num_free = _check_sum(root, headers, image_size)
-    num_workers = max(1, min(num_workers, num_free // max(header.work for header in headers.values())))
+    largest = max(headers.values(), key=lambda header: header.work)
     channels = max(header.channels for header in headers.values())
-    examples, first_path = np.empty((0, channels, 1, 1), np.uint8), root
-    num_read, has_colours = 0, False
-    for path, image in _each([*headers], lambda path: read_image(path, image_size), num_workers, "reading images", bad):
+    height, width = image_size or (largest.height, largest.width)
+    name = f"{listing.root}: {len(headers):,} images of {height} x {width} pixels"
+    total = len(headers) * channels * height * width * np.dtype(largest.dtype).itemsize
+    has_room = fits(name, total, largest.work)
+    num_workers = max(1, min(num_workers, (memory_limit() - total * has_room) // largest.work))
+    num_together = max(1, min(_MOST_TOGETHER, PART // (total // len(headers))))
+    examples, first_name = np.empty((0, channels, 1, 1), np.uint8), ""
+    num_read, has_colours, num_waiting = 0, False, 0
+    read = partial(read_image, image_size=image_size)
+    for file_name, image in _each(listing, [*headers], read, num_workers, num_together, "reading images", bad):
         if not num_read:
-            examples, first_path = np.empty((len(headers), channels, *image.shape[:2]), image.dtype), path
-        _check_alike(first_path, examples, path, image)
+            shape = (len(headers), channels, *image.shape[:2])
+            examples, first_name = allocate(name, shape, image.dtype, largest.work), file_name
+        _check_alike(listing.root, first_name, examples, file_name, image)
         examples[num_read] = image if image.ndim == 2 else image.transpose(2, 0, 1)
         has_colours |= image.ndim == 3
         num_read += 1
-    return examples[:num_read, : 3 if has_colours else 1]
+        num_waiting += image.size
+        if num_waiting > PART:
+            release(examples)
+            num_waiting = 0
+    return examples[:num_read, : None if has_colours else 1]
 
 
 def _each(
-    paths: list[Path], read: Callable[[Path], Result], num_workers: int, title: str, bad: dict[Path, str]
-) -> Iterator[tuple[Path, Result]]:
-    """What can be read, in order and with its path, some at a time; the others go to `bad` with their reasons."""
+    listing: Listing,
+    names: list[str],
+    read: Callable[[OpenFile], Result],
+    num_workers: int,
+    num_together: int,
+    title: str,
+    bad: dict[str, str],
+) -> Iterator[tuple[str, Result]]:
+    """What can be read, in order and with its name, some at a time; the others go to `bad` with their reasons."""
     from tqdm import tqdm
 
+    def read_named(chunk: list[str]) -> list[Result | InputError]:
+        return [_read(listing, name, read) for name in chunk]
+
+    chunks = [names[first : first + num_together] for first in range(0, len(names), num_together)]
     pool = ThreadPoolExecutor(num_workers)
     # a window, so that images do not wait in memory to be taken
-    waiting: deque[Future[Result]] = deque()
-    bar = tqdm(paths, title, delay=2, unit="file", disable=None)
+    waiting: deque[Future[list[Result | InputError]]] = deque()
+    bar = tqdm(total=len(names), desc=title, delay=2, unit="file", disable=None)
     try:
-        to_read = iter(paths)
-        for path in bar:
-            waiting.extend(pool.submit(read, next_path) for next_path in islice(to_read, num_workers - len(waiting)))
-            try:
-                result = waiting.popleft().result()
-            except InputError as error:
-                bad[path] = str(error)
-            else:
-                yield path, result
+        to_read = iter(chunks)
+        for chunk in chunks:
+            waiting.extend(pool.submit(read_named, each) for each in islice(to_read, num_workers - len(waiting)))
+            for name, result in zip(chunk, waiting.popleft().result(), strict=True):
+                if isinstance(result, InputError):
+                    bad[name] = str(result)
+                else:
+                    yield name, result
+            bar.update(len(chunk))
     finally:
+        bar.close()
         pool.shutdown(cancel_futures=True)
 
 
-def _check_sum(root: Path, headers: dict[Path, Header], image_size: tuple[int, int] | None) -> int:
-    """The bytes that are free when all images are in memory; refuses, before they are decoded, what would leave too few."""
-    largest, header = max(headers.items(), key=lambda item: item[1].work)
-    height, width = image_size or (header.height, header.width)
-    if image_size is None:
-        channels = max(header.channels for header in headers.values())
-        total = sum(header.num_bytes // header.channels * channels for header in headers.values())
-    else:
-        bytes_per_pixel = max(header.num_bytes // (header.height * header.width) for header in headers.values())
-        total = len(headers) * height * width * bytes_per_pixel
-    name = printable(str(largest.relative_to(root)))
-    check_memory(
-        f"{root}: {len(headers):,} images of {height} x {width} pixels, and decoding the largest, {name},",
-        total + header.work,
-        "give a smaller --image-size" + (" or fewer images" if image_size else ""),
-    )
-    return memory_limit() - total
+def _read(listing: Listing, name: str, read: Callable[[OpenFile], Result]) -> Result | InputError:
+    """What is read of a file, or why it is not."""
+    try:
+        with listing.open(name) as file:
+            return read(file)
+    except InputError as error:
+        return error
+    except Exception as error:  # a damaged member of an archive raises errors of many types
+        return InputError(str(error) or type(error).__name__)
 
 
-def _check_alike(first_path: Path, examples: np.ndarray, path: Path, image: np.ndarray) -> None:
+def _check_alike(root: Path, first_name: str, examples: np.ndarray, name: str, image: np.ndarray) -> None:
     """Refuse an image that can't stand in one array with the first."""
-    names = printable(str(first_path)), printable(str(path))
+    names = printable(f"{root}/{first_name}"), printable(f"{root}/{name}")
     height, width = examples.shape[2:]
     if image.shape[:2] != (height, width):
         raise InputError(
             f"images of several sizes: {names[0]} has {height} x {width} pixels (height x width), {names[1]} "
             f"{image.shape[0]} x {image.shape[1]}: give --image-size, to which all are cropped and resized"
+        )
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if channels != examples.shape[1] and (channels, examples.shape[1]) != (1, 3):
+        raise InputError(
+            f"images of several numbers of channels: {names[1]} has {channels}, others {examples.shape[1]}: give alike "
+            "images"
         )
     if image.dtype != examples.dtype:
         raise InputError(
@@ -269,9 +340,9 @@ def _check_alike(first_path: Path, examples: np.ndarray, path: Path, image: np.n
         )
 
 
-def _report(root: Path, bad: dict[Path, str], num_files: int, skip: bool) -> None:
+def _report(root: Path, bad: dict[str, str], num_files: int, skip: bool) -> None:
     """Name the bad files: in a warning if they may be skipped, else in an error."""
-    lines = [f"  {printable(str(path.relative_to(root)))}: {printable(bad[path])}" for path in sorted(bad)]
+    lines = [f"  {printable(name)}: {printable(bad[name])}" for name in sorted(bad)]
     if len(bad) > _NUM_LISTED:
         lines = [*lines[:_NUM_LISTED], f"  and {len(bad) - _NUM_LISTED:,} more"]
     named = "\n".join(lines)

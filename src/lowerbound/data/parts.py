@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowerbound.brief import Brief
+from lowerbound.data.memory import release
 from lowerbound.errors import InputError
 
 PART = 1 << 20
@@ -24,6 +25,7 @@ def parts(examples: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     for first in range(0, max(1, len(examples)), num_examples):
         part = slice(first, min(first + num_examples, len(examples)))
         yield part, examples[part]
+        release(examples)
 
 
 def ranges(examples: np.ndarray, splits: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:

@@ -9,7 +9,13 @@ from typing import Any
 from lowerbound.data import bundled
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples
+from lowerbound.data.fields import SUFFIXES as FIELD_SUFFIXES
+from lowerbound.data.fields import is_zarr, read_fields
+from lowerbound.data.listing import ARCHIVES
 from lowerbound.data.mnist import binary_mnist, mnist
+from lowerbound.data.spec import DataSpec
+from lowerbound.data.tiff import SUFFIXES as TIFF_SUFFIXES
+from lowerbound.data.tiff import read_tiff
 from lowerbound.errors import InputError, flag
 
 NAMED = {
@@ -31,67 +37,126 @@ class Source:
 
     Arguments:
         settings: what of `DataConfig` has an effect on it, besides the source itself.
-        read: what it holds.
+        read: what it holds, for a model that knows its data if that is there.
     """
 
     settings: tuple[str, ...]
-    read: Callable[[DataConfig], Examples]
+    read: Callable[[DataConfig, DataSpec | None], Examples]
 
 
-def _named(config: DataConfig) -> Examples:
+def _named(config: DataConfig, spec: DataSpec | None) -> Examples:
     return Examples.of(NAMED[config.source]())
 
 
-def _folder(config: DataConfig) -> Examples:
-    from lowerbound.data.images import read_folder
+def _images(config: DataConfig, spec: DataSpec | None) -> Examples:
+    from lowerbound.data.images import read_images
+    from lowerbound.data.labels import read_labels
 
-    return read_folder(_path(config), image_size=config.image_size, skip_bad_files=config.skip_bad_files)
+    labels = None if config.labels is None else read_labels(Path(config.labels).expanduser())
+    return read_images(_path(config), image_size=config.image_size, skip_bad_files=config.skip_bad_files, labels=labels)
 
 
-def _arrays(config: DataConfig) -> Examples:
+def _arrays(config: DataConfig, spec: DataSpec | None) -> Examples:
     from lowerbound.data.arrays import read_arrays
 
-    return read_arrays(_path(config), layout=config.layout)
+    return read_arrays(_path(config), layout=config.layout if spec is None else spec.layout)
+
+
+def _table(config: DataConfig, spec: DataSpec | None) -> Examples:
+    from lowerbound.data.tables import read_table
+
+    return read_table(_path(config), config, spec)
+
+
+def _tiff(config: DataConfig, spec: DataSpec | None) -> Examples:
+    return read_tiff(_path(config))
+
+
+def _fields(config: DataConfig, spec: DataSpec | None) -> Examples:
+    return read_fields(_path(config), variables=config.variables, sample_dim=config.sample_dim)
+
+
+def _hub(config: DataConfig, spec: DataSpec | None) -> Examples:
+    from lowerbound.data.hub import read_hub
+
+    return read_hub(config.source, image_size=config.image_size, skip_bad_files=config.skip_bad_files)
 
 
 BUNDLED = Source((), _named)
-FOLDER = Source(("image_size", "skip_bad_files"), _folder)
+IMAGES = Source(("image_size", "skip_bad_files", "labels", "num_levels"), _images)
 ARRAYS = Source(("layout", "num_levels"), _arrays)
-FILES = {".npy": ARRAYS, ".npz": ARRAYS}
-"""Who reads a file, by its suffix; of all others `ARRAYS` says what to do with them."""
+TIFF = Source(("num_levels",), _tiff)
+HUB = Source(("image_size", "skip_bad_files", "num_levels"), _hub)
+HUB_PREFIX = "hf:"
+"""How the name of a data set of the hub begins."""
+FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
+_COLUMNS = ("columns", "ignore", "categorical", "condition_on")
+_TEXT = ("missing", "separator", "decimal", "header", "text_encoding", "date_format", "skip_bad_rows")
+TABLES = Source(_COLUMNS, _table)
+TEXTS = Source((*_COLUMNS, *_TEXT), _table)
+FILES = {
+    ".npy": ARRAYS,
+    ".npz": ARRAYS,
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".txt", ".dat", ".data"), TEXTS),
+    **dict.fromkeys((".parquet", ".pq", ".feather", ".arrow"), TABLES),
+    **dict.fromkeys(TIFF_SUFFIXES, TIFF),
+    **dict.fromkeys(FIELD_SUFFIXES, FIELDS),
+    **dict.fromkeys(ARCHIVES, IMAGES),
+}
+"""Who reads a file, by the end of its name; of all others `ARRAYS` says what to do with them."""
 
 
-def open_dataset(source: str | DataConfig, **settings: Any) -> Dataset:
+def open_dataset(source: Any, **settings: Any) -> Dataset:
     """Open a data set.
 
     Arguments:
-        source: one of `NAMED`, a folder of images, or a file of a kind in `FILES`; or all that is said of the data.
+        source: one of `NAMED`, a folder of images or a Zarr store, a file of a kind in `FILES`, or hf:NAME of the hub; all
+            that is said of the data, a `DataConfig`; or a dataframe of pandas, polars or pyarrow.
         settings: how it is read, by the names of the fields of `DataConfig`.
 
     Raises:
         InputError: if there is no such source, or a setting does not apply to it.
     """
-    config = source if isinstance(source, DataConfig) else DataConfig(source, **settings)
+    if isinstance(source, DataConfig):
+        config = source
+    elif isinstance(source, str | Path):
+        config = DataConfig(str(source), **settings)
+    else:
+        from lowerbound.data.frames import from_dataframe
+
+        return from_dataframe(source, **settings).dataset()
     kind = _kind(config.source)
-    for field in fields(config):
-        if field.name not in (*_ALWAYS, *kind.settings) and getattr(config, field.name) != field.default:
-            possible = f"{' and '.join(map(flag, kind.settings))} would" if kind.settings else "no such setting applies"
-            raise InputError(f"{flag(field.name)} has no effect on {config.source}: {possible}")
+    check_settings(config, kind, config.source)
     if kind is BUNDLED:
         return NAMED[config.source]()
-    return kind.read(config).dataset(config.num_levels)
+    return kind.read(config, None).dataset(config.num_levels)
 
 
-def read_examples(config: DataConfig) -> Examples:
+def check_settings(config: DataConfig, kind: Source, name: str) -> None:
+    """Refuse settings that have no effect on a kind of data, called by a name, with an InputError."""
+    for field in fields(config):
+        if field.name not in (*_ALWAYS, *kind.settings) and getattr(config, field.name) != field.default:
+            names = ", ".join(map(flag, kind.settings))
+            possible = " and ".join(names.rsplit(", ", 1)) + " would" if names else "no such setting applies"
+            raise InputError(f"{flag(field.name)} has no effect on {name}: {possible}")
+
+
+def read_examples(config: DataConfig, spec: DataSpec | None = None) -> Examples:
     """Examples as they are stored, one or more, for a model that knows its data already.
 
     Arguments:
         config: the source, and how the model's own data were read, which is used where it applies.
+        spec: what the model knows of its data.
 
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    return _kind(config.source).read(config)
+    return _kind(config.source).read(config, spec)
+
+
+def is_path(source: str) -> bool:
+    """Whether a source is a file or a folder, and no name."""
+    return source not in NAMED and not source.startswith(HUB_PREFIX)
 
 
 def _path(config: DataConfig) -> Path:
@@ -103,13 +168,16 @@ def _kind(source: str) -> Source:
     path = Path(source).expanduser()
     if source in NAMED:
         return BUNDLED
+    if source.startswith(HUB_PREFIX):
+        return HUB
     if path.is_dir():
-        return FOLDER
+        return FIELDS if is_zarr(path) else IMAGES
     if path.is_file():
-        return FILES.get(path.suffix, ARRAYS)
+        name = path.name.lower()
+        return next((kind for end, kind in FILES.items() if name.endswith(end)), ARRAYS)
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(
-        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give a folder of images, or an .npy or .npz "
-        "file that exists"
+        f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give hf:NAME, a folder or an archive of "
+        f"images, or a file that exists ({', '.join(FILES)})"
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lowerbound.blocks import Blocks, Real
 from lowerbound.brief import Brief
+from lowerbound.data.axes import Axes
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, read_encoding
 from lowerbound.data.vectors import Standardisation, check_normalisation
@@ -33,6 +34,8 @@ class DataSpec(Brief):
         class_names: a name for each class; none of data without labels.
         vectors: the normalisation of the condition vectors; None of data without.
         fingerprint: by which a run knows its data again (`Dataset.fingerprint`); empty where nobody has asked for it yet.
+        axes: of fields, what their axes are; None of other data.
+        condition_columns: of a table, those that labels or condition vectors are made of; empty for everything else.
     """
 
     name: str
@@ -42,6 +45,8 @@ class DataSpec(Brief):
     class_names: tuple[str, ...] = ()
     vectors: Standardisation | None = None
     fingerprint: str = ""
+    axes: Axes | None = None
+    condition_columns: tuple[Column, ...] = ()
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
@@ -76,6 +81,18 @@ class DataSpec(Brief):
     def observed(self, x: Tensor) -> Tensor | None:
         """Which entries of encoded examples are there, of their shape; None of data without missing entries: all."""
         return ~x.isnan() if self.has_missing else None
+
+    def with_gaps(self) -> "DataSpec":
+        """The same, with entries that may be missing whether or not one is.
+
+        Raises:
+            InputError: if there is no value for what is missing.
+        """
+        if "has_missing" not in {field.name for field in fields(self.encoding)}:  # pyright: ignore[reportArgumentType]
+            raise InputError(
+                f"{self.name} holds integers, of which no part can be hidden: leave out --hidden, or store floats"
+            )
+        return replace(self, encoding=replace(self.encoding, has_missing=True))  # pyright: ignore
 
     def check_complete(self, what: str) -> None:
         """Refuse data with missing entries for what takes none, by an InputError."""
@@ -116,7 +133,7 @@ class DataSpec(Brief):
             InputError: if it is to know some, and the data have none.
         """
         if not conditional:
-            return replace(self, class_names=(), vectors=None)
+            return replace(self, class_names=(), vectors=None, condition_columns=())
         if not (self.num_classes or self.num_condition_features):
             raise InputError(
                 f"a conditional run was asked for, but {self.name} has neither labels nor condition vectors"
@@ -125,7 +142,10 @@ class DataSpec(Brief):
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {**asdict(self), "encoding": self.encoding.to_dict()}
+        values = {**asdict(self), "encoding": self.encoding.to_dict()}
+        if self.axes is None:
+            del values["axes"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], source: str = "data_facts") -> "DataSpec":
@@ -140,7 +160,7 @@ class DataSpec(Brief):
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         for field in fields(cls):
-            if field.name not in (*values, "vectors"):
+            if field.name not in (*values, "vectors", "axes", "condition_columns"):
                 raise InputError(f"{source}: {field.name} is lacking")
         if not isinstance(values["encoding"], dict):
             raise InputError(f"{source}: encoding is {values['encoding']!r:.60}, which is not dict[str, Any]")
@@ -151,6 +171,8 @@ class DataSpec(Brief):
             raise InputError(f"{source}: shape is {spec.shape}; an example has 1 to {MOST_ENTRIES:,} entries")
         with naming(source):
             spec.encoding.check(spec.shape)
+            if spec.axes is not None:
+                spec.axes.check(spec.shape)
             if spec.vectors is not None:
                 check_normalisation(spec.vectors.shift, spec.vectors.scale)
         class_names = tuple(map(printable, spec.class_names))

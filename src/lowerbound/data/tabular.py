@@ -102,6 +102,16 @@ class Columns(Brief, Encoding):
             total += np.where(np.isnan(part[:, 0]), 0, code.log_slope(part))
         return torch.from_numpy(total).to(x.device)
 
+    def log_slopes(self, x: Tensor) -> Tensor:
+        slopes = [
+            np.pad(np.where(np.isnan(part[:, :1]), 0, code.log_slope(part)[:, None]), ((0, 0), (0, part.shape[1] - 1)))
+            for code, part in self._parts(x)
+        ]
+        return torch.from_numpy(np.concatenate(slopes, 1)).to(x.device)
+
+    def by_value(self, figures: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(figures, np.cumsum([0, *(block.width for block in self.blocks)])[:-1], 1)
+
     def observed_entries(self, observed: np.ndarray) -> np.ndarray:
         return observed.repeat([block.width for block in self.blocks], 1)
 

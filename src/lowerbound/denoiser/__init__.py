@@ -4,6 +4,7 @@ from lowerbound.denoiser.analytic import WithVariance, measure_variance
 from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.blocks import BlockDenoiser
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
+from lowerbound.denoiser.forest import Forest
 from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
 
@@ -13,6 +14,7 @@ __all__ = [
     "Conditioned",
     "Denoiser",
     "Empirical",
+    "Forest",
     "Gaussian",
     "GaussianMixture",
     "LevelDenoiser",

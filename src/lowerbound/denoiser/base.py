@@ -88,6 +88,7 @@ class Denoiser(nn.Module, ABC):
 
     Attributes:
         no_likelihood: the reason why no likelihood belongs to this denoiser, or None.
+        no_flow: the reason why it has no density along its probability flow, whatever its bound, or None.
         observed: the entries that are there, (B, *shape), of a denoiser that was `given` them; None: all. Only these count
             in losses, bounds and densities.
         rows_are_apart: whether the prediction of a row depends on that row alone, whatever the number of rows, so that a
@@ -95,6 +96,7 @@ class Denoiser(nn.Module, ABC):
     """
 
     no_likelihood: str | None = None
+    no_flow: str | None = None
     observed: Tensor | None = None
     rows_are_apart: bool = False
 
@@ -178,6 +180,7 @@ class Wrapper(Denoiser):
         super().__init__(denoiser.schedule, denoiser.shape)
         self.denoiser = denoiser
         self.no_likelihood = denoiser.no_likelihood
+        self.no_flow = denoiser.no_flow
         self.observed = denoiser.observed
 
     def along(self: Wrapped, schedule: Schedule) -> Wrapped:

@@ -10,7 +10,8 @@ With $y = x_t / \alpha_t$ and $r = e^{\gamma / 2}$, and F and S what a network s
 
 The last one is Bayes' rule: the noisy block has the likelihood $\propto e^{s y_k / r^2}$ under category k, exactly, and $F_k$ is
 what the network knows of it from the rest of the row. Where there is little noise, a grid's place and a choice's category
-are known without the network.
+are known without the network. In the place of a noisy block the network sees $s\, \mathrm{softmax}_k(s y_k / r^2)$, all that
+the block says of its category, in which no noise is left to be taken out.
 """  # noqa: E501 - a table
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from lowerbound.blocks import ONE_HOT, Blocks, layout, num_entries
 from lowerbound.denoiser.base import Denoiser, Prediction
 from lowerbound.denoiser.network import check_network, network_output
-from lowerbound.elementary import exp, expand
+from lowerbound.elementary import exp, expand, sqrt
 from lowerbound.errors import InputError
 from lowerbound.levels import mean_between
 from lowerbound.schedule import Level, Schedule
@@ -52,16 +53,22 @@ class BlockDenoiser(Denoiser):
         self.sigma_data = sigma_data
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        output = network_output(self.network, x_t, level, cond, self.sigma_data, 2, observed)
-        said, spread = output.chunk(2, 1)
         at = layout(self.blocks, x_t.device)
         y, ratio = x_t / expand(level.alpha, x_t), expand(exp(level.gamma / 2), x_t)
+        evidence = (ONE_HOT * y / ratio**2)[:, at.choices].masked_fill(at.beyond, -torch.inf)
+        seen = x_t
+        if len(at.choices):
+            # as the network sees it, its input's scale taken back
+            guess = ONE_HOT * evidence.softmax(2)
+            scale = expand(level.alpha, guess) * sqrt(self.sigma_data**2 + expand(exp(level.gamma), guess))
+            seen = x_t.index_copy(1, at.choices[~at.beyond], (scale * guess)[:, ~at.beyond])
+        output = network_output(self.network, seen, level, cond, self.sigma_data, 2, observed)
+        said, spread = output.chunk(2, 1)
         x = y - ratio * said
         if len(at.grids):
             x = x.index_copy(1, at.grids, self._on_grids(x[:, at.grids], spread[:, at.grids], ratio))
         if len(at.choices):
-            logits = (said + ONE_HOT * y / ratio**2)[:, at.choices].masked_fill(at.beyond, -torch.inf)
-            chosen = ONE_HOT * logits.softmax(2)
+            chosen = ONE_HOT * (said[:, at.choices] + evidence).softmax(2)
             x = x.index_copy(1, at.choices[~at.beyond], chosen[:, ~at.beyond])
         return Prediction(x_t, level, x, self.schedule)
 

@@ -38,6 +38,7 @@ FAMILY: tuple[ModelName, ...] = (
     "score",
     "energy",
     "diffusion",
+    "forest",
     "autoregressive",
     "flow",
     "gan",

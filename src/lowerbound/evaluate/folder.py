@@ -14,10 +14,12 @@ from typing import Any
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes
+from lowerbound.evaluate.columns import Columns
 from lowerbound.evaluate.copies import Neighbours
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
+from lowerbound.evaluate.imputation import Imputed
 from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.evaluate.part import Figures
@@ -35,7 +37,9 @@ KINDS: dict[str, type[Figures]] = {
     "features": Features,
     "quality": SampleQuality,
     "distances": Neighbours,
+    "columns": Columns,
     "classes": Classes,
+    "imputation": Imputed,
     "path": Figures,
     "density": HeldOutDensity,
     "calls": TradeOff,

@@ -140,7 +140,7 @@ def _density(subject: Subject) -> Part:
         bounds = _bounds_before(subject, num, effort) or flow_bounds(run, dataset, num, effort, seed)
         return held_out_density(run, dataset, flow, bounds, seed=seed, progress=progress)
 
-    title, why_not = "bits/dim along the probability flow", run.model.no_likelihood
+    title, why_not = "bits/dim along the probability flow", run.model.no_likelihood or run.denoiser.no_flow
     return Part("density", title, cost, compute, num, settings, missing=why_not)
 
 

@@ -8,8 +8,10 @@ import numpy as np
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, classes
+from lowerbound.evaluate.columns import Columns, columns
 from lowerbound.evaluate.copies import Neighbours, neighbours
 from lowerbound.evaluate.features import UPDATES, Features, feature_classifier
+from lowerbound.evaluate.imputation import MOST_EXAMPLES, NUM_DRAWS, NUM_STEPS, held_out_imputation
 from lowerbound.evaluate.judge import SampleQuality, Samples, draw
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.subject import MAX_REFERENCES, SAMPLES, Subject
@@ -17,6 +19,7 @@ from lowerbound.evaluate.trade_off import num_steps, trade_off_parts
 from lowerbound.pictures import denoising_strip, sample_grid
 from lowerbound.run import Run
 from lowerbound.run.generate import path
+from lowerbound.run.impute import default_method
 from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
 
 SHOWN = 64
@@ -31,9 +34,12 @@ def sample_parts(subject: Subject) -> Iterator[Part]:
     if subject.settings.quick:
         return
     yield _features(subject)
+    unfit = {name for name, fits in FOR_SOME.items() if not fits(subject)}
     for name in COMPARISONS:
-        if name != "classes" or subject.dataset.labels is not None:
+        if name not in unfit:
             yield _comparison(subject, name)
+    if subject.settings.imputation is not None:
+        yield _imputation(subject, subject.settings.imputation)
     if subject.run.is_denoiser:
         yield _path(subject)
         yield from trade_off_parts(subject)
@@ -110,12 +116,32 @@ def _classes(subject: Subject) -> Classes:
     )
 
 
+def _columns(subject: Subject) -> Columns:
+    dataset, spec = subject.dataset, subject.dataset.spec
+    train, test = (dataset.examples[indices[:MAX_REFERENCES]] for indices in (dataset.train, dataset.test))
+    names = [column.name for column in spec.columns] or [f"column {number}" for number in range(train.shape[1])]
+    numbers = [i for i in range(len(names)) if not spec.columns or not spec.columns[i].categories]
+    scale = np.where((deviations := train.std(0, dtype=np.float64)) > 0, deviations, 1)
+    samples, test, train = (
+        values[:, numbers] / scale[numbers] for values in (spec.encoding.decode(subject.samples), test, train)
+    )
+    return columns(samples, test, train, [names[i] for i in numbers], subject.settings.seed)
+
+
 COMPARISONS: dict[str, tuple[str, str, Callable[[Subject], Figures]]] = {
     "quality": ("samples beside held-out data", "{:,} samples against training examples, six figures", _quality),
     "distances": ("copies and variety", "{:,} samples, each beside every training example", _distances),
+    "columns": ("columns of the samples", "{:,} samples beside test rows, column by column and together", _columns),
     "classes": ("classes of the samples", "a look at {:,} samples by the data's classifier", _classes),
 }
 """The parts about the samples that were drawn, beside the data, by name: title, cost in words, and what finds them."""
+
+
+FOR_SOME: dict[str, Callable[[Subject], bool]] = {
+    "columns": lambda subject: len(subject.dataset.shape) == 1 and subject.dataset.spec.num_levels is None,
+    "classes": lambda subject: subject.dataset.labels is not None,
+}
+"""Parts that not all data have."""
 
 
 def _comparison(subject: Subject, name: str) -> Part:
@@ -126,6 +152,25 @@ def _comparison(subject: Subject, name: str) -> Part:
 
     cost = Cost(work.format(subject.settings.num_samples))
     return Part(name, title, cost, compute, settings=subject.drawing, missing=subject.incomparable)
+
+
+def _imputation(subject: Subject, share: float) -> Part:
+    run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
+    num = min(MOST_EXAMPLES, len(dataset.test))
+    missing = subject.incomparable
+    if not run.is_denoiser:
+        missing = f"the model {run.config.model.name} fills in nothing: imputation is for diffusion models"
+    elif len(dataset.shape) > 1 or dataset.spec.num_levels is not None:
+        missing = "imputations are judged of continuous vectors"
+    steps = 0 if missing else default_method(run).num_steps(NUM_STEPS)
+
+    def compute(folder: Path, progress: Progress) -> Figures:
+        return held_out_imputation(run, dataset, share, seed=seed, progress=progress)
+
+    cost = Cost(f"{num:,} test rows, {NUM_DRAWS} draws of each, {steps} calls each", num * NUM_DRAWS * steps)
+    title, settings = "imputation of hidden entries", {"share": share, "seed": seed}
+    units = max(1, -(-num * NUM_DRAWS // 64) * steps)
+    return Part("imputation", title, cost, compute, units, settings, missing=missing)
 
 
 def _sampler(run: Run) -> str:

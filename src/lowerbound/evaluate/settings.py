@@ -57,6 +57,9 @@ class Settings:
     """The samplers whose quality is plotted against --calls; the default sampler if not given."""
     scales: Annotated[Everyday[tuple[float, ...]], tyro.conf.arg(name="guidance-scales")] = ()
     """Plot fidelity against variety at these scales of classifier-free guidance; 1 is none. Conditional runs only."""
+    imputation: Everyday[float | None] = None
+    """Hide this share of the entries of test rows, draw them, and judge the draws beside simple ways to fill them in: 0.3 is
+    30 %. For complete continuous vectors."""
     with_baselines: Annotated[bool, tyro.conf.arg(name="baselines")] = True
     """Fit baselines to compare the likelihood with: histogram, Gaussian, Gaussian mixture."""
     seed: Everyday[int] = 0
@@ -70,6 +73,8 @@ class Settings:
             )
         if self.num_flow is not None and self.num_flow < 0:
             raise InputError(f"--ode-examples is {self.num_flow}: it is 0 for none, or a number of test examples")
+        if self.imputation is not None and not 0 < self.imputation < 1:
+            raise InputError(f"--imputation is {self.imputation}: it is a share of the entries, between 0 and 1")
         if min(self.calls, default=1) < 1:
             raise InputError(f"--calls is {min(self.calls)}: a sample takes at least one call of the network")
         if self.samplers and not self.calls:

@@ -125,10 +125,12 @@ def log_prob(
         max_calls: the most network calls along the flow of an example; one that needs more has no figure.
 
     Raises:
-        InputError: if the denoiser has no likelihood, `trace`, `num_probes` or `tolerance` is out of range, probes are
-            needed and there is no `noise`, or the flow cannot be followed.
+        InputError: if the denoiser has no likelihood, or none along its flow, `trace`, `num_probes` or `tolerance` is out of
+            range, probes are needed and there is no `noise`, or the flow cannot be followed.
     """
     check_likelihood(denoiser)
+    if denoiser.no_flow is not None:
+        raise InputError(f"this denoiser has no density along its flow: {denoiser.no_flow}")
     observed = denoiser.observed
     check_data(x, denoiser.shape, observed)
     exact = is_exact(trace, x)

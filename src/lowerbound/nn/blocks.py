@@ -13,12 +13,33 @@ GROUP_WIDTH = 8
 """Channels that share a mean and a variance in a normalisation, where it divides their number."""
 
 
-def convolution(num_dims: int, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1) -> nn.Module:
-    """A convolution of odd kernel that makes ceil(n / stride) of n positions, or of vectors a linear layer."""
+def convolution(
+    num_dims: int, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, periodic: Sequence[int] = ()
+) -> nn.Module:
+    """A convolution of odd kernel that makes ceil(n / stride) of n positions, or of vectors a linear layer.
+
+    Beyond the ends of an axis it sees zeros, or, of the `periodic` spatial axes, the other end.
+    """
     if num_dims == 0:
         return nn.Linear(channels, out_channels)
     kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[num_dims - 1]
-    return kind(channels, out_channels, kernel, stride=stride, padding=kernel // 2)
+    if not periodic or kernel == 1:
+        return kind(channels, out_channels, kernel, stride=stride, padding=kernel // 2)
+    padding = [0 if axis in periodic else kernel // 2 for axis in range(num_dims)]
+    layer = kind(channels, out_channels, kernel, stride=stride, padding=tuple(padding))  # pyright: ignore[reportArgumentType]
+    return nn.Sequential(Wrapped(num_dims, periodic, kernel // 2), layer)
+
+
+class Wrapped(nn.Module):
+    """An array with some positions of the other end put before and behind its periodic axes."""
+
+    def __init__(self, num_dims: int, periodic: Sequence[int], width: int) -> None:
+        super().__init__()
+        # torch counts from the last axis
+        self.padding = [width * (axis in periodic) for axis in reversed(range(num_dims)) for _ in range(2)]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return functional.pad(hidden, self.padding, mode="circular")
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
@@ -51,13 +72,13 @@ class ResidualBlock(nn.Module):
     section 3); C_1 and C_2 are convolutions.
     """
 
-    def __init__(self, num_dims: int, width: int, embedding_width: int) -> None:
+    def __init__(self, num_dims: int, width: int, embedding_width: int, periodic: Sequence[int] = ()) -> None:
         super().__init__()
         self.norm_in = normalisation(num_dims, width)
-        self.conv_in = convolution(num_dims, width, width)
+        self.conv_in = convolution(num_dims, width, width, periodic=periodic)
         self.modulate = nn.Linear(embedding_width, 2 * width)
         self.norm_out = normalisation(num_dims, width, affine=False)
-        self.conv_out = zeroed(convolution(num_dims, width, width))
+        self.conv_out = zeroed(convolution(num_dims, width, width, periodic=periodic))
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         inner = self.conv_in(functional.silu(self.norm_in(hidden)))

@@ -21,6 +21,7 @@ class Resolution(nn.Module):
     Arguments:
         widths: channels of this resolution and of each one below it.
         num_attention: how many of the lowest resolutions attend to all their positions.
+        periodic: the spatial axes whose ends meet.
     """
 
     def __init__(
@@ -32,18 +33,19 @@ class Resolution(nn.Module):
         embedding_width: int,
         num_attention: int,
         head_width: int,
+        periodic: Sequence[int],
     ) -> None:
         super().__init__()
         width, *lower = widths
 
         def blocks() -> nn.ModuleList:
-            return nn.ModuleList(ResidualBlock(num_dims, width, embedding_width) for _ in range(num_blocks))
+            return nn.ModuleList(ResidualBlock(num_dims, width, embedding_width, periodic) for _ in range(num_blocks))
 
         self.before = blocks()
         self.attention = AttentionBlock(num_dims, width, head_width) if len(widths) <= num_attention else None
         self.lower = None
         if lower:
-            self.down = convolution(num_dims, width, lower[0], stride=2)
+            self.down = convolution(num_dims, width, lower[0], stride=2, periodic=periodic)
             self.lower = Resolution(
                 num_dims,
                 lower,
@@ -51,6 +53,7 @@ class Resolution(nn.Module):
                 embedding_width=embedding_width,
                 num_attention=num_attention,
                 head_width=head_width,
+                periodic=periodic,
             )
             self.up = convolution(num_dims, lower[0], width, kernel=1)
         self.after = blocks()
@@ -88,6 +91,8 @@ class UNet(ModulatedNetwork):
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
+        periodic: the spatial axes, counted from 0, whose ends meet. The output then shifts with x along them, exactly for
+            shifts by a multiple of 2^(resolutions - 1), of which their length must be one.
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -108,6 +113,7 @@ class UNet(ModulatedNetwork):
         num_classes: int = 0,
         num_condition_features: int = 0,
         takes_observed: bool = False,
+        periodic: Sequence[int] = (),
     ) -> None:
         if num_dims not in (1, 2, 3):
             raise InputError(f"num_dims={num_dims}: a UNet works on 1, 2 or 3 spatial dimensions; use MLP for vectors")
@@ -122,13 +128,19 @@ class UNet(ModulatedNetwork):
                 f"attention_levels={attention_levels}, head_width={head_width}: "
                 f"give 0 to {len(widths)} levels and heads of 1 channel or more"
             )
+        if not set(periodic) <= set(range(num_dims)):
+            raise InputError(
+                f"periodic={tuple(periodic)}: the {num_dims} spatial axes are counted from 0 to {num_dims - 1}"
+            )
         embedding_width = 4 * width
         super().__init__(
             in_channels, embedding_width, fourier_frequencies, num_classes, num_condition_features, takes_observed
         )
         self.in_channels = in_channels
         self.num_dims = num_dims
-        self.into = convolution(num_dims, self.num_inputs, width)
+        self.periodic = tuple(periodic)
+        self.stride = 2 ** (len(widths) - 1)
+        self.into = convolution(num_dims, self.num_inputs, width, periodic=periodic)
         self.trunk = Resolution(
             num_dims,
             widths,
@@ -136,9 +148,12 @@ class UNet(ModulatedNetwork):
             embedding_width=embedding_width,
             num_attention=attention_levels,
             head_width=head_width,
+            periodic=periodic,
         )
         self.norm = normalisation(num_dims, width)
-        self.out = zeroed(convolution(num_dims, width, in_channels if out_channels is None else out_channels))
+        self.out = zeroed(
+            convolution(num_dims, width, in_channels if out_channels is None else out_channels, periodic=periodic)
+        )
 
     def check(self, x: Tensor) -> None:
         if x.ndim != self.num_dims + 2 or x.shape[1] != self.in_channels:
@@ -146,6 +161,12 @@ class UNet(ModulatedNetwork):
                 f"x has shape {tuple(x.shape)}: this network takes (batch, {self.in_channels}, *spatial) "
                 f"with {self.num_dims} spatial dimensions"
             )
+        for axis in self.periodic:
+            if x.shape[2 + axis] % self.stride:
+                raise InputError(
+                    f"periodic axis {axis} has {x.shape[2 + axis]} positions, which do not close at {self.stride} times "
+                    "less resolution: give fewer --network.multipliers, or another size"
+                )
 
     def modulated(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         if self.num_dims == 2:

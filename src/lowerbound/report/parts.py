@@ -5,18 +5,22 @@ from typing import Any
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes
+from lowerbound.evaluate.columns import Columns
 from lowerbound.evaluate.copies import Neighbours
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
+from lowerbound.evaluate.imputation import Imputed
 from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.report.classes import tell_classes
+from lowerbound.report.columns import tell_columns
 from lowerbound.report.description import Description
 from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.report.distances import tell_neighbours
+from lowerbound.report.imputation import tell_imputed
 from lowerbound.report.likelihood import tell_baselines, tell_density, tell_likelihood
 from lowerbound.report.quality import tell_quality, tell_samples, tell_trade_off
 
@@ -31,6 +35,8 @@ TELL: dict[type[Figures], Callable[[Any], Description]] = {
     SampleQuality: tell_quality,
     TradeOff: tell_trade_off,
     Neighbours: tell_neighbours,
+    Columns: tell_columns,
+    Imputed: tell_imputed,
     Classes: tell_classes,
 }
 

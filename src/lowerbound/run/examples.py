@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +26,10 @@ def read_for(run: Run, source: str) -> Examples:
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    return read_examples(replace(run.config.data, source=source, layout=run.spec.layout))
+    data = run.config.data
+    # they are of its own files
+    labels = data.labels if Path(source).expanduser().resolve() == Path(data.source) else None
+    return read_examples(replace(data, source=source, labels=labels), run.spec)
 
 
 def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | None = None) -> Tensor | None:

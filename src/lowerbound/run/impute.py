@@ -27,7 +27,6 @@ METHODS: dict[str, Method] = {
     "particles": TwistedParticles(),
 }
 """By the names of the command line."""
-DEFAULT_METHOD = "pigdm"
 DEFAULT_STEPS = 100
 
 
@@ -63,7 +62,7 @@ def impute(
     raw: Num[np.ndarray, "num_examples *shape"],
     observed: Bool[np.ndarray, "num_examples *shape"],
     *,
-    method: Method = METHODS[DEFAULT_METHOD],
+    method: Method | None = None,
     num_samples: int = 16,
     num_steps: int = DEFAULT_STEPS,
     cond: Tensor | None = None,
@@ -80,7 +79,7 @@ def impute(
         run: the model.
         raw: examples as they are stored; what is not observed is never looked at.
         observed: True where an entry is known.
-        method: how (see `inverse`).
+        method: how (see `inverse`); None: `default_method`.
         num_samples: K, imputations of each example.
         num_steps: levels of the sampler's grid, the default one.
         cond: a condition for each example, labels (N,) or vectors (N, F), or None.
@@ -102,6 +101,7 @@ def impute(
     samples = np.repeat(filled[:, None], num_samples, 1)
     seeds = torch.stack([derive_seeds(seed, k, torch.from_numpy(numbers)) for k in range(num_samples)])
     rows = incomplete_rows(observed, num_samples)
+    method = method or default_method(run)
     times = run.diffusion.plan(num_steps=num_steps).times
     for first in range(0, len(rows), batch_size):
         example, draw = rows[first : first + batch_size].T
@@ -118,6 +118,11 @@ def impute(
         )
         samples[example, draw] = np.where(observed[example], filled[example], run.decode(x))
     return Imputations(samples, observed)
+
+
+def default_method(run: Run) -> Method:
+    """Pi-GDM, or where the denoiser's derivative does not tell how its prediction changes, replacement, which takes none."""
+    return METHODS["pigdm" if run.denoiser.no_flow is None else "replacement"]
 
 
 def num_calls(

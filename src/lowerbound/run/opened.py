@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lowerbound.data import Dataset, DataSpec, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
+from lowerbound.device import prepared
 from lowerbound.errors import InputError
 from lowerbound.models import Diffusion, Model
 from lowerbound.training.build import build_model
@@ -232,7 +233,7 @@ def _open_model(config: Config, spec: DataSpec, path: Path, device: torch.device
     if "times" in metadata:
         times = _read_times(metadata["times"], path)
         model = model.distilled(times) if isinstance(model, Diffusion) else model
-    return model.requires_grad_(False).eval().to(device), metadata
+    return model.requires_grad_(False).eval().to(prepared(device)), metadata
 
 
 def _read_times(text: str, path: Path) -> Tensor:

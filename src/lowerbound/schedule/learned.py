@@ -47,9 +47,9 @@ class MonotoneWarp(nn.Module):
 
     def forward(self, t: Values) -> tuple[Values, Values]:
         """u(t) and u'(t)."""
-        weights = functional.softplus(self.weights.to(t.dtype))
-        steepness = _STEEPEST * torch.sigmoid(self.steepness.to(t.dtype))
-        centres = self.centres.to(t.dtype)
+        weights = functional.softplus(self.weights.to(t))
+        steepness = _STEEPEST * torch.sigmoid(self.steepness.to(t))
+        centres = self.centres.to(t)
 
         def hidden(at: Tensor) -> Tensor:
             return torch.sigmoid(steepness * (at[..., None] - centres))
@@ -88,14 +88,14 @@ class LearnedGamma(Schedule):
         self._factor: Tensor | None = None
 
     def gamma(self, t: Values) -> Values:
-        return self.start.to(t.dtype) + self.log_range.to(t.dtype).exp() * self._warped(t)[0]
+        return self.start.to(t) + self.log_range.to(t).exp() * self._warped(t)[0]
 
     def slope(self, t: Values) -> Values:
-        return self.log_range.to(t.dtype).exp() * self._warped(t)[1]
+        return self.log_range.to(t).exp() * self._warped(t)[1]
 
     @torch.no_grad()
     def inverse(self, gamma: Values) -> Values:
-        wanted = (gamma - self.start.to(gamma.dtype)) / self.log_range.to(gamma.dtype).exp()
+        wanted = (gamma - self.start.to(gamma)) / self.log_range.to(gamma).exp()
         low, high, t = torch.zeros_like(wanted), torch.ones_like(wanted), wanted.clamp(0, 1)
         precision = 2 * torch.finfo(wanted.dtype).eps
         for _ in range(_BISECTIONS):

@@ -10,10 +10,22 @@ their mean has little error from the choice of times.
 The error of an example's mean is estimated from the differences of neighbouring draws, which hold little of the trend that
 equal parts take out of the mean (`spread`).
 
+What an example's figure is made of can be had by the same draws, in two ways, each of which adds up to its nats: by noise,
+the diffusion term of each of up to `MOST_BANDS` equal parts of time; and by column, what each entry j of x adds,
+
+$$\log p(x_j | x_{t_0}) - KL_j - \tfrac12 \int E (\epsilon_j - \hat\epsilon_j)^2 d\gamma + \log |d x_j / d\,raw_j|.$$
+
+All terms are sums over entries, so that the split is exact; the entries of a category's block belong together. The integral
+is entry j's part of the one that I-MMSE equates with information (Guo, Shamai & Verdu 2005): an entry that is unlikely, by
+itself or beside the others, is told badly from the noise, and its part is large. It is not
+$\log p(x_j | \text{others})$: those do not add up to $\log p(x)$, and what two entries say together is here divided
+between them.
+
 The probability flow is another model of the same network (`density`). Of discrete data its figure is a bound too, by noise
 within the levels (`dequantization`).
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +37,7 @@ from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
+from lowerbound.likelihood import Elbo
 from lowerbound.machine import fit_threads
 from lowerbound.models import Effort
 from lowerbound.models.base import ONE_DRAW
@@ -37,6 +50,8 @@ AS_ADVISED = Effort()
 BATCH_SIZE = 128
 TRIED_ENTRIES = 8192
 """About how many entries of examples are scored to find the best number of threads: a whole batch of small images."""
+MOST_BANDS = 16
+"""Of noise, into which an example's diffusion term is divided."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,6 +71,9 @@ class Scores(Brief):
         kind: what the number is, in words.
         num_calls: estimates per example that were averaged: network calls of a diffusion model.
         steps: what each level of a hierarchy adds to the diffusion term, (N, L); None of models without levels.
+        entries: by column, what each stored value adds to the nats, (N, *shape), 0 where it is missing; None unless asked.
+        bands: by noise, what is added by the reconstruction in stored units, by each of K equal parts of time from the
+            data's end on, and by the prior, (N, K + 2): their sum is the nats; None unless asked.
     """
 
     nats: Vector
@@ -69,6 +87,8 @@ class Scores(Brief):
     kind: str
     num_calls: int
     steps: Float[np.ndarray, "num_examples num_levels"] | None = None
+    entries: Float[np.ndarray, "num_examples *shape"] | None = None
+    bands: Float[np.ndarray, "num_examples num_bands"] | None = None
 
 
 def fit_threads_to(run: Run, raw: Num[np.ndarray, "num_examples *shape"]) -> None:
@@ -93,6 +113,7 @@ def score(
     numbers: Num[np.ndarray, " num_examples"] | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    by: str | None = None,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> Scores:
     """The likelihood of each example, or the bound on it.
@@ -105,17 +126,26 @@ def score(
         numbers: of the examples, by which an example has the same times and noise in any company; 0 .. N - 1 if None.
         batch_size: it changes nothing but speed, memory and, as the number of threads, the last digits' rounding.
         seed: of times and noise.
+        by: "column" for `Scores.entries`, "noise" for `Scores.bands`, or None.
         progress: called with the number of examples after each batch.
 
     Raises:
-        InputError: if the run has no likelihood, the examples are not what it takes, or a number is out of range.
+        InputError: if the run has no likelihood, the examples are not what it takes, a number is out of range, or the model
+            is no denoiser and its figures can't be divided.
     """
+    if by is not None and by not in PARTS:
+        raise InputError(f"by is {by!r}: scores are divided by {' or by '.join(PARTS)}, or None")
+    if by is not None and not run.is_denoiser:
+        raise InputError(
+            f"the run in {run.folder.path} is a model of the kind {run.config.model.name}, whose scores are not divided by "
+            f"{by}: a diffusion model's are"
+        )
     try:
         effort = run.model.completed(effort)
     except InputError as error:
         raise InputError(f"the run in {run.folder.path}: {error}") from error
     start = np.random.default_rng(seed & (1 << 64) - 1).random()
-    terms, errors, steps, dims, log_dets = [], [], [], [], []
+    terms, errors, steps, dims, log_dets, parts = [], [], [], [], [], []
     for x, batch_cond, noise, indices in batches(run, raw, cond, numbers, batch_size, seed):
         offsets = torch.from_numpy((start + indices * GOLDEN) % 1)
         bound = run.model.given(batch_cond, run.spec.observed(x)).elbo(x, noise, effort, offsets)
@@ -126,6 +156,8 @@ def score(
             errors.append(error_of_mean(bound.draws.cpu().double().numpy()))
         elif bound.steps is not None:
             steps.append(bound.steps.cpu().double().numpy())
+        if by is not None:
+            parts.append(PARTS[by](run, x, bound))
         progress(len(x))
     to_bits, log_det = 1 / (np.concatenate(dims) * math.log(2)), np.concatenate(log_dets)
     reconstruction, prior, diffusion = np.concatenate(terms, 1)
@@ -143,4 +175,49 @@ def score(
         kind=run.model.figure(effort, condition_text(run, cond is not None)),
         num_calls=effort.importance if effort.importance > 1 else effort.num_draws or 1,
         steps=np.concatenate(steps) * to_bits[:, None] if steps else None,
+        entries=np.concatenate(parts) if by == "column" else None,
+        bands=np.concatenate(parts) if by == "noise" else None,
     )
+
+
+def _entries(run: Run, x: Tensor, bound: Elbo) -> np.ndarray:
+    """What each stored value adds to the nats of a batch, (B, *shape)."""
+    assert bound.entries is not None
+    encoding = run.spec.encoding
+    return encoding.by_value(bound.entries.cpu().double().numpy() + encoding.log_slopes(x).cpu().numpy())
+
+
+def _bands(run: Run, x: Tensor, bound: Elbo) -> np.ndarray:
+    """What the ends and as many parts of time as divide the draws add to the nats of a batch, (B, K + 2)."""
+    assert bound.draws is not None
+    draws = bound.draws.double()
+    parts = -draws.reshape(len(draws), _num_bands(draws.shape[1]), -1).sum(2) / draws.shape[1]
+    first, last = bound.reconstruction.double() + run.spec.encoding.log_det(x), -bound.prior.double()
+    return torch.cat([first[:, None], parts, last[:, None]], 1).cpu().numpy()
+
+
+def _num_bands(num_draws: int) -> int:
+    """Into how many equal parts of time draws are divided."""
+    return max(number for number in range(1, MOST_BANDS + 1) if num_draws % number == 0)
+
+
+PARTS = {"column": _entries, "noise": _bands}
+"""By what scores are divided, and how."""
+
+
+def part_names(run: Run, scores: Scores) -> list[str]:
+    """What `Scores.entries`, row by row, or `Scores.bands` are of: entries by their places, or ranges of gamma.
+
+    Raises:
+        InputError: if the scores were not divided.
+    """
+    if scores.entries is not None and run.spec.columns:
+        return [column.name for column in run.spec.columns]
+    if scores.entries is not None:
+        return [",".join(map(str, place)) for place in np.ndindex(scores.entries.shape[1:])]
+    if scores.bands is None:
+        raise InputError("the scores were not divided: give by='column' or by='noise'")
+    ends = torch.linspace(0, 1, scores.bands.shape[1] - 1, dtype=torch.float64)
+    gammas = [f"{gamma:.2f}" for gamma in run.denoiser.schedule.gamma(ends).tolist()]
+    bands = [f"gamma {low} to {high}" for low, high in itertools.pairwise(gammas)]
+    return ["reconstruction", *bands, "prior"]

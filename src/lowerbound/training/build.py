@@ -10,7 +10,7 @@ from torch import nn
 
 from lowerbound.blocks import Blocks
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import BlockDenoiser, Denoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import BlockDenoiser, Denoiser, Forest, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
 from lowerbound.langevin import EnergyDenoiser
 from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
@@ -109,10 +109,12 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         raise InputError(
             f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
         )
+    if config.kind == "mlp" and config.periodic:
+        raise InputError("--network.periodic has no effect on vectors: they have no axes whose ends could meet")
     kind = NETWORKS[config.kind]
     axes = () if config.kind == "mlp" else (len(shape) - 1,)
     names = inspect.signature(kind).parameters
-    return kind(
+    network = kind(
         shape[0],
         *axes,
         outputs_per_entry * shape[0],
@@ -121,6 +123,9 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         num_condition_features=spec.num_condition_features,
         takes_observed=spec.has_missing,
     )
+    if isinstance(network, UNet) and config.periodic:
+        network.check(torch.empty(1, *shape, device="meta"))
+    return network
 
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
@@ -136,6 +141,8 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
             )
         network = build_network(config.network, spec)
         return EnergyDenoiser(network, schedule, shape, settings.sigma_data, num_levels)
+    if config.model.name == "forest":
+        return build_forest(config.model, schedule, spec)
     learned_variance = settings.variance == "learned"
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
@@ -153,6 +160,14 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance
     )
+
+
+def build_forest(config: ModelConfig, schedule: Schedule, spec: DataSpec) -> Forest:
+    """The forest, without trees, with the conditions of the data."""
+    num_conditions = spec.num_condition_features or min(1, spec.num_classes)
+    sizes = {"num_bands": config.bands, "num_trees": config.trees, "depth": config.depth}
+    given = {name: size for name, size in sizes.items() if size is not None}
+    return Forest(schedule, spec.shape, **given, num_conditions=num_conditions)
 
 
 def build_objective(config: Config, schedule: Schedule) -> Objective:

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from lowerbound.classifier import NoisyClassifier
 from lowerbound.data import Dataset, batch_indices
+from lowerbound.device import prepared
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 from lowerbound.nn.classifier import Classifier
@@ -65,7 +66,7 @@ def train_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Classifier(dataset.shape, len(dataset.spec.class_names), width=width)
-    classifier = NoisyClassifier(network, gamma_min, gamma_max, sigma_data).to(device)
+    classifier = NoisyClassifier(network, gamma_min, gamma_max, sigma_data).to(prepared(device))
     training = TrainingConfig(steps, minutes, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, seed=seed)
     complete(_ClassifierTraining(classifier, dataset, training), workspace)
     return classifier.requires_grad_(False).eval()

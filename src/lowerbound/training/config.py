@@ -16,8 +16,10 @@ from lowerbound.records import read
 from lowerbound.training.objectives import OBJECTIVES
 
 SCHEMA_VERSION = 2
+FOREST = ("trees", "bands", "depth")
+"""The settings of a forest."""
 
-DENOISERS = ("diffusion", "score", "energy")
+DENOISERS = ("diffusion", "score", "energy", "forest")
 """The models that are a denoiser."""
 if TYPE_CHECKING:
     ModelName: TypeAlias = str
@@ -50,12 +52,13 @@ class ModelConfig:
     given; a setting without effect on a model is refused."""
 
     name: Annotated[Everyday[ModelName], tyro.conf.arg(name="model", prefix_name=False)] = "diffusion"
-    """The model: diffusion, also as a score network or as the gradient of an energy; a variational autoencoder, plain,
+    """The model: diffusion, also as a score network, as the gradient of an energy or, of vectors, as a forest; a
+    variational autoencoder, plain,
     hierarchical or a ladder; an autoregressive model; a normalizing flow; or an adversarial network."""
     width: int | None = None
     """The number of hidden units or channels."""
     depth: int | None = None
-    """The number of layers, or of blocks at each resolution."""
+    """The number of layers, or of blocks at each resolution; of a forest, of splits from a tree's root to a leaf."""
     network: Literal["convolutional", "mlp", "linear"] | None = None
     """vae: the kind of network of encoder and decoder."""
     latent_dims: int | None = None
@@ -84,11 +87,20 @@ class ModelConfig:
     """autoregressive: the share of hidden units left out in training."""
     r1: float | None = None
     """gan: the weight of the penalty on the discriminator's gradient."""
+    trees: int | None = None
+    """forest: the largest number of trees of each column in each band of noise."""
+    bands: int | None = None
+    """forest: the number of bands of noise, each with trees of its own."""
 
     @property
     def is_denoiser(self) -> bool:
         """Whether it is the diffusion model in one of its forms."""
         return self.name in DENOISERS
+
+    @property
+    def is_grown(self) -> bool:
+        """Whether it is a forest, whose trees grow, where all others descend a gradient."""
+        return self.name == "forest"
 
     def settings(self) -> dict[str, Any]:
         """The settings that are not left to the model, by name."""
@@ -152,6 +164,9 @@ class NetworkConfig:
     """U-Net: the number of residual blocks at each resolution on the way down, and again on the way up."""
     attention_levels: int = 1
     """U-Net: the number of lowest resolutions that have attention."""
+    periodic: tuple[int, ...] = ()
+    """U-Net: the axes whose ends meet, counted from 0: 1 is the width of images, the longitude of global fields. What
+    is learned does then not change with a shift along them."""
     depth: int = 4
     """MLP: the number of residual layers."""
     fourier_frequencies: tuple[float, ...] = ()
@@ -174,6 +189,11 @@ class TrainingConfig:
     micro_batch_size: int | None = None
     """The number of examples that go through the network at a time; the batch size if not given. It changes memory, and
     the result by rounding only."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """The precision of the network while it is trained: bf16 computes its layers in bfloat16, which is faster on devices
+    that have it. Weights, losses and all that is measured stay in float32."""
+    compile: bool = False
+    """Compile the network before it is trained, which takes a minute or more and makes steps faster."""
     learning_rate: Everyday[float] = 6e-3
     """The learning rate after warm-up, before it falls."""
     warmup_steps: int = 100
@@ -199,6 +219,13 @@ class TrainingConfig:
     """The momentum of AdamW, its first beta: the share of the past gradients' average that stays."""
     null_probability: float = 0.1
     """Conditional runs: the share of examples whose condition is left out, so that the model learns to do without."""
+    flip: bool = False
+    """Images: mirror each training example left to right with probability 1/2. The model then learns the mixture of the data
+    and their mirror images, of which an example has half the density if its mirror image is no data: the likelihood of
+    held-out examples, which are never mirrored, can lose up to log 2 = 0.69 nats each."""
+    hidden: float = 0.0
+    """The share of examples of which a random part is hidden in training, so that the model knows the density of any part of
+    an example as well, and of any entries given others; for floats."""
     num_evaluations: int = 20
     """The number of times that held-out bits/dim are measured along the way; in a timed run fewer where they would take more
     than a tenth of it."""
@@ -216,8 +243,10 @@ MOST = {
     "schedule.num_steps": 1_000_000,
     **dict.fromkeys(("network.width", "model.width"), 8192),
     **dict.fromkeys(("network.multipliers", "network.blocks_per_level", "network.attention_levels"), 256),
+    "network.periodic": 2,
     **dict.fromkeys(("network.depth", "model.depth", "model.num_latents"), 1024),
-    **dict.fromkeys(("model.decoder_components", "model.transforms"), 1024),
+    **dict.fromkeys(("model.decoder_components", "model.transforms", "model.bands"), 1024),
+    "model.trees": 10_000,
     **dict.fromkeys(("model.latent_dims", "model.prior_components"), 65_536),
 }
 """The largest values of settings that make a model large, and of their number where there are several."""
@@ -227,6 +256,7 @@ RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
         ("steps", "minutes", "batch_size", "micro_batch_size", "learning_rate", "clip", "num_evaluations"),
     ),
     "is at least 0 and finite": (lambda value: 0 <= value < math.inf, ("warmup_steps", "weight_decay", "num_pictures")),
+    "lies between 0 and 1": (lambda value: 0 <= value <= 1, ("hidden",)),
     "is at least 0 and below 1": (lambda value: 0 <= value < 1, ("decay_from", "null_probability", "momentum")),
     "lies between 0 and 0.25": (lambda value: 0 < value <= 0.25, ("average_width",)),
 }
@@ -262,6 +292,8 @@ class Config:
             )
         if not self.model.is_denoiser:
             self._check_relative()
+        elif self.model.is_grown:
+            self._check_forest()
         elif settings := self.model.settings():
             raise InputError(
                 f"{flag(f'model.{next(iter(settings))}')} has no effect on the model {self.model.name}, whose settings "
@@ -269,21 +301,33 @@ class Config:
             )
         for name, value in _settings(self).items():
             numbers = value if isinstance(value, tuple) else (value,)
-            if name in MOST and value is not None and max(len(numbers), *numbers) > MOST[name]:
+            if name in MOST and value is not None and max((len(numbers), *numbers)) > MOST[name]:
                 raise InputError(f"{flag(name)} is {value}: at most {MOST[name]:,} is possible")
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
                 raise InputError(f"{flag(name)} is {value}: it must be finite")
 
+    def _check_forest(self) -> None:
+        """Refuse what has no effect on a forest."""
+        self._check_default(
+            ("denoiser", "network"), "which is no network: its settings begin with --model and --schedule"
+        )
+        for name in self.model.settings():
+            if name not in FOREST:
+                raise InputError(
+                    f"{flag(f'model.{name}')} has no effect on the model forest, whose settings are "
+                    f"{', '.join(flag(f'model.{each}') for each in FOREST)}"
+                )
+        if self.schedule.name in ("learned", "learned-linear"):
+            raise InputError("a forest learns no schedule: choose another --schedule.name")
+        if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
+            raise InputError(
+                "--objective, --times and --reverse have no effect on the model forest: it grows by the bound"
+            )
+
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""
-        for name in ("schedule", "denoiser", "network", "decoder"):
-            section = getattr(self, name)
-            for setting in dataclasses.fields(section):
-                if getattr(section, setting.name) != setting.default:
-                    raise InputError(
-                        f"{flag(f'{name}.{setting.name}')} has no effect on the model {self.model.name}, which is no "
-                        "denoiser: its settings begin with --model"
-                    )
+        sections = ("schedule", "denoiser", "network", "decoder")
+        self._check_default(sections, "which is no denoiser: its settings begin with --model")
         if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
             raise InputError(
                 f"--objective, --times and --reverse have no effect on the model {self.model.name}: it has an objective of "
@@ -293,6 +337,16 @@ class Config:
             raise InputError(
                 f"the model {self.model.name} takes no condition: leave out --conditional, or train a diffusion model"
             )
+
+    def _check_default(self, sections: tuple[str, ...], why: str) -> None:
+        """Refuse settings of sections that have no effect on the model."""
+        for name in sections:
+            section = getattr(self, name)
+            for setting in dataclasses.fields(section):
+                if getattr(section, setting.name) != setting.default:
+                    raise InputError(
+                        f"{flag(f'{name}.{setting.name}')} has no effect on the model {self.model.name}, {why}"
+                    )
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON would hold it."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from lowerbound.data import Dataset
+from lowerbound.device import finish
 from lowerbound.training.config import Config
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
 
@@ -19,7 +20,8 @@ SMALLEST_WIDTH = 8
 def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu") -> Config:
     """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one.
 
-    The cost of a step is measured, on a trainer that is thrown away. A run of given steps stays as it is.
+    The cost of a step is measured, on a trainer that is thrown away. A run of given steps stays as it is, and
+    so does a forest, which finds the size that it has time for while it grows.
 
     Arguments:
         config: what is wanted.
@@ -27,7 +29,7 @@ def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu")
         device: where the training will be.
     """
     minutes = config.training.minutes
-    if minutes is None:
+    if minutes is None or config.model.is_grown:
         return config
     allowed = 60 * minutes * TRAINING_SHARE / ENOUGH_STEPS
     candidate = config
@@ -59,6 +61,7 @@ def _is_faster(config: Config, dataset: Dataset, device: torch.device | str, sec
         began = time.perf_counter()
         trainer.gradient()
         trainer.optimizer.step(0.0)
+        finish(trainer.device)
         if time.perf_counter() - began < seconds:
             return True
     return False

@@ -6,6 +6,7 @@ from lowerbound.data import Dataset
 from lowerbound.likelihood import mean_and_error
 from lowerbound.models import Effort, Model
 from lowerbound.rng import PerSample
+from lowerbound.training.processes import ALONE, Processes
 
 _BATCH = 128
 _SEED = 1 << 40  # apart from the seeds of samples
@@ -13,7 +14,11 @@ _SEED = 1 << 40  # apart from the seeds of samples
 
 @torch.no_grad()
 def held_out_bits(
-    model: Model, dataset: Dataset, num_examples: int | None = None, conditional: bool = False
+    model: Model,
+    dataset: Dataset,
+    num_examples: int | None = None,
+    conditional: bool = False,
+    processes: Processes = ALONE,
 ) -> tuple[float, float] | None:
     """Bits/dim of validation examples, in the units of the stored data, and their standard error; None of a model without
     a likelihood: the mean over examples, of each by the number of its entries that are there.
@@ -23,19 +28,22 @@ def held_out_bits(
         dataset: whose validation split is read.
         num_examples: how many, from the start of the split; as many as say enough if None.
         conditional: whether the examples' conditions are given to the model.
+        processes: that share the work, batch by batch.
     """
     if model.likelihood == "none":
         return None
     indices, effort = dataset.validation[: num_examples or model.most_held_out], held_out_effort(model, dataset)
-    bits = []
-    for start in range(0, len(indices), _BATCH):
+    bits = torch.zeros(len(indices), dtype=torch.float64)
+    starts = range(0, len(indices), _BATCH)
+    for start in starts[processes.rank :: processes.count]:
         part = indices[start : start + _BATCH]
         x, cond = dataset.encoded(part).to(model.device), dataset.cond(part) if conditional else None
         noise = PerSample(range(_SEED + start, _SEED + start + len(part)))
         cond = None if cond is None else cond.to(model.device)
         bound = model.given(cond, dataset.spec.observed(x)).elbo(x, noise, effort)
-        bits.append(bound.to_bits(-(bound.nats + dataset.spec.encoding.log_det(x).to(bound.nats))))
-    return mean_and_error(torch.cat(bits))
+        in_bits = bound.to_bits(-(bound.nats + dataset.spec.encoding.log_det(x).to(bound.nats)))
+        bits[start : start + len(part)] = in_bits.cpu()
+    return mean_and_error(processes.sum(bits))
 
 
 def held_out_effort(model: Model, dataset: Dataset) -> Effort:

@@ -22,7 +22,7 @@ from lowerbound.training.config import (
 
 GAMMA_MAX = 5.0
 TABLE_GAMMA_MAX = 7.0
-"""Of tables: at 5 the prior alone costs 0.006 bits of each column, of which a table has few (benchmarks/tables.py)."""
+"""Of tables: at 5 the prior alone costs 0.006 bits of each column, of which a table has few (benchmarks/columns.py)."""
 SMALL = 16
 """Positions a side up to which images get the balanced objective: of digits it draws better samples and costs no bits; of
 28 a side, where the network has less to spare, it costs 1.3 % of them (LOG.md, 2026-11-26)."""
@@ -51,6 +51,10 @@ def recipe(
         objective = "balanced" if is_small and has_levels else "elbo"
         return replace(config, training=replace(config.training, objective=objective))
     schedule = replace(config.schedule, name="linear-gamma")
+    if model == "forest":
+        return Config(
+            data=data, schedule=schedule, decoder=config.decoder, training=config.training, model=ModelConfig(model)
+        )
     if model == "score":
         # geometric noise levels up to the largest distance between two examples, which the noise has to bridge (Song &
         # Ermon 2020, technique 1), all of one weight

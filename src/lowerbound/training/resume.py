@@ -4,9 +4,10 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.training.checkpoint import checkpoints, clean, read_checkpoint, step_of
-from lowerbound.training.config import as_flags, differences
+from lowerbound.training.config import Config, as_flags, differences
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import Trainer
@@ -31,19 +32,8 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
     Raises:
         InputError: if it is another run, its data are no longer the same, or its checkpoints are damaged or gone.
     """
-    config, spec = folder.read_config()
-    changes = differences(config, trainer.config)
-    fixed = [d for d in changes if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
-    if fixed:
-        raise InputError(
-            f"{folder.path} holds a run with other settings ({as_flags(fixed[0])}{' ...' * (len(fixed) > 1)}): choose "
-            "another folder with --out, or repeat its own settings to go on with it"
-        )
-    if not trainer.dataset.has_fingerprint(spec.fingerprint):
-        raise InputError(
-            f"{folder.path} was trained on other data than {trainer.dataset.spec.name} holds now, or on other labels or "
-            "splits of them: choose another --out"
-        )
+    config, _ = folder.read_config()
+    changes = check_same(folder, trainer.config, trainer.dataset)
     if folder.is_distilled:
         raise InputError(
             f"{folder.path} holds a distilled run, which is not trained on: choose another folder with --out"
@@ -54,6 +44,32 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
         trainer.rate_scale = 1.0
     for change in changes:
         say(f"  changed: {as_flags(change)}")
+
+
+def check_same(folder: RunFolder, config: Config, dataset: Dataset) -> list[str]:
+    """Refuse a folder that holds a run of other settings or other data; returns those settings that are others and may be.
+
+    Arguments:
+        folder: of a run.
+        config, dataset: of the training that is to go on there.
+
+    Raises:
+        InputError: if it is another run, or its data are no longer the same.
+    """
+    before, spec = folder.read_config()
+    changes = differences(before, config)
+    fixed = [d for d in changes if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
+    if fixed:
+        raise InputError(
+            f"{folder.path} holds a run with other settings ({as_flags(fixed[0])}{' ...' * (len(fixed) > 1)}): choose "
+            "another folder with --out, or repeat its own settings to go on with it"
+        )
+    if not dataset.has_fingerprint(spec.fingerprint):
+        raise InputError(
+            f"{folder.path} was trained on other data than {dataset.spec.name} holds now, or on other labels or splits of "
+            "them: choose another --out"
+        )
+    return changes
 
 
 def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall_back: bool = False) -> bool:

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from lowerbound.training.checkpoint import checkpoints, step_of
 from lowerbound.training.config import Config
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.forest import fit_forest
 from lowerbound.training.held_out import held_out_bits, held_out_effort
+from lowerbound.training.processes import joined
 from lowerbound.training.resume import restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
@@ -75,11 +78,23 @@ def train(
         InputError: if the folder holds another run, the data do not suffice, or the loss diverges.
         KeyboardInterrupt: after an interruption, with everything saved.
     """
+    if config.model.is_grown:
+        return fit_forest(config, dataset, out, device=device, restart=restart, say=say, show_progress=show_progress)
     check_batch_size(config.training.batch_size, len(dataset.train))
-    folder = RunFolder(out)
-    trainer = Trainer(config, dataset, device)
-    folder.samples.mkdir(parents=True, exist_ok=True)
-    with folder.locked():
+    if config.training.hidden:
+        dataset = replace(dataset, spec=dataset.spec.with_gaps())
+    processes = joined(device)
+    if config.training.batch_size < processes.count:
+        raise InputError(
+            f"--batch-size is {config.training.batch_size}, that of all {processes.count} processes together: give at least "
+            "one example to each"
+        )
+    folder, say = RunFolder(out), say if processes.is_first else lambda line: None
+    trainer = Trainer(config, dataset, processes.own(device), processes)
+
+    def prepare() -> None:
+        folder.samples.mkdir(parents=True, exist_ok=True)
+        lock.enter_context(folder.locked())
         if restart:
             set_aside(folder, say)
         if folder.exists:
@@ -87,11 +102,15 @@ def train(
         elif any(folder.path.glob("*.safetensors")) or folder.log.exists():
             raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
         folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
+
+    with ExitStack() as lock:
+        processes.by_first(prepare)
+        trainer.share()
         if trainer.progress >= 1:
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder
         _Session(trainer, folder, say, show_progress).run()
-        if (sentence := weakness(folder.read_metadata())) is not None:
+        if processes.is_first and (sentence := weakness(folder.read_metadata())) is not None:
             say(f"{sentence}: give more --minutes")
     return folder
 
@@ -102,7 +121,8 @@ class _Session(Stretch[Trainer]):
     def __init__(self, trainer: Trainer, folder: RunFolder, say: Callable[[str], None], show_progress: bool):
         super().__init__(trainer, folder, say, show_progress)
         self.fixed_loss = self._fixed_bits()
-        measured = [record for record in folder.read_log() if "held_out_bits_per_dim" in record]
+        records = self.processes.by_first(folder.read_log)
+        measured = [record for record in records if "held_out_bits_per_dim" in record]
         self.best = min((record["held_out_bits_per_dim"] for record in measured), default=math.inf)
         # the same examples as long as the run lasts; None: not chosen yet
         self.num_held_out: int | None = measured[0].get("num_examples") if measured else None
@@ -146,13 +166,14 @@ class _Session(Stretch[Trainer]):
     def recover(self, error: DivergenceError) -> None:
         """Go back to the newest checkpoint and train on at half the rate, if that is wanted and not done too often yet."""
         before, training = self.trainer, self.trainer.training
-        saved = checkpoints(self.folder.checkpoints)
+        saved = self.processes.by_first(lambda: checkpoints(self.folder.checkpoints))
         if training.on_divergence != "roll-back" or self.roll_backs == MOST_ROLL_BACKS or not saved:
             raise DivergenceError(f"{error}. {self._advice(saved)}") from error
         self.roll_backs += 1
         # a new one: in the old one's optimiser something would stay of what diverged
-        self.trainer = Trainer(before.config, before.dataset, before.device)
-        restore(self.trainer, saved[-1])
+        self.trainer = Trainer(before.config, before.dataset, before.device, self.processes)
+        self.processes.by_first(lambda: restore(self.trainer, saved[-1]))
+        self.trainer.share()
         self.trainer.rate_scale = before.rate_scale * ROLL_BACK_RATE
         self.sound_loss = check_sound(self.trainer)
         message = (
@@ -160,7 +181,7 @@ class _Session(Stretch[Trainer]):
             f"{self.trainer.rate_scale * training.learning_rate:g}"
         )
         self.say(message)
-        with self.folder.open_log(self.trainer.step) as self.log:
+        with self.open_log() as self.log:
             self.note(rolled_back=message)
 
     def _advice(self, saved: list[Path]) -> str:
@@ -218,7 +239,8 @@ class _Session(Stretch[Trainer]):
             return 0.0
         x, spec = dataset.encoded(dataset.train[:256]).to(trainer.device), dataset.spec
         nats = trainer.model.given(observed=spec.observed(x)).fixed_nats(x)
-        return (nats - spec.encoding.log_det(x).mean().item()) / (trainer.num_dims * math.log(2))
+        num_dims = float(dataset.num_observed[dataset.train].mean())
+        return (nats - spec.encoding.log_det(x).mean().item()) / (num_dims * math.log(2))
 
     def describe(self, loss: float) -> str:
         trainer = self.trainer
@@ -235,31 +257,43 @@ class _Session(Stretch[Trainer]):
         average.swap(trainer.trained)
         trainer.model.eval()
         try:
-            facts = self._held_out()
-            bits = facts.get("held_out_bits_per_dim", -math.inf)
-            # where a loss does not aim at the bound the newest weights are the ones that were asked for
-            if bits < self.best or not trainer.model.aims_at_bound or not self.folder.model.exists():
-                self._write_weights(self.folder.model, facts)
-            if facts:
-                self.best = min(self.best, bits)
-            if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
-                self._write_weights(self.folder.early, facts)
-            self._draw()
+            measured = self._held_out()
+            self.processes.by_first(lambda: self._keep(measured))
         finally:
             trainer.model.train()
             average.swap(trainer.trained)
 
-    def _held_out(self) -> dict[str, Any]:
-        """Measure held-out bits/dim, and write them into the log; nothing of a model without a likelihood."""
+    def _keep(self, measured: tuple[float, float] | None) -> None:
+        """Write down what was measured, keep the weights if they are the best, and draw samples."""
+        trainer, facts = self.trainer, self._facts(measured)
+        bits = facts.get("held_out_bits_per_dim", -math.inf)
+        # where a loss does not aim at the bound the newest weights are the ones that were asked for
+        if bits < self.best or not trainer.model.aims_at_bound or not self.folder.model.exists():
+            self._write_weights(self.folder.model, facts)
+        if facts:
+            self.best = min(self.best, bits)
+        if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
+            self._write_weights(self.folder.early, facts)
+        self._draw()
+
+    def _held_out(self) -> tuple[float, float] | None:
+        """Held-out bits/dim and their standard error, measured by all processes; None of a model without a likelihood."""
         trainer = self.trainer
-        assert self.num_held_out is not None
+        self.num_held_out = self.processes.by_first(lambda: self.num_held_out)
         with self.allowance.spending("held-out bits"):
-            measured = held_out_bits(trainer.model, trainer.dataset, self.num_held_out, trainer.config.data.conditional)
+            measured = held_out_bits(
+                trainer.model, trainer.dataset, self.num_held_out, trainer.config.data.conditional, self.processes
+            )
+        if measured is not None and not math.isfinite(measured[0]):
+            raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {measured[0]}")
+        return measured
+
+    def _facts(self, measured: tuple[float, float] | None) -> dict[str, Any]:
+        """What is known of the averaged weights, written into the log; nothing of a model without a likelihood."""
         if measured is None:
             return {}
-        bits, error = measured
-        if not math.isfinite(bits):
-            raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {bits}")
+        trainer, (bits, error) = self.trainer, measured
+        assert self.num_held_out is not None
         facts = {"held_out_bits_per_dim": bits, "standard_error": error, "num_examples": self.num_held_out}
         self.yardstick = self.yardstick or yardstick(trainer.dataset, self.num_held_out)
         if self.yardstick is not None:

@@ -1,6 +1,7 @@
 """One stretch of training, from a start or a checkpoint to its end or an interruption: log, checkpoints, progress bar."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -43,15 +44,16 @@ class Stretch(Generic[_Kind]):
         self, trainer: _Kind, folder: RunFolder, say: Callable[[str], None] = print, show_progress: bool = True
     ):
         self.trainer = trainer
+        self.processes = trainer.processes
         self.folder = folder
-        self.say = say
+        self.say = say if self.processes.is_first else lambda line: None
         self.saved = time.monotonic()
         self.saved_step: int | None = None
         self.sound_loss = check_sound(trainer)
         self.bar = tqdm(
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
-            disable=None if show_progress else True,
+            disable=None if show_progress and self.processes.is_first else True,
             bar_format="{percentage:3.0f}%|{bar:24}| {desc}",
             desc="starting",
             miniters=0,
@@ -67,17 +69,21 @@ class Stretch(Generic[_Kind]):
         """
         with Interruption() as self.interruption, self.bar:
             while True:
-                with self.folder.open_log(self.trainer.step) as self.log:
+                with self.open_log() as self.log:
                     try:
                         self.follow()
                         return
                     except DivergenceError as error:
                         self.recover(error)
 
+    def open_log(self) -> IO[str]:
+        """The log, of the first process; the others' records go nowhere."""
+        return self.folder.open_log(self.trainer.step) if self.processes.is_first else open(os.devnull, "a")
+
     def follow(self) -> None:
         """Take the steps, and do after each what is due."""
         smoothed = None
-        if not checkpoints(self.folder.checkpoints):
+        if not self.processes.by_first(lambda: len(checkpoints(self.folder.checkpoints))):
             self.save()
         for record in self.records():
             loss = record.loss + self.fixed_loss
@@ -111,21 +117,34 @@ class Stretch(Generic[_Kind]):
 
     def after_step(self) -> None:
         """Measure, save and stop if it is time to, but keep nothing that is not fit to be kept."""
-        is_due, ends = self.is_due(), self.trainer.progress >= 1
-        if is_due or ends or self.interruption.requested or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
-            self.sound_loss = check_sound(self.trainer, self.sound_loss)
+        ends, is_first = self.trainer.progress >= 1, self.processes.is_first
+        is_due, is_time, requested = self.processes.most(
+            [
+                is_first and self.is_due(),
+                is_first and time.monotonic() - self.saved > CHECKPOINT_SECONDS,
+                self.interruption.requested or 0,
+            ]
+        )
+        if is_due or ends or requested or is_time:
+            with self.processes.together():
+                self.sound_loss = check_sound(self.trainer, self.sound_loss)
             if is_due:
                 self.measure()
             self.save()
-        if self.interruption.requested and not ends:
+        if requested and not ends:
+            self.interruption.requested = int(requested)
             self.bar.close()
             self.say(f"stopped at step {self.trainer.step} with everything saved: repeat the command to go on")
             raise KeyboardInterrupt
 
     def save(self) -> None:
         """Write a checkpoint."""
-        self.log.flush()
-        write_checkpoint(self.folder.checkpoints, self.trainer.step, *self.trainer.state())
+
+        def write() -> None:
+            self.log.flush()
+            write_checkpoint(self.folder.checkpoints, self.trainer.step, *self.trainer.state())
+
+        self.processes.by_first(write)
         self.saved, self.saved_step = time.monotonic(), self.trainer.step
 
     def note(self, **facts: Any) -> None:

@@ -12,12 +12,17 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
+from lowerbound.device import prepared
+from lowerbound.errors import InputError
 from lowerbound.models import Draw, Losses
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.training.build import build_model
 from lowerbound.training.config import Config, TrainingConfig
+from lowerbound.training.fast import speed_up
+from lowerbound.training.hiding import hide, seen_share
 from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.training import State, Training, warm_cosine
 
 TRAINING_SHARE = 0.9
@@ -38,26 +43,32 @@ class Trainer(Training):
         config: the run's configuration.
         dataset: the data.
         device: where to train.
+        processes: that train together, each with its rows of every batch.
 
     Attributes:
-        num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are there, on
+        num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are seen, on
             average over all of them, so that no batch counts more because it happens to hold fewer.
     """
 
     time_share = TRAINING_SHARE
 
-    def __init__(self, config: Config, dataset: Dataset, device: torch.device | str = "cpu"):
+    def __init__(
+        self, config: Config, dataset: Dataset, device: torch.device | str = "cpu", processes: Processes = ALONE
+    ):
         self.config = config
         self.dataset = dataset
-        self.device = torch.device(device)
-        self.num_dims = float(dataset.num_observed[dataset.train].mean())
+        self.device = prepared(device)
+        if config.training.flip and (len(dataset.shape) != 3 or "W" not in dataset.spec.layout):
+            raise InputError(f"--flip has no effect on examples of shape {dataset.shape}: it mirrors images")
+        self.num_dims = float(dataset.num_observed[dataset.train].mean()) * seen_share(config.training.hidden)
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
+        speed_up(self.model, config, self.device)
         self.times = ImportanceTimes() if config.training.times == "importance" else None
         optimizer = Optimizer(self.model.trained, config.training)
-        super().__init__(self.model.trained, optimizer, config.training, averaged=True)
+        super().__init__(self.model.trained, optimizer, config.training, averaged=True, processes=processes)
 
     def rate(self) -> float:
         return learning_rate(self.training, self.step, self.progress)
@@ -70,17 +81,29 @@ class Trainer(Training):
         places = antithetic_times(offset.uniform(torch.empty(1, 1))[0, 0], len(indices))
         places, weights = (places, torch.ones_like(places)) if self.times is None else self.times(places)
         seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
-        unweighted = []
+        unweighted, own = [], self.processes.rows(len(indices))
+        together = self.processes.count > 1
+        buffers = [(buffer, buffer.clone()) for buffer in self._saved_buffers().values()] if together else []
 
         def losses_of_pieces() -> Iterator[Tensor]:
             size = training.micro_batch_size or len(indices)
-            for first in range(0, len(indices), size):
-                piece = slice(first, first + size)
+            for first in range(own.start, own.stop, size):
+                piece = slice(first, min(first + size, own.stop))
                 losses = self._losses(indices[piece], places[piece], weights[piece], seeds[piece])
                 unweighted.append(losses.at_place)
                 yield losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
 
-        loss, norm = self.descend(losses_of_pieces(), f", in the batch of examples {indices[:4].tolist()} ...")
+        def gather(total: float) -> float:
+            at_place = torch.zeros(len(indices), device=self.device)
+            at_place[own] = torch.cat(unweighted)
+            sums = self.processes.sum_gradients(list(self.trained.parameters()), torch.tensor([total]), at_place)
+            unweighted[:] = sums[1:]
+            for buffer, before in buffers:
+                self.processes.merge(buffer, before)
+            return sums[0].item()
+
+        batch = f", in the batch of examples {indices[:4].tolist()} ..."
+        loss, norm = self.descend(losses_of_pieces(), batch, *[gather] * together)
         if self.times is not None:
             self.times.update(places, torch.cat(unweighted).cpu())
         return loss, norm
@@ -100,10 +123,14 @@ class Trainer(Training):
     def _losses(self, indices: np.ndarray, places: Tensor, weights: Tensor, seeds: Tensor) -> Losses:
         """Of examples of the data, at places along the noise."""
         x, noise = self.dataset.encoded(indices), PerSample(seeds)
+        if self.training.hidden:
+            x = hide(x, self.training.hidden, noise, self.dataset.spec.blocks)
         cond = self.dataset.cond(indices) if self.config.data.conditional else None
         if cond is not None:
             dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.training.null_probability
             cond = without_condition(cond, dropped).to(self.device)
+        if self.training.flip:
+            x = mirrored(x, noise.uniform(x.new_empty(len(x), 1))[:, 0] < 0.5)
         x, places, weights = (value.to(self.device) for value in (x, places, weights))
         draw = Draw(noise, min(1.0, self.progress), places, weights)
         return self.model.given(cond, self.dataset.spec.observed(x)).loss(x, draw)
@@ -134,6 +161,11 @@ def learning_rate(training: TrainingConfig, step: int, progress: float) -> float
     rise = min(1.0, max((step + 1) / max(1, training.warmup_steps), progress / LONGEST_WARMUP))
     fallen = max(0.0, (min(progress, 1.0) - training.decay_from) / (1 - training.decay_from))
     return warm_cosine(training.learning_rate, rise, fallen)
+
+
+def mirrored(x: Tensor, chosen: Tensor) -> Tensor:
+    """Images (B, C, H, W), the chosen ones, (B,), mirrored left to right."""
+    return torch.where(chosen[:, None, None, None], x.flip(3), x)
 
 
 def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:

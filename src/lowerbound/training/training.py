@@ -6,7 +6,7 @@ What is trained, and by which loss of which examples, is the matter of the kinds
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from lowerbound.records import read
 from lowerbound.training.average import Average
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.threads import ThreadChoice
 
 State = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
@@ -64,6 +65,7 @@ class Training(ABC):
         optimizer: of its parameters.
         training: the length, in steps or in minutes, and the average's width.
         averaged: whether there is a running average of the weights.
+        processes: that train together.
 
     Attributes:
         step: how many steps have been taken.
@@ -74,10 +76,19 @@ class Training(ABC):
     time_share = 1.0
     """The share of a timed training's minutes that its steps take."""
 
-    def __init__(self, trained: nn.Module, optimizer: Optimizer, training: TrainingConfig, *, averaged: bool = False):
+    def __init__(
+        self,
+        trained: nn.Module,
+        optimizer: Optimizer,
+        training: TrainingConfig,
+        *,
+        averaged: bool = False,
+        processes: Processes = ALONE,
+    ):
         self.trained = trained
         self.optimizer = optimizer
         self.training = training
+        self.processes = processes
         self.average = Average(trained, training.average_width) if averaged else None
         self.step = 0
         self.seconds = 0.0
@@ -113,7 +124,10 @@ class Training(ABC):
         Raises:
             DivergenceError: at the step where the loss or its gradient is not finite.
         """
-        threads = None if self.training.minutes is None else ThreadChoice()
+        device = next(self.trained.parameters()).device
+        # an accelerator's steps do not wait for threads, and those of several processes for one another
+        chooses = self.training.minutes is not None and device.type == "cpu" and self.processes.count == 1
+        threads = ThreadChoice() if chooses else None
         try:
             while self.progress < 1:
                 began = time.perf_counter()
@@ -126,6 +140,8 @@ class Training(ABC):
                 self.step += 1
                 # what the caller does between two steps is not training, and moves no learning rate
                 took = time.perf_counter() - began
+                if self.training.minutes is not None:
+                    (took,) = self.processes.most([took])  # so that all come to the end together
                 self.seconds += took
                 if threads is not None:
                     threads.took(took)
@@ -134,12 +150,15 @@ class Training(ABC):
             if threads is not None:
                 threads.release()
 
-    def descend(self, losses: Iterable[Tensor], batch: str = "") -> tuple[float, float]:
+    def descend(
+        self, losses: Iterable[Tensor], batch: str = "", gather: Callable[[float], float] = lambda total: total
+    ) -> tuple[float, float]:
         """The sum of losses, and the norm of its gradient, which is left clipped.
 
         Arguments:
             losses: of the parts of a batch, one at a time.
             batch: what is said of it where it diverges.
+            gather: adds up the gradients of all processes, and returns the sum of their losses.
 
         Raises:
             DivergenceError: if either is not finite.
@@ -149,6 +168,7 @@ class Training(ABC):
         for loss in losses:
             loss.backward()
             total += loss.item()
+        total = gather(total)
         norm = self.optimizer.clip_gradients()
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise DivergenceError(f"step {self.step + 1}: the loss is {total} and its gradient's norm {norm}{batch}")
@@ -159,6 +179,19 @@ class Training(ABC):
         count = 0 if self.average is None else self.average.count
         numbers = {"seconds": self.seconds, "average_count": count, "rate_scale": self.rate_scale}
         return {**self._parameters(), "optimizer": self.optimizer.state()}, numbers
+
+    def share(self) -> None:
+        """Bring the trainings of all processes to the state of the first one's."""
+        if self.processes.count == 1:
+            return
+        tensors, numbers = self.processes.by_first(self._to_share)
+        if not self.processes.is_first:
+            self.restore(tensors, numbers)
+
+    def _to_share(self) -> State:
+        tensors, numbers = self.state()
+        tensors = {group: {k: v.detach().cpu() for k, v in named.items()} for group, named in tensors.items()}
+        return tensors, {**numbers, "step": self.step}
 
     def _parameters(self) -> dict[str, dict[str, Tensor]]:
         """The weights, and their average if there is one, by group and name."""

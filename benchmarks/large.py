@@ -1,0 +1,130 @@
+"""Data larger than memory: peak memory, how long opening takes, and how fast examples come beside how fast they are needed.
+
+A made .npy of 20 GB (a sparse file) and one of a hundredth of that train for some steps, each in a process of its own, and
+the peaks of their memory are compared; a made tar of 100,000 small JPEGs is opened, in memory and beyond it; and batches are
+prepared as training does, beside the time that a step takes.
+
+python benchmarks/large.py [--gigabytes 20] [--images 100000] [--steps 20]
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SHAPE = (3, 32, 32)
+
+
+def make_array(path: Path, gigabytes: float) -> None:
+    """A sparse .npy of uint8 images, the first of them noise and the others zeros that take no room."""
+    num_examples = int(gigabytes * 1e9) // int(np.prod(SHAPE))
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num_examples, *SHAPE))
+    array[:1000] = np.random.default_rng(0).integers(0, 256, (min(1000, num_examples), *SHAPE), np.uint8)
+
+
+def make_archive(path: Path, num_images: int) -> None:
+    """A tar of small JPEGs in ten classes."""
+    rng = np.random.default_rng(0)
+    with tarfile.open(path, "w") as archive:
+        for number in range(num_images):
+            content = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize((32, 32)).save(content, "JPEG")
+            entry = tarfile.TarInfo(f"{number % 10}/{number}.jpg")
+            entry.size = len(content.getvalue())
+            archive.addfile(entry, io.BytesIO(content.getvalue()))
+
+
+def measure(source: str, num_steps: int) -> dict[str, float]:
+    """What opening a data set and some steps of training take, and what of a step is waiting for its batch."""
+    from lowerbound.data import DataConfig, open_dataset
+    from lowerbound.training import recipe
+    from lowerbound.training.trainer import Trainer
+
+    figures = {"MB after import": _peak()}
+    wall, processor = time.perf_counter(), time.process_time()
+    dataset = open_dataset(source)
+    figures |= {
+        "s to open": time.perf_counter() - wall,
+        "CPU s to open": time.process_time() - processor,
+        "MB after opening": _peak(),
+    }
+    config = recipe(dataset, DataConfig(source))
+    trainer = Trainer(replace(config, training=replace(config.training, minutes=None, steps=num_steps)), dataset)
+    preparing = 0.0
+    encoded = type(dataset).encoded
+
+    def timed(self, indices):
+        nonlocal preparing
+        began = time.perf_counter()
+        x = encoded(self, indices)
+        preparing += time.perf_counter() - began
+        return x
+
+    type(dataset).encoded = timed
+    began = time.perf_counter()
+    for _ in trainer.records():
+        pass
+    took, num_examples = time.perf_counter() - began, num_steps * trainer.training.batch_size
+    return figures | {
+        "MB after training": _peak(),
+        "examples/s prepared": num_examples / preparing,
+        "examples/s trained on": num_examples / took,
+        "share of waiting": preparing / took,
+    }
+
+
+def _peak() -> float:
+    """The most memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def in_a_process(source: Path, num_steps: int, **environment: str) -> dict[str, float]:
+    """The same in a process of its own."""
+    command = [sys.executable, __file__, "--measure", str(source), "--steps", str(num_steps)]
+    done = subprocess.run(
+        command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print a line for each data set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gigabytes", type=float, default=20)
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--measure")
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments.steps)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        small, large, archive = folder / "small.npy", folder / "large.npy", folder / "images.tar"
+        make_array(small, arguments.gigabytes / 100)
+        make_array(large, arguments.gigabytes)
+        make_archive(archive, arguments.images)
+        tiny = str(0.1 * arguments.images * np.prod(SHAPE) / 2**30)
+        runs = {
+            f".npy of {arguments.gigabytes / 100:g} GB": in_a_process(small, arguments.steps),
+            f".npy of {arguments.gigabytes:g} GB": in_a_process(large, arguments.steps),
+            f"tar of {arguments.images:,} JPEGs": in_a_process(archive, arguments.steps),
+            "the same, beyond memory": in_a_process(archive, arguments.steps, LOWERBOUND_MEMORY=tiny),
+        }
+    for name, figures in runs.items():
+        print(name + ": " + ", ".join(f"{value:.3g} {unit}" for unit, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()

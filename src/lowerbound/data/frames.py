@@ -1,0 +1,108 @@
+"""Dataframes of pandas, polars and pyarrow: examples from them, and rows as one again."""
+
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+
+from lowerbound.data.arrow_values import as_written, from_floats
+from lowerbound.data.config import DataConfig
+from lowerbound.data.dataset import Examples
+from lowerbound.data.source import TABLES, check_settings
+from lowerbound.data.spec import DataSpec
+from lowerbound.data.table_source import ArrowTable
+from lowerbound.data.tables import examples, known_columns
+from lowerbound.errors import InputError
+
+NAME = "dataframe"
+"""What the data are called."""
+
+
+def from_dataframe(frame: Any, spec: DataSpec | None = None, **settings: Any) -> Examples:
+    """The rows of a dataframe as examples.
+
+    Arguments:
+        frame: of pandas, polars or pyarrow; its index is left out.
+        spec: what a run knows, whose columns are then looked for by their names; they are found out if None.
+        settings: which columns are wanted, and what they are: `columns`, `ignore`, `categorical`, `condition_on`,
+            `conditional`, as in `DataConfig`.
+
+    Raises:
+        InputError: if it is no dataframe, a column can't be used, or a value has no place, naming row and column.
+    """
+    config = DataConfig(NAME, **settings)
+    check_settings(config, TABLES, NAME)
+    return examples(ArrowTable(_arrow(frame), NAME, config, known_columns(spec)), config, spec)
+
+
+def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False) -> pa.Table:
+    """Rows as they are stored, (N, C), as a table of Arrow with the names, types and order that they came in.
+
+    Arguments:
+        spec: of the table that they are rows of.
+        raw: samples, say, as `generate` gives them; NaN where one is missing.
+        as_text: dates from a table of text as they were written there.
+
+    Raises:
+        InputError: if they are no rows of the table that `spec` describes.
+    """
+    columns = spec.columns
+    if not columns or raw.ndim != 2 or raw.shape[1] != len(columns):
+        raise InputError(f"values of shape {raw.shape} are no rows of {spec.name}, which has {len(columns)} columns")
+    arrays = [from_floats(np.asarray(raw[:, place], np.float64), column) for place, column in enumerate(columns)]
+    if as_text:
+        arrays = [as_written(array, column) for array, column in zip(arrays, columns, strict=True)]
+    return pa.table(arrays, [column.name for column in columns])
+
+
+def imputed_table(spec: DataSpec, samples: np.ndarray, numbers: np.ndarray, as_text: bool = False) -> pa.Table:
+    """Several imputations of rows, (N, K, C), as a table: one above another, after their row's number and their own.
+
+    Arguments:
+        spec: of the table that they are rows of.
+        samples: the imputations; of a single one each, the rows alone make the table.
+        numbers: of the rows, (N,), counted from 0 and written from 1.
+        as_text: as in `to_table`.
+    """
+    num_rows, num_samples = samples.shape[:2]
+    table = to_table(spec, samples.reshape(num_rows * num_samples, -1), as_text)
+    if num_samples == 1:
+        return table
+    counts = {"imputation": np.tile(np.arange(num_samples), num_rows), "row": np.repeat(numbers, num_samples)}
+    for name, count in counts.items():
+        while name in table.column_names:  # the table's own
+            name += "_"  # noqa: PLW2901
+        table = table.add_column(0, name, pa.array(count + 1))
+    return table
+
+
+def to_dataframe(spec: DataSpec, raw: np.ndarray, like: Any = None) -> Any:
+    """Rows as they are stored, (N, C), as a dataframe with the names, types and order that they came in.
+
+    Arguments:
+        spec: of the table that they are rows of.
+        raw: samples, say, as `generate` gives them.
+        like: a dataframe of the library that it is to be of, pandas or polars; of pyarrow if None.
+
+    Raises:
+        InputError: as `to_table`.
+    """
+    table = to_table(spec, raw)
+    if like is None:
+        return table
+    return nw.from_arrow(table, backend=nw.get_native_namespace(like)).to_native()
+
+
+def _arrow(frame: Any) -> pa.Table:
+    if isinstance(frame, pa.Table):
+        return frame
+    try:
+        return nw.from_native(frame, eager_only=True).to_arrow()
+    except TypeError as error:
+        raise InputError(
+            f"data of type {type(frame).__name__}: give a dataframe of pandas, polars or pyarrow, or the name of data or "
+            "of a file"
+        ) from error
+    except (pa.ArrowException, ValueError) as error:
+        raise InputError(f"{NAME}: a column holds values of several types: {' '.join(map(str, error.args))}") from error

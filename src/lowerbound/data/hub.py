@@ -1,0 +1,130 @@
+"""Data sets of the Hugging Face hub, through the datasets library: images with or without labels, and columns of numbers.
+
+The library keeps them on the disk and reads from there what is looked at, so that they may be larger than memory.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowerbound.data.dataset import Examples
+from lowerbound.data.extras import extra
+from lowerbound.data.images import read_images
+from lowerbound.data.listing import SPLIT_NAMES, Listing, OpenFile
+from lowerbound.data.memory import allocate, release
+from lowerbound.data.parts import PART
+from lowerbound.errors import InputError
+from lowerbound.printable import printable
+
+
+def read_hub(source: str, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False) -> Examples:
+    """What a data set of the hub holds.
+
+    Arguments:
+        source: hf:NAME for its splits train, validation and test, as far as it has them, or hf:NAME:split for one of any
+            name.
+        image_size: as for folders of images.
+        skip_bad_files: as for folders of images.
+
+    Raises:
+        InputError: if the library is not installed, there is no such data set or no network, or its columns are neither one
+            of images nor numbers.
+    """
+    library = extra("datasets", "hub", "a data set of the hub")
+    parts = _load(library, source)
+    features = next(iter(parts.values())).features
+    images = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    if len(images) > 1:
+        raise InputError(f"{source} has several columns of images ({', '.join(map(printable, images))}): one is read")
+    if images:
+        with _Images(library, source, parts, images[0], _label_column(features)) as listing:
+            return read_images(listing, image_size=image_size, skip_bad_files=skip_bad_files)
+    return _numbers(source, parts, features)
+
+
+def _load(library: Any, source: str) -> dict[str, Any]:
+    """Its splits by the names of ours; by "" one that was asked for."""
+    name, _, split = source.partition(":")[2].partition(":")
+    if not name:
+        raise InputError(f"{source}: give hf:NAME or hf:NAME:split, such as hf:ylecun/mnist")
+    try:
+        loaded = library.load_dataset(name, split=split or None)
+    except Exception as error:  # of the network, of the hub, of the file system
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"{source} cannot be opened ({type(error).__name__}: {reason:.300}): give the name as the hub has it; "
+            "without a network only what was opened before is there, and files can be given by their own names"
+        ) from error
+    if split:
+        return {"": loaded}
+    parts = {SPLIT_NAMES[each]: part for each, part in loaded.items() if each in SPLIT_NAMES}
+    if "train" not in parts:
+        raise InputError(
+            f"{source} has the splits {', '.join(map(printable, loaded))} and none called train: give {source}:SPLIT"
+        )
+    return parts
+
+
+def _label_column(features: Any) -> str | None:
+    """The column of labels; None if there is none, or it is not clear which."""
+    labels = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
+    return labels[0] if len(labels) == 1 else None
+
+
+class _Images(Listing):
+    """The images of a data set as if they lay in folders, of splits and of classes in them."""
+
+    def __init__(self, library: Any, source: str, parts: dict[str, Any], column: str, label_column: str | None):
+        self._column, self._rows = column, {}
+        for split, part in parts.items():
+            # as they are stored: each is decoded, and checked, as those of a folder are
+            stored = part.cast_column(column, library.Image(decode=False))
+            folders = [""] * len(stored)
+            if label_column is not None:
+                names = [printable(name).replace("/", "_") for name in part.features[label_column].names]
+                folders = [f"{names[label]}/" if label >= 0 else "" for label in stored[label_column]]
+            for number, folder in enumerate(folders):
+                self._rows[f"{split}{'/' * bool(split)}{folder}{number:09}.png"] = (stored, number)
+        super().__init__(Path(source), dict.fromkeys(self._rows, ""))
+
+    def open(self, name: str) -> OpenFile:
+        part, number = self._rows[name]
+        stored = part[number][self._column]
+        if stored is None:
+            raise InputError("it is missing")
+        return Path(stored["path"]).open("rb") if stored["bytes"] is None else io.BytesIO(stored["bytes"])
+
+
+def _numbers(source: str, parts: dict[str, Any], features: Any) -> Examples:
+    """Columns of numbers as vectors, and labels as classes."""
+    label_column = _label_column(features)
+    names = [name for name in features if name != label_column]
+    types = {name: str(getattr(features[name], "dtype", "")) for name in names}
+    if strange := [name for name, kind in types.items() if not kind.startswith(("int", "uint", "float", "bool"))]:
+        raise InputError(
+            f"{source}: the column {printable(strange[0])} is neither of images nor of numbers: store it as a table, by "
+            "to_parquet of the datasets library, and give that file"
+        )
+    num_rows = {split: len(part) for split, part in parts.items()}
+    values = allocate(
+        source, (sum(num_rows.values()), len(names)), np.result_type(*(np.dtype(kind) for kind in types.values()))
+    )
+    labels, splits, first = [], {}, 0
+    step = max(1, PART // max(1, len(names)))
+    for split, part in parts.items():
+        for begin in range(0, num_rows[split], step):
+            rows = part[begin : begin + step]
+            end = first + begin + len(rows[names[0]])
+            for place, name in enumerate(names):
+                values[first + begin : end, place] = [np.nan if value is None else value for value in rows[name]]
+            labels += rows[label_column] if label_column is not None else []
+            release(values)
+        if split:
+            splits[split] = np.arange(first, first + num_rows[split])
+        first += num_rows[split]
+    if label_column is None or min(labels, default=-1) < 0:
+        return Examples(source, values, "ND", splits)
+    class_names = tuple(map(printable, features[label_column].names))
+    return Examples(source, values, "ND", splits, np.array(labels), class_names)

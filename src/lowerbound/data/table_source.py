@@ -1,0 +1,209 @@
+"""Where a table comes from: batches of typed columns, read as often as they are asked for, each row with a place."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from lowerbound.data.columns import Column
+from lowerbound.data.config import DataConfig
+from lowerbound.errors import InputError
+from lowerbound.printable import printable
+
+BATCH_VALUES = 1 << 21
+"""Entries of a batch, of a file whose batches we choose."""
+_NAMED = 8
+"""Names that a message lists."""
+
+
+class TableSource(ABC):
+    """A table.
+
+    Attributes:
+        name: of the table, for messages.
+        schema: the chosen columns by names fit to be printed, with their types.
+        formats: of dates in text, by the columns' names.
+    """
+
+    name: str
+    schema: pa.Schema
+    formats: Mapping[str, str]
+
+    @property
+    @abstractmethod
+    def num_rows(self) -> int:
+        """How many rows it has."""
+
+    @property
+    def note(self) -> str:
+        """How it was read, in words; empty where nothing had to be found out."""
+        return ""
+
+    @abstractmethod
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows from the first to the last, of the columns of `schema` in its order."""
+
+    def place(self, row: int) -> str:
+        """Where a row is, counted from 0, for messages."""
+        return f"{self.name}, row {row + 1:,}"
+
+
+class ArrowTable(TableSource):
+    """A table in memory."""
+
+    def __init__(self, table: pa.Table, name: str, config: DataConfig, known: tuple[Column, ...] = ()):
+        self.name, self.formats = name, {}
+        self._table, self.schema = chosen(table, name, config, known)
+
+    @property
+    def num_rows(self) -> int:
+        return self._table.num_rows
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        yield from self._table.to_batches(max(1, BATCH_VALUES // max(1, self._table.num_columns)))
+
+
+class ParquetFile(TableSource):
+    """A .parquet file, read in batches."""
+
+    def __init__(self, path: Path, config: DataConfig, known: tuple[Column, ...] = ()):
+        from pyarrow import parquet
+
+        self.name, self.formats, self._path = str(path), {}, path
+        with _named(path):
+            file = parquet.ParquetFile(path)
+            self._num_rows = file.metadata.num_rows
+            schema = file.schema_arrow
+        places = chosen_places(schema.names, self.name, config, known)
+        fields = [schema.field(place) for place in places]
+        self._names = [field.name for field in fields]
+        self.schema = pa.schema([field.with_name(printable(field.name)) for field in fields])
+
+    @property
+    def num_rows(self) -> int:
+        return self._num_rows
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        from pyarrow import parquet
+
+        size = max(1, BATCH_VALUES // max(1, len(self._names)))
+        with _named(self._path):
+            for batch in parquet.ParquetFile(self._path).iter_batches(size, columns=self._names):
+                yield pa.RecordBatch.from_arrays([batch.column(name) for name in self._names], schema=self.schema)
+
+
+class ArrowFile(TableSource):
+    """A .feather or .arrow file, mapped into memory."""
+
+    def __init__(self, path: Path, config: DataConfig, known: tuple[Column, ...] = ()):
+        self.name, self.formats = str(path), {}
+        with _named(path):
+            mapped = pa.memory_map(str(path))
+            try:
+                table = pa.ipc.open_file(mapped).read_all()
+            except pa.ArrowInvalid:  # a stream, or of before there was Arrow's own format
+                mapped.seek(0)
+                table = _other_feather(path, mapped)
+        self._table, self.schema = chosen(table, self.name, config, known)
+
+    @property
+    def num_rows(self) -> int:
+        return self._table.num_rows
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        with _named(Path(self.name)):
+            yield from self._table.to_batches(max(1, BATCH_VALUES // max(1, self._table.num_columns)))
+
+
+def _other_feather(path: Path, mapped: pa.MemoryMappedFile) -> pa.Table:
+    from pyarrow import feather
+
+    try:
+        return pa.ipc.open_stream(mapped).read_all()
+    except pa.ArrowInvalid:
+        return feather.read_table(path)
+
+
+def chosen(table: pa.Table, name: str, config: DataConfig, known: tuple[Column, ...]) -> tuple[pa.Table, pa.Schema]:
+    """The columns of a table that are used, by names fit to be printed, and their schema."""
+    table = table.select(chosen_places(table.column_names, name, config, known))
+    table = table.rename_columns([printable(name) for name in table.column_names]).replace_schema_metadata(None)
+    return table, table.schema
+
+
+def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple[Column, ...]) -> list[int]:
+    """Which of a table's columns are used, in order.
+
+    Arguments:
+        names: of all of its columns, as they stand there.
+        where: the table, for messages.
+        config: which columns are wanted, and which not.
+        known: the columns that a run knows; none where they are to be found out. Others are left out with a warning.
+
+    Raises:
+        InputError: if one that is named is not there, or several have the same name, or one has none.
+    """
+    names = [printable(name.strip()) for name in names]
+    there, ignored = set(names), set(config.ignore)
+    if known:
+        wanted = [column.name for column in known]
+        known_or_ignored = ignored.union(wanted)
+        extra = [name for name in names if name not in known_or_ignored]
+        if extra and there.issuperset(wanted):
+            warnings.warn(f"{where}: left out, as the run does not know them: {_listed(extra)}", stacklevel=4)
+    else:
+        named = {"--columns": config.columns, "--ignore": config.ignore, "--condition-on": config.condition_on}
+        for flag, asked in {**named, "--categorical": config.categorical}.items():
+            if lacking := [name for name in asked if name not in there]:
+                raise InputError(f"{flag} {lacking[0]}: {where} has no such column; its columns are {_listed(names)}")
+        for one, other in (("--columns", "--ignore"), ("--columns", "--condition-on"), ("--condition-on", "--ignore")):
+            if both := set(named[one]).intersection(named[other]):
+                raise InputError(f"{one} and {other} both name {min(both)}: name it in one of the two")
+        wanted = [*config.columns, *config.condition_on] if config.columns else names
+        wanted = [name for name in wanted if name not in ignored]
+    if lacking := [name for name in wanted if name not in there]:
+        raise InputError(
+            f"{where} has no column {lacking[0]}"
+            + (f" (nor {_listed(lacking[1:])})" if lacking[1:] else "")
+            + f", which the run knows; its columns are {_listed(names)}: add it, every entry missing if it is not known"
+        )
+    chosen_ones = set(wanted)
+    places = [place for place, name in enumerate(names) if name in chosen_ones]
+    used = [names[place] for place in places]
+    if "" in used:
+        raise InputError(
+            f"{where}: column {places[used.index('')] + 1} has no name: give it one, or leave it out with --ignore ''"
+        )
+    if len(set(used)) < len(used):
+        first = next(name for name in used if used.count(name) > 1)
+        numbers = [str(place + 1) for place, name in enumerate(names) if name == first]
+        raise InputError(
+            f"{where}: columns {' and '.join(numbers)} have the same name, {first}: rename one of them, or leave out all "
+            f"with --ignore {first}"
+        )
+    if not used:
+        raise InputError(f"{where}: no column is left: name some with --columns, or fewer with --ignore")
+    position = dict(zip(used, places, strict=True))
+    return [position[name] for name in wanted]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + f" and {len(names) - _NAMED:,} more" * (len(names) > _NAMED)
+
+
+class _named:  # noqa: N801 - a context, used as a function
+    """Turn what pyarrow says of a damaged file into an InputError that names it."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, InputError) or not isinstance(error, pa.ArrowException | OSError | ValueError):
+            return
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{self._path} is damaged or cut off: {reason}") from error

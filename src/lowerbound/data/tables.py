@@ -1,0 +1,323 @@
+"""Tables as examples: what each column is, found out over all of its rows, and the rows in double precision.
+
+A column is one of numbers, whole or not, of dates, of categories, or of truth values (`columns.Column`). What can't be
+learned from is refused, with what leaves it out: free texts, names of which no two are the same, the numbers of the rows,
+one value throughout, or nothing at all.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lowerbound.arrow import pc
+from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
+from lowerbound.data.columns import Column
+from lowerbound.data.config import DataConfig
+from lowerbound.data.dataset import Examples
+from lowerbound.data.memory import memory_limit
+from lowerbound.data.spec import DataSpec
+from lowerbound.data.table_source import ArrowFile, ParquetFile, TableSource
+from lowerbound.data.text_table import TextTable
+from lowerbound.errors import InputError
+
+TRUTH = ({"false", "true"}, {"no", "yes"})
+"""Pairs of words that are truth values."""
+MOST_CATEGORIES = 256
+"""Of a column of texts that is not named by --categorical."""
+_MOST_NAMED = 65_536
+"""Of one that is."""
+_FEWEST_COUNTED = 10
+"""Rows from which on a column that counts them is taken for their numbers."""
+_READERS: dict[str, Callable[..., TableSource]] = {
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".txt", ".dat", ".data"), TextTable),
+    **dict.fromkeys((".parquet", ".pq"), ParquetFile),
+    **dict.fromkeys((".feather", ".arrow"), ArrowFile),
+}
+SUFFIXES = tuple(_READERS)
+
+
+def read_table(path: Path, config: DataConfig, spec: DataSpec | None = None) -> Examples:
+    """The rows of a file as examples.
+
+    Arguments:
+        path: ends in one of `SUFFIXES`.
+        config: which columns are wanted, what they are, and how a text is written.
+        spec: what a run knows, whose columns are then looked for by their names; they are found out if None.
+
+    Raises:
+        InputError: if the file is no table, a column can't be used, or a value has no place, naming row and column.
+    """
+    reader = _READERS[path.suffix.lower()]
+    return examples(reader(path, config, known_columns(spec)), config, spec)
+
+
+def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = None) -> Examples:
+    """The rows of a table as examples.
+
+    Arguments:
+        (as in `read_table`)
+    """
+    columns = known_columns(spec)
+    conditioning = (
+        list(config.condition_on) if spec is None or not columns else [c.name for c in spec.condition_columns]
+    )
+    columns = columns or _recognised(source, config)
+    each = {column.name: column for column in columns}
+    names = [name for name in source.schema.names if name not in conditioning]
+    if not names:
+        raise InputError(f"{source.name}: every column is one of --condition-on: none is left to learn")
+    values, where = _storage(source.num_rows, len(names))
+    given = np.empty((source.num_rows, len(conditioning)))
+    first_row = 0
+    for batch in source.batches():
+        part = slice(first_row, first_row + batch.num_rows)
+        for wanted, into in ((names, values), (conditioning, given)):
+            for place, name in enumerate(wanted):
+                into[part, place] = _values(batch.column(name), each[name], source, first_row)
+        empty = np.flatnonzero(np.isnan(values[part]).all(1))
+        if len(empty):
+            raise InputError(f"{source.place(first_row + int(empty[0]))}: every entry is missing: leave the row out")
+        first_row += batch.num_rows
+    notes = tuple(filter(None, (source.note, where)))
+    conditions = tuple(each[name] for name in conditioning)
+    labels, class_names, vectors = _conditions(source, conditions, given)
+    kept = tuple(each[name] for name in names)
+    return Examples(
+        source.name,
+        values,
+        "ND",
+        labels=labels,
+        class_names=class_names,
+        conditions=vectors,
+        columns=kept,
+        condition_columns=conditions,
+        notes=notes,
+    )
+
+
+def condition_vectors(values: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+    """Condition vectors (N, F) of the values of columns, (N, C): numbers as they are, a block of zeros and a one for a
+    category."""
+    parts = []
+    for place, column in enumerate(columns):
+        each = values[:, place, None]
+        parts.append((each == np.arange(len(column.categories))).astype(np.float64) if column.categories else each)
+    return np.concatenate(parts, 1)
+
+
+def known_columns(spec: DataSpec | None) -> tuple[Column, ...]:
+    """All columns that a run knows, of its examples and of their conditions."""
+    return () if spec is None else (*spec.columns, *spec.condition_columns)
+
+
+def _storage(num_rows: int, num_columns: int) -> tuple[np.ndarray, str]:
+    """Room for the rows, and a note of it: in memory or, if that would be too much, in a file that is gone at the end."""
+    num_bytes = num_rows * num_columns * 8
+    if num_bytes <= memory_limit():
+        return np.empty((num_rows, num_columns)), ""
+    folder = tempfile.gettempdir()
+    with tempfile.TemporaryFile(prefix="lowerbound-") as file:  # which has no name: nothing is left of it at the end
+        values = np.memmap(file, np.float64, "w+", shape=(num_rows, num_columns))
+    return (
+        values,
+        f"kept      in a temporary file in {folder} of {num_bytes / 2**30:.3g} GiB, more than LOWERBOUND_MEMORY allows",
+    )
+
+
+def _values(array: pa.Array, column: Column, source: TableSource, first_row: int) -> np.ndarray:
+    """A column's values as they are stored, NaN where one is missing."""
+    kind = array.type
+    if pa.types.is_null(kind):
+        return np.full(len(array), np.nan)
+    if not column.categories:
+        fits = is_date(kind) if column.kind == "date" else is_number(kind)
+        if not fits:
+            raise InputError(
+                f"{source.name}: column {column.name} is of type {kind} and not, as the run knows it, {column.kind}"
+            )
+        values = floats(array, column.name, source.place, first_row)
+        broken = np.flatnonzero(values != np.rint(values)) if column.kind == "integer" else []
+        broken = [k for k in broken if not np.isnan(values[k])]
+        if broken:
+            raise InputError(
+                f"{source.place(first_row + int(broken[0]))}, column {column.name}: {values[broken[0]]:g} is no whole "
+                "number, which the run knows there"
+            )
+        return values
+    names, categories = _names(array), pa.array(column.categories, pa.string())
+    if column.kind == "boolean":  # true, True and TRUE are the same
+        names, categories = pc.utf8_lower(names), pc.utf8_lower(categories)
+    places = pc.index_in(names, categories)
+    unseen = np.flatnonzero(pc.and_(pc.is_null(places), pc.is_valid(names)).to_numpy(zero_copy_only=False))
+    if len(unseen):
+        known = ", ".join(column.categories[:12]) + ", ..." * (len(column.categories) > 12)
+        raise InputError(
+            f"{source.place(first_row + int(unseen[0]))}, column {column.name}: {names[unseen[0]].as_py()!r} is a category "
+            f"that the run has not seen in training; known are {known}: leave out such rows, or empty the entry, which "
+            "is then missing"
+        )
+    return places.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _names(array: pa.Array) -> pa.Array:
+    """Values as the names of categories."""
+    if pa.types.is_boolean(array.type):
+        return pc.if_else(array, "True", "False")
+    return texts(array)
+
+
+def _conditions(
+    source: TableSource, columns: tuple[Column, ...], values: np.ndarray
+) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray | None]:
+    """Labels with the names of their classes where a single column of categories is the condition, else vectors."""
+    if not columns:
+        return None, (), None
+    lacking = np.argwhere(np.isnan(values))
+    if len(lacking):
+        row, place = lacking[0]
+        raise InputError(
+            f"{source.place(int(row))}, column {columns[place].name}: an entry is missing in a condition: leave out such "
+            f"rows, or the column in --condition-on"
+        )
+    if len(columns) == 1 and columns[0].categories:
+        return values[:, 0].astype(np.int64), columns[0].categories, None
+    return None, (), condition_vectors(values, columns)
+
+
+def _recognised(source: TableSource, config: DataConfig) -> tuple[Column, ...]:
+    """What the columns are, found out in one pass."""
+    finders = [
+        _Finder(source, column.name, column.type, column.name in config.categorical, column.name in config.columns)
+        for column in source.schema
+    ]
+    first_row = 0
+    for batch in source.batches():
+        for finder, array in zip(finders, batch.columns, strict=True):
+            finder.look(array, first_row)
+        first_row += batch.num_rows
+    if not first_row:
+        raise InputError(f"{source.name} holds no rows")
+    if first_row == 1:
+        raise InputError(f"{source.name} holds a single row: at least three are needed to learn from")
+    return tuple(finder.column for finder in finders)
+
+
+@dataclass
+class _Finder:
+    """What a column is, found out batch by batch.
+
+    Arguments:
+        source: the table, for messages.
+        name, type: of the column.
+        is_named: whether it is named as one of categories.
+        is_wanted: whether it is named as one to model.
+    """
+
+    source: TableSource
+    name: str
+    type: pa.DataType
+    is_named: bool
+    is_wanted: bool
+    _num_rows: int = 0
+    _num_there: int = 0
+    _names: dict[str, None] = field(default_factory=dict)
+    _is_whole: bool = True
+    _counts_rows: bool = True
+    _ends: list[float] = field(default_factory=list)
+    _last: float = float("nan")
+
+    def __post_init__(self):
+        kind = self.type
+        self._is_named = self.is_named or is_text(kind)
+        if not (
+            self._is_named or pa.types.is_boolean(kind) or is_number(kind) or is_date(kind) or pa.types.is_null(kind)
+        ):
+            raise self._refusal(f"is of type {kind}, which is not read")
+        if self.is_named and (is_date(kind) or not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind))):
+            raise InputError(f"--categorical {self.name}: {self.source.name} has values of type {kind} there, no names")
+
+    def look(self, array: pa.Array, first_row: int) -> None:
+        """Go through the entries of a batch."""
+        self._num_rows += len(array)
+        there = array.drop_null()
+        if pa.types.is_floating(self.type):
+            there = there.filter(pc.invert(pc.is_nan(there)))
+        self._num_there += len(there)
+        if not len(there):
+            return
+        if self._is_named or pa.types.is_boolean(self.type):
+            if len(self._names) <= _MOST_NAMED:
+                names = there.dictionary if pa.types.is_dictionary(self.type) else pc.unique(there)
+                used = texts(names).to_pylist() if is_text(self.type) else _names(names).to_pylist()
+                if pa.types.is_dictionary(self.type):
+                    present = set(pc.unique(there.indices).to_pylist())
+                    used = [name for place, name in enumerate(used) if place in present]
+                self._names.update(dict.fromkeys(used))
+            return
+        values = floats(array, self.name, self.source.place, first_row)
+        present = values[~np.isnan(values)]
+        self._ends += [float(present.min()), float(present.max())]
+        self._is_whole = self._is_whole and bool((present == np.rint(present)).all())
+        steps = np.diff(values, prepend=values[0] - 1 if first_row == 0 else self._last)
+        self._counts_rows = self._counts_rows and bool((steps == 1).all())
+        self._last = float(values[-1])
+
+    @property
+    def column(self) -> Column:
+        """What it is.
+
+        Raises:
+            InputError: if it can't be learned from.
+        """
+        if not self._num_there:
+            raise self._refusal(f"holds nothing: all {self._num_rows:,} entries are missing")
+        dtype = str(self.type)
+        if pa.types.is_boolean(self.type):
+            return self._truth(("False", "True"), dtype)
+        if self._is_named:
+            return self._category(dtype)
+        low, high = min(self._ends), max(self._ends)
+        if low == high:
+            raise self._refusal(f"has the same value, {self._shown(low)}, in every row: a constant has no density")
+        if is_date(self.type):
+            return Column(self.name, "date", dtype, format=self.source.formats.get(self.name, ""))
+        if self._is_whole and self._counts_rows and self._num_rows >= _FEWEST_COUNTED and not self.is_wanted:
+            raise self._refusal(f"counts the rows, from {low:g} to {high:g}", "keep it by naming it in --columns")
+        return Column(self.name, "integer" if self._is_whole else "real", dtype)
+
+    def _category(self, dtype: str) -> Column:
+        names = [*self._names]
+        if not pa.types.is_dictionary(self.type):  # whose order is somebody's choice
+            names.sort(key=None if is_text(self.type) else float)
+        if len(names) == 1:
+            raise self._refusal(f"has the same value, {names[0]!r:.60}, in every row: a constant has no density")
+        if {name.lower() for name in names} in TRUTH and len(names) == 2 and dtype in ("string", "large_string"):
+            return self._truth(tuple(sorted(names, key=lambda name: name.lower() in ("true", "yes"))), dtype)
+        most = _MOST_NAMED if self.is_named else MOST_CATEGORIES
+        if len(names) > most or (not self.is_named and 2 * len(names) > max(self._num_there, 8)):
+            number = f"{len(names):,}" if len(names) <= _MOST_NAMED else f"more than {_MOST_NAMED:,}"
+            instead = "" if self.is_named else f"if they are categories, give --categorical {self.name}"
+            raise self._refusal(
+                f"holds {number} different texts in {self._num_there:,} rows, such as {names[0]!r:.40}", instead
+            )
+        return Column(self.name, "categorical", dtype, tuple(names))
+
+    def _truth(self, names: tuple[str, ...], dtype: str) -> Column:
+        if len(self._names) < 2:
+            raise self._refusal(
+                f"has the same value, {next(iter(self._names))}, in every row: a constant has no density"
+            )
+        return Column(self.name, "boolean", dtype, names)
+
+    def _shown(self, value: float) -> str:
+        return str(pa.scalar(int(value * 1e6), pa.timestamp("us"))) if is_date(self.type) else f"{value:g}"
+
+    def _refusal(self, what: str, instead: str = "") -> InputError:
+        remedy = f"; {instead}" if instead else ""
+        return InputError(
+            f"{self.source.name}: column {self.name} {what}: leave it out with --ignore {self.name}{remedy}"
+        )

@@ -1,0 +1,71 @@
+"""Imputations of hidden entries, told: their scores beside simple fillings, and whether their spread is right."""
+
+import math
+
+from lowerbound.evaluate.imputation import INTERVALS, Imputed, Judgement
+from lowerbound.records import Measured
+from lowerbound.report.description import Description, Finding, Severity, change
+from lowerbound.report.html import Table
+
+
+def tell_imputed(imputed: Imputed) -> Description:
+    """A table of scores, one of calibration, and a sentence each on the two."""
+    judgement = imputed.judgement
+    rows = [("the model", str(judgement.crps), str(judgement.skill), str(judgement.mean_absolute_error))]
+    rows += [
+        (
+            filling.name,
+            str(filling.mean_absolute_error),
+            str(filling.root_mean_square_error),
+            str(filling.mean_absolute_error),
+        )
+        for filling in imputed.fillings
+    ]
+    caption = (
+        f"{imputed.share:.0%} of the entries of {imputed.num_examples:,} test rows, hidden and drawn {imputed.num_draws} "
+        "times, in standard deviations of their columns"
+    )
+    scores = Table(caption, ("", "CRPS", "RMSE of the mean", "MAE of the median"), tuple(rows))
+    calibration = Table(
+        "Calibration of the draws",
+        ("", "found", "if right"),
+        (
+            *((f"values in the central {level:.0%}", str(share), f"{level:g}") for level, share in _shares(judgement)),
+            ("root mean square error of the mean", str(judgement.skill), f"{judgement.spread} by the spread"),
+            ("values in each fifth of the ranks", ", ".join(f"{share:.3f}" for share in judgement.ranks), "0.2 each"),
+            ("energy score of all hidden entries of a row", str(judgement.energy), ""),
+        ),
+    )
+    return Description((scores, calibration), (_usefulness(imputed), _spread(judgement)))
+
+
+def _shares(judgement: Judgement) -> list[tuple[float, Measured]]:
+    return list(zip(INTERVALS, judgement.coverage, strict=True))
+
+
+def _usefulness(imputed: Imputed) -> Finding:
+    """Whether the draws are better than the best simple filling, by CRPS."""
+    best = min(imputed.fillings, key=lambda filling: filling.mean_absolute_error.value)
+    figures = f"their CRPS is {imputed.judgement.crps}, that of {best.name} {best.mean_absolute_error}"
+    if imputed.judgement.crps.value >= best.mean_absolute_error.value:
+        return change(f"Imputations are no better than a simple filling: {figures}.")
+    return Finding(Severity.FINE, f"Imputations are better than simple fillings: {figures}.")
+
+
+def _spread(judgement: Judgement) -> Finding:
+    """Whether the draws spread as they err, by the worse of the intervals."""
+    zs = [_gap(share, level) for level, share in _shares(judgement)]
+    worst = max(zs, key=abs)
+    figures = ", ".join(f"the central {level:.0%} holds {share}" for level, share in _shares(judgement))
+    severity = Severity.of(abs(worst))
+    if severity is Severity.FINE:
+        return Finding(severity, f"No sign that imputations spread too little or too much: {figures}.")
+    side = "too much" if worst > 0 else "too little"
+    doubt = "Perhaps imputations spread" if severity is Severity.CHANGE else "Imputations spread"
+    return Finding(severity, f"{doubt} {side}: {figures}.")
+
+
+def _gap(share: Measured, level: float) -> float:
+    """By how many standard errors more is held than should be."""
+    difference = share.value - level
+    return difference / share.error if share.error > 0 else math.copysign(math.inf, difference) if difference else 0.0

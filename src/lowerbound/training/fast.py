@@ -1,0 +1,72 @@
+"""A network that computes faster while it is trained: in bfloat16, and compiled.
+
+Both are the network's own affair. Its inputs and its output are in single precision as ever, and so is all that is made of
+them: schedule, loss, bound, decoder, gradient norm, optimiser and average. What is measured, held-out bits among it, is
+measured without either.
+"""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound import objective
+from lowerbound.errors import InputError
+from lowerbound.machine import processor
+from lowerbound.models import Diffusion, Model
+from lowerbound.training.config import Config
+
+
+def speed_up(model: Model, config: Config, device: torch.device) -> None:
+    """Let a model's network compute as `--precision` and `--compile` say, while it is in training mode.
+
+    Raises:
+        InputError: for a model or an objective that it does not suit, or a device without bfloat16.
+    """
+    training = config.training
+    if training.precision == "float32" and not training.compile:
+        return
+    flag = "--compile" if training.compile else f"--precision {training.precision}"
+    if config.model.name == "energy" or not isinstance(model, Diffusion):
+        reason = (
+            "its prediction is the gradient of its network, which is differentiated again"
+            if config.model.name == "energy"
+            else "its likelihood is computed among its networks' layers"
+        )
+        raise InputError(f"{flag} is not for the model {config.model.name}: {reason}")
+    if training.compile and model.objective.integral is not objective.loss:
+        raise InputError(
+            f"--compile is not for --objective {training.objective}, which differentiates the network twice"
+        )
+    if training.precision == "bf16":
+        check_bfloat16(device)
+    network = model.denoiser.network
+    assert isinstance(network, nn.Module)
+    network.forward = _fast(network, device, training.precision == "bf16", training.compile)
+
+
+def check_bfloat16(device: torch.device) -> None:
+    """Refuse a CUDA device without units for bfloat16 by an InputError; warn of a processor without."""
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InputError(
+            f"--precision bf16: {torch.cuda.get_device_name(device)} does not compute in bfloat16; leave --precision float32"
+        )
+    if device.type == "cpu" and "no bfloat16" in processor():
+        warnings.warn(
+            "this processor has no units for bfloat16: --precision bf16 makes it slower, not faster", stacklevel=2
+        )
+
+
+def _fast(network: nn.Module, device: torch.device, in_bfloat16: bool, compiled: bool):
+    """The network's forward, other than it was in training mode only."""
+    plain = network.forward
+    # each shape for itself: those of a run are few, and a graph for any shape is slower
+    fast = torch.compile(plain, dynamic=False) if compiled else plain
+
+    def forward(*inputs: Tensor | None) -> Tensor:
+        if not network.training:
+            return plain(*inputs)
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
+            return fast(*inputs)
+
+    return forward

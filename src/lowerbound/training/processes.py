@@ -1,0 +1,210 @@
+"""Training in several processes, each with its rows of every batch: the only file that knows torch.distributed.
+
+Data order, times and noise are functions of (seed, step, index of the example in the batch), so that a process takes its
+rows of the batch that one process would have, and the sum of all gradients is that of the batch, whatever its size. It is
+added up in one exchange of one flat tensor, with the losses beside it. DistributedDataParallel, which averages means over
+processes, would need a correction for batches that do not divide, a single forward of a single module, which losses that
+differentiate a network or look at it twice have not, and leave to be exchanged apart what is not a gradient.
+
+What is done once, the folder with its files, what is shown, and every decision that depends on a clock or a signal, is the
+first process's; its result, or its error, is everyone's.
+"""
+
+import atexit
+import os
+import pickle
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from lowerbound.errors import InputError
+
+Result = TypeVar("Result")
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for another one that does not answer, as the first one when it measures; one that has ended is
+noticed at once."""
+
+
+class LostProcessError(InputError):
+    """Another process has ended, or does not answer."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Those that train one model, as one of them sees them.
+
+    Arguments:
+        rank: its number, from 0.
+        count: how many there are.
+        places: of each, the machine and the number of the process there.
+    """
+
+    rank: int = 0
+    count: int = 1
+    places: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the one that owns the folder."""
+        return self.rank == 0
+
+    def rows(self, num: int) -> slice:
+        """Its part of so many rows; the parts differ by one at most."""
+        return slice(self.rank * num // self.count, (self.rank + 1) * num // self.count)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The values, in place, added up over the processes."""
+        if self.count > 1:
+            with self._noticing():
+                dist.all_reduce(values)
+        return values
+
+    def most(self, values: Sequence[float]) -> list[float]:
+        """Each of a few numbers' largest value among the processes."""
+        if self.count == 1:
+            return list(values)
+        largest = torch.tensor(values, dtype=torch.float64)
+        with self._noticing():
+            dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return largest.tolist()
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter], *figures: Tensor) -> list[Tensor]:
+        """Add up the gradients, and beside them figures, which are returned; of a parameter without any it stays none."""
+        if self.count == 1:
+            return list(figures)
+        like = parameters[0]
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        known = torch.tensor([float(p.grad is not None) for p in parameters]).to(like)
+        parts += [known, *(figure.to(like) for figure in figures)]
+        flat = self.sum(torch.cat([part.flatten() for part in parts]))
+        *gradients, known = flat.split([part.numel() for part in parts])[: len(parameters) + 1]
+        for parameter, gradient, is_known in zip(parameters, gradients, known.tolist(), strict=True):
+            parameter.grad = gradient.view_as(parameter) if is_known else None
+        sums = flat[sum(part.numel() for part in parts[: len(parameters) + 1]) :]
+        return [
+            part.view_as(figure) for part, figure in zip(sums.split([f.numel() for f in figures]), figures, strict=True)
+        ]
+
+    def merge(self, values: Tensor, before: Tensor) -> None:
+        """Give everyone what each of them has changed in a tensor, of whose rows no two change the same."""
+        if self.count == 1:
+            return
+        changed = (values != before).to(values.dtype)
+        total, count = self.sum(torch.stack([values * changed, changed]))
+        values.copy_(torch.where(count > 0, total / count.clamp(min=1), before))
+
+    def by_first(self, work: Callable[[], Result]) -> Result:
+        """What the first process makes, for all; if it fails, all fail."""
+        result: list[Result] = []
+        with self.together():
+            if self.is_first:
+                result.append(work())
+        if self.count > 1:
+            shared = result or [None]
+            with self._noticing():
+                dist.broadcast_object_list(shared, src=0)
+            result = shared  # pyright: ignore[reportAssignmentType]
+        return result[0]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """While entered, all do something, and if one of them fails, all fail, each with that error."""
+        failure = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        if self.count > 1:
+            told: list[bytes | None] = [None] * self.count
+            with self._noticing():
+                dist.all_gather_object(told, None if failure is None else _told(failure))
+            others = [(rank, each) for rank, each in enumerate(told) if each is not None]
+            if failure is None and others:
+                rank, content = others[0]
+                kind, text = pickle.loads(content)
+                raise kind(f"process {rank} of {self.count}: {text}")
+        if failure is not None:
+            raise failure
+
+    def own(self, device: torch.device | str) -> torch.device:
+        """Its own device, where there is one for each process of a machine.
+
+        Raises:
+            InputError: if there are too few.
+        """
+        device = torch.device(device)
+        if self.count == 1 or device.type != "cuda":
+            return device
+        local, num = int(os.environ.get("LOCAL_RANK", self.rank)), torch.cuda.device_count()
+        if local >= num:
+            raise InputError(f"process {local} of this machine finds {num} CUDA devices: start at most {num} processes")
+        torch.cuda.set_device(local)
+        return torch.device("cuda", local)
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """While entered, an exchange that breaks off raises an error that says who is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            host = socket.gethostname()
+            ended = [
+                f"process {rank} (pid {pid}) has ended"
+                for rank, (machine, pid) in enumerate(self.places)
+                if machine == host and not _lives(pid)
+            ]
+            others = ", ".join(str(rank) for rank in range(self.count) if rank != self.rank)
+            reason = ", ".join(ended) or f"one of the processes {others} has ended or does not answer"
+            first_line = str(error).splitlines()[0][:200]
+            raise LostProcessError(
+                f"process {self.rank} of {self.count} stops: {reason} ({first_line}). Repeat the command to go on from the "
+                "newest checkpoint, on as many processes as you like"
+            ) from error
+
+
+ALONE = Processes()
+_joined: list[Processes] = []
+
+
+def joined(device: torch.device | str = "cpu") -> Processes:
+    """The processes that torchrun has started, this one among them, which it joins at the first call; else `ALONE`.
+
+    Arguments:
+        device: of the training: CUDA's exchange by NCCL, a CPU's by Gloo.
+    """
+    if _joined:
+        return _joined[0]
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return ALONE
+    own = Processes(int(os.environ["RANK"]), count).own(device)
+    backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
+    if not dist.is_initialized():
+        dist.init_process_group(backend, timeout=PATIENCE)
+        atexit.register(dist.destroy_process_group)
+    places: list[tuple[str, int]] = [("", 0)] * count
+    dist.all_gather_object(places, (socket.gethostname(), os.getpid()))
+    _joined.append(Processes(dist.get_rank(), count, tuple(places)))
+    return _joined[0]
+
+
+def _told(error: Exception) -> bytes:
+    """An error as the other processes raise it."""
+    kind = type(error) if isinstance(error, InputError) else InputError
+    return pickle.dumps((kind, f"{'' if isinstance(error, InputError) else type(error).__name__ + ' '}{error}"))
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process of this machine runs, and has not merely not been waited for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

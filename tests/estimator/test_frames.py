@@ -1,0 +1,73 @@
+"""Dataframes in, dataframes out."""
+
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lowerbound import DiffusionDensity, InputError
+
+RNG = np.random.default_rng(0)
+GROUP = RNG.integers(0, 3, 200)
+TABLE = pa.table(
+    {
+        "height": RNG.normal(170 + 10 * GROUP, 5),
+        "group": np.array(["one", "two", "three"])[GROUP].tolist(),
+        "age": RNG.integers(0, 60, 200),
+    }
+)
+GAPS = pa.table({"height": [None, 180.0], "group": ["one", None], "age": [30, 40]})
+
+
+@pytest.fixture(scope="module")
+def fitted() -> DiffusionDensity:
+    return DiffusionDensity(steps=60, width=16, depth=1, conditionals=True).fit(TABLE)
+
+
+def test_rows_come_out_as_they_went_in(fitted):
+    drawn = fitted.sample(5, random_state=0)
+    assert drawn.schema.equals(TABLE.schema)
+    assert set(drawn["group"].to_pylist()) <= {"one", "two", "three"}
+    filled = fitted.impute(GAPS)
+    assert filled.schema.equals(TABLE.schema)
+    assert not any(column.null_count for column in filled.columns)
+    assert filled["height"][1].as_py() == 180
+    rest = fitted.sample_conditional(GAPS, ["age"], n_samples=3, random_state=0)
+    assert rest["age"].to_pylist() == [30] * 3 + [40] * 3
+
+
+def test_scores_know_the_columns(fitted):
+    nats = fitted.score_samples(TABLE)
+    parts = fitted.score_samples(TABLE, by="column")
+    assert parts.shape == (200, 3)
+    assert np.abs(parts.sum(1) - nats).max() < 1e-3
+    assert np.isfinite(fitted.conditional_log_prob(TABLE, ["height", "age"])).all()
+    assert list(fitted.feature_names_in_) == TABLE.column_names
+    again = pickle.loads(pickle.dumps(fitted))
+    assert (again.score_samples(TABLE) == nats).all()
+    assert again.sample(2, 0).schema.equals(TABLE.schema)
+
+
+def test_a_run_of_a_table_knows_its_columns(fitted, tmp_path):
+    opened = DiffusionDensity.from_run(fitted.to_run(tmp_path / "run"))
+    assert (opened.score_samples(TABLE) == fitted.score_samples(TABLE)).all()
+    assert opened.sample(2, 0).shape == (2, 3)  # of no dataframe's library: numbers as they are stored
+
+
+def test_what_does_not_fit_is_refused(fitted):
+    with pytest.raises(InputError, match="a category that"):
+        fitted.score_samples(TABLE.set_column(1, "group", pa.array(["four"] * 200)))
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.score_samples(TABLE.drop_columns(["age"]))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_of_other_libraries(library):
+    module = pytest.importorskip(library)
+    frame = TABLE.to_pandas() if library == "pandas" else module.from_arrow(TABLE)
+    fitted = DiffusionDensity(steps=3, width=8, depth=1).fit(frame)
+    drawn = fitted.sample(3, random_state=0)
+    assert isinstance(drawn, module.DataFrame)
+    assert list(drawn.columns) == TABLE.column_names
+    assert np.isfinite(fitted.score_samples(frame)).all()

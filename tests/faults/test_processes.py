@@ -1,0 +1,75 @@
+"""One of several processes ends, or cannot write: the others end as well, and the run goes on from its checkpoint."""
+
+import os
+import signal
+import time
+
+import pytest
+from training.together import finish, start, stopping
+
+from lowerbound.training import train
+from lowerbound.training.checkpoint import checkpoints
+
+pytestmark = pytest.mark.slow
+SECONDS = 20.0
+"""Within which the survivor of a killed process has ended: at its next exchange."""
+
+
+def wait_for(condition, workers, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        assert all(worker.poll() is None for worker in workers), finish(workers)
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_when_one_is_killed_the_other_ends_and_the_run_goes_on(killed, tmp_path):
+    workers = start("go_on_slowly", tmp_path)
+    saved = tmp_path / "run" / "checkpoints"
+    wait_for(lambda: saved.exists() and any(path.name > "step-000000005" for path in checkpoints(saved)), workers)
+    workers[killed].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    outcomes = finish(workers)
+    assert time.monotonic() - began < SECONDS
+    status, said = outcomes[1 - killed]
+    assert status not in (0, -signal.SIGKILL)
+    assert f"process {killed} (pid {workers[killed].pid}) has ended" in said
+    newest = int(checkpoints(saved)[-1].name.removeprefix("step-"))
+    config, dataset = stopping(newest + 3)  # on one process now
+    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    assert max(record["step"] for record in folder.read_log()) == newest + 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser writes everywhere")
+def test_when_the_first_cannot_save_all_fail(tmp_path):
+    check_that_all_fail(tmp_path, lambda folder: folder.chmod(0o500))
+
+
+def test_when_checkpoints_have_no_place_all_fail(tmp_path):
+    check_that_all_fail(tmp_path, lambda folder: (folder.rename(folder.with_name("away")), folder.write_text("")))
+
+
+def check_that_all_fail(tmp_path, spoil):
+    workers = start("go_on_slowly", tmp_path)
+    saved = tmp_path / "run" / "checkpoints"
+    wait_for(lambda: saved.exists() and checkpoints(saved), workers)
+    spoil(saved)
+    (first, its_words), (second, other_words) = finish(workers)
+    assert first not in (0, None)
+    assert second not in (0, None)
+    assert "checkpoints" in its_words
+    assert "process 0 of 2" in other_words
+
+
+def test_a_second_command_beside_them_is_refused_in_all(tmp_path):
+    workers = start("go_on_slowly", tmp_path)
+    wait_for(lambda: checkpoints(tmp_path / "run" / "checkpoints"), workers)
+    others = finish(start("go_on", tmp_path))
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    for _, said in finish(workers):
+        assert "KeyboardInterrupt" in said or "Stopped" in said
+    for status, said in others:
+        assert status not in (0, None)
+        assert "is training in" in said

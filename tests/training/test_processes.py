@@ -1,0 +1,76 @@
+"""Two processes train what one trains, up to rounding, and a run moves between them."""
+
+import numpy as np
+import pytest
+import torch
+from training.runs import measure_little, train_until
+from training.together import NAMES, configuration, finish, outcome, start, stopping
+
+from lowerbound.errors import InputError
+from lowerbound.training import train
+from lowerbound.training.checkpoint import checkpoints, read_checkpoint
+from lowerbound.training.processes import ALONE, Processes
+
+WEIGHT = {"AdamW": 1e-5}
+"""The largest difference of a weight, of about one; others' optimisers turn rounding of a vanishing gradient into a step."""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("together")
+    for status, said in finish(start("compute", folder)):
+        assert status == 0, said
+    return torch.load(folder / "found.pt")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_processes_train_as_one(name, found):
+    losses, tensors, measured = outcome(*configuration(name))
+    others, their_tensors, their_measured = found[name]
+    assert torch.allclose(others, losses, rtol=1e-4, atol=1e-5)
+    for group in ("weights", "buffers", "times"):
+        assert tensors[group].keys() == their_tensors[group].keys()
+        for key, value in tensors[group].items():
+            difference = (their_tensors[group][key].double() - value.double()).abs().max()
+            assert difference <= WEIGHT.get(name, 1e-3) * max(1.0, value.double().abs().max()), (group, key, difference)
+    if measured is not None:
+        assert np.allclose(their_measured, measured, rtol=1e-4)
+
+
+def test_rows_are_all_of_them_once():
+    for num, count in ((33, 2), (8, 3), (4, 4), (7, 5)):
+        parts = [list(range(num))[Processes(rank, count).rows(num)] for rank in range(count)]
+        assert [row for part in parts for row in part] == list(range(num))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_alone_nothing_is_exchanged():
+    parameter = torch.nn.Parameter(torch.ones(2))
+    figure = torch.ones(3)
+    assert ALONE.sum_gradients([parameter], figure)[0] is figure
+    assert parameter.grad is None
+    assert ALONE.by_first(lambda: 3) == 3
+    assert ALONE.most([1.0, 2.0]) == [1.0, 2.0]
+
+
+def test_an_error_stays_what_it_is():
+    with pytest.raises(InputError, match="why"), ALONE.together():
+        raise InputError("why")
+
+
+def test_a_run_moves_from_one_process_to_two_and_back(tmp_path, monkeypatch):
+    measure_little(monkeypatch)
+    config, dataset = stopping()
+    whole = train(config, dataset, tmp_path / "whole", say=lambda line: None, show_progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        train_until(10, config, dataset, tmp_path / "run", monkeypatch)
+    for status, said in finish(start("go_on", tmp_path)):
+        assert status == 0, said
+    expected, _ = read_checkpoint(checkpoints(whole.checkpoints)[-1])
+    tensors, state = read_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])
+    assert state["step"] == 30
+    for name, value in expected["weights"].items():
+        assert (tensors["weights"][name] - value).abs().max() < 1e-5, name
+    longer = config.training.__class__(**{**vars(config.training), "steps": 33})
+    again = train(config.__class__(**{**vars(config), "training": longer}), dataset, tmp_path / "run", say=print)
+    assert max(record["step"] for record in again.read_log()) == 33

@@ -1,0 +1,116 @@
+"""Runs that several processes train: started as scripts by tests, which train the same alone."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from training.runs import tiny_config
+
+import lowerbound
+from lowerbound.models import Diffusion
+from lowerbound.training import recipe, train
+from lowerbound.training.config import DataConfig, ModelConfig, ScheduleConfig
+from lowerbound.training.held_out import held_out_bits
+from lowerbound.training.processes import ALONE, joined
+from lowerbound.training.trainer import Trainer
+
+ROOT = Path(__file__).parent.parent
+
+
+NAMES = ("AdamW", "learned schedule, Muon, pieces", "importance", "persistent chains", "GAN")
+
+
+def configuration(name: str):
+    """A run of a kind, whose batches do not divide among two processes, and its data."""
+    if name in ("AdamW", "GAN"):
+        config, dataset = tiny_config("moons", steps=100, batch_size=33, optimizer="adamw")
+        if name == "GAN":
+            gan = recipe(dataset, DataConfig("moons"), model="gan")
+            training = replace(gan.training, minutes=None, steps=4, batch_size=7)
+            config = replace(gan, model=ModelConfig("gan", width=16), training=training)
+        return config, dataset
+    config, dataset = tiny_config("digits", steps=4, batch_size=9, micro_batch_size=2)
+    training = config.training
+    if name == "importance":
+        training = replace(training, times="importance", steps=14, batch_size=64, micro_batch_size=None)
+        config = replace(config, schedule=ScheduleConfig("cosine"), training=training)
+    if name == "persistent chains":
+        energy = recipe(dataset, DataConfig("digits"), model="energy")
+        training = replace(training, objective="persistent-contrastive-divergence", optimizer="adamw", batch_size=5)
+        config = replace(energy, network=config.network, training=replace(training, steps=3))
+    return config, dataset
+
+
+def outcome(config, dataset, processes=ALONE):
+    """Losses, and all that a checkpoint would hold."""
+    trainer = Trainer(config, dataset, processes=processes)
+    losses = torch.tensor([record.loss for record in trainer.records()], dtype=torch.float64)
+    trainer.model.eval()
+    measured = held_out_bits(trainer.model, dataset, 300, processes=processes)
+    tensors, _ = trainer.state()
+    return losses, tensors, measured
+
+
+def stopping(steps: int = 30, **training):
+    """A run that is stopped and gone on with."""
+    config, dataset = tiny_config("moons", steps=steps, batch_size=31, optimizer="adamw", **training)
+    return config, dataset
+
+
+def start(task: str, folder: Path, count: int = 2, **environment: str) -> list[subprocess.Popen]:
+    """Processes that do one of `TASKS` together."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    shared |= {"PYTHONPATH": f"{Path(lowerbound.__file__).parent.parent}:{ROOT}", **environment}
+    return [
+        subprocess.Popen(
+            [sys.executable, __file__, task, str(folder)],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+def finish(workers: list[subprocess.Popen], seconds: float = 120.0) -> list[tuple[int, str]]:
+    """The status of each and what it said; none outlives this."""
+    try:
+        return [
+            (worker.returncode, "".join(said)) for worker in workers for said in [worker.communicate(timeout=seconds)]
+        ]
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def compute(folder: Path) -> None:
+    processes = joined()
+    found = {name: outcome(*configuration(name), processes) for name in NAMES}
+    if processes.is_first:
+        torch.save(found, folder / "found.pt")
+
+
+def go_on(folder: Path) -> None:
+    config, dataset = stopping()
+    train(config, dataset, folder / "run", show_progress=False)
+
+
+def go_on_slowly(folder: Path) -> None:
+    """Until it is ended by force."""
+    Diffusion.most_held_out = 16
+    config, dataset = stopping(10**6, num_evaluations=10**5, num_pictures=0)
+    train(config, dataset, folder / "run", show_progress=False)
+
+
+TASKS = {task.__name__: task for task in (compute, go_on, go_on_slowly)}
+
+if __name__ == "__main__":
+    TASKS[sys.argv[1]](Path(sys.argv[2]))
