@@ -86,7 +86,9 @@ def records() -> list[type]:
     """Each dataclass of the package with tensors or arrays in it; evaluations hold theirs for themselves."""
     found = []
     for module in pkgutil.walk_packages(lb.__path__, "lowerbound."):
-        if module.name == "lowerbound.__main__" or module.name.startswith("lowerbound.evaluate"):
+        if module.name == "lowerbound.__main__" or module.name.startswith(
+            ("lowerbound.evaluate", "lowerbound.adapters.")
+        ):
             continue
         for kind in vars(importlib.import_module(module.name)).values():
             if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:

@@ -109,3 +109,20 @@ def test_the_options_on_the_page_on_scale_are_there():
     of_others = {"--nproc-per-node", "--train"}
     assert of_others < named
     assert named - of_others <= set(flags(TrainOptions).values())
+
+
+def test_the_snippet_on_series_runs(tmp_path, monkeypatch):
+    """With a shorter training."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / "series.md").read_text(), re.DOTALL))
+    assert code.count("minutes=0.5") == 1
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(code.replace("minutes=0.5", "minutes=0.05"), "series.md", "exec"), names)
+    assert names["ahead"].samples.shape == (20, 24, 1)
+    series = names["ahead"].series
+    assert series.clock.texts(series.steps)[0] == "2024-02-10 00:00:00"
+    samples, load = names["filled"].samples[..., 0], names["load"]
+    known = [k for k in range(960) if not 300 <= k < 330]
+    assert abs(samples[:, known] - load[known]).max() < 1e-4
+    assert samples[:, 300:330].std(0).min() > 0
+    assert (names["bound"].num_dims == 12).all()

@@ -430,7 +430,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             from lowerbound.data.frames import from_dataframe
 
             validate_data(self, X, reset=False, skip_check_array=True)
-            return from_dataframe(X, spec).values
+            return np.asarray(from_dataframe(X, spec).values)
         finite = "allow-nan" if may_miss or spec.has_missing else True
         rows = np.asarray(validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=finite))
         if isinstance(spec.encoding, Levels) and (rows != np.rint(rows)).any():

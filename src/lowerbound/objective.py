@@ -136,7 +136,7 @@ def loss_of_entries(denoiser: Denoiser, x: Examples, *, t: PerExample, eps: Exam
         off_mean = a**3 * (a * (eps**2 - 1) - 2 * s * x * eps)
         return _squares(denoiser, x_t, level, eps) - present(off_mean, denoiser.observed)
 
-    return integrand(denoiser.schedule, x, elbo, errors, t=t, eps=eps)
+    return integrand(denoiser.schedule, x, uniform, errors, t=t, eps=eps)
 
 
 def _squares(denoiser: Denoiser, x_t: Tensor, level: Level, eps: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from lowerbound.auditing.check import Check
 from lowerbound.auditing.proposal import Proposal
 from lowerbound.auditing.subject import Figures, Points, Subject
 from lowerbound.auditing.tails import MOST_RELIABLE, pareto_shape
+from lowerbound.brief import Brief
 
 TOLERANCE = 0.01
 """Nats by which the log of an integral may be off without being called wrong: a solver's error."""
@@ -21,8 +22,8 @@ _MARGIN = 0.5
 """Of the grid around the points, as a multiple of their range."""
 
 
-@dataclass(frozen=True, eq=False)
-class Weighted:
+@dataclass(frozen=True, eq=False, repr=False)
+class Weighted(Brief):
     """Draws of a proposal, and the log densities of a subject there.
 
     Arguments:

@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_t
 
 from lowerbound.auditing.subject import Figures, Points
+from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 
 DEGREES_OF_FREEDOM = 5
@@ -19,8 +20,8 @@ WIDE = 4.0
 COMPONENTS = (1, 3, 10, 30)
 
 
-@dataclass(frozen=True, eq=False)
-class Proposal:
+@dataclass(frozen=True, eq=False, repr=False)
+class Proposal(Brief):
     """A mixture of multivariate t distributions.
 
     Arguments:

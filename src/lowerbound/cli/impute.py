@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
@@ -16,13 +17,23 @@ from lowerbound.data.frames import imputed_table
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder
-from lowerbound.inverse import TwistedParticles
+from lowerbound.inverse import Method, TwistedParticles
 from lowerbound.rounding import nine_digits
-from lowerbound.run import open_denoiser
+from lowerbound.run import Run, open_denoiser
 from lowerbound.run.examples import conditions, read_for
-from lowerbound.run.impute import DEFAULT_STEPS, METHODS, default_method, impute, num_calls, read_mask
+from lowerbound.run.impute import (
+    METHODS,
+    NETWORK,
+    default_method,
+    default_steps,
+    impute,
+    network_method,
+    num_calls,
+    read_mask,
+)
+from lowerbound.run.series import Drawing, SeriesDraws, fill, num_fill_windows, read_series_for
 from lowerbound.tables import SUFFIXES as TABLES
-from lowerbound.tables import TEXTS, write_table
+from lowerbound.tables import TEXTS, check_table, write_table
 
 
 @dataclass(frozen=True)
@@ -36,14 +47,17 @@ class Options:
     which count from 1. An imputation depends on its example, the example's number, its own and the seed alone. Of a
     conditional run, the examples' labels or condition vectors are given where they have them.
 
+    Of a run of series DATA is a table with gaps of any length, and a .csv or .parquet with as many rows comes out: each
+    channel with the mean of the imputations in its gaps, and their spread beside it, 0 where a value was known.
+
     Example: lowerbound impute runs/digits broken.npy --mask mask.png --num-samples 16 -o imputed.npz
     """
 
     run: RunPath
     data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The .npz file to write; of a table a .csv, .tsv, .parquet or .feather file; of fields a .nc file, with their
-    variables, dimensions and units."""
+    """The .npz file to write, of series of all samples; of a table or series a .csv, .tsv, .parquet or .feather file; of
+    fields a .nc file, with their variables, dimensions and units."""
     mask: Path | None = None
     """An .npy file of booleans or zeros and ones, or a black and white .png: True or white where an entry is known; of the
     shape of one example or of all."""
@@ -51,14 +65,15 @@ class Options:
     """Fill in one split, as training makes it; all examples if not given."""
     num_samples: int | None = None
     """The number of imputations of each example; if not given 16, of a table that is written as one a single one."""
-    method: Literal["replacement", "pigdm", "mmps", "particles"] | None = None
-    """The method, in order of cost: replacement puts known entries in place after each step (RePaint); pigdm guides by a
-    measurement with independent entries (Pi-GDM); mmps guides by one with the network's own covariance (MMPS); particles
-    is exact if they are many. If not given pigdm, or for a forest replacement: its derivative says nothing of its trees."""
+    method: Literal["network", "replacement", "pigdm", "mmps", "particles"] | None = None
+    """The method, in order of cost: network gives what is known to the network itself, of runs of series, which are trained
+    so; replacement puts known entries in place after each step (RePaint); pigdm guides by a measurement with independent
+    entries (Pi-GDM); mmps guides by one with the network's own covariance (MMPS); particles is exact if they are many. If
+    not given network for series, replacement for a forest, whose derivative says nothing of its trees, else pigdm."""
     num_particles: int | None = None
     """For the method particles: their number for each imputation; 16 if not given."""
-    steps: int = DEFAULT_STEPS
-    """The number of noise levels that each imputation goes through."""
+    steps: int | None = None
+    """The number of noise levels that each imputation goes through; 100 if not given, and 16 of the method network."""
     label: str | None = None
     """A class name for all examples, in the place of their own; conditional runs only."""
     seed: int = 0
@@ -82,6 +97,9 @@ def main(arguments: list[str]) -> None:
         )
     check_folder(options.out)
     run = open_denoiser(options.run, pick_device(options.device))
+    if run.spec.series is not None:
+        _fill(options, run)
+        return
     if as_table and not run.spec.columns:
         raise InputError(
             f"cannot write imputations of {run.spec.name} to {options.out}, as it is no table: give an .npz file"
@@ -101,10 +119,9 @@ def main(arguments: list[str]) -> None:
     observed = np.ones(raw.shape, bool) if options.mask is None else read_mask(options.mask, examples)[indices]
     if raw.dtype.kind == "f":
         observed = observed & ~np.isnan(raw)
-    method = default_method(run) if options.method is None else METHODS[options.method]
-    if options.num_particles is not None:
-        method = TwistedParticles(options.num_particles)
-    total = num_calls(method, observed, options.num_samples, options.steps, options.batch_size)
+    method = _method(options, run)
+    num_steps = options.steps or default_steps(method)
+    total = num_calls(method, observed, options.num_samples, num_steps, options.batch_size)
     with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
         imputations = impute(
             run,
@@ -112,7 +129,7 @@ def main(arguments: list[str]) -> None:
             observed,
             method=method,
             num_samples=options.num_samples,
-            num_steps=options.steps,
+            num_steps=num_steps,
             cond=conditions(run, examples, indices, options.label),
             numbers=indices,
             seed=options.seed,
@@ -144,3 +161,56 @@ def main(arguments: list[str]) -> None:
         f"were missing: {options.out}"
     )
     say_weakness(run)
+
+
+def _method(options: Options, run: Run) -> Method:
+    """That which was asked for."""
+    if options.num_particles is not None:
+        return TwistedParticles(options.num_particles)
+    if options.method is None:
+        return default_method(run)
+    return network_method(run) if options.method == NETWORK else METHODS[options.method]
+
+
+def _fill(options: Options, run: Run) -> None:
+    """Fill the gaps of series."""
+    for name in ("mask", "split", "label"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} has no effect on series: leave missing values empty in {options.data}")
+    if options.out.suffix != ".npz":
+        check_table(options.out)
+    series, num_samples = read_series_for(run, options.data), options.num_samples or 16
+    method = _method(options, run)
+    settings = Drawing(num_samples, method, options.steps, options.seed, options.batch_size)
+    total = num_fill_windows(run, series) * settings.calls_per_window(run)
+    with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
+        found = fill(run, series, replace(settings, progress=bar.update))
+    check_finite(found.samples, options.out)
+    if options.out.suffix == ".npz":
+        write_npz(options.out, samples=found.samples, observed=found.observed)
+    else:
+        write_table(options.out, filled_columns(found, as_text=options.out.suffix in TEXTS))
+    missing = 1 - found.observed.mean()
+    print(
+        f"{num_samples} imputations of {len(series.rows):,} rows, {missing:.1%} of whose values were missing: "
+        f"{options.out}"
+    )
+    say_weakness(run)
+
+
+def filled_columns(found: SeriesDraws, *, as_text: bool) -> pa.Table:
+    """The rows with the mean of the imputations in the gaps, and the spread of each value beside them."""
+    series, columns = found.series, dict[str, list[str] | np.ndarray]()
+    if series.series_id:
+        sizes = [part.stop - part.start for part in series.parts]
+        columns[series.series_id] = [name for name, size in zip(series.ids, sizes, strict=True) for _ in range(size)]
+    if series.time:
+        columns[series.time] = series.clock.texts(series.steps) if as_text else series.clock.stamps(series.steps)
+    mean = np.where(found.observed, series.rows, found.samples.mean(0, dtype=np.float64))
+    for place, channel in enumerate(series.channels):
+        columns[channel] = mean[:, place].astype(np.float32)
+    if len(found.samples) > 1:
+        std = np.where(found.observed, 0.0, found.samples.std(0, ddof=1, dtype=np.float64))
+        for place, channel in enumerate(series.channels):
+            columns[f"{channel} std"] = std[:, place].astype(np.float32)
+    return pa.table(columns)

@@ -22,6 +22,7 @@ VERBS = {
     "classifier": "train a classifier of a run's data, to guide its samples",
     "distill": "train a copy of a run that draws samples in one to eight network calls",
     "impute": "fill in missing entries several times, with their mean and spread",
+    "forecast": "draw what comes after a series, with bands and samples",
     "edit": "vary examples, interpolate between them, or take them to noise and back",
     "compare": "train the whole family of models at an equal budget, and compare them in one table",
     "explore": "write a page in which you draw a density and watch the bound close on log p",
@@ -31,7 +32,7 @@ VERBS = {
     "doctor": "print versions, devices and the data directory, for a bug report",
 }
 
-SHARING = ("sample", "evaluate", "score", "impute", "edit", "distill", "classifier", "studio")
+SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier", "studio")
 """Verbs that look at once how many processors are free; training does so all along."""
 
 USAGE = """usage: lowerbound VERB [arguments]

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from lowerbound.data.clock import Irregular
+from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 
 
@@ -54,7 +56,34 @@ class DataConfig:
     """The form of dates in a table of text, such as %d/%m/%Y; found out if not given."""
     skip_bad_rows: bool = False
     """Leave out, with a warning, rows of a table of text that have too many or too few entries, instead of stopping."""
+    window: int | None = None
+    """Read a table as series, in windows of so many steps."""
+    horizon: int = 0
+    """The number of steps at the end of a window that `lowerbound forecast` draws, given the --window before."""
+    stride: int = 1
+    """The number of steps from the beginning of one window to that of the next."""
+    time: str | None = None
+    """The column of the times of series; the first one of dates, or a column called time or date, if not given."""
+    series_id: str | None = None
+    """The column that says which of several series a row is of."""
+    covariates: tuple[str, ...] = ()
+    """The covariates of series, known at every step, the future too, and given to the model: columns, or hour, weekday and
+    month for the place in the day, the week and the year."""
+    irregular: Irregular = "refuse"
+    """The treatment of times that do not follow one another on a grid: refuse them; missing sorts rows and takes lacking
+    ones as missing values; mean also takes the mean of rows of the same time."""
+    split_steps: tuple[int, int, int] | None = None
+    """The number of steps of series for training, validation and testing, in this order; 80, 10 and 10 %% of the rows if not
+    given."""
 
     def __post_init__(self):
-        if self.condition_on:  # a condition that nobody learns from would be a column left out
+        for name in ("window", "stride"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name} is {value}: it is at least 1")
+        if self.horizon < 0:
+            raise InputError(f"--horizon is {self.horizon}: it is at least 0")
+        if self.split_steps is not None and min(self.split_steps) < 1:
+            raise InputError(f"--split-steps is {self.split_steps}: each part has at least one step")
+        if self.condition_on or self.covariates:  # a condition that nobody learns from would be a column left out
             object.__setattr__(self, "conditional", True)

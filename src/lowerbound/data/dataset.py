@@ -20,6 +20,7 @@ from lowerbound.data.parts import check_not_empty, num_observed, parts
 from lowerbound.data.spec import DataSpec, naming
 from lowerbound.data.tabular import Columns
 from lowerbound.data.vectors import Standardisation
+from lowerbound.data.windows import SeriesSpec, Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
@@ -34,21 +35,22 @@ class Dataset:
     Arguments:
         spec: what they are, the encoding fitted on the training examples.
         examples: raw values, (N, *shape), channels first: (N, D), (N, C, L), (N, C, H, W) or (N, C, D, H, W), of a table
-            its columns, (N, C); possibly larger than memory, being read from a file as they are looked at.
+            its columns, (N, C); possibly larger than memory, being read from a file, or cut from series, as they are looked
+            at.
         train, validation, test: the numbers of the examples of each split, (num_examples,), disjoint.
         labels: (N,) class indices, or None.
-        conditions: (N, F) float32 vectors as they came, or None.
+        conditions: (N, F) float32 vectors as they came; of series covariates along them, (N, K, L); or None.
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
         notes: what else there is to be said of how they were read, a line each.
     """
 
     spec: DataSpec
-    examples: np.ndarray
+    examples: Stored
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     labels: np.ndarray | None = None
-    conditions: np.ndarray | None = None
+    conditions: Stored | None = None
     layout_hint: str = ""
     notes: tuple[str, ...] = ()
 
@@ -81,6 +83,8 @@ class Dataset:
 
     def cond(self, indices: np.ndarray) -> Tensor | None:
         """The examples' condition: vectors, normalised, if the data have them, else labels, else None."""
+        if self.spec.series is not None:
+            return None if self.conditions is None else self.spec.series.condition(self.conditions[indices])
         if self.conditions is not None:
             assert self.spec.vectors is not None
             return self.spec.vectors(self.conditions[indices])
@@ -121,6 +125,9 @@ class Dataset:
         """Of the examples and their condition vectors, which may be larger than memory."""
         digest = hashlib.sha256(f"{self.examples.dtype}{self.examples.shape}".encode())
         for values in (self.examples, self.conditions):
+            if isinstance(values, Windows):
+                digest.update(np.ascontiguousarray(values.starts, np.int64).data)
+                values = values.rows  # noqa: PLW2901 - each once, not in every window
             for _, part in () if values is None else parts(values):
                 digest.update(np.ascontiguousarray(part).data)
         return digest
@@ -142,21 +149,23 @@ class Examples(Brief):
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
         columns: of a table, whose values are (N, C) in double precision, NaN where one is missing; else empty.
         axes: of fields, what their axes are.
+        series: what is known of the series that they are windows of; else None.
         condition_columns: of a table, those that its conditions are made of.
         notes: what else there is to be said of how they were read, a line each.
     """
 
     name: str
-    values: np.ndarray
+    values: Stored
     layout: str
     splits: dict[str, np.ndarray] = field(default_factory=dict)
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
-    conditions: np.ndarray | None = None
+    conditions: Stored | None = None
     files: tuple[str, ...] = ()
     layout_hint: str = ""
     columns: tuple[Column, ...] = ()
     axes: Axes | None = None
+    series: SeriesSpec | None = None
     condition_columns: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -174,6 +183,7 @@ class Examples(Brief):
             class_names,
             dataset.conditions,
             columns=dataset.spec.columns,
+            series=dataset.spec.series,
             condition_columns=dataset.spec.condition_columns,
             notes=dataset.notes,
         )
@@ -199,10 +209,16 @@ class Examples(Brief):
             if not all(map(len, splits.values())):
                 counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
                 raise InputError(f"the splits have {counts}; at least one example is needed in each")
-            encoding = encoding or fitted_encoding(values, splits, num_levels, self.columns)
-            vectors = None if conditions is None else Standardisation.fit(conditions[splits["train"]])
+            encoding = encoding or fitted_encoding(
+                values, splits, num_levels, self.columns, () if self.series is None else self.series.channels
+            )
+            vectors, series = None, self.series
+            if series is not None and isinstance(conditions, Windows):
+                series = series.fitted(conditions.rows[conditions.is_covered(splits["train"])])
+            elif conditions is not None:
+                vectors = Standardisation.fit(conditions[splits["train"]])
             shape = encoding.shape if isinstance(encoding, Columns) else values.shape[1:]
-            further = {"axes": self.axes, "condition_columns": self.condition_columns}
+            further = {"axes": self.axes, "condition_columns": self.condition_columns, "series": series}
             spec = DataSpec(self.name, shape, encoding, self.layout, class_names, vectors, **further)
             hints = {"layout_hint": self.layout_hint, "notes": self.notes}
             dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, **hints)
@@ -270,7 +286,7 @@ def describe(dataset: Dataset) -> str:
     if dataset.labels is not None:
         names = ", ".join(map(printable, spec.class_names[:12])) + (", ..." if len(spec.class_names) > 12 else "")
         lines.append(f"classes   {len(spec.class_names)}: {names}")
-    if dataset.conditions is not None:
+    if dataset.conditions is not None and spec.series is None:
         lines.append(f"condition vectors of {dataset.conditions.shape[1]} features, normalised per feature")
     return "\n".join(lines)
 
@@ -278,7 +294,7 @@ def describe(dataset: Dataset) -> str:
 def _column_lines(dataset: Dataset) -> list[str]:
     """A line for each column of a table: its name, its kind, how it is encoded, and the share that is missing."""
     encoding = dataset.spec.encoding
-    if not isinstance(encoding, Columns):
+    if not isinstance(encoding, Columns) or not isinstance(dataset.examples, np.ndarray):
         return []
     rows = [("column", "kind", "encoding", "missing")]
     missing = np.isnan(dataset.examples).mean(0)

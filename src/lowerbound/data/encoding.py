@@ -184,25 +184,27 @@ class Affine(Brief, Encoding):
     num_levels = None
 
     @classmethod
-    def fit(cls, raw: np.ndarray, chosen: np.ndarray | None = None) -> "Affine":
+    def fit(cls, raw: np.ndarray, chosen: np.ndarray | None = None, names: tuple[str, ...] = ()) -> "Affine":
         """The encoding that gives examples, (N, C, *), mean 0 and standard deviation 1 in each channel, of
         the entries that are there.
 
         Arguments:
             raw: the examples, NaN where an entry is missing; they are gone through once, in parts.
             chosen: (N,) booleans, which of them it is fitted to; all if None.
+            names: of the channels, for messages; their numbers if there are none.
 
         Raises:
             InputError: if a value of any of them is infinite, or, of the chosen, a channel has no entry, is constant, or is
                 too large or too small to be squared.
         """
         channels = moments(raw, chosen)
+        names = names or tuple(map(str, range(raw.shape[1])))
         shift, scale = channels.mean, np.sqrt(channels.variance)
         unseen = np.flatnonzero(channels.num_entries == 0)
         if len(unseen):
             raise InputError(
-                f"channel {unseen[0]} holds nothing but NaN in the training split: leave out the empty channels "
-                f"({', '.join(map(str, unseen[:10]))})"
+                f"channel {names[unseen[0]]} holds nothing but NaN in the training split: leave out the empty channels "
+                f"({', '.join(names[k] for k in unseen[:10])})"
             )
         if not np.isfinite(scale).all():
             most = max(np.nanmax(np.abs(values)) for _, values in parts(raw) if not np.isnan(values).all())
@@ -213,11 +215,12 @@ class Affine(Brief, Encoding):
             first = shift[constant[0]]
             if 0 < abs(first) < 1e-30:
                 raise InputError(
-                    f"channel {constant[0]} has a mean of {first:g} and hardly any spread: give the values in a smaller unit"
+                    f"channel {names[constant[0]]} has a mean of {first:g} and hardly any spread: give the values in a "
+                    "smaller unit"
                 )
-            remedy = f"leave out the constant channels ({', '.join(map(str, constant[:10]))})"
+            remedy = f"leave out the constant channels ({', '.join(names[k] for k in constant[:10])})"
             raise InputError(
-                f"channel {constant[0]} has the same value, {first:g}, in every example: a constant has no density; "
+                f"channel {names[constant[0]]} has the same value, {first:g}, in every example: a constant has no density; "
                 + (remedy if len(constant) < len(shift) else "there is no other channel, and nothing to learn")
             )
         return cls(tuple(shift.tolist()), tuple(scale.tolist()), str(raw.dtype), channels.has_missing)

@@ -6,6 +6,7 @@ from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, Levels
 from lowerbound.data.parts import ranges
 from lowerbound.data.tabular import Columns
+from lowerbound.data.windows import Stored, Windows
 from lowerbound.errors import InputError
 
 _SPLIT_SEED = 0
@@ -15,10 +16,18 @@ SPLITS = ("train", "validation", "test")
 
 
 def fitted_encoding(
-    examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None, columns: tuple[Column, ...] = ()
+    examples: Stored,
+    splits: dict[str, np.ndarray],
+    num_levels: int | None,
+    columns: tuple[Column, ...] = (),
+    names: tuple[str, ...] = (),
 ) -> Encoding:
     """Levels of integers, `num_levels` if it is given, an affine map of floats, and a code for each column of a table,
     fitted on the training split.
+
+    Arguments:
+        names: of channels, for messages, where they have any.
+        (the rest as in `assemble` and `Examples`)
 
     Raises:
         InputError: for infinite values, a channel of which nothing is there or that is constant, or integers that do not fit
@@ -27,7 +36,12 @@ def fitted_encoding(
     if columns:
         if num_levels is not None:
             raise InputError(f"--num-levels {num_levels} was given, but a table has levels by column")
+        assert isinstance(examples, np.ndarray)
         return Columns.fit(examples, columns, splits)
+    if isinstance(examples, Windows):  # each row once
+        if num_levels is not None:
+            raise InputError(f"--num-levels {num_levels} has no effect on series, which are continuous")
+        return Affine.fit(examples.rows, examples.is_covered(splits["train"]), names)
     if examples.dtype.kind in "iub":
         return _levels(examples, splits, num_levels)
     if num_levels is not None:

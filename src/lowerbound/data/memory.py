@@ -79,7 +79,7 @@ def allocate(name: str, shape: tuple[int, ...], dtype: np.dtype, besides: int = 
         return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
 
 
-def release(array: np.ndarray) -> None:
+def release(array: object) -> None:
     """Of an array that lies in a file, take no memory until it is looked at again; of another nothing happens."""
     base = array
     while isinstance(base, np.ndarray):

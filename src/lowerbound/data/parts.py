@@ -12,13 +12,14 @@ import numpy as np
 
 from lowerbound.brief import Brief
 from lowerbound.data.memory import release
+from lowerbound.data.windows import Stored
 from lowerbound.errors import InputError
 
 PART = 1 << 20
 """Values in a part: eight megabytes in double precision."""
 
 
-def parts(examples: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def parts(examples: Stored) -> Iterator[tuple[slice, np.ndarray]]:
     """Examples one after another in views of at most `PART` values, or of one example, and where each stands; of none, an
     empty part."""
     num_examples = max(1, PART // max(1, math.prod(examples.shape[1:])))
@@ -97,12 +98,12 @@ def moments(examples: np.ndarray, chosen: np.ndarray | None = None) -> Moments:
     return Moments(mean, variance, num_seen, has_missing)
 
 
-def num_observed(examples: np.ndarray) -> np.ndarray:
+def num_observed(examples: Stored) -> np.ndarray:
     """How many entries of each example of floats are there, (N,): those that are not NaN."""
     return np.concatenate([(~np.isnan(values)).sum(_inner(values)) for _, values in parts(examples)])
 
 
-def check_finite(examples: np.ndarray, may_miss: bool = False) -> None:
+def check_finite(examples: Stored, may_miss: bool = False) -> None:
     """Refuse infinity, and NaN unless entries may be missing, naming the examples, with an InputError."""
     bad = [part.start + not_finite(values, may_miss) for part, values in parts(examples)]
     _refuse(np.concatenate(bad), len(examples), "infinity" if may_miss else "NaN or infinity")

@@ -82,6 +82,12 @@ def _hub(config: DataConfig, spec: DataSpec | None) -> Examples:
     return read_hub(config.source, image_size=config.image_size, skip_bad_files=config.skip_bad_files)
 
 
+def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
+    from lowerbound.data.series import read_windows
+
+    return read_windows(_path(config), config, spec)
+
+
 BUNDLED = Source((), _named)
 IMAGES = Source(("image_size", "skip_bad_files", "labels", "num_levels"), _images)
 ARRAYS = Source(("layout", "num_levels"), _arrays)
@@ -92,8 +98,22 @@ HUB_PREFIX = "hf:"
 FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
 _COLUMNS = ("columns", "ignore", "categorical", "condition_on")
 _TEXT = ("missing", "separator", "decimal", "header", "text_encoding", "date_format", "skip_bad_rows")
+_CUT = (
+    "columns",
+    "ignore",
+    "window",
+    "horizon",
+    "stride",
+    "time",
+    "series_id",
+    "covariates",
+    "irregular",
+    "split_steps",
+)
 TABLES = Source(_COLUMNS, _table)
 TEXTS = Source((*_COLUMNS, *_TEXT), _table)
+SERIES = Source((*_CUT, *_TEXT), _series)
+"""Of a table when `window` is given."""
 FILES = {
     ".npy": ARRAYS,
     ".npz": ARRAYS,
@@ -125,7 +145,7 @@ def open_dataset(source: Any, **settings: Any) -> Dataset:
         from lowerbound.data.frames import from_dataframe
 
         return from_dataframe(source, **settings).dataset()
-    kind = _kind(config.source)
+    kind = _kind(config)
     check_settings(config, kind, config.source)
     if kind is BUNDLED:
         return NAMED[config.source]()
@@ -151,7 +171,7 @@ def read_examples(config: DataConfig, spec: DataSpec | None = None) -> Examples:
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    return _kind(config.source).read(config, spec)
+    return _kind(config).read(config, spec)
 
 
 def is_path(source: str) -> bool:
@@ -163,8 +183,9 @@ def _path(config: DataConfig) -> Path:
     return Path(config.source).expanduser()
 
 
-def _kind(source: str) -> Source:
+def _kind(config: DataConfig) -> Source:
     """Who reads a source; refuses, with an InputError, what is none."""
+    source = config.source
     path = Path(source).expanduser()
     if source in NAMED:
         return BUNDLED
@@ -174,7 +195,8 @@ def _kind(source: str) -> Source:
         return FIELDS if is_zarr(path) else IMAGES
     if path.is_file():
         name = path.name.lower()
-        return next((kind for end, kind in FILES.items() if name.endswith(end)), ARRAYS)
+        kind = next((kind for end, kind in FILES.items() if name.endswith(end)), ARRAYS)
+        return SERIES if config.window is not None and kind in (TABLES, TEXTS) else kind
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(

@@ -14,6 +14,7 @@ from lowerbound.data.axes import Axes
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, read_encoding
 from lowerbound.data.vectors import Standardisation, check_normalisation
+from lowerbound.data.windows import SeriesSpec
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 from lowerbound.records import read
@@ -36,6 +37,7 @@ class DataSpec(Brief):
         fingerprint: by which a run knows its data again (`Dataset.fingerprint`); empty where nobody has asked for it yet.
         axes: of fields, what their axes are; None of other data.
         condition_columns: of a table, those that labels or condition vectors are made of; empty for everything else.
+        series: what is known of the series that examples are windows of; None of all other data.
     """
 
     name: str
@@ -47,6 +49,7 @@ class DataSpec(Brief):
     fingerprint: str = ""
     axes: Axes | None = None
     condition_columns: tuple[Column, ...] = ()
+    series: SeriesSpec | None = None
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
@@ -134,7 +137,7 @@ class DataSpec(Brief):
         """
         if not conditional:
             return replace(self, class_names=(), vectors=None, condition_columns=())
-        if not (self.num_classes or self.num_condition_features):
+        if not (self.num_classes or self.num_condition_features or (self.series and self.series.covariates)):
             raise InputError(
                 f"a conditional run was asked for, but {self.name} has neither labels nor condition vectors"
             )
@@ -160,7 +163,7 @@ class DataSpec(Brief):
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         for field in fields(cls):
-            if field.name not in (*values, "vectors", "axes", "condition_columns"):
+            if field.name not in (*values, "vectors", "axes", "condition_columns", "series"):
                 raise InputError(f"{source}: {field.name} is lacking")
         if not isinstance(values["encoding"], dict):
             raise InputError(f"{source}: encoding is {values['encoding']!r:.60}, which is not dict[str, Any]")
@@ -175,6 +178,8 @@ class DataSpec(Brief):
                 spec.axes.check(spec.shape)
             if spec.vectors is not None:
                 check_normalisation(spec.vectors.shift, spec.vectors.scale)
+            if spec.series is not None:
+                spec.series.check(spec.shape)
         class_names = tuple(map(printable, spec.class_names))
         return replace(spec, name=printable(spec.name), layout=printable(spec.layout), class_names=class_names)
 

@@ -32,12 +32,12 @@ _MOST_NAMED = 65_536
 """Of one that is."""
 _FEWEST_COUNTED = 10
 """Rows from which on a column that counts them is taken for their numbers."""
-_READERS: dict[str, Callable[..., TableSource]] = {
+READERS: dict[str, Callable[..., TableSource]] = {
     **dict.fromkeys((".csv", ".tsv", ".tab", ".txt", ".dat", ".data"), TextTable),
     **dict.fromkeys((".parquet", ".pq"), ParquetFile),
     **dict.fromkeys((".feather", ".arrow"), ArrowFile),
 }
-SUFFIXES = tuple(_READERS)
+SUFFIXES = tuple(READERS)
 
 
 def read_table(path: Path, config: DataConfig, spec: DataSpec | None = None) -> Examples:
@@ -51,7 +51,7 @@ def read_table(path: Path, config: DataConfig, spec: DataSpec | None = None) -> 
     Raises:
         InputError: if the file is no table, a column can't be used, or a value has no place, naming row and column.
     """
-    reader = _READERS[path.suffix.lower()]
+    reader = READERS[path.suffix.lower()]
     return examples(reader(path, config, known_columns(spec)), config, spec)
 
 

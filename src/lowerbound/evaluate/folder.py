@@ -41,6 +41,7 @@ KINDS: dict[str, type[Figures]] = {
     "classes": Classes,
     "imputation": Imputed,
     "path": Figures,
+    "forecasts": Figures,
     "density": HeldOutDensity,
     "calls": TradeOff,
     "guidance": TradeOff,

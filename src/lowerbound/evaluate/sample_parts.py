@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lowerbound.data import Examples
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, classes
 from lowerbound.evaluate.columns import Columns, columns
@@ -17,12 +18,16 @@ from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.subject import MAX_REFERENCES, SAMPLES, Subject
 from lowerbound.evaluate.trade_off import num_steps, trade_off_parts
 from lowerbound.pictures import denoising_strip, sample_grid
+from lowerbound.pictures.bands import Drawn, draw_bands
 from lowerbound.run import Run
+from lowerbound.run.examples import conditions
 from lowerbound.run.generate import path
-from lowerbound.run.impute import default_method
+from lowerbound.run.impute import default_method, default_steps, draws
 from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
 
 SHOWN = 64
+SHOWN_WINDOWS, NUM_DRAWN = 4, 50
+"""Of a series: how many windows are drawn, and how often each."""
 LEAST_SHOWN, LEAST_STEPS = 4, 4
 
 
@@ -42,6 +47,8 @@ def sample_parts(subject: Subject) -> Iterator[Part]:
         yield _imputation(subject, subject.settings.imputation)
     if subject.run.is_denoiser:
         yield _path(subject)
+        if subject.run.spec.series is not None:
+            yield _forecasts(subject)
         yield from trade_off_parts(subject)
 
 
@@ -171,6 +178,35 @@ def _imputation(subject: Subject, share: float) -> Part:
     title, settings = "imputation of hidden entries", {"share": share, "seed": seed}
     units = max(1, -(-num * NUM_DRAWS // 64) * steps)
     return Part("imputation", title, cost, compute, units, settings, missing=missing)
+
+
+def _forecasts(subject: Subject) -> Part:
+    """The horizon of a few held-out windows, evenly spread in time, drawn given what is before it."""
+    run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
+    series = run.spec.series
+    assert series is not None
+    horizon = series.horizon or dataset.shape[1] // 2
+    chosen = np.linspace(0, len(dataset.test) - 1, min(SHOWN_WINDOWS, len(dataset.test))).round().astype(int)
+    indices = dataset.test[chosen]
+
+    def compute(folder: Path, progress: Progress) -> Figures:
+        raw = np.asarray(dataset.examples[indices])
+        known = ~np.isnan(raw)
+        known[..., -horizon:] = False
+        settings = {"num_samples": NUM_DRAWN, "cond": conditions(run, Examples.of(dataset), indices), "seed": seed}
+        drawn = draws(run, raw, known, numbers=indices, progress=progress, **settings).samples
+        windows = [
+            Drawn(f"window {index:,}", np.where(shown, values, np.nan), samples, values)
+            for index, shown, values, samples in zip(indices, known, raw, drawn, strict=True)
+        ]
+        draw_bands(folder / "forecasts.png", windows, series.channels, series.step)
+        return Figures()
+
+    calls = default_steps(default_method(run))
+    num = len(indices) * NUM_DRAWN
+    cost = Cost(f"{NUM_DRAWN} samples of {len(indices)} windows, {calls} calls each", num * calls)
+    title, settings = "forecasts of held-out windows", {"num": num, "seed": seed}
+    return Part("forecasts", title, cost, compute, -(-num // 64) * calls, settings, ("forecasts.png",))
 
 
 def _sampler(run: Run) -> str:

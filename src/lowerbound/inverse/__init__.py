@@ -1,5 +1,6 @@
 """Inverse problems: what x may be, given linear measurements of it."""
 
+from lowerbound.inverse.conditional import Conditional
 from lowerbound.inverse.guided import MMPS, PiGDM
 from lowerbound.inverse.method import Method, Problem, posterior_sample
 from lowerbound.inverse.operators import Blur, Downsample, LinearOperator, Mask, Operator
@@ -10,6 +11,7 @@ from lowerbound.inverse.replacement import Replacement
 __all__ = [
     "MMPS",
     "Blur",
+    "Conditional",
     "Downsample",
     "LinearOperator",
     "Mask",

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import torch
+
+from lowerbound.denoiser import Denoiser
 from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem, Progress
-from lowerbound.inverse.posterior import PosteriorDenoiser
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, start, trajectory
 from lowerbound.shapes import Examples, Times
@@ -25,7 +27,7 @@ class PiGDM(Method):
 
     def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         posterior = problem.posterior("isotropic", self.num_iterations, self.data_variance)
-        return _sample(posterior, self.sampler, times, noise, progress)
+        return sampled(posterior, self.sampler, len(problem.y), problem.y.dtype, times, noise, progress)
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,22 @@ class MMPS(Method):
     num_iterations: int = 5
 
     def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
-        return _sample(problem.posterior("jacobian", self.num_iterations), self.sampler, times, noise, progress)
+        posterior = problem.posterior("jacobian", self.num_iterations)
+        return sampled(posterior, self.sampler, len(problem.y), problem.y.dtype, times, noise, progress)
 
 
-def _sample(posterior: PosteriorDenoiser, sampler: Sampler, times: Times, noise: Noise, progress: Progress) -> Examples:
-    x_1 = start(posterior, len(posterior.y), noise, t=times[0].item(), dtype=posterior.y.dtype)
-    path = trajectory(posterior, sampler, x_1, times, noise)
+def sampled(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    num_samples: int,
+    dtype: torch.dtype,
+    times: Times,
+    noise: Noise,
+    progress: Progress,
+) -> Examples:
+    """Draws of a denoiser, (num_samples, *shape), step by step."""
+    x_1 = start(denoiser, num_samples, noise, t=times[0].item(), dtype=dtype)
+    path = trajectory(denoiser, sampler, x_1, times, noise)
     x = next(path)
     for x_s in path:
         x = x_s

@@ -198,6 +198,8 @@ class ModulatedNetwork(nn.Module, ABC):
         fourier_frequencies: in cycles per unit of x, of `FourierFeatures`.
         num_classes, num_condition_features: as of `Condition`.
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has channels.
+        num_given: channels of a condition along x, such as entries of x that are known, each with its presence beside it; 0
+            for a network without.
 
     Attributes:
         num_inputs: channels of what the first layer takes.
@@ -216,8 +218,15 @@ class ModulatedNetwork(nn.Module, ABC):
         num_classes: int,
         num_condition_features: int,
         takes_observed: bool,
+        num_given: int = 0,
     ) -> None:
         super().__init__()
+        if num_given and (num_classes or num_condition_features):
+            raise InputError(
+                f"num_given={num_given} with num_classes={num_classes} and num_condition_features="
+                f"{num_condition_features}: a condition is of one kind"
+            )
+        self.num_given = num_given
         self.features = FourierFeatures(channels, fourier_frequencies, embedding_width)
         self.gamma_features = GammaFeatures()
         self.gamma_embedding = nn.Sequential(
@@ -227,7 +236,7 @@ class ModulatedNetwork(nn.Module, ABC):
         )
         self.condition = Condition(embedding_width, num_classes=num_classes, num_features=num_condition_features)
         self.takes_observed = takes_observed
-        self.num_inputs = self.features.num_features + takes_observed * channels
+        self.num_inputs = self.features.num_features + takes_observed * channels + 2 * num_given
 
     @abstractmethod
     def check(self, x: Tensor) -> None:
@@ -249,16 +258,34 @@ class ModulatedNetwork(nn.Module, ABC):
         Arguments:
             x: (B, C, *spatial), or vectors (B, D), of about unit variance.
             gamma: (B,), the negative log signal-to-noise ratio, resolved from -20 to 20.
-            cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null; `None`: all null.
+            cond: labels (B,) of int64 with -1 for null, or vectors (B, F) with a row of NaN for null, or what is given along
+                x, (B, num_given, *spatial), with NaN for every entry that is not; `None`: all null.
             observed: of the shape of x, False where an entry is missing and x is 0; None: all are there. For networks that
                 take it.
         """
         if observed is not None and not self.takes_observed:
             raise InputError("observed was given to a network without it: build it with takes_observed=True")
         self.check(x)
+        given, cond = (cond, None) if self.num_given else (None, cond)
         embedding = functional.silu(self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma))
         inputs = self.features(x, gamma, embedding)
         if self.takes_observed:
             presence = torch.ones_like(x) if observed is None else observed.to(x.dtype)
             inputs = torch.cat([inputs, presence], dim=1)
+        if self.num_given:
+            inputs = torch.cat([inputs, *self._along(given, x)], dim=1)
         return self.out(functional.silu(self.norm(self.modulated(self.into(inputs), embedding))))
+
+    def _along(self, given: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What is given along x, zero where nothing is, and where something is."""
+        shape = (len(x), self.num_given, *x.shape[2:])
+        if given is None:
+            nothing = x.new_zeros(shape)
+            return nothing, nothing
+        if given.shape != shape or not given.is_floating_point():
+            raise InputError(
+                f"cond has shape {tuple(given.shape)} and dtype {str(given.dtype).removeprefix('torch.')}: this network "
+                f"takes floats of shape {shape}, NaN where nothing is given"
+            )
+        is_there = ~given.isnan()
+        return torch.where(is_there, given, 0).to(x.dtype), is_there.to(x.dtype)

@@ -93,6 +93,7 @@ class UNet(ModulatedNetwork):
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
         periodic: the spatial axes, counted from 0, whose ends meet. The output then shifts with x along them, exactly for
             shifts by a multiple of 2^(resolutions - 1), of which their length must be one.
+        num_given: channels of a condition along x, NaN where nothing is given; 0 for none.
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -114,6 +115,7 @@ class UNet(ModulatedNetwork):
         num_condition_features: int = 0,
         takes_observed: bool = False,
         periodic: Sequence[int] = (),
+        num_given: int = 0,
     ) -> None:
         if num_dims not in (1, 2, 3):
             raise InputError(f"num_dims={num_dims}: a UNet works on 1, 2 or 3 spatial dimensions; use MLP for vectors")
@@ -134,7 +136,13 @@ class UNet(ModulatedNetwork):
             )
         embedding_width = 4 * width
         super().__init__(
-            in_channels, embedding_width, fourier_frequencies, num_classes, num_condition_features, takes_observed
+            in_channels,
+            embedding_width,
+            fourier_frequencies,
+            num_classes,
+            num_condition_features,
+            takes_observed,
+            num_given,
         )
         self.in_channels = in_channels
         self.num_dims = num_dims

@@ -18,10 +18,13 @@ CAPTIONS = {
     "training.png": "Training and held-out bits per dimension",
     "bound.png": "Where the bound's diffusion term comes from (validation examples)",
     "path.png": "From noise to data",
+    "forecasts.png": "Forecasts of held-out windows",
     "calls.png": "Quality against network calls",
     "guidance.png": "Fidelity and variety by scale of guidance",
 }
 """Of the pictures of an evaluation, by the names of their files."""
+WIDE = ("path.png", "forecasts.png")
+"""Those that take the page's whole width."""
 
 
 def read_own(run: Run) -> Evaluation:
@@ -66,7 +69,7 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
     files = [file for outcome in evaluation.parts.values() for file in outcome.files if file.name in CAPTIONS]
     for file in files:
         try:
-            pictures.append(Picture(CAPTIONS[file.name], file.path(folder), wide=file.name == "path.png"))
+            pictures.append(Picture(CAPTIONS[file.name], file.path(folder), wide=file.name in WIDE))
         except InputError as error:
             notes.append(f"A picture is left out: {error}.")
     left_out = tuple(f"{each.title}: left out: {each.missing}" for each in evaluation.parts.values() if each.missing)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lowerbound.data import Examples, Levels, read_examples
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
+from lowerbound.data.windows import Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run.opened import Run
@@ -52,6 +53,8 @@ def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | N
         return run.labels([label]).expand(len(indices))
     if not run.config.data.conditional:
         return None
+    if run.spec.series is not None:
+        return None if examples.conditions is None else run.spec.series.condition(examples.conditions[indices])
     if run.spec.vectors is not None:
         if examples.conditions is None:
             return None
@@ -65,7 +68,7 @@ def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | N
     return run.labels([examples.class_names[k] for k in present])[torch.from_numpy(positions)]
 
 
-def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: str = "the data") -> None:
+def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows, name: str = "the data") -> None:
     """Refuse examples that are not what a run takes, saying what that is, by an InputError."""
     encoding, shape = run.spec.encoding, run.spec.raw_shape
     discrete = isinstance(encoding, Levels)
@@ -84,17 +87,17 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"], name: st
             check_not_empty(num_observed(raw))
     except InputError as error:
         raise InputError(f"{name}: {error}; {takes}") from error
-    if run.spec.columns:
+    if run.spec.columns and isinstance(raw, np.ndarray):
         try:
             encoding.encode(raw)
         except InputError as error:
             raise InputError(f"{name}: {error}; {takes}") from error
-    if discrete and (raw.min() < low or raw.max() > high):
+    if discrete and isinstance(raw, np.ndarray) and (raw.min() < low or raw.max() > high):
         raise InputError(f"{name}: values from {raw.min()} to {raw.max()}; {takes}")
 
 
 def batches(
-    run: Run, raw: np.ndarray, cond: Tensor | None, numbers: np.ndarray | None, batch_size: int, seed: int
+    run: Run, raw: Stored, cond: Tensor | None, numbers: np.ndarray | None, batch_size: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor | None, PerSample, np.ndarray]]:
     """Batch by batch the examples, their conditions, their noise and their numbers, by which each has its own.
 

@@ -15,10 +15,11 @@ from lowerbound.data import Examples
 from lowerbound.data.arrays import read_npy, to_layout
 from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
-from lowerbound.inverse import MMPS, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
+from lowerbound.inverse import MMPS, Conditional, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.run.examples import check_examples
 from lowerbound.run.opened import Run, check_levels
+from lowerbound.sampling.plan import DEFAULT_STEPS as SAMPLING_STEPS
 
 METHODS: dict[str, Method] = {
     "replacement": Replacement(),
@@ -27,6 +28,8 @@ METHODS: dict[str, Method] = {
     "particles": TwistedParticles(),
 }
 """By the names of the command line."""
+NETWORK = "network"
+"""The name of what a run of series can do besides: its network is given what is known."""
 DEFAULT_STEPS = 100
 
 
@@ -64,7 +67,7 @@ def impute(
     *,
     method: Method | None = None,
     num_samples: int = 16,
-    num_steps: int = DEFAULT_STEPS,
+    num_steps: int | None = None,
     cond: Tensor | None = None,
     numbers: np.ndarray | None = None,
     seed: int = 0,
@@ -81,7 +84,7 @@ def impute(
         observed: True where an entry is known.
         method: how (see `inverse`); None: `default_method`.
         num_samples: K, imputations of each example.
-        num_steps: levels of the sampler's grid, the default one.
+        num_steps: levels of the sampler's grid, the default one; `default_steps` if None.
         cond: a condition for each example, labels (N,) or vectors (N, F), or None.
         numbers: of the examples, (N,), by which each has its own noise; their places if None.
         seed: of all imputations.
@@ -91,8 +94,39 @@ def impute(
     Raises:
         InputError: if nothing is missing, or everything is; or the examples are not what the run takes.
     """
-    check_levels(run, "imputation")
     check_missing(observed, raw.shape)
+    return draws(
+        run,
+        raw,
+        observed,
+        method=method,
+        num_samples=num_samples,
+        num_steps=num_steps,
+        cond=cond,
+        numbers=numbers,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def draws(
+    run: Run,
+    raw: Num[np.ndarray, "num_examples *shape"],
+    observed: Bool[np.ndarray, "num_examples *shape"],
+    *,
+    method: Method | None = None,
+    num_samples: int = 1,
+    num_steps: int | None = None,
+    cond: Tensor | None = None,
+    numbers: np.ndarray | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Callable[[int], object] = lambda steps: None,
+) -> Imputations:
+    """As `impute`, of examples of which everything may be known, or nothing."""
+    check_levels(run, "imputation")
+    method = method or default_method(run)
     # in the place of what is missing something that the run takes, and that is never looked at
     encoding = run.spec.encoding
     filled = np.where(observed, raw, np.asarray(encoding.filling, raw.dtype))
@@ -102,7 +136,7 @@ def impute(
     seeds = torch.stack([derive_seeds(seed, k, torch.from_numpy(numbers)) for k in range(num_samples)])
     rows = incomplete_rows(observed, num_samples)
     method = method or default_method(run)
-    times = run.diffusion.plan(num_steps=num_steps).times
+    times = run.diffusion.plan(num_steps=num_steps or default_steps(method)).times
     for first in range(0, len(rows), batch_size):
         example, draw = rows[first : first + batch_size].T
         conditions = None if cond is None else cond[torch.from_numpy(example)].to(run.device)
@@ -121,8 +155,31 @@ def impute(
 
 
 def default_method(run: Run) -> Method:
-    """Pi-GDM, or where the denoiser's derivative does not tell how its prediction changes, replacement, which takes none."""
+    """The network's own conditional, of a run that was trained to be given what is known; or else Pi-GDM, or, where the
+    denoiser's derivative does not tell how its prediction changes, replacement, which takes none."""
+    if run.spec.series is not None:
+        return network_method(run)
     return METHODS["pigdm" if run.denoiser.no_flow is None else "replacement"]
+
+
+def network_method(run: Run) -> Method:
+    """The network's own conditional.
+
+    Raises:
+        InputError: if the run was not trained to be given what is known.
+    """
+    series = run.spec.series
+    if series is None:
+        raise InputError(
+            f"the run in {run.folder.path} is not given what is known, as those of series are (--window): choose another "
+            "--method"
+        )
+    return Conditional(series.given)
+
+
+def default_steps(method: Method) -> int:
+    """Of an inverse method, whose guidance takes many, and of a sampler alone."""
+    return SAMPLING_STEPS if isinstance(method, Conditional) else DEFAULT_STEPS
 
 
 def num_calls(
@@ -163,6 +220,7 @@ def read_mask(path: Path, examples: Examples) -> Bool[np.ndarray, "num_examples 
     if mask.dtype.kind not in "iubf" or not np.isin(mask, (0, white)).all():
         kinds = "black and white" if path.suffix == ".png" else "True and False, or 1 and 0,"
         raise InputError(f"{path} holds other values than {kinds}: white, True or 1 says that an entry is known")
+    assert isinstance(examples.values, np.ndarray)  # of series nothing is masked, but lacking
     stored = to_layout(examples.values, examples.layout).shape
     channels = examples.layout.find("C")
     if mask.shape not in (stored, stored[1:]):

@@ -36,6 +36,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.brief import Brief
+from lowerbound.data.windows import Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.likelihood import Elbo
 from lowerbound.machine import fit_threads
@@ -91,7 +92,7 @@ class Scores(Brief):
     bands: Float[np.ndarray, "num_examples num_bands"] | None = None
 
 
-def fit_threads_to(run: Run, raw: Num[np.ndarray, "num_examples *shape"]) -> None:
+def fit_threads_to(run: Run, raw: Stored) -> None:
     """Let torch work on as many threads as score examples fastest (`machine.fit_threads`).
 
     Arguments:
@@ -106,7 +107,7 @@ def fit_threads_to(run: Run, raw: Num[np.ndarray, "num_examples *shape"]) -> Non
 @torch.no_grad()
 def score(
     run: Run,
-    raw: Num[np.ndarray, "num_examples *shape"],
+    raw: Num[np.ndarray, "num_examples *shape"] | Windows,
     effort: Effort = AS_ADVISED,
     *,
     cond: Num[Tensor, "num_examples ..."] | None = None,

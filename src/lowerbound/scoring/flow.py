@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lowerbound.arguments import check_counts
 from lowerbound.brief import Brief
+from lowerbound.data.windows import Windows
 from lowerbound.errors import InputError
 from lowerbound.everyday import NoOption
 from lowerbound.likelihood import (
@@ -166,7 +167,7 @@ class DensityScores(Brief):
 @torch.no_grad()
 def score_density(
     run: Run,
-    raw: Num[np.ndarray, "num_examples *shape"],
+    raw: Num[np.ndarray, "num_examples *shape"] | Windows,
     flow: Flow | None = None,
     *,
     cond: Num[Tensor, "num_examples ..."] | None = None,

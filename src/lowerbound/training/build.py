@@ -103,7 +103,7 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
 
 def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int = 1) -> nn.Module:
     """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
-    one that is told which are there."""
+    one that is told which are there; of series one that is given known entries and covariates."""
     shape = spec.shape
     if (config.kind == "mlp") != (len(shape) == 1):
         raise InputError(
@@ -121,7 +121,8 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         **{name: value for name, value in vars(config).items() if name in names},
         num_classes=spec.num_classes,
         num_condition_features=spec.num_condition_features,
-        takes_observed=spec.has_missing,
+        takes_observed=spec.has_missing or spec.series is not None,
+        **({} if spec.series is None else {"num_given": spec.series.num_given}),
     )
     if isinstance(network, UNet) and config.periodic:
         network.check(torch.empty(1, *shape, device="meta"))

@@ -21,6 +21,7 @@ from lowerbound.training.build import build_model
 from lowerbound.training.config import Config, TrainingConfig
 from lowerbound.training.fast import speed_up
 from lowerbound.training.hiding import hide, seen_share
+from lowerbound.training.masks import known_entries
 from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.training import State, Training, warm_cosine
@@ -131,9 +132,15 @@ class Trainer(Training):
             cond = without_condition(cond, dropped).to(self.device)
         if self.training.flip:
             x = mirrored(x, noise.uniform(x.new_empty(len(x), 1))[:, 0] < 0.5)
+        observed, series = self.dataset.spec.observed(x), self.dataset.spec.series
+        if series is not None:
+            known = known_entries(x, series.horizon, noise)
+            cond = series.given(x, known.to(x.device), None if cond is None else cond.cpu()).to(self.device)
+            observed = ~(known | x.isnan())
         x, places, weights = (value.to(self.device) for value in (x, places, weights))
+        observed = None if observed is None else observed.to(self.device)
         draw = Draw(noise, min(1.0, self.progress), places, weights)
-        return self.model.given(cond, self.dataset.spec.observed(x)).loss(x, draw)
+        return self.model.given(cond, observed).loss(x, draw)
 
     def state(self) -> State:
         tensors, numbers = super().state()
@@ -169,7 +176,7 @@ def mirrored(x: Tensor, chosen: Tensor) -> Tensor:
 
 
 def without_condition(cond: Tensor, dropped: Tensor) -> Tensor:
-    """The condition with that of the dropped examples replaced by none: -1 for labels, NaN for vectors."""
+    """The condition with that of the dropped examples replaced by none: -1 for labels, NaN for anything else."""
     if cond.is_floating_point():
-        return cond.masked_fill(dropped[:, None], math.nan)
+        return cond.masked_fill(dropped.reshape(-1, *[1] * (cond.ndim - 1)), math.nan)
     return cond.masked_fill(dropped, -1)

@@ -1,0 +1,232 @@
+"""Forecasts and imputations of ETTh1 beside simple models: python benchmarks/series.py --minutes 10
+
+The hourly file etth1.csv of the data directory, 7 channels, in the usual split of 12, 4 and 4 months of 30 days (8,640,
+2,880 and 2,880 rows; the rest is not used). One model of windows of 96 + 24 hours is trained, given the hour and the
+weekday, which the simple models are not; every figure is of windows that lie in the test months as a whole, a day apart. All
+values are in the standard deviations of the training rows of each channel, as published figures of this file are, so that a
+CRPS is a mean over all entries in these units.
+
+Forecasts: the last 24 hours given the 96 before. Persistence repeats the last value, seasonal-naive the last day; as point
+forecasts their CRPS is their mean absolute error. "with residuals" adds to them what they were wrong by in windows of the
+validation months, drawn at random as whole windows. The linear model is a ridge regression of the 24 hours on the 96 before,
+all channels together, its penalty chosen on validation windows and its residuals Gaussian with their covariance there.
+
+Imputation: 10, 50 and 90 % of the entries of whole windows of 120 hours are hidden at random, beside the channel's mean,
+linear interpolation in time and the nearest training windows by what is seen, which are the draws.
+
+CRPS-sum is of the sum over the channels; the energy score is of all hidden entries of a window together, over the root of
+their number; both as CRPS, lower is better. Errors are standard errors over windows, which are not quite independent.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lowerbound import open_dataset, open_run, recipe, train
+from lowerbound.data import DataConfig, Dataset
+from lowerbound.data.directory import data_directory
+from lowerbound.evaluate.imputation import crps, judge
+from lowerbound.inverse import Method
+from lowerbound.records import Measured
+from lowerbound.run import Run
+from lowerbound.run.impute import METHODS, NETWORK, draws, network_method
+
+HISTORY, HORIZON, SPLIT = 96, 24, (8640, 2880, 2880)
+SHARES = (0.1, 0.5, 0.9)
+PENALTIES = tuple(10.0**power for power in range(6))
+NEIGHBOURS = 10
+Draws = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From windows, (N, C, L), and which entries are seen, to draws (N, K, C, L); one draw: a point."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of training")
+    parser.add_argument("--steps", type=int, help="of training, in the place of minutes")
+    parser.add_argument("--small", action="store_true", help="a network of width 16 with one block at each resolution")
+    parser.add_argument("--target", help="what the network predicts; the recipe's if not given")
+    parser.add_argument("--objective", help="of training; the recipe's if not given")
+    parser.add_argument("--run", type=Path, help="a run that is there, or where it is to be kept")
+    parser.add_argument("--covariates", nargs="*", default=("hour", "weekday"), type=str, help="of the calendar")
+    parser.add_argument("--draws", type=int, default=100, help="of each window")
+    parser.add_argument("--windows", type=int, help="how many test windows; all if not given")
+    parser.add_argument("--methods", nargs="+", default=[NETWORK], help=f"{NETWORK}, {', '.join(METHODS)}")
+    parser.add_argument("--sampler-steps", type=int, help="noise levels that each draw goes through")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run, dataset = trained(arguments, arguments.run or Path(folder) / "run")
+        indices = dataset.test[::HORIZON]
+        if arguments.windows is not None:
+            indices = indices[np.linspace(0, len(indices) - 1, arguments.windows).round().astype(int)]
+        windows, cond = normalised(run, dataset, indices), dataset.cond(indices)
+        steps, bits = run.metadata.get("step", "?"), float(run.metadata.get("held_out_bits_per_dim", "nan"))
+        print(f"step {steps}, {run.num_parameters:,} parameters, held-out bound {bits:.3f} bits/dim")
+        ours = {
+            f"diffusion, {name}": drawn_by(run, name, cond, arguments.draws, arguments.sampler_steps)
+            for name in arguments.methods
+        }
+        print(f"{len(windows)} windows, {arguments.draws} draws\n\nforecasts of {HORIZON} hours given {HISTORY}")
+        known = np.ones(windows.shape, bool)
+        known[..., HISTORY:] = False
+        table(windows, known, {**forecasters(run, dataset, arguments.draws), **ours})
+        for share in SHARES:
+            print(f"\nimputation, {share:.0%} of the entries hidden")
+            hidden = np.random.default_rng(0).random(windows.shape) < share
+            table(windows, ~hidden, {**imputers(run, dataset), **ours})
+
+
+def trained(arguments: argparse.Namespace, out: Path) -> tuple[Run, Dataset]:
+    """The run, trained if it is not there, and its data."""
+    if not (out / "model.safetensors").exists():
+        path = str(data_directory() / "etth1.csv")
+        data = DataConfig(
+            path, window=HISTORY, horizon=HORIZON, split_steps=SPLIT, covariates=tuple(arguments.covariates)
+        )
+        dataset = open_dataset(data)
+        config = recipe(dataset, data, arguments.minutes)
+        if arguments.steps is not None:
+            training = dataclasses.replace(config.training, minutes=None, steps=arguments.steps)
+            config = dataclasses.replace(config, training=training)
+        if arguments.small:
+            network = dataclasses.replace(config.network, width=16, blocks_per_level=1)
+            config = dataclasses.replace(config, network=network)
+        if arguments.target is not None:
+            config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, target=arguments.target))
+        if arguments.objective is not None:
+            training = dataclasses.replace(config.training, objective=arguments.objective)
+            config = dataclasses.replace(config, training=training)
+        train(config, dataset, out, device=arguments.device, show_progress=False)
+    run = open_run(out, arguments.device)
+    return run, run.open_dataset()
+
+
+def normalised(run: Run, dataset: Dataset, indices: np.ndarray) -> np.ndarray:
+    """Windows in the standard deviations of the training rows, (N, C, L)."""
+    return run.encode(np.asarray(dataset.examples[indices])).numpy()
+
+
+def table(windows: np.ndarray, known: np.ndarray, kinds: dict[str, Draws]) -> None:
+    """A row for each way to draw what is hidden."""
+    print(f"{'':29}{'CRPS':>17}{'CRPS-sum':>17}{'MAE':>7}{'RMSE':>7}{'50 %':>7}{'90 %':>7}{'energy':>17}")
+    for name, draw in kinds.items():
+        drawn = draw(windows, known)
+        drawn = np.where(known[:, None], windows[:, None], drawn)
+        num, num_draws = drawn.shape[:2]
+        sums = crps(drawn.sum(2), windows.sum(1))
+        # hours of which something is hidden
+        summed = Measured.of((sums * ~known.all(1)).sum(1) / np.maximum(1, (~known.all(1)).sum(1)))
+        flat = [each.reshape(num, *each.shape[1:-2], -1) for each in (drawn, windows, ~known)]
+        if num_draws == 1:
+            errors = (flat[0][:, 0] - flat[1]).astype(np.float64)
+            each = (np.abs(errors) * flat[2]).sum(1) / flat[2].sum(1)
+            root = ((errors**2 * flat[2]).sum() / flat[2].sum()) ** 0.5
+            print(f"{name:29}{Measured.of(each)!s:>17}{summed!s:>17}{each.mean():7.3f}{root:7.3f}")
+            continue
+        found = judge(*flat)
+        half, most = (covered.value for covered in found.coverage)
+        print(
+            f"{name:29}{found.crps!s:>17}{summed!s:>17}{found.mean_absolute_error.value:7.3f}{found.skill.value:7.3f}"
+            f"{half:7.2f}{most:7.2f}{found.energy!s:>17}",
+            flush=True,
+        )
+
+
+def drawn_by(run: Run, name: str, cond: torch.Tensor | None, num_draws: int, num_steps: int | None) -> Draws:
+    """Draws of the model by a method, given covariates."""
+    method: Method = network_method(run) if name == NETWORK else METHODS[name]
+
+    def draw(windows: np.ndarray, known: np.ndarray) -> np.ndarray:
+        raw = run.spec.encoding.decode(torch.from_numpy(windows))
+        settings = {"num_samples": num_draws, "num_steps": num_steps, "cond": cond, "batch_size": 256}
+        found = draws(run, raw, known, method=method, **settings).samples
+        return run.encode(found.reshape(-1, *windows.shape[1:])).numpy().reshape(found.shape)
+
+    return draw
+
+
+def forecasters(run: Run, dataset: Dataset, num_draws: int) -> dict[str, Draws]:
+    """Simple forecasts, in the place of what is hidden."""
+    train_windows, validation = (normalised(run, dataset, dataset.indices(split)) for split in ("train", "validation"))
+    weights = ridge(train_windows, validation)
+    points: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "persistence": lambda windows: windows[..., HISTORY - 1 : HISTORY].repeat(HORIZON, 2),
+        "seasonal-naive": lambda windows: windows[..., HISTORY - HORIZON : HISTORY],
+        "linear": lambda windows: (inputs(windows) @ weights).reshape(len(windows), -1, HORIZON),
+    }
+    rng, kinds = np.random.default_rng(0), dict[str, Draws]()
+    for name, point in points.items():
+        wrong = validation[..., HISTORY:] - point(validation)
+        flat = wrong.reshape(len(wrong), -1)
+        factor = np.linalg.cholesky(np.cov(flat.T) + 1e-6 * np.eye(flat.shape[1])) if name == "linear" else None
+
+        def residuals(shape: tuple[int, ...], wrong=wrong, flat=flat, factor=factor) -> np.ndarray:
+            if factor is None:
+                return wrong[rng.integers(0, len(wrong), shape)]
+            noise = rng.standard_normal((*shape, len(factor))) @ factor.T + flat.mean(0)
+            return noise.reshape(*shape, *wrong.shape[1:])
+
+        def alone(windows: np.ndarray, known: np.ndarray, point=point) -> np.ndarray:
+            return np.concatenate([windows[..., :HISTORY], point(windows)], 2)[:, None]
+
+        def spread(windows: np.ndarray, known: np.ndarray, point=point, residuals=residuals) -> np.ndarray:
+            ahead = point(windows)[:, None] + residuals((len(windows), num_draws))
+            return np.concatenate([windows[:, None, :, :HISTORY].repeat(num_draws, 1), ahead], 3).astype(np.float32)
+
+        kinds |= {} if name == "linear" else {name: alone}
+        kinds[f"{name} with residuals"] = spread
+    return kinds
+
+
+def inputs(windows: np.ndarray) -> np.ndarray:
+    """What a regression sees of windows, and a one."""
+    flat = windows[..., :HISTORY].reshape(len(windows), -1)
+    return np.concatenate([flat, np.ones((len(flat), 1))], 1)
+
+
+def ridge(train_windows: np.ndarray, validation: np.ndarray) -> np.ndarray:
+    """The weights whose penalty is best on validation windows."""
+    seen, wanted = inputs(train_windows), train_windows[..., HISTORY:].reshape(len(train_windows), -1)
+    gram, moment = seen.T @ seen, seen.T @ wanted
+    free = np.eye(len(gram))
+    free[-1, -1] = 0  # the constant is not held back
+    each = [np.linalg.solve(gram + penalty * free, moment) for penalty in PENALTIES]
+    truth = validation[..., HISTORY:].reshape(len(validation), -1)
+    return min(each, key=lambda weights: ((inputs(validation) @ weights - truth) ** 2).mean())
+
+
+def imputers(run: Run, dataset: Dataset) -> dict[str, Draws]:
+    """Simple fillings of what is hidden."""
+    pool = normalised(run, dataset, dataset.train[::8])
+    pool = pool.reshape(len(pool), -1)
+
+    def interpolation(windows: np.ndarray, known: np.ndarray) -> np.ndarray:
+        places, filled = np.arange(windows.shape[2]), np.zeros_like(windows)
+        for index, channel in np.ndindex(windows.shape[:2]):
+            seen = known[index, channel]
+            if seen.any():
+                filled[index, channel] = np.interp(places, places[seen], windows[index, channel, seen])
+        return filled[:, None]
+
+    def neighbours(windows: np.ndarray, known: np.ndarray) -> np.ndarray:
+        seen, values = known.reshape(len(windows), -1), windows.reshape(len(windows), -1)
+        found = [
+            pool[np.argsort((((pool - value) * mask) ** 2).sum(1))[:NEIGHBOURS]]
+            for value, mask in zip(values, seen, strict=True)
+        ]
+        return np.stack(found).reshape(len(windows), NEIGHBOURS, *windows.shape[1:])
+
+    return {
+        "mean": lambda windows, known: np.zeros_like(windows)[:, None],
+        "linear interpolation": interpolation,
+        f"{NEIGHBOURS} nearest windows": neighbours,
+    }
+
+
+if __name__ == "__main__":
+    main()
