@@ -18,6 +18,7 @@ from lowerbound.run import Run
 from lowerbound.run.generate import network_calls, states
 from lowerbound.sampling import SAMPLERS, Plan
 from lowerbound.sampling.plan import GRIDS
+from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_csv, write_npz, write_png
 from lowerbound.web.shelf import Opened, Shelf
@@ -161,7 +162,7 @@ class DrawPanel:
     """
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
-        import gradio
+        gradio = framework()
 
         self.shelf, self.limits = shelf, limits
         first = shelf.open(shelf.names()[0]).run
@@ -211,7 +212,7 @@ class DrawPanel:
         self.run = run
 
     def _way(self, run: Run) -> list[Any]:
-        import gradio
+        gradio = framework()
 
         return [
             gradio.Dropdown(list(SAMPLERS), value="dpm++sde", label="Sampler"),
@@ -245,14 +246,14 @@ class DrawPanel:
 
     def on_run(self, run: str) -> list[Any]:
         """Offer the labels of another run."""
-        import gradio
+        gradio = framework()
 
         labels = labels_of(self.shelf.open(run).run)
         return [gradio.Dropdown(choices=labels, value=NO_LABEL)] * 2
 
     def restored(self, recipe: Recipe, note: str) -> list[Any]:
         """The values of the components that a recipe names."""
-        import gradio
+        gradio = framework()
 
         opened = self.shelf.open(recipe.run)
         labels = labels_of(opened.run)

@@ -16,6 +16,7 @@ from lowerbound.rng import PerSample
 from lowerbound.run import check_levels
 from lowerbound.run.impute import METHODS, impute
 from lowerbound.web.example import Example, choice, of_data
+from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import drawn, picture, said, table, told
@@ -175,7 +176,7 @@ class EditPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
-        import gradio
+        gradio = framework()
 
         self.shelf, self.limits = shelf, limits
         most, compute = min(64, limits.most_samples), {"concurrency_id": "model", "concurrency_limit": 1}
@@ -214,7 +215,7 @@ class EditPanel:
         gradio.Markdown("### Between two examples, and variations")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
-                first, second = choice("From example"), choice("To example")
+                first, second = choice("From example"), choice("To example", 1)
                 num_between = gradio.Slider(1, most, 6, step=1, label="Examples between them")
                 turn = gradio.Button("Interpolate", variant="primary")
                 strength = gradio.Slider(
@@ -233,7 +234,7 @@ class EditPanel:
 
     def on_show(self, run: str, split: str, number: int) -> list[Any]:
         """Put an example on the canvas, or offer its columns."""
-        import gradio
+        gradio = framework()
 
         opened = self.shelf.open(run)
         if is_picture(opened):

@@ -11,6 +11,7 @@ from lowerbound.data import Examples
 from lowerbound.data.fitting import SPLITS
 from lowerbound.errors import InputError
 from lowerbound.run.examples import check_examples, conditions, read_for
+from lowerbound.web.framework import framework
 from lowerbound.web.shelf import Opened
 
 OWN = 0
@@ -89,11 +90,11 @@ def of_file(opened: Opened, path: Path, number: int = 0) -> Example:
     return Example(raw, conditions(run, examples, chosen), OWN, f"example {number} of the file")
 
 
-def choice(label: str = "Example") -> tuple[Any, Any]:
+def choice(label: str = "Example", number: int = 0) -> tuple[Any, Any]:
     """The components that choose one of the run's own data: its split and its number."""
-    import gradio
+    gradio = framework()
 
     with gradio.Row():
         split = gradio.Dropdown(list(SPLITS[::-1]), value="test", label="Split", min_width=110)
-        number = gradio.Number(0, label=label, precision=0, minimum=0, min_width=110)
-    return split, number
+        chosen = gradio.Number(number, label=label, precision=0, minimum=0, min_width=110)
+    return split, chosen

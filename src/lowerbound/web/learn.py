@@ -1,5 +1,6 @@
 """The panel `learn`: a noise schedule by sliders, an example on its way to noise, and a density to draw."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from lowerbound.pictures.path import denoising_strip
 from lowerbound.rng import PerSample
 from lowerbound.schedule import SCALINGS, Cosine, LinearBeta, LinearGamma, RectifiedFlow, Schedule, Sigmoid
 from lowerbound.web.example import Example, choice, of_data
+from lowerbound.web.framework import framework
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import drawn, framed, picture, said, told
 
-SCHEDULES: dict[str, type[Schedule]] = {
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "linear in gamma": LinearGamma,
     "cosine": Cosine,
     "linear in beta": LinearBeta,
@@ -67,7 +69,7 @@ class LearnPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, run: Any):
-        import gradio
+        gradio = framework()
 
         self.shelf = shelf
         gradio.Markdown("### A noise schedule")

@@ -17,8 +17,9 @@ from lowerbound.pictures.standing import by_entry, standing
 from lowerbound.rounding import figure_text
 from lowerbound.scoring import Flow, Scores, score, score_density
 from lowerbound.web.example import Example, choice, of_data, of_file
+from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
-from lowerbound.web.shelf import Opened, Shelf
+from lowerbound.web.shelf import MOST_OPEN, Opened, Shelf
 from lowerbound.web.show import drawn, picture, said, table, told
 
 NUM_COMPARED = 128
@@ -81,7 +82,7 @@ def _num_dims(scores: Scores) -> float:
     return -scores.nats[0] / (math.log(2) * scores.bits_per_dim[0])
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=MOST_OPEN)
 def compared(opened: Opened) -> np.ndarray:
     """Bits/dim of held-out examples, in few calls each."""
     dataset = opened.dataset
@@ -131,7 +132,7 @@ class LikelihoodPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
-        import gradio
+        gradio = framework()
 
         self.shelf = shelf
         with gradio.Row():

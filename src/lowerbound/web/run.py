@@ -9,6 +9,7 @@ from lowerbound.pictures import sample_grid, training_curve
 from lowerbound.report.page import own_page, read_own
 from lowerbound.run.generate import generate
 from lowerbound.run.history import training_columns
+from lowerbound.web.framework import framework
 from lowerbound.web.likelihood import neighbours
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import drawn, framed, picture, plain, said, table, told
@@ -40,7 +41,7 @@ def facts(opened: Opened) -> str:
     ]
     if told_bits is not None:
         rows.append(("held-out bits/dim along the way", f"{float(told_bits):.4f}"))
-    return table(f"The run {opened.name}", ("", ""), rows)
+    return table(f"The run {opened.name}", ("fact", "value"), rows)
 
 
 def evaluation(opened: Opened) -> str:
@@ -71,7 +72,7 @@ class RunPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, run: Any):
-        import gradio
+        gradio = framework()
 
         self.shelf = shelf
         with gradio.Row():

@@ -20,7 +20,7 @@ MOST_OPEN = 3
 """Runs that are held in memory; the one that was used longest ago makes room for another."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Opened:
     """A run in use on the page.
 

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lowerbound.errors import InputError
+from lowerbound.web.framework import framework
 
 KINDS = {".png": "image/png", ".npz": "application/octet-stream", ".csv": "text/csv"}
 
@@ -82,9 +83,9 @@ def plain(message: str) -> str:
 
 def told(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of a panel, whose `InputError` becomes a message on the page."""
-    import gradio
+    gradio = framework()
 
-    def message(error: InputError) -> gradio.Error:
+    def message(error: InputError) -> Any:
         return gradio.Error(plain(str(error)), print_exception=False)
 
     if inspect.isgeneratorfunction(function):

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lowerbound.errors import InputError
+from lowerbound.web.framework import framework
 from lowerbound.web.guard import Guard
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Shelf
@@ -24,7 +25,7 @@ def page(shelf: Shelf, limits: Limits) -> Any:
     Raises:
         InputError: if gradio is not there.
     """
-    gradio = _gradio()
+    gradio = framework()
     from lowerbound.web.draw import DrawPanel
     from lowerbound.web.edit import EditPanel
     from lowerbound.web.learn import LearnPanel
@@ -47,7 +48,7 @@ def page(shelf: Shelf, limits: Limits) -> Any:
             with gradio.Tab("Run", id="run") as run_tab:
                 showing = RunPanel(shelf, run)
 
-        def on_load(request: gradio.Request) -> list[Any]:
+        def on_load(request: gradio.Request) -> list[Any]:  # pyright: ignore[reportInvalidTypeForm]
             return drawing.on_load(dict(request.query_params))
 
         private = {"api_visibility": "private", "show_progress": "hidden"}
@@ -74,8 +75,8 @@ def application(shelf: Shelf, limits: Limits, uploads: Path, hosts: tuple[str, .
         InputError: if gradio is not there.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    gradio = _gradio()
-    from fastapi import FastAPI
+    gradio = framework()
+    from fastapi import FastAPI  # pyright: ignore[reportMissingImports]
 
     fonts = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     theme = gradio.themes.Default(
@@ -87,7 +88,7 @@ def application(shelf: Shelf, limits: Limits, uploads: Path, hosts: tuple[str, .
         page(shelf, limits),
         path="/",
         theme=theme,
-        css=files(__package__).joinpath("studio.css").read_text(),
+        css=files("lowerbound.web").joinpath("studio.css").read_text(),
         footer_links=[],
         max_file_size=most_bytes,
         show_error=False,
@@ -111,8 +112,8 @@ def serve(root: Path | str, limits: Limits, host: str, port: int | None, say: Ca
         InputError: if there is no run, the address or the port cannot be had, or gradio is not there.
     """
     shelf = Shelf(root)
-    _gradio()
-    import uvicorn
+    framework()
+    import uvicorn  # pyright: ignore[reportMissingImports]
 
     listening = _listen(host, port)
     with TemporaryDirectory(prefix="lowerbound-studio-") as uploads, listening:
@@ -125,29 +126,20 @@ def serve(root: Path | str, limits: Limits, host: str, port: int | None, say: Ca
 
 def _listen(host: str, port: int | None) -> socket.socket:
     """A socket that listens, so that an address that is printed is there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for each in range(7860, 7960) if port is None else (port,):
+    family, ports = socket.AF_INET6 if ":" in host else socket.AF_INET, range(7860, 7960) if port is None else (port,)
+    for last in ports:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((host, each))
+            listening.bind((host, last))
             listening.listen(128)
         except (OSError, OverflowError) as error:
             listening.close()
-            reason = error
+            if last == ports[-1]:
+                named = port or f"{ports[0]} to {last}"
+                raise InputError(
+                    f"cannot listen at {host}, port {named} ({error}): give another --host or --port"
+                ) from error
         else:
             return listening
-    raise InputError(
-        f"cannot listen at {host}, port {port or '7860 to 7959'} ({reason}): give another --host or --port"
-    )
-
-
-def _gradio() -> Any:
-    """The framework, told to report to nobody."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        import gradio
-    except ImportError as error:
-        raise InputError(f"the studio needs gradio ({error}): pip install 'lowerbound[web]'") from error
-    return gradio
+    raise AssertionError("a range of ports is not empty")
