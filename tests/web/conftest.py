@@ -1,8 +1,10 @@
 """A folder with two small runs, and the page that shows them, served on this machine."""
 
-import threading
-import time
-import warnings
+import dataclasses
+import importlib.util
+import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -45,27 +47,15 @@ def limits():
 
 
 @pytest.fixture(scope="session")
-def served(shelf, limits, tmp_path_factory):
-    """The page on a free port of 127.0.0.1: its port, its address and the folder of uploads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the framework's own
-        pytest.importorskip("gradio")
-        import uvicorn
-
-        from lowerbound.web.studio import _listen, application
-
-        uploads = tmp_path_factory.mktemp("uploads")
-        listening = _listen("127.0.0.1", 0)
-        port = listening.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(application(shelf, limits, uploads), log_level="error"))
-    thread = threading.Thread(target=lambda: server.run(sockets=[listening]), daemon=True)
-    thread.start()
-    for _ in range(200):
-        if server.started:
-            break
-        time.sleep(0.05)
-    assert server.started
-    yield SimpleNamespace(port=port, address=f"http://127.0.0.1:{port}", uploads=uploads)
-    server.should_exit = True
-    thread.join(10)
-    listening.close()
+def served(folder, limits):
+    """The page as the command shows it: its process, its port, and the address that it printed."""
+    if importlib.util.find_spec("gradio") is None:
+        pytest.skip("gradio is not installed")
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in dataclasses.asdict(limits).items()]
+    command = [sys.executable, "-m", "lowerbound", "studio", str(folder), "--port", "0", *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:"), process.stderr.read()
+        yield SimpleNamespace(process=process, address=address, port=int(address.rpartition(":")[2]))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)

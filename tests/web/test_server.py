@@ -1,9 +1,12 @@
 """The page as it is served: to this machine, asking nothing of others, and no file that is not a visitor's own."""
 
 import http.client
+import io
 import json
 import re
 import threading
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,20 +15,18 @@ from lowerbound.errors import InputError
 from lowerbound.web.recipe import Recipe
 from lowerbound.web.studio import _listen
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 def ask(served, path, method="GET", body=None, **headers):
     """Status, headers and body of an answer to a path as it is written."""
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
-    connection.putrequest(method, path, skip_host="Host" in headers)
-    if body is not None and "Content-Length" not in headers:
-        headers["Content-Length"] = str(len(body))
-    for name, value in headers.items():
-        connection.putheader(name.replace("_", "-"), value)
-    connection.endheaders(body)
-    answer = connection.getresponse()
-    return answer.status, dict(answer.getheaders()), answer.read()
+    if body is not None:
+        headers.setdefault("Content-Length", str(len(body)))
+    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)) as connection:
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders(body)
+        with connection.getresponse() as answer:
+            return answer.status, dict(answer.getheaders()), answer.read()
 
 
 def call(served, name, *data):
@@ -107,19 +108,12 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("path", SPELLINGS)
-def test_no_file_of_this_machine_is_served(served, folder, path):
-    path = path.replace("UPLOADS", str(served.uploads)).replace("RUN", str(folder / "digits"))
+def test_no_file_of_this_machine_is_served(served, folder, uploaded, path):
+    path = path.replace("UPLOADS", str(uploaded.parent)).replace("RUN", str(folder / "digits"))
     status, _, body = ask(served, path)
     assert status >= 400, (path, status)
     assert b"root:" not in body
     assert b"schema_version" not in body
-
-
-def test_a_link_among_the_uploads_leads_nowhere(served):
-    link = served.uploads / "link"
-    link.symlink_to(SECRET)
-    assert ask(served, f"/gradio_api/file={link}")[0] == 403
-    link.unlink()
 
 
 def multipart(name, content):
@@ -128,16 +122,29 @@ def multipart(name, content):
     return head.encode() + content + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
-def test_an_upload_is_scored_and_one_too_large_refused(served, digits):
-    raw = digits.dataset.examples[digits.dataset.test[:1]][:, 0]
-    content = __import__("io").BytesIO()
-    np.save(content, raw)
+@pytest.fixture(scope="module")
+def uploaded(served, digits):
+    """Where an example lies that was uploaded under a name that leads elsewhere."""
+    content = io.BytesIO()
+    np.save(content, digits.dataset.examples[digits.dataset.test[:1]][:, 0])
     body, kind = multipart("../../one.npy", content.getvalue())
     status, _, answer = ask(served, "/gradio_api/upload", "POST", body, Content_Type=kind)
     assert status == 200
-    path = json.loads(answer)[0]
-    assert path.startswith(str(served.uploads))
-    file = {"path": path, "orig_name": "one.npy", "meta": {"_type": "gradio.FileData"}}
+    return Path(json.loads(answer)[0])
+
+
+def test_a_link_among_the_uploads_leads_nowhere(served, uploaded):
+    link = uploaded.parent / "link"
+    link.symlink_to(SECRET)
+    assert ask(served, f"/gradio_api/file={link}")[0] == 403
+    assert ask(served, f"/gradio_api/file={uploaded}")[0] == 200
+    link.unlink()
+
+
+def test_an_upload_is_scored_and_one_too_large_refused(served, uploaded):
+    assert uploaded.name == "one.npy"
+    assert "lowerbound-studio-" in str(uploaded)
+    file = {"path": str(uploaded), "orig_name": "one.npy", "meta": {"_type": "gradio.FileData"}}
     done, values = call(served, "score", "digits", "test", 0, file, False, 0)
     assert done == "complete"
     assert "example 0 of the file" in values[1]
@@ -148,7 +155,9 @@ def test_an_upload_is_scored_and_one_too_large_refused(served, digits):
 
 def test_a_file_of_another_place_is_not_fetched(served):
     for place in ({"path": SECRET}, {"path": "x", "url": "http://127.0.0.1:1/"}, {"path": "/proc/self/environ"}):
-        done, error = call(served, "score", "digits", "test", 0, {**place, "meta": {"_type": "gradio.FileData"}}, False, 0)
+        done, error = call(
+            served, "score", "digits", "test", 0, {**place, "meta": {"_type": "gradio.FileData"}}, False, 0
+        )
         assert done == "error"
         assert "root:" not in json.dumps(error)
 

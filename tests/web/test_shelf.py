@@ -15,7 +15,19 @@ def test_runs_of_a_folder_and_a_single_run(folder, shelf):
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "../studio/digits", "digits/", "./digits", "more/../digits", "/etc", "more", "%2e%2e/x", "digits\0"],
+    [
+        "",
+        ".",
+        "..",
+        "../studio/digits",
+        "digits/",
+        "./digits",
+        "more/../digits",
+        "/etc",
+        "more",
+        "%2e%2e/x",
+        "digits\0",
+    ],
 )
 def test_no_name_leads_elsewhere(shelf, name):
     with pytest.raises(InputError, match="there is no run"):
