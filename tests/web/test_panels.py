@@ -191,7 +191,7 @@ def test_paint_covers_the_pixels_below_it():
     assert not edit.painted([], (1, 8, 8)).any()
     assert np.array_equal(edit.rectangle("1, 4, 2, 2", (1, 8, 8)), covered)
     for wrong in ("1 2 3", "0 0 9 1", "-1 0 1 1", "a b c d"):
-        with pytest.raises(InputError, match="rectangle|outside"):
+        with pytest.raises(InputError, match=r"rectangle|outside"):
             edit.rectangle(wrong, (1, 8, 8))
 
 

@@ -182,7 +182,8 @@ class DrawPanel:
             with gradio.Column(scale=2, min_width=300):
                 self.status = gradio.HTML(said("Press Draw: samples come out of noise step by step."))
                 with gradio.Row():
-                    left, right = gradio.HTML(elem_id="samples"), gradio.HTML(elem_id="samples-beside")
+                    left = gradio.HTML(elem_id="samples", min_width=260)
+                    right = gradio.HTML(elem_id="samples-beside", min_width=260)
                 left_files, right_files = gradio.HTML(), gradio.HTML()
                 link = gradio.Textbox(label="Link to these samples", interactive=False, buttons=["copy"])
                 dropped = gradio.File(

@@ -186,7 +186,7 @@ class EditPanel:
                 split, number = choice()
                 load = gradio.Button("Show the example")
                 editor = gradio.ImageEditor(
-                    label="Paint over what is to be filled in", sources=(), transforms=(), type="numpy", layers=False,
+                    label="Paint what to fill in", sources=(), transforms=(), type="numpy", layers=False,
                     brush=gradio.Brush(default_size=40, colors=["#e08a3c"], color_mode="fixed"), image_mode="RGBA",
                     height=460, buttons=[], visible=is_picture(shelf.open(shelf.names()[0])),
                 )  # fmt: skip
@@ -203,7 +203,7 @@ class EditPanel:
                 status = gradio.HTML(said("Several answers, and where they differ."))
                 made = gradio.HTML()
                 with gradio.Row():
-                    mean, spread = gradio.HTML(), gradio.HTML()
+                    mean, spread = gradio.HTML(min_width=200), gradio.HTML(min_width=200)
         self.shown = [editor, columns, corner]
         self.chosen = [run, split, number]
         load.click(told(self.on_show), self.chosen, self.shown, api_visibility="private")

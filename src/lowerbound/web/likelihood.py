@@ -150,7 +150,7 @@ class LikelihoodPanel:
             with gradio.Column(scale=2, min_width=300):
                 figures, density = gradio.HTML(), gradio.HTML()
                 with gradio.Row():
-                    where, noise = gradio.HTML(), gradio.HTML()
+                    where, noise = gradio.HTML(min_width=260), gradio.HTML(min_width=260)
                 among, training = gradio.HTML(), gradio.HTML()
         button.click(
             told(self.on_score), [run, split, number, file, flow, seed],
