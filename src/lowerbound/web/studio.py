@@ -16,6 +16,8 @@ from lowerbound.web.shelf import Shelf
 from lowerbound.web.show import told
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MOST_VISITORS = 100
+"""Whose choices are remembered; those of the one who was longest away are forgotten for another's."""
 LANGUAGE = "() => { document.documentElement.lang = 'en'; }"
 
 
@@ -58,6 +60,7 @@ def page(shelf: Shelf, limits: Limits) -> Any:
         learn_tab.select(told(learning.on_schedule), learning.schedule_inputs, learning.schedule_shown, **private)
         run_tab.select(told(showing.on_show), run, showing.shown, **private)
         run.change(told(showing.on_show), run, showing.shown, **private)
+    blocks.state_session_capacity = MOST_VISITORS
     blocks.queue(max_size=limits.most_waiting, default_concurrency_limit=2)
     return blocks
 
