@@ -27,11 +27,12 @@ VERBS = {
     "compare": "train the whole family of models at an equal budget, and compare them in one table",
     "explore": "write a page in which you draw a density and watch the bound close on log p",
     "audit": "ask of a run's density whether it is one",
+    "studio": "show runs as a page in the browser, to draw, score, edit and learn",
     "report": "write a run's evaluation as one self-contained HTML file",
     "doctor": "print versions, devices and the data directory, for a bug report",
 }
 
-SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier")
+SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier", "studio")
 """Verbs that look at once how many processors are free; training does so all along."""
 
 USAGE = """usage: lowerbound VERB [arguments]

@@ -57,6 +57,13 @@ def warnings(run: Run, evaluation: Evaluation) -> list[str]:
 
 def write_page(run: Run, evaluation: Evaluation) -> list[str]:
     """Write report.html into the run's folder; returns what stands at its top, `warnings` and pictures that are left out."""
+    page, notes = own_page(run, evaluation)
+    write_file(page_path(run), page.encode())
+    return notes
+
+
+def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
+    """The page, and what stands at its top."""
     notes, pictures = warnings(run, evaluation), []
     folder = evaluation_folder(run)
     files = [file for outcome in evaluation.parts.values() for file in outcome.files if file.name in CAPTIONS]
@@ -81,8 +88,7 @@ def write_page(run: Run, evaluation: Evaluation) -> list[str]:
         pictures=tuple(pictures),
         configuration=run.config.to_dict(),
     )
-    write_file(page_path(run), html(report).encode())
-    return notes
+    return html(report), notes
 
 
 def page_path(run: Run) -> Path:

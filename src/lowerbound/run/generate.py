@@ -60,6 +60,34 @@ def network_calls(denoiser: Denoiser) -> Iterator[list[int]]:
         hook.remove()
 
 
+def states(
+    run: Run,
+    num_samples: int,
+    plan: Plan | None = None,
+    *,
+    seed: int = 0,
+    cond: Tensor | None = None,
+    brownian: bool = False,
+    num_states: int | None = None,
+) -> Iterator[tuple[float, np.ndarray | None]]:
+    """The way of the same samples from noise to data as it is gone: pairs of t and the states $x_t$ in the units of the
+    stored data. A model without steps has the samples alone.
+
+    Arguments:
+        num_states: how many, evenly spread over the steps, the first and the last among them; all if None or if there are
+            fewer. None stands in the place of those between them.
+        (the rest as in `generate`)
+    """
+    plan = plan or run.model.plan()
+    times = [0.0] if plan is None else [*plan.times.tolist(), 0.0]
+    num_states = min(num_states or len(times), len(times))
+    chosen = set(torch.linspace(0, len(times) - 1, num_states).round().long().tolist())
+    model = run.model.given(None if cond is None else cond.to(run.device))
+    way = model.trajectory(num_samples, _noise(run, range(num_samples), seed, brownian), plan)
+    for step, (t, x) in enumerate(zip(times, way, strict=True)):
+        yield t, run.decode(x) if step in chosen else None
+
+
 def path(
     run: Run,
     num_samples: int,
@@ -71,21 +99,12 @@ def path(
     num_states: int = 9,
     progress: Callable[[int], object] = lambda steps: None,
 ) -> list[tuple[float, np.ndarray]]:
-    """The way of the same samples from noise to data: pairs of t and the states $x_t$ in the units of the stored data.
-
-    Arguments:
-        num_states: how many, evenly spread over the steps, the first and the last among them; all if there are fewer.
-        (the rest as in `generate`)
-    """
+    """All that `states` yields, of a diffusion model; `progress` is called with 1 after each step."""
     plan = plan or run.diffusion.plan()
-    times = [*plan.times.tolist(), 0.0]
-    chosen = set(torch.linspace(0, len(times) - 1, min(num_states, len(times))).round().long().tolist())
-    model = run.diffusion.given(None if cond is None else cond.to(run.device))
-    states = model.trajectory(num_samples, _noise(run, range(num_samples), seed, brownian), plan)
     shown = []
-    for step, (t, x) in enumerate(zip(times, states, strict=True)):
-        if step in chosen:
-            shown.append((t, run.decode(x)))
+    for t, state in states(run, num_samples, plan, seed=seed, cond=cond, brownian=brownian, num_states=num_states):
+        if state is not None:
+            shown.append((t, state))
         progress(1)
     return shown
 

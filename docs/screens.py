@@ -1,0 +1,92 @@
+"""Pictures of the studio's screens, into docs/pictures: python docs/screens.py RUNS RUN.
+
+Needs the extra `web`, playwright, and a chromium, whose path is taken from CHROMIUM. RUNS is a folder of runs, RUN the name
+of the one to show.
+"""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+OUT = Path(__file__).parent / "pictures"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+WIDTHS = {"": 1180, "phone": 390}
+STEPS = {
+    "Draw": [("button", "Draw")],
+    "Likelihood": [("button", "Score")],
+    "Edit": [
+        ("textbox", "Or a rectangle, by the keyboard"),
+        ("button", "Fill in"),
+        ("button", "Interpolate"),
+        ("button", "Vary"),
+    ],
+    "Learn": [("button", "Add noise")],
+    "Run": [("button", "Are samples copies?")],
+}
+"""What a person does on each screen: buttons that are pressed, and a rectangle that is written."""
+MOST_BYTES = 150_000
+
+
+def screen(page, tab: str, run: str) -> bytes:
+    """A screen after its buttons have been pressed and the page has come to rest."""
+    page.get_by_role("tab", name=tab, exact=True).click()
+    page.wait_for_timeout(1500)
+    for role, name in STEPS[tab]:
+        target = page.get_by_role(role, name=name, exact=role == "button")
+        if role == "textbox":
+            if target.first.is_visible():
+                target.first.fill("0, 0, 4, 8")
+            continue
+        target.first.click()
+        page.wait_for_timeout(1000)
+        page.wait_for_function("!document.querySelector('.generating, .progress-text, .eta-bar')", timeout=120_000)
+    page.evaluate("window.scrollTo(0, 0)")
+    page.wait_for_timeout(1500)
+    return page.screenshot()
+
+
+def small(content: bytes) -> bytes:
+    """A PNG picture of at most `MOST_BYTES`, in fewer colours and, if need be, half its size."""
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    while True:
+        out = io.BytesIO()
+        image.quantize(128).save(out, "PNG", optimize=True)
+        if out.tell() <= MOST_BYTES:
+            return out.getvalue()
+        image = image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.Resampling.LANCZOS)
+
+
+def main(runs: str, run: str, out: Path = OUT, looks: tuple[str, ...] = ("",)) -> None:
+    """Serve the runs, and take a picture of each screen in each look: "", "dark" or "phone"."""
+    from playwright.sync_api import sync_playwright
+
+    command = [sys.executable, "-m", "lowerbound", "studio", runs, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for look in looks:
+            for tab in STEPS:
+                # a tall window: frames below its end would not be drawn
+                size = {"width": WIDTHS.get(look, WIDTHS[""]), "height": 2600 if look == "phone" else 1900}
+                scheme = "dark" if look == "dark" else "light"
+                page = browser.new_page(viewport=size, color_scheme=scheme)
+                page.goto(f"{address}/?run={run}")
+                page.get_by_role("tab", name="Draw").wait_for()
+                page.wait_for_timeout(1500)
+                content = screen(page, tab, run)
+                name = f"studio-{tab.lower()}{look and f'-{look}'}.png"
+                (out / name).write_bytes(small(content))
+                print(out / name)
+                page.close()
+        browser.close()
+        server.terminate()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]) if len(sys.argv) > 3 else OUT, tuple(sys.argv[4:]) or ("",))

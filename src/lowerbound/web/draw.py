@@ -1,0 +1,289 @@
+"""The panel `draw`: samples as they come out of noise, two ways of drawing them side by side, and files of them."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from lowerbound.data.arrays import to_layout
+from lowerbound.errors import InputError
+from lowerbound.guidance import ClassifierFree
+from lowerbound.pictures import sample_grid
+from lowerbound.pictures.path import path_limits
+from lowerbound.pictures.vectors import Limits as AxisLimits
+from lowerbound.run import Run
+from lowerbound.run.generate import network_calls, states
+from lowerbound.sampling import SAMPLERS, Plan
+from lowerbound.sampling.plan import GRIDS
+from lowerbound.web.framework import framework
+from lowerbound.web.limits import Limits
+from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_csv, write_npz, write_png
+from lowerbound.web.shelf import Opened, Shelf
+from lowerbound.web.show import downloads, drawn, picture, plain, said, told
+
+SECONDS_BETWEEN = 0.15
+"""The least between two pictures of a way from noise to data."""
+GRID_NAMES = tuple(name for name in GRIDS if not name.startswith("minimal"))
+"""Those that nothing has to be measured for, which would be written into the run's folder."""
+LINK_SCRIPT = (
+    "(link) => { if (!link) return link; const whole = new URL(link, window.location.href.split('?')[0]).href; "
+    "window.history.replaceState(null, '', whole); return whole; }"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Samples on their way.
+
+    Arguments:
+        t: how far they are, from 1, noise, to 0, data.
+        samples: in the units of the stored data, (N, *shape).
+        calls: network calls of each so far.
+        finished: whether they are the samples.
+    """
+
+    t: float
+    samples: np.ndarray
+    calls: float
+    finished: bool
+
+
+def draw(opened: Opened, recipe: Recipe, limits: Limits) -> Iterator[Frame]:
+    """Samples as a recipe says, a frame now and then on their way, and at last the samples themselves.
+
+    Raises:
+        InputError: for what is above the limits, or does not fit the run.
+    """
+    limits.check(samples=recipe.count, steps=recipe.steps or 1)
+    run, plan = opened.run, _plan(opened.run, recipe)
+    cond = _conditions(run, recipe)
+    guided = _guided(run, recipe)
+    if not run.is_denoiser:
+        ((t, samples),) = states(run, recipe.count, seed=recipe.seed)
+        assert samples is not None
+        yield Frame(t, samples, 1, True)
+        return
+    shown = 0.0
+    with network_calls(run.denoiser) as calls:
+        for t, samples in states(guided, recipe.count, plan, seed=recipe.seed, cond=cond):
+            assert samples is not None
+            if t == 0 or time.monotonic() - shown > SECONDS_BETWEEN:
+                shown = time.monotonic()
+                yield Frame(t, samples, sum(calls) / recipe.count, t == 0)
+
+
+def _plan(run: Run, recipe: Recipe) -> Plan | None:
+    """The sampler and its grid; None of a model that has its own."""
+    if recipe.sampler not in SAMPLERS:
+        raise InputError(f"no sampler {recipe.sampler!r:.40}: choose one of {', '.join(SAMPLERS)}")
+    if recipe.grid not in GRID_NAMES:
+        raise InputError(f"no grid {recipe.grid!r:.40}: choose one of {', '.join(GRID_NAMES)}")
+    if not run.is_denoiser or run.diffusion.times is not None:
+        return None
+    return run.diffusion.plan(SAMPLERS[recipe.sampler], recipe.steps or None, recipe.grid)
+
+
+def _conditions(run: Run, recipe: Recipe) -> torch.Tensor | None:
+    if recipe.label == NO_LABEL:
+        return None
+    if not run.config.data.conditional or not run.spec.num_classes:
+        raise InputError(f"this run takes no labels: choose the label {NO_LABEL!r}")
+    names = list(run.spec.class_names) if recipe.label == IN_TURN else [recipe.label]
+    cond = run.labels(names)
+    return cond[torch.arange(recipe.count) % len(cond)]
+
+
+def _guided(run: Run, recipe: Recipe) -> Run:
+    if recipe.guidance == 1:
+        return run
+    if recipe.label == NO_LABEL:
+        raise InputError("guidance needs a label to guide to: choose one, or the scale 1, which is no guidance")
+    return run.around(ClassifierFree(run.denoiser, recipe.guidance))
+
+
+def labels_of(run: Run) -> list[str]:
+    """The labels that may be chosen."""
+    conditional = run.config.data.conditional and run.spec.num_classes
+    return [NO_LABEL, IN_TURN, *run.spec.class_names] if conditional else [NO_LABEL]
+
+
+def axes(opened: Opened, samples: np.ndarray | None = None) -> AxisLimits | None:
+    """The limits of vectors' axes, those of the training data, so that they stay while samples move."""
+    if len(opened.run.spec.raw_shape) != 1:
+        return None
+    values = opened.training_values
+    values = samples if values is None else values
+    return None if values is None else path_limits([values.astype(np.float64)])
+
+
+def show(opened: Opened, frame: Frame, recipe: Recipe, title: str) -> tuple[str, bytes]:
+    """A frame as HTML, and its picture."""
+    values, within = opened.run.spec.encoding.value_range, axes(opened, frame.samples)
+    data = opened.training_values if frame.finished and within is not None else None
+    content = drawn(lambda path: sample_grid(path, frame.samples, values, data, within=within))
+    state = "samples" if frame.finished else f"on their way, t = {frame.t:.2f}"
+    label = "" if recipe.label == NO_LABEL else f", label {recipe.label}"
+    text = f"{title}{recipe.count} {state}{label}; {frame.calls:.4g} network calls each"
+    return picture(content, text), content
+
+
+def files(opened: Opened, frame: Frame, content: bytes, recipe: Recipe, name: str = "samples") -> dict[str, bytes]:
+    """The samples as files, each with its recipe."""
+    run = opened.run
+    recipe = replace(recipe, weights=opened.weights)
+    made = {
+        f"{name}.png": write_png(content, recipe),
+        f"{name}.npz": write_npz(to_layout(frame.samples, run.spec.layout), recipe),
+    }
+    if frame.samples.ndim == 2:
+        columns = [column.name for column in run.spec.columns]
+        names = columns or [f"dimension {k}" for k in range(frame.samples.shape[1])]
+        made[f"{name}.csv"] = write_csv(frame.samples, names, recipe)
+    return made
+
+
+def note_on_weights(opened: Opened, recipe: Recipe) -> str:
+    """Whether the model of a recipe is the one that is here."""
+    if recipe.weights and recipe.weights != opened.weights:
+        return "The weights of this run are no longer those that the file was drawn from: the samples will differ."
+    return ""
+
+
+class DrawPanel:
+    """The panel's components and what they do.
+
+    Arguments:
+        shelf: the runs.
+        limits: of what may be asked for.
+        run: the page's choice of a run, a component.
+    """
+
+    def __init__(self, shelf: Shelf, limits: Limits, run: Any):
+        gradio = framework()
+
+        self.shelf, self.limits = shelf, limits
+        first = shelf.open(shelf.names()[0]).run
+        with gradio.Row():
+            with gradio.Column(scale=1, min_width=280):
+                self.count = gradio.Slider(1, limits.most_samples, 16, step=1, label="Number of samples")
+                self.seed = gradio.Number(
+                    0, label="Seed", precision=0, info="Sample i depends on the seed and i alone."
+                )
+                self.first = self._way(first)
+                with gradio.Accordion("Beside it: other settings, the same seed", open=False):
+                    self.beside = gradio.Checkbox(False, label="Draw these too")
+                    self.second = self._way(first)
+                with gradio.Row():
+                    button = gradio.Button("Draw", variant="primary", elem_id="draw")
+                    stop = gradio.Button("Stop", elem_id="stop")
+            with gradio.Column(scale=2, min_width=300):
+                self.status = gradio.HTML(said("Press Draw: samples come out of noise step by step."))
+                with gradio.Row():
+                    left = gradio.HTML(elem_id="samples", min_width=260)
+                    right = gradio.HTML(elem_id="samples-beside", min_width=260)
+                left_files, right_files = gradio.HTML(), gradio.HTML()
+                link = gradio.Textbox(label="Link to these samples", interactive=False, buttons=["copy"])
+                dropped = gradio.File(
+                    label="Drop a file of samples here: its settings come back",
+                    file_types=[".png", ".npz", ".csv"],
+                    height=130,
+                )
+        self.settings = [self.count, self.seed, *self.first, self.beside, *self.second]
+        results = [left, right, left_files, right_files, self.status, link]
+        event = button.click(
+            told(self.on_draw), [run, *self.settings], results, api_name="draw", concurrency_id="model",
+            concurrency_limit=1,
+        )  # fmt: skip
+        event.then(None, link, link, js=LINK_SCRIPT)
+        stop.click(None, cancels=[event])
+        run.change(told(self.on_run), run, [self.first[4], self.second[4]], api_visibility="private")
+        restored = dropped.upload(
+            told(self.on_file),
+            dropped,
+            [run, self.count, self.seed, *self.first, self.status],
+            api_visibility="private",
+        )
+        restored.then(
+            told(self.on_draw), [run, *self.settings], results, concurrency_id="model", concurrency_limit=1,
+            api_visibility="private",
+        )  # fmt: skip
+        self.run = run
+
+    def _way(self, run: Run) -> list[Any]:
+        gradio = framework()
+
+        return [
+            gradio.Dropdown(list(SAMPLERS), value="dpm++sde", label="Sampler"),
+            gradio.Slider(0, self.limits.most_steps, 0, step=1, label="Steps", info="0: as many as are advised"),
+            gradio.Dropdown(list(GRID_NAMES), value="visible", label="Grid"),
+            gradio.Slider(0, 10, 1, step=0.25, label="Guidance", info="1: none; needs a label"),
+            gradio.Dropdown(labels_of(run), value=NO_LABEL, label="Label"),
+        ]
+
+    def recipe(self, run: str, count: int, seed: int, way: Any) -> Recipe:
+        """From the values of the components."""
+        sampler, steps, grid, guidance, label = way
+        return Recipe(run, sampler, int(steps), grid, float(guidance), label, int(seed or 0), int(count))
+
+    def on_draw(self, run: str, count: int, seed: int, *values: Any) -> Iterator[list[str]]:
+        """Draw, and show the way."""
+        first, beside, second = values[:5], values[5], values[6:]
+        opened = self.shelf.open(run)
+        recipes = [self.recipe(run, count, seed, way) for way in ([first, second] if beside else [first])]
+        link = recipes[0].query
+        shown, saved = ["", ""], ["", ""]
+        for place, recipe in enumerate(recipes):
+            title = f"{'left' if place == 0 else 'right'}, {recipe.sampler}: " if beside else ""
+            for frame in draw(opened, recipe, self.limits):
+                shown[place], content = show(opened, frame, recipe, title)
+                if frame.finished:
+                    name = f"samples-{place + 1}" if beside else "samples"
+                    saved[place] = downloads(files(opened, frame, content, recipe, name))
+                done = frame.finished and place == len(recipes) - 1
+                yield [*shown, *saved, said("Done." if done else "Drawing ..."), link]
+
+    def on_run(self, run: str) -> list[Any]:
+        """Offer the labels of another run."""
+        gradio = framework()
+
+        labels = labels_of(self.shelf.open(run).run)
+        return [gradio.Dropdown(choices=labels, value=NO_LABEL)] * 2
+
+    def restored(self, recipe: Recipe, note: str) -> list[Any]:
+        """The values of the components that a recipe names."""
+        gradio = framework()
+
+        opened = self.shelf.open(recipe.run)
+        labels = labels_of(opened.run)
+        _plan(opened.run, recipe)
+        if recipe.label not in labels:
+            raise InputError(f"this run has no label {recipe.label!r:.40}: choose one of {', '.join(labels)}")
+        self.limits.check(samples=recipe.count, steps=recipe.steps or 1)
+        label = gradio.Dropdown(choices=labels, value=recipe.label)
+        way = [recipe.sampler, recipe.steps, recipe.grid, recipe.guidance, label]
+        note = " ".join(filter(None, [note, note_on_weights(opened, recipe)]))
+        return [recipe.run, recipe.count, recipe.seed, *way, said(note)]
+
+    def on_file(self, path: str) -> list[Any]:
+        """Bring back the settings that a file carries."""
+        from pathlib import Path
+
+        return self.restored(read_recipe(Path(path)), "The settings of the file are back.")
+
+    def on_load(self, query: dict[str, str]) -> list[Any]:
+        """The settings that the address names, or the first run's."""
+        default = Recipe(self.shelf.names()[0])
+        if not query:
+            return self.restored(default, "Press Draw: samples come out of noise step by step.")
+        try:
+            return self.restored(Recipe.of_query(query, default), "The settings of the address are here: press Draw.")
+        except InputError as error:  # an old link: the page is to come up all the same
+            return self.restored(default, f"The address cannot be followed: {plain(str(error))}")
+
+    @property
+    def loaded(self) -> list[Any]:
+        """The components that `on_load` sets."""
+        return [self.run, self.count, self.seed, *self.first, self.status]

@@ -1,0 +1,282 @@
+"""The panel `edit`: parts of an example filled in anew, examples between two, and variations of one."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from lowerbound.edit import interpolate, vary
+from lowerbound.errors import InputError
+from lowerbound.grid import visible_limits
+from lowerbound.pictures import sample_grid
+from lowerbound.pictures.mosaic import tile
+from lowerbound.pictures.standing import by_entry
+from lowerbound.rng import PerSample
+from lowerbound.run import check_levels
+from lowerbound.run.impute import METHODS, impute
+from lowerbound.web.example import Example, choice, of_data
+from lowerbound.web.framework import framework
+from lowerbound.web.limits import Limits
+from lowerbound.web.shelf import Opened, Shelf
+from lowerbound.web.show import drawn, picture, said, table, told
+
+CANVAS = 384
+"""About the side of the picture that is painted on, in pixels of the screen."""
+TOLERANCE = 1e-3
+MOST_NAMED = 64
+"""Columns that may be chosen one by one."""
+
+
+def is_picture(opened: Opened) -> bool:
+    """Whether the run's examples can be painted on."""
+    shape = opened.run.spec.raw_shape
+    return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def canvas(opened: Opened, example: Example) -> np.ndarray:
+    """An example enlarged by a whole number, to be painted on, (H, W, 3)."""
+    pixels = tile(example.raw[0], opened.run.spec.encoding.value_range)
+    zoom = max(1, CANVAS // max(pixels.shape[:2]))
+    return pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def painted(layers: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels that layers (height, width, 4) of paint cover by a half or more, (H, W) of an example (C, H, W)."""
+    height, width = shape[1:]
+    covered = np.zeros((height, width), bool)
+    for layer in layers:
+        paint = layer[..., 3] > 0
+        rows, columns = paint.shape[0] // height, paint.shape[1] // width
+        if rows and columns:
+            cells = paint[: rows * height, : columns * width].reshape(height, rows, width, columns)
+            covered |= cells.mean((1, 3)) >= 0.5
+    return covered
+
+
+def rectangle(text: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels of a rectangle "top, left, height, width", (H, W) of an example (C, H, W); none of an empty text.
+
+    Raises:
+        InputError: for anything else, or what lies outside.
+    """
+    covered = np.zeros(shape[1:], bool)
+    if not text.strip():
+        return covered
+    try:
+        top, left, height, width = (int(number) for number in text.replace(",", " ").split())
+    except ValueError as error:
+        raise InputError(f"{text!r:.40} is no rectangle: give four whole numbers, top, left, height, width") from error
+    if min(top, left) < 0 or min(height, width) < 1 or top + height > shape[1] or left + width > shape[2]:
+        raise InputError(f"{text!r:.40} lies outside of the picture, which has {shape[1]} rows and {shape[2]} columns")
+    covered[top : top + height, left : left + width] = True
+    return covered
+
+
+def fill(
+    opened: Opened, example: Example, missing: np.ndarray, method: str, count: int, steps: int, seed: int
+) -> list[str]:
+    """Answers to what is missing, their mean and their spread, as pictures.
+
+    Arguments:
+        missing: True where an entry is to be filled in, of the shape of the example.
+
+    Raises:
+        InputError: if nothing or everything is missing, or the method is unknown.
+    """
+    if method not in METHODS:
+        raise InputError(f"no method {method!r:.40}: choose one of {', '.join(METHODS)}")
+    run, observed = opened.run, ~missing[None] & ~_absent(example.raw)
+    if observed.all():
+        raise InputError("nothing is marked: paint over what is to be filled in, or give a rectangle or columns")
+    if not observed.any():
+        raise InputError("everything is marked: leave something to go by, or draw samples")
+    settings = {"cond": example.cond, "numbers": example.numbers, "seed": seed}
+    made = impute(
+        run, example.raw, observed, method=METHODS[method], num_samples=count, num_steps=steps, **settings
+    )  # fmt: skip
+    values, spread = run.spec.encoding.value_range, np.nan_to_num(made.std[0])
+    if example.raw.ndim == 2:
+        names = [column.name for column in run.spec.columns] or [str(k) for k in range(example.raw.shape[1])]
+        rows = [
+            (
+                names[k],
+                f"{made.mean[0, k]:.5g} ± {spread[k]:.2g}",
+                ", ".join(f"{v:.4g}" for v in made.samples[0, :6, k]),
+            )
+            for k in np.flatnonzero(~observed[0])[:MOST_NAMED]
+        ]
+        return [table("What was filled in", ("column", "mean ± spread", "answers"), rows), "", ""]
+    answers = drawn(lambda path: sample_grid(path, made.samples[0], values))
+    shown = [picture(answers, f"{count} answers, by {method} in {steps} steps")]
+    both = np.where(missing[None], np.asarray(values[0], example.raw.dtype), example.raw)
+    mean = np.concatenate([both.astype(float), made.mean])
+    shown.append(picture(drawn(lambda path: sample_grid(path, mean, values, columns=2)), "What was known; the mean"))
+    bare = spread / max(values[1] - values[0], 1e-300)
+    if bare.ndim == 3:
+        content = drawn(lambda path: sample_grid(path, spread[None], (0.0, max(float(spread.max()), 1e-9)), columns=1))
+        shown.append(picture(content, f"Their spread, up to {bare.max():.1%} of the range of values"))
+    else:
+        shown.append(picture(drawn(lambda path: by_entry(path, spread)), "Their spread, by entry"))
+    return shown
+
+
+def _absent(raw: np.ndarray) -> np.ndarray:
+    return np.isnan(raw) if raw.dtype.kind == "f" else np.zeros(raw.shape, bool)
+
+
+@torch.no_grad()
+def between(opened: Opened, first: Example, second: Example, count: int, seed: int) -> str:
+    """Examples between two, along the sphere of their noises, as a picture."""
+    run = opened.run
+    check_levels(run, "editing")
+    _check_complete(first, second)
+    cond = None if first.cond is None else first.cond.to(run.device)
+    noise = PerSample([seed]) if run.spec.num_levels is not None else None
+    x_from, x_to = (run.encode(each.raw).to(run.device) for each in (first, second))
+    weights = torch.linspace(0, 1, count + 2, device=run.device)[1:-1]
+    way = interpolate(run.denoiser.given(cond), x_from, x_to, weights, noise=noise, tolerance=TOLERANCE)
+    row = np.concatenate([first.raw, run.decode(way[:, 0]), second.raw])
+    return _row(opened, row, f"From {first.name} to {second.name}")
+
+
+@torch.no_grad()
+def variations(opened: Opened, example: Example, strength: float, count: int, seed: int) -> str:
+    """An example, noised and sampled down again several times, as a picture."""
+    run = opened.run
+    check_levels(run, "editing")
+    _check_complete(example)
+    plan, schedule = run.diffusion.plan(), run.denoiser.schedule
+    low, high = visible_limits(schedule, math.prod(run.spec.shape), run.spec.num_levels)
+    t = float(schedule.level_at(low + strength * (high - low)).t) if 0 < strength < 1 else strength
+    cond = None if example.cond is None else example.cond.to(run.device).repeat_interleave(count, 0)
+    x = run.encode(example.raw).to(run.device).repeat_interleave(count, 0)
+    noise = PerSample([(seed << 32) + k for k in range(count)])
+    made = run.decode(vary(run.denoiser.given(cond), x, t, plan.sampler, plan.times, noise))
+    return _row(opened, np.concatenate([example.raw, made]), f"{example.name} and {count} variations from t = {t:.2f}")
+
+
+def _check_complete(*examples: Example) -> None:
+    if any(_absent(example.raw).any() for example in examples):
+        raise InputError("entries are missing: fill them in first")
+
+
+def _row(opened: Opened, raw: np.ndarray, text: str) -> str:
+    columns = len(raw) if len(raw) <= 10 else None
+    values = opened.run.spec.encoding.value_range
+    return picture(drawn(lambda path: sample_grid(path, raw, values, opened_data(opened), columns)), text)
+
+
+def opened_data(opened: Opened) -> np.ndarray | None:
+    """Training examples to draw beside vectors."""
+    return opened.training_values if len(opened.run.spec.raw_shape) == 1 else None
+
+
+class EditPanel:
+    """The panel's components and what they do; arguments as of `DrawPanel`."""
+
+    def __init__(self, shelf: Shelf, limits: Limits, run: Any):
+        gradio = framework()
+
+        self.shelf, self.limits = shelf, limits
+        most, compute = min(64, limits.most_samples), {"concurrency_id": "model", "concurrency_limit": 1}
+        gradio.Markdown("### Fill in")
+        with gradio.Row():
+            with gradio.Column(scale=1, min_width=300):
+                split, number = choice()
+                load = gradio.Button("Show the example")
+                editor = gradio.ImageEditor(
+                    label="Paint what to fill in", sources=(), transforms=(), type="numpy", layers=False,
+                    brush=gradio.Brush(default_size=40, colors=["#e08a3c"], color_mode="fixed"), image_mode="RGBA",
+                    height=460, buttons=[], visible=is_picture(shelf.open(shelf.names()[0])),
+                )  # fmt: skip
+                corner = gradio.Textbox(
+                    label="Or a rectangle, by the keyboard", info="top, left, height, width", placeholder="0, 0, 4, 8"
+                )
+                columns = gradio.CheckboxGroup([], label="Columns to fill in", visible=False)
+                method = gradio.Dropdown(list(METHODS), value="pigdm", label="Method")
+                answers = gradio.Slider(1, most, min(16, most), step=1, label="Answers")
+                steps = gradio.Slider(1, min(200, limits.most_steps), min(50, limits.most_steps), step=1, label="Steps")
+                seed = gradio.Number(0, label="Seed", precision=0, minimum=0)
+                button = gradio.Button("Fill in", variant="primary")
+            with gradio.Column(scale=2, min_width=300):
+                status = gradio.HTML(said("Several answers, and where they differ."))
+                made = gradio.HTML()
+                with gradio.Row():
+                    mean, spread = gradio.HTML(min_width=200), gradio.HTML(min_width=200)
+        self.shown = [editor, columns, corner]
+        self.chosen = [run, split, number]
+        load.click(told(self.on_show), self.chosen, self.shown, api_visibility="private")
+        run.change(told(self.on_show), self.chosen, self.shown, api_visibility="private")
+        button.click(
+            told(self.on_fill), [*self.chosen, editor, corner, columns, method, answers, steps, seed],
+            [status, made, mean, spread], api_name="fill", **compute,
+        )  # fmt: skip
+        gradio.Markdown("### Between two examples, and variations")
+        with gradio.Row():
+            with gradio.Column(scale=1, min_width=280):
+                first, second = choice("From example"), choice("To example", 1)
+                num_between = gradio.Slider(1, most, 6, step=1, label="Examples between them")
+                turn = gradio.Button("Interpolate", variant="primary")
+                strength = gradio.Slider(
+                    0, 1, 0.5, step=0.05, label="Strength of variations", info="of the first example"
+                )
+                num_varied = gradio.Slider(1, most, 7, step=1, label="Variations")
+                change = gradio.Button("Vary", variant="primary")
+            with gradio.Column(scale=2, min_width=300):
+                way, varied = gradio.HTML(), gradio.HTML()
+        turn.click(
+            told(self.on_between), [run, *first, *second, num_between, seed], way, api_name="interpolate", **compute
+        )
+        change.click(
+            told(self.on_vary), [run, *first, strength, num_varied, seed], varied, api_name="vary", **compute
+        )  # fmt: skip
+
+    def on_show(self, run: str, split: str, number: int) -> list[Any]:
+        """Put an example on the canvas, or offer its columns."""
+        gradio = framework()
+
+        opened = self.shelf.open(run)
+        if is_picture(opened):
+            pixels = canvas(opened, of_data(opened, split, int(number or 0)))
+            value = {"background": pixels, "layers": [], "composite": pixels}
+            hidden = gradio.CheckboxGroup(choices=[], value=[], visible=False)
+            return [gradio.ImageEditor(value=value, visible=True), hidden, gradio.Textbox(visible=True)]
+        spec = opened.run.spec
+        names = [column.name for column in spec.columns] or [f"dimension {k}" for k in range(spec.num_dims)]
+        choices = [(name, k) for k, name in enumerate(names[:MOST_NAMED])]
+        offered = gradio.CheckboxGroup(choices=choices, value=[], visible=True)
+        return [gradio.ImageEditor(value=None, visible=False), offered, gradio.Textbox(value="", visible=False)]
+
+    def on_fill(
+        self, run: str, split: str, number: int, editor: dict[str, Any] | None, corner: str, columns: list[int],
+        method: str, answers: int, steps: int, seed: int,
+    ) -> list[str]:  # fmt: skip
+        """Fill in what is marked."""
+        self.limits.check(samples=int(answers), steps=int(steps))
+        opened = self.shelf.open(run)
+        example = of_data(opened, split, int(number or 0))
+        shape = opened.run.spec.raw_shape
+        missing = np.zeros(shape, bool)
+        if is_picture(opened):
+            missing |= painted((editor or {}).get("layers") or [], shape) | rectangle(corner or "", shape)
+        else:
+            missing.reshape(-1)[[int(k) for k in columns or []]] = True
+        done = fill(opened, example, missing, method, int(answers), int(steps), int(seed or 0))
+        return [said("Done."), *done]
+
+    def on_between(
+        self, run: str, split: str, number: int, split_to: str, number_to: int, count: int, seed: int
+    ) -> str:
+        """Go from one example to another."""
+        self.limits.check(samples=int(count))
+        opened = self.shelf.open(run)
+        first, second = of_data(opened, split, int(number or 0)), of_data(opened, split_to, int(number_to or 0))
+        return between(opened, first, second, int(count), int(seed or 0))
+
+    def on_vary(self, run: str, split: str, number: int, strength: float, count: int, seed: int) -> str:
+        """Vary an example."""
+        self.limits.check(samples=int(count))
+        opened = self.shelf.open(run)
+        example = of_data(opened, split, int(number or 0))
+        return variations(opened, example, min(1.0, max(0.0, float(strength))), int(count), int(seed or 0))

@@ -1,0 +1,100 @@
+"""One example for a panel: of the run's own data by its number, or a visitor's own file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lowerbound.data import Examples
+from lowerbound.data.fitting import SPLITS
+from lowerbound.errors import InputError
+from lowerbound.run.examples import check_examples, conditions, read_for
+from lowerbound.web.framework import framework
+from lowerbound.web.shelf import Opened
+
+OWN = 0
+"""The number, by which its noise is known, of an example that is a visitor's own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One example as it is stored.
+
+    Arguments:
+        raw: (1, *shape).
+        cond: its condition, (1, ...), of a run that knows any.
+        number: by which it has its noise.
+        name: for people.
+    """
+
+    raw: np.ndarray
+    cond: Tensor | None
+    number: int
+    name: str
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Of the batch of one."""
+        return np.array([self.number])
+
+
+def of_data(opened: Opened, split: str, number: int) -> Example:
+    """An example of the run's data.
+
+    Raises:
+        InputError: if the data are gone, or there is none of this number.
+    """
+    if split not in SPLITS:
+        raise InputError(f"no split {split!r:.40}: choose one of {', '.join(SPLITS)}")
+    dataset = opened.dataset
+    indices = dataset.indices(split)
+    if not 0 <= number < len(indices):
+        raise InputError(f"example {number}: the {split} split has the examples 0 to {len(indices) - 1}")
+    chosen = indices[[number]]
+    cond = dataset.cond(chosen) if opened.run.config.data.conditional else None
+    name = f"example {number} of the {split} split"
+    if dataset.labels is not None:
+        name += f", label {dataset.spec.class_names[dataset.labels[chosen[0]]]}"
+    return Example(np.ascontiguousarray(dataset.examples[chosen]), cond, int(chosen[0]), name)
+
+
+def of_file(opened: Opened, path: Path, number: int = 0) -> Example:
+    """An example from a file that was uploaded: a picture, or a row of an array.
+
+    Raises:
+        InputError: if it cannot be read, or is not what the run takes.
+    """
+    suffix, run = path.suffix.lower(), opened.run
+    if suffix == ".png":
+        from lowerbound.data.images import read_image
+
+        try:
+            image = read_image(path)
+        except InputError as error:
+            raise InputError(f"the picture cannot be used: {error}") from error
+        values = image[None, None] if image.ndim == 2 else image.transpose(2, 0, 1)[None]
+        if values.shape[1] == 3 and run.spec.raw_shape[0] == 1 and (values == values[:, :1]).all():
+            values = values[:, :1]
+        examples = Examples("the picture", values, run.spec.layout)
+    elif suffix in (".npy", ".npz"):
+        examples = read_for(run, str(path))
+    else:
+        raise InputError(f"a file of type {suffix!r:.10}: give a .png picture, or an .npy or .npz array")
+    if not 0 <= number < len(examples.values):
+        raise InputError(f"example {number}: the file has the examples 0 to {len(examples.values) - 1}")
+    chosen = np.array([number])
+    raw = np.ascontiguousarray(examples.values[chosen])
+    check_examples(run, raw, "the file")
+    return Example(raw, conditions(run, examples, chosen), OWN, f"example {number} of the file")
+
+
+def choice(label: str = "Example", number: int = 0) -> tuple[Any, Any]:
+    """The components that choose one of the run's own data: its split and its number."""
+    gradio = framework()
+
+    with gradio.Row():
+        split = gradio.Dropdown(list(SPLITS[::-1]), value="test", label="Split", min_width=110)
+        chosen = gradio.Number(number, label=label, precision=0, minimum=0, min_width=110)
+    return split, chosen

@@ -1,0 +1,115 @@
+"""The panel `learn`: a noise schedule by sliders, an example on its way to noise, and a density to draw."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from lowerbound.errors import InputError
+from lowerbound.explore import page
+from lowerbound.pictures.noise import schedule_curves
+from lowerbound.pictures.path import denoising_strip
+from lowerbound.rng import PerSample
+from lowerbound.schedule import SCALINGS, Cosine, LinearBeta, LinearGamma, RectifiedFlow, Schedule, Sigmoid
+from lowerbound.web.example import Example, choice, of_data
+from lowerbound.web.framework import framework
+from lowerbound.web.shelf import Opened, Shelf
+from lowerbound.web.show import drawn, framed, picture, said, told
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "linear in gamma": LinearGamma,
+    "cosine": Cosine,
+    "linear in beta": LinearBeta,
+    "sigmoid": Sigmoid,
+    "rectified flow": RectifiedFlow,
+}
+NUM_TIMES = 8
+
+
+def schedule_of(name: str, gamma_min: float, gamma_max: float, scaling: str) -> Schedule:
+    """A schedule by its name and its two ends.
+
+    Raises:
+        InputError: for an unknown name, or ends that do not increase.
+    """
+    if name not in SCHEDULES or scaling not in SCALINGS:
+        raise InputError(f"no schedule {name!r:.40} in {scaling!r:.40}: choose one of {', '.join(SCHEDULES)}")
+    return SCHEDULES[name](gamma_min=gamma_min, gamma_max=gamma_max, scaling=SCALINGS[scaling])
+
+
+def curves(schedule: Schedule, t: float) -> str:
+    """The schedule as a picture, with its figures at one time."""
+    level = schedule.level(t)
+    text = f"At t = {t:.2f}: gamma {level.gamma:.3g}, alpha {level.alpha:.3g}, sigma {level.sigma:.3g}"
+    return picture(drawn(lambda path: schedule_curves(path, schedule, t)), text)
+
+
+@torch.no_grad()
+def noised(opened: Opened, example: Example, seed: int) -> tuple[str, str]:
+    """An example at times from data to noise, and what the run's model takes each to have been; two pictures."""
+    run = opened.run
+    x = torch.nan_to_num(run.encode(example.raw)).to(run.device)
+    denoiser = run.denoiser.given(None if example.cond is None else example.cond.to(run.device))
+    eps = PerSample([seed]).normal(x)
+    latents, guesses = [], []
+    for t in torch.linspace(0, 1, NUM_TIMES).tolist():
+        level = denoiser.schedule.level(t)
+        x_t = level.alpha * x + level.sigma * eps
+        latents.append((t, run.decode(x_t)))
+        guesses.append((t, run.decode(denoiser(x_t, level).x)))
+    values = run.spec.encoding.value_range
+    strips = [drawn(lambda path, way=way: denoising_strip(path, way, values, rows=1)) for way in (latents, guesses)]
+    return (
+        picture(strips[0], f"x_t: {example.name} with more and more noise"),
+        picture(strips[1], "What the model takes each to have been: E[x | x_t]"),
+    )
+
+
+class LearnPanel:
+    """The panel's components and what they do; arguments as of `DrawPanel`."""
+
+    def __init__(self, shelf: Shelf, run: Any):
+        gradio = framework()
+
+        self.shelf = shelf
+        gradio.Markdown("### A noise schedule")
+        with gradio.Row():
+            with gradio.Column(scale=1, min_width=280):
+                name = gradio.Dropdown(list(SCHEDULES), value="cosine", label="Schedule")
+                scaling = gradio.Dropdown(list(SCALINGS), value=next(iter(SCALINGS)), label="Scaling")
+                low = gradio.Slider(-20, 0, -10, step=0.5, label="gamma at t = 0, the data's end")
+                high = gradio.Slider(1, 20, 6, step=0.5, label="gamma at t = 1, the noise's end")
+                t = gradio.Slider(0, 1, 0.5, step=0.01, label="t")
+            with gradio.Column(scale=2, min_width=300):
+                shown = gradio.HTML(elem_id="curves")
+        inputs = [name, low, high, scaling, t]
+        for each in inputs:
+            each.change(
+                told(self.on_schedule), inputs, shown, show_progress="hidden", trigger_mode="always_last",
+                api_visibility="private",
+            )  # fmt: skip
+        self.schedule_inputs, self.schedule_shown = inputs, shown
+        gradio.Markdown("### An example on its way to noise")
+        with gradio.Row():
+            with gradio.Column(scale=1, min_width=280):
+                split, number = choice()
+                seed = gradio.Number(0, label="Seed of the noise", precision=0, minimum=0)
+                button = gradio.Button("Add noise", variant="primary")
+            with gradio.Column(scale=2, min_width=300):
+                latents = gradio.HTML(said("Its own schedule; below, what the model makes of each."))
+                guesses = gradio.HTML()
+        button.click(
+            told(self.on_noise), [run, split, number, seed], [latents, guesses], api_name="noise",
+            concurrency_id="model", concurrency_limit=1,
+        )  # fmt: skip
+        gradio.Markdown("### A density of your own, and its bound")
+        gradio.HTML(framed(page(), "Draw a density, and watch the bound close on log p", "64rem"))
+
+    def on_schedule(self, name: str, low: float, high: float, scaling: str, t: float) -> str:
+        """Draw the curves."""
+        return curves(schedule_of(name, float(low), float(high), scaling), float(t))
+
+    def on_noise(self, run: str, split: str, number: int, seed: int) -> tuple[str, str]:
+        """Draw the way to noise."""
+        opened = self.shelf.open(run)
+        return noised(opened, of_data(opened, split, int(number or 0)), int(seed or 0))

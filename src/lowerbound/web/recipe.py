@@ -1,0 +1,150 @@
+"""How samples were drawn, as an address and as a file of them carry it: enough to draw them again to the bit."""
+
+import dataclasses
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+
+from lowerbound.errors import InputError
+from lowerbound.records import read
+
+KEY = "lowerbound-recipe"
+"""Of the text in a PNG, of the array in an .npz, and of the first line in a CSV."""
+MOST_CHARACTERS = 1 << 16
+IN_TURN = "each in turn"
+NO_LABEL = "none"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What determines samples.
+
+    Arguments:
+        run: the run's name.
+        sampler, grid: by their names.
+        steps: of the sampler; 0: as many as are advised.
+        guidance: scale of classifier-free guidance; 1 is none.
+        label: a class name, `NO_LABEL`, or `IN_TURN` for each class in turn.
+        seed: sample i depends on it and i alone.
+        count: how many samples.
+        weights: a hash of the model, or empty: any.
+    """
+
+    run: str
+    sampler: str = "dpm++sde"
+    steps: int = 0
+    grid: str = "visible"
+    guidance: float = 1.0
+    label: str = NO_LABEL
+    seed: int = 0
+    count: int = 16
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 1 << 32:
+            raise InputError(f"the seed is {self.seed}: it is at least 0 and below 2^32")
+
+    @property
+    def json(self) -> str:
+        """In one line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @property
+    def query(self) -> str:
+        """As the end of an address, from the question mark on."""
+        return "?" + urlencode({name: value for name, value in dataclasses.asdict(self).items() if value != ""})
+
+    @classmethod
+    def of_query(cls, query: Mapping[str, str], default: "Recipe") -> "Recipe":
+        """The recipe of an address; what it does not name is that of another.
+
+        Raises:
+            InputError: for a value that is none of its kind.
+        """
+        values: dict[str, Any] = dataclasses.asdict(default)
+        for field in dataclasses.fields(cls):
+            if field.name in query:
+                kind = type(values[field.name])
+                try:
+                    values[field.name] = kind(query[field.name])
+                except ValueError as error:
+                    raise InputError(f"the address says {field.name}={query[field.name]!r:.60}: no number") from error
+        return read(cls, values, "the address")
+
+
+def write_png(content: bytes, recipe: Recipe) -> bytes:
+    """A PNG picture with the recipe in its text."""
+    from PIL import Image, PngImagePlugin
+
+    text, out = PngImagePlugin.PngInfo(), io.BytesIO()
+    text.add_itxt(KEY, recipe.json)
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+        image.save(out, "PNG", pnginfo=text)
+    return out.getvalue()
+
+
+def write_npz(samples: np.ndarray, recipe: Recipe) -> bytes:
+    """Samples as the array x of an .npz file, and the recipe beside them."""
+    out = io.BytesIO()
+    np.savez_compressed(out, **{"x": samples, KEY: np.array(recipe.json)})  # pyright: ignore[reportArgumentType]
+    return out.getvalue()
+
+
+def write_csv(samples: np.ndarray, names: list[str], recipe: Recipe) -> bytes:
+    """Vectors (N, D) as a table with a header, behind a first line that holds the recipe."""
+    out = io.StringIO()
+    out.write(f"# {KEY}: {recipe.json}\n")
+    out.write(",".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names) + "\n")
+    for row in samples.tolist():
+        out.write(",".join("" if math.isnan(value) else repr(value) for value in row) + "\n")  # missing
+    return out.getvalue().encode()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe that a file carries.
+
+    Raises:
+        InputError: if it is no PNG, .npz or CSV file, or carries none.
+    """
+    readers = {".png": _png_text, ".npz": _npz_text, ".csv": _csv_text}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"{path.name!r:.60} is none of the files that this page writes: {', '.join(readers)}")
+    try:
+        text = readers[path.suffix.lower()](path)
+        if text is None or len(text) > MOST_CHARACTERS:
+            raise InputError(f"{path.name!r:.60} carries no recipe: only files that this page wrote do")
+        return read(Recipe, json.loads(text), "the recipe")
+    except InputError:
+        raise
+    except Exception as error:  # a decoder's, of a damaged file: of many types
+        raise InputError(f"{path.name!r:.60} is damaged: {type(error).__name__}") from error
+
+
+def _png_text(path: Path) -> str | None:
+    from PIL import Image
+
+    with Image.open(path, formats=("PNG",)) as image:
+        return image.info.get(KEY)
+
+
+def _npz_text(path: Path) -> str | None:
+    with zipfile.ZipFile(path) as archive:
+        name = f"{KEY}.npy"
+        if name not in archive.namelist() or archive.getinfo(name).file_size > 4 * MOST_CHARACTERS:
+            return None
+        content = io.BytesIO(archive.read(name))
+    return str(np.lib.format.read_array(content, allow_pickle=False))
+
+
+def _csv_text(path: Path) -> str | None:
+    with path.open(encoding="utf-8") as file:
+        start = file.readline(MOST_CHARACTERS)
+    return start.removeprefix(f"# {KEY}: ") if start.startswith(f"# {KEY}: ") else None

@@ -1,0 +1,121 @@
+"""The runs that the page shows: those of one folder, by their names, opened when they are asked for."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from lowerbound.data import Dataset
+from lowerbound.errors import InputError
+from lowerbound.evaluate.folder import model_hash
+from lowerbound.run import Run, open_run
+from lowerbound.training.folder import RunFolder
+
+DEPTH = 3
+"""How far below the folder runs are looked for."""
+MOST_OPEN = 3
+"""Runs that are held in memory; the one that was used longest ago makes room for another."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A run in use on the page.
+
+    Arguments:
+        name: by which the page calls it.
+        run: the model.
+    """
+
+    name: str
+    run: Run
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Its data.
+
+        Raises:
+            InputError: if they are no longer there, or no longer the same.
+        """
+        return self.run.open_dataset()
+
+    @cached_property
+    def weights(self) -> str:
+        """The hash of the weights, by which a file of samples knows which model it is of."""
+        return model_hash(self.run)
+
+    @cached_property
+    def training_values(self) -> np.ndarray | None:
+        """Training examples to draw beside samples, at most 2,000 of them, as stored; None if the data are gone."""
+        try:
+            return self.dataset.examples[self.dataset.train[:2000]]
+        except InputError:
+            return None
+
+
+class Shelf:
+    """The runs below a folder, or a single run.
+
+    A name is looked up in what was found there, never joined to a path: no name leads anywhere else.
+
+    Arguments:
+        root: a run, or a folder that holds some.
+
+    Raises:
+        InputError: if there is no run that has a model.
+    """
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root).expanduser()
+        self._opened: OrderedDict[str, tuple[int, Opened]] = OrderedDict()
+        self._lock = Lock()
+        if not self.names():
+            raise InputError(
+                f"there is no trained run in {self.root}: give the folder of a run, or one that holds runs, such as "
+                "`lowerbound train digits` makes"
+            )
+
+    def names(self) -> list[str]:
+        """The names of the runs that are there now."""
+        return sorted(self._find())
+
+    def open(self, name: str) -> Opened:
+        """A run by its name.
+
+        Raises:
+            InputError: if there is none of this name, or its files are damaged.
+        """
+        folders = self._find()
+        if name not in folders:
+            raise InputError(f"there is no run {name!r:.80} here: choose one of {', '.join(sorted(folders)[:20])}")
+        with self._lock:
+            written = folders[name].model.stat().st_mtime_ns
+            if name in self._opened and self._opened[name][0] == written:
+                self._opened.move_to_end(name)
+            else:
+                self._opened[name] = written, Opened(name, open_run(folders[name].path))
+            while len(self._opened) > MOST_OPEN:
+                self._opened.popitem(last=False)
+            return self._opened[name][1]
+
+    def _find(self) -> dict[str, RunFolder]:
+        """Folders of runs that have a model, by their names; links lead out of the folder and are left aside."""
+        if (run := RunFolder(self.root)).model.is_file() and run.exists:
+            return {self.root.resolve().name: run}
+        folders, found = [self.root], {}
+        for _ in range(DEPTH):
+            folders = [
+                below
+                for folder in folders
+                if folder.is_dir()
+                for below in sorted(folder.iterdir())
+                if below.is_dir() and not below.is_symlink() and not below.name.startswith(".")
+            ]
+            runs = [folder for folder in folders if (folder / "config.json").is_file()]
+            folders = [folder for folder in folders if folder not in runs]
+            for folder in runs:
+                if (run := RunFolder(folder)).model.is_file() and not run.model.is_symlink():
+                    found[folder.relative_to(self.root).as_posix()] = run
+        return found

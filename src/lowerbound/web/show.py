@@ -1,0 +1,109 @@
+"""What panels show: pictures and files inside the page itself, and a person's mistakes as messages.
+
+Pictures and downloads are data in the page, so that the server writes no file for them and serves none.
+"""
+
+import base64
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lowerbound.errors import InputError
+from lowerbound.web.framework import framework
+
+KINDS = {".png": "image/png", ".npz": "application/octet-stream", ".csv": "text/csv"}
+
+
+def drawn(draw: Callable[[Path], object]) -> bytes:
+    """The PNG that a function of `pictures` writes."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        draw(path)
+        return path.read_bytes()
+
+
+def picture(content: bytes, text: str) -> str:
+    """A PNG picture as HTML.
+
+    Arguments:
+        content: of the file.
+        text: what is to be seen, for those who do not see it; shown as a caption too.
+    """
+    data = base64.b64encode(content).decode()
+    return (
+        f'<figure class="studio-figure"><img alt="{escape(text)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{escape(text)}</figcaption></figure>"
+    )
+
+
+def downloads(files: dict[str, bytes]) -> str:
+    """Files to download, by their names, as links in HTML."""
+    links = []
+    for name, content in files.items():
+        data = base64.b64encode(content).decode()
+        kind = KINDS[Path(name).suffix]
+        links.append(
+            f'<a class="studio-file" download="{escape(name)}" href="data:{kind};base64,{data}">{escape(name)}</a>'
+        )
+    return f'<p class="studio-files">Download: {" ".join(links)}</p>'
+
+
+def table(caption: str, header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of text."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<div class="studio-scroll"><table class="studio-table"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def said(*sentences: str) -> str:
+    """A paragraph that a screen reader says when it changes."""
+    return f'<p class="studio-said" role="status">{escape(" ".join(sentences))}</p>'
+
+
+def framed(page: str, title: str, height: str) -> str:
+    """A whole page inside the page, which can reach nothing outside of itself."""
+    return (
+        f'<iframe class="studio-frame" title="{escape(title)}" sandbox="allow-scripts" style="height:{height}" '
+        f'srcdoc="{escape(page)}"></iframe>'
+    )
+
+
+def plain(message: str) -> str:
+    """An error's message without the paths of this machine."""
+    return re.sub(r"(?<![\w.])~?/(?:[^\s/:,;'\"]+/)+", "", message)
+
+
+def told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a panel, whose `InputError` becomes a message on the page."""
+    gradio = framework()
+
+    def message(error: InputError) -> Any:
+        return gradio.Error(plain(str(error)), print_exception=False)
+
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generator(*arguments: Any) -> Any:
+            try:
+                yield from function(*arguments)
+            except InputError as error:
+                raise message(error) from None
+
+        return generator
+
+    @functools.wraps(function)
+    def plain_function(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except InputError as error:
+            raise message(error) from None
+
+    return plain_function

@@ -1,0 +1,134 @@
+"""The page as a person uses it, in a real browser: nothing is asked of other places, and nothing complains."""
+
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
+    pytest.mark.filterwarnings("ignore"),
+]
+DONE = "#samples figcaption"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, served):
+    """A page of a phone's width, and what it asked for of other places."""
+    page = browser.new_page(viewport={"width": 400, "height": 900}, accept_downloads=True)
+    outside = []
+    page.on(
+        "request",
+        lambda each: None if each.url.startswith((served.address, "data:", "blob:")) else outside.append(each.url),
+    )
+    page.on("console", lambda each: outside.append(each.text) if each.type == "error" else None)
+    page.goto(f"{served.address}/?run=digits&count=3&steps=4&sampler=ddim&seed=5")
+    page.get_by_role("button", name="Draw", exact=True).wait_for(timeout=60_000)
+    page.wait_for_timeout(2000)
+    yield page
+    assert outside == []
+    page.close()
+
+
+def tab(page, name):
+    """Go to a panel, by the menu if there is no room for its tab."""
+    target = page.get_by_role("tab", name=name, exact=True)
+    if not target.first.is_visible():
+        page.get_by_role("button", name="More tabs").or_(page.locator(".overflow-menu > button")).first.click()
+        page.locator(".overflow-dropdown button", has_text=name).first.click()
+    else:
+        target.first.click()
+
+
+def test_draw_download_and_drop(page, served, tmp_path):
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.get_by_role("button", name="Draw", exact=True).click()
+    link = page.locator("a[download='samples.npz']")
+    link.wait_for(timeout=60_000)
+    assert "3 samples; 4 network calls" in page.locator(DONE).inner_text()
+    page.wait_for_url("**steps=4**", timeout=10_000)
+    assert "seed=5" in page.url
+    first = page.locator("#samples img").get_attribute("src")
+    with page.expect_download() as waiting:
+        link.click()
+    waiting.value.save_as(tmp_path / "samples.npz")
+    with np.load(tmp_path / "samples.npz", allow_pickle=False) as arrays:
+        assert arrays["x"].shape == (3, 8, 8)
+    page.goto(served.address)
+    page.get_by_role("button", name="Draw", exact=True).wait_for()
+    page.wait_for_timeout(2000)
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "samples.npz")
+    page.locator("a[download='samples.npz']").wait_for(timeout=60_000)
+    page.wait_for_timeout(1000)
+    assert page.locator("#samples img").get_attribute("src") == first
+
+
+def test_paint_and_fill_in(page):
+    tab(page, "Edit")
+    canvas = page.locator("canvas").first
+    canvas.wait_for(timeout=30_000)
+    page.wait_for_timeout(3000)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    middle, height = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(middle - 60, height)
+    page.mouse.down()
+    for step in range(12):
+        page.mouse.move(middle - 60 + 10 * step, height, steps=3)
+    page.mouse.up()
+    page.wait_for_timeout(2000)
+    page.get_by_role("spinbutton", name="number input for Answers").fill("3")
+    page.get_by_role("spinbutton", name="number input for Steps").locator("visible=true").fill("5")
+    page.get_by_role("button", name="Fill in", exact=True).click()
+    page.get_by_text("3 answers, by pigdm in 5 steps").wait_for(timeout=60_000)
+
+
+def test_a_score_by_the_keyboard_alone(page):
+    tab(page, "Likelihood")
+    page.wait_for_timeout(500)
+    number = page.get_by_role("spinbutton", name="Example").locator("visible=true").first
+    number.focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("3")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText") == "Score":
+            break
+    page.keyboard.press("Enter")
+    page.get_by_text("example 3 of the test split").first.wait_for(timeout=60_000)
+    page.get_by_text("among held-out ones").wait_for(timeout=60_000)
+
+
+def test_every_field_has_a_name(page):
+    names = page.evaluate(
+        """[...document.querySelectorAll('input, select, textarea, button, img, iframe')]
+        .filter((each) => each.offsetParent !== null)
+        .filter((each) => !(each.labels?.length || each.ariaLabel || each.title || each.alt || each.innerText
+          || each.placeholder || each.closest('label') || each.closest('[aria-label]')))
+        .map((each) => each.outerHTML.slice(0, 200))"""
+    )
+    assert names == []
+
+
+def test_learn_in_a_frame_of_its_own(page):
+    tab(page, "Learn")
+    page.locator("#curves img").wait_for(timeout=30_000)
+    frame = page.frame_locator("iframe.studio-frame").first
+    frame.locator("#plane").wait_for()
+    assert "nats" in frame.locator("#told").inner_text()
