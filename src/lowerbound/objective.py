@@ -124,10 +124,10 @@ def loss_of_entries(
     expectation, the `loss`.
 
     Of real numbers its spread is a quarter of it. Of independent normal entries of unit variance the error is known,
-    $\epsilon_j - \hat\epsilon_j = a (a \epsilon_j - s x_j)$ with $a^2 = \mathrm{sigmoid}(-\gamma)$, $s^2 = \mathrm{sigmoid}(\gamma)$, and
-    the mean of its square over $\epsilon$ too. That square less its mean is subtracted from any data's: a control variate,
-    which takes away the spread of $\epsilon^2$, above all, where there is little noise. Discrete entries are known
-    there, have no such spread, and are left as they are.
+    $\epsilon_j - \hat\epsilon_j = a (a \epsilon_j - s x_j)$ with $a^2 = \mathrm{sigmoid}(-\gamma)$ and $s^2 =
+    \mathrm{sigmoid}(\gamma)$, and the mean of its square over $\epsilon$ too. That square less its mean is subtracted from
+    any data's: a control variate, which takes away the spread of $\epsilon^2$, above all, where there is little noise.
+    Discrete entries are known there, have no such spread, and are left as they are.
 
     Arguments:
         denoiser, x, t, eps: as in `loss`; entries that are not there have zero.

@@ -144,6 +144,7 @@ def test_samples_have_the_mixture_s_moments_and_modes(run_of_mixture):
     assert (truth.log_prob(torch.from_numpy(drawn).double()) < typical).double().mean() < 0.08
 
 
+@pytest.mark.slow
 def test_imputation_draws_from_the_conditional(run_of_mixture):
     run, _ = run_of_mixture
     known = np.tile([True, False], (40, 1))
@@ -193,6 +194,7 @@ def test_it_has_no_density_along_its_flow(run_of_mixture):
         lb.log_prob(run.denoiser.given(observed=torch.ones(3, 2, dtype=torch.bool)), torch.zeros(3, 2))
 
 
+@pytest.mark.slow
 def test_the_verbs_take_it(run_of_mixture, tmp_path, capsys, monkeypatch):
     for name, number in (("MOST_EXAMPLES", 12), ("NUM_DRAWS", 4), ("NUM_STEPS", 6)):
         monkeypatch.setattr(f"lowerbound.evaluate.imputation.{name}", number)
@@ -212,6 +214,7 @@ def test_the_verbs_take_it(run_of_mixture, tmp_path, capsys, monkeypatch):
     assert "numbers at most" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_same_seed_grows_the_same_forest_and_a_complete_run_is_left_alone(run_of_mixture, tmp_path):
     run, dataset = run_of_mixture
     told = []

@@ -58,6 +58,7 @@ def test_an_error_stays_what_it_is():
         raise InputError("why")
 
 
+@pytest.mark.slow
 def test_a_run_moves_from_one_process_to_two_and_back(tmp_path, monkeypatch):
     measure_little(monkeypatch)
     config, dataset = stopping()
