@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lowerbound.brief import Brief
 from lowerbound.data.arrays import to_layout
 from lowerbound.errors import InputError
 from lowerbound.guidance import ClassifierFree
@@ -34,8 +35,8 @@ LINK_SCRIPT = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
+@dataclass(frozen=True, eq=False, repr=False)
+class Frame(Brief):
     """Samples on their way.
 
     Arguments:

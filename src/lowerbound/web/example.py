@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lowerbound.brief import Brief
 from lowerbound.data import Examples
 from lowerbound.data.fitting import SPLITS
 from lowerbound.errors import InputError
@@ -18,8 +19,8 @@ OWN = 0
 """The number, by which its noise is known, of an example that is a visitor's own."""
 
 
-@dataclass(frozen=True, eq=False)
-class Example:
+@dataclass(frozen=True, eq=False, repr=False)
+class Example(Brief):
     """One example as it is stored.
 
     Arguments:
