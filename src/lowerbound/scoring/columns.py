@@ -1,5 +1,7 @@
 """Scores as columns of a table, whose names and types depend on the run and the settings alone, not on the examples."""
 
+import math
+
 import numpy as np
 
 from lowerbound.rounding import nine_digits
@@ -34,7 +36,7 @@ def score_columns(run: Run, scores: Scores | DensityScores) -> dict[str, np.ndar
         columns = {name: getattr(scores, name) for name in names}
         parts = scores.entries if scores.bands is None else scores.bands
         if parts is not None:
-            divided = parts.reshape(len(parts), -1).T
+            divided = parts.reshape(len(parts), math.prod(parts.shape[1:])).T
             columns |= {f"nats[{name}]": column for name, column in zip(part_names(run, scores), divided, strict=True)}
     columns = {name: nine_digits(column) if column.dtype.kind == "f" else column for name, column in columns.items()}
     return {**columns, "kind": np.full(len(scores.nats), kind_of(scores))}
