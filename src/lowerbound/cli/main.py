@@ -29,6 +29,7 @@ VERBS = {
     "explore": "write a page in which you draw a density and watch the bound close on log p",
     "audit": "ask of a run's density whether it is one",
     "report": "write a run's evaluation as one self-contained HTML file",
+    "runs": "list the runs in a folder, with what each has come to",
     "doctor": "print versions, devices and the data directory, for a bug report",
 }
 

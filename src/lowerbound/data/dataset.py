@@ -92,7 +92,7 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """A hash by which a run knows its data again: of the examples, condition vectors, labels and splits."""
-        digest = _hash_values(self.examples, self.conditions)
+        digest = self._hash_values()
         if self.spec.columns:
             digest.update(repr((self.spec.columns, self.spec.condition_columns)).encode("utf-8", "surrogatepass"))
         for text in ("labels", *(() if self.labels is None else self.spec.class_names)):
@@ -112,7 +112,7 @@ class Dataset:
         """
         if recorded.startswith(_VERSION):
             return self.fingerprint() == recorded
-        if _hash_values(self.examples, self.conditions).hexdigest()[:16] != recorded:
+        if self._hash_values().hexdigest()[:16] != recorded:
             return False
         warnings.warn(
             f"an earlier version of this program noted which examples of {self.spec.name} were trained on, but neither "
@@ -120,6 +120,9 @@ class Dataset:
             stacklevel=2,
         )
         return True
+
+    def _hash_values(self) -> Any:
+        return _digest(self.examples, self.conditions)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -216,7 +219,7 @@ class Examples(Brief):
 
     def fingerprint(self, indices: np.ndarray) -> str:
         """A hash of the examples, condition vectors, labels and names of files, and of which of them are chosen."""
-        digest = _hash_values(self.values, self.conditions)
+        digest = _digest(self.values, self.conditions)
         digest.update("\0".join((*self.class_names, *self.files)).encode("utf-8", "surrogatepass"))
         for numbers in (self.labels, indices):
             digest.update(b"" if numbers is None else np.ascontiguousarray(numbers, np.int64).data)
@@ -235,7 +238,7 @@ class Examples(Brief):
         return indices
 
 
-def _hash_values(examples: Stored, conditions: Stored | None) -> Any:
+def _digest(examples: Stored, conditions: Stored | None) -> Any:
     """Of examples and their condition vectors, which may be larger than memory."""
     digest = hashlib.sha256(f"{examples.dtype}{examples.shape}".encode())
     for values in (examples, conditions):
