@@ -1,8 +1,11 @@
-"""One process against two that train together: python benchmarks/scale.py [--steps 100] [--seconds 20]
+"""One process against two that train together: python benchmarks/scale.py [--steps 100] [--seconds 20] [--score-rows N]
 
 The largest difference of weights after some steps of AdamW in float32, from the same seed with the same whole batches; and,
 of U-Nets on synthetic images, examples per second and the share of a step that goes into the exchange of gradients. Each
 process has one thread. The machine should do nothing else.
+
+With --score-rows 1000000 instead: the rows of a table scored in 1, 2 and 4 parts, one of which is killed as it works and all
+of which are repeated; how many rows are lost, doubled, or differ from those of scoring without parts.
 """
 
 import argparse
@@ -18,7 +21,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 import torch
+from pyarrow import parquet
 
 from lowerbound.data import open_dataset
 from lowerbound.training import recipe
@@ -33,11 +38,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--count", type=int, default=2)
+    parser.add_argument("--score-rows", type=int)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.folder is not None:
         work(arguments)
+        return
+    if arguments.score_rows is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            score_in_parts(arguments.score_rows, Path(folder))
         return
     with tempfile.TemporaryDirectory() as folder:
         generator = np.random.default_rng(0)
@@ -76,6 +86,50 @@ def start(count: int, folder: str) -> None:
     statuses = [worker.wait() for worker in workers]
     if any(statuses):
         sys.exit(1)
+
+
+def score_in_parts(num_rows: int, folder: Path) -> None:
+    """Score a table whole and in parts, one of them killed at half of its time and repeated, and compare the rows."""
+    generator = np.random.default_rng(0)
+    columns = {"width": generator.normal(size=num_rows), "count": generator.integers(0, 9, num_rows)}
+    columns["colour"] = generator.choice(["red", "green", "blue"], num_rows)
+    parquet.write_table(pa.table(columns), folder / "rows.parquet")
+    parquet.write_table(pa.table(columns).slice(0, 2000), folder / "few.parquet")
+    lowerbound("train", folder / "few.parquet", "--out", folder / "run", "--steps", 200, "--network.width", 32).wait()
+
+    def score(out: Path, *arguments: object) -> subprocess.Popen:
+        return lowerbound("score", folder / "run", folder / "rows.parquet", "--num-times", 2, "-o", out, *arguments)
+
+    whole = folder / "whole.parquet"
+    began = time.perf_counter()
+    if score(whole).wait():
+        sys.exit(1)
+    took = time.perf_counter() - began
+    expected = parquet.read_table(whole)
+    print(f"{num_rows:,} rows without parts: {took:.0f} s")
+    for count in (1, 2, 4):
+        out = folder / f"in-{count}.parquet"
+        killed = score(out, "--shard", f"{count}/{count}")
+        time.sleep(took / count / 2)
+        killed.kill()
+        was_killed = killed.wait() < 0
+        there = len(list(folder.glob(f"{out.name}.part-*")))
+        for number in (*range(1, count + 1), *range(1, count + 1)):
+            if score(out, "--shard", f"{number}/{count}").wait():
+                sys.exit(1)
+        if lowerbound("merge", out).wait():
+            sys.exit(1)
+        found = parquet.read_table(out)
+        examples, counts = np.unique(found["example"].to_numpy(), return_counts=True)
+        lost, doubled = num_rows - len(examples), int((counts > 1).sum())
+        story = f"killed: {was_killed}, parts there then: {there}"
+        print(f"{count} parts ({story}): rows lost {lost}, doubled {doubled}; same as whole: {found.equals(expected)}")
+
+
+def lowerbound(*arguments: object) -> subprocess.Popen:
+    """Start the command line on one thread, its words thrown away."""
+    command = [sys.executable, "-m", "lowerbound", *map(str, arguments)]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
 
 
 class Clocked(Processes):

@@ -13,7 +13,9 @@ from every_sampler import draws_noise, settings
 import lowerbound
 from lowerbound import grid
 from lowerbound.cli.flags import flags
+from lowerbound.cli.runs import Options as RunsOptions
 from lowerbound.cli.sampler import SamplerOptions
+from lowerbound.cli.score import Options as ScoreOptions
 from lowerbound.cli.train import Options as TrainOptions
 from lowerbound.sampling import SAMPLERS
 
@@ -106,9 +108,12 @@ def test_the_page_on_data_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_options_on_the_page_on_scale_are_there():
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", (DOCS / "scale.md").read_text()))
-    of_others = {"--nproc-per-node", "--train"}
+    of_torchrun = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-id", "--rdzv-endpoint"}
+    of_slurm = {"--nodes", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--time", "--requeue", "--signal"}
+    of_others = {*of_torchrun, *of_slurm, "--array", "--train"}
     assert of_others < named
-    assert named - of_others <= set(flags(TrainOptions).values())
+    own = [flags(kind).values() for kind in (TrainOptions, ScoreOptions, RunsOptions)]
+    assert named - of_others <= set().union(*own)
 
 
 def test_the_snippet_on_series_runs(tmp_path, monkeypatch):

@@ -12,7 +12,6 @@ What it says of rows:
 - `impute` and `sample_conditional`: draws given what is known (`run.impute`), which need no training of their own.
 """
 
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,6 +36,7 @@ from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.models import Effort
 from lowerbound.run import Run, open_run
+from lowerbound.run.examples import numbers_of_content
 from lowerbound.run.generate import generate
 from lowerbound.run.impute import impute
 from lowerbound.scoring import score, score_density
@@ -222,10 +222,10 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             if method == "flow":
                 if by is not None:
                     raise InputError(f"by={by!r} is of the bound: leave it out, or take method='bound'")
-                flow = score_density(self.run_, raw, numbers=_numbers(raw))
+                flow = score_density(self.run_, raw, numbers=numbers_of_content(raw))
                 nats, error = flow.nats, flow.standard_error
             else:
-                scores = self._score(raw, _numbers(raw), by)
+                scores = self._score(raw, numbers_of_content(raw), by)
                 nats, error = scores.nats, scores.diffusion_error
                 if by is not None:
                     parts = scores.entries if scores.bands is None else scores.bands
@@ -268,7 +268,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
                 "the model was trained on whole rows and does not know log p of a part of the columns: fit with "
                 "conditionals=True (on the command line: train with --hidden 0.5)"
             )
-        numbers = _numbers(raw)
+        numbers = numbers_of_content(raw)
         parts = np.where(known, raw.reshape(len(raw), -1), np.nan).reshape(raw.shape)
         some = np.flatnonzero(_num_observed(parts))
         with _threads(self.n_jobs):
@@ -522,12 +522,6 @@ def _counts(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return weights.astype(np.int64)
     ends = np.cumsum(weights) * (REPEATS * len(weights) / weights.sum())
     return np.diff(np.floor(ends + rng.random()).astype(np.int64), prepend=0)
-
-
-def _numbers(raw: np.ndarray) -> np.ndarray:
-    """A number for each row that the row alone determines, by which it has its noise."""
-    rows = np.ascontiguousarray(raw)
-    return np.array([zlib.crc32(row.tobytes()) for row in rows], dtype=np.int64)
 
 
 def _num_observed(raw: np.ndarray) -> np.ndarray:

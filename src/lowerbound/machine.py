@@ -2,6 +2,8 @@
 
 import os
 import platform
+import resource
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -39,6 +41,12 @@ def processor() -> str:
     if not any("bfloat16" in unit for unit in units):
         units.append("no bfloat16")
     return f"{name} ({', '.join(units)})"
+
+
+def process_memory() -> int:
+    """The most bytes of memory that this process has taken so far."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most  # elsewhere in KiB
 
 
 def free_processors(seconds: float = 0.1) -> int | None:

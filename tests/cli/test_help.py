@@ -72,7 +72,9 @@ def test_help_all_shows_every_option_and_help_some_of_them(verb, capsys, monkeyp
     assert every - switches == options
     some = flags_in(shown([verb, "--help"], capsys, monkeypatch)) - {"--help"}
     assert some - switches <= options
-    assert (some == every) == (verb in ("audit", "classifier", "distill", "doctor", "explore", "impute", "report"))
+    assert (some == every) == (
+        verb in ("audit", "classifier", "distill", "doctor", "explore", "impute", "merge", "report", "runs")
+    )
 
 
 @pytest.mark.parametrize("flag", ["--help", "--help-all"])

@@ -8,12 +8,13 @@ import torch
 from training.runs import tiny_config, tiny_run, train_until
 
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
+from lowerbound.training.folder import CLOCKS
 
 
 def outcome(folder):
     """Everything that must be equal: the final state, the log without its clock, the averaged model."""
     tensors, state = read_checkpoint(checkpoints(folder.checkpoints)[-1])
-    log = [{k: v for k, v in record.items() if k != "seconds"} for record in folder.read_log()]
+    log = [{k: v for k, v in record.items() if k not in CLOCKS} for record in folder.read_log()]
     return tensors, {k: v for k, v in state.items() if k != "seconds"}, log
 
 

@@ -19,6 +19,7 @@ VERBS = {
     "sample": "draw samples from a run",
     "evaluate": "measure held-out bits/dim in three terms, and the quality of samples",
     "score": "compute one likelihood per example, as a table",
+    "merge": "join a table that was made in parts",
     "classifier": "train a classifier of a run's data, to guide its samples",
     "distill": "train a copy of a run that draws samples in one to eight network calls",
     "impute": "fill in missing entries several times, with their mean and spread",
@@ -29,6 +30,7 @@ VERBS = {
     "audit": "ask of a run's density whether it is one",
     "studio": "show runs as a page in the browser, to draw, score, edit and learn",
     "report": "write a run's evaluation as one self-contained HTML file",
+    "runs": "list the runs in a folder, with what each has come to",
     "doctor": "print versions, devices and the data directory, for a bug report",
 }
 

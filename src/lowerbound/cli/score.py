@@ -1,8 +1,8 @@
 """`lowerbound score RUN DATA`: one likelihood per example."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,16 +16,29 @@ from lowerbound.data import Examples
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
+from lowerbound.files import file_hash
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.reverse import ReverseVariance
-from lowerbound.rounding import figure_text, nine_digits
+from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, read_for
-from lowerbound.scoring import DensityScores, Flow, Scores, fit_threads_to, part_names, score, score_density
+from lowerbound.scoring import (
+    BATCH_SIZE,
+    DensityScores,
+    Flow,
+    Scores,
+    fit_threads_to,
+    flow_batch_size,
+    kind_of,
+    score,
+    score_columns,
+    score_density,
+)
+from lowerbound.shards import Shard, finished_part, part_facts, write_part
 from lowerbound.tables import check_table, write_table
 
-EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "seed", "device")
+EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "shard", "seed", "device")
 """The options that have an effect on a relative."""
 
 
@@ -67,6 +80,9 @@ class Options:
     batch_size: int | None = None
     """The number of examples at a time; it changes speed and memory only. If not given 128, for the flow fewer large
     ones."""
+    shard: str | None = None
+    """Score only one of several parts of the examples, in order, such as 2/4, the second of four, into a file beside --out
+    that `lowerbound merge` joins with the others. A part that is there already is not scored again."""
     seed: Everyday[int] = 0
     """The random seed; a row depends only on the seed, its example and its number."""
     device: Everyday[DeviceName] = "auto"
@@ -76,6 +92,7 @@ def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "score", arguments)
     _check(options)
+    shard = None if options.shard is None else Shard.of(options.shard)
     flow = replace(options.flow, refine=options.refine)
     run = open_run(options.run, pick_device(options.device))
     check_effect(options, Options(options.run, options.data, options.out), run, EFFECTIVE)
@@ -87,27 +104,71 @@ def main(arguments: list[str]) -> None:
         flow.dequantizer_of(run)
     examples = read_for(run, options.data)
     indices = examples.indices(options.split)
+    if shard is None:
+        _score(options, run, flow, examples, indices)
+        return
+    batch_size = _batch_size(options, run)
+    rows = shard.rows(len(indices), batch_size)
+    facts = part_facts(shard, rows, _facts(options, run, flow, examples, indices, batch_size))
+    part = shard.path(options.out)
+    if (found := finished_part(part, facts)) is None:
+        _score(options, run, flow, examples, indices[rows], part, facts)
+    else:
+        check_finite(found, part)
+        print(f"part {shard} is there already, {len(found):,} scores: {part}")
+
+
+def _score(
+    options: Options,
+    run: Run,
+    flow: Flow,
+    examples: Examples,
+    indices: np.ndarray,
+    part: Path | None = None,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Score examples, write the table or a part of it, and say what came out."""
     scores = _scores(options, run, flow, examples, indices)
-    kind, figures = _columns(scores)
-    if isinstance(scores, Scores) and options.by is not None:
-        parts = scores.entries if scores.bands is None else scores.bands
-        assert parts is not None
-        columns = parts.reshape(len(parts), -1).T
-        figures |= {f"nats[{name}]": column for name, column in zip(part_names(run, scores), columns, strict=True)}
     names = {"name": [examples.files[i] for i in indices]} if examples.files else {}
-    figures = {name: nine_digits(column) if column.dtype.kind == "f" else column for name, column in figures.items()}
-    columns = {"example": indices, **names, **figures, "kind": [kind] * len(indices)}
+    table = pa.table({"example": indices, **names, **score_columns(run, scores)})
     calls = f"{np.mean(scores.num_calls):.0f}"
     metadata = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
-    write_table(options.out, pa.table(columns), metadata)
-    _check_finite(scores, indices, options.out)
-    finite = scores.bits_per_dim[np.isfinite(scores.bits_per_dim)]
-    mean, error = Measured.of(finite)
-    print(f"{figure_text(mean, error if len(finite) > 1 else None)} bits/dim, {kind} per example")
+    if part is None:
+        write_table(options.out, table, metadata)
+    else:
+        write_part(part, table, facts or {}, metadata)
+    check_finite(table, part or options.out)
+    kind = kind_of(scores)
+    if isinstance(scores, DensityScores):
+        kind += f", {calls} calls"
+    print(f"{mean_text(table)} bits/dim, {kind} per example")
     if isinstance(scores, DensityScores):
         print("\n".join(_doubts(scores, indices, flow)))
-    print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {options.out}")
+    print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {part or options.out}")
     say_weakness(run)
+
+
+def _batch_size(options: Options, run: Run) -> int:
+    return options.batch_size or (flow_batch_size(run) if options.ode else BATCH_SIZE)
+
+
+def _facts(
+    options: Options, run: Run, flow: Flow, examples: Examples, indices: np.ndarray, batch_size: int
+) -> dict[str, Any]:
+    """All that a row of the table depends on, as JSON holds it."""
+    return {
+        "rows": len(indices),
+        "weights": file_hash(run.folder.model)[:16],
+        "data": examples.fingerprint(indices),
+        "num_times": options.num_times,
+        "num_steps": options.num_steps,
+        "reverse": options.reverse,
+        "ode": options.ode,
+        "by": options.by,
+        **asdict(flow),
+        "batch_size": batch_size,
+        "seed": options.seed,
+    }
 
 
 def _check(options: Options) -> None:
@@ -128,10 +189,9 @@ def _check(options: Options) -> None:
 def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices: np.ndarray) -> Scores | DensityScores:
     """The scores, in whichever way is asked for."""
     raw = examples.values
-    if options.split is not None:
-        check_memory(
-            f"the {options.split} split of {examples.name}", len(indices) * raw[0].nbytes, "score all examples"
-        )
+    if len(indices) < len(raw):
+        what = f"{len(indices):,} examples of {examples.name}"
+        check_memory(what, len(indices) * raw[0].nbytes, "score fewer of them at a time, by --shard")
         raw = raw[indices]
     check_examples(run, raw, examples.name)
     fit_threads_to(run, raw)
@@ -143,31 +203,25 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
             return score_density(run, raw, flow, batch_size=options.batch_size, **settings)
         importance = 1 if run.is_denoiser else options.flow.num_importance
         effort = Effort(options.num_times, options.num_steps, options.reverse, importance)
-        return score(run, raw, effort, batch_size=options.batch_size or 128, by=options.by, **settings)
+        return score(run, raw, effort, batch_size=options.batch_size or BATCH_SIZE, by=options.by, **settings)
 
 
-def _columns(scores: Scores | DensityScores) -> tuple[str, dict[str, np.ndarray]]:
-    """What the numbers are, in words, and the columns that hold them."""
-    if isinstance(scores, DensityScores):
-        names = ("nats", "bits_per_dim", "standard_error", "interval_95", "solver_error", "base_mismatch", "refinement")
-        columns = {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
-        kind = f"{scores.kind}, {scores.settings}, {np.mean(scores.num_calls):.0f} calls"
-        return kind, {**columns, "calls": scores.num_calls, "flag": np.array(scores.flags)}
-    names = ["nats", "bits_per_dim", "reconstruction", "prior", "diffusion", "diffusion_error", "interval_95"]
-    if scores.normalisation.any():
-        names.insert(5, "normalisation")
-    kind = f"{scores.kind}, {scores.num_calls} call{'s' * (scores.num_calls > 1)}"
-    return kind, {name: getattr(scores, name) for name in names}
-
-
-def _check_finite(scores: Scores | DensityScores, indices: np.ndarray, out: Path) -> None:
+def check_finite(table: pa.Table, out: Path) -> None:
     """Refuse scores that are not finite but those of flows that were given up, which are flagged."""
-    flags = scores.flags if isinstance(scores, DensityScores) else [""] * len(indices)
-    bad = indices[~np.isfinite(scores.bits_per_dim) & (np.array(flags) == "")]
+    bits = table["bits_per_dim"].to_numpy()
+    flags = np.array(table["flag"].to_pylist()) if "flag" in table.column_names else np.full(len(bits), "")
+    bad = table["example"].to_numpy()[~np.isfinite(bits) & (flags == "")]
     if len(bad):
         raise InputError(
-            f"{len(bad)} of {len(indices)} scores are not finite (example {bad[0]}); {out} holds them as they are"
+            f"{len(bad)} of {len(bits)} scores are not finite (example {bad[0]}); {out} holds them as they are"
         )
+
+
+def mean_text(table: pa.Table) -> str:
+    """The mean bits/dim of the scores that there are, with its error over them."""
+    bits = table["bits_per_dim"].to_numpy()
+    mean, error = Measured.of(bits[np.isfinite(bits)])
+    return figure_text(mean, None if np.isnan(error) else error)
 
 
 def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]:

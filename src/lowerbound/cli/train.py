@@ -33,6 +33,7 @@ from lowerbound.training.config import (
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.processes import joined
+from lowerbound.training.trackers import TrackerName
 from lowerbound.training.trainer import Trainer
 
 DEFAULT_MINUTES = 10.0
@@ -62,6 +63,8 @@ class Options:
     """Set aside what the run in its folder has learned, and begin it again at step 0."""
     fall_back: bool = False
     """If the newest checkpoint is damaged, go on from the one before it; the damaged one is renamed."""
+    track: TrackerName | None = None
+    """Send the log's figures to TensorBoard, MLflow or Weights & Biases as well; TensorBoard's are in RUN/tensorboard."""
     dry_run: Everyday[bool] = False
     """Show the data, the configuration, the size of the network and the cost of a step, and stop."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -100,7 +103,8 @@ def main(arguments: list[str]) -> None:
         return
     together = f", {processes.count} processes" if processes.count > 1 else ""
     say(f"run       {out} on {device}{together}")
-    folder = train(config, dataset, out, device=device, restart=options.restart, fall_back=options.fall_back)
+    settings = {"restart": options.restart, "fall_back": options.fall_back, "track": options.track}
+    folder = train(config, dataset, out, device=device, **settings)
     say(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
 
 

@@ -122,15 +122,7 @@ class Dataset:
         return True
 
     def _hash_values(self) -> Any:
-        """Of the examples and their condition vectors, which may be larger than memory."""
-        digest = hashlib.sha256(f"{self.examples.dtype}{self.examples.shape}".encode())
-        for values in (self.examples, self.conditions):
-            if isinstance(values, Windows):
-                digest.update(np.ascontiguousarray(values.starts, np.int64).data)
-                values = values.rows  # noqa: PLW2901 - each once, not in every window
-            for _, part in () if values is None else parts(values):
-                digest.update(np.ascontiguousarray(part).data)
-        return digest
+        return _digest(self.examples, self.conditions)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -225,6 +217,14 @@ class Examples(Brief):
             check_not_empty(dataset.num_observed)
         return dataset
 
+    def fingerprint(self, indices: np.ndarray) -> str:
+        """A hash of the examples, condition vectors, labels and names of files, and of which of them are chosen."""
+        digest = _digest(self.values, self.conditions)
+        digest.update("\0".join((*self.class_names, *self.files)).encode("utf-8", "surrogatepass"))
+        for numbers in (self.labels, indices):
+            digest.update(b"" if numbers is None else np.ascontiguousarray(numbers, np.int64).data)
+        return digest.hexdigest()[:16]
+
     def indices(self, split: str | None = None) -> np.ndarray:
         """All indices, or those of a split as training makes it.
 
@@ -236,6 +236,18 @@ class Examples(Brief):
         if not len(indices):
             raise InputError(f"{self.name} has no examples{'' if split is None else f' in its {split} split'}")
         return indices
+
+
+def _digest(examples: Stored, conditions: Stored | None) -> Any:
+    """Of examples and their condition vectors, which may be larger than memory."""
+    digest = hashlib.sha256(f"{examples.dtype}{examples.shape}".encode())
+    for values in (examples, conditions):
+        if isinstance(values, Windows):
+            digest.update(np.ascontiguousarray(values.starts, np.int64).data)
+            values = values.rows  # noqa: PLW2901 - each once, not in every window
+        for _, part in () if values is None else parts(values):
+            digest.update(np.ascontiguousarray(part).data)
+    return digest
 
 
 def assemble(

@@ -192,12 +192,12 @@ def _bands(run: Run, x: Tensor, bound: Elbo) -> np.ndarray:
     """What the ends and as many parts of time as divide the draws add to the nats of a batch, (B, K + 2)."""
     assert bound.draws is not None
     draws = bound.draws.double()
-    parts = -draws.reshape(len(draws), _num_bands(draws.shape[1]), -1).sum(2) / draws.shape[1]
+    parts = -draws.reshape(len(draws), num_bands(draws.shape[1]), -1).sum(2) / draws.shape[1]
     first, last = bound.reconstruction.double() + run.spec.encoding.log_det(x), -bound.prior.double()
     return torch.cat([first[:, None], parts, last[:, None]], 1).cpu().numpy()
 
 
-def _num_bands(num_draws: int) -> int:
+def num_bands(num_draws: int) -> int:
     """Into how many equal parts of time draws are divided."""
     return max(number for number in range(1, MOST_BANDS + 1) if num_draws % number == 0)
 

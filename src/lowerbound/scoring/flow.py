@@ -164,6 +164,11 @@ class DensityScores(Brief):
         return np.select([np.isnan(self.nats), moved], ["unfinished", "moved"], "").tolist()
 
 
+def flow_batch_size(run: Run) -> int:
+    """The number of examples that follow the flow at a time where none is given."""
+    return max(1, ENTRIES_AT_ONCE // math.prod(run.spec.shape))
+
+
 @torch.no_grad()
 def score_density(
     run: Run,
@@ -190,7 +195,7 @@ def score_density(
     flow = flow or Flow()
     dequantizer = flow.dequantizer_of(run)
     if batch_size is None:
-        batch_size = max(1, ENTRIES_AT_ONCE // math.prod(run.spec.shape))
+        batch_size = flow_batch_size(run)
     num_probes = flow.num_probes or min(flow.num_importance, 2)
     solving = {"num_probes": num_probes, "tolerance": flow.tolerance, "max_calls": flow.max_calls}
     densities, log_dets = [], []

@@ -1,7 +1,8 @@
 """The run folder: what lies where, and how it is written and read.
 
 config.json          the configuration and what the run knows of its data
-log.jsonl            one record per training step and per evaluation along the way
+log.jsonl            one record per training step, and per evaluation along the way, with examples per second, the most
+                     memory, and the share of the steps' time in which they waited for data
 checkpoints/         the newest states, to go on from
 model.safetensors    the averaged weights, to use
 early.safetensors    the averaged weights of early in the run, an eighth of it or a little more: a weaker model of the same
@@ -15,6 +16,7 @@ import json
 import math
 import os
 import reprlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,8 @@ from lowerbound.weights import read_metadata
 
 MEASURED = ("variance.json", "classifier.safetensors")
 """Files of what is measured or trained for a run once it is there."""
+CLOCKS = ("seconds", "examples_per_second", "peak_memory_bytes", "data_share")
+"""Of a record of the log, what is of the machine and how busy it was, and another when the same run is trained again."""
 MOST_PARAMETERS = 1 << 32
 MOST_LOG_BYTES = 1 << 32
 _LARGEST = 1e300
@@ -162,12 +166,10 @@ class RunFolder:
         Raises:
             InputError: if another process trains here.
         """
-        import fcntl
-
         self.check()
         with self.lock.open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(file)
             except OSError as error:
                 file.seek(0)
                 raise InputError(f"another process ({file.read().strip()}) is training in {self.path}") from error
@@ -175,6 +177,35 @@ class RunFolder:
             file.write(f"pid {os.getpid()}")
             file.flush()
             yield
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process trains here."""
+        import fcntl
+
+        if not self.lock.is_file():
+            return False
+        with self.lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go at once
+            except BlockingIOError:
+                return True
+        return False
+
+
+def _lock(file: IO[str]) -> None:
+    """Lock a file, at the second try: `is_locked` may hold it for a moment.
+
+    Raises:
+        OSError: if another process holds it.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(0.05)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _check_record(record: Any, source: str) -> None:

@@ -12,8 +12,10 @@ import torch
 
 from lowerbound.baselines import Baseline, weakness, yardstick
 from lowerbound.data import Dataset, check_batch_size
+from lowerbound.device import peak_memory
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
+from lowerbound.machine import process_memory
 from lowerbound.pictures import sample_grid
 from lowerbound.rng import PerSample
 from lowerbound.training.allowance import Allowance
@@ -26,6 +28,7 @@ from lowerbound.training.held_out import held_out_bits, held_out_effort
 from lowerbound.training.processes import joined
 from lowerbound.training.resume import restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
+from lowerbound.training.trackers import Tracker, TrackerName, open_tracker
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
 from lowerbound.training.training import DivergenceError, Record
 from lowerbound.weights import weights_file
@@ -58,6 +61,7 @@ def train(
     fall_back: bool = False,
     say: Callable[[str], None] = print,
     show_progress: bool = True,
+    track: TrackerName | None = None,
 ) -> RunFolder:
     """Train a model into a run folder, or go on with the run that is there.
 
@@ -70,6 +74,7 @@ def train(
         fall_back: go on from the checkpoint before the newest, if that is damaged.
         say: where lines for the user go.
         show_progress: whether to draw a progress bar.
+        track: a library that the records of the log go to besides.
 
     Returns:
         The run folder, with model.safetensors in it.
@@ -79,6 +84,8 @@ def train(
         KeyboardInterrupt: after an interruption, with everything saved.
     """
     if config.model.is_grown:
+        if track is not None:
+            raise InputError(f"--track {track} has no effect on a forest, whose log is written at its end")
         return fit_forest(config, dataset, out, device=device, restart=restart, say=say, show_progress=show_progress)
     check_batch_size(config.training.batch_size, len(dataset.train))
     if config.training.hidden:
@@ -109,7 +116,10 @@ def train(
         if trainer.progress >= 1:
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder
-        _Session(trainer, folder, say, show_progress).run()
+        tracker = None
+        if track is not None and processes.is_first:
+            tracker = open_tracker(track, folder.path, config.to_dict())
+        _Session(trainer, folder, say, show_progress, tracker).run()
         if processes.is_first and (sentence := weakness(folder.read_metadata())) is not None:
             say(f"{sentence}: give more --minutes")
     return folder
@@ -118,8 +128,15 @@ def train(
 class _Session(Stretch[Trainer]):
     """A stretch of a model's training, with held-out bits/dim, samples, and what is done about divergence."""
 
-    def __init__(self, trainer: Trainer, folder: RunFolder, say: Callable[[str], None], show_progress: bool):
-        super().__init__(trainer, folder, say, show_progress)
+    def __init__(
+        self,
+        trainer: Trainer,
+        folder: RunFolder,
+        say: Callable[[str], None],
+        show_progress: bool,
+        tracker: Tracker | None = None,
+    ):
+        super().__init__(trainer, folder, say, show_progress, tracker)
         self.fixed_loss = self._fixed_bits()
         records = self.processes.by_first(folder.read_log)
         measured = [record for record in records if "held_out_bits_per_dim" in record]
@@ -298,10 +315,21 @@ class _Session(Stretch[Trainer]):
         self.yardstick = self.yardstick or yardstick(trainer.dataset, self.num_held_out)
         if self.yardstick is not None:
             facts |= {"baseline": self.yardstick.name, "baseline_bits_per_dim": self.yardstick.bits_per_dim}
-        self.note(**facts)
+        self.note(**facts, **self._cost())
         if self.bar.disable:
             self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
         return facts
+
+    def _cost(self) -> dict[str, float]:
+        """What training has cost in this stretch: its speed, the most memory, and the share of time that it read data."""
+        trainer = self.trainer
+        if trainer.step == self.first:
+            return {}
+        return {
+            "examples_per_second": 1 / self._seconds_per_example,
+            "peak_memory_bytes": peak_memory(trainer.device) or process_memory(),
+            "data_share": trainer.data_seconds / (trainer.seconds - self.began),
+        }
 
     def _write_weights(self, path: Path, facts: dict[str, Any]) -> None:
         trainer = self.trainer

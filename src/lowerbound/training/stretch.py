@@ -19,6 +19,7 @@ from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.interruption import Interruption
 from lowerbound.training.resume import go_on, set_aside
+from lowerbound.training.trackers import Following, Tracker
 from lowerbound.training.training import DivergenceError, Record, Training
 
 CHECKPOINT_SECONDS = 60
@@ -33,6 +34,7 @@ class Stretch(Generic[_Kind]):
         folder: where log and checkpoints are.
         say: where lines for the user go.
         show_progress: whether to draw a progress bar.
+        tracker: where the log's records go besides.
     """
 
     fixed_loss = 0.0
@@ -41,12 +43,18 @@ class Stretch(Generic[_Kind]):
     interruption: Interruption
 
     def __init__(
-        self, trainer: _Kind, folder: RunFolder, say: Callable[[str], None] = print, show_progress: bool = True
+        self,
+        trainer: _Kind,
+        folder: RunFolder,
+        say: Callable[[str], None] = print,
+        show_progress: bool = True,
+        tracker: Tracker | None = None,
     ):
         self.trainer = trainer
         self.processes = trainer.processes
         self.folder = folder
         self.say = say if self.processes.is_first else lambda line: None
+        self.tell = Following(tracker if self.processes.is_first else None)
         self.saved = time.monotonic()
         self.saved_step: int | None = None
         self.sound_loss = check_sound(trainer)
@@ -87,7 +95,7 @@ class Stretch(Generic[_Kind]):
             self.save()
         for record in self.records():
             loss = record.loss + self.fixed_loss
-            self.log.write(json.dumps({**asdict(record), "loss": loss}) + "\n")
+            self._write({**asdict(record), "loss": loss})
             smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
             self.bar.n = 100 * min(1.0, self.trainer.progress)
             self.bar.set_description_str(self.describe(smoothed), refresh=False)
@@ -149,7 +157,11 @@ class Stretch(Generic[_Kind]):
 
     def note(self, **facts: Any) -> None:
         """Write into the log what happened after the last step."""
-        self.log.write(json.dumps({"step": self.trainer.step, "seconds": self.trainer.seconds, **facts}) + "\n")
+        self._write({"step": self.trainer.step, "seconds": self.trainer.seconds, **facts})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.log.write(json.dumps(record) + "\n")
+        self.tell(record)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ its batch goes through the network in one piece or in several, nor how often the
 """
 
 import math
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -49,6 +50,7 @@ class Trainer(Training):
     Attributes:
         num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are seen, on
             average over all of them, so that no batch counts more because it happens to hold fewer.
+        data_seconds: how long steps have waited for their examples since it was made.
     """
 
     time_share = TRAINING_SHARE
@@ -67,6 +69,7 @@ class Trainer(Training):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
         speed_up(self.model, config, self.device)
+        self.data_seconds = 0.0
         self.times = ImportanceTimes() if config.training.times == "importance" else None
         optimizer = Optimizer(self.model.trained, config.training)
         super().__init__(self.model.trained, optimizer, config.training, averaged=True, processes=processes)
@@ -123,7 +126,9 @@ class Trainer(Training):
 
     def _losses(self, indices: np.ndarray, places: Tensor, weights: Tensor, seeds: Tensor) -> Losses:
         """Of examples of the data, at places along the noise."""
+        began = time.perf_counter()
         x, noise = self.dataset.encoded(indices), PerSample(seeds)
+        self.data_seconds += time.perf_counter() - began
         if self.training.hidden:
             x = hide(x, self.training.hidden, noise, self.dataset.spec.blocks)
         cond = self.dataset.cond(indices) if self.config.data.conditional else None

@@ -1,0 +1,41 @@
+"""`lowerbound merge TABLE`: the parts of a table that `score --shard` has made, joined."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from lowerbound.cli.options import parse
+from lowerbound.cli.score import check_finite, mean_text
+from lowerbound.shards import joined_parts
+from lowerbound.tables import check_table, write_table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Join the parts of a table that `score --shard` has made, in order, into the table that it makes without parts.
+
+    Parts that are missing, or are of other weights, data or settings, are named, and nothing is written. The parts stay.
+
+    Example: lowerbound merge scores.parquet
+    """
+
+    table: Annotated[
+        tyro.conf.Positional[Path],
+        tyro.conf.arg(metavar="TABLE", help="The file that the parts were to be of: the --out of `score`."),
+    ]
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "merge", arguments)
+    check_table(options.table)
+    table, metadata, parts = joined_parts(options.table)
+    if "calls" in table.column_names:
+        metadata["calls"] = f"{np.mean(table['calls'].to_numpy()):.0f}"
+    write_table(options.table, table, metadata)
+    check_finite(table, options.table)
+    print(f"{mean_text(table)} bits/dim, {table['kind'][0]} per example")
+    print(f"{len(table):,} scores of {len(parts)} part{'s' * (len(parts) > 1)}: {options.table}")

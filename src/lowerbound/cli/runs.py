@@ -1,0 +1,63 @@
+"""`lowerbound runs FOLDER`: the runs below a folder, and how each stands."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lowerbound.cli.options import parse
+from lowerbound.printable import printable
+from lowerbound.records import to_json
+from lowerbound.rounding import figure_text
+from lowerbound.run.overview import Overview, overviews
+
+TITLES = ("run", "model", "data", "state", "step", "minutes", "held-out bits/dim", "MB", "changed")
+
+
+@dataclass(frozen=True)
+class Options:
+    """List the runs in a folder and below it, the one that was changed last first, with what each has come to.
+
+    A run is training, complete, interrupted (repeat its command to go on), or damaged, with the reason.
+
+    Example: lowerbound runs
+    """
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER", help="The folder to look in.")] = (
+        Path("runs")
+    )
+    json: bool = False
+    """Print one object of JSON per run, a line each."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "runs", arguments)
+    found = overviews(options.folder)
+    if options.json:
+        for run in found:
+            print(json.dumps(json.loads(to_json(run))))
+        return
+    if not found:
+        print(f"no runs in {options.folder}")
+        return
+    rows = [TITLES, *map(_row, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    for run in found:
+        if run.reason:
+            print(f"{printable(run.path)}: {printable(run.reason)}")
+
+
+def _row(run: Overview) -> tuple[str, ...]:
+    """A run's line, as texts."""
+    bits = "" if run.held_out_bits_per_dim is None else figure_text(run.held_out_bits_per_dim, run.standard_error)
+    changed = f"{datetime.fromtimestamp(run.changed):%Y-%m-%d %H:%M}" if run.changed else ""
+    step = "" if run.step is None else f"{run.step:,}"
+    minutes = "" if run.minutes is None else f"{run.minutes:.1f}"
+    texts = (run.path, run.model, run.data, run.state, step, minutes, bits, f"{run.bytes / 1e6:.1f}", changed)
+    return tuple(map(printable, texts))
