@@ -39,11 +39,10 @@ class FittedMixture(nn.Module):
         super().__init__()
         if num_components < 1:
             raise InputError(f"a mixture of {num_components} Gaussians: give at least 1")
-        double = {"dtype": torch.float64}
-        self.weights = _constant(torch.tensor([1.0, *[0.0] * (num_components - 1)], **double))
-        self.means = _constant(torch.zeros(num_components, num_entries, **double))
-        self.variances = _constant(torch.ones(num_components, num_entries, **double))
-        self.axes = _constant(torch.eye(num_entries, **double).repeat(num_components, 1, 1))
+        self.weights = _constant(torch.eye(1, num_components, dtype=torch.float64)[0])
+        self.means = _constant(torch.zeros(num_components, num_entries, dtype=torch.float64))
+        self.variances = _constant(torch.ones(num_components, num_entries, dtype=torch.float64))
+        self.axes = _constant(torch.eye(num_entries, dtype=torch.float64).repeat(num_components, 1, 1))
 
     @torch.no_grad()
     def fit(

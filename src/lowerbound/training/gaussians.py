@@ -65,8 +65,8 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> GaussianMix
     is_complete = not bool(x.isnan().any() or held_out.isnan().any())
     if num_components > 1 and is_complete and len(x) > MIXTURE_SIZES[0] and len(mean) <= MIXTURE_FULL_DIMS:
         found = best_mixture(x.double().numpy(), held_out.double().numpy(), seed % 2**32, num_components)
-        parts = (torch.from_numpy(each) for each in (found.weights_, found.means_, found.covariances_))
-        candidates = (fitted, GaussianMixture(*parts, LinearGamma()))
+        weights, means, covariances = map(torch.from_numpy, (found.weights_, found.means_, found.covariances_))
+        candidates = (fitted, GaussianMixture(weights, means, covariances, LinearGamma()))
         fitted = max(candidates, key=lambda each: each.log_prob(held_out.double()).mean().item())
     share = OUTLIERS / (len(dataset.train) + OUTLIERS)
     scales = torch.tensor(TAILS).double()
