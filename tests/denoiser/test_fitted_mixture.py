@@ -56,3 +56,10 @@ def test_what_cannot_be():
         FittedMixture(0, 3)
     with pytest.raises(InputError, match="'v'"):
         NetworkDenoiser(MLP(3, width=8, depth=1), SCHEDULES[0], (3,), "v", mixture=FittedMixture(1, 3))
+
+
+def test_no_gradient_reaches_it_even_if_asked_to():
+    denoiser, x = standing_upon(truth(SCHEDULES[0])).train().requires_grad_(True), torch.randn(4, 3).double()
+    denoiser(x, 0.5).eps.square().sum().backward()
+    assert all(parameter.grad is None for parameter in denoiser.mixture.parameters())
+    assert denoiser.network.out.weight.grad is not None

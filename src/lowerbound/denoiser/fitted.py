@@ -65,10 +65,9 @@ class FittedMixture(nn.Module):
     def eps(self, x_t: Examples, level: Level, observed: Tensor | None = None) -> Examples:
         r"""$\hat\epsilon^M(x_t)$, (B, D); where entries are missing, that of the mixture of what is observed."""
         used = int(self.weights.count_nonzero())
-        parts = (self.weights, self.means, self.variances, self.axes)
-        weights, means, variances, axes = (
-            part[:used].to(x_t.dtype if observed is None else part.dtype) for part in parts
-        )
+        # a constant even in a copy of which everything was asked to learn
+        parts = (each[:used].detach() for each in (self.weights, self.means, self.variances, self.axes))
+        weights, means, variances, axes = (part.to(x_t.dtype if observed is None else part.dtype) for part in parts)
         if observed is not None:
             covariances = axes * variances[:, None] @ axes.mT
             mixture = GaussianMixture(weights, means, (covariances + covariances.mT) / 2, LinearGamma())

@@ -27,7 +27,7 @@ TABLE_GAMMA_MAX = 7.0
 SMALL = 16
 """Positions a side up to which images get the balanced objective: of digits it draws better samples and costs no bits; of
 28 a side, where the network has less to spare, it costs 1.3 % of them (LOG.md, 2026-11-26)."""
-COMPONENTS = 32
+COMPONENTS = 64
 """Gaussians, at most, in the mixture that the network of a table of real numbers stands upon."""
 FEW_EXAMPLES = 10_000
 """Training examples below which a model that sees them often has to be kept from learning them by heart."""
