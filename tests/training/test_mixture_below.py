@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from training.runs import train_until
 
 import lowerbound as lb
 from lowerbound.data import DataConfig, open_dataset
@@ -17,7 +18,6 @@ from lowerbound.training.config import DenoiserConfig, NetworkConfig
 from lowerbound.training.gaussians import TAILS, fit_mixture
 from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.trainer import Trainer
-from tests.training.runs import train_until
 
 
 def configured(folder, rows: np.ndarray, **training):
