@@ -53,6 +53,7 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
     assert run(["train", "moons", "--out", str(out), "--dry-run", "--network.width", "8"]) == 0
     printed = capsys.readouterr().out
     assert '"kind": "mlp"' in printed
+    assert "mixture   of at most" in printed
     assert "parameters" in printed
     assert "s per step" in printed
     assert not out.exists()

@@ -228,7 +228,8 @@ def test_the_networks_input_alone_grows(shape, kind):
         DataSpec("x", shape, Affine((0.0,) * shape[0], (1.0,) * shape[0], has_missing=has_missing))
         for has_missing in (False, True)
     )
-    config = dataclasses.replace(small(DATASET), network=NetworkConfig(kind=kind, width=8, multipliers=(1, 2)))
+    network = NetworkConfig(kind=kind, width=8, multipliers=(1, 2))
+    config = dataclasses.replace(small(DATASET), network=network, denoiser=DenoiserConfig())
     before, after = (
         {name: value.shape for name, value in build_model(config, spec).trained.named_parameters()}
         for spec in (whole, part)

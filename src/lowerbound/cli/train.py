@@ -174,7 +174,7 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
     num_steps = 2 if config.training.steps == 1 else config.training.steps  # the second is timed
     timed = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=num_steps))
     trainer = Trainer(timed, dataset, device)
-    parameters = sum(p.numel() for p in trainer.trained.parameters())
+    parameters = sum(p.numel() for p in trainer.trained.parameters() if p.requires_grad)
     records = trainer.records()
     next(records)
     finish(trainer.device)
@@ -185,6 +185,8 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
     batch = config.training.batch_size
     print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     print(f"network   {parameters:,} parameters")
+    if components := config.denoiser.components:
+        print(f"mixture   of at most {components} Gaussians and its tails, fitted first; the network adds to it")
     print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
     if (memory := peak_memory(trainer.device)) is not None:
         print(f"memory    {memory / 2**30:.2f} GiB of the device's at most")

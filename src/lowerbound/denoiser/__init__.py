@@ -4,6 +4,7 @@ from lowerbound.denoiser.analytic import WithVariance, measure_variance
 from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.blocks import BlockDenoiser
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
+from lowerbound.denoiser.fitted import FittedMixture
 from lowerbound.denoiser.forest import Forest
 from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
@@ -14,6 +15,7 @@ __all__ = [
     "Conditioned",
     "Denoiser",
     "Empirical",
+    "FittedMixture",
     "Forest",
     "Gaussian",
     "GaussianMixture",

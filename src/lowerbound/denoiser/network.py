@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lowerbound.arguments import described
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
+from lowerbound.denoiser.fitted import FittedMixture
 from lowerbound.elementary import Scalar, exp, expand, sqrt
 from lowerbound.errors import InputError
 from lowerbound.reverse import posterior
@@ -49,10 +50,11 @@ class NetworkDenoiser(Denoiser):
         num_steps: for the target mu, the number of steps of the chain it belongs to; below the first level that chain
             ends at the data.
         learned_variance: whether the second half of the network's output is the mix of the reverse variances.
+        mixture: of Gaussians that the network stands upon, of the target eps: F is what is added to its $\hat\epsilon$.
 
     Raises:
-        InputError: for an unknown target, a network that does not take three arguments, or a `num_steps` that is missing or
-            has no effect.
+        InputError: for an unknown target, a mixture under another target than eps, a network that does not take three
+            arguments, or a `num_steps` that is missing or has no effect.
     """
 
     rows_are_apart = True
@@ -66,6 +68,7 @@ class NetworkDenoiser(Denoiser):
         sigma_data: float = 1.0,
         num_steps: int | None = None,
         learned_variance: bool = False,
+        mixture: FittedMixture | None = None,
     ):
         super().__init__(schedule, shape)
         if target not in TARGETS:
@@ -77,15 +80,20 @@ class NetworkDenoiser(Denoiser):
             )
         if not sigma_data > 0:
             raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
+        if mixture is not None and target != "eps":
+            raise InputError(f"a network of the target {target!r} cannot stand upon a mixture, whose target is 'eps'")
         self.network = check_network(network)
         self.target = target
         self.sigma_data = sigma_data
         self.num_steps = num_steps
         self.learned_variance = learned_variance
+        self.mixture = mixture
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         output = network_output(self.network, x_t, level, cond, self.sigma_data, 1 + self.learned_variance, observed)
         output, mix = output.chunk(2, 1) if self.learned_variance else (output, None)
+        if self.mixture is not None:
+            output = output + self.mixture.eps(x_t, level, observed)
         from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, exp(level.gamma / 2)))
         if isinstance(from_output, Tensor):
             x = from_x_t * x_t + from_output * output

@@ -10,7 +10,7 @@ from torch import nn
 
 from lowerbound.blocks import Blocks
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import BlockDenoiser, Denoiser, Forest, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import BlockDenoiser, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
 from lowerbound.langevin import EnergyDenoiser
 from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
@@ -33,6 +33,7 @@ from lowerbound.schedule import (
     geometric,
 )
 from lowerbound.training.config import Config, DecoderConfig, DenoiserConfig, ModelConfig, NetworkConfig, ScheduleConfig
+from lowerbound.training.gaussians import TAILS
 from lowerbound.training.objectives import OBJECTIVES
 
 TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
@@ -145,6 +146,10 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     if config.model.name == "forest":
         return build_forest(config.model, schedule, spec)
     learned_variance = settings.variance == "learned"
+    if settings.components and (settings.target != "eps" or len(shape) != 1):
+        raise InputError(
+            "--denoiser.components is for vectors of real numbers and --denoiser.target eps: leave it out or give 0"
+        )
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
             raise InputError("--denoiser.target blocks is for tables and a fixed reverse variance: choose another")
@@ -158,8 +163,9 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
         network = build_network(config.network, spec, outputs_per_entry=2)
         return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data)
     network = build_network(config.network, spec, outputs_per_entry=2 if learned_variance else 1)
+    mixture = FittedMixture(settings.components + len(TAILS), *shape) if settings.components else None
     return NetworkDenoiser(
-        network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance
+        network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, mixture
     )
 
 

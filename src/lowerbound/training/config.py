@@ -137,6 +137,9 @@ class DenoiserConfig:
     """The number of steps of the chain, for the target mu."""
     variance: Literal["fixed", "learned"] = "fixed"
     """The reverse variance: fixed, or learned, by the network, as a mix of its two bounds."""
+    components: int = 0
+    """The largest number of Gaussians in a mixture that is fitted to the training rows before the network learns what to
+    add to it, for vectors of real numbers and the target eps; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,7 @@ MOST = {
     **dict.fromkeys(("network.depth", "model.depth", "model.num_latents"), 1024),
     **dict.fromkeys(("model.decoder_components", "model.transforms", "model.bands"), 1024),
     "model.trees": 10_000,
+    "denoiser.components": 1024,
     **dict.fromkeys(("model.latent_dims", "model.prior_components"), 65_536),
 }
 """The largest values of settings that make a model large, and of their number where there are several."""

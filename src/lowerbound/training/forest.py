@@ -25,19 +25,19 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from lowerbound.baselines import SHRINKAGES, weakness, yardstick
+from lowerbound.baselines import weakness, yardstick
 from lowerbound.brief import Brief
 from lowerbound.data import Dataset
-from lowerbound.denoiser import Forest, Gaussian
+from lowerbound.denoiser import Forest
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.models import Diffusion
 from lowerbound.rng import Stream
-from lowerbound.schedule import CLEAN
 from lowerbound.training.build import build_model
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.gaussians import fit_gaussian
 from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.interruption import Interruption
 from lowerbound.training.resume import check_same, set_aside
@@ -130,7 +130,9 @@ def fit_forest(
         folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
         with Interruption() as interruption:
             began = time.monotonic()
-            fit_gaussian(model.denoiser, dataset)
+            mean, covariance = fit_gaussian(dataset)
+            model.denoiser.mean.copy_(mean)
+            model.denoiser.covariance.copy_(covariance)
             growth = _Growth(model.denoiser, config, dataset)
             curves, width = [], float(growth.width)
             with tqdm(total=growth.num_ensembles, disable=None if show_progress else True, unit="ensemble") as bar:
@@ -146,35 +148,6 @@ def fit_forest(
         if (sentence := weakness(folder.read_metadata())) is not None:
             say(f"{sentence}: give more --minutes")
     return folder
-
-
-def fit_gaussian(forest: Forest, dataset: Dataset) -> None:
-    """Give a forest the mean and the covariance of the training examples' entries that are there, the covariance shrunk
-    towards its diagonal by what suits validation examples best.
-
-    Arguments:
-        forest: its mean and covariance are set.
-        dataset: of vectors.
-    """
-    x = dataset.encoded(dataset.train).double().numpy()
-    mean = np.nanmean(x, 0)
-    # of each pair what is there of both
-    centred, there = np.nan_to_num(x - mean), (~np.isnan(x)).astype(np.float64)
-    covariance = centred.T @ centred / np.maximum(there.T @ there, 1)
-    diagonal = np.diag(np.diag(covariance))
-    held_out = dataset.encoded(dataset.validation).double()
-    observed = dataset.spec.observed(held_out)
-    candidates = []
-    for shrinkage in SHRINKAGES:
-        shrunk = (1 - shrinkage) * covariance + shrinkage * diagonal
-        if np.linalg.eigvalsh(shrunk)[0] > 1e-9:
-            gaussian = Gaussian(torch.from_numpy(mean), torch.from_numpy(shrunk), forest.schedule)
-            candidates.append((gaussian.log_marginal(held_out, CLEAN, observed).mean().item(), shrunk))
-    if not candidates:  # pairs of which little is there
-        candidates = [(0.0, diagonal)]
-    _, chosen = max(candidates, key=lambda candidate: candidate[0])
-    forest.mean.copy_(torch.from_numpy(mean))
-    forest.covariance.copy_(torch.from_numpy(chosen))
 
 
 class _Growth:

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from lowerbound.baselines import MIXTURE_FULL_DIMS
 from lowerbound.blocks import Blocks, Choice, Grid, Real
 from lowerbound.data import Dataset
 from lowerbound.nn import octaves
@@ -26,6 +27,8 @@ TABLE_GAMMA_MAX = 7.0
 SMALL = 16
 """Positions a side up to which images get the balanced objective: of digits it draws better samples and costs no bits; of
 28 a side, where the network has less to spare, it costs 1.3 % of them (LOG.md, 2026-11-26)."""
+COMPONENTS = 64
+"""Gaussians, at most, in the mixture that the network of a table of real numbers stands upon."""
 FEW_EXAMPLES = 10_000
 """Training examples below which a model that sees them often has to be kept from learning them by heart."""
 
@@ -69,6 +72,8 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     decoder = DecoderConfig("gaussian" if num_levels is None else "level-posterior")
     # of series too: at equal steps of ETTh1 forecasts of eps are better than those of v and x (docs/results.md)
     denoiser = DenoiserConfig(target="eps" if num_levels is None else "levels")
+    if num_levels is None and len(dataset.shape) == 1 and dataset.shape[0] <= MIXTURE_FULL_DIMS:
+        denoiser = replace(denoiser, components=COMPONENTS)
     # of smooth densities the bound hardly depends on the data's end: there is nothing to learn it from
     name = "linear-gamma" if num_levels is None else "learned"
     schedule = ScheduleConfig(name, gamma_min=gamma_min(num_levels), gamma_max=GAMMA_MAX)
@@ -76,7 +81,9 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
         decoder, denoiser = DecoderConfig("blocks"), DenoiserConfig(target="blocks")
         schedule = ScheduleConfig("linear-gamma", gamma_min=gamma_min_of_blocks(blocks), gamma_max=TABLE_GAMMA_MAX)
     if len(dataset.shape) == 1:
-        network = NetworkConfig(kind="mlp", width=256, depth=4)
+        # of few rows a small network takes more steps in its time, and learns fewer of them by heart
+        few = len(dataset.train) < FEW_EXAMPLES
+        network = NetworkConfig(kind="mlp", width=128 if few else 256, depth=3 if few else 4)
         # on dense layers of this width a step of Muon costs three of AdamW, and is behind it at equal time
         training = TrainingConfig(
             minutes=minutes, batch_size=min(512, len(dataset.train)), learning_rate=1e-3, optimizer="adamw"

@@ -109,6 +109,8 @@ def train(
         elif any(folder.path.glob("*.safetensors")) or folder.log.exists():
             raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
         folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
+        if trainer.step == 0:
+            trainer.fit_mixture()
 
     with ExitStack() as lock:
         processes.by_first(prepare)
@@ -153,6 +155,11 @@ class _Session(Stretch[Trainer]):
         self.evaluations = _Milestones(training.num_evaluations, trainer.progress)
         self.pictures = _Milestones(training.num_pictures, trainer.progress)
         self.first, self.began, self.advised = trainer.step, trainer.seconds, False
+        if (
+            trainer.step == 0 and trainer.mixture is not None and self.best == math.inf
+        ):  # it may be what suits held-out examples best
+            self.num_held_out = trainer.model.most_held_out
+            self.measure()
         super().follow()
 
     def records(self) -> Iterator[Record]:

@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
+from lowerbound.denoiser import FittedMixture
 from lowerbound.device import prepared
 from lowerbound.errors import InputError
 from lowerbound.models import Draw, Losses
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
+from lowerbound.training.average import Average
 from lowerbound.training.build import build_model
 from lowerbound.training.config import Config, TrainingConfig
 from lowerbound.training.fast import speed_up
+from lowerbound.training.gaussians import fit_mixture
 from lowerbound.training.hiding import hide, seen_share
 from lowerbound.training.masks import known_entries
 from lowerbound.training.optimizer import Optimizer
@@ -74,6 +77,21 @@ class Trainer(Training):
         optimizer = Optimizer(self.model.trained, config.training)
         super().__init__(self.model.trained, optimizer, config.training, averaged=True, processes=processes)
 
+    @property
+    def mixture(self) -> FittedMixture | None:
+        """What the network stands upon, if anything."""
+        return getattr(self.model.trained, "mixture", None)
+
+    def fit_mixture(self) -> None:
+        """Fit what the network stands upon, before the first step; the time that it takes is the training's."""
+        if self.mixture is None:
+            return
+        began = time.perf_counter()
+        found = fit_mixture(self.dataset, self.config.denoiser.components, self.training.seed)
+        self.mixture.fit(found.weights, found.means, found.covariances)
+        self.average = Average(self.trained, self.training.average_width)
+        self.seconds += time.perf_counter() - began
+
     def rate(self) -> float:
         return learning_rate(self.training, self.step, self.progress)
 
@@ -100,7 +118,8 @@ class Trainer(Training):
         def gather(total: float) -> float:
             at_place = torch.zeros(len(indices), device=self.device)
             at_place[own] = torch.cat(unweighted)
-            sums = self.processes.sum_gradients(list(self.trained.parameters()), torch.tensor([total]), at_place)
+            moved = [parameter for parameter in self.trained.parameters() if parameter.requires_grad]
+            sums = self.processes.sum_gradients(moved, torch.tensor([total]), at_place)
             unweighted[:] = sums[1:]
             for buffer, before in buffers:
                 self.processes.merge(buffer, before)

@@ -1,0 +1,103 @@
+"""A network of a table of real numbers stands upon a mixture that is fitted first."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from training.runs import train_until
+
+import lowerbound as lb
+from lowerbound.data import DataConfig, open_dataset
+from lowerbound.errors import InputError
+from lowerbound.likelihood import GaussianDecoder
+from lowerbound.models import Diffusion
+from lowerbound.run import open_run
+from lowerbound.training import recipe, train
+from lowerbound.training.config import DenoiserConfig, NetworkConfig
+from lowerbound.training.gaussians import TAILS, fit_mixture
+from lowerbound.training.held_out import held_out_bits
+from lowerbound.training.trainer import Trainer
+
+
+def configured(folder, rows: np.ndarray, **training):
+    source = str(folder / "rows.npy")
+    np.save(source, rows)
+    dataset = open_dataset(source)
+    config = recipe(dataset, DataConfig(source))
+    settings = {"minutes": None, "steps": 6, "num_evaluations": 2, "num_pictures": 0, **training}
+    return (
+        dataclasses.replace(
+            config,
+            network=NetworkConfig(kind="mlp", width=8, depth=1),
+            denoiser=dataclasses.replace(config.denoiser, components=4),
+            training=dataclasses.replace(config.training, **settings),
+        ),
+        dataset,
+    )
+
+
+def two_heaps(num: int = 200) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    heaps = rng.normal(size=(num, 3)) * [0.2, 1.0, 0.1] + np.where(rng.random(num) < 0.4, -2.0, 1.5)[:, None]
+    return heaps.astype(np.float32)
+
+
+def test_the_first_figure_is_the_mixtures_and_stays_if_training_makes_it_worse(tmp_path):
+    config, dataset = configured(tmp_path, two_heaps(), learning_rate=0.5, warmup_steps=1)
+    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    run = open_run(tmp_path / "run")
+    measured = [record for record in run.folder.read_log() if "held_out_bits_per_dim" in record]
+    assert [record["step"] for record in measured] == [0, 3, 6]
+    assert run.folder.read_metadata()["step"] == "0"
+    fitted = fit_mixture(dataset, config.denoiser.components, 0)
+    mixture = lb.GaussianMixture(fitted.weights, fitted.means, fitted.covariances, run.model.denoiser.schedule).float()
+    bits, _ = held_out_bits(Diffusion(mixture, GaussianDecoder()), dataset)
+    assert abs(measured[0]["held_out_bits_per_dim"] - bits) < 1e-2
+    assert measured[1]["held_out_bits_per_dim"] > measured[0]["held_out_bits_per_dim"]
+
+
+def test_a_row_far_out_costs_no_more_than_the_tails_say(tmp_path):
+    _, dataset = configured(tmp_path, two_heaps())
+    mixture = fit_mixture(dataset, 4, 0)
+    mean, covariance = mixture.means[-1], mixture.covariances[-1] / TAILS[-1] ** 2
+    far = mean + 20 * covariance.diagonal().sqrt()
+    alone = lb.Gaussian(mean, covariance, lb.LinearGamma())
+    assert mixture.log_prob(far[None]).item() > alone.log_prob(far[None]).item() + 100
+    x = dataset.encoded(dataset.validation).double()
+    assert mixture.log_prob(x).mean() > alone.log_prob(x).mean() + 1
+
+
+def test_missing_entries_leave_one_gaussian_beside_the_tails(tmp_path):
+    rows = two_heaps()
+    rows[:, 1:][np.random.default_rng(1).random((len(rows), 2)) < 0.2] = np.nan
+    config, dataset = configured(tmp_path, rows)
+    assert len(fit_mixture(dataset, 8, 0).weights) == 1 + len(TAILS)
+    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    assert np.isfinite(lb.score(open_run(tmp_path / "run"), rows[:5], lb.Effort(4)).bits_per_dim).all()
+
+
+def test_an_interrupted_run_goes_on_upon_its_mixture(tmp_path, monkeypatch):
+    config, dataset = configured(tmp_path, two_heaps())
+    quiet = {"say": lambda line: None, "show_progress": False}
+    train(config, dataset, tmp_path / "whole", **quiet)
+    with pytest.raises(KeyboardInterrupt):
+        train_until(3, config, dataset, tmp_path / "stopped", monkeypatch, lambda line: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "fit_mixture", lambda trainer: pytest.fail("it was fitted already"))
+        train(config, dataset, tmp_path / "stopped", **quiet)
+    whole, stopped = (dict(open_run(tmp_path / name).model.trained.named_parameters()) for name in ("whole", "stopped"))
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+def test_a_run_from_before_stands_upon_nothing():
+    values = dataclasses.asdict(DenoiserConfig(target="eps"))
+    del values["components"]
+    assert DenoiserConfig(**values).components == 0
+
+
+def test_it_is_refused_where_there_are_no_real_vectors(tmp_path):
+    config, dataset = configured(tmp_path, two_heaps())
+    wrong = dataclasses.replace(config, denoiser=DenoiserConfig(target="v", components=2))
+    with pytest.raises(InputError, match=r"--denoiser\.components"):
+        Trainer(wrong, dataset)
