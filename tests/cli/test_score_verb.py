@@ -147,7 +147,7 @@ def test_a_split_larger_than_the_memory_is_refused(folder, tmp_path, capsys, mon
     monkeypatch.setenv("LOWERBOUND_MEMORY", "1e-6")
     out = ["-o", str(tmp_path / "x.csv")]
     assert run(["score", str(folder / "digits"), "digits", "--split", "train", *out]) == 2
-    assert "the train split of digits would take" in capsys.readouterr().err
+    assert "1,439 examples of digits would take" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("by", "first", "last"), [("column", "0,0,0", "0,7,7"), ("noise", "reconstruction", "prior")])

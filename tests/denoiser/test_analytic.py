@@ -9,20 +9,9 @@ import pytest
 import torch
 from oracles import double, gaussian, mixture
 
-from lowerbound import (
-    Ancestral,
-    Empirical,
-    Gaussian,
-    GaussianDecoder,
-    LevelPosterior,
-    LinearGamma,
-    Stream,
-    elbo,
-    sample,
-    start,
-)
+from lowerbound import Ancestral, Gaussian, GaussianDecoder, LevelPosterior, LinearGamma, Stream, elbo, sample, start
 from lowerbound.cli.main import run
-from lowerbound.denoiser import Denoiser, Prediction
+from lowerbound.denoiser import Denoiser, Empirical, Prediction
 from lowerbound.denoiser.analytic import NUM_GAMMAS, WithVariance, measure_variance
 from lowerbound.errors import InputError
 from lowerbound.models import Effort

@@ -188,8 +188,13 @@ def test_the_larger_an_example_the_fewer_follow_the_flow(known):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("flow")
-    for name, smaller in (("digits", "--network.blocks-per-level"), ("moons", "--network.depth")):
-        arguments = ["--steps", "2", "--batch-size", "8", "--network.width", "8", smaller, "1"]
+    # networks that have learned next to nothing: their flows are smooth, which that of a fitted mixture is not
+    smaller = {
+        "digits": ["--network.blocks-per-level", "1"],
+        "moons": ["--network.depth", "1", "--denoiser.components", "0"],
+    }
+    for name, settings in smaller.items():
+        arguments = ["--steps", "2", "--batch-size", "8", "--network.width", "8", *settings]
         assert run(["train", name, "--out", str(out / name), *arguments]) == 0
     return out
 
@@ -248,7 +253,7 @@ def test_score_writes_the_flow_s_figure_of_each_example(trained, tmp_path, capsy
     assert list(rows[0]) == ["example", "nats", "bits_per_dim", *errors, "calls", "flag", "kind"]
     for row in rows:
         assert float(row["nats"]) == pytest.approx(-2 * math.log(2) * float(row["bits_per_dim"]), rel=1e-6)
-        assert row["kind"].startswith("density (ODE), tolerance 0.001, exact trace, ")
+        assert row["kind"] == "density (ODE), tolerance 0.001, exact trace"
         assert int(row["calls"]) > 0
         assert row["flag"] == ""
         assert 0 < float(row["solver_error"]) < 0.01

@@ -1,6 +1,7 @@
 """What goes to TensorBoard, MLflow and Weights & Biases, by the few functions of them that are used; and what it cost."""
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,15 @@ from lowerbound.training.folder import CLOCKS
 from lowerbound.training.trackers import Following
 
 
+def without_mixture():
+    """A run whose first figure is of its first steps, not of a mixture before them."""
+    config, dataset = tiny_config("moons", steps=6, num_evaluations=2)
+    return replace(config, denoiser=replace(config.denoiser, components=0)), dataset
+
+
 def tracked(tmp_path, monkeypatch, name, module, library):
     monkeypatch.setitem(sys.modules, module, library)
-    config, dataset = tiny_config("moons", steps=6, num_evaluations=2)
+    config, dataset = without_mixture()
     folder = train(config, dataset, tmp_path / "moons", say=lambda line: None, show_progress=False, track=name)
     return folder, config
 
@@ -90,7 +97,7 @@ def test_steps_are_told_once_a_second_and_evaluations_always(monkeypatch):
 
 
 def test_the_log_tells_what_training_costs(tmp_path):
-    config, dataset = tiny_config("moons", steps=6, num_evaluations=2)
+    config, dataset = without_mixture()
     folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
     records = [record for record in folder.read_log() if "held_out_bits_per_dim" in record]
     for record in records:

@@ -34,7 +34,7 @@ class Optimizer:
     """
 
     def __init__(self, model: nn.Module, training: TrainingConfig, squares: float = SQUARES, fused: bool | None = True):
-        self._names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
         network = [p for p, name in self._names.items() if not name.startswith(SCHEDULE)]
         schedule = [p for p, name in self._names.items() if name.startswith(SCHEDULE)]
         # gradients of a learned schedule are those of squared losses, with heavy tails: clipped together with the network's,
