@@ -9,6 +9,7 @@ import torch
 from runs import measure_little
 
 from lowerbound import Stream, generate, impute, open_run, score, score_density
+from lowerbound.auditing import audit
 from lowerbound.baselines import independent_columns, yardstick
 from lowerbound.blocks import Grid, Real
 from lowerbound.data import Dataset, Examples
@@ -137,6 +138,11 @@ def test_a_category_that_is_not_known_is_refused_by_name(trained):
     raw[1, 0] = 3
     with pytest.raises(InputError, match="column city holds category number 3"):
         score(run, raw)
+
+
+def test_what_is_partly_a_mass_is_no_density_to_audit(trained):
+    with pytest.raises(InputError, match="discrete"):
+        audit(trained[0])
 
 
 def test_a_run_is_evaluated_and_reported(trained):

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.blocks import Real
 from lowerbound.errors import InputError
 
 Points = Float[np.ndarray, "num_points num_dims"]
@@ -157,7 +158,8 @@ def _of_run(run: Any) -> Subject:
     from lowerbound.sampling.plan import make_plan
     from lowerbound.scoring import Flow, score_density
 
-    if run.spec.num_levels is not None:
+    blocks = run.spec.blocks or ()
+    if run.spec.num_levels is not None or not all(isinstance(block, Real) for block in blocks):
         raise InputError(
             f"the data of the run in {run.folder.path} are discrete: their flow is a bound on a mass, and not a density"
         )
@@ -166,7 +168,7 @@ def _of_run(run: Any) -> Subject:
     plan = make_plan(run.denoiser, sampler=ProbabilityFlow(tolerance=1e-3), grid_name="gamma")
 
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
-        raw = x.reshape(-1, *run.spec.shape).astype(run.spec.encoding.dtype)
+        raw = x.reshape(-1, *run.spec.raw_shape).astype(run.spec.encoding.dtype)
         scores = score_density(run, raw, Flow(tolerance=1e-3))
         errors = np.hypot(np.nan_to_num(scores.standard_error), scores.solver_error)
         return scores.nats, errors * run.spec.num_dims * np.log(2)
