@@ -63,15 +63,13 @@ def backend_of(X: Any) -> str | None:
     return nw.get_native_namespace(X).__name__
 
 
-def as_given(rows: np.ndarray, spec: DataSpec, backend: Any) -> Any:
+def as_given(rows: np.ndarray, spec: DataSpec, backend: str | None) -> Any:
     """Rows as they came: a dataframe of the same library after a fit to one, else an array."""
     if backend is None:
         return rows
-    import narwhals as nw
+    from lowerbound.data.frames import to_dataframe
 
-    from lowerbound.data.frames import to_table
-
-    return nw.from_arrow(to_table(spec, rows), backend=backend).to_native()
+    return to_dataframe(spec, rows, backend)
 
 
 def is_frame(X: Any) -> bool:
