@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from jaxtyping import install_import_hook
+import typechecking
 
-install_import_hook("lowerbound", "typechecking.check")
+typechecking.install()
 
 
 def pytest_configure(config):
