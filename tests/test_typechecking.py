@@ -80,6 +80,22 @@ def test_data_classes_are_checked():
             Pair(torch.ones(2), torch.ones(3))
 
 
+def test_inner_functions_are_one_where_their_annotations_are():
+    def make(kind):
+        @checked
+        def same(x: kind) -> Float[Tensor, "batch"]:
+            return torch.ones(x) if x else torch.ones(1, 1)
+
+        return same
+
+    assert make(int)(1).shape == make(int)(1).shape == (1,)
+    for _ in range(2):
+        with pytest.raises(TypeCheckError):
+            make(str)(1)
+        with pytest.raises(TypeCheckError):
+            make(int)(0)
+
+
 def test_the_package_is_checked():
     from lowerbound.denoiser.exact import Gaussian
     from lowerbound.schedule import LinearGamma

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import inspect
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from types import FunctionType
 from typing import Any
@@ -60,11 +61,16 @@ def refuse(value: Any):
     raise Indescribable
 
 
+RIGHT: defaultdict[tuple, dict[Any, set]] = defaultdict(dict)
+"""Descriptions of results by those of the arguments that they belong to, of each function; an inner one keeps them from one
+making to the next."""
+
+
 def remembering(decorate: Callable, function: Callable) -> Callable:
     """The function as decorated at calls that differ from those that were right, and itself at others."""
     if not function.__annotations__:
         return function
-    right: dict[Any, set] = {}  # descriptions of results by that of the arguments that they belong to
+    right = RIGHT[function.__module__, function.__qualname__, function.__code__, str(function.__annotations__)]
     returned = threading.local()
 
     @functools.cache
