@@ -37,7 +37,7 @@ from lowerbound.training.trackers import TrackerName
 from lowerbound.training.trainer import Trainer
 
 DEFAULT_MINUTES = 10.0
-SECTIONS = tuple(field.name for field in dataclasses.fields(Config))
+SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.name != "imported")
 """Of the configuration, each of which is an option with options of its own."""
 
 

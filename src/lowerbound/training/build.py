@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from lowerbound import imports
 from lowerbound.blocks import Blocks
 from lowerbound.data import DataSpec
 from lowerbound.denoiser import BlockDenoiser, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
@@ -133,6 +134,8 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     """The denoiser, its network untrained, with the conditions of the data."""
     shape, num_levels = spec.shape, spec.num_levels
+    if config.imported is not None:
+        return imports.build_denoiser(config.imported, shape, num_levels)
     settings, schedule = config.denoiser, build_schedule(config.schedule)
     if config.model.name == "energy":
         spec.check_complete("the model energy")

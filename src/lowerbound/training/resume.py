@@ -57,6 +57,11 @@ def check_same(folder: RunFolder, config: Config, dataset: Dataset) -> list[str]
         InputError: if it is another run, or its data are no longer the same.
     """
     before, spec = folder.read_config()
+    if before.imported is not None:
+        raise InputError(
+            f"{folder.path} holds a model that was trained elsewhere, which is not trained on: choose another folder with "
+            "--out"
+        )
     changes = differences(before, config)
     fixed = [d for d in changes if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
     if fixed:
