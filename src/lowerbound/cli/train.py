@@ -33,6 +33,7 @@ from lowerbound.training.config import (
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.processes import joined
+from lowerbound.training.resume import check_own
 from lowerbound.training.trackers import TrackerName
 from lowerbound.training.trainer import Trainer
 
@@ -145,6 +146,7 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
     folder = RunFolder(out)
     if folder.exists:
         config, _ = folder.read_config()
+        check_own(folder, config)
         if config.model.name == options.model.name:
             return dataclasses.replace(config, data=options.data)
     minutes = options.training.minutes or DEFAULT_MINUTES
