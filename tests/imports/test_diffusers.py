@@ -565,3 +565,22 @@ def test_folders_damaged_at_random_are_models_or_refused(pipeline, tmp_path):
             refused += 1
             assert not out.exists()
     assert 20 < refused < 60
+
+
+def test_runs_damaged_at_random_are_models_or_refused(pipeline, tmp_path):
+    """What a run keeps of where its model came from."""
+    whole = import_model(pipeline, tmp_path / "run").config.read_text()
+    rng, refused = random.Random(1), 0
+    for _ in range(40):
+        values = json.loads(whole)
+        section = values["imported"]
+        section = rng.choice(
+            [section, section["settings"], section["settings"]["network"], section["settings"]["scheduler"]]
+        )
+        section[rng.choice(list(section))] = copy.deepcopy(rng.choice(STRANGE))
+        (tmp_path / "run/config.json").write_text(json.dumps(values))
+        try:
+            open_run(tmp_path / "run")
+        except InputError:
+            refused += 1
+    assert 10 < refused < 40
