@@ -72,6 +72,8 @@ WITHOUT_EFFECT = {"use_flow_sigmas": False, "invert_sigmas": False, "timestep_ty
 MOST_STEPS = 1_000_000
 MOST_PIXELS = 8192
 """Of a side of an image."""
+MOST_LAYERS = 256
+"""Of a network, or of each of its resolutions."""
 MOST_POSITIONS = 1 << 28
 """Entries of a transformer's table of positions, which is computed at once."""
 
@@ -247,6 +249,9 @@ class _Settings:
                 f"class_embed_type is {network['class_embed_type']!r}: a network is given labels (num_class_embeds) or "
                 "nothing"
             )
+        for name in ("layers_per_block", "num_layers"):
+            if not _is_size(network.get(name, 1), MOST_LAYERS):
+                raise InputError(f"{name} is {network[name]!r}: a whole number from 1 to {MOST_LAYERS}")
         if self.part != "transformer":
             return
         names = ("sample_size", "patch_size", "num_attention_heads", "attention_head_dim")
