@@ -18,21 +18,8 @@ from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, Ga
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, Patched, UNet
 from lowerbound.objective import edm, in_two, sigmoid, uniform
-from lowerbound.schedule import (
-    EDM,
-    SCALINGS,
-    Cosine,
-    LearnedGamma,
-    LinearBeta,
-    LinearGamma,
-    MonotoneWarp,
-    RectifiedFlow,
-    Schedule,
-    Sigmoid,
-    Tabulated,
-    betas,
-    geometric,
-)
+from lowerbound.schedule import SCALINGS, LearnedGamma, Schedule, Tabulated, betas
+from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
 from lowerbound.training.config import (
     CoarseConfig,
     Config,
@@ -45,16 +32,6 @@ from lowerbound.training.config import (
 from lowerbound.training.gaussians import TAILS
 from lowerbound.training.objectives import OBJECTIVES
 
-TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
-CURVES = {
-    "linear-gamma": LinearGamma,
-    "linear-beta": LinearBeta,
-    "cosine": Cosine,
-    "sigmoid": Sigmoid,
-    "rectified-flow": RectifiedFlow,
-    "learned-linear": LearnedGamma,
-}
-EXPLODING = {"geometric": geometric, "edm": EDM}
 VISIBLE = -2.0
 """The gamma where the weighting of a second network has half of its largest weight."""
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "unet": UNet}
@@ -102,8 +79,6 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
     gamma_min, gamma_max = config.gamma_min, config.gamma_max
     if config.name in TABLES:
         schedule = betas.from_betas(TABLES[config.name](config.num_steps))
-    elif config.name == "learned":
-        schedule = LearnedGamma(gamma_min, gamma_max, MonotoneWarp())
     elif config.name in CURVES:
         schedule = CURVES[config.name](gamma_min=gamma_min, gamma_max=gamma_max)
     else:

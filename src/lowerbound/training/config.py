@@ -14,6 +14,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.imports import Source
 from lowerbound.models import RELATIVES
 from lowerbound.records import read
+from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
 from lowerbound.training.objectives import OBJECTIVES
 
 SCHEMA_VERSION = 2
@@ -25,23 +26,11 @@ DENOISERS = ("diffusion", "score", "energy", "forest")
 if TYPE_CHECKING:
     ModelName: TypeAlias = str
     ObjectiveName: TypeAlias = str
+    ScheduleName: TypeAlias = str
 else:
     ModelName = Literal[(*DENOISERS, *RELATIVES)]
     ObjectiveName = Literal[(*OBJECTIVES,)]
-ScheduleName = Literal[
-    "linear-gamma",
-    "learned",
-    "learned-linear",
-    "ddpm",
-    "scaled-linear",
-    "cosine-betas",
-    "linear-beta",
-    "cosine",
-    "sigmoid",
-    "geometric",
-    "edm",
-    "rectified-flow",
-]
+    ScheduleName = Literal[(*CURVES, *EXPLODING, *TABLES)]
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
 Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels", "blocks"]
 DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "blocks", "none"]
@@ -49,8 +38,8 @@ DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "bl
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The model. All settings but its name are for the relatives, which have defaults of their own for those that are not
-    given; a setting without effect on a model is refused."""
+    """The model. All settings but its name are for other models than diffusion, which have defaults of their own; a setting
+    without effect on a model is refused."""
 
     name: Annotated[Everyday[ModelName], tyro.conf.arg(name="model", prefix_name=False)] = "diffusion"
     """The model: diffusion, also as a score network, as the gradient of an energy or, of vectors, as a forest; a
@@ -77,7 +66,7 @@ class ModelConfig:
     prior_components: int | None = None
     """vae: the number of Gaussians in a learned prior, a mixture of them."""
     free_bits: float | None = None
-    """vae, hierarchical-vae, ladder-vae: the nats of KL that cost nothing in training."""
+    """vae, hierarchical-vae, ladder-vae: the free bits, nats of KL that training does not penalise."""
     warmup: float | None = None
     """vae, hierarchical-vae, ladder-vae: the share of training over which the KL's weight rises from 0 to 1."""
     kind: Literal["spline", "affine"] | None = None
@@ -133,7 +122,7 @@ class DenoiserConfig:
     """The quantity that the network predicts; levels, for discrete data, is eps with the levels built in; blocks,
     for tables, is eps with the levels and categories of its columns built in."""
     sigma_data: float = 1.0
-    """The data's standard deviation, with which the network's input is scaled; the target edm wants the true one."""
+    """The data's standard deviation, with which the network's input is scaled; the target edm needs the true value."""
     num_steps: int | None = None
     """The number of steps of the chain, for the target mu."""
     variance: Literal["fixed", "learned"] = "fixed"
@@ -149,7 +138,7 @@ class DecoderConfig:
 
     name: DecoderName = "level-posterior"
     """The decoder: level-posterior, over levels and without a network; discretized-gaussian, DDPM's around the network's
-    mean; gaussian, for continuous data; blocks, for tables; or none, and then no likelihood."""
+    mean; gaussian, for continuous data; blocks, for tables; or none, which leaves the model without a likelihood."""
     std: float = 0.01
     """The standard deviation of discretized-gaussian, in units of the model's x; DDPM's is 0.01."""
 
