@@ -226,8 +226,9 @@ class TrainingConfig:
     for better samples; form-a to one-sample are the bound over a chain; the others are losses, not bounds."""
     reverse: Literal["lower", "upper", "learned"] = "lower"
     """The reverse variance of an objective over a chain."""
-    times: Literal["antithetic", "importance"] = "antithetic"
-    """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large."""
+    times: Literal["antithetic", "importance"] | None = None
+    """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large. If not
+    given, the latter for --objective balanced on a schedule that is not learned, and of two networks; else the former."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """The optimizer of the weight matrices between hidden layers; all other parameters take AdamW."""
     momentum: float = 0.9
@@ -332,6 +333,12 @@ class Config:
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
                 raise InputError(f"{flag(name)} is {value}: it must be finite")
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether nothing is said of how a diffusion model's loss is made."""
+        training = self.training
+        return (training.objective, training.reverse) == ("elbo", "lower") and training.times != "importance"
+
     def _check_coarse(self) -> None:
         """Refuse settings of a second network that is not there, or goes with nothing else that is asked for."""
         coarse, schedule = self.coarse, self.schedule
@@ -365,7 +372,7 @@ class Config:
                 )
         if self.schedule.name in ("learned", "learned-linear"):
             raise InputError("a forest learns no schedule: choose another --schedule.name")
-        if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
+        if not self._is_plain:
             raise InputError(
                 "--objective, --times and --reverse have no effect on the model forest: it grows by the bound"
             )
@@ -376,7 +383,7 @@ class Config:
         self._check_default(
             sections, f"on the model {self.model.name}, which is no denoiser: its settings begin with --model"
         )
-        if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
+        if not self._is_plain:
             raise InputError(
                 f"--objective, --times and --reverse have no effect on the model {self.model.name}: it has an objective of "
                 "its own"
