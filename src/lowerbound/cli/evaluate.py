@@ -7,6 +7,7 @@ from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import evaluation_folder
+from lowerbound.evaluate.likelihood import scored
 from lowerbound.evaluate.other import folder_name, open_evaluated
 from lowerbound.evaluate.settings import Settings
 from lowerbound.everyday import Everyday
@@ -64,7 +65,8 @@ def main(arguments: list[str]) -> None:
         print(
             f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"
         )
-    fit_threads_to(run, dataset.examples[dataset.test[:BATCH_SIZE]])
+    few = dataset.test[:BATCH_SIZE]
+    fit_threads_to(run, dataset.examples[few], scored(run, dataset, few, options.seed)["cond"])
     evaluation = evaluate(run, dataset, options, own=own, follow=lambda event: say(event_text(event)), stage=stage)
     say(summary(evaluation))
     print(f"\npictures and figures: {evaluation_folder(run, None if own else folder_name(dataset))}")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from lowerbound import imports
 from lowerbound.blocks import Blocks
 from lowerbound.data import DataSpec
 from lowerbound.denoiser import BlockDenoiser, ByLevel, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
@@ -117,6 +118,8 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     """The denoiser, its networks untrained, with the conditions of the data."""
+    if config.imported is not None:
+        return imports.build_denoiser(config.imported, spec.shape, spec.num_levels)
     schedule = build_schedule(config.schedule)
     fine = build_fine(config, spec, schedule)
     if config.coarse.split is None:

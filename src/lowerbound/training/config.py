@@ -11,6 +11,7 @@ import tyro
 from lowerbound.data.config import DataConfig
 from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
+from lowerbound.imports import Source
 from lowerbound.models import RELATIVES
 from lowerbound.records import read
 from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
@@ -296,10 +297,13 @@ class Config:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    imported: Source | None = None
+    """Where the model is from, if it was trained elsewhere: nothing but the data then says anything of it."""
 
     def __post_init__(self):
         training = self.training
-        if (training.steps is None) == (training.minutes is None):
+        num_lengths = (training.steps is not None) + (training.minutes is not None)
+        if num_lengths > 1 or (num_lengths == 0 and self.imported is None):
             raise InputError(
                 f"the length of the run: --steps {training.steps}, --minutes {training.minutes}; give one of the two"
             )
@@ -399,7 +403,10 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON would hold it."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if self.imported is None:
+            del values["imported"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -428,5 +435,8 @@ def as_flags(difference: str) -> str:
 def _settings(config: Config) -> dict[str, Any]:
     """All settings by their names with their sections, such as training.seed."""
     return {
-        f"{name}.{setting}": value for name, section in vars(config).items() for setting, value in vars(section).items()
+        f"{name}.{setting}": value
+        for name, section in vars(config).items()
+        if name != "imported"
+        for setting, value in vars(section).items()
     }
