@@ -51,7 +51,7 @@ def main() -> None:
     judge = Judge.of(dataset, feature_space(dataset, feature_classifier(dataset, arguments.out)), arguments.samples)
     floor = judge.floor()
     print(f"{processor()}, {torch.get_num_threads()} threads; {judge.space}")
-    print(f"held-out images: {figure_text(*floor.frechet.figure)}, precision {figure_text(*floor.precision.figure)}")
+    print(f"held-out images: Frechet distance {floor.frechet}, precision {floor.precision}")
     print(f"{'model':<10}{'minutes':>8}{'seed':>5}{'images seen':>13}{'bits/dim':>18}{'Frechet':>14}{'precision':>15}")
     for minutes in arguments.minutes:
         for seed in range(arguments.seeds):
@@ -70,11 +70,8 @@ def report(run: Run, dataset: lb.Dataset, judge: Judge, row: str, num_test: int)
     quality = judge.quality(dataset.spec.encoding.encode(samples))
     scores = lb.score(run, dataset.examples[dataset.test[:num_test]], lb.Effort(num_draws=16))
     bits = lb.mean_and_error(torch.from_numpy(scores.bits_per_dim))
-    figures = (bits, quality.frechet.figure, quality.precision.figure)
-    print(
-        row + "".join(f"{figure_text(*each):>{width}}" for each, width in zip(figures, (18, 14, 15), strict=True)),
-        flush=True,
-    )
+    figures = (figure_text(*bits), str(quality.frechet), str(quality.precision))
+    print(row + "".join(f"{each:>{width}}" for each, width in zip(figures, (18, 14, 15), strict=True)), flush=True)
 
 
 def ours(dataset: lb.Dataset, minutes: float, seed: int, out: Path) -> tuple[Run, int]:
