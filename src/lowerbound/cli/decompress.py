@@ -40,9 +40,7 @@ def main(arguments: list[str]) -> None:
     compressed = Compressed.from_bytes(options.file.read_bytes(), str(options.file))
     folder = options.run or Path(compressed.run)
     if not folder.is_dir():
-        raise InputError(
-            f"{options.file} was made by the run {folder}, which is not there: give its folder by --run"
-        )
+        raise InputError(f"{options.file} was made by the run {folder}, which is not there: give its folder by --run")
     run = open_run(folder, pick_device(options.device))
     spec = replace(run.spec, layout=compressed.layout)
     check_out(options.out, spec, SUFFIXES)

@@ -74,13 +74,9 @@ def compress(
     if not (1 <= batch_size < 1 << 16 and num_steps < 1 << 16):
         raise InputError(f"batch_size={batch_size}, num_steps={num_steps}: both start at 1 and are below 65,536")
     levels = raw.astype(np.int64) - run.spec.encoding.offset
-    plain = b""
-    num_plain = 0
+    num_plain, plain = 0, b""
     if isinstance(coder, Chain):
-        borrowed = _borrowed(coder, levels[:batch_size])
-        while 8 * len(plain) < borrowed and num_plain < len(raw):
-            num_plain = min(len(raw), num_plain + 1 + num_plain // 16)
-            plain = lzma.compress(np.ascontiguousarray(raw[:num_plain]).tobytes(), lzma.FORMAT_RAW, filters=_LZMA)
+        num_plain, plain = _lenders(raw, _borrowed(coder, levels[:batch_size]))
     stack = Stack(to_words(plain), as_seed=True)
     progress(num_plain)
     for batch in _batches(levels[num_plain:], batch_size):
@@ -155,7 +151,7 @@ def _decoded(
         plain = unpacker.decompress(seed.astype("<u4").tobytes(), max_length=num_bytes)
         decoded.append(np.frombuffer(plain, dtype).reshape(compressed.num_plain, *shape))
         progress(compressed.num_plain)
-    return np.concatenate(decoded[::-1])
+    return np.ascontiguousarray(np.concatenate(decoded[::-1]))
 
 
 def _coder(run: Run, num_steps: int) -> Chain | Direct:
@@ -192,6 +188,15 @@ def _batch_size(run: Run, num_examples: int) -> int:
         per_example = run.model.num_dims * run.model.output.num_parameters
         return max(1, min(MOST_AT_ONCE, ENTRIES_AT_ONCE // per_example))
     return max(1, min(MOST_AT_ONCE, num_examples // OVERHEAD))
+
+
+def _lenders(raw: np.ndarray, num_bits: float) -> tuple[int, bytes]:
+    """How many of the first examples hold so many bits when they are kept in plain, all if need be, and these bits."""
+    number, plain = 0, b""
+    while 8 * len(plain) < num_bits and number < len(raw):
+        number = min(len(raw), number + 1 + number // 16)
+        plain = lzma.compress(np.ascontiguousarray(raw[:number]).tobytes(), lzma.FORMAT_RAW, filters=_LZMA)
+    return number, plain
 
 
 def _borrowed(chain: Chain, levels: np.ndarray) -> float:

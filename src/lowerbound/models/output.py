@@ -60,7 +60,7 @@ class Output(ABC):
         """The mean of the draws."""
 
     def log_masses(
-        self, parameters: Float[Tensor, "entries parameters"], num_levels: int
+        self, parameters: Float[Tensor, "entries numbers"], num_levels: int
     ) -> Float[Tensor, "entries levels"]:
         r"""$\log p(c_k)$ of each of K levels of entries with these parameters, (n, P), nats; of discrete data."""
         levels = torch.arange(num_levels, device=parameters.device)
@@ -68,7 +68,7 @@ class Output(ABC):
         same = parameters[:, :, None].expand(-1, -1, num_levels)
         return self.log_prob(same, centres.expand(len(parameters), 1, -1))[:, 0]
 
-    def by_entry(self, parameters: Parameters) -> Float[Tensor, "entries parameters"]:
+    def by_entry(self, parameters: Parameters) -> Float[Tensor, "entries numbers"]:
         """The P numbers of each of all the batch's entries, one after the other."""
         return parameters.unflatten(1, (self.num_parameters, -1)).movedim(1, -1).flatten(0, -2)
 
@@ -119,7 +119,7 @@ class Categorical(Output):
         return (self._log_mass(parameters).exp() * centres).sum(1)
 
     def log_masses(
-        self, parameters: Float[Tensor, "entries parameters"], num_levels: int
+        self, parameters: Float[Tensor, "entries numbers"], num_levels: int
     ) -> Float[Tensor, "entries levels"]:
         return parameters.log_softmax(1)
 
