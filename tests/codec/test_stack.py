@@ -49,14 +49,25 @@ def test_random_bits_become_draws_and_come_back(std):
     mean, step, seed = RNG.uniform(-2, 2, size=20_000), 0.1, full()
     stack = Stack(seed, as_seed=True)
     normal = Binned(mean, np.full(len(mean), std), step)
-    before, places = bits(stack), stack.draw(normal)
+    before, places = bits(stack), stack.draw(normal, 7)
     drawn = (step * places - mean) / std
     assert abs(drawn.mean()) < 4 / len(mean) ** 0.5
     # the bins' own width adds what Sheppard's correction takes away
     assert drawn.var() == pytest.approx(1 + (step / std) ** 2 / 12, rel=0.05)
-    assert stack.fewest_bits == bits(stack) < before
-    stack.undraw(places, normal)
+    assert stack.fewest_bits <= bits(stack) < before
+    stack.undraw(places, normal, 7)
     assert (stack.seed == seed).all()
+
+
+def test_draws_do_not_depend_on_what_was_pushed_before():
+    """Zeros, of which nothing but the first bin would be drawn as they stand."""
+    normal = Binned(np.zeros(20_000), 1.0, 0.25)
+    stack = Stack(np.ones(20_000, np.uint32), as_seed=True)
+    places = stack.draw(normal, 7)
+    assert abs(places.mean()) < 4 * 4 / len(places) ** 0.5
+    assert places.var() == pytest.approx(16 + 1 / 12, rel=0.05)
+    stack.undraw(places, normal, 7)
+    assert (stack.seed == 1).all()
 
 
 def test_places_beyond_the_table_are_coded_in_plain():
@@ -70,7 +81,7 @@ def test_places_beyond_the_table_are_coded_in_plain():
 
 def test_what_is_said_to_have_been_drawn_must_be_in_the_table():
     with pytest.raises(InputError, match="never drawn"):
-        Stack(full(20)).undraw(np.array([1000]), Binned(np.zeros(1), 1.0, 0.25))
+        Stack(full(20)).undraw(np.array([1000]), Binned(np.zeros(1), 1.0, 0.25), 7)
 
 
 @pytest.mark.parametrize("mean", [math.nan, math.inf, 1e12])

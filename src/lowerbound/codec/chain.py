@@ -12,7 +12,7 @@ a time are those of two latents, however long the chain is.
 
 Latents lie on a grid, and normals are the masses of its bins, which makes no KL larger. What it costs is that the mean of
 the next latent is rounded, which adds a uniform error of variance $\delta^2 / 12$ to the next normal's: with `BINS` bins to
-the smallest standard deviation half a percent of it, and $10^{-5}$ nats.
+the smallest standard deviation half a percent of it, and $10^{-5}$ nats, as much as all other rounding together.
 """
 
 import math
@@ -58,7 +58,7 @@ class Chain:
         drawn = None
         for level in range(1, chain.num_latents + 1):
             q = chain.encode(below, level)
-            places = stack.draw(self._binned(q, level))
+            places = stack.draw(self._binned(q, level), level)
             above = self._latent(places, q, level)
             if drawn is None:
                 self._push_data(stack, levels, above)
@@ -78,11 +78,11 @@ class Chain:
             p = chain.decode(above, level - 1)
             below_places = stack.pop_normal(self._binned(p, level - 1))
             below = self._latent(below_places, p, level - 1)
-            stack.undraw(places, self._binned(chain.encode(below, level), level))
+            stack.undraw(places, self._binned(chain.encode(below, level), level), level)
             places, above = below_places, below
         levels = self._pop_data(stack, above)
         x = level_centres(torch.from_numpy(levels), self.num_levels).double().to(self.device)
-        stack.undraw(places, self._binned(chain.encode(x, 1), 1))
+        stack.undraw(places, self._binned(chain.encode(x, 1), 1), 1)
         return levels
 
     def _push_data(self, stack: Stack, levels: Levels, first: Tensor) -> None:

@@ -24,11 +24,11 @@ from scipy.special import ndtr
 from lowerbound.data.extras import extra
 from lowerbound.errors import InputError
 
-FINE = 16
+FINE = 32
 """Parts of a bin to which the mean of a normal is rounded."""
-OCTAVE = 64
+OCTAVE = 256
 """Parts of an octave to which its standard deviation is rounded."""
-REACH = 6
+REACH = 5
 """Standard deviations that the table of a normal goes to on either side."""
 MASS = 1 << 20
 """What the masses of a table add up to, about."""
@@ -107,13 +107,31 @@ class Stack:
         places[beyond] = high * PLAIN + low - FARTHEST
         return places
 
-    def draw(self, normal: "Binned") -> Symbols:
-        """Pop places on a grid under normals without tails: bits become draws of them."""
+    def draw(self, normal: "Binned", key: int) -> Symbols:
+        """Pop places on a grid under normals without tails: bits become draws of them.
+
+        The bits are those of what was pushed last, which are not random where the model that they were pushed under is not
+        right, and of which what is drawn must not depend. So they are turned over at random first.
+
+        Arguments:
+            normal: whose draws.
+            key: by which the same bits are turned over when `undraw` is called with it.
+        """
+        self._turn_over(normal, key)
         return self._pop(normal, tails=False) + normal.first
 
-    def undraw(self, places: Symbols, normal: "Binned") -> None:
+    def undraw(self, places: Symbols, normal: "Binned", key: int) -> None:
         """Push places that `draw` popped, so that the bits are those of before."""
         self._push(places - normal.first, normal, tails=False)
+        self._turn_over(normal, key)
+
+    def _turn_over(self, normal: "Binned", key: int) -> None:
+        """Exchange zeros and ones of about half of the bits that draws of normals take; done twice, of none."""
+        number = math.ceil(normal.num_bits / math.log2(PLAIN)) + 2
+        mask = np.random.default_rng(key).integers(PLAIN, size=number)
+        halves = self._coder.decode(self._halves, number)
+        self.fewest_bits = min(self.fewest_bits, self._coder.num_valid_bits())
+        self._coder.encode_reverse((halves ^ mask).astype(np.int32), self._halves)
 
     def _push(self, symbols: Symbols, normal: "Binned", tails: bool) -> None:
         self._note(normal.keys)
@@ -155,6 +173,7 @@ class Binned:
         first: the place of each table's first bin.
         size: how many bins each table has.
         keys: the width and the fine place of each, which say all of its table.
+        num_bits: about how many bits draws of them take, and a few more.
 
     Raises:
         InputError: if a mean is not finite, or farther off than the grid goes.
@@ -169,6 +188,8 @@ class Binned:
         self.keys = np.stack([np.broadcast_to(width, fine.shape), fine])
         reach = np.broadcast_to(half_size(width), fine.shape)
         self.first, self.size = centre - reach, 2 * reach + 1
+        entropy = math.log2(math.sqrt(2 * math.pi * math.e))
+        self.num_bits = float((np.maximum(0, self.keys[0] / OCTAVE) + entropy).sum()) + 4 * math.sqrt(len(fine))
 
     def groups(self) -> Iterator[tuple[tuple[int, int], Int[np.ndarray, " num_members"]]]:
         """Each key with those that have it, in the order of keys."""
