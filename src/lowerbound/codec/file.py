@@ -102,7 +102,7 @@ class Compressed(Brief):
         """
         if content[:2] != MAGIC[:2]:
             raise InputError(f"{name} is no compressed data set: give a file that `lowerbound compress` wrote")
-        if content[2:3] != MAGIC[2:]:
+        if content[2:3] not in (MAGIC[2:], b""):
             raise InputError(f"{name} has the format {content[2:3]!r}, and this program reads {MAGIC[2:]!r}")
         if len(content) < _HEAD.size + _BODY.size or _HEAD.unpack_from(content)[1] != zlib.crc32(content[_HEAD.size :]):
             raise InputError(f"{name} is damaged: it is not as it was written; take another copy")
