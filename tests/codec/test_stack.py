@@ -27,11 +27,11 @@ def test_a_discrete_gaussian_source_is_coded_at_its_entropy():
     low, high = (((places + side) * step - mean) / std for side in (-0.5, 0.5))
     entropy = -np.log2(ndtr(high) - ndtr(low)).sum()
     stack = Stack(to_words(b""))
-    stack.push_normal(places, Binned(mean, std, step))
+    stack.push_normal(places, Binned(mean, std, step, tails=True))
     assert bits(stack) == pytest.approx(entropy, rel=0.005)
     # to which that of the density is near
     assert entropy / len(mean) == pytest.approx(math.log2(std / step * math.sqrt(2 * math.pi * math.e)), rel=0.01)
-    assert (stack.pop_normal(Binned(mean, std, step)) == places).all()
+    assert (stack.pop_normal(Binned(mean, std, step, tails=True)) == places).all()
 
 
 def test_levels_are_coded_at_their_entropy():
@@ -71,9 +71,9 @@ def test_draws_do_not_depend_on_what_was_pushed_before():
 
 
 def test_places_beyond_the_table_are_coded_in_plain():
-    mean, places = np.zeros(6), np.array([0, 30, -30, 123_456_789, 1 - FARTHEST, 5])
+    mean, places = np.zeros(6), np.array([0, 50, -50, 123_456_789, 1 - FARTHEST, 5])
     stack = Stack(full(20))
-    before, normal = bits(stack), Binned(mean, 1.0, 0.25)
+    before, normal = bits(stack), Binned(mean, 1.0, 0.25, tails=True)
     stack.push_normal(places, normal)
     assert bits(stack) - before < 6 + 5 * 60
     assert (stack.pop_normal(normal) == places).all()
@@ -107,6 +107,6 @@ def test_the_last_digits_of_a_network_make_no_difference():
 
 def test_what_is_left_must_be_what_there_was():
     stack = Stack(full(20), as_seed=True)
-    stack.push_normal(np.zeros(3, np.int64), Binned(np.zeros(3), 1.0, 0.25))
+    stack.push_normal(np.zeros(3, np.int64), Binned(np.zeros(3), 1.0, 0.25, tails=True))
     with pytest.raises(InputError, match="not what it began with"):
         stack.seed  # noqa: B018

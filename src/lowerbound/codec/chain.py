@@ -63,20 +63,20 @@ class Chain:
             if drawn is None:
                 self._push_data(stack, levels, above)
             else:
-                stack.push_normal(drawn, self._binned(chain.decode(above, level - 1), level - 1))
+                stack.push_normal(drawn, self._binned(chain.decode(above, level - 1), level - 1, tails=True))
             below, drawn = above, places
         assert drawn is not None
-        stack.push_normal(drawn, self._binned(chain.prior(below), chain.num_latents))
+        stack.push_normal(drawn, self._binned(chain.prior(below), chain.num_latents, tails=True))
 
     def pop(self, stack: Stack, batch: int) -> Levels:
         """Pop the batch of so many examples that was pushed last."""
         chain, top = self.hierarchy, self.hierarchy.num_latents
         prior = chain.prior(torch.zeros(batch, *chain.top_shape, dtype=torch.float64, device=self.device))
-        places = stack.pop_normal(self._binned(prior, top))
+        places = stack.pop_normal(self._binned(prior, top, tails=True))
         above = self._latent(places, prior, top)
         for level in range(top, 1, -1):
             p = chain.decode(above, level - 1)
-            below_places = stack.pop_normal(self._binned(p, level - 1))
+            below_places = stack.pop_normal(self._binned(p, level - 1, tails=True))
             below = self._latent(below_places, p, level - 1)
             stack.undraw(places, self._binned(chain.encode(below, level), level), level)
             places, above = below_places, below
@@ -96,12 +96,13 @@ class Chain:
         symbols = [stack.pop_rows(to_numpy(masses(part))) for part in parts(num_entries, self.num_levels)]
         return np.concatenate(symbols).reshape(len(first), *self.shape)
 
-    def _binned(self, normal: Normal, level: int) -> Binned:
+    def _binned(self, normal: Normal, level: int, *, tails: bool = False) -> Binned:
         std = normal.variance**0.5
         return Binned(
             to_numpy(normal.mean).ravel(),
             to_numpy(std.broadcast_to(normal.mean.shape)).ravel() if isinstance(std, Tensor) else std,
             self.steps[level - 1],
+            tails=tails,
         )
 
     def _latent(self, places: np.ndarray, normal: Normal, level: int) -> Float[Tensor, "batch *latents"]:

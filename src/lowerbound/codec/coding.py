@@ -67,12 +67,13 @@ def compress(
     """
     if num_steps is not None and not run.is_denoiser:
         raise InputError(f"num_steps is {num_steps}, but the model {run.config.model.name} has no steps to choose")
-    num_steps = (num_steps or NUM_STEPS) if run.is_denoiser else 0
+    num_steps = NUM_STEPS if num_steps is None else num_steps
+    batch_size = _batch_size(run, len(raw)) if batch_size is None else batch_size
+    if not (1 <= batch_size < 1 << 16 and 1 <= num_steps < 1 << 16):
+        raise InputError(f"batch_size={batch_size}, num_steps={num_steps}: both start at 1 and are below 65,536")
+    num_steps = num_steps if run.is_denoiser else 0
     coder = _coder(run, num_steps)
     check_examples(run, raw)
-    batch_size = batch_size or _batch_size(run, len(raw))
-    if not (1 <= batch_size < 1 << 16 and num_steps < 1 << 16):
-        raise InputError(f"batch_size={batch_size}, num_steps={num_steps}: both start at 1 and are below 65,536")
     levels = raw.astype(np.int64) - run.spec.encoding.offset
     num_plain, plain = 0, b""
     if isinstance(coder, Chain):

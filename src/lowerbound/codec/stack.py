@@ -28,8 +28,8 @@ FINE = 32
 """Parts of a bin to which the mean of a normal is rounded."""
 OCTAVE = 256
 """Parts of an octave to which its standard deviation is rounded."""
-REACH = 5
-"""Standard deviations that the table of a normal goes to on either side."""
+REACH = {False: 5, True: 8}
+"""Standard deviations that the table of a normal goes to on either side, without tails and with them."""
 MASS = 1 << 20
 """What the masses of a table add up to, about."""
 PLAIN = 1 << 16
@@ -97,11 +97,11 @@ class Stack:
         beyond = (symbols < 0) | (symbols >= normal.size)
         for half in np.divmod(places[beyond] + FARTHEST, PLAIN):
             self._coder.encode_reverse(half.astype(np.int32), self._halves)
-        self._push(np.where(beyond, normal.size, symbols), normal, tails=True)
+        self._push(np.where(beyond, normal.size, symbols), normal)
 
     def pop_normal(self, normal: "Binned") -> Symbols:
         """Pop places that `push_normal` pushed."""
-        symbols = self._pop(normal, tails=True)
+        symbols = self._pop(normal)
         places, beyond = symbols + normal.first, symbols == normal.size
         low, high = (self._coder.decode(self._halves, int(beyond.sum())).astype(np.int64) for _ in range(2))
         places[beyond] = high * PLAIN + low - FARTHEST
@@ -118,11 +118,11 @@ class Stack:
             key: by which the same bits are turned over when `undraw` is called with it.
         """
         self._turn_over(normal, key)
-        return self._pop(normal, tails=False) + normal.first
+        return self._pop(normal) + normal.first
 
     def undraw(self, places: Symbols, normal: "Binned", key: int) -> None:
         """Push places that `draw` popped, so that the bits are those of before."""
-        self._push(places - normal.first, normal, tails=False)
+        self._push(places - normal.first, normal)
         self._turn_over(normal, key)
 
     def _turn_over(self, normal: "Binned", key: int) -> None:
@@ -133,18 +133,18 @@ class Stack:
         self.fewest_bits = min(self.fewest_bits, self._coder.num_valid_bits())
         self._coder.encode_reverse((halves ^ mask).astype(np.int32), self._halves)
 
-    def _push(self, symbols: Symbols, normal: "Binned", tails: bool) -> None:
+    def _push(self, symbols: Symbols, normal: "Binned") -> None:
         self._note(normal.keys)
-        if ((symbols < 0) | (symbols >= normal.size + tails)).any():
+        if ((symbols < 0) | (symbols >= normal.size + normal.tails)).any():
             raise InputError("a place that was never drawn")
         for key, members in reversed([*normal.groups()]):
-            self._coder.encode_reverse(symbols[members].astype(np.int32), self._table(*key, tails))
+            self._coder.encode_reverse(symbols[members].astype(np.int32), self._table(*key, normal.tails))
 
-    def _pop(self, normal: "Binned", tails: bool) -> Symbols:
+    def _pop(self, normal: "Binned") -> Symbols:
         self._note(normal.keys)
         symbols = np.empty(len(normal.first), np.int64)
         for key, members in normal.groups():
-            symbols[members] = self._coder.decode(self._table(*key, tails), len(members))
+            symbols[members] = self._coder.decode(self._table(*key, normal.tails), len(members))
         self.fewest_bits = min(self.fewest_bits, self._coder.num_valid_bits())
         return symbols
 
@@ -168,6 +168,7 @@ class Binned:
         mean: of each entry, in units of x.
         std: likewise, one for all or one for each.
         step: of the grid, in units of x.
+        tails: whether a place beyond the table is possible, as it is of what is pushed and not drawn.
 
     Attributes:
         first: the place of each table's first bin.
@@ -179,14 +180,21 @@ class Binned:
         InputError: if a mean is not finite, or farther off than the grid goes.
     """
 
-    def __init__(self, mean: Float[np.ndarray, " num"], std: Float[np.ndarray, "..."] | float, step: float):
+    def __init__(
+        self,
+        mean: Float[np.ndarray, " num"],
+        std: Float[np.ndarray, "..."] | float,
+        step: float,
+        *,
+        tails: bool = False,
+    ):
         place = np.round(mean / step * FINE)
         if not (np.abs(place) < FINE * FARTHEST / 2).all():
             raise InputError("the model's latents are not finite, or beyond all bounds")
         centre, fine = np.divmod(place.astype(np.int64), FINE)
         width = np.round(OCTAVE * np.log2(std / step)).astype(np.int64)
         self.keys = np.stack([np.broadcast_to(width, fine.shape), fine])
-        reach = np.broadcast_to(half_size(width), fine.shape)
+        self.tails, reach = tails, np.broadcast_to(half_size(width, tails), fine.shape)
         self.first, self.size = centre - reach, 2 * reach + 1
         entropy = math.log2(math.sqrt(2 * math.pi * math.e))
         self.num_bits = float((np.maximum(0, self.keys[0] / OCTAVE) + entropy).sum()) + 4 * math.sqrt(len(fine))
@@ -200,9 +208,9 @@ class Binned:
             yield (width, fine), members
 
 
-def half_size(width: Any) -> Any:
+def half_size(width: Any, tails: bool) -> Any:
     """How many bins a table has on either side of its middle one."""
-    return np.ceil(REACH * 2.0 ** (np.asarray(width) / OCTAVE)).astype(np.int64) + 1
+    return np.ceil(REACH[tails] * 2.0 ** (np.asarray(width) / OCTAVE)).astype(np.int64) + 1
 
 
 def normal_table(width: int, fine: int, tails: bool) -> Float[np.ndarray, " num_bins"]:
@@ -213,7 +221,7 @@ def normal_table(width: int, fine: int, tails: bool) -> Float[np.ndarray, " num_
         fine: its mean is so many `FINE`ths of a bin above the middle of the middle bin.
         tails: whether the table ends in a symbol for all that is beyond.
     """
-    reach = int(half_size(width))
+    reach = int(half_size(width, tails))
     edges = (np.arange(-reach, reach + 2) - 0.5 - fine / FINE) / 2 ** (width / OCTAVE)
     masses = np.round(MASS * np.diff(ndtr(edges)))
     return np.append(masses, 0.0) if tails else masses
