@@ -73,7 +73,8 @@ def test_help_all_shows_every_option_and_help_some_of_them(verb, capsys, monkeyp
     some = flags_in(shown([verb, "--help"], capsys, monkeypatch)) - {"--help"}
     assert some - switches <= options
     assert (some == every) == (
-        verb in ("audit", "classifier", "distill", "doctor", "explore", "impute", "merge", "report", "runs")
+        verb
+        in ("audit", "classifier", "decompress", "distill", "doctor", "explore", "impute", "merge", "report", "runs")
     )
 
 

@@ -19,6 +19,8 @@ VERBS = {
     "sample": "draw samples from a run",
     "evaluate": "measure held-out bits/dim in three terms, and the quality of samples",
     "score": "compute one likelihood per example, as a table",
+    "compress": "code discrete data by a run's model, without loss",
+    "decompress": "write the data that a compressed file holds",
     "merge": "join a table that was made in parts",
     "classifier": "train a classifier of a run's data, to guide its samples",
     "distill": "train a copy of a run that draws samples in one to eight network calls",

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.denoiser import Prediction
@@ -14,6 +15,8 @@ from lowerbound.levels import check_num_levels, nearest_level
 from lowerbound.schedule import Level
 from lowerbound.shapes import Examples, Observed, PerExample
 
+Latents = Float[Tensor, "entries"]
+"""Of any entries, one after the other, (n,)."""
 _HALF_WIDTH = 8  # standard deviations beyond which a normal density is taken for zero: e^-32
 _SMOOTH = 16  # bins per standard deviation above which the sum over levels is an integral with its first correction
 _FAR = 12  # standard deviations beyond the outermost level at which a latent's place is cut off
@@ -46,6 +49,19 @@ class Decoder(ABC):
     def estimate(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         """An estimate of `expected_log_prob` without bias from one latent: `log_prob`, if nothing better is known."""
         return self.log_prob(x, x_t, level, prediction)
+
+    def log_masses(self, x_t: Latents, level: Level, x_hat: Latents | None = None) -> Float[Tensor, "entries levels"]:
+        r"""$\log p(x = c_k | x_{t_0})$ of every level k, nats, up to a number that is the same for all k.
+
+        Arguments:
+            x_t: latents of any entries, (n,).
+            level: $t_0$'s.
+            x_hat: the denoiser's $\hat x$ of them, (n,), where `needs_network`.
+
+        Raises:
+            InputError: of a decoder without levels.
+        """
+        raise InputError(f"{type(self).__name__} has no levels with a mass each")
 
     def is_real(self, x: Examples) -> Examples | float:
         """1 at the entries of x whose figure is a density of real numbers, 0 at those that are discrete."""
@@ -85,6 +101,11 @@ class LevelPosterior(Decoder):
             return self._by_sum(index, position, width).to(x.dtype)
         return self._by_integral(index, position, width).to(x.dtype)
 
+    def log_masses(self, x_t: Latents, level: Level, x_hat: Latents | None = None) -> Float[Tensor, "entries levels"]:
+        position = (x_t / level.alpha + 1) * self.num_levels / 2 - 0.5
+        levels = torch.arange(self.num_levels, dtype=position.dtype, device=position.device)
+        return -0.5 * ((levels - position[:, None]) / (exp(level.gamma / 2) * self.num_levels / 2)) ** 2
+
     def _by_sum(self, index: Tensor, position: Tensor, width: Scalar) -> Tensor:
         return log_mass(index, position, width, 0, self.num_levels - 1)
 
@@ -121,9 +142,15 @@ class DiscretizedGaussian(Decoder):
 
     def log_prob(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         assert prediction is not None
-        index = nearest_level(x, self.num_levels)
-        low = (2 * index / self.num_levels - 1 - prediction.x) / self.std
-        high = (2 * (index + 1) / self.num_levels - 1 - prediction.x) / self.std
+        return self._log_mass(nearest_level(x, self.num_levels), prediction.x)
+
+    def log_masses(self, x_t: Latents, level: Level, x_hat: Latents | None = None) -> Float[Tensor, "entries levels"]:
+        assert x_hat is not None
+        return self._log_mass(torch.arange(self.num_levels, device=x_hat.device), x_hat[:, None])
+
+    def _log_mass(self, index: Tensor, x_hat: Tensor) -> Tensor:
+        low = (2 * index / self.num_levels - 1 - x_hat) / self.std
+        high = (2 * (index + 1) / self.num_levels - 1 - x_hat) / self.std
         low = low.masked_fill(index == 0, -math.inf)
         high = high.masked_fill(index == self.num_levels - 1, math.inf)
         return log_interval(low, high)

@@ -21,6 +21,7 @@ three-variable form and never KL of neighbours (docs/luo_45.md).
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -43,15 +44,20 @@ from lowerbound.shapes import Chain, Examples, PerExample
 BETWEEN = 256
 """The width of perceptrons between latents, where x is no vector."""
 
+LogMasses = Callable[[slice], Float[Tensor, "entries levels"]]
+"""Log masses of all levels, (n, K), of those of all the batch's entries, one after the other, that a slice picks."""
+
 
 class Hierarchy(ABC):
     r"""A Markov chain of latents $z_1, ..., z_T$, its encoder and its model; $z_0$ is x.
 
     Attributes:
         num_latents: T.
+        top_shape: the shape of $z_T$ of one example.
     """
 
     num_latents: int
+    top_shape: tuple[int, ...]
 
     @abstractmethod
     def encode(self, below: Float[Tensor, "batch *below"], level: int) -> Normal:
@@ -72,6 +78,14 @@ class Hierarchy(ABC):
     def expected_log_likelihood(self, x: Examples) -> PerExample | None:
         r"""$E \log p(x | z_1)$ over $q(z_1 | x)$, nats, where it has a closed form; else None."""
         return None
+
+    def log_masses(self, first: Float[Tensor, "batch *latents"], num_levels: int) -> LogMasses:
+        r"""$\log p(x_d = c_k | z_1)$ of each of K levels, nats, of discrete data.
+
+        Raises:
+            InputError: of a model that does not say it.
+        """
+        raise InputError(f"{type(self).__name__} does not say what each level's mass is")
 
     def encode_data(self, x: Examples, level: int) -> Normal:
         r"""$q(z_t | x)$, at level t from 1 to T.
@@ -185,7 +199,7 @@ class DiffusionHierarchy(Hierarchy):
         check_chain(chain)
         self.denoiser, self.decoder, self.reverse = denoiser, decoder, reverse
         self.levels = [CLEAN, *denoiser.schedule.levels(chain)]
-        self.num_latents = len(chain)
+        self.num_latents, self.top_shape = len(chain), denoiser.shape
 
     def encode(self, below: Float[Tensor, "batch *below"], level: int) -> Normal:
         return encode(Latent(below, self.levels[level - 1]), self.levels[level])
@@ -207,6 +221,12 @@ class DiffusionHierarchy(Hierarchy):
     def expected_log_likelihood(self, x: Examples) -> PerExample | None:
         expected = self.decoder.expected_log_prob(x, self.levels[1])
         return None if expected is None else sum_dims(expected)
+
+    def log_masses(self, first: Float[Tensor, "batch *latents"], num_levels: int) -> LogMasses:
+        level, x_t, x_hat = self.levels[1], first.flatten(), None
+        if self.decoder.needs_network:
+            x_hat = self.denoiser(first, level).x.flatten()
+        return lambda part: self.decoder.log_masses(x_t[part], level, None if x_hat is None else x_hat[part])
 
     def encode_data(self, x: Examples, level: int) -> Normal:
         return encode(Latent(x, CLEAN), self.levels[level])
@@ -269,6 +289,7 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
             self.from_data = ConvolutionalEncoder(shape, 2 * latent_dims, width=width, depth=depth)
             self.to_data = ConvolutionalDecoder(latent_dims, self.parameters_shape, width=width, depth=depth)
             width = BETWEEN
+        self.top_shape = (self.dims[-1],)
         neighbours = list(pairwise(self.dims))
         self.up = nn.ModuleList(Perceptron(low, 2 * high, width=width, depth=depth) for low, high in neighbours)
         self.down = nn.ModuleList(Perceptron(high, 2 * low, width=width, depth=depth) for low, high in neighbours)
@@ -284,6 +305,10 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
 
     def log_likelihood(self, x: Examples, first: Float[Tensor, "batch *latents"]) -> PerExample:
         return sum_dims(self.output.log_prob(self.to_data(first), x))
+
+    def log_masses(self, first: Float[Tensor, "batch *latents"], num_levels: int) -> LogMasses:
+        parameters = self.output.by_entry(self.to_data(first))
+        return lambda part: self.output.log_masses(parameters[part], num_levels)
 
     def loss(self, x: Examples, draw: Draw) -> Losses:
         r"""$-\log p(x | z_1) + \beta \sum_t \max(\text{term}_t, d_t\, \text{free bits})$, nats.

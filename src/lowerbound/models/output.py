@@ -25,7 +25,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels, nearest_level
+from lowerbound.levels import check_num_levels, level_centres, nearest_level
 from lowerbound.rng import Noise
 
 MIN_STD = 1e-3
@@ -58,6 +58,19 @@ class Output(ABC):
     @abstractmethod
     def mean(self, parameters: Parameters) -> Entries:
         """The mean of the draws."""
+
+    def log_masses(
+        self, parameters: Float[Tensor, "entries numbers"], num_levels: int
+    ) -> Float[Tensor, "entries levels"]:
+        r"""$\log p(c_k)$ of each of K levels of entries with these parameters, (n, P), nats; of discrete data."""
+        levels = torch.arange(num_levels, device=parameters.device)
+        centres = level_centres(levels, num_levels).to(parameters.dtype)
+        same = parameters[:, :, None].expand(-1, -1, num_levels)
+        return self.log_prob(same, centres.expand(len(parameters), 1, -1))[:, 0]
+
+    def by_entry(self, parameters: Parameters) -> Float[Tensor, "entries numbers"]:
+        """The P numbers of each of all the batch's entries, one after the other."""
+        return parameters.unflatten(1, (self.num_parameters, -1)).movedim(1, -1).flatten(0, -2)
 
 
 class Bernoulli(Output):
@@ -104,6 +117,11 @@ class Categorical(Output):
         levels = torch.arange(self.num_levels, dtype=parameters.dtype, device=parameters.device)
         centres = _centres(levels, self.num_levels).reshape(-1, *[1] * (parameters.ndim - 1))
         return (self._log_mass(parameters).exp() * centres).sum(1)
+
+    def log_masses(
+        self, parameters: Float[Tensor, "entries numbers"], num_levels: int
+    ) -> Float[Tensor, "entries levels"]:
+        return parameters.log_softmax(1)
 
     def _log_mass(self, parameters: Tensor) -> Tensor:
         """(B, K, C, *spatial)"""

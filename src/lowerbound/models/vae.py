@@ -24,6 +24,7 @@ from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.models.base import Draw, Losses
+from lowerbound.models.hierarchical import Hierarchy, LogMasses
 from lowerbound.models.latent import LatentVariableModel, gaussian, positive_std, standard_normal
 from lowerbound.models.output import pick
 from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
@@ -146,6 +147,35 @@ class VAE(LatentVariableModel):
 
     def _log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         return sum_dims(self.output.log_prob(self.decode(z), x))
+
+
+class OneLatent(Hierarchy):
+    """A VAE with the prior $N(0, I)$ as a hierarchy of one level.
+
+    Arguments:
+        vae: the model.
+    """
+
+    num_latents = 1
+
+    def __init__(self, vae: VAE):
+        self.vae, self.top_shape = vae, (vae.latent_dims,)
+
+    def encode(self, below: Float[Tensor, "batch *below"], level: int) -> Normal:
+        return self.vae.encode(below)
+
+    def decode(self, above: Float[Tensor, "batch *above"], level: int) -> Normal:
+        raise InputError(f"level {level} of a hierarchy of one: below it are the data")
+
+    def prior(self, like: Float[Tensor, "batch *latents"]) -> Normal:
+        return standard_normal(like)
+
+    def log_likelihood(self, x: Examples, first: Float[Tensor, "batch *latents"]) -> PerExample:
+        return sum_dims(self.vae.output.log_prob(self.vae.decode(first), x))
+
+    def log_masses(self, first: Float[Tensor, "batch *latents"], num_levels: int) -> LogMasses:
+        parameters = self.vae.output.by_entry(self.vae.decode(first))
+        return lambda part: self.vae.output.log_masses(parameters[part], num_levels)
 
 
 class Prior(nn.Module, ABC):

@@ -1,0 +1,91 @@
+"""`lowerbound compress RUN DATA`: discrete data as a code of a run's model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.codec import Compressed, compress
+from lowerbound.errors import InputError
+from lowerbound.everyday import Everyday
+from lowerbound.files import check_folder, write_file
+from lowerbound.models import Effort
+from lowerbound.records import Measured
+from lowerbound.rounding import figure_text
+from lowerbound.run import Run, open_run
+from lowerbound.run.examples import check_examples, read_for
+from lowerbound.scoring import score
+
+NUM_DRAWS = 16
+"""Of a chain's steps, by which the bound of each example is estimated."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compress images and other arrays of whole numbers by a run's model, without loss, and say how many bits they take
+    beside the model's bound.
+
+    A diffusion model, or a hierarchy of latents, codes by bits-back, an autoregressive model directly.
+
+    Example: lowerbound compress runs/digits digits --split test -o digits.lb
+    """
+
+    run: RunPath
+    data: DataName
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The .lb file to write."""
+    split: Everyday[Literal["train", "validation", "test"] | None] = None
+    """Compress one split, as training makes it; all examples if not given."""
+    num_steps: Everyday[int | None] = None
+    """The number of steps of a diffusion model's chain: more take longer and fewer bits; 250 if not given."""
+    batch_size: int | None = None
+    """The number of examples coded at a time: more are faster, and cost bits of a chain, which borrows for each of them;
+    if not given a 250th of all examples, up to 64."""
+    device: Everyday[DeviceName] = "auto"
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "compress", arguments)
+    check_counts(options, "num_steps", "batch_size")
+    if options.out.suffix != ".lb":
+        raise InputError(f"--out {options.out}: give a name that ends in .lb")
+    check_folder(options.out)
+    run = open_run(options.run, pick_device(options.device))
+    examples = read_for(run, options.data)
+    raw = np.ascontiguousarray(examples.values[examples.indices(options.split)])
+    check_examples(run, raw, examples.name)
+    with tqdm(total=len(raw), desc="compressing", unit="example", disable=None) as bar:
+        settings = {"num_steps": options.num_steps, "batch_size": options.batch_size, "layout": examples.layout}
+        compressed = compress(run, raw, **settings, progress=bar.update)
+    write_file(options.out, compressed.to_bytes())
+    print("\n".join(told(run, raw, compressed)))
+    print(f"{len(raw):,} examples in {compressed.num_bytes:,} bytes: {options.out}")
+
+
+def told(run: Run, raw: np.ndarray, compressed: Compressed) -> list[str]:
+    """What the file takes beside the bound, a line each."""
+    steps = compressed.num_steps
+    effort = Effort(num_steps=steps, num_draws=min(NUM_DRAWS, steps)) if steps else Effort()
+    scores = score(run, raw, effort)
+    on_disk, bound = 8 * compressed.num_bytes / raw.size, Measured.of(scores.bits_per_dim)
+    excess = on_disk / bound.value - 1
+    lines = [
+        f"{figure_text(on_disk, None)} bits/dim on disk, {8 * compressed.num_header_bytes / raw.size:.4f} of them "
+        f"the header's {compressed.num_header_bytes} bytes",
+        f"{bound} bits/dim, {scores.kind}: the file is {abs(excess):.1%} {'above' if excess > 0 else 'below'} it",
+    ]
+    if compressed.num_plain == len(raw):
+        lines.append(
+            "all examples are kept by LZMA, without the model: they are too few to lend a chain the bits it begins with"
+        )
+    elif compressed.num_plain:
+        lines.append(
+            f"the first {compressed.num_plain} of {len(raw):,} examples are kept by LZMA, without the model: they are the "
+            "bits that the chain begins with"
+        )
+    return lines

@@ -1,0 +1,147 @@
+"""What a compressed file holds: a short header, and the stack's words.
+
+| bytes | what |
+|---|---|
+| 3 | `LB1`, of which the digit is the format's version |
+| 4 | CRC-32 of all that follows, which tells every change of a single byte |
+| 8 | the beginning of a hash of the run: its weights and its configuration |
+| 4 | CRC-32 of the values, in their type and order |
+| 4 | checksum of the distributions of the batch that the decoder meets first |
+| 4, 4, 2, 2 | numbers: of examples, of those in plain, of a batch, of the chain's steps (0 of a model without a chain) |
+| 2 + n | the values' type, their layout, the run's folder, the version of torch, one a line |
+| 4 m | the stack |
+
+All numbers are unsigned, least byte first.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lowerbound.brief import Brief
+from lowerbound.codec.stack import Words
+from lowerbound.data.arrays import LAYOUTS
+from lowerbound.errors import InputError
+
+MAGIC = b"LB1"
+_HEAD = struct.Struct("<3sI")
+_BODY = struct.Struct("<8sIIIIHHH")
+
+
+@dataclass(frozen=True, repr=False)
+class Compressed(Brief):
+    """A compressed data set.
+
+    Arguments:
+        run_hash: the beginning of a hash of the run, 8 bytes.
+        values_checksum: CRC-32 of the values.
+        distributions_checksum: of the distributions of the batch that was pushed last.
+        num_examples: how many there are.
+        num_plain: how many of them, the first, are kept without the model, as the bits that the others borrow from.
+        batch_size: of the others, which are coded so many at a time.
+        num_steps: of the chain; 0 of a model without one.
+        dtype: the values' type, as numpy writes it.
+        layout: the order of axes that they came in.
+        run: the folder of the run.
+        torch_version: of the library that computed the network.
+        words: the stack.
+    """
+
+    run_hash: bytes
+    values_checksum: int
+    distributions_checksum: int
+    num_examples: int
+    num_plain: int
+    batch_size: int
+    num_steps: int
+    dtype: str
+    layout: str
+    run: str
+    torch_version: str
+    words: Words
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        texts = "\n".join((self.dtype, self.layout, self.run, self.torch_version)).encode("utf-8", "replace")
+        body = _BODY.pack(
+            self.run_hash,
+            self.values_checksum,
+            self.distributions_checksum,
+            self.num_examples,
+            self.num_plain,
+            self.batch_size,
+            self.num_steps,
+            len(texts),
+        )
+        rest = body + texts + self.words.astype("<u4").tobytes()
+        return _HEAD.pack(MAGIC, zlib.crc32(rest)) + rest
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the file."""
+        return len(self.to_bytes())
+
+    @property
+    def num_header_bytes(self) -> int:
+        """Of what is in front of the stack."""
+        return self.num_bytes - 4 * len(self.words)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str) -> "Compressed":
+        """The file, read.
+
+        Arguments:
+            content: of the file.
+            name: of it, for messages.
+
+        Raises:
+            InputError: if it is no such file, of another version, cut off or changed.
+        """
+        if content[:2] != MAGIC[:2]:
+            raise InputError(f"{name} is no compressed data set: give a file that `lowerbound compress` wrote")
+        if content[2:3] not in (MAGIC[2:], b""):
+            raise InputError(f"{name} has the format {content[2:3]!r}, and this program reads {MAGIC[2:]!r}")
+        if len(content) < _HEAD.size + _BODY.size or _HEAD.unpack_from(content)[1] != zlib.crc32(content[_HEAD.size :]):
+            raise InputError(f"{name} is damaged: it is not as it was written; take another copy")
+        start = _HEAD.size + _BODY.size
+        run_hash, values, distributions, num_examples, num_plain, batch_size, num_steps, size = _BODY.unpack(
+            content[_HEAD.size : start]
+        )
+        texts = content[start : start + size].decode("utf-8", "replace").split("\n")
+        words = content[start + size :]
+        makes_sense = len(texts) == 4 and len(words) % 4 == 0 and num_plain <= num_examples and batch_size
+        if not makes_sense or texts[1] not in LAYOUTS:
+            raise InputError(f"{name} is damaged: its header makes no sense")
+        dtype, layout, run, torch_version = texts
+        return cls(
+            run_hash,
+            values,
+            distributions,
+            num_examples,
+            num_plain,
+            batch_size,
+            num_steps,
+            dtype,
+            layout,
+            run,
+            torch_version,
+            words=np.frombuffer(words, "<u4").astype(np.uint32),
+        )
+
+
+def integer_type(name: str) -> np.dtype[Any]:
+    """The type of a name.
+
+    Raises:
+        InputError: if there is none, or it is not of integers.
+    """
+    try:
+        dtype = np.dtype(name)
+    except TypeError as error:
+        raise InputError(f"the values are of the type {name!r}, which is none") from error
+    if dtype.kind not in "iub":
+        raise InputError(f"the values are of the type {dtype}: only integers are compressed")
+    return dtype
