@@ -1,19 +1,36 @@
-"""Files of conditions: vectors or labels, one for each sample that is wanted."""
+"""Files of conditions: vectors, labels, or rows of a table, one for each sample that is wanted."""
 
 from pathlib import Path
 
 import numpy as np
 
 from lowerbound.data.arrays import read_npy
+from lowerbound.data.columns import Column
+from lowerbound.data.config import DataConfig
+from lowerbound.data.tables import condition_vectors, read_condition_columns
 from lowerbound.errors import InputError
+from lowerbound.tables import SUFFIXES as TABLES
 
 
-def read_conditions(path: Path) -> np.ndarray:
-    """What a file of conditions holds: the array of an .npy file, or the lines of a text as (N,) words.
+def read_conditions(path: Path, config: DataConfig | None = None, columns: tuple[Column, ...] = ()) -> np.ndarray:
+    """What a file of conditions holds: the array of an .npy file, the lines of a text as (N,) words, or of a table what
+    stands in the columns that a run's conditions are made of, as words or vectors.
+
+    Arguments:
+        path: of the file.
+        config: how a table is written.
+        columns: that conditions are made of; none where they are of no table.
 
     Raises:
         InputError: if it is not there, holds Python objects or nothing, or is damaged.
     """
+    if columns and config is not None and path.suffix in TABLES:
+        if not path.is_file():
+            raise InputError(f"{path} is not there: give a table with the columns {', '.join(c.name for c in columns)}")
+        values = read_condition_columns(path, config, columns)
+        if len(columns) == 1 and columns[0].categories:
+            return np.array([columns[0].categories[int(k)] for k in values[:, 0]], dtype=np.str_)
+        return condition_vectors(values, columns)
     try:
         if path.suffix == ".npy":
             conditions = read_npy(path)
