@@ -179,6 +179,28 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
+class CoarseConfig:
+    """A second network, at a fraction of the resolution, for noise that hides single pixels: a U-Net."""
+
+    split: float | None = None
+    """The gamma from which on it takes the place of the network; one network is for all noise if not given."""
+    share: float = 0.5
+    """The share of each batch that it learns from."""
+    target: Literal["x", "eps", "v"] = "x"
+    """The quantity that it predicts."""
+    patch: int = 2
+    """The number of positions along each axis that become channels of one."""
+    width: int = 32
+    """The number of channels at its highest resolution."""
+    multipliers: tuple[int, ...] = (1, 2)
+    """The channels of each resolution as multiples of the width."""
+    blocks_per_level: int = 1
+    """The number of residual blocks at each resolution on the way down, and again on the way up."""
+    attention_levels: int = 1
+    """The number of lowest resolutions that have attention."""
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """The training."""
 
@@ -245,8 +267,13 @@ class TrainingConfig:
 
 MOST = {
     "schedule.num_steps": 1_000_000,
-    **dict.fromkeys(("network.width", "model.width"), 8192),
-    **dict.fromkeys(("network.multipliers", "network.blocks_per_level", "network.attention_levels"), 256),
+    **dict.fromkeys(("network.width", "model.width", "coarse.width"), 8192),
+    **{
+        f"{section}.{name}": 256
+        for section in ("network", "coarse")
+        for name in ("multipliers", "blocks_per_level", "attention_levels")
+    },
+    "coarse.patch": 64,
     "network.periodic": 2,
     **dict.fromkeys(("network.depth", "model.depth", "model.num_latents"), 1024),
     **dict.fromkeys(("model.decoder_components", "model.transforms", "model.bands"), 1024),
@@ -276,6 +303,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    coarse: CoarseConfig = field(default_factory=CoarseConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -295,6 +323,7 @@ class Config:
             raise InputError(
                 f"{flag('schedule.num_steps')} is {self.schedule.num_steps}: a chain takes at least one step"
             )
+        self._check_coarse()
         if not self.model.is_denoiser:
             self._check_relative()
         elif self.model.is_grown:
@@ -311,10 +340,30 @@ class Config:
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
                 raise InputError(f"{flag(name)} is {value}: it must be finite")
 
+    def _check_coarse(self) -> None:
+        """Refuse settings of a second network that is not there, or goes with nothing else that is asked for."""
+        coarse, schedule = self.coarse, self.schedule
+        if coarse.split is None:
+            self._check_default(("coarse",), "unless --coarse.split says from which gamma on there is a second network")
+            return
+        if self.model.name != "diffusion" or self.denoiser.variance == "learned" or self.network.kind != "unet":
+            raise InputError(
+                "--coarse.split is for diffusion models of images, signals and volumes with a fixed reverse variance: leave "
+                "it out"
+            )
+        if coarse.patch < 1:
+            raise InputError(f"--coarse.patch is {coarse.patch}: give 1 position along each axis or more")
+        if not schedule.gamma_min < coarse.split < schedule.gamma_max or not 0 < coarse.share < 1:
+            raise InputError(
+                f"--coarse.split is {coarse.split}, --coarse.share {coarse.share}: give a gamma between the schedule's "
+                f"ends, {schedule.gamma_min} and {schedule.gamma_max}, and a share between 0 and 1"
+            )
+
     def _check_forest(self) -> None:
         """Refuse what has no effect on a forest."""
         self._check_default(
-            ("denoiser", "network"), "which is no network: its settings begin with --model and --schedule"
+            ("denoiser", "network", "coarse"),
+            "on the model forest, which is no network: its settings begin with --model and --schedule",
         )
         for name in self.model.settings():
             if name not in FOREST:
@@ -331,8 +380,10 @@ class Config:
 
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""
-        sections = ("schedule", "denoiser", "network", "decoder")
-        self._check_default(sections, "which is no denoiser: its settings begin with --model")
+        sections = ("schedule", "denoiser", "network", "coarse", "decoder")
+        self._check_default(
+            sections, f"on the model {self.model.name}, which is no denoiser: its settings begin with --model"
+        )
         if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
             raise InputError(
                 f"--objective, --times and --reverse have no effect on the model {self.model.name}: it has an objective of "
@@ -344,14 +395,12 @@ class Config:
             )
 
     def _check_default(self, sections: tuple[str, ...], why: str) -> None:
-        """Refuse settings of sections that have no effect on the model."""
+        """Refuse settings of sections that have no effect."""
         for name in sections:
             section = getattr(self, name)
             for setting in dataclasses.fields(section):
                 if getattr(section, setting.name) != setting.default:
-                    raise InputError(
-                        f"{flag(f'{name}.{setting.name}')} has no effect on the model {self.model.name}, {why}"
-                    )
+                    raise InputError(f"{flag(f'{name}.{setting.name}')} has no effect {why}")
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON would hold it."""

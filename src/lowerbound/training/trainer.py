@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
-from lowerbound.denoiser import FittedMixture
+from lowerbound.denoiser import ByLevel, FittedMixture
 from lowerbound.device import prepared
 from lowerbound.errors import InputError
 from lowerbound.models import Draw, Losses
@@ -73,9 +73,20 @@ class Trainer(Training):
             self.model = build_model(config, dataset.spec).to(self.device)
         speed_up(self.model, config, self.device)
         self.data_seconds = 0.0
-        self.times = ImportanceTimes() if config.training.times == "importance" else None
+        self.times = self._importance_times()
         optimizer = Optimizer(self.model.trained, config.training)
         super().__init__(self.model.trained, optimizer, config.training, averaged=True, processes=processes)
+
+    def _importance_times(self) -> ImportanceTimes | None:
+        """Where times are drawn more often where the loss is large; of two networks each has its share of them."""
+        if self.config.training.times != "importance":
+            return None
+        denoiser = self.model.trained
+        if not isinstance(denoiser, ByLevel):
+            return ImportanceTimes()
+        split = denoiser.schedule.level_at(denoiser.split).t
+        assert isinstance(split, float)
+        return ImportanceTimes(split=split, share=self.config.coarse.share)
 
     @property
     def mixture(self) -> FittedMixture | None:
