@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.data.tables import condition_values
+from lowerbound.data.conditions import condition_values
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance

@@ -16,6 +16,7 @@ import pyarrow as pa
 from lowerbound.arrow import pc
 from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
 from lowerbound.data.columns import Column
+from lowerbound.data.conditions import condition_vectors
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.memory import memory_limit
@@ -120,28 +121,6 @@ def read_condition_columns(path: Path, config: DataConfig, columns: tuple[Column
         first_row += batch.num_rows
     _check_complete(source, columns, values)
     return values
-
-
-def condition_values(given: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
-    """The values of columns, (N, C), that labels (N,) or condition vectors (N, F) are made of; NaN where none is given."""
-    if given.ndim == 1:
-        return np.where(given < 0, np.nan, given.astype(np.float64))[:, None]
-    ends = np.cumsum([max(1, len(column.categories)) for column in columns])[:-1]
-    parts = zip(columns, np.split(given.astype(np.float64), ends, 1), strict=True)
-    values = [
-        np.where(np.isnan(part[:, 0]), np.nan, part.argmax(1) if c.categories else part[:, 0]) for c, part in parts
-    ]
-    return np.stack(values, 1)
-
-
-def condition_vectors(values: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
-    """Condition vectors (N, F) of the values of columns, (N, C): numbers as they are, a block of zeros and a one for a
-    category."""
-    parts = []
-    for place, column in enumerate(columns):
-        each = values[:, place, None]
-        parts.append((each == np.arange(len(column.categories))).astype(np.float64) if column.categories else each)
-    return np.concatenate(parts, 1)
 
 
 def known_columns(spec: DataSpec | None) -> tuple[Column, ...]:

@@ -12,8 +12,8 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.data import Examples, Levels, read_examples
+from lowerbound.data.conditions import condition_values
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
-from lowerbound.data.tables import condition_values
 from lowerbound.data.windows import Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
