@@ -74,6 +74,7 @@ def test_filled_rows_keep_their_condition(folder):
     assert filled["day"].to_pylist() == [day for day in holes["day"].to_pylist() for _ in range(2)]
 
 
+@pytest.mark.filterwarnings("default")
 def test_rows_without_any_condition_are_scored_without(folder, capsys):
     csv.write_csv(rows(60).select(["weight", "size"]), folder / "bare.csv")
     score = [
