@@ -18,7 +18,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import open_run
-from lowerbound.run.generate import generate, network_calls, path
+from lowerbound.run.generate import generate, network_calls, states
 
 MOST_FRAMES = 60
 EFFECTIVE = ("num_samples", "out", "seed", "batch_size", "device")
@@ -81,8 +81,8 @@ def main(arguments: list[str]) -> None:
     with tqdm(total=total, desc="sampling", unit=unit, disable=None) as bar, counting as calls:
         settings = {"seed": options.seed, "cond": cond, "brownian": options.brownian, "progress": bar.update}
         if moving:
-            states = path(run, options.num_samples, plan, num_states=MOST_FRAMES, **settings)
-            content = animation([state for _, state in states], run.spec.encoding.value_range, out.suffix)
+            way = states(run, options.num_samples, plan, num_states=MOST_FRAMES, **settings)
+            content = animation([state for _, state in way], run.spec.encoding.value_range, out.suffix)
             write_file(out, content)
         else:
             samples = generate(run, options.num_samples, plan, batch_size=options.batch_size, **settings)

@@ -17,21 +17,8 @@ from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, Ga
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, Patched, UNet
 from lowerbound.objective import edm, in_two, sigmoid, uniform
-from lowerbound.schedule import (
-    EDM,
-    SCALINGS,
-    Cosine,
-    LearnedGamma,
-    LinearBeta,
-    LinearGamma,
-    MonotoneWarp,
-    RectifiedFlow,
-    Schedule,
-    Sigmoid,
-    Tabulated,
-    betas,
-    geometric,
-)
+from lowerbound.schedule import SCALINGS, LearnedGamma, Schedule, Tabulated, betas
+from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
 from lowerbound.training.config import (
     CoarseConfig,
     Config,
@@ -44,16 +31,6 @@ from lowerbound.training.config import (
 from lowerbound.training.gaussians import TAILS
 from lowerbound.training.objectives import OBJECTIVES
 
-TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
-CURVES = {
-    "linear-gamma": LinearGamma,
-    "linear-beta": LinearBeta,
-    "cosine": Cosine,
-    "sigmoid": Sigmoid,
-    "rectified-flow": RectifiedFlow,
-    "learned-linear": LearnedGamma,
-}
-EXPLODING = {"geometric": geometric, "edm": EDM}
 VISIBLE = -2.0
 """The gamma where the weighting of a second network has half of its largest weight."""
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "unet": UNet}
@@ -101,8 +78,6 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
     gamma_min, gamma_max = config.gamma_min, config.gamma_max
     if config.name in TABLES:
         schedule = betas.from_betas(TABLES[config.name](config.num_steps))
-    elif config.name == "learned":
-        schedule = LearnedGamma(gamma_min, gamma_max, MonotoneWarp())
     elif config.name in CURVES:
         schedule = CURVES[config.name](gamma_min=gamma_min, gamma_max=gamma_max)
     else:
@@ -232,7 +207,7 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
                 f"a learned schedule is trained by --objective elbo or balanced, not by {name}: choose another "
                 "--schedule.name"
             )
-        if training.times != "antithetic":
+        if training.times == "importance":
             raise InputError("a learned schedule already spreads times by the loss's size: leave --times antithetic")
     chain = torch.linspace(0, 1, config.schedule.num_steps + 1, dtype=torch.float64)
     if isinstance(schedule, Tabulated):
@@ -243,7 +218,7 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
     if name == "balanced" and config.coarse.split is not None:
         # each of two networks has one purpose, and so a weighting of its own
         objective = replace(objective, weighting=in_two(config.coarse.split, uniform, sigmoid(VISIBLE)))
-    if training.times != "antithetic" and objective.takes_whole_paths:
+    if training.times == "importance" and objective.takes_whole_paths:
         raise InputError(f"--times {training.times} has no effect on --objective {name}, which takes all steps")
     if training.reverse != "lower" and (objective.is_continuous or not objective.is_bound):
         raise InputError(f"--reverse {training.reverse} has no effect on --objective {name}")
@@ -251,6 +226,16 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
     if learns_variance and config.denoiser.variance != "learned":
         raise InputError(f"--objective {name} trains a reverse variance: add --denoiser.variance learned")
     return objective
+
+
+def draws_by_importance(config: Config) -> bool:
+    """Whether times are drawn more often where the loss is large: as it is asked for, or else where nothing spreads them by
+    the loss yet and it is weighted or two networks share it."""
+    times, name = config.training.times, config.training.objective
+    if times is not None or not config.model.is_denoiser:
+        return times == "importance"
+    spreads = config.schedule.name in ("learned", "learned-linear") or OBJECTIVES[name].takes_whole_paths
+    return not spreads and (name == "balanced" or config.coarse.split is not None)
 
 
 def build_decoder(config: DecoderConfig, num_levels: int | None, blocks: Blocks | None = None) -> Decoder | None:

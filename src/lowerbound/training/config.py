@@ -13,6 +13,7 @@ from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
 from lowerbound.models import RELATIVES
 from lowerbound.records import read
+from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
 from lowerbound.training.objectives import OBJECTIVES
 
 SCHEMA_VERSION = 2
@@ -24,23 +25,11 @@ DENOISERS = ("diffusion", "score", "energy", "forest")
 if TYPE_CHECKING:
     ModelName: TypeAlias = str
     ObjectiveName: TypeAlias = str
+    ScheduleName: TypeAlias = str
 else:
     ModelName = Literal[(*DENOISERS, *RELATIVES)]
     ObjectiveName = Literal[(*OBJECTIVES,)]
-ScheduleName = Literal[
-    "linear-gamma",
-    "learned",
-    "learned-linear",
-    "ddpm",
-    "scaled-linear",
-    "cosine-betas",
-    "linear-beta",
-    "cosine",
-    "sigmoid",
-    "geometric",
-    "edm",
-    "rectified-flow",
-]
+    ScheduleName = Literal[(*CURVES, *EXPLODING, *TABLES)]
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
 Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels", "blocks"]
 DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "blocks", "none"]
@@ -48,8 +37,8 @@ DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "bl
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The model. All settings but its name are for the relatives, which have defaults of their own for those that are not
-    given; a setting without effect on a model is refused."""
+    """The model. All settings but its name are for other models than diffusion, which have defaults of their own; a setting
+    without effect on a model is refused."""
 
     name: Annotated[Everyday[ModelName], tyro.conf.arg(name="model", prefix_name=False)] = "diffusion"
     """The model: diffusion, also as a score network, as the gradient of an energy or, of vectors, as a forest; a
@@ -76,7 +65,7 @@ class ModelConfig:
     prior_components: int | None = None
     """vae: the number of Gaussians in a learned prior, a mixture of them."""
     free_bits: float | None = None
-    """vae, hierarchical-vae, ladder-vae: the nats of KL that cost nothing in training."""
+    """vae, hierarchical-vae, ladder-vae: the free bits, nats of KL that training does not penalise."""
     warmup: float | None = None
     """vae, hierarchical-vae, ladder-vae: the share of training over which the KL's weight rises from 0 to 1."""
     kind: Literal["spline", "affine"] | None = None
@@ -132,7 +121,7 @@ class DenoiserConfig:
     """The quantity that the network predicts; levels, for discrete data, is eps with the levels built in; blocks,
     for tables, is eps with the levels and categories of its columns built in."""
     sigma_data: float = 1.0
-    """The data's standard deviation, with which the network's input is scaled; the target edm wants the true one."""
+    """The data's standard deviation, with which the network's input is scaled; the target edm needs the true value."""
     num_steps: int | None = None
     """The number of steps of the chain, for the target mu."""
     variance: Literal["fixed", "learned"] = "fixed"
@@ -149,7 +138,7 @@ class DecoderConfig:
 
     name: DecoderName = "level-posterior"
     """The decoder: level-posterior, over levels and without a network; discretized-gaussian, DDPM's around the network's
-    mean; gaussian, for continuous data; blocks, for tables; or none, and then no likelihood."""
+    mean; gaussian, for continuous data; blocks, for tables; or none, which leaves the model without a likelihood."""
     std: float = 0.01
     """The standard deviation of discretized-gaussian, in units of the model's x; DDPM's is 0.01."""
 
@@ -237,8 +226,9 @@ class TrainingConfig:
     for better samples; form-a to one-sample are the bound over a chain; the others are losses, not bounds."""
     reverse: Literal["lower", "upper", "learned"] = "lower"
     """The reverse variance of an objective over a chain."""
-    times: Literal["antithetic", "importance"] = "antithetic"
-    """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large."""
+    times: Literal["antithetic", "importance"] | None = None
+    """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large. If not
+    given, the latter for --objective balanced on a schedule that is not learned, and of two networks; else the former."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """The optimizer of the weight matrices between hidden layers; all other parameters take AdamW."""
     momentum: float = 0.9
@@ -340,6 +330,12 @@ class Config:
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
                 raise InputError(f"{flag(name)} is {value}: it must be finite")
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether nothing is said of how a diffusion model's loss is made."""
+        training = self.training
+        return (training.objective, training.reverse) == ("elbo", "lower") and training.times != "importance"
+
     def _check_coarse(self) -> None:
         """Refuse settings of a second network that is not there, or goes with nothing else that is asked for."""
         coarse, schedule = self.coarse, self.schedule
@@ -373,7 +369,7 @@ class Config:
                 )
         if self.schedule.name in ("learned", "learned-linear"):
             raise InputError("a forest learns no schedule: choose another --schedule.name")
-        if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
+        if not self._is_plain:
             raise InputError(
                 "--objective, --times and --reverse have no effect on the model forest: it grows by the bound"
             )
@@ -384,7 +380,7 @@ class Config:
         self._check_default(
             sections, f"on the model {self.model.name}, which is no denoiser: its settings begin with --model"
         )
-        if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
+        if not self._is_plain:
             raise InputError(
                 f"--objective, --times and --reverse have no effect on the model {self.model.name}: it has an objective of "
                 "its own"

@@ -59,8 +59,8 @@ def recipe(
         if len(dataset.shape) == 1 or num_levels is None:
             return config
         if max(dataset.shape[1:]) <= SMALL:
-            return replace(config, training=replace(config.training, objective="balanced"))
-        return in_two(config, dataset) if num_levels >= MANY_LEVELS else config
+            return for_both(config)
+        return in_two(for_both(config), dataset) if num_levels >= MANY_LEVELS else config
     schedule = replace(config.schedule, name="linear-gamma")
     if model == "forest":
         return Config(
@@ -75,6 +75,16 @@ def recipe(
     return replace(config, schedule=schedule, denoiser=DenoiserConfig(target="eps"), model=ModelConfig(model))
 
 
+def for_both(config: Config) -> Config:
+    """The configuration for likelihood and samples at once: more weight on noise that can be seen, and times drawn where
+    the weighted loss is large, where a learned schedule draws them for the bits alone."""
+    return replace(
+        config,
+        schedule=replace(config.schedule, name="linear-gamma", gamma_max=IMAGE_GAMMA_MAX),
+        training=replace(config.training, objective="balanced"),
+    )
+
+
 def in_two(config: Config, dataset: Dataset) -> Config:
     """The configuration with the noise shared by two networks: bits by a small one, what can be seen by a coarse one.
 
@@ -86,15 +96,10 @@ def in_two(config: Config, dataset: Dataset) -> Config:
     num_halvings = max(1, math.ceil(math.log2(longest / 2 / SMALL) + 1))
     return replace(
         config,
-        schedule=replace(config.schedule, name="linear-gamma", gamma_max=IMAGE_GAMMA_MAX),
-        network=replace(config.network, width=16, multipliers=(1, 2), blocks_per_level=1, attention_levels=0),
+        # all that is to be known of the last bits stands next to a pixel
+        network=replace(config.network, width=16, multipliers=(1,), blocks_per_level=2, attention_levels=0),
         coarse=CoarseConfig(split=SPLIT, multipliers=(1, 2, 2, 4, 4, 4)[: num_halvings + 1]),
-        training=replace(
-            config.training,
-            objective="balanced",
-            times="importance",
-            batch_size=min(2 * config.training.batch_size, len(dataset.train)),
-        ),
+        training=replace(config.training, batch_size=min(2 * config.training.batch_size, len(dataset.train))),
     )
 
 
