@@ -11,9 +11,11 @@ the flag as an entry of two levels in the place of a block of two categories.
 
 import dataclasses
 import math
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -24,7 +26,7 @@ from torch import Tensor
 from lowerbound import Effort, Elbo, Model, Noise, Stream
 from lowerbound.baselines import independent_columns
 from lowerbound.blocks import layout
-from lowerbound.data import DataSpec
+from lowerbound.data import DataSpec, open_dataset
 from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples
@@ -124,11 +126,28 @@ def wine(num_rows: int) -> tuple[Examples, float]:
     return Examples("wine", values, "ND", splits, columns=tuple(columns)), math.nan
 
 
-TABLES: dict[str, Callable[[int], tuple[Examples, float]]] = {
+def from_file(name: str) -> Callable[[int], tuple[Dataset, float]]:
+    """A table in the folder of data, read as people read it: each column by what it was recorded to."""
+
+    def read(num_rows: int) -> tuple[Dataset, float]:
+        folder = os.environ.get("LOWERBOUND_DATA")
+        if not folder or not (Path(folder) / name).is_file():
+            raise SystemExit(
+                f"{name} is not there: set LOWERBOUND_DATA to a folder that has it, or leave out its --data"
+            )
+        return open_dataset(str(Path(folder) / name)), math.nan
+
+    return read
+
+
+TABLES: dict[str, Callable[[int], tuple[Examples | Dataset, float]]] = {
     "mixed": mixed,
     "mixed-levels": mixed_levels,
     "choices": choices,
     "wine": wine,
+    "power-plant": from_file("uci-power-plant.txt"),
+    "wine-quality": from_file("uci-wine-quality-red.txt"),
+    "concrete": from_file("uci-concrete.txt"),
 }
 
 
@@ -138,9 +157,10 @@ def changed(config: Config, section: str, **settings: object) -> Config:
 
 VARIANTS: dict[str, Callable[[Config], Config]] = {
     "recipe": lambda config: config,
+    "no mixture": lambda config: changed(config, "denoiser", components=0),
     "masked": lambda config: config,
     "target eps": lambda config: changed(config, "denoiser", target="eps"),
-    "target v": lambda config: changed(config, "denoiser", target="v"),
+    "target v": lambda config: changed(config, "denoiser", target="v", components=0),
     "learned gamma": lambda config: changed(config, "schedule", name="learned"),
     "gamma_max 5": lambda config: changed(config, "schedule", gamma_max=5.0),
     "rate 3e-4": lambda config: changed(config, "training", learning_rate=3e-4),
@@ -209,6 +229,7 @@ def trained(config: Config, dataset: Dataset, steps: int, seed: int, build: Call
     training = dataclasses.replace(config.training, minutes=None, steps=steps, seed=seed)
     with mock.patch("lowerbound.training.trainer.build_model", build):
         trainer = Trainer(dataclasses.replace(config, training=training), dataset)
+    trainer.fit_mixture()
     for _ in trainer.records():
         pass
     assert trainer.average is not None
@@ -232,8 +253,8 @@ def main(options: Options) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     for name in options.data:
-        examples, truth = TABLES[name](options.rows)
-        dataset = examples.dataset()
+        table, truth = TABLES[name](options.rows)
+        dataset = table if isinstance(table, Dataset) else table.dataset()
         simplest = independent_columns(dataset, dataset.train, dataset.test)
         print(f"\n{name}: truth {truth:.4f}, {simplest.name} {simplest.bits_per_dim:.4f} bits per column")
         for variant, change in VARIANTS.items():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import lowerbound as lb
+from lowerbound.blocks import Real
 from lowerbound.denoiser import FittedMixture, NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood import GaussianDecoder
@@ -11,6 +12,7 @@ from lowerbound.nn import MLP
 from lowerbound.schedule import RectifiedFlow
 
 SCHEDULES = [lb.LinearGamma(-12.0, 6.0), RectifiedFlow()]
+REALS = (Real(),) * 3
 
 
 def truth(schedule) -> lb.GaussianMixture:
@@ -23,7 +25,7 @@ def truth(schedule) -> lb.GaussianMixture:
 
 def standing_upon(mixture: lb.GaussianMixture) -> NetworkDenoiser:
     """A silent network upon it, one place for a Gaussian being left over."""
-    fitted = FittedMixture(len(mixture.weights) + 1, *mixture.shape)
+    fitted = FittedMixture(len(mixture.weights) + 1, REALS)
     fitted.fit(mixture.weights, mixture.means, mixture.covariances)
     network = MLP(3, width=8, depth=1, takes_observed=True)
     return NetworkDenoiser(network, mixture.schedule, mixture.shape, mixture=fitted)
@@ -53,9 +55,9 @@ def test_its_bound_is_the_density_of_the_mixture():
 
 def test_what_cannot_be():
     with pytest.raises(InputError, match="at least 1"):
-        FittedMixture(0, 3)
+        FittedMixture(0, REALS)
     with pytest.raises(InputError, match="'v'"):
-        NetworkDenoiser(MLP(3, width=8, depth=1), SCHEDULES[0], (3,), "v", mixture=FittedMixture(1, 3))
+        NetworkDenoiser(MLP(3, width=8, depth=1), SCHEDULES[0], (3,), "v", mixture=FittedMixture(1, REALS))
 
 
 def test_no_gradient_reaches_it_even_if_asked_to():

@@ -1,5 +1,6 @@
 """Pictures are written, show the data, and leave matplotlib's global state alone."""
 
+import dataclasses
 import itertools
 
 import matplotlib as mpl
@@ -11,6 +12,8 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from lowerbound.data import open_dataset
+from lowerbound.data.axes import Axes
 from lowerbound.errors import InputError
 from lowerbound.pictures.animation import animation
 from lowerbound.pictures.curves import bound_by_time, minute_ticks, training_curve
@@ -210,6 +213,35 @@ def test_it_is_said_what_is_left_out_of_an_example():
     assert "slices 2, 3 and 4" in explained((3, 4, 6, 9))
     assert "channels" not in explained((3, 4, 6, 9))
     assert explained((2, 4, 6, 9)).endswith("axis, each channels 0 to 1")
+
+
+def test_columns_and_variables_have_their_names(tmp_path, figures):
+    values = np.random.default_rng(4).normal(size=(30, 3))
+    names = ["price in $", "cost in $", "of a length that goes on and on"]
+    sample_grid(tmp_path / "a.png", values, (-3.0, 3.0), values, names=names)
+    sample_grid(tmp_path / "b.png", values[:, :2], (-3.0, 3.0), values[:, :2], names=names[:2])
+    sample_grid(tmp_path / "c.png", values[:, :1], (-3.0, 3.0), names=names[:1])
+    sample_grid(tmp_path / "d.png", np.ones((2, 2, 9)), (0.0, 1.0), names=["load", "oil"])
+    words = [" | ".join(boxes(figure)) for figure in figures]
+    shown = [
+        (r"price in \$", r"cost in \$", "of a length that go..."),
+        (r"price in \$", r"cost in \$"),
+        (r"price in \$",),
+        ("load", "oil"),
+    ]
+    for text, expected in zip(words, shown, strict=True):
+        assert all(name in text for name in expected)
+        assert not any(word in text for word in ("dimension", "channel"))
+
+
+def test_fields_have_variables_with_units():
+    assert explained((1, 8, 8), ["t (K)"]) == "t (K)"
+    assert explained((2, 8, 8), ["u (m/s)", "v (m/s)"]) == "each from left to right: u (m/s), v (m/s)"
+    assert explained((3, 8, 8), ["u", "v", "w"]) == "red, green and blue: u, v, w"
+    axes = Axes(("u", "t"), ("m/s", ""), "time", ("lat", "lon"), ((), ()), ("", ""))
+    spec = open_dataset("digits").spec
+    assert spec.names == ()
+    assert dataclasses.replace(spec, shape=(2, 8, 8), axes=axes).names == ("u (m/s)", "t")
 
 
 def test_nothing_finite_is_said(tmp_path, figures):

@@ -220,7 +220,7 @@ def test_settings_that_do_not_go_with_tables_are_refused(section, setting, messa
 def test_other_targets_are_valid_too():
     dataset = table(0.0)
     config = tiny(dataset)
-    config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, target="v"))
+    config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, target="v", components=0))
     model = build_model(config, dataset.spec)
     x = dataset.encoded(dataset.train[:8])
     assert torch.isfinite(model.loss(x, Draw(Stream(0))).total).all()

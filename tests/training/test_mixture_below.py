@@ -13,9 +13,10 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood import GaussianDecoder
 from lowerbound.models import Diffusion
 from lowerbound.run import open_run
+from lowerbound.schedule import CLEAN, Schedule
 from lowerbound.training import recipe, train
 from lowerbound.training.config import DenoiserConfig, NetworkConfig
-from lowerbound.training.gaussians import TAILS, fit_mixture
+from lowerbound.training.gaussians import TAILS, Components, fit_mixture
 from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.trainer import Trainer
 
@@ -43,6 +44,10 @@ def two_heaps(num: int = 200) -> np.ndarray:
     return heaps.astype(np.float32)
 
 
+def as_denoiser(found: Components, schedule: Schedule | None = None) -> lb.GaussianMixture:
+    return lb.GaussianMixture(found.weights, found.means, found.covariances, schedule or lb.LinearGamma())
+
+
 def test_the_first_figure_is_the_mixtures_and_stays_if_training_makes_it_worse(tmp_path):
     config, dataset = configured(tmp_path, two_heaps(), learning_rate=0.5, warmup_steps=1)
     train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
@@ -51,7 +56,7 @@ def test_the_first_figure_is_the_mixtures_and_stays_if_training_makes_it_worse(t
     assert [record["step"] for record in measured] == [0, 3, 6]
     assert run.folder.read_metadata()["step"] == "0"
     fitted = fit_mixture(dataset, config.denoiser.components, 0)
-    mixture = lb.GaussianMixture(fitted.weights, fitted.means, fitted.covariances, run.model.denoiser.schedule).float()
+    mixture = as_denoiser(fitted, run.model.denoiser.schedule).float()
     bits, _ = held_out_bits(Diffusion(mixture, GaussianDecoder()), dataset)
     assert abs(measured[0]["held_out_bits_per_dim"] - bits) < 1e-2
     assert measured[1]["held_out_bits_per_dim"] > measured[0]["held_out_bits_per_dim"]
@@ -59,7 +64,7 @@ def test_the_first_figure_is_the_mixtures_and_stays_if_training_makes_it_worse(t
 
 def test_a_row_far_out_costs_no_more_than_the_tails_say(tmp_path):
     _, dataset = configured(tmp_path, two_heaps())
-    mixture = fit_mixture(dataset, 4, 0)
+    mixture = as_denoiser(fit_mixture(dataset, 4, 0))
     mean, covariance = mixture.means[-1], mixture.covariances[-1] / TAILS[-1] ** 2
     far = mean + 20 * covariance.diagonal().sqrt()
     alone = lb.Gaussian(mean, covariance, lb.LinearGamma())
@@ -68,11 +73,15 @@ def test_a_row_far_out_costs_no_more_than_the_tails_say(tmp_path):
     assert mixture.log_prob(x).mean() > alone.log_prob(x).mean() + 1
 
 
-def test_missing_entries_leave_one_gaussian_beside_the_tails(tmp_path):
+def test_rows_with_gaps_have_a_mixture_too(tmp_path):
     rows = two_heaps()
     rows[:, 1:][np.random.default_rng(1).random((len(rows), 2)) < 0.2] = np.nan
     config, dataset = configured(tmp_path, rows)
-    assert len(fit_mixture(dataset, 8, 0).weights) == 1 + len(TAILS)
+    fitted, gaussian = (fit_mixture(dataset, most, 0) for most in (8, 1))
+    assert len(gaussian.weights) == 1 + len(TAILS)
+    x = dataset.encoded(dataset.test).double()
+    log_probs = [as_denoiser(each).log_marginal(x, CLEAN, ~x.isnan()).mean() for each in (fitted, gaussian)]
+    assert log_probs[0] > log_probs[1] + 0.5
     train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
     assert np.isfinite(lb.score(open_run(tmp_path / "run"), rows[:5], lb.Effort(4)).bits_per_dim).all()
 

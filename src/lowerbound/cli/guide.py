@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound.data.conditions import condition_values
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
@@ -73,7 +75,15 @@ def check_conditional(run: Run, conditional: bool) -> None:
 
 
 def conditions(run: Run, labels: tuple[str, ...], file: Path | None, num_samples: int) -> Tensor | None:
-    """A condition for each sample, from class names or a file, repeated in their order; None if neither is given.
+    """`told`, without the rows."""
+    return told(run, labels, file, num_samples)[0]
+
+
+def told(
+    run: Run, labels: tuple[str, ...], file: Path | None, num_samples: int
+) -> tuple[Tensor | None, np.ndarray | None]:
+    """A condition for each sample, from class names or a file, repeated in their order, and the rows of the columns that it
+    is made of, of a run that has such; None if neither is given.
 
     Raises:
         InputError: if both are given, or are not what the run takes.
@@ -81,6 +91,9 @@ def conditions(run: Run, labels: tuple[str, ...], file: Path | None, num_samples
     if labels and file is not None:
         raise InputError("--label and --condition were both given: give one of the two")
     if not labels and file is None:
-        return None
-    cond = run.labels(list(labels)) if file is None else run.conditions_from(file)
-    return cond[torch.arange(num_samples) % len(cond)]
+        return None, None
+    values = np.array(labels, dtype=np.str_) if file is None else run.read_conditions(file)
+    cond = run.given(values, "" if file is None else f"{file}: ")
+    numbers, columns = np.arange(num_samples) % len(cond), run.spec.condition_columns
+    rows = condition_values(cond.numpy() if cond.ndim == 1 else values, columns)[numbers] if columns else None
+    return cond[torch.from_numpy(numbers)], rows

@@ -20,7 +20,7 @@ from lowerbound.files import check_folder
 from lowerbound.inverse import Method, TwistedParticles
 from lowerbound.rounding import nine_digits
 from lowerbound.run import Run, open_denoiser
-from lowerbound.run.examples import conditions, read_for
+from lowerbound.run.examples import condition_rows, conditions, read_for
 from lowerbound.run.impute import (
     METHODS,
     NETWORK,
@@ -132,7 +132,8 @@ def main(arguments: list[str]) -> None:
     if as_table:
         # known entries with all their digits
         rows = np.where(observed[:, None], samples, nine_digits(samples))
-        write_table(options.out, imputed_table(run.spec, rows, indices, as_text=options.out.suffix in TEXTS))
+        given = condition_rows(run, examples, indices, options.label)
+        write_table(options.out, imputed_table(run.spec, rows, indices, options.out.suffix in TEXTS, given))
     elif options.out.suffix == FIELDS:
         arrays = {"": samples, "_mean": imputations.mean, "_std": imputations.std, "_observed": imputations.observed}
         write_netcdf(options.out, run.spec, arrays, ("draw",))

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from lowerbound.cli.guide import GuidanceOptions, conditions, guided
+from lowerbound.cli.guide import GuidanceOptions, guided, told
 from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
@@ -45,7 +45,9 @@ class Options:
     label: Everyday[tuple[str, ...]] = ()
     """The class names to draw, repeated over the samples; conditional runs only."""
     condition: Path | None = None
-    """An .npy file of condition vectors (N, F), or a text file of one class name per line, repeated over the samples."""
+    """An .npy file of condition vectors (N, F), a text file of one class name per line, or a table (.csv, .tsv, .parquet,
+    .feather) with the columns that --condition-on named; repeated over the samples. Of a table the samples have these
+    columns too."""
     guidance: tyro.conf.OmitArgPrefixes[GuidanceOptions] = field(default_factory=GuidanceOptions)
     """Guidance settings."""
     seed: Everyday[int] = 0
@@ -66,7 +68,7 @@ def main(arguments: list[str]) -> None:
     out = options.out or run.folder.samples / ("samples.csv" if run.spec.columns else "samples.png")
     check_out(out, run.spec, (*suffixes(run.spec), *(FORMATS if run.is_denoiser else ())))
     check_effect(options, Options(options.run), run, EFFECTIVE)
-    cond = conditions(run, options.label, options.condition, options.num_samples)
+    cond, given = told(run, options.label, options.condition, options.num_samples)
     plan, counting = None, nullcontext([])
     if run.is_denoiser:
         run = with_variance(run, options.sampling.needed_variance, conditional=cond is not None)
@@ -84,7 +86,7 @@ def main(arguments: list[str]) -> None:
             write_file(out, content)
         else:
             samples = generate(run, options.num_samples, plan, batch_size=options.batch_size, **settings)
-            write_samples(run.spec, samples, out)
+            write_samples(run.spec, samples, out, given=given)
     source = f"of the model {run.config.model.name}"
     if run.is_denoiser:
         rule = "its own sampler" if run.diffusion.times is not None else options.sampling.sampler

@@ -190,7 +190,7 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
     print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     print(f"network   {parameters:,} parameters")
     if components := config.denoiser.components:
-        print(f"mixture   of at most {components} Gaussians and its tails, fitted first; the network adds to it")
+        print(f"mixture   of at most {components} components and its tails, fitted first; the network adds to it")
     print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
     if (memory := peak_memory(trainer.device)) is not None:
         print(f"memory    {memory / 2**30:.2f} GiB of the device's at most")

@@ -59,12 +59,15 @@ def check_finite(samples: np.ndarray, out: Path) -> None:
         )
 
 
-def write_samples(spec: DataSpec, samples: np.ndarray, out: Path, columns: int | None = None) -> None:
+def write_samples(
+    spec: DataSpec, samples: np.ndarray, out: Path, columns: int | None = None, given: np.ndarray | None = None
+) -> None:
     """Write samples (N, *shape), in stored values, where `check_out` let them go.
 
     Arguments:
         spec: of the data that they are samples of.
         columns: of a picture's grid.
+        given: of a table, the values of the columns that samples were conditioned on, which are written beside them.
 
     Raises:
         InputError: if a value is not finite, or something else was written there meanwhile; nothing is written then.
@@ -74,13 +77,13 @@ def write_samples(spec: DataSpec, samples: np.ndarray, out: Path, columns: int |
         _write_folder(spec, samples, out)
     elif out.suffix == ".png":
         with replacing(out) as unfinished:
-            sample_grid(unfinished, samples, spec.encoding.value_range, columns=columns)
+            sample_grid(unfinished, samples, spec.encoding.value_range, columns=columns, names=spec.names)
     elif out.suffix == FIELDS:
         write_netcdf(out, spec, {"": samples})
     elif out.suffix in TABLES:
         from lowerbound.data.frames import to_table
 
-        write_table(out, to_table(spec, nine_digits(samples), as_text=out.suffix in TEXTS))
+        write_table(out, to_table(spec, nine_digits(samples), as_text=out.suffix in TEXTS, given=given))
     elif out.suffix == ".npz":
         write_npz(out, x=to_layout(samples, spec.layout))
     else:

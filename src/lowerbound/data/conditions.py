@@ -1,19 +1,37 @@
-"""Files of conditions: vectors or labels, one for each sample that is wanted."""
+"""Files of conditions: vectors, labels, or rows of a table, one for each sample that is wanted."""
 
 from pathlib import Path
 
 import numpy as np
 
 from lowerbound.data.arrays import read_npy
+from lowerbound.data.columns import Column
+from lowerbound.data.config import DataConfig
 from lowerbound.errors import InputError
+from lowerbound.tables import SUFFIXES as TABLES
 
 
-def read_conditions(path: Path) -> np.ndarray:
-    """What a file of conditions holds: the array of an .npy file, or the lines of a text as (N,) words.
+def read_conditions(path: Path, config: DataConfig | None = None, columns: tuple[Column, ...] = ()) -> np.ndarray:
+    """What a file of conditions holds: the array of an .npy file, the lines of a text as (N,) words, or of a table what
+    stands in the columns that a run's conditions are made of, as words or vectors.
+
+    Arguments:
+        path: of the file.
+        config: how a table is written.
+        columns: that conditions are made of; none where they are of no table.
 
     Raises:
         InputError: if it is not there, holds Python objects or nothing, or is damaged.
     """
+    if columns and config is not None and path.suffix in TABLES:
+        from lowerbound.data.tables import read_condition_columns
+
+        if not path.is_file():
+            raise InputError(f"{path} is not there: give a table with the columns {', '.join(c.name for c in columns)}")
+        values = read_condition_columns(path, config, columns)
+        if len(columns) == 1 and columns[0].categories:
+            return np.array([columns[0].categories[int(k)] for k in values[:, 0]], dtype=np.str_)
+        return condition_vectors(values, columns)
     try:
         if path.suffix == ".npy":
             conditions = read_npy(path)
@@ -27,3 +45,25 @@ def read_conditions(path: Path) -> np.ndarray:
     if not conditions.size:
         raise InputError(f"{path} holds no conditions")
     return conditions
+
+
+def condition_values(given: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+    """The values of columns, (N, C), that labels (N,) or condition vectors (N, F) are made of; NaN where none is given."""
+    if given.ndim == 1:
+        return np.where(given < 0, np.nan, given.astype(np.float64))[:, None]
+    ends = np.cumsum([max(1, len(column.categories)) for column in columns])[:-1]
+    parts = zip(columns, np.split(given.astype(np.float64), ends, 1), strict=True)
+    values = [
+        np.where(np.isnan(part[:, 0]), np.nan, part.argmax(1) if c.categories else part[:, 0]) for c, part in parts
+    ]
+    return np.stack(values, 1)
+
+
+def condition_vectors(values: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+    """Condition vectors (N, F) of the values of columns, (N, C): numbers as they are, a block of zeros and a one for a
+    category."""
+    parts = []
+    for place, column in enumerate(columns):
+        each = values[:, place, None]
+        parts.append((each == np.arange(len(column.categories))).astype(np.float64) if column.categories else each)
+    return np.concatenate(parts, 1)

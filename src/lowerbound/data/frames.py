@@ -36,13 +36,14 @@ def from_dataframe(frame: Any, spec: DataSpec | None = None, **settings: Any) ->
     return examples(ArrowTable(_arrow(frame), NAME, config, known_columns(spec)), config, spec)
 
 
-def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False) -> pa.Table:
+def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False, given: np.ndarray | None = None) -> pa.Table:
     """Rows as they are stored, (N, C), as a table of Arrow with the names, types and order that they came in.
 
     Arguments:
         spec: of the table that they are rows of.
         raw: samples, say, as `generate` gives them; NaN where one is missing.
         as_text: dates from a table of text as they were written there.
+        given: what stands in the columns that are the rows' condition, (N, F), which then follow the others.
 
     Raises:
         InputError: if they are no rows of the table that `spec` describes.
@@ -50,23 +51,28 @@ def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False) -> pa.Table
     columns = spec.columns
     if not columns or raw.ndim != 2 or raw.shape[1] != len(columns):
         raise InputError(f"values of shape {raw.shape} are no rows of {spec.name}, which has {len(columns)} columns")
+    if given is not None:
+        raw, columns = np.concatenate([raw, given], 1), (*columns, *spec.condition_columns)
     arrays = [from_floats(np.asarray(raw[:, place], np.float64), column) for place, column in enumerate(columns)]
     if as_text:
         arrays = [as_written(array, column) for array, column in zip(arrays, columns, strict=True)]
     return pa.table(arrays, [column.name for column in columns])
 
 
-def imputed_table(spec: DataSpec, samples: np.ndarray, numbers: np.ndarray, as_text: bool = False) -> pa.Table:
+def imputed_table(
+    spec: DataSpec, samples: np.ndarray, numbers: np.ndarray, as_text: bool = False, given: np.ndarray | None = None
+) -> pa.Table:
     """Several imputations of rows, (N, K, C), as a table: one above another, after their row's number and their own.
 
     Arguments:
         spec: of the table that they are rows of.
         samples: the imputations; of a single one each, the rows alone make the table.
         numbers: of the rows, (N,), counted from 0 and written from 1.
-        as_text: as in `to_table`.
+        as_text, given: as in `to_table`, the latter of each row.
     """
     num_rows, num_samples = samples.shape[:2]
-    table = to_table(spec, samples.reshape(num_rows * num_samples, -1), as_text)
+    repeated = None if given is None else given.repeat(num_samples, 0)
+    table = to_table(spec, samples.reshape(num_rows * num_samples, -1), as_text, repeated)
     if num_samples == 1:
         return table
     counts = {"imputation": np.tile(np.arange(num_samples), num_rows), "row": np.repeat(numbers, num_samples)}

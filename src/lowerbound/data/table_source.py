@@ -140,7 +140,8 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
         names: of all of its columns, as they stand there.
         where: the table, for messages.
         config: which columns are wanted, and which not.
-        known: the columns that a run knows; none where they are to be found out. Others are left out with a warning.
+        known: the columns that a run knows; none where they are to be found out. Others are left out with a warning, and
+            so are conditions of which none is there.
 
     Raises:
         InputError: if one that is named is not there, or several have the same name, or one has none.
@@ -149,6 +150,13 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
     there, ignored = set(names), set(config.ignore)
     if known:
         wanted = [column.name for column in known]
+        conditions = [name for name in config.condition_on if name in wanted]
+        if conditions and there.isdisjoint(conditions):
+            wanted = [name for name in wanted if name not in conditions]
+            warnings.warn(
+                f"{where} has no column {_listed(conditions)}, the run's condition: its rows are taken without one",
+                stacklevel=4,
+            )
         known_or_ignored = ignored.union(wanted)
         extra = [name for name in names if name not in known_or_ignored]
         if extra and there.issuperset(wanted):

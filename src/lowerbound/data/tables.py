@@ -7,7 +7,7 @@ one value throughout, or nothing at all.
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow as pa
 from lowerbound.arrow import pc
 from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
 from lowerbound.data.columns import Column
+from lowerbound.data.conditions import condition_vectors
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.memory import memory_limit
@@ -62,9 +63,10 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
         (as in `read_table`)
     """
     columns = known_columns(spec)
-    conditioning = (
-        list(config.condition_on) if spec is None or not columns else [c.name for c in spec.condition_columns]
-    )
+    conditioning = list(config.condition_on)
+    if spec is not None and columns:
+        there = set(source.schema.names)
+        conditioning = [column.name for column in spec.condition_columns if column.name in there]
     columns = columns or _recognised(source, config)
     each = {column.name: column for column in columns}
     names = [name for name in source.schema.names if name not in conditioning]
@@ -99,14 +101,26 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
     )
 
 
-def condition_vectors(values: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
-    """Condition vectors (N, F) of the values of columns, (N, C): numbers as they are, a block of zeros and a one for a
-    category."""
-    parts = []
-    for place, column in enumerate(columns):
-        each = values[:, place, None]
-        parts.append((each == np.arange(len(column.categories))).astype(np.float64) if column.categories else each)
-    return np.concatenate(parts, 1)
+def read_condition_columns(path: Path, config: DataConfig, columns: tuple[Column, ...]) -> np.ndarray:
+    """What a table has in the columns that are a run's condition, (N, C), in their order; its other columns do not matter.
+
+    Arguments:
+        path: ends in one of `SUFFIXES`.
+        config: how a text is written.
+        columns: that are the condition.
+
+    Raises:
+        InputError: as `read_table`, or if an entry is missing.
+    """
+    source = READERS[path.suffix.lower()](path, replace(config, columns=(), condition_on=()), columns)
+    values, first_row = np.empty((source.num_rows, len(columns))), 0
+    for batch in source.batches():
+        for place, column in enumerate(columns):
+            part = slice(first_row, first_row + batch.num_rows)
+            values[part, place] = _values(batch.column(column.name), column, source, first_row)
+        first_row += batch.num_rows
+    _check_complete(source, columns, values)
+    return values
 
 
 def known_columns(spec: DataSpec | None) -> tuple[Column, ...]:
@@ -176,6 +190,13 @@ def _conditions(
     """Labels with the names of their classes where a single column of categories is the condition, else vectors."""
     if not columns:
         return None, (), None
+    _check_complete(source, columns, values)
+    if len(columns) == 1 and columns[0].categories:
+        return values[:, 0].astype(np.int64), columns[0].categories, None
+    return None, (), condition_vectors(values, columns)
+
+
+def _check_complete(source: TableSource, columns: tuple[Column, ...], values: np.ndarray) -> None:
     lacking = np.argwhere(np.isnan(values))
     if len(lacking):
         row, place = lacking[0]
@@ -183,9 +204,6 @@ def _conditions(
             f"{source.place(int(row))}, column {columns[place].name}: an entry is missing in a condition: leave out such "
             f"rows, or the column in --condition-on"
         )
-    if len(columns) == 1 and columns[0].categories:
-        return values[:, 0].astype(np.int64), columns[0].categories, None
-    return None, (), condition_vectors(values, columns)
 
 
 def _recognised(source: TableSource, config: DataConfig) -> tuple[Column, ...]:

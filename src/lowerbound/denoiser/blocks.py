@@ -12,6 +12,10 @@ The last one is Bayes' rule: the noisy block has the likelihood $\propto e^{s y_
 what the network knows of it from the rest of the row. Where there is little noise, a grid's place and a choice's category
 are known without the network. In the place of a noisy block the network sees $s\, \mathrm{softmax}_k(s y_k / r^2)$, all that
 the block says of its category, in which no noise is left to be taken out.
+
+Upon a `FittedMixture`, F is what is added to the mixture's $\hat\epsilon$ and its log probabilities, and a grid's normal has
+the mixture's mean and variance, $\tau'^2 = Var^M[k | x_t]\, 2\, \mathrm{sigmoid}(S)$: where both are silent, $\hat x$ is the
+mixture's own on the grids.
 """  # noqa: E501 - a table
 
 import torch
@@ -19,6 +23,7 @@ from torch import Tensor, nn
 
 from lowerbound.blocks import ONE_HOT, Blocks, layout, num_entries
 from lowerbound.denoiser.base import Denoiser, Prediction
+from lowerbound.denoiser.fitted import FittedMixture
 from lowerbound.denoiser.network import check_network, network_output
 from lowerbound.elementary import exp, expand, sqrt
 from lowerbound.errors import InputError
@@ -37,6 +42,7 @@ class BlockDenoiser(Denoiser):
         schedule: the noise schedule.
         blocks: of the entries of x.
         sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
+        mixture: of the same blocks, that the network stands upon.
 
     Raises:
         InputError: if `sigma_data` is out of range, or the network does not take three arguments.
@@ -44,13 +50,21 @@ class BlockDenoiser(Denoiser):
 
     rows_are_apart = True
 
-    def __init__(self, network: nn.Module, schedule: Schedule, blocks: Blocks, sigma_data: float = 1.0):
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        blocks: Blocks,
+        sigma_data: float = 1.0,
+        mixture: FittedMixture | None = None,
+    ):
         super().__init__(schedule, (num_entries(blocks),))
         if not sigma_data > 0:
             raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
         self.network = check_network(network)
         self.blocks = blocks
         self.sigma_data = sigma_data
+        self.mixture = mixture
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         at = layout(self.blocks, x_t.device)
@@ -59,24 +73,30 @@ class BlockDenoiser(Denoiser):
         seen = x_t
         if len(at.choices):
             # as the network sees it, its input's scale taken back
-            guess = ONE_HOT * evidence.softmax(2)
-            scale = expand(level.alpha, guess) * sqrt(self.sigma_data**2 + expand(exp(level.gamma), guess))
-            seen = x_t.index_copy(1, at.choices[~at.beyond], (scale * guess)[:, ~at.beyond])
+            shown = ONE_HOT * evidence.softmax(2)
+            scale = expand(level.alpha, shown) * sqrt(self.sigma_data**2 + expand(exp(level.gamma), shown))
+            seen = x_t.index_copy(1, at.choices[~at.beyond], (scale * shown)[:, ~at.beyond])
         output = network_output(self.network, seen, level, cond, self.sigma_data, 2, observed)
         said, spread = output.chunk(2, 1)
+        spread = spread[:, at.grids]
+        if self.mixture is None:
+            share = torch.sigmoid(spread + _UNTRAINED)
+        else:
+            guess = self.mixture(x_t, level, observed)
+            said, share = said + guess.eps, 2 * torch.sigmoid(spread) * guess.spread
+            evidence = evidence + guess.log_chances
         x = y - ratio * said
         if len(at.grids):
-            x = x.index_copy(1, at.grids, self._on_grids(x[:, at.grids], spread[:, at.grids], ratio))
+            x = x.index_copy(1, at.grids, self._on_grids(x[:, at.grids], ratio**2 * share))
         if len(at.choices):
             chosen = ONE_HOT * (said[:, at.choices] + evidence).softmax(2)
             x = x.index_copy(1, at.choices[~at.beyond], chosen[:, ~at.beyond])
         return Prediction(x_t, level, x, self.schedule)
 
-    def _on_grids(self, x: Tensor, spread: Tensor, ratio: Tensor | float) -> Tensor:
+    def _on_grids(self, x: Tensor, variance: Tensor) -> Tensor:
         at = layout(self.blocks, x.device)
         origin, spacing, lowest, highest = (each.to(x) for each in (at.origin, at.spacing, at.lowest, at.highest))
-        variance = (ratio / spacing) ** 2 * torch.sigmoid(spread + _UNTRAINED)
-        k = mean_between((x - origin) / spacing, variance, lowest, highest)
+        k = mean_between((x - origin) / spacing, variance / spacing**2, lowest, highest)
         if not self.training:  # as of levels
             k = k.clamp(lowest, highest)
         return origin + spacing * k

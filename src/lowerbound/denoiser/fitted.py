@@ -1,86 +1,194 @@
-r"""A mixture of Gaussians that a network stands upon, so that it has to learn only what the mixture gets wrong.
+r"""A mixture that a network stands upon, so that it has to learn only what the mixture gets wrong.
 
-With $y = x_t / \alpha_t$ and $r = e^{\gamma / 2}$, and F what the network says,
+Its components are Gaussians of all numbers of a row, and of each choice a table of probabilities beside them. With
+$y = x_t / \alpha_t$ and $r = e^{\gamma / 2}$ a component k has of the numbers, and of a choice c with $s = \sqrt 2$,
 
-$$\hat\epsilon = \hat\epsilon^M(x_t) + F, \qquad
-\hat\epsilon^M = \sum_k p(k | x_t)\, r\, (S_k + r^2 I)^{-1} (y - m_k) .$$
+$$q(x_t | k) \propto N(y; m_k, S_k + r^2 I) \prod_c \sum_i \theta_{kci}\, e^{s y_{ci} / r^2}, \qquad
+\hat\epsilon_k = r\, (S_k + r^2 I)^{-1} (y - m_k), \qquad
+P_k(i | x_t) \propto \theta_{kci}\, e^{s y_{ci} / r^2},$$
+
+and the mixture their averages, each component in proportion to its weight and $q(x_t | k)$. With F what the network says,
+$\hat\epsilon = \hat\epsilon^M(x_t) + F$.
 
 As long as the network is silent the bound is the mixture's own log density: on a table of a few hundred rows, of which a
 network alone learns little but the rows themselves, it begins where the mixture ends.
 """
 
+import math
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.denoiser.exact import GaussianMixture
-from lowerbound.elementary import exp
+from lowerbound.blocks import ONE_HOT, Blocks, Layout, layout
+from lowerbound.brief import Brief
+from lowerbound.elementary import Scalar, count_dims, exp, expand, sqrt
 from lowerbound.errors import InputError
-from lowerbound.schedule import Level, LinearGamma
-from lowerbound.shapes import Examples
+from lowerbound.schedule import Level
+from lowerbound.shapes import Examples, Observed
+
+
+@dataclass(eq=False, repr=False)
+class Guess(Brief):
+    r"""What a mixture says of x, given $x_t$.
+
+    Arguments:
+        eps: $\hat\epsilon^M$ of numbers, (B, D); zero at the entries of choices.
+        spread: $Var[x | x_t] / r^2$ of the numbers on grids, (B, num_grids).
+        log_chances: $\log P(i | x_t)$ up to what all i of a choice share, less $s y_i / r^2$: (B, num_choices,
+            most_categories).
+    """
+
+    eps: Examples
+    spread: Float[Tensor, "batch num_grids"]
+    log_chances: Float[Tensor, "batch num_choices most_categories"]
 
 
 class FittedMixture(nn.Module):
-    r"""$\hat\epsilon^M(x_t)$ of a mixture of at most K Gaussians in D dimensions; of N(0, I) before `fit`.
+    r"""A mixture of at most K components; of one N(0, I) with even chances before `fit`.
 
     Arguments:
         num_components: K, at least 1.
-        num_entries: D.
+        blocks: of the entries of x.
 
     Attributes:
-        weights, means, variances, axes: of the components, (K,), (K, D), and the eigenvalues, (K, D), and eigenvectors,
-            (K, D, D), of their covariances, in double precision. A component that is not used has the weight 0.
+        weights, means, variances, axes: of the components, (K,), (K, N) of the N numbers, and the eigenvalues, (K, N), and
+            eigenvectors, (K, N, N), of their covariances, in double precision. A component that is not used has the
+            weight 0.
+        chances: $\theta$, (K, num_choices, most_categories), 1 beyond a choice's categories; None if there are no choices.
 
     Raises:
         InputError: for no components.
     """
 
-    def __init__(self, num_components: int, num_entries: int):
+    def __init__(self, num_components: int, blocks: Blocks):
         super().__init__()
         if num_components < 1:
-            raise InputError(f"a mixture of {num_components} Gaussians: give at least 1")
+            raise InputError(f"a mixture of {num_components} components: give at least 1")
+        self.blocks = blocks
+        at = layout(blocks, torch.device("cpu"))
+        num = len(at.reals) + len(at.grids)
         self.weights = _constant(torch.eye(1, num_components, dtype=torch.float64)[0])
-        self.means = _constant(torch.zeros(num_components, num_entries, dtype=torch.float64))
-        self.variances = _constant(torch.ones(num_components, num_entries, dtype=torch.float64))
-        self.axes = _constant(torch.eye(num_entries, dtype=torch.float64).repeat(num_components, 1, 1))
+        self.means = _constant(torch.zeros(num_components, num, dtype=torch.float64))
+        self.variances = _constant(torch.ones(num_components, num, dtype=torch.float64))
+        self.axes = _constant(torch.eye(num, dtype=torch.float64).repeat(num_components, 1, 1))
+        has_choices = len(at.choices) > 0
+        self.chances = _constant(torch.ones(num_components, *at.choices.shape).double()) if has_choices else None
 
     @torch.no_grad()
     def fit(
         self,
         weights: Float[Tensor, "num_used"],
-        means: Float[Tensor, "num_used dim"],
-        covariances: Float[Tensor, "num_used dim dim"],
-    ) -> None:
-        """Become a mixture of K Gaussians or fewer."""
+        means: Float[Tensor, "num_used num_numbers"],
+        covariances: Float[Tensor, "num_used num_numbers num_numbers"],
+        chances: Float[Tensor, "num_used num_choices most_categories"] | None = None,
+    ) -> "FittedMixture":
+        """Become a mixture of K components or fewer."""
         variances, axes = torch.linalg.eigh(covariances)
         self.weights.zero_()
-        for mine, given in (
-            (self.weights, weights),
-            (self.means, means),
-            (self.variances, variances),
-            (self.axes, axes),
-        ):
-            mine[: len(given)] = given.to(mine)
+        mine = (self.weights, self.means, self.variances, self.axes)
+        for own, given in zip(mine, (weights, means, variances, axes), strict=True):
+            own[: len(given)] = given.to(own)
+        if self.chances is not None and chances is not None:
+            self.chances[: len(chances)] = chances.to(self.chances)
+        return self
 
-    def eps(self, x_t: Examples, level: Level, observed: Tensor | None = None) -> Examples:
+    def eps(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Examples:
         r"""$\hat\epsilon^M(x_t)$, (B, D); where entries are missing, that of the mixture of what is observed."""
-        used = int(self.weights.count_nonzero())
-        # a constant even in a copy of which everything was asked to learn
-        parts = (each[:used].detach() for each in (self.weights, self.means, self.variances, self.axes))
-        weights, means, variances, axes = (part.to(x_t.dtype if observed is None else part.dtype) for part in parts)
-        if observed is not None:
-            covariances = axes * variances[:, None] @ axes.mT
-            mixture = GaussianMixture(weights, means, (covariances + covariances.mT) / 2, LinearGamma())
-            return mixture.predict(x_t.double(), level, None, observed).eps.to(x_t.dtype)
-        alpha, ratio = (
-            torch.as_tensor(c, dtype=x_t.dtype, device=x_t.device).reshape(-1, 1, 1)
-            for c in (level.alpha, exp(level.gamma / 2))
+        return self(x_t, level, observed).eps
+
+    def forward(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Guess:
+        """What it says of noisy data; where entries are missing, by what is observed."""
+        at, numbers = self._places(x_t)
+        y, noise = x_t / expand(level.alpha, x_t), exp(level.gamma)
+        seen = None if observed is None else observed[:, numbers]
+        log_joint, residual, kept = self._numbers(y[:, numbers], noise, seen)
+        evidence = (
+            (ONE_HOT * y / expand(noise, y))[:, at.choices].masked_fill(at.beyond, -torch.inf).to(log_joint.dtype)
         )
-        along = torch.einsum("bd,kde->bke", x_t, axes) / alpha - torch.einsum("kd,kde->ke", means, axes)
-        spread = variances + ratio**2
-        log_joint = weights.log() - 0.5 * (along.square() / spread + spread.log()).sum(2)
+        log_chances = torch.zeros_like(evidence)
+        if self.chances is not None:
+            chances = self._used(self.chances).to(log_joint.dtype)
+            likelihood = torch.einsum("bcm,kcm->bkc", evidence.softmax(2), chances)
+            if observed is not None:
+                likelihood = likelihood.masked_fill(~observed[:, None, at.choices[:, 0]], 1.0)
+            log_joint = log_joint + likelihood.log().sum(2)
+            share = log_joint.softmax(1)[..., None]
+            log_chances = torch.einsum("bkc,kcm->bcm", share / likelihood, chances).log()
         share = log_joint.softmax(1)[..., None]
-        return torch.einsum("bke,kde->bd", share * ratio * along / spread, axes)
+        mean = (share * residual).sum(1)
+        # of the components' own, and of their means about the mixture's
+        first = len(at.reals)
+        apart = (residual - mean[:, None])[..., first:].square()
+        spread = (share * (kept[..., first:] + expand(noise, apart) * apart)).sum(1)
+        eps = torch.zeros_like(x_t).index_copy(1, numbers, (expand(sqrt(noise), mean) * mean).to(x_t.dtype))
+        return Guess(eps, spread.to(x_t.dtype), log_chances.to(x_t.dtype))
+
+    def log_joint(self, x: Examples, observed: Observed | None = None) -> Float[Tensor, "batch num_used"]:
+        """Log weight and density of each component at data, nats: of the x of numbers, and probabilities of choices."""
+        at, numbers = self._places(x)
+        seen = None if observed is None else observed[:, numbers]
+        y = x[:, numbers]
+        log_joint = self._along(y, 0.0)[0] if seen is None else self._numbers(y, 0.0, seen)[0]
+        num_seen = count_dims(y, seen)[:, None]
+        log_joint = log_joint - num_seen.to(log_joint.dtype) * math.log(2 * math.pi) / 2
+        if self.chances is None:
+            return log_joint
+        chosen = x[:, at.choices].masked_fill(at.beyond, 0).to(log_joint.dtype) / ONE_HOT
+        if observed is not None:
+            chosen = torch.where(observed[:, at.choices], chosen, 0)
+        return log_joint + torch.einsum("bcm,kcm->bk", chosen, self._used(self.chances).log())
+
+    def _numbers(self, y: Tensor, noise: Scalar, observed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        r"""By component: $\log w_k N(y; m_k, S_k + r^2 I)$ less what all share, (B, K); $(S_k + r^2 I)^{-1} (y - m_k)$ and
+        the diagonal of $S_k (S_k + r^2 I)^{-1}$, (B, K, N); in double precision where numbers are missing.
+
+        noise: $r^2$, (B,) or a number.
+        """
+        if observed is not None:
+            return self._of_observed(y.double(), noise, observed)
+        log_joint, along, spread = self._along(y, noise)
+        axes, variances = (self._used(each).to(y.dtype) for each in (self.axes, self.variances))
+        residual = torch.einsum("bke,kne->bkn", along / spread, axes)
+        return log_joint, residual, torch.einsum("bke,kne->bkn", variances / spread, axes.square())
+
+    def _along(self, y: Tensor, noise: Scalar) -> tuple[Tensor, Tensor, Tensor]:
+        """`_numbers`' first of what is whole, and y's offset along each axis and the variance there, (B, K, N)."""
+        parts = (self._used(each).to(y.dtype) for each in (self.weights, self.means, self.variances, self.axes))
+        weights, means, variances, axes = parts
+        along = torch.einsum("bn,kne->bke", y, axes) - torch.einsum("kn,kne->ke", means, axes)
+        spread = (variances + expand(noise, along)).expand_as(along)
+        return weights.log() - 0.5 * (along.square() / spread + spread.log()).sum(2), along, spread
+
+    def _of_observed(self, y: Tensor, noise: Scalar, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`_numbers` of what is observed: a missing number is cut off from the others, and has unit variance and no
+        residual."""
+        components = (self._used(each) for each in (self.weights, self.means, self.variances, self.axes))
+        seen, identity = observed.to(y.dtype), torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
+        both, alone = seen[:, :, None] * seen[:, None], (1 - seen)[..., None] * identity
+        noise = torch.as_tensor(noise, dtype=y.dtype, device=y.device).reshape(-1, 1)
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        for weight, mean, variance, axis in zip(*components, strict=True):  # all at once they are large
+            marginal = (axis * variance) @ axis.T + noise[..., None] * identity
+            factor = torch.linalg.cholesky(both * marginal + alone)
+            precision = torch.cholesky_inverse(factor)
+            offset = torch.where(observed, y - mean, 0)
+            residual = (precision @ offset[..., None])[..., 0]
+            log_det = factor.diagonal(dim1=1, dim2=2).log().sum(1)
+            log_joint = weight.log() - 0.5 * (offset * residual).sum(1) - log_det
+            parts.append((log_joint, residual, 1 - noise * precision.diagonal(dim1=1, dim2=2)))
+        log_joint, residual, kept = (torch.stack(each, 1) for each in zip(*parts, strict=True))
+        return log_joint, residual, kept
+
+    def _used(self, values: Tensor) -> Tensor:
+        # a constant even in a copy of which everything was asked to learn
+        return values[: int(self.weights.count_nonzero())].detach()
+
+    def _places(self, x: Tensor) -> tuple[Layout, Tensor]:
+        """The layout, and where the numbers are, real ones first."""
+        at = layout(self.blocks, x.device)
+        return at, torch.cat([at.reals, at.grids])
 
 
 def _constant(values: Tensor) -> nn.Parameter:

@@ -193,7 +193,7 @@ def compare(
         raise InputError(f"none of the models could be trained: {reasons}")
     if len(dataset.shape) > 1:
         examples = dataset.examples[dataset.test[:SHOWN]]
-        sample_grid(folder / "data.png", examples, dataset.spec.encoding.value_range)
+        sample_grid(folder / "data.png", examples, dataset.spec.encoding.value_range, names=dataset.spec.names)
     comparison = Comparison(
         data=dataset.spec.name,
         minutes=contest.minutes,
@@ -252,6 +252,7 @@ def _standing(
         seconds=float(run.metadata.get("seconds", 0.0)),
     )
     num = len(samples) if len(dataset.shape) == 1 else SHOWN
-    sample_grid(picture, samples[:num], dataset.spec.encoding.value_range, data=dataset.examples[dataset.test[:num]])
+    data, spec = dataset.examples[dataset.test[:num]], dataset.spec
+    sample_grid(picture, samples[:num], spec.encoding.value_range, data=data, names=spec.names)
     write_file(path, to_json(Judged(key, standing, None if bits is None else tuple(bits.tolist()))).encode())
     return standing, bits

@@ -35,6 +35,11 @@ def draw_figure(rows: int, columns: int, inches: tuple[float, float], space: flo
     return figure, axes
 
 
+def label(name: str, longest: int = 22) -> str:
+    """A name as matplotlib draws it: no mathematics is read into it, and its end is left out where it is long."""
+    return (name if len(name) <= longest else f"{name[: longest - 3]}...").replace("$", r"\$")
+
+
 def save(figure: Figure, path: Path | str) -> Path:
     """Writes the figure as PNG and returns its path."""
     figure.savefig(path, format="png")

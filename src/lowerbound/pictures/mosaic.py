@@ -1,5 +1,6 @@
 """Images, and volumes by their slices, pixel for pixel."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ _SEAM = to_rgb(DARK)  # between the parts of one: no grey value is like it
 
 
 def draw_mosaic(
-    path: Path | str, samples: Num[np.ndarray, "batch channels *space"], value_range: Range, columns: int | None
+    path: Path | str,
+    samples: Num[np.ndarray, "batch channels *space"],
+    value_range: Range,
+    columns: int | None,
+    names: Sequence[str] = (),
 ) -> Path:
     """Examples enlarged by a whole number and laid out with a gap, and below them what is seen (`explained`)."""
     from PIL import Image
@@ -30,22 +35,27 @@ def draw_mosaic(
     cells[:num_tiles, gap:, gap:] = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
     sheet = cells.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
     image = Image.fromarray(np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=_SHEET))
-    if caption := explained(samples.shape[1:]):
+    if caption := explained(samples.shape[1:], names):
         image = _captioned(image, caption)
     image.save(path, format="PNG")
     return Path(path)
 
 
-def explained(shape: tuple[int, ...]) -> str:
-    """What a tile shows of an example of this shape, where that is not the whole of it, or is taken apart."""
+def explained(shape: tuple[int, ...], names: Sequence[str] = ()) -> str:
+    """What a tile shows of an example of this shape, where that is not the whole of it, or is taken apart, or has names."""
     parts = []
     if len(shape) == 4:
         first, second, third = (size // 2 for size in shape[1:])
         parts.append(f"slices {first}, {second} and {third} across the first, second and third axis")
     if shape[0] not in (1, 3):
         suffix = f" of {shape[0]}" if shape[0] > MAX_CHANNELS else ""
-        parts.append(f"channels 0 to {min(shape[0], MAX_CHANNELS) - 1}{suffix}")
-    return f"each from left to right: {', each '.join(parts)}" if parts else ""
+        shown = ", ".join(names[:MAX_CHANNELS]) or f"channels 0 to {min(shape[0], MAX_CHANNELS) - 1}"
+        parts.append(f"{shown}{suffix}")
+    text = f"each from left to right: {', each '.join(parts)}" if parts else ""
+    if shape[0] not in (1, 3) or not names:
+        return text
+    whole = names[0] if shape[0] == 1 else "red, green and blue: " + ", ".join(names)
+    return f"{whole}; {text}" if text else whole
 
 
 def tile(example: Num[np.ndarray, "channels *space"], value_range: Range) -> UInt8[np.ndarray, "height width 3"]:

@@ -1,5 +1,6 @@
 """Pictures of samples, each drawn in the way that suits its shape, written as PNG files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ def sample_grid(
     data: Num[np.ndarray, "data *shape"] | None = None,
     columns: int | None = None,
     within: Limits | None = None,
+    names: Sequence[str] = (),
 ) -> Path:
     """Draws samples in the way that suits their shape, vectors beside the data.
 
@@ -27,13 +29,14 @@ def sample_grid(
     value_range: (low, high), the values drawn as black and white.
     data: real examples of the same shape, drawn beside vectors only.
     columns: of the grid; by default it is about square.
+    names: of the D dimensions or C channels; numbers in their place if empty.
     within: (D, 2), low and high of vectors' axes; by default where the data are, or else the samples.
 
     Raises InputError for no samples, shapes that cannot be drawn, or an empty value range.
     """
     check_drawable(samples, value_range)
     if samples.ndim >= 4:
-        return draw_mosaic(path, samples, value_range, columns)
+        return draw_mosaic(path, samples, value_range, columns, names)
     if samples.ndim == 3:
-        return draw_all_series(path, samples, value_range, columns)
-    return draw_vectors(path, samples, data, within)
+        return draw_all_series(path, samples, value_range, columns, names)
+    return draw_vectors(path, samples, data, within, names)

@@ -1,5 +1,6 @@
 """Series: a line for each channel over the position."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lowerbound.pictures.canvas import DARK, INK, LIGHT, Range, draw_figure, save
+from lowerbound.pictures.canvas import DARK, INK, LIGHT, Range, draw_figure, label, save
 
 MAX_NAMED = 8
 
 
 def draw_all_series(
-    path: Path | str, samples: Num[np.ndarray, "batch channels length"], value_range: Range, columns: int | None
+    path: Path | str,
+    samples: Num[np.ndarray, "batch channels length"],
+    value_range: Range,
+    columns: int | None,
+    names: Sequence[str] = (),
 ) -> Path:
     """A panel for each sample; the outer ones carry the axes, which are the same for all."""
     columns = columns or max(1, round((len(samples) / 2) ** 0.5))
@@ -28,7 +33,7 @@ def draw_all_series(
             continue
         row, column = divmod(index, columns)
         draw_series(axis, samples[index], value_range, left=column == 0, bottom=row == rows - 1)
-    name_channels(figure, samples.shape[1])
+    name_channels(figure, samples.shape[1], names)
     return save(figure, path)
 
 
@@ -48,13 +53,14 @@ def draw_series(
     axis.set_ylabel("value" if left else "", fontsize=8)
 
 
-def name_channels(figure: Figure, num_channels: int) -> None:
-    """A legend of the channels' colours, where there are several."""
-    if num_channels == 1:
+def name_channels(figure: Figure, num_channels: int, names: Sequence[str] = ()) -> None:
+    """A legend of the channels' colours, where there are several, or one that has a name."""
+    if num_channels == 1 and not names:
         return
     named = range(num_channels) if num_channels <= MAX_NAMED else (0, num_channels - 1)
     colours = _shades(num_channels)
-    handles = [Line2D([], [], color=colours[channel], label=f"channel {channel}") for channel in named]
+    called = [label(name) for name in names] or [f"channel {channel}" for channel in range(num_channels)]
+    handles = [Line2D([], [], color=colours[channel], label=called[channel]) for channel in named]
     figure.legend(
         handles=handles, loc="outside upper center", ncols=MAX_NAMED, frameon=False, fontsize=8, labelcolor=INK
     )

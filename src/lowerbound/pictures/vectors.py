@@ -1,5 +1,6 @@
 """Vectors: histograms of one dimension, points of two, scatters of pairs of more."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from jaxtyping import Float, Num
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from lowerbound.pictures.canvas import DARK, INK, LIGHT, draw_figure, save
+from lowerbound.pictures.canvas import DARK, INK, LIGHT, draw_figure, label, save
 
 MAX_PAIRS = 5
 Limits = Float[np.ndarray, "dims 2"]
@@ -32,13 +33,15 @@ def draw_vectors(
     samples: Num[np.ndarray, "batch dims"],
     data: Num[np.ndarray, "data dims"] | None,
     within: Limits | None = None,
+    names: Sequence[str] = (),
 ) -> Path:
-    """Samples, and beside them data; `within` are the axes' limits, those of the data or samples if None."""
+    """Samples, and beside them data; `within` are the axes' limits, those of the data or samples if None, and `names` the
+    dimensions'."""
     if within is None:
         shown = (samples if data is None else data)[:, :MAX_PAIRS]
         within = limits(np.concatenate([samples, data]) if data is not None and samples.shape[1] == 1 else shown)
     draw = {1: _histograms, 2: _points}.get(samples.shape[1], _pairs)
-    return draw(path, samples, data, within)
+    return draw(path, samples, data, within, [label(name) for name in names])
 
 
 def draw_points(axis: Axes, values: Num[np.ndarray, "batch 2"], within: Limits, color: str = DARK) -> None:
@@ -66,26 +69,31 @@ def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.histogram(values, edges)[0] / len(values) / np.diff(edges)
 
 
-def _histograms(path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits) -> Path:
+def _histograms(
+    path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits, names: list[str]
+) -> Path:
     figure, [[axis]] = draw_figure(1, 1, (4.2, 2.8))
     draw_histogram(axis, samples[:, 0], None if data is None else data[:, 0], within, 60)
-    axis.set(xlabel="value", ylabel="density")
+    axis.set(xlabel=names[0] if names else "value", ylabel="density")
     axis.legend(frameon=False, fontsize=8)
     return save(figure, path)
 
 
-def _points(path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits) -> Path:
+def _points(path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits, names: list[str]) -> Path:
     panels = [("samples", samples)] if data is None else [("data", data), ("samples", samples)]
     figure, [axes] = draw_figure(1, len(panels), (3.2 * len(panels), 3.45))
     for axis, (title, values) in zip(axes, panels, strict=True):
         draw_points(axis, values, within, LIGHT if title == "data" else DARK)
         axis.set_title(title, fontsize=9, color=INK)
+        axis.set_xlabel("\n".join(filter(None, [axis.get_xlabel(), *names[:1]])), fontsize=8)
+    axes[0].set_ylabel("".join(names[1:]), fontsize=8)
     return save(figure, path)
 
 
-def _pairs(path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits) -> Path:
+def _pairs(path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits, names: list[str]) -> Path:
     """Scatter of dimension i against j: samples below the diagonal, data above it, both as histograms on it."""
     num_dims = min(samples.shape[1], MAX_PAIRS)
+    names = names or [f"dimension {number}" for number in range(num_dims)]
     figure, axes = draw_figure(num_dims, num_dims, (1.5 * num_dims, 1.5 * num_dims + 0.3))
     for (row, column), axis in np.ndenumerate(axes):
         pair = [column, row]
@@ -99,9 +107,9 @@ def _pairs(path: Path | str, samples: np.ndarray, data: np.ndarray | None, withi
         else:
             axis.set_axis_off()
         if row == num_dims - 1:
-            axis.set_xlabel(f"dimension {column}", fontsize=8)
+            axis.set_xlabel(names[column], fontsize=8)
         if column == 0:
-            axis.set_ylabel(f"dimension {row}", fontsize=8)
+            axis.set_ylabel(names[row], fontsize=8)
     colours = {"samples, below the diagonal": DARK} | ({} if data is None else {"data, above the diagonal": LIGHT})
     handles = [Line2D([], [], color=colour, marker="o", linestyle="", label=name) for name, colour in colours.items()]
     title = None if samples.shape[1] <= MAX_PAIRS else f"the first {MAX_PAIRS} of {samples.shape[1]} dimensions"

@@ -12,6 +12,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.data import Examples, Levels, read_examples
+from lowerbound.data.conditions import condition_values
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
 from lowerbound.data.windows import Stored, Windows
 from lowerbound.errors import InputError
@@ -67,6 +68,18 @@ def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | N
         return None
     present, positions = np.unique(examples.labels[indices], return_inverse=True)
     return run.labels([examples.class_names[k] for k in present])[torch.from_numpy(positions)]
+
+
+def condition_rows(run: Run, examples: Examples, indices: np.ndarray, label: str | None = None) -> np.ndarray | None:
+    """What stands in the columns that `conditions` are made of, of a table that has them; else None."""
+    columns = run.spec.condition_columns
+    if label is not None:
+        given = run.labels([label]).expand(len(indices)).numpy()
+    elif examples.conditions is not None:
+        given = np.asarray(examples.conditions[indices])
+    else:
+        given = None if examples.labels is None else examples.labels[indices]
+    return condition_values(given, columns) if columns and given is not None else None
 
 
 def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows, name: str = "the data") -> None:

@@ -132,23 +132,39 @@ class Run:
             )
         return self.spec.vectors(vectors)
 
-    def conditions_from(self, file: Path | str) -> Tensor:
-        """The conditions that a file holds: labels or vectors, whichever the run takes.
+    def given(self, values: np.ndarray, where: str = "") -> Tensor:
+        """Conditions as the model sees them: class names or their numbers, (N,), or vectors, (N, F).
 
         Arguments:
-            file: an .npy array, of vectors (N, F), or of class names or numbers (N,); or a text of one class name a line.
+            values: as `read_conditions` gives them.
+            where: what a message begins with.
 
         Raises:
-            InputError: if it cannot be read, or does not hold what the run takes.
+            InputError: as `labels` and `conditions`.
         """
-        file = Path(file)
-        values = read_conditions(file)
         try:
             if values.ndim == 1 and values.dtype.kind in "iuU":
                 return self.labels([str(value) for value in values.tolist()])
             return self.conditions(values)
         except InputError as error:
-            raise InputError(f"{file}: {error}") from error
+            raise InputError(f"{where}{error}") from error
+
+    def conditions_from(self, file: Path | str) -> Tensor:
+        """The conditions that a file holds: labels or vectors, whichever the run takes.
+
+        Arguments:
+            file: an .npy array, of vectors (N, F), or of class names or numbers (N,); a text of one class name a line; or,
+                of a run that is told columns of a table, a table of these columns.
+
+        Raises:
+            InputError: if it cannot be read, or does not hold what the run takes.
+        """
+        return self.given(self.read_conditions(file), f"{file}: ")
+
+    def read_conditions(self, file: Path | str) -> np.ndarray:
+        """What `conditions_from` reads: class names or numbers, (N,), or vectors as they are stored, (N, F)."""
+        data = replace(self.config.data, ignore=tuple(column.name for column in self.spec.columns))
+        return read_conditions(Path(file), data, self.spec.condition_columns)
 
     def open_dataset(self, source: str | None = None) -> Dataset:
         """The data that the run was trained on.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lowerbound import imports
-from lowerbound.blocks import Blocks
+from lowerbound.blocks import Blocks, Real
 from lowerbound.data import DataSpec
 from lowerbound.denoiser import BlockDenoiser, ByLevel, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
@@ -168,24 +168,26 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     if config.model.name == "forest":
         return build_forest(config.model, schedule, spec)
     learned_variance = settings.variance == "learned"
-    if settings.components and (settings.target != "eps" or len(shape) != 1):
+    if settings.target == "levels" and (num_levels is None or learned_variance):
+        raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
+    if settings.components and (settings.target not in ("eps", "blocks") or len(shape) != 1):
         raise InputError(
-            "--denoiser.components is for vectors of real numbers and --denoiser.target eps: leave it out or give 0"
+            "--denoiser.components is for vectors of real numbers and --denoiser.target eps, and for tables and "
+            "--denoiser.target blocks: leave it out or give 0"
         )
+    mixture = None
+    if settings.components:
+        mixture = FittedMixture(settings.components + len(TAILS), spec.blocks or (Real(),) * shape[0])
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
             raise InputError("--denoiser.target blocks is for tables and a fixed reverse variance: choose another")
         network = build_network(config.network, spec, outputs_per_entry=2)
-        return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data)
+        return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, mixture)
     if settings.target == "levels":
-        if num_levels is None or learned_variance:
-            raise InputError(
-                "--denoiser.target levels is for discrete data and a fixed reverse variance: choose another"
-            )
+        assert num_levels is not None
         network = build_network(config.network, spec, outputs_per_entry=2)
         return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data)
     network = build_network(config.network, spec, outputs_per_entry=2 if learned_variance else 1)
-    mixture = FittedMixture(settings.components + len(TAILS), *shape) if settings.components else None
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, mixture
     )

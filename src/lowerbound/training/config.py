@@ -128,8 +128,9 @@ class DenoiserConfig:
     variance: Literal["fixed", "learned"] = "fixed"
     """The reverse variance: fixed, or learned, by the network, as a mix of its two bounds."""
     components: int = 0
-    """The largest number of Gaussians in a mixture that is fitted to the training rows before the network learns what to
-    add to it, for vectors of real numbers and the target eps; 0 for none."""
+    """The largest number of components in a mixture that is fitted to the training rows before the network learns what to
+    add to it: Gaussians, for vectors of real numbers and the target eps, with probabilities of categories beside them for
+    tables and the target blocks; 0 for none."""
 
 
 @dataclass(frozen=True)

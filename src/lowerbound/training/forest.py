@@ -130,7 +130,7 @@ def fit_forest(
         folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
         with Interruption() as interruption:
             began = time.monotonic()
-            mean, covariance = fit_gaussian(dataset)
+            mean, covariance = fit_gaussian(dataset.encoded(dataset.train), dataset.encoded(dataset.validation))
             model.denoiser.mean.copy_(mean)
             model.denoiser.covariance.copy_(covariance)
             growth = _Growth(model.denoiser, config, dataset)

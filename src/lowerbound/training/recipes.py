@@ -34,7 +34,7 @@ SMALL = 16
 MANY_LEVELS = 64
 """Levels from which on most of the bits are in noise that leaves the outline to be seen."""
 COMPONENTS = 64
-"""Gaussians, at most, in the mixture that the network of a table of real numbers stands upon."""
+"""At most, in the mixture that the network of a table stands upon."""
 FEW_EXAMPLES = 10_000
 """Training examples below which a model that sees them often has to be kept from learning them by heart."""
 
@@ -114,7 +114,7 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     name = "linear-gamma" if num_levels is None else "learned"
     schedule = ScheduleConfig(name, gamma_min=gamma_min(num_levels), gamma_max=GAMMA_MAX)
     if blocks is not None:
-        decoder, denoiser = DecoderConfig("blocks"), DenoiserConfig(target="blocks")
+        decoder, denoiser = DecoderConfig("blocks"), replace(denoiser, target="blocks")
         schedule = ScheduleConfig("linear-gamma", gamma_min=gamma_min_of_blocks(blocks), gamma_max=TABLE_GAMMA_MAX)
     if len(dataset.shape) == 1:
         # of few rows a small network takes more steps in its time, and learns fewer of them by heart

@@ -99,7 +99,7 @@ class Trainer(Training):
             return
         began = time.perf_counter()
         found = fit_mixture(self.dataset, self.config.denoiser.components, self.training.seed)
-        self.mixture.fit(found.weights, found.means, found.covariances)
+        self.mixture.fit(*found)
         self.average = Average(self.trained, self.training.average_width)
         self.seconds += time.perf_counter() - began
 

@@ -120,9 +120,10 @@ def axes(opened: Opened, samples: np.ndarray | None = None) -> AxisLimits | None
 
 def show(opened: Opened, frame: Frame, recipe: Recipe, title: str) -> tuple[str, bytes]:
     """A frame as HTML, and its picture."""
-    values, within = opened.run.spec.encoding.value_range, axes(opened, frame.samples)
+    spec, within = opened.run.spec, axes(opened, frame.samples)
     data = opened.training_values if frame.finished and within is not None else None
-    content = drawn(lambda path: sample_grid(path, frame.samples, values, data, within=within))
+    values, names = spec.encoding.value_range, spec.names
+    content = drawn(lambda path: sample_grid(path, frame.samples, values, data, within=within, names=names))
     state = "samples" if frame.finished else f"on their way, t = {frame.t:.2f}"
     label = "" if recipe.label == NO_LABEL else f", label {recipe.label}"
     text = f"{title}{recipe.count} {state}{label}; {frame.calls:.4g} network calls each"
