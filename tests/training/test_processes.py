@@ -7,6 +7,7 @@ from training.runs import measure_little, train_until
 from training.together import NAMES, configuration, finish, outcome, start, stopping
 
 from lowerbound.errors import InputError
+from lowerbound.run.overview import overview
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.processes import ALONE, Processes
@@ -20,7 +21,7 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     for status, said in finish(start("compute", folder)):
         assert status == 0, said
-    return torch.load(folder / "found.pt")
+    return {**torch.load(folder / "found.pt"), "early": overview(folder / "early")}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -35,6 +36,12 @@ def test_two_processes_train_as_one(name, found):
             assert difference <= WEIGHT.get(name, 1e-3) * max(1.0, value.double().abs().max()), (group, key, difference)
     if measured is not None:
         assert np.allclose(their_measured, measured, rtol=1e-4)
+
+
+def test_all_of_them_stop_early_together(found):
+    assert found["early"].state == "complete"
+    assert found["early"].step == 2  # the first measurement is of step 0
+    assert "the last 2 measurements" in found["early"].reason
 
 
 def test_rows_are_all_of_them_once():

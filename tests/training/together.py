@@ -96,6 +96,8 @@ def compute(folder: Path) -> None:
     found = {name: outcome(*configuration(name), processes) for name in NAMES}
     if processes.is_first:
         torch.save(found, folder / "found.pt")
+    config, dataset = stopping(10**6, learning_rate=1e-12, num_evaluations=10**6, num_pictures=0, patience=2)
+    train(config, dataset, folder / "early", show_progress=False)  # which does not end but for its patience
 
 
 def go_on(folder: Path) -> None:

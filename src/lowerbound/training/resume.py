@@ -17,6 +17,8 @@ MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
 MAY_NOT_CHANGE = "training.optimizer"
 """The exception: an optimiser cannot go on from another one's memory."""
+LENGTHS = ("training.steps:", "training.minutes:")
+"""Settings that are given anew to go on with a run that has stopped."""
 _RESTART = "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside)"
 
 
@@ -42,6 +44,8 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
         return
     if config.training.learning_rate != trainer.config.training.learning_rate:
         trainer.rate_scale = 1.0
+    if trainer.patience is not None and any(change.startswith(LENGTHS) for change in changes):
+        trainer.patience.renew()
     for change in changes:
         say(f"  changed: {as_flags(change)}")
 

@@ -15,6 +15,7 @@ from lowerbound.data import Dataset, check_batch_size
 from lowerbound.device import peak_memory
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
+from lowerbound.likelihood import mean_and_error
 from lowerbound.machine import process_memory
 from lowerbound.pictures import sample_grid
 from lowerbound.rng import PerSample
@@ -24,7 +25,7 @@ from lowerbound.training.config import Config
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.forest import fit_forest
-from lowerbound.training.held_out import held_out_bits, held_out_effort
+from lowerbound.training.held_out import held_out_by_example, held_out_effort
 from lowerbound.training.processes import joined
 from lowerbound.training.resume import restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
@@ -118,10 +119,19 @@ def train(
         if trainer.progress >= 1:
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder
+        if trainer.patience is not None and trainer.patience.is_over:
+            say(
+                f"the run in {folder.path} has stopped early: {trainer.patience.reason}; give more --steps or --minutes, or "
+                "a larger --patience, to go on with it"
+            )
+            return folder
         tracker = None
         if track is not None and processes.is_first:
             tracker = open_tracker(track, folder.path, config.to_dict())
-        _Session(trainer, folder, say, show_progress, tracker).run()
+        session = _Session(trainer, folder, say, show_progress, tracker)
+        session.run()
+        if processes.is_first and session.stops_early:
+            say(session.early_end())
         if processes.is_first and (sentence := weakness(folder.read_metadata())) is not None:
             say(f"{sentence}: give more --minutes")
     return folder
@@ -256,6 +266,16 @@ class _Session(Stretch[Trainer]):
                 f"{enough:.2g} or more, a smaller --network.width, or a smaller --batch-size"
             )
 
+    def early_end(self) -> str:
+        """Why a run has stopped early, what is kept, and what it lacks."""
+        trainer = self.trainer
+        assert trainer.patience is not None
+        kept, peak = self.folder.read_metadata().get("step"), trainer.training.learning_rate
+        return (
+            f"stopped early at step {trainer.step}: {trainer.patience.reason}; the averaged weights of step {kept} are kept. "
+            f"The learning rate stood at {trainer.rate() / peak:.0%} of its peak: it falls to zero in a run of --steps {kept}"
+        )
+
     def _fixed_bits(self) -> float:
         """What makes the loss the bound in the data's units, bits/dim: constants, estimated on training data once."""
         trainer, dataset = self.trainer, self.trainer.dataset
@@ -282,13 +302,14 @@ class _Session(Stretch[Trainer]):
         trainer.model.eval()
         try:
             measured = self._held_out()
-            self.processes.by_first(lambda: self._keep(measured))
+            self.stops_early = self.processes.by_first(lambda: self._keep(measured))
         finally:
             trainer.model.train()
             average.swap(trainer.trained)
 
-    def _keep(self, measured: tuple[float, float] | None) -> None:
-        """Write down what was measured, keep the weights if they are the best, and draw samples."""
+    def _keep(self, measured: tuple[float, float] | None) -> bool:
+        """Write down what was measured, keep the weights if they are the best, and draw samples; returns whether training
+        stops early."""
         trainer, facts = self.trainer, self._facts(measured)
         bits = facts.get("held_out_bits_per_dim", -math.inf)
         # where a loss does not aim at the bound the newest weights are the ones that were asked for
@@ -299,18 +320,28 @@ class _Session(Stretch[Trainer]):
         if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
             self._write_weights(self.folder.early, facts)
         self._draw()
+        patience = trainer.patience
+        if patience is None or not patience.is_over or trainer.progress >= 1:
+            return False
+        self.note(stopped_early=patience.reason)
+        return True
 
     def _held_out(self) -> tuple[float, float] | None:
         """Held-out bits/dim and their standard error, measured by all processes; None of a model without a likelihood."""
         trainer = self.trainer
         self.num_held_out = self.processes.by_first(lambda: self.num_held_out)
         with self.allowance.spending("held-out bits"):
-            measured = held_out_bits(
+            bits = held_out_by_example(
                 trainer.model, trainer.dataset, self.num_held_out, trainer.config.data.conditional, self.processes
             )
-        if measured is not None and not math.isfinite(measured[0]):
-            raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {measured[0]}")
-        return measured
+        if bits is None:
+            return None
+        mean, error = mean_and_error(bits)
+        if not math.isfinite(mean):
+            raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {mean}")
+        if trainer.patience is not None:
+            trainer.patience.take(bits)
+        return mean, error
 
     def _facts(self, measured: tuple[float, float] | None) -> dict[str, Any]:
         """What is known of the averaged weights, written into the log; nothing of a model without a likelihood."""

@@ -37,6 +37,8 @@ class Stretch(Generic[_Kind]):
         tracker: where the log's records go besides.
     """
 
+    stops_early = False
+    """Whether what was measured ends it before its length is reached."""
     fixed_loss = 0.0
     """What a loss is shown with besides: constants that nothing is learned from, in its own unit."""
     log: IO[str]
@@ -101,6 +103,8 @@ class Stretch(Generic[_Kind]):
             self.bar.set_description_str(self.describe(smoothed), refresh=False)
             self.bar.update(0)
             self.after_step()
+            if self.stops_early:
+                return
         if self.saved_step != self.trainer.step:  # its last batch was left out, or its end was not saved
             self.after_step()
 
@@ -139,7 +143,7 @@ class Stretch(Generic[_Kind]):
             if is_due:
                 self.measure()
             self.save()
-        if requested and not ends:
+        if requested and not ends and not self.stops_early:
             self.interruption.requested = int(requested)
             self.bar.close()
             self.say(f"stopped at step {self.trainer.step} with everything saved: repeat the command to go on")
