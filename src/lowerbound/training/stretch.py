@@ -151,12 +151,19 @@ class Stretch(Generic[_Kind]):
 
     def save(self) -> None:
         """Write a checkpoint."""
+        place, trainer = self.folder.checkpoints, self.trainer
+        if trainer.is_sharded:
+            from lowerbound.training.shards import write_shards  # which takes a while to import
 
-        def write() -> None:
-            self.log.flush()
-            write_checkpoint(self.folder.checkpoints, self.trainer.step, *self.trainer.state())
+            self.processes.by_first(self.log.flush)
+            write_shards(place, trainer.step, *trainer.state(), self.processes)
+        else:
 
-        self.processes.by_first(write)
+            def write() -> None:
+                self.log.flush()
+                write_checkpoint(place, trainer.step, *trainer.state())
+
+            self.processes.by_first(write)
         self.saved, self.saved_step = time.monotonic(), self.trainer.step
 
     def note(self, **facts: Any) -> None:

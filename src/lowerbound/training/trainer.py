@@ -74,6 +74,11 @@ class Trainer(Training):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
         speed_up(self.model, config, self.device)
+        self.is_sharded = config.training.shard and processes.count > 1
+        if self.is_sharded:
+            from lowerbound.training.shard import shard  # which takes a while to import
+
+            shard(self.model, config, processes, self.device)
         self.data_seconds = 0.0
         self.times = ImportanceTimes() if config.training.times == "importance" else None
         self.patience = None if config.training.patience is None else Patience(config.training.patience)
@@ -116,9 +121,7 @@ class Trainer(Training):
         buffers = [(buffer, buffer.clone()) for buffer in self._saved_buffers().values()] if together else []
 
         def losses_of_pieces() -> Iterator[Tensor]:
-            size = training.micro_batch_size or len(indices)
-            for first in range(own.start, own.stop, size):
-                piece = slice(first, min(first + size, own.stop))
+            for piece in self.processes.pieces(len(indices), training.micro_batch_size, self.is_sharded):
                 losses = self._losses(indices[piece], places[piece], weights[piece], seeds[piece])
                 unweighted.append(losses.at_place)
                 yield losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
