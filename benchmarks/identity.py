@@ -23,6 +23,8 @@ import numpy as np
 import tyro
 from safetensors.numpy import load_file
 
+from lowerbound.training.folder import CLOCKS
+
 SMALL = "--steps 6 --batch-size 16 --num-evaluations 2 --num-pictures 1"
 UNET = "--network.width 8 --network.multipliers 1 2"
 MLP = "--network.width 32 --network.depth 2"
@@ -107,8 +109,6 @@ for line in sys.stdin.read().splitlines():
     except SystemExit as stop:
         print("exit", stop.code, flush=True)
 """
-TIMES = {"seconds", "rate"}
-"""Of a record, what differs from run to run."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _digest(path: Path) -> str | None:
                 return "\n".join(f"{name} {_of_array(arrays[name])}" for name in sorted(arrays))
         case ".jsonl":
             records = [json.loads(line) for line in path.read_text().splitlines()]
-            return repr([{name: value for name, value in each.items() if name not in TIMES} for each in records])
+            return repr([{name: value for name, value in each.items() if name not in CLOCKS} for each in records])
         case ".csv":
             with path.open() as file:
                 return repr(list(csv.reader(file)))

@@ -34,7 +34,7 @@ from lowerbound.evaluate.imputation import crps, judge
 from lowerbound.inverse import Method
 from lowerbound.records import Measured
 from lowerbound.run import Run
-from lowerbound.run.impute import METHODS, NETWORK, draws, network_method
+from lowerbound.run.impute import METHODS, NETWORK, Drawing, draws, network_method
 
 HISTORY, HORIZON, SPLIT = 96, 24, (8640, 2880, 2880)
 SHARES = (0.1, 0.5, 0.9)
@@ -143,8 +143,7 @@ def drawn_by(run: Run, name: str, cond: torch.Tensor | None, num_draws: int, num
 
     def draw(windows: np.ndarray, known: np.ndarray) -> np.ndarray:
         raw = run.spec.encoding.decode(torch.from_numpy(windows))
-        settings = {"num_samples": num_draws, "num_steps": num_steps, "cond": cond, "batch_size": 256}
-        found = draws(run, raw, known, method=method, **settings).samples
+        found = draws(run, raw, known, Drawing(num_draws, method, num_steps, batch_size=256), cond).samples
         return run.encode(found.reshape(-1, *windows.shape[1:])).numpy().reshape(found.shape)
 
     return draw

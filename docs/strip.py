@@ -15,7 +15,7 @@ from lowerbound import generate, open_run
 from lowerbound.evaluate.profile import profile
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid
 from lowerbound.pictures.canvas import INK
-from lowerbound.run.generate import path
+from lowerbound.run.generate import states
 
 ROOT = Path(__file__).parent.parent
 HEIGHT, GAP, CAPTION = 300, 24, 26
@@ -45,7 +45,7 @@ def draw_pictures(run_folder: Path, folder: Path) -> dict[str, Path]:
         "data": sample_grid(folder / "data.png", dataset.examples[shown], value_range),
         "samples": sample_grid(folder / "samples.png", generate(run, EXAMPLES), value_range),
         "from noise to data": denoising_strip(
-            folder / "path.png", path(run, ROWS, num_states=STATES), value_range, rows=ROWS
+            folder / "path.png", list(states(run, ROWS, num_states=STATES)), value_range, rows=ROWS
         ),
         "where the bits go": bound_by_time(folder / "bound.png", bits.gamma, bits.bits, bits.errors),
     }

@@ -126,7 +126,7 @@ def test_mixture_of_many_dimensions_is_diagonal(rng):
 
 
 def test_mixture_says_how_many_examples_it_was_fitted_on(rng, monkeypatch):
-    monkeypatch.setattr("lowerbound.baselines.MIXTURE_VALUES", 300)
+    monkeypatch.setattr("lowerbound.baselines.mixture.MIXTURE_VALUES", 300)
     assert "fitted on 150 examples" in gaussian_mixture(split(rng.normal(size=(1_000, 2)))).name
 
 

@@ -54,6 +54,21 @@ def test_the_balanced_weight_rises_from_the_bounds_to_the_boost():
     torch.testing.assert_close(weight(gamma, torch.ones_like(gamma)), double([1.0, 2.5, 4.0]))
 
 
+def test_a_sigmoid_weight_is_at_most_one_of_noise_and_of_data():
+    r"""$w \|\epsilon - \hat\epsilon\|^2 = w\, \mathrm{SNR} \|x - \hat x\|^2$, and $w\, e^{-\gamma} \le 1$ too."""
+    gamma = torch.linspace(-30, 30, 61, dtype=torch.float64)
+    weight = objective.sigmoid()(gamma, torch.ones_like(gamma))
+    assert weight.max() < 1
+    assert (weight * torch.exp(-gamma)).max() < 1
+    torch.testing.assert_close(objective.sigmoid(-3.0)(double([-3.0]), double([1.0])), double([0.5]))
+
+
+def test_two_weightings_meet_at_the_split():
+    gamma, slope = double([-5.0, -3.0001, -3.0, 4.0]), double([1.0, 2.0, 3.0, 4.0])
+    weight = objective.in_two(-3.0, objective.uniform, objective.simple)
+    torch.testing.assert_close(weight(gamma, slope), double([1.0, 1.0, 2 / 3, 0.5]))
+
+
 def test_a_weight_moves_no_end_of_a_learned_schedule():
     """The network learns from the weighted loss, the schedule from the bound."""
     x, eps = draw(2, 5, 2)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import double
 
+from lowerbound.errors import InputError
 from lowerbound.times import ImportanceTimes
 
 NUM_PARTS = 8
@@ -153,3 +154,34 @@ def test_a_saved_state_goes_on():
     for ours, theirs in zip(first(spread(20)), second(spread(20)), strict=True):
         assert torch.equal(ours, theirs)
     assert not list(first.parameters())
+
+
+@settings(max_examples=20, deadline=None)
+@given(losses=LOSSES.filter(lambda losses: len(losses) > 1), split=st.floats(0.1, 0.9), share=st.floats(0.1, 0.9))
+def test_each_side_of_a_split_has_its_share(losses, split, share):
+    """Of evenly spread places, whatever the losses; the mean is unbiased as before."""
+    importance = ImportanceTimes(len(losses), split, share)
+    middles = importance.widths.cumsum(0) - importance.widths / 2
+    for taught_yet in range(2):
+        times, weights = importance(spread(20_000))
+        assert (times >= split).double().mean().item() == pytest.approx(share, abs=1e-3)
+        assert weights.mean().item() == pytest.approx(1, abs=0.02)
+        assert (weights * times**2).mean().item() == pytest.approx(1 / 3, abs=0.02)
+        if not taught_yet:
+            for _ in range(12):
+                importance.update(middles, double(losses))
+            assert int(importance.num_seen.min()) == 12
+
+
+def test_within_each_side_times_follow_the_losses():
+    importance = ImportanceTimes(4, 0.2, 0.5)
+    for _ in range(12):
+        importance.update(double([0.05, 0.15, 0.4, 0.8]), double([1.0, 3.0, 6.0, 2.0]))
+    mass = importance.density() * double([0.1, 0.1, 0.4, 0.4])
+    assert mass.tolist() == pytest.approx([0.5 * 0.2525, 0.5 * 0.7475, 0.5 * 0.7475, 0.5 * 0.2525], abs=0.003)
+
+
+@pytest.mark.parametrize(("split", "share"), [(0.0, 0.5), (0.5, 0.0), (1.0, 0.5), (0.5, 1.0)])
+def test_an_impossible_split_is_refused(split, share):
+    with pytest.raises(InputError, match="give a time and a share between 0 and 1"):
+        ImportanceTimes(8, split, share)

@@ -10,6 +10,7 @@ Points between two noises lie on the sphere, not on the line between them: nearl
 distance from the middle, which the line falls short of.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from lowerbound.arguments import check_data, check_grid
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
+from lowerbound.grid import visible_limits
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, sample
 from lowerbound.samplers.flow import follow
@@ -140,6 +142,21 @@ def turn(
     )
     between = first_weight * first + last_weight * last
     return between.to(x_from.dtype).unflatten(2, x_from.shape[1:])
+
+
+def time_of_strength(denoiser: Denoiser, strength: float, num_levels: int | None) -> float:
+    r"""The time to which `vary` takes an example back: of strengths from 0, the example itself, to 1, noise, equal steps of
+    $\gamma$ between `grid.visible_limits`.
+
+    Arguments:
+        denoiser: the model.
+        strength: between 0 and 1.
+        num_levels: K of discrete data; None: continuous data.
+    """
+    if strength in (0, 1):
+        return float(strength)
+    low, high = visible_limits(denoiser.schedule, math.prod(denoiser.shape), num_levels)
+    return float(denoiser.schedule.level_at(low + strength * (high - low)).t)
 
 
 def vary(denoiser: Denoiser, x: Examples, t: float, sampler: Sampler, times: Times, noise: Noise) -> Examples:

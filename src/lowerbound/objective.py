@@ -88,6 +88,36 @@ def balanced(boost: float = 8.0, gamma: float = -4.0) -> Weighting:
     return weighting
 
 
+def sigmoid(gamma: float = 0.0) -> Weighting:
+    r"""$w = \mathrm{sigmoid}(\gamma - g)$: weight on noise that hides everything but the outline.
+
+    Of a denoiser's error in each entry of x it is at most one, as in flow matching and its kin (Kingma & Gao 2023;
+    Hoogeboom et al. 2024).
+
+    Arguments:
+        gamma: g, where half of the largest weight is reached.
+    """
+
+    def weighting(gamma_t: PerExample, slope: PerExample) -> PerExample:
+        return torch.sigmoid(gamma_t - gamma)
+
+    return weighting
+
+
+def in_two(split: float, below: Weighting, above: Weighting) -> Weighting:
+    r"""One weighting below a $\gamma$ and another from there on, for two networks that share nothing but the levels.
+
+    Arguments:
+        split: the $\gamma$, that of `denoiser.ByLevel`.
+        below, above: the weightings.
+    """
+
+    def weighting(gamma_t: PerExample, slope: PerExample) -> PerExample:
+        return torch.where(gamma_t < split, below(gamma_t, slope), above(gamma_t, slope))
+
+    return weighting
+
+
 def loss(
     denoiser: Denoiser,
     x: Examples,

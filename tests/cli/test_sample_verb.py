@@ -19,7 +19,7 @@ from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.errors import InputError
 from lowerbound.langevin import AnnealedLangevin
 from lowerbound.run import open_run
-from lowerbound.run.generate import generate, network_calls, path
+from lowerbound.run.generate import generate, network_calls, states
 from lowerbound.samplers import ProbabilityFlow
 from lowerbound.sampling import SAMPLERS
 from lowerbound.sampling.plan import GRIDS
@@ -97,9 +97,9 @@ def test_no_sampler_and_no_grid_depends_on_the_batch(trained):
 def test_the_path_ends_with_the_samples(trained):
     model = open_run(trained)
     plan = model.diffusion.plan(num_steps=6, grid_name="time")
-    states = path(model, 3, plan, num_states=4)
-    assert [t for t, _ in states] == pytest.approx([1.0, 0.6, 0.2, 0.0])
-    assert np.array_equal(states[-1][1], generate(model, 3, plan))
+    shown = list(states(model, 3, plan, num_states=4))
+    assert [t for t, _ in shown] == pytest.approx([1.0, 0.6, 0.2, 0.0])
+    assert np.array_equal(shown[-1][1], generate(model, 3, plan))
 
 
 @pytest.mark.parametrize(("sampler", "name"), [(sampler, name) for sampler in SAMPLERS for name in settings(sampler)])
@@ -151,7 +151,7 @@ def test_interrupting_leaves_no_file(trained, tmp_path, monkeypatch, name, when)
     def interrupt(*arguments, **settings):
         raise KeyboardInterrupt
 
-    drawing, writing = ("path", "animation") if name.endswith(".gif") else ("generate", "write_samples")
+    drawing, writing = ("states", "animation") if name.endswith(".gif") else ("generate", "write_samples")
     monkeypatch.setattr(f"lowerbound.cli.sample.{drawing if when == 'drawing' else writing}", interrupt)
     assert sample(trained, tmp_path / name) == 130
     assert not list(tmp_path.iterdir())

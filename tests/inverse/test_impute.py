@@ -8,7 +8,7 @@ from PIL import Image
 from lowerbound.data import Examples
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS
-from lowerbound.run.impute import METHODS, Imputations, check_missing, impute, num_calls, read_mask
+from lowerbound.run.impute import METHODS, Drawing, Imputations, check_missing, draws, impute, read_mask
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def test_every_step_is_counted(given):
     run, raw, observed = given
     for method in METHODS.values():
         steps = []
-        settings = {"method": method, "num_samples": 3, "num_steps": 4, "batch_size": 4}
-        impute(run, raw, observed, progress=steps.append, **settings)
-        assert sum(steps) == num_calls(method, observed, 3, 4, 4)
+        drawing = Drawing(3, method, num_steps=4, batch_size=4, progress=steps.append)
+        draws(run, raw, observed, drawing)
+        assert sum(steps) == drawing.num_calls(run, 3 * 3)
 
 
 def test_mean_and_spread():

@@ -180,6 +180,29 @@ def test_three_slices_of_a_volume(tmp_path, figures):
     assert "slices 2, 3 and 4 across the first, second and third axis" in " ".join(boxes(figures[0]))
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 20), (1, 4, 6, 5)], ids=str)
+def test_a_strip_has_each_example_below_its_time(tmp_path, figures, shape):
+    rng, times = np.random.default_rng(0), np.linspace(1, 0, 9).tolist()
+    states = [(t, rng.random((6, *shape))) for t in times]
+    denoising_strip(tmp_path / "a.png", states, (0.0, 1.0), rows=3)
+    (figure,) = figures
+    assert_legible(figure)
+    words = boxes(figure)
+    assert all(figure.bbox.contains(*corner) for box in words.values() for corner in box.corners())
+    assert [word.split(" ", 1)[1] for word in words][:9] == ["t = 1", *(f"{t:.2g}" for t in times[1:])]
+    (axis,) = figure.axes
+    sheet = axis.images[0].get_array()
+    height, width, _ = tile(states[0][1][0], (0.0, 1.0)).shape
+    across = round((sheet.shape[1] - width) / 8)  # from one column to the next
+    down = round((sheet.shape[0] - height) / 2)
+    for column, centre in enumerate(axis.get_xticks()):
+        left = round(centre - (width - 1) / 2)
+        assert left == column * across
+        for row in range(3):
+            drawn = sheet[row * down : row * down + height, left : left + width]
+            assert np.array_equal(drawn, tile(states[column][1][row], (0.0, 1.0)))
+
+
 def test_it_is_said_what_is_left_out_of_an_example():
     assert explained((1, 8, 8)) == explained((3, 8, 8)) == ""
     assert explained((2, 8, 8)) == "each from left to right: channels 0 to 1"

@@ -12,12 +12,21 @@ from training.runs import tiny_config
 
 from lowerbound import objective
 from lowerbound.data import Affine, Dataset, DataSpec, Levels, open_dataset
+from lowerbound.denoiser import ByLevel
 from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import GaussianDecoder
 from lowerbound.rng import Stream
 from lowerbound.training import Config, recipe
-from lowerbound.training.build import build_decoder, build_denoiser, build_network, build_objective, build_schedule
+from lowerbound.training.build import (
+    build_decoder,
+    build_denoiser,
+    build_model,
+    build_network,
+    build_objective,
+    build_schedule,
+)
 from lowerbound.training.config import (
+    CoarseConfig,
     DataConfig,
     DecoderConfig,
     DenoiserConfig,
@@ -81,19 +90,23 @@ def test_recipe_is_complete(source):
 
 
 def test_the_objective_of_the_recipe():
-    """More weight on noise that can be seen for small discrete images, where it costs no bits; else what the model is."""
+    """More weight on noise that can be seen for discrete images, which get two networks if they are large; else what the
+    model is."""
 
     def advised(shape, num_levels, model="diffusion"):
         encoding = Levels(num_levels) if num_levels else Affine((0.0,), (1.0,))
         no = np.empty(0, dtype=np.int64)
         values = np.zeros((4, *shape), dtype=np.uint8 if num_levels else np.float32)
         dataset = Dataset(DataSpec("made", shape, encoding), values, train=np.arange(4), validation=no, test=no)
-        return recipe(dataset, model=model).training.objective
+        config = recipe(dataset, model=model)
+        build_model(config, dataset.spec)
+        return config.training.objective, config.coarse.split is not None
 
-    assert advised((1, 8, 8), 17) == advised((3, 16, 16), 256) == "balanced"
-    assert advised((1, 28, 28), 256) == advised((1, 8, 8), None) == advised((5,), 17) == "elbo"
-    assert advised((1, 8, 8), 17, "energy") == "elbo"
-    assert advised((1, 8, 8), 17, "score") == "simple"
+    assert advised((1, 8, 8), 17) == advised((3, 16, 16), 256) == ("balanced", False)
+    assert advised((1, 28, 28), 256) == advised((1, 300), 65_536) == advised((3, 4, 40, 9), 256) == ("balanced", True)
+    assert advised((1, 8, 8), None) == advised((5,), 17) == advised((1, 28, 28), 2) == ("elbo", False)
+    assert advised((1, 28, 28), 256, "energy") == ("elbo", False)
+    assert advised((1, 8, 8), 17, "score") == ("simple", False)
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (2, 300), (1, 8, 8), (3, 32, 32), (2, 7, 40), (1, 6, 9, 5)], ids=str)
@@ -194,3 +207,62 @@ def test_decoders():
     assert build_decoder(DecoderConfig("discretized-gaussian", std=0.2), 17).std == 0.2
     with pytest.raises(InputError, match="gaussian is for continuous data"):
         build_decoder(DecoderConfig(), None)
+
+
+COARSE = {"split": -3.0, "width": 8, "patch": 2}
+
+
+def of_two(**others):
+    """Digits by two networks."""
+    schedule = ScheduleConfig("linear-gamma", gamma_min=-8.0)
+    coarse = CoarseConfig(**{**COARSE, **others})
+    training = TrainingConfig(steps=3, batch_size=8, objective="balanced", times="importance")
+    return Config(DataConfig("digits"), schedule=schedule, coarse=coarse, training=training)
+
+
+def test_a_second_network_takes_the_noise_above_the_split():
+    config = of_two()
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    trainer = Trainer(config, open_dataset(config.data))
+    denoiser = trainer.model.trained
+    assert isinstance(denoiser, ByLevel)
+    assert denoiser.coarse.network.patch == 2
+    assert [len(group) > 0 for group in trainer.optimizer._clipped] == [True, True, False]
+    assert trainer.times.share == 0.5
+    above = trainer.times.widths[trainer.times.is_above].sum().item()
+    assert denoiser.schedule.gamma(torch.tensor([1 - above])).item() == pytest.approx(-3.0, abs=1e-6)
+    before = {name: p.detach().clone() for name, p in denoiser.named_parameters()}
+    assert all(math.isfinite(record.loss) for record in trainer.records())
+    moved = {name.split(".")[0] for name, p in denoiser.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"fine", "coarse"}
+
+
+def test_each_of_two_networks_has_a_weighting_of_its_own():
+    config = of_two()
+    weighting = build_objective(config, build_schedule(config.schedule)).weighting
+    gamma = torch.tensor([-7.0, -3.1, -2.0, 5.0])
+    expected = torch.tensor([1.0, 1.0, 0.5, torch.sigmoid(torch.tensor(7.0))])
+    torch.testing.assert_close(weighting(gamma, torch.ones(4)), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"coarse": {"width": 16}}, r"--coarse\.width has no effect unless --coarse\.split"),
+        (
+            {"coarse": {**COARSE, "split": 9.0}},
+            r"--coarse\.split is 9\.0, .* between the schedule's ends, -8\.0 and 5\.0",
+        ),
+        ({"coarse": {**COARSE, "share": 1.0}}, r"--coarse\.share 1\.0: give a gamma"),
+        ({"coarse": {**COARSE, "patch": 65}}, r"--coarse\.patch is 65: at most 64"),
+        ({"coarse": {**COARSE, "patch": 0}}, r"--coarse\.patch is 0: give 1 position"),
+        ({"coarse": COARSE, "model": {"name": "energy"}}, r"--coarse\.split is for diffusion models of images"),
+        ({"coarse": COARSE, "model": {"name": "vae"}}, r"--coarse\.split is for diffusion models of images"),
+        ({"coarse": COARSE, "denoiser": {"variance": "learned"}}, "with a fixed reverse variance"),
+        ({"coarse": COARSE, "network": {"kind": "mlp"}}, r"--coarse\.split is for diffusion models of images"),
+    ],
+)
+def test_a_second_network_that_fits_nothing_is_refused(changes, message):
+    values = {**of_two().to_dict(), "coarse": {}, "training": {"steps": 3}, **changes}
+    with pytest.raises(InputError, match=message):
+        Trainer(Config.from_dict(values), open_dataset("digits"))

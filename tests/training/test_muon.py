@@ -26,7 +26,7 @@ def test_it_is_the_exact_polar_factor(dtype, rounding, shape, scale):
     values = torch.logspace(0, -1.5, min(shape), dtype=torch.float64)
     assert values.min() / values.norm() > SMALLEST
     matrix, exact = with_singular_values(values, *shape, dtype=dtype)
-    found = polar_factors(scale * matrix[None])[0]
+    found = polar_factors(scale * matrix[None])[0][0]
     assert found.dtype == dtype
     assert torch.linalg.matrix_norm(found - exact, 2) <= DEVIATION + rounding
 
@@ -35,21 +35,30 @@ def test_its_factors_are_those_of_an_svd():
     generator = torch.Generator().manual_seed(0)
     matrices = torch.randn(3, 20, 50, generator=generator)
     U, _, Vh = torch.linalg.svd(matrices, full_matrices=False)
-    assert torch.linalg.matrix_norm(polar_factors(matrices) - U @ Vh, 2).max() <= DEVIATION + 1e-5
+    assert torch.linalg.matrix_norm(polar_factors(matrices)[0] - U @ Vh, 2).max() <= DEVIATION + 1e-5
 
 
 def test_a_matrix_does_not_depend_on_those_beside_it():
     generator = torch.Generator().manual_seed(0)
     matrices = torch.randn(5, 8, 12, generator=generator, dtype=torch.float64)
-    together = polar_factors(matrices)
+    (together,) = polar_factors(matrices)
     for matrix, found in zip(matrices, together, strict=True):
-        torch.testing.assert_close(polar_factors(matrix[None])[0], found, rtol=0, atol=1e-12)
+        torch.testing.assert_close(polar_factors(matrix[None])[0][0], found, rtol=0, atol=1e-12)
+
+
+def test_those_of_one_smaller_side_are_found_together():
+    """Stacks of any shapes, wide and tall, each as alone."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(5, 8, 12), (1, 12, 8), (2, 8, 8), (3, 4, 9), (1, 9, 4)]
+    stacks = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    for stack, found in zip(stacks, polar_factors(*stacks), strict=True):
+        torch.testing.assert_close(found, polar_factors(stack)[0], rtol=0, atol=1e-12)
 
 
 def test_what_is_zero_stays_zero():
-    assert torch.equal(polar_factors(torch.zeros(2, 3, 4)), torch.zeros(2, 3, 4))
+    assert torch.equal(polar_factors(torch.zeros(2, 3, 4))[0], torch.zeros(2, 3, 4))
     matrix, exact = with_singular_values(torch.ones(2, dtype=torch.float64), 6, 9)  # of rank 2: 4 directions are absent
-    assert torch.linalg.matrix_norm(polar_factors(matrix[None])[0] - exact, 2) <= DEVIATION + 1e-12
+    assert torch.linalg.matrix_norm(polar_factors(matrix[None])[0][0] - exact, 2) <= DEVIATION + 1e-12
 
 
 def test_each_polynomial_is_the_best_of_its_degree():

@@ -13,7 +13,7 @@ from lowerbound.errors import InputError
 from lowerbound.models import Diffusion
 from lowerbound.training import train
 from lowerbound.training.checkpoint import check_shards, checkpoints
-from lowerbound.training.config import DenoiserConfig
+from lowerbound.training.config import CoarseConfig, DenoiserConfig, ModelConfig
 from lowerbound.training.processes import Processes
 from lowerbound.training.resume import restore
 from lowerbound.training.trainer import Trainer
@@ -131,7 +131,7 @@ def test_what_it_does_not_suit_is_refused(words):
         check_suits(build_model(config, dataset.spec), config, Processes(0, 2))
 
 
-def test_a_network_upon_a_mixture_and_other_models_are_refused():
+def test_two_networks_a_mixture_and_other_models_are_refused():
     from lowerbound.training.shard import check_suits
 
     config, dataset = divided(4)
@@ -141,8 +141,11 @@ def test_a_network_upon_a_mixture_and_other_models_are_refused():
     assert isinstance(check_suits(model, config, Processes(0, 2)), torch.nn.Module)
     with pytest.raises(InputError, match=r"--denoiser[.]components 0"):
         check_suits(model, dataclasses.replace(config, denoiser=DenoiserConfig(components=4)), Processes(0, 2))
+    two = dataclasses.replace(config, coarse=CoarseConfig(split=0.0))
+    with pytest.raises(InputError, match=r"--coarse[.]split"):
+        check_suits(model, two, Processes(0, 2))
     with pytest.raises(InputError, match="--shard is for denoisers"):
-        check_suits(torch.nn.Linear(1, 1), config, Processes(0, 2))  # pyright: ignore[reportArgumentType]
+        check_suits(model, dataclasses.replace(config, model=ModelConfig("energy")), Processes(0, 2))
 
 
 def test_in_one_process_it_is_said_to_have_no_effect(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Whatever has a log density, made one kind of thing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,14 +71,10 @@ def as_subject(
             f"{type(model).__name__} has neither log_prob nor score_samples and is no function: there is no density to audit"
         )
     if sample is not None:
-        subject = _with(subject, sample=lambda num, seed: _seeded(lambda: _points(sample(num)), seed))
+        subject = replace(subject, sample=lambda num, seed: _seeded(lambda: _points(sample(num)), seed))
     if score is not None:
-        subject = _with(subject, score=lambda x: _points(score(torch.from_numpy(x))))
+        subject = replace(subject, score=lambda x: _points(score(torch.from_numpy(x))))
     return subject
-
-
-def _with(subject: Subject, **changes: Any) -> Subject:
-    return Subject(**{**vars(subject), **changes})
 
 
 def _called(module: nn.Module) -> Any:
@@ -192,13 +188,17 @@ def _seeded(draw: Callable[[], Points], seed: int) -> Points:
             np.random.set_state(state)  # noqa: NPY002
 
 
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
+
+
 def _points(values: Any) -> Points:
-    array = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
+    array = _array(values)
     return array.reshape(len(array), -1)
 
 
 def _figures(values: Any) -> Figures:
-    array = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
+    array = _array(values)
     if array.ndim != 1:
         raise InputError(f"log densities of the shape {array.shape}: one number for each point is wanted, (N,)")
     return array

@@ -18,26 +18,26 @@ from lowerbound.run.examples import check_examples, read_for
 
 @dataclass(frozen=True)
 class Options:
-    """Ask of the density under a run's probability flow whether it is one: whether it integrates to one, whether the flow's
-    samples follow it, and whether it is a function of the point alone.
+    """Check that the density under a run's probability flow is one: that it integrates to one, that the flow's samples
+    follow it, and that it is a function of the point alone.
 
-    Each question says what was seen, with its error, and passes, fails, or cannot be told, with what an answer would take.
-    It is for continuous data; in more than some ten dimensions the integral can seldom be told.
+    Each check reports what was measured, with its error, and passes, fails, or can't tell, with what an answer would take.
+    It is for continuous data; in more than about ten dimensions the integral can seldom be estimated.
 
     Example: lowerbound audit runs/moons -o audit.json
     """
 
     run: RunPath
     data: Everyday[str | None] = None
-    """Test data, of which it is asked whether their values are real numbers that hardly ever repeat."""
+    """Test data, whose values are checked to be real numbers that hardly ever repeat."""
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
-    """The .json file to write the questions and answers to."""
+    """The .json file to write the checks and their results to."""
     num_draws: Everyday[int] = 1000
-    """The number of weighted draws that the density is integrated by."""
+    """The number of draws in the importance sampling that integrates the density."""
     num_samples: Everyday[int] = 500
-    """The number of samples of the flow that are held against the density."""
+    """The number of samples of the flow that are compared with the density."""
     seed: Everyday[int] = 0
-    """The random seed of all that is drawn."""
+    """The random seed of draws and samples."""
     device: Everyday[DeviceName] = "auto"
 
 

@@ -21,7 +21,7 @@ DEFAULT_MINUTES = 10.0
 
 @dataclass(frozen=True)
 class Compared:
-    """On what models are compared, and where."""
+    """The data that models are compared on, and the folder of the comparison."""
 
     data: tyro.conf.OmitArgPrefixes[DataConfig]
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None

@@ -18,10 +18,9 @@ from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
 from lowerbound.denoiser import Denoiser
-from lowerbound.edit import RoundTrip, decode, round_trip, turn, vary
+from lowerbound.edit import RoundTrip, decode, round_trip, time_of_strength, turn, vary
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
-from lowerbound.grid import visible_limits
 from lowerbound.rng import PerSample
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.run.examples import check_examples, conditions, read_for
@@ -124,7 +123,7 @@ class Editing:
         options, num = self.options, self.options.num_samples
         run = with_variance(self.run, options.sampling.needed_variance, conditional=self.cond is not None)
         plan = options.sampling.plan(run)
-        t, gamma = self._noised()
+        t = time_of_strength(run.denoiser, options.strength, run.spec.num_levels)
         rows = torch.arange(len(self.raw)).repeat_interleave(num)
         x = run.encode(self.raw)[rows]
         seeds = [(options.seed << 32) + (int(i) << 12) + k for i in self.numbers for k in range(num)]
@@ -133,17 +132,9 @@ class Editing:
             for part, x_batch, denoiser in self._batches(run.denoiser, x, rows, "sampling")
         ]
         num_steps = int((plan.times < t).sum()) + 1 if t else 0
+        gamma = -math.inf if t == 0 else float(run.denoiser.schedule.level(t).gamma)
         summary = f"{num} variations of each example from gamma = {gamma:.3g}, steps to the data: {num_steps}"
         return np.concatenate([self.raw[:, None], self._in_rows(varied)], 1), summary
-
-    def _noised(self) -> tuple[float, float]:
-        """The time to which variations go back, and its gamma."""
-        spec, schedule, strength = self.run.spec, self.run.denoiser.schedule, self.options.strength
-        if strength in (0, 1):
-            return strength, schedule.gamma_max if strength else -math.inf
-        low, high = visible_limits(schedule, math.prod(spec.shape), spec.num_levels)
-        gamma = low + strength * (high - low)
-        return float(schedule.level_at(gamma).t), gamma
 
     def round_trip(self) -> tuple[np.ndarray, str]:
         """Each example and what comes back of it, (rows, 2, *shape), and what to say."""

@@ -16,8 +16,8 @@ from lowerbound.files import write_file
 
 @dataclass(frozen=True)
 class Options:
-    """Write a page, one file that needs no server, to draw a density in: the chain's bound closes on the exact log p, in its
-    three terms, and samples come from noise to the data.
+    """Write a page, a single file that needs no server, in which you draw a density and watch the chain's bound, in its
+    three terms, close on the exact log p, and samples move from noise to the data.
 
     Example: lowerbound explore moons -o explore.html
     """

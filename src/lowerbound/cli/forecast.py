@@ -54,7 +54,7 @@ class Options:
     quantiles: tuple[float, ...] = QUANTILES
     """The quantiles of each value to write beside the samples, between 0 and 1."""
     steps: int | None = None
-    """The number of noise levels that each sample goes through; as `sample` has if not given."""
+    """The number of noise levels that each sample goes through; as many as `sample` takes if not given."""
     seed: Everyday[int] = 0
     """The random seed; a sample depends only on the seed, its series and its number."""
     batch_size: int = 64
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> None:
     series_spec(run)
     series = read_series_for(run, options.series)
     settings = Drawing(options.num_samples, None, options.steps, options.seed, options.batch_size)
-    total = num_forecast_windows(run, series, options.horizon) * settings.calls_per_window(run)
+    total = num_forecast_windows(run, series, options.horizon) * settings.num_calls(run, options.num_samples)
     with tqdm(total=total, desc="drawing", unit="step", disable=None) as bar:
         found = forecast(run, series, options.horizon, replace(settings, progress=bar.update))
     check_finite(found.samples, options.out)

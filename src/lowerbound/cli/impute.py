@@ -24,14 +24,15 @@ from lowerbound.run.examples import conditions, read_for
 from lowerbound.run.impute import (
     METHODS,
     NETWORK,
+    Drawing,
+    check_missing,
     default_method,
-    default_steps,
-    impute,
+    draws,
+    incomplete_examples,
     network_method,
-    num_calls,
     read_mask,
 )
-from lowerbound.run.series import Drawing, SeriesDraws, fill, num_fill_windows, read_series_for
+from lowerbound.run.series import SeriesDraws, fill, num_fill_windows, read_series_for
 from lowerbound.tables import SUFFIXES as TABLES
 from lowerbound.tables import TEXTS, check_table, write_table
 
@@ -56,15 +57,15 @@ class Options:
     run: RunPath
     data: DataName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The .npz file to write, of series of all samples; of a table or series a .csv, .tsv, .parquet or .feather file; of
-    fields a .nc file, with their variables, dimensions and units."""
+    """The file to write: .npz (of series, with all samples); for a table or series .csv, .tsv, .parquet or .feather; for
+    fields .nc, with their variables, dimensions and units."""
     mask: Path | None = None
     """An .npy file of booleans or zeros and ones, or a black and white .png: True or white where an entry is known; of the
     shape of one example or of all."""
     split: Literal["train", "validation", "test"] | None = None
     """Fill in one split, as training makes it; all examples if not given."""
     num_samples: int | None = None
-    """The number of imputations of each example; if not given 16, of a table that is written as one a single one."""
+    """The number of imputations of each example; if not given 16, or 1 where a table is written as a table."""
     method: Literal["network", "replacement", "pigdm", "mmps", "particles"] | None = None
     """The method, in order of cost: network gives what is known to the network itself, of runs of series, which are trained
     so; replacement puts known entries in place after each step (RePaint); pigdm guides by a measurement with independent
@@ -73,7 +74,7 @@ class Options:
     num_particles: int | None = None
     """For the method particles: their number for each imputation; 16 if not given."""
     steps: int | None = None
-    """The number of noise levels that each imputation goes through; 100 if not given, and 16 of the method network."""
+    """The number of noise levels that each imputation goes through; if not given 100, or 16 with the method network."""
     label: str | None = None
     """A class name for all examples, in the place of their own; conditional runs only."""
     seed: int = 0
@@ -98,8 +99,10 @@ def main(arguments: list[str]) -> None:
         )
     check_folder(options.out)
     run = open_denoiser(options.run, pick_device(options.device))
+    num_samples = options.num_samples or (1 if as_table and run.spec.series is None else 16)
+    drawing = Drawing(num_samples, _method(options, run), options.steps, options.seed, options.batch_size)
     if run.spec.series is not None:
-        _fill(options, run)
+        _fill(options, run, drawing)
         return
     if as_table and not run.spec.columns:
         raise InputError(
@@ -107,36 +110,22 @@ def main(arguments: list[str]) -> None:
         )
     if options.out.suffix == FIELDS and run.spec.axes is None:
         raise InputError(f"cannot write {options.out}: {run.spec.name} are no fields with names; write .npz")
-    options = replace(options, num_samples=options.num_samples or (1 if as_table else 16))
-    assert options.num_samples is not None
     examples = read_for(run, options.data)
     indices = examples.indices(options.split)
     check_memory(
-        f"{options.num_samples} imputations of {len(indices):,} examples",
-        len(indices) * (1 + options.num_samples) * examples.values[0].nbytes,
+        f"{num_samples} imputations of {len(indices):,} examples",
+        len(indices) * (1 + num_samples) * examples.values[0].nbytes,
         "give fewer examples or a smaller --num-samples",
     )
     raw = examples.values[indices]
     observed = np.ones(raw.shape, bool) if options.mask is None else read_mask(options.mask, examples)[indices]
     if raw.dtype.kind == "f":
         observed = observed & ~np.isnan(raw)
-    method = _method(options, run)
-    num_steps = options.steps or default_steps(method)
-    total = num_calls(method, observed, options.num_samples, num_steps, options.batch_size)
+    check_missing(observed, raw.shape)
+    cond = conditions(run, examples, indices, options.label)
+    total = drawing.num_calls(run, num_samples * len(incomplete_examples(observed)))
     with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
-        imputations = impute(
-            run,
-            raw,
-            observed,
-            method=method,
-            num_samples=options.num_samples,
-            num_steps=num_steps,
-            cond=conditions(run, examples, indices, options.label),
-            numbers=indices,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            progress=bar.update,
-        )
+        imputations = draws(run, raw, observed, replace(drawing, progress=bar.update), cond, indices)
     samples, layout = imputations.samples, run.spec.layout
     flat = samples.reshape(-1, *samples.shape[2:])
     check_finite(flat, options.out)
@@ -158,7 +147,7 @@ def main(arguments: list[str]) -> None:
         )
     missing = 1 - observed.mean()
     print(
-        f"{options.num_samples} imputations of {len(raw):,} example{'s' * (len(raw) > 1)}, {missing:.1%} of whose entries "
+        f"{num_samples} imputations of {len(raw):,} example{'s' * (len(raw) > 1)}, {missing:.1%} of whose entries "
         f"were missing: {options.out}"
     )
     say_weakness(run)
@@ -173,19 +162,17 @@ def _method(options: Options, run: Run) -> Method:
     return network_method(run) if options.method == NETWORK else METHODS[options.method]
 
 
-def _fill(options: Options, run: Run) -> None:
+def _fill(options: Options, run: Run, drawing: Drawing) -> None:
     """Fill the gaps of series."""
     for name in ("mask", "split", "label"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} has no effect on series: leave missing values empty in {options.data}")
     if options.out.suffix != ".npz":
         check_table(options.out)
-    series, num_samples = read_series_for(run, options.data), options.num_samples or 16
-    method = _method(options, run)
-    settings = Drawing(num_samples, method, options.steps, options.seed, options.batch_size)
-    total = num_fill_windows(run, series) * settings.calls_per_window(run)
+    series = read_series_for(run, options.data)
+    total = num_fill_windows(run, series) * drawing.num_calls(run, drawing.num_samples)
     with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
-        found = fill(run, series, replace(settings, progress=bar.update))
+        found = fill(run, series, replace(drawing, progress=bar.update))
     check_finite(found.samples, options.out)
     if options.out.suffix == ".npz":
         write_npz(options.out, samples=found.samples, observed=found.observed)
@@ -193,7 +180,7 @@ def _fill(options: Options, run: Run) -> None:
         write_table(options.out, filled_columns(found, as_text=options.out.suffix in TEXTS))
     missing = 1 - found.observed.mean()
     print(
-        f"{num_samples} imputations of {len(series.rows):,} rows, {missing:.1%} of whose values were missing: "
+        f"{drawing.num_samples} imputations of {len(series.rows):,} rows, {missing:.1%} of whose values were missing: "
         f"{options.out}"
     )
     say_weakness(run)

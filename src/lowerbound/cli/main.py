@@ -30,7 +30,7 @@ VERBS = {
     "audit": "ask of a run's density whether it is one",
     "studio": "show runs as a page in the browser, to draw, score, edit and learn",
     "report": "write a run's evaluation as one self-contained HTML file",
-    "runs": "list the runs in a folder, with what each has come to",
+    "runs": "list the runs in a folder, with how far each has come",
     "doctor": "print versions, devices and the data directory, for a bug report",
 }
 

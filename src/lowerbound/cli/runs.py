@@ -19,7 +19,7 @@ TITLES = ("run", "model", "data", "state", "step", "minutes", "held-out bits/dim
 
 @dataclass(frozen=True)
 class Options:
-    """List the runs in a folder and below it, the one that was changed last first, with what each has come to.
+    """List the runs in a folder and below it, the one that was changed last first, with how far each has come.
 
     A run is training, complete (with the reason, if it has stopped early), interrupted (repeat its command to go on), or
     damaged, with the reason.

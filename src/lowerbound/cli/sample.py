@@ -23,7 +23,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import open_run
-from lowerbound.run.generate import generate, network_calls, path
+from lowerbound.run.generate import generate, network_calls, states
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.processes import Processes
 
@@ -95,8 +95,8 @@ def main(arguments: list[str]) -> None:
     with tqdm(total=total, desc="sampling", unit=unit, disable=hidden) as bar, counting as calls:
         settings = {"seed": options.seed, "cond": cond, "brownian": options.brownian, "progress": bar.update}
         if moving:
-            states = path(run, options.num_samples, plan, num_states=MOST_FRAMES, **settings)
-            content = animation([state for _, state in states], run.spec.encoding.value_range, out.suffix)
+            way = states(run, options.num_samples, plan, num_states=MOST_FRAMES, **settings)
+            content = animation([state for _, state in way], run.spec.encoding.value_range, out.suffix)
             write_file(out, content)
         else:
             together = {"batch_size": options.batch_size, "processes": processes}

@@ -17,13 +17,13 @@ from lowerbound.web.studio import serve
 class Options:
     """Show a run, or all runs of a folder, as a page in the browser: draw samples, score and edit examples, learn.
 
-    The page is for this machine alone unless --host says otherwise; it asks for nothing outside of it. Ctrl-C ends it.
+    The page is served to this machine alone unless --host says otherwise, and loads nothing from elsewhere. Ctrl-C ends it.
 
     Example: lowerbound studio runs
     """
 
     runs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN or FOLDER")] = Path("runs")
-    """A run, or a folder that holds some."""
+    """A run, or a folder of runs."""
     host: str = "127.0.0.1"
     """The address to listen at; 0.0.0.0 shows the page to everybody who can reach this machine."""
     port: Everyday[int | None] = None

@@ -19,6 +19,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.training import recipe, train
 from lowerbound.training.build import build_model
 from lowerbound.training.config import (
+    CoarseConfig,
     Config,
     DecoderConfig,
     DenoiserConfig,
@@ -70,6 +71,7 @@ class Options:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    coarse: CoarseConfig = field(default_factory=CoarseConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 

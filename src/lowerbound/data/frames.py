@@ -83,7 +83,7 @@ def to_dataframe(spec: DataSpec, raw: np.ndarray, like: Any = None) -> Any:
     Arguments:
         spec: of the table that they are rows of.
         raw: samples, say, as `generate` gives them.
-        like: a dataframe of the library that it is to be of, pandas or polars; of pyarrow if None.
+        like: a dataframe of the library that it is to be of, pandas or polars, or the library's name; of pyarrow if None.
 
     Raises:
         InputError: as `to_table`.
@@ -91,7 +91,8 @@ def to_dataframe(spec: DataSpec, raw: np.ndarray, like: Any = None) -> Any:
     table = to_table(spec, raw)
     if like is None:
         return table
-    return nw.from_arrow(table, backend=nw.get_native_namespace(like)).to_native()
+    library: Any = like if isinstance(like, str) else nw.get_native_namespace(like)
+    return nw.from_arrow(table, backend=library).to_native()
 
 
 def _arrow(frame: Any) -> pa.Table:

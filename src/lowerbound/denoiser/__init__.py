@@ -3,6 +3,7 @@
 from lowerbound.denoiser.analytic import WithVariance, measure_variance
 from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.blocks import BlockDenoiser
+from lowerbound.denoiser.by_level import ByLevel
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.denoiser.fitted import FittedMixture
 from lowerbound.denoiser.forest import Forest
@@ -12,6 +13,7 @@ from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
 __all__ = [
     "TARGETS",
     "BlockDenoiser",
+    "ByLevel",
     "Conditioned",
     "Denoiser",
     "Empirical",

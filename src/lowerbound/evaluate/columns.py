@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata, wasserstein_distance
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.copies import Ranks
@@ -119,6 +118,8 @@ def _with_error(figure_of: Callable[[np.ndarray], float], samples: np.ndarray, s
 
 
 def _distances(samples: np.ndarray, test: np.ndarray, seed: int) -> tuple[Measured, ...]:
+    from scipy.stats import wasserstein_distance
+
     return tuple(
         _with_error(lambda values, against=theirs: float(wasserstein_distance(values, against)), ours, seed)
         for ours, theirs in zip(samples.T, test.T, strict=True)
@@ -126,6 +127,8 @@ def _distances(samples: np.ndarray, test: np.ndarray, seed: int) -> tuple[Measur
 
 
 def _correlations(samples: np.ndarray, test: np.ndarray, seed: int) -> Measured:
+    from scipy.stats import rankdata
+
     pairs = np.triu_indices(test.shape[1], 1)
 
     def ranks(values: np.ndarray) -> np.ndarray:

@@ -21,14 +21,16 @@ from lowerbound.pictures import denoising_strip, sample_grid
 from lowerbound.pictures.bands import Drawn, draw_bands
 from lowerbound.run import Run
 from lowerbound.run.examples import conditions
-from lowerbound.run.generate import path
-from lowerbound.run.impute import default_method, default_steps, draws
+from lowerbound.run.generate import states
+from lowerbound.run.impute import Drawing, default_method, default_steps, draws
 from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
 
 SHOWN = 64
 SHOWN_WINDOWS, NUM_DRAWN = 4, 50
 """Of a series: how many windows are drawn, and how often each."""
 LEAST_SHOWN, LEAST_STEPS = 4, 4
+NUM_STATES = 9
+"""Of the way from noise to data, those that are drawn."""
 
 
 def sample_parts(subject: Subject) -> Iterator[Part]:
@@ -193,8 +195,9 @@ def _forecasts(subject: Subject) -> Part:
         raw = np.asarray(dataset.examples[indices])
         known = ~np.isnan(raw)
         known[..., -horizon:] = False
-        settings = {"num_samples": NUM_DRAWN, "cond": conditions(run, Examples.of(dataset), indices), "seed": seed}
-        drawn = draws(run, raw, known, numbers=indices, progress=progress, **settings).samples
+        cond = conditions(run, Examples.of(dataset), indices)
+        drawing = Drawing(NUM_DRAWN, seed=seed, progress=progress)
+        drawn = draws(run, raw, known, drawing, cond, indices).samples
         windows = [
             Drawn(f"window {index:,}", np.where(shown, values, np.nan), samples, values)
             for index, shown, values, samples in zip(indices, known, raw, drawn, strict=True)
@@ -221,8 +224,8 @@ def _path(subject: Subject) -> Part:
     num, plan = subject.settings.num_samples if len(dataset.shape) == 1 else 4, run.diffusion.plan()
 
     def compute(folder: Path, progress: Progress) -> Figures:
-        states = path(run, num, seed=seed, progress=progress)
-        denoising_strip(folder / "path.png", states, dataset.spec.encoding.value_range)
+        shown = list(states(run, num, seed=seed, num_states=NUM_STATES, progress=progress))
+        denoising_strip(folder / "path.png", shown, dataset.spec.encoding.value_range)
         return Figures()
 
     cost = Cost(f"{num:,} samples, {plan.num_calls} calls each", num * plan.num_calls)

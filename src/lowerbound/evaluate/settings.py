@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, in Python and on the command line."""
+"""The settings of an evaluation, in Python and on the command line."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -22,7 +22,7 @@ FEWEST = 20
 
 @dataclass(frozen=True)
 class Settings:
-    """What an evaluation is asked for; what a model has not is without effect on it.
+    """Settings of an evaluation; those that do not apply to a model have no effect.
 
     Raises:
         InputError: if a number is out of range.

@@ -2,6 +2,7 @@
 
 from lowerbound.nn.embeddings import octaves
 from lowerbound.nn.mlp import MLP
+from lowerbound.nn.patched import Patched
 from lowerbound.nn.unet import UNet
 
-__all__ = ["MLP", "UNet", "octaves"]
+__all__ = ["MLP", "Patched", "UNet", "octaves"]

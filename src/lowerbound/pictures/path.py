@@ -34,27 +34,42 @@ def denoising_strip(
         raise InputError("no states to draw; give at least one (t, batch)")
     for _, batch in states:
         check_drawable(batch, value_range)
-    first = states[0][1]
-    if first.ndim == 2:
+    num_axes = states[0][1].ndim
+    if num_axes == 2:
         return _draw_vectors(path, states, rows)
-    rows, series = min(rows, len(first)), first.ndim == 3
-    height, width, _ = (3, 4, 3) if series else tile(first[0], value_range).shape
-    inches = min(0.8 * max(1.0, width / height), _WIDTH / len(states))
-    figure, axes = draw_figure(
-        rows, len(states), (inches * len(states), inches * rows * min(height / width, 4.0) + 0.5), 0.03
-    )
-    for (row, column), axis in np.ndenumerate(axes):
-        if series:
-            draw_series(axis, states[column][1][row], value_range, left=column == 0, bottom=row == rows - 1)
-            axis.set_xlabel("position" if row == rows - 1 and column == 0 else "")
-        else:
-            axis.imshow(tile(states[column][1][row], value_range), interpolation="nearest")
-            axis.set_axis_off()
-    _name_times(axes[0], states)
-    if series:
-        name_channels(figure, first.shape[1])
-    elif caption := explained(first.shape[1:]):
+    draw = _draw_series if num_axes == 3 else _draw_tiles
+    return draw(path, [(t, batch[:rows]) for t, batch in states], value_range)
+
+
+def _draw_tiles(path: Path | str, states: Sequence[tuple[float, np.ndarray]], value_range: Range) -> Path:
+    """Images or slices of volumes, all of them in one frame: a frame for each would take most of the time."""
+    tiles = np.array([[tile(example, value_range) for example in batch] for _, batch in states]).swapaxes(0, 1)
+    rows, columns, height, width, _ = tiles.shape
+    gap = max(1, min(height, width) // 8)
+    cells = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+    sheet = cells.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), 3)[:-gap, :-gap]
+    inches = min(0.8 * max(1.0, width / height), _WIDTH / columns)
+    caption = explained(states[0][1].shape[1:])
+    words = 0.8 if caption else 0.5
+    figure, [[axis]] = draw_figure(1, 1, (inches * columns, inches * rows * min(height / width, 4.0) + words))
+    axis.imshow(sheet, interpolation="nearest")
+    axis.set_xticks((width - 1) / 2 + (width + gap) * np.arange(columns), _times(states), size=8, color=INK)
+    axis.tick_params(top=False, bottom=False, labeltop=True, labelbottom=False)
+    axis.set(yticks=[], frame_on=False)
+    if caption:
         figure.supxlabel(caption, fontsize=8, color=INK)
+    return save(figure, path)
+
+
+def _draw_series(path: Path | str, states: Sequence[tuple[float, np.ndarray]], value_range: Range) -> Path:
+    rows, columns, num_channels = len(states[0][1]), len(states), states[0][1].shape[1]
+    inches = min(0.8 * 4 / 3, _WIDTH / columns)
+    figure, axes = draw_figure(rows, columns, (inches * columns, inches * rows * 3 / 4 + 0.5), 0.03)
+    for (row, column), axis in np.ndenumerate(axes):
+        draw_series(axis, states[column][1][row], value_range, left=column == 0, bottom=row == rows - 1)
+        axis.set_xlabel("position" if row == rows - 1 and column == 0 else "")
+    _name_times(axes[0], states)
+    name_channels(figure, num_channels)
     return save(figure, path)
 
 
@@ -92,5 +107,9 @@ def _draw_vectors(path: Path | str, states: Sequence[tuple[float, np.ndarray]], 
 
 
 def _name_times(axes: np.ndarray, states: Sequence[tuple[float, np.ndarray]]) -> None:
-    for column, (t, _) in enumerate(states):
-        axes[column].set_title(f"t = {t:.2g}" if column == 0 else f"{t:.2g}", fontsize=8, color=INK)
+    for axis, time in zip(axes, _times(states), strict=True):
+        axis.set_title(time, fontsize=8, color=INK)
+
+
+def _times(states: Sequence[tuple[float, np.ndarray]]) -> list[str]:
+    return [f"t = {t:.2g}" if column == 0 else f"{t:.2g}" for column, (t, _) in enumerate(states)]

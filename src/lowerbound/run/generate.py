@@ -74,13 +74,15 @@ def states(
     cond: Tensor | None = None,
     brownian: bool = False,
     num_states: int | None = None,
-) -> Iterator[tuple[float, np.ndarray | None]]:
+    progress: Callable[[int], object] = lambda steps: None,
+) -> Iterator[tuple[float, np.ndarray]]:
     """The way of the same samples from noise to data as it is gone: pairs of t and the states $x_t$ in the units of the
     stored data. A model without steps has the samples alone.
 
     Arguments:
         num_states: how many, evenly spread over the steps, the first and the last among them; all if None or if there are
-            fewer. None stands in the place of those between them.
+            fewer.
+        progress: called with 1 after each step.
         (the rest as in `generate`)
     """
     plan = plan or run.model.plan()
@@ -90,28 +92,9 @@ def states(
     model = run.model.given(None if cond is None else cond.to(run.device))
     way = model.trajectory(num_samples, _noise(run, range(num_samples), seed, brownian), plan)
     for step, (t, x) in enumerate(zip(times, way, strict=True)):
-        yield t, run.decode(x) if step in chosen else None
-
-
-def path(
-    run: Run,
-    num_samples: int,
-    plan: Plan | None = None,
-    *,
-    seed: int = 0,
-    cond: Tensor | None = None,
-    brownian: bool = False,
-    num_states: int = 9,
-    progress: Callable[[int], object] = lambda steps: None,
-) -> list[tuple[float, np.ndarray]]:
-    """All that `states` yields, of a diffusion model; `progress` is called with 1 after each step."""
-    plan = plan or run.diffusion.plan()
-    shown = []
-    for t, state in states(run, num_samples, plan, seed=seed, cond=cond, brownian=brownian, num_states=num_states):
-        if state is not None:
-            shown.append((t, state))
         progress(1)
-    return shown
+        if step in chosen:
+            yield t, run.decode(x)
 
 
 def _noise(run: Run, numbers: range, seed: int, brownian: bool) -> Noise:

@@ -60,6 +60,32 @@ class Imputations(Brief):
         return np.where(self.observed, 0.0, std)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Drawing(Brief):
+    """How entries are drawn.
+
+    Arguments:
+        num_samples: K, draws of each example, or of each series.
+        method: how (see `inverse`); None: `default_method`.
+        num_steps: levels of the sampler's grid, the default one; `default_steps` if None.
+        seed: of all draws.
+        batch_size: it changes nothing but speed and memory.
+        progress: called with 1 after each step of a batch.
+    """
+
+    num_samples: int
+    method: Method | None = None
+    num_steps: int | None = None
+    seed: int = 0
+    batch_size: int = 64
+    progress: Callable[[int], object] = lambda steps: None
+
+    def num_calls(self, run: Run, num_draws: int) -> int:
+        """How often `progress` is called for so many draws."""
+        method = self.method or default_method(run)
+        return math.ceil(num_draws / self.batch_size) * method.num_steps(self.num_steps or default_steps(method))
+
+
 def impute(
     run: Run,
     raw: Num[np.ndarray, "num_examples *shape"],
@@ -95,50 +121,34 @@ def impute(
         InputError: if nothing is missing, or everything is; or the examples are not what the run takes.
     """
     check_missing(observed, raw.shape)
-    return draws(
-        run,
-        raw,
-        observed,
-        method=method,
-        num_samples=num_samples,
-        num_steps=num_steps,
-        cond=cond,
-        numbers=numbers,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    drawing = Drawing(num_samples, method, num_steps, seed, batch_size, progress)
+    return draws(run, raw, observed, drawing, cond, numbers)
 
 
 def draws(
     run: Run,
     raw: Num[np.ndarray, "num_examples *shape"],
     observed: Bool[np.ndarray, "num_examples *shape"],
-    *,
-    method: Method | None = None,
-    num_samples: int = 1,
-    num_steps: int | None = None,
+    drawing: Drawing,
     cond: Tensor | None = None,
     numbers: np.ndarray | None = None,
-    seed: int = 0,
-    batch_size: int = 64,
-    progress: Callable[[int], object] = lambda steps: None,
 ) -> Imputations:
     """As `impute`, of examples of which everything may be known, or nothing."""
     check_levels(run, "imputation")
-    method = method or default_method(run)
     # in the place of what is missing something that the run takes, and that is never looked at
     encoding = run.spec.encoding
     filled = np.where(observed, raw, np.asarray(encoding.filling, raw.dtype))
     check_examples(run, filled)
     numbers = np.arange(len(raw)) if numbers is None else numbers
-    samples = np.repeat(filled[:, None], num_samples, 1)
-    seeds = torch.stack([derive_seeds(seed, k, torch.from_numpy(numbers)) for k in range(num_samples)])
-    rows = incomplete_rows(observed, num_samples)
-    method = method or default_method(run)
-    times = run.diffusion.plan(num_steps=num_steps or default_steps(method)).times
-    for first in range(0, len(rows), batch_size):
-        example, draw = rows[first : first + batch_size].T
+    samples = np.repeat(filled[:, None], drawing.num_samples, 1)
+    seeds = [derive_seeds(drawing.seed, k, torch.from_numpy(numbers)) for k in range(drawing.num_samples)]
+    seeds = torch.stack(seeds)
+    incomplete = incomplete_examples(observed)
+    rows = np.stack([incomplete.repeat(drawing.num_samples), np.tile(range(drawing.num_samples), len(incomplete))])
+    method = drawing.method or default_method(run)
+    times = run.diffusion.plan(num_steps=drawing.num_steps or default_steps(method)).times
+    for first in range(0, rows.shape[1], drawing.batch_size):
+        example, draw = rows[:, first : first + drawing.batch_size]
         conditions = None if cond is None else cond[torch.from_numpy(example)].to(run.device)
         x = posterior_sample(
             method,
@@ -148,7 +158,7 @@ def draws(
             0.0,
             times,
             PerSample(seeds[draw, example]),
-            progress=progress,
+            progress=drawing.progress,
         )
         samples[example, draw] = np.where(observed[example], filled[example], run.decode(x))
     return Imputations(samples, observed)
@@ -182,17 +192,9 @@ def default_steps(method: Method) -> int:
     return SAMPLING_STEPS if isinstance(method, Conditional) else DEFAULT_STEPS
 
 
-def num_calls(
-    method: Method, observed: Bool[np.ndarray, "num_examples *shape"], num_samples: int, num_steps: int, batch_size: int
-) -> int:
-    """How often `impute` calls `progress`."""
-    return math.ceil(len(incomplete_rows(observed, num_samples)) / batch_size) * method.num_steps(num_steps)
-
-
-def incomplete_rows(observed: np.ndarray, num_samples: int) -> np.ndarray:
-    """Pairs (example, draw) of all that is to be drawn: nothing of examples that are complete."""
-    incomplete = np.flatnonzero(~observed.reshape(len(observed), -1).all(1))
-    return np.stack([np.repeat(incomplete, num_samples), np.tile(np.arange(num_samples), len(incomplete))], 1)
+def incomplete_examples(observed: np.ndarray) -> np.ndarray:
+    """The places of examples of which anything is to be drawn."""
+    return np.flatnonzero(~observed.reshape(len(observed), -1).all(1))
 
 
 def read_mask(path: Path, examples: Examples) -> Bool[np.ndarray, "num_examples *shape"]:

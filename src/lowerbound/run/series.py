@@ -5,7 +5,7 @@ in before, so that a draw is one series from end to end. Windows of a gap overla
 kept but drawn again by the next, which knows what comes after it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,11 +19,8 @@ from lowerbound.data.memory import check_memory
 from lowerbound.data.series import Series, read_series
 from lowerbound.data.windows import SeriesSpec
 from lowerbound.errors import InputError
-from lowerbound.inverse import Method
-from lowerbound.run.impute import check_missing, default_method, default_steps, draws
+from lowerbound.run.impute import Drawing, check_missing, draws
 from lowerbound.run.opened import Run
-
-Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,33 +39,6 @@ class SeriesDraws(Brief):
     def observed(self) -> Bool[np.ndarray, "num_rows channels"]:
         """Which entries are known."""
         return ~np.isnan(self.series.rows)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Drawing(Brief):
-    """How entries are drawn.
-
-    Arguments:
-        num_samples: K, draws of each series.
-        method: how each window is drawn, as in `impute`.
-        num_steps: of the sampler, as in `impute`.
-        seed: of all draws.
-        batch_size: it changes nothing but speed and memory.
-        progress: called with the number of network steps as they are done.
-    """
-
-    num_samples: int = 100
-    method: Method | None = None
-    num_steps: int | None = None
-    seed: int = 0
-    batch_size: int = 64
-    progress: Progress = lambda steps: None
-
-    def calls_per_window(self, run: Run) -> int:
-        """How often `progress` is called for each window."""
-        method = self.method or default_method(run)
-        num_batches = -(-self.num_samples // self.batch_size)
-        return num_batches * method.num_steps(self.num_steps or default_steps(method))
 
 
 def read_series_for(run: Run, source: str) -> Series:
@@ -115,7 +85,7 @@ def forecast(run: Run, series: Series, horizon: int | None = None, drawing: Draw
     Raises:
         InputError: if the run has no horizon and none is given, or covariates end too early.
     """
-    spec, drawing = series_spec(run), drawing or Drawing()
+    spec, drawing = series_spec(run), drawing or Drawing(num_samples=100)
     piece, length = spec.horizon, run.spec.shape[1]
     if horizon is None and not piece:
         raise InputError(
@@ -220,24 +190,16 @@ def _drawn(
         number: of the series, on which its noise depends.
     """
     length, num = run.spec.shape[1], drawing.num_samples
+    of_each = replace(drawing, num_samples=1)
     samples = np.repeat(rows[None], num, 0)
     for place, (start, end) in enumerate(windows):
         window = np.ascontiguousarray(np.moveaxis(samples[:, start : start + length], 2, 1))
         known = ~np.isnan(window)
         if known[..., : end - start].all():
             continue
-        drawn = draws(
-            run,
-            window,
-            known,
-            method=drawing.method,
-            num_steps=drawing.num_steps,
-            cond=_condition(run, covariates[start : start + length], num),
-            numbers=(((number << 24) + place) << 16) + np.arange(num),
-            seed=drawing.seed,
-            batch_size=drawing.batch_size,
-            progress=drawing.progress,
-        ).samples[:, 0]
+        cond = _condition(run, covariates[start : start + length], num)
+        numbers = (((number << 24) + place) << 16) + np.arange(num)
+        drawn = draws(run, window, known, of_each, cond, numbers).samples[:, 0]
         samples[:, start:end] = np.moveaxis(drawn, 1, 2)[:, : end - start]
     return samples
 

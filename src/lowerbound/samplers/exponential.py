@@ -22,7 +22,7 @@ of order three pays at $\gamma_1 = 1$ and costs accuracy at 5 and at 8.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -61,7 +61,35 @@ MultistepOrder = Annotated[int, Setting("the number of network calls that a step
 
 
 @dataclass(frozen=True)
-class ExponentialAdamsBashforth(Sampler):
+class Multistep(Sampler):
+    """A sampler that remembers its last predictions.
+
+    Arguments:
+        multistep_order: the predictions that a step uses, 1 to `most`; fewer as long as there are not so many.
+
+    Raises:
+        InputError: for another order.
+    """
+
+    multistep_order: MultistepOrder = 2
+    most: ClassVar[int] = 3
+
+    def __post_init__(self):
+        if self.multistep_order not in range(1, self.most + 1):
+            raise InputError(
+                f"multistep_order is {self.multistep_order}: it is the number of predictions used, 1 to {self.most}"
+            )
+
+    @property
+    def order(self) -> int:
+        return self.multistep_order
+
+    def init(self, x_t: Tensor) -> State:
+        return State(x_t, Past())
+
+
+@dataclass(frozen=True)
+class ExponentialAdamsBashforth(Multistep):
     r"""$x_s = \frac{\sigma_s}{\sigma_t} x_t - \alpha_s \mathrm{expm1}(-h) \sum_j w_j \hat x_j$ over the last k
     predictions, integrated exactly (Hochbruck & Ostermann 2010, "Exponential integrators"; in $\hat\epsilon$
     and t: Zhang & Chen 2023, DEIS).
@@ -75,28 +103,13 @@ class ExponentialAdamsBashforth(Sampler):
     """
 
     multistep_order: MultistepOrder = 3
-
-    def __post_init__(self):
-        check_order(self.multistep_order, 4)
-
-    @property
-    def order(self) -> int:
-        return self.multistep_order
-
-    def init(self, x_t: Tensor) -> State:
-        return State(x_t, Past())
+    most: ClassVar[int] = 4
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
         at = past.places(t.gamma, s.gamma)
         weights = matching(moments(length(t, s), len(at)), at)
         return State(advance(state.x, t, s, past.predictions, weights), past)
-
-
-def check_order(multistep_order: int, highest: int) -> None:
-    """Refuse an order that is not there, with an InputError."""
-    if multistep_order not in range(1, highest + 1):
-        raise InputError(f"multistep_order is {multistep_order}: it is the number of predictions used, 1 to {highest}")
 
 
 def length(t: Level, s: Level) -> float:

@@ -16,14 +16,13 @@ the place of $\hat x$.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import ClassVar
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
-from lowerbound.samplers.base import Sampler, State
-from lowerbound.samplers.exponential import MultistepOrder, Past, add, advance, check_order, length, matching, moments
+from lowerbound.samplers.base import State
+from lowerbound.samplers.exponential import Multistep, add, advance, length, matching, moments
 from lowerbound.schedule import Level
 
 MIDPOINT = (1.0, 0.5)
@@ -31,7 +30,7 @@ r"""$I_0 / I_0$ and, for short steps, $I_1 / I_0$."""
 
 
 @dataclass(frozen=True)
-class DPMSolver(Sampler):
+class DPMSolver(Multistep):
     r"""DPM-Solver++(1), (2M), (3M): $x_s = \frac{\sigma_s}{\sigma_t} x_t - \alpha_s \mathrm{expm1}(-h) \sum_j w_j \hat x_j$
     (Lu et al. 2022, algorithm 2 for 2M).
 
@@ -43,18 +42,6 @@ class DPMSolver(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: MultistepOrder = 2
-
-    def __post_init__(self):
-        check_order(self.multistep_order, 3)
-
-    @property
-    def order(self) -> int:
-        return self.multistep_order
-
-    def init(self, x_t: Tensor) -> State:
-        return State(x_t, Past())
-
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
         weights = averaging(length(t, s), past.places(t.gamma, s.gamma))
@@ -62,7 +49,7 @@ class DPMSolver(Sampler):
 
 
 @dataclass(frozen=True)
-class DPMSolverSDE(Sampler):
+class DPMSolverSDE(Multistep):
     r"""SDE-DPM-Solver++(1), (2M): $x_s = \frac{\sigma_s}{\sigma_t} e^{-h} x_t + \alpha_s (1 - e^{-2h}) \sum_j w_j \hat x_j +
     \sigma_s \sqrt{1 - e^{-2h}}\, z$ (Lu et al. 2022).
 
@@ -73,17 +60,7 @@ class DPMSolverSDE(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: MultistepOrder = 2
-
-    def __post_init__(self):
-        check_order(self.multistep_order, 2)
-
-    @property
-    def order(self) -> int:
-        return self.multistep_order
-
-    def init(self, x_t: Tensor) -> State:
-        return State(x_t, Past())
+    most: ClassVar[int] = 2
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)

@@ -14,18 +14,16 @@ $B = \mathrm{expm1}(-h)$, makes both integrals exact, save that of two predictio
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from lowerbound.denoiser import Denoiser
 from lowerbound.rng import Noise
-from lowerbound.samplers.base import Sampler, State
-from lowerbound.samplers.exponential import MultistepOrder, Past, add, advance, check_order, length
+from lowerbound.samplers.base import State
+from lowerbound.samplers.exponential import Multistep, add, advance, length
 from lowerbound.samplers.multistep import averaging
 from lowerbound.schedule import Level
 
 
 @dataclass(frozen=True)
-class UniPC(Sampler):
+class UniPC(Multistep):
     r"""UniP-p and UniC-p in data prediction with $B(h) = e^h - 1$ (Zhao et al. 2023; "bh2").
 
     Arguments:
@@ -36,17 +34,9 @@ class UniPC(Sampler):
         InputError: for another order.
     """
 
-    multistep_order: MultistepOrder = 2
-
-    def __post_init__(self):
-        check_order(self.multistep_order, 3)
-
     @property
     def order(self) -> int:
         return self.multistep_order + 1
-
-    def init(self, x_t: Tensor) -> State:
-        return State(x_t, Past())
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         x, x_hat, before = state.x, denoiser(state.x, t).x, state.memory

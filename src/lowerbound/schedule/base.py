@@ -31,6 +31,11 @@ class Level(Brief):
     alpha: Scalar
     sigma: Scalar
 
+    def rows(self, rows: Tensor) -> "Level":
+        """The levels of some rows of the batch, whose indices are given, (R,)."""
+        parts = (self.t, self.gamma, self.alpha, self.sigma)
+        return Level(*(part[rows] if isinstance(part, Tensor) and part.ndim else part for part in parts))
+
 
 CLEAN = Level(t=0.0, gamma=-math.inf, alpha=1.0, sigma=0.0)
 """The data itself, without any noise: where a sampler ends after its last level."""

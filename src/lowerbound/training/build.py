@@ -10,42 +10,29 @@ from torch import nn
 
 from lowerbound.blocks import Blocks
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import BlockDenoiser, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import BlockDenoiser, ByLevel, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError, flag
 from lowerbound.langevin import EnergyDenoiser
 from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
-from lowerbound.nn import MLP, UNet
-from lowerbound.objective import edm
-from lowerbound.schedule import (
-    EDM,
-    SCALINGS,
-    Cosine,
-    LearnedGamma,
-    LinearBeta,
-    LinearGamma,
-    MonotoneWarp,
-    RectifiedFlow,
-    Schedule,
-    Sigmoid,
-    Tabulated,
-    betas,
-    geometric,
+from lowerbound.nn import MLP, Patched, UNet
+from lowerbound.objective import edm, in_two, sigmoid, uniform
+from lowerbound.schedule import SCALINGS, LearnedGamma, Schedule, Tabulated, betas
+from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
+from lowerbound.training.config import (
+    CoarseConfig,
+    Config,
+    DecoderConfig,
+    DenoiserConfig,
+    ModelConfig,
+    NetworkConfig,
+    ScheduleConfig,
 )
-from lowerbound.training.config import Config, DecoderConfig, DenoiserConfig, ModelConfig, NetworkConfig, ScheduleConfig
 from lowerbound.training.gaussians import TAILS
 from lowerbound.training.objectives import OBJECTIVES
 
-TABLES = {"ddpm": betas.linear, "scaled-linear": betas.scaled_linear, "cosine-betas": betas.cosine}
-CURVES = {
-    "linear-gamma": LinearGamma,
-    "linear-beta": LinearBeta,
-    "cosine": Cosine,
-    "sigmoid": Sigmoid,
-    "rectified-flow": RectifiedFlow,
-    "learned-linear": LearnedGamma,
-}
-EXPLODING = {"geometric": geometric, "edm": EDM}
+VISIBLE = -2.0
+"""The gamma where the weighting of a second network has half of its largest weight."""
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "unet": UNet}
 
 
@@ -91,8 +78,6 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
     gamma_min, gamma_max = config.gamma_min, config.gamma_max
     if config.name in TABLES:
         schedule = betas.from_betas(TABLES[config.name](config.num_steps))
-    elif config.name == "learned":
-        schedule = LearnedGamma(gamma_min, gamma_max, MonotoneWarp())
     elif config.name in CURVES:
         schedule = CURVES[config.name](gamma_min=gamma_min, gamma_max=gamma_max)
     else:
@@ -131,9 +116,43 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
 
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
-    """The denoiser, its network untrained, with the conditions of the data."""
+    """The denoiser, its networks untrained, with the conditions of the data."""
+    schedule = build_schedule(config.schedule)
+    fine = build_fine(config, spec, schedule)
+    if config.coarse.split is None:
+        return fine
+    network = build_coarse_network(config.coarse, spec, config.network.periodic)
+    coarse = NetworkDenoiser(network, schedule, spec.shape, config.coarse.target, config.denoiser.sigma_data)
+    return ByLevel(fine, coarse, config.coarse.split)
+
+
+def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[int, ...] = ()) -> Patched:
+    """The second network, of patches, with the conditions of the data."""
+    num_dims = len(spec.shape) - 1
+    if num_dims < 1 or spec.series is not None:
+        raise InputError(f"--coarse.split is for images, signals and volumes, not for {spec.layout}: leave it out")
+    network = UNet(
+        spec.shape[0] * config.patch**num_dims,
+        num_dims,
+        width=config.width,
+        multipliers=config.multipliers,
+        blocks_per_level=config.blocks_per_level,
+        attention_levels=config.attention_levels,
+        num_classes=spec.num_classes,
+        num_condition_features=spec.num_condition_features,
+        takes_observed=spec.has_missing,
+        periodic=periodic,
+    )
+    patched = Patched(network, config.patch)
+    if periodic:
+        patched.check(torch.empty(1, *spec.shape, device="meta"))
+    return patched
+
+
+def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
+    """The denoiser that the first network makes, or the only one."""
     shape, num_levels = spec.shape, spec.num_levels
-    settings, schedule = config.denoiser, build_schedule(config.schedule)
+    settings = config.denoiser
     if config.model.name == "energy":
         spec.check_complete("the model energy")
         if settings != DenoiserConfig(sigma_data=settings.sigma_data):
@@ -194,6 +213,9 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
     objective = replace(OBJECTIVES[name], chain=chain, reverse=training.reverse)
     if name == "edm":
         objective = replace(objective, weighting=edm(config.denoiser.sigma_data))
+    if name == "balanced" and config.coarse.split is not None:
+        # each of two networks has one purpose, and so a weighting of its own
+        objective = replace(objective, weighting=in_two(config.coarse.split, uniform, sigmoid(VISIBLE)))
     if training.times != "antithetic" and objective.takes_whole_paths:
         raise InputError(f"--times {training.times} has no effect on --objective {name}, which takes all steps")
     if training.reverse != "lower" and (objective.is_continuous or not objective.is_bound):

@@ -13,6 +13,7 @@ from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
 from lowerbound.models import RELATIVES
 from lowerbound.records import read
+from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
 from lowerbound.training.objectives import OBJECTIVES
 
 SCHEMA_VERSION = 2
@@ -24,23 +25,11 @@ DENOISERS = ("diffusion", "score", "energy", "forest")
 if TYPE_CHECKING:
     ModelName: TypeAlias = str
     ObjectiveName: TypeAlias = str
+    ScheduleName: TypeAlias = str
 else:
     ModelName = Literal[(*DENOISERS, *RELATIVES)]
     ObjectiveName = Literal[(*OBJECTIVES,)]
-ScheduleName = Literal[
-    "linear-gamma",
-    "learned",
-    "learned-linear",
-    "ddpm",
-    "scaled-linear",
-    "cosine-betas",
-    "linear-beta",
-    "cosine",
-    "sigmoid",
-    "geometric",
-    "edm",
-    "rectified-flow",
-]
+    ScheduleName = Literal[(*CURVES, *EXPLODING, *TABLES)]
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
 Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels", "blocks"]
 DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "blocks", "none"]
@@ -48,8 +37,8 @@ DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "bl
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The model. All settings but its name are for the relatives, which have defaults of their own for those that are not
-    given; a setting without effect on a model is refused."""
+    """The model. All settings but its name are for other models than diffusion, which have defaults of their own; a setting
+    without effect on a model is refused."""
 
     name: Annotated[Everyday[ModelName], tyro.conf.arg(name="model", prefix_name=False)] = "diffusion"
     """The model: diffusion, also as a score network, as the gradient of an energy or, of vectors, as a forest; a
@@ -76,7 +65,7 @@ class ModelConfig:
     prior_components: int | None = None
     """vae: the number of Gaussians in a learned prior, a mixture of them."""
     free_bits: float | None = None
-    """vae, hierarchical-vae, ladder-vae: the nats of KL that cost nothing in training."""
+    """vae, hierarchical-vae, ladder-vae: the free bits, nats of KL that training does not penalise."""
     warmup: float | None = None
     """vae, hierarchical-vae, ladder-vae: the share of training over which the KL's weight rises from 0 to 1."""
     kind: Literal["spline", "affine"] | None = None
@@ -132,7 +121,7 @@ class DenoiserConfig:
     """The quantity that the network predicts; levels, for discrete data, is eps with the levels built in; blocks,
     for tables, is eps with the levels and categories of its columns built in."""
     sigma_data: float = 1.0
-    """The data's standard deviation, with which the network's input is scaled; the target edm wants the true one."""
+    """The data's standard deviation, with which the network's input is scaled; the target edm needs the true value."""
     num_steps: int | None = None
     """The number of steps of the chain, for the target mu."""
     variance: Literal["fixed", "learned"] = "fixed"
@@ -148,7 +137,7 @@ class DecoderConfig:
 
     name: DecoderName = "level-posterior"
     """The decoder: level-posterior, over levels and without a network; discretized-gaussian, DDPM's around the network's
-    mean; gaussian, for continuous data; blocks, for tables; or none, and then no likelihood."""
+    mean; gaussian, for continuous data; blocks, for tables; or none, which leaves the model without a likelihood."""
     std: float = 0.01
     """The standard deviation of discretized-gaussian, in units of the model's x; DDPM's is 0.01."""
 
@@ -175,6 +164,28 @@ class NetworkConfig:
     fourier_frequencies: tuple[float, ...] = ()
     """Feed the network sines and cosines of x as well, of these frequencies in cycles per unit of x; half the number of
     levels has a period of one level."""
+
+
+@dataclass(frozen=True)
+class CoarseConfig:
+    """A second network, at a fraction of the resolution, for noise that hides single pixels: a U-Net."""
+
+    split: float | None = None
+    """The gamma from which on it takes the place of the network; one network is for all noise if not given."""
+    share: float = 0.5
+    """The share of each batch that it learns from."""
+    target: Literal["x", "eps", "v"] = "x"
+    """The quantity that it predicts."""
+    patch: int = 2
+    """The number of positions along each axis that become channels of one."""
+    width: int = 32
+    """The number of channels at its highest resolution."""
+    multipliers: tuple[int, ...] = (1, 2)
+    """The channels of each resolution as multiples of the width."""
+    blocks_per_level: int = 1
+    """The number of residual blocks at each resolution on the way down, and again on the way up."""
+    attention_levels: int = 1
+    """The number of lowest resolutions that have attention."""
 
 
 @dataclass(frozen=True)
@@ -251,8 +262,13 @@ class TrainingConfig:
 
 MOST = {
     "schedule.num_steps": 1_000_000,
-    **dict.fromkeys(("network.width", "model.width"), 8192),
-    **dict.fromkeys(("network.multipliers", "network.blocks_per_level", "network.attention_levels"), 256),
+    **dict.fromkeys(("network.width", "model.width", "coarse.width"), 8192),
+    **{
+        f"{section}.{name}": 256
+        for section in ("network", "coarse")
+        for name in ("multipliers", "blocks_per_level", "attention_levels")
+    },
+    "coarse.patch": 64,
     "network.periodic": 2,
     **dict.fromkeys(("network.depth", "model.depth", "model.num_latents"), 1024),
     **dict.fromkeys(("model.decoder_components", "model.transforms", "model.bands"), 1024),
@@ -282,6 +298,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    coarse: CoarseConfig = field(default_factory=CoarseConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -306,6 +323,7 @@ class Config:
             raise InputError(
                 f"{flag('schedule.num_steps')} is {self.schedule.num_steps}: a chain takes at least one step"
             )
+        self._check_coarse()
         if not self.model.is_denoiser:
             self._check_relative()
         elif self.model.is_grown:
@@ -322,10 +340,30 @@ class Config:
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
                 raise InputError(f"{flag(name)} is {value}: it must be finite")
 
+    def _check_coarse(self) -> None:
+        """Refuse settings of a second network that is not there, or goes with nothing else that is asked for."""
+        coarse, schedule = self.coarse, self.schedule
+        if coarse.split is None:
+            self._check_default(("coarse",), "unless --coarse.split says from which gamma on there is a second network")
+            return
+        if self.model.name != "diffusion" or self.denoiser.variance == "learned" or self.network.kind != "unet":
+            raise InputError(
+                "--coarse.split is for diffusion models of images, signals and volumes with a fixed reverse variance: leave "
+                "it out"
+            )
+        if coarse.patch < 1:
+            raise InputError(f"--coarse.patch is {coarse.patch}: give 1 position along each axis or more")
+        if not schedule.gamma_min < coarse.split < schedule.gamma_max or not 0 < coarse.share < 1:
+            raise InputError(
+                f"--coarse.split is {coarse.split}, --coarse.share {coarse.share}: give a gamma between the schedule's "
+                f"ends, {schedule.gamma_min} and {schedule.gamma_max}, and a share between 0 and 1"
+            )
+
     def _check_forest(self) -> None:
         """Refuse what has no effect on a forest."""
         self._check_default(
-            ("denoiser", "network"), "which is no network: its settings begin with --model and --schedule"
+            ("denoiser", "network", "coarse"),
+            "on the model forest, which is no network: its settings begin with --model and --schedule",
         )
         if self.training.patience is not None:
             raise InputError("--patience has no effect on the model forest, which is measured at its end")
@@ -344,8 +382,10 @@ class Config:
 
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""
-        sections = ("schedule", "denoiser", "network", "decoder")
-        self._check_default(sections, "which is no denoiser: its settings begin with --model")
+        sections = ("schedule", "denoiser", "network", "coarse", "decoder")
+        self._check_default(
+            sections, f"on the model {self.model.name}, which is no denoiser: its settings begin with --model"
+        )
         if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
             raise InputError(
                 f"--objective, --times and --reverse have no effect on the model {self.model.name}: it has an objective of "
@@ -357,14 +397,12 @@ class Config:
             )
 
     def _check_default(self, sections: tuple[str, ...], why: str) -> None:
-        """Refuse settings of sections that have no effect on the model."""
+        """Refuse settings of sections that have no effect."""
         for name in sections:
             section = getattr(self, name)
             for setting in dataclasses.fields(section):
                 if getattr(section, setting.name) != setting.default:
-                    raise InputError(
-                        f"{flag(f'{name}.{setting.name}')} has no effect on the model {self.model.name}, {why}"
-                    )
+                    raise InputError(f"{flag(f'{name}.{setting.name}')} has no effect {why}")
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON would hold it."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound import objective
+from lowerbound.denoiser import ByLevel
 from lowerbound.errors import InputError
 from lowerbound.machine import processor
 from lowerbound.models import Diffusion, Model
@@ -40,9 +41,11 @@ def speed_up(model: Model, config: Config, device: torch.device) -> None:
         )
     if training.precision == "bf16":
         check_bfloat16(device)
-    network = model.denoiser.network
-    assert isinstance(network, nn.Module)
-    network.forward = _fast(network, device, training.precision == "bf16", training.compile)
+    denoiser = model.denoiser
+    for piece in (denoiser.fine, denoiser.coarse) if isinstance(denoiser, ByLevel) else (denoiser,):
+        network = piece.network
+        assert isinstance(network, nn.Module)
+        network.forward = _fast(network, device, training.precision == "bf16", training.compile)
 
 
 def check_bfloat16(device: torch.device) -> None:

@@ -43,14 +43,16 @@ def _smaller_and_smaller(config: Config) -> Iterator[Config]:
     """The configuration, then halved in turn: the batch, the network's width, its depth."""
     yield config
     while True:
-        training, network = config.training, config.network
+        training, network, coarse = config.training, config.network, config.coarse
         if training.batch_size >= 2 * SMALLEST_BATCH:
             config = replace(config, training=replace(training, batch_size=training.batch_size // 2))
             yield config
         if config.model.is_denoiser and network.width >= 2 * SMALLEST_WIDTH:
             config = replace(config, network=replace(network, width=network.width // 2))
+            if coarse.split is not None and coarse.width >= 2 * SMALLEST_WIDTH:
+                config = replace(config, coarse=replace(coarse, width=coarse.width // 2))
             yield config
-        if config == replace(config, training=training, network=network):
+        if (config.training, config.network) == (training, network):
             return
 
 

@@ -29,7 +29,7 @@ from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.records import MOST_BYTES
 from lowerbound.size import check_size
-from lowerbound.training.build import build_forest, build_network, build_relative, build_schedule
+from lowerbound.training.build import build_denoiser, build_relative
 from lowerbound.training.config import SCHEMA_VERSION, Config
 from lowerbound.weights import read_metadata
 
@@ -124,10 +124,7 @@ class RunFolder:
             """Where the parameters are."""
             if not config.model.is_denoiser:
                 return build_relative(config.model, spec)
-            if config.model.is_grown:
-                schedule = build_schedule(config.schedule)
-                return build_forest(config.model, schedule, spec.conditioned(config.data.conditional))
-            return build_network(config.network, spec.conditioned(config.data.conditional), 2)
+            return build_denoiser(config, spec.conditioned(config.data.conditional))
 
         check_size(build, MOST_PARAMETERS, source)
         return config, spec

@@ -53,12 +53,14 @@ class Muon:
         for parameter in self.parameters:
             if parameter.grad is not None:
                 by_shape.setdefault((len(parameter), parameter[0].numel()), []).append(parameter)
-        for (rows, columns), group in by_shape.items():
-            directions = polar_factors(torch.stack([self._direction(parameter) for parameter in group]))
+        stacks = [torch.stack([self._direction(parameter) for parameter in group]) for group in by_shape.values()]
+        for group, directions in zip(by_shape.values(), polar_factors(*stacks), strict=True):
+            rows, columns = directions.shape[1:]
             # a tall matrix's orthogonal columns are short on each row: lengthened, the outputs change as much as others'
             rate = learning_rate * max(1.0, rows / columns) ** 0.5
             for parameter, direction in zip(group, directions, strict=True):
-                parameter.mul_(1 - learning_rate * self.weight_decay)
+                if self.weight_decay:
+                    parameter.mul_(1 - learning_rate * self.weight_decay)
                 parameter.sub_(direction.view(parameter.shape), alpha=rate)
 
     def _direction(self, parameter: nn.Parameter) -> Tensor:
@@ -71,24 +73,43 @@ class Muon:
         return gradient.lerp(average, MOMENTUM).flatten(1)
 
 
-def polar_factors(matrices: Float[Tensor, "batch rows columns"]) -> Float[Tensor, "batch rows columns"]:
+def polar_factors(*stacks: Float[Tensor, "_ _ _"]) -> list[Float[Tensor, "_ _ _"]]:
     r"""The orthogonal matrices nearest to matrices, $U V^\top$ of $M = U S V^\top$, to about `DEVIATION`.
 
+    Those of one smaller side take the iteration together, whatever their other side is.
+
     Arguments:
-        matrices: of any scale, (N, rows, columns).
+        stacks: matrices of any scale, (N, rows, columns) each.
     """
-    if matrices.shape[1] > matrices.shape[2]:
-        return polar_factors(matrices.mT).mT
+    wide = [_scaled(stack if stack.shape[1] <= stack.shape[2] else stack.mT) for stack in stacks]
+    factors: list[Tensor] = [*wide]
+    for side in {len(x[0]) for x in wide}:
+        members = [number for number, x in enumerate(wide) if len(x[0]) == side]
+        polynomials = _iterated(torch.cat([wide[number] @ wide[number].mT for number in members]))
+        for number, polynomial in zip(
+            members, polynomials.split([len(wide[number]) for number in members]), strict=True
+        ):
+            factors[number] = polynomial @ wide[number]
+    return [
+        factor if stack.shape[1] <= stack.shape[2] else factor.mT for factor, stack in zip(factors, stacks, strict=True)
+    ]
+
+
+def _scaled(matrices: Tensor) -> Tensor:
+    """The matrices, each of a norm of at most one."""
     largest = matrices.abs().amax((1, 2), keepdim=True)
     x = matrices / largest.clamp_min(torch.finfo(matrices.dtype).tiny)  # so that no square underflows in the norm
-    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1.0)
-    gram = x @ x.mT
+    return x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1.0)
+
+
+def _iterated(gram: Tensor) -> Tensor:
+    r"""$P_K \dots P_1 P_0$ of the iteration that begins at a matrix $G_0$."""
     factor = polynomial = _polynomial(gram, *POLYNOMIALS[0])
     for coefficients in POLYNOMIALS[1:]:
         gram = polynomial @ gram @ polynomial
         polynomial = _polynomial(gram, *coefficients)
         factor = polynomial @ factor
-    return factor @ x
+    return factor
 
 
 def _polynomial(gram: Tensor, a: float, b: float, c: float) -> Tensor:

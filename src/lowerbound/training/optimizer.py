@@ -19,6 +19,8 @@ SCHEDULE_RATE = 0.3
 TRUNK = "trunk."
 """Where a network keeps its hidden layers."""
 SCHEDULE = "schedule."
+COARSE = "coarse."
+"""Where a denoiser of two pieces keeps its second one."""
 MOMENTUM_KEY = "momentum_buffer"
 ADAMW_KEYS = {"step", "exp_avg", "exp_avg_sq"}
 
@@ -37,9 +39,10 @@ class Optimizer:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         network = [p for p, name in self._names.items() if not name.startswith(SCHEDULE)]
         schedule = [p for p, name in self._names.items() if name.startswith(SCHEDULE)]
+        coarse = [p for p in network if self._names[p].startswith(COARSE)]
         # gradients of a learned schedule are those of squared losses, with heavy tails: clipped together with the network's,
-        # a few of them would set the length of every step
-        self._clipped = [network, schedule]
+        # a few of them would set the length of every step; and of two networks one would set that of the other
+        self._clipped = [[p for p in network if not self._names[p].startswith(COARSE)], coarse, schedule]
         self._clip = training.clip
         matrices = [p for p in network if training.optimizer == "muon" and TRUNK in self._names[p] and p.ndim >= 2]
         moved = set(matrices)
@@ -58,7 +61,7 @@ class Optimizer:
         self._muon.step(MUON_RATE * learning_rate)
 
     def clip_gradients(self) -> float:
-        """Shorten the network's gradient and the schedule's, if longer than allowed; returns their length before."""
+        """Shorten each network's gradient and the schedule's, if longer than allowed; returns their length before."""
         return math.hypot(*(torch.nn.utils.clip_grad_norm_(part, self._clip).item() for part in self._clipped))
 
     def zero_grad(self) -> None:

@@ -10,6 +10,7 @@ from lowerbound.data import Dataset
 from lowerbound.nn import octaves
 from lowerbound.training.config import (
     DENOISERS,
+    CoarseConfig,
     Config,
     DataConfig,
     DecoderConfig,
@@ -22,11 +23,16 @@ from lowerbound.training.config import (
 )
 
 GAMMA_MAX = 5.0
+IMAGE_GAMMA_MAX = 8.0
+"""Of images, of whose many pixels together something is left at 5: there samples would start from a wrong mean."""
+SPLIT = -3.0
+"""The gamma from which on a coarse network suffices: noise of a standard deviation of a ninth of the whole range."""
 TABLE_GAMMA_MAX = 7.0
 """Of tables: at 5 the prior alone costs 0.006 bits of each column, of which a table has few (benchmarks/columns.py)."""
 SMALL = 16
-"""Positions a side up to which images get the balanced objective: of digits it draws better samples and costs no bits; of
-28 a side, where the network has less to spare, it costs 1.3 % of them (LOG.md, 2026-11-26)."""
+"""Positions a side up to which one network is enough for images."""
+MANY_LEVELS = 64
+"""Levels from which on most of the bits are in noise that leaves the outline to be seen."""
 COMPONENTS = 64
 """Gaussians, at most, in the mixture that the network of a table of real numbers stands upon."""
 FEW_EXAMPLES = 10_000
@@ -49,10 +55,12 @@ def recipe(
         return _relative(dataset, data, minutes, model)
     config = _diffusion(dataset, data, minutes)
     if model == "diffusion":
-        is_small = len(dataset.shape) > 1 and max(dataset.shape[1:]) <= SMALL
-        has_levels = dataset.spec.encoding.num_levels is not None
-        objective = "balanced" if is_small and has_levels else "elbo"
-        return replace(config, training=replace(config.training, objective=objective))
+        num_levels = dataset.spec.encoding.num_levels
+        if len(dataset.shape) == 1 or num_levels is None:
+            return config
+        if max(dataset.shape[1:]) <= SMALL:
+            return for_both(config)
+        return in_two(for_both(config), dataset) if num_levels >= MANY_LEVELS else config
     schedule = replace(config.schedule, name="linear-gamma")
     if model == "forest":
         return Config(
@@ -65,6 +73,33 @@ def recipe(
         schedule = replace(schedule, name="geometric", gamma_max=extent)
         config = replace(config, training=replace(config.training, objective="simple"))
     return replace(config, schedule=schedule, denoiser=DenoiserConfig(target="eps"), model=ModelConfig(model))
+
+
+def for_both(config: Config) -> Config:
+    """The configuration for likelihood and samples at once: more weight on noise that can be seen, and times drawn where
+    the weighted loss is large, where a learned schedule draws them for the bits alone."""
+    return replace(
+        config,
+        schedule=replace(config.schedule, name="linear-gamma", gamma_max=IMAGE_GAMMA_MAX),
+        training=replace(config.training, objective="balanced", times="importance"),
+    )
+
+
+def in_two(config: Config, dataset: Dataset) -> Config:
+    """The configuration with the noise shared by two networks: bits by a small one, what can be seen by a coarse one.
+
+    Arguments:
+        config: of one network for discrete images, signals or volumes.
+        dataset: the data.
+    """
+    longest = max(dataset.shape[1:])
+    num_halvings = max(1, math.ceil(math.log2(longest / 2 / SMALL) + 1))
+    return replace(
+        config,
+        network=replace(config.network, width=16, multipliers=(1, 2), blocks_per_level=1, attention_levels=0),
+        coarse=CoarseConfig(split=SPLIT, multipliers=(1, 2, 2, 4, 4, 4)[: num_halvings + 1]),
+        training=replace(config.training, batch_size=min(2 * config.training.batch_size, len(dataset.train))),
+    )
 
 
 def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
@@ -100,7 +135,7 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
     is_large = not is_vector and max(dataset.shape[1:]) > 16
     training: dict[str, Any] = {"batch_size": 256 if is_vector else 32, "learning_rate": 1e-3 if is_vector else 6e-3}
     settings: dict[str, Any] = {}
-    if is_vector or (model == "hierarchical-vae" and not is_large):
+    if is_vector or (model in ("hierarchical-vae", "ladder-vae") and not is_large):
         training["optimizer"] = "adamw"  # as of diffusion models: their layers are dense
     match model:
         case "autoregressive":

@@ -65,6 +65,11 @@ def check_suits(model: Model, config: Config, processes: Processes) -> nn.Module
         )
     if training.compile:
         raise InputError("--compile has no effect on a network whose blocks are put together: leave it out, or --shard")
+    if config.coarse.split is not None:
+        raise InputError(
+            "--shard wants every process to make the same calls, and with --coarse.split which of two networks is called "
+            "depends on the examples: leave one of them out"
+        )
     if config.denoiser.components:
         raise InputError(
             "--shard divides a network, and this one is a part of a mixture's, for vectors: give --denoiser.components 0"

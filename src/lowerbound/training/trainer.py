@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
-from lowerbound.denoiser import FittedMixture
+from lowerbound.denoiser import ByLevel, FittedMixture
 from lowerbound.device import prepared
 from lowerbound.errors import InputError
 from lowerbound.models import Draw, Losses
@@ -80,7 +80,7 @@ class Trainer(Training):
 
             shard(self.model, config, processes, self.device)
         self.data_seconds = 0.0
-        self.times = ImportanceTimes() if config.training.times == "importance" else None
+        self.times = self._importance_times()
         self.patience = None if config.training.patience is None else Patience(config.training.patience)
         if self.patience is not None and self.model.likelihood == "none":
             raise InputError(
@@ -89,6 +89,17 @@ class Trainer(Training):
             )
         optimizer = Optimizer(self.model.trained, config.training)
         super().__init__(self.model.trained, optimizer, config.training, averaged=True, processes=processes)
+
+    def _importance_times(self) -> ImportanceTimes | None:
+        """Where times are drawn more often where the loss is large; of two networks each has its share of them."""
+        if self.config.training.times != "importance":
+            return None
+        denoiser = self.model.trained
+        if not isinstance(denoiser, ByLevel):
+            return ImportanceTimes()
+        split = denoiser.schedule.level_at(denoiser.split).t
+        assert isinstance(split, float)
+        return ImportanceTimes(split=split, share=self.config.coarse.share)
 
     @property
     def mixture(self) -> FittedMixture | None:

@@ -64,13 +64,11 @@ def draw(opened: Opened, recipe: Recipe, limits: Limits) -> Iterator[Frame]:
     guided = _guided(run, recipe)
     if not run.is_denoiser:
         ((t, samples),) = states(run, recipe.count, seed=recipe.seed)
-        assert samples is not None
         yield Frame(t, samples, 1, True)
         return
     shown = 0.0
     with network_calls(run.denoiser) as calls:
         for t, samples in states(guided, recipe.count, plan, seed=recipe.seed, cond=cond):
-            assert samples is not None
             if t == 0 or time.monotonic() - shown > SECONDS_BETWEEN:
                 shown = time.monotonic()
                 yield Frame(t, samples, sum(calls) / recipe.count, t == 0)

@@ -1,14 +1,12 @@
 """The panel `edit`: parts of an example filled in anew, examples between two, and variations of one."""
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
 
-from lowerbound.edit import interpolate, vary
+from lowerbound.edit import interpolate, time_of_strength, vary
 from lowerbound.errors import InputError
-from lowerbound.grid import visible_limits
 from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import tile
 from lowerbound.pictures.standing import by_entry
@@ -146,9 +144,7 @@ def variations(opened: Opened, example: Example, strength: float, count: int, se
     run = opened.run
     check_levels(run, "editing")
     _check_complete(example)
-    plan, schedule = run.diffusion.plan(), run.denoiser.schedule
-    low, high = visible_limits(schedule, math.prod(run.spec.shape), run.spec.num_levels)
-    t = float(schedule.level_at(low + strength * (high - low)).t) if 0 < strength < 1 else strength
+    plan, t = run.diffusion.plan(), time_of_strength(run.denoiser, strength, run.spec.num_levels)
     cond = None if example.cond is None else example.cond.to(run.device).repeat_interleave(count, 0)
     x = run.encode(example.raw).to(run.device).repeat_interleave(count, 0)
     noise = PerSample([(seed << 32) + k for k in range(count)])

@@ -12,27 +12,37 @@ What it says of rows:
 - `impute` and `sample_conditional`: draws given what is known (`run.impute`), which need no training of their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
-from torch import Tensor
-from torch.distributions import Distribution, constraints
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from torch.distributions import Distribution
 
-from lowerbound.data import Dataset, Levels
-from lowerbound.data.columns import Column
-from lowerbound.data.dataset import Examples
+from lowerbound.data import Dataset
 from lowerbound.errors import InputError
+from lowerbound.estimator.distribution import Rows
+from lowerbound.estimator.rows import (
+    Columns,
+    as_given,
+    backend_of,
+    chosen_columns,
+    examples_of,
+    num_observed,
+    stored,
+    summary,
+)
+from lowerbound.estimator.weights import divided
 from lowerbound.files import write_file
 from lowerbound.models import Effort
 from lowerbound.run import Run, open_run
@@ -44,19 +54,13 @@ from lowerbound.scoring.spread import error_of_mean
 from lowerbound.training import recipe, train
 from lowerbound.training.config import Config
 
-FEWEST_ROWS = 4
-"""That can be fitted: two to train on, two held out."""
 HIDDEN = 0.5
 """The share of examples of which only a part is seen, where conditional densities are wanted."""
-REPEATS = 16
-"""How often a row of average weight is counted where weights are no whole numbers."""
 STEPS_APART = 50
 """The fewest between two measurements of held-out rows."""
 ENTRIES_AT_ONCE = 65_536
 FILES = ("config.json", "model.safetensors")
 """Of a run's folder, those that the model is read from."""
-
-Columns = Sequence[int] | Sequence[str] | Sequence[bool] | np.ndarray | slice | int | str
 
 
 class DiffusionDensity(DensityMixin, BaseEstimator):
@@ -187,12 +191,13 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         Raises:
             InputError: if the rows or the settings are not what a model can be trained on.
         """
-        examples = self._examples(X)
+        examples = examples_of(self, X)
+        self._backend = backend_of(X)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, examples.values, dtype=np.float64, ensure_non_negative=True)
         seed = _seed(self.random_state)
-        dataset = self._dataset(examples, weights, np.random.default_rng(seed))
+        dataset = divided(examples, weights, self.validation_fraction, np.random.default_rng(seed))
         config = self._config(dataset, seed)
         with TemporaryDirectory() as temporary, _threads(self.n_jobs):
             say = print if self.verbose else lambda line: None
@@ -231,7 +236,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
                     parts = scores.entries if scores.bands is None else scores.bands
                     assert parts is not None
                     nats = parts.reshape(len(parts), -1)
-        return (nats, error * _num_observed(raw) * np.log(2)) if return_std else nats
+        return (nats, error * num_observed(raw) * np.log(2)) if return_std else nats
 
     def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The sum of `score_samples`, the log likelihood of all rows together in nats, as `KernelDensity.score` has it."""
@@ -249,7 +254,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             raise InputError(f"n_samples is {n_samples!r}: it is a whole number, 1 or more")
         with _threads(self.n_jobs):
             drawn = generate(self.run_, int(n_samples), seed=_seed(random_state), batch_size=self._batch_size)
-        return self._as_given(drawn.reshape(len(drawn), -1))
+        return as_given(drawn.reshape(len(drawn), -1), self.run_.spec, self._backend)
 
     def conditional_log_prob(self, X: Any, given: Columns, *, return_std: bool = False) -> Any:
         r"""$\log p(x_R | x_G) = \log p(x) - \log p(x_G)$ of each row, (N,), in nats: estimated, as a difference of bounds.
@@ -270,7 +275,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             )
         numbers = numbers_of_content(raw)
         parts = np.where(known, raw.reshape(len(raw), -1), np.nan).reshape(raw.shape)
-        some = np.flatnonzero(_num_observed(parts))
+        some = np.flatnonzero(num_observed(parts))
         with _threads(self.n_jobs):
             bands = self._score(raw, numbers, "noise").bands
             assert bands is not None
@@ -295,7 +300,9 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         """
         raw, known = self._raw(X), self._places(given).reshape(self.run_.spec.raw_shape)
         drawn = self._imputed(raw, known & ~np.isnan(raw), n_samples, random_state)
-        return drawn if self._backend is None else self._as_given(drawn.reshape(-1, self.n_features_in_))
+        if self._backend is None:
+            return drawn
+        return as_given(drawn.reshape(-1, self.n_features_in_), self.run_.spec, self._backend)
 
     def impute(self, X: Any, n_samples: int = 16, random_state: Any = 0) -> Any:
         """The rows with what is missing replaced by the mean of draws given what is there; of categories, the most frequent.
@@ -312,8 +319,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         flat = raw.reshape(len(raw), -1)
         if not observed.all():
             drawn = self._imputed(raw, observed, n_samples, random_state)
-            flat = np.where(np.isnan(flat), _summary(drawn, self.run_.spec.columns), flat)
-        return self._as_given(flat)
+            flat = np.where(np.isnan(flat), summary(drawn, self.run_.spec.columns), flat)
+        return as_given(flat, self.run_.spec, self._backend)
 
     def as_distribution(self, method: str = "bound") -> Distribution:
         """The fitted density as a distribution of torch over rows, of event shape (D,), without gradients.
@@ -322,7 +329,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             method: of `log_prob`, as in `score_samples`.
         """
         check_is_fitted(self)
-        return _Rows(self, method)
+        return Rows(self.n_features_in_, partial(self.score_samples, method=method), self.sample)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "run_")
@@ -355,36 +362,6 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         for name, content in self._files.items():
             write_file(folder / name, content)
 
-    def _examples(self, X: Any) -> Examples:
-        """What is to be fitted: a dataframe's columns by their types, and an array's as real numbers."""
-        self._backend = None
-        if _is_frame(X):
-            import narwhals as nw
-
-            from lowerbound.data.frames import from_dataframe
-
-            validate_data(self, X, skip_check_array=True)
-            self._backend = nw.get_native_namespace(X).__name__
-            return from_dataframe(X)
-        settings = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": FEWEST_ROWS}
-        rows = np.asarray(validate_data(self, X, **settings))
-        columns = tuple(Column(str(place), "real", "double") for place in range(rows.shape[1]))
-        return Examples("array", rows, "ND", columns=columns)
-
-    def _dataset(self, examples: Examples, weights: np.ndarray | None, rng: np.random.Generator) -> Dataset:
-        """The rows, divided: what is held out stands for the test split too, which nobody asks for."""
-        if not 0 < self.validation_fraction < 1:
-            raise InputError(f"validation_fraction is {self.validation_fraction}: it lies between 0 and 1")
-        order = rng.permutation(len(examples.values) if weights is None else np.flatnonzero(weights))
-        if len(order) < FEWEST_ROWS:
-            raise InputError(f"{len(order)} rows have a positive weight: at least {FEWEST_ROWS} are needed")
-        num_held_out = min(max(2, round(self.validation_fraction * len(order))), len(order) - 2)
-        held_out, train_rows = (np.sort(part) for part in (order[:num_held_out], order[num_held_out:]))
-        if weights is not None:
-            held_out, train_rows = (np.repeat(part, _counts(weights[part], rng)) for part in (held_out, train_rows))
-        splits = {"train": train_rows, "validation": held_out, "test": held_out}
-        return replace(examples, splits=splits).dataset()
-
     def _config(self, dataset: Dataset, seed: int) -> Config:
         """The recipe, with what was chosen in its place."""
         config = recipe(dataset, minutes=self.minutes)
@@ -405,16 +382,6 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
     def _score(self, raw: np.ndarray, numbers: np.ndarray, by: str | None = None) -> Any:
         return score(self.run_, raw, Effort(self.num_draws), numbers=numbers, batch_size=self._batch_size, by=by)
 
-    def _as_given(self, rows: np.ndarray) -> Any:
-        """Rows as they came: a dataframe of the same library after a fit to one, else an array."""
-        if self._backend is None:
-            return rows
-        import narwhals as nw
-
-        from lowerbound.data.frames import to_table
-
-        return nw.from_arrow(to_table(self.run_.spec, rows), backend=self._backend).to_native()
-
     def _imputed(self, raw: np.ndarray, observed: np.ndarray, n_samples: int, random_state: Any) -> np.ndarray:
         """Draws given what is observed, (N, n_samples, D)."""
         with _threads(self.n_jobs):
@@ -425,82 +392,11 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
     def _raw(self, X: Any, *, may_miss: bool = False) -> np.ndarray:
         """Rows as the run's data are stored."""
         check_is_fitted(self)
-        spec = self.run_.spec
-        if _is_frame(X) and spec.columns:
-            from lowerbound.data.frames import from_dataframe
-
-            validate_data(self, X, reset=False, skip_check_array=True)
-            return np.asarray(from_dataframe(X, spec).values)
-        finite = "allow-nan" if may_miss or spec.has_missing else True
-        rows = np.asarray(validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=finite))
-        if isinstance(spec.encoding, Levels) and (rows != np.rint(rows)).any():
-            raise InputError(
-                f"the run knows levels, which are whole numbers, and X holds {rows[rows != np.rint(rows)][0]:g}"
-            )
-        return rows.astype(spec.encoding.dtype).reshape(-1, *spec.raw_shape)
+        return stored(self, X, self.run_.spec, may_miss=may_miss)
 
     def _places(self, columns: Columns) -> np.ndarray:
         """Which columns are meant, (D,) booleans."""
-        num_columns = self.n_features_in_
-        places = np.zeros(num_columns, bool)
-        chosen = np.atleast_1d(np.arange(num_columns)[columns] if isinstance(columns, slice) else np.asarray(columns))
-        if chosen.dtype.kind in "UO":
-            names = list(getattr(self, "feature_names_in_", ()))
-            if missing := [name for name in chosen.tolist() if name not in names]:
-                raise InputError(
-                    f"there is no column {missing[0]!r}: the columns are {', '.join(names) or 'not named'}"
-                )
-            chosen = np.array([names.index(name) for name in chosen.tolist()])
-        try:
-            places[chosen if len(chosen) else slice(0)] = True
-        except IndexError as error:
-            raise InputError(f"given is {columns!r}: give names, numbers below {num_columns}, or booleans") from error
-        return places
-
-
-class _Rows(Distribution):
-    """The rows of a fitted estimator."""
-
-    arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleMethodOverride]
-    has_rsample = False
-
-    def __init__(self, estimator: DiffusionDensity, method: str):
-        self.estimator, self.method = estimator, method
-        super().__init__(event_shape=torch.Size((estimator.n_features_in_,)), validate_args=False)
-
-    @property
-    def support(self) -> Any:
-        return constraints.independent(constraints.real, 1)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        rows = value.detach().cpu().reshape(-1, *self.event_shape).numpy()
-        nats = self.estimator.score_samples(rows, method=self.method)
-        return torch.from_numpy(nats).to(value).reshape(value.shape[:-1])
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        shape = torch.Size(sample_shape)
-        seed = int(torch.randint(2**31, ()))  # so that torch.manual_seed has its effect
-        return torch.from_numpy(self.estimator.sample(shape.numel(), seed)).reshape(shape + self.event_shape).float()
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        raise NotImplementedError("draws of a diffusion model are not differentiated through: take sample()")
-
-
-def _is_frame(X: Any) -> bool:
-    """Whether rows come as a dataframe, of pandas, polars or pyarrow."""
-    return hasattr(X, "columns")
-
-
-def _summary(drawn: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
-    """One value for several draws (N, n, C) of each: the mean, to a whole number of integers; the most frequent category."""
-    values = drawn.mean(1)
-    for place, column in enumerate(columns):
-        if column.kind == "integer":
-            values[:, place] = np.rint(values[:, place])
-        elif column.categories:
-            counts = (drawn[:, :, place, None] == np.arange(len(column.categories))).sum(1)
-            values[:, place] = counts.argmax(1)
-    return values
+        return chosen_columns(columns, self.n_features_in_, list(getattr(self, "feature_names_in_", ())))
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -513,20 +409,6 @@ def _seed(random_state: Any) -> int:
     if isinstance(random_state, Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _counts(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How often each row counts: its weight if all are small whole numbers, else about `REPEATS` times its weight beside the
-    mean, up or down so that the expectation is right (systematic resampling)."""
-    if (weights == np.rint(weights)).all() and weights.mean() <= REPEATS:
-        return weights.astype(np.int64)
-    ends = np.cumsum(weights) * (REPEATS * len(weights) / weights.sum())
-    return np.diff(np.floor(ends + rng.random()).astype(np.int64), prepend=0)
-
-
-def _num_observed(raw: np.ndarray) -> np.ndarray:
-    """How many entries of each row are there."""
-    return (~np.isnan(raw.reshape(len(raw), -1))).sum(1)
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""Independent columns of a table, each as its kind is."""
+
+import numpy as np
+import torch
+
+from lowerbound.baselines.splits import EXACT, Baseline
+from lowerbound.blocks import Block, Choice, Grid
+from lowerbound.data import Dataset
+from lowerbound.errors import InputError
+from lowerbound.likelihood.decoder import log_interval
+from lowerbound.records import Measured
+
+
+def independent_columns(dataset: Dataset, train: np.ndarray, test: np.ndarray) -> Baseline:
+    """Independent columns of a table, each by its block: a real number by a Gaussian of its x, a grid without ends by that
+    Gaussian's mass on each place, levels and categories by their frequencies, $(n_k + 1) / (N + K)$. What is missing does
+    not count.
+
+    dataset: of a table.
+    train, test: the numbers of the rows that it is fitted to and scored on.
+
+    Raises InputError for fewer than two rows of either.
+    """
+    if min(len(train), len(test)) < 2:
+        raise InputError(f"{len(train)} rows to fit columns to and {len(test)} to score: both need at least 2")
+    blocks, encoding = dataset.spec.blocks, dataset.spec.encoding
+    assert blocks is not None
+    seen, x = dataset.encoded(train).double().numpy(), dataset.encoded(test).double().numpy()
+    nats, entry = -encoding.log_det(dataset.encoded(test)).numpy(), 0
+    for block in blocks:
+        place = slice(entry, entry + block.width)
+        entry += block.width
+        there = ~np.isnan(x[:, place.start])
+        fitted, scored = seen[~np.isnan(seen[:, place.start]), place], x[there, place]
+        nats[there] -= _log_prob_of_block(block, fitted, scored)
+    bits = nats / (dataset.num_observed[test] * np.log(2))
+    return Baseline("independent columns", *Measured.of(bits), EXACT, len(bits))
+
+
+def _log_prob_of_block(block: Block, fitted: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """Log probabilities, or densities of x, of one block."""
+    num = block.width if isinstance(block, Choice) else block.num_levels if isinstance(block, Grid) else None
+    if num is not None:
+        assert isinstance(block, Choice | Grid)
+        kinds = [_number(block, values) for values in (fitted, scored)]
+        counts = np.bincount(kinds[0], minlength=num)
+        return np.log((counts + 1) / (len(fitted) + num))[kinds[1]]
+    mean, std = fitted.mean(), fitted.std()
+    if isinstance(block, Grid):
+        # a spread that no grid has is one of its bins
+        std = max(std, block.spacing / 12**0.5)
+        ends = [torch.from_numpy((scored[:, 0] + side * block.spacing / 2 - mean) / std) for side in (-1, 1)]
+        return log_interval(*ends).numpy()
+    return -0.5 * (((scored[:, 0] - mean) / std) ** 2 + np.log(2 * np.pi)) - np.log(std)
+
+
+def _number(block: Choice | Grid, x: np.ndarray) -> np.ndarray:
+    """Which category or level it is."""
+    if isinstance(block, Choice):
+        return x.argmax(1)
+    return np.rint((x[:, 0] - block.origin) / block.spacing).astype(np.int64)

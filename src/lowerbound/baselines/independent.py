@@ -1,0 +1,50 @@
+"""Independent dimensions: histograms of levels, Gaussians of real numbers."""
+
+import numpy as np
+
+from lowerbound.baselines.splits import EXACT, Baseline, Splits, check_varying
+from lowerbound.errors import InputError
+
+SMOOTHINGS = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+def histogram(splits: Splits) -> Baseline:
+    """Independent dimensions, each with its own smoothed histogram, $P_d(k) = (n_{dk} + a) / (N + a K)$.
+
+    The additive smoothing a is chosen on the validation split.
+
+    Raises InputError for continuous data.
+    """
+    num_levels = splits.num_levels
+    if num_levels is None:
+        raise InputError("a histogram has a probability mass for discrete data only; give num_levels")
+
+    def counts(values: np.ndarray) -> np.ndarray:
+        """How often the training split has the value of each entry of `values` in the same dimension."""
+        columns = zip(splits.train.T, values.T, strict=True)
+        return np.stack([np.bincount(train, minlength=num_levels)[column] for train, column in columns], axis=1)
+
+    def nats(count: np.ndarray, smoothing: float) -> np.ndarray:
+        return -np.log((count + smoothing) / (len(splits.train) + smoothing * num_levels)).sum(axis=1)
+
+    on_validation = counts(splits.validation)
+    smoothing = min(SMOOTHINGS, key=lambda a: nats(on_validation, a).mean())
+    name = f"per-dimension histogram (smoothing {smoothing:g})"
+    return splits.baseline(name, nats(counts(splits.test), smoothing), EXACT)
+
+
+def independent_gaussian(splits: Splits) -> Baseline:
+    """Independent dimensions, each with a Gaussian of the training split's mean and variance; missing entries do not count.
+
+    Raises InputError for discrete data, or a dimension that is constant or of which nothing is there.
+    """
+    if splits.num_levels is not None:
+        raise InputError(f"a Gaussian is for continuous data, these have {splits.num_levels} levels: take a histogram")
+    train = splits.train.astype(np.float64)
+    unseen = np.flatnonzero(np.isnan(train).all(axis=0))
+    if len(unseen):
+        raise InputError(f"of dimension {unseen[0]} no entry is there in the training split: leave it out")
+    mean, scale = np.nanmean(train, axis=0), check_varying(np.nanstd(train, axis=0))
+    squares = ((splits.test - mean) / scale) ** 2
+    nats = np.nansum(0.5 * (squares + np.log(2 * np.pi)) + np.log(scale), axis=1)
+    return splits.baseline("independent Gaussians", nats, EXACT)

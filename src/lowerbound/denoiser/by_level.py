@@ -1,0 +1,61 @@
+r"""A denoiser in two pieces, each for its side of a noise level.
+
+$$\hat x(x_t) = \begin{cases} \hat x_{fine}(x_t) & \gamma_t < s \\ \hat x_{coarse}(x_t) & \gamma_t \ge s \end{cases}$$
+
+What is hard about noise changes with its level. The bits of an image are in noise so fine that only the nearest pixels
+help to see through it, at full resolution; what an eye sees is decided where no single pixel can be made out, and a
+network at a fraction of the resolution sees as much. One network for both pays for each everywhere. The bound is an integral
+over levels, so a denoiser made of pieces has one bound like any other, and its parts are its pieces'.
+"""
+
+import torch
+from torch import Tensor
+
+from lowerbound.denoiser.base import Denoiser, Prediction
+from lowerbound.errors import InputError
+from lowerbound.schedule import Level, Schedule
+
+
+class ByLevel(Denoiser):
+    r"""Two denoisers, each for its side of a noise level (formula in the module's docstring).
+
+    Arguments:
+        fine: for levels below the split.
+        coarse: for all others.
+        split: s, the $\gamma$ where one takes over from the other.
+
+    Raises:
+        InputError: if they have different schedules or are for examples of different shapes.
+    """
+
+    def __init__(self, fine: Denoiser, coarse: Denoiser, split: float):
+        if fine.schedule is not coarse.schedule or fine.shape != coarse.shape:
+            raise InputError(
+                f"the pieces are for examples of shape {fine.shape} and {coarse.shape}, with "
+                f"{'one schedule' if fine.schedule is coarse.schedule else 'two schedules'}: give two denoisers of one "
+                "shape that were built with the same schedule"
+            )
+        super().__init__(fine.schedule, fine.shape)
+        self.fine, self.coarse, self.split = fine, coarse, float(split)
+        self.no_likelihood = fine.no_likelihood or coarse.no_likelihood
+        self.no_flow = fine.no_flow or coarse.no_flow
+        self.rows_are_apart = fine.rows_are_apart and coarse.rows_are_apart
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, coarse from gamma = {self.split:.4g}"
+
+    def along(self, schedule: Schedule) -> "ByLevel":
+        return ByLevel(self.fine.along(schedule), self.coarse.along(schedule), self.split)
+
+    def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
+        gamma = level.gamma
+        if not isinstance(gamma, Tensor):
+            return (self.coarse if gamma >= self.split else self.fine).predict(x_t, level, cond, observed)
+        is_coarse = (gamma >= self.split).expand(len(x_t))
+        x = torch.empty_like(x_t)
+        for piece, its_own in ((self.fine, ~is_coarse), (self.coarse, is_coarse)):
+            rows = its_own.nonzero()[:, 0]
+            if len(rows):
+                own = (None if each is None else each[rows] for each in (cond, observed))
+                x[rows] = piece.predict(x_t[rows], level.rows(rows), *own).x
+        return Prediction(x_t, level, x, self.schedule)

@@ -1,0 +1,113 @@
+"""Rows as scikit-learn takes them, arrays or dataframes, to what a run learns and knows, and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from lowerbound.data import Levels
+from lowerbound.data.columns import Column
+from lowerbound.data.dataset import Examples
+from lowerbound.data.spec import DataSpec
+from lowerbound.errors import InputError
+
+FEWEST_ROWS = 4
+"""That can be fitted: two to train on, two held out."""
+
+Columns = Sequence[int] | Sequence[str] | Sequence[bool] | np.ndarray | slice | int | str
+
+
+def examples_of(estimator: BaseEstimator, X: Any) -> Examples:
+    """What is to be fitted: a dataframe's columns by their types, and an array's as real numbers.
+
+    The estimator is told of the columns' number and names, and of nothing else.
+    """
+    if is_frame(X):
+        from lowerbound.data.frames import from_dataframe
+
+        validate_data(estimator, X, skip_check_array=True)
+        return from_dataframe(X)
+    settings = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": FEWEST_ROWS}
+    rows = np.asarray(validate_data(estimator, X, **settings))
+    columns = tuple(Column(str(place), "real", "double") for place in range(rows.shape[1]))
+    return Examples("array", rows, "ND", columns=columns)
+
+
+def stored(estimator: BaseEstimator, X: Any, spec: DataSpec, *, may_miss: bool = False) -> np.ndarray:
+    """Rows as a run's data are stored, after a look whether they are what the estimator was fitted to.
+
+    may_miss: whether entries may be missing though none was in what the run learned from.
+    """
+    if is_frame(X) and spec.columns:
+        from lowerbound.data.frames import from_dataframe
+
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+        return np.asarray(from_dataframe(X, spec).values)
+    finite = "allow-nan" if may_miss or spec.has_missing else True
+    rows = np.asarray(validate_data(estimator, X, reset=False, dtype=np.float64, ensure_all_finite=finite))
+    if isinstance(spec.encoding, Levels) and (rows != np.rint(rows)).any():
+        raise InputError(
+            f"the run knows levels, which are whole numbers, and X holds {rows[rows != np.rint(rows)][0]:g}"
+        )
+    return rows.astype(spec.encoding.dtype).reshape(-1, *spec.raw_shape)
+
+
+def backend_of(X: Any) -> str | None:
+    """The library whose dataframe the rows come as, or None of an array."""
+    if not is_frame(X):
+        return None
+    import narwhals as nw
+
+    return nw.get_native_namespace(X).__name__
+
+
+def as_given(rows: np.ndarray, spec: DataSpec, backend: str | None) -> Any:
+    """Rows as they came: a dataframe of the same library after a fit to one, else an array."""
+    if backend is None:
+        return rows
+    from lowerbound.data.frames import to_dataframe
+
+    return to_dataframe(spec, rows, backend)
+
+
+def is_frame(X: Any) -> bool:
+    """Whether rows come as a dataframe, of pandas, polars or pyarrow."""
+    return hasattr(X, "columns")
+
+
+def chosen_columns(columns: Columns, num_columns: int, names: Sequence[str]) -> np.ndarray:
+    """Which columns are meant, (num_columns,) booleans.
+
+    columns: numbers, booleans, a slice, or names.
+    names: of all columns, if they have any.
+    """
+    places = np.zeros(num_columns, bool)
+    chosen = np.atleast_1d(np.arange(num_columns)[columns] if isinstance(columns, slice) else np.asarray(columns))
+    if chosen.dtype.kind in "UO":
+        if missing := [name for name in chosen.tolist() if name not in names]:
+            raise InputError(f"there is no column {missing[0]!r}: the columns are {', '.join(names) or 'not named'}")
+        chosen = np.array([names.index(name) for name in chosen.tolist()])
+    try:
+        places[chosen if len(chosen) else slice(0)] = True
+    except IndexError as error:
+        raise InputError(f"given is {columns!r}: give names, numbers below {num_columns}, or booleans") from error
+    return places
+
+
+def num_observed(raw: np.ndarray) -> np.ndarray:
+    """How many entries of each row are there."""
+    return (~np.isnan(raw.reshape(len(raw), -1))).sum(1)
+
+
+def summary(drawn: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+    """One value for several draws (N, n, C) of each: the mean, to a whole number of integers; the most frequent category."""
+    values = drawn.mean(1)
+    for place, column in enumerate(columns):
+        if column.kind == "integer":
+            values[:, place] = np.rint(values[:, place])
+        elif column.categories:
+            counts = (drawn[:, :, place, None] == np.arange(len(column.categories))).sum(1)
+            values[:, place] = counts.argmax(1)
+    return values
