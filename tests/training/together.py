@@ -141,6 +141,7 @@ def go_on_slowly(folder: Path) -> None:
 def divided(steps: int, shard: bool = True):
     """A run whose network is divided among processes, in pieces of which they have as many each."""
     settings = {"steps": steps, "batch_size": 9, "micro_batch_size": 2, "optimizer": "adamw", "num_evaluations": 2}
+    settings |= {"times": "antithetic", "objective": "elbo"}  # as a learned schedule has them
     config, dataset = tiny_config("digits", **settings, shard=shard)
     return replace(config, schedule=ScheduleConfig("learned-linear")), dataset
 

@@ -5,6 +5,7 @@ it is read; all processes have to see the run folder. A tensor is called GROUP/N
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,7 +70,9 @@ def read_shards(path: Path, parameters: Mapping[str, Tensor], processes: Process
         if sum(math.prod(size) * dtype.itemsize for size, dtype in sizes.values()) > most:
             raise InputError("its tensors are larger than its files")
         named = {name: _place_for(name, size, dtype, parameters) for name, (size, dtype) in sizes.items()}
-        load(named, storage_reader=HuggingFaceStorageReader(str(path)), no_dist=processes.count == 1)
+        with warnings.catch_warnings():  # that a single process reads is no accident
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            load(named, storage_reader=HuggingFaceStorageReader(str(path)), no_dist=processes.count == 1)
     except (CheckpointException, ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
         raise InputError(f"damaged checkpoint: {path} ({_reason(error)})") from error
     groups: Groups = {}
