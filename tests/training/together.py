@@ -37,8 +37,9 @@ def configuration(name: str):
             training = replace(gan.training, minutes=None, steps=4, batch_size=7)
             config = replace(gan, model=ModelConfig("gan", width=16), training=training)
         return config, dataset
-    config, dataset = tiny_config("digits", steps=4, batch_size=9, micro_batch_size=2)
-    training = config.training
+    settings = {"steps": 4, "batch_size": 9, "micro_batch_size": 2, "times": "antithetic", "objective": "elbo"}
+    config, dataset = tiny_config("digits", **settings)
+    config, training = replace(config, schedule=ScheduleConfig("learned-linear")), config.training
     if name == "importance":
         training = replace(training, times="importance", steps=14, batch_size=64, micro_batch_size=None)
         config = replace(config, schedule=ScheduleConfig("cosine"), training=training)
