@@ -12,11 +12,14 @@ demo: $(VENV)/.installed
 	$(BIN)/lowerbound sample demo/digits -n 100 -o demo/digits/samples.png
 	$(BIN)/lowerbound report demo/digits
 
+# each worker, and each process that a test starts, would compile the package anew
+test test-all: export PYTHONDONTWRITEBYTECODE :=
+
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

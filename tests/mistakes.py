@@ -69,6 +69,22 @@ def loss(x=X, **given):
     return lb.loss(network(), x, **({"t": torch.full((4,), 0.5), "eps": torch.zeros(4, 2)} | given))
 
 
+class Foreign(nn.Module):
+    """A module of another library's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def foreign(**given) -> lb.denoiser.ForeignDenoiser:
+    settings = {"module": Foreign(), "schedule": lb.LinearGamma(), "shape": (2,), "target": "x"}
+    return lb.denoiser.ForeignDenoiser(**{**settings, "time": lambda level: level.t, **given})
+
+
 MISTAKES = {
     "a network of two arguments": (lambda: network(TwoArguments), "called as network(x, gamma, cond)"),
     "a network's class": (lambda: lb.NetworkDenoiser(Linear, lb.Cosine(), (2,)), "give an nn.Module"),
@@ -78,6 +94,12 @@ MISTAKES = {
     "a variance that is not there": (lambda: network(learned_variance=True)(X, 0.5), "(4, 4), 2 outputs for each"),
     "a shape that is a number": (lambda: lb.NetworkDenoiser(Linear(), lb.Cosine(), 2), "such as (2,)"),
     "a schedule's name": (lambda: lb.NetworkDenoiser(Linear(), "cosine", (2,)), "give a schedule"),
+    "a foreign function": (lambda: foreign(module=lambda x, time: x), "give an nn.Module"),
+    "foreign steps in the place of a schedule": (lambda: foreign(schedule=1000), "schedule is 1000 of type int"),
+    "no foreign target": (lambda: foreign(target=None), "target is None of type NoneType: give a function"),
+    "foreign times that are a number": (lambda: foreign(time=999), "time is 999 of type int: give a function"),
+    "a foreign shape that is a number": (lambda: foreign(shape=2), "such as (2,)"),
+    "x on another device than a foreign module": (lambda: foreign()(X.to("meta"), 0.5), "move all to one device"),
     "times for another batch": (lambda: network()(X, torch.rand(3)), "floats of shape (4,)"),
     "times in a column": (lambda: network()(X, torch.rand(4, 1)), "floats of shape (4,)"),
     "times of integers": (lambda: network()(X, torch.tensor([0, 1, 1, 0])), "between 0 and 1"),

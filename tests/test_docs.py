@@ -1,6 +1,7 @@
 """What the documentation names is there."""
 
 import functools
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -131,3 +132,17 @@ def test_the_snippet_on_series_runs(tmp_path, monkeypatch):
     assert abs(samples[:, known] - load[known]).max() < 1e-4
     assert samples[:, 300:330].std(0).min() > 0
     assert (names["bound"].num_dims == 12).all()
+
+
+def test_the_snippet_on_modules_of_others_runs():
+    """The one that needs no library beside this one; every option that the page names is there."""
+    page = (DOCS / "import.md").read_text()
+    *needing, code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(needing) == 1
+    names: dict = {}
+    exec(compile(code, "import.md", "exec"), names)
+    assert names["x"].shape == (2, 3, 32, 32)
+    assert torch.isfinite(names["bound"].bits_per_dim).all()
+    others = {"--sampler", "--steps", "--mask", "--grid", "--reverse", "--data"}
+    options = importlib.import_module("lowerbound.cli.import").Options
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)) - others <= set(flags(options).values())

@@ -1,5 +1,131 @@
-"""How strictly tests check types: as annotated, where an int is a float as Python's typing says."""
+"""How types and shapes are checked in tests: as annotated, and what was found right once not again.
 
+jaxtyping takes the annotations, beartype enforces them (where an int is a float, as Python's typing says). Their checks cost
+more than the arithmetic of small tensors. The verdict follows from the types of a call's values, the shapes and dtypes of
+its arrays, its words and whole numbers; so a call is checked when one of these differs from all calls that were right.
+"""
+
+import dataclasses
+import functools
+import inspect
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from types import FunctionType
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import torch
 from beartype import BeartypeConf, beartype
 
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+MOST_ENTRIES = 32
+"""Of a container that is described; a longer one is checked at each call."""
+
+
+class Indescribable(Exception):  # noqa: N818
+    """What a check finds does not follow from a short description."""
+
+
+class Describers(dict):
+    """By type, what returns all of a value that a check can depend on, hashable."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        if issubclass(kind, torch.Tensor | np.ndarray):
+            describe = lambda array: (kind, array.dtype, array.shape)  # noqa: E731
+        elif issubclass(kind, str | int | type | None):
+            describe = lambda value: (kind, value)  # noqa: E731
+        elif issubclass(kind, dict):
+            describe = lambda pairs: (kind, *each(pairs), *each(pairs.values()))  # noqa: E731
+        elif issubclass(kind, tuple | list | set | frozenset):
+            describe = lambda entries: (kind, *each(entries))  # noqa: E731
+        elif issubclass(kind, Collection) and not issubclass(kind, bytes | range):
+            describe = refuse
+        else:
+            describe = lambda value: kind  # noqa: E731
+        return self.setdefault(kind, describe)
+
+
+DESCRIBERS = Describers()
+
+
+def each(entries: Collection) -> list:
+    """The descriptions of entries."""
+    if len(entries) > MOST_ENTRIES:
+        raise Indescribable
+    return [DESCRIBERS[type(entry)](entry) for entry in entries]
+
+
+def refuse(value: Any):
+    raise Indescribable
+
+
+RIGHT: defaultdict[tuple, dict[Any, set]] = defaultdict(dict)
+"""Descriptions of results by those of the arguments that they belong to, of each function; an inner one keeps them from one
+making to the next."""
+
+
+def remembering(decorate: Callable, function: Callable) -> Callable:
+    """The function as decorated at calls that differ from those that were right, and itself at others."""
+    if not function.__annotations__:
+        return function
+    right = RIGHT[function.__module__, function.__qualname__, function.__code__, str(function.__annotations__)]
+    returned = threading.local()
+
+    @functools.cache
+    def whole() -> Callable:
+        return decorate(function)
+
+    @functools.cache
+    def result_alone() -> Callable:
+        def again(*args, **kwargs):
+            return returned.result
+
+        # annotations that are strings are looked up in the function's own module
+        body = FunctionType(again.__code__, function.__globals__, closure=again.__closure__)
+        return decorate(functools.update_wrapper(body, function))
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            given = tuple([DESCRIBERS[type(value)](value) for value in args])
+            if kwargs:
+                given = (*given, *kwargs, *each(kwargs.values()))
+        except Indescribable:
+            return whole()(*args, **kwargs)
+        if known := (given in right):
+            result = function(*args, **kwargs)
+        else:
+            result = whole()(*args, **kwargs)
+            right[given] = set()
+        try:
+            found = DESCRIBERS[type(result)](result)
+        except Indescribable:
+            found = None
+        if found is None or found not in right[given]:
+            if known:
+                returned.result = result
+                result_alone()(*args, **kwargs)
+                del returned.result
+            right[given].add(found)
+        return result
+
+    return call
+
+
+def jaxtyped(thing: Any = None, *, typechecker: Callable, original: Callable = jaxtyping.jaxtyped) -> Any:
+    """In the place of jaxtyping's own decorator of functions and of classes, of which data classes are checked."""
+    if thing is None:
+        return functools.partial(jaxtyped, typechecker=typechecker)
+    if not inspect.isclass(thing):
+        return remembering(original(typechecker=typechecker), thing)
+    if dataclasses.is_dataclass(thing) and getattr(thing.__init__, "__globals__", None) is not globals():
+        thing.__init__ = jaxtyped(thing.__init__, typechecker=typechecker)
+    return thing
+
+
+def install() -> None:
+    """Check the whole package, whose modules take the decorator from jaxtyping as they are imported."""
+    jaxtyping.jaxtyped = jaxtyped
+    jaxtyping.install_import_hook("lowerbound", "typechecking.check")

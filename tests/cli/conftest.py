@@ -4,14 +4,14 @@ import pytest
 
 from lowerbound.cli.main import run
 
-TINY = ["--steps", "6", "--batch-size", "8", "--network.width", "8"]
+TINY = ["--steps", "6", "--batch-size", "8", "--network.width", "8", "--num-evaluations", "2"]
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A run of digits given their labels."""
     out = tmp_path_factory.mktemp("digits") / "digits"
-    small = [*TINY, "--network.blocks-per-level", "1", "--conditional", "--num-evaluations", "2"]
+    small = [*TINY, "--network.blocks-per-level", "1", "--conditional"]
     assert run(["train", "digits", "--out", str(out), *small]) == 0
     return out
 

@@ -216,7 +216,7 @@ def of_two(**others):
     """Digits by two networks."""
     schedule = ScheduleConfig("linear-gamma", gamma_min=-8.0)
     coarse = CoarseConfig(**{**COARSE, **others})
-    training = TrainingConfig(steps=3, batch_size=8, objective="balanced", times="importance")
+    training = TrainingConfig(steps=3, batch_size=8, objective="balanced")
     return Config(DataConfig("digits"), schedule=schedule, coarse=coarse, training=training)
 
 
@@ -266,3 +266,24 @@ def test_a_second_network_that_fits_nothing_is_refused(changes, message):
     values = {**of_two().to_dict(), "coarse": {}, "training": {"steps": 3}, **changes}
     with pytest.raises(InputError, match=message):
         Trainer(Config.from_dict(values), open_dataset("digits"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, False),
+        ({"training": {"objective": "balanced"}}, True),
+        ({"training": {"objective": "balanced", "times": "antithetic"}}, False),
+        ({"training": {"objective": "balanced"}, "schedule": {"name": "learned"}}, False),
+        ({"training": {"objective": "simple", "times": "importance"}}, True),
+        ({"training": {"objective": "t-sample"}, "coarse": COARSE}, False),
+        ({"coarse": COARSE}, True),
+        ({"coarse": COARSE, "training": {"times": "antithetic"}}, False),
+    ],
+)
+def test_times_follow_the_loss_where_nothing_else_spreads_them(changes, expected):
+    values = Config(DataConfig("digits"), training=TrainingConfig(steps=3)).to_dict()
+    for section, settings in changes.items():
+        values[section] |= settings
+    config = Config.from_dict(values)
+    assert (Trainer(config, open_dataset("digits")).times is not None) == expected

@@ -87,7 +87,8 @@ def runs(tmp_path_factory):
     """A tiny conditional run and what the verb distils it to."""
     folder = tmp_path_factory.mktemp("distill")
     config, dataset = tiny_config(steps=1, num_pictures=0)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, conditional=True))
+    learned = dataclasses.replace(config.schedule, name="learned")
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, conditional=True), schedule=learned)
     train(config, dataset, folder / "digits", say=lambda line: None, show_progress=False)
     arguments = ["--steps", "2", "--updates", "3", "--no-compare"]
     assert command(["distill", str(folder / "digits"), *arguments]) == 0

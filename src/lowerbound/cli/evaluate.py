@@ -9,6 +9,7 @@ from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.cli.together import A_DAY, first_then_all, join
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import evaluation_folder
+from lowerbound.evaluate.likelihood import scored
 from lowerbound.evaluate.other import folder_name, open_evaluated
 from lowerbound.evaluate.settings import Settings
 from lowerbound.everyday import Everyday
@@ -75,7 +76,8 @@ def main(arguments: list[str]) -> None:
         print(
             f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"
         )
-    fit_threads_to(run, dataset.examples[dataset.test[:BATCH_SIZE]])
+    few = dataset.test[:BATCH_SIZE]
+    fit_threads_to(run, dataset.examples[few], scored(run, dataset, few, options.seed)["cond"])
     showing = {"follow": lambda event: say(event_text(event)), "stage": stage}
     evaluation = evaluate(run, dataset, options, own=own, processes=processes, **showing)
     if not processes.is_first:

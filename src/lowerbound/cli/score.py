@@ -194,8 +194,8 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
         check_memory(what, len(indices) * raw[0].nbytes, "score fewer of them at a time, by --shard")
         raw = raw[indices]
     check_examples(run, raw, examples.name)
-    fit_threads_to(run, raw)
     cond = conditions(run, examples, indices)
+    fit_threads_to(run, raw, cond)
     run = with_variance(run, options.reverse, conditional=cond is not None)
     with tqdm(total=len(indices), desc="scoring", unit="example", disable=None) as bar:
         settings = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}

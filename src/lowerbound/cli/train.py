@@ -32,11 +32,12 @@ from lowerbound.training.config import (
 )
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.resume import check_own
 from lowerbound.training.trackers import TrackerName
 from lowerbound.training.trainer import Trainer
 
 DEFAULT_MINUTES = 10.0
-SECTIONS = tuple(field.name for field in dataclasses.fields(Config))
+SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.name != "imported")
 """Of the configuration, each of which is an option with options of its own."""
 
 
@@ -134,6 +135,7 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
     folder = RunFolder(out)
     if folder.exists:
         config, _ = folder.read_config()
+        check_own(folder, config)
         if config.model.name == options.model.name:
             return dataclasses.replace(config, data=options.data)
     minutes = options.training.minutes or DEFAULT_MINUTES

@@ -6,6 +6,7 @@ from lowerbound.denoiser.blocks import BlockDenoiser
 from lowerbound.denoiser.by_level import ByLevel
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.denoiser.fitted import FittedMixture
+from lowerbound.denoiser.foreign import ForeignDenoiser
 from lowerbound.denoiser.forest import Forest
 from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
@@ -18,6 +19,7 @@ __all__ = [
     "Denoiser",
     "Empirical",
     "FittedMixture",
+    "ForeignDenoiser",
     "Forest",
     "Gaussian",
     "GaussianMixture",

@@ -9,6 +9,8 @@ same prediction in every scaling; score, velocity and mu are in the units of $x_
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -184,8 +186,20 @@ def network_output(
     scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
     weight = next(network.parameters(), x_t)
     presence = (observed,) if getattr(network, "takes_observed", False) else ()
-    try:
+    with one_device(x_t, weight, cond):
         output = network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond, *presence)
+    expected = (len(x_t), outputs_per_entry * x_t.shape[1], *x_t.shape[2:])
+    if not isinstance(output, Tensor) or output.shape != expected:
+        why = "" if outputs_per_entry == 1 else f", {outputs_per_entry} outputs for each entry"
+        raise InputError(f"the network's output is {described(output)}: it should be a tensor of shape {expected}{why}")
+    return output.to(x_t.dtype)
+
+
+@contextmanager
+def one_device(x_t: Tensor, weight: Tensor, cond: Tensor | None) -> Iterator[None]:
+    """Call a network, whose refusal of tensors that are on several devices becomes an InputError."""
+    try:
+        yield
     except RuntimeError as error:
         devices = {str(tensor.device) for tensor in (x_t, weight, cond) if tensor is not None}
         if len(devices) == 1:
@@ -194,8 +208,3 @@ def network_output(
             f"x and cond are on {x_t.device} and {x_t.device if cond is None else cond.device}, the network on "
             f"{weight.device}: move all to one device, x.to(denoiser.device)"
         ) from error
-    expected = (len(x_t), outputs_per_entry * x_t.shape[1], *x_t.shape[2:])
-    if not isinstance(output, Tensor) or output.shape != expected:
-        why = "" if outputs_per_entry == 1 else f", {outputs_per_entry} outputs for each entry"
-        raise InputError(f"the network's output is {described(output)}: it should be a tensor of shape {expected}{why}")
-    return output.to(x_t.dtype)

@@ -27,7 +27,8 @@ def open_evaluated(run: Run, source: str | None = None) -> tuple[Dataset, bool]:
     try:
         return run.open_dataset(source), True
     except InputError:
-        if Path(source).expanduser().resolve() == Path(run.config.data.source).expanduser().resolve():
+        own = run.config.data.source
+        if own and Path(source).expanduser().resolve() == Path(own).expanduser().resolve():
             raise  # its own file, changed: some of it was trained on
         return other_dataset(run, source), False
 

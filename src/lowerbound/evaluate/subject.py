@@ -11,6 +11,7 @@ from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.features import FeatureClassifier, FeatureSpace, feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge
+from lowerbound.evaluate.likelihood import scored
 from lowerbound.evaluate.part import Pace
 from lowerbound.evaluate.settings import Settings
 from lowerbound.run import Run
@@ -108,7 +109,7 @@ class Subject:
 
         def calls(num_examples: int) -> float:
             indices = np.resize(self.dataset.test, num_examples)
-            score(run, self.dataset.examples[indices], effort, numbers=indices)
+            score(run, self.dataset.examples[indices], effort, **scored(run, self.dataset, indices, self.settings.seed))
             return float(num_examples * effort.importance)
 
         self.pace.probe(calls)

@@ -75,13 +75,16 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
     left_out = tuple(f"{each.title}: left out: {each.missing}" for each in evaluation.parts.values() if each.missing)
     model = "diffusion model" if run.is_denoiser else f"{run.config.model.name} model"
     weights = evaluation.weights
+    training = f", after step {weights.get('step', '?')} and {_minutes(weights.get('seconds'))} minutes of training"
+    if run.config.imported is not None:
+        training = ""
     report = Report(
         title=f"A {model} of {run.spec.name}",
         warnings=tuple(notes),
         paragraphs=(
             headline(evaluation),
-            f"Errors are standard errors. {run.num_parameters:,} parameters; weights: {weights.get('weights', 'unknown')}, "
-            f"after step {weights.get('step', '?')} and {_minutes(weights.get('seconds'))} minutes of training.",
+            f"Errors are standard errors. {run.num_parameters:,} parameters; weights: "
+            f"{weights.get('weights', 'unknown')}{training}.",
         ),
         tables=(*_joined(evaluation), *_others(run, evaluation)),
         findings=(*map(str, findings(evaluation)), *left_out),

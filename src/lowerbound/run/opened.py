@@ -160,6 +160,11 @@ class Run:
             InputError: if they are not there, or no longer the same.
         """
         source = source or self.config.data.source
+        if not source:
+            raise InputError(
+                f"the run in {self.folder.path} was imported without data: name some by --data, or import the model again "
+                "with --data"
+            )
         dataset = open_dataset(replace(self.config.data, source=source))
         if not dataset.has_fingerprint(self.spec.fingerprint):
             raise InputError(

@@ -85,7 +85,8 @@ def overview(path: Path) -> Overview:
 def _is_complete(config: Config, folder: RunFolder, step: float, seconds: float) -> bool:
     """Whether a run with weights has been trained as long as was asked for."""
     training = config.training
-    if config.model.is_grown or folder.is_distilled:  # which have weights at their end alone
+    # which have weights at their end alone
+    if config.model.is_grown or folder.is_distilled or config.imported is not None:
         return True
     if training.steps is not None:
         return step >= training.steps

@@ -1,7 +1,7 @@
 """Noise schedules: what they are, the published curves and tables, and the learned ones."""
 
 from lowerbound.schedule import betas
-from lowerbound.schedule.base import CLEAN, Level, Schedule
+from lowerbound.schedule.base import CLEAN, Level, Schedule, Shifted
 from lowerbound.schedule.betas import from_betas
 from lowerbound.schedule.curves import (
     EDM,
@@ -33,6 +33,7 @@ __all__ = [
     "RectifiedFlow",
     "Scaling",
     "Schedule",
+    "Shifted",
     "Sigmoid",
     "Tabulated",
     "WindowedCurve",

@@ -98,6 +98,10 @@ class Schedule(nn.Module, ABC):
             for t, gamma in zip(times.tolist(), gammas, strict=True)
         ]
 
+    def shifted(self, by: float) -> "Schedule":
+        r"""The same schedule with all of $\gamma(t)$ moved by a number, as other units of the data move it."""
+        return Shifted(self, by)
+
     @property
     def gamma_min(self) -> float:
         r"""$\gamma(0)$, at the data's end."""
@@ -107,6 +111,29 @@ class Schedule(nn.Module, ABC):
     def gamma_max(self) -> float:
         r"""$\gamma(1)$, at the noise's end."""
         return float(self.level(1.0).gamma)
+
+
+class Shifted(Schedule):
+    r"""$\gamma(t) + c$ for the $\gamma$ of another schedule, whose scaling it has.
+
+    Arguments:
+        schedule: the other one.
+        by: c.
+    """
+
+    def __init__(self, schedule: Schedule, by: float):
+        super().__init__(schedule.scaling)
+        self.schedule = schedule
+        self.by = by
+
+    def gamma(self, t: Values) -> Values:
+        return self.schedule.gamma(t) + self.by
+
+    def inverse(self, gamma: Values) -> Values:
+        return self.schedule.inverse(gamma - self.by)
+
+    def slope(self, t: Values) -> Values:
+        return self.schedule.slope(t)
 
 
 def check_ends(gamma_min: float, gamma_max: float) -> None:

@@ -278,6 +278,9 @@ class Tabulated(Schedule):
             raise InputError(f"{len(gammas)} noise levels given: at least two are needed, finite and increasing")
         self.register_buffer("knots", gammas.double(), persistent=False)
 
+    def shifted(self, by: float) -> "Tabulated":
+        return Tabulated(self.knots + by, self.scaling)
+
     @property
     def times(self) -> Float[Tensor, "num_levels"]:
         """The times of the given levels, increasing from 0 to 1: the chain that the table describes."""

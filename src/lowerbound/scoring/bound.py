@@ -93,16 +93,18 @@ class Scores(Brief):
     bands: Float[np.ndarray, "num_examples num_bands"] | None = None
 
 
-def fit_threads_to(run: Run, raw: Stored) -> None:
+def fit_threads_to(run: Run, raw: Stored, cond: Tensor | None = None) -> None:
     """Let torch work on as many threads as score examples fastest (`machine.fit_threads`).
 
     Arguments:
         run: the model; of one without a likelihood the number stays.
         raw: examples as they are stored, (N, *shape).
+        cond: their conditions, (N, ...), or None.
     """
     if run.model.likelihood != "none":
         few = raw[: max(1, min(BATCH_SIZE, TRIED_ENTRIES // raw[0].size))]
-        fit_threads(lambda: score(run, few, ONE_DRAW))
+        few_cond = None if cond is None else cond[: len(few)]
+        fit_threads(lambda: score(run, few, ONE_DRAW, cond=few_cond))
 
 
 @torch.no_grad()

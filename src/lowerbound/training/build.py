@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from lowerbound import imports
 from lowerbound.blocks import Blocks
 from lowerbound.data import DataSpec
 from lowerbound.denoiser import BlockDenoiser, ByLevel, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
@@ -117,6 +118,8 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     """The denoiser, its networks untrained, with the conditions of the data."""
+    if config.imported is not None:
+        return imports.build_denoiser(config.imported, spec.shape, spec.num_levels)
     schedule = build_schedule(config.schedule)
     fine = build_fine(config, spec, schedule)
     if config.coarse.split is None:
@@ -205,7 +208,7 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
                 f"a learned schedule is trained by --objective elbo or balanced, not by {name}: choose another "
                 "--schedule.name"
             )
-        if training.times != "antithetic":
+        if training.times == "importance":
             raise InputError("a learned schedule already spreads times by the loss's size: leave --times antithetic")
     chain = torch.linspace(0, 1, config.schedule.num_steps + 1, dtype=torch.float64)
     if isinstance(schedule, Tabulated):
@@ -216,7 +219,7 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
     if name == "balanced" and config.coarse.split is not None:
         # each of two networks has one purpose, and so a weighting of its own
         objective = replace(objective, weighting=in_two(config.coarse.split, uniform, sigmoid(VISIBLE)))
-    if training.times != "antithetic" and objective.takes_whole_paths:
+    if training.times == "importance" and objective.takes_whole_paths:
         raise InputError(f"--times {training.times} has no effect on --objective {name}, which takes all steps")
     if training.reverse != "lower" and (objective.is_continuous or not objective.is_bound):
         raise InputError(f"--reverse {training.reverse} has no effect on --objective {name}")
@@ -224,6 +227,16 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
     if learns_variance and config.denoiser.variance != "learned":
         raise InputError(f"--objective {name} trains a reverse variance: add --denoiser.variance learned")
     return objective
+
+
+def draws_by_importance(config: Config) -> bool:
+    """Whether times are drawn more often where the loss is large: as it is asked for, or else where nothing spreads them by
+    the loss yet and it is weighted or two networks share it."""
+    times, name = config.training.times, config.training.objective
+    if times is not None or not config.model.is_denoiser:
+        return times == "importance"
+    spreads = config.schedule.name in ("learned", "learned-linear") or OBJECTIVES[name].takes_whole_paths
+    return not spreads and (name == "balanced" or config.coarse.split is not None)
 
 
 def build_decoder(config: DecoderConfig, num_levels: int | None, blocks: Blocks | None = None) -> Decoder | None:

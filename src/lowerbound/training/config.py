@@ -11,6 +11,7 @@ import tyro
 from lowerbound.data.config import DataConfig
 from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
+from lowerbound.imports import Source
 from lowerbound.models import RELATIVES
 from lowerbound.records import read
 from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
@@ -228,8 +229,9 @@ class TrainingConfig:
     for better samples; form-a to one-sample are the bound over a chain; the others are losses, not bounds."""
     reverse: Literal["lower", "upper", "learned"] = "lower"
     """The reverse variance of an objective over a chain."""
-    times: Literal["antithetic", "importance"] = "antithetic"
-    """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large."""
+    times: Literal["antithetic", "importance"] | None = None
+    """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large. If not
+    given, the latter for --objective balanced on a schedule that is not learned, and of two networks; else the former."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """The optimizer of the weight matrices between hidden layers; all other parameters take AdamW."""
     momentum: float = 0.9
@@ -302,10 +304,13 @@ class Config:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    imported: Source | None = None
+    """Where the model is from, if it was trained elsewhere: nothing but the data then says anything of it."""
 
     def __post_init__(self):
         training = self.training
-        if (training.steps is None) == (training.minutes is None):
+        num_lengths = (training.steps is not None) + (training.minutes is not None)
+        if num_lengths > 1 or (num_lengths == 0 and self.imported is None):
             raise InputError(
                 f"the length of the run: --steps {training.steps}, --minutes {training.minutes}; give one of the two"
             )
@@ -339,6 +344,12 @@ class Config:
                 raise InputError(f"{flag(name)} is {value}: at most {MOST[name]:,} is possible")
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
                 raise InputError(f"{flag(name)} is {value}: it must be finite")
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether nothing is said of how a diffusion model's loss is made."""
+        training = self.training
+        return (training.objective, training.reverse) == ("elbo", "lower") and training.times != "importance"
 
     def _check_coarse(self) -> None:
         """Refuse settings of a second network that is not there, or goes with nothing else that is asked for."""
@@ -375,7 +386,7 @@ class Config:
                 )
         if self.schedule.name in ("learned", "learned-linear"):
             raise InputError("a forest learns no schedule: choose another --schedule.name")
-        if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
+        if not self._is_plain:
             raise InputError(
                 "--objective, --times and --reverse have no effect on the model forest: it grows by the bound"
             )
@@ -386,7 +397,7 @@ class Config:
         self._check_default(
             sections, f"on the model {self.model.name}, which is no denoiser: its settings begin with --model"
         )
-        if (self.training.objective, self.training.times, self.training.reverse) != ("elbo", "antithetic", "lower"):
+        if not self._is_plain:
             raise InputError(
                 f"--objective, --times and --reverse have no effect on the model {self.model.name}: it has an objective of "
                 "its own"
@@ -406,7 +417,10 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON would hold it."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if self.imported is None:
+            del values["imported"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -435,5 +449,8 @@ def as_flags(difference: str) -> str:
 def _settings(config: Config) -> dict[str, Any]:
     """All settings by their names with their sections, such as training.seed."""
     return {
-        f"{name}.{setting}": value for name, section in vars(config).items() for setting, value in vars(section).items()
+        f"{name}.{setting}": value
+        for name, section in vars(config).items()
+        if name != "imported"
+        for setting, value in vars(section).items()
     }

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from torch import nn
 
+from lowerbound import imports
 from lowerbound.data import DataSpec
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
@@ -122,6 +123,8 @@ class RunFolder:
 
         def build() -> nn.Module:
             """Where the parameters are."""
+            if config.imported is not None:
+                return imports.build_network(config.imported)
             if not config.model.is_denoiser:
                 return build_relative(config.model, spec)
             return build_denoiser(config, spec.conditioned(config.data.conditional))

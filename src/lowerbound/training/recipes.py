@@ -81,7 +81,7 @@ def for_both(config: Config) -> Config:
     return replace(
         config,
         schedule=replace(config.schedule, name="linear-gamma", gamma_max=IMAGE_GAMMA_MAX),
-        training=replace(config.training, objective="balanced", times="importance"),
+        training=replace(config.training, objective="balanced"),
     )
 
 
@@ -96,7 +96,8 @@ def in_two(config: Config, dataset: Dataset) -> Config:
     num_halvings = max(1, math.ceil(math.log2(longest / 2 / SMALL) + 1))
     return replace(
         config,
-        network=replace(config.network, width=16, multipliers=(1, 2), blocks_per_level=1, attention_levels=0),
+        # all that is to be known of the last bits stands next to a pixel
+        network=replace(config.network, width=16, multipliers=(1,), blocks_per_level=2, attention_levels=0),
         coarse=CoarseConfig(split=SPLIT, multipliers=(1, 2, 2, 4, 4, 4)[: num_halvings + 1]),
         training=replace(config.training, batch_size=min(2 * config.training.batch_size, len(dataset.train))),
     )

@@ -62,6 +62,7 @@ def check_same(folder: RunFolder, config: Config, dataset: Dataset) -> list[str]
         InputError: if it is another run, or its data are no longer the same.
     """
     before, spec = folder.read_config()
+    check_own(folder, before)
     changes = differences(before, config)
     fixed = [d for d in changes if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
     if fixed:
@@ -75,6 +76,15 @@ def check_same(folder: RunFolder, config: Config, dataset: Dataset) -> list[str]
             "them: choose another --out"
         )
     return changes
+
+
+def check_own(folder: RunFolder, config: Config) -> None:
+    """Refuse to train on what was trained elsewhere, by an InputError."""
+    if config.imported is not None:
+        raise InputError(
+            f"{folder.path} holds a model that was trained elsewhere, which is not trained on: choose another folder with "
+            "--out"
+        )
 
 
 def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall_back: bool = False) -> bool:

@@ -20,7 +20,7 @@ from lowerbound.models import Draw, Losses
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
 from lowerbound.training.average import Average
-from lowerbound.training.build import build_model
+from lowerbound.training.build import build_model, draws_by_importance
 from lowerbound.training.config import Config, TrainingConfig
 from lowerbound.training.fast import speed_up
 from lowerbound.training.gaussians import fit_mixture
@@ -92,9 +92,9 @@ class Trainer(Training):
 
     def _importance_times(self) -> ImportanceTimes | None:
         """Where times are drawn more often where the loss is large; of two networks each has its share of them."""
-        if self.config.training.times != "importance":
-            return None
         denoiser = self.model.trained
+        if not draws_by_importance(self.config):
+            return None
         if not isinstance(denoiser, ByLevel):
             return ImportanceTimes()
         split = denoiser.schedule.level_at(denoiser.split).t

@@ -1,0 +1,65 @@
+"""`lowerbound import FOLDER`: a model that was trained elsewhere, as a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lowerbound.cli.options import parse
+from lowerbound.cli.train import located
+from lowerbound.data import DataConfig
+from lowerbound.everyday import Everyday
+from lowerbound.imports import family_of
+from lowerbound.run import open_run
+from lowerbound.run.imported import import_model
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make a run of a model of images that another library trained, so that every other verb takes it.
+
+    FOLDER is a pipeline of diffusers: a UNet2DModel or a DiTTransformer2DModel, with a scheduler of DDPM's kind, of EDM, of
+    flow matching or of a variance exploding score SDE. Its weights are copied; nothing that is a program is run.
+
+    Example: lowerbound import ddpm-cifar10-32 -o runs/ddpm
+    """
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER", help="The model's folder.")]
+    out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
+    """The run folder; runs/NAME if not given."""
+    data: Everyday[str | None] = None
+    """The data that the model was trained on: `evaluate` and `report` then need no other, and take the model's word that it
+    has not seen their test split."""
+    image_size: Annotated[Everyday[tuple[int, int] | None], tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
+    """The height and width of its images, to which those of folders are cropped and resized; the model's own, and nothing is
+    resized, if not given."""
+    class_names: tuple[str, ...] = ()
+    """The names of its classes in their order; those of the data, or else their numbers, if not given."""
+    value_range: tuple[float, float] | None = None
+    """The values of black and white in the model's data; -1 and 1, of a variance exploding score SDE 0 and 1, if not
+    given."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "import", arguments)
+    out = options.out or Path("runs") / options.folder.expanduser().resolve().name
+    folder = import_model(
+        options.folder,
+        out,
+        data=None if options.data is None else located(DataConfig(options.data)),
+        image_size=options.image_size,
+        class_names=options.class_names,
+        value_range=options.value_range,
+    )
+    run = open_run(folder.path)
+    source, schedule = run.config.imported, run.denoiser.schedule
+    assert source is not None
+    low, high = source.value_range
+    print(f"model     {family_of(source).description(source)}, {run.num_parameters:,} parameters")
+    print(f"images    {run.spec.shape}, {run.spec.encoding.description}; {low:g} to {high:g} in the model")
+    print(f"noise     gamma from {schedule.gamma_min:.3f} to {schedule.gamma_max:.3f}, {schedule.scaling.name}")
+    if run.config.data.conditional:
+        print(f"classes   {len(run.spec.class_names)}: give a label to every sample")
+    print(f"run       {folder.path}\nnext: lowerbound sample {folder.path}")

@@ -1,0 +1,112 @@
+"""Models that were made elsewhere, as denoisers; one file for each family of them.
+
+A family says how its folders are read (`Family`); a module without a family is a `denoiser.ForeignDenoiser` in two lines.
+"""
+
+from pathlib import Path
+
+from torch import nn
+
+from lowerbound.denoiser import ForeignDenoiser
+from lowerbound.errors import InputError
+from lowerbound.imports.diffusers import Diffusers
+from lowerbound.imports.files import load_tensors
+from lowerbound.imports.source import Family, Source, Subject
+from lowerbound.size import check_size
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (Diffusers(),)}
+"""Every family by its name."""
+MOST_PARAMETERS = 1 << 32
+
+
+def open_source(
+    folder: Path | str,
+    *,
+    image_size: tuple[int, int] | None = None,
+    value_range: tuple[float, float] | None = None,
+    num_levels: int = 256,
+) -> tuple[Source, ForeignDenoiser]:
+    """The model in a folder as a denoiser of images, and what it was read from.
+
+    Arguments:
+        folder: that another library wrote.
+        image_size: (H, W), in the place of the model's own.
+        value_range: what black and white are in the model's data, in the place of its family's own.
+        num_levels: K of the images.
+
+    Raises:
+        InputError: if it is of no family that is known, or damaged.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder: give one that holds {_supported()}")
+    family = next((family for family in FAMILIES.values() if family.is_in(folder)), None)
+    if family is None:
+        found = sorted(path.name for path in folder.iterdir())
+        raise InputError(
+            f"{folder} holds {', '.join(found[:10]) or 'nothing'}{', ...' * (len(found) > 10)}: no model that is known; "
+            f"supported is {_supported()}"
+        )
+    source, tensors = family.read(folder)
+    source = source.spanning(value_range)
+    check_size(lambda: family.network(source), MOST_PARAMETERS, str(folder))
+    network = family.network(source)
+    load_tensors(network, tensors, folder)
+    denoiser = family.denoiser(source, network, family.subject(source, image_size).shape, num_levels)
+    return source, denoiser.requires_grad_(False)
+
+
+def open_denoiser(
+    folder: Path | str,
+    *,
+    image_size: tuple[int, int] | None = None,
+    value_range: tuple[float, float] | None = None,
+    num_levels: int = 256,
+) -> ForeignDenoiser:
+    """The model in a folder as a denoiser; as `open_source`."""
+    return open_source(folder, image_size=image_size, value_range=value_range, num_levels=num_levels)[1]
+
+
+def family_of(source: Source) -> Family:
+    """The family that a model was read by.
+
+    Raises:
+        InputError: if it is unknown.
+    """
+    if source.family not in FAMILIES:
+        raise InputError(f"a model of the family {source.family!r}: known are {', '.join(FAMILIES)}")
+    return FAMILIES[source.family]
+
+
+def build_network(source: Source) -> nn.Module:
+    """The network of a model that a run keeps, untrained."""
+    return family_of(source).network(source)
+
+
+def build_denoiser(source: Source, shape: tuple[int, ...], num_levels: int | None) -> ForeignDenoiser:
+    """The denoiser of a model that a run keeps, its network untrained.
+
+    Raises:
+        InputError: if its settings are no model's, or not of such images.
+    """
+    if num_levels is None:
+        raise InputError("a model that was made elsewhere is of images, whose values are levels")
+    family = family_of(source)
+    return family.denoiser(source, family.network(source), shape, num_levels)
+
+
+def _supported() -> str:
+    return ", or ".join(f"{family.files} ({family.name})" for family in FAMILIES.values())
+
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "ForeignDenoiser",
+    "Source",
+    "Subject",
+    "build_denoiser",
+    "build_network",
+    "open_denoiser",
+    "open_source",
+]

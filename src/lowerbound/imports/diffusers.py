@@ -1,0 +1,459 @@
+r"""diffusers: pipelines of one network over images and a scheduler, in a folder that `save_pretrained` wrote.
+
+The library builds the network, so that its output is the original's; what is ours is the translation of its scheduler's
+settings into a schedule, a target and the network's time:
+
+| scheduler | $x'_t$ | network's time | target |
+|---|---|---|---|
+| of a table of T betas (DDPM, DDIM, ...) | variance preserving, of `alphas_cumprod` | $k = (T - 1) t$ | `prediction_type` |
+| EDM | $x' + \sigma' \epsilon$ | $\frac14 \log \sigma'$, around it $c_{in}, c_{skip}, c_{out}$ | x |
+| flow matching | $(1 - u) x' + u \epsilon$ | $T u$ | velocity, $\epsilon - x'$ |
+| score SDE, variance exploding | $x' + \sigma' \epsilon$ | $\sigma'$ | score |
+
+Between the steps k of a table $\gamma'$ is linear in k, and the network is asked at fractional k; one whose time is an
+embedding of whole steps, at the nearest. A table that ends without any signal ends here with half the signal of
+the step before. Images are in [-1, 1], those of variance exploding score SDEs in [0, 1]. What a
+scheduler says of sampling alone (spacing of steps, clipping, thresholding, order) has no part in the model.
+"""
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.denoiser import ForeignDenoiser
+from lowerbound.elementary import Scalar, expand
+from lowerbound.errors import InputError
+from lowerbound.files import file_hash
+from lowerbound.imports.files import read_object, read_tensors
+from lowerbound.imports.source import Family, Source, Subject, units
+from lowerbound.printable import printable
+from lowerbound.schedule import EDM, Level, RectifiedFlow, Schedule, Tabulated, geometric
+
+NETWORKS = {"unet": "UNet2DModel", "transformer": "DiTTransformer2DModel"}
+"""The class that a pipeline's network has to have, by the name of its part."""
+WEIGHTS = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "diffusion_pytorch_model.fp16.safetensors",
+)
+"""Files of weights, the first one that is there."""
+FORMER_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+"""Of parts of attention, in files of before 2023, and what they are called since."""
+OF_TABLES = (
+    "DDPMScheduler",
+    "DDIMScheduler",
+    "PNDMScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+)
+OF_EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
+OF_FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+OF_SCORES = ("ScoreSdeVeScheduler",)
+SCHEDULERS = (*OF_TABLES, *OF_EDM, *OF_FLOWS, *OF_SCORES)
+TARGETS = {"epsilon": "eps", "sample": "x", "v_prediction": "v"}
+"""Of tables, by `prediction_type`."""
+WITHOUT_EFFECT = {"use_flow_sigmas": False, "invert_sigmas": False, "timestep_type": "discrete"}
+"""Settings by which a scheduler would mean something else, and the value at which it does not."""
+MOST_STEPS = 1_000_000
+MOST_PIXELS = 8192
+"""Of a side of an image."""
+MOST_LAYERS = 256
+"""Of a network, or of each of its resolutions."""
+MOST_POSITIONS = 1 << 28
+"""Entries of a transformer's table of positions, which is computed at once."""
+
+
+class Diffusers(Family):
+    """The family of diffusers' pipelines."""
+
+    name = "diffusers"
+    files = "a pipeline: model_index.json, unet/ or transformer/, scheduler/"
+
+    def is_in(self, folder: Path) -> bool:
+        return (folder / "model_index.json").is_file()
+
+    def read(self, folder: Path) -> tuple[Source, dict[str, Tensor]]:
+        part = _part(folder)
+        paths = [folder / part / "config.json", folder / "scheduler" / "scheduler_config.json"]
+        network, scheduler = map(read_object, paths)
+        index = read_object(folder / "model_index.json")
+        settings = {
+            "part": part,
+            "network": _named_settings(network),
+            "scheduler_class": index["scheduler"][1],
+            "scheduler": _named_settings(scheduler),
+        }
+        weights = next((folder / part / name for name in WEIGHTS if (folder / part / name).is_file()), None)
+        if weights is None:
+            found = ", ".join(sorted(path.name for path in (folder / part).iterdir()))
+            raise InputError(
+                f"{folder / part} holds {found}, and none of {', '.join(WEIGHTS)}: save the weights in one file, by "
+                "save_pretrained(..., max_shard_size='1TB') where they are in several"
+            )
+        tensors = {_present_name(name): tensor for name, tensor in read_tensors(weights).items()}
+        files = [folder / "model_index.json", *paths, weights]
+        hashes = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+        value_range = (0.0, 1.0) if settings["scheduler_class"] in OF_SCORES else (-1.0, 1.0)
+        return Source(self.name, settings, value_range, hashes), tensors
+
+    def description(self, source: Source) -> str:
+        settings = _Settings.of(source)
+        return f"{NETWORKS[settings.part]} with {settings.scheduler_class}, of diffusers"
+
+    def subject(self, source: Source, image_size: tuple[int, int] | None = None) -> Subject:
+        network = _Settings.of(source).full_network
+        channels, size = network.get("in_channels"), image_size or network.get("sample_size")
+        size = [size, size] if isinstance(size, int) else size
+        if size is None:
+            raise InputError(
+                "the network's settings have no sample_size: give image_size, height and width of its images"
+            )
+        if not isinstance(size, list | tuple) or len(size) != 2 or not all(map(_is_size, (channels, *size))):
+            raise InputError(
+                f"in_channels is {channels!r} and sample_size {size!r}: no images, of whole numbers from 1"
+            )
+        assert isinstance(channels, int)
+        num_classes = network.get("num_embeds_ada_norm", network.get("num_class_embeds"))
+        if num_classes is not None and not _is_size(num_classes, 1 << 20):
+            raise InputError(f"the network's settings call for {num_classes!r} classes")
+        return Subject((channels, size[0], size[1]), num_classes or 0)
+
+    def network(self, source: Source) -> nn.Module:
+        settings = _Settings.of(source)
+        settings.check_network()
+        name = NETWORKS[settings.part]
+        kind = getattr(_library(), name)
+        known = inspect.signature(kind).parameters
+        if unknown := [key for key in settings.network if key not in known]:
+            raise InputError(
+                f"the settings of the {name} have {printable(unknown[0])!r}, which this version of diffusers does not "
+                "know: install a newer one"
+            )
+        network = _built(kind, settings.network, name)
+        assert isinstance(network, nn.Module)
+        return network
+
+    def denoiser(self, source: Source, network: nn.Module, shape: tuple[int, ...], num_levels: int) -> ForeignDenoiser:
+        settings, subject = _Settings.of(source), self.subject(source)
+        if len(shape) != 3 or shape[0] != subject.shape[0]:
+            raise InputError(f"the model is of images of {subject.shape[0]} channels, not of examples of shape {shape}")
+        conventions = _conventions(settings)
+        outputs = settings.num_outputs
+        learned = outputs == 2 and settings.scheduler.get("variance_type") == "learned_range"
+        called = Called(
+            network,
+            num_classes=subject.num_classes,
+            has_null=settings.part == "transformer",
+            whole_steps=settings.full_network.get("time_embedding_type") == "learned",
+            num_channels=shape[0] * (2 if learned else 1),
+        )
+        return ForeignDenoiser(
+            conventions.around(called),
+            conventions.schedule,
+            shape,
+            conventions.target,
+            conventions.time,
+            learned_variance=learned,
+            **units(source.value_range, num_levels),
+        )
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What a scheduler's settings mean.
+
+    Arguments:
+        schedule, target, time: as of a `ForeignDenoiser`.
+        around: what stands around the network.
+    """
+
+    schedule: Schedule
+    target: str
+    time: Callable[[Level], Scalar]
+    around: Callable[[nn.Module], nn.Module] = lambda network: network
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """A source's settings, of the right types.
+
+    Arguments:
+        part: of the pipeline that the network is.
+        network: what its class was made with.
+        scheduler_class: the scheduler's.
+        scheduler: what that was made with.
+    """
+
+    part: str
+    network: dict[str, Any]
+    scheduler_class: str
+    scheduler: dict[str, Any]
+
+    @classmethod
+    def of(cls, source: Source) -> "_Settings":
+        values = source.settings
+        if set(values) != {"part", "network", "scheduler_class", "scheduler"} or values["part"] not in NETWORKS:
+            raise InputError(f"these are no settings of a model of diffusers: {', '.join(map(printable, values))}")
+        if not all(isinstance(values[name], dict) for name in ("network", "scheduler")):
+            raise InputError("network and scheduler should be objects")
+        if values["scheduler_class"] not in SCHEDULERS:
+            raise InputError(
+                f"the scheduler is {printable(str(values['scheduler_class']))}: supported are {', '.join(SCHEDULERS)}"
+            )
+        return cls(**values)
+
+    @property
+    def full_network(self) -> dict[str, Any]:
+        """The network's settings with the defaults of those that were not given."""
+        parameters = inspect.signature(getattr(_library(), NETWORKS[self.part])).parameters
+        defaults = {
+            name: each.default for name, each in parameters.items() if each.default is not inspect.Parameter.empty
+        }
+        return {**defaults, **self.network}
+
+    @property
+    def num_outputs(self) -> int:
+        """How many outputs the network has for each entry: 1, or 2 with a reverse variance among them."""
+        network = self.full_network
+        channels, outputs = network["in_channels"], network["out_channels"]
+        outputs = channels if outputs is None else outputs
+        if not _is_size(channels) or outputs not in (channels, 2 * channels):
+            raise InputError(
+                f"the network has {outputs} output channels for {channels} of the image: a denoiser has as many, or twice "
+                "as many with a reverse variance"
+            )
+        if outputs == 2 * channels and self.scheduler.get("variance_type") == "learned":
+            raise InputError("variance_type is 'learned': a learned variance is read as 'learned_range' alone")
+        return outputs // channels
+
+    def check_network(self) -> None:
+        """Refuse what the library would compute at length before it could be refused, or what takes another condition."""
+        network, _ = self.full_network, self.num_outputs
+        if network.get("class_embed_type") is not None:
+            raise InputError(
+                f"class_embed_type is {network['class_embed_type']!r}: a network is given labels (num_class_embeds) or "
+                "nothing"
+            )
+        for name in ("layers_per_block", "num_layers"):
+            if not _is_size(network.get(name, 1), MOST_LAYERS):
+                raise InputError(f"{name} is {network[name]!r}: a whole number from 1 to {MOST_LAYERS}")
+        if self.part != "transformer":
+            return
+        names = ("sample_size", "patch_size", "num_attention_heads", "attention_head_dim")
+        sizes = [network[name] for name in names]
+        if not all(map(_is_size, sizes)) or (sizes[0] // sizes[1]) ** 2 * sizes[2] * sizes[3] > MOST_POSITIONS:
+            listed = ", ".join(f"{name} {size!r}" for name, size in zip(names, sizes, strict=True))
+            raise InputError(f"the transformer's settings are {listed}: too large, or no whole numbers from 1")
+
+
+class Called(nn.Module):
+    """A network of diffusers as a function of x, its time and labels.
+
+    Arguments:
+        model: the network.
+        num_classes: of labels; 0 for none.
+        has_null: whether the number behind the last class stands for no label.
+        whole_steps: whether its time is a whole number.
+        num_channels: of its output, those that are made use of.
+    """
+
+    def __init__(self, model: nn.Module, *, num_classes: int, has_null: bool, whole_steps: bool, num_channels: int):
+        super().__init__()
+        self.model = model
+        self.num_classes = num_classes
+        self.has_null = has_null
+        self.whole_steps = whole_steps
+        self.num_channels = num_channels
+
+    def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
+        time = time.round().long() if self.whole_steps else time
+        return self.model(x, time, class_labels=self._labels(x, cond)).sample[:, : self.num_channels]
+
+    def _labels(self, x: Tensor, cond: Tensor | None) -> Tensor | None:
+        """A label for each image, the null class for those that have none."""
+        if not self.num_classes:
+            if cond is not None:
+                raise InputError("a condition was given, and the network takes none")
+            return None
+        cond = torch.full((len(x),), -1, device=x.device) if cond is None else cond
+        if cond.ndim != 1 or cond.is_floating_point() or not bool(((cond >= -1) & (cond < self.num_classes)).all()):
+            raise InputError(f"the network takes labels (B,) from 0 to {self.num_classes - 1}, or -1 for none")
+        if self.has_null:
+            return torch.where(cond < 0, self.num_classes, cond)
+        if bool((cond < 0).any()):
+            raise InputError(
+                f"the network was trained with one of {self.num_classes} labels for every image, and does not know images "
+                "of none: give a label for each"
+            )
+        return cond
+
+
+class Preconditioned(nn.Module):
+    r"""$D(x; \sigma) = c_{skip} x + c_{out} F(c_{in} x, \frac14 \log \sigma)$ (Karras et al. 2022, equation 7, table 1).
+
+    Arguments:
+        network: F.
+        sigma_data: the data's standard deviation.
+        sign: of $c_{out}$: 1 for `epsilon`, -1 for `v_prediction`, as diffusers has them.
+    """
+
+    def __init__(self, network: nn.Module, sigma_data: float, sign: float):
+        super().__init__()
+        self.network = network
+        self.sigma_data = sigma_data
+        self.sign = sign
+
+    def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
+        variance = sigma**2 + self.sigma_data**2
+        skip, out = self.sigma_data**2 / variance, self.sign * sigma * self.sigma_data / variance.sqrt()
+        output = self.network(expand(variance.rsqrt(), x) * x, sigma.log() / 4, cond)
+        return expand(skip, x) * x + expand(out, x) * output
+
+
+def _conventions(settings: _Settings) -> Conventions:
+    """What a scheduler's settings mean.
+
+    Raises:
+        InputError: if they mean something that is not known here.
+    """
+    name, given = settings.scheduler_class, settings.scheduler
+    kind = getattr(_library(), name)
+    known = {key: value for key, value in given.items() if key in inspect.signature(kind).parameters}
+    steps = given.get("num_train_timesteps", 1000)
+    if not _is_size(steps, MOST_STEPS) or steps < 2:
+        raise InputError(f"num_train_timesteps is {steps!r}: a whole number from 2 to {MOST_STEPS:,}")
+    scheduler: Any = _built(kind, known, name)
+    config = scheduler.config
+    for key, neutral in WITHOUT_EFFECT.items():
+        if given.get(key, neutral) not in (neutral, None):
+            raise InputError(
+                f"{key} is {given[key]!r} in the settings of the {name}: that is not supported, {neutral!r} is"
+            )
+    if name in OF_TABLES:
+        target = _chosen(TARGETS, given.get("prediction_type", config.prediction_type), "prediction_type", name)
+        if given.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in known:
+            raise InputError(
+                f"rescale_betas_zero_snr is set, and the {name} knows nothing of it: name another scheduler"
+            )
+        schedule = _table(scheduler.alphas_cumprod, name)
+        last = len(schedule.knots) - 1
+        return Conventions(schedule, target, lambda level: last * level.t)
+    if name in OF_FLOWS:
+        return Conventions(RectifiedFlow(), "velocity", lambda level: config.num_train_timesteps * level.sigma)
+    low, high = (_number(config[key], key) for key in ("sigma_min", "sigma_max"))
+    if name in OF_SCORES:
+        return Conventions(geometric(low, high), "score", lambda level: level.sigma)
+    sign = _chosen({"epsilon": 1.0, "v_prediction": -1.0}, config.prediction_type, "prediction_type", name)
+    sigma_data, rho = _number(config.sigma_data, "sigma_data"), _number(config.rho, "rho")
+    schedule = geometric(low, high) if config.sigma_schedule == "exponential" else EDM(low, high, rho)
+    return Conventions(
+        schedule, "x", lambda level: level.sigma, lambda network: Preconditioned(network, sigma_data, sign)
+    )
+
+
+def _table(alphas_cumprod: Tensor, name: str) -> Tabulated:
+    r"""The schedule of $\bar\alpha_1 ... \bar\alpha_T$, as the model was trained with them: in single precision."""
+    alpha_bar = alphas_cumprod.double()
+    if len(alpha_bar) > 1 and alpha_bar[-1] == 0:
+        alpha_bar[-1] = alpha_bar[-2] / 4
+    try:
+        return Tabulated(torch.log1p(-alpha_bar) - torch.log(alpha_bar))
+    except InputError as error:
+        raise InputError(f"the betas of the {name} are no way from data to noise: {error}") from error
+
+
+def _part(folder: Path) -> str:
+    """The part of a pipeline that is its network.
+
+    Raises:
+        InputError: if it has other parts than a network that is known and a scheduler.
+    """
+    index = read_object(folder / "model_index.json")
+    parts = {}
+    for name, value in index.items():
+        if name.startswith("_") or not isinstance(value, list) or value == [None, None]:
+            continue
+        if len(value) != 2 or not all(isinstance(each, str) for each in value):
+            raise InputError(
+                f"{folder / 'model_index.json'}: {printable(name)} is {value!r:.60}, not a library and a class"
+            )
+        parts[name] = tuple(value)
+    network = next((part for part, kind in NETWORKS.items() if parts.get(part) == ("diffusers", kind)), None)
+    scheduler = parts.get("scheduler", ("", ""))
+    if network is not None and set(parts) == {network, "scheduler"} and scheduler == ("diffusers", scheduler[1]):
+        return network
+    found = ", ".join(f"{name} ({'.'.join(kind)})" for name, kind in parts.items()) or "nothing"
+    kinds = " or ".join(f"{part} (diffusers.{kind})" for part, kind in NETWORKS.items())
+    latent = any(name.startswith(("vae", "vqvae", "movq")) for name in parts)
+    raise InputError(
+        f"the pipeline in {folder} is made of {printable(found)}; supported is one of {kinds}, and a scheduler of diffusers"
+        + ("; a model of latents has no likelihood of images without its decoder's" if latent else "")
+    )
+
+
+def _named_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what the library notes of itself."""
+    return {name: value for name, value in values.items() if not name.startswith("_")}
+
+
+def _present_name(name: str) -> str:
+    for former, present in FORMER_NAMES.items():
+        name = name.replace(former, present)
+    return name
+
+
+def _library() -> Any:
+    from lowerbound.data.extras import extra
+
+    return extra("diffusers", "diffusers", "a model of diffusers")
+
+
+def _built(kind: Callable[..., Any], settings: dict[str, Any], name: str) -> Any:
+    """An object of the library's, from settings that may be anything.
+
+    Raises:
+        InputError: if the library makes none of them.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own use of other libraries
+            return kind(**settings)
+    except InputError:  # of the size of a network
+        raise
+    except Exception as error:  # the library checks little of what it is given
+        raise InputError(f"the settings of the {name} make none: {type(error).__name__}: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return printable(" ".join(str(error).split())[:200])
+
+
+def _is_size(value: Any, most: int = MOST_PIXELS) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"{name} is {value!r}: it is a positive number")
+    return float(value)
+
+
+def _chosen(choices: dict[str, Any], value: Any, setting: str, name: str) -> Any:
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{setting} of the {name} is {value!r:.40}: supported are {', '.join(choices)}")
+    return choices[value]

@@ -1,0 +1,108 @@
+"""Files that others wrote: settings as JSON, tensors by their names; no pickle is run."""
+
+import json
+import reprlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lowerbound.errors import InputError
+from lowerbound.printable import printable
+from lowerbound.records import MOST_BYTES
+
+NAMED = 5
+"""Tensors that a message names."""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """An object of JSON.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not there, or no file")
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise InputError(f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} should hold an object, got {reprlib.repr(values)}")
+    return values
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a file of torch's that holds tensors by their names and nothing else.
+
+    Raises:
+        InputError: if it is damaged, or holds anything else.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path} is damaged: {error}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a file that is none brings torch to
+        reason = " ".join((str(error) or type(error).__name__).split())[:200]
+        raise InputError(
+            f"{path} cannot be read as tensors alone ({reason}): "
+            "a pickle may run any program, and is not opened; have whoever made it save it as .safetensors"
+        ) from error
+    if not isinstance(values, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in values.items()
+    ):
+        raise InputError(f"{path} holds {reprlib.repr(type(values).__name__)}, not tensors by their names")
+    return values
+
+
+def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path | str) -> None:
+    """Give a network its weights: all of them, and nothing else.
+
+    Arguments:
+        network: its settings' own.
+        tensors: by their names in it.
+        path: where they are from, for messages.
+
+    Raises:
+        InputError: if one is missing, too many, of another shape or type, not finite, or is a table that is no weight and
+            differs from what the network's settings make of it.
+    """
+    state = network.state_dict()
+    if missing := [name for name in state if name not in tensors]:
+        raise InputError(f"{path} lacks {_listed(missing)}, which its settings call for")
+    if extra := [name for name in tensors if name not in state]:
+        raise InputError(f"{path} has {_listed(extra)}, which its settings have no place for")
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    for name, own in state.items():
+        tensor = tensors[name]
+        if tensor.shape != own.shape:
+            raise InputError(
+                f"{path}: {printable(name)} has the shape {tuple(tensor.shape)}, its settings call for {tuple(own.shape)}"
+            )
+        if tensor.layout is not torch.strided or tensor.is_quantized or not tensor.is_floating_point():
+            raise InputError(
+                f"{path}: {printable(name)} is of type {tensor.dtype}, {tensor.layout}; weights are floats"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{path}: {printable(name)} holds NaN or infinity")
+        if name not in parameters and (tensor.double() - own.double()).abs().max() > 1e-4:
+            raise InputError(f"{path}: {printable(name)} is not the table that its settings make")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(printable, names[:NAMED]))
+    return f"{len(names)} tensors, {shown}{', ...' * (len(names) > NAMED)}" if len(names) > 1 else shown

@@ -1,0 +1,107 @@
+"""A model that was trained elsewhere, as a run."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lowerbound.data import DataConfig, DataSpec, Levels, open_dataset
+from lowerbound.denoiser import ForeignDenoiser
+from lowerbound.errors import InputError
+from lowerbound.files import replacing, write_file
+from lowerbound.imports import family_of, open_source
+from lowerbound.training.config import Config
+from lowerbound.training.distill import check_empty
+from lowerbound.training.folder import RunFolder
+from lowerbound.weights import weights_file
+
+
+def import_model(
+    folder: Path | str,
+    out: Path | str,
+    *,
+    data: DataConfig | None = None,
+    image_size: tuple[int, int] | None = None,
+    class_names: Sequence[str] = (),
+    value_range: tuple[float, float] | None = None,
+) -> RunFolder:
+    """Write a run whose model is one of another library's.
+
+    The folder appears whole or not at all.
+
+    Arguments:
+        folder: that the other library wrote.
+        out: the run folder, which is not there yet or empty.
+        data: what the model was trained on, if there is anything to be known of them but their shape; their splits are then
+            taken on trust.
+        image_size: (H, W), in the place of the model's own; images of folders are brought to it.
+        class_names: of its labels; those of the data, or else their numbers, if empty.
+        value_range: what black and white are in the model's data, in the place of its family's own.
+
+    Raises:
+        InputError: if the model is of no family that is known, damaged, or not of these data.
+    """
+    run = RunFolder(out)
+    check_empty(run)
+    config = replace(data or DataConfig(""), image_size=image_size)
+    dataset = None if data is None else open_dataset(config)
+    num_levels = 256 if dataset is None else dataset.spec.num_levels
+    if num_levels is None:
+        raise InputError(f"{config.source} is of floats or a table: the model is of images, whose values are levels")
+    source, denoiser = open_source(folder, image_size=image_size, value_range=value_range, num_levels=num_levels)
+    num_classes = family_of(source).subject(source).num_classes
+    if dataset is None:
+        layout = "NHW" if denoiser.shape[0] == 1 else "NHWC"
+        spec = DataSpec(Path(folder).expanduser().resolve().name, denoiser.shape, Levels(num_levels), layout)
+    else:
+        spec = replace(dataset.spec, fingerprint=dataset.fingerprint())
+        if spec.shape != denoiser.shape:
+            raise InputError(
+                f"the examples of {spec.name} have the shape {spec.shape}, the model's {denoiser.shape}: give other data, "
+                "or image_size for images of folders"
+            )
+    if num_classes or class_names:
+        spec = replace(spec, class_names=_class_names(num_classes, class_names, spec))
+    _try(denoiser, num_classes, folder)
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(run.path) as unfinished:
+        written = RunFolder(unfinished)
+        written.samples.mkdir(parents=True)
+        metadata = {"weights": f"imported from {source.family}"}
+        write_file(written.model, weights_file(dict(denoiser.named_parameters()), metadata))
+        written.write_config(Config(replace(config, conditional=num_classes > 0), imported=source), spec)
+    return run
+
+
+def _class_names(num_classes: int, given: Sequence[str], spec: DataSpec) -> tuple[str, ...]:
+    """A name for each of a model's classes."""
+    names = tuple(given) or spec.class_names or tuple(map(str, range(num_classes)))
+    if len(names) != num_classes or len(set(names)) != len(names):
+        whose = "were given" if given else f"are in {spec.name}"
+        raise InputError(
+            f"the model knows {num_classes} classes, and {len(names)} names {whose}: give class_names, one for each and all "
+            "different"
+        )
+    return names
+
+
+def _try(denoiser: ForeignDenoiser, num_classes: int, folder: Path | str) -> None:
+    """Call a model once, on nothing but zeros at the middle level.
+
+    Raises:
+        InputError: if it can't be, or returns no numbers.
+    """
+    cond = torch.zeros(1, dtype=torch.int64) if num_classes else None
+    try:
+        with torch.no_grad():
+            x = denoiser(torch.zeros(1, *denoiser.shape), 0.5, cond).x
+    except InputError:
+        raise
+    except Exception as error:  # of the other library's, for an image that its network has no place for
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the network in {folder} fails on an image of shape {denoiser.shape} ({reason}): give another image_size"
+        ) from error
+    if not bool(torch.isfinite(x).all()):
+        raise InputError(f"the network in {folder} gave NaN or infinity for an image of zeros")
