@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lowerbound.run.imported import import_model
 from torch.nn import functional
 
 import lowerbound as lb
@@ -26,6 +25,7 @@ from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.machine import processor
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run
+from lowerbound.run.imported import import_model
 
 PEERS = {"example": (16, 1e-4), "faster": (32, 1e-3)}
 """Batch and learning rate."""

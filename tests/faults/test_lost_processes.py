@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+from training.runs import tiny_run
 from training.together import finish, start, stopping
 
 from lowerbound.training import train
@@ -39,6 +40,16 @@ def test_when_one_is_killed_the_other_ends_and_the_run_goes_on(killed, tmp_path)
     config, dataset = stopping(newest + 3)  # on one process now
     folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
     assert max(record["step"] for record in folder.read_log()) == newest + 3
+
+
+def test_when_one_is_killed_as_it_draws_the_other_says_so_and_writes_nothing(tmp_path):
+    tiny_run(tmp_path / "run", "moons", steps=2, num_evaluations=1, num_pictures=0)
+    workers = start("draw_until_killed", tmp_path)
+    (status, said), (killed, _) = finish(workers)
+    assert killed == -signal.SIGKILL
+    assert status == 2
+    assert f"process 1 (pid {workers[1].pid}) has ended" in said
+    assert not list(tmp_path.glob("*samples*"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser writes everywhere")

@@ -1,12 +1,17 @@
-"""Two processes train what one trains, up to rounding, and a run moves between them."""
+"""Two processes train, draw and evaluate what one does, up to rounding, and a run moves between them."""
+
+import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from training.runs import measure_little, train_until
-from training.together import NAMES, configuration, finish, outcome, start, stopping
+from training.together import NAMES, configuration, finish, outcome, start, stopping, use
 
 from lowerbound.errors import InputError
+from lowerbound.evaluate.folder import read_evaluation
+from lowerbound.run.overview import overview
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.processes import ALONE, Processes
@@ -18,9 +23,9 @@ WEIGHT = {"AdamW": 1e-5}
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
-    for status, said in finish(start("compute", folder)):
+    for status, said in finish(start("compute", folder), 400.0):
         assert status == 0, said
-    return torch.load(folder / "found.pt")
+    return {**torch.load(folder / "found.pt"), "early": overview(folder / "early"), "folder": folder}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -35,6 +40,62 @@ def test_two_processes_train_as_one(name, found):
             assert difference <= WEIGHT.get(name, 1e-3) * max(1.0, value.double().abs().max()), (group, key, difference)
     if measured is not None:
         assert np.allclose(their_measured, measured, rtol=1e-4)
+
+
+def test_all_of_them_stop_early_together(found):
+    assert found["early"].state == "complete"
+    assert found["early"].step == 2  # the first measurement is of step 0
+    assert "the last 2 measurements" in found["early"].reason
+
+
+@pytest.fixture(scope="module")
+def used_alone(found, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    shutil.copytree(found["folder"] / "early", folder / "run")
+    shutil.rmtree(folder / "run" / "evaluation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 1)
+        use(folder / "run", folder)
+    return folder
+
+
+def test_they_draw_the_same_samples_to_the_bit(found, used_alone):
+    ours, theirs = (np.load(folder / "samples.npy") for folder in (used_alone, found["folder"]))
+    assert len(ours) == 50
+    assert np.array_equal(ours, theirs)
+
+
+def test_they_find_the_same_figures(found, used_alone):
+    ours = read_evaluation(used_alone / "run" / "evaluation")
+    theirs = read_evaluation(found["folder"] / "early" / "evaluation")
+    assert ours is not None
+    assert theirs is not None
+    assert theirs.parts.keys() == ours.parts.keys()
+    assert {"likelihood", "density", "samples", "quality", "diagnosis"} <= theirs.figures.keys()
+    for name, figures in ours.figures.items():
+        numbers, others = (
+            [*read_numbers(each)] for each in (dataclasses.asdict(figures), dataclasses.asdict(theirs.figures[name]))
+        )
+        assert numbers == pytest.approx(others, rel=1e-5, abs=1e-9, nan_ok=True), name
+    for name in ("bits.npy", "samples.npy"):
+        each = (np.load(folder / "evaluation" / name) for folder in (used_alone / "run", found["folder"] / "early"))
+        assert np.allclose(*each, rtol=1e-6)
+
+
+def read_numbers(value):
+    """All numbers in a record but its clock's."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from read_numbers(item) if key != "seconds" else ()
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from read_numbers(item)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def test_what_is_done_by_turns_comes_in_order():
+    assert ALONE.by_turns("abc", str.upper) == ["A", "B", "C"]
 
 
 def test_rows_are_all_of_them_once():

@@ -1,17 +1,21 @@
 """Runs that several processes train: started as scripts by tests, which train the same alone."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from training.runs import tiny_config
 
 import lowerbound
+from lowerbound.cli.main import run as command
 from lowerbound.models import Diffusion
+from lowerbound.run import Run
 from lowerbound.training import recipe, train
 from lowerbound.training.config import DataConfig, ModelConfig, ScheduleConfig
 from lowerbound.training.held_out import held_out_bits
@@ -33,8 +37,9 @@ def configuration(name: str):
             training = replace(gan.training, minutes=None, steps=4, batch_size=7)
             config = replace(gan, model=ModelConfig("gan", width=16), training=training)
         return config, dataset
-    config, dataset = tiny_config("digits", steps=4, batch_size=9, micro_batch_size=2)
-    training = config.training
+    settings = {"steps": 4, "batch_size": 9, "micro_batch_size": 2, "times": "antithetic", "objective": "elbo"}
+    config, dataset = tiny_config("digits", **settings)
+    config, training = replace(config, schedule=ScheduleConfig("learned-linear")), config.training
     if name == "importance":
         training = replace(training, times="importance", steps=14, batch_size=64, micro_batch_size=None)
         config = replace(config, schedule=ScheduleConfig("cosine"), training=training)
@@ -96,6 +101,30 @@ def compute(folder: Path) -> None:
     found = {name: outcome(*configuration(name), processes) for name in NAMES}
     if processes.is_first:
         torch.save(found, folder / "found.pt")
+    config, dataset = stopping(10**6, learning_rate=1e-12, num_evaluations=10**6, num_pictures=0, patience=2)
+    train(config, dataset, folder / "early", show_progress=False)  # which does not end but for its patience
+    use(folder / "early", folder)
+
+
+def use(run: Path, folder: Path) -> None:
+    """Draw from a run, and evaluate it, by as many processes as there are."""
+    samples = ["-n", "50", "--batch-size", "8", "--sampler", "flow", "-o", str(folder / "samples.npy")]
+    few = ["--num-examples", "150", "--num-times", "4", "--num-samples", "70", "--ode-examples", "20", "--no-baselines"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lowerbound.evaluate.part.PROBE_SECONDS", 0.0)
+        patch.setattr("lowerbound.evaluate.quality.NUM_SPLITS", 10)
+        patch.setattr("lowerbound.evaluate.features.UPDATES", 20)
+        assert command(["sample", str(run), *samples]) == 0
+        assert command(["evaluate", str(run), *few]) == 0
+
+
+def draw_until_killed(folder: Path) -> None:
+    """The last process ends in the middle of its share; the others say so, and write nothing."""
+    if joined().rank == joined().count - 1:
+        Run.decode = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    sys.exit(
+        command(["sample", str(folder / "run"), "-n", "50", "--batch-size", "8", "-o", str(folder / "samples.npy")])
+    )
 
 
 def go_on(folder: Path) -> None:
@@ -110,7 +139,26 @@ def go_on_slowly(folder: Path) -> None:
     train(config, dataset, folder / "run", show_progress=False)
 
 
-TASKS = {task.__name__: task for task in (compute, go_on, go_on_slowly)}
+def divided(steps: int, shard: bool = True):
+    """A run whose network is divided among processes, in pieces of which they have as many each."""
+    settings = {"steps": steps, "batch_size": 9, "micro_batch_size": 2, "optimizer": "adamw", "num_evaluations": 2}
+    settings |= {"times": "antithetic", "objective": "elbo"}  # as a learned schedule has them
+    config, dataset = tiny_config("digits", **settings, shard=shard)
+    return replace(config, schedule=ScheduleConfig("learned-linear")), dataset
+
+
+def divide(folder: Path) -> None:
+    """A divided run, one that goes on with what was whole, and one that others go on with."""
+    from lowerbound.training import shard
+
+    shard.LEAST_BLOCK = 1000  # so that there are several blocks
+    Diffusion.most_held_out = 200
+    for name in ("divided", "whole first"):
+        config, dataset = divided(6)
+        train(config, dataset, folder / name, show_progress=False)
+
+
+TASKS = {task.__name__: task for task in (compute, go_on, go_on_slowly, draw_until_killed, divide)}
 
 if __name__ == "__main__":
     TASKS[sys.argv[1]](Path(sys.argv[2]))

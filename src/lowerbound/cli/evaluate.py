@@ -1,10 +1,12 @@
 """`lowerbound evaluate RUN`: how good a run is."""
 
 from dataclasses import dataclass
+from functools import partial
 
-from lowerbound.cli.options import DeviceName, RunPath, check_effect, parse, pick_device
+from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import check_reverse, with_variance
+from lowerbound.cli.together import A_DAY, first_then_all, join
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import evaluation_folder
 from lowerbound.evaluate.likelihood import scored
@@ -14,6 +16,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.report.console import event_text, summary
 from lowerbound.run import open_run
 from lowerbound.scoring.bound import BATCH_SIZE, fit_threads_to
+from lowerbound.training.folder import RunFolder
 
 EFFECTIVE = (
     "data",
@@ -25,6 +28,7 @@ EFFECTIVE = (
     "with_baselines",
     "seed",
     "device",
+    "processes",
 )
 """The options that have an effect on a relative."""
 
@@ -51,23 +55,33 @@ class Options(Settings, Evaluated):
     """
 
     device: Everyday[DeviceName] = "auto"
+    processes: int = 1
+    """The number of processes on this machine that compute bound, flow and samples together, each with its share; the same
+    as starting them by torchrun."""
 
 
 def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "evaluate", arguments)
+    check_counts(options, "processes")
     check_reverse(options.reverse, options.num_steps)
-    run = open_run(options.run, pick_device(options.device))
+    RunFolder(options.run).read_config()  # refuses what is no run before processes are started
+    processes, device = join("evaluate", options.processes, arguments, options.device, A_DAY)
+    run = open_run(options.run, device)
     check_effect(options, Options(options.run), run, EFFECTIVE)
     dataset, own = open_evaluated(run, options.data)
-    run = with_variance(run, options.reverse, conditional=True, dataset=dataset if own else None)
-    if not own:
+    variance = {"conditional": True, "dataset": dataset if own else None}
+    run = first_then_all(processes, partial(with_variance, run, options.reverse, **variance))
+    if not own and processes.is_first:
         print(
             f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"
         )
     few = dataset.test[:BATCH_SIZE]
     fit_threads_to(run, dataset.examples[few], scored(run, dataset, few, options.seed)["cond"])
-    evaluation = evaluate(run, dataset, options, own=own, follow=lambda event: say(event_text(event)), stage=stage)
+    showing = {"follow": lambda event: say(event_text(event)), "stage": stage}
+    evaluation = evaluate(run, dataset, options, own=own, processes=processes, **showing)
+    if not processes.is_first:
+        return
     say(summary(evaluation))
     print(f"\npictures and figures: {evaluation_folder(run, None if own else folder_name(dataset))}")
     if own:

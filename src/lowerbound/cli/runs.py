@@ -21,7 +21,8 @@ TITLES = ("run", "model", "data", "state", "step", "minutes", "held-out bits/dim
 class Options:
     """List the runs in a folder and below it, the one that was changed last first, with how far each has come.
 
-    A run is training, complete, interrupted (repeat its command to go on), or damaged, with the reason.
+    A run is training, complete (with the reason, if it has stopped early), interrupted (repeat its command to go on), or
+    damaged, with the reason.
 
     Example: lowerbound runs
     """

@@ -1,27 +1,34 @@
 """`lowerbound sample RUN`: draw samples."""
 
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.guide import GuidanceOptions, guided, told
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse, pick_device
+from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
+from lowerbound.cli.together import A_DAY, first_then_all, join
 from lowerbound.cli.writing import check_out, suffixes, write_samples
+from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate, network_calls, states
+from lowerbound.training.folder import RunFolder
+from lowerbound.training.processes import Processes
 
 MOST_FRAMES = 60
-EFFECTIVE = ("num_samples", "out", "seed", "batch_size", "device")
+EFFECTIVE = ("num_samples", "out", "seed", "batch_size", "processes", "device")
 """The options that have an effect on a relative."""
 
 
@@ -56,40 +63,68 @@ class Options:
     """For samplers with noise: let it follow a Brownian path for each sample, which more steps refine and do not change."""
     batch_size: int = 64
     """The number of samples drawn at a time; it changes speed and memory only."""
+    processes: int = 1
+    """The number of processes on this machine that draw together, each whole batches; the same as starting them by
+    torchrun."""
     device: Everyday[DeviceName] = "auto"
 
 
 def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "sample", arguments)
-    check_counts(options, "num_samples", "batch_size")
+    check_counts(options, "num_samples", "batch_size", "processes")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
-    run = open_run(options.run, pick_device(options.device))
+    RunFolder(options.run).read_config()  # and what is no run, before processes are started
+    processes, device = join("sample", options.processes, arguments, options.device, A_DAY)
+    run = open_run(options.run, device)
     out = options.out or run.folder.samples / ("samples.csv" if run.spec.columns else "samples.png")
     check_out(out, run.spec, (*suffixes(run.spec), *(FORMATS if run.is_denoiser else ())))
     check_effect(options, Options(options.run), run, EFFECTIVE)
     cond, given = told(run, options.label, options.condition, options.num_samples)
     plan, counting = None, nullcontext([])
     if run.is_denoiser:
-        run = with_variance(run, options.sampling.needed_variance, conditional=cond is not None)
+        variance = options.sampling.needed_variance
+        run = first_then_all(processes, partial(with_variance, run, variance, conditional=cond is not None))
         plan = options.sampling.plan(run)
         counting = network_calls(run.denoiser)  # which a guided one calls, more than once if it likes
         run = guided(run, options.guidance, conditional=cond is not None)
     moving = out.suffix in FORMATS
     num_batches = 1 if moving else -(-options.num_samples // options.batch_size)
-    total, unit = num_batches * run.model.num_steps(plan), "step" if run.is_denoiser else "batch"
-    with tqdm(total=total, desc="sampling", unit=unit, disable=None) as bar, counting as calls:
+    _check_batches(options, num_batches, processes, moving)
+    own_batches = len(range(processes.rank, num_batches, processes.count))
+    total, unit = own_batches * run.model.num_steps(plan), "step" if run.is_denoiser else "batch"
+    hidden = None if processes.is_first else True
+    with tqdm(total=total, desc="sampling", unit=unit, disable=hidden) as bar, counting as calls:
         settings = {"seed": options.seed, "cond": cond, "brownian": options.brownian, "progress": bar.update}
         if moving:
             way = states(run, options.num_samples, plan, num_states=MOST_FRAMES, **settings)
             content = animation([state for _, state in way], run.spec.encoding.value_range, out.suffix)
             write_file(out, content)
         else:
-            samples = generate(run, options.num_samples, plan, batch_size=options.batch_size, **settings)
-            write_samples(run.spec, samples, out, given=given)
+            together = {"batch_size": options.batch_size, "processes": processes}
+            samples = generate(run, options.num_samples, plan, **together, **settings)
+            processes.by_first(lambda: write_samples(run.spec, samples, out, given=given))
+    num_calls = processes.sum(torch.tensor(float(sum(calls)))).item()
+    if not processes.is_first:
+        return
     source = f"of the model {run.config.model.name}"
     if run.is_denoiser:
         rule = "its own sampler" if run.diffusion.times is not None else options.sampling.sampler
-        source = f"by {rule}, {sum(calls) / options.num_samples:.4g} network calls each"
+        source = f"by {rule}, {num_calls / options.num_samples:.4g} network calls each"
     print(f"{options.num_samples} samples {source}: {out}")
     say_weakness(run)
+
+
+def _check_batches(options: Options, num_batches: int, processes: Processes, moving: bool) -> None:
+    """Refuse an animation by several processes, and warn where some of them have nothing to do."""
+    if processes.count == 1:
+        return
+    if moving:
+        raise InputError("an animation is drawn in one batch, by one process: leave out --processes")
+    if num_batches < processes.count and processes.is_first:
+        enough = -(-options.num_samples // processes.count)
+        warnings.warn(
+            f"{options.num_samples} samples in batches of {options.batch_size} are work for {num_batches} of "
+            f"{processes.count} processes: give --batch-size {enough}",
+            stacklevel=2,
+        )

@@ -2,17 +2,16 @@
 
 import dataclasses
 import json
-import os
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import torch
 import tyro
 
-from lowerbound.cli.options import DeviceName, check_counts, parse, pick_device
+from lowerbound.cli.options import DeviceName, check_counts, parse
+from lowerbound.cli.together import join
 from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
 from lowerbound.device import finish, peak_memory
 from lowerbound.errors import InputError
@@ -33,7 +32,6 @@ from lowerbound.training.config import (
 )
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.processes import joined
 from lowerbound.training.resume import check_own
 from lowerbound.training.trackers import TrackerName
 from lowerbound.training.trainer import Trainer
@@ -82,11 +80,8 @@ def main(arguments: list[str]) -> None:
     """Run the verb."""
     options = parse(Options, "train", arguments)
     check_counts(options, "processes")
-    if options.processes > 1 and "WORLD_SIZE" not in os.environ:
-        _start(options.processes, arguments)
-    device = pick_device(options.device)
-    processes = joined(device)
-    device, say = processes.own(device), print if processes.is_first else lambda line: None
+    processes, device = join("train", options.processes, arguments, options.device)
+    say = print if processes.is_first else lambda line: None
     dataset = open_dataset(options.data)
     out = run_folder(options.data.source, options.out)
     say(describe(dataset))
@@ -109,14 +104,6 @@ def main(arguments: list[str]) -> None:
     settings = {"restart": options.restart, "fall_back": options.fall_back, "track": options.track}
     folder = train(config, dataset, out, device=device, **settings)
     say(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
-
-
-def _start(count: int, arguments: list[str]) -> NoReturn:
-    """Become torchrun, which starts this command so many times."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
-    sys.stdout.flush()
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    os.execv(sys.executable, [sys.executable, *launcher, "-m", "lowerbound", "train", *arguments])
 
 
 def run_folder(source: str, out: Path | None) -> Path:

@@ -19,6 +19,7 @@ from lowerbound.models import Effort
 from lowerbound.records import Measured, Unsure
 from lowerbound.run import Run
 from lowerbound.scoring import Flow, score, score_density
+from lowerbound.training.processes import ALONE, Processes
 
 ENTRIES = 20_000
 """About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""
@@ -80,6 +81,7 @@ def held_out_density(
     bounds: Bounds,
     *,
     seed: int = 0,
+    processes: Processes = ALONE,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> HeldOutDensity:
     """The flow's figure and the bound on the first test examples.
@@ -90,12 +92,12 @@ def held_out_density(
         flow: how the flow is followed.
         bounds: of these examples, which says how many they are.
         seed: of times, probes and noise.
+        processes: that work together, as in `score`.
         progress: called with the number of examples after each batch of the flow.
     """
     indices = dataset.test[: len(bounds.bits)]
-    density = score_density(
-        run, dataset.examples[indices], flow, progress=progress, **scored(run, dataset, indices, seed)
-    )
+    settings = {**scored(run, dataset, indices, seed), "processes": processes, "progress": progress}
+    density = score_density(run, dataset.examples[indices], flow, **settings)
     arrived = np.isfinite(density.nats)
     first = np.flatnonzero(arrived)[:REFINED]
     refined = indices[first]
@@ -118,7 +120,9 @@ def held_out_density(
     )
 
 
-def flow_bounds(run: Run, dataset: Dataset, num_examples: int, effort: Effort, seed: int = 0) -> Bounds:
+def flow_bounds(
+    run: Run, dataset: Dataset, num_examples: int, effort: Effort, seed: int = 0, processes: Processes = ALONE
+) -> Bounds:
     """The bound on the first test examples, drawn as often as a difference to the flow takes.
 
     Arguments:
@@ -127,10 +131,12 @@ def flow_bounds(run: Run, dataset: Dataset, num_examples: int, effort: Effort, s
         num_examples: how many.
         effort: spent on the bound, but for its number of draws.
         seed: of times and noise.
+        processes: that work together, as in `score`.
     """
     indices = dataset.test[:num_examples]
     effort = replace(effort, num_draws=enough_draws(run, effort), importance=1)
-    scores = score(run, dataset.examples[indices], effort, **scored(run, dataset, indices, seed))
+    settings = {**scored(run, dataset, indices, seed), "processes": processes}
+    scores = score(run, dataset.examples[indices], effort, **settings)
     return Bounds(scores.bits_per_dim, scores.kind, scores.num_calls)
 
 

@@ -30,6 +30,7 @@ from lowerbound.evaluate.settings import Settings
 from lowerbound.evaluate.subject import Subject
 from lowerbound.evaluate.trade_off import check_conditional
 from lowerbound.run import Run
+from lowerbound.training.processes import ALONE, LostProcessError, Processes
 
 LEFT_OUT = (InputError, MemoryError, torch.OutOfMemoryError, np.linalg.LinAlgError)
 """What a part may fail by without taking the others along."""
@@ -67,6 +68,7 @@ def evaluate(
     settings: Settings | None = None,
     *,
     own: bool = True,
+    processes: Processes = ALONE,
     follow: Callable[[Begun | Done], object] = lambda event: None,
     stage: Stage = lambda name, total: nullcontext(lambda units: None),
 ) -> Evaluation:
@@ -79,7 +81,9 @@ def evaluate(
         dataset: its data, or others of the same kind.
         settings: what is asked for.
         own: whether the data are its own.
-        follow: told of each part as it begins and as it is there.
+        processes: that work together on bound, flow and samples, each with its share, and get the same evaluation; all else
+            is found, and everything kept, by the first one.
+        follow: told, in the first process, of each part as it begins and as it is there.
         stage: shows progress.
 
     Raises:
@@ -89,29 +93,39 @@ def evaluate(
     if settings.scales:
         check_conditional(run)
     folder, pace = evaluation_folder(run, None if own else folder_name(dataset)), Pace()
-    subject = Subject(run, dataset, settings, folder, own, pace)
+    subject = Subject(run, dataset, settings, folder, own, pace, processes)
     subject.probe()
     parts = {part.name: part for part in (*likelihood_parts(subject), *sample_parts(subject))}
     planned = tuple(name for name in KINDS if name in parts)
-    folder.mkdir(parents=True, exist_ok=True)
-    evaluation = Evaluation(model_hash(run), run.metadata, dataset.spec.name, dataset.fingerprint(), own, planned, {})
-    keys = {name: parts[name].key(evaluation.identity) for name in planned}
+    fresh = Evaluation(model_hash(run), run.metadata, dataset.spec.name, dataset.fingerprint(), own, planned, {})
+    keys = {name: parts[name].key(fresh.identity) for name in planned}
     # a quick look takes whatever is there of these weights: it is no worse than what it would find
     wanted = {} if settings.anew else dict.fromkeys(keys) if settings.quick else keys
-    evaluation = _begin(folder, evaluation, wanted, in_place=not settings.quick)
+    evaluation = processes.by_first(lambda: _begin(folder, fresh, wanted, in_place=not settings.quick))
     for name in planned:
         part, outcome, seconds = parts[name], evaluation.parts.get(name), None
+        if not processes.is_first:
+            if outcome is None and part.is_shared:
+                _help(part)
+            continue
         if outcome is None:
-            follow(Begun(part, pace.seconds_for(part.cost)))
+            sharing = processes.count if part.is_shared else 1
+            cost = pace.seconds_for(part.cost)
+            follow(Begun(part, None if cost is None else cost / sharing))
             began = time.perf_counter()
             with stage(part.title, part.units) as progress:
-                outcome = _outcome(part, keys[name], folder, progress)
+                outcome = _outcome(part, keys[name], folder, progress, sharing)
             seconds = time.perf_counter() - began
             if outcome.missing is None:
-                pace.add(part.cost, seconds)
+                pace.add(part.cost, seconds * sharing)
             evaluation = evaluation.having(name, outcome)
             write_evaluation(folder, evaluation)
         follow(Done(outcome, seconds))
+    return processes.by_first(lambda: _checked(evaluation))
+
+
+def _checked(evaluation: Evaluation) -> Evaluation:
+    """An evaluation in which there is something."""
     if not evaluation.figures:
         reasons = "; ".join(str(outcome.missing) for outcome in evaluation.parts.values())
         raise InputError(f"nothing could be evaluated: {reasons}")
@@ -127,6 +141,7 @@ def _begin(folder: Path, fresh: Evaluation, wanted: Mapping[str, str | None], *,
         wanted: the keys that parts which are kept must have, by name; None: any key.
         in_place: whether what is asked for now takes the place of what was asked for before and is not there yet.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         before = read_evaluation(folder) or fresh
     except InputError:
@@ -154,13 +169,37 @@ def _is_whole(folder: Path, outcome: Outcome) -> bool:
         return False
 
 
-def _outcome(part: Part, key: str, folder: Path, progress: Progress) -> Outcome:
-    """What becomes of a part, its files in the evaluation's folder."""
+def _help(part: Part) -> None:
+    """Do this process's share of a part, whose figures are the first one's to keep."""
     if part.missing is not None:
-        return Outcome(key, part.title, missing=part.missing)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            figures = part.compute(Path(scratch), progress)
-        except LEFT_OUT as error:
+            part.compute(Path(scratch), lambda units: None)
+        except LostProcessError:
+            raise
+        except InputError:  # all of them have it, and the first one writes it down
+            return
+
+
+def _outcome(part: Part, key: str, folder: Path, progress: Progress, sharing: int = 1) -> Outcome:
+    """What becomes of a part, its files in the evaluation's folder.
+
+    Arguments:
+        part: to be found.
+        key: by which it is known again.
+        folder: of the evaluation.
+        progress: shown of all processes.
+        sharing: how many processes work on it. Then only a mistake that is common to all of them leaves it out.
+    """
+    if part.missing is not None:
+        return Outcome(key, part.title, missing=part.missing)
+    left_out = LEFT_OUT if sharing == 1 else InputError
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            figures = part.compute(Path(scratch), lambda units: progress(units * sharing))
+        except LostProcessError:
+            raise
+        except left_out as error:
             return Outcome(key, part.title, missing=str(error) or type(error).__name__)
         return Outcome(key, part.title, figures, files=keep_files(folder, Path(scratch), part.files))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
@@ -14,6 +15,7 @@ from lowerbound.run import Run
 from lowerbound.run.generate import generate, network_calls
 from lowerbound.sampling.plan import Plan
 from lowerbound.shapes import Examples
+from lowerbound.training.processes import ALONE, Processes
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""
@@ -101,6 +103,7 @@ def draw(
     *,
     denoiser: Denoiser | None = None,
     seed: int = 0,
+    processes: Processes = ALONE,
     progress: Callable[[int], object] = lambda steps: None,
 ) -> tuple[np.ndarray, float | None]:
     """Samples, given the training examples' conditions in a conditional run, and the network calls that each took of a
@@ -112,12 +115,13 @@ def draw(
         num_samples: how many.
         plan: the stepping rule and its steps; the default ones if None.
         denoiser: what takes the place of the run's own, guided say; it calls the run's own.
-        seed, progress: as in `generate`.
+        seed, processes, progress: as in `generate`.
     """
+    settings = {"seed": seed, "processes": processes, "progress": progress}
     cond = dataset.cond(np.resize(dataset.train, num_samples)) if run.config.data.conditional else None
     if not run.is_denoiser:
-        return generate(run, num_samples, seed=seed, cond=cond, progress=progress), None
+        return generate(run, num_samples, cond=cond, **settings), None
     drawing_run = run if denoiser is None else run.around(denoiser)
     with network_calls(run.denoiser) as calls:
-        samples = generate(drawing_run, num_samples, plan, seed=seed, cond=cond, progress=progress)
-    return samples, sum(calls) / num_samples
+        samples = generate(drawing_run, num_samples, plan, cond=cond, **settings)
+    return samples, processes.sum(torch.tensor(float(sum(calls)))).item() / num_samples

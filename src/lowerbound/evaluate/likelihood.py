@@ -15,6 +15,7 @@ from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.run import Run
 from lowerbound.scoring import Scores, score
+from lowerbound.training.processes import ALONE, Processes
 
 ENTRIES = 32_000_000
 """About how many entries of examples go through a denoiser where the number of calls is not given."""
@@ -69,6 +70,7 @@ def held_out_likelihood(
     effort: Effort | None = None,
     *,
     seed: int = 0,
+    processes: Processes = ALONE,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> tuple[Likelihood, np.ndarray]:
     """The likelihood of examples of a data set, given their conditions if the model takes any: the mean of their scores;
@@ -81,6 +83,7 @@ def held_out_likelihood(
         effort: how much is spent on each, as `completed` if None; with importance samples the tighter bound stands beside
             the plain one.
         seed: of times and noise.
+        processes: that work together, as in `score`.
         progress: called with the number of examples after each batch.
 
     Raises:
@@ -88,7 +91,7 @@ def held_out_likelihood(
     """
     indices = dataset.test if indices is None else indices
     effort = completed(run, dataset, len(indices), effort or Effort())
-    settings = {**scored(run, dataset, indices, seed), "progress": progress}
+    settings = {**scored(run, dataset, indices, seed), "processes": processes, "progress": progress}
     raw = dataset.examples[indices]
     scores = score(run, raw, replace(effort, importance=1), **settings)
     likelihood = Likelihood(

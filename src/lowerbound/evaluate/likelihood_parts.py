@@ -65,7 +65,8 @@ def _likelihood(subject: Subject) -> Part:
         work += f", {effort.importance:,} importance samples"
 
     def compute(folder: Path, progress: Progress) -> Likelihood:
-        likelihood, bits = held_out_likelihood(run, dataset, indices, effort, seed=seed, progress=progress)
+        together = {"processes": subject.processes, "progress": progress}
+        likelihood, bits = held_out_likelihood(run, dataset, indices, effort, seed=seed, **together)
         np.save(folder / EACH, bits)
         return replace(likelihood, drawn_from=drawn_from)
 
@@ -78,6 +79,7 @@ def _likelihood(subject: Subject) -> Part:
         {"examples": len(indices), "drawn_from": drawn_from, "effort": asdict(effort), "seed": seed},
         (EACH,),
         missing=run.model.no_likelihood,
+        is_shared=True,
     )
 
 
@@ -125,6 +127,7 @@ def _diagnosis(subject: Subject) -> Part:
 
 def _density(subject: Subject) -> Part:
     run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
+    processes = subject.processes
     flow = subject.settings.flow_of(math.prod(dataset.shape))
     # the bound beside the flow has a number of draws of its own, and the flow its own importance samples
     effort = replace(subject.settings.effort, num_draws=None, importance=1)
@@ -137,11 +140,12 @@ def _density(subject: Subject) -> Part:
     settings = {"examples": num, "flow": asdict(flow), "effort": asdict(effort), "seed": seed}
 
     def compute(folder: Path, progress: Progress) -> HeldOutDensity:
-        bounds = _bounds_before(subject, num, effort) or flow_bounds(run, dataset, num, effort, seed)
-        return held_out_density(run, dataset, flow, bounds, seed=seed, progress=progress)
+        bounds = processes.by_first(lambda: _bounds_before(subject, num, effort))
+        bounds = bounds or flow_bounds(run, dataset, num, effort, seed, processes)
+        return held_out_density(run, dataset, flow, bounds, seed=seed, processes=processes, progress=progress)
 
     title, why_not = "bits/dim along the probability flow", run.model.no_likelihood or run.denoiser.no_flow
-    return Part("density", title, cost, compute, num, settings, missing=why_not)
+    return Part("density", title, cost, compute, num, settings, missing=why_not, is_shared=True)
 
 
 def _bounds_before(subject: Subject, num: int, effort: Effort) -> Bounds | None:

@@ -55,6 +55,7 @@ class Part:
         settings: all that its result depends on, beside model and data, as JSON can hold it.
         files: names of the files that it may leave in the folder.
         missing: why it can't be had, if that is known before.
+        is_shared: whether all processes compute it together; else the first one does.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Part:
     settings: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     missing: str | None = None
+    is_shared: bool = False
 
     def key(self, identity: Sequence[str]) -> str:
         """By which its result is known again: a hash of the model's and the data's identity and of the settings."""

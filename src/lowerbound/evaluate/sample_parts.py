@@ -66,7 +66,7 @@ def _samples(subject: Subject) -> Part:
 
     def compute(folder: Path, progress: Progress) -> Samples:
         began = time.perf_counter()
-        samples, num_calls = draw(run, dataset, num, plan, seed=seed, progress=progress)
+        samples, num_calls = draw(run, dataset, num, plan, seed=seed, processes=subject.processes, progress=progress)
         seconds = (time.perf_counter() - began) / num
         np.save(folder / SAMPLES, samples)
         value_range, examples = dataset.spec.encoding.value_range, dataset.examples
@@ -80,7 +80,7 @@ def _samples(subject: Subject) -> Part:
     cost = Cost(f"{num:,} samples{'' if calls is None else f', {calls} calls each'}", num * (calls or 0))
     settings = {"num": num, "calls": calls, "seed": seed}
     files = ("samples.png", "data.png", SAMPLES)
-    return Part("samples", "samples", cost, compute, num_steps(run, plan, num), settings, files)
+    return Part("samples", "samples", cost, compute, num_steps(run, plan, num), settings, files, is_shared=True)
 
 
 def _features(subject: Subject) -> Part:

@@ -16,6 +16,7 @@ from lowerbound.evaluate.part import Pace
 from lowerbound.evaluate.settings import Settings
 from lowerbound.run import Run
 from lowerbound.scoring import score
+from lowerbound.training.processes import ALONE, Processes
 
 QUICK_SECONDS = 15.0
 """For bits/dim, and again for the picture, where only a quick look is asked for."""
@@ -36,6 +37,7 @@ class Subject:
         folder: of the evaluation, where files of parts that are done lie.
         own: whether the data are the run's own; of others only bits/dim can be told.
         pace: of the network, measured.
+        processes: that work on the parts that they share.
     """
 
     run: Run
@@ -44,6 +46,7 @@ class Subject:
     folder: Path
     own: bool
     pace: Pace
+    processes: Processes = ALONE
 
     @property
     def affordable(self) -> float:
@@ -110,3 +113,5 @@ class Subject:
             return float(num_examples * effort.importance)
 
         self.pace.probe(calls)
+        # what a quick look takes depends on it, and is the same for all
+        self.pace.calls, self.pace.seconds = self.processes.by_first(lambda: (self.pace.calls, self.pace.seconds))

@@ -21,6 +21,8 @@ from lowerbound.run.opened import Run
 
 Vector = Float[np.ndarray, " num_examples"]
 """A figure of each example."""
+Batch = tuple[Tensor, Tensor | None, PerSample, np.ndarray]
+"""Some examples, their conditions, their noise and their numbers."""
 
 
 def read_for(run: Run, source: str) -> Examples:
@@ -112,7 +114,7 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows
 
 def batches(
     run: Run, raw: Stored, cond: Tensor | None, numbers: np.ndarray | None, batch_size: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor | None, PerSample, np.ndarray]]:
+) -> Iterator[Batch]:
     """Batch by batch the examples, their conditions, their noise and their numbers, by which each has its own.
 
     Raises:

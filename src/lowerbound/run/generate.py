@@ -12,6 +12,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.rng import Noise, PerSample
 from lowerbound.run.opened import Run
 from lowerbound.sampling.plan import Plan
+from lowerbound.training.processes import ALONE, Processes
 
 
 @torch.no_grad()
@@ -24,11 +25,13 @@ def generate(
     cond: Tensor | None = None,
     brownian: bool = False,
     batch_size: int = 64,
+    processes: Processes = ALONE,
     progress: Callable[[int], object] = lambda steps: None,
 ) -> np.ndarray:
     """Draw samples in the units and type of the stored data, (num_samples, *shape).
 
-    Sample i depends on (seed, i) and its condition only, not on the batches or on how many are drawn.
+    Sample i depends on (seed, i) and its condition only, not on the batches, on how many are drawn, or on the process that
+    draws it.
 
     Arguments:
         run: the model.
@@ -39,14 +42,16 @@ def generate(
         brownian: whether the noise of a stochastic sampler follows one path for each sample, which does not change when the
             grid is refined (`BrownianPath`).
         batch_size: it changes nothing but speed and memory.
+        processes: that draw together, each whole batches; every one of them gets all samples.
         progress: called with 1 after each step of a batch.
     """
-    batches = []
-    for first in range(0, num_samples, batch_size):
+
+    def drawn(first: int) -> np.ndarray:
         numbers = range(first, min(first + batch_size, num_samples))
         model = run.model.given(None if cond is None else cond[first : first + batch_size].to(run.device))
-        batches.append(run.decode(model.sample(len(numbers), _noise(run, numbers, seed, brownian), plan, progress)))
-    return np.concatenate(batches)
+        return run.decode(model.sample(len(numbers), _noise(run, numbers, seed, brownian), plan, progress))
+
+    return np.concatenate(processes.by_turns(range(0, num_samples, batch_size), drawn))
 
 
 @contextmanager

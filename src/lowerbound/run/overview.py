@@ -23,15 +23,15 @@ class Overview:
 
     Arguments:
         path: its folder.
-        state: `training`: a process trains it; `complete`: as long as was asked for; `interrupted`: to go on with; or
-            `damaged`.
+        state: `training`: a process trains it; `complete`: as long as was asked for, or stopped early as was asked for;
+            `interrupted`: to go on with; or `damaged`.
         data: their source.
         model: its kind.
         step, minutes: how far its training has come.
         held_out_bits_per_dim, standard_error: of the weights that it keeps; None where there are none.
         bytes: of all its files.
         changed: when its log or its configuration was written last, in seconds since 1970.
-        reason: what is damaged; empty else.
+        reason: what is damaged, or why it has stopped early; empty else.
     """
 
     path: str
@@ -67,16 +67,17 @@ def overview(path: Path) -> Overview:
         last = _last_record(folder)
         metadata = folder.read_metadata()
         step, seconds = (last.get(name, float(metadata.get(name, 0))) for name in ("step", "seconds"))
+        stopped = last.get("stopped_early", "")
         bits, error = (
             float(metadata[name]) if name in metadata else None for name in ("held_out_bits_per_dim", "standard_error")
         )
         if folder.is_locked:
-            state = "training"
+            state, stopped = "training", ""
         else:
-            is_complete = folder.model.is_file() and _is_complete(config, folder, step, seconds)
+            is_complete = folder.model.is_file() and (bool(stopped) or _is_complete(config, folder, step, seconds))
             state = "complete" if is_complete else "interrupted"
         facts = {"step": int(step), "minutes": seconds / 60, "held_out_bits_per_dim": bits, "standard_error": error}
-        return Overview(str(path), state, config.data.source, config.model.name, **facts, **sizes)
+        return Overview(str(path), state, config.data.source, config.model.name, **facts, **sizes, reason=stopped)
     except (InputError, OSError, ValueError, OverflowError) as error:
         return Overview(str(path), "damaged", **sizes, reason=" ".join(str(error).split()))
 
@@ -130,7 +131,8 @@ def _last_record(folder: RunFolder) -> dict[str, Any]:
     for line in reversed(lines):
         try:
             record = json.loads(line)
-            return {"step": int(record["step"]), "seconds": float(record["seconds"])}
+            stopped = {"stopped_early": str(record["stopped_early"])} if "stopped_early" in record else {}
+            return {"step": int(record["step"]), "seconds": float(record["seconds"]), **stopped}
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             if line is not lines[-1]:  # which may be being written
                 break

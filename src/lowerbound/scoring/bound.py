@@ -43,8 +43,9 @@ from lowerbound.machine import fit_threads
 from lowerbound.models import Effort
 from lowerbound.models.base import ONE_DRAW
 from lowerbound.run import Run
-from lowerbound.run.examples import Vector, batches, condition_text
+from lowerbound.run.examples import Batch, Vector, batches, condition_text
 from lowerbound.scoring.spread import error_of_mean
+from lowerbound.training.processes import ALONE, Processes
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 AS_ADVISED = Effort()
@@ -117,6 +118,7 @@ def score(
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     by: str | None = None,
+    processes: Processes = ALONE,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> Scores:
     """The likelihood of each example, or the bound on it.
@@ -130,6 +132,7 @@ def score(
         batch_size: it changes nothing but speed, memory and, as the number of threads, the last digits' rounding.
         seed: of times and noise.
         by: "column" for `Scores.entries`, "noise" for `Scores.bands`, or None.
+        processes: that score together, each its batches; every one of them gets all scores.
         progress: called with the number of examples after each batch.
 
     Raises:
@@ -148,23 +151,33 @@ def score(
     except InputError as error:
         raise InputError(f"the run in {run.folder.path}: {error}") from error
     start = np.random.default_rng(seed & (1 << 64) - 1).random()
-    terms, errors, steps, dims, log_dets, parts = [], [], [], [], [], []
-    for x, batch_cond, noise, indices in batches(run, raw, cond, numbers, batch_size, seed):
+
+    def scored(batch: Batch) -> dict[str, np.ndarray]:
+        """What is kept of a batch, its examples along the first axis."""
+        x, batch_cond, noise, indices = batch
         offsets = torch.from_numpy((start + indices * GOLDEN) % 1)
         bound = run.model.given(batch_cond, run.spec.observed(x)).elbo(x, noise, effort, offsets)
-        terms.append(torch.stack([bound.reconstruction, bound.prior, bound.diffusion]).cpu().double().numpy())
-        dims.append(bound.num_dims.cpu().double().numpy())
-        log_dets.append(run.spec.encoding.log_det(x).cpu().numpy())
+        kept = {
+            "terms": torch.stack([bound.reconstruction, bound.prior, bound.diffusion], 1).cpu().double().numpy(),
+            "dims": bound.num_dims.cpu().double().numpy(),
+            "log_dets": run.spec.encoding.log_det(x).cpu().numpy(),
+        }
         if bound.draws is not None:
-            errors.append(error_of_mean(bound.draws.cpu().double().numpy()))
+            kept["errors"] = np.stack(error_of_mean(bound.draws.cpu().double().numpy()), 1)
         elif bound.steps is not None:
-            steps.append(bound.steps.cpu().double().numpy())
+            kept["steps"] = bound.steps.cpu().double().numpy()
         if by is not None:
-            parts.append(PARTS[by](run, x, bound))
+            kept["parts"] = PARTS[by](run, x, bound)
         progress(len(x))
-    to_bits, log_det = 1 / (np.concatenate(dims) * math.log(2)), np.concatenate(log_dets)
-    reconstruction, prior, diffusion = np.concatenate(terms, 1)
-    error, interval = np.concatenate(errors, 1) if errors else np.full((2, len(raw)), math.nan)
+        return kept
+
+    batch_size = min(batch_size, -(-len(raw) // processes.count)) or batch_size  # a share for each
+    found = processes.by_turns(batches(run, raw, cond, numbers, batch_size, seed), scored)
+    kept = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+    to_bits, log_det = 1 / (kept["dims"] * math.log(2)), kept["log_dets"]
+    reconstruction, prior, diffusion = kept["terms"].T
+    error, interval = kept.get("errors", np.full((len(raw), 2), math.nan)).T
+    steps, parts = kept.get("steps"), kept.get("parts")
     nats = reconstruction - prior - diffusion + log_det
     return Scores(
         nats=nats,
@@ -177,9 +190,9 @@ def score(
         interval_95=interval * to_bits,
         kind=run.model.figure(effort, condition_text(run, cond is not None)),
         num_calls=effort.importance if effort.importance > 1 else effort.num_draws or 1,
-        steps=np.concatenate(steps) * to_bits[:, None] if steps else None,
-        entries=np.concatenate(parts) if by == "column" else None,
-        bands=np.concatenate(parts) if by == "noise" else None,
+        steps=None if steps is None else steps * to_bits[:, None],
+        entries=parts if by == "column" else None,
+        bands=parts if by == "noise" else None,
     )
 
 

@@ -29,11 +29,14 @@ from lowerbound.likelihood import (
 )
 from lowerbound.ode import STAGES
 from lowerbound.run import Run
-from lowerbound.run.examples import Vector, batches, condition_text
+from lowerbound.run.examples import Batch, Vector, batches, condition_text
 from lowerbound.scoring.spread import half_interval
+from lowerbound.training.processes import ALONE, Processes
 
 ENTRIES_AT_ONCE = 32_768
 """About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
+FIGURES = ("nats", "standard_error", "solver_error", "mismatch", "num_calls", "num_dims")
+"""Of a `Density`, which an example's scores are made from."""
 LEAST_TOLERANCE = 4 * torch.finfo(torch.float32).eps
 LEAST_CALLS = 2 + len(STAGES)
 DEQUANTIZERS: dict[str, type[BinDequantizer]] = {
@@ -179,13 +182,15 @@ def score_density(
     numbers: Num[np.ndarray, " num_examples"] | None = None,
     batch_size: int | None = None,
     seed: int = 0,
+    processes: Processes = ALONE,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> DensityScores:
     """The density of each example under the probability flow; of discrete data, a bound on its probability.
 
     Arguments:
         run: the model.
-        raw, cond, numbers, seed, progress: as for `score`; the seed is that of the probes and of the noise within levels.
+        raw, cond, numbers, seed, processes, progress: as for `score`; the seed is that of the probes and of the noise within
+            levels.
         flow: how the flow is followed; the defaults of `Flow` if None.
         batch_size: it changes nothing but speed and memory; as many as `ENTRIES_AT_ONCE` allows if None.
 
@@ -198,19 +203,26 @@ def score_density(
         batch_size = flow_batch_size(run)
     num_probes = flow.num_probes or min(flow.num_importance, 2)
     solving = {"num_probes": num_probes, "tolerance": flow.tolerance, "max_calls": flow.max_calls}
-    densities, log_dets = [], []
-    for x, batch_cond, noise, _ in batches(run, raw, cond, numbers, batch_size, seed):
+    if dequantizer is not None:
+        solving["num_importance"] = flow.num_importance
+
+    def scored(batch: Batch) -> tuple[list[np.ndarray], str, str]:
+        """The figures of a batch, what they are, and how they were computed."""
+        x, batch_cond, noise, _ = batch
         denoiser = run.denoiser.given(batch_cond, run.spec.observed(x))
-        log_dets.append(run.spec.encoding.log_det(x).cpu().numpy())
         if dequantizer is None:
-            densities.append(log_prob(denoiser, x.double(), noise=noise, **solving))
+            density = log_prob(denoiser, x.double(), noise=noise, **solving)
         else:
-            solving["num_importance"] = flow.num_importance
-            densities.append(discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **solving))
+            density = discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **solving)
         progress(len(x))
-    nats, error, solver_error, mismatch, num_calls, num_observed = (
-        torch.cat([getattr(density, name) for density in densities]).cpu().numpy()
-        for name in ("nats", "standard_error", "solver_error", "mismatch", "num_calls", "num_dims")
+        figures = [getattr(density, name).cpu().numpy() for name in FIGURES]
+        return [*figures, run.spec.encoding.log_det(x).cpu().numpy()], density.kind, density.settings
+
+    batch_size = min(batch_size, -(-len(raw) // processes.count)) or batch_size  # a share for each
+    found = processes.by_turns(batches(run, raw, cond, numbers, batch_size, seed), scored)
+    _, kind, settings = found[0]
+    nats, error, solver_error, mismatch, num_calls, num_observed, log_det = (
+        np.concatenate(column) for column in zip(*(figures for figures, _, _ in found), strict=True)
     )
     to_bits = 1 / (num_observed * math.log(2))
     if np.isnan(nats).all():
@@ -218,10 +230,10 @@ def score_density(
             f"none of {len(raw)} examples was followed to the flow's end within {flow.max_calls} network calls: allow more "
             "(--max-calls) or a larger tolerance (--tolerance)"
         )
-    nats = nats + np.concatenate(log_dets)
+    nats = nats + log_det
     refinement = None
     if flow.refine:
-        arguments = {"cond": cond, "numbers": numbers, "batch_size": batch_size, "seed": seed}
+        arguments = {"cond": cond, "numbers": numbers, "batch_size": batch_size, "seed": seed, "processes": processes}
         refinement = (nats - score_density(run, raw, flow.finer, **arguments).nats) * to_bits
     return DensityScores(
         nats=nats,
@@ -232,6 +244,6 @@ def score_density(
         base_mismatch=-mismatch * to_bits,
         refinement=refinement,
         num_calls=num_calls,
-        kind=densities[0].kind,
-        settings=densities[0].settings + condition_text(run, cond is not None),
+        kind=kind,
+        settings=settings + condition_text(run, cond is not None),
     )

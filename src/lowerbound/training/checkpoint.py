@@ -11,6 +11,8 @@ import math
 import re
 import reprlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lowerbound.errors import InputError
-from lowerbound.files import UNFINISHED, replacing, write_synchronised
+from lowerbound.files import UNFINISHED, file_hash, replacing, write_synchronised
 
 ASIDE = ".replaced-"
 """The beginning of a name under which a checkpoint waits until its successor of the same step is in its place."""
 NAME = re.compile(r"step-\d{9}")
 _FILE = re.compile(r"[a-z]+\.safetensors")
+_SHARD = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 _MOST_STATE_BYTES = 1 << 20
 
 
@@ -44,23 +47,37 @@ def write_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tenso
         f"{name}.safetensors": save({key: value.detach().cpu().contiguous() for key, value in group.items()})
         for name, group in tensors.items()
     }
-    numbers = {**state, "step": step, "sha256": {name: _hash(content) for name, content in files.items()}}
-    files["state.json"] = json.dumps({**numbers, "own_sha256": _own_hash(numbers)}, indent=1).encode()
+    with placing(folder, step) as unfinished:
+        for name, content in files.items():
+            write_synchronised(unfinished / name, content)
+        write_state(unfinished, step, state, {name: _hash(content) for name, content in files.items()})
+    return folder / f"step-{step:09d}"
+
+
+@contextmanager
+def placing(folder: Path, step: int) -> Iterator[Path]:
+    """A folder for the files of a checkpoint, which becomes that of its step at the end, if nothing was raised; then all but
+    the two newest are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     clean(folder)
     target = folder / f"step-{step:09d}"
     aside = folder / f"{ASIDE}{target.name}"
     with replacing(target) as unfinished:
         unfinished.mkdir()
-        for name, content in files.items():
-            write_synchronised(unfinished / name, content)
+        yield unfinished
         if target.exists():  # nothing is deleted before what replaces it is in its place
             target.rename(aside)
     if aside.exists():
         shutil.rmtree(aside)
     for old in checkpoints(folder)[:-2]:
         shutil.rmtree(old)
-    return target
+
+
+def write_state(unfinished: Path, step: int, state: dict[str, Any], hashes: dict[str, str]) -> None:
+    """Write state.json beside the other files of a checkpoint, whose hashes it holds."""
+    numbers = {**state, "step": step, "sha256": hashes}
+    content = json.dumps({**numbers, "own_sha256": _own_hash(numbers)}, indent=1).encode()
+    write_synchronised(unfinished / "state.json", content)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -82,6 +99,24 @@ def read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
     return tensors, state
 
 
+def check_shards(path: Path) -> dict[str, Any] | None:
+    """The state of a checkpoint that processes have written together, once its files are what was written; None of any
+    other checkpoint.
+
+    Raises:
+        InputError: if a file is missing or damaged, with its name.
+    """
+    hashes, state = _read_state(path / "state.json")
+    if not any(_SHARD.fullmatch(name) for name in hashes):
+        return None
+    if set(hashes) != {file.name for file in path.glob("*.safetensors")}:
+        raise InputError(f"damaged checkpoint: {path} does not hold the files that were written")
+    for name, expected in hashes.items():
+        if not (path / name).is_file() or file_hash(path / name) != expected:
+            raise InputError(f"damaged checkpoint: {path / name} is not what was written")
+    return state
+
+
 def _read_state(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     """The hashes of the other files, and the state."""
     content = _read(path, _MOST_STATE_BYTES)
@@ -94,7 +129,8 @@ def _read_state(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
             raise InputError("it is not what was written")
         hashes = state.pop("sha256", None)
         if not isinstance(hashes, dict) or not all(
-            _FILE.fullmatch(name) and isinstance(value, str) for name, value in hashes.items()
+            (_FILE.fullmatch(name) or _SHARD.fullmatch(name)) and isinstance(value, str)
+            for name, value in hashes.items()
         ):
             raise InputError("sha256 does not hold the hashes of files of tensors")
         if state.get("step") != step_of(path.parent):

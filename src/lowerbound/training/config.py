@@ -210,6 +210,9 @@ class TrainingConfig:
     that have it. Weights, losses and all that is measured stay in float32."""
     compile: bool = False
     """Compile the network before it is trained, which takes a minute or more and makes steps faster."""
+    shard: bool = False
+    """With several processes: divide the network's weights, its gradient, the optimiser's memory and the average among them,
+    for a network that does not fit on one device. The optimizer is adamw then."""
     learning_rate: Everyday[float] = 6e-3
     """The learning rate after warm-up, before it falls."""
     warmup_steps: int = 100
@@ -246,6 +249,10 @@ class TrainingConfig:
     num_evaluations: int = 20
     """The number of times that held-out bits/dim are measured along the way; in a timed run fewer where they would take more
     than a tenth of it."""
+    patience: int | None = None
+    """Stop early when so many measurements of held-out bits/dim in a row brought no new best by more than noise. The best
+    averaged weights are kept, as always; the learning rate has not fallen to zero then, as it does over a run that ends with
+    its --steps or --minutes."""
     num_pictures: int = 5
     """The number of times that samples are drawn along the way."""
     on_divergence: Literal["stop", "skip", "roll-back"] = "stop"
@@ -276,7 +283,7 @@ MOST = {
 RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
     "must be positive and finite": (
         lambda value: 0 < value < math.inf,
-        ("steps", "minutes", "batch_size", "micro_batch_size", "learning_rate", "clip", "num_evaluations"),
+        ("steps", "minutes", "batch_size", "micro_batch_size", "learning_rate", "clip", "num_evaluations", "patience"),
     ),
     "is at least 0 and finite": (lambda value: 0 <= value < math.inf, ("warmup_steps", "weight_decay", "num_pictures")),
     "lies between 0 and 1": (lambda value: 0 <= value <= 1, ("hidden",)),
@@ -313,6 +320,11 @@ class Config:
                 value = getattr(training, name)
                 if value is not None and not lies_within(value):
                     raise InputError(f"{flag(f'training.{name}')} is {value}: it {words}")
+        if training.patience is not None and training.patience >= training.num_evaluations - 1:
+            raise InputError(
+                f"--patience is {training.patience}: with --num-evaluations {training.num_evaluations} a run can stop early "
+                f"by a --patience of up to {training.num_evaluations - 2}; give less, or more --num-evaluations"
+            )
         if self.schedule.num_steps < 1:
             raise InputError(
                 f"{flag('schedule.num_steps')} is {self.schedule.num_steps}: a chain takes at least one step"
@@ -365,6 +377,8 @@ class Config:
             ("denoiser", "network", "coarse"),
             "on the model forest, which is no network: its settings begin with --model and --schedule",
         )
+        if self.training.patience is not None:
+            raise InputError("--patience has no effect on the model forest, which is measured at its end")
         for name in self.model.settings():
             if name not in FOREST:
                 raise InputError(

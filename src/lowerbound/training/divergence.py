@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from lowerbound.training.processes import ALONE, own_part
 from lowerbound.training.training import DivergenceError, Training
 
 LARGEST_WEIGHT = 1e8
@@ -30,16 +31,22 @@ def check_sound(trainer: Training, loss_before: float | None = None) -> float:
             loss of the same examples is not finite or far above what it was.
     """
     after = f"after step {trainer.step}"
+    with (trainer.processes if trainer.is_sharded else ALONE).together():  # each looks at its part
+        _check_numbers(trainer, after)
+    loss = trainer.probe()
+    before = loss if loss_before is None else loss_before
+    if not math.isfinite(loss) or loss - before > FAR * max(1.0, abs(before)):
+        raise DivergenceError(f"{after} the loss of the same examples is {loss:.4g}, where it was {before:.4g}")
+    return loss
+
+
+def _check_numbers(trainer: Training, after: str) -> None:
     tensors, _ = trainer.state()
     for group, named in tensors.items():
         if group == NOT_LEARNED:
             continue
         most = LARGEST_WEIGHT if group in ("weights", "average") else math.inf
         for name, value in named.items():
-            if value.is_floating_point() and not (torch.isfinite(value) & (value.abs() <= most)).all():
+            own = own_part(value)
+            if own.is_floating_point() and not (torch.isfinite(own) & (own.abs() <= most)).all():
                 raise DivergenceError(f"{after} the {_WORDS.get(group, group)} {name} is not finite, or absurdly large")
-    loss = trainer.probe()
-    before = loss if loss_before is None else loss_before
-    if not math.isfinite(loss) or loss - before > FAR * max(1.0, abs(before)):
-        raise DivergenceError(f"{after} the loss of the same examples is {loss:.4g}, where it was {before:.4g}")
-    return loss

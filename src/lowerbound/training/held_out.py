@@ -1,6 +1,7 @@
 """Held-out bits/dim along the way: always the same examples, times and noise, so that changes are the model's."""
 
 import torch
+from torch import Tensor
 
 from lowerbound.data import Dataset
 from lowerbound.likelihood import mean_and_error
@@ -12,7 +13,6 @@ _BATCH = 128
 _SEED = 1 << 40  # apart from the seeds of samples
 
 
-@torch.no_grad()
 def held_out_bits(
     model: Model,
     dataset: Dataset,
@@ -20,8 +20,21 @@ def held_out_bits(
     conditional: bool = False,
     processes: Processes = ALONE,
 ) -> tuple[float, float] | None:
-    """Bits/dim of validation examples, in the units of the stored data, and their standard error; None of a model without
-    a likelihood: the mean over examples, of each by the number of its entries that are there.
+    """The mean over examples of `held_out_by_example`, and its standard error; None of a model without a likelihood."""
+    bits = held_out_by_example(model, dataset, num_examples, conditional, processes)
+    return None if bits is None else mean_and_error(bits)
+
+
+@torch.no_grad()
+def held_out_by_example(
+    model: Model,
+    dataset: Dataset,
+    num_examples: int | None = None,
+    conditional: bool = False,
+    processes: Processes = ALONE,
+) -> Tensor | None:
+    """Bits/dim of validation examples, (N,), in the units of the stored data, of each by the number of its entries that are
+    there; None of a model without a likelihood.
 
     Arguments:
         model: what is measured.
@@ -43,7 +56,7 @@ def held_out_bits(
         bound = model.given(cond, dataset.spec.observed(x)).elbo(x, noise, effort)
         in_bits = bound.to_bits(-(bound.nats + dataset.spec.encoding.log_det(x).to(bound.nats)))
         bits[start : start + len(part)] = in_bits.cpu()
-    return mean_and_error(processes.sum(bits))
+    return processes.sum(bits)
 
 
 def held_out_effort(model: Model, dataset: Dataset) -> Effort:

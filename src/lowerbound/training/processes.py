@@ -1,10 +1,15 @@
-"""Training in several processes, each with its rows of every batch: the only file that knows torch.distributed.
+"""Work in several processes: the only file that knows torch.distributed.
+
+In training each has its rows of every batch.
 
 Data order, times and noise are functions of (seed, step, index of the example in the batch), so that a process takes its
 rows of the batch that one process would have, and the sum of all gradients is that of the batch, whatever its size. It is
 added up in one exchange of one flat tensor, with the losses beside it. DistributedDataParallel, which averages means over
 processes, would need a correction for batches that do not divide, a single forward of a single module, which losses that
 differentiate a network or look at it twice have not, and leave to be exchanged apart what is not a gradient.
+
+Samples and scores, which are functions of a seed and a number, are made in whole batches, each by the process whose turn it
+is (`by_turns`). None waits for another before its share is done, however many calls an adaptive solver takes.
 
 What is done once, the folder with its files, what is shown, and every decision that depends on a clock or a signal, is the
 first process's; its result, or its error, is everyone's.
@@ -14,12 +19,13 @@ import atexit
 import os
 import pickle
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,6 +33,7 @@ from torch import Tensor, nn
 
 from lowerbound.errors import InputError
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for another one that does not answer, as the first one when it measures; one that has ended is
@@ -39,7 +46,7 @@ class LostProcessError(InputError):
 
 @dataclass(frozen=True)
 class Processes:
-    """Those that train one model, as one of them sees them.
+    """Those that work together, as one of them sees them.
 
     Arguments:
         rank: its number, from 0.
@@ -59,6 +66,22 @@ class Processes:
     def rows(self, num: int) -> slice:
         """Its part of so many rows; the parts differ by one at most."""
         return slice(self.rank * num // self.count, (self.rank + 1) * num // self.count)
+
+    def pieces(self, num: int, size: int | None, in_step: bool = False) -> list[slice]:
+        """Its part of so many rows in pieces of a size at most, or in one if it is None.
+
+        Arguments:
+            num, size: of rows.
+            in_step: whether all processes have as many pieces, of sizes that differ by one at most.
+        """
+        own = self.rows(num)
+        length, size = own.stop - own.start, size or num
+        if not in_step:
+            return [slice(first, min(first + size, own.stop)) for first in range(own.start, own.stop, size)]
+        longest = -(-num // self.count)
+        count = -(-longest // size)
+        ends = [own.start + number * length // count for number in range(count + 1)]
+        return [slice(*ends_of_piece) for ends_of_piece in pairwise(ends)]
 
     def sum(self, values: Tensor) -> Tensor:
         """The values, in place, added up over the processes."""
@@ -80,7 +103,8 @@ class Processes:
         """Add up the gradients, and beside them figures, which are returned; of a parameter without any it stays none."""
         if self.count == 1:
             return list(figures)
-        like = parameters[0]
+        parameters = [p for p in parameters if own_part(p) is p]  # those of divided ones are added up as they come
+        like = parameters[0] if parameters else figures[0]
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         known = torch.tensor([float(p.grad is not None) for p in parameters]).to(like)
         parts += [known, *(figure.to(like) for figure in figures)]
@@ -113,6 +137,23 @@ class Processes:
                 dist.broadcast_object_list(shared, src=0)
             result = shared  # pyright: ignore[reportAssignmentType]
         return result[0]
+
+    def by_turns(self, items: Iterable[Item], work: Callable[[Item], Result]) -> list[Result]:
+        """What work makes of each of some items, all results for all; if it fails in one process, it fails in all.
+
+        Arguments:
+            items: the same in every process, of which each takes every n-th.
+            work: gives what can be pickled, without tensors on a device.
+        """
+        if self.count == 1:
+            return [work(item) for item in items]
+        own: list[Result] = []
+        with self.together():
+            own += [work(item) for item in islice(items, self.rank, None, self.count)]
+        parts: list[Any] = [None] * self.count
+        with self._noticing():
+            dist.all_gather_object(parts, own)
+        return [part[turn] for turn in range(len(parts[0])) for part in parts if turn < len(part)]
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -165,8 +206,8 @@ class Processes:
             reason = ", ".join(ended) or f"one of the processes {others} has ended or does not answer"
             first_line = str(error).splitlines()[0][:200]
             raise LostProcessError(
-                f"process {self.rank} of {self.count} stops: {reason} ({first_line}). Repeat the command to go on from the "
-                "newest checkpoint, on as many processes as you like"
+                f"process {self.rank} of {self.count} stops: {reason} ({first_line}). Repeat the command, on as many "
+                "processes as you like: training goes on from its newest checkpoint"
             ) from error
 
 
@@ -174,11 +215,12 @@ ALONE = Processes()
 _joined: list[Processes] = []
 
 
-def joined(device: torch.device | str = "cpu") -> Processes:
+def joined(device: torch.device | str = "cpu", patience: timedelta = PATIENCE) -> Processes:
     """The processes that torchrun has started, this one among them, which it joins at the first call; else `ALONE`.
 
     Arguments:
-        device: of the training: CUDA's exchange by NCCL, a CPU's by Gloo.
+        device: of the work: CUDA's exchange by NCCL, a CPU's by Gloo.
+        patience: how long each waits for another one that does not answer.
     """
     if _joined:
         return _joined[0]
@@ -188,12 +230,17 @@ def joined(device: torch.device | str = "cpu") -> Processes:
     own = Processes(int(os.environ["RANK"]), count).own(device)
     backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
     if not dist.is_initialized():
-        dist.init_process_group(backend, timeout=PATIENCE)
+        dist.init_process_group(backend, timeout=patience)
         atexit.register(dist.destroy_process_group)
     places: list[tuple[str, int]] = [("", 0)] * count
     dist.all_gather_object(places, (socket.gethostname(), os.getpid()))
     _joined.append(Processes(dist.get_rank(), count, tuple(places)))
     return _joined[0]
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process has of a tensor, of one that is divided among processes (a DTensor) its part."""
+    return getattr(tensor, "to_local", lambda: tensor)()  # its class takes long to import
 
 
 def _told(error: Exception) -> bytes:

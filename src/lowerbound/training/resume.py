@@ -6,10 +6,11 @@ from pathlib import Path
 
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
-from lowerbound.training.checkpoint import checkpoints, clean, read_checkpoint, step_of
+from lowerbound.training.checkpoint import check_shards, checkpoints, clean, read_checkpoint, step_of
 from lowerbound.training.config import Config, as_flags, differences
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.trainer import Trainer
 from lowerbound.training.training import Training
 
@@ -17,6 +18,8 @@ MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
 MAY_NOT_CHANGE = "training.optimizer"
 """The exception: an optimiser cannot go on from another one's memory."""
+LENGTHS = ("training.steps:", "training.minutes:")
+"""Settings that are given anew to go on with a run that has stopped."""
 _RESTART = "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside)"
 
 
@@ -42,6 +45,8 @@ def resume(folder: RunFolder, trainer: Trainer, say: Callable[[str], None], fall
         return
     if config.training.learning_rate != trainer.config.training.learning_rate:
         trainer.rate_scale = 1.0
+    if trainer.patience is not None and any(change.startswith(LENGTHS) for change in changes):
+        trainer.patience.renew()
     for change in changes:
         say(f"  changed: {as_flags(change)}")
 
@@ -91,7 +96,8 @@ def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall
     Raises:
         InputError: if checkpoints are damaged or gone.
     """
-    clean(folder.checkpoints)
+    sharing = _sharing(trainer)
+    sharing.by_first(lambda: clean(folder.checkpoints))
     saved = checkpoints(folder.checkpoints)
     if not saved:
         steps = [record["step"] for record in folder.read_log() if "loss" in record]
@@ -113,24 +119,46 @@ def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall
                 f"{step_of(before[0])}"
             ) from error
         restore(trainer, before[0])
-        renamed = newest.rename(_numbered(newest.with_name(f"damaged-{newest.name}")))  # nothing of it is lost
+        damaged = newest.with_name(f"damaged-{newest.name}")
+        renamed = sharing.by_first(lambda: newest.rename(_numbered(damaged)))  # nothing of it is lost
         say(f"{error}; the checkpoint before it is taken, and this one kept as {renamed.name}")
     say(f"going on in {folder.path} after step {trainer.step}")
     return True
 
 
+def by_whom(trainer: Training, work: Callable[[], None]) -> None:
+    """Let those bring a trainer to a checkpoint who have to: of a divided one all, each its part; else the first one."""
+    if trainer.is_sharded:
+        work()
+    else:
+        trainer.processes.by_first(work)
+
+
 def restore(trainer: Training, path: Path) -> None:
-    """Bring a trainer to a checkpoint.
+    """Bring a trainer to a checkpoint, whoever wrote it: one process, or several that had a part each.
 
     Raises:
         InputError: if that is damaged, of another configuration, or of a training that has diverged.
     """
-    tensors, state = read_checkpoint(path)
+    sharing = _sharing(trainer)
+    state = sharing.by_first(lambda: check_shards(path))
+    if state is not None:
+        from lowerbound.training.shards import read_shards  # which takes a while to import
+
+        tensors = read_shards(path, dict(trainer.trained.named_parameters()), sharing)
+    else:
+        tensors, state = read_checkpoint(path)
     try:
-        trainer.restore(tensors, state)
+        with sharing.together():
+            trainer.restore(tensors, state)
         check_sound(trainer)
     except InputError as error:
         raise InputError(f"damaged checkpoint: {path} ({error})") from error
+
+
+def _sharing(trainer: Training) -> Processes:
+    """The processes that read a checkpoint together."""
+    return trainer.processes if trainer.is_sharded else ALONE
 
 
 def set_aside(folder: RunFolder, say: Callable[[str], None]) -> None:

@@ -3,18 +3,20 @@
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lowerbound.baselines import Baseline, weakness, yardstick
 from lowerbound.data import Dataset, check_batch_size
 from lowerbound.device import peak_memory
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
+from lowerbound.likelihood import mean_and_error
 from lowerbound.machine import process_memory
 from lowerbound.pictures import sample_grid
 from lowerbound.rng import PerSample
@@ -24,9 +26,9 @@ from lowerbound.training.config import Config
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.forest import fit_forest
-from lowerbound.training.held_out import held_out_bits, held_out_effort
+from lowerbound.training.held_out import held_out_by_example, held_out_effort
 from lowerbound.training.processes import joined
-from lowerbound.training.resume import restore, resume, set_aside
+from lowerbound.training.resume import by_whom, restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
 from lowerbound.training.trackers import Tracker, TrackerName, open_tracker
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
@@ -96,32 +98,47 @@ def train(
             f"--batch-size is {config.training.batch_size}, that of all {processes.count} processes together: give at least "
             "one example to each"
         )
+    if config.training.shard and processes.count == 1:
+        warnings.warn("--shard has no effect in one process: give --processes", stacklevel=2)
     folder, say = RunFolder(out), say if processes.is_first else lambda line: None
     trainer = Trainer(config, dataset, processes.own(device), processes)
 
-    def prepare() -> None:
+    def begin() -> bool:
+        """Whether there is a run to go on with."""
         folder.samples.mkdir(parents=True, exist_ok=True)
         lock.enter_context(folder.locked())
         if restart:
             set_aside(folder, say)
-        if folder.exists:
-            resume(folder, trainer, say, fall_back)
-        elif any(folder.path.glob("*.safetensors")) or folder.log.exists():
+        if not folder.exists and (any(folder.path.glob("*.safetensors")) or folder.log.exists()):
             raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
+        return folder.exists
+
+    def settle() -> None:
         folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
         if trainer.step == 0:
             trainer.fit_mixture()
 
     with ExitStack() as lock:
-        processes.by_first(prepare)
+        if processes.by_first(begin):
+            by_whom(trainer, lambda: resume(folder, trainer, say, fall_back))
+        processes.by_first(settle)
         trainer.share()
         if trainer.progress >= 1:
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder
+        if trainer.patience is not None and trainer.patience.is_over:
+            say(
+                f"the run in {folder.path} has stopped early: {trainer.patience.reason}; give more --steps or --minutes, or "
+                "a larger --patience, to go on with it"
+            )
+            return folder
         tracker = None
         if track is not None and processes.is_first:
             tracker = open_tracker(track, folder.path, config.to_dict())
-        _Session(trainer, folder, say, show_progress, tracker).run()
+        session = _Session(trainer, folder, say, show_progress, tracker)
+        session.run()
+        if processes.is_first and session.stops_early:
+            say(session.early_end())
         if processes.is_first and (sentence := weakness(folder.read_metadata())) is not None:
             say(f"{sentence}: give more --minutes")
     return folder
@@ -196,7 +213,7 @@ class _Session(Stretch[Trainer]):
         self.roll_backs += 1
         # a new one: in the old one's optimiser something would stay of what diverged
         self.trainer = Trainer(before.config, before.dataset, before.device, self.processes)
-        self.processes.by_first(lambda: restore(self.trainer, saved[-1]))
+        by_whom(self.trainer, lambda: restore(self.trainer, saved[-1]))
         self.trainer.share()
         self.trainer.rate_scale = before.rate_scale * ROLL_BACK_RATE
         self.sound_loss = check_sound(self.trainer)
@@ -256,6 +273,17 @@ class _Session(Stretch[Trainer]):
                 f"{enough:.2g} or more, a smaller --network.width, or a smaller --batch-size"
             )
 
+    def early_end(self) -> str:
+        """Why a run has stopped early, what is kept, and what it lacks."""
+        trainer = self.trainer
+        assert trainer.patience is not None
+        kept, peak = self.folder.read_metadata().get("step"), trainer.training.learning_rate
+        advice = f": it falls to zero in a run of --steps {kept}" if kept not in (None, "0") else ""
+        return (
+            f"stopped early at step {trainer.step}: {trainer.patience.reason}; the averaged weights of step {kept} are "
+            f"kept. The learning rate stood at {trainer.rate() / peak:.0%} of its peak{advice}"
+        )
+
     def _fixed_bits(self) -> float:
         """What makes the loss the bound in the data's units, bits/dim: constants, estimated on training data once."""
         trainer, dataset = self.trainer, self.trainer.dataset
@@ -281,14 +309,24 @@ class _Session(Stretch[Trainer]):
         average.swap(trainer.trained)
         trainer.model.eval()
         try:
-            measured = self._held_out()
-            self.processes.by_first(lambda: self._keep(measured))
+            with self._whole():
+                measured = self._held_out()
+                self.stops_early = self.processes.by_first(lambda: self._keep(measured))
         finally:
             trainer.model.train()
             average.swap(trainer.trained)
 
-    def _keep(self, measured: tuple[float, float] | None) -> None:
-        """Write down what was measured, keep the weights if they are the best, and draw samples."""
+    def _whole(self) -> AbstractContextManager[None]:
+        """While entered, each process has all weights of a model that is divided among them."""
+        if not self.trainer.is_sharded:
+            return nullcontext()
+        from lowerbound.training.shard import whole
+
+        return whole(self.trainer.model)
+
+    def _keep(self, measured: tuple[float, float] | None) -> bool:
+        """Write down what was measured, keep the weights if they are the best, and draw samples; returns whether training
+        stops early."""
         trainer, facts = self.trainer, self._facts(measured)
         bits = facts.get("held_out_bits_per_dim", -math.inf)
         # where a loss does not aim at the bound the newest weights are the ones that were asked for
@@ -299,18 +337,28 @@ class _Session(Stretch[Trainer]):
         if EARLY <= trainer.progress < 1 and not self.folder.early.exists():
             self._write_weights(self.folder.early, facts)
         self._draw()
+        patience = trainer.patience
+        if patience is None or not patience.is_over or trainer.progress >= 1:
+            return False
+        self.note(stopped_early=patience.reason)
+        return True
 
     def _held_out(self) -> tuple[float, float] | None:
         """Held-out bits/dim and their standard error, measured by all processes; None of a model without a likelihood."""
         trainer = self.trainer
         self.num_held_out = self.processes.by_first(lambda: self.num_held_out)
         with self.allowance.spending("held-out bits"):
-            measured = held_out_bits(
+            bits = held_out_by_example(
                 trainer.model, trainer.dataset, self.num_held_out, trainer.config.data.conditional, self.processes
             )
-        if measured is not None and not math.isfinite(measured[0]):
-            raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {measured[0]}")
-        return measured
+        if bits is None:
+            return None
+        mean, error = mean_and_error(bits)
+        if not math.isfinite(mean):
+            raise DivergenceError(f"after step {trainer.step} the held-out bits/dim are {mean}")
+        if trainer.patience is not None:
+            trainer.patience.take(bits)
+        return mean, error
 
     def _facts(self, measured: tuple[float, float] | None) -> dict[str, Any]:
         """What is known of the averaged weights, written into the log; nothing of a model without a likelihood."""
@@ -347,9 +395,10 @@ class _Session(Stretch[Trainer]):
             "seconds": trainer.seconds,
             **facts,
         }
-        content = weights_file(
-            dict(trainer.trained.named_parameters()), {name: str(value) for name, value in metadata.items()}
-        )
+        weights = dict[str, Tensor](trainer.trained.named_parameters())
+        if trainer.is_sharded:  # what is written keeps its memory for good, and whole weights are to give it back
+            weights = {name: parameter.detach().clone() for name, parameter in weights.items()}
+        content = weights_file(weights, {name: str(value) for name, value in metadata.items()})
         write_file(path, content)
 
     def _draw(self) -> None:

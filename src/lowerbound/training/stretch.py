@@ -37,6 +37,8 @@ class Stretch(Generic[_Kind]):
         tracker: where the log's records go besides.
     """
 
+    stops_early = False
+    """Whether what was measured ends it before its length is reached."""
     fixed_loss = 0.0
     """What a loss is shown with besides: constants that nothing is learned from, in its own unit."""
     log: IO[str]
@@ -101,6 +103,8 @@ class Stretch(Generic[_Kind]):
             self.bar.set_description_str(self.describe(smoothed), refresh=False)
             self.bar.update(0)
             self.after_step()
+            if self.stops_early:
+                return
         if self.saved_step != self.trainer.step:  # its last batch was left out, or its end was not saved
             self.after_step()
 
@@ -139,7 +143,7 @@ class Stretch(Generic[_Kind]):
             if is_due:
                 self.measure()
             self.save()
-        if requested and not ends:
+        if requested and not ends and not self.stops_early:
             self.interruption.requested = int(requested)
             self.bar.close()
             self.say(f"stopped at step {self.trainer.step} with everything saved: repeat the command to go on")
@@ -147,12 +151,19 @@ class Stretch(Generic[_Kind]):
 
     def save(self) -> None:
         """Write a checkpoint."""
+        place, trainer = self.folder.checkpoints, self.trainer
+        if trainer.is_sharded:
+            from lowerbound.training.shards import write_shards  # which takes a while to import
 
-        def write() -> None:
-            self.log.flush()
-            write_checkpoint(self.folder.checkpoints, self.trainer.step, *self.trainer.state())
+            self.processes.by_first(self.log.flush)
+            write_shards(place, trainer.step, *trainer.state(), self.processes)
+        else:
 
-        self.processes.by_first(write)
+            def write() -> None:
+                self.log.flush()
+                write_checkpoint(place, trainer.step, *trainer.state())
+
+            self.processes.by_first(write)
         self.saved, self.saved_step = time.monotonic(), self.trainer.step
 
     def note(self, **facts: Any) -> None:

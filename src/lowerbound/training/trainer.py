@@ -27,6 +27,7 @@ from lowerbound.training.gaussians import fit_mixture
 from lowerbound.training.hiding import hide, seen_share
 from lowerbound.training.masks import known_entries
 from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.patience import Patience
 from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.training import State, Training, warm_cosine
 
@@ -51,6 +52,7 @@ class Trainer(Training):
         processes: that train together, each with its rows of every batch.
 
     Attributes:
+        patience: what stops it early; None: nothing.
         num_dims: by which a loss in nats becomes one per dimension: the entries of a training example that are seen, on
             average over all of them, so that no batch counts more because it happens to hold fewer.
         data_seconds: how long steps have waited for their examples since it was made.
@@ -72,8 +74,19 @@ class Trainer(Training):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
         speed_up(self.model, config, self.device)
+        self.is_sharded = config.training.shard and processes.count > 1
+        if self.is_sharded:
+            from lowerbound.training.shard import shard  # which takes a while to import
+
+            shard(self.model, config, processes, self.device)
         self.data_seconds = 0.0
         self.times = self._importance_times()
+        self.patience = None if config.training.patience is None else Patience(config.training.patience)
+        if self.patience is not None and self.model.likelihood == "none":
+            raise InputError(
+                f"--patience has no effect on the model {config.model.name} as it is set up: it has no likelihood, whose "
+                "held-out bits/dim would tell when to stop"
+            )
         optimizer = Optimizer(self.model.trained, config.training)
         super().__init__(self.model.trained, optimizer, config.training, averaged=True, processes=processes)
 
@@ -119,9 +132,7 @@ class Trainer(Training):
         buffers = [(buffer, buffer.clone()) for buffer in self._saved_buffers().values()] if together else []
 
         def losses_of_pieces() -> Iterator[Tensor]:
-            size = training.micro_batch_size or len(indices)
-            for first in range(own.start, own.stop, size):
-                piece = slice(first, min(first + size, own.stop))
+            for piece in self.processes.pieces(len(indices), training.micro_batch_size, self.is_sharded):
                 losses = self._losses(indices[piece], places[piece], weights[piece], seeds[piece])
                 unweighted.append(losses.at_place)
                 yield losses.total.sum() / (len(indices) * self.num_dims * math.log(2))
@@ -180,7 +191,8 @@ class Trainer(Training):
     def state(self) -> State:
         tensors, numbers = super().state()
         times = {} if self.times is None else self.times.state_dict()
-        return {**tensors, "buffers": self._saved_buffers(), "times": times}, numbers
+        patience = {} if self.patience is None else {"patience": self.patience.state_dict()}
+        return {**tensors, "buffers": self._saved_buffers(), "times": times, **patience}, numbers
 
     def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         for name, buffer in self._saved_buffers().items():
@@ -188,6 +200,8 @@ class Trainer(Training):
                 buffer.copy_(tensors["buffers"][name])
         if self.times is not None and tensors.get("times"):
             self.times.load_state_dict(tensors["times"])
+        if self.patience is not None and tensors.get("patience"):
+            self.patience.load_state_dict(tensors["patience"])
 
     def _saved_buffers(self) -> dict[str, Tensor]:
         """What the model remembers beside its weights, such as the chains of persistent contrastive divergence."""

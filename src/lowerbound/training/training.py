@@ -73,6 +73,8 @@ class Training(ABC):
         rate_scale: what all learning rates are multiplied by.
     """
 
+    is_sharded = False
+    """Whether what is trained is divided among the processes (`shard`)."""
     time_share = 1.0
     """The share of a timed training's minutes that its steps take."""
 
@@ -181,8 +183,8 @@ class Training(ABC):
         return {**self._parameters(), "optimizer": self.optimizer.state()}, numbers
 
     def share(self) -> None:
-        """Bring the trainings of all processes to the state of the first one's."""
-        if self.processes.count == 1:
+        """Bring the trainings of all processes to the state of the first one's; of a divided one each has its part."""
+        if self.processes.count == 1 or self.is_sharded:
             return
         tensors, numbers = self.processes.by_first(self._to_share)
         if not self.processes.is_first:
@@ -205,6 +207,8 @@ class Training(ABC):
         Raises:
             InputError: if its tensors are not those of this training.
         """
+        if self.is_sharded:
+            tensors = self._divided(tensors)
         for group, parameters in self._parameters().items():
             for name, parameter in parameters.items():
                 saved = tensors.get(group, {}).get(name)
@@ -222,6 +226,17 @@ class Training(ABC):
         self.step, self.seconds, self.rate_scale = numbers.step, numbers.seconds, numbers.rate_scale
         if self.average is not None:
             self.average.count = numbers.average_count
+
+    def _divided(self, tensors: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+        """A state with whole tensors, as processes without parts write it, each tensor divided as its parameter is."""
+        from lowerbound.training.shard import divided_like
+        from lowerbound.training.shards import parameter_of
+
+        own = dict(self.trained.named_parameters())
+        return {
+            group: {name: divided_like(value, parameter_of(name, own)) for name, value in named.items()}
+            for group, named in tensors.items()
+        }
 
     def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:  # noqa: B027 - most have nothing there
         """Take from a state's tensors what a kind of training has put there besides weights, average and optimiser."""

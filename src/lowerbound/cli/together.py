@@ -1,0 +1,46 @@
+"""`--processes`: a verb in several processes, that it starts on this machine or torchrun has started."""
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+
+from lowerbound.cli.options import pick_device
+from lowerbound.training.processes import PATIENCE, Processes, joined
+
+Result = TypeVar("Result")
+A_DAY = timedelta(days=1)
+"""How long processes that wait for one another once, at the end of their shares, do so; one that has ended is noticed at
+once."""
+
+
+def join(
+    verb: str, count: int, arguments: list[str], device: str, patience: timedelta = PATIENCE
+) -> tuple[Processes, torch.device]:
+    """The processes that do a verb, and the device of this one; does not return where they are still to be started.
+
+    Arguments:
+        verb: which.
+        count: how many, as `--processes` says.
+        arguments: of the verb.
+        device: as `--device` says.
+        patience: how long each waits for another one that does not answer.
+    """
+    if count > 1 and "WORLD_SIZE" not in os.environ:  # torchrun, as which this process goes on, starts the same command
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
+        sys.stdout.flush()
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        os.execv(sys.executable, [sys.executable, *launcher, "-m", "lowerbound", verb, *arguments])
+    picked = pick_device(device)
+    processes = joined(picked, patience)
+    return processes, processes.own(picked)
+
+
+def first_then_all(processes: Processes, work: Callable[[], Result]) -> Result:
+    """What each of them finds in a file that the first one makes if it is not there."""
+    found: list[Result] = []
+    processes.by_first(lambda: found.append(work()))
+    return found[0] if found else work()
