@@ -108,7 +108,7 @@ def test_the_page_on_data_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_options_on_the_page_on_scale_are_there():
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", (DOCS / "scale.md").read_text()))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", (DOCS / "scale.md").read_text()))
     of_torchrun = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-id", "--rdzv-endpoint"}
     of_slurm = {"--nodes", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--time", "--requeue", "--signal"}
     of_others = {*of_torchrun, *of_slurm, "--array", "--train"}

@@ -113,7 +113,7 @@ MISTAKES = {
     "no network calls": (["evaluate", "{run}", "--num-times", "0"], "starts at 1"),
     "another configuration": (["train", "digits", "--out", "{run}", *TINY], "--conditional: "),
     "gammas the wrong way round": (
-        ["train", "digits", "--schedule.gamma-min", "6", "--steps", "1"],
+        ["train", "digits", "--schedule.gamma-min", "9", "--steps", "1"],
         "--schedule.gamma-min",
     ),
     "a batch larger than the data": (["train", "digits", "--batch-size", "4000", "--steps", "1"], "1439 training"),

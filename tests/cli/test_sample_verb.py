@@ -23,6 +23,7 @@ from lowerbound.run.generate import generate, network_calls, states
 from lowerbound.samplers import ProbabilityFlow
 from lowerbound.sampling import SAMPLERS
 from lowerbound.sampling.plan import GRIDS
+from lowerbound.schedule import LinearGamma
 
 
 def sample(trained, out, *arguments):
@@ -175,11 +176,10 @@ def test_unknown_grids_are_refused(trained):
 def test_the_visible_grid_leaves_out_what_no_one_sees(trained):
     """Noise below a level's width, and noise in which an example is worth a fiftieth of a nat."""
     model = open_run(trained)
-    schedule, num_levels, num_dims = model.denoiser.schedule, 17, 64
+    num_levels, num_dims = 17, 64
     for low, high in ((-20.0, 20.0), (-3.0, 2.0)):
-        schedule.start.fill_(low)
-        schedule.log_range.fill_(math.log(high - low))
-        times = model.diffusion.plan(num_steps=9, grid_name="visible").times
+        schedule = LinearGamma(low, high)
+        times = model.diffusion.around(model.denoiser.along(schedule)).plan(num_steps=9, grid_name="visible").times
         gammas = schedule.gamma(times)
         torch.testing.assert_close(gammas.diff(), gammas.diff().mean().expand(8), rtol=1e-6, atol=0)
         width = math.exp(gammas[-1].item() / 2)

@@ -101,7 +101,8 @@ class FittedMixture(nn.Module):
     def forward(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Guess:
         """What it says of noisy data; where entries are missing, by what is observed."""
         at, numbers = self._places(x_t)
-        y, noise = x_t / expand(level.alpha, x_t), exp(level.gamma)
+        # once trained in double precision: in single a row's figure would depend, in its sixth digit, on those beside it
+        y, noise = (x_t if self.training else x_t.double()) / expand(level.alpha, x_t), exp(level.gamma)
         seen = None if observed is None else observed[:, numbers]
         log_joint, residual, kept = self._numbers(y[:, numbers], noise, seen)
         evidence = (
