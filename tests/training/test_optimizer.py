@@ -52,7 +52,7 @@ def weights(denoiser):
 
 
 def is_matrix(name, parameter):
-    return TRUNK in name and parameter.ndim >= 2
+    return TRUNK in name and ".modulate." not in name and parameter.ndim >= 2
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])

@@ -18,6 +18,8 @@ SCHEDULE_RATE = 0.3
 """The learning rate of a learned schedule as a multiple of the network's."""
 TRUNK = "trunk."
 """Where a network keeps its hidden layers."""
+MODULATION = ".modulate."
+"""What makes scales and shifts of the embedding of gamma and the condition: an input, and no hidden layer."""
 SCHEDULE = "schedule."
 COARSE = "coarse."
 """Where a denoiser of two pieces keeps its second one."""
@@ -44,7 +46,8 @@ class Optimizer:
         # a few of them would set the length of every step; and of two networks one would set that of the other
         self._clipped = [[p for p in network if not self._names[p].startswith(COARSE)], coarse, schedule]
         self._clip = training.clip
-        matrices = [p for p in network if training.optimizer == "muon" and TRUNK in self._names[p] and p.ndim >= 2]
+        is_hidden = {p: TRUNK in name and MODULATION not in name and p.ndim >= 2 for p, name in self._names.items()}
+        matrices = [p for p in network if training.optimizer == "muon" and is_hidden[p]]
         moved = set(matrices)
         others = [p for p in network if p not in moved]
         decay = training.weight_decay
