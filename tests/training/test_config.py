@@ -100,6 +100,7 @@ def test_the_objective_of_the_recipe():
         dataset = Dataset(DataSpec("made", shape, encoding), values, train=np.arange(4), validation=no, test=no)
         config = recipe(dataset, model=model)
         build_model(config, dataset.spec)
+        assert config.training.weight_decay == (0.1 if config.training.objective == "balanced" else 0.0)  # few examples
         return config.training.objective, config.coarse.split is not None
 
     assert advised((1, 8, 8), 17) == advised((3, 16, 16), 256) == ("balanced", False)

@@ -103,10 +103,12 @@ def distill(
             f"a student of {num_steps} steps: it takes 1 to {MOST_STEPS}; for more, sample the run itself with dpm++"
         )
     check_length(updates=updates, minutes=minutes)
-    config = replace(config, training=replace(config.training, steps=updates, minutes=minutes))
-    training = _Distillation(teacher, config, dataset, num_steps, seed)
-    complete(training, workspace)
-    return training.student.requires_grad_(False).eval()
+    # a student's weights are to stay near its teacher's
+    training = replace(config.training, steps=updates, minutes=minutes, weight_decay=0.0)
+    config = replace(config, training=training)
+    distillation = _Distillation(teacher, config, dataset, num_steps, seed)
+    complete(distillation, workspace)
+    return distillation.student.requires_grad_(False).eval()
 
 
 class _Distillation(Training):
