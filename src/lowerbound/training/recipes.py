@@ -89,6 +89,7 @@ def for_both(config: Config, dataset: Dataset) -> Config:
     return replace(
         config,
         schedule=replace(config.schedule, name="linear-gamma", gamma_max=IMAGE_GAMMA_MAX),
+        network=replace(config.network, width=24),
         training=replace(config.training, objective="balanced", weight_decay=weight_decay),
     )
 
