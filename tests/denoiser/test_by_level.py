@@ -104,6 +104,32 @@ def test_conditions_and_gaps_go_to_the_row_they_are_of(schedule):
     torch.testing.assert_close(bound(x_of(4), t).x, cond[:, None] + 10 * observed.double())
 
 
+def test_what_pieces_were_given_belongs_to_their_rows(schedule):
+    class Telling(Gaussian):
+        def predict(self, x_t, level, cond, observed):
+            prediction = super().predict(x_t, level, None, None)
+            prediction.x = cond[:, None].double().expand(-1, 2)
+            return prediction
+
+    telling, cond = Telling(double([0.0, 0.0]), torch.eye(2).double(), schedule), torch.arange(4)
+    pieces = ByLevel(telling.given(cond), telling.given(cond + 10), SPLIT)
+    t = schedule.inverse(double([3.0, -5.0, 3.0, -5.0]))
+    assert pieces(x_of(4), t).x[:, 0].tolist() == [10, 1, 12, 3]
+    rows = torch.tensor([3, 0])
+    assert pieces.rows(rows)(x_of(2), t[rows]).x[:, 0].tolist() == [3, 10]
+    whole = ByLevel(telling, telling, SPLIT)
+    assert whole.rows(rows) is whole
+
+
+def test_another_schedule_keeps_what_is_known_of_the_whole(schedule):
+    """Why it has no likelihood, say, and that it is trained."""
+    pieces = ByLevel(mixture(schedule), mixture(schedule), SPLIT).eval()
+    pieces.no_likelihood = "it is distilled"
+    moved = pieces.along(LinearGamma(-8.0, 5.0))
+    assert (moved.no_likelihood, moved.training) == ("it is distilled", False)
+    assert pieces.schedule is schedule
+
+
 def test_gradients_reach_the_piece_of_each_level_and_a_learned_schedule():
     schedule = LearnedGamma(-9.0, 6.0)
     fine, coarse = (NetworkDenoiser(MLP(2, width=8, depth=1), schedule, (2,)) for _ in range(2))
@@ -125,6 +151,8 @@ def test_gradients_reach_the_piece_of_each_level_and_a_learned_schedule():
 def test_pieces_that_do_not_fit_are_refused(schedule):
     with pytest.raises(InputError, match="with two schedules: give two denoisers of one shape"):
         ByLevel(mixture(schedule), mixture(LinearGamma(-9.0, 6.0)), SPLIT)
+    with pytest.raises(InputError, match="give them to the whole"):
+        ByLevel(mixture(schedule).given(observed=torch.ones(1, 2).bool()), mixture(schedule), SPLIT)
     one = Gaussian(double([0.0]), torch.eye(1).double(), schedule)
     with pytest.raises(InputError, match=r"shape \(2,\) and \(1,\), with one schedule"):
         ByLevel(mixture(schedule), one, SPLIT)

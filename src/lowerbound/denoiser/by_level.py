@@ -9,9 +9,10 @@ over levels, so a denoiser made of pieces has one bound like any other, and its 
 """
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from lowerbound.denoiser.base import Denoiser, Prediction
+from lowerbound.denoiser.base import Denoiser, Prediction, replaced
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level, Schedule
 
@@ -25,7 +26,8 @@ class ByLevel(Denoiser):
         split: s, the $\gamma$ where one takes over from the other.
 
     Raises:
-        InputError: if they have different schedules or are for examples of different shapes.
+        InputError: if they have different schedules, are for examples of different shapes, or one of them was given the
+            entries that are there.
     """
 
     def __init__(self, fine: Denoiser, coarse: Denoiser, split: float):
@@ -34,6 +36,10 @@ class ByLevel(Denoiser):
                 f"the pieces are for examples of shape {fine.shape} and {coarse.shape}, with "
                 f"{'one schedule' if fine.schedule is coarse.schedule else 'two schedules'}: give two denoisers of one "
                 "shape that were built with the same schedule"
+            )
+        if fine.observed is not None or coarse.observed is not None:
+            raise InputError(
+                "a piece was given the entries that are there: give them to the whole, ByLevel(...).given(...)"
             )
         super().__init__(fine.schedule, fine.shape)
         self.fine, self.coarse, self.split = fine, coarse, float(split)
@@ -45,7 +51,11 @@ class ByLevel(Denoiser):
         return f"{super().extra_repr()}, coarse from gamma = {self.split:.4g}"
 
     def along(self, schedule: Schedule) -> "ByLevel":
-        return ByLevel(self.fine.along(schedule), self.coarse.along(schedule), self.split)
+        return replaced(self, fine=self.fine.along(schedule), coarse=self.coarse.along(schedule), schedule=schedule)
+
+    def rows(self, rows: Int[Tensor, "num_rows"]) -> "ByLevel":
+        fine, coarse = self.fine.rows(rows), self.coarse.rows(rows)
+        return self if (fine, coarse) == (self.fine, self.coarse) else replaced(self, fine=fine, coarse=coarse)
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         gamma = level.gamma
@@ -57,5 +67,5 @@ class ByLevel(Denoiser):
             rows = its_own.nonzero()[:, 0]
             if len(rows):
                 own = (None if each is None else each[rows] for each in (cond, observed))
-                x[rows] = piece.predict(x_t[rows], level.rows(rows), *own).x
+                x[rows] = piece.rows(rows).predict(x_t[rows], level.rows(rows), *own).x
         return Prediction(x_t, level, x, self.schedule)

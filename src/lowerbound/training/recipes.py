@@ -62,7 +62,7 @@ def recipe(
             return config
         if max(dataset.shape[1:]) <= SMALL:
             return for_both(config, dataset)
-        return in_two(for_both(config, dataset), dataset) if num_levels >= MANY_LEVELS else config
+        return shared_by_two(for_both(config, dataset), dataset) if num_levels >= MANY_LEVELS else config
     schedule = replace(config.schedule, name="linear-gamma")
     if model == "forest":
         return Config(
@@ -94,7 +94,7 @@ def for_both(config: Config, dataset: Dataset) -> Config:
     )
 
 
-def in_two(config: Config, dataset: Dataset) -> Config:
+def shared_by_two(config: Config, dataset: Dataset) -> Config:
     """The configuration with the noise shared by two networks: bits by a small one, what can be seen by a coarse one.
 
     Arguments:
