@@ -34,4 +34,6 @@ def flag(setting: str) -> str:
         return "DATA"
     if setting == "model.name":
         return "--model"
+    if setting == "training.purpose":
+        return "--for"
     return f"--{re.sub('^(training|data)[.]', '', setting).replace('_', '-')}"

@@ -54,6 +54,7 @@ def test_the_help_of_training_fits_on_a_screen(capsys, monkeypatch):
         "--image-size",
         "--conditional",
         "--model",
+        "--for",
         "--steps",
         "--minutes",
         "--batch-size",

@@ -46,9 +46,35 @@ def test_attention_reaches_across_the_image_and_its_absence_does_not():
     assert changes[1] > 0.0
 
 
+@pytest.mark.parametrize("spatial", [(7,), (1, 1), (9, 6), (3, 5, 2)], ids=str)
+def test_a_fully_connected_block_knows_where_something_stands(spatial):
+    """A channel that is the same everywhere comes out different at every position, which convolutions of one position's
+    reach, and attention, cannot do; before training nothing is added."""
+    torch.manual_seed(0)
+    settings = {"width": 8, "multipliers": (1, 2), "blocks_per_level": 1, "spatial": spatial}
+    network = UNet(2, len(spatial), dense=5, **settings)
+    block = network.trunk.lower.dense
+    assert network.trunk.dense is None
+    hidden, embedding = torch.ones(3, 16, *[-(-size // 2) for size in spatial]), torch.randn(3, 32)
+    assert torch.equal(block(hidden, embedding), hidden)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    added = block(hidden, embedding)[0].flatten(1) - 1
+    assert added.unique(dim=1).shape[1] == added.shape[1]
+    x, gamma = torch.randn(3, 2, *spatial), torch.zeros(3)
+    assert network(x, gamma).shape == x.shape
+    torch.testing.assert_close(network(x, gamma)[1:2], network(x[1:2], gamma[1:2]))
+    with pytest.raises(InputError, match="made for sizes of"):
+        network(torch.zeros(3, 2, *(size + 1 for size in spatial)), gamma)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"dense": -1}, "dense=-1"),
+        ({"dense": 4}, "the sizes of all spatial axes"),
+        ({"dense": 4, "spatial": (8,)}, r"spatial=\(8,\)"),
+        ({"dense": 4, "spatial": (8, 8), "periodic": (0,)}, "no periodic ones"),
         ({"num_dims": 4}, "1, 2 or 3"),
         ({"num_dims": 0}, "use MLP"),
         ({"width": 0}, "width=0"),

@@ -33,6 +33,7 @@ from lowerbound.training.config import (
     ModelConfig,
     NetworkConfig,
     ObjectiveName,
+    Purpose,
     ScheduleConfig,
     ScheduleName,
     Target,
@@ -40,6 +41,7 @@ from lowerbound.training.config import (
     as_flags,
     differences,
 )
+from lowerbound.training.reasons import reasons
 from lowerbound.training.recipes import unet
 from lowerbound.training.trainer import Trainer
 
@@ -94,10 +96,7 @@ def test_the_objective_of_the_recipe():
     model is."""
 
     def advised(shape, num_levels, model="diffusion"):
-        encoding = Levels(num_levels) if num_levels else Affine((0.0,), (1.0,))
-        no = np.empty(0, dtype=np.int64)
-        values = np.zeros((4, *shape), dtype=np.uint8 if num_levels else np.float32)
-        dataset = Dataset(DataSpec("made", shape, encoding), values, train=np.arange(4), validation=no, test=no)
+        dataset = made(shape, num_levels)
         config = recipe(dataset, model=model)
         build_model(config, dataset.spec)
         assert config.training.weight_decay == (0.1 if config.training.objective == "balanced" else 0.0)  # few examples
@@ -108,6 +107,70 @@ def test_the_objective_of_the_recipe():
     assert advised((1, 8, 8), None) == advised((5,), 17) == advised((1, 28, 28), 2) == ("elbo", False)
     assert advised((1, 28, 28), 256, "energy") == ("elbo", False)
     assert advised((1, 8, 8), 17, "score") == ("simple", False)
+
+
+def made(shape, num_levels):
+    encoding = Levels(num_levels) if num_levels else Affine((0.0,), (1.0,))
+    no = np.empty(0, dtype=np.int64)
+    values = np.zeros((4, *shape), dtype=np.uint8 if num_levels else np.float32)
+    return Dataset(DataSpec("made", shape, encoding), values, train=np.arange(4), validation=no, test=no)
+
+
+def test_what_a_recipe_is_for():
+    """Of two networks the coarse one learns from more of each batch, the more samples matter."""
+    shares = [recipe(made((1, 28, 28), 256), purpose=purpose).coarse.share for purpose in typing.get_args(Purpose)]
+    assert dict(zip(typing.get_args(Purpose), shares, strict=True)) == {
+        "likelihood": 0.25,
+        "samples": 0.75,
+        "both": 0.5,
+    }
+    objectives = [
+        recipe(made((1, 8, 8), 17), purpose=each).training.objective for each in ("likelihood", "both", "samples")
+    ]
+    assert objectives == ["balanced", "balanced", "sigmoid"]
+    for dataset, model in (
+        (made((5,), None), "diffusion"),
+        (made((1, 28, 28), 2), "diffusion"),
+        (made((1, 8, 8), None), "diffusion"),
+        (made((1, 28, 28), 256), "gan"),
+    ):
+        with pytest.raises(InputError, match="--for samples: only diffusion models of images"):
+            recipe(dataset, model=model, purpose="samples")
+
+
+def test_coarse_networks_are_fully_connected_where_that_is_affordable():
+    """And where no axis is periodic; the model is built either way."""
+    for shape, dense in (((1, 28, 28), 256), ((3, 32, 32), 256), ((1, 300), 256), ((1, 24, 24, 24), 0)):
+        dataset = made(shape, 256)
+        config = recipe(dataset)
+        assert config.coarse.dense == dense, shape
+        names = [name for name, _ in build_denoiser(config, dataset.spec).named_parameters()]
+        assert any(".dense." in name for name in names) == (dense > 0)
+    dataset = made((1, 32, 32), 256)
+    config = recipe(dataset)
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, periodic=(1,)))
+    assert not any(".dense." in name for name, _ in build_denoiser(config, dataset.spec).named_parameters())
+    config = recipe(made((5,), None))
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, dense=4))
+    with pytest.raises(InputError, match=r"--network\.dense has no effect on vectors"):
+        build_denoiser(config, made((5,), None).spec)
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_levels", "model", "words"),
+    [
+        ((1, 28, 28), 256, "diffusion", ["below gamma = -3", "patches of 2 a side", "50% of each batch"]),
+        ((1, 8, 8), 17, "diffusion", ["more weight on noise that can be seen", "since examples are few"]),
+        ((5,), None, "diffusion", ["adds to a fitted mixture", "on the bound itself"]),
+        ((1, 8, 8), 17, "gan", ["gan, with its own settings", "on its own loss"]),
+        ((1, 8, 8), 17, "score", ["by simple"]),
+        ((5,), None, "forest", ["forest, with its own settings"]),
+    ],
+)
+def test_reasons_are_given(shape, num_levels, model, words):
+    config = recipe(made(shape, num_levels), model=model)
+    lines = " ".join(reasons(config))
+    assert all(word in lines for word in words), lines
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (2, 300), (1, 8, 8), (3, 32, 32), (2, 7, 40), (1, 6, 9, 5)], ids=str)

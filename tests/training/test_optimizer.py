@@ -8,7 +8,7 @@ from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.nn import MLP, UNet
 from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp
 from lowerbound.training.config import TrainingConfig
-from lowerbound.training.optimizer import MUON_RATE, SCHEDULE, SCHEDULE_RATE, TRUNK, Optimizer
+from lowerbound.training.optimizer import DENSE_RATE, MUON_RATE, SCHEDULE, SCHEDULE_RATE, TRUNK, Optimizer
 
 RATE = 0.01
 
@@ -19,7 +19,8 @@ def make(network="mlp"):
     if network == "mlp":
         made, shape = MLP(3, width=8, depth=2), (3,)
     else:
-        made = UNet(1, 2, width=8, multipliers=(1, 2), blocks_per_level=1, attention_levels=1)
+        settings = {"dense": 6, "spatial": (4, 4)} if network == "dense" else {}
+        made = UNet(1, 2, width=8, multipliers=(1, 2), blocks_per_level=1, attention_levels=1, **settings)
         shape = (1, 4, 4)
     denoiser = NetworkDenoiser(made, LearnedGamma(warp=MonotoneWarp(4)), shape)
     with torch.no_grad():
@@ -52,11 +53,11 @@ def weights(denoiser):
 
 
 def is_matrix(name, parameter):
-    return TRUNK in name and ".modulate." not in name and parameter.ndim >= 2
+    return TRUNK in name and ".modulate." not in name and ".dense." not in name and parameter.ndim >= 2
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])
-@pytest.mark.parametrize("network", ["mlp", "unet"])
+@pytest.mark.parametrize("network", ["mlp", "unet", "dense"])
 def test_every_parameter_with_a_gradient_moves(network, name):
     denoiser = make(network)
     before = weights(denoiser)
@@ -143,6 +144,17 @@ def test_a_state_is_named_after_its_parameters():
             assert of[name] == expected
         else:
             assert name not in of
+
+
+def test_fully_connected_blocks_learn_at_a_rate_of_their_own():
+    """AdamW's first step is as long as its rate, whatever the gradient."""
+    denoiser = make("dense")
+    optimizer, before = optimizer_of(denoiser), weights(denoiser)
+    train(denoiser, optimizer, [0])
+    moved = {name: (value - before[name]).abs().max().item() for name, value in weights(denoiser).items()}
+    assert moved["network.trunk.lower.dense.layer_in.weight"] == pytest.approx(DENSE_RATE * RATE, rel=1e-3)
+    assert moved["network.trunk.lower.dense.layer_out.weight"] == pytest.approx(DENSE_RATE * RATE, rel=1e-3)
+    assert moved["network.into.weight"] == pytest.approx(RATE, rel=1e-3)
 
 
 def test_a_parameter_without_gradient_stays_and_starts_afresh_later():

@@ -32,6 +32,7 @@ from lowerbound.training.config import (
 )
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.reasons import reasons
 from lowerbound.training.resume import check_own
 from lowerbound.training.trackers import TrackerName
 from lowerbound.training.trainer import Trainer
@@ -90,19 +91,20 @@ def main(arguments: list[str]) -> None:
     sections = {name: getattr(advised, name) for name in SECTIONS}
     untimed = dataclasses.replace(advised.training, minutes=None, steps=None)
     options = parse(Options, "train", arguments, Options(**{**sections, "training": untimed}))
-    training = options.training
-    if training.steps is None and training.minutes is None:
-        training = dataclasses.replace(training, minutes=advised.training.minutes, steps=advised.training.steps)
+    settings = options.training
+    if settings.steps is None and settings.minutes is None:
+        settings = dataclasses.replace(settings, minutes=advised.training.minutes, steps=advised.training.steps)
     sections = {name: getattr(options, name) for name in SECTIONS}
-    config = Config(**{**sections, "data": located(options.data), "training": training})
+    config = Config(**{**sections, "data": located(options.data), "training": settings})
     if options.dry_run:
         if processes.is_first:
             _show(config, dataset, out, str(device))
         return
     together = f", {processes.count} processes" if processes.count > 1 else ""
-    say(f"run       {out} on {device}{together}")
-    settings = {"restart": options.restart, "fall_back": options.fall_back, "track": options.track}
-    folder = train(config, dataset, out, device=device, **settings)
+    model, training = reasons(config)
+    say(f"model     {model}\ntrained   {training}\nrun       {out} on {device}{together}")
+    ways = {"restart": options.restart, "fall_back": options.fall_back, "track": options.track}
+    folder = train(config, dataset, out, device=device, **ways)
     say(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
 
 
@@ -139,7 +141,7 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
         if config.model.name == options.model.name:
             return dataclasses.replace(config, data=options.data)
     minutes = options.training.minutes or DEFAULT_MINUTES
-    advised = recipe(dataset, options.data, minutes, options.model.name)
+    advised = recipe(dataset, options.data, minutes, options.model.name, options.training.purpose)
     if options.training.steps is not None:
         return advised
     fits = fitted(advised, dataset, device)

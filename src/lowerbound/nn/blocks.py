@@ -108,3 +108,31 @@ class AttentionBlock(nn.Module):
         )
         mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return hidden + self.out(mixed).transpose(1, 2).reshape(hidden.shape)
+
+
+class FullyConnectedBlock(nn.Module):
+    r"""$h + W_2\,\mathrm{silu}((1 + s)\,W_1\,\mathrm{norm}(h) + b)$ of all channels of all positions together, $h$ before
+    training; the scale s and the shift b are linear in the embedding.
+
+    Convolutions do the same everywhere, and attention whatever the order of positions: this is what knows that something
+    stands in the middle, or upright.
+
+    Arguments:
+        spatial: the sizes of the spatial axes, which it is made for.
+        width: channels of each position.
+        hidden_width: rows of $W_1$.
+        embedding_width: of the embedding.
+    """
+
+    def __init__(self, spatial: Sequence[int], width: int, hidden_width: int, embedding_width: int) -> None:
+        super().__init__()
+        num_values = width * math.prod(spatial)
+        self.norm = normalisation(len(spatial), width)
+        self.layer_in = nn.Linear(num_values, hidden_width)
+        self.modulate = zeroed(nn.Linear(embedding_width, 2 * hidden_width))
+        self.layer_out = zeroed(nn.Linear(hidden_width, num_values))
+
+    def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.modulate(embedding).chunk(2, dim=1)
+        inner = torch.addcmul(shift, self.layer_in(self.norm(hidden).flatten(1)), 1 + scale)
+        return hidden + self.layer_out(functional.silu(inner)).view_as(hidden)

@@ -4,6 +4,7 @@ Written as what it is: at each resolution a chain of residual blocks, in whose m
 resolution, $h + \\mathrm{up}(\\mathrm{lower}(\\mathrm{down}(h)))$.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.blocks import AttentionBlock, ResidualBlock, convolution, normalisation, zeroed
+from lowerbound.nn.blocks import AttentionBlock, FullyConnectedBlock, ResidualBlock, convolution, normalisation, zeroed
 from lowerbound.nn.embeddings import ModulatedNetwork
 
 
@@ -22,6 +23,8 @@ class Resolution(nn.Module):
         widths: channels of this resolution and of each one below it.
         num_attention: how many of the lowest resolutions attend to all their positions.
         periodic: the spatial axes whose ends meet.
+        dense: hidden units of a fully connected block at the lowest resolution; 0 for none.
+        spatial: the sizes of the spatial axes here, for that block.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class Resolution(nn.Module):
         num_attention: int,
         head_width: int,
         periodic: Sequence[int],
+        dense: int,
+        spatial: Sequence[int],
     ) -> None:
         super().__init__()
         width, *lower = widths
@@ -43,6 +48,7 @@ class Resolution(nn.Module):
 
         self.before = blocks()
         self.attention = AttentionBlock(num_dims, width, head_width) if len(widths) <= num_attention else None
+        self.dense = FullyConnectedBlock(spatial, width, dense, embedding_width) if dense and not lower else None
         self.lower = None
         if lower:
             self.down = convolution(num_dims, width, lower[0], stride=2, periodic=periodic)
@@ -54,6 +60,8 @@ class Resolution(nn.Module):
                 num_attention=num_attention,
                 head_width=head_width,
                 periodic=periodic,
+                dense=dense,
+                spatial=[math.ceil(size / 2) for size in spatial],
             )
             self.up = convolution(num_dims, lower[0], width, kernel=1)
         self.after = blocks()
@@ -63,6 +71,8 @@ class Resolution(nn.Module):
             hidden = block(hidden, embedding)
         if self.attention is not None:
             hidden = self.attention(hidden)
+        if self.dense is not None:
+            hidden = self.dense(hidden, embedding)
         if self.lower is not None:
             lower = self.up(self.lower(self.down(hidden), embedding))
             hidden = hidden + functional.interpolate(lower, size=hidden.shape[2:], mode="nearest")
@@ -74,8 +84,8 @@ class Resolution(nn.Module):
 class UNet(ModulatedNetwork):
     """A U-Net over (channels, *spatial) arrays, modulated by gamma and a condition.
 
-    Spatial sizes are free, down to 1, and may differ between calls: each resolution has ceil(n / 2) of the n positions
-    above it. It returns zero before training.
+    Spatial sizes are free, down to 1, and may differ between calls, unless it has a fully connected block: each resolution
+    has ceil(n / 2) of the n positions above it. It returns zero before training.
 
     Arguments:
         in_channels: C, channels of x.
@@ -94,6 +104,9 @@ class UNet(ModulatedNetwork):
         periodic: the spatial axes, counted from 0, whose ends meet. The output then shifts with x along them, exactly for
             shifts by a multiple of 2^(resolutions - 1), of which their length must be one.
         num_given: channels of a condition along x, NaN where nothing is given; 0 for none.
+        dense: hidden units of a fully connected block over all positions of the lowest resolution, for x of one size; 0 for
+            none.
+        spatial: the sizes of x's spatial axes, needed for that block alone.
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -116,6 +129,8 @@ class UNet(ModulatedNetwork):
         takes_observed: bool = False,
         periodic: Sequence[int] = (),
         num_given: int = 0,
+        dense: int = 0,
+        spatial: Sequence[int] = (),
     ) -> None:
         if num_dims not in (1, 2, 3):
             raise InputError(f"num_dims={num_dims}: a UNet works on 1, 2 or 3 spatial dimensions; use MLP for vectors")
@@ -133,6 +148,11 @@ class UNet(ModulatedNetwork):
         if not set(periodic) <= set(range(num_dims)):
             raise InputError(
                 f"periodic={tuple(periodic)}: the {num_dims} spatial axes are counted from 0 to {num_dims - 1}"
+            )
+        if dense < 0 or (dense and (periodic or len(spatial) != num_dims)):
+            raise InputError(
+                f"dense={dense}, spatial={tuple(spatial)}, periodic={tuple(periodic)}: a fully connected block takes one or "
+                "more hidden units, the sizes of all spatial axes, and no periodic ones, which begin nowhere"
             )
         embedding_width = 4 * width
         super().__init__(
@@ -157,7 +177,10 @@ class UNet(ModulatedNetwork):
             num_attention=attention_levels,
             head_width=head_width,
             periodic=periodic,
+            dense=dense,
+            spatial=spatial,
         )
+        self.spatial = tuple(spatial) if dense else None
         self.norm = normalisation(num_dims, width)
         self.out = zeroed(
             convolution(num_dims, width, in_channels if out_channels is None else out_channels, periodic=periodic)
@@ -168,6 +191,10 @@ class UNet(ModulatedNetwork):
             raise InputError(
                 f"x has shape {tuple(x.shape)}: this network takes (batch, {self.in_channels}, *spatial) "
                 f"with {self.num_dims} spatial dimensions"
+            )
+        if self.spatial is not None and tuple(x.shape[2:]) != self.spatial:
+            raise InputError(
+                f"x has shape {tuple(x.shape)}: the network's fully connected block is made for sizes of {self.spatial}"
             )
         for axis in self.periodic:
             if x.shape[2 + axis] % self.stride:

@@ -2,8 +2,9 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,10 +31,8 @@ from lowerbound.training.config import (
     ScheduleConfig,
 )
 from lowerbound.training.gaussians import TAILS
-from lowerbound.training.objectives import OBJECTIVES
+from lowerbound.training.objectives import OBJECTIVES, VISIBLE
 
-VISIBLE = -2.0
-"""The gamma where the weighting of a second network has half of its largest weight."""
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "unet": UNet}
 
 
@@ -98,6 +97,8 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         )
     if config.kind == "mlp" and config.periodic:
         raise InputError("--network.periodic has no effect on vectors: they have no axes whose ends could meet")
+    if config.kind == "mlp" and config.dense:
+        raise InputError("--network.dense has no effect on vectors, of whose network every layer is fully connected")
     kind = NETWORKS[config.kind]
     axes = () if config.kind == "mlp" else (len(shape) - 1,)
     names = inspect.signature(kind).parameters
@@ -105,15 +106,21 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         shape[0],
         *axes,
         outputs_per_entry * shape[0],
-        **{name: value for name, value in vars(config).items() if name in names},
+        **{name: value for name, value in vars(config).items() if name in names and name != "dense"},
         num_classes=spec.num_classes,
         num_condition_features=spec.num_condition_features,
         takes_observed=spec.has_missing or spec.series is not None,
         **({} if spec.series is None else {"num_given": spec.series.num_given}),
+        **({} if config.kind == "mlp" else _fully_connected(config.dense, shape[1:], config.periodic)),
     )
     if isinstance(network, UNet) and config.periodic:
         network.check(torch.empty(1, *shape, device="meta"))
     return network
+
+
+def _fully_connected(dense: int, spatial: Sequence[int], periodic: Sequence[int]) -> dict[str, Any]:
+    """A U-Net's arguments for its fully connected block, which periodic axes have no place for."""
+    return {} if periodic else {"dense": dense, "spatial": spatial}
 
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
@@ -145,6 +152,7 @@ def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[i
         num_condition_features=spec.num_condition_features,
         takes_observed=spec.has_missing,
         periodic=periodic,
+        **_fully_connected(config.dense, [math.ceil(size / config.patch) for size in spec.shape[1:]], periodic),
     )
     patched = Patched(network, config.patch)
     if periodic:
@@ -238,7 +246,7 @@ def draws_by_importance(config: Config) -> bool:
     if times is not None or not config.model.is_denoiser:
         return times == "importance"
     spreads = config.schedule.name in ("learned", "learned-linear") or OBJECTIVES[name].takes_whole_paths
-    return not spreads and (name == "balanced" or config.coarse.split is not None)
+    return not spreads and (name in ("balanced", "sigmoid") or config.coarse.split is not None)
 
 
 def build_decoder(config: DecoderConfig, num_levels: int | None, blocks: Blocks | None = None) -> Decoder | None:

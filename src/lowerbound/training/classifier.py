@@ -67,7 +67,9 @@ def train_classifier(
         torch.manual_seed(seed)
         network = Classifier(dataset.shape, len(dataset.spec.class_names), width=width)
     classifier = NoisyClassifier(network, gamma_min, gamma_max, sigma_data).to(prepared(device))
-    training = TrainingConfig(steps, minutes, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, seed=seed)
+    training = TrainingConfig(
+        steps=steps, minutes=minutes, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, seed=seed
+    )
     complete(_ClassifierTraining(classifier, dataset, training), workspace)
     return classifier.requires_grad_(False).eval()
 

@@ -33,6 +33,7 @@ else:
     ScheduleName = Literal[(*CURVES, *EXPLODING, *TABLES)]
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
 Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels", "blocks"]
+Purpose = Literal["likelihood", "samples", "both"]
 DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "blocks", "none"]
 
 
@@ -42,9 +43,7 @@ class ModelConfig:
     without effect on a model is refused."""
 
     name: Annotated[Everyday[ModelName], tyro.conf.arg(name="model", prefix_name=False)] = "diffusion"
-    """The model: diffusion, also as a score network, as the gradient of an energy or, of vectors, as a forest; a
-    variational autoencoder, plain,
-    hierarchical or a ladder; an autoregressive model; a normalizing flow; or an adversarial network."""
+    """The model: diffusion, also as a score network, an energy's gradient or a forest; or a relative of it."""
     width: int | None = None
     """The number of hidden units or channels."""
     depth: int | None = None
@@ -158,6 +157,9 @@ class NetworkConfig:
     """U-Net: the number of residual blocks at each resolution on the way down, and again on the way up."""
     attention_levels: int = 1
     """U-Net: the number of lowest resolutions that have attention."""
+    dense: int = 0
+    """U-Net: the number of hidden units of a fully connected block over all positions of the lowest resolution, which learns
+    what stands where; 0, or periodic axes, for none."""
     periodic: tuple[int, ...] = ()
     """U-Net: the axes whose ends meet, counted from 0: 1 is the width of images, the longitude of global fields. What
     is learned does then not change with a shift along them."""
@@ -188,12 +190,17 @@ class CoarseConfig:
     """The number of residual blocks at each resolution on the way down, and again on the way up."""
     attention_levels: int = 1
     """The number of lowest resolutions that have attention."""
+    dense: int = 0
+    """The number of hidden units of a fully connected block over all positions of the lowest resolution, which learns what
+    stands where; 0, or periodic axes, for none."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """The training."""
 
+    purpose: Annotated[Everyday[Purpose], tyro.conf.arg(name="for")] = "both"
+    """Images: train for the fewest bits, the best samples, or both."""
     steps: Everyday[int | None] = None
     """The length of the run in steps; a resumed run then equals an unbroken one exactly, on as many threads
     (OMP_NUM_THREADS)."""
@@ -227,12 +234,14 @@ class TrainingConfig:
     """The width of the weights' running average, relative to the length of the run so far."""
     objective: ObjectiveName = "elbo"
     """The objective: elbo is the bound in continuous time; balanced is the same with more weight on noise that can be seen,
-    for better samples; form-a to one-sample are the bound over a chain; the others are losses, not bounds."""
+    for better samples; sigmoid has that weight alone; form-a to one-sample are the bound over a chain; the others are
+    losses, not bounds."""
     reverse: Literal["lower", "upper", "learned"] = "lower"
     """The reverse variance of an objective over a chain."""
     times: Literal["antithetic", "importance"] | None = None
     """The distribution of times: spread evenly over the batch, or besides drawn more often where the loss is large. If not
-    given, the latter for --objective balanced on a schedule that is not learned, and of two networks; else the former."""
+    given, the latter for --objective balanced or sigmoid on a schedule that is not learned, and of two networks; else the
+    former."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """The optimizer of the weight matrices between hidden layers; all other parameters take AdamW."""
     momentum: float = 0.9
@@ -265,7 +274,7 @@ class TrainingConfig:
 
 MOST = {
     "schedule.num_steps": 1_000_000,
-    **dict.fromkeys(("network.width", "model.width", "coarse.width"), 8192),
+    **dict.fromkeys(("network.width", "model.width", "coarse.width", "network.dense", "coarse.dense"), 8192),
     **{
         f"{section}.{name}": 256
         for section in ("network", "coarse")

@@ -7,11 +7,14 @@ from lowerbound.models import Objective
 from lowerbound.models.diffusion import CONTRASTIVE
 from lowerbound.theory import derivations, hybrid, textbook
 
+VISIBLE = -2.0
+"""The gamma from which on noise hides what can be seen: where a sigmoid weighting has half of its largest weight."""
 OBJECTIVES = {
     each.name: each
     for each in (
         Objective("elbo"),
         Objective("balanced", objective.balanced(), contains_bound=True),
+        Objective("sigmoid", objective.sigmoid(VISIBLE)),
         Objective("simple", objective.simple),
         Objective("min-snr", objective.min_snr()),
         Objective("edm"),  # weighted by the data's standard deviation

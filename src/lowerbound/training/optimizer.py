@@ -16,10 +16,14 @@ MUON_RATE = 1.5
 """Muon's learning rate as a multiple of AdamW's."""
 SCHEDULE_RATE = 0.3
 """The learning rate of a learned schedule as a multiple of the network's."""
+DENSE_RATE = 0.3
+"""The learning rate of fully connected blocks, of thousands of inputs, as a multiple of the network's."""
 TRUNK = "trunk."
 """Where a network keeps its hidden layers."""
 MODULATION = ".modulate."
 """What makes scales and shifts of the embedding of gamma and the condition: an input, and no hidden layer."""
+DENSE = ".dense.layer_"
+"""The layers of fully connected blocks, on whose large matrices a step of Muon would take as long as the gradient."""
 SCHEDULE = "schedule."
 COARSE = "coarse."
 """Where a denoiser of two pieces keeps its second one."""
@@ -46,19 +50,23 @@ class Optimizer:
         # a few of them would set the length of every step; and of two networks one would set that of the other
         self._clipped = [[p for p in network if not self._names[p].startswith(COARSE)], coarse, schedule]
         self._clip = training.clip
+        dense = [p for p in network if DENSE in self._names[p]]
         is_hidden = {p: TRUNK in name and MODULATION not in name and p.ndim >= 2 for p, name in self._names.items()}
-        matrices = [p for p in network if training.optimizer == "muon" and is_hidden[p]]
-        moved = set(matrices)
-        others = [p for p in network if p not in moved]
+        matrices = [p for p in network if training.optimizer == "muon" and is_hidden[p] and DENSE not in self._names[p]]
+        elsewhere = {*matrices, *dense}
+        others = [p for p in network if p not in elsewhere]
         decay = training.weight_decay
         self._muon = Muon(matrices, decay)
         self._adamw = torch.optim.AdamW(others, betas=(training.momentum, squares), weight_decay=decay, fused=fused)
-        if schedule:
-            self._adamw.add_param_group({"params": schedule, "weight_decay": 0.0})
+        self._multiples = [1.0]
+        for parameters, multiple, decay_of_them in ((dense, DENSE_RATE, decay), (schedule, SCHEDULE_RATE, 0.0)):
+            if parameters:
+                self._adamw.add_param_group({"params": parameters, "weight_decay": decay_of_them})
+                self._multiples.append(multiple)
 
     def step(self, learning_rate: float) -> None:
         """Move the parameters by their gradients."""
-        for group, multiple in zip(self._adamw.param_groups, (1.0, SCHEDULE_RATE), strict=False):
+        for group, multiple in zip(self._adamw.param_groups, self._multiples, strict=True):
             group["lr"] = multiple * learning_rate
         self._adamw.step()
         self._muon.step(MUON_RATE * learning_rate)

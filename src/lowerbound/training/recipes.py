@@ -7,7 +7,9 @@ from typing import Any
 from lowerbound.baselines import MIXTURE_FULL_DIMS
 from lowerbound.blocks import Blocks, Choice, Grid, Real
 from lowerbound.data import Dataset
+from lowerbound.errors import InputError
 from lowerbound.nn import octaves
+from lowerbound.nn.blocks import halvings
 from lowerbound.training.config import (
     DENOISERS,
     CoarseConfig,
@@ -18,6 +20,7 @@ from lowerbound.training.config import (
     ModelConfig,
     ModelName,
     NetworkConfig,
+    Purpose,
     ScheduleConfig,
     TrainingConfig,
 )
@@ -37,12 +40,24 @@ COMPONENTS = 64
 """At most, in the mixture that the network of a table stands upon."""
 FEW_EXAMPLES = 10_000
 """Training examples below which a model that sees them often has to be kept from learning them by heart."""
+SHARES: dict[Purpose, float] = {"likelihood": 0.25, "both": 0.5, "samples": 0.75}
+"""The share of each batch from which the coarse of two networks learns."""
+MULTIPLIERS = (1, 2, 2, 4, 4, 4)
+"""Of a U-Net's width, from the full resolution down."""
+DENSE = 256
+"""Hidden units of a coarse network's fully connected block."""
+MOST_JOINED = 8_192
+"""Numbers at the lowest resolution that a fully connected block may join."""
 FEW_DECAY = 0.1
 """The weight decay of images of so few examples: without it digits are learned by heart after two minutes."""
 
 
 def recipe(
-    dataset: Dataset, data: DataConfig | None = None, minutes: float = 10.0, model: ModelName = "diffusion"
+    dataset: Dataset,
+    data: DataConfig | None = None,
+    minutes: float = 10.0,
+    model: ModelName = "diffusion",
+    purpose: Purpose = "both",
 ) -> Config:
     """The recommended configuration for a data set.
 
@@ -51,18 +66,25 @@ def recipe(
         data: how they were opened; by their name alone if None.
         minutes: the run's length.
         model: what is trained.
+        purpose: the fewest bits, the best samples, or both; a choice for diffusion models of discrete images and signals.
+
+    Raises:
+        InputError: for a purpose where there is no choice.
     """
     data = data or DataConfig(dataset.spec.name)
+    is_visible = model == "diffusion" and _is_visible(dataset)
+    if purpose != "both" and not is_visible:
+        raise InputError(
+            f"--for {purpose}: only diffusion models of images and signals of many levels, or small ones, are trained for "
+            "one or the other; leave --for out"
+        )
     if model not in DENOISERS:
         return _relative(dataset, data, minutes, model)
     config = _diffusion(dataset, data, minutes)
+    if is_visible:
+        return for_images(config, dataset, purpose)
     if model == "diffusion":
-        num_levels = dataset.spec.encoding.num_levels
-        if len(dataset.shape) == 1 or num_levels is None:
-            return config
-        if max(dataset.shape[1:]) <= SMALL:
-            return for_both(config, dataset)
-        return shared_by_two(for_both(config, dataset), dataset) if num_levels >= MANY_LEVELS else config
+        return config
     schedule = replace(config.schedule, name="linear-gamma")
     if model == "forest":
         return Config(
@@ -77,39 +99,56 @@ def recipe(
     return replace(config, schedule=schedule, denoiser=DenoiserConfig(target="eps"), model=ModelConfig(model))
 
 
-def for_both(config: Config, dataset: Dataset) -> Config:
-    """The configuration for likelihood and samples at once: more weight on noise that can be seen, and times drawn where
-    the weighted loss is large, where a learned schedule draws them for the bits alone.
+def for_images(config: Config, dataset: Dataset, purpose: Purpose = "both") -> Config:
+    """The configuration for discrete images, signals or volumes: more weight on noise that can be seen, and times drawn
+    where the weighted loss is large, where a learned schedule draws them for the bits alone.
 
     Arguments:
-        config: for discrete images, signals or volumes.
+        config: that of other data.
         dataset: the data.
+        purpose: what they are for.
     """
     weight_decay = FEW_DECAY if len(dataset.train) < FEW_EXAMPLES else 0.0
-    return replace(
+    config = replace(
         config,
         schedule=replace(config.schedule, name="linear-gamma", gamma_max=IMAGE_GAMMA_MAX),
         network=replace(config.network, width=24),
-        training=replace(config.training, objective="balanced", weight_decay=weight_decay),
+        training=replace(config.training, purpose=purpose, objective="balanced", weight_decay=weight_decay),
     )
+    if max(dataset.shape[1:]) > SMALL:
+        return shared_by_two(config, dataset, SHARES[purpose])
+    if purpose == "samples":
+        return replace(config, training=replace(config.training, objective="sigmoid"))
+    return config  # with one network for all noise, weight on what can be seen costs no bits
 
 
-def shared_by_two(config: Config, dataset: Dataset) -> Config:
+def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
     """The configuration with the noise shared by two networks: bits by a small one, what can be seen by a coarse one.
 
     Arguments:
         config: of one network for discrete images, signals or volumes.
         dataset: the data.
+        share: that of each batch from which the coarse network learns.
     """
-    longest = max(dataset.shape[1:])
-    num_halvings = max(1, math.ceil(math.log2(longest / 2 / SMALL) + 1))
+    sizes = halvings([math.ceil(size / 2) for size in dataset.shape[1:]], SMALL // 2)
+    multipliers = MULTIPLIERS[: len(sizes)]
+    width = CoarseConfig.width
+    is_joined = width * multipliers[-1] * math.prod(sizes[len(multipliers) - 1]) <= MOST_JOINED
     return replace(
         config,
         # all that is to be known of the last bits stands next to a pixel
         network=replace(config.network, width=16, multipliers=(1,), blocks_per_level=2, attention_levels=0),
-        coarse=CoarseConfig(split=SPLIT, multipliers=(1, 2, 2, 4, 4, 4)[: num_halvings + 1]),
+        coarse=CoarseConfig(split=SPLIT, share=share, multipliers=multipliers, dense=DENSE if is_joined else 0),
         training=replace(config.training, batch_size=min(2 * config.training.batch_size, len(dataset.train))),
     )
+
+
+def _is_visible(dataset: Dataset) -> bool:
+    """Whether most of the bits are in noise finer than what can be seen, or the whole is small."""
+    num_levels = dataset.spec.encoding.num_levels
+    if len(dataset.shape) == 1 or num_levels is None:
+        return False
+    return max(dataset.shape[1:]) <= SMALL or num_levels >= MANY_LEVELS
 
 
 def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
@@ -194,6 +233,6 @@ def unet(shape: tuple[int, ...], num_levels: int | None) -> NetworkConfig:
     return NetworkConfig(
         kind="unet",
         width=24 if longest > 16 else 16,
-        multipliers=(1, 2, 2, 4, 4, 4)[: num_halvings + 1],
+        multipliers=MULTIPLIERS[: num_halvings + 1],
         fourier_frequencies=() if num_levels is None else octaves(num_levels),
     )
