@@ -1,77 +1,115 @@
-"""Bits/dim and Frechet distance after so many minutes, ours beside a peer's own training example:
-LOWERBOUND_DATA=... OMP_NUM_THREADS=1 python benchmarks/time_to_quality.py --minutes 1 5 10 --peers example faster
+"""Bits/dim and Frechet distance after so many minutes, ours beside peers' own training examples:
+LOWERBOUND_DATA=... OMP_NUM_THREADS=1 python benchmarks/time_to_quality.py --minutes 1 5 20 --models ours diffusers torchcfm
 
-`ours` is what `lowerbound train mnist --minutes M` does. The peer is diffusers (`pip install -e '.[diffusers]'`), trained
-by the loop of its example for unconditional images: the noise of 1,000 linear betas at uniform times, eps, a mean square,
-AdamW, an average of the weights. The example's network of 114 million parameters makes no step a second on a CPU, so its
-channels are `--channels`, with its two blocks a resolution and attention at the lowest. `example` keeps its batch of 16,
-its rate of 1e-4 and its 500 steps of warm-up, `faster` has a batch of 32 and a rate of 1e-3. Both are saved as a pipeline
-and opened by `lowerbound.imports`, and judged as ours is: samples of 16 calls, and the bound of test images.
+`ours` is what `lowerbound train mnist --minutes M` does; peers and controls are in `trained_peers.py` (`pip install
+diffusers torchcfm smalldiffusion`, those that are asked for). All are judged alike, by samples of 16 calls of our default
+sampler and by the bound of test images. Rows go into OUT/rows.jsonl as they come; those that are there are not made again,
+and `--plot` draws them.
 """
 
 import argparse
-import math
-import time
-from dataclasses import replace
+import itertools
+import json
+import statistics
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch.nn import functional
+from matplotlib.figure import Figure
+from trained_peers import PEERS, train
 
 import lowerbound as lb
+from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.machine import processor
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run
-from lowerbound.run.imported import import_model
-
-PEERS = {"example": (16, 1e-4), "faster": (32, 1e-3)}
-"""Batch and learning rate."""
-WARMUP_STEPS = 500
-AVERAGED = 0.9999
-"""The example's largest decay of its average, and the power of its approach."""
-POWER = 3 / 4
+from lowerbound.training.folder import RunFolder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist")
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 5.0, 10.0])
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=[])
-    parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 64])
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 5.0, 20.0])
+    parser.add_argument("--models", nargs="*", choices=("ours", *PEERS), default=["ours"])
+    parser.add_argument("--channels", type=int, default=32, help="peers' channels at full resolution")
+    parser.add_argument("--batch-size", type=int, default=32, help="peers'")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--test", type=int, default=1000, help="test examples whose bound is taken")
     parser.add_argument("--out", type=Path, default=Path("runs/time-to-quality"))
+    parser.add_argument("--plot", type=Path, help="draw all rows of OUT into this file, after the table")
     arguments = parser.parse_args()
 
     dataset = lb.open_dataset(arguments.data)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    log = arguments.out / "rows.jsonl"
+    rows = [Row(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     judge = Judge.of(dataset, feature_space(dataset, feature_classifier(dataset, arguments.out)), arguments.samples)
     floor = judge.floor()
     print(f"{processor()}, {torch.get_num_threads()} threads; {judge.space}")
     print(f"held-out images: Frechet distance {floor.frechet}, precision {floor.precision}")
-    print(f"{'model':<10}{'minutes':>8}{'seed':>5}{'images seen':>13}{'bits/dim':>18}{'Frechet':>14}{'precision':>15}")
-    for minutes in arguments.minutes:
-        for seed in range(arguments.seeds):
-            for name in ("ours", *arguments.peers):
-                out = arguments.out / f"{name}-{minutes:g}-{seed}"
-                if name == "ours":
-                    run, num_seen = ours(dataset, minutes, seed, out)
-                else:
-                    run, num_seen = example(dataset, minutes, seed, out, arguments.channels, *PEERS[name])
-                report(run, dataset, judge, f"{name:<10}{minutes:>8g}{seed:>5}{num_seen:>13,}", arguments.test)
+    print(f"{'model':<18}{'minutes':>8}{'seed':>5}{'images seen':>13}{'bits/dim':>18}{'Frechet':>14}{'precision':>11}")
+    for key in itertools.product(arguments.models, arguments.minutes, arguments.seeds):
+        row = next((row for row in rows if row.key == key), None)
+        if row is None:
+            model, minutes, seed = key
+            out = arguments.out / f"{model.replace(', ', '-').replace(' ', '-')}-{minutes:g}-{seed}"
+            if model == "ours":
+                run, num_seen = ours(dataset, minutes, seed, out)
+            else:
+                denoiser, num_seen = train(
+                    PEERS[model], dataset, arguments.channels, arguments.batch_size, minutes, seed
+                )
+                run = as_run(denoiser, dataset, out)
+            row = Row(*key, num_seen, **judged(run, dataset, judge, arguments.test), processor=processor())
+            rows.append(row)
+            with log.open("a") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+        print(row, flush=True)
+    if arguments.plot is not None:
+        plot(rows, arguments.plot)
 
 
-def report(run: Run, dataset: lb.Dataset, judge: Judge, row: str, num_test: int) -> None:
-    """One line of the table."""
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    model: str
+    minutes: float
+    seed: int
+    examples_seen: int
+    bits: float
+    bits_error: float
+    frechet: float
+    frechet_error: float
+    precision: float
+    processor: str
+
+    @property
+    def key(self) -> tuple[str, float, int]:
+        return self.model, self.minutes, self.seed
+
+    def __str__(self) -> str:
+        bits, frechet = figure_text(self.bits, self.bits_error), figure_text(self.frechet, self.frechet_error)
+        which = f"{self.model:<18}{self.minutes:>8g}{self.seed:>5}{self.examples_seen:>13,}"
+        return f"{which}{bits:>18}{frechet:>14}{self.precision:>11.3f}"
+
+
+def judged(run: Run, dataset: lb.Dataset, judge: Judge, num_test: int) -> dict[str, float]:
+    """Both figures."""
     samples, _ = draw(run, dataset, len(judge.held_out))
     quality = judge.quality(dataset.spec.encoding.encode(samples))
     scores = lb.score(run, dataset.examples[dataset.test[:num_test]], lb.Effort(num_draws=16))
-    bits = lb.mean_and_error(torch.from_numpy(scores.bits_per_dim))
-    figures = (figure_text(*bits), str(quality.frechet), str(quality.precision))
-    print(row + "".join(f"{each:>{width}}" for each, width in zip(figures, (18, 14, 15), strict=True)), flush=True)
+    bits, error = lb.mean_and_error(torch.from_numpy(scores.bits_per_dim))
+    return {
+        "bits": float(bits),
+        "bits_error": float(error),
+        "frechet": quality.frechet.value,
+        "frechet_error": quality.frechet.error,
+        "precision": quality.precision.value,
+    }
 
 
 def ours(dataset: lb.Dataset, minutes: float, seed: int, out: Path) -> tuple[Run, int]:
@@ -84,45 +122,28 @@ def ours(dataset: lb.Dataset, minutes: float, seed: int, out: Path) -> tuple[Run
     return run, last * config.training.batch_size
 
 
-def example(
-    dataset: lb.Dataset, minutes: float, seed: int, out: Path, channels: list[int], batch: int, rate: float
-) -> tuple[Run, int]:
-    """The peer's, after as many minutes of steps."""
-    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+def as_run(denoiser: Denoiser, dataset: lb.Dataset, out: Path) -> Run:
+    """A denoiser in the place of a run's."""
+    return Run(RunFolder(out), lb.recipe(dataset), dataset.spec, lb.Diffusion(denoiser, lb.LevelPosterior(256)), {})
 
-    torch.manual_seed(seed)
-    lower = len(channels) - 1
-    network = UNet2DModel(
-        sample_size=dataset.shape[1:],
-        in_channels=dataset.shape[0],
-        out_channels=dataset.shape[0],
-        block_out_channels=tuple(channels),
-        down_block_types=(*["DownBlock2D"] * lower, "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", *["UpBlock2D"] * lower),
-        norm_num_groups=16,
-    )
-    scheduler = DDPMScheduler(num_train_timesteps=1000)
-    optimizer = torch.optim.AdamW(network.parameters(), rate, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
-    average = {name: value.clone() for name, value in network.state_dict().items()}
-    order, step, began = np.random.default_rng(seed), 0, time.perf_counter()
-    while (progress := (time.perf_counter() - began) / (60 * minutes)) < 1:
-        x = dataset.encoded(order.choice(dataset.train, batch)) * 256 / 255  # from -1 to 1, as the example has it
-        noise, t = torch.randn_like(x), torch.randint(1000, (batch,))
-        loss = functional.mse_loss(network(scheduler.add_noise(x, noise, t), t).sample, noise)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * progress))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        step += 1
-        kept = min(AVERAGED, 1 - (1 + step) ** -POWER)
-        for name, value in network.state_dict().items():
-            average[name].lerp_(value, 1 - kept)
-    network.load_state_dict(average)
-    pipeline = out.with_name(f"{out.name}-pipeline")
-    DDPMPipeline(network, scheduler).save_pretrained(pipeline)
-    return lb.open_run(import_model(pipeline, out, image_size=dataset.shape[1:]).path), step * batch
+
+def plot(rows: list[Row], path: Path) -> None:
+    """Both figures over the minutes, a line for each model, on logarithmic axes."""
+    figure = Figure((9, 3.6), layout="constrained")
+    for axes, name, label in zip(
+        figure.subplots(1, 2), ("bits", "frechet"), ("bits/dim (test, bound)", "Fréchet distance"), strict=True
+    ):
+        for model in dict.fromkeys(row.model for row in rows):
+            minutes = sorted({row.minutes for row in rows if row.model == model})
+            medians = [
+                statistics.median(getattr(row, name) for row in rows if (row.model, row.minutes) == (model, each))
+                for each in minutes
+            ]
+            axes.loglog(minutes, medians, "o-", label=model, linewidth=2.5 if model == "ours" else 1.2)
+        axes.set(xlabel="minutes of one thread", ylabel=label)
+        axes.grid(alpha=0.3, which="both")
+    figure.axes[0].legend(fontsize=8)
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":
