@@ -17,7 +17,7 @@ from lowerbound.cli.main import run as command
 from lowerbound.models import Diffusion
 from lowerbound.run import Run
 from lowerbound.training import recipe, train
-from lowerbound.training.config import DataConfig, ModelConfig, ScheduleConfig
+from lowerbound.training.config import CoarseConfig, DataConfig, ModelConfig, ScheduleConfig
 from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.processes import ALONE, joined
 from lowerbound.training.trainer import Trainer
@@ -147,8 +147,28 @@ def divided(steps: int, shard: bool = True):
     return replace(config, schedule=ScheduleConfig("learned-linear")), dataset
 
 
+RECIPES = ("Muon", "Muon, compiled", "two networks", "mixture", "mixed table")
+
+
+def divided_recipe(name: str, folder: Path, shard: bool = True):
+    """A run as a recipe has it, which is divided among processes, and its data; of two networks some batches call one."""
+    settings = {"steps": 4, "batch_size": 8, "num_evaluations": 2, "num_pictures": 0, "shard": shard}
+    if name == "two networks":
+        config, dataset = tiny_config("digits", **{**settings, "batch_size": 2, "steps": 6, "times": "antithetic"})
+        coarse = CoarseConfig(split=3.5, width=8, multipliers=(1,), blocks_per_level=1)
+        return replace(config, coarse=coarse), dataset
+    if name == "mixed table":
+        rows = [f"{number / 7},{number % 3},{'xyz'[number * number % 3]}" for number in range(300)]
+        (folder / "table.csv").write_text("\n".join(["real,count,letter", *rows]))
+        config, dataset = tiny_config(str(folder / "table.csv"), **settings)
+    else:
+        source = "moons" if name == "mixture" else "digits"
+        config, dataset = tiny_config(source, **settings, compile=name.endswith("compiled"))
+    return config, dataset
+
+
 def divide(folder: Path) -> None:
-    """A divided run, one that goes on with what was whole, and one that others go on with."""
+    """A divided run, one that goes on with what was whole, and one that others go on with; and one of each recipe."""
     from lowerbound.training import shard
 
     shard.LEAST_BLOCK = 1000  # so that there are several blocks
@@ -156,6 +176,8 @@ def divide(folder: Path) -> None:
     for name in ("divided", "whole first"):
         config, dataset = divided(6)
         train(config, dataset, folder / name, show_progress=False)
+    for name in RECIPES:
+        train(*divided_recipe(name, folder), folder / name, show_progress=False)
 
 
 TASKS = {task.__name__: task for task in (compute, go_on, go_on_slowly, draw_until_killed, divide)}

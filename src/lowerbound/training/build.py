@@ -129,6 +129,12 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     return ByLevel(fine, coarse, config.coarse.split)
 
 
+def networks(denoiser: Denoiser) -> list[nn.Module]:
+    """The networks of a denoiser that was built here, each of which is called once for a prediction."""
+    pieces = (denoiser.fine, denoiser.coarse) if isinstance(denoiser, ByLevel) else (denoiser,)
+    return [piece.network for piece in pieces]
+
+
 def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[int, ...] = ()) -> Patched:
     """The second network, of patches, with the conditions of the data."""
     num_dims = len(spec.shape) - 1

@@ -243,6 +243,39 @@ def own_part(tensor: Tensor) -> Tensor:
     return getattr(tensor, "to_local", lambda: tensor)()  # its class takes long to import
 
 
+def by_member(stack: Tensor) -> Tensor:
+    """Of a stack of tensors whose rows are divided among processes this one's share of the tensors, whole; else all."""
+    if own_part(stack) is stack:
+        return stack
+    from torch.distributed.tensor import DTensor, Shard  # which take a while to import
+
+    assert isinstance(stack, DTensor)
+    return stack.redistribute(placements=[Shard(0)]).to_local()
+
+
+def by_row(members: Tensor, stack: Tensor) -> Tensor:
+    """The way back of `by_member`: a stack divided as another one of its shape."""
+    if own_part(stack) is stack:
+        return members
+    from torch.distributed.tensor import DTensor, Shard
+
+    assert isinstance(stack, DTensor)
+    shape, stride = stack.shape, torch.empty(stack.shape, device="meta").stride()
+    whole = DTensor.from_local(members, stack.device_mesh, [Shard(0)], shape=shape, stride=stride)
+    return whole.redistribute(placements=stack.placements)
+
+
+def divided_like(value: Tensor, parameter: Tensor | None) -> Tensor:
+    """A whole tensor that every process has, divided as its parameter is, if that is and they have one shape."""
+    if parameter is None or own_part(parameter) is parameter or value.shape != parameter.shape:
+        return value
+    from torch.distributed.tensor import DTensor, distribute_tensor  # which takes a while to import
+
+    assert isinstance(parameter, DTensor)
+    value = value.to(parameter.device)
+    return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+
 def _told(error: Exception) -> bytes:
     """An error as the other processes raise it."""
     kind = type(error) if isinstance(error, InputError) else InputError
