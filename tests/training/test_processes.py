@@ -12,6 +12,7 @@ from training.together import NAMES, configuration, finish, outcome, start, stop
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import read_evaluation
 from lowerbound.run.overview import overview
+from lowerbound.times import antithetic_times
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.processes import ALONE, Processes
@@ -101,8 +102,18 @@ def test_what_is_done_by_turns_comes_in_order():
 def test_rows_are_all_of_them_once():
     for num, count in ((33, 2), (8, 3), (4, 4), (7, 5)):
         parts = [list(range(num))[Processes(rank, count).rows(num)] for rank in range(count)]
-        assert [row for part in parts for row in part] == list(range(num))
+        assert sorted(row for part in parts for row in part) == list(range(num))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, 0.71])
+@pytest.mark.parametrize(("num", "count"), [(32, 2), (33, 2), (32, 4), (30, 4)])
+def test_each_process_has_as_many_examples_as_any_other_on_either_side_of_a_noise_level(num, count, offset):
+    """Of two networks that share the noise no process is left with more calls of the one that costs more."""
+    times = antithetic_times(torch.tensor(offset), num)
+    for split in (0.1, 0.5, 0.8):
+        above = [int((times[Processes(rank, count).rows(num)] >= split).sum()) for rank in range(count)]
+        assert max(above) - min(above) <= 2  # one for the batch's end, one for where its times begin again
 
 
 def test_alone_nothing_is_exchanged():

@@ -127,9 +127,10 @@ def test_all_processes_have_as_many_pieces_and_every_row_once(num, size, count):
         return
     pieces = [Processes(rank, count).pieces(num, size, in_step=True) for rank in range(count)]
     assert len({len(each) for each in pieces}) == 1
-    rows = [row for each in pieces for piece in each for row in range(num)[piece]]
-    assert rows == list(range(num))
-    lengths = [piece.stop - piece.start for each in pieces for piece in each]
+    rows = [[row for piece in each for row in range(num)[piece]] for each in pieces]
+    assert rows == [list(range(num)[Processes(rank, count).rows(num)]) for rank in range(count)]
+    assert sorted(row for each in rows for row in each) == list(range(num))
+    lengths = [len(range(num)[piece]) for each in pieces for piece in each]
     assert min(lengths) >= 1
     assert max(lengths) <= (size or num)
 

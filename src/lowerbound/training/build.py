@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import nn
@@ -132,7 +133,7 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
 def networks(denoiser: Denoiser) -> list[nn.Module]:
     """The networks of a denoiser that was built here, each of which is called once for a prediction."""
     pieces = (denoiser.fine, denoiser.coarse) if isinstance(denoiser, ByLevel) else (denoiser,)
-    return [piece.network for piece in pieces]
+    return [cast(nn.Module, piece.network) for piece in pieces]
 
 
 def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[int, ...] = ()) -> Patched:

@@ -64,8 +64,12 @@ class Processes:
         return self.rank == 0
 
     def rows(self, num: int) -> slice:
-        """Its part of so many rows; the parts differ by one at most."""
-        return slice(self.rank * num // self.count, (self.rank + 1) * num // self.count)
+        """Its part of so many rows, every n-th of them; the parts differ by one at most.
+
+        Times rise along a batch, and what an example costs may change with its time, as where two networks share the noise:
+        of every n-th row each process has as much to do as any other.
+        """
+        return slice(self.rank, num, self.count)
 
     def pieces(self, num: int, size: int | None, in_step: bool = False) -> list[slice]:
         """Its part of so many rows in pieces of a size at most, or in one if it is None.
@@ -74,14 +78,14 @@ class Processes:
             num, size: of rows.
             in_step: whether all processes have as many pieces, of sizes that differ by one at most.
         """
-        own = self.rows(num)
-        length, size = own.stop - own.start, size or num
-        if not in_step:
-            return [slice(first, min(first + size, own.stop)) for first in range(own.start, own.stop, size)]
-        longest = -(-num // self.count)
-        count = -(-longest // size)
-        ends = [own.start + number * length // count for number in range(count + 1)]
-        return [slice(*ends_of_piece) for ends_of_piece in pairwise(ends)]
+        length, size = len(range(num)[self.rows(num)]), size or num
+        ends = [*range(0, length, size), length]
+        if in_step:
+            longest = -(-num // self.count)
+            count = -(-longest // size)
+            ends = [number * length // count for number in range(count + 1)]
+        rows = [self.rank + self.count * end for end in ends]
+        return [slice(first, last, self.count) for first, last in pairwise(rows)]
 
     def sum(self, values: Tensor) -> Tensor:
         """The values, in place, added up over the processes."""

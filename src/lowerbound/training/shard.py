@@ -83,10 +83,10 @@ def forget_uncalled(model: Model, processes: Processes) -> None:
     if not isinstance(model, Diffusion) or not isinstance(model.denoiser, ByLevel):
         return
     for network in networks(model.denoiser):
-        moved = [parameter for parameter in network.parameters() if parameter.grad is not None]
-        (count,) = processes.most([sum(own_part(p.grad).count_nonzero().item() for p in moved)])
+        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        (count,) = processes.most([sum(own_part(gradient).count_nonzero().item() for gradient in gradients)])
         if count == 0:
-            for parameter in moved:
+            for parameter in network.parameters():
                 parameter.grad = None
 
 
