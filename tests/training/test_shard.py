@@ -104,6 +104,20 @@ def test_one_process_goes_on_with_what_was_divided(runs):
 
 
 @pytest.mark.slow
+def test_four_processes_go_on_with_what_two_had(runs, tmp_path):
+    config, dataset = divided(8, shard=False)
+    for name in ("whole", "divided"):
+        shutil.copytree(runs[name].path, tmp_path / name)
+    whole = train(config, dataset, tmp_path / "whole", **SETTINGS)
+    for status, said in finish(start("divide_further", tmp_path, count=4), 400.0):
+        assert status == 0, said
+    divided_folder = type(whole)(tmp_path / "divided")
+    assert len(list(checkpoints(divided_folder.checkpoints)[-1].glob("shard-*.safetensors"))) == 4
+    assert np.allclose(figures(divided_folder, "loss"), figures(whole, "loss"), rtol=1e-5)
+    assert len(figures(divided_folder, "loss")) == 8
+
+
+@pytest.mark.slow
 def test_a_damaged_part_is_named(runs):
     newest = checkpoints(runs["divided"].checkpoints)[-1]
     part = next(newest.glob("shard-*.safetensors"))
