@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from training.runs import tiny_config
 
 import lowerbound
@@ -157,6 +156,8 @@ def run_out_of_disk(folder: Path) -> None:
 
 def run_out_of_disk_for_a_part(folder: Path) -> None:
     """The second process finds no room for its part of the second checkpoint."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+
     go_on_until(folder, 3, rank=1, work=lambda: setattr(HuggingFaceStorageWriter, "write_data", full_disk), shard=True)
 
 
