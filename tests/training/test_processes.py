@@ -131,7 +131,7 @@ def test_an_error_stays_what_it_is():
 
 
 @pytest.mark.slow
-def test_a_run_moves_from_one_process_to_two_and_back(tmp_path, monkeypatch):
+def test_a_run_moves_from_one_process_to_two_to_four_and_back(tmp_path, monkeypatch):
     measure_little(monkeypatch)
     config, dataset = stopping()
     whole = train(config, dataset, tmp_path / "whole", say=lambda line: None, show_progress=False)
@@ -144,6 +144,10 @@ def test_a_run_moves_from_one_process_to_two_and_back(tmp_path, monkeypatch):
     assert state["step"] == 30
     for name, value in expected["weights"].items():
         assert (tensors["weights"][name] - value).abs().max() < 1e-5, name
-    longer = config.training.__class__(**{**vars(config.training), "steps": 33})
-    again = train(config.__class__(**{**vars(config), "training": longer}), dataset, tmp_path / "run", say=print)
-    assert max(record["step"] for record in again.read_log()) == 33
+    for status, said in finish(start("go_on_further", tmp_path, count=4)):
+        assert status == 0, said
+    train(*stopping(33), tmp_path / "whole", say=print)
+    again, longer = (train(*stopping(36), tmp_path / name, say=print) for name in ("run", "whole"))
+    assert max(record["step"] for record in again.read_log()) == 36
+    losses = [[record["loss"] for record in folder.read_log() if "loss" in record] for folder in (again, longer)]
+    assert np.allclose(*losses, rtol=1e-4)

@@ -138,6 +138,10 @@ def go_on(folder: Path) -> None:
     train(config, dataset, folder / "run", show_progress=False)
 
 
+def go_on_further(folder: Path) -> None:
+    train(*stopping(33), folder / "run", show_progress=False)
+
+
 def go_on_slowly(folder: Path) -> None:
     """Until it is ended by force."""
     Diffusion.most_held_out = 16
@@ -186,6 +190,7 @@ def wait_for_a_slow_one(folder: Path) -> None:
 
     Trainer.gradient = slow
     config, dataset = stopping(steps=None, minutes=1 / 40, num_evaluations=1, num_pictures=0)
+    config = replace(config, denoiser=replace(config.denoiser, components=0))  # whose fit would be a part of the time
     train(config, dataset, folder / "run", show_progress=False)
 
 
@@ -247,6 +252,7 @@ TASKS = {
     for task in (
         compute,
         go_on,
+        go_on_further,
         go_on_slowly,
         go_on_impatiently,
         wait_for_a_slow_one,
