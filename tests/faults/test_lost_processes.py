@@ -103,7 +103,7 @@ def test_one_that_does_not_answer_is_not_waited_for_for_ever(tmp_path):
     wait_for(lambda: checkpoints(tmp_path / "run" / "checkpoints"), workers)
     workers[1].send_signal(signal.SIGSTOP)
     try:
-        ((status, said),) = finish(workers[:1], 10 + SECONDS)
+        ((status, said),) = finish(workers[:1], 20 + SECONDS)
     finally:
         workers[1].kill()
         finish(workers[1:])

@@ -142,10 +142,11 @@ def go_on_further(folder: Path) -> None:
     train(*stopping(33), folder / "run", show_progress=False)
 
 
-def go_on_slowly(folder: Path) -> None:
+def go_on_slowly(folder: Path, **denoiser: object) -> None:
     """Until it is ended by force."""
     Diffusion.most_held_out = 16
     config, dataset = stopping(10**6, num_evaluations=10**5, num_pictures=0)
+    config = replace(config, denoiser=replace(config.denoiser, **denoiser))
     train(config, dataset, folder / "run", show_progress=False)
 
 
@@ -195,9 +196,9 @@ def wait_for_a_slow_one(folder: Path) -> None:
 
 
 def go_on_impatiently(folder: Path) -> None:
-    """Until one of them does not answer for ten seconds."""
-    joined(patience=timedelta(seconds=10))
-    go_on_slowly(folder)
+    """Until one of them does not answer for twenty seconds."""
+    joined(patience=timedelta(seconds=20))
+    go_on_slowly(folder, components=0)  # whose fit one would wait for
 
 
 def divided(steps: int, shard: bool = True):
