@@ -1,8 +1,13 @@
 """One process against several: python benchmarks/scale.py [--steps 100] [--seconds 20] [--score-rows N | --shard | --paper]
 
 The largest difference of weights after some steps of AdamW in float32, from the same seed with the same whole batches; and,
-of U-Nets on synthetic images, examples per second and the share of a step that goes into the exchange of gradients. Each
-process has one thread. The machine should do nothing else.
+of the two U-Nets of the recipe on synthetic images, examples per second and the share of a step that goes into the exchange
+of gradients: what the fastest process takes for it, and what the others wait for one another. Each process has one thread.
+The machine should do nothing else.
+
+Beside the speed-up stands its ceiling: that of processes which train on their own at the same time, each on batches of its
+part, and exchange nothing. What the ceiling lacks is the machine's, where one process slows down another, and a step's own,
+of which a part costs the same whatever its batch; one process alone on such batches tells the two apart.
 
 With --score-rows 1000000 instead: the rows of a table scored in 1, 2 and 4 parts, one of which is killed as it works and all
 of which are repeated; how many rows are lost, doubled, or differ from those of scoring without parts.
@@ -60,6 +65,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=20.0, help="microseconds between two devices")
     parser.add_argument("--per-machine", type=int, default=8, help="devices of a machine")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--name", help="of what a process that was started here measures")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.folder is not None:
@@ -78,37 +84,48 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         generator = np.random.default_rng(0)
         np.savez(f"{folder}/images.npz", x=generator.integers(0, 256, (2000, 28, 28)).astype(np.uint8))
-        found = {}
-        for count in (1, arguments.count):
-            start(count, folder)
-            found[count] = json.loads(Path(f"{folder}/{count}.json").read_text()), torch.load(f"{folder}/{count}.pt")
-    (alone, weights), (together, others) = found.values()
+        count, part = arguments.count, max(1, arguments.batch_size // arguments.count)
+        start(1, folder, name="alone")
+        start(1, folder, name="part", batch_size=part)
+        start(count, folder, name="apart", batch_size=part, apart=True)
+        start(count, folder, name="together")
+        weights, others = (torch.load(f"{folder}/{name}.pt") for name in ("alone", "together"))
+        speeds = {file.stem: json.loads(file.read_text()) for file in Path(folder).glob("*.json")}
     for name, values in weights.items():
         largest = max((others[name][key] - value).abs().max().item() for key, value in values.items())
         size = max(value.abs().max().item() for value in values.values())
         print(
             f"{name}: weights differ by {largest:.2g} at most after {arguments.steps} steps; the largest is {size:.3g}"
         )
-    for count, figures in ((1, alone), (arguments.count, together)):
-        print(
-            f"{count} process{'es' * (count > 1)}: {figures['speed']:.1f} examples/s, "
-            f"{figures['exchange']:.1%} of the time in exchanges"
-        )
-    print(f"speed-up {together['speed'] / alone['speed']:.2f}")
+    alone, together = speeds["alone-0"]["speed"], speeds["together-0"]
+    ceiling = sum(figures["speed"] for name, figures in speeds.items() if name.startswith("apart"))
+    print(f"one process, batches of {arguments.batch_size}: {alone:.1f} examples/s")
+    print(f"one process, batches of {part}: {speeds['part-0']['speed']:.1f} examples/s")
+    print(f"{count} processes that exchange nothing, batches of {part} each: {ceiling:.1f} examples/s")
+    print(
+        f"{count} processes together: {together['speed']:.1f} examples/s, {together['exchange']:.1%} of the time in "
+        f"exchanges and {together['waiting']:.1%} waiting for one another"
+    )
+    print(f"speed-up {together['speed'] / alone:.2f}, of {ceiling / alone:.2f} without exchanges")
 
 
 ONE_OF_THEM = {"OMP_NUM_THREADS": "1"} | ({"MALLOC_MMAP_THRESHOLD_": "65536"} if "--shard" in sys.argv else {})
 """The environment of a process."""
 
 
-def start(count: int, folder: str) -> None:
-    """Run this script in so many processes."""
+def start(count: int, folder: str, *, name: str = "", batch_size: int | None = None, apart: bool = False) -> None:
+    """Run this script in so many processes, which know of one another unless they work apart."""
+    settings = ["--folder", folder, "--name", name] + ["--batch-size", str(batch_size)] * (batch_size is not None)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(count)}
+        shared = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free.getsockname()[1]),
+            "WORLD_SIZE": str(1 if apart else count),
+        }
     workers = [
         subprocess.Popen(
-            [sys.executable, *sys.argv, "--folder", folder],
+            [sys.executable, *sys.argv, *settings],
             env={**os.environ, **shared, **ONE_OF_THEM, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(count)
@@ -309,21 +326,21 @@ def work_on_exchange(arguments: argparse.Namespace) -> None:
 
 
 class Clocked(Processes):
-    """Processes that know how long they have exchanged."""
+    """Processes that know how long each of their exchanges took."""
 
-    seconds: ClassVar[list[float]] = [0.0]
+    seconds: ClassVar[list[float]] = []
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         began = time.perf_counter()
         super().sum(values)
-        self.seconds[0] += time.perf_counter() - began
+        self.seconds.append(time.perf_counter() - began)
         return values
 
 
 def work(arguments: argparse.Namespace) -> None:
     processes = Clocked(**vars(joined()))
     weights = {}
-    for source in ("moons", "digits"):
+    for source in ("moons", "digits") if arguments.name in ("alone", "together") else ():
         dataset = open_dataset(source)
         config = recipe(dataset, DataConfig(source))
         training = replace(config.training, minutes=None, steps=arguments.steps, optimizer="adamw", batch_size=33)
@@ -336,15 +353,22 @@ def work(arguments: argparse.Namespace) -> None:
     training = replace(config.training, minutes=None, steps=10**6, batch_size=arguments.batch_size)
     records = Trainer(replace(config, training=training), dataset, processes=processes).records()
     next(records)
-    processes.seconds[0], began, steps = 0.0, time.perf_counter(), 0
+    processes.seconds.clear()
+    began, steps = time.perf_counter(), 0
     while processes.most([float(processes.is_first and time.perf_counter() - began < arguments.seconds)])[0]:
-        next(records)
-        steps += 1
+        for _ in range(10):
+            next(records)
+        steps += 10
     took = time.perf_counter() - began
+    # of an exchange the last one to come to it waits for nobody
+    taken = np.array(processes.by_turns(range(processes.count), lambda rank: list(processes.seconds)))
+    exchange, waiting = taken.min(0).sum() / took, (taken - taken.min(0)).mean(0).sum() / took
     if processes.is_first:
-        figures = {"speed": steps * arguments.batch_size / took, "exchange": processes.seconds[0] / took}
-        (arguments.folder / f"{processes.count}.json").write_text(json.dumps(figures))
-        torch.save(weights, arguments.folder / f"{processes.count}.pt")
+        figures = {"speed": steps * arguments.batch_size / took, "exchange": exchange, "waiting": waiting}
+        name = f"{arguments.name}-{os.environ['RANK']}"
+        (arguments.folder / f"{name}.json").write_text(json.dumps(figures))
+        if weights:
+            torch.save(weights, arguments.folder / f"{arguments.name}.pt")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from training.together import finish, start, stopping
 
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints
+from lowerbound.training.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 SECONDS = 20.0
@@ -71,6 +72,43 @@ def check_that_all_fail(tmp_path, spoil):
     assert second not in (0, None)
     assert "checkpoints" in its_words
     assert "process 0 of 2" in other_words
+
+
+@pytest.mark.parametrize("task", ["run_out_of_disk", "run_out_of_disk_for_a_part"])
+def test_when_one_finds_no_room_all_fail_and_what_was_saved_stays(task, tmp_path):
+    outcomes = finish(start(task, tmp_path))
+    assert all(status not in (0, None) for status, _ in outcomes)
+    assert all("No space left" in said for _, said in outcomes), outcomes
+    saved = tmp_path / "run" / "checkpoints"
+    assert [path.name for path in checkpoints(saved)] == ["step-000000000"]
+    config, dataset = stopping(6, num_evaluations=1, num_pictures=0)  # on one process, whole, with room
+    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    assert [record["step"] for record in folder.read_log() if "loss" in record] == [1, 2, 3, 4, 5, 6]
+    assert not list(saved.glob(".unfinished*"))
+
+
+def test_a_slow_one_is_waited_for_and_both_end_at_one_step(tmp_path):
+    outcomes = finish(start("wait_for_a_slow_one", tmp_path))
+    assert all(status == 0 for status, _ in outcomes), outcomes
+    log = RunFolder(tmp_path / "run").read_log()
+    steps = [record for record in log if "loss" in record]
+    assert 1 <= len(steps) <= 1.35 / 0.2 + 1  # 0.9 of a fortieth of a minute
+    assert steps[-1]["seconds"] >= 0.2 * len(steps)
+    newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    assert newest.name == f"step-{len(steps):09d}"
+
+
+def test_one_that_does_not_answer_is_not_waited_for_for_ever(tmp_path):
+    workers = start("go_on_impatiently", tmp_path)
+    wait_for(lambda: checkpoints(tmp_path / "run" / "checkpoints"), workers)
+    workers[1].send_signal(signal.SIGSTOP)
+    try:
+        ((status, said),) = finish(workers[:1], 20 + SECONDS)
+    finally:
+        workers[1].kill()
+        finish(workers[1:])
+    assert status not in (0, None)
+    assert "one of the processes 1 has ended or does not answer" in said
 
 
 def test_a_second_command_beside_them_is_refused_in_all(tmp_path):

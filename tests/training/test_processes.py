@@ -12,6 +12,7 @@ from training.together import NAMES, configuration, finish, outcome, start, stop
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import read_evaluation
 from lowerbound.run.overview import overview
+from lowerbound.times import antithetic_times
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.processes import ALONE, Processes
@@ -101,8 +102,18 @@ def test_what_is_done_by_turns_comes_in_order():
 def test_rows_are_all_of_them_once():
     for num, count in ((33, 2), (8, 3), (4, 4), (7, 5)):
         parts = [list(range(num))[Processes(rank, count).rows(num)] for rank in range(count)]
-        assert [row for part in parts for row in part] == list(range(num))
+        assert sorted(row for part in parts for row in part) == list(range(num))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, 0.71])
+@pytest.mark.parametrize(("num", "count"), [(32, 2), (33, 2), (32, 4), (30, 4)])
+def test_each_process_has_as_many_examples_as_any_other_on_either_side_of_a_noise_level(num, count, offset):
+    """Of two networks that share the noise no process is left with more calls of the one that costs more."""
+    times = antithetic_times(torch.tensor(offset), num)
+    for split in (0.1, 0.5, 0.8):
+        above = [int((times[Processes(rank, count).rows(num)] >= split).sum()) for rank in range(count)]
+        assert max(above) - min(above) <= 2  # one for the batch's end, one for where its times begin again
 
 
 def test_alone_nothing_is_exchanged():
@@ -120,7 +131,7 @@ def test_an_error_stays_what_it_is():
 
 
 @pytest.mark.slow
-def test_a_run_moves_from_one_process_to_two_and_back(tmp_path, monkeypatch):
+def test_a_run_moves_from_one_process_to_two_to_four_and_back(tmp_path, monkeypatch):
     measure_little(monkeypatch)
     config, dataset = stopping()
     whole = train(config, dataset, tmp_path / "whole", say=lambda line: None, show_progress=False)
@@ -133,6 +144,10 @@ def test_a_run_moves_from_one_process_to_two_and_back(tmp_path, monkeypatch):
     assert state["step"] == 30
     for name, value in expected["weights"].items():
         assert (tensors["weights"][name] - value).abs().max() < 1e-5, name
-    longer = config.training.__class__(**{**vars(config.training), "steps": 33})
-    again = train(config.__class__(**{**vars(config), "training": longer}), dataset, tmp_path / "run", say=print)
-    assert max(record["step"] for record in again.read_log()) == 33
+    for status, said in finish(start("go_on_further", tmp_path, count=4)):
+        assert status == 0, said
+    train(*stopping(33), tmp_path / "whole", say=print)
+    again, longer = (train(*stopping(36), tmp_path / name, say=print) for name in ("run", "whole"))
+    assert max(record["step"] for record in again.read_log()) == 36
+    losses = [[record["loss"] for record in folder.read_log() if "loss" in record] for folder in (again, longer)]
+    assert np.allclose(*losses, rtol=1e-4)

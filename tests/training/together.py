@@ -1,11 +1,15 @@
 """Runs that several processes train: started as scripts by tests, which train the same alone."""
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,14 +17,16 @@ import torch
 from training.runs import tiny_config
 
 import lowerbound
+from lowerbound import files
 from lowerbound.cli.main import run as command
 from lowerbound.models import Diffusion
 from lowerbound.run import Run
 from lowerbound.training import recipe, train
-from lowerbound.training.config import DataConfig, ModelConfig, ScheduleConfig
+from lowerbound.training.config import CoarseConfig, DataConfig, ModelConfig, ScheduleConfig
 from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.processes import ALONE, joined
 from lowerbound.training.trainer import Trainer
+from lowerbound.training.training import Record
 
 ROOT = Path(__file__).parent.parent
 
@@ -60,7 +66,7 @@ def outcome(config, dataset, processes=ALONE):
     return losses, tensors, measured
 
 
-def stopping(steps: int = 30, **training):
+def stopping(steps: int | None = 30, **training):
     """A run that is stopped and gone on with."""
     config, dataset = tiny_config("moons", steps=steps, batch_size=31, optimizer="adamw", **training)
     return config, dataset
@@ -132,11 +138,67 @@ def go_on(folder: Path) -> None:
     train(config, dataset, folder / "run", show_progress=False)
 
 
-def go_on_slowly(folder: Path) -> None:
+def go_on_further(folder: Path) -> None:
+    train(*stopping(33), folder / "run", show_progress=False)
+
+
+def go_on_slowly(folder: Path, **denoiser: object) -> None:
     """Until it is ended by force."""
     Diffusion.most_held_out = 16
     config, dataset = stopping(10**6, num_evaluations=10**5, num_pictures=0)
+    config = replace(config, denoiser=replace(config.denoiser, **denoiser))
     train(config, dataset, folder / "run", show_progress=False)
+
+
+def full_disk(*arguments: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def run_out_of_disk(folder: Path) -> None:
+    """The first process finds no room for the second checkpoint."""
+    go_on_until(folder, 3, rank=0, work=lambda: setattr(files.os, "fsync", full_disk))
+
+
+def run_out_of_disk_for_a_part(folder: Path) -> None:
+    """The second process finds no room for its part of the second checkpoint."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+
+    go_on_until(folder, 3, rank=1, work=lambda: setattr(HuggingFaceStorageWriter, "write_data", full_disk), shard=True)
+
+
+def go_on_until(folder: Path, step: int, rank: int, work: Callable[[], None], **training: object) -> None:
+    """Train six steps, with something that happens in one of the processes after one of them."""
+    every = Trainer.records
+
+    def records(self: Trainer) -> Iterator[Record]:
+        for record in every(self):
+            if record.step == step and self.processes.rank == rank:
+                work()
+            yield record
+
+    Trainer.records, Diffusion.most_held_out = records, 16
+    config, dataset = stopping(6, num_evaluations=1, num_pictures=0, **training)
+    train(config, dataset, folder / "run", show_progress=False)
+
+
+def wait_for_a_slow_one(folder: Path) -> None:
+    """A timed run, one of whose processes takes a fifth of a second longer for each step than the other."""
+    gradient, Diffusion.most_held_out = Trainer.gradient, 16
+
+    def slow(self: Trainer) -> tuple[float, float]:
+        time.sleep(0.2 * self.processes.rank)
+        return gradient(self)
+
+    Trainer.gradient = slow
+    config, dataset = stopping(steps=None, minutes=1 / 40, num_evaluations=1, num_pictures=0)
+    config = replace(config, denoiser=replace(config.denoiser, components=0))  # whose fit would be a part of the time
+    train(config, dataset, folder / "run", show_progress=False)
+
+
+def go_on_impatiently(folder: Path) -> None:
+    """Until one of them does not answer for twenty seconds."""
+    joined(patience=timedelta(seconds=20))
+    go_on_slowly(folder, components=0)  # whose fit one would wait for
 
 
 def divided(steps: int, shard: bool = True):
@@ -147,8 +209,34 @@ def divided(steps: int, shard: bool = True):
     return replace(config, schedule=ScheduleConfig("learned-linear")), dataset
 
 
+RECIPES = ("Muon", "Muon, compiled", "two networks", "mixture", "mixed table")
+
+
+def divided_recipe(name: str, folder: Path, shard: bool = True):
+    """A run as a recipe has it, which is divided among processes, and its data; of two networks some batches call one."""
+    settings = {"steps": 4, "batch_size": 8, "num_evaluations": 2, "num_pictures": 0, "shard": shard}
+    if name == "two networks":
+        config, dataset = tiny_config("digits", **{**settings, "batch_size": 2, "steps": 6, "times": "antithetic"})
+        coarse = CoarseConfig(split=3.5, width=8, multipliers=(1,), blocks_per_level=1)
+        return replace(config, coarse=coarse), dataset
+    if name == "mixed table":
+        rows = [f"{number / 7},{number % 3},{'xyz'[number * number % 3]}" for number in range(300)]
+        (folder / "table.csv").write_text("\n".join(["real,count,letter", *rows]))
+        config, dataset = tiny_config(str(folder / "table.csv"), **settings)
+    else:
+        source = "moons" if name == "mixture" else "digits"
+        config, dataset = tiny_config(source, **settings, compile=name.endswith("compiled"))
+    return config, dataset
+
+
+def divide_further(folder: Path) -> None:
+    """Go on with a divided run."""
+    Diffusion.most_held_out = 200
+    train(*divided(8), folder / "divided", show_progress=False)
+
+
 def divide(folder: Path) -> None:
-    """A divided run, one that goes on with what was whole, and one that others go on with."""
+    """A divided run, one that goes on with what was whole, and one that others go on with; and one of each recipe."""
     from lowerbound.training import shard
 
     shard.LEAST_BLOCK = 1000  # so that there are several blocks
@@ -156,9 +244,26 @@ def divide(folder: Path) -> None:
     for name in ("divided", "whole first"):
         config, dataset = divided(6)
         train(config, dataset, folder / name, show_progress=False)
+    for name in RECIPES:
+        train(*divided_recipe(name, folder), folder / name, show_progress=False)
 
 
-TASKS = {task.__name__: task for task in (compute, go_on, go_on_slowly, draw_until_killed, divide)}
+TASKS = {
+    task.__name__: task
+    for task in (
+        compute,
+        go_on,
+        go_on_further,
+        go_on_slowly,
+        go_on_impatiently,
+        wait_for_a_slow_one,
+        run_out_of_disk,
+        run_out_of_disk_for_a_part,
+        draw_until_killed,
+        divide,
+        divide_further,
+    )
+}
 
 if __name__ == "__main__":
     TASKS[sys.argv[1]](Path(sys.argv[2]))

@@ -25,10 +25,16 @@ class ByLevel(Denoiser):
         coarse: for all others.
         split: s, the $\gamma$ where one takes over from the other.
 
+    Attributes:
+        trains_both: whether both are called with each batch in training, be it for nothing: where processes have the
+            networks' weights in parts, all of them have to make the same calls, whatever the levels of their examples.
+
     Raises:
         InputError: if they have different schedules, are for examples of different shapes, or one of them was given the
             entries that are there.
     """
+
+    trains_both = False
 
     def __init__(self, fine: Denoiser, coarse: Denoiser, split: float):
         if fine.schedule is not coarse.schedule or fine.shape != coarse.shape:
@@ -65,7 +71,8 @@ class ByLevel(Denoiser):
         x = torch.empty_like(x_t)
         for piece, its_own in ((self.fine, ~is_coarse), (self.coarse, is_coarse)):
             rows = its_own.nonzero()[:, 0]
-            if len(rows):
-                own = (None if each is None else each[rows] for each in (cond, observed))
-                x[rows] = piece.rows(rows).predict(x_t[rows], level.rows(rows), *own).x
+            asked = rows if len(rows) or not (self.trains_both and self.training) else rows.new_zeros(1)
+            if len(asked):
+                own = (None if each is None else each[asked] for each in (cond, observed))
+                x[rows] = piece.rows(asked).predict(x_t[asked], level.rows(asked), *own).x[: len(rows)]
         return Prediction(x_t, level, x, self.schedule)

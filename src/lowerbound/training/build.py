@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -134,6 +134,12 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     network = build_coarse_network(config.coarse, spec, config.network.periodic)
     coarse = NetworkDenoiser(network, schedule, spec.shape, config.coarse.target, config.denoiser.sigma_data)
     return ByLevel(fine, coarse, config.coarse.split)
+
+
+def networks(denoiser: Denoiser) -> list[nn.Module]:
+    """The networks of a denoiser that was built here, each of which is called once for a prediction."""
+    pieces = (denoiser.fine, denoiser.coarse) if isinstance(denoiser, ByLevel) else (denoiser,)
+    return [cast(nn.Module, piece.network) for piece in pieces]
 
 
 def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[int, ...] = ()) -> Patched:

@@ -219,7 +219,7 @@ class TrainingConfig:
     """Compile the network before it is trained, which takes a minute or more and makes steps faster."""
     shard: bool = False
     """With several processes: divide the network's weights, its gradient, the optimiser's memory and the average among them,
-    for a network that does not fit on one device. The optimizer is adamw then."""
+    for a network that does not fit on one device."""
     learning_rate: Everyday[float] = 6e-3
     """The learning rate after warm-up, before it falls."""
     warmup_steps: int = 100

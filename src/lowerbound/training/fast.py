@@ -6,20 +6,25 @@ measured without either.
 """
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from lowerbound import objective
-from lowerbound.denoiser import ByLevel
 from lowerbound.errors import InputError
 from lowerbound.machine import processor
 from lowerbound.models import Diffusion, Model
+from lowerbound.training.build import networks
 from lowerbound.training.config import Config
 
 
-def speed_up(model: Model, config: Config, device: torch.device) -> None:
+def speed_up(model: Model, config: Config, device: torch.device, by_block: bool = False) -> None:
     """Let a model's network compute as `--precision` and `--compile` say, while it is in training mode.
+
+    Arguments:
+        model, config, device: of the training.
+        by_block: whether its blocks are compiled one by one, between which the weights of a divided network come and go.
 
     Raises:
         InputError: for a model or an objective that it does not suit, or a device without bfloat16.
@@ -41,11 +46,17 @@ def speed_up(model: Model, config: Config, device: torch.device) -> None:
         )
     if training.precision == "bf16":
         check_bfloat16(device)
-    denoiser = model.denoiser
-    for piece in (denoiser.fine, denoiser.coarse) if isinstance(denoiser, ByLevel) else (denoiser,):
-        network = piece.network
-        assert isinstance(network, nn.Module)
-        network.forward = _fast(network, device, training.precision == "bf16", training.compile)
+    for network in networks(model.denoiser):
+        compiled = [] if not training.compile else blocks(network) if by_block else [network]
+        for part in compiled:
+            part.forward = _compiled(part)
+        if training.precision == "bf16":
+            network.forward = _in_bfloat16(network, device)
+
+
+def blocks(network: nn.Module) -> list[nn.Module]:
+    """The parts of a network that follow one another, from the outer ones to those inside them."""
+    return [child for parent in network.modules() if isinstance(parent, nn.ModuleList) for child in parent]
 
 
 def check_bfloat16(device: torch.device) -> None:
@@ -60,16 +71,25 @@ def check_bfloat16(device: torch.device) -> None:
         )
 
 
-def _fast(network: nn.Module, device: torch.device, in_bfloat16: bool, compiled: bool):
-    """The network's forward, other than it was in training mode only."""
-    plain = network.forward
+def _compiled(module: nn.Module) -> Callable[..., Tensor]:
+    """Its forward, compiled in training mode only."""
     # each shape for itself: those of a run are few, and a graph for any shape is slower
-    fast = torch.compile(plain, dynamic=False) if compiled else plain
+    plain, compiled = module.forward, torch.compile(module.forward, dynamic=False)
+
+    def forward(*inputs: Tensor | None) -> Tensor:
+        return (compiled if module.training else plain)(*inputs)
+
+    return forward
+
+
+def _in_bfloat16(network: nn.Module, device: torch.device) -> Callable[..., Tensor]:
+    """Its forward, in bfloat16 in training mode only."""
+    plain = network.forward
 
     def forward(*inputs: Tensor | None) -> Tensor:
         if not network.training:
             return plain(*inputs)
-        with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
-            return fast(*inputs)
+        with torch.autocast(device.type, torch.bfloat16):
+            return plain(*inputs)
 
     return forward

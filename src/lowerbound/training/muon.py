@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.training.processes import by_member, by_row
+
 MOMENTUM = 0.95
 """The share of the gradients' average that stays in each step."""
 SMALLEST = 0.01
@@ -48,17 +50,24 @@ class Muon:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Move the parameters that have a gradient; those of one shape are orthogonalised together."""
+        """Move the parameters that have a gradient; those of one shape are orthogonalised together.
+
+        The polar factor of a matrix whose rows are divided among processes is that of the whole: of those of one shape each
+        process is given its share whole, and gives the factors back by rows.
+        """
         by_shape: dict[tuple[int, int], list[nn.Parameter]] = {}
         for parameter in self.parameters:
             if parameter.grad is not None:
-                by_shape.setdefault((len(parameter), parameter[0].numel()), []).append(parameter)
+                rows = parameter.shape[0]
+                by_shape.setdefault((rows, parameter.numel() // rows), []).append(parameter)
         stacks = [torch.stack([self._direction(parameter) for parameter in group]) for group in by_shape.values()]
-        for group, directions in zip(by_shape.values(), polar_factors(*stacks), strict=True):
+        factors = polar_factors(*map(by_member, stacks))
+        for group, stack, own_factors in zip(by_shape.values(), stacks, factors, strict=True):
+            directions = by_row(own_factors, stack)
             rows, columns = directions.shape[1:]
             # a tall matrix's orthogonal columns are short on each row: lengthened, the outputs change as much as others'
             rate = learning_rate * max(1.0, rows / columns) ** 0.5
-            for parameter, direction in zip(group, directions, strict=True):
+            for parameter, direction in zip(group, directions.unbind(), strict=True):
                 if self.weight_decay:
                     parameter.mul_(1 - learning_rate * self.weight_decay)
                 parameter.sub_(direction.view(parameter.shape), alpha=rate)
@@ -83,8 +92,8 @@ def polar_factors(*stacks: Float[Tensor, "_ _ _"]) -> list[Float[Tensor, "_ _ _"
     """
     wide = [_scaled(stack if stack.shape[1] <= stack.shape[2] else stack.mT) for stack in stacks]
     factors: list[Tensor] = [*wide]
-    for side in {len(x[0]) for x in wide}:
-        members = [number for number, x in enumerate(wide) if len(x[0]) == side]
+    for side in {x.shape[1] for x in wide}:
+        members = [number for number, x in enumerate(wide) if x.shape[1] == side]
         polynomials = _iterated(torch.cat([wide[number] @ wide[number].mT for number in members]))
         for number, polynomial in zip(
             members, polynomials.split([len(wide[number]) for number in members]), strict=True

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lowerbound.errors import InputError
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.muon import Muon
+from lowerbound.training.processes import divided_like
 
 SQUARES = 0.99
 """AdamW's second beta in the training of models."""
@@ -122,7 +123,8 @@ def plain_adamw(model: nn.Module, training: TrainingConfig) -> Optimizer:
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:
-    """The value on the parameter's device and, if it has its shape, in its memory layout, which fused optimisers assume."""
+    """The value on the parameter's device and, if it has its shape, in its memory layout, which fused optimisers assume, and
+    divided as it is."""
     if value.shape != parameter.shape:
         return value.to(parameter.device, copy=True)
-    return torch.empty_like(parameter).copy_(value)
+    return torch.empty_like(parameter).copy_(divided_like(value, parameter))

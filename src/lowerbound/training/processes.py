@@ -64,8 +64,12 @@ class Processes:
         return self.rank == 0
 
     def rows(self, num: int) -> slice:
-        """Its part of so many rows; the parts differ by one at most."""
-        return slice(self.rank * num // self.count, (self.rank + 1) * num // self.count)
+        """Its part of so many rows, every n-th of them; the parts differ by one at most.
+
+        Times rise along a batch, and what an example costs may change with its time, as where two networks share the noise:
+        of every n-th row each process has as much to do as any other.
+        """
+        return slice(self.rank, num, self.count)
 
     def pieces(self, num: int, size: int | None, in_step: bool = False) -> list[slice]:
         """Its part of so many rows in pieces of a size at most, or in one if it is None.
@@ -74,14 +78,14 @@ class Processes:
             num, size: of rows.
             in_step: whether all processes have as many pieces, of sizes that differ by one at most.
         """
-        own = self.rows(num)
-        length, size = own.stop - own.start, size or num
-        if not in_step:
-            return [slice(first, min(first + size, own.stop)) for first in range(own.start, own.stop, size)]
-        longest = -(-num // self.count)
-        count = -(-longest // size)
-        ends = [own.start + number * length // count for number in range(count + 1)]
-        return [slice(*ends_of_piece) for ends_of_piece in pairwise(ends)]
+        length, size = len(range(num)[self.rows(num)]), size or num
+        ends = [*range(0, length, size), length]
+        if in_step:
+            longest = -(-num // self.count)
+            count = -(-longest // size)
+            ends = [number * length // count for number in range(count + 1)]
+        rows = [self.rank + self.count * end for end in ends]
+        return [slice(first, last, self.count) for first, last in pairwise(rows)]
 
     def sum(self, values: Tensor) -> Tensor:
         """The values, in place, added up over the processes."""
@@ -241,6 +245,39 @@ def joined(device: torch.device | str = "cpu", patience: timedelta = PATIENCE) -
 def own_part(tensor: Tensor) -> Tensor:
     """What this process has of a tensor, of one that is divided among processes (a DTensor) its part."""
     return getattr(tensor, "to_local", lambda: tensor)()  # its class takes long to import
+
+
+def by_member(stack: Tensor) -> Tensor:
+    """Of a stack of tensors whose rows are divided among processes this one's share of the tensors, whole; else all."""
+    if own_part(stack) is stack:
+        return stack
+    from torch.distributed.tensor import DTensor, Shard  # which take a while to import
+
+    assert isinstance(stack, DTensor)
+    return stack.redistribute(placements=[Shard(0)]).to_local()
+
+
+def by_row(members: Tensor, stack: Tensor) -> Tensor:
+    """The way back of `by_member`: a stack divided as another one of its shape."""
+    if own_part(stack) is stack:
+        return members
+    from torch.distributed.tensor import DTensor, Shard
+
+    assert isinstance(stack, DTensor)
+    shape, stride = stack.shape, torch.empty(stack.shape, device="meta").stride()
+    whole = DTensor.from_local(members, stack.device_mesh, [Shard(0)], shape=shape, stride=stride)
+    return whole.redistribute(placements=stack.placements)
+
+
+def divided_like(value: Tensor, parameter: Tensor | None) -> Tensor:
+    """A whole tensor that every process has, divided as its parameter is, if that is and they have one shape."""
+    if parameter is None or own_part(parameter) is parameter or value.shape != parameter.shape:
+        return value
+    from torch.distributed.tensor import DTensor, distribute_tensor  # which takes a while to import
+
+    assert isinstance(parameter, DTensor)
+    value = value.to(parameter.device)
+    return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
 def _told(error: Exception) -> bytes:

@@ -115,14 +115,14 @@ def train(
 
     def settle() -> None:
         folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
-        if trainer.step == 0:
-            trainer.fit_mixture()
 
     with ExitStack() as lock:
         if processes.by_first(begin):
             by_whom(trainer, lambda: resume(folder, trainer, say, fall_back))
         processes.by_first(settle)
         trainer.share()
+        if trainer.step == 0:
+            trainer.fit_mixture()
         if trainer.progress >= 1:
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder

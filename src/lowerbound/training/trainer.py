@@ -23,7 +23,7 @@ from lowerbound.training.average import Average
 from lowerbound.training.build import build_model, draws_by_importance
 from lowerbound.training.config import Config, TrainingConfig
 from lowerbound.training.fast import speed_up
-from lowerbound.training.gaussians import fit_mixture
+from lowerbound.training.gaussians import Components, fit_mixture
 from lowerbound.training.hiding import hide, seen_share
 from lowerbound.training.masks import known_entries
 from lowerbound.training.optimizer import Optimizer
@@ -73,8 +73,8 @@ class Trainer(Training):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
-        speed_up(self.model, config, self.device)
         self.is_sharded = config.training.shard and processes.count > 1
+        speed_up(self.model, config, self.device, by_block=self.is_sharded)
         if self.is_sharded:
             from lowerbound.training.shard import shard  # which takes a while to import
 
@@ -110,11 +110,16 @@ class Trainer(Training):
         """Fit what the network stands upon, before the first step; the time that it takes is the training's."""
         if self.mixture is None:
             return
-        began = time.perf_counter()
-        found = fit_mixture(self.dataset, self.config.denoiser.components, self.training.seed)
+
+        def fit() -> tuple[Components, float]:
+            began = time.perf_counter()
+            found = fit_mixture(self.dataset, self.config.denoiser.components, self.training.seed)
+            return found, time.perf_counter() - began
+
+        found, seconds = self.processes.by_first(fit)
         self.mixture.fit(*found)
         self.average = Average(self.trained, self.training.average_width)
-        self.seconds += time.perf_counter() - began
+        self.seconds += seconds
 
     def rate(self) -> float:
         return learning_rate(self.training, self.step, self.progress)
@@ -143,6 +148,10 @@ class Trainer(Training):
             moved = [parameter for parameter in self.trained.parameters() if parameter.requires_grad]
             sums = self.processes.sum_gradients(moved, torch.tensor([total]), at_place)
             unweighted[:] = sums[1:]
+            if self.is_sharded:
+                from lowerbound.training.shard import forget_uncalled
+
+                forget_uncalled(self.model, self.processes)
             for buffer, before in buffers:
                 self.processes.merge(buffer, before)
             return sums[0].item()

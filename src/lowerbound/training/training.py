@@ -18,7 +18,7 @@ from lowerbound.records import read
 from lowerbound.training.average import Average
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import Optimizer
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.processes import ALONE, Processes, divided_like
 from lowerbound.training.threads import ThreadChoice
 
 State = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
@@ -229,7 +229,6 @@ class Training(ABC):
 
     def _divided(self, tensors: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
         """A state with whole tensors, as processes without parts write it, each tensor divided as its parameter is."""
-        from lowerbound.training.shard import divided_like
         from lowerbound.training.shards import parameter_of
 
         own = dict(self.trained.named_parameters())
