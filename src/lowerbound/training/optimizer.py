@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
+from lowerbound.training.adamw import KEYS, AdamW
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.muon import Muon
 
@@ -24,7 +25,6 @@ SCHEDULE = "schedule."
 COARSE = "coarse."
 """Where a denoiser of two pieces keeps its second one."""
 MOMENTUM_KEY = "momentum_buffer"
-ADAMW_KEYS = {"step", "exp_avg", "exp_avg_sq"}
 
 
 class Optimizer:
@@ -49,18 +49,16 @@ class Optimizer:
         is_hidden = {p: TRUNK in name and MODULATION not in name and p.ndim >= 2 for p, name in self._names.items()}
         matrices = [p for p in network if training.optimizer == "muon" and is_hidden[p]]
         moved = set(matrices)
-        others = [p for p in network if p not in moved]
-        decay = training.weight_decay
+        self._others = [p for p in network if p not in moved]
+        self._schedule = schedule
+        self._decay = decay = training.weight_decay
         self._muon = Muon(matrices, decay)
-        self._adamw = torch.optim.AdamW(others, betas=(training.momentum, squares), weight_decay=decay, fused=fused)
-        if schedule:
-            self._adamw.add_param_group({"params": schedule, "weight_decay": 0.0})
+        self._adamw = AdamW((training.momentum, squares), fused)
 
     def step(self, learning_rate: float) -> None:
         """Move the parameters by their gradients."""
-        for group, multiple in zip(self._adamw.param_groups, (1.0, SCHEDULE_RATE), strict=False):
-            group["lr"] = multiple * learning_rate
-        self._adamw.step()
+        self._adamw.step(self._others, learning_rate, self._decay)
+        self._adamw.step(self._schedule, SCHEDULE_RATE * learning_rate, weight_decay=0.0)
         self._muon.step(MUON_RATE * learning_rate)
 
     def clip_gradients(self) -> float:
@@ -75,7 +73,7 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """What it remembers, as tensors named after their parameters."""
         remembered = {self._names[p]: {MOMENTUM_KEY: average} for p, average in self._muon.momentum.items()}
-        remembered |= {name: self._adamw.state[p] for p, name in self._names.items() if p in self._adamw.state}
+        remembered |= {self._names[p]: memory for p, memory in self._adamw.memory.items()}
         return {f"{name}.{key}": value for name, state in remembered.items() for key, value in state.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -100,10 +98,10 @@ class Optimizer:
             if key == MOMENTUM_KEY:
                 self._muon.momentum[parameter] = _like(parameter, value.view(parameter.shape))
             else:
-                self._adamw.state[parameter][key] = _like(parameter, value)
+                self._adamw.memory.setdefault(parameter, {})[key] = _like(parameter, value)
         for name, parameter in parameters.items():
-            keys = set(self._adamw.state.get(parameter, {}))
-            if keys not in (set(), ADAMW_KEYS):
+            keys = set(self._adamw.memory.get(parameter, {}))
+            if keys not in (set(), set(KEYS)):
                 raise InputError(f"checkpoint: of {name} the optimiser remembers {', '.join(sorted(keys))}")
 
 
