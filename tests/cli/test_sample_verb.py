@@ -89,10 +89,10 @@ def test_no_sampler_and_no_grid_depends_on_the_batch(trained):
         quick = {"flow": ProbabilityFlow(0.3), "annealed-langevin": AnnealedLangevin(num_corrections=5)}
         rule = quick.get(sampler, SAMPLERS[sampler])
         plan = model.diffusion.plan(rule, 4, grid)
-        whole = generate(model, 5, plan, batch_size=5)
-        assert np.array_equal(generate(model, 5, plan, batch_size=2), whole), sampler
-        assert np.array_equal(generate(model, 2, plan), whole[:2]), sampler
-        assert not np.array_equal(generate(model, 5, plan, seed=1), whole), sampler
+        whole = generate(model, 3, plan, batch_size=3)
+        assert np.array_equal(generate(model, 3, plan, batch_size=2), whole), sampler
+        assert np.array_equal(generate(model, 1, plan), whole[:1]), sampler
+        assert not np.array_equal(generate(model, 1, plan, seed=1), whole[:1]), sampler
 
 
 def test_the_path_ends_with_the_samples(trained):
