@@ -18,7 +18,7 @@ from lowerbound.cli.sample import Options
 from lowerbound.cli.sampler import SamplerOptions
 from lowerbound.errors import InputError
 from lowerbound.langevin import AnnealedLangevin
-from lowerbound.run import open_run
+from lowerbound.run import open_run, variance
 from lowerbound.run.generate import generate, network_calls, states
 from lowerbound.samplers import ProbabilityFlow
 from lowerbound.sampling import SAMPLERS
@@ -111,7 +111,8 @@ def test_every_setting_reaches_its_sampler(trained, sampler, name):
     assert options.sampling.plan(open_run(trained)).sampler == replace(SAMPLERS[sampler], **{name: value})
 
 
-def test_measured_grids_are_measured_once(trained, tmp_path, capsys):
+def test_measured_grids_are_measured_once(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(variance, "MOST_EXAMPLES", 64)
     for grid in ("minimal-error", "minimal-bound"):
         assert sample(trained, tmp_path / "a.npy", "--grid", grid) == 0
     printed = capsys.readouterr()
