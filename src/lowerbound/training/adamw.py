@@ -4,6 +4,7 @@ Torch's class of that name imports the compiler when it is made, which takes lon
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -22,34 +23,17 @@ class AdamW:
     """
 
     def __init__(self, betas: tuple[float, float], fused: bool | None):
-        self.betas, self.fused = betas, fused
+        constants = {"amsgrad": False, "beta1": betas[0], "beta2": betas[1], "eps": 1e-8, "maximize": False}
+        self.function, self.fused = partial(adamw, fused=fused, **constants), fused
         self.memory: dict[nn.Parameter, dict[str, Tensor]] = {}
 
     @torch.no_grad()
     def step(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> None:
         """Move the parameters that have a gradient; weights lose the share learning rate x weight decay of themselves."""
         moved = {p: p.grad for p in parameters if p.grad is not None}
-        for parameter in moved:
-            if parameter not in self.memory:
-                self.memory[parameter] = {
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device if self.fused else "cpu"),
-                }
+        for p in (p for p in moved if p not in self.memory):
+            step = torch.zeros((), dtype=torch.float32, device=p.device if self.fused else "cpu")
+            self.memory[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p), "step": step}
         averages, squares, steps = ([self.memory[p][key] for p in moved] for key in KEYS)
-        adamw(
-            list(moved),
-            list(moved.values()),
-            averages,
-            squares,
-            [],
-            steps,
-            fused=self.fused,
-            amsgrad=False,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            lr=learning_rate,
-            weight_decay=weight_decay,
-            eps=1e-8,
-            maximize=False,
-        )
+        tensors = list(moved), list(moved.values()), averages, squares, [], steps
+        self.function(*tensors, lr=learning_rate, weight_decay=weight_decay)
