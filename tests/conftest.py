@@ -52,3 +52,14 @@ def each_mixture_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gaussians, "_best", best)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_pictures():
+    """Trainings draw few samples along the way, a picture of which costs more than the few steps of most of them."""
+    from lowerbound.training import session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "PICTURE_SAMPLES", 4)
+        patch.setattr(session, "PICTURE_POINTS", 16)
+        yield

@@ -30,20 +30,34 @@ def score(trained, data, out, *arguments) -> int:
     return run(["score", str(trained), str(data), "-o", str(out), *SETTINGS, *map(str, arguments)])
 
 
-@pytest.fixture
-def parts(trained_moons, points, tmp_path):
-    """A table in three parts."""
+@pytest.fixture(scope="module")
+def three_parts(trained_moons, points, tmp_path_factory):
+    """A folder with a table in three parts."""
+    folder = tmp_path_factory.mktemp("parts")
     for number in (3, 1, 2):
-        assert score(trained_moons, points, tmp_path / "s.parquet", "--shard", f"{number}/3") == 0
-    return tmp_path / "s.parquet"
+        assert score(trained_moons, points, folder / "s.parquet", "--shard", f"{number}/3") == 0
+    return folder
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-@pytest.mark.parametrize("settings", [[], ["--ode", "--max-calls", "90"], ["--by", "column", "--num-steps", "4"]])
+@pytest.fixture
+def parts(three_parts, tmp_path):
+    """A copy of them."""
+    shutil.copytree(three_parts, tmp_path / "parts")
+    return tmp_path / "parts" / "s.parquet"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "settings"),
+    [
+        ("csv", SETTINGS),
+        ("parquet", SETTINGS),
+        ("csv", ["--batch-size", "8", "--ode", "--max-calls", "90"]),
+        ("parquet", [*SETTINGS, "--by", "column", "--num-steps", "4"]),
+    ],
+)
 def test_joined_parts_are_the_table_without_parts_to_the_last_digit(
     trained_moons, points, tmp_path, suffix, settings, capsys
 ):
-    settings = [*(["--batch-size", "8"] if settings[:1] == ["--ode"] else SETTINGS), *settings]
     arguments = ["score", str(trained_moons), str(points), *settings, "-o"]
     whole, joined = tmp_path / f"whole.{suffix}", tmp_path / f"joined.{suffix}"
     assert run([*arguments, str(whole)]) == 0

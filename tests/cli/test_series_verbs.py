@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lowerbound.cli.main import run
+from lowerbound.evaluate import sample_parts
 
 TINY = ["--steps", "12", "--batch-size", "16", "--network.width", "8", "--network.blocks-per-level", "1"]
 FEW = ["--num-evaluations", "2", "--num-pictures", "1"]
@@ -92,7 +93,8 @@ def test_gaps_are_filled_and_the_rest_stays(folder, tmp_path):
         assert archive["observed"].sum() == 115
 
 
-def test_every_other_verb_takes_such_a_run(folder, tmp_path, capsys):
+def test_every_other_verb_takes_such_a_run(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sample_parts, "NUM_DRAWN", 4)
     name = str(folder / "run")
     assert run(["sample", name, "-n", "2", "--steps", "2", "-o", str(tmp_path / "x.npy")]) == 0
     assert np.load(tmp_path / "x.npy").shape == (2, 2, 18)

@@ -15,7 +15,7 @@ from lowerbound.denoiser import Denoiser, Empirical, Prediction
 from lowerbound.denoiser.analytic import NUM_GAMMAS, WithVariance, measure_variance
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
-from lowerbound.run import open_run
+from lowerbound.run import open_run, variance
 from lowerbound.run.variance import with_analytic_variance
 from lowerbound.samplers.base import trajectory
 from lowerbound.scoring import score
@@ -187,6 +187,12 @@ def test_what_is_out_of_range_is_refused():
 
 
 ANCESTRAL = ["--sampler", "ancestral", "--variance"]
+
+
+@pytest.fixture(autouse=True)
+def few_examples(monkeypatch):
+    """Runs measure the variance on these alone."""
+    monkeypatch.setattr(variance, "MOST_EXAMPLES", 256)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles import double
+from oracles import WithMix, double
 
 from lowerbound.denoiser import ByLevel, Conditioned, Gaussian, GaussianMixture, NetworkDenoiser
 from lowerbound.errors import InputError
@@ -45,6 +45,24 @@ def test_each_level_is_its_own_pieces(schedule):
     for level, piece in ((-5.0, fine), (3.0, coarse)):
         t = schedule.inverse(double(level)).item()
         torch.testing.assert_close(pieces(x_t, t).eps, piece(x_t, t).eps)
+
+
+def test_variances_are_the_pieces_too(schedule):
+    """Var[x | x_t] and the mix of a learned reverse variance, of levels on both sides; neither, where a piece lacks it."""
+    fine, coarse = WithMix(mixture(schedule), 0.25), WithMix(wrong(schedule), 0.75)
+    pieces, x_t = ByLevel(fine, coarse, SPLIT), x_of(3)
+    t = schedule.inverse(double([-5.0, 3.0, -8.0]))
+    prediction, each = pieces(x_t, t), (fine(x_t, t), coarse(x_t, t), fine(x_t, t))
+    assert prediction.x_var is not None
+    torch.testing.assert_close(prediction.x_var, torch.stack([one.x_var[row] for row, one in enumerate(each)]))
+    assert prediction.variance_mix is not None
+    assert prediction.variance_mix[:, 0].tolist() == [0.25, 0.75, 0.25]
+    levels = [schedule.level(times) for times in (t, 0.9 * t)]
+    for kind in ("analytic", "learned"):
+        variance = prediction.reverse_variance(kind, levels[1])
+        expected = torch.stack([one.reverse_variance(kind, levels[1])[row] for row, one in enumerate(each)])
+        torch.testing.assert_close(variance, expected)
+    assert ByLevel(fine, wrong(schedule), SPLIT)(x_t, t).variance_mix is None
 
 
 def test_two_of_the_same_are_the_same(schedule):

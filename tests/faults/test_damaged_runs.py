@@ -40,7 +40,9 @@ def whole(tmp_path_factory):
     """A run with all that may lie in its folder."""
     folder = tiny_run(tmp_path_factory.mktemp("whole") / "run", steps=3, num_pictures=0)
     run = open_run(folder.path)
-    variance.with_analytic_variance(run, say=lambda line: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(variance, "MOST_EXAMPLES", 64)
+        variance.with_analytic_variance(run, say=lambda line: None)
     classifier = NoisyClassifier(Classifier(run.spec.shape, len(run.spec.class_names), width=8), -5.0, 5.0, 0.5)
     write_classifier(run, classifier, 8, {})
     evaluation_folder(run).mkdir()

@@ -1,8 +1,5 @@
 """What every network of (x, gamma, cond) promises, whatever it is made of."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
@@ -196,15 +193,3 @@ def test_a_network_that_is_told_sees_which_entries_are_there(make):
     assert changes[[0, 2]].max() < 1e-5
     with pytest.raises(InputError, match="takes_observed=True"):
         build()(x, gamma, None, some)
-
-
-def test_a_network_without_numbers_is_made_without_torch_s_compiler():
-    """Its import takes a second, and every command makes such a network to see how large it is."""
-    code = (
-        "import sys, torch; from lowerbound.nn import MLP, UNet\n"
-        "with torch.device('meta'):\n"
-        "    networks = MLP(2, fourier_frequencies=(8.5,)), UNet(1, num_dims=2, fourier_frequencies=(8.5,))\n"
-        "assert all(parameter.is_meta for network in networks for parameter in network.parameters())\n"
-        "assert 'torch._dynamo' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

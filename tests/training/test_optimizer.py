@@ -1,5 +1,8 @@
 """The optimiser: who moves what, how far, and that a saved state goes on bit for bit."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional
@@ -222,3 +225,24 @@ def test_it_trains():
         optimizer.step(RATE)
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_torch_s_compiler_stays_where_it_is():
+    """Its import takes a second: no command needs it to see how large a network is, and no training to move one."""
+    code = (
+        "import sys, torch; from lowerbound.nn import MLP, UNet\n"
+        "from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp\n"
+        "from lowerbound.training.config import TrainingConfig; from lowerbound.training.optimizer import Optimizer\n"
+        "with torch.device('meta'):\n"
+        "    networks = MLP(2, fourier_frequencies=(8.5,)), UNet(1, num_dims=2, fourier_frequencies=(8.5,))\n"
+        "    networks = *networks, LearnedGamma(warp=MonotoneWarp())\n"
+        "assert all(parameter.is_meta for network in networks for parameter in network.parameters())\n"
+        "network = MLP(2, width=4, depth=1)\n"
+        "optimizer = Optimizer(network, TrainingConfig())\n"
+        "network(torch.ones(3, 2), torch.zeros(3)).sum().backward()\n"
+        "optimizer.clip_gradients()\n"
+        "optimizer.step(0.1)\n"
+        "assert optimizer.state()\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -252,14 +252,11 @@ class OnGrid(Code):
         return Grid((self.start - self.shift) / self.scale, self.unit / self.scale, self.num_levels)
 
     def encode(self, values: Values, column: Column) -> Entries:
-        k = np.rint((values - self.start) / self.unit)
-        if (
-            not self.tells_density
-            and (wrong := ~(np.abs(values - self._value(k)) <= 1e-6 * self.unit)[~_none(k)]).any()
-        ):
+        k, there = np.rint((values - self.start) / self.unit), ~np.isnan(values)
+        if not self.tells_density and (wrong := ~(np.abs(values - self._value(k)) <= 1e-6 * self.unit) & there).any():
             raise InputError(
-                f"column {column.name} holds {values[~_none(k)][wrong][0]:.12g}, where only {self._known} are known: repair "
-                "or leave out these rows, or give the column as a real number"
+                f"column {column.name} holds {values[wrong][0]:.12g}, where only {self._known} are known: repair or leave "
+                "out these rows, or give the column as a real number"
             )
         if self.num_levels is not None and (wrong := (k < 0) | (k >= self.num_levels)).any():
             raise InputError(
@@ -315,7 +312,7 @@ class OneHot(Code):
         return Choice(self.num_categories)
 
     def encode(self, values: Values, column: Column) -> Entries:
-        there = ~_none(values)
+        there = ~np.isnan(values)
         known = np.isin(values[there], np.arange(self.num_categories))
         if not known.all():
             raise InputError(
@@ -410,10 +407,6 @@ def _mass_text(repeated: PointMass | None) -> str:
 
 def _first(names: tuple[str, ...]) -> str:
     return ", ".join(names[:5]) + ", ..." * (len(names) > 5)
-
-
-def _none(values: np.ndarray) -> np.ndarray:
-    return np.isnan(values)
 
 
 def _check_scale(shift: float, scale: float) -> None:

@@ -3,7 +3,9 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -24,17 +26,14 @@ class TableSource(ABC):
     Attributes:
         name: of the table, for messages.
         schema: the chosen columns by names fit to be printed, with their types.
+        num_rows: how many rows it has.
         formats: of dates in text, by the columns' names.
     """
 
     name: str
     schema: pa.Schema
-    formats: Mapping[str, str]
-
-    @property
-    @abstractmethod
-    def num_rows(self) -> int:
-        """How many rows it has."""
+    num_rows: int
+    formats: Mapping[str, str] = MappingProxyType({})
 
     @property
     def note(self) -> str:
@@ -54,12 +53,9 @@ class ArrowTable(TableSource):
     """A table in memory."""
 
     def __init__(self, table: pa.Table, name: str, config: DataConfig, known: tuple[Column, ...] = ()):
-        self.name, self.formats = name, {}
-        self._table, self.schema = chosen(table, name, config, known)
-
-    @property
-    def num_rows(self) -> int:
-        return self._table.num_rows
+        table = table.select(chosen_places(table.column_names, name, config, known))
+        table = table.rename_columns([printable(name) for name in table.column_names]).replace_schema_metadata(None)
+        self.name, self.schema, self.num_rows, self._table = name, table.schema, table.num_rows, table
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         yield from self._table.to_batches(max(1, BATCH_VALUES // max(1, self._table.num_columns)))
@@ -71,19 +67,15 @@ class ParquetFile(TableSource):
     def __init__(self, path: Path, config: DataConfig, known: tuple[Column, ...] = ()):
         from pyarrow import parquet
 
-        self.name, self.formats, self._path = str(path), {}, path
+        self.name, self._path = str(path), path
         with _named(path):
             file = parquet.ParquetFile(path)
-            self._num_rows = file.metadata.num_rows
+            self.num_rows = file.metadata.num_rows
             schema = file.schema_arrow
         places = chosen_places(schema.names, self.name, config, known)
         fields = [schema.field(place) for place in places]
         self._names = [field.name for field in fields]
         self.schema = pa.schema([field.with_name(printable(field.name)) for field in fields])
-
-    @property
-    def num_rows(self) -> int:
-        return self._num_rows
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         from pyarrow import parquet
@@ -94,11 +86,10 @@ class ParquetFile(TableSource):
                 yield pa.RecordBatch.from_arrays([batch.column(name) for name in self._names], schema=self.schema)
 
 
-class ArrowFile(TableSource):
+class ArrowFile(ArrowTable):
     """A .feather or .arrow file, mapped into memory."""
 
     def __init__(self, path: Path, config: DataConfig, known: tuple[Column, ...] = ()):
-        self.name, self.formats = str(path), {}
         with _named(path):
             mapped = pa.memory_map(str(path))
             try:
@@ -106,15 +97,11 @@ class ArrowFile(TableSource):
             except pa.ArrowInvalid:  # a stream, or of before there was Arrow's own format
                 mapped.seek(0)
                 table = _other_feather(path, mapped)
-        self._table, self.schema = chosen(table, self.name, config, known)
-
-    @property
-    def num_rows(self) -> int:
-        return self._table.num_rows
+        super().__init__(table, str(path), config, known)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         with _named(Path(self.name)):
-            yield from self._table.to_batches(max(1, BATCH_VALUES // max(1, self._table.num_columns)))
+            yield from super().batches()
 
 
 def _other_feather(path: Path, mapped: pa.MemoryMappedFile) -> pa.Table:
@@ -124,13 +111,6 @@ def _other_feather(path: Path, mapped: pa.MemoryMappedFile) -> pa.Table:
         return pa.ipc.open_stream(mapped).read_all()
     except pa.ArrowInvalid:
         return feather.read_table(path)
-
-
-def chosen(table: pa.Table, name: str, config: DataConfig, known: tuple[Column, ...]) -> tuple[pa.Table, pa.Schema]:
-    """The columns of a table that are used, by names fit to be printed, and their schema."""
-    table = table.select(chosen_places(table.column_names, name, config, known))
-    table = table.rename_columns([printable(name) for name in table.column_names]).replace_schema_metadata(None)
-    return table, table.schema
 
 
 def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple[Column, ...]) -> list[int]:
@@ -201,17 +181,13 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + f" and {len(names) - _NAMED:,} more" * (len(names) > _NAMED)
 
 
-class _named:  # noqa: N801 - a context, used as a function
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
     """Turn what pyarrow says of a damaged file into an InputError that names it."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, InputError) or not isinstance(error, pa.ArrowException | OSError | ValueError):
-            return
+    try:
+        yield
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{self._path} is damaged or cut off: {reason}") from error
+        raise InputError(f"{path} is damaged or cut off: {reason}") from error

@@ -55,12 +55,12 @@ class TextTable(TableSource):
         ]
         self._is_small, self._kept = path.stat().st_size <= _BLOCK, []
         self._bad_rows: list[int] = []
-        self._num_rows = 0
+        self.num_rows = 0
         for batch in self._texts():
             for column, texts in zip(self._columns, batch.columns, strict=True):
-                column.look(texts, self._num_rows)
-            self._num_rows += batch.num_rows
-        if not self._num_rows:
+                column.look(texts, self.num_rows)
+            self.num_rows += batch.num_rows
+        if not self.num_rows:
             raise InputError(f"{path} holds no rows")
         self._types = [column.type for column in self._columns]
         self.schema = pa.schema([(name, kind.arrow) for name, kind in zip(used, self._types, strict=True)])
@@ -79,10 +79,6 @@ class TextTable(TableSource):
         found = sorted(set().union(*(column.marks for column in self._columns)) - {""})
         marks = f", missing entries written {', '.join(map(printable, found))}" if found else ""
         return self._dialect.note + marks
-
-    @property
-    def num_rows(self) -> int:
-        return self._num_rows
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         if self._is_small and not self._kept:

@@ -68,11 +68,24 @@ class ByLevel(Denoiser):
         if not isinstance(gamma, Tensor):
             return (self.coarse if gamma >= self.split else self.fine).predict(x_t, level, cond, observed)
         is_coarse = (gamma >= self.split).expand(len(x_t))
-        x = torch.empty_like(x_t)
+        predictions = []
         for piece, its_own in ((self.fine, ~is_coarse), (self.coarse, is_coarse)):
             rows = its_own.nonzero()[:, 0]
             asked = rows if len(rows) or not (self.trains_both and self.training) else rows.new_zeros(1)
             if len(asked):
                 own = (None if each is None else each[asked] for each in (cond, observed))
-                x[rows] = piece.rows(asked).predict(x_t[asked], level.rows(asked), *own).x[: len(rows)]
-        return Prediction(x_t, level, x, self.schedule)
+                predictions.append((rows, piece.rows(asked).predict(x_t[asked], level.rows(asked), *own)))
+
+        def joined(name: str) -> Tensor | None:
+            """What the pieces say, each for its rows; None where one of them does not say it."""
+            values = [getattr(prediction, name) for _, prediction in predictions]
+            if any(value is None for value in values):
+                return None
+            whole = torch.empty_like(x_t)
+            for (rows, _), value in zip(predictions, values, strict=True):
+                whole[rows] = value[: len(rows)]
+            return whole
+
+        x = joined("x")
+        assert x is not None
+        return Prediction(x_t, level, x, self.schedule, joined("x_var"), joined("variance_mix"))

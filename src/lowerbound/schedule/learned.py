@@ -43,7 +43,8 @@ class MonotoneWarp(nn.Module):
         super().__init__()
         self.weights = nn.Parameter(torch.full((num_units,), -6.0))
         self.steepness = nn.Parameter(torch.zeros(num_units))
-        self.centres = nn.Parameter((torch.arange(num_units) + 0.5) / num_units)
+        # of numbers, since arithmetic of tensors on the device meta imports the compiler, which takes a second
+        self.centres = nn.Parameter(torch.tensor([(k + 0.5) / num_units for k in range(num_units)]))
 
     def forward(self, t: Values) -> tuple[Values, Values]:
         """u(t) and u'(t)."""

@@ -13,7 +13,7 @@ from lowerbound import imports
 from lowerbound.blocks import Blocks, Real
 from lowerbound.data import DataSpec
 from lowerbound.denoiser import BlockDenoiser, ByLevel, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
-from lowerbound.errors import InputError, flag
+from lowerbound.errors import InputError
 from lowerbound.langevin import EnergyDenoiser
 from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
@@ -62,15 +62,9 @@ def build_relative(config: ModelConfig, spec: DataSpec) -> Model:
     """A model that is no denoiser, untrained."""
     spec.check_complete(f"the model {config.name}")
     spec.check_alike(f"the model {config.name}")
-    kind, settings = RELATIVES[config.name], config.settings()
-    names = [name for name in inspect.signature(kind).parameters if name not in ("shape", "num_levels")]
-    for name in settings:
-        if name not in names:
-            raise InputError(
-                f"{flag(f'model.{name}')} has no effect on the model {config.name}, whose settings are "
-                f"{', '.join(flag(f'model.{each}') for each in names)}"
-            )
-    return kind(spec.shape, spec.num_levels, **settings)
+    kind = RELATIVES[config.name]
+    config.check_settings([name for name in inspect.signature(kind).parameters if name not in ("shape", "num_levels")])
+    return kind(spec.shape, spec.num_levels, **config.settings())
 
 
 def build_schedule(config: ScheduleConfig) -> Schedule:
@@ -101,26 +95,31 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         raise InputError("--network.dense has no effect on vectors, of whose network every layer is fully connected")
     kind = NETWORKS[config.kind]
     axes = () if config.kind == "mlp" else (len(shape) - 1,)
-    names = inspect.signature(kind).parameters
     network = kind(
         shape[0],
         *axes,
         outputs_per_entry * shape[0],
-        **{name: value for name, value in vars(config).items() if name in names and name != "dense"},
+        **_settings_of(kind, config, shape[1:], config.periodic),
         num_classes=spec.num_classes,
         num_condition_features=spec.num_condition_features,
         takes_observed=spec.has_missing or spec.series is not None,
         **({} if spec.series is None else {"num_given": spec.series.num_given}),
-        **({} if config.kind == "mlp" else _fully_connected(config.dense, shape[1:], config.periodic)),
     )
     if isinstance(network, UNet) and config.periodic:
         network.check(torch.empty(1, *shape, device="meta"))
     return network
 
 
-def _fully_connected(dense: int, spatial: Sequence[int], periodic: Sequence[int]) -> dict[str, Any]:
-    """A U-Net's arguments for its fully connected block, which periodic axes have no place for."""
-    return {} if periodic else {"dense": dense, "spatial": spatial}
+def _settings_of(
+    kind: Callable[..., nn.Module],
+    config: NetworkConfig | CoarseConfig,
+    spatial: Sequence[int],
+    periodic: Sequence[int],
+) -> dict[str, Any]:
+    """The settings that a kind of network takes; periodic axes have no place for a fully connected block."""
+    names = inspect.signature(kind).parameters
+    settings = {name: value for name, value in vars(config).items() if name in names}
+    return settings | ({"dense": 0 if periodic else config.dense, "spatial": spatial} if "dense" in names else {})
 
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
@@ -150,15 +149,11 @@ def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[i
     network = UNet(
         spec.shape[0] * config.patch**num_dims,
         num_dims,
-        width=config.width,
-        multipliers=config.multipliers,
-        blocks_per_level=config.blocks_per_level,
-        attention_levels=config.attention_levels,
+        **_settings_of(UNet, config, [math.ceil(size / config.patch) for size in spec.shape[1:]], periodic),
         num_classes=spec.num_classes,
         num_condition_features=spec.num_condition_features,
         takes_observed=spec.has_missing,
         periodic=periodic,
-        **_fully_connected(config.dense, [math.ceil(size / config.patch) for size in spec.shape[1:]], periodic),
     )
     patched = Patched(network, config.patch)
     if periodic:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -94,6 +94,15 @@ class ModelConfig:
     def settings(self) -> dict[str, Any]:
         """The settings that are not left to the model, by name."""
         return {name: value for name, value in vars(self).items() if name != "name" and value is not None}
+
+    def check_settings(self, names: Sequence[str]) -> None:
+        """Refuse, with an InputError, settings that are not among those that have an effect on the model."""
+        for name in self.settings():
+            if name not in names:
+                raise InputError(
+                    f"{flag(f'model.{name}')} has no effect on the model {self.name}, whose settings are "
+                    f"{', '.join(flag(f'model.{each}') for each in names)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -388,12 +397,7 @@ class Config:
         )
         if self.training.patience is not None:
             raise InputError("--patience has no effect on the model forest, which is measured at its end")
-        for name in self.model.settings():
-            if name not in FOREST:
-                raise InputError(
-                    f"{flag(f'model.{name}')} has no effect on the model forest, whose settings are "
-                    f"{', '.join(flag(f'model.{each}') for each in FOREST)}"
-                )
+        self.model.check_settings(FOREST)
         if self.schedule.name in ("learned", "learned-linear"):
             raise InputError("a forest learns no schedule: choose another --schedule.name")
         if not self._is_plain:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
+from lowerbound.training.adamw import KEYS, AdamW
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.muon import Muon
 from lowerbound.training.processes import divided_like
@@ -29,7 +30,6 @@ SCHEDULE = "schedule."
 COARSE = "coarse."
 """Where a denoiser of two pieces keeps its second one."""
 MOMENTUM_KEY = "momentum_buffer"
-ADAMW_KEYS = {"step", "exp_avg", "exp_avg_sq"}
 
 
 class Optimizer:
@@ -58,18 +58,13 @@ class Optimizer:
         others = [p for p in network if p not in elsewhere]
         decay = training.weight_decay
         self._muon = Muon(matrices, decay)
-        self._adamw = torch.optim.AdamW(others, betas=(training.momentum, squares), weight_decay=decay, fused=fused)
-        self._multiples = [1.0]
-        for parameters, multiple, decay_of_them in ((dense, DENSE_RATE, decay), (schedule, SCHEDULE_RATE, 0.0)):
-            if parameters:
-                self._adamw.add_param_group({"params": parameters, "weight_decay": decay_of_them})
-                self._multiples.append(multiple)
+        self._adamw = AdamW((training.momentum, squares), fused)
+        self._groups = ((others, 1.0, decay), (dense, DENSE_RATE, decay), (schedule, SCHEDULE_RATE, 0.0))
 
     def step(self, learning_rate: float) -> None:
         """Move the parameters by their gradients."""
-        for group, multiple in zip(self._adamw.param_groups, self._multiples, strict=True):
-            group["lr"] = multiple * learning_rate
-        self._adamw.step()
+        for parameters, multiple, decay in self._groups:
+            self._adamw.step(parameters, multiple * learning_rate, decay)
         self._muon.step(MUON_RATE * learning_rate)
 
     def clip_gradients(self) -> float:
@@ -84,7 +79,7 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """What it remembers, as tensors named after their parameters."""
         remembered = {self._names[p]: {MOMENTUM_KEY: average} for p, average in self._muon.momentum.items()}
-        remembered |= {name: self._adamw.state[p] for p, name in self._names.items() if p in self._adamw.state}
+        remembered |= {self._names[p]: memory for p, memory in self._adamw.memory.items()}
         return {f"{name}.{key}": value for name, state in remembered.items() for key, value in state.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -109,10 +104,10 @@ class Optimizer:
             if key == MOMENTUM_KEY:
                 self._muon.momentum[parameter] = _like(parameter, value.view(parameter.shape))
             else:
-                self._adamw.state[parameter][key] = _like(parameter, value)
+                self._adamw.memory.setdefault(parameter, {})[key] = _like(parameter, value)
         for name, parameter in parameters.items():
-            keys = set(self._adamw.state.get(parameter, {}))
-            if keys not in (set(), ADAMW_KEYS):
+            keys = set(self._adamw.memory.get(parameter, {}))
+            if keys not in (set(), set(KEYS)):
                 raise InputError(f"checkpoint: of {name} the optimiser remembers {', '.join(sorted(keys))}")
 
 
