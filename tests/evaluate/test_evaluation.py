@@ -77,6 +77,17 @@ def lines(said):
     return "\n".join(said)
 
 
+def test_bits_are_told_over_trainings(run, monkeypatch):
+    monkeypatch.setattr("lowerbound.evaluate.evaluation.sample_parts", lambda subject: ())
+    found, said = evaluated(run, dataclasses.replace(QUICK, seeds=2))
+    trainings, likelihood = found.figures["trainings"], found.figures["likelihood"]
+    assert trainings.each["0"] == likelihood.total
+    assert trainings.each["1"] != likelihood.total
+    assert trainings.total.num_trainings == 2
+    assert (run.folder.path / "trainings" / "seed-1" / "model.safetensors").is_file()
+    assert "mean of 2 trainings" in lines(said)
+
+
 def test_each_part_is_said_with_its_cost_then_printed_and_kept_before_the_next_begins(run):
     said, written = [], []
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lowerbound.records import Unsure
+
 Verdict = Literal["pass", "fail", "can't tell"]
 
 
@@ -25,5 +27,5 @@ class Check:
     verdict: Verdict
     finding: str
     remedy: str = ""
-    statistic: float = float("nan")
-    error: float = float("nan")
+    statistic: Unsure = float("nan")
+    error: Unsure = float("nan")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import stdtrit
+from scipy.special import ndtr, stdtrit
 
 from lowerbound.errors import InputError
 from lowerbound.records import Measured, Unsure
@@ -51,6 +51,11 @@ class OverTrainings:
     freedom: Unsure
     num_trainings: int
 
+    @classmethod
+    def of(cls, figure: Measured) -> "OverTrainings":
+        """A figure of one training, whose error is over many examples."""
+        return cls(figure.value, figure.error, _MANY, 1)
+
     def __str__(self) -> str:
         return figure_text(self.value, self.error)
 
@@ -58,6 +63,15 @@ class OverTrainings:
     def half_interval(self) -> float:
         """Half the width of an interval of `LEVEL`, by Student's quantile."""
         return self.error * float(stdtrit(min(self.freedom, _MANY), (1 + LEVEL) / 2))
+
+    def quantile(self, sigmas: float) -> float:
+        """How far from zero the error carries the figure as seldom as it carries a normal number by so many sigmas."""
+        return self.error * float(stdtrit(min(self.freedom, _MANY), ndtr(sigmas)))
+
+    def __sub__(self, other: Measured) -> "OverTrainings":
+        """The difference to a figure whose error is independent and known."""
+        variances = [(self.error**2, self.freedom), (other.error**2, math.inf)]
+        return _sum(self.value - other.value, variances, self.num_trainings)
 
     @property
     def is_of_one_training(self) -> bool:
