@@ -28,7 +28,7 @@ class Posterior:
     def log_prob(self, theta, x=None, norm_posterior=True, track_gradients=False):
         return normal(x, self.factor)(theta)
 
-    def sample(self, sample_shape=torch.Size(), x=None, show_progress_bars=True):
+    def sample(self, sample_shape, x=None, show_progress_bars=True):
         return x + torch.randn(*sample_shape, 2)
 
 

@@ -23,8 +23,8 @@ def given(model: Any, condition: Any) -> Subject:
 
     Arguments:
         model: sbi's posterior, `log_prob(theta, x)` and `sample(shape, x=x)`; its density estimator, `log_prob(input,
-            condition)` and `sample(shape, condition)`; or BayesFlow's approximator, `log_prob(data)` and `sample(num_samples=,
-            conditions=)`, with dictionaries of arrays.
+            condition)` and `sample(shape, condition)`; or BayesFlow's approximator, `log_prob(data)` and
+            `sample(num_samples=, conditions=)`, with dictionaries of arrays.
         condition: the observation, a tensor or an array; of BayesFlow the arrays by their names, each with one data set.
 
     Raises:
