@@ -5,12 +5,12 @@ Usage: python benchmarks/codec.py RUN DATA [--num-examples 1000] [--num-steps 25
 PNG and WebP hold 8 bits a pixel, and are given all images as one tall picture, which spares them a header for each.
 
 The examples are decoded again and compared; then bytes of the file are changed, one at a time, all of them or --num-flips,
-and each change must be noticed. That is the file's checksum, which is read before anything is decoded. With --past-checksum N
-as many files are decoded whose code was changed and whose checksum made to fit: each must end in an error.
+and each change must be noticed. That is the file's checksum, which is read before anything is decoded. With --past-checksum
+N as many files are decoded whose code was changed and whose checksum made to fit: each must end in an error.
 
 What is above the bound is told in its parts: the header; the first examples, beside what they would take under the model;
-and the rest, which is the grid of the latents, their few draws, and padding. An example costs a network call for each step to
-code and as many to decode, shared by a batch: 1,000 images in 16 steps and batches of 4 are 2 x 4,000 calls.
+and the rest, which is the grid of the latents, their few draws, and padding. An example costs a network call for each step
+to code and as many to decode, shared by a batch: 1,000 images in 16 steps and batches of 4 are 2 x 4,000 calls.
 """
 
 import argparse
