@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lowerbound.errors import InputError
 from lowerbound.evaluate.audited import SHARE, Audited, cheap_audit
 from lowerbound.evaluate.density import (
     REFINED,
@@ -100,7 +101,7 @@ def _audit(subject: Subject) -> Part:
     effort = replace(completed(run, dataset, len(indices), subject.settings.effort), importance=1)
 
     def compute(folder: Path, progress: Progress) -> Audited:
-        bits = np.load(subject.folder / EACH, allow_pickle=False)
+        bits = _each(subject)
         return cheap_audit(run, dataset, indices, bits, effort, seed=seed)
 
     calls = len(indices) // SHARE * (effort.num_draws or 1)
@@ -120,12 +121,20 @@ def _trainings(subject: Subject) -> Part:
         missing = "the run is imported or distilled, and was not trained by its configuration alone"
 
     def compute(folder: Path, progress: Progress) -> Trainings:
-        bits = np.load(subject.folder / EACH, allow_pickle=False)
+        bits = _each(subject)
         return trained_again(run, dataset, indices, bits, effort, num, seed=seed, progress=progress)
 
     cost = Cost(f"{num - 1} more trainings, each as long as the run's own")
     settings = {"seeds": num, "examples": len(indices), "effort": asdict(effort), "seed": seed}
     return Part("trainings", "bits/dim over trainings", cost, compute, num - 1, settings, missing=missing)
+
+
+def _each(subject: Subject) -> np.ndarray:
+    """The bits/dim of each example, as they were found."""
+    try:
+        return np.load(subject.folder / EACH, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"there are no bits/dim of the examples to look at: {error}") from error
 
 
 def _examples(subject: Subject) -> tuple[np.ndarray, int | None]:
