@@ -17,13 +17,10 @@ def figure_text(value: float, standard_error: float | None = None) -> str:
 
     Arguments:
         value: any float; NaN and infinities are words.
-        standard_error: of the value, 0 or more; NaN where it is not known, which is said; None: the value alone, to four
-            digits.
+        standard_error: of the value, 0 or more; NaN where it is not known; None: the value alone, to four digits.
     """
     if standard_error is None:
         return f"{value:.4g}"
-    if math.isnan(standard_error):
-        return f"{value:.4g} (error not known)"
     if not (0 < standard_error < math.inf and math.isfinite(value)):
         return f"{value:.{_DIGITS if standard_error == 0 else 4}g} ± {standard_error:.2g}"
     unit = _exponent(standard_error, 2) - 1  # of the error's second digit

@@ -99,7 +99,7 @@ def test_a_row_of_the_wrong_length_is_refused():
         (0.0012, 0.0001, "0.00120 ± 0.00010"),
         (2.5, None, "2.5"),
         (2.5, 0.0, "2.5 ± 0"),
-        (2.5, float("nan"), "2.5 (error not known)"),
+        (2.5, float("nan"), "2.5 ± nan"),
     ],
 )
 def test_a_figure_keeps_the_digits_that_its_error_leaves(value, error, text):

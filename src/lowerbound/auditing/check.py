@@ -1,5 +1,6 @@
 """What a check says."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,5 +28,5 @@ class Check:
     verdict: Verdict
     finding: str
     remedy: str = ""
-    statistic: Unsure = float("nan")
-    error: Unsure = float("nan")
+    statistic: Unsure = math.nan
+    error: Unsure = math.nan
