@@ -55,7 +55,7 @@ def main() -> None:
     path = NoiseLevels(energy.log_density, schedule, (2,))
     run = log_normaliser(path, Stream(1), num_chains=num_chains, num_bridges=num_bridges)
     print(
-        f"log Z of the energy network {run.log_z:.3f} ± {run.standard_error:.3f}, "
+        f"log Z of the energy network {run.figure}, "
         f"as of {run.effective_sample_size:.0f} independent chains"
     )
 

@@ -31,6 +31,7 @@ from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.langevin.energy import EnergyDenoiser
 from lowerbound.langevin.metropolis import metropolis_langevin
+from lowerbound.records import Measured
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level, Schedule
 from lowerbound.shapes import Conditions, Examples, PerExample
@@ -150,6 +151,11 @@ class Annealed(Brief):
             return math.nan
         weights = self.log_weights.double().softmax(0) * len(self.log_weights)
         return (weights.std() / math.sqrt(len(weights))).item()
+
+    @property
+    def figure(self) -> Measured:
+        """`log_z` and its error, as text without a "±" where it has none."""
+        return Measured(self.log_z, self.standard_error)
 
     @property
     def pareto_shape(self) -> float:
