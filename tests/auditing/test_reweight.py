@@ -53,7 +53,7 @@ def test_a_model_that_is_the_density_gives_every_sample_the_same_weight():
 
 
 def test_nothing_has_an_error_where_the_tail_leaves_none():
-    found = reweight(normal(0.4, 4), lambda x: (x**2).sum(1) / 2)
+    found = reweight(normal(0.2, 4), lambda x: (x**2).sum(1) / 2)
     assert found.pareto_shape > 0.7
     assert math.isnan(found.standard_error)
     assert math.isnan(found.mean(found.samples[:, 0]).error)

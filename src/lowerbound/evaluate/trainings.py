@@ -24,7 +24,6 @@ from scipy.special import ndtr, stdtrit
 
 from lowerbound.errors import InputError
 from lowerbound.records import Measured, Unsure
-from lowerbound.rounding import figure_text
 
 LEVEL = 0.95
 """Of intervals; a difference is one where the interval does not hold zero."""
@@ -57,7 +56,7 @@ class OverTrainings:
         return cls(figure.value, figure.error, _MANY, 1)
 
     def __str__(self) -> str:
-        return figure_text(self.value, self.error)
+        return str(Measured(self.value, self.error))
 
     @property
     def half_interval(self) -> float:
