@@ -137,11 +137,11 @@ def test_an_interrupted_evaluation_goes_on_and_the_report_says_what_it_lacks(run
     before = read_own(run).figures
     found, said = evaluated(run)
     kept = [text.split(":")[0] for text in said if "kept from before" in text]
-    assert kept == ["bits/dim of the bound", "samples", "how the training went"]
+    assert kept == ["bits/dim of the bound", "samples", "audit of the bits/dim", "how the training went"]
     assert {name: found.figures[name] for name in before} == before
     assert not write_page(run, read_own(run))
     again = [text for text in evaluated(run)[1][:-1] if not text.startswith(("copies", "  left out"))]
-    assert len(again) == 7
+    assert len(again) == 8
     assert all("kept from before" in text.splitlines()[0] for text in again)
 
 
