@@ -92,7 +92,7 @@ def report(name: str, denoiser: Denoiser, data: GaussianMixture, seconds: float)
     log_q = data.log_marginal(x_t, level)
     if isinstance(denoiser, EnergyDenoiser):
         run = log_normaliser(NoiseLevels(denoiser.log_density, schedule, (2,)), noise, num_chains=1000, num_bridges=200)
-        log_p, log_z = energy_log_prob(denoiser, x_t / level.alpha, run), f"{run.log_z:.3f} ± {run.standard_error:.3f}"
+        log_p, log_z = energy_log_prob(denoiser, x_t / level.alpha, run), str(run.figure)
     else:
         log_p, log_z = log_prob(denoiser, x_t / level.alpha).nats, "-"
     log_p = log_p - 2 * torch.tensor(level.alpha).log()  # of x_t, in whose units log q is

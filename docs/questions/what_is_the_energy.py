@@ -54,10 +54,7 @@ def main() -> None:
     energy = train(EnergyDenoiser(MLP(2, width=64, depth=2), schedule, (2,)), data, num_steps)
     path = NoiseLevels(energy.log_density, schedule, (2,))
     run = log_normaliser(path, Stream(1), num_chains=num_chains, num_bridges=num_bridges)
-    print(
-        f"log Z of the energy network {run.log_z:.3f} ± {run.standard_error:.3f}, "
-        f"as of {run.effective_sample_size:.0f} independent chains"
-    )
+    print(f"log Z of the energy network {run.figure}, as of {run.effective_sample_size:.0f} independent chains")
 
     level, noise = schedule.level(0.0), Stream(2)
     x = data.sample(num_points, noise)

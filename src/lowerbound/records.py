@@ -45,7 +45,9 @@ class Measured(NamedTuple):
     error: Unsure
 
     def __str__(self) -> str:
-        """To the digits that the error leaves."""
+        """To the digits that the error leaves, and without a "±" where there is none."""
+        if math.isnan(self.error):
+            return f"{figure_text(self.value)} (error not known)"
         return figure_text(self.value, self.error)
 
     def __sub__(self, other: "Measured") -> "Measured":

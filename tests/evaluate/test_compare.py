@@ -1,7 +1,6 @@
 """The comparison: one table of what was measured, answers that follow from it, nothing done twice."""
 
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +8,9 @@ import pytest
 
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.compare import Comparison, Contest, Standing, compare, paired
+from lowerbound.evaluate.compare import Comparison, Contest, Standing, compare
 from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.trainings import OverTrainings, difference_of_figures, difference_over_trainings
 from lowerbound.records import Measured, read_json
 from lowerbound.report.comparison import (
     HEADER,
@@ -106,26 +106,57 @@ def test_what_is_no_comparison_is_refused(settings, message, tmp_path):
         run_compare(tmp_path / "out", **settings)
 
 
-def stands(model: str, frechet=(1.0, 0.1)) -> Standing:
+def test_each_seed_is_a_training_and_a_row_is_of_all(tmp_path):
+    found, _ = run_compare(tmp_path / "out", models=("vae",), seeds=2, seed=3)
+    assert [(each.model, each.seed) for each in found.standings] == [("vae", 3), ("vae", 4)]
+    assert (tmp_path / "out" / "vae-seed-4").is_dir()
+    assert found.standings[0].bits != found.standings[1].bits
+    over = found.bits["vae"]
+    assert over.num_trainings == 2
+    assert over.value == pytest.approx(np.mean([each.bits.value for each in found.standings]))
+    assert [row[0] for row in rows(found)] == ["vae (2 trainings)", "held-out data"]
+    assert "seeds 3, 4" in " ".join(remarks(found))
+    assert "trained 2 times" in write_comparison_page(found, tmp_path / "out").read_text()
+
+
+def stands(model: str, seed=0, kernel=(1.0, 0.1)) -> Standing:
     figure, bits = Measured(0.5, 0.01), Measured(1.0, 0.1)
-    quality = Quality(Measured(*frechet), figure, figure, figure, figure, figure, 100, 100)
-    return Standing(model, "bound", "bound", bits, 100, quality, 0.1, 10, 1, 1.0)
+    quality = Quality(figure, Measured(*kernel), figure, figure, figure, figure, 100, 100)
+    return Standing(model, seed, "bound", "bound", bits, 100, quality, 0.1, 10, 1, 1.0)
+
+
+FLOOR = stands("floor").quality
+NAMES = ("diffusion", "autoregressive", "gan")
+BITS = dict.fromkeys(NAMES[:2], OverTrainings(1.0, 0.1, 10.0, 3))
+NOTHING = Comparison("data", None, 1, "cpu", [stands(name) for name in NAMES], BITS, FLOOR, "space", None, None, {})
 
 
 @pytest.mark.parametrize(
-    ("shift", "answer"), [(-0.1, "? Yes:"), (0.1, "? No, as far as its bound says:"), (0.0, "? Undecided:")]
+    ("shift", "answer"), [(-0.1, "? Yes"), (0.1, "? No, as far as its bound says"), (0.0, "? Undecided")]
 )
-def test_the_answer_about_the_likelihood_is_of_paired_examples(shift, answer):
+@pytest.mark.parametrize("num_trainings", [1, 3])
+def test_the_answer_about_the_likelihood_is_of_paired_examples(shift, answer, num_trainings):
     rng = np.random.default_rng(0)
-    examples, small = rng.normal(3, 2, 400), rng.normal(0, 0.1, 400)
-    difference = paired(examples + shift + small - small.mean() * (shift == 0), examples)
-    assert answer in likelihood_answer(difference, [stands("autoregressive"), stands("diffusion")])
-    assert "Not asked" in likelihood_answer(paired(examples, None), [stands("diffusion")])
+    examples, small = rng.normal(3, 2, 400), rng.normal(0, 0.1, (num_trainings, 400))
+    ours = examples + shift + small - small.mean() * (shift == 0)
+    found = replace(NOTHING, difference=difference_over_trainings(ours, np.resize(examples, ours.shape)))
+    assert f"{answer}{', of these two trainings' * (num_trainings == 1 and shift != 0)}:" in likelihood_answer(found)
+    assert "Not asked" in likelihood_answer(NOTHING)
 
 
-@pytest.mark.parametrize(("ours", "answer"), [(0.5, "? Yes:"), (1.5, "? No:"), (1.1, "? Undecided:")])
-def test_the_answer_about_samples(ours, answer):
-    pair = [stands("gan"), stands("diffusion", frechet=(ours, 0.1))]
-    assert answer in samples_answer(pair)
-    assert "Not asked" in samples_answer(pair[:1])
-    assert math.isclose(replace(pair[1]).quality.frechet[0], ours)
+@pytest.mark.parametrize(("ours", "answer"), [(0.5, "? Yes"), (1.5, "? No"), (1.1, "? Undecided")])
+@pytest.mark.parametrize("num_trainings", [1, 3])
+def test_the_answer_about_samples(ours, answer, num_trainings):
+    each, theirs = ([Measured(value, 0.1)] * num_trainings for value in (ours, 1.0))
+    found = samples_answer(replace(NOTHING, samples_difference=difference_of_figures(each, theirs)))
+    assert f"{answer}{', of these two trainings' * (num_trainings == 1 and 'U' not in answer)}:" in found
+    assert "Not asked" in samples_answer(NOTHING)
+
+
+def test_an_answer_that_a_second_training_would_change_is_undecided():
+    """Two trainings that lie as far apart as the models: each alone would be called better, beyond all errors."""
+    examples = np.random.default_rng(0).normal(3, 2, 400)
+    ours = np.stack([examples - 0.2, examples + 0.1, examples - 0.05])
+    alone, together = (difference_over_trainings(each, examples[None]) for each in (ours[:1], ours))
+    assert alone.sign == -1
+    assert together.sign == 0

@@ -77,6 +77,17 @@ def lines(said):
     return "\n".join(said)
 
 
+def test_bits_are_told_over_trainings(run, monkeypatch):
+    monkeypatch.setattr("lowerbound.evaluate.evaluation.sample_parts", lambda subject: ())
+    found, said = evaluated(run, dataclasses.replace(QUICK, seeds=2))
+    trainings, likelihood = found.figures["trainings"], found.figures["likelihood"]
+    assert trainings.each["0"] == likelihood.total
+    assert trainings.each["1"] != likelihood.total
+    assert trainings.total.num_trainings == 2
+    assert (run.folder.path / "trainings" / "seed-1" / "model.safetensors").is_file()
+    assert "mean of 2 trainings" in lines(said)
+
+
 def test_each_part_is_said_with_its_cost_then_printed_and_kept_before_the_next_begins(run):
     said, written = [], []
 
@@ -126,11 +137,11 @@ def test_an_interrupted_evaluation_goes_on_and_the_report_says_what_it_lacks(run
     before = read_own(run).figures
     found, said = evaluated(run)
     kept = [text.split(":")[0] for text in said if "kept from before" in text]
-    assert kept == ["bits/dim of the bound", "samples", "how the training went"]
+    assert kept == ["bits/dim of the bound", "samples", "audit of the bits/dim", "how the training went"]
     assert {name: found.figures[name] for name in before} == before
     assert not write_page(run, read_own(run))
     again = [text for text in evaluated(run)[1][:-1] if not text.startswith(("copies", "  left out"))]
-    assert len(again) == 7
+    assert len(again) == 8
     assert all("kept from before" in text.splitlines()[0] for text in again)
 
 

@@ -10,6 +10,7 @@ from lowerbound.evaluate.judge import SampleQuality
 from lowerbound.evaluate.likelihood import Baselines, Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.trainings import OverTrainings
 from lowerbound.records import Measured
 from lowerbound.report.description import Severity
 from lowerbound.report.headline import against_baseline, findings, headline
@@ -81,7 +82,17 @@ def test_without_baselines_what_training_measured_is_told():
     ],
 )
 def test_the_best_baseline_is_stood_beside(bits, severity, start):
-    found = against_baseline(BOUND.total, Baseline("mixture", bits, 0.02, "exact", 100))
+    found = against_baseline(OverTrainings.of(BOUND.total), Baseline("mixture", bits, 0.02, "exact", 100))
     assert found.severity is severity
     assert found.text.startswith(f"{start}: ")
     assert "of the mixture" in found.text
+
+
+def test_what_is_better_than_a_baseline_in_one_training_must_be_so_over_trainings():
+    baseline = Baseline("mixture", 2.0, 0.02, "exact", 100)
+    alone, three = (OverTrainings(1.8, 0.03, freedom, num) for freedom, num in ((1e9, 1), (2.0, 3)))
+    better, open_question = against_baseline(alone, baseline).text, against_baseline(three, baseline).text
+    assert better.startswith("Better than the best baseline")
+    assert better.endswith("in this one training.")
+    assert open_question.startswith("Not told apart from the best baseline")
+    assert "over 3 trainings" in open_question

@@ -49,7 +49,7 @@ def test_a_bound_is_told_term_by_term():
     assert table.rows[2][1:] == ("1.40 ± 0.10", "of a latent given those above it")
     assert table.rows[3][2] == "IW"
     (table,) = description(Likelihood(Measured(1.5, math.nan), "exact", {}, 1)).tables
-    assert table.rows == (("test", "1.5 ± nan", "exact, 1 example"),)
+    assert table.rows == (("test", "1.5 (error not known)", "exact, 1 example"),)
 
 
 def test_figures_that_contradict_each_other_are_no_traceback(monkeypatch):

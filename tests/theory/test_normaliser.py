@@ -88,6 +88,15 @@ def test_the_weights_say_it():
     assert back.log_z == -one.log_z
 
 
+@pytest.mark.parametrize(("rate", "has_error"), [(4.0, True), (0.9, False)])
+def test_weights_with_a_heavy_tail_leave_no_error(rate, has_error):
+    """Pareto weights, whose shape is one over the rate of their log."""
+    log_weights = torch.distributions.Exponential(double(rate)).icdf((torch.arange(1000) + 0.5).double() / 1000)
+    found = Annealed(log_weights, double([0.5]), draw(1000, 2))
+    assert (found.standard_error > 0) == has_error
+    assert ("±" in str(found.figure)) == has_error
+
+
 def test_the_end_of_the_chains_is_the_density():
     data = mixture(LinearGamma(-8.0, 5.0))
     run = annealed(NoiseLevels(data.log_marginal, data.schedule, (2,)), Stream(0), num_chains=1000)

@@ -2,7 +2,8 @@
 
 from lowerbound.auditing.audit import Audit, audit
 from lowerbound.auditing.check import Check, Verdict
+from lowerbound.auditing.reweight import Reweighted, reweight
 from lowerbound.auditing.subject import Subject, as_subject
-from lowerbound.auditing.tails import pareto_shape
+from lowerbound.tails import pareto_shape
 
-__all__ = ["Audit", "Check", "Subject", "Verdict", "as_subject", "audit", "pareto_shape"]
+__all__ = ["Audit", "Check", "Reweighted", "Subject", "Verdict", "as_subject", "audit", "pareto_shape", "reweight"]

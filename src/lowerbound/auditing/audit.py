@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.auditing import conditional
 from lowerbound.auditing.check import Check
 from lowerbound.auditing.draws import heavy_tails
 from lowerbound.auditing.function import batches, repeats, slopes
@@ -59,6 +60,7 @@ def audit(
     model: Any,
     data: Any = None,
     *,
+    given: Any = None,
     sample: Callable[[int], Any] | None = None,
     score: Callable[[Any], Any] | None = None,
     draws: Callable[[Any], Any] | None = None,
@@ -74,6 +76,7 @@ def audit(
     Arguments:
         model: a `Run`, or anything with `log_prob` or `score_samples`, or a function (`subject.as_subject`).
         data: test points, (N, D), if there are any.
+        given: the observation that a conditional density is conditioned on (`conditional.given`).
         sample: draws so many points, if the model has no `sample` of its own.
         score: the slope of log p as the model states it.
         draws: of a figure that is a mean of random draws, the draws of each of N points, (N, num_draws), on the scale on
@@ -87,9 +90,9 @@ def audit(
         seed: of all that is drawn here.
 
     Raises:
-        InputError: if there is neither a way to sample nor data, or arrays are of other shapes.
+        InputError: if the model has no density; if there is neither a way to sample nor data, or arrays are of other shapes.
     """
-    subject = as_subject(model, sample, score)
+    subject = as_subject(model if given is None else conditional.given(model, given), sample, score)
     data, train, support = (None if array is None else _array(array) for array in (data, train, support))
     if support is not None:
         checks = [by_sum(subject, support), repeats(subject, support), batches(subject, support)]

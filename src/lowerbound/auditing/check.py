@@ -1,7 +1,10 @@
 """What a check says."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from lowerbound.records import Unsure
 
 Verdict = Literal["pass", "fail", "can't tell"]
 
@@ -25,5 +28,5 @@ class Check:
     verdict: Verdict
     finding: str
     remedy: str = ""
-    statistic: float = float("nan")
-    error: float = float("nan")
+    statistic: Unsure = math.nan
+    error: Unsure = math.nan

@@ -4,7 +4,7 @@ import numpy as np
 
 from lowerbound.auditing.check import Check
 from lowerbound.auditing.subject import Points
-from lowerbound.auditing.tails import MOST_RELIABLE, pareto_shape
+from lowerbound.tails import MOST_RELIABLE, pareto_shape
 
 
 def heavy_tails(draws: Points) -> Check:

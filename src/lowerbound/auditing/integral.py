@@ -10,8 +10,8 @@ from scipy.special import logsumexp
 from lowerbound.auditing.check import Check
 from lowerbound.auditing.proposal import Proposal
 from lowerbound.auditing.subject import Figures, Points, Subject
-from lowerbound.auditing.tails import MOST_RELIABLE, pareto_shape
 from lowerbound.brief import Brief
+from lowerbound.tails import MOST_RELIABLE, pareto_shape
 
 TOLERANCE = 0.01
 """Nats by which the log of an integral may be off without being called wrong: a solver's error."""

@@ -9,7 +9,7 @@ from scipy.stats import kstwobign, norm
 from lowerbound.auditing.check import Check
 from lowerbound.auditing.integral import MOST_ERRORS, Weighted
 from lowerbound.auditing.subject import Figures, Points, Subject
-from lowerbound.auditing.tails import MOST_RELIABLE
+from lowerbound.tails import MOST_RELIABLE
 
 SHARES = (0.5, 0.9, 0.99)
 FEWEST_EFFECTIVE = 100

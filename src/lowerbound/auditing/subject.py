@@ -65,15 +65,15 @@ def as_subject(
     elif isinstance(model, nn.Module) and hasattr(distribution := _called(model), "log_prob"):
         subject = _of_distribution(distribution, type(model).__name__)
     elif callable(model):
-        subject = Subject(getattr(model, "__name__", type(model).__name__), lambda x: (_figures(model(x)), None))
+        subject = Subject(getattr(model, "__name__", type(model).__name__), lambda x: (as_figures(model(x)), None))
     else:
         raise InputError(
             f"{type(model).__name__} has neither log_prob nor score_samples and is no function: there is no density to audit"
         )
     if sample is not None:
-        subject = replace(subject, sample=lambda num, seed: _seeded(lambda: _points(sample(num)), seed))
+        subject = replace(subject, sample=lambda num, seed: seeded(lambda: as_points(sample(num)), seed))
     if score is not None:
-        subject = replace(subject, score=lambda x: _points(score(torch.from_numpy(x))))
+        subject = replace(subject, score=lambda x: as_points(score(torch.from_numpy(x))))
     return subject
 
 
@@ -97,16 +97,16 @@ def _of_distribution(distribution: Any, name: str = "") -> Subject:
 
     def log_prob(x: Points) -> tuple[Figures, None]:
         with torch.no_grad():
-            return _figures(distribution.log_prob(tensor(x))), None
+            return as_figures(distribution.log_prob(tensor(x))), None
 
     def gradient(x: Points) -> Points:
         points = tensor(x).requires_grad_()
         (slope,) = torch.autograd.grad(distribution.log_prob(points).sum(), points)
-        return _points(slope)
+        return as_points(slope)
 
     def sample(num: int, seed: int) -> Points:
         with torch.no_grad():
-            return _seeded(lambda: _points(distribution.sample((num,))), seed)
+            return seeded(lambda: as_points(distribution.sample((num,))), seed)
 
     can_sample = hasattr(distribution, "sample")
     return Subject(name or type(distribution).__name__, log_prob, sample if can_sample else None, gradient)
@@ -131,19 +131,19 @@ def _of_estimator(estimator: Any) -> Subject:
 
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
         if not knows_error:
-            return _figures(estimator.score_samples(x)), None
+            return as_figures(estimator.score_samples(x)), None
         values, errors = estimator.score_samples(x, return_std=True)
-        return _figures(values), _figures(errors)
+        return as_figures(values), as_figures(errors)
 
     def sample(num: int, seed: int) -> Points:
         takes_seed = "random_state" in inspect.signature(estimator.sample).parameters
         drawn = estimator.sample(num, random_state=seed) if takes_seed else estimator.sample(num)
-        return _points(drawn[0] if isinstance(drawn, tuple) else drawn)
+        return as_points(drawn[0] if isinstance(drawn, tuple) else drawn)
 
     return Subject(
         type(estimator).__name__,
         log_prob,
-        (lambda num, seed: _seeded(lambda: sample(num, seed), seed)) if hasattr(estimator, "sample") else None,
+        (lambda num, seed: seeded(lambda: sample(num, seed), seed)) if hasattr(estimator, "sample") else None,
     )
 
 
@@ -170,12 +170,12 @@ def _of_run(run: Any) -> Subject:
         return scores.nats, errors * run.spec.num_dims * np.log(2)
 
     def sample(num: int, seed: int) -> Points:
-        return _points(generate(run, num, plan, seed=seed, batch_size=1024))
+        return as_points(generate(run, num, plan, seed=seed, batch_size=1024))
 
     return Subject(str(run.folder.path), log_prob, sample, is_dear=True)
 
 
-def _seeded(draw: Callable[[], Points], seed: int) -> Points:
+def seeded(draw: Callable[[], Points], seed: int) -> Points:
     """What is drawn after the random numbers of torch and numpy were set; they are left as they were."""
     # scikit-learn's densities draw from numpy's one state for all
     state = np.random.get_state()  # noqa: NPY002
@@ -192,12 +192,14 @@ def _array(values: Any) -> np.ndarray:
     return values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
 
 
-def _points(values: Any) -> Points:
+def as_points(values: Any) -> Points:
+    """Values as points, (N, D)."""
     array = _array(values)
     return array.reshape(len(array), -1)
 
 
-def _figures(values: Any) -> Figures:
+def as_figures(values: Any) -> Figures:
+    """Values as log densities, (N,); an InputError if they are of another shape."""
     array = _array(values)
     if array.ndim != 1:
         raise InputError(f"log densities of the shape {array.shape}: one number for each point is wanted, (N,)")

@@ -34,7 +34,8 @@ class Options(Contest, Compared):
 
     It says of each whether its bits/dim are exact, a bound, or not there, how good its samples are, and what they cost,
     and answers two claims: does diffusion give a better likelihood than the autoregressive model, and better samples than
-    the adversarial network? Repeating the command goes on where it stopped.
+    the adversarial network? With --seeds 3 each model is trained three times, and the answers hold for a further training.
+    Repeating the command goes on where it stopped.
 
     Example: lowerbound compare digits --minutes 2
     """
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> None:
     if options.minutes is not None and options.steps is not None:
         raise InputError("--minutes and --steps are two budgets: give one of them")
     minutes = minutes_of(options, "steps", DEFAULT_MINUTES)
-    check_counts(options, "num_examples", "num_samples")
+    check_counts(options, "num_examples", "num_samples", "seeds")
     if options.data.conditional:
         raise InputError("the family is compared without conditions: leave out --conditional")
     data = located(options.data)

@@ -26,6 +26,7 @@ EFFECTIVE = (
     "num_examples",
     "flow.num_importance",
     "with_baselines",
+    "seeds",
     "seed",
     "device",
     "processes",

@@ -18,7 +18,6 @@ from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.files import file_hash
 from lowerbound.models import Effort
-from lowerbound.records import Measured
 from lowerbound.reverse import ReverseVariance
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
@@ -37,6 +36,7 @@ from lowerbound.scoring import (
 )
 from lowerbound.shards import Shard, finished_part, part_facts, write_part
 from lowerbound.tables import check_table, write_table
+from lowerbound.tails import mean_of_draws
 
 EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "shard", "seed", "device")
 """The options that have an effect on a relative."""
@@ -220,7 +220,7 @@ def check_finite(table: pa.Table, out: Path) -> None:
 def mean_text(table: pa.Table) -> str:
     """The mean bits/dim of the scores that there are, with its error over them."""
     bits = table["bits_per_dim"].to_numpy()
-    mean, error = Measured.of(bits[np.isfinite(bits)])
+    mean, error = mean_of_draws(bits[np.isfinite(bits)])
     return figure_text(mean, None if np.isnan(error) else error)
 
 

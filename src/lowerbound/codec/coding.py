@@ -37,7 +37,8 @@ ENTRIES_AT_ONCE = 1 << 24
 RESERVE = 1.02
 """What is borrowed differs a little from trial to trial."""
 
-_LZMA: Any = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+LZMA: Any = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+"""How the first examples are kept."""
 
 
 @torch.no_grad()
@@ -148,7 +149,7 @@ def _decoded(
     seed = stack.seed
     if compressed.num_plain:
         num_bytes = compressed.num_plain * int(np.prod(shape)) * dtype.itemsize
-        unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA)
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=LZMA)
         plain = unpacker.decompress(seed.astype("<u4").tobytes(), max_length=num_bytes)
         decoded.append(np.frombuffer(plain, dtype).reshape(compressed.num_plain, *shape))
         progress(compressed.num_plain)
@@ -196,7 +197,7 @@ def _lenders(raw: np.ndarray, num_bits: float) -> tuple[int, bytes]:
     number, plain = 0, b""
     while 8 * len(plain) < num_bits and number < len(raw):
         number = min(len(raw), number + 1 + number // 16)
-        plain = lzma.compress(np.ascontiguousarray(raw[:number]).tobytes(), lzma.FORMAT_RAW, filters=_LZMA)
+        plain = lzma.compress(np.ascontiguousarray(raw[:number]).tobytes(), lzma.FORMAT_RAW, filters=LZMA)
     return number, plain
 
 

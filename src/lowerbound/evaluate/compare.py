@@ -2,7 +2,8 @@
 
 It answers the two claims that are made for diffusion models, on data of the user's own: a better likelihood than an
 autoregressive model's, and better samples than an adversarial network's. The likelihoods of two models are compared example
-by example, for most of their spread is the examples' and not the models'.
+by example, for most of their spread is the examples' and not the models'; and with several trainings of each model, seed by
+seed, the answers hold for a further training too (`trainings`).
 """
 
 import json
@@ -22,6 +23,12 @@ from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.likelihood import held_out_likelihood
 from lowerbound.evaluate.part import Stage
 from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.trainings import (
+    OverTrainings,
+    difference_of_figures,
+    difference_over_trainings,
+    mean_over_trainings,
+)
 from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
 from lowerbound.models.base import LikelihoodKind
@@ -62,15 +69,19 @@ class Contest:
     num_samples: Everyday[int] = 500
     """The number of samples of each model that are compared with the data."""
     seed: Everyday[int] = 0
-    """The random seed of training, times, noise and samples."""
+    """The random seed of training, times, noise and samples; of the first training of each model."""
+    seeds: Everyday[int] = 1
+    """The number of trainings of each model, each with a seed of its own and the whole budget. With one the answers hold for
+    these trainings alone; 3 or more tell how much a further training would differ."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of one model.
+    """What is known of one training of a model.
 
     Arguments:
         model: its name.
+        seed: of the training.
         likelihood: whether `bits` is exact, a bound, or not there.
         kind: what `bits` is, in words.
         bits: bits/dim of the test examples with the standard error over them; None without a likelihood.
@@ -82,6 +93,7 @@ class Standing:
     """
 
     model: str
+    seed: int
     likelihood: LikelihoodKind
     kind: str
     bits: Measured | None
@@ -101,10 +113,13 @@ class Comparison:
         data: the data set's name.
         minutes, steps: the budget of each model, one of the two.
         device: on which they were trained.
-        standings: of the models that were trained.
+        standings: of all trainings, model by model.
+        bits: bits/dim over trainings and test examples, by model, of those that have a likelihood.
         floor: the quality of held-out examples.
         space: what samples are compared in.
         difference: bits/dim of the diffusion model less the autoregressive model's, on the same examples; None without both.
+        samples_difference: the kernel distance of the diffusion model's samples less the adversarial network's, which is of
+            mean zero for the data themselves, however many are drawn; None without both.
         left_out: the models that could not be trained, each with the reason.
     """
 
@@ -113,9 +128,11 @@ class Comparison:
     steps: int | None
     device: str
     standings: list[Standing]
+    bits: dict[str, OverTrainings]
     floor: Quality
     space: str
-    difference: Measured | None
+    difference: OverTrainings | None
+    samples_difference: OverTrainings | None
     left_out: dict[str, str]
 
 
@@ -169,49 +186,63 @@ def compare(
         )
     if not contest.models:
         raise InputError(f"no models to compare: choose from {', '.join(FAMILY)}")
+    if contest.seeds < 1:
+        raise InputError(f"--seeds is {contest.seeds}: each model is trained once at least")
     dataset.spec.check_complete("compare")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with stage("classifier of the data", UPDATES) as progress:
         classifier = feature_classifier(dataset, folder, progress)
     judge = Judge.of(dataset, feature_space(dataset, classifier), contest.num_samples, contest.seed)
-    standings, bits, left_out = [], {}, {}
+    standings, left_out = [], {}
+    bits: dict[str, list[np.ndarray]] = {}
     for number, model in enumerate(contest.models, 1):
-        say(f"{number} of {len(contest.models)}: {model}")
-        try:
-            config = recipe(dataset, data, minutes=contest.minutes or 1.0, model=model)
-            training = replace(config.training, minutes=contest.minutes, steps=contest.steps, seed=contest.seed)
-            config = replace(config, training=training)
-            train(config, dataset, folder / model, device=device, say=say, show_progress=show_progress)
-            standing, bits[model] = _standing(open_run(folder / model, device), dataset, judge, contest, stage)
+        for seed in range(contest.seed, contest.seed + contest.seeds):
+            name = model if seed == contest.seed else f"{model}-seed-{seed}"
+            say(f"{number} of {len(contest.models)}: {name}")
+            try:
+                config = recipe(dataset, data, minutes=contest.minutes or 1.0, model=model)
+                training = replace(config.training, minutes=contest.minutes, steps=contest.steps, seed=seed)
+                config = replace(config, training=training)
+                train(config, dataset, folder / name, device=device, say=say, show_progress=show_progress)
+                run = open_run(folder / name, device)
+                standing, each = _standing(run, dataset, judge, replace(contest, seed=seed), stage)
+            except InputError as error:
+                left_out[name] = str(error)
+                say(f"{name} is left out: {error}.")
+                continue
             standings.append(standing)
-        except InputError as error:
-            left_out[model] = str(error)
-            say(f"{model} is left out: {error}.")
+            if each is not None:
+                bits.setdefault(model, []).append(each)
     if not standings:
         reasons = " ".join(f"{model} is left out: {reason}." for model, reason in left_out.items())
         raise InputError(f"none of the models could be trained: {reasons}")
     if len(dataset.shape) > 1:
         examples = dataset.examples[dataset.test[:SHOWN]]
         sample_grid(folder / "data.png", examples, dataset.spec.encoding.value_range, names=dataset.spec.names)
+    of_trainings = {model: np.stack(each) for model, each in bits.items()}
+    distances = {
+        model: [each.quality.kernel for each in standings if each.model == model] for model in ("diffusion", "gan")
+    }
     comparison = Comparison(
         data=dataset.spec.name,
         minutes=contest.minutes,
         steps=contest.steps,
         device=str(device),
         standings=standings,
+        bits={model: mean_over_trainings(each) for model, each in of_trainings.items()},
         floor=judge.floor(),
         space=str(judge.space),
-        difference=paired(bits.get("diffusion"), bits.get("autoregressive")),
+        difference=difference_over_trainings(of_trainings["diffusion"], of_trainings["autoregressive"])
+        if {"diffusion", "autoregressive"} <= set(of_trainings)
+        else None,
+        samples_difference=difference_of_figures(distances["diffusion"], distances["gan"])
+        if all(distances.values())
+        else None,
         left_out=left_out,
     )
     write_file(folder / "comparison.json", to_json(comparison).encode())
     return comparison
-
-
-def paired(ours: np.ndarray | None, theirs: np.ndarray | None) -> Measured | None:
-    """The mean of one model's bits/dim less another's, on the same examples; None without both."""
-    return None if ours is None or theirs is None else Measured.of(ours - theirs)
 
 
 def _standing(
@@ -241,6 +272,7 @@ def _standing(
         seconds = time.perf_counter() - began
     standing = Standing(
         model=name,
+        seed=contest.seed,
         likelihood=run.model.likelihood,
         kind=kind,
         bits=total,

@@ -19,6 +19,7 @@ from lowerbound.models import Effort
 from lowerbound.records import Measured, Unsure
 from lowerbound.run import Run
 from lowerbound.scoring import Flow, score, score_density
+from lowerbound.tails import mean_of_draws
 from lowerbound.training.processes import ALONE, Processes
 
 ENTRIES = 20_000
@@ -103,9 +104,9 @@ def held_out_density(
     refined = indices[first]
     finer = score_density(run, dataset.examples[refined], flow.finer, **scored(run, dataset, refined, seed))
     return HeldOutDensity(
-        total=Measured.of(density.bits_per_dim[arrived]),
-        bound=Measured.of(bounds.bits[arrived]),
-        difference=Measured.of((density.bits_per_dim - bounds.bits)[arrived]),
+        total=mean_of_draws(density.bits_per_dim[arrived]),
+        bound=mean_of_draws(bounds.bits[arrived]),
+        difference=mean_of_draws((density.bits_per_dim - bounds.bits)[arrived]),
         refinement=Measured.of(finer.bits_per_dim - density.bits_per_dim[first]),
         num_refined=len(first),
         kind=density.kind,

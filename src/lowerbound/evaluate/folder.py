@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound.errors import InputError
+from lowerbound.evaluate.audited import Audited
 from lowerbound.evaluate.classes import Classes
 from lowerbound.evaluate.columns import Columns
 from lowerbound.evaluate.copies import Neighbours
@@ -21,7 +22,7 @@ from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
 from lowerbound.evaluate.imputation import Imputed
 from lowerbound.evaluate.judge import SampleQuality, Samples
-from lowerbound.evaluate.likelihood import Baselines, Likelihood
+from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.files import file_hash, write_file
@@ -31,6 +32,8 @@ from lowerbound.run import Run
 KINDS: dict[str, type[Figures]] = {
     "likelihood": Likelihood,
     "samples": Samples,
+    "audit": Audited,
+    "trainings": Trainings,
     "baselines": Baselines,
     "training": Figures,
     "diagnosis": Diagnosis,

@@ -11,10 +11,13 @@ from lowerbound.baselines import Baseline, of_dataset
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
+from lowerbound.evaluate.trainings import OverTrainings, mean_over_trainings
 from lowerbound.models import Effort
 from lowerbound.records import Measured
-from lowerbound.run import Run
+from lowerbound.run import Run, open_run
 from lowerbound.scoring import Scores, score
+from lowerbound.tails import mean_of_draws
+from lowerbound.training import train
 from lowerbound.training.processes import ALONE, Processes
 
 ENTRIES = 32_000_000
@@ -45,6 +48,21 @@ class Likelihood(Figures):
     drawn_from: int | None = None
     weighted: Measured | None = None
     weighted_kind: str = ""
+
+
+@dataclass(frozen=True)
+class Trainings(Figures):
+    """Bits per dimension of the same examples, of a run and of others of its configuration with other seeds.
+
+    Arguments:
+        total: over trainings and examples.
+        each: of each training, by its seed, the run's own first, with the standard error over examples.
+        num_examples: how many examples.
+    """
+
+    total: OverTrainings
+    each: dict[str, Measured]
+    num_examples: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ def held_out_likelihood(
     raw = dataset.examples[indices]
     scores = score(run, raw, replace(effort, importance=1), **settings)
     likelihood = Likelihood(
-        total=Measured.of(scores.bits_per_dim),
+        total=mean_of_draws(scores.bits_per_dim),
         kind=scores.kind,
         terms=_terms(scores) if run.model.likelihood == "bound" else {},
         num_examples=len(indices),
@@ -103,8 +121,47 @@ def held_out_likelihood(
     )
     if effort.importance > 1:
         tighter = score(run, raw, effort, **settings)
-        likelihood = replace(likelihood, weighted=Measured.of(tighter.bits_per_dim), weighted_kind=tighter.kind)
+        likelihood = replace(likelihood, weighted=mean_of_draws(tighter.bits_per_dim), weighted_kind=tighter.kind)
     return likelihood, scores.bits_per_dim
+
+
+def trained_again(
+    run: Run,
+    dataset: Dataset,
+    indices: np.ndarray,
+    bits: np.ndarray,
+    effort: Effort,
+    num_trainings: int,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda trainings: None,
+) -> Trainings:
+    """The likelihood over several trainings, of which those that are not in RUN/trainings yet are trained there.
+
+    Arguments:
+        run: the first of them.
+        dataset: its data.
+        indices: of the examples.
+        bits: of the run on each of them, per dimension.
+        effort: how much is spent on each.
+        num_trainings: with the run's own.
+        seed: of times and noise.
+        progress: called with 1 after each training.
+
+    Raises:
+        InputError: if a training fails.
+    """
+    first = run.config.training.seed
+    each = {first: bits}
+    for other in range(first + 1, first + num_trainings):
+        config = replace(run.config, training=replace(run.config.training, seed=other))
+        folder = run.folder.path / "trainings" / f"seed-{other}"
+        train(config, dataset, folder, device=run.device, say=lambda line: None, show_progress=False)
+        sibling = open_run(folder, run.device)
+        _, each[other] = held_out_likelihood(sibling, dataset, indices, effort, seed=seed + other - first)
+        progress(1)
+    figures = {str(number): mean_of_draws(found) for number, found in each.items()}
+    return Trainings(mean_over_trainings(np.stack(list(each.values()))), figures, len(indices))
 
 
 def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Baselines:

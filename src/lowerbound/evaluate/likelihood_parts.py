@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lowerbound.errors import InputError
+from lowerbound.evaluate.audited import SHARE, Audited, cheap_audit
 from lowerbound.evaluate.density import (
     REFINED,
     Bounds,
@@ -18,7 +20,14 @@ from lowerbound.evaluate.density import (
 )
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
 from lowerbound.evaluate.folder import read_evaluation
-from lowerbound.evaluate.likelihood import Likelihood, completed, held_out_baselines, held_out_likelihood
+from lowerbound.evaluate.likelihood import (
+    Likelihood,
+    Trainings,
+    completed,
+    held_out_baselines,
+    held_out_likelihood,
+    trained_again,
+)
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.profile import profile
 from lowerbound.evaluate.subject import Subject
@@ -41,6 +50,9 @@ def likelihood_parts(subject: Subject) -> Iterator[Part]:
     if subject.settings.quick:
         return
     if subject.own:
+        yield _audit(subject)
+        if subject.settings.seeds > 1:
+            yield _trainings(subject)
         if subject.settings.with_baselines:
             yield _baselines(subject)
         yield _training(subject)
@@ -81,6 +93,48 @@ def _likelihood(subject: Subject) -> Part:
         missing=run.model.no_likelihood,
         is_shared=True,
     )
+
+
+def _audit(subject: Subject) -> Part:
+    run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
+    indices, _ = _examples(subject)
+    effort = replace(completed(run, dataset, len(indices), subject.settings.effort), importance=1)
+
+    def compute(folder: Path, progress: Progress) -> Audited:
+        bits = _each(subject)
+        return cheap_audit(run, dataset, indices, bits, effort, seed=seed)
+
+    calls = len(indices) // SHARE * (effort.num_draws or 1)
+    cost = Cost(f"{len(indices) // SHARE:,} examples scored again, and a look at the data", calls)
+    settings = {"examples": len(indices), "effort": asdict(effort), "seed": seed}
+    return Part("audit", "audit of the bits/dim", cost, compute, settings=settings, missing=run.model.no_likelihood)
+
+
+def _trainings(subject: Subject) -> Part:
+    run, dataset, num, seed = subject.run, subject.dataset, subject.settings.seeds, subject.settings.seed
+    indices, _ = _examples(subject)
+    effort = replace(completed(run, dataset, len(indices), subject.settings.effort), importance=1)
+    missing = run.model.no_likelihood
+    if subject.processes.count > 1:
+        missing = "further trainings take one process: evaluate without --processes"
+    elif not run.config.data.source or (run.is_denoiser and run.diffusion.times is not None):
+        missing = "the run is imported or distilled, and was not trained by its configuration alone"
+
+    def compute(folder: Path, progress: Progress) -> Trainings:
+        bits = _each(subject)
+        return trained_again(run, dataset, indices, bits, effort, num, seed=seed, progress=progress)
+
+    cost = Cost(f"{num - 1} more trainings, each as long as the run's own")
+    settings = {"seeds": num, "examples": len(indices), "effort": asdict(effort), "seed": seed}
+    return Part("trainings", "bits/dim over trainings", cost, compute, num - 1, settings, missing=missing)
+
+
+def _each(subject: Subject) -> np.ndarray:
+    """The bits/dim of each example, as they were found."""
+    try:
+        return np.load(subject.folder / EACH, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"there are no bits/dim of the examples to look at: {error}") from error
 
 
 def _examples(subject: Subject) -> tuple[np.ndarray, int | None]:

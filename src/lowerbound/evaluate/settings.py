@@ -62,11 +62,14 @@ class Settings:
     30 %. For complete continuous vectors."""
     with_baselines: Annotated[bool, tyro.conf.arg(name="baselines")] = True
     """Fit baselines to compare the likelihood with: histogram, Gaussian, Gaussian mixture."""
+    seeds: Everyday[int] = 1
+    """The number of trainings that bits/dim are told of. Above 1 the run's configuration is trained again with other seeds,
+    in RUN/trainings, each time for as long as the run was: what is better than a baseline is so over trainings."""
     seed: Everyday[int] = 0
     """The random seed of times, noise and samples."""
 
     def __post_init__(self) -> None:
-        check_counts(self, "num_examples", "num_times", "num_steps")
+        check_counts(self, "num_examples", "num_times", "num_steps", "seeds")
         if self.num_samples < FEWEST:
             raise InputError(
                 f"--num-samples is {self.num_samples}: at least {FEWEST} are needed to compare samples with data"

@@ -3,68 +3,105 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowerbound.evaluate.compare import Comparison, Standing
+from lowerbound.evaluate.compare import Comparison
 from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.trainings import OverTrainings, figure_over_trainings
 from lowerbound.files import write_file
-from lowerbound.records import Measured
 from lowerbound.report.html import Picture, Report, Table, html
 
-DECISIVE = 2.0
-"""Standard errors by which a difference is one."""
-HEADER = ("model", "bits/dim", "kind", "Frechet distance", "precision", "coverage", "parameters", "steps", "s/sample")
+HEADER = (
+    "model",
+    "bits/dim",
+    "kind",
+    "kernel distance",
+    "Frechet distance",
+    "precision",
+    "coverage",
+    "parameters",
+    "steps",
+    "s/sample",
+)
+QUALITIES = ("kernel", "frechet", "precision", "coverage")
 
 
 def rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """One for each model, in the order of `HEADER`, and one for held-out data."""
     table = []
-    for each in comparison.standings:
-        bits = "none" if each.bits is None else str(each.bits)
-        spent = f"{each.num_parameters:,}", f"{each.steps:,}", f"{each.seconds_per_sample:.2g}"
-        table.append((each.model, bits, each.likelihood, *_texts(each.quality), *spent))
-    return [*table, ("held-out data", "", "", *_texts(comparison.floor), "", "", "")]
+    for model in dict.fromkeys(each.model for each in comparison.standings):
+        first, *others = trainings = [each for each in comparison.standings if each.model == model]
+        bits = str(comparison.bits[model]) if model in comparison.bits else "none"
+        name = f"{model} ({len(trainings)} trainings)" if others else model
+        spent = f"{first.num_parameters:,}", f"{first.steps:,}", f"{first.seconds_per_sample:.2g}"
+        table.append((name, bits, first.likelihood, *_texts([each.quality for each in trainings]), *spent))
+    return [*table, ("held-out data", "", "", *_texts([comparison.floor]), "", "", "")]
 
 
 def answers(comparison: Comparison) -> list[str]:
     """To the two claims."""
-    return [likelihood_answer(comparison.difference, comparison.standings), samples_answer(comparison.standings)]
+    return [likelihood_answer(comparison), samples_answer(comparison)]
 
 
 def remarks(comparison: Comparison) -> list[str]:
     """What else is to be known: models left out and why, and what the errors are of."""
+    seeds = sorted({each.seed for each in comparison.standings})
+    if len(seeds) > 1:
+        trained = (
+            f"Every model was trained with the seeds {', '.join(map(str, seeds))}: errors hold what a further training "
+            "would change, and a difference counts as one if its interval of 95 %, by Student's t, does not hold zero. "
+            "Parameters, steps and seconds are of the first training."
+        )
+    else:
+        trained = (
+            "Every model was trained once, with one seed: how much a second training would differ is not in these errors. "
+            "--seeds 3 measures it."
+        )
     return [
         *(f"{model} is left out: {reason}." for model, reason in comparison.left_out.items()),
         f"Bits/dim are of the same {comparison.standings[0].num_examples:,} test examples, errors are standard errors over "
-        "them; of the samples, over both sets that are compared. Every model was trained once, with one seed: how much a "
-        "second training would differ is not in these errors.",
+        f"them; of the samples, over both sets that are compared. {trained}",
+        "Samples are judged by the kernel distance, which has no bias: it is zero on average for the data themselves, "
+        "however many are compared. The Frechet distance of finite sets is too large; as many held-out examples show by how "
+        "much.",
     ]
 
 
-def likelihood_answer(difference: Measured | None, standings: Sequence[Standing]) -> str:
+def likelihood_answer(comparison: Comparison) -> str:
     """Whether diffusion gives a better likelihood than the autoregressive model, from bits/dim of the same examples."""
-    question = "Does diffusion give a better likelihood than the autoregressive model?"
+    question, difference = (
+        "Does diffusion give a better likelihood than the autoregressive model?",
+        comparison.difference,
+    )
     if difference is None:
         return f"{question} Not asked: it takes both models."
-    by_model = {each.model: each for each in standings}
-    diffusion, autoregressive = by_model["diffusion"], by_model["autoregressive"]
+    bits = comparison.bits
     figures = (
-        f"diffusion needs {diffusion.bits} bits/dim (a bound), the autoregressive model {autoregressive.bits} (exact); on "
-        f"the same {diffusion.num_examples:,} examples the difference is {difference}"
+        f"diffusion needs {bits['diffusion']} bits/dim (a bound), the autoregressive model {bits['autoregressive']} "
+        f"(exact); on the same {comparison.standings[0].num_examples:,} examples the difference is {_interval(difference)}"
     )
     return f"{question} {_verdict(difference, 'No, as far as its bound says')}: {figures}."
 
 
-def samples_answer(standings: Sequence[Standing]) -> str:
-    """Whether diffusion gives better samples than the adversarial network."""
-    question = "Does diffusion give better samples than the adversarial network?"
-    by_model = {each.model: each.quality for each in standings}
-    if not {"diffusion", "gan"} <= set(by_model):
-        return f"{question} Not asked: it takes both models."
-    diffusion, gan = by_model["diffusion"], by_model["gan"]
-    figures = (
-        f"its Frechet distance to the training data is {diffusion.frechet}, the adversarial network's {gan.frechet}; "
-        f"precision {diffusion.precision} against {gan.precision}; coverage {diffusion.coverage} against {gan.coverage}"
+def samples_answer(comparison: Comparison) -> str:
+    """Whether diffusion gives better samples than the adversarial network, by the kernel distance."""
+    question, difference = (
+        "Does diffusion give better samples than the adversarial network?",
+        comparison.samples_difference,
     )
-    return f"{question} {_verdict(diffusion.frechet - gan.frechet, 'No')}: {figures}."
+    if difference is None:
+        return f"{question} Not asked: it takes both models."
+    ours, theirs = (
+        dict(
+            zip(QUALITIES, _texts([each.quality for each in comparison.standings if each.model == model]), strict=True)
+        )
+        for model in ("diffusion", "gan")
+    )
+    figures = (
+        f"its kernel distance to the training data is {ours['kernel']}, the adversarial network's {theirs['kernel']}, a "
+        f"difference of {_interval(difference)} (held-out data: {comparison.floor.kernel}); Frechet distance "
+        f"{ours['frechet']} against {theirs['frechet']} (held-out data: {comparison.floor.frechet}); precision "
+        f"{ours['precision']} against {theirs['precision']}; coverage {ours['coverage']} against {theirs['coverage']}"
+    )
+    return f"{question} {_verdict(difference, 'No')}: {figures}."
 
 
 def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
@@ -72,12 +109,15 @@ def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
     pictures = [Picture("Held-out data", folder / "data.png")] if (folder / "data.png").is_file() else []
     for each in comparison.standings:
         likelihood = "no likelihood" if each.bits is None else f"{each.bits} bits/dim ({each.likelihood})"
-        pictures.append(Picture(f"{each.model}: {likelihood}", folder / each.model / "standing.png"))
+        name = each.model if each.seed == comparison.standings[0].seed else f"{each.model}-seed-{each.seed}"
+        pictures.append(Picture(f"{name}: {likelihood}", folder / name / "standing.png"))
     steps, minutes = comparison.steps, comparison.minutes
+    num = len({each.seed for each in comparison.standings})
+    times = f"{num} times, each " if num > 1 else ""
     budget = f"{steps:,} steps" if steps is not None else f"{minutes:g} minutes on {comparison.device}"
     report = Report(
         title=f"The family on {comparison.data}",
-        paragraphs=(f"Every model was trained for {budget}.", *answers(comparison)),
+        paragraphs=(f"Every model was trained {times}for {budget}.", *answers(comparison)),
         tables=(Table(f"Samples are compared in {comparison.space}", HEADER, tuple(rows(comparison))),),
         findings=tuple(remarks(comparison)),
         pictures=tuple(pictures),
@@ -87,13 +127,21 @@ def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
     return path
 
 
-def _verdict(difference: Measured, otherwise: str) -> str:
-    """Of a difference that is negative where the claim holds."""
-    if abs(difference.value) <= DECISIVE * difference.error:
+def _verdict(difference: OverTrainings, otherwise: str) -> str:
+    """Of a difference that is negative where the claim holds; of one training each it is no more than these."""
+    if difference.sign == 0:
         return "Undecided"
-    return "Yes" if difference.value < 0 else otherwise
+    verdict = "Yes" if difference.sign < 0 else otherwise
+    return f"{verdict}, of these two trainings" if difference.is_of_one_training else verdict
 
 
-def _texts(quality: Quality) -> tuple[str, str, str]:
-    """The figures of a row."""
-    return str(quality.frechet), str(quality.precision), str(quality.coverage)
+def _interval(difference: OverTrainings) -> str:
+    """A difference and what it may be."""
+    width = difference.half_interval
+    low, high = difference.value - width, difference.value + width
+    return f"{difference}, with 95 % between {low:.4g} and {high:.4g}"
+
+
+def _texts(qualities: Sequence[Quality]) -> list[str]:
+    """The figures of a row, in the order of `QUALITIES`."""
+    return [str(figure_over_trainings([getattr(each, name) for each in qualities])) for name in QUALITIES]

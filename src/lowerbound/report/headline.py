@@ -2,7 +2,8 @@
 
 from lowerbound.baselines import Baseline, weakness
 from lowerbound.evaluate.folder import Evaluation
-from lowerbound.evaluate.likelihood import Baselines, Likelihood
+from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
+from lowerbound.evaluate.trainings import OverTrainings
 from lowerbound.records import Measured
 from lowerbound.report.description import SURE, Finding, Severity, change, fine, serious, undecided
 from lowerbound.report.likelihood import bits_of
@@ -42,27 +43,32 @@ def findings(evaluation: Evaluation) -> list[Finding]:
     sentences = [finding for each in figures.values() for finding in description(each).findings]
     likelihood, baselines = figures.get("likelihood"), figures.get("baselines")
     if isinstance(likelihood, Likelihood) and isinstance(baselines, Baselines):
-        sentences.insert(0, against_baseline(likelihood.total, baselines.best))
+        trainings = figures.get("trainings")
+        bits = trainings.total if isinstance(trainings, Trainings) else OverTrainings.of(likelihood.total)
+        sentences.insert(0, against_baseline(bits, baselines.best))
     elif evaluation.own and (weak := weakness(evaluation.weights)) is not None:  # as training has measured it
         sentences.insert(0, serious(f"{weak[:1].upper()}{weak[1:]}."))
     return sorted(sentences, key=lambda finding: finding.severity, reverse=True)
 
 
-def against_baseline(bits: Measured, baseline: Baseline) -> Finding:
+def against_baseline(bits: OverTrainings, baseline: Baseline) -> Finding:
     """Whether a model needs fewer bits than the best baseline.
 
     Arguments:
-        bits: of the model, per dimension.
+        bits: of the model, per dimension; of one training, the claim is of that one.
         baseline: the best one, on the same examples or their like; the errors are taken as independent, which makes the
             difference's too large where the examples are the same.
     """
     difference = bits - bits_of(baseline)
-    figures = f"{bits} against {bits_of(baseline)} bits/dim of the {baseline.name}, a difference of {difference}"
-    if difference.value > SURE * difference.error:
+    trained = "in this one training" if bits.is_of_one_training else f"over {bits.num_trainings} trainings"
+    figures = (
+        f"{bits} against {bits_of(baseline)} bits/dim of the {baseline.name}, a difference of {difference} {trained}"
+    )
+    if difference.value > difference.quantile(SURE):
         return serious(
             f"Worse than a baseline: {figures}. Train longer; if that does not help, look at the other findings."
         )
-    if difference.value < -SURE * difference.error:
+    if difference.value < -difference.quantile(SURE):
         return fine(f"Better than the best baseline: {figures}.")
     finding = change if difference.value > 0 else undecided
     return finding(f"Not told apart from the best baseline: {figures}. Train longer, or evaluate more examples.")

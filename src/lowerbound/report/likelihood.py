@@ -1,8 +1,10 @@
 """Likelihoods, told: of a model, of its probability flow beside its chain, and of simple models."""
 
+import numpy as np
+
 from lowerbound.baselines import Baseline
 from lowerbound.evaluate.density import HeldOutDensity
-from lowerbound.evaluate.likelihood import Baselines, Likelihood
+from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.records import Measured
 from lowerbound.report.description import SURE, Description, bits_table, undecided
 
@@ -48,6 +50,16 @@ def tell_density(density: HeldOutDensity) -> Description:
         ]
     )
     return Description((table,), (undecided(_crossing(density)),))
+
+
+def tell_trainings(trainings: Trainings) -> Description:
+    """The mean over trainings, and each of them."""
+    total, count = trainings.total, _examples(trainings.num_examples)
+    spread = float(np.std([figure.value for figure in trainings.each.values()], ddof=1))
+    kind = f"the same {count}; the error holds both; trainings have a standard deviation of {spread:.2g}"
+    rows = [(f"  seed {seed}", figure, "") for seed, figure in trainings.each.items()]
+    name = f"mean of {total.num_trainings} trainings"
+    return Description((bits_table([(name, Measured(total.value, total.error), kind), *rows]),))
 
 
 def tell_baselines(baselines: Baselines) -> Description:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lowerbound.errors import InputError
+from lowerbound.evaluate.audited import Audited
 from lowerbound.evaluate.classes import Classes
 from lowerbound.evaluate.columns import Columns
 from lowerbound.evaluate.copies import Neighbours
@@ -12,21 +13,24 @@ from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
 from lowerbound.evaluate.imputation import Imputed
 from lowerbound.evaluate.judge import SampleQuality, Samples
-from lowerbound.evaluate.likelihood import Baselines, Likelihood
+from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.trade_off import TradeOff
+from lowerbound.report.audited import tell_audited
 from lowerbound.report.classes import tell_classes
 from lowerbound.report.columns import tell_columns
 from lowerbound.report.description import Description
 from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.report.distances import tell_neighbours
 from lowerbound.report.imputation import tell_imputed
-from lowerbound.report.likelihood import tell_baselines, tell_density, tell_likelihood
+from lowerbound.report.likelihood import tell_baselines, tell_density, tell_likelihood, tell_trainings
 from lowerbound.report.quality import tell_quality, tell_samples, tell_trade_off
 
 TELL: dict[type[Figures], Callable[[Any], Description]] = {
     Figures: lambda figures: Description(),
     Likelihood: tell_likelihood,
+    Audited: tell_audited,
+    Trainings: tell_trainings,
     Baselines: tell_baselines,
     HeldOutDensity: tell_density,
     Diagnosis: tell_diagnosis,

@@ -31,9 +31,11 @@ from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.langevin.energy import EnergyDenoiser
 from lowerbound.langevin.metropolis import metropolis_langevin
+from lowerbound.records import Measured
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level, Schedule
 from lowerbound.shapes import Conditions, Examples, PerExample
+from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE, pareto_shape
 
 ACCEPTED = 0.6
 """The share of accepted steps that the pilot run aims at: in many dimensions 0.574 is best (Roberts & Rosenthal 1998)."""
@@ -144,9 +146,24 @@ class Annealed(Brief):
 
     @property
     def standard_error(self) -> float:
-        r"""Of `log_z`, $\mathrm{sd}(w) / (\bar w \sqrt N)$: to be trusted where many chains carry the weight."""
+        r"""Of `log_z`, $\mathrm{sd}(w) / (\bar w \sqrt N)$; NaN where the weights' tail leaves none: $\hat k$ above 0.7."""
+        if self.pareto_shape > MOST_RELIABLE:
+            return math.nan
         weights = self.log_weights.double().softmax(0) * len(self.log_weights)
         return (weights.std() / math.sqrt(len(weights))).item()
+
+    @property
+    def figure(self) -> Measured:
+        """`log_z` and its error, as text without a "±" where it has none."""
+        return Measured(self.log_z, self.standard_error)
+
+    @property
+    def pareto_shape(self) -> float:
+        r"""$\hat k$ of the upper tail of the weights (`tails.pareto_shape`); NaN of fewer than a hundred chains."""
+        if len(self.log_weights) < FEWEST_DRAWS:
+            return math.nan
+        log_weights = self.log_weights.double()
+        return pareto_shape((log_weights - log_weights.max()).exp().cpu().numpy())
 
     @property
     def effective_sample_size(self) -> float:

@@ -12,9 +12,14 @@ from jaxtyping import Float
 from scipy.special import softmax
 
 from lowerbound.errors import InputError
+from lowerbound.records import Measured
 
 MOST_RELIABLE = 0.7
 FEWEST_IN_TAIL = 20
+FEWEST_DRAWS = 100
+"""That have such a tail."""
+_FEWEST_BEYOND = 5
+"""Draws beyond the threshold, where the others are all the same: fewer are a tail of which nothing is known."""
 _PRIOR_DRAWS = 10
 """Draws that the shape's prior, at 1/2, weighs as much as (Vehtari et al. 2024, appendix C)."""
 
@@ -40,8 +45,23 @@ def pareto_shape(draws: Float[np.ndarray, " num_draws"]) -> float:
     excess = tail[1:] - tail[0]
     if excess[-1] <= 1e-12 * abs(tail[0]):
         return -math.inf
-    shape = _zhang_stephens(np.maximum(excess, 1e-300))
+    excess = excess[excess > 1e-12 * excess[-1]]  # a tie with the threshold is not beyond it
+    if len(excess) < _FEWEST_BEYOND:
+        return math.inf
+    num_tail, shape = len(excess), _zhang_stephens(excess)
     return (num_tail * shape + _PRIOR_DRAWS * 0.5) / (num_tail + _PRIOR_DRAWS)
+
+
+def mean_of_draws(draws: Float[np.ndarray, " num_draws"]) -> Measured:
+    """The mean and its standard error, which is NaN, not known, where either tail's shape is above `MOST_RELIABLE`.
+
+    Fewer than `FEWEST_DRAWS` draws have the error that they have: their tail cannot be judged.
+    """
+    mean = Measured.of(draws)
+    if len(draws) < FEWEST_DRAWS or not np.isfinite(draws).all():
+        return mean
+    shape = max(pareto_shape(sign * np.asarray(draws, np.float64)) for sign in (1, -1))
+    return mean if shape <= MOST_RELIABLE else Measured(mean.value, math.nan)
 
 
 def _zhang_stephens(excess: Float[np.ndarray, " num_tail"]) -> float:

@@ -1,0 +1,139 @@
+r"""Samples of a model as samples of a known density, by importance weights.
+
+Of an energy E, $p(x) = e^{-E(x)} / Z$ is known but for Z, and hard to draw from. With draws of a model q of known density
+
+$$w(x) = \frac{e^{-E(x)}}{q(x)}, \qquad E_q[w] = Z, \qquad \frac{E_q[w f]}{E_q[w]} = E_p[f],$$
+
+whatever q is, as long as it reaches wherever p does (Noe, Olsson, Koehler & Wu 2019, "Boltzmann generators"). How well it
+does so shows in the weights: in the effective sample size, and in the shape of their tail, which may leave no error at all.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from lowerbound.auditing.integral import Weighted
+from lowerbound.auditing.subject import Figures, Subject, as_subject
+from lowerbound.brief import Brief
+from lowerbound.errors import InputError
+from lowerbound.records import Measured, Unsure
+from lowerbound.rounding import figure_text
+from lowerbound.tails import MOST_RELIABLE
+
+FEWEST = 100
+"""Samples of which the tail of the weights has a shape."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reweighted(Brief):
+    r"""Samples of a model with their weights under another density.
+
+    Arguments:
+        samples: as they are stored, (N, *shape).
+        weights: of each, summing to one, (N,).
+        log_z: the log of $\int e^{-E(x)} dx$, nats in units of the samples; on average below it by half its error's square.
+        standard_error: of `log_z`; NaN where the weights' tail leaves none.
+        pareto_shape: $\hat k$ of the weights' upper tail (`tails.pareto_shape`).
+        effective: how many independent samples of the density they are worth (Kish 1965).
+    """
+
+    samples: Float[np.ndarray, "num_samples ..."]
+    weights: Figures
+    log_z: float
+    standard_error: Unsure
+    pareto_shape: float
+    effective: float
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether the weights' tail is light enough for their means to have errors."""
+        return self.pareto_shape <= MOST_RELIABLE
+
+    def mean(self, values: Figures) -> Measured:
+        """The mean of a figure of each sample, (N,), under the density; its error is NaN where the weights leave none.
+
+        Raises:
+            InputError: if there are not as many values as samples.
+        """
+        if len(values) != len(self.weights):
+            raise InputError(f"{len(values)} values of {len(self.weights)} samples: give one for each")
+        mean = float(self.weights @ values)
+        error = float((self.weights**2 @ (values - mean) ** 2) ** 0.5)
+        return Measured(mean, error if self.is_reliable else math.nan)
+
+    def __str__(self) -> str:
+        shape = f"k-hat {self.pareto_shape:.2f}"
+        known = f"{figure_text(self.log_z, self.standard_error)}, {shape}"
+        unknown = f"about {self.log_z:.3g}, without an error: {shape} is above {MOST_RELIABLE}"
+        size = f"effective sample size {self.effective:,.0f} of {len(self.weights):,}"
+        return f"log Z {known if self.is_reliable else unknown}, {size}"
+
+
+def reweight(model: Any, energy: Callable[[np.ndarray], Any], num_samples: int = 1000, *, seed: int = 0) -> Reweighted:
+    r"""Weights of a model's samples under $p(x) \propto e^{-E(x)}$, and the log of its normaliser.
+
+    Of a run the samples and their densities are those of its probability flow.
+
+    Arguments:
+        model: a `Run` of continuous data, or anything with `log_prob` and `sample` (`subject.as_subject`).
+        energy: $E(x)$ of samples as they are stored, float64 (N, *shape) to (N,), nats; inf where there is nothing.
+        num_samples: how many are drawn.
+        seed: of them.
+
+    Raises:
+        InputError: if the model has no samples or no density, fewer than a hundred samples are asked for, or the energy is
+            not a number for each of them.
+    """
+    if num_samples < FEWEST:
+        raise InputError(
+            f"num_samples is {num_samples}: the weights of {FEWEST} or more have a tail that can be judged"
+        )
+    subject = as_subject(model)
+    if subject.sample is None:
+        raise InputError(f"{subject.name} cannot be sampled from: there is nothing to weight")
+    points = subject.sample(num_samples, seed)
+    samples = points.reshape(num_samples, *_shape(model, points))
+    log_p = -_energies(energy, samples)
+    weighted = Weighted(points, _log_q(subject, points), log_p)
+    log_z, error = weighted.log_integral()
+    shape = weighted.shape
+    return Reweighted(
+        samples=samples,
+        weights=weighted.shares,
+        log_z=log_z,
+        standard_error=error if shape <= MOST_RELIABLE else math.nan,
+        pareto_shape=shape,
+        effective=weighted.effective,
+    )
+
+
+def _shape(model: Any, points: np.ndarray) -> tuple[int, ...]:
+    """Of a sample as it is stored."""
+    return model.spec.raw_shape if hasattr(model, "spec") else points.shape[1:]
+
+
+def _log_q(subject: Subject, points: np.ndarray) -> Figures:
+    """The model's log density where it drew; 1 / q is what is averaged, which an error of log q makes too large."""
+    log_q, errors = subject.log_prob(points)
+    if not np.isfinite(log_q).all():
+        raise InputError(f"{subject.name} draws samples whose log density is not finite: audit it first")
+    return log_q if errors is None else log_q + np.nan_to_num(errors) ** 2 / 2
+
+
+def _energies(energy: Callable[[np.ndarray], Any], samples: np.ndarray) -> Figures:
+    values = energy(samples)
+    energies = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, np.float64)
+    if energies.shape != (len(samples),):
+        raise InputError(
+            f"the energy of samples of the shape {samples.shape} has the shape {energies.shape}: one number for each is "
+            f"wanted, ({len(samples)},)"
+        )
+    if np.isnan(energies).any() or np.isneginf(energies).any():
+        raise InputError("the energy is NaN or -inf somewhere: it is a number, or inf where the density is zero")
+    if np.isposinf(energies).all():
+        raise InputError("the energy is inf at every sample: the model draws nothing where the density is")
+    return energies
