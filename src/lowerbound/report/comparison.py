@@ -6,8 +6,9 @@ from pathlib import Path
 from lowerbound.evaluate.compare import Comparison, Standing
 from lowerbound.evaluate.quality import Quality
 from lowerbound.files import write_file
-from lowerbound.records import Measured
-from lowerbound.report.html import Picture, Report, Table, html
+from lowerbound.records import Measured, read_json
+from lowerbound.report.glossary import glossary
+from lowerbound.report.html import Findings, Picture, Report, Table, html
 
 DECISIVE = 2.0
 """Standard errors by which a difference is one."""
@@ -67,23 +68,63 @@ def samples_answer(standings: Sequence[Standing]) -> str:
     return f"{question} {_verdict(diffusion.frechet - gan.frechet, 'No')}: {figures}."
 
 
-def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
-    """Write comparison.html beside comparison.json, and return its path."""
+def verdict(comparison: Comparison) -> str:
+    """Which model has the fewest bits, and whose samples are nearest to the data: one sentence."""
+    by_bits = [(each.bits.value, each) for each in comparison.standings if each.bits is not None]
+    nearest = min(comparison.standings, key=lambda each: each.quality.frechet.value)
+    best = ""
+    if by_bits:
+        _, first = min(by_bits, key=lambda pair: pair[0])
+        best = f"{first.model} has the fewest bits/dim, {first.bits} ({first.likelihood})"
+    samples = f"{nearest.model} has the samples nearest to the data, at a Frechet distance of {nearest.quality.frechet}"
+    return f"Of {len(comparison.standings)} models {' and '.join(filter(None, [best, samples]))}."
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """The comparison that lies in a folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        InputError: if it is damaged.
+    """
+    return read_json(Comparison, folder / "comparison.json")
+
+
+def comparison_page(comparison: Comparison, folder: Path) -> str:
+    """The page of the comparison that lies in a folder.
+
+    Raises:
+        InputError: if one of its pictures is gone.
+    """
     pictures = [Picture("Held-out data", folder / "data.png")] if (folder / "data.png").is_file() else []
     for each in comparison.standings:
         likelihood = "no likelihood" if each.bits is None else f"{each.bits} bits/dim ({each.likelihood})"
         pictures.append(Picture(f"{each.model}: {likelihood}", folder / each.model / "standing.png"))
     steps, minutes = comparison.steps, comparison.minutes
     budget = f"{steps:,} steps" if steps is not None else f"{minutes:g} minutes on {comparison.device}"
+    table = Table(f"Samples are compared in {comparison.space}", HEADER, tuple(rows(comparison)))
+    found = (Findings("Two claims", tuple(answers(comparison))), Findings("To be known", tuple(remarks(comparison))))
+    words = [
+        *HEADER,
+        *(cell for row in table.rows for cell in row),
+        *(text for group in found for text in group.sentences),
+    ]
     report = Report(
         title=f"The family on {comparison.data}",
-        paragraphs=(f"Every model was trained for {budget}.", *answers(comparison)),
-        tables=(Table(f"Samples are compared in {comparison.space}", HEADER, tuple(rows(comparison))),),
-        findings=tuple(remarks(comparison)),
-        pictures=tuple(pictures),
+        verdict=verdict(comparison),
+        paragraphs=(f"Every model was trained for {budget}.",),
+        first=tuple(pictures),
+        findings=found,
+        tables=(table,),
+        glossary=glossary(words),
     )
+    return html(report)
+
+
+def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
+    """Write comparison.html beside comparison.json, and return its path."""
     path = folder / "comparison.html"
-    write_file(path, html(report).encode())
+    write_file(path, comparison_page(comparison, folder).encode())
     return path
 
 
