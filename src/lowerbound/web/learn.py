@@ -95,7 +95,7 @@ class LearnPanel:
                 told(self.on_schedule), inputs, shown, show_progress="hidden", trigger_mode="always_last",
                 api_visibility="private",
             )  # fmt: skip
-        self.schedule_inputs, self.schedule_shown = inputs, shown
+        self.schedule_inputs = inputs
         gradio.Markdown("### An example on its way to noise")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
@@ -122,7 +122,12 @@ class LearnPanel:
                 )
         estimate.click(told(self.on_estimate), steps, spread, api_name="estimate", concurrency_id="model")
         gradio.Markdown("### From VAE to diffusion")
-        gradio.HTML(picture(drawn(ladder), LADDER))
+        rungs = gradio.HTML()
+        self.shown = [shown, rungs]
+
+    def on_show(self, *values: Any) -> list[str]:
+        """Draw what is there before anything is pressed."""
+        return [self.on_schedule(*values), picture(drawn(ladder), LADDER)]
 
     def on_schedule(self, name: str, low: float, high: float, scaling: str, t: float) -> str:
         """Draw the curves."""

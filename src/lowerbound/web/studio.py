@@ -69,7 +69,7 @@ def page(shelf: Shelf, limits: Limits, trainings: Trainings | None = None) -> An
         blocks.load(on_load, None, drawing.loaded, **PRIVATE)
         blocks.load(None, None, None, js=LANGUAGE)
         edit_tab.select(told(editing.on_show), editing.chosen, editing.shown, **PRIVATE)
-        learn_tab.select(told(learning.on_schedule), learning.schedule_inputs, learning.schedule_shown, **PRIVATE)
+        learn_tab.select(told(learning.on_show), learning.schedule_inputs, learning.shown, **PRIVATE)
         run_tab.select(told(showing.on_show), run, showing.shown, **PRIVATE)
         run.change(told(showing.on_show), run, showing.shown, **PRIVATE)
     blocks.state_session_capacity = MOST_VISITORS
