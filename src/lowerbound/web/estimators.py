@@ -33,8 +33,8 @@ def estimates(num_steps: int, seed: int = 0) -> tuple[float, dict[str, np.ndarra
     """
     if not 1 <= num_steps <= MOST_STEPS:
         raise InputError(f"{num_steps} steps: a chain here has from 1 to {MOST_STEPS}")
-    parameters = (torch.as_tensor(each, dtype=torch.float64) for each in mixture_parameters())
-    exact = GaussianMixture(*parameters, LinearGamma(*GAMMAS))
+    weights, means, covariances = (torch.as_tensor(each, dtype=torch.float64) for each in mixture_parameters())
+    exact = GaussianMixture(weights, means, covariances, LinearGamma(*GAMMAS))
     x = exact.sample(1, Stream(seed))
     chain = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     copies = x.expand(NUM_DRAWS, -1).contiguous()
