@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
@@ -29,11 +30,17 @@ class Recorded:
     def send_signal(self, number):
         self.signals.append(number)
 
+    def wait(self, timeout=None):
+        self.returncode = 0
+        return 0
+
 
 @pytest.fixture
 def trainings(folder, limits, monkeypatch):
     monkeypatch.setattr(module.subprocess, "Popen", Recorded)
-    return Trainings(Shelf(folder), replace(limits, most_minutes=5))
+    trainings = Trainings(Shelf(folder), replace(limits, most_minutes=5))
+    yield trainings
+    trainings.end()
 
 
 def test_a_training_is_the_command_of_the_terminal(trainings, folder):
@@ -138,6 +145,7 @@ def test_a_training_stops_with_everything_saved_and_goes_on(folder):
 
 def test_what_a_command_says_is_read_while_it_writes(folder, limits):
     trainings = Trainings(Shelf(folder), limits)
+    trainings._output = TemporaryFile()  # noqa: SIM115, `end` closes it
     script = "import sys; [(print(k, flush=True), sys.stdin.read(1)) for k in range(3)]"
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=trainings._output, text=True

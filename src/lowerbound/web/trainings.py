@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
+from typing import IO
 
 from lowerbound.data import DataConfig
 from lowerbound.data.source import FILES, IMAGES
@@ -44,7 +45,7 @@ class Trainings:
         self.shelf, self.limits = shelf, limits
         self.folder: RunFolder | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._output = TemporaryFile()  # noqa: SIM115, closed by `end`
+        self._output: IO[bytes] | None = None
         self._lock = Lock()
 
     @property
@@ -55,6 +56,8 @@ class Trainings:
     @property
     def said(self) -> str:
         """The last lines that the command has said."""
+        if self._output is None:
+            return ""
         # read where it is: the command goes on writing where the file's position stands
         start = max(0, os.fstat(self._output.fileno()).st_size - MOST_SAID)
         return os.pread(self._output.fileno(), MOST_SAID, start).decode(errors="replace").strip()
@@ -110,7 +113,7 @@ class Trainings:
             self._process.send_signal(signal.SIGINT)
 
     def end(self) -> None:
-        """Stop, and wait until everything is saved."""
+        """Stop, wait until everything is saved, and forget what the command has said."""
         self.stop()
         if self._process is not None:
             try:
@@ -118,7 +121,9 @@ class Trainings:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._output.close()
+        if self._output is not None:
+            self._output.close()
+            self._output = None
 
     def _check(self, minutes: float) -> None:
         if not 0 < minutes <= self.limits.most_minutes:
@@ -144,8 +149,8 @@ class Trainings:
         command = ["train", source, "--out", str(folder.path.resolve()), "--minutes", f"{minutes:.4g}", *flags]
         with self._lock:
             self._check(self.limits.most_minutes)
-            self._output.seek(0)
-            self._output.truncate()
+            self.end()
+            self._output = TemporaryFile()  # noqa: SIM115, `end` closes it
             self.folder = folder
             # a session of its own: Ctrl-C ends the page, which then tells its training to save everything
             self._process = subprocess.Popen(
