@@ -25,10 +25,13 @@ STEPS = {
         ("button", "Interpolate"),
         ("button", "Vary"),
     ],
-    "Learn": [("button", "Add noise")],
+    "Learn": [("button", "Add noise"), ("button", "Estimate")],
+    "Train": [("textbox", "Name of the run"), ("button", "Train")],
     "Run": [("button", "Are samples copies?")],
 }
-"""What a person does on each screen: buttons that are pressed, and a rectangle that is written."""
+"""What a person does on each screen: buttons that are pressed, and fields that are written."""
+WRITTEN = {"Or a rectangle, by the keyboard": "0, 0, 4, 8", "Name of the run": f"screen-{os.getpid()}"}
+SECONDS_OF_TRAINING = 45
 MOST_BYTES = 150_000
 
 
@@ -40,11 +43,14 @@ def screen(page, tab: str, run: str) -> bytes:
         target = page.get_by_role(role, name=name, exact=role == "button")
         if role == "textbox":
             if target.first.is_visible():
-                target.first.fill("0, 0, 4, 8")
+                target.first.fill(WRITTEN[name])
             continue
         target.first.click()
         page.wait_for_timeout(1000)
         page.wait_for_function("!document.querySelector('.generating, .progress-text, .eta-bar')", timeout=120_000)
+    if tab == "Train":
+        page.wait_for_timeout(1000 * SECONDS_OF_TRAINING)
+        page.get_by_role("button", name="Stop training").click()
     page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(1500)
     return page.screenshot()

@@ -112,6 +112,21 @@ def test_samplers_step_as_the_library_s_do(denoiser, schedule, x, name, sampler)
     assert (ends[:, 2:] - ends[:, :2] - s.sigma * share.sqrt()).abs().max() < 1e-9
 
 
+def test_contours_lie_where_the_function_has_their_value():
+    """Of a function that is linear along each edge of a cell exactly, of a cone to its curvature."""
+    cells = 9
+    grid = "Array.from({length: 81}, (_, i) => (i % 9) - 2 * Math.floor(i / 9))"
+    pieces = javascript(f"contour({grid}, {cells}, -3.5)")
+    for ends in (pieces[:, :2], pieces[:, 2:]):
+        assert (ends[:, 0] - 2 * ends[:, 1] + 3.5).abs().max() < 1e-12
+    assert len(pieces) >= cells - 1
+    circle = "Array.from({length: 1681}, (_, i) => Math.hypot((i % 41) - 20, Math.floor(i / 41) - 20))"
+    pieces = javascript(f"contour({circle}, 41, 12.3)") - 20
+    assert (pieces[:, :2].norm(dim=1) - 12.3).abs().max() < 0.02
+    ends = torch.cat([pieces[:, :2], pieces[:, 2:]]).mul(1e9).round().tolist()
+    assert len({tuple(end) for end in ends}) == len(pieces), "each end is that of two pieces: the line is closed"
+
+
 def test_its_draws_are_normal_and_of_their_seed_alone():
     found = javascript("Array.from({length: 4000}, (() => { const n = normalPoints(3); return () => n.normal(); })())")
     assert found.mean(0).abs().max() < 0.06

@@ -20,6 +20,7 @@ from lowerbound.pictures.curves import bound_by_time, minute_ticks, training_cur
 from lowerbound.pictures.mosaic import explained, tile
 from lowerbound.pictures.path import denoising_strip
 from lowerbound.pictures.samples import sample_grid
+from lowerbound.pictures.theory import LADDERS, ladder, spreads
 
 SHAPES = [(1, 8, 8), (3, 7, 5), (2, 6, 6), (1, 4, 6, 5), (1, 40), (3, 40), (1,), (2,), (3,), (9,)]
 
@@ -327,3 +328,11 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, draw):
     with pytest.raises(InputError):
         draw(tmp_path / "picture.png")
     assert not (tmp_path / "picture.png").exists()
+
+
+def test_the_ladder_and_the_spreads_are_drawn(tmp_path, figures):
+    assert pixels(ladder(tmp_path / "ladder.png")).std() > 5
+    assert len(figures[-1].axes) == len(LADDERS)
+    draws = {"one": np.array([1.0, 2.0, 3.0]), "two": np.array([2.0, 2.0, 2.0])}
+    assert pixels(spreads(tmp_path / "spreads.png", draws, "nats")).std() > 5
+    assert [text.get_text() for text in figures[-1].axes[0].get_yticklabels()] == ["one", "two"]

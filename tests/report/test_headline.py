@@ -13,7 +13,9 @@ from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trainings import OverTrainings
 from lowerbound.records import Measured
 from lowerbound.report.description import Severity
+from lowerbound.report.glossary import GLOSSARY, glossary
 from lowerbound.report.headline import against_baseline, findings, headline
+from lowerbound.report.page import by_severity
 
 BOUND = Likelihood(Measured(1.5, 0.02), "bound (continuous time)", {}, 100, 8)
 BASELINES = Baselines((Baseline("mixture", 2.0, 0.02, "exact", 100), Baseline("histogram", 3.0, 0.02, "exact", 100)))
@@ -59,6 +61,27 @@ def test_the_most_serious_finding_comes_first():
     )
     assert found[1].text.startswith("Samples that are like no data")
     assert found[2].text.startswith("Samples perhaps differ from the data")
+
+
+def test_findings_are_in_groups_that_matter_equally():
+    worse = Baselines((Baseline("mixture", 1.0, 0.02, "exact", 100),))
+    groups = by_severity(
+        findings(evaluation(likelihood=BOUND, baselines=worse, quality=quality((4.34, 0.59), (0.5, 0.02))))
+    )
+    assert [(group.heading, group.style, len(group.sentences)) for group in groups] == [
+        ("To be mended first", "serious", 2),
+        ("Worth a change", "change", 1),
+        ("Fine", "fine", 1),
+    ]
+
+
+def test_the_glossary_explains_what_occurs_and_nothing_else():
+    words = [
+        word for word, _ in glossary(["1.5 bits/dim, a bound on 9 held-out examples", "probable (p = 0.2)", "Lazy"])
+    ]
+    assert words == ["bits/dim", "bound", "p", "held-out"]
+    assert glossary([]) == ()
+    assert glossary(["two bounds and unbounded"]) == (("bound", GLOSSARY["bound"]),)
 
 
 def test_without_baselines_what_training_measured_is_told():

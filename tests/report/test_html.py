@@ -1,6 +1,7 @@
 """The report is one file that holds everything, with all text escaped."""
 
 import base64
+import dataclasses
 from html.parser import HTMLParser
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from lowerbound.errors import InputError
 from lowerbound.pictures.samples import sample_grid
-from lowerbound.report.html import Picture, Report, Table, html
+from lowerbound.report.html import Findings, Picture, Report, Table, html
 from lowerbound.rounding import figure_text
 
 NASTY = "<script>alert('x')</script> & \"quoted\""
@@ -43,9 +44,11 @@ def report(tmp_path) -> Report:
     path = sample_grid(tmp_path / "grid.png", np.random.default_rng(0).random((4, 1, 3, 3)), (0, 1))
     return Report(
         title=NASTY,
+        verdict=NASTY,
         paragraphs=(NASTY,),
         tables=(Table(NASTY, ("model", NASTY), (("a", NASTY), ("b", "1.2 ± 0.1")), main=1),),
-        findings=(NASTY,),
+        findings=(Findings(NASTY, (NASTY,), "serious"),),
+        glossary=((NASTY, NASTY),),
         pictures=(Picture(NASTY, path, wide=True),),
         configuration={"train": {"steps": 10, NASTY: NASTY}},
     )
@@ -54,7 +57,7 @@ def report(tmp_path) -> Report:
 def test_all_text_is_escaped_and_tags_are_balanced(report):
     reader = Reader(html(report))
     assert "script" not in [tag for tag, _ in reader.tags]
-    assert "".join(reader.text).count(NASTY) == 10
+    assert "".join(reader.text).count(NASTY) == 14
     assert [attributes["alt"] for tag, attributes in reader.tags if tag == "img"] == [NASTY]
 
 
@@ -72,6 +75,14 @@ def test_nothing_is_fetched_and_the_picture_is_inside(report):
 
 def test_the_same_report_gives_the_same_text(report):
     assert html(report) == html(report)
+
+
+def test_the_verdict_leads_and_pictures_come_before_findings_and_these_before_figures(report):
+    text = html(dataclasses.replace(report, verdict="What it comes to.", first=report.pictures, pictures=()))
+    places = [text.index(part) for part in ("What it comes to.", "<img", "<h2>Findings", "<h2>Figures", "<h2>Glossary")]
+    assert places == sorted(places)
+    assert "<h2>Pictures" not in text
+    assert "@media print" in text
 
 
 def test_an_empty_report_has_no_empty_sections():

@@ -16,7 +16,7 @@ from lowerbound.run.generate import generate
 from lowerbound.sampling import SAMPLERS
 from lowerbound.scoring import score
 from lowerbound.web import draw as drawing
-from lowerbound.web import edit, learn, likelihood
+from lowerbound.web import edit, estimators, learn, likelihood
 from lowerbound.web import run as running
 from lowerbound.web.example import of_data, of_file
 from lowerbound.web.limits import Limits
@@ -24,6 +24,10 @@ from lowerbound.web.recipe import IN_TURN, Recipe, read_recipe
 
 DIGITS = Recipe("digits", steps=4, seed=3, count=5)
 MOONS = Recipe("more/moons", steps=4, seed=3, count=5)
+
+NPY_WITHOUT = (
+    b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }".ljust(117) + b"\n\x07"
+)
 
 
 def finished(opened, recipe, limits):
@@ -59,7 +63,7 @@ def test_labels_in_turn_and_guidance(digits, limits):
     assert np.array_equal(turns.samples, same)
 
 
-@pytest.mark.parametrize("suffix", ["png", "npz"])
+@pytest.mark.parametrize("suffix", ["png", "npy", "npz"])
 def test_a_file_brings_its_samples_back_to_the_bit(digits, limits, tmp_path, suffix):
     frame = written(digits, replace(DIGITS, label=IN_TURN, guidance=2.5), limits, tmp_path)
     recipe = read_recipe(tmp_path / f"samples.{suffix}")
@@ -69,6 +73,7 @@ def test_a_file_brings_its_samples_back_to_the_bit(digits, limits, tmp_path, suf
     assert "differ" in drawing.note_on_weights(digits, replace(recipe, weights="others"))
     with np.load(tmp_path / "samples.npz", allow_pickle=False) as arrays:
         assert np.array_equal(arrays["x"], frame.samples[:, 0])
+    assert np.array_equal(np.load(tmp_path / "samples.npy", allow_pickle=False), frame.samples[:, 0])
 
 
 def test_a_table_of_points_holds_them_to_the_bit(moons, limits, tmp_path):
@@ -112,6 +117,8 @@ def test_what_is_beyond_a_limit_is_refused(digits, limits, changes, words):
         ("a.pkl", b"\x80\x04."),
         ("a.png", b"\x89PNG\r\n\x1a\n broken"),
         ("a.npz", b"PK\x03\x04 broken"),
+        ("a.npy", b"\x93NUMPY broken"),
+        ("b.npy", NPY_WITHOUT),
         ("a.csv", b"1,2\n"),
         ("b.csv", b"# lowerbound-recipe: {\n"),
         ("c.csv", b'# lowerbound-recipe: {"run": "digits", "count": "many"}\n'),
@@ -247,6 +254,29 @@ def test_a_run_s_facts_and_copies(digits, moons):
     assert "data:image/png" in running.training(digits)
     assert "lowerbound evaluate" in running.evaluation(digits)
     assert running.copies(moons, 0).count("<tr>") == running.NUM_SAMPLES + 1
+
+
+def test_three_estimators_of_one_bound():
+    exact, draws = estimators.estimates(20)
+    means = {name: values.mean() for name, values in draws.items()}
+    errors = {name: values.std() / len(values) ** 0.5 for name, values in draws.items()}
+    for name, mean in means.items():
+        assert mean < exact + 4 * errors[name], "a bound"
+        assert abs(mean - means["one-sample"]) < 4 * np.hypot(errors[name], errors["one-sample"]), "one bound"
+    assert draws["one-sample"].std() < draws["two-sample"].std()
+    shown = estimators.compared(20)
+    assert "T-sample, 20 calls" in shown
+    assert "data:image/png" in shown
+    for wrong in (0, 101):
+        with pytest.raises(InputError, match="from 1 to 100"):
+            estimators.estimates(wrong)
+
+
+def test_a_run_of_a_comparison_shows_its_family(digits, tmp_path):
+    assert "lowerbound compare digits" in running.family(digits)
+    (digits.run.folder.path.parent / "comparison.json").write_text("{}")
+    assert "cannot be shown" in running.family(digits)
+    (digits.run.folder.path.parent / "comparison.json").unlink()
 
 
 def test_limits_are_counts():

@@ -104,6 +104,29 @@ SPELLINGS = [
     "/gradio_api/file=RUN/model.safetensors",
     "/gradio_api/file=pyproject.toml",
     "/gradio_api/file=.",
+    "/gradio_api/file=%c0%ae%c0%ae/%c0%ae%c0%ae/etc/passwd",
+    "/gradio_api/file=%u002e%u002e/etc/passwd",
+    "/gradio_api/file=....//....//etc/passwd",
+    "/gradio_api/file=..%5c..%5cetc%5cpasswd",
+    "/gradio_api/file=..;/..;/etc/passwd",
+    "/gradio_api/file=/etc/passwd%00.png",
+    "/gradio_api/file=/etc/./passwd",
+    "/gradio_api/file=//etc/passwd",
+    "/gradio_api/file=/proc/self/root/etc/passwd",
+    "/gradio_api/file=/proc/self/cwd/../../etc/passwd",
+    "/gradio_api/file=~root/.bashrc",
+    "/gradio_api/file=%EF%BC%8E%EF%BC%8E/etc/passwd",
+    "/gradio_api/FILE=/etc/passwd",
+    "/gradio_api/%66ile=/etc/passwd",
+    "/%67radio_api/file=/etc/passwd",
+    "/gradio_api/file=UPLOADS%2f..%2f..%2f..%2fetc%2fpasswd",
+    "/gradio_api/file=UPLOADS/....//....//etc/passwd",
+    "/gradio_api/stream/../../etc/passwd",
+    "/gradio_api/custom_component/x/y/z/../../../../etc/passwd",
+    "/gradio_api/component_server",
+    "/gradio_api/file?path=/etc/passwd",
+    "/svelte/../../../../../../etc/passwd",
+    "/gradio_api/file=RUN/../digits/log.jsonl",
 ]
 
 
@@ -151,6 +174,22 @@ def test_an_upload_is_scored_and_one_too_large_refused(served, uploaded):
     body, kind = multipart("large.npy", bytes(3 << 20))
     assert ask(served, "/gradio_api/upload", "POST", body, Content_Type=kind)[0] == 413
     assert ask(served, "/gradio_api/call/draw", "POST", bytes(2 << 20), Content_Type="application/json")[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (["../mine", "moons", None, 1, False], "no name of a run"),
+        (["digits", "moons", None, 1, False], "already"),
+        (["mine", "moons", None, 600, False], ""),
+        (["mine", "/etc/passwd", None, 1, False], ""),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_in_words(served, folder, data, words):
+    kind, error = call(served, "train", *data)
+    assert kind == "error"
+    assert words in json.dumps(error)
+    assert not (folder / "mine").exists()
 
 
 def test_a_file_of_another_place_is_not_fetched(served):

@@ -26,6 +26,7 @@ from lowerbound.run.impute import Drawing, default_method, default_steps, draws
 from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
 
 SHOWN = 64
+SHOWN_OF_CLASS, CLASSES_SHOWN = 10, 20
 SHOWN_WINDOWS, NUM_DRAWN = 4, 50
 """Of a series: how many windows are drawn, and how often each."""
 LEAST_SHOWN, LEAST_STEPS = 4, 4
@@ -45,6 +46,8 @@ def sample_parts(subject: Subject) -> Iterator[Part]:
     for name in COMPARISONS:
         if name not in unfit:
             yield _comparison(subject, name)
+    if subject.dataset.labels is not None and len(subject.dataset.shape) > 1:
+        yield _by_class(subject)
     if subject.settings.imputation is not None:
         yield _imputation(subject, subject.settings.imputation)
     if subject.run.is_denoiser:
@@ -123,6 +126,39 @@ def _classes(subject: Subject) -> Classes:
         dataset.labels[dataset.train],
         dataset.spec.class_names,
         subject.settings.seed,
+    )
+
+
+def _by_class(subject: Subject) -> Part:
+    """The first samples of each class, a row for each; a row is filled up with emptiness."""
+
+    def compute(folder: Path, progress: Progress) -> Figures:
+        if subject.classifier is None:
+            raise InputError("the training examples are of one class")
+        encoding, seen = (
+            subject.dataset.spec.encoding,
+            subject.classifier.probabilities(subject.samples).argmax(1).numpy(),
+        )
+        samples = encoding.decode(subject.samples)
+        num_rows = min(CLASSES_SHOWN, len(subject.dataset.spec.class_names))
+        shown = np.full((num_rows, SHOWN_OF_CLASS, *samples.shape[1:]), encoding.value_range[0], samples.dtype)
+        for row in range(num_rows):
+            chosen = samples[seen == row][:SHOWN_OF_CLASS]
+            shown[row, : len(chosen)] = chosen
+        flat = shown.reshape(-1, *samples.shape[1:])
+        sample_grid(folder / "classes.png", flat, encoding.value_range, columns=SHOWN_OF_CLASS)
+        return Figures()
+
+    cost = Cost(f"up to {SHOWN_OF_CLASS} of each class")
+    files = ("classes.png",)
+    return Part(
+        "by-class",
+        "samples by class",
+        cost,
+        compute,
+        settings=subject.drawing,
+        files=files,
+        missing=subject.incomparable,
     )
 
 

@@ -83,6 +83,27 @@ function trajectory(sampler, mixture, schedule, x, numSteps, normal) {
   return path;
 }
 
+/**
+ * Lines of equal value on a grid of values, row by row from the top: pieces [x1, y1, x2, y2] in units of its cells, between the
+ * cells' centres (marching squares).
+ */
+function contour(values, cells, at) {
+  const pieces = [];
+  const cut = (i, j, a, k, l, b) => { const share = (at - a) / (b - a); return [i + share * (k - i), j + share * (l - j)]; };
+  for (let j = 0; j + 1 < cells; j++) {
+    for (let i = 0; i + 1 < cells; i++) {
+      const corners = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]].map(([x, y]) => [x, y, values[y * cells + x]]);
+      const cuts = [];
+      corners.forEach((one, k) => {
+        const next = corners[(k + 1) % 4];
+        if ((one[2] >= at) !== (next[2] >= at)) cuts.push(cut(...one, ...next));
+      });
+      for (let k = 0; k + 1 < cuts.length; k += 2) pieces.push([...cuts[k], ...cuts[k + 1]]);
+    }
+  }
+  return pieces;
+}
+
 /** Normal points from a seed: the same seed, the same points. */
 function normalPoints(seed) {
   let state = seed >>> 0;
@@ -108,5 +129,5 @@ function draws(mixture, num, { normal, uniform }) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = { level, logDensity, denoise, score, bound, step, trajectory, normalPoints, draws };
+  module.exports = { level, contour, logDensity, denoise, score, bound, step, trajectory, normalPoints, draws };
 }

@@ -3,6 +3,8 @@
 
 const HALF = 3; // the plane goes from -3 to 3
 const MOST_POINTS = 400, NUM_DRAWS = 48, NUM_PATHS = 70, CHAINS = [1, 2, 4, 8, 16, 32, 64, 128, 256], SEED = 1;
+const CELLS = 90, CELLS_IN_MOTION = 45, ARROWS = 17, SECONDS = 4;
+const CONTOURS = [0.5, 1, 2, 3.5, 5.5]; // nats below the highest
 const $ = (id) => document.getElementById(id);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const state = { means: /*POINTS*/ [], frame: null, cross: [0, 0], last: null };
@@ -35,7 +37,8 @@ function context(canvas) {
 
 const toPixels = ([x, y], size) => [((x + HALF) / (2 * HALF)) * size, ((HALF - y) / (2 * HALF)) * size];
 
-function drawPlane(progress = 1) {
+/** The plane at a time: the density there, its contours and its score, and the samples that far on their way. */
+function drawPlane(t = Number($("time").value), cells = CELLS) {
   const { ctx, width } = context($("plane"));
   if (!state.means.length) {
     ctx.fillStyle = colour("--soft");
@@ -43,21 +46,36 @@ function drawPlane(progress = 1) {
     drawCross(ctx, width);
     return;
   }
-  if (!state.heat) state.heat = heat();
-  const { cells, values, most } = state.heat, cell = width / cells;
+  const at = t > 0 ? level(schedule(), t) : NO_NOISE;
+  const values = densities(at, cells), cell = width / cells, heat = colour("--heat");
+  const edge = Array.from({ length: cells + 1 }, (_, i) => Math.round(i * cell)); // cells that overlap would be seen as lines
+  const most = values.reduce((a, b) => Math.max(a, b));
   values.forEach((value, i) => {
-    ctx.fillStyle = `rgba(${colour("--heat")}, ${0.75 * Math.pow(Math.exp(value - most), 0.6)})`;
-    ctx.fillRect((i % cells) * cell, Math.floor(i / cells) * cell, cell + 0.6, cell + 0.6);
+    ctx.fillStyle = `rgba(${heat}, ${0.6 * Math.pow(Math.exp(value - most), 0.6)})`;
+    const x = i % cells, y = Math.floor(i / cells);
+    ctx.fillRect(edge[x], edge[y], edge[x + 1] - edge[x], edge[y + 1] - edge[y]);
   });
+  ctx.strokeStyle = `rgba(${heat}, 0.55)`;
+  for (const below of CONTOURS) {
+    ctx.beginPath();
+    for (const [x1, y1, x2, y2] of contour(values, cells, most - below)) {
+      ctx.moveTo((x1 + 0.5) * cell, (y1 + 0.5) * cell);
+      ctx.lineTo((x2 + 0.5) * cell, (y2 + 0.5) * cell);
+    }
+    ctx.stroke();
+  }
+  drawScore(ctx, width, t > 0 ? at : level(schedule(), 0));
   ctx.fillStyle = colour("--ink");
-  for (const mean of state.means) {
-    const [px, py] = toPixels(mean, width);
-    ctx.fillRect(px - 1, py - 1, 2, 2);
+  if (t === 0) {
+    for (const mean of state.means) {
+      const [px, py] = toPixels(mean, width);
+      ctx.fillRect(px - 1, py - 1, 2, 2);
+    }
   }
   if (!state.paths) state.paths = paths();
   ctx.strokeStyle = ctx.fillStyle = colour("--bound");
   for (const path of state.paths) {
-    const upTo = Math.max(1, Math.round(progress * (path.length - 1)));
+    const upTo = Math.max(0, Math.round((1 - t) * (path.length - 1)));
     ctx.globalAlpha = 0.25;
     ctx.beginPath();
     path.slice(0, upTo + 1).forEach((point, i) => ctx[i ? "lineTo" : "moveTo"](...toPixels(point, width)));
@@ -72,6 +90,28 @@ function drawPlane(progress = 1) {
   drawCross(ctx, width);
 }
 
+/** Arrows along the score, longer where it is larger, but none longer than the way to the next. */
+function drawScore(ctx, width, at) {
+  const gap = (2 * HALF) / ARROWS;
+  ctx.strokeStyle = colour("--soft");
+  ctx.globalAlpha = 0.8;
+  ctx.beginPath();
+  for (let i = 0; i < ARROWS * ARROWS; i++) {
+    const from = [-HALF + ((i % ARROWS) + 0.5) * gap, HALF - (Math.floor(i / ARROWS) + 0.5) * gap];
+    const arrow = score(mixture(), from, at), size = Math.hypot(...arrow);
+    if (!(size > 0)) continue;
+    const along = arrow.map((value) => (0.8 * gap * value) / (size + 2)), head = 0.3;
+    const [x, y] = toPixels(from, width), [u, v] = [along[0], -along[1]].map((value) => (value / (2 * HALF)) * width);
+    ctx.moveTo(x - u / 2, y - v / 2);
+    ctx.lineTo(x + u / 2, y + v / 2);
+    ctx.lineTo(x + u / 2 - head * (u - v / 2), y + v / 2 - head * (v + u / 2));
+    ctx.moveTo(x + u / 2, y + v / 2);
+    ctx.lineTo(x + u / 2 - head * (u + v / 2), y + v / 2 - head * (v - u / 2));
+  }
+  ctx.stroke();
+  ctx.globalAlpha = 1;
+}
+
 function drawCross(ctx, width) {
   if (document.activeElement !== $("plane")) return;
   const [px, py] = toPixels(state.cross, width);
@@ -81,13 +121,11 @@ function drawCross(ctx, width) {
   ctx.stroke();
 }
 
-function heat() {
-  const cells = 90, values = [], now = mixture();
-  for (let i = 0; i < cells * cells; i++) {
-    const x = -HALF + ((i % cells) + 0.5) * (2 * HALF / cells), y = HALF - (Math.floor(i / cells) + 0.5) * (2 * HALF / cells);
-    values.push(logDensity(now, [x, y]));
-  }
-  return { cells, values, most: values.reduce((a, b) => Math.max(a, b)) };
+/** The density's logarithm at a level, at the centres of so many cells in each direction. */
+function densities(at, cells) {
+  const now = mixture(), side = (2 * HALF) / cells;
+  return Array.from({ length: cells * cells }, (_, i) =>
+    logDensity(now, [-HALF + ((i % cells) + 0.5) * side, HALF - (Math.floor(i / cells) + 0.5) * side], at));
 }
 
 function paths() {
@@ -167,7 +205,7 @@ function drawTerms({ exact, chains }) {
 }
 
 function showValues() {
-  for (const id of ["std", "gammaMin", "gammaMax"]) $(id).nextElementSibling.textContent = $(id).value;
+  for (const id of ["std", "time", "gammaMin", "gammaMax"]) $(id).nextElementSibling.textContent = $(id).value;
   $("steps").nextElementSibling.textContent = numSteps();
 }
 
@@ -188,11 +226,6 @@ function refresh() {
   }, 60);
 }
 
-function changed() {
-  state.heat = null;
-  refresh();
-}
-
 function add(point) {
   if (state.means.length < MOST_POINTS) state.means.push(point);
 }
@@ -204,14 +237,14 @@ function pointer(event) {
   if (state.isDrawing && previous && Math.hypot(point[0] - previous[0], point[1] - previous[1]) < 0.08) return;
   state.isDrawing = true;
   add(point);
-  state.heat = state.paths = null;
+  state.paths = null;
   drawPlane();
 }
 
 $("plane").addEventListener("pointerdown", (event) => { event.target.setPointerCapture(event.pointerId); pointer(event); });
 $("plane").addEventListener("pointermove", (event) => state.isDrawing && pointer(event));
 for (const name of ["pointerup", "pointercancel"]) {
-  $("plane").addEventListener(name, () => { state.isDrawing = false; changed(); });
+  $("plane").addEventListener(name, () => { state.isDrawing = false; refresh(); });
 }
 $("plane").addEventListener("keydown", (event) => {
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -220,26 +253,28 @@ $("plane").addEventListener("keydown", (event) => {
     drawPlane();
   } else if (event.key === " ") {
     add([...state.cross]);
-    changed();
+    refresh();
   } else return;
   event.preventDefault();
 });
 for (const name of ["focus", "blur"]) $("plane").addEventListener(name, () => drawPlane());
 document.querySelectorAll("[data-shape]").forEach((button) =>
-  button.addEventListener("click", () => { state.means = SHAPES[button.dataset.shape](); changed(); }));
-for (const id of ["gammaMin", "gammaMax", "steps", "sampler"]) $(id).addEventListener("input", refresh);
-$("std").addEventListener("input", changed);
+  button.addEventListener("click", () => { state.means = SHAPES[button.dataset.shape](); refresh(); }));
+for (const id of ["gammaMin", "gammaMax", "steps", "sampler", "std"]) $(id).addEventListener("input", refresh);
 $("play").addEventListener("click", () => {
   cancelAnimationFrame(state.frame);
   const begun = performance.now();
   const animate = (now) => {
-    const progress = Math.min(1, (now - begun) / 2500);
-    drawPlane(progress);
-    if (progress < 1) state.frame = requestAnimationFrame(animate);
+    const t = Math.max(0, 1 - (now - begun) / (1000 * SECONDS));
+    $("time").value = t;
+    showValues();
+    drawPlane(t, t > 0 ? CELLS_IN_MOTION : CELLS);
+    if (t > 0) state.frame = requestAnimationFrame(animate);
   };
   state.frame = requestAnimationFrame(animate);
 });
+$("time").addEventListener("input", () => { cancelAnimationFrame(state.frame); showValues(); drawPlane(); });
 window.addEventListener("resize", refresh);
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
 if (!state.means.length) state.means = SHAPES.moons();
-changed();
+refresh();

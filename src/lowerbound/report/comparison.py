@@ -7,7 +7,9 @@ from lowerbound.evaluate.compare import Comparison
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trainings import OverTrainings, figure_over_trainings
 from lowerbound.files import write_file
-from lowerbound.report.html import Picture, Report, Table, html
+from lowerbound.records import read_json
+from lowerbound.report.glossary import glossary
+from lowerbound.report.html import Findings, Picture, Report, Table, html
 
 HEADER = (
     "model",
@@ -104,8 +106,39 @@ def samples_answer(comparison: Comparison) -> str:
     return f"{question} {_verdict(difference, 'No')}: {figures}."
 
 
-def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
-    """Write comparison.html beside comparison.json, and return its path."""
+def verdict(comparison: Comparison) -> str:
+    """Which model has the fewest bits, and whose samples are nearest to the data: one sentence."""
+    models = dict.fromkeys(each.model for each in comparison.standings)
+    best = ""
+    if comparison.bits:
+        first = min(comparison.bits, key=lambda model: comparison.bits[model].value)
+        kind = next(each.likelihood for each in comparison.standings if each.model == first)
+        best = f"{first} has the fewest bits/dim, {comparison.bits[first]} ({kind})"
+    kernels = {
+        model: figure_over_trainings([each.quality.kernel for each in comparison.standings if each.model == model])
+        for model in models
+    }
+    nearest = min(kernels, key=lambda model: kernels[model].value)
+    samples = f"{nearest} has the samples nearest to the data, at a kernel distance of {kernels[nearest]}"
+    return f"Of {len(models)} models {' and '.join(filter(None, [best, samples]))}."
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """The comparison that lies in a folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        InputError: if it is damaged.
+    """
+    return read_json(Comparison, folder / "comparison.json")
+
+
+def comparison_page(comparison: Comparison, folder: Path) -> str:
+    """The page of the comparison that lies in a folder.
+
+    Raises:
+        InputError: if one of its pictures is gone.
+    """
     pictures = [Picture("Held-out data", folder / "data.png")] if (folder / "data.png").is_file() else []
     for each in comparison.standings:
         likelihood = "no likelihood" if each.bits is None else f"{each.bits} bits/dim ({each.likelihood})"
@@ -115,15 +148,29 @@ def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
     num = len({each.seed for each in comparison.standings})
     times = f"{num} times, each " if num > 1 else ""
     budget = f"{steps:,} steps" if steps is not None else f"{minutes:g} minutes on {comparison.device}"
+    table = Table(f"Samples are compared in {comparison.space}", HEADER, tuple(rows(comparison)))
+    found = (Findings("Two claims", tuple(answers(comparison))), Findings("To be known", tuple(remarks(comparison))))
+    words = [
+        *HEADER,
+        *(cell for row in table.rows for cell in row),
+        *(text for group in found for text in group.sentences),
+    ]
     report = Report(
         title=f"The family on {comparison.data}",
-        paragraphs=(f"Every model was trained {times}for {budget}.", *answers(comparison)),
-        tables=(Table(f"Samples are compared in {comparison.space}", HEADER, tuple(rows(comparison))),),
-        findings=tuple(remarks(comparison)),
-        pictures=tuple(pictures),
+        verdict=verdict(comparison),
+        paragraphs=(f"Every model was trained {times}for {budget}.",),
+        first=tuple(pictures),
+        findings=found,
+        tables=(table,),
+        glossary=glossary(words),
     )
+    return html(report)
+
+
+def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
+    """Write comparison.html beside comparison.json, and return its path."""
     path = folder / "comparison.html"
-    write_file(path, html(report).encode())
+    write_file(path, comparison_page(comparison, folder).encode())
     return path
 
 

@@ -26,6 +26,11 @@ class Severity(IntEnum):
     CHANGE = 2
     SERIOUS = 3
 
+    @property
+    def heading(self) -> str:
+        """Of the findings that matter so much."""
+        return ("Fine", "Open", "Worth a change", "To be mended first")[self]
+
     @classmethod
     def of(cls, z: float) -> "Severity":
         """Of a figure that is worse than it should be by z standard errors."""

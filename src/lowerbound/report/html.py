@@ -1,7 +1,7 @@
-"""One self-contained HTML file about a run: tables, findings, pictures, configuration.
+"""One self-contained HTML file about a run: a verdict, pictures, findings, tables, a glossary, the configuration.
 
 `html` is a pure function of a `Report`, apart from reading the pictures: no script, no external resource, all text
-escaped, legible in light and dark and on a narrow screen.
+escaped, legible in light and dark, on a narrow screen and on paper.
 """
 
 import base64
@@ -42,6 +42,21 @@ figcaption { color: var(--soft); font-size: .9rem; margin-top: .45rem; }
 pre { background: var(--card); border-radius: 8px; padding: .9rem; overflow-x: auto; font-size: .82rem; }
 .warning { border: 2px solid #b3541e; border-radius: 8px; padding: .6rem .9rem; font-weight: 600; }
 summary { cursor: pointer; color: var(--soft); }
+.verdict { font-size: 1.2rem; line-height: 1.45; margin: 0 0 1.2rem; }
+.finding { border-left: 4px solid var(--rule); padding-left: .8rem; }
+.finding h3 { color: var(--ink); font-weight: 600; }
+.finding.serious { border-color: #b3541e; } .finding.change { border-color: #c79a1b; }
+.finding.fine { border-color: #2f7d5b; }
+dl { max-width: 44rem; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; color: var(--soft); }
+@media print {
+  :root { color-scheme: light; --ink: #000000; --soft: #444444; --rule: #bbbbbb; --page: #ffffff; --card: #ffffff; }
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  figure, tr, li, dd, .warning { break-inside: avoid; }
+  h2, h3, dt { break-after: avoid; }
+  .pictures { grid-template-columns: 1fr 1fr; }
+  .scroll { overflow: visible; }
+  pre { white-space: pre-wrap; }
+}
 """
 
 
@@ -70,19 +85,33 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """Findings that matter equally: their heading, a sentence each, and the name of their colour in `STYLE`, if any."""
+
+    heading: str
+    sentences: tuple[str, ...]
+    style: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """What a report says, in the order in which it says it.
 
-    title, warnings, paragraphs: the head. tables: figures. findings: one sentence each. pictures: PNG files.
-    configuration: nested mapping of settings, shown as indented text that can be folded away.
+    title, warnings: the head. verdict: all of it in one sentence; paragraphs: what is to be known besides. first: the
+    pictures that are looked at before anything is read. findings: in groups, the most serious first. tables: figures.
+    pictures: the others. glossary: words, each with what it means. configuration: nested mapping of settings, shown as
+    indented text that can be folded away.
     """
 
     title: str
     warnings: tuple[str, ...] = ()
+    verdict: str = ""
     paragraphs: tuple[str, ...] = ()
+    first: tuple[Picture, ...] = ()
+    findings: tuple[Findings, ...] = ()
     tables: tuple[Table, ...] = ()
-    findings: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    glossary: tuple[tuple[str, str], ...] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -93,14 +122,19 @@ def html(report: Report) -> str:
     """
     parts = [f"<h1>{escape(report.title)}</h1>"]
     parts += [f'<p class="warning">{escape(text)}</p>' for text in report.warnings]
+    if report.verdict:
+        parts.append(f'<p class="verdict">{escape(report.verdict)}</p>')
+    parts += _pictures(report.first)
     parts += [f"<p>{escape(text)}</p>" for text in report.paragraphs]
+    if report.findings:
+        parts += ["<h2>Findings</h2>", *map(_findings, report.findings)]
     if report.tables:
         parts += ["<h2>Figures</h2>", *map(_table, report.tables)]
-    if report.findings:
-        items = "".join(f"<li>{escape(text)}</li>" for text in report.findings)
-        parts += ["<h2>Findings</h2>", f"<ul>{items}</ul>"]
     if report.pictures:
-        parts += ["<h2>Pictures</h2>", f'<div class="pictures">{"".join(map(_picture, report.pictures))}</div>']
+        parts += ["<h2>Pictures</h2>", *_pictures(report.pictures)]
+    if report.glossary:
+        words = "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in report.glossary)
+        parts += ["<h2>Glossary</h2>", f"<dl>{words}</dl>"]
     if report.configuration:
         lines = escape("\n".join(_lines(report.configuration)))
         parts += ["<h2>Configuration</h2>", f"<details><summary>All settings</summary><pre>{lines}</pre></details>"]
@@ -110,6 +144,16 @@ def html(report: Report) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def _findings(findings: Findings) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in findings.sentences)
+    style = f"finding {findings.style}".strip()
+    return f'<section class="{style}"><h3>{escape(findings.heading)}</h3><ul>{items}</ul></section>'
+
+
+def _pictures(pictures: tuple[Picture, ...]) -> list[str]:
+    return [f'<div class="pictures">{"".join(map(_picture, pictures))}</div>'] if pictures else []
 
 
 def _table(table: Table) -> str:

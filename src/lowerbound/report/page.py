@@ -1,20 +1,23 @@
 """The page of a run: its evaluation as one self-contained HTML file."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import Evaluation, evaluation_folder, model_hash, other_folders, read_evaluation
 from lowerbound.files import write_file
-from lowerbound.report.description import BITS, BITS_HEADER
+from lowerbound.report.description import BITS, BITS_HEADER, Finding, Severity
+from lowerbound.report.glossary import glossary
 from lowerbound.report.headline import findings, headline
-from lowerbound.report.html import Picture, Report, Table, html
+from lowerbound.report.html import Findings, Picture, Report, Table, html
 from lowerbound.report.parts import description
 from lowerbound.run import Run
 
 CAPTIONS = {
     "samples.png": "Samples",
     "data.png": "Held-out data, for comparison",
+    "classes.png": "Samples by class, a row for each, as the data's classifier sees them",
     "training.png": "Training and held-out bits per dimension",
     "bound.png": "Where the bound's diffusion term comes from (validation examples)",
     "path.png": "From noise to data",
@@ -25,6 +28,8 @@ CAPTIONS = {
 """Of the pictures of an evaluation, by the names of their files."""
 WIDE = ("path.png", "forecasts.png")
 """Those that take the page's whole width."""
+FIRST = ("samples.png", "data.png", "forecasts.png")
+"""Those that are looked at before anything is read."""
 
 
 def read_own(run: Run) -> Evaluation:
@@ -64,12 +69,13 @@ def write_page(run: Run, evaluation: Evaluation) -> list[str]:
 
 def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
     """The page, and what stands at its top."""
-    notes, pictures = warnings(run, evaluation), []
+    notes, first, pictures = warnings(run, evaluation), [], []
     folder = evaluation_folder(run)
     files = [file for outcome in evaluation.parts.values() for file in outcome.files if file.name in CAPTIONS]
     for file in files:
         try:
-            pictures.append(Picture(CAPTIONS[file.name], file.path(folder), wide=file.name in WIDE))
+            shown = Picture(CAPTIONS[file.name], file.path(folder), wide=file.name in WIDE)
+            (first if file.name in FIRST else pictures).append(shown)
         except InputError as error:
             notes.append(f"A picture is left out: {error}.")
     left_out = tuple(f"{each.title}: left out: {each.missing}" for each in evaluation.parts.values() if each.missing)
@@ -78,20 +84,34 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
     training = f", after step {weights.get('step', '?')} and {_minutes(weights.get('seconds'))} minutes of training"
     if run.config.imported is not None:
         training = ""
+    found, tables = findings(evaluation), (*_joined(evaluation), *_others(run, evaluation))
+    verdict = headline(evaluation)
+    paragraph = (
+        f"Errors are standard errors. {run.num_parameters:,} parameters; weights: {weights.get('weights', 'unknown')}"
+        f"{training}."
+    )
+    cells = [cell for table in tables for row in (table.header, *table.rows) for cell in (table.caption, *row)]
     report = Report(
         title=f"A {model} of {run.spec.name}",
         warnings=tuple(notes),
-        paragraphs=(
-            headline(evaluation),
-            f"Errors are standard errors. {run.num_parameters:,} parameters; weights: "
-            f"{weights.get('weights', 'unknown')}{training}.",
-        ),
-        tables=(*_joined(evaluation), *_others(run, evaluation)),
-        findings=(*map(str, findings(evaluation)), *left_out),
+        verdict=verdict,
+        paragraphs=(paragraph,),
+        first=tuple(first),
+        findings=(*by_severity(found), *([Findings("Not known", left_out)] if left_out else [])),
+        tables=tables,
         pictures=tuple(pictures),
+        glossary=glossary([verdict, paragraph, *map(str, found), *cells]),
         configuration=run.config.to_dict(),
     )
     return html(report), notes
+
+
+def by_severity(found: Sequence[Finding]) -> list[Findings]:
+    """Findings in groups that matter equally, the most serious first."""
+    groups = {
+        severity: tuple(each.text for each in found if each.severity is severity) for severity in reversed(Severity)
+    }
+    return [Findings(severity.heading, texts, severity.name.lower()) for severity, texts in groups.items() if texts]
 
 
 def page_path(run: Run) -> Path:

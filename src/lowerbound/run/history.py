@@ -18,7 +18,11 @@ def training_columns(run: Run) -> dict[str, Any]:
     """
     if run.folder.is_distilled:
         raise InputError("the losses of a distilled run are mean squares: log.jsonl has them, and no curve in bits/dim")
-    records = run.folder.read_log()
+    return columns_of(run.folder.read_log(), run.model.is_bound)
+
+
+def columns_of(records: list[dict[str, Any]], is_bound: bool) -> dict[str, Any]:
+    """The same of a log's records, of a run that may have no model yet."""
     steps = [record for record in records if "loss" in record]
     checks = [record for record in records if "held_out_bits_per_dim" in record]
     groups = np.array_split(np.arange(len(steps)), max(1, min(MOST_POINTS, len(steps))))
@@ -37,5 +41,5 @@ def training_columns(run: Run) -> dict[str, Any]:
         "held_out_steps": check("step"),
         "held_out": check("held_out_bits_per_dim"),
         "held_out_errors": check("standard_error"),
-        "is_bound": run.model.is_bound,
+        "is_bound": is_bound,
     }

@@ -21,7 +21,7 @@ from lowerbound.sampling import SAMPLERS, Plan
 from lowerbound.sampling.plan import GRIDS
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
-from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_csv, write_npz, write_png
+from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_csv, write_npy, write_npz, write_png
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import downloads, drawn, picture, plain, said, told
 
@@ -134,9 +134,11 @@ def files(opened: Opened, frame: Frame, content: bytes, recipe: Recipe, name: st
     """The samples as files, each with its recipe."""
     run = opened.run
     recipe = replace(recipe, weights=opened.weights)
+    arrays = to_layout(frame.samples, run.spec.layout)
     made = {
         f"{name}.png": write_png(content, recipe),
-        f"{name}.npz": write_npz(to_layout(frame.samples, run.spec.layout), recipe),
+        f"{name}.npy": write_npy(arrays, recipe),
+        f"{name}.npz": write_npz(arrays, recipe),
     }
     if frame.samples.ndim == 2:
         columns = [column.name for column in run.spec.columns]
@@ -188,7 +190,7 @@ class DrawPanel:
                 link = gradio.Textbox(label="Link to these samples", interactive=False, buttons=["copy"])
                 dropped = gradio.File(
                     label="Drop a file of samples here: its settings come back",
-                    file_types=[".png", ".npz", ".csv"],
+                    file_types=[".png", ".npy", ".npz", ".csv"],
                     height=130,
                 )
         self.settings = [self.count, self.seed, *self.first, self.beside, *self.second]
@@ -265,7 +267,8 @@ class DrawPanel:
         label = gradio.Dropdown(choices=labels, value=recipe.label)
         way = [recipe.sampler, recipe.steps, recipe.grid, recipe.guidance, label]
         note = " ".join(filter(None, [note, note_on_weights(opened, recipe)]))
-        return [recipe.run, recipe.count, recipe.seed, *way, said(note)]
+        run = gradio.Dropdown(choices=self.shelf.names(), value=recipe.run)
+        return [run, recipe.count, recipe.seed, *way, said(note)]
 
     def on_file(self, path: str) -> list[Any]:
         """Bring back the settings that a file carries."""

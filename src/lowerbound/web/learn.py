@@ -1,4 +1,4 @@
-"""The panel `learn`: a noise schedule by sliders, an example on its way to noise, and a density to draw."""
+"""The panel `learn`: a noise schedule by sliders, an example on its way to noise, a density to draw, and the theory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,10 @@ from lowerbound.errors import InputError
 from lowerbound.explore import page
 from lowerbound.pictures.noise import schedule_curves
 from lowerbound.pictures.path import denoising_strip
+from lowerbound.pictures.theory import ladder
 from lowerbound.rng import PerSample
 from lowerbound.schedule import SCALINGS, Cosine, LinearBeta, LinearGamma, RectifiedFlow, Schedule, Sigmoid
+from lowerbound.web.estimators import MOST_STEPS, compared
 from lowerbound.web.example import Example, choice, of_data
 from lowerbound.web.framework import framework
 from lowerbound.web.shelf import Opened, Shelf
@@ -24,6 +26,11 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "rectified flow": RectifiedFlow,
 }
 NUM_TIMES = 8
+LADDER = (
+    "A VAE has one latent; a hierarchical VAE has T, each inferred from the one below it; a diffusion model is one whose "
+    "latents have the data's shape, whose q is a fixed Gaussian, and whose last latent is noise. What infers is q, what "
+    "generates is p."
+)
 
 
 def schedule_of(name: str, gamma_min: float, gamma_max: float, scaling: str) -> Schedule:
@@ -88,7 +95,7 @@ class LearnPanel:
                 told(self.on_schedule), inputs, shown, show_progress="hidden", trigger_mode="always_last",
                 api_visibility="private",
             )  # fmt: skip
-        self.schedule_inputs, self.schedule_shown = inputs, shown
+        self.schedule_inputs = inputs
         gradio.Markdown("### An example on its way to noise")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
@@ -102,12 +109,33 @@ class LearnPanel:
             told(self.on_noise), [run, split, number, seed], [latents, guesses], api_name="noise",
             concurrency_id="model", concurrency_limit=1,
         )  # fmt: skip
-        gradio.Markdown("### A density of your own, and its bound")
-        gradio.HTML(framed(page(), "Draw a density, and watch the bound close on log p", "64rem"))
+        gradio.Markdown("### A density of your own, its score, and its bound")
+        gradio.HTML(framed(page(), "Draw a density, and watch the bound close on log p", "68rem"))
+        gradio.Markdown("### One bound, three estimators")
+        with gradio.Row():
+            with gradio.Column(scale=1, min_width=280):
+                steps = gradio.Slider(1, MOST_STEPS, 20, step=1, label="Steps T of the chain")
+                estimate = gradio.Button("Estimate", variant="primary")
+            with gradio.Column(scale=2, min_width=300):
+                spread = gradio.HTML(
+                    said("A point in the plane under a mixture's exact denoiser: what spreads is the estimator.")
+                )
+        estimate.click(told(self.on_estimate), steps, spread, api_name="estimate", concurrency_id="model")
+        gradio.Markdown("### From VAE to diffusion")
+        rungs = gradio.HTML()
+        self.shown = [shown, rungs]
+
+    def on_show(self, *values: Any) -> list[str]:
+        """Draw what is there before anything is pressed."""
+        return [self.on_schedule(*values), picture(drawn(ladder), LADDER)]
 
     def on_schedule(self, name: str, low: float, high: float, scaling: str, t: float) -> str:
         """Draw the curves."""
         return curves(schedule_of(name, float(low), float(high), scaling), float(t))
+
+    def on_estimate(self, steps: float) -> str:
+        """Draw the estimators' spread."""
+        return compared(int(steps or 0))
 
     def on_noise(self, run: str, split: str, number: int, seed: int) -> tuple[str, str]:
         """Draw the way to noise."""

@@ -22,9 +22,11 @@ class Limits:
     """The size of the largest file that may be uploaded, in megabytes."""
     most_waiting: int = 64
     """The number of requests that may wait for their turn; more are refused."""
+    most_minutes: int = 60
+    """The longest training that may be started at once, in minutes."""
 
     def __post_init__(self) -> None:
-        check_counts(self, "most_samples", "most_steps", "most_megabytes", "most_waiting")
+        check_counts(self, "most_samples", "most_steps", "most_megabytes", "most_waiting", "most_minutes")
 
     def check(self, *, samples: int = 1, steps: int = 1) -> None:
         """Refuse more than is allowed, or less than one, by an InputError."""

@@ -17,7 +17,7 @@ from lowerbound.errors import InputError
 from lowerbound.records import read
 
 KEY = "lowerbound-recipe"
-"""Of the text in a PNG, of the array in an .npz, and of the first line in a CSV."""
+"""Of the text in a PNG, of the array in an .npz, and of the first line in a CSV; in an .npy it is the second array."""
 MOST_CHARACTERS = 1 << 16
 IN_TURN = "each in turn"
 NO_LABEL = "none"
@@ -98,6 +98,14 @@ def write_npz(samples: np.ndarray, recipe: Recipe) -> bytes:
     return out.getvalue()
 
 
+def write_npy(samples: np.ndarray, recipe: Recipe) -> bytes:
+    """Samples as an .npy file, and behind them a second array, the recipe: `np.load` reads the first."""
+    out = io.BytesIO()
+    np.save(out, samples, allow_pickle=False)
+    np.save(out, np.array(recipe.json))
+    return out.getvalue()
+
+
 def write_csv(samples: np.ndarray, names: list[str], recipe: Recipe) -> bytes:
     """Vectors (N, D) as a table with a header, behind a first line that holds the recipe."""
     out = io.StringIO()
@@ -112,9 +120,9 @@ def read_recipe(path: Path) -> Recipe:
     """The recipe that a file carries.
 
     Raises:
-        InputError: if it is no PNG, .npz or CSV file, or carries none.
+        InputError: if it is no PNG, .npy, .npz or CSV file, or carries none.
     """
-    readers = {".png": _png_text, ".npz": _npz_text, ".csv": _csv_text}
+    readers = {".png": _png_text, ".npy": _npy_text, ".npz": _npz_text, ".csv": _csv_text}
     if path.suffix.lower() not in readers:
         raise InputError(f"{path.name!r:.60} is none of the files that this page writes: {', '.join(readers)}")
     try:
@@ -133,6 +141,15 @@ def _png_text(path: Path) -> str | None:
 
     with Image.open(path, formats=("PNG",)) as image:
         return image.info.get(KEY)
+
+
+def _npy_text(path: Path) -> str | None:
+    with path.open("rb") as file:
+        np.lib.format.read_array(file, allow_pickle=False)
+        if not file.peek(1):
+            return None
+        text = np.lib.format.read_array(file, allow_pickle=False)
+    return str(text) if text.dtype.kind == "U" and text.ndim == 0 else None
 
 
 def _npz_text(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The panel `run`: how a run was trained, what its evaluation found, and whether its samples are copies."""
+"""The panel `run`: how a run was trained, what its evaluation found, its family, and whether its samples are copies."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from lowerbound.errors import InputError
 from lowerbound.pictures import sample_grid, training_curve
+from lowerbound.report.comparison import comparison_page, read_comparison
 from lowerbound.report.page import own_page, read_own
 from lowerbound.run.generate import generate
 from lowerbound.run.history import training_columns
@@ -53,6 +54,18 @@ def evaluation(opened: Opened) -> str:
     return framed(page, f"The report of the run {opened.name}", "56rem")
 
 
+def family(opened: Opened) -> str:
+    """The comparison that the run was part of as a page of its own, or how to make one."""
+    folder = opened.run.folder.path.parent
+    try:
+        page = comparison_page(read_comparison(folder), folder)
+    except FileNotFoundError:
+        return said(f"No comparison yet: lowerbound compare {opened.run.spec.name} trains the family and makes one.")
+    except InputError as error:
+        return said(f"The comparison cannot be shown: {plain(str(error))}")
+    return framed(page, "The family compared", "56rem")
+
+
 def copies(opened: Opened, seed: int) -> str:
     """Fresh samples, each with the training examples that are nearest to it."""
     samples = generate(opened.run, NUM_SAMPLES, seed=seed)
@@ -83,7 +96,9 @@ class RunPanel:
             with gradio.Column(scale=2, min_width=300):
                 curve, near = gradio.HTML(), gradio.HTML()
         page = gradio.HTML()
-        self.shown = [described, curve, page]
+        gradio.Markdown("### The family")
+        compared = gradio.HTML()
+        self.shown = [described, curve, page, compared]
         button.click(
             told(self.on_copies), [run, seed], near, api_name="copies", concurrency_id="model", concurrency_limit=1
         )
@@ -91,7 +106,7 @@ class RunPanel:
     def on_show(self, run: str) -> list[str]:
         """What is known of a run."""
         opened = self.shelf.open(run)
-        return [facts(opened), training(opened), evaluation(opened)]
+        return [facts(opened), training(opened), evaluation(opened), family(opened)]
 
     def on_copies(self, run: str, seed: int) -> str:
         """Look for copies."""

@@ -77,6 +77,11 @@ class Shelf:
                 "`lowerbound train digits` makes"
             )
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it is a run itself that was given, and no folder that holds some."""
+        return RunFolder(self.root).exists
+
     def names(self) -> list[str]:
         """The names of the runs that are there now."""
         return sorted(self._find())
@@ -87,22 +92,31 @@ class Shelf:
         Raises:
             InputError: if there is none of this name, or its files are damaged.
         """
-        folders = self._find()
-        if name not in folders:
-            raise InputError(f"there is no run {name!r:.80} here: choose one of {', '.join(sorted(folders)[:20])}")
+        folder = self.folder(name)
         with self._lock:
-            written = folders[name].model.stat().st_mtime_ns
+            written = folder.model.stat().st_mtime_ns
             if name in self._opened and self._opened[name][0] == written:
                 self._opened.move_to_end(name)
             else:
-                self._opened[name] = written, Opened(name, open_run(folders[name].path))
+                self._opened[name] = written, Opened(name, open_run(folder.path))
             while len(self._opened) > MOST_OPEN:
                 self._opened.popitem(last=False)
             return self._opened[name][1]
 
+    def folder(self, name: str) -> RunFolder:
+        """The folder of a run by its name.
+
+        Raises:
+            InputError: if there is none of this name.
+        """
+        folders = self._find()
+        if name not in folders:
+            raise InputError(f"there is no run {name!r:.80} here: choose one of {', '.join(sorted(folders)[:20])}")
+        return folders[name]
+
     def _find(self) -> dict[str, RunFolder]:
         """Folders of runs that have a model, by their names; links lead out of the folder and are left aside."""
-        if (run := RunFolder(self.root)).model.is_file() and run.exists:
+        if (run := RunFolder(self.root)).model.is_file() and self.is_single:
             return {self.root.resolve().name: run}
         folders, found = [self.root], {}
         for _ in range(DEPTH):

@@ -16,7 +16,12 @@ from typing import Any
 from lowerbound.errors import InputError
 from lowerbound.web.framework import framework
 
-KINDS = {".png": "image/png", ".npz": "application/octet-stream", ".csv": "text/csv"}
+KINDS = {
+    ".png": "image/png",
+    ".npy": "application/octet-stream",
+    ".npz": "application/octet-stream",
+    ".csv": "text/csv",
+}
 
 
 def drawn(draw: Callable[[Path], object]) -> bytes:

@@ -14,15 +14,23 @@ from lowerbound.web.guard import Guard
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Shelf
 from lowerbound.web.show import told
+from lowerbound.web.trainings import Trainings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_VISITORS = 100
 """Whose choices are remembered; those of the one who was longest away are forgotten for another's."""
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+"""How the page fills itself, which is nobody else's to call."""
 LANGUAGE = "() => { document.documentElement.lang = 'en'; }"
 
 
-def page(shelf: Shelf, limits: Limits) -> Any:
+def page(shelf: Shelf, limits: Limits, trainings: Trainings | None = None) -> Any:
     """The page's components, to be served by `application`.
+
+    Arguments:
+        shelf: the runs.
+        limits: of what may be asked for.
+        trainings: that may be started; None: none, and there is no panel for them.
 
     Raises:
         InputError: if gradio is not there.
@@ -33,6 +41,7 @@ def page(shelf: Shelf, limits: Limits) -> Any:
     from lowerbound.web.learn import LearnPanel
     from lowerbound.web.likelihood import LikelihoodPanel
     from lowerbound.web.run import RunPanel
+    from lowerbound.web.train import TrainPanel
 
     names = shelf.names()
     with gradio.Blocks(title="lowerbound studio", analytics_enabled=False, delete_cache=(600, 600)) as blocks:
@@ -47,25 +56,34 @@ def page(shelf: Shelf, limits: Limits) -> Any:
                 editing = EditPanel(shelf, limits, run)
             with gradio.Tab("Learn", id="learn") as learn_tab:
                 learning = LearnPanel(shelf, run)
+            if trainings is not None:
+                with gradio.Tab("Train", id="train") as train_tab:
+                    training = TrainPanel(trainings, limits, run)
+                train_tab.select(told(training.on_show), None, training.shown, **PRIVATE)
             with gradio.Tab("Run", id="run") as run_tab:
                 showing = RunPanel(shelf, run)
 
         def on_load(request: gradio.Request) -> list[Any]:  # pyright: ignore[reportInvalidTypeForm]
             return drawing.on_load(dict(request.query_params))
 
-        private = {"api_visibility": "private", "show_progress": "hidden"}
-        blocks.load(on_load, None, drawing.loaded, **private)
+        blocks.load(on_load, None, drawing.loaded, **PRIVATE)
         blocks.load(None, None, None, js=LANGUAGE)
-        edit_tab.select(told(editing.on_show), editing.chosen, editing.shown, **private)
-        learn_tab.select(told(learning.on_schedule), learning.schedule_inputs, learning.schedule_shown, **private)
-        run_tab.select(told(showing.on_show), run, showing.shown, **private)
-        run.change(told(showing.on_show), run, showing.shown, **private)
+        edit_tab.select(told(editing.on_show), editing.chosen, editing.shown, **PRIVATE)
+        learn_tab.select(told(learning.on_show), learning.schedule_inputs, learning.shown, **PRIVATE)
+        run_tab.select(told(showing.on_show), run, showing.shown, **PRIVATE)
+        run.change(told(showing.on_show), run, showing.shown, **PRIVATE)
     blocks.state_session_capacity = MOST_VISITORS
     blocks.queue(max_size=limits.most_waiting, default_concurrency_limit=2)
     return blocks
 
 
-def application(shelf: Shelf, limits: Limits, uploads: Path, hosts: tuple[str, ...] | None = LOOPBACK) -> Guard:
+def application(
+    shelf: Shelf,
+    limits: Limits,
+    uploads: Path,
+    hosts: tuple[str, ...] | None = LOOPBACK,
+    trainings: Trainings | None = None,
+) -> Guard:
     """The page as a server's application.
 
     Arguments:
@@ -73,6 +91,7 @@ def application(shelf: Shelf, limits: Limits, uploads: Path, hosts: tuple[str, .
         limits: of what may be asked for.
         uploads: an empty folder for what visitors upload.
         hosts: the names by which the page may be asked for; any if None.
+        trainings: that may be started.
 
     Raises:
         InputError: if gradio is not there.
@@ -88,7 +107,7 @@ def application(shelf: Shelf, limits: Limits, uploads: Path, hosts: tuple[str, .
     most_bytes = limits.most_megabytes << 20
     mounted = gradio.mount_gradio_app(
         FastAPI(openapi_url=None),
-        page(shelf, limits),
+        page(shelf, limits, trainings),
         path="/",
         theme=theme,
         css=files("lowerbound.web").joinpath("studio.css").read_text(),
@@ -120,11 +139,16 @@ def serve(root: Path | str, limits: Limits, host: str, port: int | None, say: Ca
 
     listening = _listen(host, port)
     with TemporaryDirectory(prefix="lowerbound-studio-") as uploads, listening:
-        hosts = LOOPBACK if host in LOOPBACK else None
-        settings = uvicorn.Config(application(shelf, limits, Path(uploads), hosts), log_level="warning")
+        # who trains writes files: nobody from elsewhere does
+        hosts, trainings = (LOOPBACK, Trainings(shelf, limits)) if host in LOOPBACK else (None, None)
+        settings = uvicorn.Config(application(shelf, limits, Path(uploads), hosts, trainings), log_level="warning")
         shown = f"[{host}]" if ":" in host else host
         say(f"http://{shown}:{listening.getsockname()[1]}")
-        uvicorn.Server(settings).run(sockets=[listening])
+        try:
+            uvicorn.Server(settings).run(sockets=[listening])
+        finally:
+            if trainings is not None:
+                trainings.end()
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
