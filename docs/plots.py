@@ -56,6 +56,8 @@ def noise_or_x(text: str) -> Figure:
             [at + 0.25 * (place - 1) for at in range(3)], heights, 0.22, color=colour, label=f"under the loss of {name}"
         )
     axis.set(xticks=range(3), xticklabels=["predicts x", "predicts the noise", "predicts v"], yscale="log")
+    axis.set_yticks([2.5, 5, 10, 20], ["2.5", "5", "10", "20"])
+    axis.minorticks_off()
     axis.set_ylabel("test bits/dim (bound)")
     axis.legend(frameon=False, fontsize=8)
     return figure
@@ -145,9 +147,7 @@ def does_it_copy(text: str) -> Figure:
             names.append(f"{part.partition(' of')[0]} digits, {name}")
             values.append(float(value))
             errors.append(float(error))
-    figure = bars(
-        names, values, errors, "probability that a sample is nearer to training data than a held-out digit is"
-    )
+    figure = bars(names, values, errors, "probability to be nearer to training data than held-out digits")
     figure.axes[0].axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
     return figure
 

@@ -32,7 +32,7 @@ def inline(visitor, node: nodes.math) -> None:
 
 
 def display(visitor, node: nodes.math_block) -> None:
-    visitor.body.append(f'<div class="math">{mathml(node, block=True)}</div>')
+    visitor.body.append(f'<div class="formula" style="overflow: auto hidden">{mathml(node, block=True)}</div>')
     raise nodes.SkipNode
 
 
