@@ -48,7 +48,14 @@ def test_the_likelihood_of_my_data_is_at_most_two_clicks_away():
     assert "[the likelihood of my data](howto/likelihood.md)" in (DOCS / "index.md").read_text()
 
 
-@pytest.mark.parametrize("page", snippets.PAGES, ids=[page.stem for page in snippets.PAGES])
+LONGER = ("4_bound", "6_score", "7_energy", "heavy_tails")
+"""Two seconds each; `make docs` runs them too."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in LONGER)) for page in snippets.PAGES],
+)
 def test_a_page_shows_what_its_snippets_print_and_draw(page, tmp_path):
     for each in snippets.run(page, tmp_path):
         assert snippets.agree(each.shown, each.printed), each
@@ -73,7 +80,10 @@ def test_a_page_for_each_kind_of_reader_runs(page, tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     short = (
-        code.replace("minutes=0.5", "steps=20").replace("rows[:100]", "rows[:20]").replace("range(300)", "range(100)")
+        code.replace("minutes=0.5", "steps=20")
+        .replace("[:100]", "[:10]")
+        .replace("], 2000)", "], 300)")
+        .replace("range(300)", "range(100)")
     )
     exec(compile(short, f"{page}.md", "exec"), names)
     assert capsys.readouterr().out
