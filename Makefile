@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # what the package reads; a change of either installs anew
 PACKAGE := pyproject.toml constraints.txt
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lowerbound train digits --minutes 3.5 --out demo/digits
@@ -25,6 +25,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# the guide's snippets say what it shows, and every page, formula and link is right; nothing is fetched but the packages
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/snippets.py
+	$(BIN)/python -m sphinx -b html -W --keep-going --quiet docs build/docs
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

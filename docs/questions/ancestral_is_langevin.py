@@ -2,7 +2,7 @@ r"""Is the ancestral step a Langevin step plus a drift?
 
 Yes: x_s = x_t + (a step of the probability flow) + (a Langevin step) + rho * score, to 3e-16 in every coefficient, and rho
 vanishes against the Langevin step as 1 / T: 1.69 of it at T = 10, 0.0105 at T = 1000, 0.00105 at T = 10,000
-(`lowerbound.samplers.split`). Left out, it moves the end about as much as the finite steps themselves do.
+(`lowerbound.theory.split`). Left out, it moves the end about as much as the finite steps themselves do.
 
 For each number of steps T:
 

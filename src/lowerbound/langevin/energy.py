@@ -114,7 +114,7 @@ class EnergyDenoiser(Denoiser):
         return product - self._untrained(x_t, level)
 
     def log_density(self, x_t: Examples, t: Time, cond: Conditions | None = None) -> PerExample:
-        r"""$-E(x_t, \gamma_t)$: $\log p(x_t)$ but for $\log Z$ (`likelihood.normaliser`). Arguments as of `energy`."""
+        r"""$-E(x_t, \gamma_t)$: $\log p(x_t)$ but for $\log Z$ (`theory.normaliser`). Arguments as of `energy`."""
         return -self.energy(x_t, t, cond)
 
     def log_density_and_score(
