@@ -36,6 +36,7 @@ VERBS = {
     "report": "write a run's evaluation as one self-contained HTML file",
     "runs": "list the runs in a folder, with how far each has come",
     "doctor": "print versions, devices and the data directory, for a bug report",
+    "completion": "print a script by which a shell completes verbs and options",
 }
 
 SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier", "studio")

@@ -147,7 +147,11 @@ def _score(
         print("\n".join(_doubts(scores, indices, flow)))
     print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {part or options.out}")
     say_weakness(run)
-    return {**figures_of(table, part or options.out), "kind": kind_of(scores), "calls_per_example": float(np.mean(scores.num_calls))}
+    return {
+        **figures_of(table, part or options.out),
+        "kind": kind_of(scores),
+        "calls_per_example": float(np.mean(scores.num_calls)),
+    }
 
 
 def _batch_size(options: Options, run: Run) -> int:
