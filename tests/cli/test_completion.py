@@ -14,8 +14,14 @@ from lowerbound.cli.main import VERBS, run
 def completed(*words) -> set[str]:
     """What bash proposes for the last of the words."""
     line = " ".join(f"'{word}'" for word in words)
-    asked = f"{script('bash')}\nCOMP_WORDS=({line})\nCOMP_CWORD={len(words) - 1}\n_lowerbound\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
-    ended = subprocess.run(["bash", "--norc", "-c", asked], capture_output=True, text=True, check=True)
+    lines = (
+        script("bash"),
+        f"COMP_WORDS=({line})",
+        f"COMP_CWORD={len(words) - 1}",
+        "_lowerbound",
+        'echo "${COMPREPLY[@]}"',
+    )
+    ended = subprocess.run(["bash", "--norc", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
     assert ended.stderr == ""
     return set(ended.stdout.split())
 

@@ -103,7 +103,7 @@ def _hint(kind: Any, name: str) -> Any:
     return kind
 
 
-def _sections(hint: Any) -> type:
+def _sections(hint: Any) -> Any:
     return hint if dataclasses.is_dataclass(hint) else next(filter(dataclasses.is_dataclass, typing.get_args(hint)))
 
 
