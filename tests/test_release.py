@@ -1,4 +1,4 @@
-"""What is released: wheel and source distribution hold what they should, and the wheel runs; other recipes agree with them."""
+"""What is released: wheel and source distribution hold what they should, the wheel runs, and other recipes agree."""
 
 import os
 import re
@@ -71,9 +71,9 @@ def test_the_wheel_runs_where_it_is_installed(built, tmp_path):
     subprocess.run([sys.executable, "-m", "pip", "install", *quiet, "--target", place, wheel], check=True)
     environment = {**os.environ, "PYTHONPATH": str(place)}
     printed = "import lowerbound.cli.main as main; print(main.__file__)"
-    told = {"env": environment, "cwd": tmp_path, "capture_output": True, "text": True, "check": True}
-    assert subprocess.run([sys.executable, "-c", printed], **told).stdout.startswith(str(place))
-    helped = subprocess.run([sys.executable, place / "bin" / "lowerbound", "--help"], **told).stdout
+    told = {"env": environment, "cwd": tmp_path, "capture_output": True, "text": True}
+    assert subprocess.run([sys.executable, "-c", printed], check=True, **told).stdout.startswith(str(place))
+    helped = subprocess.run([sys.executable, place / "bin" / "lowerbound", "--help"], check=True, **told).stdout
     assert helped.startswith("usage: lowerbound VERB")
 
 
