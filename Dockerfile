@@ -15,5 +15,6 @@ RUN pip install --no-cache-dir "/source${EXTRAS:+[$EXTRAS]}"
 
 USER user
 WORKDIR /work
+ENV HOME=/work
 ENTRYPOINT ["lowerbound"]
 CMD ["--help"]

@@ -29,7 +29,7 @@ BASH = """_lowerbound() {{
     COMPREPLY=($(compgen -W "$words" -- "$word"))
 }}
 complete -o bashdefault -o default -F _lowerbound lowerbound"""
-ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
+ZSH = "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
 """Z shell takes the script for bash."""
 
 
