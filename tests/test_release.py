@@ -69,12 +69,13 @@ def test_the_wheel_runs_where_it_is_installed(built, tmp_path):
     place = tmp_path / "place"
     quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--no-compile"]
     subprocess.run([sys.executable, "-m", "pip", "install", *quiet, "--target", place, wheel], check=True)
+    code = "import lowerbound, runpy, sys; print(lowerbound.__file__); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    command = [sys.executable, "-c", code, place / "bin" / "lowerbound", "--help"]
     environment = {**os.environ, "PYTHONPATH": str(place)}
-    printed = "import lowerbound.cli.main as main; print(main.__file__)"
-    told = {"env": environment, "cwd": tmp_path, "capture_output": True, "text": True}
-    assert subprocess.run([sys.executable, "-c", printed], check=True, **told).stdout.startswith(str(place))
-    helped = subprocess.run([sys.executable, place / "bin" / "lowerbound", "--help"], check=True, **told).stdout
-    assert helped.startswith("usage: lowerbound VERB")
+    ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    where, usage = ended.stdout.splitlines()[:2]
+    assert where.startswith(str(place))
+    assert usage == "usage: lowerbound VERB [arguments]"
 
 
 def test_the_conda_recipe_agrees_with_the_project():

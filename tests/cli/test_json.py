@@ -1,6 +1,7 @@
 """`--json`: the figures of every verb for a script, and the exit statuses."""
 
 import json
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ COMMANDS = {
     "score": (["{moons}", "{tmp}/x.npy", "-o", "{tmp}/s.csv", *FEW], {"num_examples": 40, "calls_per_example": 1}),
     "compress": (["{digits}", "{tmp}/four.npy", "--num-steps", "2", "-o", "{tmp}/d.lb"], {"num_examples": 4}),
     "decompress": (["{tmp}/four.lb", "-o", "{tmp}/d.npy"], {"num_examples": 4, "out": "{tmp}/d.npy"}),
-    "merge": (["{tmp}/parts.csv"], {"num_examples": 40, "kind": "continuous time"}),
+    "merge": (["{tmp}/parts.csv"], {"num_examples": 40}),
     "classifier": (["{digits}", "--steps", "2", "--width", "8"], {"out": "{digits}/classifier.safetensors"}),
     "distill": (["{moons}", "--updates", "2", "-o", "{tmp}/few", "--no-compare"], {"out": "{tmp}/few"}),
     "impute": (
@@ -45,7 +46,7 @@ COMMANDS = {
     "audit": (["{moons}", "--num-draws", "150", "--num-samples", "120"], {"num_dims": 2}),
     "report": (["{moons}"], {"page": "{moons}/report.html"}),
     "runs": (["{folder}"], {"path": "{folder}/run", "state": "complete"}),
-    "doctor": ([], {"lowerbound": "0.1.0"}),
+    "doctor": ([], {"lowerbound": version("lowerbound")}),
 }
 """Of each verb its arguments, and some of its figures."""
 
