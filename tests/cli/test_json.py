@@ -68,7 +68,7 @@ def places(tmp_path_factory, trained, trained_moons):
     )
     moons = str(trained_moons)
     for shard in ("1/2", "2/2"):
-        parts = ["-o", str(tmp / "parts.csv"), "--shard", shard, *FEW]
+        parts = ["-o", str(tmp / "parts.csv"), "--shard", shard, "--batch-size", "20", *FEW]
         assert run(["score", moons, str(tmp / "x.npy"), *parts]) == 0
     assert run(["compress", str(trained), str(tmp / "four.npy"), "--num-steps", "2", "-o", str(tmp / "four.lb")]) == 0
     few = ["--quick", "--num-samples", "20", "--num-examples", "20", *FEW]
