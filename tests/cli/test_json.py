@@ -13,12 +13,20 @@ from lowerbound.cli.main import VERBS, run
 from lowerbound.records import Measured
 
 TINY = ["--steps", "2", "--batch-size", "8", "--network.width", "8", "--num-evaluations", "1", "--num-pictures", "1"]
-TALKS = {"studio": "it serves until it is stopped", "completion": "it prints a script", "import": "tested below"}
+TALKS = {
+    "studio": "it serves until it is stopped",
+    "completion": "it prints a script",
+    "import": "it needs a pipeline",
+    "audit": "see below",
+}
 """The verbs that are not in the table below."""
 FEW = ["--num-times", "1"]
 COMMANDS = {
-    "train": (["moons", "-o", "{tmp}/new", *TINY], {"state": "complete", "step": 2, "model": "diffusion"}),
-    "sample": (["{moons}", "-n", "5", "--steps", "2", "-o", "{tmp}/x.npy"], {"num_samples": 5, "calls_per_sample": 2}),
+    "train": (["{tmp}/many.npy", "-o", "{tmp}/new", *TINY], {"state": "complete", "step": 2, "model": "diffusion"}),
+    "sample": (
+        ["{moons}", "-n", "5", "--steps", "2", "-o", "{tmp}/drawn.npy"],
+        {"num_samples": 5, "calls_per_sample": 2},
+    ),
     "evaluate": (["{moons}", "--quick", "--num-samples", "20", "--num-examples", "20", *FEW], {"own": True}),
     "score": (["{moons}", "{tmp}/x.npy", "-o", "{tmp}/s.csv", *FEW], {"num_examples": 40, "calls_per_example": 1}),
     "compress": (["{digits}", "{tmp}/four.npy", "--num-steps", "2", "-o", "{tmp}/d.lb"], {"num_examples": 4}),
@@ -39,11 +47,10 @@ COMMANDS = {
         {"num_rows": 2},
     ),
     "compare": (
-        ["{tmp}/x.npy", "--models", "vae", "flow", "--steps", "1", "--num-samples", "20", "-o", "{tmp}/all"],
+        ["{tmp}/many.npy", "--models", "vae", "flow", "--steps", "1", "--num-samples", "20", "-o", "{tmp}/all"],
         {"steps": 1, "left_out": {}},
     ),
     "explore": (["-o", "{tmp}/e.html"], {"page": "{tmp}/e.html"}),
-    "audit": (["{moons}", "--num-draws", "150", "--num-samples", "120"], {"num_dims": 2}),
     "report": (["{moons}"], {"page": "{moons}/report.html"}),
     "runs": (["{folder}"], {"path": "{folder}/run", "state": "complete"}),
     "doctor": ([], {"lowerbound": version("lowerbound")}),
@@ -61,6 +68,7 @@ def places(tmp_path_factory, trained, trained_moons):
     (tmp / "load.csv").write_text(f"date,load\n{load}\n")
     points = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
     np.save(tmp / "x.npy", points)
+    np.save(tmp / "many.npy", np.tile(points, (10, 1)) + 0.1)
     np.save(tmp / "gaps.npy", np.where([True, False], points, np.nan).astype(np.float32))
     np.save(tmp / "four.npy", np.zeros((4, 8, 8), np.uint8))
     assert (
@@ -111,17 +119,21 @@ def test_a_mistake_prints_no_figures(places, capsys):
 
 
 def test_a_check_that_fails_has_a_status_of_its_own_and_figures(places, capsys, monkeypatch):
-    """Of a density that is taken twice."""
-    measured = audit_verb.audit
+    """Of a normal density in the run's place, as it is and taken twice."""
+    measured, few = audit_verb.audit, ["--num-draws", "300", "--num-samples", "200"]
 
-    def doubled(run, data, **settings):
+    def normal(times):
         def log_prob(x):
-            return -(np.asarray(x) ** 2).sum(1) / 2 - np.log(2 * np.pi) + np.log(2)
+            return -(np.asarray(x) ** 2).sum(1) / 2 - np.log(2 * np.pi) + np.log(times)
 
-        return measured(log_prob, sample=lambda num: np.random.default_rng(0).normal(size=(num, 2)), **settings)
+        sample = np.random.default_rng(0).normal(size=(10_000, 2))
+        return lambda run, data, **settings: measured(log_prob, sample=lambda num: sample[:num], **settings)
 
-    monkeypatch.setattr(audit_verb, "audit", doubled)
-    (figures,), said = told(["audit", places["moons"], "--json"], capsys, status=3)
+    monkeypatch.setattr(audit_verb, "audit", normal(1))
+    (figures,), _ = told(["audit", places["moons"], *few, "--json"], capsys)
+    assert "fail" not in {check["verdict"] for check in figures["checks"]}
+    monkeypatch.setattr(audit_verb, "audit", normal(2))
+    (figures,), said = told(["audit", places["moons"], *few, "--json"], capsys, status=3)
     assert "normalisation by quadrature" in said
     assert said.splitlines()[-1].startswith("failed: the density of")
     assert "fail" in {check["verdict"] for check in figures["checks"]}
