@@ -40,7 +40,7 @@ class Options:
     seed: Everyday[int] = 0
     """The random seed of draws and samples."""
     device: Everyday[DeviceName] = "auto"
-    json: Everyday[JsonOption] = False
+    json: JsonOption = False
 
 
 def main(arguments: list[str]) -> Audit:

@@ -33,7 +33,7 @@ class Options:
     run: Everyday[Path | None] = None
     """The run folder, if it is no longer where it was."""
     device: Everyday[DeviceName] = "auto"
-    json: Everyday[JsonOption] = False
+    json: JsonOption = False
 
 
 def main(arguments: list[str]) -> dict[str, Any]:

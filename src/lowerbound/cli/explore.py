@@ -27,7 +27,7 @@ class Options:
     """Data of two columns, whose points the page starts with; two moons if not given."""
     out: Annotated[Everyday[Path], tyro.conf.arg(aliases=["-o"])] = Path("explore.html")
     """The .html file to write."""
-    json: Everyday[JsonOption] = False
+    json: JsonOption = False
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
