@@ -10,7 +10,7 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
-SHORTER = {r"^minutes = .*": "minutes = 0.05", r"^num_steps = .*": "num_steps = 100"}
+SHORTER = {r"^minutes = .*": "minutes = 0.1", r"^num_steps = .*": "num_steps = 100"}
 """The budgets of a notebook, and those of a test."""
 
 
