@@ -146,3 +146,26 @@ def test_the_snippet_on_modules_of_others_runs():
     others = {"--sampler", "--steps", "--mask", "--grid", "--reverse", "--data"}
     options = importlib.import_module("lowerbound.cli.import").Options
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)) - others <= set(flags(options).values())
+
+
+def test_the_page_for_assistants_runs_and_has_the_signatures_of_the_library(tmp_path, monkeypatch):
+    page = (DOCS / "assistants.md").read_text()
+    shown = dict(re.findall(r"^lb\.(\w+)\((.*)\)$", page, re.MULTILINE))
+    assert all(f"`lb.{name}`" in page for name in set(lowerbound.__all__) - set(shown))
+    for name, arguments in shown.items():
+        assert arguments == ", ".join(_parameters(getattr(lowerbound, name))), name
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "assistants"}
+    exec(compile("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), "assistants.md", "exec"), names)
+    assert names["samples"].shape == (20, 2)
+    assert names["filled"].shape == (4, 3, 2)
+    assert names["drawn"].shape == (3, 2)
+    assert names["entries"].sum(1) == pytest.approx(names["scores"].nats[:4], abs=1e-3)
+    assert names["gap"].mean() > -0.1
+
+
+def _parameters(thing) -> list[str]:
+    """The names of a signature, as the page writes them."""
+    kinds = inspect.Parameter
+    found = inspect.signature(thing).parameters.values()
+    return [f"**{each.name}" if each.kind is kinds.VAR_KEYWORD else each.name for each in found]

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from lowerbound.auditing import audit
+from lowerbound.auditing import Audit, audit
+from lowerbound.cli.figures import CheckFailedError, JsonOption
 from lowerbound.cli.options import DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
@@ -39,10 +40,11 @@ class Options:
     seed: Everyday[int] = 0
     """The random seed of draws and samples."""
     device: Everyday[DeviceName] = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
-    """Run the verb; it ends with an error where a check fails."""
+def main(arguments: list[str]) -> Audit:
+    """Run the verb; its exit status says whether a check failed."""
     options = parse(Options, "audit", arguments)
     check_counts(options, "num_draws", "num_samples")
     if options.out is not None and options.out.suffix != ".json":
@@ -60,4 +62,5 @@ def main(arguments: list[str]) -> None:
         print(f"questions and answers: {options.out}")
     failed = [check.name for check in found.checks if check.verdict == "fail"]
     if failed:
-        raise InputError(f"the density of {options.run} is none: see {', '.join(failed)}")
+        raise CheckFailedError(f"the density of {options.run} is none: see {', '.join(failed)}", found)
+    return found

@@ -1,9 +1,11 @@
 """`lowerbound classifier RUN`: train a classifier of a run's data, at all of its noise levels."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse, pick_device
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
@@ -45,9 +47,10 @@ class Options:
     fall_back: bool = False
     """If the newest checkpoint of an interrupted training is damaged, go on from the one before it."""
     device: DeviceName = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "classifier", arguments)
     minutes = minutes_of(options, "steps", DEFAULT_MINUTES)
@@ -74,10 +77,11 @@ def main(arguments: list[str]) -> None:
         print("held-out accuracy:")
         for noise, (share, error) in zip(RATIOS, measured, strict=True):
             print(f"  {share:6.1%} ± {error:.1%} {noise}")
-        commonest = np.bincount(labels[dataset.validation]).max()
-        print(f"  {commonest / len(dataset.validation):6.1%} by always naming the commonest class")
+        commonest = np.bincount(labels[dataset.validation]).max() / len(dataset.validation)
+        print(f"  {commonest:6.1%} by always naming the commonest class")
         clean_accuracy = f"{measured[0][0]:.4f}"
         metadata = {"clean_accuracy": clean_accuracy, "seed": str(options.seed), "steps": str(options.steps)}
         written = write_classifier(run, classifier, options.width, metadata)
         workspace.folder.log.replace(written.with_suffix(".log.jsonl"))
     print(f"classifier: {written}")
+    return {"accuracy": dict(zip(RATIOS, measured, strict=True)), "commonest": commonest, "out": written}

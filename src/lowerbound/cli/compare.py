@@ -6,12 +6,13 @@ from typing import Annotated
 
 import tyro
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DeviceName, check_counts, minutes_of, parse, pick_device
 from lowerbound.cli.progress import stage
 from lowerbound.cli.train import located
 from lowerbound.data import DataConfig, describe, open_dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.compare import Contest, compare
+from lowerbound.evaluate.compare import Comparison, Contest, compare
 from lowerbound.everyday import Everyday
 from lowerbound.report.comparison import HEADER, answers, remarks, rows, write_comparison_page
 from lowerbound.report.console import aligned
@@ -41,9 +42,10 @@ class Options(Contest, Compared):
     """
 
     device: Everyday[DeviceName] = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Comparison:
     """Run the verb."""
     options = parse(Options, "compare", arguments)
     if options.minutes is not None and options.steps is not None:
@@ -61,3 +63,4 @@ def main(arguments: list[str]) -> None:
     page = write_comparison_page(comparison, out)
     print("\n".join(["", *aligned([HEADER, *rows(comparison)]), "", *answers(comparison), *remarks(comparison)]))
     print(f"\nthe page: {page}")
+    return comparison

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 from tqdm import tqdm
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.codec import Compressed, compress
 from lowerbound.errors import InputError
@@ -16,7 +17,7 @@ from lowerbound.files import check_folder, write_file
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.rounding import figure_text
-from lowerbound.run import Run, open_run
+from lowerbound.run import open_run
 from lowerbound.run.examples import check_examples, read_for
 from lowerbound.scoring import score
 
@@ -46,9 +47,10 @@ class Options:
     """The number of examples coded at a time: more are faster, and cost bits of a chain, which borrows for each of them;
     if not given a 250th of all examples, up to 64."""
     device: Everyday[DeviceName] = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "compress", arguments)
     check_counts(options, "num_steps", "batch_size")
@@ -63,21 +65,28 @@ def main(arguments: list[str]) -> None:
         settings = {"num_steps": options.num_steps, "batch_size": options.batch_size, "layout": examples.layout}
         compressed = compress(run, raw, **settings, progress=bar.update)
     write_file(options.out, compressed.to_bytes())
-    print("\n".join(told(run, raw, compressed)))
-    print(f"{len(raw):,} examples in {compressed.num_bytes:,} bytes: {options.out}")
-
-
-def told(run: Run, raw: np.ndarray, compressed: Compressed) -> list[str]:
-    """What the file takes beside the bound, a line each."""
     steps = compressed.num_steps
-    effort = Effort(num_steps=steps, num_draws=min(NUM_DRAWS, steps)) if steps else Effort()
-    scores = score(run, raw, effort)
+    scores = score(run, raw, Effort(num_steps=steps, num_draws=min(NUM_DRAWS, steps)) if steps else Effort())
     on_disk, bound = 8 * compressed.num_bytes / raw.size, Measured.of(scores.bits_per_dim)
+    print("\n".join(told(raw, compressed, on_disk, bound, scores.kind)))
+    print(f"{len(raw):,} examples in {compressed.num_bytes:,} bytes: {options.out}")
+    return {
+        "bits_per_dim": on_disk,
+        "bound": bound,
+        "kind": scores.kind,
+        "num_bytes": compressed.num_bytes,
+        "num_examples": len(raw),
+        "out": options.out,
+    }
+
+
+def told(raw: np.ndarray, compressed: Compressed, on_disk: float, bound: Measured, kind: str) -> list[str]:
+    """What the file takes beside the bound, a line each."""
     excess = on_disk / bound.value - 1
     lines = [
         f"{figure_text(on_disk, None)} bits/dim on disk, {8 * compressed.num_header_bytes / raw.size:.4f} of them "
         f"the header's {compressed.num_header_bytes} bytes",
-        f"{bound} bits/dim, {scores.kind}: the file is {abs(excess):.1%} {'above' if excess > 0 else 'below'} it",
+        f"{bound} bits/dim, {kind}: the file is {abs(excess):.1%} {'above' if excess > 0 else 'below'} it",
     ]
     if compressed.num_plain == len(raw):
         lines.append(

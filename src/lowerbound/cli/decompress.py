@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tqdm import tqdm
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DeviceName, parse, pick_device
 from lowerbound.cli.writing import check_out, write_samples
 from lowerbound.codec import Compressed, decompress
@@ -32,9 +33,10 @@ class Options:
     run: Everyday[Path | None] = None
     """The run folder, if it is no longer where it was."""
     device: Everyday[DeviceName] = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "decompress", arguments)
     compressed = Compressed.from_bytes(options.file.read_bytes(), str(options.file))
@@ -48,3 +50,4 @@ def main(arguments: list[str]) -> None:
         raw = decompress(run, compressed, progress=bar.update)
     write_samples(spec, raw, options.out)
     print(f"{len(raw):,} examples: {options.out}")
+    return {"num_examples": len(raw), "out": options.out}

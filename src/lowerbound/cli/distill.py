@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse, pick_device
 from lowerbound.cli.progress import stage
 from lowerbound.data import Dataset
@@ -14,7 +14,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import frechet_distance
-from lowerbound.rounding import figure_text
+from lowerbound.records import Measured
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.samplers import DDIM, DPMSolver
 from lowerbound.sampling.plan import Plan
@@ -56,9 +56,10 @@ class Options:
     fall_back: bool = False
     """If the newest checkpoint of an interrupted training is damaged, go on from the one before it."""
     device: DeviceName = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "distill", arguments)
     minutes = minutes_of(options, "updates", DEFAULT_MINUTES)
@@ -86,13 +87,16 @@ def main(arguments: list[str]) -> None:
         length = f"{minutes} minutes" if options.updates is None else f"{options.updates} updates"
         metadata = {"distilled_from": str(options.run), "seed": str(options.seed), "length": length}
         write_student(student, options.steps, run.config, run.spec, out, metadata, workspace.folder.log)
+    distances = {}
     if options.compare:
-        print("\n".join(_compare(run, student, dataset, options.steps)))
+        distances = _compare(run, student, dataset, options.steps)
+        print("\n".join(_lines(distances)))
     print(f"distilled: {out.model}\nnext: lowerbound sample {out.path}")
+    return {"frechet_distance": distances, "out": out.path}
 
 
-def _compare(run: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> list[str]:
-    """The Frechet distance to the data of the student's samples and the teacher's, from the same noise, as lines.
+def _compare(run: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> dict[str, dict[str, Measured]]:
+    """The Frechet distance to the data of the student's samples and the teacher's, from the same noise, in each space.
 
     Features of a classifier tell whether samples are of the right kind, principal components whether they are sharp.
     """
@@ -108,15 +112,23 @@ def _compare(run: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> l
         "distilled": (student, Plan(DDIM(), student_grid)),
         "the run, solved well": (run.denoiser, Plan(DPMSolver(), teacher_grid)),
     }
-    lines = [f"Frechet distance of {num_samples} samples to the training data, in", *spaces]
+    features = {}
     for name, (denoiser, plan) in rivals.items():
         samples, num_calls = draw(run.around(denoiser), dataset, num_samples, plan)
         x = dataset.spec.encoding.encode(samples)
-        lines.append(_row(f"{name}, calls: {num_calls:g}", judges, [judge.features(x) for judge in judges]))
-    return [*lines, _row("as many held-out examples", judges, [judge.held_out for judge in judges])]
+        features[f"{name}, calls: {num_calls:g}"] = [judge.features(x) for judge in judges]
+    features[f"as many held-out examples, {num_samples}"] = [judge.held_out for judge in judges]
+    return {
+        name: {
+            space: Measured(*frechet_distance(each, judge.references).figure)
+            for space, each, judge in zip(spaces, of_each, judges, strict=True)
+        }
+        for name, of_each in features.items()
+    }
 
 
-def _row(name: str, judges: list[Judge], features: list[np.ndarray]) -> str:
-    pairs = zip(features, judges, strict=True)
-    distances = [frechet_distance(sample_features, judge.references) for sample_features, judge in pairs]
-    return f"  {name:<40}" + "".join(f"{figure_text(*distance.figure):>18}" for distance in distances)
+def _lines(distances: dict[str, dict[str, Measured]]) -> list[str]:
+    """The comparison as people read it."""
+    spaces = next(iter(distances.values()))
+    rows = [f"  {name:<40}" + "".join(f"{each!s:>18}" for each in row.values()) for name, row in distances.items()]
+    return ["Frechet distance of samples to the training data, in", *spaces, *rows]

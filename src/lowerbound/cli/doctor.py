@@ -5,9 +5,11 @@ import platform
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import torch
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
 from lowerbound.data.directory import data_directory
 from lowerbound.machine import processor
@@ -22,23 +24,27 @@ class Options:
     Example: lowerbound doctor
     """
 
+    json: JsonOption = False
 
-def main(arguments: list[str]) -> None:
+
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     parse(Options, "doctor", arguments)
-    print(f"python        {sys.version.split()[0]} on {platform.platform()}")
+    facts = {"python": f"{sys.version.split()[0]} on {platform.platform()}"}
     for package in PACKAGES:
         try:
-            installed = version(package)
+            facts[package] = version(package)
         except PackageNotFoundError:
-            installed = "not installed"
-        print(f"{package:<13} {installed}")
-    print(f"processors    {os.cpu_count()} of {processor()}, torch uses {torch.get_num_threads()} threads")
+            facts[package] = "not installed"
+    facts["processors"] = f"{os.cpu_count()} of {processor()}, torch uses {torch.get_num_threads()} threads"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    print(f"cuda          {', '.join(names) or 'none'}")
+    facts["cuda"] = ", ".join(names) or "none"
     folder = data_directory()
     if folder.is_dir():
         content = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "empty"
     else:
         content = "not there; set LOWERBOUND_DATA to the folder that holds mnist.npz and the like"
-    print(f"data          {folder} ({content})")
+    facts["data"] = f"{folder} ({content})"
+    for name, fact in facts.items():
+        print(f"{name:<13} {fact}")
+    return facts

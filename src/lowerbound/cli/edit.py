@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
@@ -66,9 +67,10 @@ class Options:
     seed: Everyday[int] = 0
     """The random seed; what is made of an example depends only on the seed and the example's number."""
     device: Everyday[DeviceName] = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "edit", arguments)
     _check(options)
@@ -78,11 +80,12 @@ def main(arguments: list[str]) -> None:
     check_out(options.out, run.spec)
     editing = Editing(run, options)
     modes = {"variations": editing.variations, "interpolation": editing.interpolation, "round-trip": editing.round_trip}
-    rows, summary = modes[options.mode]()
+    rows, figures, summary = modes[options.mode]()
     write_samples(run.spec, rows.reshape(-1, *rows.shape[2:]), options.out, columns=rows.shape[1])
     print(summary)
     print(f"{len(rows)} rows of {rows.shape[1]}: {options.out}")
     say_weakness(run)
+    return {**figures, "num_rows": len(rows), "out": options.out}
 
 
 def _check(options: Options) -> None:
@@ -95,6 +98,10 @@ def _check(options: Options) -> None:
         raise InputError(f"--num-samples is {options.num_samples}: it is at most 4096 for each example")
     if options.out.suffix not in SUFFIXES:
         raise InputError(f"cannot write to {options.out}: the name must end in {', '.join(SUFFIXES)}")
+
+
+Edited = tuple[np.ndarray, dict[str, float], str]
+"""What was made of examples, its figures, and these as a sentence."""
 
 
 class Editing:
@@ -118,8 +125,8 @@ class Editing:
             )
         self.cond = conditions(run, examples, self.numbers, options.label)
 
-    def variations(self) -> tuple[np.ndarray, str]:
-        """Each example and its variations, (rows, columns, *shape), and what to say."""
+    def variations(self) -> Edited:
+        """Each example and its variations, (rows, columns, *shape)."""
         options, num = self.options, self.options.num_samples
         run = with_variance(self.run, options.sampling.needed_variance, conditional=self.cond is not None)
         plan = options.sampling.plan(run)
@@ -134,15 +141,16 @@ class Editing:
         num_steps = int((plan.times < t).sum()) + 1 if t else 0
         gamma = -math.inf if t == 0 else float(run.denoiser.schedule.level(t).gamma)
         summary = f"{num} variations of each example from gamma = {gamma:.3g}, steps to the data: {num_steps}"
-        return np.concatenate([self.raw[:, None], self._in_rows(varied)], 1), summary
+        rows = np.concatenate([self.raw[:, None], self._in_rows(varied)], 1)
+        return rows, {"gamma": gamma, "num_steps": num_steps}, summary
 
-    def round_trip(self) -> tuple[np.ndarray, str]:
-        """Each example and what comes back of it, (rows, 2, *shape), and what to say."""
+    def round_trip(self) -> Edited:
+        """Each example and what comes back of it, (rows, 2, *shape)."""
         trip = self._there_and_back(noisy=False)
         returned = self.run.decode(trip.x)
-        return np.stack([self.raw, returned], 1), self._errors(trip, returned)
+        return np.stack([self.raw, returned], 1), *self._errors(trip, returned)
 
-    def interpolation(self) -> tuple[np.ndarray, str]:
+    def interpolation(self) -> Edited:
         """Each example but the last, those between it and the next, and the next, (rows, columns, *shape)."""
         if len(self.raw) < 2:
             raise InputError("interpolation is between one example and the next: give at least two")
@@ -156,7 +164,7 @@ class Editing:
             for _, x_1, denoiser in self._batches(self.run.denoiser, between, nearer, "decoding")
         ]
         rows = np.concatenate([self.raw[:-1, None], self._in_rows(decoded), self.raw[1:, None]], 1)
-        return rows, self._errors(trip, self.run.decode(trip.x))
+        return rows, *self._errors(trip, self.run.decode(trip.x))
 
     def _there_and_back(self, noisy: bool) -> RoundTrip:
         x, seeds = self.run.encode(self.raw), [(self.options.seed << 32) + int(i) for i in self.numbers]
@@ -167,16 +175,23 @@ class Editing:
         columns = zip(*((trip.x_1, trip.x, trip.error, trip.num_calls) for trip in trips), strict=True)
         return RoundTrip(*map(torch.cat, columns))
 
-    def _errors(self, trip: RoundTrip, returned: np.ndarray) -> str:
+    def _errors(self, trip: RoundTrip, returned: np.ndarray) -> tuple[dict[str, float], str]:
         """How far the examples come back from where they were."""
         difference = returned.astype(np.float64) - self.raw.astype(np.float64)
-        rms = np.sqrt(np.mean(difference**2))
-        text = f"round trip: rms error {trip.error.square().mean().sqrt():.2g} in units of the encoded data, "
+        rms, encoded = float(np.sqrt(np.mean(difference**2))), float(trip.error.square().mean().sqrt())
+        changed, num_calls = float(np.mean(difference != 0)), float(trip.num_calls.double().mean())
+        text = f"round trip: rms error {encoded:.2g} in units of the encoded data, "
         if self.run.spec.encoding.num_levels is None:
             text += f"{rms:.2g} in those of the data"
         else:
-            text += f"{rms:.2g} levels, {np.mean(difference != 0):.2%} of entries at another level"
-        return f"{text}; {trip.num_calls.double().mean():.0f} network calls per example, there and back"
+            text += f"{rms:.2g} levels, {changed:.2%} of entries at another level"
+        figures = {
+            "rms_error": rms,
+            "rms_error_encoded": encoded,
+            "share_changed": changed,
+            "calls_per_example": num_calls,
+        }
+        return figures, f"{text}; {num_calls:.0f} network calls per example, there and back"
 
     def _in_rows(self, batches: list[np.ndarray]) -> np.ndarray:
         """What was made, (rows, num_samples, *shape)."""

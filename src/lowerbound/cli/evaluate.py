@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from functools import partial
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.cli.together import A_DAY, first_then_all, join
 from lowerbound.evaluate.evaluation import evaluate
-from lowerbound.evaluate.folder import evaluation_folder
+from lowerbound.evaluate.folder import Evaluation, evaluation_folder
 from lowerbound.evaluate.likelihood import scored
 from lowerbound.evaluate.other import folder_name, open_evaluated
 from lowerbound.evaluate.settings import Settings
@@ -30,6 +31,7 @@ EFFECTIVE = (
     "seed",
     "device",
     "processes",
+    "json",
 )
 """The options that have an effect on a relative."""
 
@@ -59,9 +61,10 @@ class Options(Settings, Evaluated):
     processes: int = 1
     """The number of processes on this machine that compute bound, flow and samples together, each with its share; the same
     as starting them by torchrun."""
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Evaluation | None:
     """Run the verb."""
     options = parse(Options, "evaluate", arguments)
     check_counts(options, "processes")
@@ -82,8 +85,9 @@ def main(arguments: list[str]) -> None:
     showing = {"follow": lambda event: say(event_text(event)), "stage": stage}
     evaluation = evaluate(run, dataset, options, own=own, processes=processes, **showing)
     if not processes.is_first:
-        return
+        return None
     say(summary(evaluation))
     print(f"\npictures and figures: {evaluation_folder(run, None if own else folder_name(dataset))}")
     if own:
         print(f"next: lowerbound {'evaluate' if options.quick else 'report'} {options.run}")
+    return evaluation

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
@@ -26,9 +27,10 @@ class Options:
     """Data of two columns, whose points the page starts with; two moons if not given."""
     out: Annotated[Everyday[Path], tyro.conf.arg(aliases=["-o"])] = Path("explore.html")
     """The .html file to write."""
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "explore", arguments)
     if options.out.suffix not in (".html", ".htm"):
@@ -43,3 +45,4 @@ def main(arguments: list[str]) -> None:
         points = dataset.examples[dataset.train].astype(float)
     write_file(options.out, page(points).encode())
     print(options.out)
+    return {"page": options.out}

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.writing import check_finite
@@ -60,9 +61,10 @@ class Options:
     batch_size: int = 64
     """The number of samples drawn at a time; it changes speed and memory only."""
     device: DeviceName = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "forecast", arguments)
     check_counts(options, "num_samples", "steps", "batch_size", "horizon")
@@ -91,6 +93,7 @@ def main(arguments: list[str]) -> None:
     of = f" of {len(series.ids)} series" if len(series.ids) > 1 else ""
     print(f"{options.num_samples} samples of {num} steps of {series.clock.text}{of}: {options.out}")
     say_weakness(run)
+    return {"num_samples": options.num_samples, "num_steps": num, "num_series": len(series.ids), "out": options.out}
 
 
 def columns_of(found: SeriesDraws, quantiles: tuple[float, ...], *, as_text: bool) -> pa.Table:

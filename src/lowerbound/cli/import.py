@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
 from lowerbound.cli.train import located
 from lowerbound.data import DataConfig
@@ -39,9 +40,10 @@ class Options:
     value_range: tuple[float, float] | None = None
     """The values of black and white in the model's data; -1 and 1, of a variance exploding score SDE 0 and 1, if not
     given."""
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "import", arguments)
     out = options.out or Path("runs") / options.folder.expanduser().resolve().name
@@ -63,3 +65,11 @@ def main(arguments: list[str]) -> None:
     if run.config.data.conditional:
         print(f"classes   {len(run.spec.class_names)}: give a label to every sample")
     print(f"run       {folder.path}\nnext: lowerbound sample {folder.path}")
+    return {
+        "num_parameters": run.num_parameters,
+        "shape": run.spec.shape,
+        "gamma": (schedule.gamma_min, schedule.gamma_max),
+        "scaling": schedule.scaling.name,
+        "class_names": run.spec.class_names,
+        "out": folder.path,
+    }

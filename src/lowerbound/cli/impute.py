@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.writing import FIELDS, check_finite, write_netcdf, write_npz
@@ -82,9 +83,10 @@ class Options:
     batch_size: int = 64
     """The number of imputations drawn at a time; it changes speed and memory only."""
     device: DeviceName = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "impute", arguments)
     check_counts(options, "num_samples", "num_particles", "steps", "batch_size")
@@ -102,8 +104,7 @@ def main(arguments: list[str]) -> None:
     num_samples = options.num_samples or (1 if as_table and run.spec.series is None else 16)
     drawing = Drawing(num_samples, _method(options, run), options.steps, options.seed, options.batch_size)
     if run.spec.series is not None:
-        _fill(options, run, drawing)
-        return
+        return _fill(options, run, drawing)
     if as_table and not run.spec.columns:
         raise InputError(
             f"cannot write imputations of {run.spec.name} to {options.out}, as it is no table: give an .npz file"
@@ -152,6 +153,7 @@ def main(arguments: list[str]) -> None:
         f"were missing: {options.out}"
     )
     say_weakness(run)
+    return {"num_samples": num_samples, "num_examples": len(raw), "share_missing": missing, "out": options.out}
 
 
 def _method(options: Options, run: Run) -> Method:
@@ -163,7 +165,7 @@ def _method(options: Options, run: Run) -> Method:
     return network_method(run) if options.method == NETWORK else METHODS[options.method]
 
 
-def _fill(options: Options, run: Run, drawing: Drawing) -> None:
+def _fill(options: Options, run: Run, drawing: Drawing) -> dict[str, Any]:
     """Fill the gaps of series."""
     for name in ("mask", "split", "label"):
         if getattr(options, name) is not None:
@@ -185,6 +187,8 @@ def _fill(options: Options, run: Run, drawing: Drawing) -> None:
         f"{options.out}"
     )
     say_weakness(run)
+    num_samples, num_rows = drawing.num_samples, len(series.rows)
+    return {"num_samples": num_samples, "num_rows": num_rows, "share_missing": missing, "out": options.out}
 
 
 def filled_columns(found: SeriesDraws, *, as_text: bool) -> pa.Table:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from contextlib import suppress
 
+from lowerbound.cli.figures import CheckFailedError, tell
 from lowerbound.cli.flags import in_flags
 from lowerbound.errors import InputError
 from lowerbound.files import is_full
@@ -35,6 +36,7 @@ VERBS = {
     "report": "write a run's evaluation as one self-contained HTML file",
     "runs": "list the runs in a folder, with how far each has come",
     "doctor": "print versions, devices and the data directory, for a bug report",
+    "completion": "print a script by which a shell completes verbs and options",
 }
 
 SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier", "studio")
@@ -57,8 +59,8 @@ example:
 def main() -> None:
     """Run the command line and exit.
 
-    0 when it is done, 2 for a mistake in what was given or a lack of memory or room, 128 and its number after a signal (130
-    for Ctrl-C).
+    0 when it is done, 1 for a fault of this program, 2 for a mistake in what was given or a lack of memory or room, 3 where
+    what was checked has failed, 128 and its number after a signal (130 for Ctrl-C).
     """
     sys.exit(run(sys.argv[1:]))
 
@@ -85,7 +87,7 @@ def run(arguments: list[str]) -> int:
     module = importlib.import_module(f"lowerbound.cli.{verb}")
     try:
         with stoppable():
-            module.main(verb_arguments)
+            tell(module.main, verb_arguments)
     except (InputError, OSError, MemoryError, RuntimeError) as error:
         message = _message(verb, error)
         if message is None or os.environ.get("LOWERBOUND_TRACEBACK"):
@@ -94,6 +96,9 @@ def run(arguments: list[str]) -> int:
             message = in_flags(message, module.Options, verb_arguments)
         print(f"error: {printable(message, keep=NEW_LINE)}", file=sys.stderr)
         return 2
+    except CheckFailedError as error:
+        print(f"failed: {printable(str(error), keep=NEW_LINE)}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt as stop:  # of which `Stopped` is one
         with suppress(OSError):  # the terminal may be gone
             print(stop if str(stop) else "interrupted", file=sys.stderr)

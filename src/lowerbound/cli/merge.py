@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
-from lowerbound.cli.score import check_finite, mean_text
+from lowerbound.cli.score import check_finite, figures_of, mean_text
 from lowerbound.shards import joined_parts
 from lowerbound.tables import check_table, write_table
 
@@ -26,9 +27,10 @@ class Options:
         tyro.conf.Positional[Path],
         tyro.conf.arg(metavar="TABLE", help="The file that the parts were to be of: the --out of `score`."),
     ]
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "merge", arguments)
     check_table(options.table)
@@ -39,3 +41,4 @@ def main(arguments: list[str]) -> None:
     check_finite(table, options.table)
     print(f"{mean_text(table)} bits/dim, {table['kind'][0]} per example")
     print(f"{len(table):,} scores of {len(parts)} part{'s' * (len(parts) > 1)}: {options.table}")
+    return {**figures_of(table, options.table), "kind": table["kind"][0].as_py()}

@@ -2,7 +2,9 @@
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import RunPath, parse
 from lowerbound.cli.progress import say
 from lowerbound.report.page import page_path, read_own, write_page
@@ -17,12 +19,14 @@ class Options:
     """
 
     run: RunPath
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "report", arguments)
     run = open_run(options.run)
     for warning in write_page(run, read_own(run)):
         say(f"warning: {warning}", sys.stderr)
     print(page_path(run))
+    return {"page": page_path(run)}

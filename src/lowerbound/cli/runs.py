@@ -1,6 +1,5 @@
 """`lowerbound runs FOLDER`: the runs below a folder, and how each stands."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Annotated
 
 import tyro
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
 from lowerbound.printable import printable
-from lowerbound.records import to_json
 from lowerbound.rounding import figure_text
 from lowerbound.run.overview import Overview, overviews
 
@@ -30,21 +29,16 @@ class Options:
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER", help="The folder to look in.")] = (
         Path("runs")
     )
-    json: bool = False
-    """Print one object of JSON per run, a line each."""
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> list[Overview]:
     """Run the verb."""
     options = parse(Options, "runs", arguments)
     found = overviews(options.folder)
-    if options.json:
-        for run in found:
-            print(json.dumps(json.loads(to_json(run))))
-        return
     if not found:
         print(f"no runs in {options.folder}")
-        return
+        return found
     rows = [TITLES, *map(_row, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -52,6 +46,7 @@ def main(arguments: list[str]) -> None:
     for run in found:
         if run.reason:
             print(f"{printable(run.path)}: {printable(run.reason)}")
+    return found
 
 
 def _row(run: Overview) -> tuple[str, ...]:

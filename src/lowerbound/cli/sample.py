@@ -5,12 +5,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 from tqdm import tqdm
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.guide import GuidanceOptions, guided, told
 from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say_weakness
@@ -28,7 +29,7 @@ from lowerbound.training.folder import RunFolder
 from lowerbound.training.processes import Processes
 
 MOST_FRAMES = 60
-EFFECTIVE = ("num_samples", "out", "seed", "batch_size", "processes", "device")
+EFFECTIVE = ("num_samples", "out", "seed", "batch_size", "processes", "device", "json")
 """The options that have an effect on a relative."""
 
 
@@ -67,9 +68,10 @@ class Options:
     """The number of processes on this machine that draw together, each whole batches; the same as starting them by
     torchrun."""
     device: Everyday[DeviceName] = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any] | None:
     """Run the verb."""
     options = parse(Options, "sample", arguments)
     check_counts(options, "num_samples", "batch_size", "processes")
@@ -106,13 +108,14 @@ def main(arguments: list[str]) -> None:
             processes.by_first(lambda: write_samples(run.spec, samples, out, given=given))
     num_calls = processes.sum(torch.tensor(float(sum(calls)))).item()
     if not processes.is_first:
-        return
+        return None
     source = f"of the model {run.config.model.name}"
     if run.is_denoiser:
         rule = "its own sampler" if run.diffusion.times is not None else options.sampling.sampler
         source = f"by {rule}, {num_calls / options.num_samples:.4g} network calls each"
     print(f"{options.num_samples} samples {source}: {out}")
     say_weakness(run)
+    return {"num_samples": options.num_samples, "calls_per_sample": num_calls / options.num_samples, "out": out}
 
 
 def _check_batches(options: Options, num_batches: int, processes: Processes, moving: bool) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, check_effect, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import check_reverse, with_variance
@@ -38,7 +39,7 @@ from lowerbound.shards import Shard, finished_part, part_facts, write_part
 from lowerbound.tables import check_table, write_table
 from lowerbound.tails import mean_of_draws
 
-EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "shard", "seed", "device")
+EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "shard", "seed", "device", "json")
 """The options that have an effect on a relative."""
 
 
@@ -86,9 +87,10 @@ class Options:
     seed: Everyday[int] = 0
     """The random seed; a row depends only on the seed, its example and its number."""
     device: Everyday[DeviceName] = "auto"
+    json: JsonOption = False
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "score", arguments)
     _check(options)
@@ -105,17 +107,16 @@ def main(arguments: list[str]) -> None:
     examples = read_for(run, options.data)
     indices = examples.indices(options.split)
     if shard is None:
-        _score(options, run, flow, examples, indices)
-        return
+        return _score(options, run, flow, examples, indices)
     batch_size = _batch_size(options, run)
     rows = shard.rows(len(indices), batch_size)
     facts = part_facts(shard, rows, _facts(options, run, flow, examples, indices, batch_size))
     part = shard.path(options.out)
     if (found := finished_part(part, facts)) is None:
-        _score(options, run, flow, examples, indices[rows], part, facts)
-    else:
-        check_finite(found, part)
-        print(f"part {shard} is there already, {len(found):,} scores: {part}")
+        return _score(options, run, flow, examples, indices[rows], part, facts)
+    check_finite(found, part)
+    print(f"part {shard} is there already, {len(found):,} scores: {part}")
+    return figures_of(found, part)
 
 
 def _score(
@@ -126,7 +127,7 @@ def _score(
     indices: np.ndarray,
     part: Path | None = None,
     facts: dict[str, Any] | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Score examples, write the table or a part of it, and say what came out."""
     scores = _scores(options, run, flow, examples, indices)
     names = {"name": [examples.files[i] for i in indices]} if examples.files else {}
@@ -146,6 +147,11 @@ def _score(
         print("\n".join(_doubts(scores, indices, flow)))
     print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {part or options.out}")
     say_weakness(run)
+    return {
+        **figures_of(table, part or options.out),
+        "kind": kind_of(scores),
+        "calls_per_example": float(np.mean(scores.num_calls)),
+    }
 
 
 def _batch_size(options: Options, run: Run) -> int:
@@ -219,9 +225,18 @@ def check_finite(table: pa.Table, out: Path) -> None:
 
 def mean_text(table: pa.Table) -> str:
     """The mean bits/dim of the scores that there are, with its error over them."""
-    bits = table["bits_per_dim"].to_numpy()
-    mean, error = mean_of_draws(bits[np.isfinite(bits)])
+    mean, error = _mean(table)
     return figure_text(mean, None if np.isnan(error) else error)
+
+
+def figures_of(table: pa.Table, out: Path) -> dict[str, Any]:
+    """What a table of scores comes to."""
+    return {"bits_per_dim": _mean(table), "num_examples": len(table), "out": out}
+
+
+def _mean(table: pa.Table) -> Measured:
+    bits = table["bits_per_dim"].to_numpy()
+    return Measured(*mean_of_draws(bits[np.isfinite(bits)]))
 
 
 def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]:

@@ -5,17 +5,19 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 
+from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DeviceName, check_counts, parse
 from lowerbound.cli.together import join
 from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
 from lowerbound.device import finish, peak_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
+from lowerbound.run.overview import Overview, overview
 from lowerbound.training import recipe, train
 from lowerbound.training.build import build_model
 from lowerbound.training.config import (
@@ -68,6 +70,7 @@ class Options:
     """Send the log's figures to TensorBoard, MLflow or Weights & Biases as well; TensorBoard's are in RUN/tensorboard."""
     dry_run: Everyday[bool] = False
     """Show the data, the configuration, the size of the network and the cost of a step, and stop."""
+    json: JsonOption = False
     model: ModelConfig = field(default_factory=ModelConfig)
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -77,7 +80,7 @@ class Options:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     """Run the verb."""
     options = parse(Options, "train", arguments)
     check_counts(options, "processes")
@@ -97,15 +100,14 @@ def main(arguments: list[str]) -> None:
     sections = {name: getattr(options, name) for name in SECTIONS}
     config = Config(**{**sections, "data": located(options.data), "training": settings})
     if options.dry_run:
-        if processes.is_first:
-            _show(config, dataset, out, str(device))
-        return
+        return _show(config, dataset, out, str(device)) if processes.is_first else None
     together = f", {processes.count} processes" if processes.count > 1 else ""
     model, training = reasons(config)
     say(f"model     {model}\ntrained   {training}\nrun       {out} on {device}{together}")
     ways = {"restart": options.restart, "fall_back": options.fall_back, "track": options.track}
     folder = train(config, dataset, out, device=device, **ways)
     say(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
+    return overview(folder.path) if processes.is_first else None
 
 
 def run_folder(source: str, out: Path | None) -> Path:
@@ -157,13 +159,13 @@ def located(data: DataConfig) -> DataConfig:
     return dataclasses.replace(data, **{name: str(Path(file).expanduser().resolve()) for name, file in files.items()})
 
 
-def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
+def _show(config: Config, dataset: Dataset, out: Path, device: str) -> dict[str, Any]:
     if config.model.is_grown:
         parameters = sum(p.numel() for p in build_model(config, dataset.spec).trained.parameters())
         print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
         print(f"forest    {parameters:,} numbers at most")
         print(json.dumps(config.to_dict(), indent=2))
-        return
+        return {"num_parameters": parameters, "config": config.to_dict(), "out": out}
     num_steps = 2 if config.training.steps == 1 else config.training.steps  # the second is timed
     timed = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=num_steps))
     trainer = Trainer(timed, dataset, device)
@@ -184,3 +186,4 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> None:
     if (memory := peak_memory(trainer.device)) is not None:
         print(f"memory    {memory / 2**30:.2f} GiB of the device's at most")
     print(json.dumps(config.to_dict(), indent=2))
+    return {"num_parameters": parameters, "seconds_per_step": seconds, "config": config.to_dict(), "out": out}
