@@ -11,7 +11,16 @@ from torch import nn
 from lowerbound import imports
 from lowerbound.blocks import Blocks, Real
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import BlockDenoiser, ByLevel, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import (
+    BlockDenoiser,
+    ByLevel,
+    Denoiser,
+    FittedMixture,
+    FittedWindows,
+    Forest,
+    LevelDenoiser,
+    NetworkDenoiser,
+)
 from lowerbound.errors import InputError, flag
 from lowerbound.langevin import EnergyDenoiser
 from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
@@ -170,13 +179,16 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     learned_variance = settings.variance == "learned"
     if settings.target == "levels" and (num_levels is None or learned_variance):
         raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
-    if settings.components and (settings.target not in ("eps", "blocks") or len(shape) != 1):
+    is_series = spec.series is not None
+    if settings.components and (settings.target not in ("eps", "blocks") or (len(shape) != 1 and not is_series)):
         raise InputError(
-            "--denoiser.components is for vectors of real numbers and --denoiser.target eps, and for tables and "
-            "--denoiser.target blocks: leave it out or give 0"
+            "--denoiser.components is for vectors of real numbers and series with --denoiser.target eps, and for tables "
+            "with --denoiser.target blocks: leave it out or give 0"
         )
     mixture = None
-    if settings.components:
+    if settings.components and spec.series is not None:
+        mixture = FittedWindows((shape[0], shape[1]), spec.series.horizon)
+    elif settings.components:
         mixture = FittedMixture(settings.components + len(TAILS), spec.blocks or (Real(),) * shape[0])
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:

@@ -72,7 +72,7 @@ def check_suits(model: Model, config: Config, processes: Processes) -> nn.Module
         )
     if config.denoiser.components:
         raise InputError(
-            "--shard divides a network, and this one is a part of a mixture's, for vectors: give --denoiser.components 0"
+            "--shard divides a network, and this one stands upon a fitted mixture: give --denoiser.components 0"
         )
     if training.micro_batch_size == 1 and training.batch_size % processes.count:
         raise InputError(
