@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of training")
     parser.add_argument("--steps", type=int, help="of training, in the place of minutes")
     parser.add_argument("--small", action="store_true", help="a network of width 16 with one block at each resolution")
+    parser.add_argument("--alone", action="store_true", help="a network that stands upon no Gaussian of windows")
     parser.add_argument("--target", help="what the network predicts; the recipe's if not given")
     parser.add_argument("--objective", help="of training; the recipe's if not given")
     parser.add_argument("--run", type=Path, help="a run that is there, or where it is to be kept")
@@ -105,6 +106,8 @@ def trained(arguments: argparse.Namespace, out: Path) -> tuple[Run, Dataset]:
         if arguments.small:
             network = dataclasses.replace(config.network, width=16, blocks_per_level=1)
             config = dataclasses.replace(config, network=network)
+        if arguments.alone or arguments.target is not None:  # nothing but eps stands upon one
+            config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, components=0))
         if arguments.target is not None:
             config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, target=arguments.target))
         if arguments.objective is not None:

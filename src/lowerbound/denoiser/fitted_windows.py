@@ -39,7 +39,7 @@ class FittedWindows(nn.Module):
         InputError: for a horizon that leaves nothing before it.
     """
 
-    def __init__(self, shape: tuple[int, int], horizon: int = 0):
+    def __init__(self, shape: tuple[int, ...], horizon: int = 0):
         super().__init__()
         channels, length = shape
         if not 0 <= horizon < length:
@@ -60,7 +60,7 @@ class FittedWindows(nn.Module):
         """Become a Gaussian of windows, their channels one after another."""
         self.mean.copy_(mean)
         self.precision.copy_(torch.cholesky_inverse(torch.linalg.cholesky(covariance.double())))
-        for axes in self.common:
+        for axes in self._prepared():
             axes.fit(self.precision)
         return self
 
@@ -98,9 +98,13 @@ class FittedWindows(nn.Module):
             precision = precision - precision[:, missing] @ across
             offset = offset.index_fill(1, missing, 0.0)
         pull = offset @ precision[:, at]
-        common = next((axes for axes in self.common if torch.equal(axes.noisy, noisy) and not len(missing)), None)
+        common = next((axes for axes in self._prepared() if torch.equal(axes.noisy, noisy) and not len(missing)), None)
         solved = _solved(precision[at][:, at], noise, pull) if common is None else common(noise, pull)
         return torch.zeros_like(offset).index_copy(1, at, noise.sqrt()[:, None] * solved)
+
+    def _prepared(self) -> list["_Axes"]:
+        """Of what is noisy most often: everything, and the horizon."""
+        return [axes for axes in self.common if isinstance(axes, _Axes)]
 
 
 class _Axes(nn.Module):
@@ -140,7 +144,8 @@ def _solved(precision: Tensor, noise: Tensor, pull: Tensor) -> Tensor:
     r"""$(I + r^2 P)^{-1}$ applied to each row, factorised once for those of the same r, or for all if these are many."""
     variances, which = torch.unique(noise, return_inverse=True)
     if len(variances) > FACTORS:
-        return _along(*torch.linalg.eigh(precision), noise, pull)
+        precisions, axes = torch.linalg.eigh(precision)
+        return _along(precisions, axes, noise, pull)
     identity = torch.eye(len(precision), dtype=precision.dtype, device=precision.device)
     solved = torch.zeros_like(pull)
     for number, variance in enumerate(variances):

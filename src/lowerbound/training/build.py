@@ -185,9 +185,9 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
             "--denoiser.components is for vectors of real numbers and series with --denoiser.target eps, and for tables "
             "with --denoiser.target blocks: leave it out or give 0"
         )
-    mixture = None
+    mixture = windows = None
     if settings.components and spec.series is not None:
-        mixture = FittedWindows((shape[0], shape[1]), spec.series.horizon)
+        windows = FittedWindows(shape, spec.series.horizon)
     elif settings.components:
         mixture = FittedMixture(settings.components + len(TAILS), spec.blocks or (Real(),) * shape[0])
     if settings.target == "blocks":
@@ -200,8 +200,9 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
         network = build_network(config.network, spec, outputs_per_entry=2)
         return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data)
     network = build_network(config.network, spec, outputs_per_entry=2 if learned_variance else 1)
+    below = windows if mixture is None else mixture
     return NetworkDenoiser(
-        network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, mixture
+        network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, below
     )
 
 
