@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ledger import Ledger, processor_time
+from ledger import DONE, Ledger, processor_time
 from missing import correlated_gaussian
 from tables import SETS, dequantised, recording_unit, split, summary, trained
 
@@ -102,7 +102,7 @@ def measure(
     arguments: argparse.Namespace,
 ) -> None:
     """All figures of a set and a seed that are not there yet."""
-    if all(not ledger.lacks(*names, f"{share:.0%}", "done") for share in SHARES):
+    if all(not ledger.lacks(*names, f"{share:.0%}", DONE) for share in SHARES):
         return
     test, num_dims = parts["test"], parts["test"].shape[1]
     found = best_mixture(parts["train"], parts["validation"], seed)
@@ -117,7 +117,7 @@ def measure(
     whole = lb.score(run, test, lb.Effort(arguments.calls)).bits_per_dim
     for share in SHARES:
         head = (*names, f"{share:.0%}")
-        if not ledger.lacks(*head, "done"):
+        if not ledger.lacks(*head, DONE):
             continue
         hidden = hide(test.shape, share, seed)
         num_hidden = hidden.sum(1)
@@ -141,7 +141,7 @@ def measure(
             of_draws(ledger, (*head, name), judge(draws, test, hidden))
         for filling in fillings(parts["train"], test, hidden):
             of_filling(ledger, (*head, filling.name), filling)
-        ledger.add((*head, "done"), Measured(1.0, 0.0))
+        ledger.add((*head, DONE), Measured(1.0, 0.0))
 
 
 def exact_draws(density: lb.GaussianMixture, rows: np.ndarray, hidden: np.ndarray, seed: int) -> np.ndarray:

@@ -11,6 +11,9 @@ import torch
 
 from lowerbound.records import Measured
 
+DONE = "done"
+"""The last name of a line that says that nothing of its kind is lacking."""
+
 
 @contextmanager
 def processor_time() -> Iterator[None]:

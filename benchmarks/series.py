@@ -106,7 +106,7 @@ def trained(arguments: argparse.Namespace, out: Path) -> tuple[Run, Dataset]:
         if arguments.small:
             network = dataclasses.replace(config.network, width=16, blocks_per_level=1)
             config = dataclasses.replace(config, network=network)
-        if arguments.alone or arguments.target is not None:  # nothing but eps stands upon one
+        if arguments.alone or arguments.target not in (None, "eps"):  # others stand upon nothing
             config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, components=0))
         if arguments.target is not None:
             config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, target=arguments.target))

@@ -27,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from ledger import Ledger, processor_time
+from ledger import DONE, Ledger, processor_time
 
 import lowerbound as lb
 from lowerbound.baselines import Splits, gaussian, gaussian_copula, gaussian_mixture
@@ -98,7 +98,7 @@ def main() -> None:
 
 def summary(ledger: Ledger, name: str) -> None:
     """Print the mean over seeds of each figure of a set, and both errors."""
-    kinds = dict.fromkeys(key[2:] for key in ledger.figures if key[0] == name)
+    kinds = dict.fromkeys(key[2:] for key in ledger.figures if key[0] == name and key[-1] != DONE)
     print(f"{'':46} {'mean':>9} {'over rows':>10} {'over seeds':>11} {'seeds':>6}")
     for kind in kinds:
         means, errors = np.array(
