@@ -2,7 +2,8 @@
 
 - sbi: neural posterior estimation on two moons (Greenberg et al. 2019): a classifier two-sample test (C2ST) between draws
   and the exact posterior, 0.5 if none can tell them apart; beside sbi's own neural spline flow on the same simulations.
-- PyOD: the area under the curve on three generated sets, beside isolation forest and ECOD.
+- PyOD: the area under the curve on three sets that PyOD generates and on three of ours, which are harder, beside isolation
+  forest and ECOD.
 
 Each part is left out, with a line, where its library is not installed (pip install 'lowerbound[adapters]').
 """
@@ -31,9 +32,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--steps", type=int, default=2000, help="of each detector's training")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--libraries", nargs="*", default=list(PARTS), choices=list(PARTS))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    for library, part in (("sbi", two_moons), ("pyod", detectors)):
+    torch.set_num_threads(1)  # the tensors are small
+    for library in arguments.libraries:
+        part = PARTS[library]
         if importlib.util.find_spec(library) is None:
             print(f"{library} is not installed")
         else:
@@ -93,20 +97,43 @@ def c2st(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def detectors(arguments: argparse.Namespace) -> None:
-    """AUC of the three detectors on three sets."""
+    """AUC of the three detectors on each set, and its standard error (Hanley & McNeil 1982)."""
     from pyod.models.ecod import ECOD
     from pyod.models.iforest import IForest
 
     detector_class = importlib.import_module("lowerbound.adapters.pyod").DiffusionDetector
-    for title, (rows, labels) in generated(arguments.seed).items():
+    for title, (rows, labels) in (theirs(arguments.seed) | ours(arguments.seed)).items():
         print(f"{title}: {len(rows)} rows of {rows.shape[1]} columns, {labels.sum()} outliers")
         estimator = DiffusionDensity(steps=arguments.steps, width=128, random_state=arguments.seed)
         for detector in (detector_class(estimator=estimator), IForest(random_state=0), ECOD()):
             auc = roc_auc_score(labels, detector.fit(rows).decision_scores_)
-            print(f"  {type(detector).__name__:<18} AUC {auc:.3f}", flush=True)
+            error = auc_error(auc, int(labels.sum()), int((1 - labels).sum()))
+            print(f"  {type(detector).__name__:<18} AUC {auc:.3f} ± {error:.3f}", flush=True)
 
 
-def generated(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def auc_error(auc: float, num_outliers: int, num_others: int) -> float:
+    """The standard error of an AUC, as if scores were exponential."""
+    of_outliers, of_others = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = auc * (1 - auc) + (num_outliers - 1) * (of_outliers - auc**2) + (num_others - 1) * (of_others - auc**2)
+    return (max(variance, 0.0) / (num_outliers * num_others)) ** 0.5
+
+
+def theirs(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """PyOD's own sets, a tenth of their rows outliers: a Gaussian among uniform noise, and clusters of two kinds."""
+    from pyod.utils.data import generate_data, generate_data_clusters
+
+    common = {"n_train": 1000, "n_test": 10, "contamination": 0.1, "random_state": seed}
+    alike = generate_data_clusters(n_clusters=4, n_features=8, density="same", size="same", **common)
+    different = generate_data_clusters(n_clusters=4, n_features=2, density="different", size="different", **common)
+    sets = {
+        "PyOD's generate_data": generate_data(n_features=5, behaviour="new", **common),
+        "PyOD's clusters of one size": (alike[0], None, alike[2], None),
+        "PyOD's clusters of several sizes": (different[0], None, different[2], None),
+    }
+    return {name: (rows, labels.astype(int)) for name, (rows, _, labels, _) in sets.items()}
+
+
+def ours(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Rows, a tenth of them outliers, and which are."""
     rng = np.random.default_rng(seed)
     num, num_outliers = 1000, 100
@@ -126,6 +153,8 @@ def generated(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "between clusters": (clusters, labels),
     }
 
+
+PARTS = {"sbi": two_moons, "pyod": detectors}
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-r"""Densities of tables, in nats per row: python benchmarks/tables.py --minutes 2 --seeds 3 --sets power-plant wine
+r"""Densities of tables, in nats per row: python benchmarks/tables.py runs/tables --minutes 2 --seeds 3
 
 Each table is split into 80 % for training and 10 % each for validation and testing, anew for each seed, and its columns are
 scaled to mean 0 and standard deviation 1 on the training rows, so that nats do not depend on units.
@@ -12,36 +12,31 @@ unit's volume (Theis, van den Oord & Bethge 2016). A column that is written with
 Rows of the table: test log-likelihood, its standard error over the test rows (of one seed, averaged), and the standard error
 over seeds. The diffusion network and the forest are bounds, in continuous time; the network has its density along the
 probability flow as well; the spline flow, the Gaussian, the mixture and the copula are exact. Network, forest and spline
-flow train for the same time on this machine; the others take what they take, and choose their settings on the validation
-rows.
+flow train for the same processor time of one thread, whatever else the machine does; the others take what they take, and
+choose their settings on the validation rows.
 
-With --conditionals, log p(missing | observed) at 10, 30 and 50 % missing entries of test rows, in nats per missing entry: of
-network and forest, trained on rows of which all shares of entries are missing, the bound on the row less the bound on what
-is observed of it (a difference of two bounds, and itself none); of the mixture exact.
+Each figure is written to figures.jsonl in the folder as soon as it is known; the same command again goes on from there, and
+with the run that was being trained. Conditional densities of the same tables: conditionals.py.
 """
 
 import argparse
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
+from ledger import DONE, Ledger, processor_time
 
 import lowerbound as lb
-from lowerbound.baselines import Splits, best_mixture, gaussian, gaussian_copula, gaussian_mixture
+from lowerbound.baselines import Splits, gaussian, gaussian_copula, gaussian_mixture
 from lowerbound.data import DataConfig
 from lowerbound.errors import InputError
 from lowerbound.records import Measured
 from lowerbound.training import recipe, train
 
 MOST_DECIMALS = 6
-SHARES = (0.1, 0.3, 0.5)
-COPIES = 4
-"""Of each training row, with other entries missing, where conditionals are asked for."""
 
 
 def from_file(name: str, columns: slice = slice(None), **settings: object) -> Callable[[], np.ndarray]:
@@ -81,31 +76,36 @@ TRAINED = ("diffusion", "forest", "flow")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=2.0, help="of each training")
+    parser.add_argument("folder", type=Path, help="for figures and runs")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of each training, processor time")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--models", nargs="*", default=list(TRAINED), choices=TRAINED, help="those that are trained")
     parser.add_argument("--calls", type=int, default=256, help="of the network for the bound on a test row")
-    parser.add_argument("--conditionals", action="store_true")
     arguments = parser.parse_args()
-    for name in arguments.sets:
-        table = SETS[name]()
-        units = [recording_unit(column) for column in table.T]
-        written = " ".join("-" if unit is None else f"{unit:g}" for unit in units)
-        print(f"\n{name}: {len(table):,} rows of {table.shape[1]} columns, written in units of {written}")
-        found: dict[str, list[Measured]] = {}
-        for seed in range(arguments.seeds):
-            parts = split(dequantised(table, units, seed), seed)
-            with tempfile.TemporaryDirectory() as folder:
-                measure = conditionals if arguments.conditionals else densities
-                for method, nats in measure(parts, Path(folder), arguments, seed):
-                    print(f"  seed {seed}: {method:<44} {nats}", flush=True)
-                    found.setdefault(method, []).append(nats)
-        print(f"{'':46} {'nats':>9} {'over rows':>10} {'over seeds':>11}")
-        for method, figures in found.items():
-            means, errors = np.array(figures).T
-            over_seeds = f"{means.std(ddof=1) / len(means) ** 0.5:.4f}" if len(means) > 1 else "-"
-            print(f"{method:46} {means.mean():>9.4f} {errors.mean():>10.4f} {over_seeds:>11}", flush=True)
+    ledger = Ledger(arguments.folder, minutes=arguments.minutes, calls=arguments.calls)
+    with processor_time():
+        for name in arguments.sets:
+            table = SETS[name]()
+            units = [recording_unit(column) for column in table.T]
+            written = " ".join("-" if unit is None else f"{unit:g}" for unit in units)
+            print(f"\n{name}: {len(table):,} rows of {table.shape[1]} columns, written in units of {written}")
+            for seed in range(arguments.seeds):
+                parts = split(dequantised(table, units, seed), seed)
+                densities(ledger, (name, f"seed {seed}"), parts, arguments, seed)
+            summary(ledger, name)
+
+
+def summary(ledger: Ledger, name: str) -> None:
+    """Print the mean over seeds of each figure of a set, and both errors."""
+    kinds = dict.fromkeys(key[2:] for key in ledger.figures if key[0] == name and key[-1] != DONE)
+    print(f"{'':46} {'mean':>9} {'over rows':>10} {'over seeds':>11} {'seeds':>6}")
+    for kind in kinds:
+        means, errors = np.array(
+            [value for key, value in ledger.figures.items() if (key[0], *key[2:]) == (name, *kind)]
+        ).T
+        over_seeds = f"{means.std(ddof=1) / len(means) ** 0.5:.4f}" if len(means) > 1 else "-"
+        print(f"{', '.join(kind):46} {means.mean():>9.4f} {errors.mean():>10.4f} {over_seeds:>11} {len(means):>6}")
 
 
 def recording_unit(column: np.ndarray) -> float | None:
@@ -133,74 +133,49 @@ def split(table: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 
 def densities(
-    parts: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace, seed: int
-) -> Iterator[tuple[str, Measured]]:
+    ledger: Ledger, names: tuple[str, str], parts: dict[str, np.ndarray], arguments: argparse.Namespace, seed: int
+) -> None:
     """Nats per test row, by method."""
     splits, factor = Splits(**parts), -parts["test"].shape[1] * math.log(2)
-    for baseline in (gaussian(splits), gaussian_copula(splits), gaussian_mixture(splits, seed)):
-        kind = baseline.name.partition(" (")[0]
-        yield f"{kind}, exact", Measured(factor * baseline.bits_per_dim, -factor * baseline.standard_error)
-    for model, run in trained(parts, folder, arguments, seed):
-        effort = lb.Effort(arguments.calls) if run.is_denoiser else lb.Effort()
-        kind = "bound" if run.is_denoiser else "exact"
-        yield f"{model}, {kind}", Measured.of(factor * lb.score(run, parts["test"], effort).bits_per_dim)
+    for kind, fit in (
+        ("Gaussian", gaussian),
+        ("Gaussian copula", gaussian_copula),
+        ("Gaussian mixture", gaussian_mixture),
+    ):
+        if ledger.lacks(*names, f"{kind}, exact"):
+            baseline = fit(splits, seed) if fit is gaussian_mixture else fit(splits)
+            figure = Measured(factor * baseline.bits_per_dim, -factor * baseline.standard_error)
+            ledger.add((*names, f"{kind}, exact"), figure)
+    for model in arguments.models:
+        is_denoiser = model != "flow"
+        last = "diffusion, density (ODE)" if model == "diffusion" else f"{model}, {'bound' if is_denoiser else 'exact'}"
+        if not ledger.lacks(*names, last):
+            continue
+        run = trained(parts, arguments.folder / "-".join(names).replace(" ", "-"), model, arguments.minutes, seed)
+        if run is None:
+            continue
+        bits = lb.score(run, parts["test"], lb.Effort(arguments.calls) if is_denoiser else lb.Effort()).bits_per_dim
+        ledger.add((*names, f"{model}, {'bound' if is_denoiser else 'exact'}"), Measured.of(factor * bits))
         if model == "diffusion":
-            yield "diffusion, density (ODE)", Measured.of(factor * lb.score_density(run, parts["test"]).bits_per_dim)
+            ledger.add((*names, last), Measured.of(factor * lb.score_density(run, parts["test"]).bits_per_dim))
 
 
-def conditionals(
-    parts: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace, seed: int
-) -> Iterator[tuple[str, Measured]]:
-    """Nats per missing entry of test rows, given what is observed of it, by method and share."""
-    rng = np.random.default_rng(seed)
-    test, num_dims = parts["test"], parts["test"].shape[1]
-    fitted = best_mixture(parts["train"], parts["validation"], seed)
-    mixture = lb.GaussianMixture(
-        *(torch.from_numpy(each) for each in (fitted.weights_, fitted.means_, fitted.covariances_)), lb.LinearGamma()
-    )
-    models = [model for model in arguments.models if model != "flow"]
-    gaps = {name: with_gaps(np.repeat(parts[name], COPIES, 0), None, rng) for name in ("train", "validation")}
-    runs = list(
-        trained({**gaps, "test": test}, folder, argparse.Namespace(**{**vars(arguments), "models": models}), seed)
-    )
-    x = torch.from_numpy(test)
-    for share in SHARES:
-        seen = with_gaps(test, share, rng)
-        observed = ~np.isnan(seen)
-        missing = (~observed).sum(1)
-        marginal = mixture.log_marginal(x, lb.schedule.CLEAN, torch.from_numpy(observed))
-        yield f"mixture, exact, {share:.0%} missing", Measured.of((mixture.log_prob(x) - marginal).numpy() / missing)
-        for model, run in runs:
-            # the same times and noise in both
-            whole, part = (lb.score(run, rows, lb.Effort(arguments.calls)).bits_per_dim for rows in (test, seen))
-            difference = math.log(2) * (part * observed.sum(1) - whole * num_dims)
-            yield f"{model}, difference of bounds, {share:.0%} missing", Measured.of(difference / missing)
-
-
-def with_gaps(rows: np.ndarray, share: float | None, rng: np.random.Generator) -> np.ndarray:
-    """Rows with a share of their entries missing (NaN), one at least and never all; None: a share of its own for each."""
-    num_dims = rows.shape[1]
-    shares = rng.random(len(rows)) if share is None else np.full(len(rows), share)
-    fewest = 0 if share is None else 1
-    counts = np.clip(np.round(shares * num_dims), fewest, num_dims - 1)
-    order = rng.random(rows.shape).argsort(1).argsort(1)
-    return np.where(order < counts[:, None], np.nan, rows)
-
-
-def trained(parts: dict[str, np.ndarray], folder: Path, arguments: argparse.Namespace, seed: int):
-    """The name of each model that could be trained, and its run."""
-    source = folder / "table.npz"
+def trained(
+    parts: dict[str, np.ndarray], folder: Path, model: str, minutes: float, seed: int, hidden: float = 0.0
+) -> lb.Run | None:
+    """The run of a model in a folder of its own, trained as far as it is not yet; None if it can't be trained here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"{model}.npz"
     np.savez(source, **parts)
     dataset, data = lb.open_dataset(str(source)), DataConfig(str(source))
-    for model in arguments.models:
-        config = recipe(dataset, data, minutes=arguments.minutes, model=model)
-        config = replace(config, training=replace(config.training, seed=seed, num_pictures=0))
-        try:
-            train(config, dataset, folder / model, say=lambda line: None, show_progress=False)
-        except InputError as error:
-            print(f"  {model} is left out: {error}")
-            continue
-        yield model, lb.open_run(folder / model)
+    config = recipe(dataset, data, minutes=minutes, model=model)
+    config = replace(config, training=replace(config.training, seed=seed, num_pictures=0, hidden=hidden))
+    try:
+        train(config, dataset, folder / model, say=lambda line: None, show_progress=False)
+    except InputError as error:
+        print(f"  {model} is left out: {error}")
+        return None
+    return lb.open_run(folder / model)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Runs that are told columns of a table: asked for by tables, and told in what they write."""
 
 import datetime
+import json
 import re
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_samples_of_rows_of_conditions_have_them_too(folder):
     wanted = rows(60).select(["day", "weight", "kind", "year"]).slice(7, 2)  # in another order, among others
     csv.write_csv(wanted, folder / "wanted.csv")
     drawn = draw(folder, "run", "--condition", str(folder / "wanted.csv"))
-    assert drawn.column_names == ["size", "weight", "kind", "year", "day"]
+    assert drawn.column_names == ["size", "kind", "year", "day", "weight"]  # as they came
     again = wanted.take([0, 1, 0, 1, 0])
     assert all(drawn[name].to_pylist() == again[name].to_pylist() for name in ("kind", "year", "day"))
 
@@ -70,7 +71,7 @@ def test_filled_rows_keep_their_condition(folder):
     asked = [str(folder / "run"), str(folder / "holes.csv"), "-o", str(out), "--num-samples", "2", "--steps", "2"]
     assert run(["impute", *asked]) == 0
     filled = csv.read_csv(out)
-    assert filled.column_names == ["row", "imputation", "size", "weight", "kind", "year", "day"]
+    assert filled.column_names == ["row", "imputation", "size", "kind", "year", "day", "weight"]
     assert filled["day"].to_pylist() == [day for day in holes["day"].to_pylist() for _ in range(2)]
 
 
@@ -111,3 +112,18 @@ def test_a_table_of_conditions_is_refused_by_row_and_column(folder, capsys):
     csv.write_csv(pa.table({"kind": ["small", "huge"]}), folder / "bad.csv")
     assert run([*arguments[:1], str(folder / "labelled"), *arguments[2:]]) == 2
     assert "'huge' is a category" in capsys.readouterr().err
+
+
+def test_places_that_cannot_be_are_refused(folder, capsys):
+    config = folder / "run" / "config.json"
+    whole = config.read_text()
+    facts = json.loads(whole)
+    assert facts["data_facts"]["condition_places"] == [1, 2, 3]
+    for places in ([1, 2], [1, 1, 2], [1, 2, 7]):
+        facts["data_facts"]["condition_places"] = places
+        config.write_text(json.dumps(facts))
+        try:
+            assert run(["sample", str(folder / "run"), "-n", "1", "--steps", "2", "-o", str(folder / "x.csv")]) != 0
+        finally:
+            config.write_text(whole)
+        assert "condition_places" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.files import file_hash
 from lowerbound.models import Effort
+from lowerbound.records import Measured
 from lowerbound.reverse import ReverseVariance
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run

@@ -180,7 +180,9 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> dict[str,
     batch = config.training.batch_size
     print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     print(f"network   {parameters:,} parameters")
-    if components := config.denoiser.components:
+    if (components := config.denoiser.components) and dataset.spec.series is not None:
+        print("Gaussian  of whole windows, fitted first; the network adds to it")
+    elif components:
         print(f"mixture   of at most {components} components and its tails, fitted first; the network adds to it")
     print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
     if (memory := peak_memory(trainer.device)) is not None:

@@ -143,6 +143,7 @@ class Examples(Brief):
         axes: of fields, what their axes are.
         series: what is known of the series that they are windows of; else None.
         condition_columns: of a table, those that its conditions are made of.
+        condition_places: where they stand among all of its columns.
         notes: what else there is to be said of how they were read, a line each.
     """
 
@@ -159,6 +160,7 @@ class Examples(Brief):
     axes: Axes | None = None
     series: SeriesSpec | None = None
     condition_columns: tuple[Column, ...] = ()
+    condition_places: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -177,6 +179,7 @@ class Examples(Brief):
             columns=dataset.spec.columns,
             series=dataset.spec.series,
             condition_columns=dataset.spec.condition_columns,
+            condition_places=dataset.spec.condition_places,
             notes=dataset.notes,
         )
 
@@ -210,7 +213,8 @@ class Examples(Brief):
             elif conditions is not None:
                 vectors = Standardisation.fit(conditions[splits["train"]])
             shape = encoding.shape if isinstance(encoding, Columns) else values.shape[1:]
-            further = {"axes": self.axes, "condition_columns": self.condition_columns, "series": series}
+            further = {"condition_columns": self.condition_columns, "condition_places": self.condition_places}
+            further |= {"axes": self.axes, "series": series}
             spec = DataSpec(self.name, shape, encoding, self.layout, class_names, vectors, **further)
             hints = {"layout_hint": self.layout_hint, "notes": self.notes}
             dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, **hints)

@@ -43,7 +43,7 @@ def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False, given: np.n
         spec: of the table that they are rows of.
         raw: samples, say, as `generate` gives them; NaN where one is missing.
         as_text: dates from a table of text as they were written there.
-        given: what stands in the columns that are the rows' condition, (N, F), which then follow the others.
+        given: what stands in the columns that are the rows' condition, (N, F), each of which is put where it stood.
 
     Raises:
         InputError: if they are no rows of the table that `spec` describes.
@@ -51,9 +51,14 @@ def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False, given: np.n
     columns = spec.columns
     if not columns or raw.ndim != 2 or raw.shape[1] != len(columns):
         raise InputError(f"values of shape {raw.shape} are no rows of {spec.name}, which has {len(columns)} columns")
+    values = list(zip(raw.T, columns, strict=True))
     if given is not None:
-        raw, columns = np.concatenate([raw, given], 1), (*columns, *spec.condition_columns)
-    arrays = [from_floats(np.asarray(raw[:, place], np.float64), column) for place, column in enumerate(columns)]
+        conditions = list(zip(given.T, spec.condition_columns, strict=True))
+        places = spec.condition_places or range(len(columns), len(columns) + len(conditions))
+        for place, condition in sorted(zip(places, conditions, strict=True), key=lambda each: each[0]):
+            values.insert(place, condition)
+        columns = tuple(column for _, column in values)
+    arrays = [from_floats(np.asarray(each, np.float64), column) for each, column in values]
     if as_text:
         arrays = [as_written(array, column) for array, column in zip(arrays, columns, strict=True)]
     return pa.table(arrays, [column.name for column in columns])

@@ -38,6 +38,8 @@ class DataSpec(Brief):
         axes: of fields, what their axes are; None of other data.
         condition_columns: of a table, those that labels or condition vectors are made of; empty for everything else.
         series: what is known of the series that examples are windows of; None of all other data.
+        condition_places: where the condition columns stand among all of the table's, counted from 0; empty if they come
+            last, as of runs from before.
     """
 
     name: str
@@ -50,6 +52,7 @@ class DataSpec(Brief):
     axes: Axes | None = None
     condition_columns: tuple[Column, ...] = ()
     series: SeriesSpec | None = None
+    condition_places: tuple[int, ...] = ()
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
@@ -144,7 +147,7 @@ class DataSpec(Brief):
             InputError: if it is to know some, and the data have none.
         """
         if not conditional:
-            return replace(self, class_names=(), vectors=None, condition_columns=())
+            return replace(self, class_names=(), vectors=None, condition_columns=(), condition_places=())
         if not (self.num_classes or self.num_condition_features or (self.series and self.series.covariates)):
             raise InputError(
                 f"a conditional run was asked for, but {self.name} has neither labels nor condition vectors"
@@ -171,13 +174,19 @@ class DataSpec(Brief):
                 f"this run of {values['name']} took condition vectors as they are, which is no longer done: train it anew"
             )
         for field in fields(cls):
-            if field.name not in (*values, "vectors", "axes", "condition_columns", "series"):
+            if field.name not in (*values, "vectors", "axes", "condition_columns", "series", "condition_places"):
                 raise InputError(f"{source}: {field.name} is lacking")
         if not isinstance(values["encoding"], dict):
             raise InputError(f"{source}: encoding is {values['encoding']!r:.60}, which is not dict[str, Any]")
         with naming(source):
             values["encoding"] = read_encoding(values["encoding"])
         spec = read(cls, values, source)
+        places, conditions = spec.condition_places, spec.condition_columns
+        num_columns = len(spec.columns) + len(conditions)
+        if places and not (len(places) == len(set(places) & set(range(num_columns))) == len(conditions)):
+            raise InputError(
+                f"{source}: condition_places are {places}, which are not {len(conditions)} of {num_columns} columns"
+            )
         if not spec.shape or min(spec.shape) < 1 or math.prod(spec.shape) > MOST_ENTRIES:
             raise InputError(f"{source}: shape is {spec.shape}; an example has 1 to {MOST_ENTRIES:,} entries")
         with naming(source):

@@ -88,6 +88,7 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
     conditions = tuple(each[name] for name in conditioning)
     labels, class_names, vectors = _conditions(source, conditions, given)
     kept = tuple(each[name] for name in names)
+    at = source.schema.names
     return Examples(
         source.name,
         values,
@@ -97,6 +98,7 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
         conditions=vectors,
         columns=kept,
         condition_columns=conditions,
+        condition_places=tuple(at.index(name) for name in conditioning),
         notes=notes,
     )
 

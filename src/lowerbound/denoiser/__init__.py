@@ -6,6 +6,7 @@ from lowerbound.denoiser.blocks import BlockDenoiser
 from lowerbound.denoiser.by_level import ByLevel
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.denoiser.fitted import FittedMixture
+from lowerbound.denoiser.fitted_windows import FittedWindows
 from lowerbound.denoiser.foreign import ForeignDenoiser
 from lowerbound.denoiser.forest import Forest
 from lowerbound.denoiser.levels import LevelDenoiser
@@ -19,6 +20,7 @@ __all__ = [
     "Denoiser",
     "Empirical",
     "FittedMixture",
+    "FittedWindows",
     "ForeignDenoiser",
     "Forest",
     "Gaussian",

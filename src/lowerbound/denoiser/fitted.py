@@ -26,7 +26,7 @@ from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, count_dims, exp, expand, sqrt
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level
-from lowerbound.shapes import Examples, Observed
+from lowerbound.shapes import Conditions, Examples, Observed
 
 
 @dataclass(eq=False, repr=False)
@@ -69,12 +69,12 @@ class FittedMixture(nn.Module):
         self.blocks = blocks
         at = layout(blocks, torch.device("cpu"))
         num = len(at.reals) + len(at.grids)
-        self.weights = _constant(torch.eye(1, num_components, dtype=torch.float64)[0])
-        self.means = _constant(torch.zeros(num_components, num, dtype=torch.float64))
-        self.variances = _constant(torch.ones(num_components, num, dtype=torch.float64))
-        self.axes = _constant(torch.eye(num, dtype=torch.float64).repeat(num_components, 1, 1))
+        self.weights = constant(torch.eye(1, num_components, dtype=torch.float64)[0])
+        self.means = constant(torch.zeros(num_components, num, dtype=torch.float64))
+        self.variances = constant(torch.ones(num_components, num, dtype=torch.float64))
+        self.axes = constant(torch.eye(num, dtype=torch.float64).repeat(num_components, 1, 1))
         has_choices = len(at.choices) > 0
-        self.chances = _constant(torch.ones(num_components, *at.choices.shape).double()) if has_choices else None
+        self.chances = constant(torch.ones(num_components, *at.choices.shape).double()) if has_choices else None
 
     @torch.no_grad()
     def fit(
@@ -94,8 +94,11 @@ class FittedMixture(nn.Module):
             self.chances[: len(chances)] = chances.to(self.chances)
         return self
 
-    def eps(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Examples:
-        r"""$\hat\epsilon^M(x_t)$, (B, D); where entries are missing, that of the mixture of what is observed."""
+    def eps(
+        self, x_t: Examples, level: Level, cond: Conditions | None = None, observed: Observed | None = None
+    ) -> Examples:
+        r"""$\hat\epsilon^M(x_t)$, (B, D), whatever the condition; where entries are missing, that of the mixture of what is
+        observed."""
         return self(x_t, level, observed).eps
 
     def forward(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Guess:
@@ -192,6 +195,6 @@ class FittedMixture(nn.Module):
         return at, torch.cat([at.reals, at.grids])
 
 
-def _constant(values: Tensor) -> nn.Parameter:
+def constant(values: Tensor) -> nn.Parameter:
     """Saved with the weights, and moved by no gradient."""
     return nn.Parameter(values, requires_grad=False)

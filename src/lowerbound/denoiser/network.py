@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lowerbound.arguments import described
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
 from lowerbound.denoiser.fitted import FittedMixture
+from lowerbound.denoiser.fitted_windows import FittedWindows
 from lowerbound.elementary import Scalar, exp, expand, sqrt
 from lowerbound.errors import InputError
 from lowerbound.reverse import posterior
@@ -52,7 +53,8 @@ class NetworkDenoiser(Denoiser):
         num_steps: for the target mu, the number of steps of the chain it belongs to; below the first level that chain
             ends at the data.
         learned_variance: whether the second half of the network's output is the mix of the reverse variances.
-        mixture: of Gaussians that the network stands upon, of the target eps: F is what is added to its $\hat\epsilon$.
+        mixture: of Gaussians that the network stands upon, or the one Gaussian of windows of series, of the target eps: F is
+            what is added to its $\hat\epsilon$.
 
     Raises:
         InputError: for an unknown target, a mixture under another target than eps, a network that does not take three
@@ -70,7 +72,7 @@ class NetworkDenoiser(Denoiser):
         sigma_data: float = 1.0,
         num_steps: int | None = None,
         learned_variance: bool = False,
-        mixture: FittedMixture | None = None,
+        mixture: FittedMixture | FittedWindows | None = None,
     ):
         super().__init__(schedule, shape)
         if target not in TARGETS:
@@ -95,7 +97,7 @@ class NetworkDenoiser(Denoiser):
         output = network_output(self.network, x_t, level, cond, self.sigma_data, 1 + self.learned_variance, observed)
         output, mix = output.chunk(2, 1) if self.learned_variance else (output, None)
         if self.mixture is not None:
-            output = output + self.mixture.eps(x_t, level, observed)
+            output = output + self.mixture.eps(x_t, level, cond, observed)
         from_x_t, from_output = (expand(c, x_t) for c in self._x_coefficients(level, exp(level.gamma / 2)))
         if isinstance(from_output, Tensor):
             x = from_x_t * x_t + from_output * output

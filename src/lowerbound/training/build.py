@@ -12,7 +12,16 @@ from torch import nn
 from lowerbound import imports
 from lowerbound.blocks import Blocks, Real
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import BlockDenoiser, ByLevel, Denoiser, FittedMixture, Forest, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import (
+    BlockDenoiser,
+    ByLevel,
+    Denoiser,
+    FittedMixture,
+    FittedWindows,
+    Forest,
+    LevelDenoiser,
+    NetworkDenoiser,
+)
 from lowerbound.errors import InputError
 from lowerbound.langevin import EnergyDenoiser
 from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
@@ -179,13 +188,16 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     learned_variance = settings.variance == "learned"
     if settings.target == "levels" and (num_levels is None or learned_variance):
         raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
-    if settings.components and (settings.target not in ("eps", "blocks") or len(shape) != 1):
+    is_series = spec.series is not None
+    if settings.components and (settings.target not in ("eps", "blocks") or (len(shape) != 1 and not is_series)):
         raise InputError(
-            "--denoiser.components is for vectors of real numbers and --denoiser.target eps, and for tables and "
-            "--denoiser.target blocks: leave it out or give 0"
+            "--denoiser.components is for vectors of real numbers and series with --denoiser.target eps, and for tables "
+            "with --denoiser.target blocks: leave it out or give 0"
         )
-    mixture = None
-    if settings.components:
+    mixture = windows = None
+    if settings.components and spec.series is not None:
+        windows = FittedWindows(shape, spec.series.horizon)
+    elif settings.components:
         mixture = FittedMixture(settings.components + len(TAILS), spec.blocks or (Real(),) * shape[0])
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
@@ -197,8 +209,9 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
         network = build_network(config.network, spec, outputs_per_entry=2)
         return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data)
     network = build_network(config.network, spec, outputs_per_entry=2 if learned_variance else 1)
+    below = windows if mixture is None else mixture
     return NetworkDenoiser(
-        network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, mixture
+        network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, below
     )
 
 

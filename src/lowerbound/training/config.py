@@ -138,7 +138,7 @@ class DenoiserConfig:
     components: int = 0
     """The largest number of components in a mixture that is fitted to the training rows before the network learns what to
     add to it: Gaussians, for vectors of real numbers and the target eps, with probabilities of categories beside them for
-    tables and the target blocks; 0 for none."""
+    tables and the target blocks; for series and the target eps it is one Gaussian of whole windows; 0 for none."""
 
 
 @dataclass(frozen=True)

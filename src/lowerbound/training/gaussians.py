@@ -34,6 +34,14 @@ TOLERANCE = 1e-3
 """Nats for each entry below which a round is the last."""
 PART = 1024
 """Rows whose densities are computed at a time."""
+MOST_WINDOWS = 10_000
+"""To which a Gaussian of windows is fitted."""
+LEAST_VARIANCE = 1e-9
+"""Of a covariance, along its narrowest axis."""
+JUDGED_WINDOWS, JUDGED_WITH_GAPS = 512, 32
+"""Of the validation split, on which it is judged, at most; of those with gaps each has a Gaussian of its own."""
+WANDERING = (0.0, 0.3, 1.0, 3.0)
+"""Variances that may be added to the levels of the channels, in those of their values."""
 
 
 class Components(NamedTuple):
@@ -55,24 +63,82 @@ def fit_gaussian(
         train: NaN where an entry is missing.
         held_out: likewise.
     """
-    x = train.double().numpy()
-    mean = np.nanmean(x, 0)
-    # of each pair what is there of both
-    centred, there = np.nan_to_num(x - mean), (~np.isnan(x)).astype(np.float64)
-    covariance = centred.T @ centred / np.maximum(there.T @ there, 1)
-    diagonal = np.diag(np.diag(covariance))
+    mean, covariance = _moments(train.double())
+    diagonal = torch.diag(covariance.diagonal())
     held_out = held_out.double()
     observed = ~held_out.isnan() if held_out.isnan().any() else None
     candidates = []
     for shrinkage in SHRINKAGES:
         shrunk = (1 - shrinkage) * covariance + shrinkage * diagonal
-        if np.linalg.eigvalsh(shrunk)[0] > 1e-9:
-            gaussian = Gaussian(torch.from_numpy(mean), torch.from_numpy(shrunk), LinearGamma())
+        if torch.linalg.eigvalsh(shrunk)[0] > LEAST_VARIANCE:
+            gaussian = Gaussian(mean, shrunk, LinearGamma())
             candidates.append((gaussian.log_marginal(held_out, CLEAN, observed).mean().item(), shrunk))
     if not candidates:  # pairs of which little is there
         candidates = [(0.0, diagonal)]
     _, chosen = max(candidates, key=lambda candidate: candidate[0])
-    return torch.from_numpy(mean), torch.from_numpy(chosen)
+    return mean, chosen
+
+
+def fit_windows(dataset: Dataset) -> tuple[Float[Tensor, "num_entries"], Float[Tensor, "num_entries num_entries"]]:
+    r"""The mean and the covariance of the windows of series, their channels one after another.
+
+    The covariance is $(1 - s) S + s \,\mathrm{diag}\, S + \kappa E E^T$ with S that of training windows and E one column of
+    ones for each channel.
+
+    What is fitted to a few months has not seen how far the levels of its channels wander: later ones are nowhere near
+    likely without $\kappa$. It and s are those under which validation windows, which come later, are likeliest.
+
+    Arguments:
+        dataset: of windows.
+    """
+    x, held_out = (
+        dataset.encoded(indices[np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)])
+        for indices, most in ((dataset.train, MOST_WINDOWS), (dataset.validation, JUDGED_WINDOWS))
+    )
+    channels, length = x.shape[1:]
+    x, held_out = x.flatten(1).double(), held_out.flatten(1).double()
+    mean, covariance = _moments(x)
+    diagonal = torch.diag(covariance.diagonal().clamp(min=LEAST_VARIANCE))
+    levels = torch.kron(torch.eye(channels).double(), torch.ones(length, length).double())
+    if held_out.isnan().any():
+        held_out = held_out[:JUDGED_WITH_GAPS]
+
+    def log_prob(candidate: Tensor) -> float:
+        """Of validation windows; minus infinity if it is no covariance."""
+        if torch.linalg.eigvalsh(candidate)[0] < LEAST_VARIANCE:
+            return -math.inf
+        return _mean_log_marginal(held_out - mean, candidate)
+
+    # one after the other: how far levels wander hardly depends on how noisy the rest is
+    best, likeliest = diagonal, -math.inf
+    shrunk = [(1 - s) * covariance + s * diagonal for s in SHRINKAGES]
+    for candidate in shrunk:
+        if (found := log_prob(candidate + WANDERING[1] * levels)) > likeliest:
+            best, likeliest = candidate, found
+    return mean, max((best + kappa * levels for kappa in WANDERING), key=log_prob)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of what is there, of each pair of entries by where both are."""
+    there = (~x.isnan()).double()
+    mean = x.nan_to_num().sum(0) / there.sum(0).clamp(min=1)
+    centred = torch.where(x.isnan(), 0, x - mean)
+    return mean, centred.T @ centred / (there.T @ there).clamp(min=1)
+
+
+def _mean_log_marginal(offsets: Tensor, covariance: Tensor) -> float:
+    """Nats of what is there of rows of N(0, S), on average over them."""
+    gaps = offsets.isnan()
+    groups = (
+        [(offsets, slice(None))] if not gaps.any() else [(row[None], (~row.isnan()).nonzero()[:, 0]) for row in offsets]
+    )
+    total = 0.0
+    for rows, seen in groups:
+        factor = torch.linalg.cholesky(covariance[seen][:, seen])
+        along = torch.linalg.solve_triangular(factor, rows[:, seen].T, upper=False)
+        log_det = factor.diagonal().log().sum().item() + len(factor) * math.log(2 * math.pi) / 2
+        total -= 0.5 * along.square().sum().item() + len(rows) * log_det
+    return total / len(offsets)
 
 
 def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:

@@ -38,6 +38,9 @@ MANY_LEVELS = 64
 """Levels from which on most of the bits are in noise that leaves the outline to be seen."""
 COMPONENTS = 64
 """At most, in the mixture that the network of a table stands upon."""
+WINDOW_ENTRIES = 1024
+"""Of a window of series whose network stands upon a Gaussian, at most: each training example has a system of as many linear
+equations to solve."""
 FEW_EXAMPLES = 10_000
 """Training examples below which a model that sees them often has to be kept from learning them by heart."""
 SHARES: dict[Purpose, float] = {"likelihood": 0.25, "both": 0.5, "samples": 0.75}
@@ -158,6 +161,8 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     denoiser = DenoiserConfig(target="eps" if num_levels is None else "levels")
     if num_levels is None and len(dataset.shape) == 1 and dataset.shape[0] <= MIXTURE_FULL_DIMS:
         denoiser = replace(denoiser, components=COMPONENTS)
+    if dataset.spec.series is not None and math.prod(dataset.shape) <= WINDOW_ENTRIES:
+        denoiser = replace(denoiser, components=1)
     # of smooth densities the bound hardly depends on the data's end: there is nothing to learn it from
     name = "linear-gamma" if num_levels is None else "learned"
     schedule = ScheduleConfig(name, gamma_min=gamma_min(num_levels), gamma_max=GAMMA_MAX)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
-from lowerbound.denoiser import ByLevel, FittedMixture
+from lowerbound.denoiser import ByLevel, FittedMixture, FittedWindows
 from lowerbound.device import prepared
 from lowerbound.errors import InputError
 from lowerbound.models import Draw, Losses
@@ -23,7 +23,7 @@ from lowerbound.training.average import Average
 from lowerbound.training.build import build_model, draws_by_importance
 from lowerbound.training.config import Config, TrainingConfig
 from lowerbound.training.fast import speed_up
-from lowerbound.training.gaussians import Components, fit_mixture
+from lowerbound.training.gaussians import fit_mixture, fit_windows
 from lowerbound.training.hiding import hide, seen_share
 from lowerbound.training.masks import known_entries
 from lowerbound.training.optimizer import Optimizer
@@ -102,7 +102,7 @@ class Trainer(Training):
         return ImportanceTimes(split=split, share=self.config.coarse.share)
 
     @property
-    def mixture(self) -> FittedMixture | None:
+    def mixture(self) -> FittedMixture | FittedWindows | None:
         """What the network stands upon, if anything."""
         return getattr(self.model.trained, "mixture", None)
 
@@ -111,9 +111,12 @@ class Trainer(Training):
         if self.mixture is None:
             return
 
-        def fit() -> tuple[Components, float]:
+        def fit() -> tuple[tuple[Tensor, ...], float]:
             began = time.perf_counter()
-            found = fit_mixture(self.dataset, self.config.denoiser.components, self.training.seed)
+            if isinstance(self.mixture, FittedWindows):
+                found = fit_windows(self.dataset)
+            else:
+                found = fit_mixture(self.dataset, self.config.denoiser.components, self.training.seed)
             return found, time.perf_counter() - began
 
         found, seconds = self.processes.by_first(fit)

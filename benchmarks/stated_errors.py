@@ -1,4 +1,4 @@
-"""How often stated errors cover the truth: python benchmarks/coverage.py
+"""How often stated errors cover the truth: python benchmarks/stated_errors.py
 
 Of closed-form denoisers, whose bounds and densities are known: the bound of single examples from few network calls, as
 `lowerbound score` takes it, and the flow's density by random probes. An interval of 95 % that is right covers 95 %; the
