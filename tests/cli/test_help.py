@@ -74,7 +74,19 @@ def test_help_all_shows_every_option_and_help_some_of_them(verb, capsys, monkeyp
     assert some - switches <= options
     assert (some == every) == (
         verb
-        in ("audit", "classifier", "decompress", "distill", "doctor", "explore", "impute", "merge", "report", "runs")
+        in (
+            "audit",
+            "classifier",
+            "decompress",
+            "distill",
+            "doctor",
+            "explore",
+            "export",
+            "impute",
+            "merge",
+            "report",
+            "runs",
+        )
     )
 
 

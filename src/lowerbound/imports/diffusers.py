@@ -5,10 +5,12 @@ The library builds the network, so that its output is the original's; what is ou
 """
 
 import inspect
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lowerbound.denoiser import ForeignDenoiser
@@ -23,6 +25,8 @@ from lowerbound.printable import printable
 
 NETWORKS = {"unet": "UNet2DModel", "transformer": "DiTTransformer2DModel"}
 """The class that a pipeline's network has to have, by the name of its part."""
+PIPELINES = {"unet": "DDPMPipeline", "transformer": "DiTPipeline"}
+"""The pipeline that a folder names which is written here."""
 WEIGHTS = (
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.bin",
@@ -73,6 +77,32 @@ class Diffusers(Family):
     def description(self, source: Source) -> str:
         settings = _Settings.of(source)
         return f"{NETWORKS[settings.part]} with {settings.scheduler_class}, of diffusers"
+
+    def write(self, source: Source, module: nn.Module, folder: Path) -> None:
+        """Write a pipeline's folder, as `read` reads it.
+
+        Arguments:
+            source: the model.
+            module: of its denoiser, in which the network is.
+            folder: to be made.
+        """
+        settings = _Settings.of(source)
+        network = next(part for part in module.modules() if isinstance(part, Called)).model
+        kinds = {settings.part: NETWORKS[settings.part], "scheduler": settings.scheduler_class}
+        index = {"_class_name": PIPELINES[settings.part], **{part: ["diffusers", kind] for part, kind in kinds.items()}}
+        files = {
+            folder / "model_index.json": index,
+            folder / settings.part / "config.json": {"_class_name": kinds[settings.part], **settings.network},
+            folder / "scheduler" / "scheduler_config.json": {
+                "_class_name": settings.scheduler_class,
+                **settings.scheduler,
+            },
+        }
+        for path, values in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values, indent=2) + "\n")
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(tensors, folder / settings.part / WEIGHTS[0], metadata={"format": "pt"})
 
     def subject(self, source: Source, image_size: tuple[int, int] | None = None) -> Subject:
         network = _Settings.of(source).full_network

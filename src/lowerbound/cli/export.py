@@ -1,0 +1,37 @@
+"""`lowerbound export RUN`: a run's model in files that other programs read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from lowerbound.cli.options import parse
+from lowerbound.run import open_run
+from lowerbound.run.exported import export_diffusers, export_onnx
+
+WRITERS = {"onnx": export_onnx, "diffusers": export_diffusers}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a run's model in files that other programs read.
+
+    ONNX is one file that takes noisy examples and their noise levels and returns the mean of the data given them, beside a
+    model.json that says what the numbers mean. A run that was imported from diffusers becomes a pipeline of diffusers again.
+
+    Example: lowerbound export runs/digits --as onnx -o digits-onnx
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="The run folder.")]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The folder to write, which is not there yet or empty."""
+    kind: Annotated[Literal["onnx", "diffusers"], tyro.conf.arg(name="as")]
+    """The kind of files: ONNX, or a pipeline of diffusers."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb."""
+    options = parse(Options, "export", arguments)
+    out = WRITERS[options.kind](open_run(options.run), options.out)
+    print(f"{options.kind:<9} {out}: {', '.join(path.name for path in sorted(out.iterdir()))}")
