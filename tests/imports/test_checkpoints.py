@@ -101,7 +101,11 @@ REFUSED = {
     "a flag that is unknown": (ADM, lambda flags: flags.update(large_size=64), "unknown name large_size"),
     "another width": (ADM, lambda flags: flags.update(num_channels=64), r"has the shape \(.*its settings call for one"),
     "fewer blocks": (ADM, lambda flags: flags.update(num_res_blocks=2), "lacks .* tensors, .*settings call for"),
-    "attention too much": (ADM, lambda flags: flags.update(attention_resolutions="8"), "has .*, which its settings"),
+    "attention too little": (
+        ADM,
+        lambda flags: flags.update(attention_resolutions="2"),
+        "output_blocks.1.1.*settings call",
+    ),
     "words": (ADM, lambda flags: flags.update(channel_mult="wide"), "whole numbers with commas"),
     "classes without labels": (ADM, lambda flags: flags.update(class_cond=True), "hold no classes"),
     "a schedule that is unknown": (

@@ -1,16 +1,20 @@
 """What is exported says the same elsewhere: ONNX under onnxruntime, a pipeline under diffusers."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from lowerbound import InputError, open_run
+from lowerbound import DDIM, InputError, PerSample, open_run, sample
 from lowerbound.cli.main import run
+from lowerbound.records import Measured
 from lowerbound.run.exported import export_diffusers, export_onnx
 
+DOCS = Path(__file__).parent.parent.parent / "docs"
 SIZES = ["--network.width", "8", "--network.multipliers", "1", "2", "--steps", "2", "--coarse.split", "None"]
 
 
@@ -49,6 +53,16 @@ def test_onnx_says_what_the_denoiser_says(trained, tmp_path):
         assert np.abs(found - expected.numpy()).max() < 1e-5 * max(1, expected.abs().max().item())
     with pytest.raises(InputError, match="not an empty folder"):
         export_onnx(opened, folder)
+    snippet = re.search(r"```python\n(.*?)```", (DOCS / "export.md").read_text(), re.DOTALL)
+    assert snippet is not None
+    names: dict = {}
+    exec(compile(snippet[1].replace("digits-onnx", str(folder)), "export.md", "exec"), names)
+    first = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 1, 8, 8)))
+    times = [opened.denoiser.schedule.level_at(gamma).t for gamma in np.linspace(*facts["gamma"][::-1], 21)]
+    drawn = sample(opened.denoiser, DDIM(), first, torch.tensor(times[:-1], dtype=torch.float64), PerSample(range(4)))
+    # the last of its calls gives the data themselves, where the sampler's last step goes
+    assert (names["x"] - drawn.numpy()).__abs__().max() < 1e-3
+    assert names["images"].shape == (4, 1, 8, 8)
 
 
 def test_what_can_t_be_exported_is_refused(trained, tmp_path, capsys):
@@ -85,9 +99,11 @@ def test_a_pipeline_that_was_imported_comes_back(learns_variance, tmp_path, caps
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     pipeline = diffusers.DDPMPipeline.from_pretrained(tmp_path / "again", low_cpu_mem_usage=False)
-    assert dict(pipeline.scheduler.config) == dict(
-        diffusers.DDPMScheduler.from_pretrained(tmp_path / "first/scheduler").config
-    )
+    kept = diffusers.DDPMScheduler.from_pretrained(tmp_path / "first/scheduler").config
+    configs = [
+        {name: value for name, value in each.items() if name[0] != "_"} for each in (pipeline.scheduler.config, kept)
+    ]
+    assert configs[0] == configs[1]
     x_t = torch.randn(2, 1, 8, 8)
     with torch.no_grad():
         assert torch.equal(pipeline.unet(x_t, 7).sample, model(x_t, 7).sample)
@@ -96,4 +112,17 @@ def test_a_pipeline_that_was_imported_comes_back(learns_variance, tmp_path, caps
             each(num_inference_steps=3, generator=torch.Generator().manual_seed(0), output_type="np").images
             for each in (pipeline, diffusers.DDPMPipeline(model, scheduler))
         ]
-        assert np.array_equal(*draws)
+        assert np.abs(draws[0] - draws[1]).max() < 1e-6
+
+
+def test_a_repository_is_a_run_with_a_card(trained, tmp_path, capsys):
+    opened = open_run(trained)
+    assert run(["export", str(trained), "--as", "hub", "-o", str(tmp_path / "hub")]) == 0
+    assert "README.md" in capsys.readouterr().out
+    card = (tmp_path / "hub/README.md").read_text()
+    assert card.startswith("---\nlibrary_name: lowerbound\n")
+    bits = Measured(*(float(opened.metadata[name]) for name in ("held_out_bits_per_dim", "standard_error")))
+    assert f"{bits} bits/dim of held-out data (an upper bound)" in card
+    again = open_run(tmp_path / "hub")
+    x_t = torch.rand(2, 1, 8, 8)
+    assert torch.equal(again.denoiser(x_t, 0.3).x, opened.denoiser(x_t, 0.3).x)

@@ -8,9 +8,10 @@ import tyro
 
 from lowerbound.cli.options import parse
 from lowerbound.run import open_run
+from lowerbound.run.card import export_hub
 from lowerbound.run.exported import export_diffusers, export_onnx
 
-WRITERS = {"onnx": export_onnx, "diffusers": export_diffusers}
+WRITERS = {"onnx": export_onnx, "diffusers": export_diffusers, "hub": export_hub}
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Options:
 
     ONNX is one file that takes noisy examples and their noise levels and returns the mean of the data given them, beside a
     model.json that says what the numbers mean. A run that was imported from diffusers becomes a pipeline of diffusers again.
+    For the hub, its files stand beside a card that says its bits/dim and whether they are a bound; nothing is sent anywhere.
 
     Example: lowerbound export runs/digits --as onnx -o digits-onnx
     """
@@ -26,8 +28,8 @@ class Options:
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="The run folder.")]
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The folder to write, which is not there yet or empty."""
-    kind: Annotated[Literal["onnx", "diffusers"], tyro.conf.arg(name="as")]
-    """The kind of files: ONNX, or a pipeline of diffusers."""
+    kind: Annotated[Literal["onnx", "diffusers", "hub"], tyro.conf.arg(name="as")]
+    """The kind of files: ONNX, a pipeline of diffusers, or a repository of the Hugging Face hub, to upload."""
 
 
 def main(arguments: list[str]) -> None:

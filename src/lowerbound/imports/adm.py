@@ -171,7 +171,7 @@ class Flags(Stated):
         recipes |= layers("into", "input_blocks.0", {"": "0"})
         recipes |= layers("exits", "out", {f"{len(network.up) - 1}.norm": "0", f"{len(network.up) - 1}.conv": "2"})
         if self.num_classes:
-            recipes["label.weight"] = ("label_emb.weight", lambda tensor: tensor)
+            recipes["label"] = ("label_emb.weight", lambda tensor: tensor)
         for number, block in enumerate(network.middle):
             recipes |= self._block(block, f"middle.{number}", "middle_block", 2 * number)
         for number, block in enumerate(network.down):

@@ -203,7 +203,7 @@ class Made(Stated):
         if isinstance(network.features, Fourier):
             recipes["features.frequencies"] = ("model.map_noise.freqs", lambda tensor: tensor)
         if self.label_dim:
-            recipes["label.weight"] = (
+            recipes["label"] = (
                 "model.map_label.weight",
                 lambda tensor: tensor.T if self.is_adm else tensor.T * math.sqrt(self.label_dim),
             )

@@ -218,7 +218,10 @@ class UNet(nn.Module):
         )
         self.label = self.label_bias = None
         if num_classes:
-            self.label = nn.Embedding(num_classes, embedding_width if style.is_time_first else num_features)
+            # numbers drawn at random would make torch import its compiler where a network is built without any
+            self.label = nn.Parameter(
+                torch.zeros(num_classes, embedding_width if style.is_time_first else num_features)
+            )
             self.label_bias = None if style.is_time_first else nn.Parameter(torch.zeros(num_features))
 
         def block(inputs: int, outputs: int, attends: bool = False, direction: str = "") -> Block:
@@ -288,7 +291,7 @@ class UNet(nn.Module):
         first, second = self.embed
         features, of_labels = self.features(time), 0.0
         if given is not None and self.label is not None:
-            of_labels = self.label(given.clamp(min=0)) * (given >= 0)[:, None]
+            of_labels = self.label[given.clamp(min=0)] * (given >= 0)[:, None]
         if self.style.is_time_first:
             return functional.silu(second(functional.silu(first(features))) + of_labels)
         if self.label_bias is not None:
@@ -317,7 +320,7 @@ class Sines(nn.Module):
 
 
 class Fourier(nn.Module):
-    """Sines and cosines of time at frequencies that were drawn at random.
+    """Sines and cosines of time at frequencies that were drawn at random, and come with the weights.
 
     Arguments:
         num_features: an even number.
@@ -325,8 +328,7 @@ class Fourier(nn.Module):
 
     def __init__(self, num_features: int):
         super().__init__()
-        self.frequencies = nn.Parameter(torch.empty(num_features // 2), requires_grad=False)
-        nn.init.normal_(self.frequencies, std=16)
+        self.frequencies = nn.Parameter(torch.zeros(num_features // 2), requires_grad=False)
 
     def forward(self, time: Tensor) -> Tensor:
         return waves(time, 2 * math.pi * self.frequencies, True)

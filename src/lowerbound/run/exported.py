@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.data.extras import extra
-from lowerbound.denoiser import Denoiser, ForeignDenoiser, NetworkDenoiser
+from lowerbound.denoiser import Denoiser, ForeignDenoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder, replacing
 from lowerbound.imports import FAMILIES
@@ -36,7 +36,7 @@ class OfGamma(nn.Module):
         denoiser: whose prediction depends on gamma alone.
     """
 
-    def __init__(self, denoiser: NetworkDenoiser):
+    def __init__(self, denoiser: NetworkDenoiser | LevelDenoiser):
         super().__init__()
         self.denoiser = denoiser
 
@@ -60,7 +60,7 @@ def export_onnx(run: Run, out: Path | str) -> Path:
     out = Path(out)
     denoiser = _exportable(run)
     extra("onnxscript", "onnx", "export to ONNX")
-    _check_out(out)
+    check_out(out)
     example = torch.zeros(2, *denoiser.shape), torch.zeros(2)
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
@@ -115,13 +115,13 @@ def export_diffusers(run: Run, out: Path | str) -> Path:
         )
     assert isinstance(family, Diffusers)
     assert isinstance(run.denoiser, ForeignDenoiser)
-    _check_out(out)
+    check_out(out)
     with replacing(out) as unfinished:
         family.write(source, run.denoiser.module, unfinished)
     return out
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
     """Refuse a place that is taken, or that nothing can be made in.
 
     Raises:
@@ -132,14 +132,15 @@ def _check_out(out: Path) -> None:
         raise InputError(f"{out} is there, and not an empty folder: give another one by --out")
 
 
-def _exportable(run: Run) -> NetworkDenoiser:
+def _exportable(run: Run) -> NetworkDenoiser | LevelDenoiser:
     """The run's denoiser, if it is a function of a noisy example and gamma alone."""
     denoiser: Denoiser = run.denoiser
     where = f"the run in {run.folder.path}"
-    if not isinstance(denoiser, NetworkDenoiser) or denoiser.target not in OF_GAMMA or denoiser.mixture is not None:
+    is_of_gamma = isinstance(denoiser, NetworkDenoiser) and denoiser.target in OF_GAMMA and denoiser.mixture is None
+    if not isinstance(denoiser, LevelDenoiser) and not (isinstance(denoiser, NetworkDenoiser) and is_of_gamma):
         raise InputError(
-            f"{where} is no single network of the targets {', '.join(OF_GAMMA)}, which alone are written as ONNX: train "
-            "one with --denoiser.target v, and without --coarse.split"
+            f"{where} is no single network of the targets {', '.join(OF_GAMMA)} or levels, which alone are written as ONNX: "
+            "train one with --denoiser.target v, and without --coarse.split"
         )
     if run.config.data.conditional or run.spec.has_missing or run.spec.series is not None:
         raise InputError(f"{where} is given conditions, or entries that are missing: ONNX is written of others only")
