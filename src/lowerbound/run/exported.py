@@ -8,6 +8,7 @@ trained.
 
 import io
 import json
+import logging
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -63,6 +64,9 @@ def export_onnx(run: Run, out: Path | str) -> Path:
     check_out(out)
     example = torch.zeros(2, *denoiser.shape), torch.zeros(2)
     batch = torch.export.Dim("batch", min=1)
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(
+        logging.ERROR
+    )  # of libraries not needed here
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # of the exporter's own use of other libraries
         program = torch.onnx.export(
