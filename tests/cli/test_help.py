@@ -12,7 +12,17 @@ from lowerbound.cli.main import VERBS, run
 from lowerbound.cli.options import pick_device
 from lowerbound.errors import InputError
 
-WITHOUT_HIDDEN_OPTIONS = ("classifier", "completion", "distill", "doctor", "impute", "merge", "report", "runs")
+WITHOUT_HIDDEN_OPTIONS = (
+    "classifier",
+    "completion",
+    "distill",
+    "doctor",
+    "export",
+    "impute",
+    "merge",
+    "report",
+    "runs",
+)
 
 
 def helps(verb) -> dict[str, str]:

@@ -50,6 +50,7 @@ COMMANDS = {
         ["{tmp}/many.npy", "--models", "vae", "flow", "--steps", "1", "--num-samples", "20", "-o", "{tmp}/all"],
         {"steps": 1, "left_out": {}},
     ),
+    "export": (["{digits}", "--as", "hub", "-o", "{tmp}/hub"], {"kind": "hub", "out": "{tmp}/hub"}),
     "explore": (["-o", "{tmp}/e.html"], {"page": "{tmp}/e.html"}),
     "report": (["{moons}"], {"page": "{moons}/report.html"}),
     "runs": (["{folder}"], {"path": "{folder}/run", "state": "complete"}),

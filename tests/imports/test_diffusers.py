@@ -16,7 +16,7 @@ from lowerbound.cli.main import run
 from lowerbound.data import DataConfig
 from lowerbound.data.encoding import Levels
 from lowerbound.imports import open_denoiser, open_source
-from lowerbound.imports.diffusers import OF_TABLES
+from lowerbound.imports.schedulers import OF_TABLES
 from lowerbound.run.imported import import_model
 from lowerbound.schedule import EDM, LinearGamma, RectifiedFlow, betas, from_betas
 

@@ -21,7 +21,8 @@ class Options:
     """Make a run of a model of images that another library trained, so that every other verb takes it.
 
     FOLDER is a pipeline of diffusers: a UNet2DModel or a DiTTransformer2DModel, with a scheduler of DDPM's kind, of EDM, of
-    flow matching or of a variance exploding score SDE. Its weights are copied; nothing that is a program is run.
+    flow matching or of a variance exploding score SDE; or a checkpoint of ADM, improved diffusion, EDM or score_sde_pytorch,
+    without a program in it, beside its settings as JSON: docs/import.md. Weights are copied; no program is run.
 
     Example: lowerbound import ddpm-cifar10-32 -o runs/ddpm
     """

@@ -29,6 +29,7 @@ VERBS = {
     "forecast": "draw what comes after a series, with bands and samples",
     "edit": "vary examples, interpolate between them, or take them to noise and back",
     "import": "make a run of a model that another library trained",
+    "export": "write a run's model in files that other programs read",
     "compare": "train the whole family of models at an equal budget, and compare them in one table",
     "explore": "write a page in which you draw a density and watch the bound close on log p",
     "audit": "ask of a run's density whether it is one",

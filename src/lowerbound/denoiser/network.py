@@ -183,14 +183,15 @@ def network_output(
         InputError: if that does not have the shape of $x_t$, with so many channels for each, or the devices differ.
     """
     scale = 1 / (level.alpha * sqrt(sigma_data**2 + exp(level.gamma)))
-    gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
+    # len() in the place of shape[0] would fix the size of the batch where a model is exported
+    gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(x_t.shape[0])
     # in a variance-preserving schedule of data of unit variance the scale is 1 but for rounding
     scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
     weight = next(network.parameters(), x_t)
     presence = (observed,) if getattr(network, "takes_observed", False) else ()
     with one_device(x_t, weight, cond):
         output = network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond, *presence)
-    expected = (len(x_t), outputs_per_entry * x_t.shape[1], *x_t.shape[2:])
+    expected = (x_t.shape[0], outputs_per_entry * x_t.shape[1], *x_t.shape[2:])
     if not isinstance(output, Tensor) or output.shape != expected:
         why = "" if outputs_per_entry == 1 else f", {outputs_per_entry} outputs for each entry"
         raise InputError(f"the network's output is {described(output)}: it should be a tensor of shape {expected}{why}")

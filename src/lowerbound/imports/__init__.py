@@ -9,12 +9,15 @@ from torch import nn
 
 from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
+from lowerbound.imports.adm import Adm
 from lowerbound.imports.diffusers import Diffusers
+from lowerbound.imports.edm import Edm
 from lowerbound.imports.files import load_tensors
+from lowerbound.imports.score_sde import ScoreSde
 from lowerbound.imports.source import Family, Source, Subject
 from lowerbound.size import check_size
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Diffusers(),)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (Diffusers(), Adm(), Edm(), ScoreSde())}
 """Every family by its name."""
 MOST_PARAMETERS = 1 << 32
 
@@ -51,7 +54,7 @@ def open_source(
     source = source.spanning(value_range)
     check_size(lambda: family.network(source), MOST_PARAMETERS, str(folder))
     network = family.network(source)
-    load_tensors(network, tensors, folder)
+    load_tensors(network, family.arranged(source, tensors, folder), folder)
     denoiser = family.denoiser(source, network, family.subject(source, image_size).shape, num_levels)
     return source, denoiser.requires_grad_(False)
 

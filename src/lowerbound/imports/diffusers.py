@@ -1,43 +1,32 @@
-r"""diffusers: pipelines of one network over images and a scheduler, in a folder that `save_pretrained` wrote.
+"""diffusers: pipelines of one network over images and a scheduler, in a folder that `save_pretrained` wrote.
 
-The library builds the network, so that its output is the original's; what is ours is the translation of its scheduler's
-settings into a schedule, a target and the network's time:
-
-| scheduler | $x'_t$ | network's time | target |
-|---|---|---|---|
-| of a table of T betas (DDPM, DDIM, ...) | variance preserving, of `alphas_cumprod` | $k = (T - 1) t$ | `prediction_type` |
-| EDM | $x' + \sigma' \epsilon$ | $\frac14 \log \sigma'$, around it $c_{in}, c_{skip}, c_{out}$ | x |
-| flow matching | $(1 - u) x' + u \epsilon$ | $T u$ | velocity, $\epsilon - x'$ |
-| score SDE, variance exploding | $x' + \sigma' \epsilon$ | $\sigma'$ | score |
-
-Between the steps k of a table $\gamma'$ is linear in k, and the network is asked at fractional k; one whose time is an
-embedding of whole steps, at the nearest. A table that ends without any signal ends here with half the signal of
-the step before. Images are in [-1, 1], those of variance exploding score SDEs in [0, 1]. What a
-scheduler says of sampling alone (spacing of steps, clipping, thresholding, order) has no part in the model.
+The library builds the network, so that its output is the original's; what is ours is what its scheduler's settings mean
+(`schedulers`). Images are in [-1, 1], those of variance exploding score SDEs in [0, 1].
 """
 
 import inspect
-import math
-import warnings
-from collections.abc import Callable
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lowerbound.denoiser import ForeignDenoiser
-from lowerbound.elementary import Scalar, expand
 from lowerbound.errors import InputError
 from lowerbound.files import file_hash
+from lowerbound.imports.conventions import labels
 from lowerbound.imports.files import read_object, read_tensors
+from lowerbound.imports.schedulers import OF_SCORES, SCHEDULERS, built, conventions, library
+from lowerbound.imports.settings import is_size
 from lowerbound.imports.source import Family, Source, Subject, units
 from lowerbound.printable import printable
-from lowerbound.schedule import EDM, Level, RectifiedFlow, Schedule, Tabulated, geometric
 
 NETWORKS = {"unet": "UNet2DModel", "transformer": "DiTTransformer2DModel"}
 """The class that a pipeline's network has to have, by the name of its part."""
+PIPELINES = {"unet": "DDPMPipeline", "transformer": "DiTPipeline"}
+"""The pipeline that a folder names which is written here."""
 WEIGHTS = (
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.bin",
@@ -46,32 +35,6 @@ WEIGHTS = (
 """Files of weights, the first one that is there."""
 FORMER_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 """Of parts of attention, in files of before 2023, and what they are called since."""
-OF_TABLES = (
-    "DDPMScheduler",
-    "DDIMScheduler",
-    "PNDMScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "UniPCMultistepScheduler",
-    "DEISMultistepScheduler",
-    "EulerDiscreteScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "LMSDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-)
-OF_EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
-OF_FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
-OF_SCORES = ("ScoreSdeVeScheduler",)
-SCHEDULERS = (*OF_TABLES, *OF_EDM, *OF_FLOWS, *OF_SCORES)
-TARGETS = {"epsilon": "eps", "sample": "x", "v_prediction": "v"}
-"""Of tables, by `prediction_type`."""
-WITHOUT_EFFECT = {"use_flow_sigmas": False, "invert_sigmas": False, "timestep_type": "discrete"}
-"""Settings by which a scheduler would mean something else, and the value at which it does not."""
-MOST_STEPS = 1_000_000
-MOST_PIXELS = 8192
-"""Of a side of an image."""
 MOST_LAYERS = 256
 """Of a network, or of each of its resolutions."""
 MOST_POSITIONS = 1 << 28
@@ -115,6 +78,32 @@ class Diffusers(Family):
         settings = _Settings.of(source)
         return f"{NETWORKS[settings.part]} with {settings.scheduler_class}, of diffusers"
 
+    def write(self, source: Source, module: nn.Module, folder: Path) -> None:
+        """Write a pipeline's folder, as `read` reads it.
+
+        Arguments:
+            source: the model.
+            module: of its denoiser, in which the network is.
+            folder: to be made.
+        """
+        settings = _Settings.of(source)
+        network = next(part for part in module.modules() if isinstance(part, Called)).model
+        kinds = {settings.part: NETWORKS[settings.part], "scheduler": settings.scheduler_class}
+        index = {"_class_name": PIPELINES[settings.part], **{part: ["diffusers", kind] for part, kind in kinds.items()}}
+        files = {
+            folder / "model_index.json": index,
+            folder / settings.part / "config.json": {"_class_name": kinds[settings.part], **settings.network},
+            folder / "scheduler" / "scheduler_config.json": {
+                "_class_name": settings.scheduler_class,
+                **settings.scheduler,
+            },
+        }
+        for path, values in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values, indent=2) + "\n")
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(tensors, folder / settings.part / WEIGHTS[0], metadata={"format": "pt"})
+
     def subject(self, source: Source, image_size: tuple[int, int] | None = None) -> Subject:
         network = _Settings.of(source).full_network
         channels, size = network.get("in_channels"), image_size or network.get("sample_size")
@@ -123,13 +112,13 @@ class Diffusers(Family):
             raise InputError(
                 "the network's settings have no sample_size: give image_size, height and width of its images"
             )
-        if not isinstance(size, list | tuple) or len(size) != 2 or not all(map(_is_size, (channels, *size))):
+        if not isinstance(size, list | tuple) or len(size) != 2 or not all(map(is_size, (channels, *size))):
             raise InputError(
                 f"in_channels is {channels!r} and sample_size {size!r}: no images, of whole numbers from 1"
             )
         assert isinstance(channels, int)
         num_classes = network.get("num_embeds_ada_norm", network.get("num_class_embeds"))
-        if num_classes is not None and not _is_size(num_classes, 1 << 20):
+        if num_classes is not None and not is_size(num_classes, 1 << 20):
             raise InputError(f"the network's settings call for {num_classes!r} classes")
         return Subject((channels, size[0], size[1]), num_classes or 0)
 
@@ -137,14 +126,14 @@ class Diffusers(Family):
         settings = _Settings.of(source)
         settings.check_network()
         name = NETWORKS[settings.part]
-        kind = getattr(_library(), name)
+        kind = getattr(library(), name)
         known = inspect.signature(kind).parameters
         if unknown := [key for key in settings.network if key not in known]:
             raise InputError(
                 f"the settings of the {name} have {printable(unknown[0])!r}, which this version of diffusers does not "
                 "know: install a newer one"
             )
-        network = _built(kind, settings.network, name)
+        network = built(kind, settings.network, name)
         assert isinstance(network, nn.Module)
         return network
 
@@ -152,7 +141,7 @@ class Diffusers(Family):
         settings, subject = _Settings.of(source), self.subject(source)
         if len(shape) != 3 or shape[0] != subject.shape[0]:
             raise InputError(f"the model is of images of {subject.shape[0]} channels, not of examples of shape {shape}")
-        conventions = _conventions(settings)
+        meaning = conventions(settings.scheduler_class, settings.scheduler)
         outputs = settings.num_outputs
         learned = outputs == 2 and settings.scheduler.get("variance_type") == "learned_range"
         called = Called(
@@ -163,29 +152,14 @@ class Diffusers(Family):
             num_channels=shape[0] * (2 if learned else 1),
         )
         return ForeignDenoiser(
-            conventions.around(called),
-            conventions.schedule,
+            meaning.around(called),
+            meaning.schedule,
             shape,
-            conventions.target,
-            conventions.time,
+            meaning.target,
+            meaning.time,
             learned_variance=learned,
             **units(source.value_range, num_levels),
         )
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """What a scheduler's settings mean.
-
-    Arguments:
-        schedule, target, time: as of a `ForeignDenoiser`.
-        around: what stands around the network.
-    """
-
-    schedule: Schedule
-    target: str
-    time: Callable[[Level], Scalar]
-    around: Callable[[nn.Module], nn.Module] = lambda network: network
 
 
 @dataclass(frozen=True)
@@ -220,7 +194,7 @@ class _Settings:
     @property
     def full_network(self) -> dict[str, Any]:
         """The network's settings with the defaults of those that were not given."""
-        parameters = inspect.signature(getattr(_library(), NETWORKS[self.part])).parameters
+        parameters = inspect.signature(getattr(library(), NETWORKS[self.part])).parameters
         defaults = {
             name: each.default for name, each in parameters.items() if each.default is not inspect.Parameter.empty
         }
@@ -232,7 +206,7 @@ class _Settings:
         network = self.full_network
         channels, outputs = network["in_channels"], network["out_channels"]
         outputs = channels if outputs is None else outputs
-        if not _is_size(channels) or outputs not in (channels, 2 * channels):
+        if not is_size(channels) or outputs not in (channels, 2 * channels):
             raise InputError(
                 f"the network has {outputs} output channels for {channels} of the image: a denoiser has as many, or twice "
                 "as many with a reverse variance"
@@ -250,13 +224,13 @@ class _Settings:
                 "nothing"
             )
         for name in ("layers_per_block", "num_layers"):
-            if not _is_size(network.get(name, 1), MOST_LAYERS):
+            if not is_size(network.get(name, 1), MOST_LAYERS):
                 raise InputError(f"{name} is {network[name]!r}: a whole number from 1 to {MOST_LAYERS}")
         if self.part != "transformer":
             return
         names = ("sample_size", "patch_size", "num_attention_heads", "attention_head_dim")
         sizes = [network[name] for name in names]
-        if not all(map(_is_size, sizes)) or (sizes[0] // sizes[1]) ** 2 * sizes[2] * sizes[3] > MOST_POSITIONS:
+        if not all(map(is_size, sizes)) or (sizes[0] // sizes[1]) ** 2 * sizes[2] * sizes[3] > MOST_POSITIONS:
             listed = ", ".join(f"{name} {size!r}" for name, size in zip(names, sizes, strict=True))
             raise InputError(f"the transformer's settings are {listed}: too large, or no whole numbers from 1")
 
@@ -282,99 +256,8 @@ class Called(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
         time = time.round().long() if self.whole_steps else time
-        return self.model(x, time, class_labels=self._labels(x, cond)).sample[:, : self.num_channels]
-
-    def _labels(self, x: Tensor, cond: Tensor | None) -> Tensor | None:
-        """A label for each image, the null class for those that have none."""
-        if not self.num_classes:
-            if cond is not None:
-                raise InputError("a condition was given, and the network takes none")
-            return None
-        cond = torch.full((len(x),), -1, device=x.device) if cond is None else cond
-        if cond.ndim != 1 or cond.is_floating_point() or not bool(((cond >= -1) & (cond < self.num_classes)).all()):
-            raise InputError(f"the network takes labels (B,) from 0 to {self.num_classes - 1}, or -1 for none")
-        if self.has_null:
-            return torch.where(cond < 0, self.num_classes, cond)
-        if bool((cond < 0).any()):
-            raise InputError(
-                f"the network was trained with one of {self.num_classes} labels for every image, and does not know images "
-                "of none: give a label for each"
-            )
-        return cond
-
-
-class Preconditioned(nn.Module):
-    r"""$D(x; \sigma) = c_{skip} x + c_{out} F(c_{in} x, \frac14 \log \sigma)$ (Karras et al. 2022, equation 7, table 1).
-
-    Arguments:
-        network: F.
-        sigma_data: the data's standard deviation.
-        sign: of $c_{out}$: 1 for `epsilon`, -1 for `v_prediction`, as diffusers has them.
-    """
-
-    def __init__(self, network: nn.Module, sigma_data: float, sign: float):
-        super().__init__()
-        self.network = network
-        self.sigma_data = sigma_data
-        self.sign = sign
-
-    def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
-        variance = sigma**2 + self.sigma_data**2
-        skip, out = self.sigma_data**2 / variance, self.sign * sigma * self.sigma_data / variance.sqrt()
-        output = self.network(expand(variance.rsqrt(), x) * x, sigma.log() / 4, cond)
-        return expand(skip, x) * x + expand(out, x) * output
-
-
-def _conventions(settings: _Settings) -> Conventions:
-    """What a scheduler's settings mean.
-
-    Raises:
-        InputError: if they mean something that is not known here.
-    """
-    name, given = settings.scheduler_class, settings.scheduler
-    kind = getattr(_library(), name)
-    known = {key: value for key, value in given.items() if key in inspect.signature(kind).parameters}
-    steps = given.get("num_train_timesteps", 1000)
-    if not _is_size(steps, MOST_STEPS) or steps < 2:
-        raise InputError(f"num_train_timesteps is {steps!r}: a whole number from 2 to {MOST_STEPS:,}")
-    scheduler: Any = _built(kind, known, name)
-    config = scheduler.config
-    for key, neutral in WITHOUT_EFFECT.items():
-        if given.get(key, neutral) not in (neutral, None):
-            raise InputError(
-                f"{key} is {given[key]!r} in the settings of the {name}: that is not supported, {neutral!r} is"
-            )
-    if name in OF_TABLES:
-        target = _chosen(TARGETS, given.get("prediction_type", config.prediction_type), "prediction_type", name)
-        if given.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in known:
-            raise InputError(
-                f"rescale_betas_zero_snr is set, and the {name} knows nothing of it: name another scheduler"
-            )
-        schedule = _table(scheduler.alphas_cumprod, name)
-        last = len(schedule.knots) - 1
-        return Conventions(schedule, target, lambda level: last * level.t)
-    if name in OF_FLOWS:
-        return Conventions(RectifiedFlow(), "velocity", lambda level: config.num_train_timesteps * level.sigma)
-    low, high = (_number(config[key], key) for key in ("sigma_min", "sigma_max"))
-    if name in OF_SCORES:
-        return Conventions(geometric(low, high), "score", lambda level: level.sigma)
-    sign = _chosen({"epsilon": 1.0, "v_prediction": -1.0}, config.prediction_type, "prediction_type", name)
-    sigma_data, rho = _number(config.sigma_data, "sigma_data"), _number(config.rho, "rho")
-    schedule = geometric(low, high) if config.sigma_schedule == "exponential" else EDM(low, high, rho)
-    return Conventions(
-        schedule, "x", lambda level: level.sigma, lambda network: Preconditioned(network, sigma_data, sign)
-    )
-
-
-def _table(alphas_cumprod: Tensor, name: str) -> Tabulated:
-    r"""The schedule of $\bar\alpha_1 ... \bar\alpha_T$, as the model was trained with them: in single precision."""
-    alpha_bar = alphas_cumprod.double()
-    if len(alpha_bar) > 1 and alpha_bar[-1] == 0:
-        alpha_bar[-1] = alpha_bar[-2] / 4
-    try:
-        return Tabulated(torch.log1p(-alpha_bar) - torch.log(alpha_bar))
-    except InputError as error:
-        raise InputError(f"the betas of the {name} are no way from data to noise: {error}") from error
+        given = labels(x, cond, self.num_classes, self.num_classes if self.has_null else None)
+        return self.model(x, time, class_labels=given).sample[:, : self.num_channels]
 
 
 def _part(folder: Path) -> str:
@@ -415,45 +298,3 @@ def _present_name(name: str) -> str:
     for former, present in FORMER_NAMES.items():
         name = name.replace(former, present)
     return name
-
-
-def _library() -> Any:
-    from lowerbound.data.extras import extra
-
-    return extra("diffusers", "diffusers", "a model of diffusers")
-
-
-def _built(kind: Callable[..., Any], settings: dict[str, Any], name: str) -> Any:
-    """An object of the library's, from settings that may be anything.
-
-    Raises:
-        InputError: if the library makes none of them.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own use of other libraries
-            return kind(**settings)
-    except InputError:  # of the size of a network
-        raise
-    except Exception as error:  # the library checks little of what it is given
-        raise InputError(f"the settings of the {name} make none: {type(error).__name__}: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return printable(" ".join(str(error).split())[:200])
-
-
-def _is_size(value: Any, most: int = MOST_PIXELS) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
-
-
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InputError(f"{name} is {value!r}: it is a positive number")
-    return float(value)
-
-
-def _chosen(choices: dict[str, Any], value: Any, setting: str, name: str) -> Any:
-    if not isinstance(value, str) or value not in choices:
-        raise InputError(f"{setting} of the {name} is {value!r:.40}: supported are {', '.join(choices)}")
-    return choices[value]

@@ -49,21 +49,42 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         except (OSError, SafetensorError, ValueError, RuntimeError) as error:
             raise InputError(f"{path} is damaged: {error}") from error
+    return only_tensors(read_values(path), path)
+
+
+def read_values(path: Path) -> Any:
+    """What a file of torch's holds, if it is tensors, numbers, texts, and lists and dictionaries of them.
+
+    Raises:
+        InputError: if it is damaged, or holds anything else.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            values = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a file that is none brings torch to
         reason = " ".join((str(error) or type(error).__name__).split())[:200]
         raise InputError(
             f"{path} cannot be read as tensors alone ({reason}): "
             "a pickle may run any program, and is not opened; have whoever made it save it as .safetensors"
         ) from error
+
+
+def only_tensors(values: Any, path: Path) -> dict[str, Tensor]:
+    """Tensors by their names.
+
+    Arguments:
+        values: which may be something else.
+        path: where they are from, for messages.
+
+    Raises:
+        InputError: if they are.
+    """
     if not isinstance(values, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in values.items()
     ):
         raise InputError(f"{path} holds {reprlib.repr(type(values).__name__)}, not tensors by their names")
-    return values
+    return dict(values)
 
 
 def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path | str) -> None:
@@ -80,9 +101,9 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path | st
     """
     state = network.state_dict()
     if missing := [name for name in state if name not in tensors]:
-        raise InputError(f"{path} lacks {_listed(missing)}, which its settings call for")
+        raise InputError(f"{path} lacks {listed(missing)}, which its settings call for")
     if extra := [name for name in tensors if name not in state]:
-        raise InputError(f"{path} has {_listed(extra)}, which its settings have no place for")
+        raise InputError(f"{path} has {listed(extra)}, which its settings have no place for")
     parameters = dict(network.named_parameters(remove_duplicate=False))
     for name, own in state.items():
         tensor = tensors[name]
@@ -103,6 +124,7 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path | st
             parameter.copy_(tensors[name])
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """How many tensors, and the names of the first."""
     shown = ", ".join(map(printable, names[:NAMED]))
     return f"{len(names)} tensors, {shown}{', ...' * (len(names) > NAMED)}" if len(names) > 1 else shown

@@ -67,11 +67,24 @@ class Family(ABC):
 
     @abstractmethod
     def read(self, folder: Path) -> tuple[Source, dict[str, Tensor]]:
-        """The model in a folder, and its weights by the names that they have in its network.
+        """The model in a folder, and its weights.
 
         Raises:
             InputError: if it is none that is known here, or damaged.
         """
+
+    def arranged(self, source: Source, tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+        """The weights of a model by the names that they have in its network.
+
+        Arguments:
+            source: the model.
+            tensors: as `read` returns them.
+            path: where they are from, for messages.
+
+        Raises:
+            InputError: if they are not those of the network.
+        """
+        return tensors
 
     @abstractmethod
     def description(self, source: Source) -> str:

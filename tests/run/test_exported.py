@@ -1,0 +1,140 @@
+"""What is exported says the same elsewhere: ONNX under onnxruntime, a pipeline under diffusers."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lowerbound import DDIM, InputError, PerSample, open_run, sample
+from lowerbound.cli.main import run
+from lowerbound.records import Measured
+from lowerbound.run.exported import export_diffusers, export_onnx
+from lowerbound.weights import HASH, weights_file
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+SIZES = ["--network.width", "8", "--network.multipliers", "1", "2", "--steps", "2", "--coarse.split", "None"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of tiny images whose weights are no longer zero."""
+    folder = tmp_path_factory.mktemp("runs")
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
+    assert run(["train", str(folder / "images.npy"), "--out", str(folder / "run"), "--batch-size", "8", *SIZES]) == 0
+    opened = open_run(folder / "run")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in opened.model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    metadata = {name: value for name, value in opened.metadata.items() if name != HASH}
+    content = weights_file(dict(opened.model.trained.named_parameters()), metadata)
+    opened.folder.model.write_bytes(content)
+    return folder / "run"
+
+
+@pytest.mark.filterwarnings("ignore")  # of what the exporter makes of its own dependencies
+def test_onnx_says_what_the_denoiser_says(trained, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    opened = open_run(trained)
+    folder = tmp_path / "onnx"
+    # in a process of its own: the exporter traces with sizes that the checks of these tests can't take
+    command = [sys.executable, "-m", "lowerbound", "export", str(trained), "--as", "onnx", "-o", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    generator = torch.Generator().manual_seed(0)
+    facts = json.loads((folder / "model.json").read_text())
+    schedule = opened.denoiser.schedule
+    assert facts["gamma"] == [schedule.gamma_min, schedule.gamma_max]
+    assert facts["num_levels"] == 256
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    for times in ([0.1], [0.0, 0.5, 1.0]):
+        t = torch.tensor(times)
+        x_t = torch.randn(len(times), 1, 8, 8, generator=generator)
+        level = schedule.level(t)
+        (found,) = session.run(None, {"x_t": x_t.numpy(), "gamma": level.gamma.numpy()})
+        # of variance preserving x_t, whatever the schedule's own scaling
+        unit = (level.alpha / torch.sigmoid(-level.gamma).sqrt())[:, None, None, None]
+        expected = opened.denoiser(x_t * unit, t).x
+        assert np.abs(found - expected.numpy()).max() < 1e-5 * max(1, expected.abs().max().item())
+    with pytest.raises(InputError, match="not an empty folder"):
+        export_onnx(opened, folder)
+    snippet = re.search(r"```python\n(.*?)```", (DOCS / "export.md").read_text(), re.DOTALL)
+    assert snippet is not None
+    names: dict = {}
+    exec(compile(snippet[1].replace("digits-onnx", str(folder)), "export.md", "exec"), names)
+    first = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 1, 8, 8)))
+    times = [opened.denoiser.schedule.level_at(gamma).t for gamma in np.linspace(*facts["gamma"][::-1], 21)]
+    drawn = sample(opened.denoiser, DDIM(), first, torch.tensor(times[:-1], dtype=torch.float64), PerSample(range(4)))
+    # the last of its calls gives the data themselves, where the sampler's last step goes
+    assert (names["x"] - drawn.numpy()).__abs__().max() < 1e-3
+    assert names["images"].shape == (4, 1, 8, 8)
+
+
+def test_what_can_t_be_exported_is_refused(trained, tmp_path, capsys):
+    with pytest.raises(InputError, match="was not imported from diffusers"):
+        export_diffusers(open_run(trained), tmp_path / "pipeline")
+    assert run(["export", str(trained), "--as", "diffusers", "-o", str(tmp_path / "pipeline")]) == 2
+    assert "--as onnx" in capsys.readouterr().err
+    assert not (tmp_path / "pipeline").exists()
+    assert run(["export", str(trained), "--as", "keras", "-o", str(tmp_path / "pipeline")]) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("learns_variance", [False, True])
+def test_a_pipeline_that_was_imported_comes_back(learns_variance, tmp_path, capsys):
+    diffusers = pytest.importorskip("diffusers")
+    from lowerbound.run.imported import import_model
+
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
+    model = diffusers.UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1 + learns_variance, norm_num_groups=4, layers_per_block=1, **blocks
+    ).eval()
+    scheduler = diffusers.DDPMScheduler(
+        num_train_timesteps=20, variance_type="learned_range" if learns_variance else "fixed_small"
+    )
+    model.save_pretrained(tmp_path / "first/unet")
+    scheduler.save_pretrained(tmp_path / "first/scheduler")
+    parts = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDPMScheduler"]}
+    (tmp_path / "first/model_index.json").write_text(json.dumps({"_class_name": "DDPMPipeline", **parts}))
+    import_model(tmp_path / "first", tmp_path / "run")
+    assert run(["export", str(tmp_path / "run"), "--as", "diffusers", "-o", str(tmp_path / "again")]) == 0
+    assert "model_index.json" in capsys.readouterr().out
+    weights = [load_file(tmp_path / name / "unet/diffusion_pytorch_model.safetensors") for name in ("first", "again")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    pipeline = diffusers.DDPMPipeline.from_pretrained(tmp_path / "again", low_cpu_mem_usage=False)
+    kept = diffusers.DDPMScheduler.from_pretrained(tmp_path / "first/scheduler").config
+    configs = [
+        {name: value for name, value in each.items() if name[0] != "_"} for each in (pipeline.scheduler.config, kept)
+    ]
+    assert configs[0] == configs[1]
+    x_t = torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(pipeline.unet(x_t, 7).sample, model(x_t, 7).sample)
+    if not learns_variance:
+        draws = [
+            each(num_inference_steps=3, generator=torch.Generator().manual_seed(0), output_type="np").images
+            for each in (pipeline, diffusers.DDPMPipeline(model, scheduler))
+        ]
+        assert np.abs(draws[0] - draws[1]).max() < 1e-6
+
+
+def test_a_repository_is_a_run_with_a_card(trained, tmp_path, capsys):
+    opened = open_run(trained)
+    assert run(["export", str(trained), "--as", "hub", "-o", str(tmp_path / "hub")]) == 0
+    assert "README.md" in capsys.readouterr().out
+    card = (tmp_path / "hub/README.md").read_text()
+    assert card.startswith("---\nlibrary_name: lowerbound\n")
+    bits = Measured(*(float(opened.metadata[name]) for name in ("held_out_bits_per_dim", "standard_error")))
+    assert f"{bits} bits/dim of held-out data (an upper bound)" in card
+    again = open_run(tmp_path / "hub")
+    x_t = torch.rand(2, 1, 8, 8)
+    assert torch.equal(again.denoiser(x_t, 0.3).x, opened.denoiser(x_t, 0.3).x)
