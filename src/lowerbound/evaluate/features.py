@@ -135,7 +135,7 @@ class _FeatureTraining(Training):
 
     def __init__(self, network: CleanClassifier, dataset: Dataset):
         num_updates = min(UPDATES, -(-PASSES * len(dataset.train) // BATCH))
-        training = TrainingConfig(num_updates, weight_decay=WEIGHT_DECAY)
+        training = TrainingConfig(steps=num_updates, weight_decay=WEIGHT_DECAY)
         super().__init__(network, plain_adamw(network, training), training)
         self.network, self.dataset = network, dataset
         # the line as a product, each rate from the one before: kept classifiers know no other rounding
