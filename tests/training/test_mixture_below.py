@@ -99,6 +99,16 @@ def test_an_interrupted_run_goes_on_upon_its_mixture(tmp_path, monkeypatch):
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
+def test_a_run_whose_mixture_takes_all_its_minutes_makes_a_step_and_has_weights(tmp_path):
+    config, dataset = configured(tmp_path, two_heaps(), minutes=1e-6, steps=None, warmup_steps=1)
+    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    run = open_run(tmp_path / "run")
+    assert run.folder.read_log()[-1]["step"] == 1
+    assert torch.isfinite(
+        run.model.elbo(dataset.encoded(dataset.test), lb.PerSample(range(len(dataset.test)))).nats
+    ).all()
+
+
 def test_a_run_from_before_stands_upon_nothing():
     values = dataclasses.asdict(DenoiserConfig(target="eps"))
     del values["components"]

@@ -114,11 +114,13 @@ class Training(ABC):
 
     @property
     def progress(self) -> float:
-        """How much is done, from 0 to 1 and beyond; of a timed training by the time that its steps have taken."""
+        """How much is done, from 0 to 1 and beyond; of a timed training by the time that its steps have taken, with one step
+        at least, however long what comes before them took."""
         if self.training.steps is not None:
             return self.step / self.training.steps
         assert self.training.minutes is not None
-        return self.seconds / (60 * self.training.minutes * self.time_share)
+        share = self.seconds / (60 * self.training.minutes * self.time_share)
+        return share if self.step else min(share, 0.99)
 
     def records(self) -> Iterator[Record]:
         """Train until the length is reached, one record per step.
