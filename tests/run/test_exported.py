@@ -38,10 +38,22 @@ def trained(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.fixture(scope="module")
+def shared_by_two(trained):
+    """A run of two networks, whose weights are no longer zero."""
+    folder = trained.parent / "two"
+    sizes = [*SIZES[:-2], "--coarse.split", "-3", "--coarse.width", "8", "--coarse.dense", "4"]
+    data = str(trained.parent / "images.npy")
+    assert run(["train", data, "--out", str(folder), "--batch-size", "8", "--learning-rate", "0.3", *sizes]) == 0
+    return folder
+
+
 @pytest.mark.filterwarnings("ignore")  # of what the exporter makes of its own dependencies
-def test_onnx_says_what_the_denoiser_says(trained, tmp_path):
+@pytest.mark.parametrize("made", ["trained", "shared_by_two"])
+def test_onnx_says_what_the_denoiser_says(made, request, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
+    trained = request.getfixturevalue(made)
     opened = open_run(trained)
     folder = tmp_path / "onnx"
     # in a process of its own: the exporter traces with sizes that the checks of these tests can't take

@@ -72,14 +72,14 @@ def to_patches(x: Tensor, patch: int) -> Tensor:
     parts = x.reshape(*x.shape[:2], *(size for count in counts for size in (count, patch)))
     # channels, then places within a patch; then patches
     order = (0, 1, *range(3, 3 + 2 * num_dims, 2), *range(2, 2 + 2 * num_dims, 2))
-    return parts.permute(order).reshape(len(x), x.shape[1] * patch**num_dims, *counts)
+    return parts.permute(order).reshape(x.shape[0], x.shape[1] * patch**num_dims, *counts)
 
 
 def from_patches(x: Tensor, patch: int, spatial: torch.Size) -> Tensor:
     """The way back of `to_patches`, to the sizes that were there."""
     num_dims, counts = len(spatial), x.shape[2:]
     channels = x.shape[1] // patch**num_dims
-    parts = x.reshape(len(x), channels, *[patch] * num_dims, *counts)
+    parts = x.reshape(x.shape[0], channels, *[patch] * num_dims, *counts)
     order = (0, 1, *(axis for each in range(num_dims) for axis in (2 + num_dims + each, 2 + each)))
-    whole = parts.permute(order).reshape(len(x), channels, *(count * patch for count in counts))
+    whole = parts.permute(order).reshape(x.shape[0], channels, *(count * patch for count in counts))
     return whole[(slice(None), slice(None), *(slice(size) for size in spatial))]

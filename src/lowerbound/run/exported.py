@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.data.extras import extra
-from lowerbound.denoiser import Denoiser, ForeignDenoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import ByLevel, Denoiser, ForeignDenoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder, replacing
 from lowerbound.imports import FAMILIES
@@ -25,6 +26,7 @@ from lowerbound.imports.diffusers import Diffusers
 from lowerbound.run.opened import Run
 from lowerbound.schedule import Level
 
+Exportable = NetworkDenoiser | LevelDenoiser | ByLevel
 OPSET = 18
 OF_GAMMA = ("x", "eps", "v", "edm")
 """Targets that mean the same whatever the schedule."""
@@ -37,13 +39,19 @@ class OfGamma(nn.Module):
         denoiser: whose prediction depends on gamma alone.
     """
 
-    def __init__(self, denoiser: NetworkDenoiser | LevelDenoiser):
+    def __init__(self, denoiser: Exportable):
         super().__init__()
         self.denoiser = denoiser
 
     def forward(self, x_t: Tensor, gamma: Tensor) -> Tensor:
         alpha, sigma = torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
-        return self.denoiser.predict(x_t, Level(gamma, gamma, alpha, sigma), None, None).x
+        level = Level(gamma, gamma, alpha, sigma)
+        if not isinstance(self.denoiser, ByLevel):
+            return self.denoiser.predict(x_t, level, None, None).x
+        # which rows a piece has is no part of a graph: both are asked for all
+        fine, coarse = (piece.predict(x_t, level, None, None).x for piece in (self.denoiser.fine, self.denoiser.coarse))
+        is_coarse = torch.as_tensor(expand(gamma, x_t)) >= self.denoiser.split
+        return torch.where(is_coarse, coarse, fine)
 
 
 def export_onnx(run: Run, out: Path | str) -> Path:
@@ -136,18 +144,24 @@ def check_out(out: Path) -> None:
         raise InputError(f"{out} is there, and not an empty folder: give another one by --out")
 
 
-def _exportable(run: Run) -> NetworkDenoiser | LevelDenoiser:
+def _exportable(run: Run) -> Exportable:
     """The run's denoiser, if it is a function of a noisy example and gamma alone."""
     denoiser: Denoiser = run.denoiser
     where = f"the run in {run.folder.path}"
-    is_of_gamma = isinstance(denoiser, NetworkDenoiser) and denoiser.target in OF_GAMMA and denoiser.mixture is None
-    if not isinstance(denoiser, LevelDenoiser) and not (isinstance(denoiser, NetworkDenoiser) and is_of_gamma):
+    pieces = (denoiser.fine, denoiser.coarse) if isinstance(denoiser, ByLevel) else (denoiser,)
+    if not isinstance(denoiser, Exportable) or not all(map(_is_of_gamma, pieces)):
         raise InputError(
-            f"{where} is no single network of the targets {', '.join(OF_GAMMA)} or levels, which alone are written as ONNX: "
-            "train one with --denoiser.target v, and without --coarse.split"
+            f"{where} has no networks of the targets {', '.join(OF_GAMMA)} or levels, which alone are written as ONNX: "
+            "train one with --denoiser.target v"
         )
     if run.config.data.conditional or run.spec.has_missing or run.spec.series is not None:
         raise InputError(f"{where} is given conditions, or entries that are missing: ONNX is written of others only")
     if run.diffusion.times is not None:
         raise InputError(f"{where} is distilled and knows few noise levels: export the run that it was distilled from")
     return denoiser
+
+
+def _is_of_gamma(piece: Denoiser) -> bool:
+    if isinstance(piece, NetworkDenoiser):
+        return piece.target in OF_GAMMA and piece.mixture is None
+    return isinstance(piece, LevelDenoiser)
