@@ -6,6 +6,7 @@ from scipy.stats import genpareto
 
 from lowerbound.auditing import pareto_shape
 from lowerbound.errors import InputError
+from lowerbound.tails import mean_of_draws
 
 
 @pytest.mark.parametrize("shape", [0.1, 0.5, 0.7, 1.0, 1.5])
@@ -25,3 +26,18 @@ def test_too_few_or_infinite_draws_are_refused():
         pareto_shape(np.ones(20))
     with pytest.raises(InputError, match="not finite"):
         pareto_shape(np.append(np.ones(200), np.inf))
+
+
+def test_a_mean_has_an_error_unless_its_tail_is_heavy():
+    """On either side; a heap of draws at the threshold of a light tail is no heavy one."""
+    rng = np.random.default_rng(0)
+    heavy = [genpareto.rvs(1.2, size=2000, random_state=seed) for seed in range(20)]
+    assert sum(np.isnan(mean_of_draws(sign * draws).error) for draws in heavy for sign in (1, -1)) >= 36
+    heap = [
+        np.concatenate([rng.normal(size=1800), 7 + 0.1 * rng.random(140), 7 + rng.exponential(6, size=60)])
+        for _ in range(20)
+    ]
+    assert max(pareto_shape(draws) for draws in heap) > 1
+    assert sum(np.isnan(mean_of_draws(draws).error) for draws in heap) == 0
+    light = [rng.standard_normal(2000) ** 2 for _ in range(50)]
+    assert sum(np.isnan(mean_of_draws(draws).error) for draws in light) == 0

@@ -24,19 +24,21 @@ _PRIOR_DRAWS = 10
 """Draws that the shape's prior, at 1/2, weighs as much as (Vehtari et al. 2024, appendix C)."""
 
 
-def pareto_shape(draws: Float[np.ndarray, " num_draws"]) -> float:
-    r"""$\hat k$ of the upper tail: its min(S / 5, 3 \sqrt S) largest of S draws.
+def pareto_shape(draws: Float[np.ndarray, " num_draws"], share: float = 1.0) -> float:
+    r"""$\hat k$ of the upper tail: its min(S / 5, 3 \sqrt S) largest of S draws, or a share of these.
 
     The posterior mean of Zhang & Stephens (2009), weakly drawn to 1/2; -inf where all of the tail is the same.
 
     Arguments:
         draws: what a mean is taken of, such as importance weights; finite.
+        share: of the largest draws, those that are looked at, at least `FEWEST_IN_TAIL`.
 
     Raises:
         InputError: for fewer than a hundred draws, or if one is not finite.
     """
     draws = np.asarray(draws, np.float64)
-    num_tail = math.ceil(min(len(draws) / 5, 3 * len(draws) ** 0.5))
+    whole_tail = math.ceil(min(len(draws) / 5, 3 * len(draws) ** 0.5))
+    num_tail = min(whole_tail, max(FEWEST_IN_TAIL, math.ceil(share * whole_tail)))
     if num_tail < FEWEST_IN_TAIL:
         raise InputError(f"{len(draws)} draws have a tail of {num_tail}: its shape takes a hundred draws or more")
     if not np.isfinite(draws).all():
@@ -52,16 +54,28 @@ def pareto_shape(draws: Float[np.ndarray, " num_draws"]) -> float:
     return (num_tail * shape + _PRIOR_DRAWS * 0.5) / (num_tail + _PRIOR_DRAWS)
 
 
+def shape_of_tails(draws: Float[np.ndarray, " num_draws"]) -> float:
+    r"""$\hat k$ of the heavier of both tails of what a mean is taken of, judged at two thresholds.
+
+    A heap of draws at the threshold, as a bound of one draw each has where its noise is known, looks like a heavy tail;
+    above the higher one it does not, and a law whose tail is heavy is heavy above both.
+
+    Raises:
+        InputError: as `pareto_shape` does.
+    """
+    draws = np.asarray(draws, np.float64)
+    return max(min(pareto_shape(sign * draws, share) for share in (1.0, 0.5)) for sign in (1, -1))
+
+
 def mean_of_draws(draws: Float[np.ndarray, " num_draws"]) -> Measured:
-    """The mean and its standard error, which is NaN, not known, where either tail's shape is above `MOST_RELIABLE`.
+    """The mean and its standard error, which is NaN, not known, where the tails' shape is above `MOST_RELIABLE`.
 
     Fewer than `FEWEST_DRAWS` draws have the error that they have: their tail cannot be judged.
     """
     mean = Measured.of(draws)
     if len(draws) < FEWEST_DRAWS or not np.isfinite(draws).all():
         return mean
-    shape = max(pareto_shape(sign * np.asarray(draws, np.float64)) for sign in (1, -1))
-    return mean if shape <= MOST_RELIABLE else Measured(mean.value, math.nan)
+    return mean if shape_of_tails(draws) <= MOST_RELIABLE else Measured(mean.value, math.nan)
 
 
 def _zhang_stephens(excess: Float[np.ndarray, " num_tail"]) -> float:

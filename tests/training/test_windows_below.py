@@ -90,3 +90,18 @@ def test_other_targets_are_refused(tmp_path):
     wrong = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, target="v"))
     with pytest.raises(InputError, match="components is for"):
         train(wrong, dataset, tmp_path / "run")
+
+
+def test_series_that_are_their_own_rule_have_one_too(tmp_path):
+    """Of a sine all windows lie in a plane: as narrow as the least noise, and no narrower."""
+    lines = [f"{math.sin(k / 4):.6f}" for k in range(300)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a", *lines]))
+    data = DataConfig(str(tmp_path / "rows.csv"), window=8, horizon=4)
+    dataset = open_dataset(data)
+    _, covariance = fit_windows(dataset)
+    assert 5e-6 < torch.linalg.eigvalsh(covariance)[0] < 1e-3
+    config = recipe(dataset, data)
+    training = dataclasses.replace(config.training, minutes=None, steps=2, num_evaluations=1, num_pictures=0)
+    config = dataclasses.replace(config, network=NetworkConfig(width=4, multipliers=(1,)), training=training)
+    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    assert torch.isfinite(open_run(tmp_path / "run").denoiser.mixture.precision).all()

@@ -18,7 +18,7 @@ from lowerbound.evaluate.part import Figures
 from lowerbound.models import Effort
 from lowerbound.run import Run
 from lowerbound.scoring import score
-from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE, pareto_shape
+from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE, shape_of_tails
 
 SHARE = 50
 """One in so many examples is scored again: 2 % of what the likelihood takes."""
@@ -69,7 +69,7 @@ def examples_tail(bits: np.ndarray) -> Check:
     if len(bits) < FEWEST_DRAWS:
         remedy = f"evaluate {FEWEST_DRAWS} examples or more"
         return Check(name, claim, "can't tell", f"{len(bits)} examples have no tail to judge", remedy)
-    shape = max(pareto_shape(sign * bits) for sign in (1, -1))
+    shape = shape_of_tails(bits)
     seen = f"k-hat {shape:.2f} of {len(bits):,} examples"
     if shape <= MOST_RELIABLE:
         return Check(name, claim, "pass", seen, "", shape)

@@ -38,6 +38,8 @@ MOST_WINDOWS = 10_000
 """To which a Gaussian of windows is fitted."""
 LEAST_VARIANCE = 1e-9
 """Of a covariance, along its narrowest axis."""
+LEAST_NOISE = 1e-5
+"""About the variance of the noise at the data's end: of what varies less nothing is seen, and no more can be said."""
 JUDGED_WINDOWS, JUDGED_WITH_GAPS = 512, 32
 """Of the validation split, on which it is judged, at most; of those with gaps each has a Gaussian of its own."""
 WANDERING = (0.0, 0.3, 1.0, 3.0)
@@ -82,8 +84,8 @@ def fit_gaussian(
 def fit_windows(dataset: Dataset) -> tuple[Float[Tensor, "num_entries"], Float[Tensor, "num_entries num_entries"]]:
     r"""The mean and the covariance of the windows of series, their channels one after another.
 
-    The covariance is $(1 - s) S + s \,\mathrm{diag}\, S + \kappa E E^T$ with S that of training windows and E one column of
-    ones for each channel.
+    The covariance is $(1 - s) S + s \,\mathrm{diag}\, S + \kappa E E^T$ with S that of training windows, with a
+    little noise, and E one column of ones for each channel.
 
     What is fitted to a few months has not seen how far the levels of its channels wander: later ones are nowhere near
     likely without $\kappa$. It and s are those under which validation windows, which come later, are likeliest.
@@ -98,7 +100,8 @@ def fit_windows(dataset: Dataset) -> tuple[Float[Tensor, "num_entries"], Float[T
     channels, length = x.shape[1:]
     x, held_out = x.flatten(1).double(), held_out.flatten(1).double()
     mean, covariance = _moments(x)
-    diagonal = torch.diag(covariance.diagonal().clamp(min=LEAST_VARIANCE))
+    covariance = covariance + LEAST_NOISE * torch.eye(len(covariance)).double()
+    diagonal = torch.diag(covariance.diagonal())
     levels = torch.kron(torch.eye(channels).double(), torch.ones(length, length).double())
     if held_out.isnan().any():
         held_out = held_out[:JUDGED_WITH_GAPS]
