@@ -1,4 +1,4 @@
-"""Pieces of larger images: at a random place by seed, step and place in the batch alone, and in the middle of those held out."""
+"""Pieces of larger images: at random places, by seed, step and place in the batch alone; of those held out in the middle."""
 
 from dataclasses import replace
 
@@ -53,7 +53,7 @@ def corners(x):
 def test_every_place_is_seen_and_the_middle_held_out(images, monkeypatch):
     config, dataset = tiny(images)
     assert dataset.shape == (1, *SIZE)
-    assert "crop      4 x 6 of 9 x 13 pixels: at random places in training, else in the middle" in describe(dataset)
+    assert "crop      4 x 6 of 9 x 13 pixels: at random places to train on, else the middle" in describe(dataset)
     row, column = corners(dataset.encoded(dataset.test))
     assert (set(row), set(column)) == ({2}, {3})
     x = seen(Trainer(config, dataset), 12, monkeypatch)

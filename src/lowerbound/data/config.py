@@ -24,8 +24,8 @@ class DataConfig:
     """The height and width to which images are cropped and resized."""
     crop: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
     """Images: train on a piece of this size of each example, cut at another random place whenever it is seen; --image-size
-    comes before. Held-out figures and scores are those of the piece in the middle. The model learns the pieces of all M places,
-    and not the place: where a piece tells its own, the likelihood of those in the middle can lose up to log M nats each."""
+    comes before. Held-out figures and scores are of the piece in the middle. The model learns the pieces of all M places
+    together: where a piece tells its own place, the likelihood of those in the middle can lose up to log M nats each."""
     skip_bad_files: bool = False
     """Leave out unreadable images, with a warning, instead of stopping."""
     variables: tuple[str, ...] = ()

@@ -203,7 +203,7 @@ class Examples(Brief):
         assert isinstance(self.values, np.ndarray)
         height, width = self.values.shape[-2:]
         values = middle(self.values, size, self.name)
-        note = f"crop      {size[0]} x {size[1]} of {height} x {width} pixels: at random places in training, else in the middle"
+        note = f"crop      {size[0]} x {size[1]} of {height} x {width} pixels: at random places to train on, else the middle"
         return replace(self, values=values, whole=self.values, notes=(*self.notes, note))
 
     def dataset(self, num_levels: int | None = None, encoding: Encoding | None = None) -> Dataset:
@@ -228,7 +228,11 @@ class Examples(Brief):
                 counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
                 raise InputError(f"the splits have {counts}; at least one example is needed in each")
             encoding = encoding or fitted_encoding(
-                values if self.whole is None else self.whole, splits, num_levels, self.columns, () if self.series is None else self.series.channels
+                values if self.whole is None else self.whole,
+                splits,
+                num_levels,
+                self.columns,
+                () if self.series is None else self.series.channels,
             )
             if self.whole is not None and encoding.has_missing:
                 raise InputError("--crop is for images of which no entry is missing, and there are NaN: leave it out")

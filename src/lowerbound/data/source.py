@@ -91,7 +91,7 @@ def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
 BUNDLED = Source((), _named)
 IMAGES = Source(("image_size", "crop", "skip_bad_files", "labels", "num_levels"), _images)
 ARRAYS = Source(("layout", "crop", "num_levels"), _arrays)
-TIFF = Source(("crop", "num_levels",), _tiff)
+TIFF = Source(("crop", "num_levels"), _tiff)
 HUB = Source(("image_size", "crop", "skip_bad_files", "num_levels"), _hub)
 HUB_PREFIX = "hf:"
 """How the name of a data set of the hub begins."""
