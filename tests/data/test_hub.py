@@ -5,7 +5,7 @@ The library is a fake that has what is used of it; where the real one is install
 
 import io
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from PIL import Image as Picture
 
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, open_dataset
+from lowerbound.data.hub import load_first
 from lowerbound.data.source import read_examples
 from lowerbound.errors import InputError
 
@@ -65,16 +66,43 @@ class Part:
         return Part(self.columns, {**self.features, name: feature})
 
 
+def collected(rows, features):
+    """Rows as a split."""
+    return Part({name: [row[name] for row in rows] for name in features}, features)
+
+
+class Streamed:
+    """A split that is fetched row by row, and notes how many were."""
+
+    def __init__(self, part, fetched, num=None):
+        self.part, self.fetched, self.num = part, fetched, num
+        self.features = part.features
+
+    def cast_column(self, name, feature):
+        return Streamed(self.part.cast_column(name, feature), self.fetched)
+
+    def take(self, num):
+        return Streamed(self.part, self.fetched, num)
+
+    def __iter__(self):
+        for number in range(min(self.num, len(self.part))):
+            self.fetched.append(number)
+            yield self.part[number]
+
+
 @pytest.fixture
 def hub(monkeypatch):
     """The fake library; `sets` are those that it knows."""
     library = ModuleType("datasets")
-    library.sets = {}
+    library.sets, library.fetched = {}, []
+    library.Dataset = SimpleNamespace(from_list=collected)
 
-    def load_dataset(name, split=None):
+    def load_dataset(name, split=None, streaming=False):
         if name not in library.sets:
             raise ConnectionError(f"Couldn't reach '{name}' on the Hub\nand a second line")
         parts = library.sets[name]
+        if streaming:
+            return Streamed(parts[split], library.fetched)
         return parts if split is None else parts[split]
 
     library.load_dataset, library.Image = load_dataset, Image
@@ -107,6 +135,24 @@ def test_images_with_labels_and_splits(hub):
     hub.sets["me/pets"]["train"].columns["image"][3] = {"bytes": b"nothing", "path": None}
     with pytest.raises(InputError, match=r"1 of 25 files cannot be used:\n  train/cat/000000003\.png: not an image"):
         open_dataset("hf:me/pets")
+
+
+def test_of_the_first_examples_no_others_are_fetched(hub, tmp_path):
+    (tmp_path / "3.png").write_bytes(png(3))
+    pets = hub.sets["me/pets"] = {"train": part(range(20))}
+    pets["train"].columns["image"][3] = {"bytes": None, "path": str(tmp_path / "3.png")}
+    dataset = open_dataset("hf:me/pets:train[:7]")
+    assert hub.fetched == list(range(7))
+    assert dataset.examples.shape == (7, 1, 4, 5)
+    expected = [np.asarray(Picture.open(io.BytesIO(png(seed)))) for seed in range(7)]
+    found = sorted(image.tobytes() for image in dataset.examples)
+    assert found == sorted(image.tobytes() for image in expected)
+    assert sorted(dataset.labels) == [0, 0, 0, 1, 1, 1, 1]
+    assert len(open_dataset("hf:me/pets:train[:30]").examples) == 20
+    hub.sets["numbers"] = {"train": Part({"a": list(range(9))}, {"a": Value("float32")})}
+    assert open_dataset("hf:numbers:train[:5]").examples[:, 0].tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(InputError, match=r"hf:none:train\[:5\] cannot be opened \(ConnectionError"):
+        open_dataset("hf:none:train[:5]")
 
 
 def test_numbers_are_vectors(hub):
@@ -164,3 +210,18 @@ def test_the_library_itself_reads_its_own_folders(tmp_path, monkeypatch):
     dataset = open_dataset(f"hf:{tmp_path / 'pets'}")
     assert dataset.spec.class_names == ("cat", "dog")
     assert dataset.examples.shape == (6, 1, 4, 5)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the library's own dependencies
+def test_the_library_itself_fetches_the_first_examples(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    library = pytest.importorskip("datasets")
+    for k in range(6):
+        (path := tmp_path / "pets" / "train" / ("cat", "dog")[k % 2] / f"{k}.png").parent.mkdir(
+            parents=True, exist_ok=True
+        )
+        path.write_bytes(png(k))
+    loaded = load_first(library, str(tmp_path / "pets"), "train", 4)
+    assert len(loaded) == 4
+    stored = [image["bytes"] for image in loaded["image"]]
+    assert set(stored) < {png(k) for k in range(6)}

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ from safetensors.torch import load_file
 
 from lowerbound import DDIM, InputError, PerSample, open_run, sample
 from lowerbound.cli.main import run
+from lowerbound.data import DataConfig, open_dataset
 from lowerbound.records import Measured
 from lowerbound.run.exported import export_diffusers, export_onnx
+from lowerbound.training.build import build_model
+from lowerbound.training.folder import RunFolder
+from lowerbound.training.recipes import recipe
 from lowerbound.weights import HASH, weights_file
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -150,3 +155,42 @@ def test_a_repository_is_a_run_with_a_card(trained, tmp_path, capsys):
     again = open_run(tmp_path / "hub")
     x_t = torch.rand(2, 1, 8, 8)
     assert torch.equal(again.denoiser(x_t, 0.3).x, opened.denoiser(x_t, 0.3).x)
+
+
+@pytest.mark.parametrize("num_components", [3, 0])
+def test_plain_torch_reads_the_files_of_a_run(num_components, tmp_path, monkeypatch):
+    """As docs/export.md does, and says the same as the run; a network alone where there is no mixture below it."""
+    rows = np.random.default_rng(0).normal([3, -1], [2, 0.1], (80, 2))
+    np.save(tmp_path / "rows.npy", rows)
+    dataset = open_dataset(tmp_path / "rows.npy")
+    config = recipe(dataset, DataConfig(str(tmp_path / "rows.npy")))
+    config = replace(
+        config,
+        network=replace(config.network, width=8, depth=2),
+        denoiser=replace(config.denoiser, components=num_components),
+    )
+    model, generator = build_model(config, dataset.spec).trained, torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+    if num_components:
+        means = torch.tensor([[1.0, 0.0], [-1.0, 0.5]])
+        model.mixture.fit(torch.tensor([0.3, 0.7]), means, torch.tensor([[[0.5, 0.2], [0.2, 0.3]], [[0.1, 0], [0, 2]]]))
+    (tmp_path / "moons").mkdir()
+    folder = RunFolder(tmp_path / "moons")
+    folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
+    folder.model.write_bytes(weights_file(dict(model.named_parameters()), {}))
+    opened = open_run(folder.path)
+    snippet = re.findall(r"```python\n(.*?)```", (DOCS / "export.md").read_text(), re.DOTALL)[1]
+    assert "lowerbound" not in snippet
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(snippet, "export.md", "exec"), names)
+    if not num_components:
+        names["mixture"] = lambda y, variance: torch.zeros_like(y)
+    t = torch.tensor([0.0, 0.2, 0.7, 1.0])
+    x_t = torch.randn(4, 2, generator=generator)
+    expected = opened.denoiser(x_t, t).x
+    assert (names["denoise"](x_t, t) - expected).abs().max() < 1e-5 * max(1, expected.abs().max().item())
+    facts = names["config"]["data_facts"]["encoding"]
+    assert np.abs(opened.encode(rows).numpy() - (rows - facts["shift"]) / facts["scale"]).max() < 1e-6

@@ -11,6 +11,7 @@ from lowerbound.cli.options import parse
 from lowerbound.run import open_run
 from lowerbound.run.card import export_hub
 from lowerbound.run.exported import export_diffusers, export_onnx
+from lowerbound.run.hub import is_on_hub, sent
 
 WRITERS = {"onnx": export_onnx, "diffusers": export_diffusers, "hub": export_hub}
 
@@ -21,23 +22,28 @@ class Options:
 
     ONNX is one file that takes noisy examples and their noise levels and returns the mean of the data given them, beside a
     model.json that says what the numbers mean. A run that was imported from diffusers becomes a pipeline of diffusers again.
-    For the hub, its files stand beside a card that says its bits/dim and whether they are a bound; nothing is sent anywhere.
+    For the hub, its files stand beside a card that says its bits/dim and whether they are a bound. Nothing is sent anywhere
+    unless -o names a repository there, hf:NAME/REPO: then any kind of files is, and a repository that is new is private.
 
     Example: lowerbound export runs/digits --as onnx -o digits-onnx
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="The run folder.")]
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The folder to write, which is not there yet or empty."""
+    """The folder to write, which is not there yet or empty; or hf:NAME/REPO, a repository of the Hugging Face hub."""
     kind: Annotated[Literal["onnx", "diffusers", "hub"], tyro.conf.arg(name="as")]
-    """The kind of files: ONNX, a pipeline of diffusers, or a repository of the Hugging Face hub, to upload."""
+    """The kind of files: ONNX; a pipeline of diffusers; or a run as the hub holds one, plain safetensors and JSON."""
     json: JsonOption = False
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "export", arguments)
-    out = WRITERS[options.kind](open_run(options.run), options.out)
-    files = sorted(path.name for path in out.iterdir())
-    print(f"{options.kind:<9} {out}: {', '.join(files)}")
-    return {"kind": options.kind, "out": out, "files": files}
+    run = open_run(options.run)
+    with sent(options.out) as folder:
+        WRITERS[options.kind](run, folder)
+        files = sorted(path.name for path in folder.iterdir())
+    print(f"{options.kind:<9} {options.out}: {', '.join(files)}")
+    if is_on_hub(options.out):
+        print(f"next: lowerbound import {options.out}, wherever the model is used")
+    return {"kind": options.kind, "out": options.out, "files": files}

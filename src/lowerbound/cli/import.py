@@ -1,4 +1,4 @@
-"""`lowerbound import FOLDER`: a model that was trained elsewhere, as a run."""
+"""`lowerbound import MODEL`: a model that was trained elsewhere, as a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,27 +7,40 @@ from typing import Annotated, Any
 import tyro
 
 from lowerbound.cli.figures import JsonOption
+from lowerbound.cli.flags import flags
 from lowerbound.cli.options import parse
 from lowerbound.cli.train import located
 from lowerbound.data import DataConfig
+from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.imports import family_of
+from lowerbound.printable import printable
 from lowerbound.run import open_run
-from lowerbound.run.imported import import_model
+from lowerbound.run.hub import fetched
+from lowerbound.run.imported import import_model, import_run, is_run
+from lowerbound.training.distill import check_empty
+from lowerbound.training.folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Options:
-    """Make a run of a model of images that another library trained, so that every other verb takes it.
+    """Make a run of a model that was trained elsewhere, so that every other verb takes it.
 
-    FOLDER is a pipeline of diffusers: a UNet2DModel or a DiTTransformer2DModel, with a scheduler of DDPM's kind, of EDM, of
-    flow matching or of a variance exploding score SDE; or a checkpoint of ADM, improved diffusion, EDM or score_sde_pytorch,
+    MODEL is a folder, or hf:NAME/REPO on the Hugging Face hub, that holds one of these: a run, as `export --as hub` writes
+    it; a pipeline of diffusers, a UNet2DModel or a DiTTransformer2DModel with a scheduler of DDPM's kind, of EDM, of flow
+    matching or of a variance exploding score SDE; a checkpoint of ADM, improved diffusion, EDM or score_sde_pytorch,
     without a program in it, beside its settings as JSON: docs/import.md. Weights are copied; no program is run.
 
     Example: lowerbound import ddpm-cifar10-32 -o runs/ddpm
     """
 
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER", help="The model's folder.")]
+    folder: Annotated[
+        tyro.conf.Positional[Path],
+        tyro.conf.arg(
+            metavar="MODEL",
+            help="The model's folder, hf:NAME/REPO on the hub, or hf:NAME/REPO@REVISION of one revision.",
+        ),
+    ]
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The run folder; runs/NAME if not given."""
     data: Everyday[str | None] = None
@@ -47,16 +60,38 @@ class Options:
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "import", arguments)
-    out = options.out or Path("runs") / options.folder.expanduser().resolve().name
-    folder = import_model(
-        options.folder,
+    if options.out is not None:
+        check_empty(RunFolder(options.out))  # before anything is fetched
+    with fetched(options.folder) as folder:
+        out = options.out or Path("runs") / folder.resolve().name
+        return _import_run(options, folder, out) if is_run(folder) else _import_model(options, folder, out)
+
+
+def _import_run(options: Options, folder: Path, out: Path) -> dict[str, Any]:
+    """Copy a run of this program."""
+    for name, flag in flags(Options).items():
+        if name not in ("folder", "out", "json") and getattr(options, name):
+            raise InputError(
+                f"{flag} has no effect on {options.folder}: it is a run, which says so itself: leave it out"
+            )
+    run = open_run(import_run(folder, out).path)
+    print(f"model     {run.config.model.name} of {printable(run.spec.name)}, {run.num_parameters:,} parameters")
+    print(f"examples  {run.spec.shape}, {run.spec.encoding.description}")
+    print(f"run       {out}\nnext: lowerbound sample {out}")
+    return {"num_parameters": run.num_parameters, "shape": run.spec.shape, "out": out}
+
+
+def _import_model(options: Options, folder: Path, out: Path) -> dict[str, Any]:
+    """Make a run of a model of another library."""
+    made = import_model(
+        folder,
         out,
         data=None if options.data is None else located(DataConfig(options.data)),
         image_size=options.image_size,
         class_names=options.class_names,
         value_range=options.value_range,
     )
-    run = open_run(folder.path)
+    run = open_run(made.path)
     source, schedule = run.config.imported, run.denoiser.schedule
     assert source is not None
     low, high = source.value_range
@@ -65,12 +100,12 @@ def main(arguments: list[str]) -> dict[str, Any]:
     print(f"noise     gamma from {schedule.gamma_min:.3f} to {schedule.gamma_max:.3f}, {schedule.scaling.name}")
     if run.config.data.conditional:
         print(f"classes   {len(run.spec.class_names)}: give a label to every sample")
-    print(f"run       {folder.path}\nnext: lowerbound sample {folder.path}")
+    print(f"run       {made.path}\nnext: lowerbound sample {made.path}")
     return {
         "num_parameters": run.num_parameters,
         "shape": run.spec.shape,
         "gamma": (schedule.gamma_min, schedule.gamma_max),
         "scaling": schedule.scaling.name,
         "class_names": run.spec.class_names,
-        "out": folder.path,
+        "out": made.path,
     }

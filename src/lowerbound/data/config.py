@@ -22,6 +22,10 @@ class DataConfig:
     """The number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
     image_size: Annotated[Everyday[tuple[int, int] | None], tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
     """The height and width to which images are cropped and resized."""
+    crop: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
+    """Images: train on a piece of this size of each example, cut at another random place whenever it is seen; --image-size
+    comes before. Held-out figures and scores are of the piece in the middle. The model learns the pieces of all M places
+    together: where a piece tells its own place, the likelihood of those in the middle can lose up to log M nats each."""
     skip_bad_files: bool = False
     """Leave out unreadable images, with a warning, instead of stopping."""
     variables: tuple[str, ...] = ()
@@ -77,6 +81,8 @@ class DataConfig:
     given."""
 
     def __post_init__(self):
+        if self.crop is not None and min(self.crop) < 1:
+            raise InputError(f"--crop {self.crop[0]} {self.crop[1]}: give a height and a width of at least one pixel")
         for name in ("window", "stride"):
             value = getattr(self, name)
             if value is not None and value < 1:

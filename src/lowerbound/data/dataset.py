@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from lowerbound.brief import Brief
 from lowerbound.data.axes import Axes
 from lowerbound.data.columns import Column
+from lowerbound.data.crops import at_places, middle
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
 from lowerbound.data.memory import release
@@ -42,6 +43,7 @@ class Dataset:
         conditions: (N, F) float32 vectors as they came; of series covariates along them, (N, K, L); or None.
         layout_hint: if the layout was guessed and could be another, how they are read and how to have the other.
         notes: what else there is to be said of how they were read, a line each.
+        whole: if the examples are the pieces in the middle of larger images, those, (N, C, H, W).
     """
 
     spec: DataSpec
@@ -53,6 +55,7 @@ class Dataset:
     conditions: Stored | None = None
     layout_hint: str = ""
     notes: tuple[str, ...] = ()
+    whole: np.ndarray | None = None
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{len(self.indices(split)):,} {split}" for split in SPLITS)
@@ -68,9 +71,18 @@ class Dataset:
         assert split in SPLITS
         return getattr(self, split)
 
-    def encoded(self, indices: np.ndarray) -> Tensor:
-        """Examples as the model sees them, (n, *shape); NaN where an entry is missing (`DataSpec.observed`)."""
-        chosen = np.ascontiguousarray(self.examples[indices])
+    def encoded(self, indices: np.ndarray, cuts: Tensor | None = None) -> Tensor:
+        """Examples as the model sees them, (n, *shape); NaN where an entry is missing (`DataSpec.observed`).
+
+        Arguments:
+            indices: of the examples, (n,).
+            cuts: of pieces of larger images, where to cut them, (n, 2) on [0, 1]; None: in the middle.
+        """
+        if self.whole is None or cuts is None:
+            chosen = self.examples[indices]
+        else:
+            chosen = at_places(self.whole, indices, self.spec.shape[1:], cuts.numpy())
+        chosen = np.ascontiguousarray(chosen)
         release(self.examples)
         return self.spec.encoding.encode(chosen)
 
@@ -122,7 +134,7 @@ class Dataset:
         return True
 
     def _hash_values(self) -> Any:
-        return _digest(self.examples, self.conditions)
+        return _digest(self.examples if self.whole is None else self.whole, self.conditions)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -145,6 +157,7 @@ class Examples(Brief):
         condition_columns: of a table, those that its conditions are made of.
         condition_places: where they stand among all of its columns.
         notes: what else there is to be said of how they were read, a line each.
+        whole: if the values are the pieces in the middle of larger images, those, (N, C, H, W).
     """
 
     name: str
@@ -162,6 +175,7 @@ class Examples(Brief):
     condition_columns: tuple[Column, ...] = ()
     condition_places: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    whole: np.ndarray | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
@@ -181,7 +195,16 @@ class Examples(Brief):
             condition_columns=dataset.spec.condition_columns,
             condition_places=dataset.spec.condition_places,
             notes=dataset.notes,
+            whole=dataset.whole,
         )
+
+    def cropped(self, size: tuple[int, int]) -> "Examples":
+        """The pieces in the middle of images, of this height and width; the images stay `whole`."""
+        assert isinstance(self.values, np.ndarray)
+        height, width = self.values.shape[-2:]
+        values = middle(self.values, size, self.name)
+        note = f"crop      {size[0]} x {size[1]} of {height} x {width} pixels: at random places to train on, else the middle"
+        return replace(self, values=values, whole=self.values, notes=(*self.notes, note))
 
     def dataset(self, num_levels: int | None = None, encoding: Encoding | None = None) -> Dataset:
         """The data set to train on: its encoding fitted, missing splits made (see `assemble`)."""
@@ -205,8 +228,14 @@ class Examples(Brief):
                 counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
                 raise InputError(f"the splits have {counts}; at least one example is needed in each")
             encoding = encoding or fitted_encoding(
-                values, splits, num_levels, self.columns, () if self.series is None else self.series.channels
+                values if self.whole is None else self.whole,
+                splits,
+                num_levels,
+                self.columns,
+                () if self.series is None else self.series.channels,
             )
+            if self.whole is not None and encoding.has_missing:
+                raise InputError("--crop is for images of which no entry is missing, and there are NaN: leave it out")
             vectors, series = None, self.series
             if series is not None and isinstance(conditions, Windows):
                 series = series.fitted(conditions.rows[conditions.is_covered(splits["train"])])
@@ -217,7 +246,7 @@ class Examples(Brief):
             further |= {"axes": self.axes, "series": series}
             spec = DataSpec(self.name, shape, encoding, self.layout, class_names, vectors, **further)
             hints = {"layout_hint": self.layout_hint, "notes": self.notes}
-            dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, **hints)
+            dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, **hints, whole=self.whole)
             check_not_empty(dataset.num_observed)
         return dataset
 

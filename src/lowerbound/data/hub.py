@@ -1,9 +1,11 @@
 """Data sets of the Hugging Face hub, through the datasets library: images with or without labels, and columns of numbers.
 
 The library keeps them on the disk and reads from there what is looked at, so that they may be larger than memory.
+Of the first examples of a split no others are fetched.
 """
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,16 @@ from lowerbound.data.parts import PART
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
+FIRST = re.compile(r"([^\[\]]+)\[:([1-9]\d*)\]")
+"""The first examples of a split, as the library writes them: train[:1000]."""
+
 
 def read_hub(source: str, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False) -> Examples:
     """What a data set of the hub holds.
 
     Arguments:
         source: hf:NAME for its splits train, validation and test, as far as it has them, or hf:NAME:split for one of any
-            name.
+            name, or hf:NAME:split[:1000] for the first examples of it.
         image_size: as for folders of images.
         skip_bad_files: as for folders of images.
 
@@ -35,7 +40,7 @@ def read_hub(source: str, *, image_size: tuple[int, int] | None = None, skip_bad
     library = extra("datasets", "hub", "a data set of the hub")
     parts = _load(library, source)
     features = next(iter(parts.values())).features
-    images = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    images = _image_columns(features)
     if len(images) > 1:
         raise InputError(f"{source} has several columns of images ({', '.join(map(printable, images))}): one is read")
     if images:
@@ -50,7 +55,11 @@ def _load(library: Any, source: str) -> dict[str, Any]:
     if not name:
         raise InputError(f"{source}: give hf:NAME or hf:NAME:split, such as hf:ylecun/mnist")
     try:
-        loaded = library.load_dataset(name, split=split or None)
+        first = FIRST.fullmatch(split)
+        if first is not None and not Path(name).exists():
+            loaded = load_first(library, name, first[1], int(first[2]))
+        else:
+            loaded = library.load_dataset(name, split=split or None)
     except Exception as error:  # of the network, of the hub, of the file system
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
@@ -65,6 +74,37 @@ def _load(library: Any, source: str) -> dict[str, Any]:
             f"{source} has the splits {', '.join(map(printable, loaded))} and none called train: give {source}:SPLIT"
         )
     return parts
+
+
+def load_first(library: Any, name: str, split: str, num: int) -> Any:
+    """The first examples of a split: fetched one after another and no others, and kept in memory as they are stored.
+
+    Arguments:
+        library: datasets.
+        name, split: of the data set and the split.
+        num: of examples, fewer if it has fewer.
+    """
+    stream = library.load_dataset(name, split=split, streaming=True)
+    if stream.features is None:  # only all of it would tell what its columns are
+        return library.load_dataset(name, split=f"{split}[:{num}]")
+    images = _image_columns(stream.features)
+    for column in images:
+        stream = stream.cast_column(column, library.Image(decode=False))
+
+    rows = []
+    for row in stream.take(num):
+        for column in images:
+            if (stored := row[column]) is not None and stored["bytes"] is None:
+                import fsspec  # by which the library reads
+
+                with fsspec.open(stored["path"], "rb") as file:
+                    row[column] = {"bytes": file.read(), "path": None}  # pyright: ignore[reportAttributeAccessIssue]
+        rows.append(row)
+    return library.Dataset.from_list(rows, features=stream.features)
+
+
+def _image_columns(features: Any) -> list[str]:
+    return [name for name, feature in features.items() if type(feature).__name__ == "Image"]
 
 
 def _label_column(features: Any) -> str | None:

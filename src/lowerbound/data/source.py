@@ -89,10 +89,10 @@ def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
 
 
 BUNDLED = Source((), _named)
-IMAGES = Source(("image_size", "skip_bad_files", "labels", "num_levels"), _images)
-ARRAYS = Source(("layout", "num_levels"), _arrays)
-TIFF = Source(("num_levels",), _tiff)
-HUB = Source(("image_size", "skip_bad_files", "num_levels"), _hub)
+IMAGES = Source(("image_size", "crop", "skip_bad_files", "labels", "num_levels"), _images)
+ARRAYS = Source(("layout", "crop", "num_levels"), _arrays)
+TIFF = Source(("crop", "num_levels"), _tiff)
+HUB = Source(("image_size", "crop", "skip_bad_files", "num_levels"), _hub)
 HUB_PREFIX = "hf:"
 """How the name of a data set of the hub begins."""
 FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
@@ -149,7 +149,7 @@ def open_dataset(source: Any, **settings: Any) -> Dataset:
     check_settings(config, kind, config.source)
     if kind is BUNDLED:
         return NAMED[config.source]()
-    return kind.read(config, None).dataset(config.num_levels)
+    return _read(config, kind, None).dataset(config.num_levels)
 
 
 def check_settings(config: DataConfig, kind: Source, name: str) -> None:
@@ -171,7 +171,13 @@ def read_examples(config: DataConfig, spec: DataSpec | None = None) -> Examples:
     Raises:
         InputError: if there is no such source, or it cannot be read so.
     """
-    return _kind(config).read(config, spec)
+    return _read(config, _kind(config), spec)
+
+
+def _read(config: DataConfig, kind: Source, spec: DataSpec | None) -> Examples:
+    """What a source of a kind holds, cut to its pieces."""
+    examples = kind.read(config, spec)
+    return examples if config.crop is None else examples.cropped(config.crop)
 
 
 def is_path(source: str) -> bool:

@@ -7,6 +7,7 @@ from lowerbound.files import replacing
 from lowerbound.records import Measured
 from lowerbound.run.exported import check_out
 from lowerbound.run.opened import Run
+from lowerbound.training.folder import RunFolder
 
 
 def model_card(run: Run) -> str:
@@ -34,8 +35,9 @@ def model_card(run: Run) -> str:
         "",
         "```python",
         "import lowerbound as lb",
+        "from huggingface_hub import snapshot_download",
         "",
-        'run = lb.open_run("the folder of these files")',
+        'run = lb.open_run(snapshot_download("the name of this repository"))',
         "```",
         "",
     ]
@@ -58,7 +60,12 @@ def export_hub(run: Run, out: Path | str) -> Path:
     check_out(out)
     with replacing(out) as unfinished:
         unfinished.mkdir(parents=True, exist_ok=True)
-        for file in (run.folder.config, run.folder.model):
-            shutil.copyfile(file, unfinished / file.name)
+        copy_model(run.folder, unfinished)
         (unfinished / "README.md").write_text(model_card(run), encoding="utf-8")
     return out
+
+
+def copy_model(folder: RunFolder, out: Path) -> None:
+    """Copy the files without which a run can't be opened into another folder, which is there."""
+    for file in (folder.config, folder.model):
+        shutil.copyfile(file, out / file.name)

@@ -1,4 +1,4 @@
-"""A model that was trained elsewhere, as a run."""
+"""A model that was trained elsewhere, by another library or this one, as a run."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +11,9 @@ from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
 from lowerbound.imports import family_of, open_source
+from lowerbound.imports.files import read_object
+from lowerbound.run.card import copy_model
+from lowerbound.run.opened import open_run
 from lowerbound.training.config import Config
 from lowerbound.training.distill import check_empty
 from lowerbound.training.folder import RunFolder
@@ -71,6 +74,35 @@ def import_model(
         metadata = {"weights": f"imported from {source.family}"}
         write_file(written.model, weights_file(dict(denoiser.named_parameters()), metadata))
         written.write_config(Config(replace(config, conditional=num_classes > 0), imported=source), spec)
+    return run
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run of this program, and no model of another library.
+
+    Raises:
+        InputError: if its config.json, be it whose it may, is damaged.
+    """
+    config = RunFolder(folder).config
+    return config.is_file() and "schema_version" in read_object(config)
+
+
+def import_run(folder: Path | str, out: Path | str) -> RunFolder:
+    """Copy what a run is used by, its configuration and its weights, once it has been opened.
+
+    Arguments:
+        folder: of the run.
+        out: the run folder, which is not there yet or empty.
+
+    Raises:
+        InputError: if there is no run, it is damaged, or there is no place for the copy.
+    """
+    run, source = RunFolder(out), open_run(folder).folder
+    check_empty(run)
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(run.path) as unfinished:
+        unfinished.mkdir(parents=True)
+        copy_model(source, unfinished)
     return run
 
 

@@ -26,6 +26,7 @@ from torch import nn
 
 from lowerbound import imports
 from lowerbound.data import DataSpec
+from lowerbound.data.source import is_path
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.records import MOST_BYTES
@@ -115,7 +116,10 @@ class RunFolder:
         except InputError:
             raise
         except FileNotFoundError as error:
-            raise InputError(f"there is no run in {self.path}: give a folder that `lowerbound train` made") from error
+            remedy = "give a folder that `lowerbound train` made"
+            if not is_path(str(self.path)):
+                remedy = f"fetch it first, by `lowerbound import {self.path}`"
+            raise InputError(f"there is no run in {self.path}: {remedy}") from error
         except NotADirectoryError as error:
             raise InputError(f"{self.path} is a file: give the folder of a run") from error
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:

@@ -180,7 +180,9 @@ class Trainer(Training):
     def _losses(self, indices: np.ndarray, places: Tensor, weights: Tensor, seeds: Tensor) -> Losses:
         """Of examples of the data, at places along the noise."""
         began = time.perf_counter()
-        x, noise = self.dataset.encoded(indices), PerSample(seeds)
+        noise = PerSample(seeds)
+        cuts = None if self.dataset.whole is None else noise.uniform(torch.empty(len(indices), 2))
+        x = self.dataset.encoded(indices, cuts)
         self.data_seconds += time.perf_counter() - began
         if self.training.hidden:
             x = hide(x, self.training.hidden, noise, self.dataset.spec.blocks)
