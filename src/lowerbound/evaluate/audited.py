@@ -102,9 +102,13 @@ def apart_as_expected(train: list[int], test: list[int]) -> Check:
     name, claim = "test data apart from training data", "no more examples are in both than occur twice by chance"
     times = Counter(train)
     both = sum(number in times for number in test)
-    repeated = 1 - sum(num == 1 for num in times.values()) / len(train)  # Good & Turing: as likely is a twin of a further one
+    repeated = 1 - sum(num == 1 for num in times.values()) / len(
+        train
+    )  # as likely has a further one a twin (Good 1953)
     expected = repeated * len(test)
-    error = math.sqrt(expected + both * 2 * len(test) / len(train))  # where none leaked; twins in training come in pairs
+    error = math.sqrt(
+        expected + both * 2 * len(test) / len(train)
+    )  # where none leaked; twins in training come in pairs
     seen = f"{both} of {len(test):,} test examples are in the training data, where {expected:.1f} are expected"
     if both <= expected + MOST_ERRORS * error + 1:
         return Check(name, claim, "pass", seen, "", float(both))
