@@ -46,6 +46,15 @@ def test_test_examples_in_training_are_found_unless_examples_repeat_by_nature():
     assert apart_as_expected(coins, RNG.integers(8, size=100).tolist()).verdict == "pass"
 
 
+@pytest.mark.parametrize("num_values", [300, 1600, 10_000, 100_000])
+@pytest.mark.parametrize("num_test", [200, 1600])
+def test_rounded_numbers_are_no_leak(num_values, num_test):
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        train, test = (rng.integers(num_values, size=num).tolist() for num in (1600, num_test))
+        assert apart_as_expected(train, test).verdict == "pass"
+
+
 def test_what_failed_is_told_first():
     checks = (examples_tail(2 + 0.01 * RNG.pareto(0.9, 1000)), apart_as_expected([1, 2], [3, 4]))
     fine, wrong = tell_audited(Audited(checks)).findings

@@ -20,7 +20,7 @@ from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.run import Run
 from lowerbound.schedule import Cosine, Schedule
 from lowerbound.training import recipe
-from lowerbound.training.build import build_decoder
+from lowerbound.training.build import build_decoder, build_model
 from lowerbound.training.config import DataConfig, DenoiserConfig
 from lowerbound.training.folder import RunFolder
 
@@ -164,8 +164,23 @@ def test_rounded_floats_have_no_density():
     denoiser = Empirical(dataset.spec.encoding.encode(lattice), LinearGamma(-12.0, 5.0))
     finding = said(diagnosis_of(denoiser, dataset), "Structure finer than the least noise")
     assert "100.0%" in finding
-    assert "0.72 bits/dim off the bound" in finding
+    assert "0.72 bits off the bound for each real number" in finding
     assert "store them as integers" in finding
+
+
+@pytest.mark.parametrize("has_real", [True, False])
+def test_levels_and_categories_of_a_table_are_no_finer_structure(has_real, tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = [(*rng.integers(9, size=2), rng.normal()) for _ in range(300)]
+    rows = [f"{age},{rooms}" + f",{size:.6f}" * has_real for age, rooms, size in numbers]
+    (tmp_path / "mixed.csv").write_text("\n".join(["age,rooms" + ",size" * has_real, *rows]))
+    data = DataConfig(str(tmp_path / "mixed.csv"))
+    dataset = open_dataset(data)
+    config = recipe(dataset, data)
+    run = Run(RunFolder("nowhere"), config, dataset.spec, build_model(config, dataset.spec), {})
+    found = diagnose(run, dataset, profile(run, dataset, split="validation", num_examples=30))
+    assert said(found, "Data's end").endswith("fine.")
+    assert (found.predictable is not None) == has_real
 
 
 def test_predictions_outside_the_data_are_counted():

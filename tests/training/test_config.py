@@ -156,17 +156,29 @@ def test_coarse_networks_are_fully_connected_where_that_is_affordable():
     ("shape", "num_levels", "model", "words"),
     [
         ((1, 28, 28), 256, "diffusion", ["below gamma = -3", "patches of 2 a side", "50% of each batch"]),
-        ((1, 8, 8), 17, "diffusion", ["more weight on noise that can be seen", "since examples are few"]),
+        ((1, 8, 8), 17, "diffusion", ["more weight on noise that can be seen", "against learning by heart"]),
         ((5,), None, "diffusion", ["adds to a fitted mixture", "on the bound itself"]),
         ((1, 8, 8), 17, "gan", ["gan, with its own settings", "on its own loss"]),
-        ((1, 8, 8), 17, "score", ["by simple"]),
-        ((5,), None, "forest", ["forest, with its own settings"]),
+        ((1, 8, 8), 17, "score", ["score: U-Net", "by simple"]),
+        ((5,), None, "forest", ["forest on a fitted Gaussian", "tree by tree"]),
     ],
 )
 def test_reasons_are_given(shape, num_levels, model, words):
     config = recipe(made(shape, num_levels), model=model)
     lines = " ".join(reasons(config))
     assert all(word in lines for word in words), lines
+
+
+def test_a_series_is_said_to_stand_upon_a_gaussian_and_a_block_to_be_dense():
+    config = recipe(made((1, 36), None))
+    series = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, components=1))
+    assert "adds to a fitted Gaussian of whole windows" in reasons(series)[0]
+    dense = dataclasses.replace(config, network=dataclasses.replace(config.network, dense=4))
+    assert reasons(dense)[0].endswith("and a fully connected block")
+
+
+def test_no_optimizer_is_told_of_a_forest():
+    assert "adamw" not in reasons(recipe(made((5,), None), model="forest"))[1]
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (2, 300), (1, 8, 8), (3, 32, 32), (2, 7, 40), (1, 6, 9, 5)], ids=str)

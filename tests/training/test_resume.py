@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from training.runs import tiny_config, tiny_run, train_until
 
+from lowerbound.errors import InputError
+from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.folder import CLOCKS
 
@@ -80,3 +83,12 @@ def test_complete_run_is_left_alone_and_can_be_prolonged(unbroken_run, unbroken,
 def test_another_seed_is_another_run(unbroken, tmp_path):
     _, _, log = outcome(tiny_run(tmp_path / "run", seed=1, steps=2))
     assert log[0]["loss"] != unbroken[2][0]["loss"]
+
+
+def test_what_a_run_is_for_is_asked_when_it_begins(tmp_path):
+    folder = tiny_run(tmp_path / "run")
+    config, dataset = tiny_config()
+    other = replace(config, training=replace(config.training, purpose="samples"))
+    for restart in (False, True):
+        with pytest.raises(InputError, match=r"--for: both against samples\): choose another folder with --out"):
+            train(other, dataset, folder.path, restart=restart, show_progress=False)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lowerbound.blocks import Real
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
@@ -64,7 +65,8 @@ class Diagnosis(Figures):
         spread: the standard deviation of all values of the training data, in the model's units.
         assumed_spread: what the denoiser's target takes it for, if it depends on it.
         level_width: 2 / K of discrete data, None of continuous data.
-        predictable: $1 - E\|\epsilon - \hat\epsilon\|^2 / D$ in the least noisy interval.
+        predictable: $1 - E\|\epsilon - \hat\epsilon\|^2 / D$ in the least noisy interval, of the D entries with a density;
+            None without one.
         regions: ranges of noise levels, from the data's end.
         num_examples: validation examples.
     """
@@ -76,7 +78,7 @@ class Diagnosis(Figures):
     spread: float
     assumed_spread: float | None
     level_width: float | None
-    predictable: Measured
+    predictable: Measured | None
     regions: tuple[Region, ...]
     num_examples: int
 
@@ -108,7 +110,9 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
     num_levels = run.spec.encoding.num_levels
     level_width = None if num_levels is None else 2 / num_levels
     per_bit = 2 * math.log(2) / (profile.gamma[1] - profile.gamma[0])
-    per_bit *= dataset.spec.num_dims / math.prod(dataset.shape)  # of an entry, where a category has several
+    blocks = run.spec.blocks
+    # the noise of levels and categories is known there, as it should be: all error is that of real numbers
+    num_real = math.prod(dataset.shape) if blocks is None else sum(isinstance(block, Real) for block in blocks)
     return Diagnosis(
         prior=Measured.of(profile.prior),
         reconstruction=Measured.of(profile.reconstruction),
@@ -117,7 +121,7 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
         spread=spread,
         assumed_spread=run.config.denoiser.sigma_data if run.config.denoiser.target == "edm" else None,
         level_width=level_width,
-        predictable=Measured.of(1 - profile.draws[:, 0] * per_bit),
+        predictable=Measured.of(1 - profile.draws[:, 0] * per_bit * run.spec.num_dims / num_real) if num_real else None,
         regions=_regions(profile, spread, level_width),
         num_examples=len(profile.draws),
     )

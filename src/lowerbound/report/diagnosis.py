@@ -62,6 +62,8 @@ def _level_end(diagnosis: Diagnosis, width: float) -> Finding:
 
 
 def _density_end(diagnosis: Diagnosis) -> Finding:
+    if diagnosis.predictable is None:
+        return fine(f"Data's end: reconstruction {diagnosis.reconstruction} bits/dim: fine.")
     share, error = diagnosis.predictable
     figures = (
         f"noise of {diagnosis.least_noise / diagnosis.spread:.2g} of the data's spread, of which "
@@ -70,9 +72,9 @@ def _density_end(diagnosis: Diagnosis) -> Finding:
     if share > PREDICTABLE and share > SURE * error:
         return change(
             f"Structure finer than the least noise: {figures}. Each unit by which gamma_min is lowered from "
-            f"{diagnosis.gamma_min:.1f} takes {0.5 * share / math.log(2):.2g} bits/dim off the bound. Lower it; if that "
-            "does not end, the values are rounded or lie on a surface and have no density: store them as integers, or "
-            "leave out what the rest determines."
+            f"{diagnosis.gamma_min:.1f} takes {0.5 * share / math.log(2):.2g} bits off the bound for each real number. "
+            "Lower it; if that does not end, the values are rounded or lie on a surface and have no density: store them as "
+            "integers, or leave out what the rest determines."
         )
     return fine(f"Data's end: {figures}: fine.")
 

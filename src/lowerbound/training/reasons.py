@@ -21,34 +21,43 @@ def reasons(config: Config) -> tuple[str, str]:
 
 
 def _model(config: Config) -> str:
-    network, coarse, denoiser = config.network, config.coarse, config.denoiser
-    if not config.model.is_denoiser or config.model.is_grown:
-        return f"{config.model.name}, with its own settings"
+    network, coarse, model = config.network, config.coarse, config.model
+    if model.is_grown:
+        return "forest on a fitted Gaussian, which has the outline already"
+    if not model.is_denoiser:
+        return f"{model.name}, with its own settings"
+    kind = "" if model.name == "diffusion" else f"{model.name}: "
     if network.kind == "mlp":
-        below = "; it adds to a fitted mixture, which has the outline already" if denoiser.components else ""
-        return f"network of {network.depth} layers of {network.width}{below}"
-    fine = f"U-Net of {network.width} channels at {_count(len(network.multipliers), 'resolution')}"
+        below = "; it adds to a fitted mixture, which has the outline already" if config.denoiser.components else ""
+        return f"{kind}network of {network.depth} layers of {network.width}{below}"
+    fine = f"{kind}U-Net of {network.width} channels at {_count(len(network.multipliers), 'resolution')}"
+    if config.denoiser.components:
+        return f"{fine}; it adds to a fitted Gaussian of whole windows, which forecasts already"
     if coarse.split is None:
-        return fine
-    dense = " and a fully connected block" if coarse.dense else ""
-    return (
-        f"{fine} for noise below gamma = {coarse.split:g}, where the bits are; another of {coarse.width} channels behind "
-        f"patches of {coarse.patch} a side{dense} above, where the outlines are"
-    )
+        return fine + _dense(network.dense)
+    above = f"another of {coarse.width} channels behind patches of {coarse.patch} a side{_dense(coarse.dense)} above"
+    below = f"{fine}{_dense(network.dense)} for noise below gamma = {coarse.split:g}"
+    return f"{below}, where the bits are; {above}, where the outlines are"
 
 
 def _training(config: Config) -> str:
     training = config.training
+    if config.model.is_grown:
+        return "on the bound itself, tree by tree in bands of noise"
     of = OBJECTIVES.get(training.objective, f"by {training.objective}")
-    if not config.model.is_denoiser or config.model.is_grown:
+    if not config.model.is_denoiser:
         of = "on its own loss"
     times = ", times drawn where the loss is large" if draws_by_importance(config) else ""
     share = "" if config.coarse.split is None else f", {config.coarse.share:.0%} of each batch for the second network"
-    decay = f", weight decay {training.weight_decay:g} since examples are few" if training.weight_decay else ""
+    decay = f", weight decay {training.weight_decay:g} against learning by heart" if training.weight_decay else ""
     return (
         f"{of}{times}{share}; {training.optimizer} at a rate of {training.learning_rate:g}, batches of "
         f"{training.batch_size}{decay}"
     )
+
+
+def _dense(num_units: int) -> str:
+    return " and a fully connected block" if num_units else ""
 
 
 def _count(number: int, noun: str) -> str:

@@ -16,8 +16,8 @@ from lowerbound.training.training import Training
 
 MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
-MAY_NOT_CHANGE = "training.optimizer"
-"""The exception: an optimiser cannot go on from another one's memory."""
+MAY_NOT_CHANGE = ("training.optimizer", "training.purpose")
+"""The exceptions: an optimiser cannot go on from another one's memory, and what a run is for is asked when it is begun."""
 LENGTHS = ("training.steps:", "training.minutes:")
 """Settings that are given anew to go on with a run that has stopped."""
 _RESTART = "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside)"
