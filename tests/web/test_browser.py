@@ -126,6 +126,25 @@ def test_every_field_has_a_name(page):
     assert names == []
 
 
+def test_train_stop_and_go_on(page, folder):
+    tab(page, "Train")
+    page.get_by_role("textbox", name="Name of the run").fill("browsed")
+    page.get_by_role("button", name="Train", exact=True).press("Enter")
+    page.locator("#training img").wait_for(timeout=120_000)
+    page.get_by_role("button", name="Stop training").press("Enter")
+    page.get_by_text("browsed: interrupted").wait_for(timeout=60_000)
+    step = page.get_by_text("browsed: interrupted").inner_text().partition(" after")[0]
+    page.get_by_role("button", name="Go on").press("Enter")
+    page.get_by_text("browsed: training").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Stop training").press("Enter")
+    page.get_by_text("browsed: interrupted").wait_for(timeout=60_000)
+    assert page.get_by_text("browsed: interrupted").inner_text().partition(" after")[0] != step
+    page.get_by_role("textbox", name="Name of the run").fill("../outside")
+    page.get_by_role("button", name="Train", exact=True).press("Enter")
+    page.get_by_text("is no name of a run").wait_for(timeout=30_000)
+    assert not (folder.parent / "outside").exists()
+
+
 def test_learn_in_a_frame_of_its_own(page):
     tab(page, "Learn")
     page.locator("#curves img").wait_for(timeout=30_000)

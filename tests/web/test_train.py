@@ -55,6 +55,21 @@ def test_a_training_is_the_command_of_the_terminal(trainings, folder):
     assert trainings._process.signals == [2]
 
 
+def test_what_was_stopped_ends_before_another_begins(trainings):
+    trainings.begin("mine", "moons", 2)
+    trainings.stop()
+    trainings.begin("other", "moons", 2)
+    assert trainings.folder.path.name == "other"
+    assert trainings.is_running
+
+
+@pytest.mark.parametrize(("code", "has_failed"), [(None, False), (0, False), (130, False), (1, True), (-9, True)])
+def test_a_training_that_is_stopped_has_not_failed(trainings, code, has_failed):
+    trainings.begin("mine", "moons", 2)
+    trainings._process.returncode = code
+    assert trainings.has_failed is has_failed
+
+
 def test_going_on_repeats_a_run_s_own_command_for_longer(trainings, folder):
     trainings.go_on("digits", 2)
     command = trainings._process.command

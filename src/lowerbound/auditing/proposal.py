@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
-from scipy.stats import multivariate_t
 
 from lowerbound.auditing.subject import Figures, Points
 from lowerbound.brief import Brief
@@ -76,6 +75,8 @@ class Proposal(Brief):
 
     def log_prob(self, x: Points) -> Figures:
         """Nats of each point, (N,)."""
+        from scipy.stats import multivariate_t  # takes long to import, and few who audit come here
+
         parts = [
             np.log(weight) + np.atleast_1d(multivariate_t.logpdf(x, mean, scale, df=DEGREES_OF_FREEDOM))
             for weight, mean, scale in zip(self.weights, self.means, self.scales, strict=True)

@@ -50,7 +50,7 @@ def _draw_tiles(path: Path | str, states: Sequence[tuple[float, np.ndarray]], va
     sheet = cells.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), 3)[:-gap, :-gap]
     inches = min(0.8 * max(1.0, width / height), _WIDTH / columns)
     caption = explained(states[0][1].shape[1:])
-    words = 0.8 if caption else 0.5
+    words = 0.6 if caption else 0.3
     figure, [[axis]] = draw_figure(1, 1, (inches * columns, inches * rows * min(height / width, 4.0) + words))
     axis.imshow(sheet, interpolation="nearest")
     axis.set_xticks((width - 1) / 2 + (width + gap) * np.arange(columns), _times(states), size=8, color=INK)

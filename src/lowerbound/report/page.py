@@ -51,10 +51,14 @@ def warnings(run: Run, evaluation: Evaluation) -> list[str]:
     """What is to be known before a figure is read: whether they are of these weights, and complete."""
     lines, again = [], f"lowerbound evaluate {run.folder.path}"
     if evaluation.model != model_hash(run):
-        lines.append(
-            f"These figures and pictures are of older weights, after step {evaluation.weights.get('step', '?')}; "
-            f"model.safetensors is now after step {run.metadata.get('step', '?')}: {again} evaluates these."
+        then, now = evaluation.weights.get("step", "?"), run.metadata.get("step", "?")
+        changed = (
+            "These figures and pictures are of other weights or settings than the run has now"
+            if then == now
+            else f"These figures and pictures are of older weights, after step {then}; model.safetensors is now after step "
+            f"{now}"
         )
+        lines.append(f"{changed}: {again} evaluates these.")
     if unfinished := ", ".join(evaluation.unfinished):
         lines.append(f"The evaluation is incomplete: it was stopped before {unfinished}. {again} goes on with it.")
     return lines

@@ -23,7 +23,7 @@ from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_csv, write_npy, write_npz, write_png
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import downloads, drawn, picture, plain, said, told
+from lowerbound.web.show import downloads, drawn, picture, plain, said, side_by_side, told
 
 SECONDS_BETWEEN = 0.15
 """The least between two pictures of a way from noise to data."""
@@ -183,15 +183,13 @@ class DrawPanel:
                     stop = gradio.Button("Stop", elem_id="stop")
             with gradio.Column(scale=2, min_width=300):
                 self.status = gradio.HTML(said("Press Draw: samples come out of noise step by step."))
-                with gradio.Row():
-                    left = gradio.HTML(elem_id="samples", min_width=260)
-                    right = gradio.HTML(elem_id="samples-beside", min_width=260)
+                left, right = side_by_side("samples", "samples-beside")
                 left_files, right_files = gradio.HTML(), gradio.HTML()
                 link = gradio.Textbox(label="Link to these samples", interactive=False, buttons=["copy"])
                 dropped = gradio.File(
                     label="Drop a file of samples here: its settings come back",
                     file_types=[".png", ".npy", ".npz", ".csv"],
-                    height=130,
+                    height=170,
                 )
         self.settings = [self.count, self.seed, *self.first, self.beside, *self.second]
         results = [left, right, left_files, right_files, self.status, link]

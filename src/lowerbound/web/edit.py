@@ -17,7 +17,7 @@ from lowerbound.web.example import Example, choice, of_data
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import drawn, picture, said, table, told
+from lowerbound.web.show import drawn, picture, said, side_by_side, table, told
 
 CANVAS = 384
 """About the side of the picture that is painted on, in pixels of the screen."""
@@ -198,8 +198,7 @@ class EditPanel:
             with gradio.Column(scale=2, min_width=300):
                 status = gradio.HTML(said("Several answers, and where they differ."))
                 made = gradio.HTML()
-                with gradio.Row():
-                    mean, spread = gradio.HTML(min_width=200), gradio.HTML(min_width=200)
+                mean, spread = side_by_side()
         self.shown = [editor, columns, corner]
         self.chosen = [run, split, number]
         load.click(told(self.on_show), self.chosen, self.shown, api_visibility="private")

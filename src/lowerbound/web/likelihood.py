@@ -20,7 +20,7 @@ from lowerbound.web.example import Example, choice, of_data, of_file
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import MOST_OPEN, Opened, Shelf
-from lowerbound.web.show import drawn, picture, said, table, told
+from lowerbound.web.show import drawn, picture, said, side_by_side, table, told
 
 NUM_COMPARED = 128
 """Held-out examples among which one stands."""
@@ -140,7 +140,7 @@ class LikelihoodPanel:
                 split, number = choice()
                 file = gradio.File(
                     label="Or your own: a .png, or a row of an .npy or .npz", file_types=[".png", ".npy", ".npz"],
-                    height=130,
+                    height=170,
                 )  # fmt: skip
                 flow = gradio.Checkbox(False, label="Also by the probability flow (slower)")
                 seed = gradio.Number(0, label="Seed of times and noise", precision=0, minimum=0)
@@ -149,8 +149,7 @@ class LikelihoodPanel:
                 shown = gradio.HTML()
             with gradio.Column(scale=2, min_width=300):
                 figures, density = gradio.HTML(), gradio.HTML()
-                with gradio.Row():
-                    where, noise = gradio.HTML(min_width=260), gradio.HTML(min_width=260)
+                where, noise = side_by_side()
                 among, training = gradio.HTML(), gradio.HTML()
         button.click(
             told(self.on_score), [run, split, number, file, flow, seed],

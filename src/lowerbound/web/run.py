@@ -50,7 +50,7 @@ def evaluation(opened: Opened) -> str:
     try:
         page, _ = own_page(opened.run, read_own(opened.run))
     except InputError as error:
-        return said(f"No report yet: {plain(str(error))}")
+        return said(f"No report: {plain(str(error))}")
     return framed(page, f"The report of the run {opened.name}", "56rem")
 
 

@@ -40,10 +40,25 @@ def picture(content: bytes, text: str) -> str:
         text: what is to be seen, for those who do not see it; shown as a caption too.
     """
     data = base64.b64encode(content).decode()
+    width, height = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))
+    wide = " studio-wide" if width > 2 * height else ""
     return (
-        f'<figure class="studio-figure"><img alt="{escape(text)}" src="data:image/png;base64,{data}">'
+        f'<figure class="studio-figure{wide}"><img alt="{escape(text)}" src="data:image/png;base64,{data}">'
         f"<figcaption>{escape(text)}</figcaption></figure>"
     )
+
+
+def side_by_side(*names: str) -> list[Any]:
+    """Places for two pictures, one below the other where there is no room; components, with these names as identifiers."""
+    gradio = framework()
+
+    with gradio.Row():
+        columns = [gradio.Column(elem_id=name, min_width=260) for name in names or (None, None)]
+    places = []
+    for column in columns:
+        with column:
+            places.append(gradio.HTML())
+    return places
 
 
 def downloads(files: dict[str, bytes]) -> str:

@@ -21,6 +21,15 @@ MOST_VISITORS = 100
 """Whose choices are remembered; those of the one who was longest away are forgotten for another's."""
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 """How the page fills itself, which is nobody else's to call."""
+LEGIBLE = {
+    **dict.fromkeys(("body_text_color_subdued", "block_info_text_color", "input_placeholder_color"), "*neutral_500"),
+    **dict.fromkeys(
+        ("body_text_color_subdued_dark", "block_info_text_color_dark", "input_placeholder_color_dark"), "*neutral_400"
+    ),
+    "button_primary_background_fill": "*primary_600",
+    "button_primary_background_fill_hover": "*primary_700",
+}
+"""Colours whose contrast to what they stand on is at least 4.5."""
 LANGUAGE = "() => { document.documentElement.lang = 'en'; }"
 
 
@@ -103,7 +112,7 @@ def application(
     fonts = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     theme = gradio.themes.Default(
         primary_hue="blue", neutral_hue="slate", font=fonts, font_mono=("ui-monospace", "Consolas", "monospace")
-    )
+    ).set(**LEGIBLE)
     most_bytes = limits.most_megabytes << 20
     mounted = gradio.mount_gradio_app(
         FastAPI(openapi_url=None),

@@ -80,7 +80,7 @@ class TrainPanel:
             with gradio.Column(scale=1, min_width=280):
                 data = gradio.Dropdown(list(BUNDLED), value=BUNDLED[0], label="Data")
                 file = gradio.File(
-                    label="Or your own: a table, an array, or an archive of images", file_types=list(KINDS), height=130
+                    label="Or your own: a table, an array, or an archive of images", file_types=list(KINDS), height=170
                 )
                 name = gradio.Textbox(
                     "my-run", label="Name of the run", info="A new one to train, or one to go on with"
@@ -133,7 +133,8 @@ class TrainPanel:
             text = f"{name}: reading the data ..." if runs else f"{name} was not trained. {plain(trainings.said)}"
             return [said(text), "", "", gradio.Timer(active=runs), names]
         text = sentence(overview(trainings.folder.path))
-        if not runs:
-            text += f" {plain(trainings.said.splitlines()[-1])}" if trainings.said else ""
-            text += " Choose it above to draw from it."
+        if trainings.has_failed:
+            text += f" It failed: {plain(trainings.said.splitlines()[-1])}" if trainings.said else " It failed."
+        elif not runs:
+            text += " Everything is saved: choose it above to draw from it, or go on."
         return [said(text), *progress(trainings.folder), gradio.Timer(active=runs), names]

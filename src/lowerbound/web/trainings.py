@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
@@ -26,6 +27,8 @@ UPLOADS = "uploads"
 KINDS = (".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz", *(end for end, kind in FILES.items() if kind is IMAGES))
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SECONDS_TO_SAVE = 60
+STOPPED = 130
+"""How the command exits when it has been stopped, with everything saved."""
 MOST_SAID = 2000
 """Bytes of what the command has said that are shown."""
 
@@ -46,12 +49,18 @@ class Trainings:
         self.folder: RunFolder | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
+        self._was_stopped = False
         self._lock = Lock()
 
     @property
     def is_running(self) -> bool:
         """Whether a model is being trained."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the command has ended, neither done nor stopped."""
+        return self._process is not None and self._process.poll() not in (None, 0, STOPPED)
 
     @property
     def said(self) -> str:
@@ -110,6 +119,7 @@ class Trainings:
     def stop(self) -> None:
         """Ask the training to save everything and end; it goes on from there when it is asked to."""
         if self._process is not None and self.is_running:
+            self._was_stopped = True
             self._process.send_signal(signal.SIGINT)
 
     def end(self) -> None:
@@ -128,6 +138,9 @@ class Trainings:
     def _check(self, minutes: float) -> None:
         if not 0 < minutes <= self.limits.most_minutes:
             raise InputError(f"{minutes:g} minutes: this page trains for up to {self.limits.most_minutes:,} at once")
+        if self._was_stopped and self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(SECONDS_TO_SAVE)  # what was stopped saves everything before it ends
         if self.is_running and self.folder is not None:
             raise InputError(f"{self.folder.path.name} is being trained: wait for its end, or stop it first")
 
@@ -151,7 +164,7 @@ class Trainings:
             self._check(self.limits.most_minutes)
             self.end()
             self._output = TemporaryFile()  # noqa: SIM115, `end` closes it
-            self.folder = folder
+            self.folder, self._was_stopped = folder, False
             # a session of its own: Ctrl-C ends the page, which then tells its training to save everything
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "lowerbound", *command], stdin=subprocess.DEVNULL, stdout=self._output,
