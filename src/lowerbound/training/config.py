@@ -280,6 +280,11 @@ class TrainingConfig:
     seed: Everyday[int] = 0
     """The random seed of weights, data order, times and noise."""
 
+    @property
+    def length(self) -> str:
+        """The option that says how long it lasts."""
+        return "--minutes" if self.steps is None else "--steps"
+
 
 MOST = {
     "schedule.num_steps": 1_000_000,
