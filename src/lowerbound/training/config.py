@@ -281,7 +281,7 @@ class TrainingConfig:
     """The random seed of weights, data order, times and noise."""
 
     @property
-    def length(self) -> str:
+    def length_option(self) -> str:
         """The option that says how long it lasts."""
         return "--minutes" if self.steps is None else "--steps"
 

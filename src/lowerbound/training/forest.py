@@ -146,7 +146,7 @@ def fit_forest(
         model = model.to(device).eval()
         _write(folder, model, config, dataset, width / 2 * _summed(curves), seconds, say)
         if (sentence := weakness(folder.read_metadata())) is not None:
-            say(f"{sentence}: give more {config.training.length}")
+            say(f"{sentence}: give more {config.training.length_option}")
     return folder
 
 

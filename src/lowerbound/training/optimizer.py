@@ -52,8 +52,7 @@ class Optimizer:
         self._clipped = [[p for p in network if not self._names[p].startswith(COARSE)], coarse, schedule]
         self._clip = training.clip
         dense = [p for p in network if DENSE in self._names[p]]
-        is_hidden = {p: TRUNK in name and MODULATION not in name and p.ndim >= 2 for p, name in self._names.items()}
-        matrices = [p for p in network if training.optimizer == "muon" and is_hidden[p] and DENSE not in self._names[p]]
+        matrices = [p for p in network if training.optimizer == "muon" and _is_hidden(self._names[p], p)]
         elsewhere = {*matrices, *dense}
         others = [p for p in network if p not in elsewhere]
         decay = training.weight_decay
@@ -109,6 +108,11 @@ class Optimizer:
             keys = set(self._adamw.memory.get(parameter, {}))
             if keys not in (set(), set(KEYS)):
                 raise InputError(f"checkpoint: of {name} the optimiser remembers {', '.join(sorted(keys))}")
+
+
+def _is_hidden(name: str, parameter: nn.Parameter) -> bool:
+    """Whether it is a weight matrix between hidden layers, of a size that Muon is fast on."""
+    return TRUNK in name and MODULATION not in name and DENSE not in name and parameter.ndim >= 2
 
 
 def plain_adamw(model: nn.Module, training: TrainingConfig) -> Optimizer:

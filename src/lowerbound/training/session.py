@@ -140,7 +140,7 @@ def train(
         if processes.is_first and session.stops_early:
             say(session.early_end())
         if processes.is_first and (sentence := weakness(folder.read_metadata())) is not None:
-            say(f"{sentence}: give more {config.training.length}")
+            say(f"{sentence}: give more {config.training.length_option}")
     return folder
 
 
