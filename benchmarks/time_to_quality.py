@@ -20,11 +20,13 @@ from trained_peers import PEERS, train
 
 import lowerbound as lb
 from lowerbound.denoiser import Denoiser
+from lowerbound.device import prepared
 from lowerbound.evaluate.features import feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.machine import processor
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run
+from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
 
 
@@ -36,6 +38,9 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=32, help="peers' channels at full resolution")
     parser.add_argument("--batch-size", type=int, default=32, help="peers'")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32", help="peers' on a GPU")
+    parser.add_argument("--compile", action="store_true", help="ours, on a GPU")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--test", type=int, default=1000, help="test examples whose bound is taken")
     parser.add_argument("--out", type=Path, default=Path("runs/time-to-quality"))
@@ -48,7 +53,9 @@ def main() -> None:
     rows = [Row(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     judge = Judge.of(dataset, feature_space(dataset, feature_classifier(dataset, arguments.out)), arguments.samples)
     floor = judge.floor()
-    print(f"{processor()}, {torch.get_num_threads()} threads; {judge.space}")
+    device = prepared(arguments.device)
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    print(f"{machine}, {torch.get_num_threads()} threads; {judge.space}")
     print(f"held-out images: Frechet distance {floor.frechet}, precision {floor.precision}")
     print(f"{'model':<18}{'minutes':>8}{'seed':>5}{'images seen':>13}{'bits/dim':>18}{'Frechet':>14}{'precision':>11}")
     for key in itertools.product(arguments.models, arguments.minutes, arguments.seeds):
@@ -57,13 +64,12 @@ def main() -> None:
             model, minutes, seed = key
             out = arguments.out / f"{model.replace(', ', '-').replace(' ', '-')}-{minutes:g}-{seed}"
             if model == "ours":
-                run, num_seen = ours(dataset, minutes, seed, out)
+                run, num_seen = ours(dataset, minutes, seed, out, arguments)
             else:
-                denoiser, num_seen = train(
-                    PEERS[model], dataset, arguments.channels, arguments.batch_size, minutes, seed
-                )
+                size = arguments.channels, arguments.batch_size
+                denoiser, num_seen = train(PEERS[model], dataset, *size, minutes, seed, device, arguments.precision)
                 run = as_run(denoiser, dataset, out)
-            row = Row(*key, num_seen, **judged(run, dataset, judge, arguments.test), processor=processor())
+            row = Row(*key, num_seen, **judged(run, dataset, judge, arguments.test), processor=machine)
             rows.append(row)
             with log.open("a") as file:
                 file.write(json.dumps(asdict(row)) + "\n")
@@ -112,12 +118,12 @@ def judged(run: Run, dataset: lb.Dataset, judge: Judge, num_test: int) -> dict[s
     }
 
 
-def ours(dataset: lb.Dataset, minutes: float, seed: int, out: Path) -> tuple[Run, int]:
+def ours(dataset: lb.Dataset, minutes: float, seed: int, out: Path, arguments: argparse.Namespace) -> tuple[Run, int]:
     """The recipe's run, and how many images its steps saw."""
-    config = lb.recipe(dataset, minutes=minutes)
-    config = replace(config, training=replace(config.training, seed=seed))
-    lb.train(config, dataset, out, say=lambda line: None, show_progress=False)
-    run = lb.open_run(out)
+    config = fitted(lb.recipe(dataset, minutes=minutes), dataset, arguments.device)
+    config = replace(config, training=replace(config.training, seed=seed, compile=arguments.compile))
+    lb.train(config, dataset, out, device=arguments.device, say=lambda line: None, show_progress=False)
+    run = lb.open_run(out, arguments.device)
     last = run.folder.read_log()[-1]["step"]
     return run, last * config.training.batch_size
 

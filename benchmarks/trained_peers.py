@@ -50,17 +50,27 @@ class Peer:
 
 
 def train(
-    peer: Peer, dataset: lb.Dataset, channels: int, batch_size: int, minutes: float, seed: int
+    peer: Peer,
+    dataset: lb.Dataset,
+    channels: int,
+    batch_size: int,
+    minutes: float,
+    seed: int,
+    device: torch.device | str = "cpu",
+    precision: str = "float32",
 ) -> tuple[Denoiser, int]:
     """The peer after as many minutes of steps, with averaged weights, and how many images its steps saw."""
     torch.manual_seed(seed)
-    denoiser = peer.build(dataset.shape, channels).train()
+    device = torch.device(device)
+    denoiser = peer.build(dataset.shape, channels).to(device).train()
     parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, peer.rate, betas=peer.betas, weight_decay=peer.weight_decay)
     average = [parameter.detach().clone() for parameter in parameters]
     order, step, began = np.random.default_rng(seed), 0, time.perf_counter()
     while (progress := (time.perf_counter() - began) / (60 * minutes)) < 1:
-        loss = peer.loss(denoiser, dataset.encoded(order.choice(dataset.train, batch_size)))
+        x = dataset.encoded(order.choice(dataset.train, batch_size)).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            loss = peer.loss(denoiser, x)
         for group in optimizer.param_groups:
             fallen = 0.5 * (1 + math.cos(math.pi * progress)) if peer.falls else 1
             group["lr"] = peer.rate * min(1, (step + 1) / peer.warmup) * fallen
@@ -82,7 +92,7 @@ def noise_error(num_steps: int) -> Callable[[Denoiser, Tensor], Tensor]:
     """The mean square of the error in the noise at one of the table's steps, uniformly drawn (DDPM, equation 14)."""
 
     def loss(denoiser: Denoiser, x: Tensor) -> Tensor:
-        x_t, level, eps = _noisy(denoiser, x, torch.randint(num_steps, (len(x),)) / (num_steps - 1))
+        x_t, level, eps = _noisy(denoiser, x, torch.randint(num_steps, (len(x),), device=x.device) / (num_steps - 1))
         return functional.mse_loss(denoiser(x_t, level).eps, eps)
 
     return loss
@@ -90,14 +100,14 @@ def noise_error(num_steps: int) -> Callable[[Denoiser, Tensor], Tensor]:
 
 def flow_error(denoiser: Denoiser, x: Tensor) -> Tensor:
     """The mean square of the error in the velocity at a uniform time (Lipman et al. 2023)."""
-    x_t, level, eps = _noisy(denoiser, x, torch.rand(len(x)))
+    x_t, level, eps = _noisy(denoiser, x, torch.rand(len(x), device=x.device))
     prediction = denoiser(x_t, level)
     return functional.mse_loss(prediction.eps - prediction.x, eps - x)
 
 
 def bound_error(denoiser: Denoiser, x: Tensor) -> Tensor:
     """Ours: the balanced weighting of the bound's integral, per entry."""
-    noise = lb.Stream(int(torch.randint(2**31, ())))
+    noise = lb.Stream(int(torch.randint(2**31, ())), x.device)
     return lb.objective.loss(denoiser, x, balanced(), noise=noise).mean() / x[0].numel()
 
 

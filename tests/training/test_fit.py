@@ -66,3 +66,30 @@ def test_a_relative_keeps_its_own_width(monkeypatch):
     assert found == dataclasses.replace(
         advised, training=dataclasses.replace(advised.training, batch_size=fit.SMALLEST_BATCH)
     )
+
+
+@pytest.mark.parametrize(("has_units", "precision"), [(True, "bf16"), (False, "float32")])
+def test_images_have_a_larger_network_on_a_gpu(has_units, precision, monkeypatch):
+    monkeypatch.setattr(fit, "can_bfloat16", lambda: has_units)
+    monkeypatch.setattr(fit, "_is_faster", lambda *_: True)
+    dataset, points = open_dataset("digits"), open_dataset("moons")
+    monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train))
+    advised = recipe(dataset, minutes=10.0)
+    found = fitted(advised, dataset, "cuda")
+    assert found.network.width == 4 * advised.network.width
+    assert found.training == dataclasses.replace(advised.training, batch_size=8 * 32, precision=precision)
+    assert fitted(advised, dataset, "cpu") == advised
+    vectors = recipe(points, minutes=10.0)
+    assert fitted(vectors, points, "cuda") == vectors
+
+
+def test_a_slow_gpu_has_the_recipe_as_it_is(monkeypatch):
+    dataset = open_dataset("digits")
+    advised = recipe(dataset, minutes=10.0)
+    monkeypatch.setattr(fit, "can_bfloat16", lambda: True)
+    monkeypatch.setattr(fit, "FEW_EXAMPLES", 1)
+    monkeypatch.setattr(fit, "_is_faster", lambda config, *_: config == advised)
+    assert fitted(advised, dataset, "cuda") == advised
+    monkeypatch.setattr(fit, "FEW_EXAMPLES", 10**6)
+    monkeypatch.setattr(fit, "_is_faster", lambda *_: True)
+    assert fitted(advised, dataset, "cuda") == advised

@@ -49,7 +49,7 @@ def speed_up(model: Model, config: Config, device: torch.device, by_block: bool 
     for network in networks(model.denoiser):
         compiled = [] if not training.compile else blocks(network) if by_block else [network]
         for part in compiled:
-            part.forward = _compiled(part)
+            part.forward = _compiled(part, None if by_block or device.type != "cuda" else "reduce-overhead")
         if training.precision == "bf16":
             network.forward = _in_bfloat16(network, device)
 
@@ -61,7 +61,7 @@ def blocks(network: nn.Module) -> list[nn.Module]:
 
 def check_bfloat16(device: torch.device) -> None:
     """Refuse a CUDA device without units for bfloat16 by an InputError; warn of a processor without."""
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if device.type == "cuda" and not can_bfloat16():
         raise InputError(
             f"--precision bf16: {torch.cuda.get_device_name(device)} does not compute in bfloat16; leave --precision float32"
         )
@@ -71,10 +71,16 @@ def check_bfloat16(device: torch.device) -> None:
         )
 
 
-def _compiled(module: nn.Module) -> Callable[..., Tensor]:
-    """Its forward, compiled in training mode only."""
+def can_bfloat16() -> bool:
+    """Whether the CUDA device has units for bfloat16."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _compiled(module: nn.Module, mode: str | None) -> Callable[..., Tensor]:
+    """Its forward, compiled in training mode only. By the mode "reduce-overhead" a GPU repeats what it was asked for once:
+    to be asked for each operation anew takes longer than most of them."""
     # each shape for itself: those of a run are few, and a graph for any shape is slower
-    plain, compiled = module.forward, torch.compile(module.forward, dynamic=False)
+    plain, compiled = module.forward, torch.compile(module.forward, dynamic=False, mode=mode)
 
     def forward(*inputs: Tensor | None) -> Tensor:
         return (compiled if module.training else plain)(*inputs)

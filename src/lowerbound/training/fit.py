@@ -1,4 +1,4 @@
-"""A recipe made smaller until enough steps fit into its minutes on this machine."""
+"""A recipe made for this machine: larger for a GPU, and smaller until enough steps fit into its minutes."""
 
 import time
 from collections.abc import Iterator
@@ -9,16 +9,24 @@ import torch
 from lowerbound.data import Dataset
 from lowerbound.device import finish
 from lowerbound.training.config import Config
+from lowerbound.training.fast import can_bfloat16
+from lowerbound.training.recipes import FEW_EXAMPLES
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
 
 ENOUGH_STEPS = 500
 """So many steps are worth a smaller network and a smaller batch."""
+MANY_STEPS = 3000
+"""So many steps of the larger network and batch are worth having both."""
+WIDER, LARGER = 4, 8
+"""How many times as wide a network of images is on a GPU, and how many times as large a batch. A GPU takes as long for a
+small network as for a large one, since it has to be asked for each operation (benchmarks/device.py)."""
 SMALLEST_BATCH = 8
 SMALLEST_WIDTH = 8
 
 
 def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu") -> Config:
-    """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one.
+    """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one; on a GPU a
+    larger one of which `MANY_STEPS` do.
 
     The cost of a step is measured, on a trainer that is thrown away. A run of given steps stays as it is, and
     so does a forest, which finds the size that it has time for while it grows.
@@ -32,11 +40,32 @@ def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu")
     if minutes is None or config.model.is_grown:
         return config
     allowed = 60 * minutes * TRAINING_SHARE / ENOUGH_STEPS
+    larger = _for_gpu(config, dataset, torch.device(device))
+    if larger != config and _is_faster(larger, dataset, device, allowed * ENOUGH_STEPS / MANY_STEPS):
+        return larger
     candidate = config
     for candidate in _smaller_and_smaller(config):
         if _is_faster(candidate, dataset, device, allowed):
             break
     return candidate
+
+
+def _for_gpu(config: Config, dataset: Dataset, device: torch.device) -> Config:
+    """The configuration of a U-Net, and of examples enough not to be learned by heart, in a size that fills a GPU, and in
+    bfloat16 if it has units for that."""
+    is_wide = config.model.is_denoiser and config.network.kind == "unet" and len(dataset.train) >= FEW_EXAMPLES
+    if device.type != "cuda" or not is_wide:
+        return config
+    training, coarse = config.training, config.coarse
+    precision = "bf16" if can_bfloat16() and config.model.name != "energy" else training.precision
+    return replace(
+        config,
+        network=replace(config.network, width=WIDER * config.network.width),
+        coarse=coarse if coarse.split is None else replace(coarse, width=WIDER * coarse.width),
+        training=replace(
+            training, batch_size=min(LARGER * training.batch_size, len(dataset.train)), precision=precision
+        ),
+    )
 
 
 def _smaller_and_smaller(config: Config) -> Iterator[Config]:

@@ -131,10 +131,10 @@ class Trainer(Training):
         """The mean loss of the step's batch in bits/dim and its gradient's norm; the gradient is left clipped."""
         training, train = self.training, self.dataset.train
         indices = train[batch_indices(training.seed, self.step, training.batch_size, len(train))]
-        offset = PerSample(derive_seeds(training.seed, self.step, torch.tensor([_OF_THE_BATCH])))
-        places = antithetic_times(offset.uniform(torch.empty(1, 1))[0, 0], len(indices))
+        numbers = torch.tensor([*range(len(indices)), _OF_THE_BATCH])
+        seeds, of_the_batch = derive_seeds(training.seed, self.step, numbers).split([len(indices), 1])
+        places = antithetic_times(PerSample(of_the_batch).uniform(torch.empty(1, 1))[0, 0], len(indices))
         places, weights = (places, torch.ones_like(places)) if self.times is None else self.times(places)
-        seeds = derive_seeds(training.seed, self.step, torch.arange(len(indices)))
         unweighted, own = [], self.processes.rows(len(indices))
         together = self.processes.count > 1
         buffers = [(buffer, buffer.clone()) for buffer in self._saved_buffers().values()] if together else []
