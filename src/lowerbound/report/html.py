@@ -93,7 +93,7 @@ def html(report: Report) -> str:
     if report.configuration:
         lines = escape("\n".join(_lines(report.configuration)))
         parts += ["<h2>Configuration</h2>", f"<details><summary>All settings</summary><pre>{lines}</pre></details>"]
-    body, style = "\n".join(parts), files(__package__).joinpath("page.css").read_text()
+    body, style = "\n".join(parts), files("lowerbound.report").joinpath("page.css").read_text()
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
