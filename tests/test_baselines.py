@@ -7,9 +7,6 @@ import pytest
 import scipy.stats
 
 from lowerbound.baselines import (
-    DEQUANTISED,
-    EXACT,
-    YARDSTICK_EXAMPLES,
     Baseline,
     Splits,
     baselines,
@@ -20,6 +17,8 @@ from lowerbound.baselines import (
     weakness,
     yardstick,
 )
+from lowerbound.baselines.splits import DEQUANTISED, EXACT
+from lowerbound.baselines.yardsticks import YARDSTICK_EXAMPLES
 from lowerbound.data import open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.errors import InputError

@@ -28,6 +28,18 @@ def test_no_verb_shows_them_all(capsys):
     assert all(verb in printed for verb in VERBS)
 
 
+def test_a_verb_loads_no_library_that_it_has_no_use_for():
+    code = (
+        "import sys, torch; import lowerbound as lb; import lowerbound.cli.score\n"
+        "lb.open_dataset('digits')\n"
+        "gaussian = lb.Gaussian(torch.zeros(2), torch.eye(2), lb.LinearGamma())\n"
+        "lb.log_prob(gaussian, torch.zeros(1, 2), tolerance=0.1)\n"
+        "loaded = {'matplotlib', 'sklearn', 'scipy.stats', 'sympy', 'pandas'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_evaluate_and_report(trained, capsys):
     few = ["--num-samples", "20", "--num-times", "2", "--num-examples", "60", "--ode-examples", "4"]
     assert run(["evaluate", str(trained), *few]) == 0

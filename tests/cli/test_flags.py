@@ -14,7 +14,6 @@ from lowerbound.cli.flags import flags, in_flags
 from lowerbound.cli.help import HELP_ALL
 from lowerbound.cli.main import VERBS, run
 from lowerbound.errors import flag
-from lowerbound.report.html import STYLE
 
 
 def options(verb):
@@ -53,7 +52,7 @@ def words() -> list[tuple[str, str]]:
     found = []
     for path in sorted(Path(lowerbound.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value != STYLE:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found += [(path.name, word) for word in re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", node.value)]
     return sorted({(file, word) for file, word in found if word not in OF_TORCHRUN})
 

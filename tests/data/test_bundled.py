@@ -30,6 +30,14 @@ def test_digits_have_17_levels():
     assert np.unique(digits.examples).tolist() == list(range(17))
 
 
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    digits, (values, labels) = open_dataset("digits"), load_digits(return_X_y=True)
+    np.testing.assert_array_equal(digits.examples.reshape(len(values), -1), values)
+    np.testing.assert_array_equal(digits.labels, labels)
+
+
 def test_the_checkerboard_is_uniform_on_its_dark_fields():
     points = open_dataset("checkerboard").examples
     fields = np.floor(points).astype(int) + 2

@@ -5,7 +5,7 @@ import pytest
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate import quality as module
-from lowerbound.evaluate.quality import Estimate, frechet_distance, kernel_distance, neighbour_figures, quality
+from lowerbound.evaluate.quality import Estimate, Split, frechet_distance, kernel_distance, neighbour_figures, quality
 
 
 def normal(num: int, num_features: int, seed: int = 0) -> np.ndarray:
@@ -154,3 +154,17 @@ def test_what_has_no_figure_is_refused(mistake):
     call, message = MISTAKES[mistake]
     with np.errstate(divide="ignore"), pytest.raises(InputError, match=message):
         call()
+
+
+def test_what_figures_take_of_references_alone_is_made_once(monkeypatch):
+    samples, references, sizes = (normal(40, 3, 1), normal(40, 3, 2)), normal(60, 3, 3), []
+    expected = [quality(each, references, seed=1) for each in samples]
+
+    def moments(values: np.ndarray, made=module._moments) -> tuple[np.ndarray, np.ndarray]:
+        sizes.append(len(values))
+        return made(values)
+
+    monkeypatch.setattr(module, "_moments", moments)
+    split = Split(references, 1, 1)
+    assert [quality(each, split, seed=1) for each in samples] == expected
+    assert (sizes.count(40), sizes.count(60)) == (2, 1)  # of each whole set

@@ -9,26 +9,13 @@ density in the units it was given in.
 """
 
 from lowerbound.baselines.columns import independent_columns
-from lowerbound.baselines.correlated import SHRINKAGES, gaussian, gaussian_copula
+from lowerbound.baselines.correlated import gaussian, gaussian_copula
 from lowerbound.baselines.independent import histogram, independent_gaussian
-from lowerbound.baselines.mixture import (
-    MIXTURE_FLOORS,
-    MIXTURE_FULL_DIMS,
-    MIXTURE_SIZES,
-    best_mixture,
-    gaussian_mixture,
-)
-from lowerbound.baselines.splits import DEQUANTISED, EXACT, Baseline, Splits
-from lowerbound.baselines.yardsticks import YARDSTICK_EXAMPLES, baselines, of_dataset, weakness, yardstick
+from lowerbound.baselines.mixture import best_mixture, gaussian_mixture
+from lowerbound.baselines.splits import Baseline, Splits
+from lowerbound.baselines.yardsticks import baselines, of_dataset, weakness, yardstick
 
 __all__ = [
-    "DEQUANTISED",
-    "EXACT",
-    "MIXTURE_FLOORS",
-    "MIXTURE_FULL_DIMS",
-    "MIXTURE_SIZES",
-    "SHRINKAGES",
-    "YARDSTICK_EXAMPLES",
     "Baseline",
     "Splits",
     "baselines",

@@ -4,13 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data.archive import Member, open_npz, read_npy, read_npz
+from lowerbound.data.archive import Member, open_npz, read_npy
 from lowerbound.data.dataset import Examples
 from lowerbound.data.fitting import SPLITS, check_type
 from lowerbound.data.spec import naming
 from lowerbound.errors import InputError
-
-__all__ = ["LAYOUTS", "read_arrays", "read_npy", "read_npz", "to_layout"]
 
 LAYOUTS = ("ND", "NL", "NHW", "NDHW", "NCL", "NLC", "NCHW", "NHWC", "NCDHW", "NDHWC")
 """Orders of axes: N examples, C channels, H height, W width, L length, D depth; in "ND", D features."""

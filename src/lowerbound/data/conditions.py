@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data.arrays import read_npy
+from lowerbound.data.archive import read_npy
 from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
 from lowerbound.errors import InputError

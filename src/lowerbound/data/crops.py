@@ -22,10 +22,8 @@ def middle(values: np.ndarray, size: tuple[int, int], name: str) -> np.ndarray:
             f"--crop has no effect on {name}, whose examples have the shape {values.shape[1:]}: it cuts images of height "
             "and width"
         )
-    (height, width), (top, left) = (
-        size,
-        ((whole - part) // 2 for whole, part in zip(values.shape[2:], size, strict=True)),
-    )
+    height, width = size
+    top, left = (values.shape[2] - height) // 2, (values.shape[3] - width) // 2
     if min(top, left) < 0:
         raise InputError(
             f"--crop {height} {width} is larger than the images of {name}, of {values.shape[2]} x {values.shape[3]} pixels "

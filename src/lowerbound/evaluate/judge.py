@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import FeatureSpace
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.quality import Quality, quality
+from lowerbound.evaluate.quality import Quality, Split, quality
 from lowerbound.run import Run
 from lowerbound.run.generate import generate, network_calls
 from lowerbound.sampling.plan import Plan
@@ -53,11 +54,16 @@ class Judge:
 
     def quality(self, x: Examples) -> Quality:
         """Of samples, encoded."""
-        return quality(self.features(x), self.references, seed=self.seed)
+        return quality(self.features(x), self._split, seed=self.seed)
 
     def floor(self) -> Quality:
         """Of the held-out examples."""
-        return quality(self.held_out, self.references, seed=self.seed)
+        return quality(self.held_out, self._split, seed=self.seed)
+
+    @cached_property
+    def _split(self) -> Split:
+        """The references, with what all figures take of them alone."""
+        return Split(self.references, self.seed, 1)
 
 
 @dataclass(frozen=True)

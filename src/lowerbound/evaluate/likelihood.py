@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.baselines import Baseline, of_dataset
+from lowerbound.baselines import Baseline
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
@@ -162,19 +162,6 @@ def trained_again(
         progress(1)
     figures = {str(number): mean_of_draws(found) for number, found in each.items()}
     return Trainings(mean_over_trainings(np.stack(list(each.values()))), figures, len(indices))
-
-
-def held_out_baselines(dataset: Dataset, num_examples: int | None = None) -> Baselines:
-    """Every yardstick of a data set that it allows.
-
-    Arguments:
-        dataset: the data.
-        num_examples: of the test split, from its start; all by default.
-
-    Raises:
-        InputError: as `baselines`.
-    """
-    return Baselines(tuple(of_dataset(dataset, num_examples)))
 
 
 def scored(run: Run, dataset: Dataset, indices: np.ndarray, seed: int) -> dict[str, Any]:

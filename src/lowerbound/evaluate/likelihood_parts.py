@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.errors import InputError
+from lowerbound.baselines import of_dataset
 from lowerbound.evaluate.audited import SHARE, Audited, cheap_audit
 from lowerbound.evaluate.density import (
     REFINED,
@@ -21,16 +21,16 @@ from lowerbound.evaluate.density import (
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
 from lowerbound.evaluate.folder import read_evaluation
 from lowerbound.evaluate.likelihood import (
+    Baselines,
     Likelihood,
     Trainings,
     completed,
-    held_out_baselines,
     held_out_likelihood,
     trained_again,
 )
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.profile import profile
-from lowerbound.evaluate.subject import Subject
+from lowerbound.evaluate.subject import EACH, Subject
 from lowerbound.models import Effort
 from lowerbound.pictures import bound_by_time, training_curve
 from lowerbound.run.history import training_columns
@@ -40,8 +40,6 @@ FLOW_CALLS = 60
 """About how many calls an example takes along the flow, each with a derivative: a guess, before it is known."""
 QUICK_DRAWS = 16
 """For each example of a quick bound, before more examples are taken than calls."""
-EACH = "bits.npy"
-"""The file of the bits/dim of each example."""
 
 
 def likelihood_parts(subject: Subject) -> Iterator[Part]:
@@ -101,8 +99,7 @@ def _audit(subject: Subject) -> Part:
     effort = replace(completed(run, dataset, len(indices), subject.settings.effort), importance=1)
 
     def compute(folder: Path, progress: Progress) -> Audited:
-        bits = _each(subject)
-        return cheap_audit(run, dataset, indices, bits, effort, seed=seed)
+        return cheap_audit(run, dataset, indices, subject.bits, effort, seed=seed)
 
     calls = len(indices) // SHARE * (effort.num_draws or 1)
     cost = Cost(f"{len(indices) // SHARE:,} examples scored again, and a look at the data", calls)
@@ -121,20 +118,11 @@ def _trainings(subject: Subject) -> Part:
         missing = "the run is imported or distilled, and was not trained by its configuration alone"
 
     def compute(folder: Path, progress: Progress) -> Trainings:
-        bits = _each(subject)
-        return trained_again(run, dataset, indices, bits, effort, num, seed=seed, progress=progress)
+        return trained_again(run, dataset, indices, subject.bits, effort, num, seed=seed, progress=progress)
 
     cost = Cost(f"{num - 1} more trainings, each as long as the run's own")
     settings = {"seeds": num, "examples": len(indices), "effort": asdict(effort), "seed": seed}
     return Part("trainings", "bits/dim over trainings", cost, compute, num - 1, settings, missing=missing)
-
-
-def _each(subject: Subject) -> np.ndarray:
-    """The bits/dim of each example, as they were found."""
-    try:
-        return np.load(subject.folder / EACH, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"there are no bits/dim of the examples to look at: {error}") from error
 
 
 def _examples(subject: Subject) -> tuple[np.ndarray, int | None]:
@@ -152,7 +140,7 @@ def _baselines(subject: Subject) -> Part:
     cost = Cost(f"fits to {len(dataset.train):,} training examples of {math.prod(dataset.shape):,} numbers")
 
     def compute(folder: Path, progress: Progress) -> Figures:
-        return held_out_baselines(dataset, num)
+        return Baselines(tuple(of_dataset(dataset, num)))
 
     return Part("baselines", "bits/dim of simple models", cost, compute, settings={"examples": num})
 
@@ -210,5 +198,4 @@ def _bounds_before(subject: Subject, num: int, effort: Effort) -> Bounds | None:
         return None
     if likelihood.num_examples < num or likelihood.num_calls < enough_draws(subject.run, effort):
         return None
-    bits = np.load(subject.folder / EACH, allow_pickle=False)[:num]
-    return Bounds(bits, likelihood.kind, likelihood.num_calls)
+    return Bounds(subject.bits[:num], likelihood.kind, likelihood.num_calls)

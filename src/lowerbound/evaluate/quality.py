@@ -33,9 +33,10 @@ those of as many held-out examples, the floor.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 
 from lowerbound.errors import InputError
 from lowerbound.records import Measured
@@ -99,9 +100,53 @@ class Quality:
     num_neighbours: int = NUM_NEIGHBOURS
 
 
+class Split:
+    """A set of features with random halves of it, and what the figures take of it alone, which is made once.
+
+    Arguments:
+        values: features, (N, F), in random order.
+        seed: of the halves.
+        place: 0 of samples and 1 of references, whose halves are chosen apart.
+
+    Attributes:
+        chosen: (R, N), all first halves, then all second ones, and the whole set: the same for the same number and seed, so
+            that differences are of pairs.
+    """
+
+    def __init__(self, values: Float[np.ndarray, "example feature"], seed: int, place: int):
+        self.values, self._seed, self._place = values.astype(np.float64), seed, place
+        rng = np.random.default_rng(seed).spawn(2)[place]
+        half = rng.random((NUM_SPLITS, len(values))).argsort(1) < len(values) // 2
+        self.chosen = np.concatenate([half, ~half, np.ones((1, len(values)), bool)])
+        self._first, self._radii = self, dict[int, np.ndarray]()
+
+    def first(self, num: int) -> "Split":
+        """The first examples alone."""
+        if len(self._first.values) != num:
+            self._first = self if num == len(self.values) else Split(self.values[:num], self._seed, self._place)
+        return self._first
+
+    @cached_property
+    def moments(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The mean and the symmetric root of the covariance of each choice."""
+        return [_moments(self.values[rows]) for rows in self.chosen]
+
+    @cached_property
+    def kernel_means(self) -> Float64[np.ndarray, " choice"]:
+        """The kernel's mean over the pairs of different examples of each choice."""
+        size = self.chosen.sum(1)
+        return _kernel_sums(self, self) / (size * (size - 1))
+
+    def radii(self, num_neighbours: int) -> Float64[np.ndarray, "choice example"]:
+        """Squared distance of each example to its k-th neighbour among those of each choice that it belongs to."""
+        if num_neighbours not in self._radii:
+            self._radii[num_neighbours] = _radii(self.values, self.chosen, num_neighbours)
+        return self._radii[num_neighbours]
+
+
 def quality(
     samples: Float[np.ndarray, "sample feature"],
-    references: Float[np.ndarray, "reference feature"],
+    references: Float[np.ndarray, "reference feature"] | Split,
     *,
     num_neighbours: int = NUM_NEIGHBOURS,
     seed: int = 0,
@@ -111,26 +156,30 @@ def quality(
     Where the numbers differ, the figures of neighbours take the first of the larger set, as many as the smaller one has.
 
     Arguments:
-        samples, references: features, (N, F) and (M, F), in random order.
+        samples, references: features, (N, F) and (M, F), in random order; references of several sets of samples as their
+            `Split`, of the same seed.
         num_neighbours: k.
         seed: of the splits.
 
     Raises:
         InputError: as `frechet_distance` and `neighbour_figures`.
     """
-    num = min(len(samples), len(references))
+    ours, theirs = _splits(samples, references, seed, least=4)
+    num = min(len(samples), len(theirs.values))
     return Quality(
-        frechet_distance(samples, references, seed).figure,
-        kernel_distance(samples, references, seed).figure,
-        *(each.figure for each in neighbour_figures(samples[:num], references[:num], num_neighbours, seed)),
+        frechet_distance(ours, theirs).figure,
+        kernel_distance(ours, theirs).figure,
+        *(each.figure for each in neighbour_figures(ours.first(num), theirs.first(num), num_neighbours)),
         num_samples=len(samples),
-        num_references=len(references),
+        num_references=len(theirs.values),
         num_neighbours=num_neighbours,
     )
 
 
 def frechet_distance(
-    samples: Float[np.ndarray, "sample feature"], references: Float[np.ndarray, "reference feature"], seed: int = 0
+    samples: Float[np.ndarray, "sample feature"] | Split,
+    references: Float[np.ndarray, "reference feature"] | Split,
+    seed: int = 0,
 ) -> Estimate:
     r"""$\|m_a - m_b\|^2 + \mathrm{tr}(S_a + S_b - 2 (S_a^{1/2} S_b S_a^{1/2})^{1/2})$, squared units of the features.
 
@@ -143,14 +192,13 @@ def frechet_distance(
     Raises:
         InputError: if there are fewer than four of either, or a feature is not finite.
     """
-    _check(samples, references, 4)
-    choices = zip(*_choices(len(samples), len(references), seed), strict=True)
-    values = [_frechet(samples[rows], references[columns]) for rows, columns in choices]
+    ours, theirs = _splits(samples, references, seed, least=4)
+    values = list(map(_frechet, ours.moments, theirs.moments))
     return _estimate(np.array(values), distance=True)
 
 
-def _frechet(samples: np.ndarray, references: np.ndarray) -> float:
-    (mean_a, root_a), (mean_b, root_b) = map(_moments, (samples, references))
+def _frechet(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> float:
+    (mean_a, root_a), (mean_b, root_b) = first, second
     overlap = np.linalg.svd(root_a @ root_b, compute_uv=False).sum()
     spread = (root_a**2).sum() + (root_b**2).sum() - 2 * overlap
     return float(((mean_a - mean_b) ** 2).sum() + max(spread, 0.0))
@@ -158,14 +206,16 @@ def _frechet(samples: np.ndarray, references: np.ndarray) -> float:
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean and the symmetric root of the covariance."""
-    mean = values.mean(0, dtype=np.float64)
+    mean = values.mean(0)
     centred = values - mean
     eigenvalues, axes = np.linalg.eigh(centred.T @ centred / (len(values) - 1))
     return mean, axes * np.sqrt(eigenvalues.clip(min=0)) @ axes.T
 
 
 def kernel_distance(
-    samples: Float[np.ndarray, "sample feature"], references: Float[np.ndarray, "reference feature"], seed: int = 0
+    samples: Float[np.ndarray, "sample feature"] | Split,
+    references: Float[np.ndarray, "reference feature"] | Split,
+    seed: int = 0,
 ) -> Estimate:
     r"""$\frac{\sum_{i \ne j} k(x_i, x_j)}{N (N - 1)} + \frac{\sum_{i \ne j} k(y_i, y_j)}{M (M - 1)} - \frac{2}{N M}
     \sum_{ij} k(x_i, y_j)$, $k(x, y) = (x \cdot y / F + 1)^3$: of mean zero where the distributions are equal.
@@ -177,30 +227,27 @@ def kernel_distance(
     Raises:
         InputError: if there are fewer than four of either, or a feature is not finite.
     """
-    _check(samples, references, 4)
-    x, y = samples.astype(np.float64), references.astype(np.float64)
-    chosen_x, chosen_y = _choices(len(x), len(y), seed)
-    size_x, size_y = chosen_x.sum(1), chosen_y.sum(1)
-    values = _kernel_sums(x, x, chosen_x, chosen_x) / (size_x * (size_x - 1))
-    values += _kernel_sums(y, y, chosen_y, chosen_y) / (size_y * (size_y - 1))
-    values -= 2 * _kernel_sums(x, y, chosen_x, chosen_y) / (size_x * size_y)
+    ours, theirs = _splits(samples, references, seed, least=4)
+    values = ours.kernel_means + theirs.kernel_means
+    values -= 2 * _kernel_sums(ours, theirs) / (ours.chosen.sum(1) * theirs.chosen.sum(1))
     return _estimate(values, distance=True)
 
 
-def _kernel_sums(x: np.ndarray, y: np.ndarray, chosen_x: np.ndarray, chosen_y: np.ndarray) -> np.ndarray:
+def _kernel_sums(first: Split, second: Split) -> np.ndarray:
     """The kernel summed over the pairs of each choice, of one set with itself without i = j."""
-    sums = np.zeros(len(chosen_x))
+    x, y = first.values, second.values
+    sums = np.zeros(len(first.chosen))
     for part in blocks(len(x), len(y)):
         kernel = (x[part] @ y.T / x.shape[1] + 1) ** 3
-        if x is y:
+        if first is second:
             kernel[np.arange(len(kernel)), np.arange(part.start, part.stop)] = 0
-        sums += ((chosen_x[:, part].astype(np.float64) @ kernel) * chosen_y).sum(1)
+        sums += ((first.chosen[:, part].astype(np.float64) @ kernel) * second.chosen).sum(1)
     return sums
 
 
 def neighbour_figures(
-    samples: Float[np.ndarray, "sample feature"],
-    references: Float[np.ndarray, "reference feature"],
+    samples: Float[np.ndarray, "sample feature"] | Split,
+    references: Float[np.ndarray, "reference feature"] | Split,
     num_neighbours: int = NUM_NEIGHBOURS,
     seed: int = 0,
 ) -> tuple[Estimate, Estimate, Estimate, Estimate]:
@@ -216,15 +263,14 @@ def neighbour_figures(
     """
     if num_neighbours < 1:
         raise InputError(f"num_neighbours is {num_neighbours}: a ball reaches to the first neighbour at least")
-    _check(samples, references, 2 * (num_neighbours + 1))
-    if len(samples) != len(references):
+    ours, theirs = _splits(samples, references, seed, least=2 * (num_neighbours + 1))
+    x, y, chosen_x, chosen_y = ours.values, theirs.values, ours.chosen, theirs.chosen
+    if len(x) != len(y):
         raise InputError(
-            f"{len(samples)} samples and {len(references)} references: these figures depend on both numbers, give equal ones"
+            f"{len(x)} samples and {len(y)} references: these figures depend on both numbers, give equal ones"
         )
-    num = len(samples)
-    x, y = samples.astype(np.float64), references.astype(np.float64)
-    chosen_x, chosen_y = _choices(num, num, seed)
-    radii_x, radii_y = _radii(x, chosen_x, num_neighbours), _radii(y, chosen_y, num_neighbours)
+    num = len(x)
+    radii_x, radii_y = ours.radii(num_neighbours), theirs.radii(num_neighbours)
     precise, around = np.zeros(len(chosen_x)), np.zeros(len(chosen_x))
     recalled, covered = np.zeros_like(chosen_y), np.zeros_like(chosen_y)
     for part in blocks(num, num):
@@ -243,7 +289,6 @@ def neighbour_figures(
 
 
 def _radii(values: np.ndarray, chosen: np.ndarray, num_neighbours: int) -> np.ndarray:
-    """Squared distance of each example to its k-th neighbour among those of each choice that it belongs to, (R, N)."""
     radii = np.zeros(chosen.shape)
     for part in blocks(len(values), len(values)):
         squares = _squares(values[part], values)
@@ -266,28 +311,21 @@ def blocks(num_rows: int, num_columns: int) -> Iterator[slice]:
     return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
 
 
-def _choices(
-    num_samples: int, num_references: int, seed: int
-) -> tuple[Bool[np.ndarray, "choice sample"], Bool[np.ndarray, "choice reference"]]:
-    """Random splits of both sets, all first halves and then all second ones, and the whole sets: the same for the same
-    numbers and seed, so that differences are of pairs."""
-
-    def choices(rng: np.random.Generator, num: int) -> np.ndarray:
-        half = rng.random((NUM_SPLITS, num)).argsort(1) < num // 2
-        return np.concatenate([half, ~half, np.ones((1, num), bool)])
-
-    first, second = np.random.default_rng(seed).spawn(2)
-    return choices(first, num_samples), choices(second, num_references)
-
-
 def _estimate(values: Float64[np.ndarray, " choice"], distance: bool) -> Estimate:
     """From the figures of the choices in their order."""
     return Estimate(float(values[-1]), values[:-1].reshape(2, -1).T, distance)
 
 
-def _check(samples: np.ndarray, references: np.ndarray, least: int) -> None:
-    for name, values in (("samples", samples), ("references", references)):
-        if len(values) < least:
-            raise InputError(f"{len(values)} {name}: at least {least} are needed for a figure with a standard error")
-        if not np.isfinite(values).all():
+def _splits(samples: np.ndarray | Split, references: np.ndarray | Split, seed: int, least: int) -> tuple[Split, Split]:
+    """Both sets split; refuses, with an InputError, fewer than `least` of either and what is not finite."""
+    splits = []
+    for place, (name, each) in enumerate((("samples", samples), ("references", references))):
+        split = each if isinstance(each, Split) else Split(each, seed, place)
+        if len(split.values) < least:
+            raise InputError(
+                f"{len(split.values)} {name}: at least {least} are needed for a figure with a standard error"
+            )
+        if not np.isfinite(split.values).all():
             raise InputError(f"the features of the {name} are not all finite")
+        splits.append(split)
+    return splits[0], splits[1]

@@ -135,10 +135,8 @@ def _by_class(subject: Subject) -> Part:
     def compute(folder: Path, progress: Progress) -> Figures:
         if subject.classifier is None:
             raise InputError("the training examples are of one class")
-        encoding, seen = (
-            subject.dataset.spec.encoding,
-            subject.classifier.probabilities(subject.samples).argmax(1).numpy(),
-        )
+        encoding = subject.dataset.spec.encoding
+        seen = subject.classifier.probabilities(subject.samples).argmax(1).numpy()
         samples = encoding.decode(subject.samples)
         num_rows = min(CLASSES_SHOWN, len(subject.dataset.spec.class_names))
         shown = np.full((num_rows, SHOWN_OF_CLASS, *samples.shape[1:]), encoding.value_range[0], samples.dtype)

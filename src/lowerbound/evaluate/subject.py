@@ -20,8 +20,8 @@ from lowerbound.training.processes import ALONE, Processes
 
 QUICK_SECONDS = 15.0
 """For bits/dim, and again for the picture, where only a quick look is asked for."""
-SAMPLES = "samples.npy"
-"""The file of the samples that were drawn."""
+SAMPLES, EACH = "samples.npy", "bits.npy"
+"""The files of the samples that were drawn, and of the bits/dim of each example."""
 MAX_REFERENCES = 20_000
 """Training examples that the nearest is sought among."""
 
@@ -68,11 +68,12 @@ class Subject:
     @cached_property
     def samples(self) -> Tensor:
         """The samples that were drawn, as the model has them."""
-        try:
-            samples = np.load(self.folder / SAMPLES, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"there are no samples to look at: {error}") from error
-        return self.dataset.spec.encoding.encode(samples)
+        return self.dataset.spec.encoding.encode(self._found(SAMPLES, "samples"))
+
+    @property
+    def bits(self) -> np.ndarray:
+        """The bits/dim of each example, as they were found."""
+        return self._found(EACH, "bits/dim of the examples")
 
     @cached_property
     def test(self) -> Tensor:
@@ -115,3 +116,10 @@ class Subject:
         self.pace.probe(calls)
         # what a quick look takes depends on it, and is the same for all
         self.pace.calls, self.pace.seconds = self.processes.by_first(lambda: (self.pace.calls, self.pace.seconds))
+
+    def _found(self, file: str, what: str) -> np.ndarray:
+        """What another part has left in the folder."""
+        try:
+            return np.load(self.folder / file, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"there are no {what} to look at: {error}") from error

@@ -146,7 +146,10 @@ def log_prob(
             eps = state[0] if keep and state[0].requires_grad else state[0].detach().requires_grad_()
             slope = flow(denoiser.rows(rows), x[rows], eps, gamma)
             products = [
-                sum_dims(probe * torch.autograd.grad(slope, eps, probe, retain_graph=True, create_graph=keep)[0])
+                # of a sum: to be given what its rows weigh, torch would first load half a second of symbolic mathematics
+                sum_dims(
+                    probe * torch.autograd.grad((probe * slope).sum(), eps, retain_graph=True, create_graph=keep)[0]
+                )
                 for probe in (each.expand_as(x)[rows] for each in probes)
             ]
         divergence = torch.stack(products, 1)

@@ -69,10 +69,8 @@ def remarks(comparison: Comparison) -> list[str]:
 
 def likelihood_answer(comparison: Comparison) -> str:
     """Whether diffusion gives a better likelihood than the autoregressive model, from bits/dim of the same examples."""
-    question, difference = (
-        "Does diffusion give a better likelihood than the autoregressive model?",
-        comparison.difference,
-    )
+    question = "Does diffusion give a better likelihood than the autoregressive model?"
+    difference = comparison.difference
     if difference is None:
         return f"{question} Not asked: it takes both models."
     bits = comparison.bits
@@ -85,10 +83,8 @@ def likelihood_answer(comparison: Comparison) -> str:
 
 def samples_answer(comparison: Comparison) -> str:
     """Whether diffusion gives better samples than the adversarial network, by the kernel distance."""
-    question, difference = (
-        "Does diffusion give better samples than the adversarial network?",
-        comparison.samples_difference,
-    )
+    question = "Does diffusion give better samples than the adversarial network?"
+    difference = comparison.samples_difference
     if difference is None:
         return f"{question} Not asked: it takes both models."
     ours, theirs = (

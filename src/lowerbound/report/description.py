@@ -4,6 +4,7 @@ A verdict is decided by figures and their errors alone, by how many standard err
 it is a fact, beyond `HINT` a suspicion, and below that the two are not told apart, which is not to say that they are alike.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -63,6 +64,13 @@ class Description:
     tables: tuple[Table, ...] = ()
     findings: tuple[Finding, ...] = ()
     remark: str = ""
+
+
+def in_errors(difference: Measured) -> float:
+    """A difference in units of its standard error; infinite of one that is known."""
+    if difference.error > 0:
+        return difference.value / difference.error
+    return math.copysign(math.inf, difference.value) if difference.value else 0.0
 
 
 def bits_table(rows: Sequence[tuple[str, Measured, str]], main: int | None = None) -> Table:

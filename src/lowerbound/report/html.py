@@ -1,63 +1,18 @@
 """One self-contained HTML file about a run: a verdict, pictures, findings, tables, a glossary, the configuration.
 
-`html` is a pure function of a `Report`, apart from reading the pictures: no script, no external resource, all text
-escaped, legible in light and dark, on a narrow screen and on paper.
+`html` is a pure function of a `Report`, apart from reading the pictures and page.css: no script, no external resource, all
+text escaped, legible in light and dark, on a narrow screen and on paper.
 """
 
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from lowerbound.errors import InputError
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --rule: #d9dee5; --page: #ffffff; --card: #f5f7fa; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e8ee; --soft: #9aa5b4; --rule: #343c48; --page: #14181f; --card: #1d232c; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.1rem 4rem; background: var(--page); color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .8rem; }
-h2 { font-size: 1.15rem; margin: 2.4rem 0 .7rem; }
-p { max-width: 44rem; }
-ul { padding-left: 1.2rem; max-width: 44rem; }
-li { margin: .35rem 0; }
-.scroll { overflow-x: auto; margin: 0 0 1.6rem; }
-table { border-collapse: collapse; width: 100%; font-size: .94rem; font-variant-numeric: tabular-nums; }
-h3 { font-size: .94rem; font-weight: 400; color: var(--soft); margin: 1rem 0 .5rem; max-width: 44rem; }
-th, td { padding: .42rem .9rem .42rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
-td:first-child { min-width: 9rem; }
-th { font-weight: 600; }
-tr.main td { font-weight: 600; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.4rem; }
-figure { margin: 0; }
-figure.wide { grid-column: 1 / -1; }
-img { display: block; max-width: 100%; height: auto; margin: 0 auto; border-radius: 4px; }
-.frame { background: #ffffff; border: 1px solid var(--rule); border-radius: 8px; padding: .6rem; }
-figcaption { color: var(--soft); font-size: .9rem; margin-top: .45rem; }
-pre { background: var(--card); border-radius: 8px; padding: .9rem; overflow-x: auto; font-size: .82rem; }
-.warning { border: 2px solid #b3541e; border-radius: 8px; padding: .6rem .9rem; font-weight: 600; }
-summary { cursor: pointer; color: var(--soft); }
-.verdict { font-size: 1.2rem; line-height: 1.45; margin: 0 0 1.2rem; }
-.finding { border-left: 4px solid var(--rule); padding-left: .8rem; }
-.finding h3 { color: var(--ink); font-weight: 600; }
-.finding.serious { border-color: #b3541e; } .finding.change { border-color: #c79a1b; }
-.finding.fine { border-color: #2f7d5b; }
-dl { max-width: 44rem; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; color: var(--soft); }
-@media print {
-  :root { color-scheme: light; --ink: #000000; --soft: #444444; --rule: #bbbbbb; --page: #ffffff; --card: #ffffff; }
-  body { max-width: none; padding: 0; font-size: 10pt; }
-  figure, tr, li, dd, .warning { break-inside: avoid; }
-  h2, h3, dt { break-after: avoid; }
-  .pictures { grid-template-columns: 1fr 1fr; }
-  .scroll { overflow: visible; }
-  pre { white-space: pre-wrap; }
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -86,7 +41,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Findings:
-    """Findings that matter equally: their heading, a sentence each, and the name of their colour in `STYLE`, if any."""
+    """Findings that matter equally: their heading, a sentence each, and the name of their colour in page.css, if any."""
 
     heading: str
     sentences: tuple[str, ...]
@@ -138,11 +93,11 @@ def html(report: Report) -> str:
     if report.configuration:
         lines = escape("\n".join(_lines(report.configuration)))
         parts += ["<h2>Configuration</h2>", f"<details><summary>All settings</summary><pre>{lines}</pre></details>"]
-    body = "\n".join(parts)
+    body, style = "\n".join(parts), files("lowerbound.report").joinpath("page.css").read_text()
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 

@@ -1,10 +1,8 @@
 """Imputations of hidden entries, told: their scores beside simple fillings, and whether their spread is right."""
 
-import math
-
 from lowerbound.evaluate.imputation import INTERVALS, Imputed, Judgement
 from lowerbound.records import Measured
-from lowerbound.report.description import Description, Finding, Severity, change
+from lowerbound.report.description import Description, Finding, Severity, change, in_errors
 from lowerbound.report.html import Table
 
 
@@ -54,7 +52,7 @@ def _usefulness(imputed: Imputed) -> Finding:
 
 def _spread(judgement: Judgement) -> Finding:
     """Whether the draws spread as they err, by the worse of the intervals."""
-    zs = [_gap(share, level) for level, share in _shares(judgement)]
+    zs = [in_errors(Measured(share.value - level, share.error)) for level, share in _shares(judgement)]
     worst = max(zs, key=abs)
     figures = ", ".join(f"the central {level:.0%} holds {share}" for level, share in _shares(judgement))
     severity = Severity.of(abs(worst))
@@ -63,9 +61,3 @@ def _spread(judgement: Judgement) -> Finding:
     side = "too much" if worst > 0 else "too little"
     doubt = "Perhaps imputations spread" if severity is Severity.CHANGE else "Imputations spread"
     return Finding(severity, f"{doubt} {side}: {figures}.")
-
-
-def _gap(share: Measured, level: float) -> float:
-    """By how many standard errors more is held than should be."""
-    difference = share.value - level
-    return difference / share.error if share.error > 0 else math.copysign(math.inf, difference) if difference else 0.0

@@ -1,11 +1,9 @@
 """The quality of samples, told: the six figures beside those of held-out examples, and those of other settings."""
 
-import math
-
 from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trade_off import TradeOff
-from lowerbound.report.description import Description, Finding, Severity
+from lowerbound.report.description import Description, Finding, Severity, in_errors
 from lowerbound.report.html import Table
 
 FIGURES = {
@@ -92,7 +90,4 @@ def _finding(z: float, sure: str, hint: str, fine: str) -> Finding:
 
 def _gap(quality: SampleQuality, name: str) -> float:
     """Samples less held-out examples, in standard errors."""
-    difference, error = getattr(quality.samples, name) - getattr(quality.held_out, name)
-    if error > 0:
-        return difference / error
-    return math.copysign(math.inf, difference) if difference else 0.0
+    return in_errors(getattr(quality.samples, name) - getattr(quality.held_out, name))

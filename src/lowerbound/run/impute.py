@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lowerbound.brief import Brief
 from lowerbound.data import Examples
-from lowerbound.data.arrays import read_npy, to_layout
+from lowerbound.data.archive import read_npy
+from lowerbound.data.arrays import to_layout
 from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS, Conditional, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample

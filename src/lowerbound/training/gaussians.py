@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from lowerbound.baselines import MIXTURE_FLOORS, MIXTURE_FULL_DIMS, MIXTURE_SIZES, SHRINKAGES
+from lowerbound.baselines.correlated import SHRINKAGES
+from lowerbound.baselines.mixture import MIXTURE_FLOORS, MIXTURE_FULL_DIMS, MIXTURE_SIZES
 from lowerbound.blocks import ONE_HOT, Blocks, Real, layout
 from lowerbound.data import Dataset
 from lowerbound.denoiser import FittedMixture, Gaussian

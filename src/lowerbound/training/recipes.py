@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from lowerbound.baselines import MIXTURE_FULL_DIMS
+from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS
 from lowerbound.blocks import Blocks, Choice, Grid, Real
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError

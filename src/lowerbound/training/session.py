@@ -18,7 +18,6 @@ from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
 from lowerbound.likelihood import mean_and_error
 from lowerbound.machine import process_memory
-from lowerbound.pictures import sample_grid
 from lowerbound.rng import PerSample
 from lowerbound.training.allowance import Allowance
 from lowerbound.training.checkpoint import checkpoints, step_of
@@ -409,6 +408,8 @@ class _Session(Stretch[Trainer]):
         expected = self._forward_seconds(num_samples * (1 if plan is None else plan.num_calls))
         if not self.pictures.due(trainer.progress) or not self.allowance.affords("picture", expected, trainer.progress):
             return
+        from lowerbound.pictures import sample_grid  # not before: every verb comes by here, and few draw
+
         with self.allowance.spending("picture"):
             with torch.no_grad():
                 samples = trainer.model.sample(num_samples, PerSample(range(num_samples)))
