@@ -223,11 +223,10 @@ def integrand(
 
 def source(noise: Noise | None) -> Noise:
     """The noise source, or an InputError if there is none and something must be drawn."""
-    if noise is not None:
-        check_noise(noise)
     if noise is None:
         raise InputError(
             "there are times, noise or probes to draw and nothing to draw them from: give a noise source such as "
             "noise=Stream(seed=0)"
         )
+    check_noise(noise)
     return noise
