@@ -19,12 +19,14 @@ class Conventions:
     Arguments:
         schedule, target, time: as of a `ForeignDenoiser`.
         around: what stands around the network.
+        learned_variance: whether the network says its reverse variance, as of a `ForeignDenoiser`.
     """
 
     schedule: Schedule
     target: str | Target
     time: Callable[[Level], Scalar]
     around: Callable[[nn.Module], nn.Module] = lambda network: network
+    learned_variance: bool = False
 
 
 def labels(x: Tensor, cond: Tensor | None, num_classes: int, null: int | None) -> Tensor | None:

@@ -17,7 +17,7 @@ import math
 import os
 import reprlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -159,9 +159,12 @@ class RunFolder:
 
     def open_log(self, last_step: int) -> IO[str]:
         """The log for appending after `last_step`: what stands there of later steps is removed first."""
-        records = (record for record in self.read_log() if record["step"] <= last_step)
-        write_file(self.log, "".join(json.dumps(record) + "\n" for record in records).encode())
+        self.write_log(record for record in self.read_log() if record["step"] <= last_step)
         return self.log.open("a")
+
+    def write_log(self, records: Iterable[dict[str, Any]]) -> None:
+        """Write the whole log."""
+        write_file(self.log, "".join(json.dumps(record) + "\n" for record in records).encode())
 
     @contextmanager
     def locked(self) -> Iterator[None]:

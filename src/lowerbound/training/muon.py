@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from lowerbound.training.processes import by_member, by_row
 
+MOMENTUM_KEY = "momentum_buffer"
+"""What is remembered of each parameter, the average of its gradients."""
 MOMENTUM = 0.95
 """The share of the gradients' average that stays in each step."""
 SMALLEST = 0.01
@@ -36,27 +38,25 @@ POLYNOMIALS = (
 
 
 class Muon:
-    """The optimiser of weight matrices; a convolution's weight counts as the matrix (out, in x kernel).
+    """The optimiser of weight matrices; a convolution's weight counts as the matrix (out, in x kernel)."""
 
-    Arguments:
-        parameters: what is moved, each of two dimensions or more.
-        weight_decay: the share of a weight that is lost in each step, as a multiple of the learning rate.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter], weight_decay: float = 0.0):
-        self.parameters = list(parameters)
-        self.weight_decay = weight_decay
-        self.momentum: dict[nn.Parameter, Tensor] = {}
+    def __init__(self):
+        self.memory: dict[nn.Parameter, dict[str, Tensor]] = {}
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Move the parameters that have a gradient; those of one shape are orthogonalised together.
+    def step(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> None:
+        """Move the matrices and kernels that have a gradient; those of one shape are orthogonalised together.
 
         The polar factor of a matrix whose rows are divided among processes is that of the whole: of those of one shape each
         process is given its share whole, and gives the factors back by rows.
+
+        Arguments:
+            parameters: what is moved.
+            learning_rate: of this step.
+            weight_decay: the share of a weight that is lost, as a multiple of the learning rate.
         """
         by_shape: dict[tuple[int, int], list[nn.Parameter]] = {}
-        for parameter in self.parameters:
+        for parameter in parameters:
             if parameter.grad is not None:
                 rows = parameter.shape[0]
                 by_shape.setdefault((rows, parameter.numel() // rows), []).append(parameter)
@@ -68,17 +68,17 @@ class Muon:
             # a tall matrix's orthogonal columns are short on each row: lengthened, the outputs change as much as others'
             rate = learning_rate * max(1.0, rows / columns) ** 0.5
             for parameter, direction in zip(group, directions.unbind(), strict=True):
-                if self.weight_decay:
-                    parameter.mul_(1 - learning_rate * self.weight_decay)
+                if weight_decay:
+                    parameter.mul_(1 - learning_rate * weight_decay)
                 parameter.sub_(direction.view(parameter.shape), alpha=rate)
 
     def _direction(self, parameter: nn.Parameter) -> Tensor:
         """The gradient averaged over steps, looking one step ahead as Nesterov's momentum does, as a matrix."""
         gradient = parameter.grad
         assert gradient is not None
-        if parameter not in self.momentum:
-            self.momentum[parameter] = torch.zeros_like(gradient)
-        average = self.momentum[parameter].lerp_(gradient, 1 - MOMENTUM)
+        if parameter not in self.memory:
+            self.memory[parameter] = {MOMENTUM_KEY: torch.zeros_like(gradient)}
+        average = self.memory[parameter][MOMENTUM_KEY].lerp_(gradient, 1 - MOMENTUM)
         return gradient.lerp(average, MOMENTUM).flatten(1)
 
 
