@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from lowerbound.blocks import ONE_HOT, Blocks, layout, num_entries
 from lowerbound.denoiser.base import Prediction
-from lowerbound.denoiser.fitted import FittedMixture
 from lowerbound.denoiser.network import OfNetwork
 from lowerbound.elementary import exp, expand, sqrt
+from lowerbound.fitted import FittedMixture
 from lowerbound.levels import mean_between
 from lowerbound.schedule import Level, Schedule
 

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from lowerbound.denoiser.base import Denoiser, Prediction
 from lowerbound.denoiser.exact import Gaussian
-from lowerbound.denoiser.fitted import constant
 from lowerbound.elementary import exp, expand, sqrt
 from lowerbound.errors import InputError
+from lowerbound.fitted import constant
 from lowerbound.schedule import Level, Schedule
 from lowerbound.shapes import Examples
 

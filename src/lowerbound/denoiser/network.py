@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from lowerbound.arguments import described
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
-from lowerbound.denoiser.fitted import FittedMixture
-from lowerbound.denoiser.fitted_windows import FittedWindows
 from lowerbound.elementary import Scalar, exp, expand, sqrt
 from lowerbound.errors import InputError
+from lowerbound.fitted import FittedMixture, FittedWindows
 from lowerbound.reverse import posterior
 from lowerbound.schedule import CLEAN, Level, Schedule
 

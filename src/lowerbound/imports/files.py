@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
+from lowerbound.files import read_text
 from lowerbound.printable import printable
 from lowerbound.records import MOST_BYTES
 
@@ -28,10 +29,9 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"{path} is not there, or no file")
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise InputError(f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read")
+    content = read_text(path, MOST_BYTES)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
     if not isinstance(values, dict):

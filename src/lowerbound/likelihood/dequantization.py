@@ -22,7 +22,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_observed
-from lowerbound.blocks import check_values, layout
+from lowerbound.blocks import layout
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import count_dims, present, sum_dims
 from lowerbound.errors import InputError
@@ -174,7 +174,7 @@ class BlockDequantizer(Dequantizer):
         return "noise of the data's end, decoded"
 
     def check(self, x: Examples, observed: Observed | None) -> None:
-        check_values(x, self.decoder.blocks, observed)
+        self.decoder.check(x, observed)
 
     def count_dims(self, x: Examples, observed: Observed | None) -> PerExample:
         return self.decoder.count_dims(x, observed)

@@ -28,7 +28,7 @@ from lowerbound import imports
 from lowerbound.data import DataSpec
 from lowerbound.data.source import is_path
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files import read_text, write_file
 from lowerbound.records import MOST_BYTES
 from lowerbound.size import check_size
 from lowerbound.training.build import build_denoiser, build_relative
@@ -103,7 +103,7 @@ class RunFolder:
         self.check()
         source = str(self.config)
         try:
-            values = json.loads(_read_text(self.config))
+            values = json.loads(read_text(self.config, MOST_BYTES))
             version = values.pop("schema_version")
             if version != SCHEMA_VERSION:
                 is_newer = isinstance(version, int) and version > SCHEMA_VERSION
@@ -145,7 +145,7 @@ class RunFolder:
         if not self.log.is_file():
             return []
         records = []
-        lines = _read_text(self.log, MOST_LOG_BYTES).splitlines()
+        lines = read_text(self.log, MOST_LOG_BYTES).splitlines()
         for number, line in enumerate(lines, 1):
             source = f"{self.log}, line {number}"
             try:
@@ -233,15 +233,6 @@ def _check_record(record: Any, source: str) -> None:
         raise InputError(
             f"{source} is damaged: num_examples is {reprlib.repr(count)}, which is not a number of examples"
         )
-
-
-def _read_text(path: Path, most: int = MOST_BYTES) -> str:
-    if (size := path.stat().st_size) > most:
-        raise InputError(f"{path} has {size:,} bytes; at most {most:,} are read")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is damaged: {error}") from error
 
 
 def _kind(path: Path) -> str:
