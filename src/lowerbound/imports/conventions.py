@@ -58,6 +58,28 @@ def labels(x: Tensor, cond: Tensor | None, num_classes: int, null: int | None) -
     return cond
 
 
+class Around(nn.Module):
+    """A network whose images are made ready before, and whose output is afterwards.
+
+    Arguments:
+        network: (x, time, cond) -> tensor.
+        before: of x, such as from [0, 1] to [-1, 1].
+        after: of the output, such as its first channels.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        before: Callable[[Tensor], Tensor] = lambda x: x,
+        after: Callable[[Tensor], Tensor] = lambda output: output,
+    ):
+        super().__init__()
+        self.network, self.before, self.after = network, before, after
+
+    def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.after(self.network(self.before(x), time, cond))
+
+
 class Preconditioned(nn.Module):
     r"""$D(x; \sigma) = c_{skip} x + c_{out} F(c_{in} x, \frac14 \log \sigma)$ (Karras et al. 2022, equation 7, table 1).
 

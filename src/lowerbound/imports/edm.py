@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
-from lowerbound.imports.conventions import Conventions, Preconditioned
+from lowerbound.imports.conventions import Around, Conventions, Preconditioned
 from lowerbound.imports.one_file import OfUNet, OneFile, Recipe, attention, layers, unchanged
 from lowerbound.imports.settings import check_sizes, check_steps, number
 from lowerbound.imports.source import Subject
@@ -167,7 +167,10 @@ class Made(OfUNet):
         if self.class_name == "iDDPMPrecond":
             schedule = Tabulated(2 * self.table().flip(0).log())
             return Conventions(
-                schedule, "eps", lambda level: last * level.t, lambda network: First(network, self.img_channels)
+                schedule,
+                "eps",
+                lambda level: last * level.t,
+                lambda network: Around(network, after=lambda output: output[:, : self.img_channels]),
             )
         sigma_data = number(self.sigma_data, "sigma_data")
         sigma_max = self.sigma_max if self.sigma_max is not None and math.isfinite(self.sigma_max) else 80.0
@@ -257,23 +260,6 @@ class Made(OfUNet):
             )
             recipes |= attention(f"{ours}.attention", f"{theirs}.qkv", split)
         return recipes
-
-
-class First(nn.Module):
-    """The first channels of what a network returns.
-
-    Arguments:
-        network: of images, times and labels.
-        num_channels: how many.
-    """
-
-    def __init__(self, network: nn.Module, num_channels: int):
-        super().__init__()
-        self.network = network
-        self.num_channels = num_channels
-
-    def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.network(x, time, cond)[:, : self.num_channels]
 
 
 class Edm(OneFile[Made]):

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from lowerbound.elementary import Scalar, exp, sqrt
 from lowerbound.errors import InputError
-from lowerbound.imports.conventions import Conventions
+from lowerbound.imports.conventions import Around, Conventions
 from lowerbound.imports.files import only_tensors, read_values
 from lowerbound.imports.one_file import OfUNet, OneFile, Recipe, layers, unchanged
 from lowerbound.imports.settings import check_sizes, check_steps, number
@@ -162,7 +162,7 @@ class Configured(OfUNet):
         )
 
     def meaning(self) -> Conventions:
-        around = (lambda network: network) if self.centered else Centring
+        around = (lambda network: network) if self.centered else (lambda network: Around(network, lambda x: 2 * x - 1))
         if self.sde == "vesde":
             schedule = geometric(number(self.sigma_min, "sigma_min"), number(self.sigma_max, "sigma_max"))
             target = (lambda level: (0.0, -1.0)) if self.scale_by_sigma else "score"
@@ -221,21 +221,6 @@ class Configured(OfUNet):
                     add(f"exits.{index}.norm")
                     add(f"exits.{index}.conv")
         return recipes
-
-
-class Centring(nn.Module):
-    """A network of x in [-1, 1], called with x in [0, 1].
-
-    Arguments:
-        network: of images, times and labels.
-    """
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.network(2 * x - 1, time, cond)
 
 
 class ScoreSde(OneFile[Configured]):
