@@ -5,8 +5,6 @@ A family says how its folders are read (`Family`); a module without a family is 
 
 from pathlib import Path
 
-from torch import nn
-
 from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
 from lowerbound.imports.adm import Adm
@@ -82,11 +80,6 @@ def stated(source: Source) -> Stated:
     return FAMILIES[source.family].stated(source.settings)
 
 
-def build_network(source: Source) -> nn.Module:
-    """The network of a model that a run keeps, untrained."""
-    return stated(source).build()
-
-
 def build_denoiser(source: Source, shape: tuple[int, ...], num_levels: int | None) -> ForeignDenoiser:
     """The denoiser of a model that a run keeps, its network untrained.
 
@@ -110,7 +103,6 @@ __all__ = [
     "Stated",
     "Subject",
     "build_denoiser",
-    "build_network",
     "open_denoiser",
     "open_source",
     "stated",

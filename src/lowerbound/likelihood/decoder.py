@@ -115,16 +115,13 @@ class LevelPosterior(LevelDecoder):
         if math.isnan(_number(width)):  # a learned schedule that has diverged, which its trainer sees by the loss
             return torch.full_like(x, math.nan)
         if _number(width) < _SMOOTH or self.num_levels <= 2 * _SMOOTH * _HALF_WIDTH:
-            return self._by_sum(index, position, width).to(x.dtype)
+            return log_mass(index, position, width, 0, self.num_levels - 1).to(x.dtype)
         return self._by_integral(index, position, width).to(x.dtype)
 
     def log_masses(self, x_t: Latents, level: Level, x_hat: Latents | None = None) -> Float[Tensor, "entries levels"]:
         position = (x_t / level.alpha + 1) * self.num_levels / 2 - 0.5
         levels = torch.arange(self.num_levels, dtype=position.dtype, device=position.device)
         return -0.5 * ((levels - position[:, None]) / (exp(level.gamma / 2) * self.num_levels / 2)) ** 2
-
-    def _by_sum(self, index: Tensor, position: Tensor, width: Scalar) -> Tensor:
-        return log_mass(index, position, width, 0, self.num_levels - 1)
 
     def _by_integral(self, index: Tensor, position: Tensor, width: Scalar) -> Tensor:
         # farther out than any latent of the model comes, the correction would no longer be small

@@ -128,7 +128,7 @@ class RunFolder:
         def build() -> nn.Module:
             """Where the parameters are."""
             if config.imported is not None:
-                return imports.build_network(config.imported)
+                return imports.stated(config.imported).build()
             if not config.model.is_denoiser:
                 return build_relative(config.model, spec)
             return build_denoiser(config, spec.conditioned(config.data.conditional))
