@@ -38,9 +38,9 @@ def pytest_configure(config):
 @pytest.fixture(scope="session", autouse=True)
 def each_mixture_once():
     """Fits of a mixture are kept: the same one begins every run on the same data, and costs more than its few steps."""
-    from lowerbound.training import gaussians
+    from lowerbound.training import mixtures
 
-    fit, kept = gaussians._best, {}
+    fit, kept = mixtures._best, {}
 
     def best(x, held_out, *rest):
         arrays = [(each.shape, hashlib.sha256(each.numpy().tobytes()).digest()) for each in (x, held_out)]
@@ -50,7 +50,7 @@ def each_mixture_once():
         return kept[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gaussians, "_best", best)
+        patch.setattr(mixtures, "_best", best)
         yield
 
 

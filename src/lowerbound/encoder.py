@@ -103,9 +103,8 @@ def walk_at(
         noise: where they come from.
     """
     levels = schedule.level(chain.to(x.device).double())
-    values = torch.stack([torch.as_tensor(value) for value in (levels.t, levels.gamma, levels.alpha, levels.sigma)])
-    clean = values.new_tensor([CLEAN.t, CLEAN.gamma, CLEAN.alpha, CLEAN.sigma])
-    table = torch.cat([clean[:, None], values], 1)
+    values = torch.stack([torch.as_tensor(value) for value in levels.parts])
+    table = torch.cat([values.new_tensor(CLEAN.parts)[:, None], values], 1)
     start, *above = (Level(*table[:, first + number]) for number in range(num_latents))
     x_t = expand(start.alpha, x) * x + expand(start.sigma, x) * noise.normal(x)
     return walk(Latent(x_t, start), above, noise)

@@ -42,6 +42,20 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_text(path: Path, most: int) -> str:
+    """A file's text.
+
+    Raises:
+        InputError: if it has more than `most` bytes, or is no text.
+    """
+    if (size := path.stat().st_size) > most:
+        raise InputError(f"{path} has {size:,} bytes; at most {most:,} are read")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file.
 

@@ -21,7 +21,7 @@ beside its mean, a variance, stays that of the model that is guided: of the pred
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Int
@@ -246,7 +246,7 @@ def _with_and_without(
     if not denoiser.rows_are_apart:
         # it may hold something for each example of the batch, such as a measurement
         return denoiser(x_t, level, cond, observed), denoiser(x_t, level, null, observed).x
-    both = Level(*(_twice(getattr(level, field.name)) for field in fields(level)))
+    both = Level(*map(_twice, level.parts))
     prediction = denoiser(_twice(x_t), both, torch.cat([cond, null]), _twice(observed))
     x_with, x_without = prediction.x.chunk(2)
     mix = prediction.variance_mix

@@ -45,11 +45,7 @@ def min_snr(clip: float = 5.0) -> Weighting:
     Arguments:
         clip: c, the largest weight on $\|x - \hat x\|^2$.
     """
-
-    def weighting(gamma: PerExample, slope: PerExample) -> PerExample:
-        return 2 / slope * (clip * torch.exp(gamma)).clamp(max=1)
-
-    return weighting
+    return lambda gamma, slope: 2 / slope * (clip * torch.exp(gamma)).clamp(max=1)
 
 
 def edm(sigma_data: float = 0.5, mean: float = -1.2, spread: float = 1.2) -> Weighting:
@@ -81,11 +77,7 @@ def balanced(boost: float = 8.0, gamma: float = -4.0) -> Weighting:
         boost: b, the weight of the noisiest levels beside the bound's.
         gamma: g, where half of it is reached.
     """
-
-    def weighting(gamma_t: PerExample, slope: PerExample) -> PerExample:
-        return 1 + boost * torch.sigmoid(gamma_t - gamma)
-
-    return weighting
+    return lambda gamma_t, slope: 1 + boost * torch.sigmoid(gamma_t - gamma)
 
 
 def sigmoid(gamma: float = 0.0) -> Weighting:
@@ -97,11 +89,7 @@ def sigmoid(gamma: float = 0.0) -> Weighting:
     Arguments:
         gamma: g, where half of the largest weight is reached.
     """
-
-    def weighting(gamma_t: PerExample, slope: PerExample) -> PerExample:
-        return torch.sigmoid(gamma_t - gamma)
-
-    return weighting
+    return lambda gamma_t, slope: torch.sigmoid(gamma_t - gamma)
 
 
 def in_two(split: float, below: Weighting, above: Weighting) -> Weighting:
@@ -111,11 +99,7 @@ def in_two(split: float, below: Weighting, above: Weighting) -> Weighting:
         split: the $\gamma$, that of `denoiser.ByLevel`.
         below, above: the weightings.
     """
-
-    def weighting(gamma_t: PerExample, slope: PerExample) -> PerExample:
-        return torch.where(gamma_t < split, below(gamma_t, slope), above(gamma_t, slope))
-
-    return weighting
+    return lambda gamma, slope: torch.where(gamma < split, below(gamma, slope), above(gamma, slope))
 
 
 def loss(
@@ -223,11 +207,10 @@ def integrand(
 
 def source(noise: Noise | None) -> Noise:
     """The noise source, or an InputError if there is none and something must be drawn."""
-    if noise is not None:
-        check_noise(noise)
     if noise is None:
         raise InputError(
             "there are times, noise or probes to draw and nothing to draw them from: give a noise source such as "
             "noise=Stream(seed=0)"
         )
+    check_noise(noise)
     return noise

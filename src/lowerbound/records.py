@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lowerbound.errors import InputError
+from lowerbound.files import read_text
 from lowerbound.printable import printable
 from lowerbound.rounding import figure_text
 
@@ -86,10 +87,9 @@ def read_json(kind: type[Record], path: Path) -> Record:
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is no file")
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError(f"{path} has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read")
+    content = read_text(path, MOST_BYTES)
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no JSON: {error}") from error
     return read(kind, values, str(path))

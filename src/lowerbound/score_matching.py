@@ -28,7 +28,7 @@ which is Stein's unbiased estimate of a risk. `explicit_loss` and `sliced_loss` 
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -119,74 +119,59 @@ def fisher_divergence(score: Score, true_score: Score, x: Examples) -> PerExampl
     return 0.5 * sum_dims((score(x) - true_score(x)).square())
 
 
-def explicit_loss(
-    denoiser: Denoiser,
-    x: Examples,
-    weighting: objective.Weighting = objective.uniform,
-    *,
-    t: PerExample | None = None,
-    eps: Examples | None = None,
-    noise: Noise | None = None,
-) -> PerExample:
-    r"""`objective.loss` by explicit score matching of $q(x_t)$, from D differentiations: the same expectation for each x.
+@dataclass(frozen=True)
+class MatchingLoss:
+    r"""`objective.loss` by score matching of $q(x_t)$: the same expectation for each x.
 
     $$\gamma'(t)\, w \left[\sigma_t^2 \left(\mathrm{tr} \frac{\partial s}{\partial x_t} + \tfrac12 \|s\|^2\right) + \tfrac
     D2\right]$$
 
     Arguments:
-        denoiser, x, weighting, t, eps, noise: as in `objective.loss`.
-
-    Raises:
-        InputError: if something must be drawn and no `noise` is given.
-    """
-    return _matching_loss(explicit, denoiser, x, weighting, t=t, eps=eps, noise=noise)
-
-
-def sliced_loss(
-    denoiser: Denoiser,
-    x: Examples,
-    weighting: objective.Weighting = objective.uniform,
-    *,
-    t: PerExample | None = None,
-    eps: Examples | None = None,
-    noise: Noise | None = None,
-) -> PerExample:
-    """`explicit_loss` with the trace from one probe of random signs: the same expectation, one differentiation.
-
-    Arguments:
-        denoiser, x, weighting, t, eps, noise: as in `objective.loss`; the probe comes from `noise` as well.
-
-    Raises:
-        InputError: if no `noise` is given.
+        matching: what stands in the round brackets, or has its expectation, (B,), of the score at $x_t$ and of what noise
+            there is.
     """
 
-    def matching(score: Score, x_t: Tensor) -> Tensor:
-        return sliced(score, x_t, objective.source(noise))
+    matching: Callable[[Score, Tensor, Noise | None], Tensor]
 
-    return _matching_loss(matching, denoiser, x, weighting, t=t, eps=eps, noise=noise)
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x: Examples,
+        weighting: objective.Weighting = objective.uniform,
+        *,
+        t: PerExample | None = None,
+        eps: Examples | None = None,
+        noise: Noise | None = None,
+    ) -> PerExample:
+        """The loss of each example, (B,).
+
+        Arguments:
+            denoiser, x, weighting, t, eps, noise: as in `objective.loss`.
+
+        Raises:
+            InputError: if something must be drawn and no `noise` is given.
+        """
+        observed = denoiser.observed
+        num_dims = count_dims(x, observed)
+
+        def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
+            def score(x_t: Tensor) -> Tensor:
+                # torch's fused attention on a CPU cannot be differentiated twice
+                with sdpa_kernel(SDPBackend.MATH):
+                    return present(denoiser(x_t, level).score, observed)
+
+            return 2 * level.sigma**2 * self.matching(score, x_t, noise) + num_dims
+
+        x = present(x, observed)
+        return objective.integrand(denoiser.schedule, x, weighting, error, t=t, eps=eps, noise=noise)
 
 
-def _matching_loss(
-    matching: Callable[[Score, Tensor], Tensor],
-    denoiser: Denoiser,
-    x: Examples,
-    weighting: objective.Weighting,
-    **drawn: Any,
-) -> PerExample:
-    r"""$\gamma'(t)\, w [\sigma_t^2\, matching + D / 2]$, of a matching of the score at $x_t$, (B,), with the expectation of
-    `explicit`."""
-    observed = denoiser.observed
-    num_dims = count_dims(x, observed)
+explicit_loss = MatchingLoss(lambda score, x_t, noise: explicit(score, x_t))
+"""`MatchingLoss` by explicit score matching, from D differentiations."""
 
-    def error(x_t: Tensor, level: Level, eps: Tensor) -> Tensor:
-        def score(x_t: Tensor) -> Tensor:
-            # torch's fused attention on a CPU cannot be differentiated twice
-            with sdpa_kernel(SDPBackend.MATH):
-                return present(denoiser(x_t, level).score, observed)
-
-        return 2 * level.sigma**2 * matching(score, x_t) + num_dims
-
-    return objective.integrand(denoiser.schedule, present(x, observed), weighting, error, **drawn)
+sliced_loss = MatchingLoss(lambda score, x_t, noise: sliced(score, x_t, objective.source(noise)))
+"""`explicit_loss` with the trace from one probe of random signs: one differentiation. The probe comes from `noise` as well,
+which has to be given."""
 
 
 def _products(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:

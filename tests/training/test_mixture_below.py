@@ -16,8 +16,8 @@ from lowerbound.run import open_run
 from lowerbound.schedule import CLEAN, Schedule
 from lowerbound.training import recipe, train
 from lowerbound.training.config import DenoiserConfig, NetworkConfig
-from lowerbound.training.gaussians import TAILS, Components, fit_mixture
 from lowerbound.training.held_out import held_out_bits
+from lowerbound.training.mixtures import TAILS, Components, fit_mixture
 from lowerbound.training.trainer import Trainer
 
 

@@ -83,11 +83,11 @@ def test_its_steps_are_those_of_the_definition(shape):
     generator = torch.Generator().manual_seed(0)
     parameter = nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64))
     expected, momentum = parameter.detach().clone().flatten(1), 0.0
-    muon = Muon([parameter], weight_decay=0.1)
+    muon = Muon()
     for _ in range(3):
         parameter.grad = torch.randn(shape, generator=generator, dtype=torch.float64)
         gradient = parameter.grad.flatten(1)
-        muon.step(0.01)
+        muon.step([parameter], 0.01, weight_decay=0.1)
         momentum = MOMENTUM * momentum + (1 - MOMENTUM) * gradient
         U, _, Vh = torch.linalg.svd((1 - MOMENTUM) * gradient + MOMENTUM * momentum, full_matrices=False)
         rows, columns = expected.shape

@@ -13,7 +13,7 @@ from lowerbound.cli.train import located
 from lowerbound.data import DataConfig
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
-from lowerbound.imports import family_of
+from lowerbound.imports import stated
 from lowerbound.printable import printable
 from lowerbound.run import open_run
 from lowerbound.run.hub import fetched
@@ -95,7 +95,7 @@ def _import_model(options: Options, folder: Path, out: Path) -> dict[str, Any]:
     source, schedule = run.config.imported, run.denoiser.schedule
     assert source is not None
     low, high = source.value_range
-    print(f"model     {family_of(source).description(source)}, {run.num_parameters:,} parameters")
+    print(f"model     {stated(source).description()}, {run.num_parameters:,} parameters")
     print(f"images    {run.spec.shape}, {run.spec.encoding.description}; {low:g} to {high:g} in the model")
     print(f"noise     gamma from {schedule.gamma_min:.3f} to {schedule.gamma_max:.3f}, {schedule.scaling.name}")
     if run.config.data.conditional:

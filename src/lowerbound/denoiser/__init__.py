@@ -5,12 +5,11 @@ from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.blocks import BlockDenoiser
 from lowerbound.denoiser.by_level import ByLevel
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
-from lowerbound.denoiser.fitted import FittedMixture
-from lowerbound.denoiser.fitted_windows import FittedWindows
 from lowerbound.denoiser.foreign import ForeignDenoiser
 from lowerbound.denoiser.forest import Forest
 from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
+from lowerbound.fitted import FittedMixture, FittedWindows
 
 __all__ = [
     "TARGETS",

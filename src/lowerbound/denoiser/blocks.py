@@ -22,18 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.blocks import ONE_HOT, Blocks, layout, num_entries
-from lowerbound.denoiser.base import Denoiser, Prediction
-from lowerbound.denoiser.fitted import FittedMixture
-from lowerbound.denoiser.network import check_network, network_output
+from lowerbound.denoiser.base import Prediction
+from lowerbound.denoiser.network import OfNetwork
 from lowerbound.elementary import exp, expand, sqrt
-from lowerbound.errors import InputError
+from lowerbound.fitted import FittedMixture
 from lowerbound.levels import mean_between
 from lowerbound.schedule import Level, Schedule
 
 _UNTRAINED = 2.0  # as of levels
 
 
-class BlockDenoiser(Denoiser):
+class BlockDenoiser(OfNetwork):
     r"""$\hat x = E[x | x_t]$ block by block (table in the module's docstring).
 
     Arguments:
@@ -58,12 +57,8 @@ class BlockDenoiser(Denoiser):
         sigma_data: float = 1.0,
         mixture: FittedMixture | None = None,
     ):
-        super().__init__(schedule, (num_entries(blocks),))
-        if not sigma_data > 0:
-            raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
-        self.network = check_network(network)
+        super().__init__(network, schedule, (num_entries(blocks),), sigma_data)
         self.blocks = blocks
-        self.sigma_data = sigma_data
         self.mixture = mixture
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
@@ -76,8 +71,7 @@ class BlockDenoiser(Denoiser):
             shown = ONE_HOT * evidence.softmax(2)
             scale = expand(level.alpha, shown) * sqrt(self.sigma_data**2 + expand(exp(level.gamma), shown))
             seen = x_t.index_copy(1, at.choices[~at.beyond], (scale * shown)[:, ~at.beyond])
-        output = network_output(self.network, seen, level, cond, self.sigma_data, 2, observed)
-        said, spread = output.chunk(2, 1)
+        said, spread = self.output(seen, level, cond, observed, outputs_per_entry=2).chunk(2, 1)
         spread = spread[:, at.grids]
         if self.mixture is None:
             share = torch.sigmoid(spread + _UNTRAINED)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lowerbound.arguments import described
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving
-from lowerbound.denoiser.network import one_device
+from lowerbound.denoiser.network import one_device, takes
 from lowerbound.elementary import Scalar, expand
 from lowerbound.errors import InputError
 from lowerbound.schedule import RECTIFIED_FLOW, Level, Schedule
@@ -88,6 +88,15 @@ class ForeignDenoiser(Denoiser):
         shift: float = 0.0,
         learned_variance: bool = False,
     ):
+        if not isinstance(module, nn.Module):
+            raise InputError(
+                f"the module is {described(module)}: give an nn.Module, whose forward takes (x_t, time) or (x_t, time, cond)"
+            )
+        if not takes(module, 2):
+            raise InputError(
+                f"the module's forward takes {inspect.signature(module.forward)}, and is called as module(x_t, time): write "
+                "a module around it that takes these two, and a condition as a third where it has conditions"
+            )
         if not (0 < scale < math.inf and math.isfinite(shift)):
             raise InputError(
                 f"scale is {scale} and shift {shift}: the module's data are scale * x + shift, of a positive scale"
@@ -108,11 +117,12 @@ class ForeignDenoiser(Denoiser):
                 f"{schedule.scaling.name}: give RectifiedFlow(), or a function of a Level that returns p and q of the "
                 "output p x + q eps"
             )
-        for name, value in (("time", time), ("target", OUTPUTS[target] if isinstance(target, str) else target)):
+        target = OUTPUTS[target] if isinstance(target, str) else target
+        for name, value in (("time", time), ("target", target)):
             if not callable(value):
                 raise InputError(f"{name} is {described(value)}: give a function of a Level")
-        self.module, self.takes_cond = _checked(module)
-        self.target: Target = OUTPUTS[target] if isinstance(target, str) else target
+        self.module, self.takes_cond = module, takes(module, 3)
+        self.target = target
         self.time = time
         self.scale = scale
         self.shift = shift
@@ -154,31 +164,3 @@ class ForeignDenoiser(Denoiser):
                 "module around it that returns that"
             )
         return output.to(noisy.dtype)
-
-
-def _checked(module: nn.Module) -> tuple[nn.Module, bool]:
-    """A module that can be called as module(x, time), and whether it takes a condition as well.
-
-    Raises:
-        InputError: if it is none.
-    """
-    if not isinstance(module, nn.Module):
-        raise InputError(
-            f"the module is {described(module)}: give an nn.Module, whose forward takes (x_t, time) or (x_t, time, cond)"
-        )
-    try:
-        parameters = inspect.signature(module.forward)
-    except (TypeError, ValueError):  # compiled or scripted: only a call can tell
-        return module, True
-    try:
-        parameters.bind(None, None)
-    except TypeError as error:
-        raise InputError(
-            f"the module's forward takes {parameters}, and is called as module(x_t, time): write a module around it that "
-            "takes these two, and a condition as a third where it has conditions"
-        ) from error
-    try:
-        parameters.bind(None, None, None)
-    except TypeError:
-        return module, False
-    return module, True

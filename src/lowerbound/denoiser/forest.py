@@ -17,12 +17,13 @@ goes, at every node, to the side that growing has found for it.
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowerbound.denoiser.base import Denoiser, Prediction
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.elementary import exp, expand, sqrt
 from lowerbound.errors import InputError
+from lowerbound.fitted import constant
 from lowerbound.schedule import Level, Schedule
 from lowerbound.shapes import Examples
 
@@ -86,11 +87,11 @@ class Forest(Denoiser):
                 "large: give fewer or smaller trees"
             )
         self.depth, self.num_conditions = depth, num_conditions
-        self.mean = _constant(torch.zeros(shape, dtype=torch.float64))
-        self.covariance = _constant(torch.zeros(*shape, *shape, dtype=torch.float64))
-        self.splits = _constant(torch.ones(*sizes, (1 << depth) - 1))
-        self.thresholds = _constant(torch.zeros(*sizes, (1 << depth) - 1))
-        self.leaves = _constant(torch.zeros(*sizes, 1 << depth))
+        self.mean = constant(torch.zeros(shape, dtype=torch.float64))
+        self.covariance = constant(torch.zeros(*shape, *shape, dtype=torch.float64))
+        self.splits = constant(torch.ones(*sizes, (1 << depth) - 1))
+        self.thresholds = constant(torch.zeros(*sizes, (1 << depth) - 1))
+        self.leaves = constant(torch.zeros(*sizes, 1 << depth))
 
     @property
     def edges(self) -> Float[Tensor, "edge"]:
@@ -173,8 +174,3 @@ class Forest(Denoiser):
             reached = self.leaves[band].reshape(-1)[first * (nodes + 1) + node - nodes]
             sums.append(reached.reshape(len(part), columns, trees).sum(2))
         return torch.cat(sums)
-
-
-def _constant(values: Tensor) -> nn.Parameter:
-    """Saved with the weights, and moved by no gradient."""
-    return nn.Parameter(values, requires_grad=False)

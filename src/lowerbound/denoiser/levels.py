@@ -18,17 +18,16 @@ nearer to every possible x; in training it is not, for no gradient would come fr
 import torch
 from torch import Tensor, nn
 
-from lowerbound.denoiser.base import Denoiser, Prediction
-from lowerbound.denoiser.network import check_network, network_output
+from lowerbound.denoiser.base import Prediction
+from lowerbound.denoiser.network import OfNetwork
 from lowerbound.elementary import exp, expand
-from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, mean_level
 from lowerbound.schedule import Level, Schedule
 
 _UNTRAINED = 2.0  # the logit of S before training: seven eighths of the noise's variance
 
 
-class LevelDenoiser(Denoiser):
+class LevelDenoiser(OfNetwork):
     r"""$\hat x = E[x | x_t]$ under a normal on the levels (formula in the module's docstring).
 
     Arguments:
@@ -48,16 +47,11 @@ class LevelDenoiser(Denoiser):
     def __init__(
         self, network: nn.Module, schedule: Schedule, shape: tuple[int, ...], num_levels: int, sigma_data: float = 1.0
     ):
-        super().__init__(schedule, shape)
-        if not sigma_data > 0:
-            raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
-        self.network = check_network(network)
+        super().__init__(network, schedule, shape, sigma_data)
         self.num_levels = check_num_levels(num_levels)
-        self.sigma_data = sigma_data
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        output = network_output(self.network, x_t, level, cond, self.sigma_data, 2, observed)
-        eps, logit = output.chunk(2, 1)
+        eps, logit = self.output(x_t, level, cond, observed, outputs_per_entry=2).chunk(2, 1)
         per_unit = self.num_levels / 2
         ratio = expand(exp(level.gamma / 2), x_t)
         centre = (x_t / expand(level.alpha, x_t) - ratio * eps + 1) * per_unit - 0.5

@@ -17,17 +17,69 @@ from torch import Tensor, nn
 
 from lowerbound.arguments import described
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
-from lowerbound.denoiser.fitted import FittedMixture
-from lowerbound.denoiser.fitted_windows import FittedWindows
 from lowerbound.elementary import Scalar, exp, expand, sqrt
 from lowerbound.errors import InputError
+from lowerbound.fitted import FittedMixture, FittedWindows
 from lowerbound.reverse import posterior
 from lowerbound.schedule import CLEAN, Level, Schedule
 
 TARGETS = ("x", "eps", "v", "score", "velocity", "mu", "edm")
 
 
-class NetworkDenoiser(Denoiser):
+class OfNetwork(Denoiser):
+    r"""A denoiser made of one network.
+
+    Arguments:
+        network: (x, gamma, cond) -> tensor. One whose `takes_observed` is True is called with a fourth argument, which
+            entries are there, or None: all.
+        schedule: the noise schedule.
+        shape: the shape of one example.
+        sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
+
+    Raises:
+        InputError: if `sigma_data` is not positive, or the network does not take three arguments.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule, shape: tuple[int, ...], sigma_data: float = 1.0):
+        super().__init__(schedule, shape)
+        if not sigma_data > 0:
+            raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
+        self.network = check_network(network)
+        self.sigma_data = sigma_data
+
+    def output(
+        self,
+        x_t: Tensor,
+        level: Level,
+        cond: Tensor | None,
+        observed: Tensor | None = None,
+        *,
+        outputs_per_entry: int = 1,
+    ) -> Tensor:
+        r"""What the network says of $x_t$, which it sees with unit variance and beside it $\gamma$, in its own precision.
+
+        Raises:
+            InputError: if that does not have the shape of $x_t$, with so many channels for each, or the devices differ.
+        """
+        scale = 1 / (level.alpha * sqrt(self.sigma_data**2 + exp(level.gamma)))
+        # len() in the place of shape[0] would fix the size of the batch where a model is exported
+        gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(x_t.shape[0])
+        # in a variance-preserving schedule of data of unit variance the scale is 1 but for rounding
+        scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
+        weight = next(self.network.parameters(), x_t)
+        presence = (observed,) if getattr(self.network, "takes_observed", False) else ()
+        with one_device(x_t, weight, cond):
+            output = self.network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond, *presence)
+        expected = (x_t.shape[0], outputs_per_entry * x_t.shape[1], *x_t.shape[2:])
+        if not isinstance(output, Tensor) or output.shape != expected:
+            why = "" if outputs_per_entry == 1 else f", {outputs_per_entry} outputs for each entry"
+            raise InputError(
+                f"the network's output is {described(output)}: it should be a tensor of shape {expected}{why}"
+            )
+        return output.to(x_t.dtype)
+
+
+class NetworkDenoiser(OfNetwork):
     r"""A network and the meaning of its output.
 
     | target | the network's output F | $\hat x$ |
@@ -74,7 +126,7 @@ class NetworkDenoiser(Denoiser):
         learned_variance: bool = False,
         mixture: FittedMixture | FittedWindows | None = None,
     ):
-        super().__init__(schedule, shape)
+        super().__init__(network, schedule, shape, sigma_data)
         if target not in TARGETS:
             raise InputError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
         if (target == "mu") != (num_steps is not None) or (num_steps is not None and num_steps < 1):
@@ -82,19 +134,15 @@ class NetworkDenoiser(Denoiser):
                 f"target {target!r} with num_steps={num_steps}: the target 'mu' needs the number of steps (at least 1) of "
                 "the chain whose posterior mean it is, and no other target has one"
             )
-        if not sigma_data > 0:
-            raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
         if mixture is not None and target != "eps":
             raise InputError(f"a network of the target {target!r} cannot stand upon a mixture, whose target is 'eps'")
-        self.network = check_network(network)
         self.target = target
-        self.sigma_data = sigma_data
         self.num_steps = num_steps
         self.learned_variance = learned_variance
         self.mixture = mixture
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        output = network_output(self.network, x_t, level, cond, self.sigma_data, 1 + self.learned_variance, observed)
+        output = self.output(x_t, level, cond, observed, outputs_per_entry=1 + self.learned_variance)
         output, mix = output.chunk(2, 1) if self.learned_variance else (output, None)
         if self.mixture is not None:
             output = output + self.mixture.eps(x_t, level, cond, observed)
@@ -138,11 +186,7 @@ class NetworkDenoiser(Denoiser):
             return self.schedule.level(max(s, 0.0)) if s > -1e-9 else CLEAN
         inside = self.schedule.level(s.clamp(min=0))
         last = s < -1e-6
-        parts = zip(
-            (inside.t, inside.gamma, inside.alpha, inside.sigma),
-            (CLEAN.t, CLEAN.gamma, CLEAN.alpha, CLEAN.sigma),
-            strict=True,
-        )
+        parts = zip(inside.parts, CLEAN.parts, strict=True)
         return Level(*(torch.where(last, clean, torch.as_tensor(value)) for value, clean in parts))
 
 
@@ -153,49 +197,26 @@ def check_network(network: nn.Module) -> nn.Module:
             f"the network is {described(network)}: give an nn.Module, an object of a class whose forward takes "
             "(x, gamma, cond)"
         )
-    try:
-        parameters = inspect.signature(network.forward)
-    except (TypeError, ValueError):  # compiled or scripted: only a call can tell
-        return network
-    try:
-        parameters.bind(None, None, None)
-    except TypeError as error:
+    if not takes(network, 3):
         raise InputError(
-            f"the network's forward takes {parameters}, and is called as network(x, gamma, cond): x of unit variance (B, "
-            "*shape), gamma (B,) the negative log signal-to-noise ratio, cond a condition or None; give it these three"
-        ) from error
+            f"the network's forward takes {inspect.signature(network.forward)}, and is called as network(x, gamma, cond): x "
+            "of unit variance (B, *shape), gamma (B,) the negative log signal-to-noise ratio, cond a condition or None; "
+            "give it these three"
+        )
     return network
 
 
-def network_output(
-    network: nn.Module,
-    x_t: Tensor,
-    level: Level,
-    cond: Tensor | None,
-    sigma_data: float,
-    outputs_per_entry: int = 1,
-    observed: Tensor | None = None,
-) -> Tensor:
-    """What a network says of $x_t$, which it sees with unit variance and beside it $\\gamma$, in its own precision; one that
-    `takes_observed` sees which entries are there as well.
-
-    Raises:
-        InputError: if that does not have the shape of $x_t$, with so many channels for each, or the devices differ.
-    """
-    scale = 1 / (level.alpha * sqrt(sigma_data**2 + exp(level.gamma)))
-    # len() in the place of shape[0] would fix the size of the batch where a model is exported
-    gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(x_t.shape[0])
-    # in a variance-preserving schedule of data of unit variance the scale is 1 but for rounding
-    scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
-    weight = next(network.parameters(), x_t)
-    presence = (observed,) if getattr(network, "takes_observed", False) else ()
-    with one_device(x_t, weight, cond):
-        output = network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond, *presence)
-    expected = (x_t.shape[0], outputs_per_entry * x_t.shape[1], *x_t.shape[2:])
-    if not isinstance(output, Tensor) or output.shape != expected:
-        why = "" if outputs_per_entry == 1 else f", {outputs_per_entry} outputs for each entry"
-        raise InputError(f"the network's output is {described(output)}: it should be a tensor of shape {expected}{why}")
-    return output.to(x_t.dtype)
+def takes(module: nn.Module, num_arguments: int) -> bool:
+    """Whether a module's forward can be called with so many arguments."""
+    try:
+        parameters = inspect.signature(module.forward)
+    except (TypeError, ValueError):  # compiled or scripted: only a call can tell
+        return True
+    try:
+        parameters.bind(*[None] * num_arguments)
+    except TypeError:
+        return False
+    return True
 
 
 @contextmanager

@@ -5,8 +5,6 @@ A family says how its folders are read (`Family`); a module without a family is 
 
 from pathlib import Path
 
-from torch import nn
-
 from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
 from lowerbound.imports.adm import Adm
@@ -14,7 +12,7 @@ from lowerbound.imports.diffusers import Diffusers
 from lowerbound.imports.edm import Edm
 from lowerbound.imports.files import load_tensors
 from lowerbound.imports.score_sde import ScoreSde
-from lowerbound.imports.source import Family, Source, Subject
+from lowerbound.imports.source import Family, Source, Stated, Subject
 from lowerbound.size import check_size
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (Diffusers(), Adm(), Edm(), ScoreSde())}
@@ -52,10 +50,11 @@ def open_source(
         )
     source, tensors = family.read(folder)
     source = source.spanning(value_range)
-    check_size(lambda: family.network(source), MOST_PARAMETERS, str(folder))
-    network = family.network(source)
-    load_tensors(network, family.arranged(source, tensors, folder), folder)
-    denoiser = family.denoiser(source, network, family.subject(source, image_size).shape, num_levels)
+    model = stated(source)
+    check_size(model.build, MOST_PARAMETERS, str(folder))
+    network = model.build()
+    load_tensors(network, model.arranged(tensors, folder), folder)
+    denoiser = model.denoiser(network, model.subject(image_size).shape, source.value_range, num_levels)
     return source, denoiser.requires_grad_(False)
 
 
@@ -70,32 +69,27 @@ def open_denoiser(
     return open_source(folder, image_size=image_size, value_range=value_range, num_levels=num_levels)[1]
 
 
-def family_of(source: Source) -> Family:
-    """The family that a model was read by.
+def stated(source: Source) -> Stated:
+    """What the settings of a model state.
 
     Raises:
-        InputError: if it is unknown.
+        InputError: if its family is none of `FAMILIES`, or they are no settings of one of its models.
     """
     if source.family not in FAMILIES:
         raise InputError(f"a model of the family {source.family!r}: known are {', '.join(FAMILIES)}")
-    return FAMILIES[source.family]
-
-
-def build_network(source: Source) -> nn.Module:
-    """The network of a model that a run keeps, untrained."""
-    return family_of(source).network(source)
+    return FAMILIES[source.family].stated(source.settings)
 
 
 def build_denoiser(source: Source, shape: tuple[int, ...], num_levels: int | None) -> ForeignDenoiser:
     """The denoiser of a model that a run keeps, its network untrained.
 
     Raises:
-        InputError: if its settings are no model's, or not of such images.
+        InputError: if the data have no levels, or other images than the model.
     """
     if num_levels is None:
         raise InputError("a model that was made elsewhere is of images, whose values are levels")
-    family = family_of(source)
-    return family.denoiser(source, family.network(source), shape, num_levels)
+    model = stated(source)
+    return model.denoiser(model.build(), shape, source.value_range, num_levels)
 
 
 def _supported() -> str:
@@ -105,11 +99,11 @@ def _supported() -> str:
 __all__ = [
     "FAMILIES",
     "Family",
-    "ForeignDenoiser",
     "Source",
+    "Stated",
     "Subject",
     "build_denoiser",
-    "build_network",
     "open_denoiser",
     "open_source",
+    "stated",
 ]

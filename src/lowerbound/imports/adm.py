@@ -15,22 +15,12 @@ from torch import Tensor
 
 from lowerbound.errors import InputError
 from lowerbound.imports.conventions import Conventions
-from lowerbound.imports.one_file import OneFile, Recipe, Stated, attention, layers
-from lowerbound.imports.settings import chosen, is_size
+from lowerbound.imports.one_file import OfUNet, OneFile, Recipe, attention, layers, unchanged
+from lowerbound.imports.settings import check_steps, chosen, is_size
 from lowerbound.imports.source import Subject
 from lowerbound.imports.unet import ADM, Attention, Block, Sines, Style, UNet
 from lowerbound.schedule import betas, from_betas
 
-WITHOUT_EFFECT = (
-    "dropout",
-    "use_fp16",
-    "use_checkpoint",
-    "use_kl",
-    "rescale_learned_sigmas",
-    "sigma_small",
-    "timestep_respacing",
-)
-"""Flags of training and sampling, which have no part in the model."""
 MULTIPLIERS = {
     512: (0.5, 1, 1, 2, 2, 4, 4),
     256: (1, 1, 2, 2, 4, 4),
@@ -46,11 +36,10 @@ BLOCK = {
     "norm_out": "out_layers.0",
     "conv_out": "out_layers.3",
 }
-MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
-class Flags(Stated):
+class Flags(OfUNet):
     """The flags of the scripts; `in_channels` and `num_classes` (0 for none) are of the tensors."""
 
     in_channels: int
@@ -74,15 +63,10 @@ class Flags(Stated):
     predict_xstart: bool = False
 
     def __post_init__(self) -> None:
-        sizes = {
-            name: getattr(self, name)
-            for name in ("in_channels", "image_size", "num_channels", "num_res_blocks", "num_heads")
-        }
-        for name, value in sizes.items():
-            if not is_size(value):
+        for name in ("in_channels", "image_size", "num_channels", "num_res_blocks", "num_heads"):
+            if not is_size(value := getattr(self, name)):
                 raise InputError(f"{name} is {value}: a whole number from 1 to 8192")
-        if not 2 <= self.diffusion_steps <= MOST_STEPS:
-            raise InputError(f"diffusion_steps is {self.diffusion_steps}: a whole number from 2 to {MOST_STEPS:,}")
+        check_steps(self.diffusion_steps, "diffusion_steps")
         if self.num_heads_upsample not in (-1, self.num_heads):
             raise InputError(
                 f"num_heads_upsample is {self.num_heads_upsample}: another number of heads on the way up is not supported"
@@ -126,17 +110,13 @@ class Flags(Stated):
         return replace(ADM, num_heads=num_heads, is_scaled=self.use_scale_shift_norm, taps=taps)
 
     @property
-    def subject(self) -> Subject:
+    def trained_on(self) -> Subject:
         return Subject((self.in_channels, self.image_size, self.image_size), self.num_classes)
-
-    @property
-    def learned_variance(self) -> bool:
-        return self.learn_sigma
 
     def description(self) -> str:
         return f"the U-Net of ADM or improved diffusion, {self.diffusion_steps:,} steps, {self.noise_schedule} betas"
 
-    def network(self) -> UNet:
+    def build(self) -> UNet:
         widths = [int(multiplier * self.num_channels) for multiplier in self.multipliers]
         rates = [
             self.image_size // resolution
@@ -164,14 +144,16 @@ class Flags(Stated):
         }
         table = chosen(tables, self.noise_schedule, "noise_schedule", "model of ADM")()
         scale = (steps - 1) * (stretch if self.rescale_timesteps else 1.0)
-        return Conventions(from_betas(table), "x" if self.predict_xstart else "eps", lambda level: scale * level.t)
+        target = "x" if self.predict_xstart else "eps"
+        schedule = from_betas(table)
+        return Conventions(schedule, target, lambda level: scale * level.t, learned_variance=self.learn_sigma)
 
     def recipes(self, network: UNet) -> dict[str, Recipe]:
         recipes = layers("embed", "time_embed", {"0": "0", "1": "2"})
         recipes |= layers("into", "input_blocks.0", {"": "0"})
         recipes |= layers("exits", "out", {f"{len(network.up) - 1}.norm": "0", f"{len(network.up) - 1}.conv": "2"})
         if self.num_classes:
-            recipes["label"] = ("label_emb.weight", lambda tensor: tensor)
+            recipes["label"] = ("label_emb.weight", unchanged)
         for number, block in enumerate(network.middle):
             recipes |= self._block(block, f"middle.{number}", "middle_block", 2 * number)
         for number, block in enumerate(network.down):
@@ -205,13 +187,22 @@ class Flags(Stated):
         return recipes
 
 
-class Adm(OneFile):
+class Adm(OneFile[Flags]):
     """The family of ADM and improved diffusion."""
 
     name = "adm"
     files = "a model of ADM or improved diffusion: adm.json, the flags of its scripts, and one .pt or .safetensors"
     settings_file = "adm.json"
     kind = Flags
+    without_effect = (
+        "dropout",
+        "use_fp16",
+        "use_checkpoint",
+        "use_kl",
+        "rescale_learned_sigmas",
+        "sigma_small",
+        "timestep_respacing",
+    )
 
     def settings(self, values: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         for name, axis in (("input_blocks.0.0.weight", 1), ("label_emb.weight", 0)):
@@ -220,7 +211,7 @@ class Adm(OneFile):
         first, label = tensors.get("input_blocks.0.0.weight"), tensors.get("label_emb.weight")
         if first is None:
             raise InputError("the weights lack input_blocks.0.0.weight, the first layer of a U-Net of ADM")
-        settings = {name: value for name, value in values.items() if name not in WITHOUT_EFFECT}
+        settings = super().settings(values, tensors)
         return {**settings, "in_channels": first.shape[1], "num_classes": 0 if label is None else len(label)}
 
 

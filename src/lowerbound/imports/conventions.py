@@ -19,12 +19,14 @@ class Conventions:
     Arguments:
         schedule, target, time: as of a `ForeignDenoiser`.
         around: what stands around the network.
+        learned_variance: whether the network says its reverse variance, as of a `ForeignDenoiser`.
     """
 
     schedule: Schedule
     target: str | Target
     time: Callable[[Level], Scalar]
     around: Callable[[nn.Module], nn.Module] = lambda network: network
+    learned_variance: bool = False
 
 
 def labels(x: Tensor, cond: Tensor | None, num_classes: int, null: int | None) -> Tensor | None:
@@ -54,6 +56,28 @@ def labels(x: Tensor, cond: Tensor | None, num_classes: int, null: int | None) -
             "give a label for each"
         )
     return cond
+
+
+class Around(nn.Module):
+    """A network whose images are made ready before, and whose output is afterwards.
+
+    Arguments:
+        network: (x, time, cond) -> tensor.
+        before: of x, such as from [0, 1] to [-1, 1].
+        after: of the output, such as its first channels.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        before: Callable[[Tensor], Tensor] = lambda x: x,
+        after: Callable[[Tensor], Tensor] = lambda output: output,
+    ):
+        super().__init__()
+        self.network, self.before, self.after = network, before, after
+
+    def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.after(self.network(self.before(x), time, cond))
 
 
 class Preconditioned(nn.Module):

@@ -6,21 +6,20 @@ The library builds the network, so that its output is the original's; what is ou
 
 import inspect
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
 from lowerbound.files import file_hash
-from lowerbound.imports.conventions import labels
+from lowerbound.imports.conventions import Conventions, labels
 from lowerbound.imports.files import read_object, read_tensors
 from lowerbound.imports.schedulers import OF_SCORES, SCHEDULERS, built, conventions, library
 from lowerbound.imports.settings import is_size
-from lowerbound.imports.source import Family, Source, Subject, units
+from lowerbound.imports.source import Family, Source, Stated, Subject
 from lowerbound.printable import printable
 
 NETWORKS = {"unet": "UNet2DModel", "transformer": "DiTTransformer2DModel"}
@@ -35,77 +34,45 @@ WEIGHTS = (
 """Files of weights, the first one that is there."""
 FORMER_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 """Of parts of attention, in files of before 2023, and what they are called since."""
+WHATEVER_SIZE = (1, 1)
+"""Of images, where nothing depends on it."""
 MOST_LAYERS = 256
 """Of a network, or of each of its resolutions."""
 MOST_POSITIONS = 1 << 28
 """Entries of a transformer's table of positions, which is computed at once."""
 
 
-class Diffusers(Family):
-    """The family of diffusers' pipelines."""
+@dataclass(frozen=True)
+class _Settings(Stated):
+    """A source's settings, of the right types.
 
-    name = "diffusers"
-    files = "a pipeline: model_index.json, unet/ or transformer/, scheduler/"
+    Arguments:
+        part: of the pipeline that the network is.
+        network: what its class was made with.
+        scheduler_class: the scheduler's.
+        scheduler: what that was made with.
+    """
 
-    def is_in(self, folder: Path) -> bool:
-        return (folder / "model_index.json").is_file()
+    part: Literal["unet", "transformer"]
+    network: dict[str, Any]
+    scheduler_class: str
+    scheduler: dict[str, Any]
 
-    def read(self, folder: Path) -> tuple[Source, dict[str, Tensor]]:
-        part = _part(folder)
-        paths = [folder / part / "config.json", folder / "scheduler" / "scheduler_config.json"]
-        network, scheduler = map(read_object, paths)
-        index = read_object(folder / "model_index.json")
-        settings = {
-            "part": part,
-            "network": _named_settings(network),
-            "scheduler_class": index["scheduler"][1],
-            "scheduler": _named_settings(scheduler),
-        }
-        weights = next((folder / part / name for name in WEIGHTS if (folder / part / name).is_file()), None)
-        if weights is None:
-            found = ", ".join(sorted(path.name for path in (folder / part).iterdir()))
+    def __post_init__(self) -> None:
+        if self.scheduler_class not in SCHEDULERS:
             raise InputError(
-                f"{folder / part} holds {found}, and none of {', '.join(WEIGHTS)}: save the weights in one file, by "
-                "save_pretrained(..., max_shard_size='1TB') where they are in several"
+                f"the scheduler is {printable(self.scheduler_class)}: supported are {', '.join(SCHEDULERS)}"
             )
-        tensors = {_present_name(name): tensor for name, tensor in read_tensors(weights).items()}
-        files = [folder / "model_index.json", *paths, weights]
-        hashes = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
-        value_range = (0.0, 1.0) if settings["scheduler_class"] in OF_SCORES else (-1.0, 1.0)
-        return Source(self.name, settings, value_range, hashes), tensors
 
-    def description(self, source: Source) -> str:
-        settings = _Settings.of(source)
-        return f"{NETWORKS[settings.part]} with {settings.scheduler_class}, of diffusers"
+    @property
+    def value_range(self) -> tuple[float, float]:
+        return (0.0, 1.0) if self.scheduler_class in OF_SCORES else (-1.0, 1.0)
 
-    def write(self, source: Source, module: nn.Module, folder: Path) -> None:
-        """Write a pipeline's folder, as `read` reads it.
+    def description(self) -> str:
+        return f"{NETWORKS[self.part]} with {self.scheduler_class}, of diffusers"
 
-        Arguments:
-            source: the model.
-            module: of its denoiser, in which the network is.
-            folder: to be made.
-        """
-        settings = _Settings.of(source)
-        network = next(part for part in module.modules() if isinstance(part, Called)).model
-        kinds = {settings.part: NETWORKS[settings.part], "scheduler": settings.scheduler_class}
-        index = {"_class_name": PIPELINES[settings.part], **{part: ["diffusers", kind] for part, kind in kinds.items()}}
-        files = {
-            folder / "model_index.json": index,
-            folder / settings.part / "config.json": {"_class_name": kinds[settings.part], **settings.network},
-            folder / "scheduler" / "scheduler_config.json": {
-                "_class_name": settings.scheduler_class,
-                **settings.scheduler,
-            },
-        }
-        for path, values in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(values, indent=2) + "\n")
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-        save_file(tensors, folder / settings.part / WEIGHTS[0], metadata={"format": "pt"})
-
-    def subject(self, source: Source, image_size: tuple[int, int] | None = None) -> Subject:
-        network = _Settings.of(source).full_network
+    def subject(self, image_size: tuple[int, int] | None = None) -> Subject:
+        network = self.full_network
         channels, size = network.get("in_channels"), image_size or network.get("sample_size")
         size = [size, size] if isinstance(size, int) else size
         if size is None:
@@ -122,74 +89,40 @@ class Diffusers(Family):
             raise InputError(f"the network's settings call for {num_classes!r} classes")
         return Subject((channels, size[0], size[1]), num_classes or 0)
 
-    def network(self, source: Source) -> nn.Module:
-        settings = _Settings.of(source)
-        settings.check_network()
-        name = NETWORKS[settings.part]
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        channels = self.full_network["in_channels"]
+        if len(shape) != 3 or shape[0] != channels:
+            raise InputError(f"the model is of images of {channels} channels, not of examples of shape {shape}")
+
+    def build(self) -> nn.Module:
+        self.check_network()
+        name = NETWORKS[self.part]
         kind = getattr(library(), name)
         known = inspect.signature(kind).parameters
-        if unknown := [key for key in settings.network if key not in known]:
+        if unknown := [key for key in self.network if key not in known]:
             raise InputError(
                 f"the settings of the {name} have {printable(unknown[0])!r}, which this version of diffusers does not "
                 "know: install a newer one"
             )
-        network = built(kind, settings.network, name)
+        network = built(kind, self.network, name)
         assert isinstance(network, nn.Module)
         return network
 
-    def denoiser(self, source: Source, network: nn.Module, shape: tuple[int, ...], num_levels: int) -> ForeignDenoiser:
-        settings, subject = _Settings.of(source), self.subject(source)
-        if len(shape) != 3 or shape[0] != subject.shape[0]:
-            raise InputError(f"the model is of images of {subject.shape[0]} channels, not of examples of shape {shape}")
-        meaning = conventions(settings.scheduler_class, settings.scheduler)
-        outputs = settings.num_outputs
-        learned = outputs == 2 and settings.scheduler.get("variance_type") == "learned_range"
-        called = Called(
-            network,
-            num_classes=subject.num_classes,
-            has_null=settings.part == "transformer",
-            whole_steps=settings.full_network.get("time_embedding_type") == "learned",
-            num_channels=shape[0] * (2 if learned else 1),
-        )
-        return ForeignDenoiser(
-            meaning.around(called),
-            meaning.schedule,
-            shape,
-            meaning.target,
-            meaning.time,
-            learned_variance=learned,
-            **units(source.value_range, num_levels),
-        )
+    def meaning(self) -> Conventions:
+        meaning, subject = conventions(self.scheduler_class, self.scheduler), self.subject(WHATEVER_SIZE)
+        learned = self.num_outputs == 2 and self.scheduler.get("variance_type") == "learned_range"
 
-
-@dataclass(frozen=True)
-class _Settings:
-    """A source's settings, of the right types.
-
-    Arguments:
-        part: of the pipeline that the network is.
-        network: what its class was made with.
-        scheduler_class: the scheduler's.
-        scheduler: what that was made with.
-    """
-
-    part: str
-    network: dict[str, Any]
-    scheduler_class: str
-    scheduler: dict[str, Any]
-
-    @classmethod
-    def of(cls, source: Source) -> "_Settings":
-        values = source.settings
-        if set(values) != {"part", "network", "scheduler_class", "scheduler"} or values["part"] not in NETWORKS:
-            raise InputError(f"these are no settings of a model of diffusers: {', '.join(map(printable, values))}")
-        if not all(isinstance(values[name], dict) for name in ("network", "scheduler")):
-            raise InputError("network and scheduler should be objects")
-        if values["scheduler_class"] not in SCHEDULERS:
-            raise InputError(
-                f"the scheduler is {printable(str(values['scheduler_class']))}: supported are {', '.join(SCHEDULERS)}"
+        def around(network: nn.Module) -> nn.Module:
+            called = Called(
+                network,
+                num_classes=subject.num_classes,
+                has_null=self.part == "transformer",
+                whole_steps=self.full_network.get("time_embedding_type") == "learned",
+                num_channels=subject.shape[0] * (1 + learned),
             )
-        return cls(**values)
+            return meaning.around(called)
+
+        return replace(meaning, around=around, learned_variance=learned)
 
     @property
     def full_network(self) -> dict[str, Any]:
@@ -233,6 +166,66 @@ class _Settings:
         if not all(map(is_size, sizes)) or (sizes[0] // sizes[1]) ** 2 * sizes[2] * sizes[3] > MOST_POSITIONS:
             listed = ", ".join(f"{name} {size!r}" for name, size in zip(names, sizes, strict=True))
             raise InputError(f"the transformer's settings are {listed}: too large, or no whole numbers from 1")
+
+
+class Diffusers(Family[_Settings]):
+    """The family of diffusers' pipelines."""
+
+    name = "diffusers"
+    files = "a pipeline: model_index.json, unet/ or transformer/, scheduler/"
+    kind = _Settings
+
+    def is_in(self, folder: Path) -> bool:
+        return (folder / "model_index.json").is_file()
+
+    def read(self, folder: Path) -> tuple[Source, dict[str, Tensor]]:
+        part = _part(folder)
+        paths = [folder / part / "config.json", folder / "scheduler" / "scheduler_config.json"]
+        network, scheduler = map(read_object, paths)
+        index = read_object(folder / "model_index.json")
+        settings = {
+            "part": part,
+            "network": _named_settings(network),
+            "scheduler_class": index["scheduler"][1],
+            "scheduler": _named_settings(scheduler),
+        }
+        weights = next((folder / part / name for name in WEIGHTS if (folder / part / name).is_file()), None)
+        if weights is None:
+            found = ", ".join(sorted(path.name for path in (folder / part).iterdir()))
+            raise InputError(
+                f"{folder / part} holds {found}, and none of {', '.join(WEIGHTS)}: save the weights in one file, by "
+                "save_pretrained(..., max_shard_size='1TB') where they are in several"
+            )
+        tensors = {_present_name(name): tensor for name, tensor in read_tensors(weights).items()}
+        files = [folder / "model_index.json", *paths, weights]
+        hashes = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+        return Source(self.name, settings, self.stated(settings).value_range, hashes), tensors
+
+    def write(self, source: Source, module: nn.Module, folder: Path) -> None:
+        """Write a pipeline's folder, as `read` reads it.
+
+        Arguments:
+            source: the model.
+            module: of its denoiser, in which the network is.
+            folder: to be made.
+        """
+        settings = self.stated(source.settings)
+        network = next(part for part in module.modules() if isinstance(part, Called)).model
+        kinds = {settings.part: NETWORKS[settings.part], "scheduler": settings.scheduler_class}
+        index = {"_class_name": PIPELINES[settings.part], **{part: ["diffusers", kind] for part, kind in kinds.items()}}
+        files = {
+            folder / "model_index.json": index,
+            folder / settings.part / "config.json": {"_class_name": kinds[settings.part], **settings.network},
+            folder / "scheduler" / "scheduler_config.json": {
+                "_class_name": settings.scheduler_class,
+                **settings.scheduler,
+            },
+        }
+        for path, values in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values, indent=2) + "\n")
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(tensors, folder / settings.part / WEIGHTS[0], metadata={"format": "pt"})
 
 
 class Called(nn.Module):

@@ -24,24 +24,21 @@ fractional ones.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
-from lowerbound.imports.conventions import Conventions, Preconditioned
-from lowerbound.imports.one_file import OneFile, Recipe, Stated, attention, layers
-from lowerbound.imports.settings import is_size, number
+from lowerbound.imports.conventions import Around, Conventions, Preconditioned
+from lowerbound.imports.one_file import OfUNet, OneFile, Recipe, attention, layers, unchanged
+from lowerbound.imports.settings import check_sizes, check_steps, number
 from lowerbound.imports.source import Subject
 from lowerbound.imports.unet import ADM, SCORE_SDE, Attention, Block, Fourier, Sines, Style, UNet
 from lowerbound.schedule import EDM, LinearBeta, Tabulated, geometric
 
-WITHOUT_EFFECT = ("dropout", "use_fp16", "epsilon_t")
-"""Settings of training, which have no part in the model."""
 BLOCK = {"norm_in": "norm0", "conv_in": "conv0", "modulate": "affine", "norm_out": "norm1", "conv_out": "conv1"}
 EXPORT = (
     "a pickle of EDM holds programs, and is not opened; where you trust it, run these lines beside EDM's code, and import "
@@ -55,7 +52,7 @@ json.dump({"class_name": type(net).__name__, **net.init_kwargs}, open("edm.json"
 
 
 @dataclass(frozen=True)
-class Made(Stated):
+class Made(OfUNet):
     """What a network of EDM was made with, under its own names and with its own defaults."""
 
     class_name: Literal["EDMPrecond", "VPPrecond", "VEPrecond", "iDDPMPrecond"]
@@ -85,23 +82,13 @@ class Made(Stated):
     resample_filter: tuple[float, ...] = (1, 1)
 
     def __post_init__(self) -> None:
-        sizes = (
-            self.img_resolution,
-            self.img_channels,
-            self.width,
-            self.blocks,
-            self.channel_mult_emb,
-            self.channel_mult_noise,
-            *self.multipliers,
-        )
-        if not all(map(is_size, sizes)) or not 1 <= len(self.multipliers) <= 12:
-            raise InputError("sizes and multipliers are whole numbers from 1 to 8192, of at most 12 resolutions")
+        sizes = (self.img_resolution, self.img_channels, self.width, self.blocks)
+        check_sizes((*sizes, self.channel_mult_emb, self.channel_mult_noise), self.multipliers)
         if not 0 <= self.label_dim <= 1 << 20:
             raise InputError(f"label_dim is {self.label_dim}: a number of classes, 0 for none")
         if tuple(self.resample_filter) not in ((1, 1), (1, 3, 3, 1)):
             raise InputError(f"resample_filter is {list(self.resample_filter)}: supported are [1, 1] and [1, 3, 3, 1]")
-        if not 2 <= self.M <= 1_000_000:
-            raise InputError(f"M is {self.M}: a whole number of steps from 2 to 1,000,000")
+        check_steps(self.M, "M")
 
     @property
     def is_adm(self) -> bool:
@@ -135,13 +122,13 @@ class Made(Stated):
         return replace(style, taps=style.taps if self.is_adm else self.resample_filter, num_groups=SCORE_SDE.num_groups)
 
     @property
-    def subject(self) -> Subject:
+    def trained_on(self) -> Subject:
         return Subject((self.img_channels, self.img_resolution, self.img_resolution), self.label_dim)
 
     def description(self) -> str:
         return f"{self.model_type} with {self.class_name}, of EDM"
 
-    def network(self) -> UNet:
+    def build(self) -> UNet:
         widths = [multiplier * self.width for multiplier in self.multipliers]
         attends = self.attn_resolutions
         if attends is None:
@@ -180,7 +167,10 @@ class Made(Stated):
         if self.class_name == "iDDPMPrecond":
             schedule = Tabulated(2 * self.table().flip(0).log())
             return Conventions(
-                schedule, "eps", lambda level: last * level.t, lambda network: First(network, self.img_channels)
+                schedule,
+                "eps",
+                lambda level: last * level.t,
+                lambda network: Around(network, after=lambda output: output[:, : self.img_channels]),
             )
         sigma_data = number(self.sigma_data, "sigma_data")
         sigma_max = self.sigma_max if self.sigma_max is not None and math.isfinite(self.sigma_max) else 80.0
@@ -198,48 +188,56 @@ class Made(Stated):
         growth = 1 / (alpha_bar[:-1] / alpha_bar[1:]).clamp(min=number(self.C_1, "C_1"))
         return (growth.flip(0).cumprod(0).flip(0) - 1).sqrt()
 
+    def arranged(self, tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+        taps = torch.tensor(self.style.taps, dtype=torch.float64)
+        taps = torch.outer(taps, taps) / taps.sum().square()
+        weights = {}
+        for name, tensor in tensors.items():
+            if name.endswith("resample_filter"):
+                if tensor.squeeze().shape != taps.shape or (tensor.double().squeeze() - taps).abs().max() > 1e-5:
+                    raise InputError(f"{path}: {name} is not the filter that its settings make")
+            elif name == "u" and self.class_name == "iDDPMPrecond":
+                table = torch.cat([self.table(), torch.zeros(1, dtype=torch.float64)])
+                if tensor.shape != table.shape or ((tensor.double() - table).abs() > 1e-3 * (1e-3 + table)).any():
+                    raise InputError(f"{path}: {name} is not the table that its settings make")
+            elif not (name == "model.map_augment.weight" and self.augment_dim):
+                weights[name] = tensor
+        return super().arranged(weights, path)
+
     def recipes(self, network: UNet) -> dict[str, Recipe]:
         recipes = layers("embed", "model", {"0": "map_layer0", "1": "map_layer1"})
         if isinstance(network.features, Fourier):
-            recipes["features.frequencies"] = ("model.map_noise.freqs", lambda tensor: tensor)
+            recipes["features.frequencies"] = ("model.map_noise.freqs", unchanged)
         if self.label_dim:
             recipes["label"] = (
                 "model.map_label.weight",
                 lambda tensor: tensor.T if self.is_adm else tensor.T * math.sqrt(self.label_dim),
             )
             if not self.is_adm:
-                recipes["label_bias"] = ("model.map_label.bias", lambda tensor: tensor)
+                recipes["label_bias"] = ("model.map_label.bias", unchanged)
         full = f"{self.img_resolution}x{self.img_resolution}"
-        return recipes | layers("into", f"model.enc.{full}_conv", {"": ""}) | self._down(network) | self._up(network)
-
-    def _down(self, network: UNet) -> dict[str, Recipe]:
-        """Recipes of the way down."""
-        recipes, numbered = {}, iter(enumerate(network.down))
-        for level, resolution in enumerate(self.resolutions):
-            prefix = f"model.enc.{resolution}x{resolution}"
-            names = [*(["down"] if level else []), *(f"block{index}" for index in range(self.blocks))]
-            for name, (place, block) in zip(names, numbered, strict=False):
-                recipes |= self._block(block, f"down.{place}", f"{prefix}_{name}")
+        recipes |= layers("into", f"model.enc.{full}_conv", {"": ""})
+        for way, names in self._names().items():
+            for place, (block, (prefix, name)) in enumerate(zip(getattr(network, way), names, strict=True)):
+                recipes |= self._block(block, f"{way}.{place}", f"{prefix}_{name}")
                 if name == "down" and network.entry:
                     recipes |= layers(f"entries.{place}", f"{prefix}_aux_{network.entry}", {"": ""})
-        return recipes
-
-    def _up(self, network: UNet) -> dict[str, Recipe]:
-        """Recipes of the middle and the way up."""
-        recipes, numbered = {}, iter(enumerate(network.up))
-        lowest = self.resolutions[-1]
-        for index, block in enumerate(network.middle):
-            recipes |= self._block(block, f"middle.{index}", f"model.dec.{lowest}x{lowest}_in{index}")
-        for resolution in reversed(self.resolutions):
-            prefix = f"model.dec.{resolution}x{resolution}"
-            names = [*(["up"] if resolution != lowest else []), *(f"block{index}" for index in range(self.blocks + 1))]
-            for name, (place, block) in zip(names, numbered, strict=False):
-                recipes |= self._block(block, f"up.{place}", f"{prefix}_{name}")
-                if str(place) in network.exits:
+                if way == "up" and str(place) in network.exits:
                     own = "model.out" if self.is_adm else f"{prefix}_aux"
                     for part in ("norm", "conv"):
                         recipes |= layers(f"exits.{place}.{part}", f"{own}_{part}", {"": ""})
         return recipes
+
+    def _names(self) -> dict[str, list[tuple[str, str]]]:
+        """Their names of the blocks of each of the network's three parts, in two pieces."""
+        encoder, decoder = (
+            [f"model.{way}.{resolution}x{resolution}" for resolution in self.resolutions] for way in ("enc", "dec")
+        )
+        blocks = [f"block{index}" for index in range(self.blocks + 1)]
+        down = [(prefix, name) for prefix in encoder for name in ("down", *blocks[:-1])]
+        up = [(prefix, name) for prefix in reversed(decoder) for name in ("up", *blocks)]
+        # at the full resolution nothing was halved, and at the lowest nothing is doubled
+        return {"down": down[1:], "middle": [(decoder[-1], name) for name in ("in0", "in1")], "up": up[1:]}
 
     def _block(self, block: nn.Module, ours: str, theirs: str) -> dict[str, Recipe]:
         """Recipes of a block."""
@@ -264,53 +262,16 @@ class Made(Stated):
         return recipes
 
 
-class First(nn.Module):
-    """The first channels of what a network returns.
-
-    Arguments:
-        network: of images, times and labels.
-        num_channels: how many.
-    """
-
-    def __init__(self, network: nn.Module, num_channels: int):
-        super().__init__()
-        self.network = network
-        self.num_channels = num_channels
-
-    def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.network(x, time, cond)[:, : self.num_channels]
-
-
-class Edm(OneFile):
+class Edm(OneFile[Made]):
     """The family of EDM."""
 
     name = "edm"
     files = "a model of EDM: edm.json and model.safetensors, exported as docs/import.md says"
     settings_file = "edm.json"
     kind = Made
+    without_effect = ("dropout", "use_fp16", "epsilon_t")
 
     def is_in(self, folder: Path) -> bool:
         if not super().is_in(folder) and any(folder.glob("*.pkl")):
             raise InputError(f"{next(folder.glob('*.pkl'))}: {EXPORT}")
         return super().is_in(folder)
-
-    def settings(self, values: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if name not in WITHOUT_EFFECT}
-
-    def arranged(self, source: Any, tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-        made = self.stated(source)
-        assert isinstance(made, Made)
-        taps = torch.tensor(made.style.taps, dtype=torch.float64)
-        taps = torch.outer(taps, taps) / taps.sum().square()
-        kept = {}
-        for name, tensor in tensors.items():
-            if name.endswith("resample_filter"):
-                if tensor.squeeze().shape != taps.shape or (tensor.double().squeeze() - taps).abs().max() > 1e-5:
-                    raise InputError(f"{path}: {name} is not the filter that its settings make")
-            elif name == "u" and made.class_name == "iDDPMPrecond":
-                table = torch.cat([made.table(), torch.zeros(1, dtype=torch.float64)])
-                if tensor.shape != table.shape or ((tensor.double() - table).abs() > 1e-3 * (1e-3 + table)).any():
-                    raise InputError(f"{path}: {name} is not the table that its settings make")
-            elif not (name == "model.map_augment.weight" and made.augment_dim):
-                kept[name] = tensor
-        return super().arranged(source, kept, path)

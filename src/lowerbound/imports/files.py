@@ -3,6 +3,7 @@
 import json
 import reprlib
 import warnings
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
+from lowerbound.files import read_text
 from lowerbound.printable import printable
 from lowerbound.records import MOST_BYTES
 
@@ -27,10 +29,9 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"{path} is not there, or no file")
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise InputError(f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read")
+    content = read_text(path, MOST_BYTES)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
     if not isinstance(values, dict):
@@ -100,10 +101,7 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path | st
             differs from what the network's settings make of it.
     """
     state = network.state_dict()
-    if missing := [name for name in state if name not in tensors]:
-        raise InputError(f"{path} lacks {listed(missing)}, which its settings call for")
-    if extra := [name for name in tensors if name not in state]:
-        raise InputError(f"{path} has {listed(extra)}, which its settings have no place for")
+    check_names(state.keys(), tensors.keys(), path)
     parameters = dict(network.named_parameters(remove_duplicate=False))
     for name, own in state.items():
         tensor = tensors[name]
@@ -122,6 +120,14 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path | st
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
+
+
+def check_names(wanted: Set[str], names: Set[str], path: Path | str) -> None:
+    """Refuse tensors of other names than are wanted, by an InputError."""
+    if missing := sorted(wanted - names):
+        raise InputError(f"{path} lacks {listed(missing)}, which its settings call for")
+    if extra := sorted(names - wanted):
+        raise InputError(f"{path} has {listed(extra)}, which its settings have no place for")
 
 
 def listed(names: list[str]) -> str:

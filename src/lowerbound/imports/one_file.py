@@ -1,6 +1,6 @@
 """Families whose folders hold one file of weights beside one of settings, and whose network is `unet.UNet`."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowerbound import records
-from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
 from lowerbound.files import file_hash
-from lowerbound.imports.conventions import Conventions
-from lowerbound.imports.files import listed, read_object, read_tensors
+from lowerbound.imports.files import check_names, read_object, read_tensors
 from lowerbound.imports.settings import MOST_PIXELS, is_size
-from lowerbound.imports.source import Family, Source, Subject, units
+from lowerbound.imports.source import Family, Kind, Source, Stated, Subject
 from lowerbound.imports.unet import UNet
 from lowerbound.printable import printable
 
@@ -27,55 +24,58 @@ SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
-class Stated(ABC):
-    """What a model's settings state, as its own code calls it."""
+class OfUNet(Stated):
+    """Of a model whose network is a `UNet`."""
 
     @property
     @abstractmethod
-    def subject(self) -> Subject:
-        """What it is of."""
-
-    @property
-    def value_range(self) -> tuple[float, float]:
-        """What black and white are in its data."""
-        return -1.0, 1.0
-
-    @property
-    def learned_variance(self) -> bool:
-        """Whether it says its reverse variance."""
-        return False
+    def trained_on(self) -> Subject:
+        """What it is of, and no other."""
 
     @abstractmethod
-    def description(self) -> str:
-        """What it is, in a few words."""
-
-    @abstractmethod
-    def network(self) -> UNet:
+    def build(self) -> UNet:
         """Its network, untrained."""
-
-    @abstractmethod
-    def meaning(self) -> Conventions:
-        """What its network is given and returns."""
 
     @abstractmethod
     def recipes(self, network: UNet) -> dict[str, Recipe]:
         """Of each tensor of the network, what it is made of."""
 
+    def subject(self, image_size: tuple[int, int] | None = None) -> Subject:
+        subject = self.trained_on
+        if not all(map(is_size, subject.shape)):
+            raise InputError(f"the model is of images of shape {subject.shape}: whole numbers from 1 to {MOST_PIXELS}")
+        if image_size is not None and image_size != subject.shape[1:]:
+            raise InputError(
+                f"image_size is {image_size}, and the model is of images of {subject.shape[1:]}: its attention is at fixed "
+                "resolutions, leave it out"
+            )
+        return subject
 
-class OneFile(Family):
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        subject = self.subject()
+        if tuple(shape) != subject.shape:
+            raise InputError(f"the model is of images of shape {subject.shape}, not of examples of shape {shape}")
+
+    def arranged(self, tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+        with torch.device("meta"):
+            network = self.build()
+        return arranged(network, self.recipes(network), tensors, path)
+
+
+class OneFile(Family[Kind]):
     """A family of such folders.
 
     Attributes:
         settings_file: the name of the file of settings.
-        kind: what these state.
+        without_effect: settings of training and sampling, which have no part in the model.
     """
 
     settings_file: str
-    kind: type[Stated]
+    without_effect: tuple[str, ...] = ()
 
-    @abstractmethod
     def settings(self, values: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         """Those of a file's settings that matter to the model, with what its tensors say of it."""
+        return {name: value for name, value in values.items() if name not in self.without_effect}
 
     def is_in(self, folder: Path) -> bool:
         return (folder / self.settings_file).is_file()
@@ -85,7 +85,7 @@ class OneFile(Family):
         tensors = self.tensors(weights)
         settings = self.settings(read_object(folder / self.settings_file), tensors)
         hashes = {path.name: file_hash(path) for path in (folder / self.settings_file, weights)}
-        value_range = records.read(self.kind, settings, str(folder / self.settings_file)).value_range
+        value_range = self.stated(settings, str(folder / self.settings_file)).value_range
         return Source(self.name, settings, value_range, hashes), tensors
 
     def weights(self, folder: Path) -> Path:
@@ -107,51 +107,6 @@ class OneFile(Family):
         """The tensors of a file of weights, by the names that the model's own code gives them."""
         return read_tensors(path)
 
-    def arranged(self, source: Source, tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-        with torch.device("meta"):
-            network = self.network(source)
-        return arranged(network, self.stated(source).recipes(network), tensors, path)
-
-    def stated(self, source: Source) -> Stated:
-        """What a model's settings state.
-
-        Raises:
-            InputError: if they are none.
-        """
-        return records.read(self.kind, source.settings, f"the settings of a model of {self.name}")
-
-    def description(self, source: Source) -> str:
-        return self.stated(source).description()
-
-    def subject(self, source: Source, image_size: tuple[int, int] | None = None) -> Subject:
-        subject = self.stated(source).subject
-        if not all(map(is_size, subject.shape)):
-            raise InputError(f"the model is of images of shape {subject.shape}: whole numbers from 1 to {MOST_PIXELS}")
-        if image_size is not None and image_size != subject.shape[1:]:
-            raise InputError(
-                f"image_size is {image_size}, and the model is of images of {subject.shape[1:]}: its attention is at fixed "
-                "resolutions, leave it out"
-            )
-        return subject
-
-    def network(self, source: Source) -> UNet:
-        return self.stated(source).network()
-
-    def denoiser(self, source: Source, network: nn.Module, shape: tuple[int, ...], num_levels: int) -> ForeignDenoiser:
-        stated, subject = self.stated(source), self.subject(source)
-        if tuple(shape) != subject.shape:
-            raise InputError(f"the model is of images of shape {subject.shape}, not of examples of shape {shape}")
-        meaning = stated.meaning()
-        return ForeignDenoiser(
-            meaning.around(network),
-            meaning.schedule,
-            shape,
-            meaning.target,
-            meaning.time,
-            learned_variance=stated.learned_variance,
-            **units(source.value_range, num_levels),
-        )
-
 
 def arranged(
     network: nn.Module, recipes: Mapping[str, Recipe], tensors: Mapping[str, Tensor], path: Path
@@ -167,11 +122,7 @@ def arranged(
     Raises:
         InputError: if one is missing, too many, or of a shape of which nothing can be made.
     """
-    used = {name for name, _ in recipes.values()}
-    if missing := sorted(used - tensors.keys()):
-        raise InputError(f"{path} lacks {listed(missing)}, which its settings call for")
-    if extra := sorted(tensors.keys() - used):
-        raise InputError(f"{path} has {listed(extra)}, which its settings have no place for")
+    check_names({name for name, _ in recipes.values()}, tensors.keys(), path)
     made = {}
     for ours, own in network.state_dict().items():
         name, make = recipes[ours]

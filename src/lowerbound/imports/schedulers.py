@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lowerbound.errors import InputError
 from lowerbound.imports.conventions import Conventions, Preconditioned
-from lowerbound.imports.settings import chosen, is_size, number
+from lowerbound.imports.settings import check_steps, chosen, number
 from lowerbound.printable import printable
 from lowerbound.schedule import EDM, RectifiedFlow, Tabulated, geometric
 
@@ -50,7 +50,6 @@ TARGETS = {"epsilon": "eps", "sample": "x", "v_prediction": "v"}
 """Of tables, by `prediction_type`."""
 WITHOUT_EFFECT = {"use_flow_sigmas": False, "invert_sigmas": False, "timestep_type": "discrete"}
 """Settings by which a scheduler would mean something else, and the value at which it does not."""
-MOST_STEPS = 1_000_000
 
 
 def conventions(name: str, given: dict[str, Any]) -> Conventions:
@@ -61,9 +60,7 @@ def conventions(name: str, given: dict[str, Any]) -> Conventions:
     """
     kind = getattr(library(), name)
     known = {key: value for key, value in given.items() if key in inspect.signature(kind).parameters}
-    steps = given.get("num_train_timesteps", 1000)
-    if not is_size(steps, MOST_STEPS) or steps < 2:
-        raise InputError(f"num_train_timesteps is {steps!r}: a whole number from 2 to {MOST_STEPS:,}")
+    check_steps(given.get("num_train_timesteps", 1000), "num_train_timesteps")
     scheduler: Any = built(kind, known, name)
     config = scheduler.config
     for key, neutral in WITHOUT_EFFECT.items():
@@ -124,8 +121,5 @@ def built(kind: Callable[..., Any], settings: dict[str, Any], name: str) -> Any:
     except InputError:  # of the size of a network
         raise
     except Exception as error:  # the library checks little of what it is given
-        raise InputError(f"the settings of the {name} make none: {type(error).__name__}: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return printable(" ".join(str(error).split())[:200])
+        reason = printable(" ".join(str(error).split())[:200])
+        raise InputError(f"the settings of the {name} make none: {type(error).__name__}: {reason}") from error

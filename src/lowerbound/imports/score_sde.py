@@ -18,7 +18,7 @@ the network is asked at fractional ones. Data are in [0, 1], or in [-1, 1] if `d
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,10 +26,10 @@ from torch import Tensor, nn
 
 from lowerbound.elementary import Scalar, exp, sqrt
 from lowerbound.errors import InputError
-from lowerbound.imports.conventions import Conventions
+from lowerbound.imports.conventions import Around, Conventions
 from lowerbound.imports.files import only_tensors, read_values
-from lowerbound.imports.one_file import OneFile, Recipe, Stated, layers
-from lowerbound.imports.settings import is_size, number
+from lowerbound.imports.one_file import OfUNet, OneFile, Recipe, layers, unchanged
+from lowerbound.imports.settings import check_sizes, check_steps, number
 from lowerbound.imports.source import Subject
 from lowerbound.imports.unet import SCORE_SDE, Attention, Block, Fourier, Sines, UNet
 from lowerbound.schedule import LinearBeta, Scaling, betas, from_betas, geometric
@@ -41,43 +41,8 @@ BLOCK = {
     "norm_out": "GroupNorm_1",
     "conv_out": "Conv_1",
 }
-READ = {
-    "data": ("image_size", "num_channels", "centered"),
-    "model": (
-        "name",
-        "nf",
-        "ch_mult",
-        "num_res_blocks",
-        "attn_resolutions",
-        "fir",
-        "fir_kernel",
-        "skip_rescale",
-        "resblock_type",
-        "progressive",
-        "progressive_input",
-        "progressive_combine",
-        "embedding_type",
-        "nonlinearity",
-        "conditional",
-        "scale_by_sigma",
-        "sigma_min",
-        "sigma_max",
-        "beta_min",
-        "beta_max",
-        "num_scales",
-    ),
-    "training": ("sde", "continuous"),
-}
-"""Names of a configuration that matter to the model."""
-ONLY = {
-    "name": "ncsnpp",
-    "resblock_type": "biggan",
-    "progressive_combine": "sum",
-    "nonlinearity": "swish",
-    "conditional": True,
-    "skip_rescale": True,
-}
-"""What is supported of those that could be something else."""
+OTHER_PARTS = {"data": ("image_size", "num_channels", "centered"), "training": ("sde", "continuous")}
+"""Of a configuration, and the names in them that matter to the model; all others stand in its part `model`."""
 ENTRIES = {"none": "", "input_skip": "skip", "residual": "residual"}
 
 
@@ -112,8 +77,12 @@ class SubVP(LinearBeta):
         return super().curve_inverse(root.log())
 
 
+ONLY_DEFAULT = ("name", "resblock_type", "progressive_combine", "nonlinearity", "conditional", "skip_rescale")
+"""Of what could be something else, that of which the default alone is supported."""
+
+
 @dataclass(frozen=True)
-class Configured(Stated):
+class Configured(OfUNet):
     """The configuration's values under their own names; those of `data` and `training` have unlike names."""
 
     image_size: int
@@ -144,18 +113,15 @@ class Configured(Stated):
     skip_rescale: bool = True
 
     def __post_init__(self) -> None:
-        for name, value in ONLY.items():
-            if getattr(self, name) != value:
-                raise InputError(f"{name} is {getattr(self, name)!r:.40}: supported is {value!r}")
-        sizes = (self.image_size, self.num_channels, self.nf, self.num_res_blocks, *self.ch_mult)
-        if not all(map(is_size, sizes)) or not 1 <= len(self.ch_mult) <= 12:
-            raise InputError("sizes and multipliers are whole numbers from 1 to 8192, of at most 12 resolutions")
+        for name in ONLY_DEFAULT:
+            if getattr(self, name) != getattr(Configured, name):
+                raise InputError(f"{name} is {getattr(self, name)!r:.40}: supported is {getattr(Configured, name)!r}")
+        check_sizes((self.image_size, self.num_channels, self.nf, self.num_res_blocks), self.ch_mult)
         if tuple(self.fir_kernel) != (1, 3, 3, 1):
             raise InputError(f"fir_kernel is {list(self.fir_kernel)}: supported is [1, 3, 3, 1]")
         if not self.fir and self.progressive_input == "residual":
             raise InputError("progressive_input is 'residual' and fir false: supported with fir only")
-        if not 2 <= self.num_scales <= 1_000_000:
-            raise InputError(f"num_scales is {self.num_scales}: a whole number from 2 to 1,000,000")
+        check_steps(self.num_scales, "num_scales")
         if self.embedding_type == "fourier" and not (self.continuous and self.sde == "vesde"):
             raise InputError("embedding_type is 'fourier': supported with a continuous vesde only")
         if self.scale_by_sigma and self.sde != "vesde":
@@ -164,7 +130,7 @@ class Configured(Stated):
             raise InputError("embedding_type is 'positional' of a continuous vesde: supported is 'fourier'")
 
     @property
-    def subject(self) -> Subject:
+    def trained_on(self) -> Subject:
         return Subject((self.num_channels, self.image_size, self.image_size), 0)
 
     @property
@@ -175,7 +141,7 @@ class Configured(Stated):
         steps = "continuous" if self.continuous else f"{self.num_scales:,} steps"
         return f"NCSN++ or DDPM++ of a {self.sde}, {steps}, of score_sde_pytorch"
 
-    def network(self) -> UNet:
+    def build(self) -> UNet:
         taps = self.fir_kernel if self.fir else (1.0, 1.0)
         is_fourier = self.embedding_type == "fourier"
         num_features = self.nf * (1 + is_fourier)
@@ -196,7 +162,7 @@ class Configured(Stated):
         )
 
     def meaning(self) -> Conventions:
-        around = (lambda network: network) if self.centered else Centring
+        around = (lambda network: network) if self.centered else (lambda network: Around(network, lambda x: 2 * x - 1))
         if self.sde == "vesde":
             schedule = geometric(number(self.sigma_min, "sigma_min"), number(self.sigma_max, "sigma_max"))
             target = (lambda level: (0.0, -1.0)) if self.scale_by_sigma else "score"
@@ -238,46 +204,26 @@ class Configured(Stated):
                     f"{name}.NIN_{index}.W",
                     lambda tensor: tensor.T[..., None],
                 )
-                recipes[f"{ours}.attention.{part}.bias"] = (f"{name}.NIN_{index}.b", lambda tensor: tensor)
+                recipes[f"{ours}.attention.{part}.bias"] = (f"{name}.NIN_{index}.b", unchanged)
 
         if isinstance(network.features, Fourier):
-            recipes["features.frequencies"] = ("all_modules.0.W", lambda tensor: tensor)
+            recipes["features.frequencies"] = ("all_modules.0.W", unchanged)
             place += 1
         for ours in ("embed.0", "embed.1", "into"):
             add(ours)
-        for index, block in enumerate(network.down):
-            add_block(block, f"down.{index}")
-            add_attention(block, f"down.{index}")
-            if str(index) in network.entries:
-                add(f"entries.{index}", {"": "Conv_0" if network.entry == "skip" else "Conv2d_0"})
-        for index, block in enumerate(network.middle):
-            add_block(block, f"middle.{index}")
-            add_attention(block, f"middle.{index}")
-        for index, block in enumerate(network.up):
-            add_block(block, f"up.{index}")
-            add_attention(block, f"up.{index}")
-            if str(index) in network.exits:
-                add(f"exits.{index}.norm")
-                add(f"exits.{index}.conv")
+        for way in ("down", "middle", "up"):
+            for index, block in enumerate(getattr(network, way)):
+                add_block(block, f"{way}.{index}")
+                add_attention(block, f"{way}.{index}")
+                if way == "down" and str(index) in network.entries:
+                    add(f"entries.{index}", {"": "Conv_0" if network.entry == "skip" else "Conv2d_0"})
+                if way == "up" and str(index) in network.exits:
+                    add(f"exits.{index}.norm")
+                    add(f"exits.{index}.conv")
         return recipes
 
 
-class Centring(nn.Module):
-    """A network of x in [-1, 1], called with x in [0, 1].
-
-    Arguments:
-        network: of images, times and labels.
-    """
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.network(2 * x - 1, time, cond)
-
-
-class ScoreSde(OneFile):
+class ScoreSde(OneFile[Configured]):
     """The family of score SDEs."""
 
     name = "score-sde"
@@ -286,12 +232,12 @@ class ScoreSde(OneFile):
     kind = Configured
 
     def settings(self, values: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        settings = {}
-        for part, names in READ.items():
+        settings, names = {}, {field.name for field in fields(Configured)}
+        for part, part_names in (*OTHER_PARTS.items(), ("model", names.difference(*OTHER_PARTS.values()))):
             section = values.get(part)
             if not isinstance(section, dict):
                 raise InputError(f"{self.settings_file} lacks {part}, an object of its configuration")
-            settings |= {name: section[name] for name in names if name in section}
+            settings |= {name: value for name, value in section.items() if name in part_names}
         return settings
 
     def tensors(self, path: Path) -> dict[str, Tensor]:

@@ -38,4 +38,4 @@ class Conditional(Method):
         known = mask.observed.expand(y.shape)
         given = problem.denoiser.cond if isinstance(problem.denoiser, Conditioned) else None
         model = problem.denoiser.given(self.condition(y, known, given), ~known)
-        return sampled(model, self.sampler, len(y), y.dtype, times, noise, progress)
+        return sampled(model, self.sampler, y, times, noise, progress)

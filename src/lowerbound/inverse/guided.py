@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem, Progress
@@ -27,7 +27,7 @@ class PiGDM(Method):
 
     def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         posterior = problem.posterior("isotropic", self.num_iterations, self.data_variance)
-        return sampled(posterior, self.sampler, len(problem.y), problem.y.dtype, times, noise, progress)
+        return sampled(posterior, self.sampler, problem.y, times, noise, progress)
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,14 @@ class MMPS(Method):
 
     def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         posterior = problem.posterior("jacobian", self.num_iterations)
-        return sampled(posterior, self.sampler, len(problem.y), problem.y.dtype, times, noise, progress)
+        return sampled(posterior, self.sampler, problem.y, times, noise, progress)
 
 
 def sampled(
-    denoiser: Denoiser,
-    sampler: Sampler,
-    num_samples: int,
-    dtype: torch.dtype,
-    times: Times,
-    noise: Noise,
-    progress: Progress,
+    denoiser: Denoiser, sampler: Sampler, y: Tensor, times: Times, noise: Noise, progress: Progress
 ) -> Examples:
-    """Draws of a denoiser, (num_samples, *shape), step by step."""
-    x_1 = start(denoiser, num_samples, noise, t=times[0].item(), dtype=dtype)
+    """Draws of a denoiser, (B, *shape), step by step: as many, and in the precision, as there are measurements."""
+    x_1 = start(denoiser, len(y), noise, t=times[0].item(), dtype=y.dtype)
     path = trajectory(denoiser, sampler, x_1, times, noise)
     x = next(path)
     for x_s in path:

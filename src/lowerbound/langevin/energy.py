@@ -36,10 +36,9 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from lowerbound.denoiser.base import Denoiser, Prediction, Time
-from lowerbound.denoiser.network import check_network, network_output
+from lowerbound.denoiser.base import Prediction, Time
+from lowerbound.denoiser.network import OfNetwork
 from lowerbound.elementary import exp, expand, log, sqrt, sum_dims
-from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres
 from lowerbound.schedule import Level, Schedule
 from lowerbound.shapes import Conditions, Examples, PerExample
@@ -66,7 +65,7 @@ def _layer_norm(
     return normal if bias is None else normal + bias
 
 
-class EnergyDenoiser(Denoiser):
+class EnergyDenoiser(OfNetwork):
     r"""$\hat x = (x_t - \sigma_t^2 \nabla E) / \alpha_t$ of a network's energy (formula in the module's docstring).
 
     Predictions differentiate, also where autograd is off; where it is on they can be differentiated again.
@@ -90,11 +89,7 @@ class EnergyDenoiser(Denoiser):
         sigma_data: float = 1.0,
         num_levels: int | None = None,
     ):
-        super().__init__(schedule, shape)
-        if not sigma_data > 0:
-            raise InputError(f"sigma_data is {sigma_data}: it is a standard deviation and must be positive")
-        self.network = check_network(network)
-        self.sigma_data = sigma_data
+        super().__init__(network, schedule, shape, sigma_data)
         self.num_levels = None if num_levels is None else check_num_levels(num_levels)
 
     def energy(self, x_t: Examples, t: Time, cond: Conditions | None = None) -> PerExample:
@@ -109,7 +104,7 @@ class EnergyDenoiser(Denoiser):
         u = x_t * expand(1 / (level.alpha * sqrt(self.sigma_data**2 + exp(level.gamma))), x_t)
         # torch's fused attention on a CPU cannot be differentiated twice
         with sdpa_kernel(SDPBackend.MATH), _ComposedLayerNorm():
-            output = network_output(self.network, x_t, level, cond, self.sigma_data)
+            output = self.output(x_t, level, cond)
         product = self.sigma_data * exp(-level.gamma / 2) * sum_dims(u * output)
         return product - self._untrained(x_t, level)
 

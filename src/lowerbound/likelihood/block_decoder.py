@@ -12,7 +12,7 @@ With $y = x_{t_0} / \alpha_0$ and $r_0 = e^{\gamma_0 / 2}$ it is what the noise 
 import torch
 from torch import Tensor
 
-from lowerbound.blocks import ONE_HOT, Blocks, Real, layout
+from lowerbound.blocks import ONE_HOT, Blocks, Real, check_values, layout
 from lowerbound.denoiser import Prediction
 from lowerbound.elementary import count_dims, exp, expand
 from lowerbound.likelihood.decoder import Decoder, GaussianDecoder, log_mass
@@ -47,6 +47,9 @@ class BlockDecoder(Decoder):
         return " and ".join(
             word for is_real, word in ((False, "probabilities"), (True, "densities")) if is_real in kinds
         )
+
+    def check(self, x: Examples, observed: Observed | None) -> None:
+        check_values(x, self.blocks, observed)
 
     def is_real(self, x: Examples) -> Examples | float:
         return torch.zeros_like(x).index_fill(1, layout(self.blocks, x.device).reals, 1.0)

@@ -20,14 +20,11 @@ from torch.nn.functional import logsigmoid
 
 from lowerbound import objective
 from lowerbound.arguments import check_count, check_data, described
-from lowerbound.blocks import check_values
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand, expm1, present, sum_dims
 from lowerbound.errors import InputError
-from lowerbound.levels import check_levels
-from lowerbound.likelihood.block_decoder import BlockDecoder
-from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, LevelPosterior
+from lowerbound.likelihood.decoder import Decoder
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import Level
@@ -196,12 +193,8 @@ def check_decoder(decoder: Decoder, x: Examples, observed: Tensor | None) -> Non
             f"the decoder is {described(decoder)}: a likelihood needs p(x | x_0), GaussianDecoder() for continuous data "
             "or LevelPosterior(num_levels) for discrete"
         )
-    if x.device.type != "cpu" and torch.is_grad_enabled():  # in training an accelerator would wait
-        return
-    if isinstance(decoder, BlockDecoder):
-        check_values(x, decoder.blocks, observed)
-    elif isinstance(decoder, LevelPosterior | DiscretizedGaussian):
-        check_levels(x if observed is None else x[observed], decoder.num_levels)
+    if x.device.type == "cpu" or not torch.is_grad_enabled():  # in training an accelerator would wait
+        decoder.check(x, observed)
 
 
 def prior_kl(x: Examples, level: Level) -> Examples:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lowerbound.denoiser import Prediction
 from lowerbound.elementary import Scalar, count_dims, exp, expand, log
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels, nearest_level
+from lowerbound.levels import check_levels, check_num_levels, nearest_level
 from lowerbound.schedule import Level
 from lowerbound.shapes import Examples, Observed, PerExample
 
@@ -63,6 +63,9 @@ class Decoder(ABC):
         """
         raise InputError(f"{type(self).__name__} has no levels with a mass each")
 
+    def check(self, x: Examples, observed: Observed | None) -> None:  # noqa: B027 - real numbers may be any
+        """Refuse data that it does not decode, by an InputError."""
+
     def is_real(self, x: Examples) -> Examples | float:
         """1 at the entries of x whose figure is a density of real numbers, 0 at those that are discrete."""
         return 0.0
@@ -72,7 +75,24 @@ class Decoder(ABC):
         return count_dims(x, observed)
 
 
-class LevelPosterior(Decoder):
+class LevelDecoder(Decoder):
+    """A decoder of discrete data.
+
+    Arguments:
+        num_levels: K.
+
+    Raises:
+        InputError: if it is out of range.
+    """
+
+    def __init__(self, num_levels: int):
+        self.num_levels = check_num_levels(num_levels)
+
+    def check(self, x: Examples, observed: Observed | None) -> None:
+        check_levels(x if observed is None else x[observed], self.num_levels)
+
+
+class LevelPosterior(LevelDecoder):
     r"""$p(x = c_k | x_{t_0}) \propto N(x_{t_0}; \alpha_0 c_k, \sigma_0^2)$: no network (VDM, section 3.3).
 
     A log-softmax over the levels. Of many levels only those within reach of the noise are looked at; where the noise
@@ -87,9 +107,6 @@ class LevelPosterior(Decoder):
 
     needs_network = False
 
-    def __init__(self, num_levels: int):
-        self.num_levels = check_num_levels(num_levels)
-
     def log_prob(self, x: Examples, x_t: Examples, level: Level, prediction: Prediction | None = None) -> Examples:
         # in units of bins, with level k at k; of many levels single precision would lose the place within a bin
         position = (x_t.double() / expand(level.alpha, x_t) + 1) * self.num_levels / 2 - 0.5
@@ -98,16 +115,13 @@ class LevelPosterior(Decoder):
         if math.isnan(_number(width)):  # a learned schedule that has diverged, which its trainer sees by the loss
             return torch.full_like(x, math.nan)
         if _number(width) < _SMOOTH or self.num_levels <= 2 * _SMOOTH * _HALF_WIDTH:
-            return self._by_sum(index, position, width).to(x.dtype)
+            return log_mass(index, position, width, 0, self.num_levels - 1).to(x.dtype)
         return self._by_integral(index, position, width).to(x.dtype)
 
     def log_masses(self, x_t: Latents, level: Level, x_hat: Latents | None = None) -> Float[Tensor, "entries levels"]:
         position = (x_t / level.alpha + 1) * self.num_levels / 2 - 0.5
         levels = torch.arange(self.num_levels, dtype=position.dtype, device=position.device)
         return -0.5 * ((levels - position[:, None]) / (exp(level.gamma / 2) * self.num_levels / 2)) ** 2
-
-    def _by_sum(self, index: Tensor, position: Tensor, width: Scalar) -> Tensor:
-        return log_mass(index, position, width, 0, self.num_levels - 1)
 
     def _by_integral(self, index: Tensor, position: Tensor, width: Scalar) -> Tensor:
         # farther out than any latent of the model comes, the correction would no longer be small
@@ -121,7 +135,7 @@ class LevelPosterior(Decoder):
         return -0.5 * ((index - position) / width) ** 2 - log_sum
 
 
-class DiscretizedGaussian(Decoder):
+class DiscretizedGaussian(LevelDecoder):
     r"""The mass of $N(\hat x(x_{t_0}), s^2)$ on the level's bin, the end bins open to infinity (DDPM, equation 13).
 
     Arguments:
@@ -135,7 +149,7 @@ class DiscretizedGaussian(Decoder):
     needs_network = True
 
     def __init__(self, num_levels: int, std: float):
-        self.num_levels = check_num_levels(num_levels)
+        super().__init__(num_levels)
         if not std > 0:
             raise InputError(f"the decoder's standard deviation is {std}: it must be positive")
         self.std = std

@@ -16,13 +16,14 @@ $w_k \propto e^{l_k}$. So each probe's estimate takes its weights from the other
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_observed
-from lowerbound.blocks import check_values, layout
+from lowerbound.blocks import layout
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import count_dims, present, sum_dims
 from lowerbound.errors import InputError
@@ -37,7 +38,13 @@ from lowerbound.shapes import Examples, Observed, PerExample
 
 @dataclass(frozen=True)
 class Dequantizer(ABC):
-    """$q(u | x)$: noise on discrete data."""
+    """$q(u | x)$: noise on discrete data.
+
+    Attributes:
+        name: how results call it.
+    """
+
+    name: ClassVar[str]
 
     @abstractmethod
     def sample(self, x: Examples, gamma_0: float, noise: Noise) -> tuple[Examples, Float64[Tensor, "batch *shape"]]:
@@ -49,11 +56,6 @@ class Dequantizer(ABC):
             gamma_0: the level at which the flow starts.
             noise: where u comes from.
         """
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """How results call it."""
 
     @abstractmethod
     def check(self, x: Examples, observed: Observed | None) -> None:
@@ -110,9 +112,7 @@ class BinDequantizer(Dequantizer):
 class UniformDequantizer(BinDequantizer):
     """u uniform over the bin (Theis et al. 2016, section 3.1)."""
 
-    @property
-    def name(self) -> str:
-        return "uniform dequantiser"
+    name = "uniform dequantiser"
 
     def _quantile(self, share: Tensor, gamma_0: float) -> Tensor:
         return (2 * share - 1) / self.num_levels
@@ -128,9 +128,7 @@ class TruncatedNormalDequantizer(BinDequantizer):
     is fitted (Zheng et al. 2023, "Improved techniques for maximum likelihood estimation for diffusion ODEs").
     """
 
-    @property
-    def name(self) -> str:
-        return "truncated-normal dequantiser"
+    name = "truncated-normal dequantiser"
 
     def _quantile(self, share: Tensor, gamma_0: float) -> Tensor:
         # the error function is odd, so that neither tail is a difference from one
@@ -160,6 +158,7 @@ class BlockDequantizer(Dequantizer):
     """
 
     decoder: BlockDecoder
+    name = "noise of the data's end, decoded"
 
     def sample(self, x: Examples, gamma_0: float, noise: Noise) -> tuple[Examples, Float64[Tensor, "batch *shape"]]:
         reals, ratio = layout(self.decoder.blocks, x.device).reals, math.exp(gamma_0 / 2)
@@ -169,12 +168,8 @@ class BlockDequantizer(Dequantizer):
         log_p = self.decoder.log_prob(x.double(), (x + u).double(), at_x)
         return u, (log_q - log_p).index_fill(1, reals, 0)
 
-    @property
-    def name(self) -> str:
-        return "noise of the data's end, decoded"
-
     def check(self, x: Examples, observed: Observed | None) -> None:
-        check_values(x, self.decoder.blocks, observed)
+        self.decoder.check(x, observed)
 
     def count_dims(self, x: Examples, observed: Observed | None) -> PerExample:
         return self.decoder.count_dims(x, observed)

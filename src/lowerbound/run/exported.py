@@ -25,6 +25,8 @@ from lowerbound.imports import FAMILIES
 from lowerbound.imports.diffusers import Diffusers
 from lowerbound.run.opened import Run
 from lowerbound.schedule import Level
+from lowerbound.training.distill import check_empty
+from lowerbound.training.folder import RunFolder
 
 Exportable = NetworkDenoiser | LevelDenoiser | ByLevel
 OPSET = 18
@@ -140,8 +142,7 @@ def check_out(out: Path) -> None:
         InputError: if it is.
     """
     check_folder(out)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out} is there, and not an empty folder: give another one by --out")
+    check_empty(RunFolder(out))
 
 
 def _exportable(run: Run) -> Exportable:

@@ -45,10 +45,7 @@ def fetched(place: Path | str) -> Iterator[Path]:
     if not is_on_hub(place):
         yield Path(place).expanduser()
         return
-    name, revision = repository(place)
-    library = _library("a model of the hub")
-    with tempfile.TemporaryDirectory() as around:
-        folder = Path(around) / name.rpartition("/")[2]
+    with _copy(place, "a model of the hub") as (library, name, revision, folder):
         with _explained(f"{place} cannot be fetched"):
             library.snapshot_download(name, revision=revision, allow_patterns=[*READ], local_dir=folder)
         yield folder
@@ -69,10 +66,7 @@ def sent(place: Path | str) -> Iterator[Path]:
     if not is_on_hub(place):
         yield Path(place).expanduser()
         return
-    name, revision = repository(place)
-    library = _library("a model for the hub")
-    with tempfile.TemporaryDirectory() as around:
-        folder = Path(around) / name.rpartition("/")[2]
+    with _copy(place, "a model for the hub") as (library, name, revision, folder):
         yield folder
         with _explained(f"{place} does not take the files"):
             library.create_repo(name, private=True, exist_ok=True)
@@ -81,8 +75,13 @@ def sent(place: Path | str) -> Iterator[Path]:
             )
 
 
-def _library(purpose: str) -> Any:
-    return extra("huggingface_hub", "hub", purpose)
+@contextmanager
+def _copy(place: Path | str, purpose: str) -> Iterator[tuple[Any, str, str | None, Path]]:
+    """The hub's library, a repository, its revision, and a folder for its files, which lasts as long as the context."""
+    name, revision = repository(place)
+    library = extra("huggingface_hub", "hub", purpose)
+    with tempfile.TemporaryDirectory() as around:
+        yield library, name, revision, Path(around) / name.rpartition("/")[2]
 
 
 @contextmanager

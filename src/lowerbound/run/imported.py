@@ -10,7 +10,7 @@ from lowerbound.data import DataConfig, DataSpec, Levels, open_dataset
 from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
-from lowerbound.imports import family_of, open_source
+from lowerbound.imports import open_source, stated
 from lowerbound.imports.files import read_object
 from lowerbound.run.card import copy_model
 from lowerbound.run.opened import open_run
@@ -53,7 +53,7 @@ def import_model(
     if num_levels is None:
         raise InputError(f"{config.source} is of floats or a table: the model is of images, whose values are levels")
     source, denoiser = open_source(folder, image_size=image_size, value_range=value_range, num_levels=num_levels)
-    num_classes = family_of(source).subject(source).num_classes
+    num_classes = stated(source).subject(image_size).num_classes
     if dataset is None:
         layout = "NHW" if denoiser.shape[0] == 1 else "NHWC"
         spec = DataSpec(Path(folder).expanduser().resolve().name, denoiser.shape, Levels(num_levels), layout)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -146,10 +147,8 @@ def _size(path: Path) -> int:
     total = 0
     for parent, _, files in os.walk(path):
         for name in files:
-            try:
+            with suppress(OSError):  # it may have gone meanwhile
                 total += os.lstat(Path(parent, name)).st_size
-            except OSError:  # it has gone meanwhile
-                continue
     return total
 
 

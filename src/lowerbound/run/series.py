@@ -100,7 +100,7 @@ def forecast(run: Run, series: Series, horizon: int | None = None, drawing: Draw
         last = _last_known(series, part)
         known = series.rows[max(part.start, last - (length - 1)) : last]
         ahead = _ahead(series, part, last, horizon)
-        rows = np.concatenate([np.full((length, known.shape[1]), np.nan, np.float32), known])[-length:]
+        rows = _after_gap(known, length - len(known))
         rows = np.concatenate([rows, np.full((horizon, known.shape[1]), np.nan, np.float32)])
         covariates = _covariates(series, part, last, length, ahead)
         windows = [(first, first + length) for first in range(piece, horizon, piece)] + [(horizon, horizon + length)]
@@ -144,10 +144,7 @@ def fill(run: Run, series: Series, drawing: Drawing | None = None) -> SeriesDraw
         windows = list(_fill_windows(rows, run.spec.shape[1]))
         if len(rows) < run.spec.shape[1]:  # as if more had been before
             lacking = run.spec.shape[1] - len(rows)
-            rows, covariates = (
-                np.concatenate([np.full((lacking, each.shape[1]), np.nan, np.float32), each])
-                for each in (rows, covariates)
-            )
+            rows, covariates = _after_gap(rows, lacking), _after_gap(covariates, lacking)
         samples.append(
             _drawn(run, rows, covariates, windows, drawing, number)[:, len(rows) - (part.stop - part.start) :]
         )
@@ -245,8 +242,12 @@ def _covariates(
 ) -> np.ndarray:
     """Along the last `length` rows that are known and those to come; NaN before the series begins."""
     before = series.covariates[max(part.start, last - length) : last]
-    lacking = np.full((length - len(before), before.shape[1]), np.nan, np.float32)
-    return np.concatenate([lacking, before, ahead[1]])
+    return np.concatenate([_after_gap(before, length - len(before)), ahead[1]])
+
+
+def _after_gap(rows: np.ndarray, num_lacking: int) -> np.ndarray:
+    """Rows behind others of which nothing is known."""
+    return np.concatenate([np.full((num_lacking, rows.shape[1]), np.nan, np.float32), rows])
 
 
 def _called(series: Series, part: slice) -> str:

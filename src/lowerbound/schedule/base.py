@@ -31,10 +31,14 @@ class Level(Brief):
     alpha: Scalar
     sigma: Scalar
 
+    @property
+    def parts(self) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+        """All four of them, as the constructor takes them."""
+        return self.t, self.gamma, self.alpha, self.sigma
+
     def rows(self, rows: Tensor) -> "Level":
         """The levels of some rows of the batch, whose indices are given, (R,)."""
-        parts = (self.t, self.gamma, self.alpha, self.sigma)
-        return Level(*(part[rows] if isinstance(part, Tensor) and part.ndim else part for part in parts))
+        return Level(*(part[rows] if isinstance(part, Tensor) and part.ndim else part for part in self.parts))
 
 
 CLEAN = Level(t=0.0, gamma=-math.inf, alpha=1.0, sigma=0.0)

@@ -39,7 +39,7 @@ from lowerbound.training.config import (
     NetworkConfig,
     ScheduleConfig,
 )
-from lowerbound.training.gaussians import TAILS
+from lowerbound.training.mixtures import TAILS
 from lowerbound.training.objectives import OBJECTIVES, VISIBLE
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "unet": UNet}
@@ -109,14 +109,21 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         *axes,
         outputs_per_entry * shape[0],
         **_settings_of(kind, config, shape[1:], config.periodic),
-        num_classes=spec.num_classes,
-        num_condition_features=spec.num_condition_features,
-        takes_observed=spec.has_missing or spec.series is not None,
-        **({} if spec.series is None else {"num_given": spec.series.num_given}),
+        **_inputs_of(spec),
     )
     if isinstance(network, UNet) and config.periodic:
         network.check(torch.empty(1, *shape, device="meta"))
     return network
+
+
+def _inputs_of(spec: DataSpec) -> dict[str, Any]:
+    """What a network of the data is given beside x and gamma."""
+    return {
+        "num_classes": spec.num_classes,
+        "num_condition_features": spec.num_condition_features,
+        "takes_observed": spec.has_missing or spec.series is not None,
+        **({} if spec.series is None else {"num_given": spec.series.num_given}),
+    }
 
 
 def _settings_of(
@@ -159,9 +166,7 @@ def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[i
         spec.shape[0] * config.patch**num_dims,
         num_dims,
         **_settings_of(UNet, config, [math.ceil(size / config.patch) for size in spec.shape[1:]], periodic),
-        num_classes=spec.num_classes,
-        num_condition_features=spec.num_condition_features,
-        takes_observed=spec.has_missing,
+        **_inputs_of(spec),
         periodic=periodic,
     )
     patched = Patched(network, config.patch)
@@ -194,22 +199,22 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
             "--denoiser.components is for vectors of real numbers and series with --denoiser.target eps, and for tables "
             "with --denoiser.target blocks: leave it out or give 0"
         )
-    mixture = windows = None
+    below = None
     if settings.components and spec.series is not None:
-        windows = FittedWindows(shape, spec.series.horizon)
+        below = FittedWindows(shape, spec.series.horizon)
     elif settings.components:
-        mixture = FittedMixture(settings.components + len(TAILS), spec.blocks or (Real(),) * shape[0])
+        below = FittedMixture(settings.components + len(TAILS), spec.blocks or (Real(),) * shape[0])
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
             raise InputError("--denoiser.target blocks is for tables and a fixed reverse variance: choose another")
         network = build_network(config.network, spec, outputs_per_entry=2)
-        return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, mixture)
+        assert not isinstance(below, FittedWindows)
+        return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, below)
     if settings.target == "levels":
         assert num_levels is not None
         network = build_network(config.network, spec, outputs_per_entry=2)
         return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data)
     network = build_network(config.network, spec, outputs_per_entry=2 if learned_variance else 1)
-    below = windows if mixture is None else mixture
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, below
     )

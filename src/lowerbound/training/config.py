@@ -369,11 +369,11 @@ class Config:
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
                 raise InputError(f"{flag(name)} is {value}: it must be finite")
 
-    @property
-    def _is_plain(self) -> bool:
-        """Whether nothing is said of how a diffusion model's loss is made."""
+    def _check_plain(self, why: str) -> None:
+        """Refuse what is said of how a diffusion model's loss is made."""
         training = self.training
-        return (training.objective, training.reverse) == ("elbo", "lower") and training.times != "importance"
+        if (training.objective, training.reverse) != ("elbo", "lower") or training.times == "importance":
+            raise InputError(f"--objective, --times and --reverse have no effect on the model {self.model.name}: {why}")
 
     def _check_coarse(self) -> None:
         """Refuse settings of a second network that is not there, or goes with nothing else that is asked for."""
@@ -405,22 +405,15 @@ class Config:
         self.model.check_settings(FOREST)
         if self.schedule.name in ("learned", "learned-linear"):
             raise InputError("a forest learns no schedule: choose another --schedule.name")
-        if not self._is_plain:
-            raise InputError(
-                "--objective, --times and --reverse have no effect on the model forest: it grows by the bound"
-            )
+        self._check_plain("it grows by the bound")
 
     def _check_relative(self) -> None:
         """Refuse what has no effect on a relative."""
-        sections = ("schedule", "denoiser", "network", "coarse", "decoder")
         self._check_default(
-            sections, f"on the model {self.model.name}, which is no denoiser: its settings begin with --model"
+            ("schedule", "denoiser", "network", "coarse", "decoder"),
+            f"on the model {self.model.name}, which is no denoiser: its settings begin with --model",
         )
-        if not self._is_plain:
-            raise InputError(
-                f"--objective, --times and --reverse have no effect on the model {self.model.name}: it has an objective of "
-                "its own"
-            )
+        self._check_plain("it has an objective of its own")
         if self.data.conditional:
             raise InputError(
                 f"the model {self.model.name} takes no condition: leave out --conditional, or train a diffusion model"

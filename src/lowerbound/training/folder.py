@@ -17,7 +17,7 @@ import math
 import os
 import reprlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -28,7 +28,7 @@ from lowerbound import imports
 from lowerbound.data import DataSpec
 from lowerbound.data.source import is_path
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files import read_text, write_file
 from lowerbound.records import MOST_BYTES
 from lowerbound.size import check_size
 from lowerbound.training.build import build_denoiser, build_relative
@@ -103,7 +103,7 @@ class RunFolder:
         self.check()
         source = str(self.config)
         try:
-            values = json.loads(_read_text(self.config))
+            values = json.loads(read_text(self.config, MOST_BYTES))
             version = values.pop("schema_version")
             if version != SCHEMA_VERSION:
                 is_newer = isinstance(version, int) and version > SCHEMA_VERSION
@@ -128,7 +128,7 @@ class RunFolder:
         def build() -> nn.Module:
             """Where the parameters are."""
             if config.imported is not None:
-                return imports.build_network(config.imported)
+                return imports.stated(config.imported).build()
             if not config.model.is_denoiser:
                 return build_relative(config.model, spec)
             return build_denoiser(config, spec.conditioned(config.data.conditional))
@@ -145,7 +145,7 @@ class RunFolder:
         if not self.log.is_file():
             return []
         records = []
-        lines = _read_text(self.log, MOST_LOG_BYTES).splitlines()
+        lines = read_text(self.log, MOST_LOG_BYTES).splitlines()
         for number, line in enumerate(lines, 1):
             source = f"{self.log}, line {number}"
             try:
@@ -159,9 +159,12 @@ class RunFolder:
 
     def open_log(self, last_step: int) -> IO[str]:
         """The log for appending after `last_step`: what stands there of later steps is removed first."""
-        records = (record for record in self.read_log() if record["step"] <= last_step)
-        write_file(self.log, "".join(json.dumps(record) + "\n" for record in records).encode())
+        self.write_log(record for record in self.read_log() if record["step"] <= last_step)
         return self.log.open("a")
+
+    def write_log(self, records: Iterable[dict[str, Any]]) -> None:
+        """Write the whole log."""
+        write_file(self.log, "".join(json.dumps(record) + "\n" for record in records).encode())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -230,15 +233,6 @@ def _check_record(record: Any, source: str) -> None:
         raise InputError(
             f"{source} is damaged: num_examples is {reprlib.repr(count)}, which is not a number of examples"
         )
-
-
-def _read_text(path: Path, most: int = MOST_BYTES) -> str:
-    if (size := path.stat().st_size) > most:
-        raise InputError(f"{path} has {size:,} bytes; at most {most:,} are read")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is damaged: {error}") from error
 
 
 def _kind(path: Path) -> str:

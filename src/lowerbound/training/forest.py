@@ -11,7 +11,6 @@ lightgbm grows them (Ke et al. 2017); what is kept is the splits, as tensors.
 """
 
 import importlib.util
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 from tqdm import tqdm
 
 from lowerbound.baselines import weakness, yardstick
@@ -38,7 +36,7 @@ from lowerbound.training.build import build_model
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.gaussians import fit_gaussian
-from lowerbound.training.held_out import held_out_bits
+from lowerbound.training.held_out import figures, fixed_nats, held_out_bits
 from lowerbound.training.interruption import Interruption
 from lowerbound.training.resume import check_same, set_aside
 from lowerbound.weights import weights_file
@@ -314,9 +312,7 @@ def _write(
     say: Callable[[str], None],
 ) -> None:
     """Write the log, a line for each number of trees, and the weights with their held-out figure."""
-    spec, num_dims = dataset.spec, float(dataset.num_observed[dataset.train].mean())
-    x = dataset.encoded(dataset.train[:256]).to(model.device)
-    fixed = model.given(observed=spec.observed(x)).fixed_nats(x) - spec.encoding.log_det(x).mean().item()
+    num_dims, fixed = float(dataset.num_observed[dataset.train].mean()), fixed_nats(model, dataset)
     steps = range(1, len(nats)) if len(nats) > 1 else [1]
     records: list[dict[str, Any]] = [
         {
@@ -332,15 +328,9 @@ def _write(
     measured = held_out_bits(model, dataset, num, config.data.conditional)
     facts: dict[str, Any] = {"step": records[-1]["step"], "seconds": seconds}
     if measured is not None:
-        facts |= {"held_out_bits_per_dim": measured[0], "standard_error": measured[1], "num_examples": num}
-        simplest = yardstick(dataset, num)
-        if simplest is not None:
-            facts |= {"baseline": simplest.name, "baseline_bits_per_dim": simplest.bits_per_dim}
+        facts |= figures(*measured, num, yardstick(dataset, num))
         records.append(facts)
         say(f"{facts['step']} trees at most: held-out {measured[0]:.4f} ± {measured[1]:.4f} bits/dim")
-    write_file(folder.log, "".join(json.dumps(record) + "\n" for record in records).encode())
-    metadata = {"weights": "grown", **facts}
-    content = weights_file(
-        dict[str, Tensor](model.trained.named_parameters()), {k: str(v) for k, v in metadata.items()}
-    )
-    write_file(folder.model, content)
+    folder.write_log(records)
+    metadata = {"weights": "grown"} | {name: str(fact) for name, fact in facts.items()}
+    write_file(folder.model, weights_file(dict(model.trained.named_parameters()), metadata))

@@ -1,40 +1,17 @@
-"""Gaussians, and mixtures, fitted to training rows, for forests and networks to stand upon."""
+"""Gaussians fitted to training rows, and to the windows of series, for forests and networks to stand upon."""
 
 import math
-import warnings
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from lowerbound.baselines.correlated import SHRINKAGES
-from lowerbound.baselines.mixture import MIXTURE_FLOORS, MIXTURE_FULL_DIMS, MIXTURE_SIZES
-from lowerbound.blocks import ONE_HOT, Blocks, Real, layout
 from lowerbound.data import Dataset
-from lowerbound.denoiser import FittedMixture, Gaussian
-from lowerbound.rng import Stream
+from lowerbound.denoiser import Gaussian
 from lowerbound.schedule import CLEAN, LinearGamma
 
-MOST_ROWS = 10_000
-"""To which a mixture is fitted, and half as many on which it is judged."""
-TAILS = (2.0, 4.0, 8.0)
-"""How much wider than the data as a whole the Gaussians are that a mixture has for outliers."""
-OUTLIERS = 10
-"""Rows, beside those of the data, that the weight of the tails is worth."""
-NARROWEST = 0.5
-"""Standard deviation of a component on a grid, at least, in steps of the grid: narrower ones have masses, and no density."""
-WORK_WITH_GAPS = 2**14
-"""Components, times the cube of the numbers of a row, at most, where some may be missing: of each row the Gaussians of what
-is there are factorised anew."""
-ROUNDS = 30
-"""Of expectation maximisation, at most."""
-TOLERANCE = 1e-3
-"""Nats for each entry below which a round is the last."""
-PART = 1024
-"""Rows whose densities are computed at a time."""
 MOST_WINDOWS = 10_000
 """To which a Gaussian of windows is fitted."""
 LEAST_VARIANCE = 1e-9
@@ -45,15 +22,6 @@ JUDGED_WINDOWS, JUDGED_WITH_GAPS = 512, 32
 """Of the validation split, on which it is judged, at most; of those with gaps each has a Gaussian of its own."""
 WANDERING = (0.0, 0.3, 1.0, 3.0)
 """Variances that may be added to the levels of the channels, in those of their values."""
-
-
-class Components(NamedTuple):
-    """Of a mixture, as `FittedMixture.fit` takes them."""
-
-    weights: Float[Tensor, "num_components"]
-    means: Float[Tensor, "num_components num_numbers"]
-    covariances: Float[Tensor, "num_components num_numbers num_numbers"]
-    chances: Float[Tensor, "num_components num_choices most_categories"]
 
 
 def fit_gaussian(
@@ -143,149 +111,3 @@ def _mean_log_marginal(offsets: Tensor, covariance: Tensor) -> float:
         log_det = factor.diagonal().log().sum().item() + len(factor) * math.log(2 * math.pi) / 2
         total -= 0.5 * along.square().sum().item() + len(rows) * log_det
     return total / len(offsets)
-
-
-def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
-    """The mixture of so many components or fewer, one among them, under which validation examples are likeliest, with tails.
-
-    A row far out is improbable beyond measure under Gaussians of which none is as wide: so the data's own Gaussian joins
-    the mixture once more for each of `TAILS`, its covariance scaled by their squares, all together with the weight of
-    `OUTLIERS` rows. Numbers that are missing are drawn given the rest of their row, from the data's own Gaussian, before
-    several components are fitted; what is judged is the density of what is there. Where a row has more than
-    `MIXTURE_FULL_DIMS` numbers, one Gaussian is all that it has beside the tails.
-
-    Arguments:
-        dataset: of vectors.
-        num_components: at most, beside the tails.
-        seed: of where the fit begins.
-    """
-    blocks = dataset.spec.blocks or (Real(),) * dataset.shape[0]
-    x, held_out = dataset.encoded(dataset.train).double(), dataset.encoded(dataset.validation).double()
-    at = layout(blocks, x.device)
-    numbers = torch.cat([at.reals, at.grids])
-    mean, covariance = torch.zeros(0).double(), torch.zeros(0, 0).double()
-    if len(numbers):
-        mean, covariance = fit_gaussian(x[:, numbers], held_out[:, numbers])
-    covariance = _widened(covariance[None], blocks)[0]
-    chances = _chances(_chosen(x, blocks).sum(0, keepdim=True), torch.ones_like(at.beyond).double(), blocks)
-    x, held_out = x[:MOST_ROWS], held_out[: MOST_ROWS // 2]
-    fitted = Components(torch.ones(1).double(), mean[None], covariance[None], chances)
-    if dataset.spec.has_missing:
-        num_components = min(num_components, WORK_WITH_GAPS // max(1, len(numbers)) ** 3)
-    if num_components > 1 and len(x) > MIXTURE_SIZES[0] and len(numbers) <= MIXTURE_FULL_DIMS:
-        # a choice of nothing has a probability of one
-        complete = x.index_copy(1, numbers, _filled(x[:, numbers], mean, covariance, seed)).nan_to_num()
-        best, likeliest = _best(complete, held_out, blocks, min(num_components, len(x) // 2), seed)
-        if likeliest > _mean_log_prob(fitted, held_out, blocks):
-            fitted = best
-    share = OUTLIERS / (len(dataset.train) + OUTLIERS)
-    scales = torch.tensor(TAILS).double()
-    return Components(
-        torch.cat([(1 - share) * fitted.weights, torch.full_like(scales, share / len(TAILS))]),
-        torch.cat([fitted.means, mean.expand(len(TAILS), -1)]),
-        torch.cat([fitted.covariances, scales.square()[:, None, None] * covariance]),
-        torch.cat([fitted.chances, chances.expand(len(TAILS), -1, -1)]),
-    )
-
-
-def _best(x: Tensor, held_out: Tensor, blocks: Blocks, most: int, seed: int) -> tuple[Components, float]:
-    """The mixture under which held-out rows are likeliest, and their mean log density: for each floor under the variances,
-    sizes double until that falls."""
-    candidates: list[tuple[Components, float]] = []
-    for floor in MIXTURE_FLOORS:
-        last = -math.inf
-        for num_components in (size for size in MIXTURE_SIZES if size <= max(most, MIXTURE_SIZES[0])):
-            found = _fitted(x, blocks, num_components, floor, seed)
-            log_prob = _mean_log_prob(found, held_out, blocks)
-            candidates.append((found, log_prob))
-            if log_prob < last:
-                break
-            last = log_prob
-    return max(candidates, key=lambda candidate: candidate[1])
-
-
-def _fitted(x: Tensor, blocks: Blocks, num_components: int, floor: float, seed: int) -> Components:
-    """By expectation maximisation on rows of which choices alone may be missing, from the clusters that k-means finds."""
-    share = functional.one_hot(_clusters(x, num_components, seed), num_components).double()
-    found, log_prob = _maximised(x, blocks, share, floor), -math.inf
-    for _ in range(ROUNDS):
-        log_joint, last = _log_joint(found, x, blocks), log_prob
-        log_prob = log_joint.logsumexp(1).mean().item()
-        if log_prob - last < TOLERANCE * x.shape[1]:
-            break
-        found = _maximised(x, blocks, log_joint.softmax(1), floor)
-    return found
-
-
-def _maximised(x: Tensor, blocks: Blocks, share: Tensor, floor: float) -> Components:
-    """The likeliest components, given the share of each row that each of them has."""
-    at = layout(blocks, x.device)
-    numbers, chosen = x[:, torch.cat([at.reals, at.grids])], _chosen(x, blocks)
-    counts = share.sum(0) + 1e-9
-    means = share.T @ numbers / counts[:, None]
-    apart = (numbers - mean for mean in means)
-    scatter = [(each * of_rows[:, None]).T @ each for each, of_rows in zip(apart, share.T, strict=True)]
-    covariances = torch.stack(scatter) / counts[:, None, None] + floor * torch.eye(numbers.shape[1]).double()
-    prior = _chances(chosen.sum(0, keepdim=True), torch.ones_like(at.beyond).double(), blocks)[0]
-    chances = _chances(torch.einsum("nk,ncm->kcm", share, chosen), prior, blocks)
-    return Components(counts / counts.sum(), means, _widened(covariances, blocks), chances)
-
-
-def _clusters(x: Tensor, num_clusters: int, seed: int) -> Tensor:
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
-
-    with warnings.catch_warnings(), threadpool_limits(1):  # as of baselines.best_mixture
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(num_clusters, random_state=seed % 2**32).fit(x.numpy())
-    return torch.from_numpy(found.labels_).long()
-
-
-def _filled(numbers: Tensor, mean: Tensor, covariance: Tensor, seed: int) -> Tensor:
-    r"""What is missing drawn from a Gaussian given the rest of its row: $z + S_{\cdot o} S_{oo}^{-1} (x_o - z_o)$ with z
-    from it."""
-    rows = numbers.isnan().any(1).nonzero()[:, 0]
-    if not len(rows):
-        return numbers
-    variances, axes = torch.linalg.eigh(covariance)
-    normal = Stream(seed).normal(numbers[rows])
-    drawn = mean + (normal * variances.clamp(min=0).sqrt()) @ axes.T
-    filled = numbers.clone()
-    for row, z in zip(rows, drawn, strict=True):
-        there = ~numbers[row].isnan()
-        offset = torch.linalg.solve(covariance[there][:, there], numbers[row, there] - z[there])
-        filled[row] = torch.where(there, numbers[row], z + covariance[:, there] @ offset)
-    return filled
-
-
-def _widened(covariances: Tensor, blocks: Blocks) -> Tensor:
-    """As wide along each grid as its steps want (`NARROWEST`)."""
-    at = layout(blocks, covariances.device)
-    least = torch.cat([torch.zeros(len(at.reals)).double(), (NARROWEST * at.spacing).square()])
-    lacking = (least - covariances.diagonal(dim1=1, dim2=2)).clamp(min=0)
-    return covariances + torch.diag_embed(lacking)
-
-
-def _chosen(x: Tensor, blocks: Blocks) -> Tensor:
-    """Which category is chosen, one-hot: (num_rows, num_choices, most_categories), zeros where it is missing."""
-    at = layout(blocks, x.device)
-    return x[:, at.choices].nan_to_num().masked_fill(at.beyond, 0) / ONE_HOT
-
-
-def _chances(counts: Tensor, prior: Tensor, blocks: Blocks) -> Tensor:
-    """Shares of counts, (K, num_choices, most_categories), as if there were as many more as `prior` says."""
-    beyond = layout(blocks, counts.device).beyond
-    total = (counts + prior).masked_fill(beyond, 0)
-    return (total / total.sum(2, keepdim=True)).masked_fill(beyond, 1)
-
-
-def _mean_log_prob(found: Components, x: Tensor, blocks: Blocks) -> float:
-    observed = ~x.isnan() if x.isnan().any() else None
-    return _log_joint(found, x, blocks, observed).logsumexp(1).mean().item()
-
-
-def _log_joint(found: Components, x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> Tensor:
-    mixture = FittedMixture(len(found.weights), blocks).fit(*found)
-    parts = [slice(first, first + PART) for first in range(0, len(x), PART)]
-    return torch.cat([mixture.log_joint(x[part], None if observed is None else observed[part]) for part in parts])

@@ -1,8 +1,11 @@
 """Held-out bits/dim along the way: always the same examples, times and noise, so that changes are the model's."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from lowerbound.baselines import Baseline
 from lowerbound.data import Dataset
 from lowerbound.likelihood import mean_and_error
 from lowerbound.models import Effort, Model
@@ -14,14 +17,10 @@ _SEED = 1 << 40  # apart from the seeds of samples
 
 
 def held_out_bits(
-    model: Model,
-    dataset: Dataset,
-    num_examples: int | None = None,
-    conditional: bool = False,
-    processes: Processes = ALONE,
+    model: Model, dataset: Dataset, num_examples: int | None = None, conditional: bool = False
 ) -> tuple[float, float] | None:
     """The mean over examples of `held_out_by_example`, and its standard error; None of a model without a likelihood."""
-    bits = held_out_by_example(model, dataset, num_examples, conditional, processes)
+    bits = held_out_by_example(model, dataset, num_examples, conditional)
     return None if bits is None else mean_and_error(bits)
 
 
@@ -62,3 +61,17 @@ def held_out_by_example(
 def held_out_effort(model: Model, dataset: Dataset) -> Effort:
     """What is spent on each of a data set's held-out examples: small ones are cheap, and their estimates noisy."""
     return Effort(num_draws=model.held_out_draws(min(model.most_held_out, len(dataset.validation))))
+
+
+def figures(bits: float, error: float, num_examples: int, simplest: Baseline | None) -> dict[str, Any]:
+    """Held-out bits/dim, their standard error, of how many examples they are, and the best baseline, as logs and weights
+    keep them."""
+    facts = {"held_out_bits_per_dim": bits, "standard_error": error, "num_examples": num_examples}
+    baseline = {} if simplest is None else {"baseline": simplest.name, "baseline_bits_per_dim": simplest.bits_per_dim}
+    return facts | baseline
+
+
+def fixed_nats(model: Model, dataset: Dataset) -> float:
+    """What makes the loss the bound in the data's units, nats per example: constants, estimated on training data."""
+    x, spec = dataset.encoded(dataset.train[:256]).to(model.device), dataset.spec
+    return model.given(observed=spec.observed(x)).fixed_nats(x) - spec.encoding.log_det(x).mean().item()

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 from lowerbound.training.processes import by_member, by_row
 
+MOMENTUM_KEY = "momentum_buffer"
+"""What is remembered of each parameter, the average of its gradients."""
 MOMENTUM = 0.95
 """The share of the gradients' average that stays in each step."""
 SMALLEST = 0.01
@@ -38,27 +40,25 @@ POLYNOMIALS = (
 
 
 class Muon:
-    """The optimiser of weight matrices; a convolution's weight counts as the matrix (out, in x kernel).
+    """The optimiser of weight matrices; a convolution's weight counts as the matrix (out, in x kernel)."""
 
-    Arguments:
-        parameters: what is moved, each of two dimensions or more.
-        weight_decay: the share of a weight that is lost in each step, as a multiple of the learning rate.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter], weight_decay: float = 0.0):
-        self.parameters = list(parameters)
-        self.weight_decay = weight_decay
-        self.momentum: dict[nn.Parameter, Tensor] = {}
+    def __init__(self):
+        self.memory: dict[nn.Parameter, dict[str, Tensor]] = {}
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Move the parameters that have a gradient; those of one shape are orthogonalised together.
+    def step(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> None:
+        """Move the matrices and kernels that have a gradient; those of one shape are orthogonalised together.
 
         The polar factor of a matrix whose rows are divided among processes is that of the whole: of those of one shape each
         process is given its share whole, and gives the factors back by rows.
+
+        Arguments:
+            parameters: what is moved.
+            learning_rate: of this step.
+            weight_decay: the share of a weight that is lost, as a multiple of the learning rate.
         """
         by_shape: dict[tuple[int, int], list[nn.Parameter]] = {}
-        for parameter in self.parameters:
+        for parameter in parameters:
             if parameter.grad is not None:
                 rows = parameter.shape[0]
                 by_shape.setdefault((rows, parameter.numel() // rows), []).append(parameter)
@@ -69,8 +69,8 @@ class Muon:
             rows, columns = directions.shape[1:]
             # a tall matrix's orthogonal columns are short on each row: lengthened, the outputs change as much as others'
             rate = learning_rate * max(1.0, rows / columns) ** 0.5
-            if self.weight_decay:
-                torch._foreach_mul_(tuple(group), 1 - learning_rate * self.weight_decay)
+            if weight_decay:
+                torch._foreach_mul_(tuple(group), 1 - learning_rate * weight_decay)
             moves = [direction.view(parameter.shape) for parameter, direction in zip(group, directions, strict=True)]
             torch._foreach_sub_(tuple(group), moves, alpha=rate)
 
@@ -78,11 +78,12 @@ class Muon:
         """The gradients averaged over steps, looking one step ahead as Nesterov's momentum does, as matrices."""
         gradients = [parameter.grad for parameter in group if parameter.grad is not None]
         for parameter in group:
-            if parameter not in self.momentum:
-                self.momentum[parameter] = torch.zeros_like(parameter)
-        averages = [self.momentum[parameter] for parameter in group]
+            if parameter not in self.memory:
+                self.memory[parameter] = {MOMENTUM_KEY: torch.zeros_like(parameter)}
+        averages = [self.memory[parameter][MOMENTUM_KEY] for parameter in group]
         torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
-        return [direction.flatten(1) for direction in torch._foreach_lerp(gradients, averages, MOMENTUM)]
+        pairs = zip(gradients, averages, strict=True)
+        return [gradient.lerp(average, MOMENTUM).flatten(1) for gradient, average in pairs]
 
 
 def polar_factors(*stacks: Float[Tensor, "_ _ _"]) -> list[Float[Tensor, "_ _ _"]]:

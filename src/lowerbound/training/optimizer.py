@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lowerbound.errors import InputError
 from lowerbound.training.adamw import KEYS, AdamW
 from lowerbound.training.config import TrainingConfig
-from lowerbound.training.muon import Muon
+from lowerbound.training.muon import MOMENTUM_KEY, Muon
 from lowerbound.training.processes import divided_like
 
 SQUARES = 0.99
@@ -29,7 +29,6 @@ DENSE = ".dense.layer_"
 SCHEDULE = "schedule."
 COARSE = "coarse."
 """Where a denoiser of two pieces keeps its second one."""
-MOMENTUM_KEY = "momentum_buffer"
 
 
 class Optimizer:
@@ -56,15 +55,18 @@ class Optimizer:
         elsewhere = {*matrices, *dense}
         others = [p for p in network if p not in elsewhere]
         decay = training.weight_decay
-        self._muon = Muon(matrices, decay)
-        self._adamw = AdamW((training.momentum, squares), fused)
-        self._groups = ((others, 1.0, decay), (dense, DENSE_RATE, decay), (schedule, SCHEDULE_RATE, 0.0))
+        self._muon, self._adamw = Muon(), AdamW((training.momentum, squares), fused)
+        self._groups = (
+            (self._adamw, others, 1.0, decay),
+            (self._adamw, dense, DENSE_RATE, decay),
+            (self._adamw, schedule, SCHEDULE_RATE, 0.0),
+            (self._muon, matrices, MUON_RATE, decay),
+        )
 
     def step(self, learning_rate: float) -> None:
         """Move the parameters by their gradients."""
-        for parameters, multiple, decay in self._groups:
-            self._adamw.step(parameters, multiple * learning_rate, decay)
-        self._muon.step(MUON_RATE * learning_rate)
+        for optimizer, parameters, multiple, decay in self._groups:
+            optimizer.step(parameters, multiple * learning_rate, decay)
 
     def clip_gradients(self) -> float:
         """Shorten each network's gradient and the schedule's, if longer than allowed; returns their length before."""
@@ -77,9 +79,12 @@ class Optimizer:
 
     def state(self) -> dict[str, Tensor]:
         """What it remembers, as tensors named after their parameters."""
-        remembered = {self._names[p]: {MOMENTUM_KEY: average} for p, average in self._muon.momentum.items()}
-        remembered |= {self._names[p]: memory for p, memory in self._adamw.memory.items()}
-        return {f"{name}.{key}": value for name, state in remembered.items() for key, value in state.items()}
+        return {
+            f"{self._names[parameter]}.{key}": value
+            for optimizer in (self._muon, self._adamw)
+            for parameter, memory in optimizer.memory.items()
+            for key, value in memory.items()
+        }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a `state`.
@@ -100,10 +105,8 @@ class Optimizer:
                 raise InputError(f"checkpoint: {full_name} of the optimiser has the shape {tuple(value.shape)}")
             if value.dtype != (torch.float32 if key == "step" else parameter.dtype):
                 raise InputError(f"checkpoint: {full_name} of the optimiser has the type {value.dtype}")
-            if key == MOMENTUM_KEY:
-                self._muon.momentum[parameter] = _like(parameter, value.view(parameter.shape))
-            else:
-                self._adamw.memory.setdefault(parameter, {})[key] = _like(parameter, value)
+            optimizer = self._muon if key == MOMENTUM_KEY else self._adamw
+            optimizer.memory.setdefault(parameter, {})[key] = _like(parameter, value.view(shape))
         for name, parameter in parameters.items():
             keys = set(self._adamw.memory.get(parameter, {}))
             if keys not in (set(), set(KEYS)):

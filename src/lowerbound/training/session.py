@@ -25,7 +25,7 @@ from lowerbound.training.config import Config
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.forest import fit_forest
-from lowerbound.training.held_out import held_out_by_example, held_out_effort
+from lowerbound.training.held_out import figures, fixed_nats, held_out_by_example, held_out_effort
 from lowerbound.training.processes import joined
 from lowerbound.training.resume import by_whom, restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
@@ -288,10 +288,8 @@ class _Session(Stretch[Trainer]):
         trainer, dataset = self.trainer, self.trainer.dataset
         if not trainer.model.is_bound:
             return 0.0
-        x, spec = dataset.encoded(dataset.train[:256]).to(trainer.device), dataset.spec
-        nats = trainer.model.given(observed=spec.observed(x)).fixed_nats(x)
         num_dims = float(dataset.num_observed[dataset.train].mean())
-        return (nats - spec.encoding.log_det(x).mean().item()) / (num_dims * math.log(2))
+        return fixed_nats(trainer.model, dataset) / (num_dims * math.log(2))
 
     def describe(self, loss: float) -> str:
         trainer = self.trainer
@@ -365,10 +363,8 @@ class _Session(Stretch[Trainer]):
             return {}
         trainer, (bits, error) = self.trainer, measured
         assert self.num_held_out is not None
-        facts = {"held_out_bits_per_dim": bits, "standard_error": error, "num_examples": self.num_held_out}
         self.yardstick = self.yardstick or yardstick(trainer.dataset, self.num_held_out)
-        if self.yardstick is not None:
-            facts |= {"baseline": self.yardstick.name, "baseline_bits_per_dim": self.yardstick.bits_per_dim}
+        facts = figures(bits, error, self.num_held_out, self.yardstick)
         self.note(**facts, **self._cost())
         if self.bar.disable:
             self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")

@@ -23,9 +23,10 @@ from lowerbound.training.average import Average
 from lowerbound.training.build import build_model, draws_by_importance
 from lowerbound.training.config import Config, TrainingConfig
 from lowerbound.training.fast import speed_up
-from lowerbound.training.gaussians import fit_mixture, fit_windows
+from lowerbound.training.gaussians import fit_windows
 from lowerbound.training.hiding import hide, seen_share
 from lowerbound.training.masks import known_entries
+from lowerbound.training.mixtures import fit_mixture
 from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.patience import Patience
 from lowerbound.training.processes import ALONE, Processes

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
-from lowerbound.denoiser.fitted import constant
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
+from lowerbound.fitted.mixture import constant
 from lowerbound.schedule import Level
 from lowerbound.shapes import Conditions, Examples, Observed
 

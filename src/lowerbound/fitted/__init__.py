@@ -1,0 +1,6 @@
+"""What is fitted to the data before a network learns what to add to it: a mixture for rows, a Gaussian for windows."""
+
+from lowerbound.fitted.mixture import FittedMixture, constant
+from lowerbound.fitted.windows import FittedWindows
+
+__all__ = ["FittedMixture", "FittedWindows", "constant"]
