@@ -1,11 +1,13 @@
 """Two processes train, draw and evaluate what one does, up to rounding, and a run moves between them."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from training.runs import measure_little, train_until
 from training.together import NAMES, configuration, finish, outcome, start, stopping, use
 
@@ -54,6 +56,7 @@ def used_alone(found, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     shutil.copytree(found["folder"] / "early", folder / "run")
     shutil.rmtree(folder / "run" / "evaluation")
+    (folder / "run" / "classifier.log.jsonl").unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 1)
         use(folder / "run", folder)
@@ -81,6 +84,30 @@ def test_they_find_the_same_figures(found, used_alone):
     for name in ("bits.npy", "samples.npy"):
         each = (np.load(folder / "evaluation" / name) for folder in (used_alone / "run", found["folder"] / "early"))
         assert np.allclose(*each, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["student", "classifier"])
+def test_they_train_the_same_student_and_classifier(name, found, used_alone):
+    (ours, weights), (theirs, others) = (
+        {
+            "student": (folder / "student" / "log.jsonl", folder / "student" / "model.safetensors"),
+            "classifier": (run / "classifier.log.jsonl", run / "classifier.safetensors"),
+        }[name]
+        for folder, run in ((used_alone, used_alone / "run"), (found["folder"], found["folder"] / "early"))
+    )
+    ours, theirs = ([json.loads(line) for line in log.read_text().splitlines()] for log in (ours, theirs))
+    assert [record["step"] for record in theirs] == [*range(1, 11)]
+    for key in ("loss", "gradient_norm"):
+        assert [record[key] for record in theirs] == pytest.approx([record[key] for record in ours], rel=1e-4), key
+    weights, others = load_file(weights), load_file(others)
+    assert weights.keys() == others.keys()
+    assert all(torch.allclose(others[key], value, atol=2e-4) for key, value in weights.items())
+
+
+def test_within_a_machine_values_are_added_up_in_shared_memory(tmp_path):
+    """Of as many as come, after fewer and after more, and by sockets where there is no room."""
+    for status, said in finish(start("add_up", tmp_path, count=3)):
+        assert status == 0, said
 
 
 def read_numbers(value):

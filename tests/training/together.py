@@ -21,7 +21,7 @@ from lowerbound import files
 from lowerbound.cli.main import run as command
 from lowerbound.models import Diffusion
 from lowerbound.run import Run
-from lowerbound.training import recipe, train
+from lowerbound.training import recipe, shared_memory, train
 from lowerbound.training.config import CoarseConfig, DataConfig, ModelConfig, ScheduleConfig
 from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.processes import ALONE, joined
@@ -113,7 +113,7 @@ def compute(folder: Path) -> None:
 
 
 def use(run: Path, folder: Path) -> None:
-    """Draw from a run, and evaluate it, by as many processes as there are."""
+    """Draw from a run, evaluate it, and train a student and a classifier of its data, by as many processes as there are."""
     samples = ["-n", "50", "--batch-size", "8", "--sampler", "flow", "-o", str(folder / "samples.npy")]
     few = ["--num-examples", "150", "--num-times", "4", "--num-samples", "70", "--ode-examples", "20", "--no-baselines"]
     with pytest.MonkeyPatch.context() as patch:
@@ -122,6 +122,9 @@ def use(run: Path, folder: Path) -> None:
         patch.setattr("lowerbound.evaluate.features.UPDATES", 20)
         assert command(["sample", str(run), *samples]) == 0
         assert command(["evaluate", str(run), *few]) == 0
+    student = ["--steps", "2", "--updates", "10", "--no-compare", "-o", str(folder / "student")]
+    assert command(["distill", str(run), *student]) == 0
+    assert command(["classifier", str(run), "--steps", "10", "--width", "8"]) == 0
 
 
 def draw_until_killed(folder: Path) -> None:
@@ -201,6 +204,28 @@ def go_on_impatiently(folder: Path) -> None:
     go_on_slowly(folder, components=0)  # whose fit one would wait for
 
 
+def add_up(folder: Path) -> None:
+    """Values of several sizes, in memory that is shared and, once no place has room, by sockets."""
+    processes = joined()
+    memory = processes.memory
+    assert memory is not None
+
+    def check(num: int) -> None:
+        values = [torch.full((3, 2), processes.rank + 1.0), torch.arange(float(num)) * 10**processes.rank]
+        found = processes.sum_of(values)
+        assert torch.equal(found, torch.cat([torch.full((6,), 6.0), torch.arange(float(num)) * 111]))
+
+    for num in (5, 20_000, 20_001, 100, 40_000, 30_000, 30_000):
+        check(num)
+    assert memory.is_usable
+    assert memory.places is not None
+    assert memory.places.shape == (2, 3, 40_006)
+    shared_memory.PLACE = folder / "nowhere"
+    check(50_000)
+    check(30_000)
+    assert not memory.is_usable
+
+
 def divided(steps: int, shard: bool = True):
     """A run whose network is divided among processes, in pieces of which they have as many each."""
     settings = {"steps": steps, "batch_size": 9, "micro_batch_size": 2, "optimizer": "adamw", "num_evaluations": 2}
@@ -252,6 +277,7 @@ TASKS = {
     task.__name__: task
     for task in (
         compute,
+        add_up,
         go_on,
         go_on_further,
         go_on_slowly,

@@ -53,7 +53,14 @@ def stoppable() -> Iterator[None]:
         _leave_terminal()
         raise Stopped(number)
 
-    previous = _handle(ENDING, stop)
+    with handling(ENDING, stop):
+        yield
+
+
+@contextmanager
+def handling(numbers: Iterable[int], handler: Handler) -> Iterator[None]:
+    """While entered, a handler is called for those signals that are not ignored."""
+    previous = _handle(numbers, handler)
     try:
         yield
     finally:
