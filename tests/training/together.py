@@ -219,7 +219,7 @@ def add_up(folder: Path) -> None:
         check(num)
     assert memory.is_usable
     assert memory.places is not None
-    assert memory.places.shape == (2, 3, 40_006)
+    assert memory.places.shape == (3, 40_006)
     shared_memory.PLACE = folder / "nowhere"
     check(50_000)
     check(30_000)

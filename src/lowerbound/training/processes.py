@@ -124,7 +124,7 @@ class Processes:
         flat = self.sum_of(parts)
         *gradients, known = flat.split([part.numel() for part in parts])[: len(parameters) + 1]
         for parameter, gradient, is_known in zip(parameters, gradients, known.tolist(), strict=True):
-            parameter.grad = gradient.view_as(parameter) if is_known else None
+            parameter.grad = gradient.view_as(parameter).to(parameter.dtype) if is_known else None
         sums = flat[sum(part.numel() for part in parts[: len(parameters) + 1]) :]
         return [
             part.view_as(figure) for part, figure in zip(sums.split([f.numel() for f in figures]), figures, strict=True)

@@ -6,7 +6,8 @@ each process writes its values beside the others', and then adds up all of them,
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
@@ -21,8 +22,7 @@ MOST_PROCESSES = 8
 
 
 class SharedMemory:
-    """Places for the values of each process, by turns in one of two halves: who writes its next values into the other half
-    disturbs nobody who still reads.
+    """A place for the values of each process.
 
     Arguments:
         rank, count: of the process.
@@ -30,8 +30,7 @@ class SharedMemory:
 
     def __init__(self, rank: int, count: int):
         self.rank, self.count = rank, count
-        self.places: Tensor | None = None  # (2, count, values)
-        self.turn = 0
+        self.places: Tensor | None = None  # (count, values)
         self.is_usable = count <= MOST_PROCESSES
 
     def suits(self, values: Sequence[Tensor]) -> bool:
@@ -41,7 +40,7 @@ class SharedMemory:
             return False
         if any(value.dtype != torch.float32 for value in values):
             return False
-        if self.places is None or num > self.places.shape[2]:
+        if self.places is None or num > self.places.shape[1]:
             self._make(num)
         return self.is_usable
 
@@ -49,46 +48,31 @@ class SharedMemory:
         """All values one after the other, (num,), each added up over the processes."""
         assert self.places is not None
         num = sum(value.numel() for value in values)
-        half, self.turn = self.places[self.turn, :, :num], 1 - self.turn
-        torch.cat([value.flatten() for value in values], out=half[self.rank])
+        first, second, *others = places = self.places[:, :num]
+        torch.cat([value.flatten() for value in values], out=places[self.rank])
         dist.all_reduce(torch.zeros(1))  # all have written
-        total = half[0] + half[1]
-        for other in half[2:]:
+        total = first + second
+        for other in others:
             total += other
+        dist.all_reduce(torch.zeros(1))  # all have read
         return total
 
     def _make(self, num: int) -> None:
         """Make room for so many values of each process, if the machine has it for all of them."""
-        size = 2 * self.count * num
-        told: list[str | None] = [_tried(lambda: _file(4 * size)) if self.rank == 0 else None]
-        dist.broadcast_object_list(told, src=0)
-        path = told[0]
-        # on a machine of the same name that is another one it is not there
-        places = None if path is None or not os.path.exists(path) else torch.from_file(path, shared=True, size=size)
-        failed = torch.tensor([float(places is None)])
-        dist.all_reduce(failed)
-        if self.rank == 0 and path is not None:
-            os.unlink(path)  # what is there stays until the last of them has ended, however it ends
+        size = self.count * num
+        told: list[str | None] = [None]
+        with ExitStack() as made:
+            if self.rank == 0:
+                with suppress(OSError):
+                    file = made.enter_context(tempfile.NamedTemporaryFile(prefix="lowerbound-", dir=PLACE))
+                    os.posix_fallocate(file.fileno(), 0, 4 * size)  # now: later there would be no error but a signal
+                    told[0] = file.name
+            dist.broadcast_object_list(told, src=0)
+            (path,) = told
+            # on a machine of the same name that is another one it is not there
+            places = None if path is None or not os.path.exists(path) else torch.from_file(path, shared=True, size=size)
+            failed = torch.tensor([float(places is None)])
+            dist.all_reduce(failed)
+        # the file has no name any more, and is gone when the last of them has ended, however that ends
         self.is_usable = not failed.item()
-        self.places = None if places is None else places.view(2, self.count, num)
-
-
-def _file(num_bytes: int) -> str:
-    """A new file with so much room, which is taken at once: later there would be no error but a signal."""
-    descriptor, path = tempfile.mkstemp(prefix="lowerbound-", dir=PLACE)
-    try:
-        os.posix_fallocate(descriptor, 0, num_bytes)
-    except OSError:
-        os.unlink(path)
-        raise
-    finally:
-        os.close(descriptor)
-    return path
-
-
-def _tried(make: Callable[[], str]) -> str | None:
-    """What it makes, or None where there is no place for it."""
-    try:
-        return make()
-    except OSError:
-        return None
+        self.places = None if places is None else places.view(self.count, num)
