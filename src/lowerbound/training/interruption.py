@@ -16,8 +16,8 @@ from lowerbound.errors import Stopped
 
 Handler = Callable[[int, FrameType | None], object]
 SAME_REQUEST = 2.0
-"""Seconds in which a SIGTERM or SIGHUP that comes again is still the first: SLURM and systemd send theirs to all processes of
-a job, of which a launcher passes it on to the others, and so does a shell with the one of its terminal."""
+"""Seconds in which a SIGTERM or SIGHUP that comes again is still the first: SLURM and systemd send theirs to all processes
+of a job, of which a launcher passes it on to the others, and so does a shell with the one of its terminal."""
 ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
