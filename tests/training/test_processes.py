@@ -106,7 +106,7 @@ def test_they_train_the_same_student_and_classifier(name, found, used_alone):
 
 def test_within_a_machine_values_are_added_up_in_shared_memory(tmp_path):
     """Of as many as come, after fewer and after more, and by sockets where there is no room."""
-    for status, said in finish(start("add_up", tmp_path, count=3)):
+    for status, said in finish(start("add_up", tmp_path, count=3), 400.0):
         assert status == 0, said
 
 

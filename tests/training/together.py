@@ -213,13 +213,15 @@ def add_up(folder: Path) -> None:
     def check(num: int) -> None:
         values = [torch.full((3, 2), processes.rank + 1.0), torch.arange(float(num)) * 10**processes.rank]
         found = processes.sum_of(values)
-        assert torch.equal(found, torch.cat([torch.full((6,), 6.0), torch.arange(float(num)) * 111]))
+        count = processes.count
+        factors = torch.tensor([(count + 1) * count / 2, sum(10**rank for rank in range(count))])
+        assert torch.equal(found, torch.cat([factors[:1].expand(6), torch.arange(float(num)) * factors[1]]))
 
     for num in (5, 20_000, 20_001, 100, 40_000, 30_000, 30_000):
         check(num)
     assert memory.is_usable
     assert memory.places is not None
-    assert memory.places.shape == (3, 40_006)
+    assert memory.places.shape == (processes.count, 40_006)
     shared_memory.PLACE = folder / "nowhere"
     check(50_000)
     check(30_000)
