@@ -1,7 +1,7 @@
 """Processes of one machine that do one command together: started, told to stop, and ended when one of them cannot go on.
 
 They find one another as those that torchrun has started do. A signal is passed on to all of them, which stop as a single
-process does; each is in a process group of its own, so that Ctrl-C comes to it but once.
+process does; each is in a session of its own, so that Ctrl-C comes to it but once.
 """
 
 import math
@@ -30,6 +30,7 @@ def launch(command: Sequence[str], count: int) -> int:
     """
     meeting_point = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
+        **os.environ,
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(meeting_point.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
@@ -41,7 +42,7 @@ def launch(command: Sequence[str], count: int) -> int:
     with handling([signal.SIGINT, *ENDING], lambda number, frame: received.append(number)):
         workers = [
             subprocess.Popen(
-                command, env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, process_group=0
+                command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, start_new_session=True
             )
             for rank in range(count)
         ]
