@@ -110,6 +110,7 @@ def compute(folder: Path) -> None:
     config, dataset = stopping(10**6, learning_rate=1e-12, num_evaluations=10**6, num_pictures=0, patience=2)
     train(config, dataset, folder / "early", show_progress=False)  # which does not end but for its patience
     use(folder / "early", folder)
+    add_up(folder)
 
 
 def use(run: Path, folder: Path) -> None:
@@ -226,6 +227,7 @@ def add_up(folder: Path) -> None:
     check(50_000)
     check(30_000)
     assert not memory.is_usable
+    (folder / f"added-{processes.rank}").touch()
 
 
 def divided(steps: int, shard: bool = True):
@@ -279,7 +281,6 @@ TASKS = {
     task.__name__: task
     for task in (
         compute,
-        add_up,
         go_on,
         go_on_further,
         go_on_slowly,
