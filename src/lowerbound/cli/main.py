@@ -90,11 +90,12 @@ def run(arguments: list[str]) -> int:
     warnings.showwarning = _show_warning
     if verb not in TOGETHER + READING and (count := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
         shares = "; --shard has it done in parts" if verb == "score" else ""
-        print(
-            f"error: {verb} is done by one process, and WORLD_SIZE says that {count} were started: start it without "
-            f"torchrun{shares}",
-            file=sys.stderr,
-        )
+        if _speaks():
+            print(
+                f"error: {verb} is done by one process, and WORLD_SIZE says that {count} were started: start it without "
+                f"torchrun{shares}",
+                file=sys.stderr,
+            )
         return 2
     if verb in SHARING:
         _leave_busy_processors()
@@ -115,10 +116,15 @@ def run(arguments: list[str]) -> int:
         return 3
     except KeyboardInterrupt as stop:  # of which `Stopped` is one
         with suppress(OSError):  # the terminal may be gone
-            if os.environ.get("RANK", "0") == "0":  # of several processes one says it for all
+            if _speaks():
                 print(stop if str(stop) else "interrupted", file=sys.stderr)
         return 128 + getattr(stop, "number", signal.SIGINT)
     return 0
+
+
+def _speaks() -> bool:
+    """Whether this process, of several that torchrun or `--processes` has started, says what all of them would."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _message(verb: str, error: Exception) -> str | None:
