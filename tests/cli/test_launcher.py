@@ -12,6 +12,18 @@ from lowerbound.cli import launcher
 from lowerbound.cli.launcher import launch
 from lowerbound.cli.main import TOGETHER, VERBS, run
 
+USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+
+
+@pytest.fixture(autouse=True)
+def as_in_the_foreground():
+    """A shell that starts the tests in the background has Ctrl-C ignored, and nohup SIGHUP."""
+    before = {number: signal.signal(number, handler) for number, handler in USUAL.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 WORKER = """
 import os, pathlib, signal, sys, time
 
