@@ -47,6 +47,24 @@ def test_second_signal_ends():
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_twice_at_once_is_one_request(number, monkeypatch):
+    """As where a system ends all processes of a job, and their launcher passes on to them what it has got itself."""
+    with stoppable(), Interruption() as interruption:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        assert interruption.requested == number
+        monkeypatch.setattr("lowerbound.training.interruption.SAME_REQUEST", 0.0)
+        with pytest.raises(Stopped):
+            os.kill(os.getpid(), number)
+
+
+def test_what_another_process_was_asked_before_is_no_first_signal():
+    with stoppable(), Interruption() as interruption:
+        interruption.requested = signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_handlers_come_back():
     before = {number: signal.getsignal(number) for number in NUMBERS}
     with Interruption():

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -122,3 +124,21 @@ def test_a_second_command_beside_them_is_refused_in_all(tmp_path):
     for status, said in others:
         assert status not in (0, None)
         assert "is training in" in said
+
+
+def test_processes_that_are_told_to_stop_save_everything_and_say_so_once(tmp_path):
+    command = [sys.executable, "-m", "lowerbound", "train", "moons", "--steps", "100000", "--batch-size", "33"]
+    command += ["--out", str(tmp_path / "run"), "--processes", "2", "--denoiser.components", "0"]
+    launcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "run" / "log.jsonl"
+    saved = tmp_path / "run" / "checkpoints"
+    wait_for(lambda: log.exists() and checkpoints(saved), [])
+    time.sleep(1)
+    launcher.send_signal(signal.SIGTERM)
+    said, warned = launcher.communicate(timeout=60)
+    assert launcher.returncode == 128 + signal.SIGTERM
+    assert warned.count("stopped by SIGTERM") == 1
+    assert "Traceback" not in warned
+    step = int(checkpoints(saved)[-1].name.removeprefix("step-"))
+    assert said.count(f"stopped at step {step} with everything saved") == 1
+    assert max(record["step"] for record in RunFolder(tmp_path / "run").read_log()) == step > 0

@@ -1,11 +1,15 @@
 """Two processes train, draw and evaluate what one does, up to rounding, and a run moves between them."""
 
 import dataclasses
+import json
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from training.runs import measure_little, train_until
 from training.together import NAMES, configuration, finish, outcome, start, stopping, use
 
@@ -16,6 +20,7 @@ from lowerbound.times import antithetic_times
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.shared_memory import SharedMemory
 
 WEIGHT = {"AdamW": 1e-5}
 """The largest difference of a weight, of about one; others' optimisers turn rounding of a vanishing gradient into a step."""
@@ -54,6 +59,7 @@ def used_alone(found, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     shutil.copytree(found["folder"] / "early", folder / "run")
     shutil.rmtree(folder / "run" / "evaluation")
+    (folder / "run" / "classifier.log.jsonl").unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 1)
         use(folder / "run", folder)
@@ -81,6 +87,53 @@ def test_they_find_the_same_figures(found, used_alone):
     for name in ("bits.npy", "samples.npy"):
         each = (np.load(folder / "evaluation" / name) for folder in (used_alone / "run", found["folder"] / "early"))
         assert np.allclose(*each, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["student", "classifier"])
+def test_they_train_the_same_student_and_classifier(name, found, used_alone):
+    (ours, weights), (theirs, others) = (
+        {
+            "student": (folder / "student" / "log.jsonl", folder / "student" / "model.safetensors"),
+            "classifier": (run / "classifier.log.jsonl", run / "classifier.safetensors"),
+        }[name]
+        for folder, run in ((used_alone, used_alone / "run"), (found["folder"], found["folder"] / "early"))
+    )
+    ours, theirs = ([json.loads(line) for line in log.read_text().splitlines()] for log in (ours, theirs))
+    assert [record["step"] for record in theirs] == [*range(1, 11)]
+    for key in ("loss", "gradient_norm"):
+        assert [record[key] for record in theirs] == pytest.approx([record[key] for record in ours], rel=1e-4), key
+    weights, others = load_file(weights), load_file(others)
+    assert weights.keys() == others.keys()
+    assert all(torch.allclose(others[key], value, atol=2e-4) for key, value in weights.items())
+
+
+def test_within_a_machine_values_are_added_up_in_shared_memory(found):
+    """Of as many as come, after fewer and after more, and by sockets where there is no room."""
+    assert all((found["folder"] / f"added-{rank}").exists() for rank in range(2))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_in_shared_memory_all_get_the_sum_of_all_each_time(count, monkeypatch):
+    """The processes are threads here, which wait for one another where those exchange a number."""
+    turns, places = threading.Barrier(count), torch.empty(count, 9)
+    monkeypatch.setattr("lowerbound.training.shared_memory.dist.all_reduce", lambda values: turns.wait())
+    found = [[] for _ in range(count)]
+
+    def work(rank):
+        memory = SharedMemory(rank, count)
+        memory.places = places
+        for turn in range(20):
+            if rank == turn % count:
+                time.sleep(0.002)
+            found[rank].append(memory.sum([torch.full((2, 3), float(turn * 10**rank)), torch.ones(1)]))
+
+    workers = [threading.Thread(target=work, args=(rank,)) for rank in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    expected = [[turn * sum(10**rank for rank in range(count))] * 6 + [count] for turn in range(20)]
+    assert [[values.tolist() for values in each] for each in found] == [expected] * count
 
 
 def read_numbers(value):

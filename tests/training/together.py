@@ -21,7 +21,7 @@ from lowerbound import files
 from lowerbound.cli.main import run as command
 from lowerbound.models import Diffusion
 from lowerbound.run import Run
-from lowerbound.training import recipe, train
+from lowerbound.training import recipe, shared_memory, train
 from lowerbound.training.config import CoarseConfig, DataConfig, ModelConfig, ScheduleConfig
 from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.processes import ALONE, joined
@@ -110,10 +110,11 @@ def compute(folder: Path) -> None:
     config, dataset = stopping(10**6, learning_rate=1e-12, num_evaluations=10**6, num_pictures=0, patience=2)
     train(config, dataset, folder / "early", show_progress=False)  # which does not end but for its patience
     use(folder / "early", folder)
+    add_up(folder)
 
 
 def use(run: Path, folder: Path) -> None:
-    """Draw from a run, and evaluate it, by as many processes as there are."""
+    """Draw from a run, evaluate it, and train a student and a classifier of its data, by as many processes as there are."""
     samples = ["-n", "50", "--batch-size", "8", "--sampler", "flow", "-o", str(folder / "samples.npy")]
     few = ["--num-examples", "150", "--num-times", "4", "--num-samples", "70", "--ode-examples", "20", "--no-baselines"]
     with pytest.MonkeyPatch.context() as patch:
@@ -122,6 +123,9 @@ def use(run: Path, folder: Path) -> None:
         patch.setattr("lowerbound.evaluate.features.UPDATES", 20)
         assert command(["sample", str(run), *samples]) == 0
         assert command(["evaluate", str(run), *few]) == 0
+    student = ["--steps", "2", "--updates", "10", "--no-compare", "-o", str(folder / "student")]
+    assert command(["distill", str(run), *student]) == 0
+    assert command(["classifier", str(run), "--steps", "10", "--width", "8"]) == 0
 
 
 def draw_until_killed(folder: Path) -> None:
@@ -199,6 +203,31 @@ def go_on_impatiently(folder: Path) -> None:
     """Until one of them does not answer for twenty seconds."""
     joined(patience=timedelta(seconds=20))
     go_on_slowly(folder, components=0)  # whose fit one would wait for
+
+
+def add_up(folder: Path) -> None:
+    """Values of several sizes, in memory that is shared and, once no place has room, by sockets."""
+    processes = joined()
+    memory = processes.memory
+    assert memory is not None
+
+    def check(num: int) -> None:
+        values = [torch.full((3, 2), processes.rank + 1.0), torch.arange(float(num)) * 10**processes.rank]
+        found = processes.sum_of(values)
+        count = processes.count
+        factors = torch.tensor([(count + 1) * count / 2, sum(10**rank for rank in range(count))])
+        assert torch.equal(found, torch.cat([factors[:1].expand(6), torch.arange(float(num)) * factors[1]]))
+
+    for num in (5, 20_000, 20_001, 100, 40_000, 30_000, 30_000):
+        check(num)
+    assert memory.is_usable
+    assert memory.places is not None
+    assert memory.places.shape == (processes.count, 40_006)
+    shared_memory.PLACE = folder / "nowhere"
+    check(50_000)
+    check(30_000)
+    assert not memory.is_usable
+    (folder / f"added-{processes.rank}").touch()
 
 
 def divided(steps: int, shard: bool = True):

@@ -1,15 +1,18 @@
 """`lowerbound classifier RUN`: train a classifier of a run's data, at all of its noise levels."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse, pick_device
+from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse
+from lowerbound.cli.together import join
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training.classifier import accuracies, check_labels, train_classifier
+from lowerbound.training.folder import RunFolder
 from lowerbound.training.stretch import open_workspace
 
 DEFAULT_MINUTES = 1.0
@@ -46,16 +49,20 @@ class Options:
     """Give up what an interrupted training has learned, and begin again."""
     fall_back: bool = False
     """If the newest checkpoint of an interrupted training is damaged, go on from the one before it."""
+    processes: int = 1
+    """The number of processes on this machine that train together, each with its part of every batch; the same as starting
+    them by torchrun."""
     device: DeviceName = "auto"
     json: JsonOption = False
 
 
-def main(arguments: list[str]) -> dict[str, Any]:
+def main(arguments: list[str]) -> dict[str, Any] | None:
     """Run the verb."""
     options = parse(Options, "classifier", arguments)
     minutes = minutes_of(options, "steps", DEFAULT_MINUTES)
-    check_counts(options, "width")
-    device = pick_device(options.device)
+    check_counts(options, "width", "processes")
+    RunFolder(options.run).read_config()  # refuses what is no run before processes are started
+    processes, device = join("classifier", options.processes, arguments, options.device)
     run = open_denoiser(options.run, device)
     dataset = run.open_dataset()
     dataset.spec.check_complete("a classifier")
@@ -68,10 +75,14 @@ def main(arguments: list[str]) -> dict[str, Any]:
         "seed": options.seed,
     }
     path = run.folder.path / "classifier.training"
-    with open_workspace(path, settings, restart=options.restart, fall_back=options.fall_back) as workspace:
-        classifier = train_classifier(
-            dataset, **settings, steps=options.steps, minutes=minutes, device=device, workspace=workspace
-        )
+    place = open_workspace(path, settings, restart=options.restart, fall_back=options.fall_back)
+    with ExitStack() as opened:
+        workspace = processes.by_first(lambda: opened.enter_context(place))
+        length = {"steps": options.steps, "minutes": minutes}
+        together = {"device": device, "workspace": workspace, "processes": processes}
+        classifier = train_classifier(dataset, **settings, **length, **together)
+        if not processes.is_first:
+            return None
         spread = dataset.encoded(dataset.train[:1000]).std().item()
         measured = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
         print("held-out accuracy:")

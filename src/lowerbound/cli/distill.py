@@ -1,5 +1,6 @@
 """`lowerbound distill RUN`: a run whose few steps lead where many of RUN's do."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,8 +8,9 @@ from typing import Annotated, Any
 import tyro
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse, pick_device
+from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse
 from lowerbound.cli.progress import stage
+from lowerbound.cli.together import join
 from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
@@ -55,16 +57,21 @@ class Options:
     """Give up what an interrupted training has learned, and begin again."""
     fall_back: bool = False
     """If the newest checkpoint of an interrupted training is damaged, go on from the one before it."""
+    processes: int = 1
+    """The number of processes on this machine that train together, each with its part of every batch; the same as starting
+    them by torchrun."""
     device: DeviceName = "auto"
     json: JsonOption = False
 
 
-def main(arguments: list[str]) -> dict[str, Any]:
+def main(arguments: list[str]) -> dict[str, Any] | None:
     """Run the verb."""
     options = parse(Options, "distill", arguments)
     minutes = minutes_of(options, "updates", DEFAULT_MINUTES)
-    check_counts(options, "steps")
-    run = open_denoiser(options.run, pick_device(options.device))
+    check_counts(options, "steps", "processes")
+    RunFolder(options.run).read_config()  # refuses what is no run before processes are started
+    processes, device = join("distill", options.processes, arguments, options.device)
+    run = open_denoiser(options.run, device)
     check_levels(run, "distillation")
     out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
     check_empty(out)
@@ -73,7 +80,9 @@ def main(arguments: list[str]) -> dict[str, Any]:
     settings = {"teacher": run.metadata.get(HASH, ""), "steps": options.steps, "seed": options.seed}
     path = out.path.resolve()
     path = path.with_name(f"{path.name}.training")
-    with open_workspace(path, settings, restart=options.restart, fall_back=options.fall_back) as workspace:
+    place = open_workspace(path, settings, restart=options.restart, fall_back=options.fall_back)
+    with ExitStack() as opened:
+        workspace = processes.by_first(lambda: opened.enter_context(place))
         student = distill(
             run.denoiser,
             run.config,
@@ -83,7 +92,10 @@ def main(arguments: list[str]) -> dict[str, Any]:
             minutes=minutes,
             seed=options.seed,
             workspace=workspace,
+            processes=processes,
         )
+        if not processes.is_first:
+            return None
         length = f"{minutes} minutes" if options.updates is None else f"{options.updates} updates"
         metadata = {"distilled_from": str(options.run), "seed": str(options.seed), "length": length}
         write_student(student, options.steps, run.config, run.spec, out, metadata, workspace.folder.log)

@@ -43,6 +43,11 @@ VERBS = {
 SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier", "studio")
 """Verbs that look at once how many processors are free; training does so all along."""
 
+TOGETHER = ("train", "sample", "evaluate", "distill", "classifier")
+"""Verbs that several processes do together, each with its share."""
+READING = ("explore", "studio", "runs", "doctor", "completion")
+"""Verbs that write nothing over which several processes could fall out."""
+
 USAGE = """usage: lowerbound VERB [arguments]
 
 Diffusion models with their likelihood.
@@ -83,6 +88,15 @@ def run(arguments: list[str]) -> int:
         print(f"error: no verb {verb!r}: choose one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     warnings.showwarning = _show_warning
+    if verb not in TOGETHER + READING and (count := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        shares = "; --shard has it done in parts" if verb == "score" else ""
+        if _speaks():
+            print(
+                f"error: {verb} is done by one process, and WORLD_SIZE says that {count} were started: start it without "
+                f"torchrun{shares}",
+                file=sys.stderr,
+            )
+        return 2
     if verb in SHARING:
         _leave_busy_processors()
     module = importlib.import_module(f"lowerbound.cli.{verb}")
@@ -102,9 +116,15 @@ def run(arguments: list[str]) -> int:
         return 3
     except KeyboardInterrupt as stop:  # of which `Stopped` is one
         with suppress(OSError):  # the terminal may be gone
-            print(stop if str(stop) else "interrupted", file=sys.stderr)
+            if _speaks():
+                print(stop if str(stop) else "interrupted", file=sys.stderr)
         return 128 + getattr(stop, "number", signal.SIGINT)
     return 0
+
+
+def _speaks() -> bool:
+    """Whether this process, of several that torchrun or `--processes` has started, says what all of them would."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _message(verb: str, error: Exception) -> str | None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from lowerbound.cli.launcher import launch
 from lowerbound.cli.options import pick_device
 from lowerbound.training.processes import PATIENCE, Processes, joined
 
@@ -20,7 +21,7 @@ once."""
 def join(
     verb: str, count: int, arguments: list[str], device: str, patience: timedelta = PATIENCE
 ) -> tuple[Processes, torch.device]:
-    """The processes that do a verb, and the device of this one; does not return where they are still to be started.
+    """The processes that do a verb, and the device of this one; does not return where they were still to be started.
 
     Arguments:
         verb: which.
@@ -29,11 +30,9 @@ def join(
         device: as `--device` says.
         patience: how long each waits for another one that does not answer.
     """
-    if count > 1 and "WORLD_SIZE" not in os.environ:  # torchrun, as which this process goes on, starts the same command
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
+    if count > 1 and "WORLD_SIZE" not in os.environ:
         sys.stdout.flush()
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-        os.execv(sys.executable, [sys.executable, *launcher, "-m", "lowerbound", verb, *arguments])
+        sys.exit(launch([sys.executable, "-m", "lowerbound", verb, *arguments], count))
     picked = pick_device(device)
     processes = joined(picked, patience)
     return processes, processes.own(picked)

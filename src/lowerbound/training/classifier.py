@@ -18,6 +18,7 @@ from lowerbound.rng import Noise, Stream
 from lowerbound.schedule import Level
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import plain_adamw
+from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.stretch import Workspace, complete
 from lowerbound.training.training import State, Training, check_length, warm_cosine
 
@@ -42,6 +43,7 @@ def train_classifier(
     seed: int = 0,
     device: torch.device | str = "cpu",
     workspace: Workspace | None = None,
+    processes: Processes = ALONE,
 ) -> NoisyClassifier:
     r"""A classifier of a data set's labels, from its training split, for clean data and for $\gamma$ between two levels.
 
@@ -56,6 +58,7 @@ def train_classifier(
         seed: of weights, order and noise.
         device: where to train.
         workspace: where an interrupted training is kept to go on with; None: nowhere.
+        processes: that train together, each with its rows of every batch.
 
     Raises:
         InputError: for data without labels, or of a single class; a length that is not one; or a loss that diverges.
@@ -70,15 +73,17 @@ def train_classifier(
     training = TrainingConfig(
         steps=steps, minutes=minutes, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, seed=seed
     )
-    complete(_ClassifierTraining(classifier, dataset, training), workspace)
+    complete(_ClassifierTraining(classifier, dataset, training, processes), workspace)
     return classifier.requires_grad_(False).eval()
 
 
 class _ClassifierTraining(Training):
     """Of examples under noise of random widths, some under none."""
 
-    def __init__(self, classifier: NoisyClassifier, dataset: Dataset, training: TrainingConfig):
-        super().__init__(classifier, plain_adamw(classifier, training), training)
+    def __init__(
+        self, classifier: NoisyClassifier, dataset: Dataset, training: TrainingConfig, processes: Processes = ALONE
+    ):
+        super().__init__(classifier, plain_adamw(classifier, training), training, processes=processes)
         self.classifier, self.dataset, self.labels = classifier, dataset, torch.from_numpy(check_labels(dataset))
         self.noise = Stream(training.seed)
 
@@ -88,11 +93,11 @@ class _ClassifierTraining(Training):
     def gradient(self) -> tuple[float, float]:
         train = self.dataset.train
         indices = train[batch_indices(self.training.seed, self.step, min(BATCH_SIZE, len(train)), len(train))]
-        return self.descend([self._loss(indices, self.noise)])
+        return self.descend([self._loss(indices, self.noise, self.processes.rows(len(indices)))])
 
     @torch.no_grad()
     def probe(self) -> float:
-        return self._loss(self.dataset.train[:BATCH_SIZE], Stream(self.training.seed)).item()
+        return self._loss(self.dataset.train[:BATCH_SIZE], Stream(self.training.seed), slice(None)).item()
 
     def words(self, loss: float) -> str:
         return f"loss {loss:.3f} nats over all noise levels"
@@ -104,8 +109,9 @@ class _ClassifierTraining(Training):
     def recall(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         self.noise.restore(tensors["noise"]["stream"])
 
-    def _loss(self, indices: np.ndarray, noise: Noise) -> Tensor:
-        """Of examples at random noise levels, some of them clean, in units in which alpha is one."""
+    def _loss(self, indices: np.ndarray, noise: Noise, own: slice) -> Tensor:
+        """What a part of some examples adds to their mean, at random noise levels, some of them clean, in units in which
+        alpha is one."""
         x, classifier = self.dataset.encoded(indices), self.classifier
         device = next(classifier.parameters()).device
         t, share = noise.uniform(x.new_empty(2, len(x)))
@@ -113,8 +119,9 @@ class _ClassifierTraining(Training):
         gamma = torch.where(share < CLEAN_SHARE, -math.inf, gamma)
         sigma = (gamma / 2).exp()
         x_t = x + expand(sigma, x) * noise.normal(x)
-        level = Level(*(value.to(device) for value in (t, gamma, torch.ones_like(gamma), sigma)))
-        return cross_entropy(classifier(x_t.to(device), level), self.labels[indices].to(device))
+        level = Level(*(value[own].to(device) for value in (t, gamma, torch.ones_like(gamma), sigma)))
+        labels = self.labels[indices[own]].to(device)
+        return cross_entropy(classifier(x_t[own].to(device), level), labels, reduction="sum") / len(indices)
 
 
 @torch.no_grad()

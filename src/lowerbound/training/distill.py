@@ -41,6 +41,7 @@ from lowerbound.shapes import Times
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.stretch import Workspace, complete
 from lowerbound.training.trainer import without_condition
 from lowerbound.training.training import State, Training, check_length, warm_cosine
@@ -81,6 +82,7 @@ def distill(
     minutes: float | None = None,
     seed: int = 0,
     workspace: Workspace | None = None,
+    processes: Processes = ALONE,
 ) -> Denoiser:
     r"""The student: a denoiser for DDIM on `student_times`, $\arg\min_\theta E\|\hat x_\theta(x_t) - \tilde x\|^2$.
 
@@ -94,6 +96,7 @@ def distill(
         updates, minutes: how long to train; one of the two.
         seed: of noise, conditions and order.
         workspace: where an interrupted training is kept to go on with; None: nowhere.
+        processes: that train together, each with its rows of every batch.
 
     Raises:
         InputError: for a number of steps outside of 1 to `MOST_STEPS`, a length that is not one, or a loss that diverges.
@@ -106,7 +109,7 @@ def distill(
     # a student's weights are to stay near its teacher's
     training = replace(config.training, steps=updates, minutes=minutes, weight_decay=0.0)
     config = replace(config, training=training)
-    distillation = _Distillation(teacher, config, dataset, num_steps, seed)
+    distillation = _Distillation(teacher, config, dataset, num_steps, seed, processes)
     complete(distillation, workspace)
     return distillation.student.requires_grad_(False).eval()
 
@@ -114,12 +117,14 @@ def distill(
 class _Distillation(Training):
     """Of a student, from the newest paths of its teacher; the loss is a mean square in the units of the model's x."""
 
-    def __init__(self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, seed: int):
+    def __init__(
+        self, teacher: Denoiser, config: Config, dataset: Dataset, num_steps: int, seed: int, processes: Processes
+    ):
         self.teacher, self.config, self.dataset = teacher, config, dataset
         self.student = copy.deepcopy(teacher).train().requires_grad_(True)
         self.student.schedule.requires_grad_(False)
         training = config.training
-        super().__init__(self.student, Optimizer(self.student, training), training)
+        super().__init__(self.student, Optimizer(self.student, training), training, processes=processes)
         self.batch_size = max(BATCH_SIZE, training.batch_size)
         self.times = teacher_times(teacher.schedule, dataset.spec, num_steps)
         self.stride = len(self.times) // num_steps
@@ -137,23 +142,30 @@ class _Distillation(Training):
         if self.step % USES == 0:
             self.paths.append(self._solve())
         paths = self.paths[self.order.integers(len(self.paths))]
-        level = torch.from_numpy(self.order.permutation(self.batch_size) % paths["states"].shape[1])
-        path = torch.arange(self.batch_size)
+        own = self.processes.rows(self.batch_size)
+        level = torch.from_numpy(self.order.permutation(self.batch_size) % paths["states"].shape[1])[own]
+        path = torch.arange(self.batch_size)[own]
         times = self.times[:: self.stride].float().to(self.student.device)
-        prediction = self.student.given(paths.get("cond"))(paths["states"][path, level], times[level])
-        return self.descend([(prediction.x - paths["targets"][path, level]).square().mean()])
+        cond = paths["cond"][own] if "cond" in paths else None
+        prediction = self.student.given(cond)(paths["states"][path, level], times[level])
+        squares = (prediction.x - paths["targets"][path, level]).square()
+        return self.descend([squares.sum() / (self.batch_size * math.prod(self.student.shape))])
 
     def _solve(self) -> dict[str, Tensor]:
-        """A batch of the teacher's paths: where the student's steps begin, what it has to predict there, and conditions."""
-        teacher, paths = self.teacher, {}
+        """A batch of the teacher's paths: where the student's steps begin, what it has to predict there, and conditions.
+
+        Each process solves its rows of the batch, and all have all of them, whoever goes on with the training.
+        """
+        teacher, paths, own = self.teacher, {}, self.processes.rows(self.batch_size)
         if self.config.data.conditional:  # those of training examples, some left out as in training
             cond = self.dataset.cond(self.order.choice(self.dataset.train, self.batch_size))
             assert cond is not None
             dropped = torch.from_numpy(self.order.random(self.batch_size) < self.training.null_probability)
             paths["cond"] = without_condition(cond, dropped).to(teacher.device)
         x_1 = start(teacher, self.batch_size, self.noise, t=self.times[0].item())
-        states = trajectory(teacher.given(paths.get("cond")), DPMSolver(), x_1, self.times, self.noise)
-        states = list(states)[:: self.stride]
+        cond = paths["cond"][own] if "cond" in paths else None
+        solved = list(trajectory(teacher.given(cond), DPMSolver(), x_1[own], self.times, self.noise))
+        states = self.processes.whole(torch.stack(solved[:: self.stride], 1), self.batch_size).unbind(1)
         levels = [*teacher.schedule.levels(self.times[:: self.stride]), CLEAN]
         targets = []
         for x_t, x_s, t, s in zip(states[:-1], states[1:], levels[:-1], levels[1:], strict=True):

@@ -7,6 +7,7 @@ the background, stays ignored.
 import os
 import signal
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -14,6 +15,9 @@ from types import FrameType
 from lowerbound.errors import Stopped
 
 Handler = Callable[[int, FrameType | None], object]
+SAME_REQUEST = 2.0
+"""Seconds in which a SIGTERM or SIGHUP that comes again is still the first: SLURM and systemd send theirs to all processes
+of a job, of which a launcher passes it on to the others, and so does a shell with the one of its terminal."""
 ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
@@ -28,6 +32,7 @@ class Interruption:
 
     def __init__(self):
         self.requested: int | None = None
+        self._since: float | None = None
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "Interruption":
@@ -40,9 +45,13 @@ class Interruption:
             raise Stopped(self.requested) from None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = number
-        _leave_terminal()
-        _restore(self._previous)
+        now = time.monotonic()
+        if self._since is None:
+            self.requested, self._since = number, now
+            _leave_terminal()
+        elif number not in ENDING or now - self._since > SAME_REQUEST:
+            _restore(self._previous)
+            signal.raise_signal(number)
 
 
 @contextmanager
@@ -53,7 +62,14 @@ def stoppable() -> Iterator[None]:
         _leave_terminal()
         raise Stopped(number)
 
-    previous = _handle(ENDING, stop)
+    with handling(ENDING, stop):
+        yield
+
+
+@contextmanager
+def handling(numbers: Iterable[int], handler: Handler) -> Iterator[None]:
+    """While entered, a handler is called for those signals that are not ignored."""
+    previous = _handle(numbers, handler)
     try:
         yield
     finally:

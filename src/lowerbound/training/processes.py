@@ -1,12 +1,11 @@
-"""Work in several processes: the only file that knows torch.distributed.
-
-In training each has its rows of every batch.
+"""Work in several processes, which torch.distributed brings together; in training each has its rows of every batch.
 
 Data order, times and noise are functions of (seed, step, index of the example in the batch), so that a process takes its
 rows of the batch that one process would have, and the sum of all gradients is that of the batch, whatever its size. It is
-added up in one exchange of one flat tensor, with the losses beside it. DistributedDataParallel, which averages means over
-processes, would need a correction for batches that do not divide, a single forward of a single module, which losses that
-differentiate a network or look at it twice have not, and leave to be exchanged apart what is not a gradient.
+added up in one exchange of one flat tensor, with the losses beside it; within a machine through memory that the processes
+share (`shared_memory`). DistributedDataParallel, which averages means over processes, would need a correction for batches
+that do not divide, a single forward of a single module, which losses that differentiate a network or look at it twice have
+not, and leave to be exchanged apart what is not a gradient.
 
 Samples and scores, which are functions of a seed and a number, are made in whole batches, each by the process whose turn it
 is (`by_turns`). None waits for another before its share is done, however many calls an adaptive solver takes.
@@ -32,6 +31,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
+from lowerbound.training.shared_memory import SharedMemory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,11 +52,13 @@ class Processes:
         rank: its number, from 0.
         count: how many there are.
         places: of each, the machine and the number of the process there.
+        memory: that they share, if they are on one machine.
     """
 
     rank: int = 0
     count: int = 1
     places: tuple[tuple[str, int], ...] = ()
+    memory: SharedMemory | None = None
 
     @property
     def is_first(self) -> bool:
@@ -94,6 +96,13 @@ class Processes:
                 dist.all_reduce(values)
         return values
 
+    def sum_of(self, values: Sequence[Tensor]) -> Tensor:
+        """Many values, one after the other in one tensor, added up over the processes."""
+        with self._noticing():
+            if self.memory is not None and self.memory.suits(values):
+                return self.memory.sum(values)
+        return self.sum(torch.cat([value.flatten() for value in values]))
+
     def most(self, values: Sequence[float]) -> list[float]:
         """Each of a few numbers' largest value among the processes."""
         if self.count == 1:
@@ -112,14 +121,22 @@ class Processes:
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         known = torch.tensor([float(p.grad is not None) for p in parameters]).to(like)
         parts += [known, *(figure.to(like) for figure in figures)]
-        flat = self.sum(torch.cat([part.flatten() for part in parts]))
+        flat = self.sum_of(parts)
         *gradients, known = flat.split([part.numel() for part in parts])[: len(parameters) + 1]
         for parameter, gradient, is_known in zip(parameters, gradients, known.tolist(), strict=True):
-            parameter.grad = gradient.view_as(parameter) if is_known else None
+            parameter.grad = gradient.view_as(parameter).to(parameter.dtype) if is_known else None
         sums = flat[sum(part.numel() for part in parts[: len(parameters) + 1]) :]
         return [
             part.view_as(figure) for part, figure in zip(sums.split([f.numel() for f in figures]), figures, strict=True)
         ]
+
+    def whole(self, own: Tensor, num: int) -> Tensor:
+        """All of so many rows, of which each process has its own."""
+        if self.count == 1:
+            return own
+        rows = own.new_zeros(num, *own.shape[1:])
+        rows[self.rows(num)] = own
+        return self.sum(rows)
 
     def merge(self, values: Tensor, before: Tensor) -> None:
         """Give everyone what each of them has changed in a tensor, of whose rows no two change the same."""
@@ -238,7 +255,8 @@ def joined(device: torch.device | str = "cpu", patience: timedelta = PATIENCE) -
         atexit.register(dist.destroy_process_group)
     places: list[tuple[str, int]] = [("", 0)] * count
     dist.all_gather_object(places, (socket.gethostname(), os.getpid()))
-    _joined.append(Processes(dist.get_rank(), count, tuple(places)))
+    memory = SharedMemory(dist.get_rank(), count) if len({machine for machine, _ in places}) == 1 else None
+    _joined.append(Processes(dist.get_rank(), count, tuple(places), memory))
     return _joined[0]
 
 

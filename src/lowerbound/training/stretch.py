@@ -203,7 +203,8 @@ def complete(trainer: Training, workspace: Workspace | None = None) -> None:
         for _ in trainer.records():
             pass
         return
-    go_on(workspace.folder, trainer, print, workspace.fall_back)
+    trainer.processes.by_first(lambda: go_on(workspace.folder, trainer, print, workspace.fall_back))
+    trainer.share()
     Stretch(trainer, workspace.folder).run()
 
 

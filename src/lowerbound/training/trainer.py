@@ -161,7 +161,7 @@ class Trainer(Training):
             return sums[0].item()
 
         batch = f", in the batch of examples {indices[:4].tolist()} ..."
-        loss, norm = self.descend(losses_of_pieces(), batch, *[gather] * together)
+        loss, norm = self.descend(losses_of_pieces(), batch, gather)
         if self.times is not None:
             self.times.update(places, torch.cat(unweighted).cpu())
         return loss, norm

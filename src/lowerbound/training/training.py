@@ -155,14 +155,14 @@ class Training(ABC):
                 threads.release()
 
     def descend(
-        self, losses: Iterable[Tensor], batch: str = "", gather: Callable[[float], float] = lambda total: total
+        self, losses: Iterable[Tensor], batch: str = "", gather: Callable[[float], float] | None = None
     ) -> tuple[float, float]:
         """The sum of losses, and the norm of its gradient, which is left clipped.
 
         Arguments:
-            losses: of the parts of a batch, one at a time.
+            losses: of the parts of this process's rows of a batch, one at a time.
             batch: what is said of it where it diverges.
-            gather: adds up the gradients of all processes, and returns the sum of their losses.
+            gather: adds up the gradients of all processes, and returns the sum of their losses; None: does nothing else.
 
         Raises:
             DivergenceError: if either is not finite.
@@ -172,11 +172,18 @@ class Training(ABC):
         for loss in losses:
             loss.backward()
             total += loss.item()
-        total = gather(total)
+        if self.processes.count > 1:
+            total = (gather or self._gather)(total)
         norm = self.optimizer.clip_gradients()
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise DivergenceError(f"step {self.step + 1}: the loss is {total} and its gradient's norm {norm}{batch}")
         return total, norm
+
+    def _gather(self, own: float) -> float:
+        """Add up the gradients of all processes, and return the sum of their losses."""
+        moved = [parameter for parameter in self.trained.parameters() if parameter.requires_grad]
+        (total,) = self.processes.sum_gradients(moved, torch.tensor([own]))
+        return total.item()
 
     def state(self) -> State:
         """All that `restore` needs."""
