@@ -16,8 +16,10 @@ from lowerbound import DDIM, InputError, PerSample, open_run, sample
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, open_dataset
 from lowerbound.records import Measured
-from lowerbound.run.exported import export_diffusers, export_onnx
+from lowerbound.run.exported import _exportable, export_diffusers, export_onnx
+from lowerbound.run.opened import Run
 from lowerbound.training.build import build_model
+from lowerbound.training.config import DenoiserConfig, ModelConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.recipes import recipe
 from lowerbound.weights import HASH, weights_file
@@ -101,6 +103,30 @@ def test_what_can_t_be_exported_is_refused(trained, tmp_path, capsys):
     assert "--as onnx" in capsys.readouterr().err
     assert not (tmp_path / "pipeline").exists()
     assert run(["export", str(trained), "--as", "keras", "-o", str(tmp_path / "pipeline")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"model": ModelConfig("forest", trees=1, depth=1, bands=2)}, "--model diffusion --denoiser.components 0"),
+        ({"model": ModelConfig("energy"), "denoiser": DenoiserConfig()}, "--model diffusion --denoiser.components 0"),
+        ({}, "--denoiser.components 0"),
+        ({"denoiser": DenoiserConfig("velocity")}, "--denoiser.target v"),
+    ],
+    ids=["forest", "energy", "over a mixture", "another target"],
+)
+def test_what_is_no_network_of_gamma_alone_is_refused_with_what_is_possible(settings, remedy, tmp_path):
+    dataset = open_dataset("moons")
+    config = replace(recipe(dataset, DataConfig("moons")), **settings)
+    model = build_model(config, dataset.spec)
+    opened = Run(RunFolder(tmp_path), config, dataset.spec, model, {})
+    with pytest.raises(InputError, match=f"{remedy}; networks of the targets"):
+        export_onnx(opened, tmp_path / "onnx")
+    # what is advised can be had
+    advised = {"model": ModelConfig()} if "model" in remedy else {}
+    denoiser = DenoiserConfig("v") if "target" in remedy else replace(config.denoiser, components=0)
+    config = replace(config, **advised, denoiser=denoiser)
+    _exportable(replace(opened, config=config, model=build_model(config, dataset.spec)))
 
 
 @pytest.mark.filterwarnings("ignore")

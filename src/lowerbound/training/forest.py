@@ -38,10 +38,11 @@ from lowerbound.training.build import build_model
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.gaussians import fit_gaussian
-from lowerbound.training.held_out import held_out_bits
+from lowerbound.training.held_out import held_out_bits, held_out_text
 from lowerbound.training.interruption import Interruption
 from lowerbound.training.resume import check_same, set_aside
 from lowerbound.weights import weights_file
+from lowerbound.words import counted
 
 GROWING_SHARE = 0.9
 """The share of the minutes in which trees grow; the rest is for the Gaussian and the held-out figure."""
@@ -337,7 +338,7 @@ def _write(
         if simplest is not None:
             facts |= {"baseline": simplest.name, "baseline_bits_per_dim": simplest.bits_per_dim}
         records.append(facts)
-        say(f"{facts['step']} trees at most: held-out {measured[0]:.4f} ± {measured[1]:.4f} bits/dim")
+        say(f"{counted(facts['step'], 'tree')} at most: {held_out_text(*measured)}")
     write_file(folder.log, "".join(json.dumps(record) + "\n" for record in records).encode())
     metadata = {"weights": "grown", **facts}
     content = weights_file(
