@@ -19,7 +19,7 @@ from lowerbound.records import Measured
 from lowerbound.run.exported import _exportable, export_diffusers, export_onnx
 from lowerbound.run.opened import Run
 from lowerbound.training.build import build_model
-from lowerbound.training.config import DenoiserConfig, ModelConfig
+from lowerbound.training.config import DenoiserConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.recipes import recipe
 from lowerbound.weights import HASH, weights_file
@@ -106,26 +106,22 @@ def test_what_can_t_be_exported_is_refused(trained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("settings", "remedy"),
+    ("name", "settings", "remedy", "advised"),
     [
-        ({"model": ModelConfig("forest", trees=1, depth=1, bands=2)}, "--model diffusion --denoiser.components 0"),
-        ({"model": ModelConfig("energy"), "denoiser": DenoiserConfig()}, "--model diffusion --denoiser.components 0"),
-        ({}, "--denoiser.components 0"),
-        ({"denoiser": DenoiserConfig("velocity")}, "--denoiser.target v"),
+        ("forest", {}, "--model diffusion --denoiser.components 0", DenoiserConfig()),
+        ("energy", {}, "--model diffusion --denoiser.components 0", DenoiserConfig()),
+        ("diffusion", {}, "--denoiser.components 0", DenoiserConfig()),
+        ("diffusion", {"denoiser": DenoiserConfig("velocity")}, "--denoiser.target v", DenoiserConfig("v")),
     ],
     ids=["forest", "energy", "over a mixture", "another target"],
 )
-def test_what_is_no_network_of_gamma_alone_is_refused_with_what_is_possible(settings, remedy, tmp_path):
-    dataset = open_dataset("moons")
-    config = replace(recipe(dataset, DataConfig("moons")), **settings)
-    model = build_model(config, dataset.spec)
-    opened = Run(RunFolder(tmp_path), config, dataset.spec, model, {})
+def test_what_is_no_network_of_gamma_alone_is_refused_with_what_is_possible(name, settings, remedy, advised, tmp_path):
+    dataset, source = open_dataset("moons"), DataConfig("moons")
+    config = replace(recipe(dataset, source, model=name), **settings)
+    opened = Run(RunFolder(tmp_path), config, dataset.spec, build_model(config, dataset.spec), {})
     with pytest.raises(InputError, match=f"{remedy}; networks of the targets"):
         export_onnx(opened, tmp_path / "onnx")
-    # what is advised can be had
-    advised = {"model": ModelConfig()} if "model" in remedy else {}
-    denoiser = DenoiserConfig("v") if "target" in remedy else replace(config.denoiser, components=0)
-    config = replace(config, **advised, denoiser=denoiser)
+    config = replace(recipe(dataset, source), denoiser=advised)
     _exportable(replace(opened, config=config, model=build_model(config, dataset.spec)))
 
 
