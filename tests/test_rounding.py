@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lowerbound.rounding import figure_text
+from lowerbound.rounding import figure_text, share_text
+from lowerbound.training.held_out import held_out_text
 
 POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
 ANY = st.floats() | st.integers(-9, 9).flatmap(lambda k: st.floats(-9.99, 9.99).map(lambda m: m * 10.0**k))
@@ -16,16 +17,18 @@ ANY = st.floats() | st.integers(-9, 9).flatmap(lambda k: st.floats(-9.99, 9.99).
 @pytest.mark.parametrize(
     ("value", "error", "text"),
     [
-        (-6.609074785898077842, 2.7e-17, "-6.60907 ± 2.7e-17"),
+        (-6.609074785898077842, 2.7e-17, "-6.60907"),
         (1.2345, 0.0321, "1.234 ± 0.032"),
         (0.0996, 0.0996, "0.10 ± 0.10"),
-        (0.0, 0.0, "0 ± 0"),
+        (0.0, 0.0, "0"),
+        (-6.6090747858, 0.0, "-6.60907"),
         (0.0, 1e-9, "0 ± 1.0e-09"),
         (-0.001, 0.5, "0.00 ± 0.50"),
         (1e30, 3e28, "1.000e+30 ± 3.0e+28"),
         (3e-9, 1e-9, "3.0e-09 ± 1.0e-09"),
         (math.inf, 1.0, "inf ± 1"),
-        (math.nan, math.nan, "nan ± nan"),
+        (math.nan, math.nan, "nan"),
+        (1.5, math.nan, "1.5 (error not known)"),
         (1.0, math.inf, "1 ± inf"),
         (123456789.0, None, "1.235e+08"),
     ],
@@ -45,7 +48,25 @@ def test_no_figure_is_longer_than_it_has_meaning(value, error):
 @given(value=st.floats(-1e300, 1e300), error=POSITIVE)
 @example(value=501000000000001.0, error=9950000000000000.0)
 def test_the_value_is_rounded_where_its_error_is(value, error):
-    shown, told = map(float, figure_text(value, error).split(" ± "))
+    text = figure_text(value, error)
+    if "±" not in text:  # rounding of the value, no error of it
+        assert error <= 1.01e-6 * abs(value)
+        assert abs(float(text) - value) <= 0.501e-5 * abs(value)
+        return
+    shown, told = map(float, text.split(" ± "))
     assert abs(told - error) <= 0.051 * error
     unit = 10.0 ** (int(f"{told:e}".split("e")[1]) - 1)  # of the error as shown: 0.996 is 1.0
     assert abs(shown - value) <= max(0.501 * unit, 0.501e-5 * abs(value))
+
+
+@pytest.mark.parametrize(
+    ("share", "error", "text"),
+    [(0.5, 0.0321, "50.0% ± 3.2%"), (1.0, 0.0, "100.0%"), (0.25, 0.0004, "25.0%"), (0.25, math.nan, "25.0%")],
+)
+def test_shares_have_an_error_where_there_is_one_to_show(share, error, text):
+    assert share_text(share, error) == text
+
+
+def test_held_out_bits_have_an_error_where_there_is_one():
+    assert held_out_text(1.94231, 0.1164) == "held-out 1.9423 ± 0.1164 bits/dim"
+    assert held_out_text(2.0, 0.0) == held_out_text(2.0, math.nan) == "held-out 2.0000 bits/dim"

@@ -47,8 +47,6 @@ class Measured(NamedTuple):
 
     def __str__(self) -> str:
         """To the digits that the error leaves, and without a "±" where there is none."""
-        if math.isnan(self.error):
-            return f"{figure_text(self.value)} (error not known)"
         return figure_text(self.value, self.error)
 
     def __sub__(self, other: "Measured") -> "Measured":

@@ -12,26 +12,37 @@ def figure_text(value: float, standard_error: float | None = None) -> str:
     """A number with its standard error, to the digits that the error leaves: 1.2345 and 0.0321 give "1.234 ± 0.032".
 
     The error has two significant digits (three or more where they stand before the point), the value as many as that
-    leaves it and at most six: an error below a millionth of the value is rounding, and shown as such. Numbers of a million
-    or more, and errors below 1e-5, are in powers of ten.
+    leaves it and at most six: an error of zero, or below a millionth of the value, which is rounding, is left out. Numbers
+    of a million or more, and errors below 1e-5, are in powers of ten.
 
     Arguments:
         value: any float; NaN and infinities are words.
-        standard_error: of the value, 0 or more; NaN where it is not known; None: the value alone, to four digits.
+        standard_error: of the value, 0 or more; NaN where it is not known, which is said; None: the value alone, to four
+            digits.
     """
     if standard_error is None:
         return f"{value:.4g}"
-    if not (0 < standard_error < math.inf and math.isfinite(value)):
-        return f"{value:.{_DIGITS if standard_error == 0 else 4}g} ± {standard_error:.2g}"
+    if standard_error == 0 or math.isnan(value):
+        return f"{value:.{_DIGITS}g}"
+    if math.isnan(standard_error):
+        return f"{value:.4g} (error not known)"
+    if not (standard_error < math.inf and math.isfinite(value)):
+        return f"{value:.4g} ± {standard_error:.2g}"
     unit = _exponent(standard_error, 2) - 1  # of the error's second digit
     digits = _exponent(value, _DIGITS) - unit + 1 if value else 0  # that this leaves the value
     if digits > _DIGITS:
-        return f"{value:.{_DIGITS}g} ± {standard_error:.2g}"
+        return f"{value:.{_DIGITS}g}"
     if unit >= -_DIGITS and max(abs(value), standard_error) < 0.9999995 * 10**_DIGITS:
         return f"{value:z.{max(0, -unit)}f} ± {standard_error:.{max(0, -unit)}f}"
     units = round(value / 10.0**unit) if digits < 1 else 0  # none, or one
     shown = f"{value:.{digits - 1}e}" if digits >= 1 else f"{units * 10.0**unit:.0e}" if units else "0"
     return f"{shown} ± {standard_error:.1e}"
+
+
+def share_text(share: float, standard_error: float) -> str:
+    """A share in per cent with its standard error; without it where that is not known, or smaller than what is shown."""
+    shown = f"{standard_error:.1%}"
+    return f"{share:.1%}" if math.isnan(standard_error) or shown == "0.0%" else f"{share:.1%} ± {shown}"
 
 
 def nine_digits(values: np.ndarray) -> np.ndarray:

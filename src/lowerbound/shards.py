@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
+from lowerbound.words import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,7 +142,9 @@ def joined_parts(out: Path) -> tuple["pa.Table", dict[str, str], list[Path]]:
     paths = [Shard(number + 1, count).path(out) for number in range(count)]
     if missing := [path.name for path in paths if not path.is_file()]:
         more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
-        raise InputError(f"of {count} parts of {out} are missing: {', '.join(missing[:5])}{more}")
+        raise InputError(
+            f"{len(missing)} of {counted(count, 'part')} of {out} are missing: {', '.join(missing[:5])}{more}"
+        )
     tables, first, metadata, row = [], None, {}, 0
     for number, path in enumerate(paths, 1):
         table, facts, metadata = _read(path)

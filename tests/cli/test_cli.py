@@ -102,7 +102,25 @@ def test_a_terminal_without_signs(trained_moons, tmp_path, locale):
 MISTAKES = {
     "an unknown verb": (["trian"], "choose one of train"),
     "unknown data": (["train", "digts", "--steps", "1"], "did you mean digits"),
-    "no data": (["train"], "error: Missing from lowerbound train"),
+    "no data": (
+        ["train"],
+        "error: DATA is missing: bundled data, hf:NAME, a folder or archive of images, or a file. See",
+    ),
+    "nowhere to write to": (["score", "{run}", "digits"], "error: --out is missing: the .csv"),
+    "no value": (["sample", "{run}", "--steps"], "error: --steps takes a value, and none was given. See"),
+    "a choice that is not there": (
+        ["sample", "{run}", "--sampler", "dpm+++"],
+        "error: --sampler is dpm+++; did you mean dpm++? Choose one of ancestral, ddim, ",
+    ),
+    "no device": (
+        ["sample", "{run}", "--device", "gpu"],
+        "--device is gpu, which is no device: choose cpu, cuda or auto",
+    ),
+    "a file that is not there": (
+        ["score", "{run}", "no.npy", "-o", "{tmp}/a.csv"],
+        "there is no file or folder no.npy, seen",
+    ),
+    "a run for data": (["score", "{run}", "{run}", "-o", "{tmp}/a.csv"], "is the folder of a run, and no data"),
     "an option that does not exist": (["train", "digits", "--lr", "1"], "--lr"),
     "a word where a number belongs": (["sample", "{run}", "--steps", "many"], "many"),
     "a word where a number belongs, without None": (
@@ -110,7 +128,10 @@ MISTAKES = {
         "takes a whole number, not many",
     ),
     "one number where two belong": (["sample", "{run}", "--guidance-interval", "1"], "takes two numbers, not 1"),
-    "a misspelt option": (["sample", "{run}", "--stpes", "1"], "Perhaps you meant: --steps. See"),
+    "a misspelt option": (
+        ["sample", "{run}", "--stpes", "1"],
+        "not understood: --stpes 1. Perhaps you meant: --steps. See",
+    ),
     "two lengths": (["train", "digits", "--steps", "1", "--minutes", "1"], "give one of the two"),
     "no such run": (["sample", "{tmp}/nowhere"], "there is no run"),
     "no steps": (["sample", "{run}", "--steps", "0", "-o", "{tmp}/a.png"], "at least one step"),

@@ -75,7 +75,7 @@ def test_score_and_sample(relatives, tmp_path, capsys):
         (["train", "digits", "--model", "vae", "--schedule.name", "cosine"], "--schedule.name has no effect"),
         (["train", "digits", "--model", "vae", "--model.decoder", "bernoulli"], "binarise the data"),
         (["train", "digits", "--model", "vae", "--conditional"], "takes no condition"),
-        (["train", "digits", "--model", "transformer"], "invalid choice"),
+        (["train", "digits", "--model", "transformer"], "--model is transformer: choose one of"),
         (["compare", "digits", "--steps", "2", "--minutes", "3"], "two budgets"),
         (["compare", "digits", "--steps", "0"], "--steps is 0"),
         (["compare", "digits", "--conditional"], "without conditions"),

@@ -109,7 +109,7 @@ def test_help_is_shown_whatever_stands_beside_it(capsys, monkeypatch):
         (["--network.width", "x"], "--network.width takes a whole number, not x"),
         (["--clip"], "--clip"),
         (["--netwrk.width", "8"], "Perhaps you meant: --network.width"),
-        (["--model", "lstm"], "invalid choice 'lstm' for argument '--model'"),
+        (["--model", "lstm"], "--model is lstm: choose one of diffusion, score"),
     ],
 )
 def test_mistakes_name_hidden_options_and_where_they_are_explained(arguments, told, capsys):

@@ -63,6 +63,16 @@ def test_one_that_trains_and_one_that_was_interrupted(one, tmp_path, capsys):
     assert listed(tmp_path, capsys)[0]["state"] == "interrupted"
 
 
+def test_one_that_diverged_at_its_last_step_is_not_complete(one, tmp_path, capsys):
+    shutil.copytree(one, tmp_path / "b")
+    folder = RunFolder(tmp_path / "b")
+    config, spec = folder.read_config()
+    folder.write_config(dataclasses.replace(config, training=dataclasses.replace(config.training, steps=3)), spec)
+    with folder.log.open("a") as log:
+        log.write('{"step": 3, "seconds": 1.0, "loss": 1e30}\n')  # after which nothing was saved
+    assert [(found["state"], found["step"]) for found in listed(tmp_path, capsys)] == [("interrupted", 3)]
+
+
 def test_the_newest_comes_first_and_other_folders_are_none(one, tmp_path, capsys):
     for name, changed in (("old", 1e9), ("new", 3e9), ("middle", 2e9)):
         shutil.copytree(one, tmp_path / name)

@@ -137,7 +137,7 @@ def test_labels_and_condition_files_are_repeated_over_the_samples(trained, tmp_p
         (["--label", "1", "--condition", "x.npy"], "give one of the two"),
         (["-o", "nowhere/a.png"], "does not exist"),
         (["-o", "a.jpeg"], ".png"),
-        (["--sampler", "dpm+++"], "invalid choice"),
+        (["--sampler", "dpm+++"], "did you mean dpm++? Choose one of"),
     ],
 )
 def test_mistakes_are_told(trained, tmp_path, monkeypatch, capsys, arguments, words):

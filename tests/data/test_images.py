@@ -278,6 +278,19 @@ def test_structures_that_contradict_themselves(tmp_path, folders, message):
         open_folder(tmp_path)
 
 
+def test_a_folder_of_a_table_names_the_file(tmp_path):
+    (tmp_path / "load.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"holds no images .*; to read load\.csv, give the file instead of its folder"):
+        open_folder(tmp_path)
+
+
+def test_images_of_several_sizes_say_what_to_give(tmp_path):
+    for size in (8, 9):
+        Image.fromarray(np.zeros((size, 8, 3), np.uint8)).save(tmp_path / f"{size}.png")
+    with pytest.raises(InputError, match=r"9\.png 9 x 8: .*such as --image-size 8 8"):
+        open_folder(tmp_path)
+
+
 _CIFAR = Path(os.environ.get("LOWERBOUND_DATA", "/nowhere")) / "cifar10-jpg"
 
 

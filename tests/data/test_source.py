@@ -40,8 +40,23 @@ def test_a_typo_is_understood(typo, meant):
 
 
 def test_an_unknown_source_lists_the_known():
-    with pytest.raises(InputError, match=r"/no/such.\. Known names: digits.*\.npz"):
+    with pytest.raises(InputError, match=r"no data called 'birds'\. Known names: digits.*\.npz"):
+        open_dataset("birds")
+
+
+def test_a_path_to_nothing_is_told_with_what_is_there(tmp_path):
+    (tmp_path / "fields.npy").touch()
+    with pytest.raises(InputError, match=r"no file or folder .*/feilds\.npy: did you mean .*/fields\.npy\?"):
+        open_dataset(str(tmp_path / "feilds.npy"))
+    with pytest.raises(InputError, match="there is no file or folder /no/such, seen from /"):
         open_dataset("/no/such")
+
+
+def test_a_run_is_no_folder_of_images(tmp_path):
+    for name in ("config.json", "log.jsonl"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="is the folder of a run, and no data"):
+        open_dataset(str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,13 @@ def test_a_damaged_checkpoint_is_passed_over_only_when_told(tmp_path, monkeypatc
     assert (folder.checkpoints / f"damaged-{newest.name}-1").is_dir()
     assert [record["step"] for record in folder.read_log() if "loss" in record] == [1, 2, 3, 4, 5, 6]
     assert step_of(checkpoints(folder.checkpoints)[-1]) == 6
+    for path in checkpoints(folder.checkpoints):
+        truncate(path / "optimizer.safetensors")
+    config, dataset = tiny_config(steps=8)
+    with pytest.raises(
+        InputError, match=r"step-000000006/opt.*, and damaged checkpoint: .*/opt.*: .*--restart to begin"
+    ):
+        train(config, dataset, tmp_path / "run", show_progress=False, fall_back=True)
 
 
 def test_the_only_checkpoint_being_damaged_is_no_silent_restart(tmp_path, monkeypatch):

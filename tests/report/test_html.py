@@ -109,8 +109,8 @@ def test_a_row_of_the_wrong_length_is_refused():
         (123.456, 12.3, "123 ± 12"),
         (0.0012, 0.0001, "0.00120 ± 0.00010"),
         (2.5, None, "2.5"),
-        (2.5, 0.0, "2.5 ± 0"),
-        (2.5, float("nan"), "2.5 ± nan"),
+        (2.5, 0.0, "2.5"),
+        (2.5, float("nan"), "2.5 (error not known)"),
     ],
 )
 def test_a_figure_keeps_the_digits_that_its_error_leaves(value, error, text):

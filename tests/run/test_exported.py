@@ -16,8 +16,10 @@ from lowerbound import DDIM, InputError, PerSample, open_run, sample
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, open_dataset
 from lowerbound.records import Measured
-from lowerbound.run.exported import export_diffusers, export_onnx
+from lowerbound.run.exported import _exportable, export_diffusers, export_onnx
+from lowerbound.run.opened import Run
 from lowerbound.training.build import build_model
+from lowerbound.training.config import DenoiserConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.recipes import recipe
 from lowerbound.weights import HASH, weights_file
@@ -101,6 +103,26 @@ def test_what_can_t_be_exported_is_refused(trained, tmp_path, capsys):
     assert "--as onnx" in capsys.readouterr().err
     assert not (tmp_path / "pipeline").exists()
     assert run(["export", str(trained), "--as", "keras", "-o", str(tmp_path / "pipeline")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "remedy", "advised"),
+    [
+        ("forest", {}, "--model diffusion --denoiser.components 0", DenoiserConfig()),
+        ("energy", {}, "--model diffusion --denoiser.components 0", DenoiserConfig()),
+        ("diffusion", {}, "--denoiser.components 0", DenoiserConfig()),
+        ("diffusion", {"denoiser": DenoiserConfig("velocity")}, "--denoiser.target v", DenoiserConfig("v")),
+    ],
+    ids=["forest", "energy", "over a mixture", "another target"],
+)
+def test_what_is_no_network_of_gamma_alone_is_refused_with_what_is_possible(name, settings, remedy, advised, tmp_path):
+    dataset, source = open_dataset("moons"), DataConfig("moons")
+    config = replace(recipe(dataset, source, model=name), **settings)
+    opened = Run(RunFolder(tmp_path), config, dataset.spec, build_model(config, dataset.spec), {})
+    with pytest.raises(InputError, match=f"{remedy}; networks of the targets"):
+        export_onnx(opened, tmp_path / "onnx")
+    config = replace(recipe(dataset, source), denoiser=advised)
+    _exportable(replace(opened, config=config, model=build_model(config, dataset.spec)))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,8 +1,9 @@
 """What is measured along the way stays within its share of a timed run, one measurement kept for the end."""
 
 import pytest
+from training.runs import measure_little, tiny_config, train_until
 
-from lowerbound.training import allowance
+from lowerbound.training import allowance, train
 from lowerbound.training.allowance import Allowance
 
 
@@ -37,3 +38,31 @@ def test_what_costs_too_much_waits_for_the_end():
 
 def test_a_run_of_given_steps_has_no_limit():
     assert Allowance(None).affords("bits", 1e9, 0.01)
+
+
+def measured_at(folder) -> list[int]:
+    return [record["step"] for record in folder.read_log() if "held_out_bits_per_dim" in record]
+
+
+@pytest.mark.parametrize(
+    ("steps", "settings", "expected"),
+    [
+        (20, {}, [20]),  # a step of 8 examples takes 24 network calls, a measurement of 16 in 64 dimensions 16 * 64
+        (20, {"num_evaluations": 4}, [5, 10, 15, 20]),
+        (20, {"patience": 3, "learning_rate": 1e-12}, [1, 2, 3, 4]),  # as often as can be: it stops by them
+        (120, {"batch_size": 64}, [60, 120]),
+    ],
+    ids=str,
+)
+def test_what_is_not_asked_for_takes_a_tenth_of_the_calls_of_given_steps(
+    tmp_path, monkeypatch, steps, settings, expected
+):
+    measure_little(monkeypatch)
+    free = {"num_evaluations": None, "num_pictures": None, "patience": None}
+    config, dataset = tiny_config(steps=steps, **{**free, **settings})
+    with pytest.raises(KeyboardInterrupt):  # the same wherever it is interrupted: no clock decides
+        train_until(2, config, dataset, tmp_path / "run", monkeypatch)
+    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    assert measured_at(folder) == expected
+    assert folder.model.exists()
+    assert list(folder.samples.glob(f"*{steps}.png")) or steps not in expected

@@ -2,12 +2,14 @@
 
 import dataclasses
 import fcntl
+import io
 import json
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from tqdm import tqdm
 from training.runs import tiny_config, tiny_run
 
 from lowerbound.errors import InputError
@@ -15,6 +17,10 @@ from lowerbound.run import open_run
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.config import DenoiserConfig
+from lowerbound.training.folder import RunFolder
+from lowerbound.training.session import _Session
+from lowerbound.training.stretch import BAR
+from lowerbound.training.trainer import Trainer
 
 
 def test_run_folder_holds_what_it_should(tmp_path):
@@ -30,6 +36,7 @@ def test_run_folder_holds_what_it_should(tmp_path):
         assert file.metadata()["weights"] == "averaged"
         best = min(r["held_out_bits_per_dim"] for r in held_out)
         assert float(file.metadata()["held_out_bits_per_dim"]) == best
+        assert file.metadata()["num_examples"] == "179", "all held-out digits, which are fewer than would say enough"
 
 
 def test_model_holds_the_averaged_weights(tmp_path):
@@ -134,3 +141,15 @@ def test_unlabelled_data_cannot_be_conditional(tmp_path):
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, conditional=True))
     with pytest.raises(InputError, match="neither labels nor condition vectors"):
         train(config, dataset, tmp_path / "run")
+
+
+def test_progress_fits_eighty_columns(tmp_path):
+    trainer = Trainer(*tiny_config(steps=100_000))
+    session = _Session(trainer, RunFolder(tmp_path), print, show_progress=False)
+    session.first, session.began, session.best = 0, 0.0, 1.23456
+    trainer.step, trainer.seconds = 54_321, 900.0
+    bar = tqdm(total=100.0, initial=54.0, bar_format=BAR, desc=session.describe(1.34567), ncols=80, file=io.StringIO())
+    shown = str(bar)
+    bar.close()
+    assert len(shown) <= 80
+    assert "step 54321, loss 1.3457, held-out 1.2346 bits/dim, 12:37 left" in shown

@@ -16,6 +16,7 @@ from lowerbound.auditing.samples import same_law
 from lowerbound.auditing.subject import Points, as_subject
 from lowerbound.auditing.truth import apart, below_proposal, below_truth, of_levels
 from lowerbound.errors import InputError
+from lowerbound.words import counted
 
 NUM_DRAWS = 10_000
 NUM_SAMPLES = 4_000
@@ -49,7 +50,7 @@ class Audit:
 
     def __str__(self) -> str:
         width = max(len(check.name) for check in self.checks)
-        lines = [f"{self.name}, {self.num_dims} dimension{'s' * (self.num_dims > 1)}: {self.verdict}"]
+        lines = [f"{self.name}, {counted(self.num_dims, 'dimension')}: {self.verdict}"]
         for check in self.checks:
             remedy = f"\n{'':<{width + 14}}{check.remedy}" if check.remedy else ""
             lines.append(f"  {check.verdict:<10}  {check.name:<{width}}  {check.finding}{remedy}")

@@ -157,7 +157,8 @@ def _of_run(run: Any) -> Subject:
     blocks = run.spec.blocks or ()
     if run.spec.num_levels is not None or not all(isinstance(block, Real) for block in blocks):
         raise InputError(
-            f"the data of the run in {run.folder.path} are discrete: their flow is a bound on a mass, and not a density"
+            f"the data of the run in {run.folder.path} are discrete, in some columns at least: the flow "
+            "bounds a mass, and is not a density"
         )
 
     # over all levels, as the density goes: a grid of the visible ones starts from another base

@@ -9,6 +9,7 @@ import numpy as np
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse
 from lowerbound.cli.together import join
+from lowerbound.rounding import share_text
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training.classifier import accuracies, check_labels, train_classifier
@@ -87,9 +88,9 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
         measured = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
         print("held-out accuracy:")
         for noise, (share, error) in zip(RATIOS, measured, strict=True):
-            print(f"  {share:6.1%} ± {error:.1%} {noise}")
+            print(f"  {share_text(share, error):>14} {noise}")
         commonest = np.bincount(labels[dataset.validation]).max() / len(dataset.validation)
-        print(f"  {commonest:6.1%} by always naming the commonest class")
+        print(f"  {commonest:>14.1%} by always naming the commonest class")
         clean_accuracy = f"{measured[0][0]:.4f}"
         metadata = {"clean_accuracy": clean_accuracy, "seed": str(options.seed), "steps": str(options.steps)}
         written = write_classifier(run, classifier, options.width, metadata)

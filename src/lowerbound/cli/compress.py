@@ -20,6 +20,7 @@ from lowerbound.rounding import figure_text
 from lowerbound.run import open_run
 from lowerbound.run.examples import check_examples, read_for
 from lowerbound.scoring import score
+from lowerbound.words import counted
 
 NUM_DRAWS = 16
 """Of a chain's steps, by which the bound of each example is estimated."""
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     scores = score(run, raw, Effort(num_steps=steps, num_draws=min(NUM_DRAWS, steps)) if steps else Effort())
     on_disk, bound = 8 * compressed.num_bytes / raw.size, Measured.of(scores.bits_per_dim)
     print("\n".join(told(raw, compressed, on_disk, bound, scores.kind)))
-    print(f"{len(raw):,} examples in {compressed.num_bytes:,} bytes: {options.out}")
+    print(f"{counted(len(raw), 'example')} in {compressed.num_bytes:,} bytes: {options.out}")
     return {
         "bits_per_dim": on_disk,
         "bound": bound,

@@ -14,6 +14,7 @@ from lowerbound.codec import Compressed, decompress
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.run import open_run
+from lowerbound.words import counted
 
 SUFFIXES = (".npy", ".npz")
 
@@ -49,5 +50,5 @@ def main(arguments: list[str]) -> dict[str, Any]:
     with tqdm(total=compressed.num_examples, desc="decompressing", unit="example", disable=None) as bar:
         raw = decompress(run, compressed, progress=bar.update)
     write_samples(spec, raw, options.out)
-    print(f"{len(raw):,} examples: {options.out}")
+    print(f"{counted(len(raw), 'example')}: {options.out}")
     return {"num_examples": len(raw), "out": options.out}

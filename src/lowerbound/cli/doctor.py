@@ -13,6 +13,7 @@ from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
 from lowerbound.data.directory import data_directory
 from lowerbound.machine import processor
+from lowerbound.words import counted
 
 PACKAGES = ("lowerbound", "torch", "numpy", "safetensors", "tyro", "pillow", "matplotlib", "scikit-learn", "tqdm")
 
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
             facts[package] = version(package)
         except PackageNotFoundError:
             facts[package] = "not installed"
-    facts["processors"] = f"{os.cpu_count()} of {processor()}, torch uses {torch.get_num_threads()} threads"
+    facts["processors"] = f"{os.cpu_count()} of {processor()}, torch uses {counted(torch.get_num_threads(), 'thread')}"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     facts["cuda"] = ", ".join(names) or "none"
     folder = data_directory()

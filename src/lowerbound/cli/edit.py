@@ -25,6 +25,7 @@ from lowerbound.everyday import Everyday
 from lowerbound.rng import PerSample
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.run.examples import check_examples, conditions, read_for
+from lowerbound.words import counted
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     rows, figures, summary = modes[options.mode]()
     write_samples(run.spec, rows.reshape(-1, *rows.shape[2:]), options.out, columns=rows.shape[1])
     print(summary)
-    print(f"{len(rows)} rows of {rows.shape[1]}: {options.out}")
+    print(f"{counted(len(rows), 'row')} of {rows.shape[1]}: {options.out}")
     say_weakness(run)
     return {**figures, "num_rows": len(rows), "out": options.out}
 
@@ -140,7 +141,9 @@ class Editing:
         ]
         num_steps = int((plan.times < t).sum()) + 1 if t else 0
         gamma = -math.inf if t == 0 else float(run.denoiser.schedule.level(t).gamma)
-        summary = f"{num} variations of each example from gamma = {gamma:.3g}, steps to the data: {num_steps}"
+        summary = (
+            f"{counted(num, 'variation')} of each example from gamma = {gamma:.3g}, steps to the data: {num_steps}"
+        )
         rows = np.concatenate([self.raw[:, None], self._in_rows(varied)], 1)
         return rows, {"gamma": gamma, "num_steps": num_steps}, summary
 

@@ -22,6 +22,7 @@ from lowerbound.printable import printable
 from lowerbound.run import open_denoiser
 from lowerbound.run.series import Drawing, SeriesDraws, forecast, num_forecast_windows, read_series_for, series_spec
 from lowerbound.tables import TEXTS, check_table, write_table
+from lowerbound.words import counted
 
 SeriesName = Annotated[
     tyro.conf.Positional[str],
@@ -50,7 +51,7 @@ class Options:
     """The .csv, .tsv, .parquet or .feather file to write, or a .png picture with bands of 50 and 90 %%."""
     horizon: Everyday[int | None] = None
     """The number of steps to draw; the run's own --horizon if not given, and piece by piece if it is more."""
-    num_samples: Everyday[int] = 100
+    num_samples: Annotated[Everyday[int], tyro.conf.arg(aliases=["-n"])] = 100
     """The number of samples of the future."""
     quantiles: tuple[float, ...] = QUANTILES
     """The quantiles of each value to write beside the samples, between 0 and 1."""
@@ -91,7 +92,9 @@ def main(arguments: list[str]) -> dict[str, Any]:
         write_table(options.out, columns_of(found, options.quantiles, as_text=options.out.suffix in TEXTS))
     num = len(found.series.steps) // len(series.ids)
     of = f" of {len(series.ids)} series" if len(series.ids) > 1 else ""
-    print(f"{options.num_samples} samples of {num} steps of {series.clock.text}{of}: {options.out}")
+    print(
+        f"{counted(options.num_samples, 'sample')} of {counted(num, 'step')} of {series.clock.text}{of}: {options.out}"
+    )
     say_weakness(run)
     return {"num_samples": options.num_samples, "num_steps": num, "num_series": len(series.ids), "out": options.out}
 

@@ -54,7 +54,9 @@ def guided(run: Run, options: GuidanceOptions, *, conditional: bool) -> Run:
     check_levels(run, "guidance")
     if kind != "autoguidance" and not conditional:
         check_conditional(run, kind == "classifier-free")
-        raise InputError("guidance needs a condition to guide to: give --label or --condition, or use autoguidance")
+        raise InputError(
+            "guidance needs a condition to guide to: give --label or --condition, or --guidance-kind autoguidance"
+        )
     if kind == "classifier":
         if run.spec.vectors is not None and run.config.data.conditional:
             raise InputError("a classifier guides to labels, and this run takes condition vectors: use classifier-free")

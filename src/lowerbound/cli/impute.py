@@ -36,6 +36,7 @@ from lowerbound.run.impute import (
 from lowerbound.run.series import SeriesDraws, fill, num_fill_windows, read_series_for
 from lowerbound.tables import SUFFIXES as TABLES
 from lowerbound.tables import TEXTS, check_table, write_table
+from lowerbound.words import counted
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Options:
     shape of one example or of all."""
     split: Literal["train", "validation", "test"] | None = None
     """Fill in one split, as training makes it; all examples if not given."""
-    num_samples: int | None = None
+    num_samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
     """The number of imputations of each example; if not given 16, or 1 where a table is written as a table."""
     method: Literal["network", "replacement", "pigdm", "mmps", "particles"] | None = None
     """The method, in order of cost: network gives what is known to the network itself, of runs of series, which are trained
@@ -114,7 +115,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     examples = read_for(run, options.data)
     indices = examples.indices(options.split)
     check_memory(
-        f"{num_samples} imputations of {len(indices):,} examples",
+        f"{counted(num_samples, 'imputation')} of {counted(len(indices), 'example')}",
         len(indices) * (1 + num_samples) * examples.values[0].nbytes,
         "give fewer examples or a smaller --num-samples",
     )
@@ -149,7 +150,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         )
     missing = 1 - observed.mean()
     print(
-        f"{num_samples} imputations of {len(raw):,} example{'s' * (len(raw) > 1)}, {missing:.1%} of whose entries "
+        f"{counted(num_samples, 'imputation')} of {counted(len(raw), 'example')}, {missing:.1%} of whose entries "
         f"were missing: {options.out}"
     )
     say_weakness(run)
@@ -183,8 +184,8 @@ def _fill(options: Options, run: Run, drawing: Drawing) -> dict[str, Any]:
         write_table(options.out, filled_columns(found, as_text=options.out.suffix in TEXTS))
     missing = 1 - found.observed.mean()
     print(
-        f"{drawing.num_samples} imputations of {len(series.rows):,} rows, {missing:.1%} of whose values were missing: "
-        f"{options.out}"
+        f"{counted(drawing.num_samples, 'imputation')} of {counted(len(series.rows), 'row')}, {missing:.1%} of whose "
+        f"values were missing: {options.out}"
     )
     say_weakness(run)
     num_samples, num_rows = drawing.num_samples, len(series.rows)

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from lowerbound.cli.figures import CheckFailedError, tell
 from lowerbound.cli.flags import in_flags
+from lowerbound.cli.terminal import fit_terminals, leave_quietly
 from lowerbound.errors import InputError
 from lowerbound.files import is_full
 from lowerbound.printable import NEW_LINE, printable, tolerate
@@ -66,13 +67,25 @@ def main() -> None:
     """Run the command line and exit.
 
     0 when it is done, 1 for a fault of this program, 2 for a mistake in what was given or a lack of memory or room, 3 where
-    what was checked has failed, 128 and its number after a signal (130 for Ctrl-C).
+    what was checked has failed, 128 and its number after a signal (130 for Ctrl-C, 141 where nobody reads on).
     """
+    fit_terminals()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """The exit status of a command line."""
+    try:
+        try:
+            return _run(arguments)
+        finally:  # also of a help text, which ends the program
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return leave_quietly()
+
+
+def _run(arguments: list[str]) -> int:
+    """The same; where nobody reads on, a BrokenPipeError."""
     tolerate(sys.stdout)
     tolerate(sys.stderr)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -103,6 +116,8 @@ def run(arguments: list[str]) -> int:
     try:
         with stoppable():
             tell(module.main, verb_arguments)
+    except BrokenPipeError:
+        raise
     except (InputError, OSError, MemoryError, RuntimeError) as error:
         message = _message(verb, error)
         if message is None or os.environ.get("LOWERBOUND_TRACEBACK"):

@@ -12,6 +12,7 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.score import check_finite, figures_of, mean_text
 from lowerbound.shards import joined_parts
 from lowerbound.tables import check_table, write_table
+from lowerbound.words import counted
 
 
 @dataclass(frozen=True)
@@ -40,5 +41,5 @@ def main(arguments: list[str]) -> dict[str, Any]:
     write_table(options.table, table, metadata)
     check_finite(table, options.table)
     print(f"{mean_text(table)} bits/dim, {table['kind'][0]} per example")
-    print(f"{len(table):,} scores of {len(parts)} part{'s' * (len(parts) > 1)}: {options.table}")
+    print(f"{counted(len(table), 'score')} of {counted(len(parts), 'part')}: {options.table}")
     return {**figures_of(table, options.table), "kind": table["kind"][0].as_py()}

@@ -1,12 +1,13 @@
 """A verb's options: those that several verbs have, how they are read from its arguments, and what is checked of them."""
 
 import contextlib
+import difflib
 import io
 import itertools
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -136,6 +137,8 @@ def pick_device(name: str) -> torch.device:
             raise InputError(f"--device is {name}, which is not supported: choose cpu, cuda or auto")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if (unknown := re.search("device string: (.*)", str(error))) is not None:
+            raise InputError(f"--device is {unknown[1]}, which is no device: choose cpu, cuda or auto") from error
         reason = str(error).splitlines()[0]
         raise InputError(f"--device is {name}, which cannot be used ({reason}): choose cpu or auto") from error
     return device
@@ -147,6 +150,9 @@ def _plainly(complaint: str, arguments: list[str]) -> str:
     without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
     message = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
     message = re.sub(r"(Perhaps you meant: --\S+).*(?= For full helptext)", r"\1.", message)
+    for pattern, rewritten in _REWRITTEN.items():
+        if (said := re.search(pattern, message)) is not None:
+            return f"{rewritten(said)} {message[message.index('For full helptext') :]}"
     mistake = re.search(r"Error parsing (?:-\w/)?([^:/]+)\S*: (.*?)( For full helptext.*)", message)
     if not mistake:
         return message
@@ -158,6 +164,37 @@ def _plainly(complaint: str, arguments: list[str]) -> str:
     if wanted is None:
         return f"{flag}: {reason}{end}"
     return f"{flag} takes {wanted}, not {_values(flag, arguments)}.{end}"
+
+
+def _missing(said: re.Match[str]) -> str:
+    """What was not given, each with what it is, from its names, placeholder and help."""
+    found = re.findall(r"(?:-\w \S+, )?(--\S+|[A-Z][A-Z_]+)(?: [A-Z{][^ a-z]*(?=[ ]))? (.*?) \(required\)", said[1])
+    return " ".join(f"{name} is missing: {what[:1].lower()}{what[1:]}" for name, what in found)
+
+
+def _unknown(said: re.Match[str]) -> str:
+    """What no option takes, and the one that was perhaps meant."""
+    meant = f" Perhaps you meant: {said[2]}." if said[2] else ""
+    return f"not understood: {said[1].replace(', ', ' ')}.{meant}"
+
+
+def _choice(said: re.Match[str]) -> str:
+    """What can be chosen, the one that is written nearly so first."""
+    given, flag, choices = said[1], said[2], re.findall(r"'(?!None')(.*?)'", said[3])
+    near = difflib.get_close_matches(given, choices, n=1)
+    meant = f"; did you mean {near[0]}? Choose" if near else ": choose"
+    return f"{flag} is {given}{meant} one of {', '.join(choices)}."
+
+
+_REWRITTEN: dict[str, Callable[[re.Match[str]], str]] = {
+    r"^Missing from lowerbound \S+: (.*\(required\))": _missing,
+    r"^Unrecognized options: (.*?)(?: Perhaps you meant: (--\S+)\.)? For full helptext": _unknown,
+    r"invalid choice '(.*?)' for argument '(--\S+?)'\. Expected one of \((.*?)\)\.": _choice,
+    r"^Missing value for argument '(\S+?)'": lambda said: (
+        f"{said[1].rpartition('/')[2]} takes a value, and none was given."
+    ),
+}
+"""What the parser says of frequent mistakes, and how it is said here."""
 
 
 def _values(flag: str, arguments: list[str]) -> str:

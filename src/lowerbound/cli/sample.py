@@ -27,6 +27,7 @@ from lowerbound.run import open_run
 from lowerbound.run.generate import generate, network_calls, states
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.processes import Processes
+from lowerbound.words import counted
 
 MOST_FRAMES = 60
 EFFECTIVE = ("num_samples", "out", "seed", "batch_size", "processes", "device", "json")
@@ -112,8 +113,8 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     source = f"of the model {run.config.model.name}"
     if run.is_denoiser:
         rule = "its own sampler" if run.diffusion.times is not None else options.sampling.sampler
-        source = f"by {rule}, {num_calls / options.num_samples:.4g} network calls each"
-    print(f"{options.num_samples} samples {source}: {out}")
+        source = f"by {rule}, {counted(num_calls / options.num_samples, 'network call')} each"
+    print(f"{counted(options.num_samples, 'sample')} {source}: {out}")
     say_weakness(run)
     return {"num_samples": options.num_samples, "calls_per_sample": num_calls / options.num_samples, "out": out}
 
@@ -127,7 +128,7 @@ def _check_batches(options: Options, num_batches: int, processes: Processes, mov
     if num_batches < processes.count and processes.is_first:
         enough = -(-options.num_samples // processes.count)
         warnings.warn(
-            f"{options.num_samples} samples in batches of {options.batch_size} are work for {num_batches} of "
+            f"{counted(options.num_samples, 'sample')} in batches of {options.batch_size} are work for {num_batches} of "
             f"{processes.count} processes: give --batch-size {enough}",
             stacklevel=2,
         )

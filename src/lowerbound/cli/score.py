@@ -21,7 +21,6 @@ from lowerbound.files import file_hash
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.reverse import ReverseVariance
-from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, read_for
 from lowerbound.scoring import (
@@ -39,6 +38,7 @@ from lowerbound.scoring import (
 from lowerbound.shards import Shard, finished_part, part_facts, write_part
 from lowerbound.tables import check_table, write_table
 from lowerbound.tails import mean_of_draws
+from lowerbound.words import counted
 
 EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "shard", "seed", "device", "json")
 """The options that have an effect on a relative."""
@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if (found := finished_part(part, facts)) is None:
         return _score(options, run, flow, examples, indices[rows], part, facts)
     check_finite(found, part)
-    print(f"part {shard} is there already, {len(found):,} scores: {part}")
+    print(f"part {shard} is there already, {counted(len(found), 'score')}: {part}")
     return figures_of(found, part)
 
 
@@ -146,7 +146,7 @@ def _score(
     print(f"{mean_text(table)} bits/dim, {kind} per example")
     if isinstance(scores, DensityScores):
         print("\n".join(_doubts(scores, indices, flow)))
-    print(f"{len(indices):,} score{'s' * (len(indices) > 1)}: {part or options.out}")
+    print(f"{counted(len(indices), 'score')}: {part or options.out}")
     say_weakness(run)
     return {
         **figures_of(table, part or options.out),
@@ -197,7 +197,7 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
     """The scores, in whichever way is asked for."""
     raw = examples.values
     if len(indices) < len(raw):
-        what = f"{len(indices):,} examples of {examples.name}"
+        what = f"{counted(len(indices), 'example')} of {examples.name}"
         check_memory(what, len(indices) * raw[0].nbytes, "score fewer of them at a time, by --shard")
         raw = raw[indices]
     check_examples(run, raw, examples.name)
@@ -226,8 +226,7 @@ def check_finite(table: pa.Table, out: Path) -> None:
 
 def mean_text(table: pa.Table) -> str:
     """The mean bits/dim of the scores that there are, with its error over them."""
-    mean, error = _mean(table)
-    return figure_text(mean, None if np.isnan(error) else error)
+    return str(_mean(table))
 
 
 def figures_of(table: pa.Table, out: Path) -> dict[str, Any]:
@@ -244,9 +243,10 @@ def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]
     """What the flow's figures leave open, a line each: the largest of each kind, and the examples that are flagged."""
     finished = np.isfinite(scores.nats)
     solver, mismatch = scores.solver_error[finished].max(), scores.base_mismatch[finished]
+    least, most = f"{mismatch.min():+.2g}", f"{mismatch.max():+.2g}"
     lines = [
         f"of an example the solver's error is up to {solver:.2g} bits/dim by its own estimate, and the base density's part "
-        f"{mismatch.min():+.2g} to {mismatch.max():+.2g}"
+        f"{least}{'' if least == most else f' to {most}'}"
     ]
     reasons = {
         "unfinished": f"not followed to the end within {flow.max_calls} calls and left out of the mean: allow more by "

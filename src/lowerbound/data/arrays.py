@@ -149,7 +149,7 @@ def _layout(path: Path, array: np.ndarray | Member, layout: str | None) -> tuple
     if layout is not None:
         _check_layout(layout)
         if len(layout) != len(shape):
-            raise InputError(f"{path}: --layout {layout} has {len(layout)} axes, but the array has shape {shape}")
+            raise InputError(f"{path}: an array of shape {shape}, where the layout {layout} has {len(layout)} axes")
         return layout, ""
     if len(shape) not in _BY_AXES:
         remedy = ": of one number each, store them with a second axis of length 1" if len(shape) == 1 else ""

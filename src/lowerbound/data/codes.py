@@ -32,6 +32,7 @@ from jaxtyping import Float64
 from lowerbound.blocks import ONE_HOT, Block, Choice, Grid, Real
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
+from lowerbound.words import counted
 
 Values = Float64[np.ndarray, " num_rows"]
 Entries = Float64[np.ndarray, "num_rows width"]
@@ -287,7 +288,7 @@ class OnGrid(Code):
             return f"multiples of {self.unit:g}" if self.unit != 1 else "whole numbers"
         last = self.start + (self.num_levels - 1) * self.unit
         steps = "" if self.unit == 1 else f" in steps of {self.unit:g}"
-        return f"{self.num_levels} levels, {self.start:g} to {last:g}{steps}"
+        return f"{counted(self.num_levels, 'level')}, {self.start:g} to {last:g}{steps}"
 
     def _value(self, k: np.ndarray) -> np.ndarray:
         # to a decimal as it would be written, not a sum with its rounding
@@ -329,7 +330,7 @@ class OneHot(Code):
 
     @property
     def text(self) -> str:
-        return f"probability of {self.num_categories} categories"
+        return f"probability of {counted(self.num_categories, 'category')}"
 
 
 def fit_code(column: Column, values: Values) -> Code:

@@ -24,6 +24,7 @@ from lowerbound.data.vectors import Standardisation
 from lowerbound.data.windows import SeriesSpec, Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
+from lowerbound.words import counted
 
 _VERSION = "2-"
 """The beginning of a fingerprint that covers labels and splits."""
@@ -212,7 +213,7 @@ class Examples(Brief):
         with naming(self.name):
             if len(values) < 3 or 0 in values.shape:
                 raise InputError(
-                    f"{len(values)} example{'s' * (len(values) != 1)} of shape {values.shape[1:]}; at least three are "
+                    f"{counted(len(values), 'example')} of shape {values.shape[1:]}; at least three are "
                     "needed, one each for training, validation and testing, and no axis may be empty"
                 )
             check_type(values.dtype)
@@ -318,7 +319,7 @@ def describe(dataset: Dataset) -> str:
     """What was understood of the data, in a few lines."""
     spec = dataset.spec
     lines = [
-        f"data      {printable(spec.name)}: {len(dataset.examples):,} examples of shape {spec.raw_shape} "
+        f"data      {printable(spec.name)}: {counted(len(dataset.examples), 'example')} of shape {spec.raw_shape} "
         f"(read as {spec.layout})",
         *([f"layout    {dataset.layout_hint}"] if dataset.layout_hint else []),
         *([f"fields    {spec.axes}"] if spec.axes is not None else []),
@@ -332,7 +333,7 @@ def describe(dataset: Dataset) -> str:
         names = ", ".join(map(printable, spec.class_names[:12])) + (", ..." if len(spec.class_names) > 12 else "")
         lines.append(f"classes   {len(spec.class_names)}: {names}")
     if dataset.conditions is not None and spec.series is None:
-        lines.append(f"condition vectors of {dataset.conditions.shape[1]} features, normalised per feature")
+        lines.append(f"condition vectors of {counted(dataset.conditions.shape[1], 'feature')}, normalised per feature")
     return "\n".join(lines)
 
 
@@ -356,6 +357,7 @@ def _missing(dataset: Dataset) -> str:
     num_observed, num_dims = dataset.num_observed, dataset.spec.num_dims
     num_complete = int((num_observed == num_dims).sum())
     return (
-        f"{1 - num_observed.mean() / num_dims:.1%} of the entries; {num_complete:,} of {len(num_observed):,} examples are "
-        "complete: the model learns from the entries that are there, and sees which they are"
+        f"{1 - num_observed.mean() / num_dims:.1%} of the entries; {num_complete:,} of "
+        f"{counted(len(num_observed), 'example')} are complete: the model learns from the entries that are there, and sees "
+        "which they are"
     )

@@ -15,6 +15,7 @@ from lowerbound.data.config import DataConfig
 from lowerbound.data.text_types import MISSING, Numbers, is_value, recognised_numbers
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
+from lowerbound.words import counted
 
 BLANKS = "blanks"
 """A separator: any number of blanks and tabs."""
@@ -55,12 +56,11 @@ class Dialect:
     def note(self) -> str:
         """How the table was read, in words."""
         separator = _NAMES.get(self.separator, f"'{self.separator}'")
-        names = f"header of {len(self.names)} names" if self.has_header else f"no header, {len(self.names)} columns"
+        num = len(self.names)
+        names = f"header of {counted(num, 'name')}" if self.has_header else f"no header, {counted(num, 'column')}"
         parts = [f"separator {separator}", f"decimal {'comma' if self.numbers.decimal == ',' else 'point'}", names]
         if comments := self.skipped - self.has_header:
-            parts.append(
-                f"{comments} line{'s' * (comments > 1)} above {'it' if self.has_header else 'the first row'} left out"
-            )
+            parts.append(f"{counted(comments, 'line')} above {'it' if self.has_header else 'the first row'} left out")
         if self.encoding != "utf-8":
             with_mark = self.encoding == "utf-8-sig"
             parts.append("UTF-8 with a byte-order mark" if with_mark else f"encoding {self.encoding}")

@@ -8,7 +8,8 @@ from lowerbound.data.listing import ARCHIVES, IMAGES, SPLIT_NAMES, Listing
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
-_SIDE_FILES = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md"}
+_TABLES = {".txt", ".csv", ".tsv"}
+_SIDE_FILES = _TABLES | {".json", ".jsonl", ".xml", ".yaml", ".yml", ".md"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ def find_images(listing: Listing, has_classes: bool = True) -> list[ImageFile]:
     root = listing.root
     files = [file for split in _splits(listing) for file in _classified(listing, split, has_classes)]
     if not files:
-        raise InputError(f"{root} holds no images (files with the suffixes {', '.join(sorted(IMAGES))})")
+        tables = [name for name in listing.faults if PurePosixPath(name).suffix.lower() in _TABLES]
+        meant = f"; to read {printable(tables[0])}, give the file instead of its folder" if tables else ""
+        raise InputError(f"{root} holds no images (files with the suffixes {', '.join(sorted(IMAGES))}){meant}")
     sound = [file for file in files if not file.fault]
     loose, class_names = [file for file in sound if not file.class_name], {file.class_name for file in sound}
     if loose and len(class_names) > 1:

@@ -25,6 +25,7 @@ from lowerbound.data.parts import PART
 from lowerbound.data.tiff import is_beyond_pillow, read_tiff_image, tiff_size
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
+from lowerbound.words import counted
 
 MAX_PIXELS = 89_478_485  # of one file: a quarter of a GiB as RGB
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -249,7 +250,7 @@ def _read_all(
     largest = max(headers.values(), key=lambda header: header.work)
     channels = max(header.channels for header in headers.values())
     height, width = image_size or (largest.height, largest.width)
-    name = f"{listing.root}: {len(headers):,} images of {height} x {width} pixels"
+    name = f"{listing.root}: {counted(len(headers), 'image')} of {height} x {width} pixels"
     total = len(headers) * channels * height * width * np.dtype(largest.dtype).itemsize
     has_room = fits(name, total, largest.work)
     num_workers = max(1, min(num_workers, (memory_limit() - total * has_room) // largest.work))
@@ -325,7 +326,8 @@ def _check_alike(root: Path, first_name: str, examples: np.ndarray, name: str, i
     if image.shape[:2] != (height, width):
         raise InputError(
             f"images of several sizes: {names[0]} has {height} x {width} pixels (height x width), {names[1]} "
-            f"{image.shape[0]} x {image.shape[1]}: give --image-size, to which all are cropped and resized"
+            f"{image.shape[0]} x {image.shape[1]}: give the height and width to which all are cropped and resized, "
+            f"such as --image-size {height} {width}"
         )
     channels = image.shape[2] if image.ndim == 3 else 1
     if channels != examples.shape[1] and (channels, examples.shape[1]) != (1, 3):

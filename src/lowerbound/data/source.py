@@ -185,6 +185,10 @@ def is_path(source: str) -> bool:
     return source not in NAMED and not source.startswith(HUB_PREFIX)
 
 
+_RUN = ("config.json", "log.jsonl")
+"""Files that a run's folder has, and no folder of images."""
+
+
 def _path(config: DataConfig) -> Path:
     return Path(config.source).expanduser()
 
@@ -198,14 +202,28 @@ def _kind(config: DataConfig) -> Source:
     if source.startswith(HUB_PREFIX):
         return HUB
     if path.is_dir():
+        if all((path / name).exists() for name in _RUN):
+            raise InputError(f"{source} is the folder of a run, and no data: give the data, as to `lowerbound train`")
         return FIELDS if is_zarr(path) else IMAGES
     if path.is_file():
         name = path.name.lower()
         kind = next((kind for end, kind in FILES.items() if name.endswith(end)), ARRAYS)
         return SERIES if config.window is not None and kind in (TABLES, TEXTS) else kind
+    if path.name.lower().endswith(tuple(FILES)) or path.parent != Path():
+        near = difflib.get_close_matches(path.name, _names_in(path.parent), n=1)
+        hint = f": did you mean {path.parent / near[0]}?" if near else f", seen from {Path.cwd()}"
+        raise InputError(f"there is no file or folder {source}{hint}")
     near = difflib.get_close_matches(source, NAMED, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise InputError(
         f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give hf:NAME, a folder or an archive of "
         f"images, or a file that exists ({', '.join(FILES)})"
     )
+
+
+def _names_in(folder: Path) -> list[str]:
+    """What lies in a folder; nothing if it can't be looked into."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []

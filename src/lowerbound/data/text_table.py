@@ -15,6 +15,7 @@ from lowerbound.data.table_source import TableSource, chosen_places
 from lowerbound.data.text_types import MISSING, TextColumn
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
+from lowerbound.words import counted
 
 _BLOCK = 1 << 24
 """Bytes of a block, each of which holds whole rows."""
@@ -68,7 +69,7 @@ class TextTable(TableSource):
         if self._bad_rows:
             num, first = len(self._bad_rows), self._bad_rows[0]
             warnings.warn(
-                f"{path}: {num:,} row{'s' * (num > 1)} of another number of entries left out (line "
+                f"{path}: {counted(num, 'row')} of another number of entries left out (line "
                 f"{self._dialect.line(first)}{' and others' * (num > 1)})",
                 stacklevel=4,
             )

@@ -56,8 +56,6 @@ from lowerbound.training.config import Config
 
 HIDDEN = 0.5
 """The share of examples of which only a part is seen, where conditional densities are wanted."""
-STEPS_APART = 50
-"""The fewest between two measurements of held-out rows."""
 ENTRIES_AT_ONCE = 65_536
 FILES = ("config.json", "model.safetensors")
 """Of a run's folder, those that the model is read from."""
@@ -369,8 +367,6 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         length = {} if self.steps is None else {"steps": self.steps, "minutes": None}
         hidden = HIDDEN if self.conditionals and dataset.spec.num_dims > 1 else 0.0
         chosen = length | _given(chosen) | {"seed": seed, "hidden": hidden, "num_pictures": 0}
-        if self.steps is not None:
-            chosen["num_evaluations"] = max(1, min(config.training.num_evaluations, self.steps // STEPS_APART))
         training = replace(config.training, **chosen)
         network = replace(config.network, **_given({"width": self.width, "depth": self.depth}))
         return replace(config, training=training, network=network)

@@ -34,6 +34,7 @@ from lowerbound.evaluate.subject import EACH, Subject
 from lowerbound.models import Effort
 from lowerbound.pictures import bound_by_time, training_curve
 from lowerbound.run.history import training_columns
+from lowerbound.words import counted
 
 INTERVALS = 24
 FLOW_CALLS = 60
@@ -67,7 +68,7 @@ def _likelihood(subject: Subject) -> Part:
     if subject.settings.quick and subject.settings.effort.num_draws is None and effort.num_draws is not None:
         most = int(subject.affordable / len(indices))
         effort = replace(effort, num_draws=max(1, min(effort.num_draws, most)))
-    calls, work = effort.importance, f"{len(indices):,} examples"
+    calls, work = effort.importance, counted(len(indices), "example")
     if run.is_denoiser:
         calls = effort.num_draws or 1
         work += f", {calls:,} calls each"
@@ -102,7 +103,7 @@ def _audit(subject: Subject) -> Part:
         return cheap_audit(run, dataset, indices, subject.bits, effort, seed=seed)
 
     calls = len(indices) // SHARE * (effort.num_draws or 1)
-    cost = Cost(f"{len(indices) // SHARE:,} examples scored again, and a look at the data", calls)
+    cost = Cost(f"{counted(len(indices) // SHARE, 'example')} scored again, and a look at the data", calls)
     settings = {"examples": len(indices), "effort": asdict(effort), "seed": seed}
     return Part("audit", "audit of the bits/dim", cost, compute, settings=settings, missing=run.model.no_likelihood)
 

@@ -24,6 +24,7 @@ from lowerbound.run.examples import conditions
 from lowerbound.run.generate import states
 from lowerbound.run.impute import Drawing, default_method, default_steps, draws
 from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
+from lowerbound.words import counted
 
 SHOWN = 64
 SHOWN_OF_CLASS, CLASSES_SHOWN = 10, 20
@@ -242,7 +243,7 @@ def _forecasts(subject: Subject) -> Part:
 
     calls = default_steps(default_method(run))
     num = len(indices) * NUM_DRAWN
-    cost = Cost(f"{NUM_DRAWN} samples of {len(indices)} windows, {calls} calls each", num * calls)
+    cost = Cost(f"{NUM_DRAWN} samples of {counted(len(indices), 'window')}, {counted(calls, 'call')} each", num * calls)
     title, settings = "forecasts of held-out windows", {"num": num, "seed": seed}
     return Part("forecasts", title, cost, compute, -(-num // 64) * calls, settings, ("forecasts.png",))
 
@@ -263,6 +264,6 @@ def _path(subject: Subject) -> Part:
         denoising_strip(folder / "path.png", shown, dataset.spec.encoding.value_range)
         return Figures()
 
-    cost = Cost(f"{num:,} samples, {plan.num_calls} calls each", num * plan.num_calls)
+    cost = Cost(f"{counted(num, 'sample')}, {counted(plan.num_calls, 'call')} each", num * plan.num_calls)
     title, settings = "the way from noise to data", {"num": num, "seed": seed}
     return Part("path", title, cost, compute, len(plan.times) + 1, settings, ("path.png",))

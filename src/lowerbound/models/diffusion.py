@@ -21,6 +21,7 @@ from lowerbound.samplers import DDIM, Sampler, start, trajectory
 from lowerbound.sampling.plan import Plan, make_plan
 from lowerbound.schedule import LearnedGamma
 from lowerbound.shapes import Chain, Conditions, Examples, Observed, PerExample, Times
+from lowerbound.words import counted
 
 ENTRIES = 65_536
 """About how many entries of an example are drawn for its bound where the number of draws is not given, and of all held-out
@@ -228,7 +229,7 @@ class Diffusion(Model):
         if self.likelihood == "none":
             return "none"
         steps = effort.num_steps
-        time = "continuous time" if steps is None else f"{steps} step{'s' * (steps > 1)}"
+        time = "continuous time" if steps is None else counted(steps, "step")
         variance = "" if effort.reverse == "lower" else f", {effort.reverse} reverse variance"
         of = "" if self.num_levels else ", of the density"
         if isinstance(self.decoder, BlockDecoder):

@@ -3,6 +3,7 @@
 import math
 
 from lowerbound.evaluate.classes import Classes
+from lowerbound.records import Measured
 from lowerbound.report.description import HINT, SURE, Description, Finding, change, fine, serious, undecided
 
 UNCLEAR = 0.9
@@ -18,7 +19,7 @@ def tell_classes(classes: Classes) -> Description:
 
 def _confidence(classes: Classes) -> Finding:
     figures = (
-        f"the classifier's mean confidence on samples is {classes.ratio:.3f} ± {classes.ratio_error:.3f} of that on "
+        f"the classifier's mean confidence on samples is {Measured(classes.ratio, classes.ratio_error)} of that on "
         f"held-out data ({classes.confidence_samples:.3f} against {classes.confidence_held_out:.3f}, accuracy "
         f"{classes.accuracy:.1%})"
     )

@@ -21,7 +21,7 @@ def event_text(event: Begun | Done) -> str:
 
 def summary(evaluation: Evaluation) -> str:
     """The headline, and what the figures say."""
-    return "\n".join([headline(evaluation), "", *(f"- {finding}" for finding in findings(evaluation))])
+    return "\n\n".join(filter(None, [headline(evaluation), "\n".join(f"- {each}" for each in findings(evaluation))]))
 
 
 def cost_text(cost: Cost, seconds: float | None) -> str:

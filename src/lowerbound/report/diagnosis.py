@@ -4,6 +4,7 @@ import math
 
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.report.description import SURE, Description, Finding, change, fine, undecided
+from lowerbound.rounding import share_text
 
 PRIOR_BITS = 0.01
 """Above it the prior is worth a change; the recipes' ends make a half of it at most."""
@@ -67,7 +68,7 @@ def _density_end(diagnosis: Diagnosis) -> Finding:
     share, error = diagnosis.predictable
     figures = (
         f"noise of {diagnosis.least_noise / diagnosis.spread:.2g} of the data's spread, of which "
-        f"{max(share, 0):.1%} ± {error:.1%} can be predicted"
+        f"{share_text(max(share, 0), error)} can be predicted"
     )
     if share > PREDICTABLE and share > SURE * error:
         return change(

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from lowerbound.evaluate.copies import CopyAudit, Distances, Neighbours, Ranks
+from lowerbound.records import Measured
 from lowerbound.report.description import SURE, Description, Finding, Severity, change, fine, serious
 from lowerbound.report.html import Table
 
@@ -46,11 +47,11 @@ def has_copies(audit: CopyAudit) -> bool:
 
 def ranks_text(ranks: Ranks) -> str:
     """The area with its error, and how surely it is not a half."""
-    return f"{ranks.auc:.3f} ± {ranks.error:.2g} (z = {ranks.z:.1f}, p = {ranks.p:.2g})"
+    return f"{Measured(ranks.auc, ranks.error)} (z = {ranks.z:.1f}, p = {ranks.p:.2g})"
 
 
 def _median(distances: Distances) -> str:
-    return f"{distances.median:.4g} ± {distances.median_error:.2g}"
+    return str(Measured(distances.median, distances.median_error))
 
 
 def _distance(audit: CopyAudit) -> Finding:

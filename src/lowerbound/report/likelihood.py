@@ -7,6 +7,7 @@ from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.records import Measured
 from lowerbound.report.description import SURE, Description, bits_table, undecided
+from lowerbound.words import counted
 
 TERMS = {
     "reconstruction": "of the data from the latents next to them",
@@ -24,7 +25,7 @@ def tell_likelihood(likelihood: Likelihood) -> Description:
     if likelihood.weighted is not None:
         rows.append(("  importance-weighted", likelihood.weighted, likelihood.weighted_kind))
     drawn_from = "" if likelihood.drawn_from is None else f" drawn from {likelihood.drawn_from:,}"
-    calls = f", {likelihood.num_calls} draw{'s' * (likelihood.num_calls > 1)} each" if rows else ""
+    calls = f", {counted(likelihood.num_calls, 'draw')} each" if rows else ""
     kind = f"{likelihood.kind}, {_examples(likelihood.num_examples)}{drawn_from}{calls}"
     return Description((bits_table([("test", likelihood.total, kind), *rows], main=0),))
 
@@ -32,7 +33,7 @@ def tell_likelihood(likelihood: Likelihood) -> Description:
 def tell_density(density: HeldOutDensity) -> Description:
     """The flow beside the chain, and which of them needs fewer bits."""
     name, count = f"first {density.num_examples:,} of test", _examples(density.num_examples)
-    flow = f"{density.kind}, {density.settings}, {count}, {density.num_calls:.0f} calls each"
+    flow = f"{density.kind}, {density.settings}, {count}, {counted(round(density.num_calls), 'call')} each"
     if density.num_unfinished:
         flow += f"; {density.num_unfinished:,} more not followed to the end and left out"
     refinement = (
@@ -43,7 +44,11 @@ def tell_density(density: HeldOutDensity) -> Description:
     table = bits_table(
         [
             (f"{name}, flow", density.total, flow),
-            (f"{name}, chain", density.bound, f"{density.bound_kind}, {count}, {density.num_times} calls each"),
+            (
+                f"{name}, chain",
+                density.bound,
+                f"{density.bound_kind}, {count}, {counted(density.num_times, 'call')} each",
+            ),
             ("  flow minus chain", density.difference, f"mean over the same {count}"),
             ("  finer flow minus flow", density.refinement, refinement),
             ("  base density's part", density.mismatch, mismatch),
@@ -74,7 +79,7 @@ def bits_of(baseline: Baseline) -> Measured:
 
 def _examples(num: int) -> str:
     """How many, in words."""
-    return f"{num:,} example{'s' * (num > 1)}"
+    return counted(num, "example")
 
 
 def _crossing(density: HeldOutDensity) -> str:

@@ -5,6 +5,7 @@ from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.report.description import Description, Finding, Severity, in_errors
 from lowerbound.report.html import Table
+from lowerbound.words import counted
 
 FIGURES = {
     "frechet": "Frechet distance",
@@ -20,16 +21,16 @@ HEADER = ("sampler", "calls", "guidance", *FIGURES.values())
 
 def tell_samples(samples: Samples) -> Description:
     """How many there are, and what drew them."""
-    return Description(remark=f"{samples.num_samples:,} samples by {samples.sampler}{_calls(samples)}")
+    return Description(remark=f"{counted(samples.num_samples, 'sample')} by {samples.sampler}{_calls(samples)}")
 
 
 def tell_quality(quality: SampleQuality) -> Description:
     """The figures of both, and a sentence each on the distance, on samples like no data, and on data like no sample."""
     samples, held_out = quality.samples, quality.held_out
     table = Table(
-        f"Samples by {quality.sampler}{_calls(quality)}, against {samples.num_references:,} training examples in "
+        f"Samples by {quality.sampler}{_calls(quality)}, against {counted(samples.num_references, 'training example')} in "
         f"{quality.space}",
-        ("", f"{samples.num_samples:,} samples", f"{held_out.num_samples:,} held-out examples"),
+        ("", counted(samples.num_samples, "sample"), counted(held_out.num_samples, "held-out example")),
         tuple(zip(FIGURES.values(), _texts(samples), _texts(held_out), strict=True)),
     )
     gap = _gap(quality, "frechet")
@@ -60,7 +61,7 @@ def tell_trade_off(trade_off: TradeOff) -> Description:
 
 def _calls(samples: Samples | SampleQuality) -> str:
     """How many network calls each sample took, where they are counted."""
-    return "" if samples.num_calls is None else f", {samples.num_calls:g} calls each"
+    return "" if samples.num_calls is None else f", {counted(samples.num_calls, 'call')} each"
 
 
 def _texts(quality: Quality) -> list[str]:

@@ -18,6 +18,7 @@ from lowerbound.data.windows import Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run.opened import Run
+from lowerbound.words import counted
 
 Vector = Float[np.ndarray, " num_examples"]
 """A figure of each example."""
@@ -94,7 +95,7 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows
     values += ", or NaN where an entry is missing" if may_miss else ""
     takes = f"the run in {run.folder.path} takes examples of shape {shape}, channels first, of {values}"
     if raw.shape[1:] != shape or not len(raw):
-        raise InputError(f"{name}: {len(raw)} examples of shape {raw.shape[1:]}; {takes}")
+        raise InputError(f"{name}: {counted(len(raw), 'example')} of shape {raw.shape[1:]}; {takes}")
     if raw.dtype.kind not in ("iub" if discrete else "f"):
         raise InputError(f"{name}: values of type {raw.dtype}; {takes}")
     try:

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.data.extras import extra
-from lowerbound.denoiser import ByLevel, Denoiser, ForeignDenoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import BlockDenoiser, ByLevel, Denoiser, ForeignDenoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser.forest import Forest
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder, replacing
 from lowerbound.imports import FAMILIES
 from lowerbound.imports.diffusers import Diffusers
+from lowerbound.langevin.energy import EnergyDenoiser
 from lowerbound.run.opened import Run
 from lowerbound.schedule import Level
 from lowerbound.training.distill import check_empty
@@ -152,14 +154,28 @@ def _exportable(run: Run) -> Exportable:
     pieces = (denoiser.fine, denoiser.coarse) if isinstance(denoiser, ByLevel) else (denoiser,)
     if not isinstance(denoiser, Exportable) or not all(map(_is_of_gamma, pieces)):
         raise InputError(
-            f"{where} has no networks of the targets {', '.join(OF_GAMMA)} or levels, which alone are written as ONNX: "
-            "train one with --denoiser.target v"
+            f"{where} {_obstacle(denoiser, pieces)}; networks of the targets {', '.join(OF_GAMMA)} or levels alone are "
+            "written as ONNX"
         )
     if run.config.data.conditional or run.spec.has_missing or run.spec.series is not None:
         raise InputError(f"{where} is given conditions, or entries that are missing: ONNX is written of others only")
     if run.diffusion.times is not None:
         raise InputError(f"{where} is distilled and knows few noise levels: export the run that it was distilled from")
     return denoiser
+
+
+def _obstacle(denoiser: Denoiser, pieces: tuple[Denoiser, ...]) -> str:
+    """Why a denoiser is not written, and what to train in its place, if there is something."""
+    if isinstance(denoiser, ForeignDenoiser):
+        return "was imported, and --as diffusers takes what came from there"
+    if isinstance(denoiser, BlockDenoiser):
+        return "is of a table with columns of several kinds, which no target of these knows"
+    if isinstance(denoiser, Forest | EnergyDenoiser):
+        kind = "a forest" if isinstance(denoiser, Forest) else "an energy"
+        return f"is {kind}: train a network, by --model diffusion --denoiser.components 0"
+    if any(isinstance(piece, NetworkDenoiser) and piece.mixture is not None for piece in pieces):
+        return "has a network that adds to what was fitted before it: train one with --denoiser.components 0"
+    return "has a network of another target: train one with --denoiser.target v"
 
 
 def _is_of_gamma(piece: Denoiser) -> bool:

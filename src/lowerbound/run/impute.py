@@ -243,6 +243,9 @@ def check_missing(observed: np.ndarray, shape: tuple[int, ...]) -> None:
     if observed.shape != shape:
         raise InputError(f"observed has the shape {observed.shape}, the examples {shape}: give one flag for each entry")
     if observed.all():
-        raise InputError("nothing is missing: mark missing entries by NaN in an array of floats, or by a mask")
+        raise InputError(
+            "nothing is missing: leave missing values of a table empty, or mark missing entries by NaN in an array of floats"
+            " or by --mask"
+        )
     if not observed.any():
         raise InputError("everything is missing: to draw examples from nothing is what `lowerbound sample` is for")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from lowerbound.errors import InputError
 from lowerbound.records import MOST_BYTES
+from lowerbound.training.checkpoint import checkpoints, step_of
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import TRAINING_SHARE
@@ -90,7 +91,8 @@ def _is_complete(config: Config, folder: RunFolder, step: float, seconds: float)
     if config.model.is_grown or folder.is_distilled or config.imported is not None:
         return True
     if training.steps is not None:
-        return step >= training.steps
+        saved = checkpoints(folder.checkpoints)  # behind the log, if training has diverged after it
+        return min([step, *map(step_of, saved[-1:])]) >= training.steps
     return training.minutes is not None and seconds >= 60 * training.minutes * TRAINING_SHARE
 
 

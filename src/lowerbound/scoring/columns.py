@@ -8,13 +8,14 @@ from lowerbound.rounding import nine_digits
 from lowerbound.run import Run
 from lowerbound.scoring.bound import Scores, part_names
 from lowerbound.scoring.flow import DensityScores
+from lowerbound.words import counted
 
 
 def kind_of(scores: Scores | DensityScores) -> str:
     """What the numbers are and how they were computed, in words."""
     if isinstance(scores, DensityScores):
         return f"{scores.kind}, {scores.settings}"
-    return f"{scores.kind}, {scores.num_calls} call{'s' * (scores.num_calls > 1)}"
+    return f"{scores.kind}, {counted(scores.num_calls, 'call')}"
 
 
 def score_columns(run: Run, scores: Scores | DensityScores) -> dict[str, np.ndarray]:

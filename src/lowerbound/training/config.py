@@ -264,15 +264,15 @@ class TrainingConfig:
     hidden: float = 0.0
     """The share of examples of which a random part is hidden in training, so that the model knows the density of any part of
     an example as well, and of any entries given others; for floats."""
-    num_evaluations: int = 20
-    """The number of times that held-out bits/dim are measured along the way; in a timed run fewer where they would take more
-    than a tenth of it."""
+    num_evaluations: int | None = None
+    """The number of times that held-out bits/dim are measured along the way; fewer in a timed run where they would take more
+    than a tenth of it. If not given, 20, and fewer in a run of given steps as well."""
     patience: int | None = None
     """Stop early when so many measurements of held-out bits/dim in a row brought no new best by more than noise. The best
     averaged weights are kept, as always; the learning rate has not fallen to zero then, as it does over a run that ends with
     its --steps or --minutes."""
-    num_pictures: int = 5
-    """The number of times that samples are drawn along the way."""
+    num_pictures: int | None = None
+    """The number of times that samples are drawn along the way; if not given, 5, within the same bounds."""
     on_divergence: Literal["stop", "skip", "roll-back"] = "stop"
     """The response to a loss or weights that are not finite, or far from what they were: stop, with the last good checkpoint
     kept; skip up to ten batches in a row whose loss alone is not finite; or roll back to the last good checkpoint and go on
@@ -280,12 +280,21 @@ class TrainingConfig:
     seed: Everyday[int] = 0
     """The random seed of weights, data order, times and noise."""
 
+    def __post_init__(self):
+        for words, (lies_within, names) in RANGES.items():
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not lies_within(value):
+                    raise InputError(f"{flag(f'training.{name}')} is {value}: it {words}")
+
     @property
     def length_option(self) -> str:
         """The option that says how long it lasts."""
         return "--minutes" if self.steps is None else "--steps"
 
 
+NUM_EVALUATIONS, NUM_PICTURES = 20, 5
+"""How often held-out bits are measured and samples drawn along the way, if there is time for it."""
 MOST = {
     "schedule.num_steps": 1_000_000,
     **dict.fromkeys(("network.width", "model.width", "coarse.width", "network.dense", "coarse.dense"), 8192),
@@ -338,15 +347,11 @@ class Config:
             raise InputError(
                 f"the length of the run: --steps {training.steps}, --minutes {training.minutes}; give one of the two"
             )
-        for words, (lies_within, names) in RANGES.items():
-            for name in names:
-                value = getattr(training, name)
-                if value is not None and not lies_within(value):
-                    raise InputError(f"{flag(f'training.{name}')} is {value}: it {words}")
-        if training.patience is not None and training.patience >= training.num_evaluations - 1:
+        num_evaluations = training.num_evaluations or NUM_EVALUATIONS
+        if training.patience is not None and training.patience >= num_evaluations - 1:
             raise InputError(
-                f"--patience is {training.patience}: with --num-evaluations {training.num_evaluations} a run can stop early "
-                f"by a --patience of up to {training.num_evaluations - 2}; give less, or more --num-evaluations"
+                f"--patience is {training.patience}: with --num-evaluations {num_evaluations} a run can stop early "
+                f"by a --patience of up to {num_evaluations - 2}; give less, or more --num-evaluations"
             )
         if self.schedule.num_steps < 1:
             raise InputError(

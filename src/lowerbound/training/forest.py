@@ -36,10 +36,11 @@ from lowerbound.training.build import build_model
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.gaussians import fit_gaussian
-from lowerbound.training.held_out import figures, fixed_nats, held_out_bits
+from lowerbound.training.held_out import figures, fixed_nats, held_out_bits, held_out_text
 from lowerbound.training.interruption import Interruption
 from lowerbound.training.resume import check_same, set_aside
 from lowerbound.weights import weights_file
+from lowerbound.words import counted
 
 GROWING_SHARE = 0.9
 """The share of the minutes in which trees grow; the rest is for the Gaussian and the held-out figure."""
@@ -330,7 +331,7 @@ def _write(
     if measured is not None:
         facts |= figures(*measured, num, yardstick(dataset, num))
         records.append(facts)
-        say(f"{facts['step']} trees at most: held-out {measured[0]:.4f} ± {measured[1]:.4f} bits/dim")
+        say(f"{counted(facts['step'], 'tree')} at most: {held_out_text(*measured)}")
     folder.write_log(records)
     metadata = {"weights": "grown"} | {name: str(fact) for name, fact in facts.items()}
     write_file(folder.model, weights_file(dict(model.trained.named_parameters()), metadata))

@@ -58,6 +58,11 @@ def held_out_by_example(
     return processes.sum(bits)
 
 
+def held_out_text(bits: float, standard_error: float) -> str:
+    """Held-out bits/dim with digits that show how they change, which is known better than they are."""
+    return f"held-out {bits:.4f}{f' ± {standard_error:.4f}' if standard_error > 0 else ''} bits/dim"
+
+
 def held_out_effort(model: Model, dataset: Dataset) -> Effort:
     """What is spent on each of a data set's held-out examples: small ones are cheap, and their estimates noisy."""
     return Effort(num_draws=model.held_out_draws(min(model.most_held_out, len(dataset.validation))))

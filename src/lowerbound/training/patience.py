@@ -9,6 +9,8 @@ with.
 import torch
 from torch import Tensor
 
+from lowerbound.words import counted
+
 ERRORS = 2.0
 """Standard errors of a gain, above which it is more than noise."""
 
@@ -38,7 +40,7 @@ class Patience:
     def reason(self) -> str:
         """Why, in words."""
         return (
-            f"the last {self.num_vain} measurement{'s' * (self.num_vain != 1)} of held-out bits/dim brought no new best "
+            f"the last {counted(self.num_vain, 'measurement')} of held-out bits/dim brought no new best "
             f"by more than {ERRORS:g} standard errors"
         )
 

@@ -2,6 +2,7 @@
 
 from lowerbound.training.build import draws_by_importance
 from lowerbound.training.config import Config
+from lowerbound.words import counted
 
 OBJECTIVES = {
     "elbo": "on the bound itself",
@@ -29,8 +30,8 @@ def _model(config: Config) -> str:
     kind = "" if model.name == "diffusion" else f"{model.name}: "
     if network.kind == "mlp":
         below = "; it adds to a fitted mixture, which has the outline already" if config.denoiser.components else ""
-        return f"{kind}network of {network.depth} layers of {network.width}{below}"
-    fine = f"{kind}U-Net of {network.width} channels at {_count(len(network.multipliers), 'resolution')}"
+        return f"{kind}network of {counted(network.depth, 'layer')} of {network.width}{below}"
+    fine = f"{kind}U-Net of {network.width} channels at {counted(len(network.multipliers), 'resolution')}"
     if config.denoiser.components:
         return f"{fine}; it adds to a fitted Gaussian of whole windows, which forecasts already"
     if coarse.split is None:
@@ -58,7 +59,3 @@ def _training(config: Config) -> str:
 
 def _dense(num_units: int) -> str:
     return " and a fully connected block" if num_units else ""
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number > 1 else ''}"

@@ -118,7 +118,10 @@ def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall
                 f"{error}; repeat the command with --fall-back to go on from the checkpoint before it, of step "
                 f"{step_of(before[0])}"
             ) from error
-        restore(trainer, before[0])
+        try:
+            restore(trainer, before[0])
+        except InputError as other:
+            raise InputError(f"{error}, and {other}: {_RESTART}") from other
         damaged = newest.with_name(f"damaged-{newest.name}")
         renamed = sharing.by_first(lambda: newest.rename(_numbered(damaged)))  # nothing of it is lost
         say(f"{error}; the checkpoint before it is taken, and this one kept as {renamed.name}")

@@ -21,11 +21,11 @@ from lowerbound.machine import process_memory
 from lowerbound.rng import PerSample
 from lowerbound.training.allowance import Allowance
 from lowerbound.training.checkpoint import checkpoints, step_of
-from lowerbound.training.config import Config
+from lowerbound.training.config import NUM_EVALUATIONS, NUM_PICTURES, Config
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.forest import fit_forest
-from lowerbound.training.held_out import figures, fixed_nats, held_out_by_example, held_out_effort
+from lowerbound.training.held_out import figures, fixed_nats, held_out_by_example, held_out_effort, held_out_text
 from lowerbound.training.processes import joined
 from lowerbound.training.resume import by_whom, restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
@@ -167,14 +167,18 @@ class _Session(Stretch[Trainer]):
         self.roll_backs = 0
 
     def follow(self) -> None:
-        trainer, training = self.trainer, self.trainer.training
-        self.evaluations = _Milestones(training.num_evaluations, trainer.progress)
-        self.pictures = _Milestones(training.num_pictures, trainer.progress)
+        trainer, training, most = self.trainer, self.trainer.training, self._most_held_out
+        # where the training ends by what was measured, it is measured as often as can be
+        num_calls = 0 if training.patience else self._held_out_calls * most
+        num_evaluations = self._as_often(training.num_evaluations, NUM_EVALUATIONS, num_calls)
+        num_pictures = self._as_often(training.num_pictures, NUM_PICTURES, self._picture_calls)
+        self.evaluations = _Milestones(num_evaluations, trainer.progress)
+        self.pictures = _Milestones(num_pictures, trainer.progress)
         self.first, self.began, self.advised = trainer.step, trainer.seconds, False
         if (
             trainer.step == 0 and trainer.mixture is not None and self.best == math.inf
         ):  # it may be what suits held-out examples best
-            self.num_held_out = trainer.model.most_held_out
+            self.num_held_out = most
             self.measure()
         super().follow()
 
@@ -244,12 +248,51 @@ class _Session(Stretch[Trainer]):
         """About what network calls for so many examples cost: a step goes forward, and back at twice the cost."""
         return num_calls * self._seconds_per_example / 3
 
+    @property
+    def _most_held_out(self) -> int:
+        """As many held-out examples as say enough, or as there are."""
+        return min(self.trainer.model.most_held_out, len(self.trainer.dataset.validation))
+
+    @property
+    def _held_out_calls(self) -> int:
+        """The network calls that a held-out example takes."""
+        return held_out_effort(self.trainer.model, self.trainer.dataset).num_draws or 1
+
+    @property
+    def _picture_calls(self) -> int:
+        """The network calls that a picture of samples takes."""
+        plan = self.trainer.model.plan()
+        return self._picture_samples * (1 if plan is None else plan.num_calls)
+
+    @property
+    def _picture_samples(self) -> int:
+        return PICTURE_SAMPLES if len(self.trainer.dataset.shape) > 1 else PICTURE_POINTS
+
+    def _as_often(self, asked: int | None, usual: int, num_calls: int) -> int:
+        """How often something is done along the way.
+
+        Of a timed run the allowance decides besides. In a run of given steps no clock may, so that it is the same wherever
+        it is interrupted and resumed: network calls do, of which a step takes three for each of its examples.
+
+        Arguments:
+            asked: as often as was asked for; None: as often as usual, if that keeps to its share.
+            usual: how often that is.
+            num_calls: network calls that it takes each time.
+        """
+        training = self.trainer.training
+        if asked is not None:
+            return asked
+        if training.steps is None or not num_calls:
+            return usual
+        share = (1 - TRAINING_SHARE) * 3 * training.steps * training.batch_size
+        return max(1, min(usual, int(share / num_calls)))
+
     def is_due(self) -> bool:
         """Whether held-out bits are measured now; before the first time it is chosen of how many examples."""
         if not self.evaluations.due(self.trainer.progress):
             return False
-        most = self.trainer.model.most_held_out
-        seconds = self._forward_seconds(held_out_effort(self.trainer.model, self.trainer.dataset).num_draws or 1)
+        most = self._most_held_out
+        seconds = self._forward_seconds(self._held_out_calls)
         if self.num_held_out is None:
             self.num_held_out = most
             if self.allowance.seconds is not None:
@@ -294,10 +337,10 @@ class _Session(Stretch[Trainer]):
     def describe(self, loss: float) -> str:
         trainer = self.trainer
         minutes, seconds = divmod(round(max(0.0, trainer.seconds * (1 / max(trainer.progress, 1e-9) - 1))), 60)
-        unit = " bits/dim" if trainer.model.is_bound else ""
-        best = f", held-out {self.best:.4f} bits/dim" if math.isfinite(self.best) else ""
-        speed = f"{1 / self._seconds_per_example:.0f} examples/s"
-        return f"step {trainer.step}, loss {loss:.4f}{unit}{best}, {speed}, {minutes}:{seconds:02d} left"
+        best = f", held-out {self.best:.4f}" if math.isfinite(self.best) else ""
+        unit = " bits/dim" if best or trainer.model.is_bound else ""
+        speed = f"{1 / self._seconds_per_example:.0f} examples/s"  # last: a narrow terminal has no room for it
+        return f"step {trainer.step}, loss {loss:.4f}{best}{unit}, {minutes}:{seconds:02d} left, {speed}"
 
     def measure(self) -> None:
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
@@ -367,7 +410,7 @@ class _Session(Stretch[Trainer]):
         facts = figures(bits, error, self.num_held_out, self.yardstick)
         self.note(**facts, **self._cost())
         if self.bar.disable:
-            self.say(f"step {trainer.step}: held-out {bits:.4f} ± {error:.4f} bits/dim")
+            self.say(f"step {trainer.step}: {held_out_text(bits, error)}")
         return facts
 
     def _cost(self) -> dict[str, float]:
@@ -398,10 +441,8 @@ class _Session(Stretch[Trainer]):
 
     def _draw(self) -> None:
         """Draw samples beside data, if it is time to and affordable."""
-        trainer, dataset = self.trainer, self.trainer.dataset
-        num_samples = PICTURE_SAMPLES if len(dataset.shape) > 1 else PICTURE_POINTS
-        plan = trainer.model.plan()
-        expected = self._forward_seconds(num_samples * (1 if plan is None else plan.num_calls))
+        trainer, dataset, num_samples = self.trainer, self.trainer.dataset, self._picture_samples
+        expected = self._forward_seconds(self._picture_calls)
         if not self.pictures.due(trainer.progress) or not self.allowance.affords("picture", expected, trainer.progress):
             return
         from lowerbound.pictures import sample_grid  # not before: every verb comes by here, and few draw

@@ -23,6 +23,8 @@ from lowerbound.training.trackers import Following, Tracker
 from lowerbound.training.training import DivergenceError, Record, Training
 
 CHECKPOINT_SECONDS = 60
+BAR = "{percentage:3.0f}%|{bar:10}| {desc}"
+"""How progress is shown, so that what matters of it fits eighty columns."""
 _Kind = TypeVar("_Kind", bound=Training)
 
 
@@ -64,7 +66,7 @@ class Stretch(Generic[_Kind]):
             total=100.0,
             initial=100 * min(1.0, trainer.progress),
             disable=None if show_progress and self.processes.is_first else True,
-            bar_format="{percentage:3.0f}%|{bar:24}| {desc}",
+            bar_format=BAR,
             desc="starting",
             miniters=0,
             mininterval=0.3,

@@ -11,9 +11,11 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood import GaussianDecoder
 from lowerbound.pictures.theory import spreads
 from lowerbound.rng import Stream
+from lowerbound.rounding import figure_text
 from lowerbound.schedule import LinearGamma
 from lowerbound.theory.derivations import one_sample, t_sample, two_sample
 from lowerbound.web.show import drawn, picture, table
+from lowerbound.words import counted
 
 NUM_DRAWS = 300
 MOST_STEPS = 100
@@ -49,11 +51,11 @@ def compared(num_steps: int) -> str:
     """The estimators' draws as a picture, and their means and spreads as a table."""
     exact, draws = estimates(num_steps)
     calls = {"T-sample": num_steps, "two-sample": 1, "one-sample": 1}
-    named = {f"{name}, {calls[name]} call{'s' * (calls[name] > 1)}": values for name, values in draws.items()}
+    named = {f"{name}, {counted(calls[name], 'call')}": values for name, values in draws.items()}
     content = drawn(lambda path: spreads(path, named, "one draw of the bound, nats"))
     text = f"{NUM_DRAWS} draws of the bound by each estimator, T = {num_steps}; log p = {exact:.3f}"
     rows = [
-        (name, f"{values.mean():.3f} ± {values.std() / len(values) ** 0.5:.2g}", f"{values.std():.3g}")
+        (name, figure_text(values.mean(), values.std() / len(values) ** 0.5), f"{values.std():.3g}")
         for name, values in named.items()
     ]
     caption = "One bound, three ways to estimate it: the means agree, the spreads do not"
