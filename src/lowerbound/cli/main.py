@@ -12,8 +12,8 @@ from lowerbound.cli.figures import CheckFailedError, tell
 from lowerbound.cli.flags import in_flags
 from lowerbound.errors import InputError
 from lowerbound.files import is_full
+from lowerbound.interruption import stoppable
 from lowerbound.printable import NEW_LINE, printable, tolerate
-from lowerbound.training.interruption import stoppable
 
 VERBS = {
     "train": "train a model, or go on with a run",
