@@ -1,7 +1,8 @@
 """One self-contained HTML file about a run: a verdict, pictures, findings, tables, a glossary, the configuration.
 
-`html` is a pure function of a `Report`, apart from reading the pictures: no script, no external resource, all text
-escaped, legible in light and dark, on a narrow screen and on paper.
+`html` is a pure function of a `Report`, apart from reading the pictures: no external resource, no script but that of a page
+to play in, which is folded away in a frame of its own, all text escaped, legible in light and dark, on a narrow screen and
+on paper.
 """
 
 import base64
@@ -47,6 +48,7 @@ summary { cursor: pointer; color: var(--soft); }
 .finding h3 { color: var(--ink); font-weight: 600; }
 .finding.serious { border-color: #b3541e; } .finding.change { border-color: #c79a1b; }
 .finding.fine { border-color: #2f7d5b; }
+iframe { width: 100%; height: 64rem; border: 1px solid var(--rule); border-radius: 8px; margin-top: .6rem; }
 dl { max-width: 44rem; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; color: var(--soft); }
 @media print {
   :root { color-scheme: light; --ink: #000000; --soft: #444444; --rule: #bbbbbb; --page: #ffffff; --card: #ffffff; }
@@ -56,8 +58,10 @@ dl { max-width: 44rem; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; color:
   .pictures { grid-template-columns: 1fr 1fr; }
   .scroll { overflow: visible; }
   pre { white-space: pre-wrap; }
+  .play { display: none; }
 }
 """
+PLAY = "Draw a density of your own, and watch the bound close on log p"
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,8 @@ class Report:
 
     title, warnings: the head. verdict: all of it in one sentence; paragraphs: what is to be known besides. first: the
     pictures that are looked at before anything is read. findings: in groups, the most serious first. tables: figures.
-    pictures: the others. glossary: words, each with what it means. configuration: nested mapping of settings, shown as
-    indented text that can be folded away.
+    pictures: the others. glossary: words, each with what it means. play: a whole page in HTML that explains by being played
+    with. configuration: nested mapping of settings, shown as indented text that can be folded away.
     """
 
     title: str
@@ -112,6 +116,7 @@ class Report:
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     glossary: tuple[tuple[str, str], ...] = ()
+    play: str = ""
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -135,6 +140,8 @@ def html(report: Report) -> str:
     if report.glossary:
         words = "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in report.glossary)
         parts += ["<h2>Glossary</h2>", f"<dl>{words}</dl>"]
+    if report.play:
+        parts.append(_play(report.play))
     if report.configuration:
         lines = escape("\n".join(_lines(report.configuration)))
         parts += ["<h2>Configuration</h2>", f"<details><summary>All settings</summary><pre>{lines}</pre></details>"]
@@ -144,6 +151,13 @@ def html(report: Report) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def _play(page: str) -> str:
+    """The page in a frame that can reach nothing outside of itself."""
+    frame = f'<iframe title="{PLAY}" sandbox="allow-scripts" loading="lazy" srcdoc="{escape(page)}"></iframe>'
+    details = f"<details><summary>{PLAY}</summary>{frame}</details>"
+    return f'<section class="play"><h2>What a bound is</h2>{details}</section>'
 
 
 def _findings(findings: Findings) -> str:
