@@ -32,8 +32,8 @@ def standing(path: Path | str, others: Mapping[str, Float[np.ndarray, " _"]], va
         style = {"linewidth": 1.3} if number else {"fill": True, "alpha": 0.35}
         axis.stairs(counts / len(figures), edges, color=INK if number else DARK, label=label, **style)
     axis.axvline(value, color=LIGHT, linewidth=2.2)
-    axis.set(xlabel=name, ylabel="share of examples", ylim=(0, 1.35 * axis.get_ylim()[1]))
-    axis.legend(frameon=False, fontsize=8, loc="upper left")
+    axis.set(xlabel=name, ylabel="share of examples")
+    axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
     return save(figure, path)
 
 

@@ -20,7 +20,7 @@ from lowerbound.web.example import Example, choice, of_data, of_file
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import MOST_OPEN, Opened, Shelf
-from lowerbound.web.show import drawn, picture, said, side_by_side, table, told
+from lowerbound.web.show import drawn, picture, said, table, told
 
 NUM_COMPARED = 128
 """Examples of a split among which one stands."""
@@ -142,7 +142,7 @@ class LikelihoodPanel:
             with gradio.Column(scale=1, min_width=280):
                 split, number = choice()
                 file = gradio.File(
-                    label="Or your own: a .png, or a row of an .npy or .npz", file_types=[".png", ".npy", ".npz"],
+                    label="Or your own: .png, .npy or .npz", file_types=[".png", ".npy", ".npz"],
                     height=170,
                 )  # fmt: skip
                 flow = gradio.Checkbox(False, label="Also by the probability flow (slower)")
@@ -152,7 +152,7 @@ class LikelihoodPanel:
                 shown = gradio.HTML()
             with gradio.Column(scale=2, min_width=300):
                 figures, density = gradio.HTML(), gradio.HTML()
-                where, noise = side_by_side()
+                where, noise = gradio.HTML(), gradio.HTML()
                 among, training = gradio.HTML(), gradio.HTML()
         button.click(
             told(self.on_score), [run, split, number, file, flow, seed],
