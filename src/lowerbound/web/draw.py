@@ -199,7 +199,7 @@ class DrawPanel:
             concurrency_limit=1,
         )  # fmt: skip
         event.then(None, link, link, js=LINK_SCRIPT)
-        stop.click(lambda: said("Stopped."), None, self.status, cancels=[event], queue=False, api_visibility="private")
+        stop.click(None, cancels=[event])
         run.change(told(self.on_run), run, [self.first[4], self.second[4]], api_visibility="private")
         restored = dropped.upload(
             told(self.on_file),
