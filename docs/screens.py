@@ -32,6 +32,9 @@ STEPS = {
 """What a person does on each screen: buttons that are pressed, and fields that are written."""
 WRITTEN = {"Or a rectangle, by the keyboard": "0, 0, 4, 8", "Name of the run": f"screen-{os.getpid()}"}
 SECONDS_OF_TRAINING = 45
+MOST_SECONDS = 180
+"""What is waited for anything that was asked for."""
+MOST_HEIGHT = 2100
 MOST_BYTES = 150_000
 
 
@@ -47,10 +50,16 @@ def screen(page, tab: str, run: str) -> bytes:
             continue
         target.first.click()
         page.wait_for_timeout(1000)
-        page.wait_for_function("!document.querySelector('.generating, .progress-text, .eta-bar')", timeout=120_000)
+        page.wait_for_function("!document.querySelector('.generating, .progress-text, .eta-bar')")
     if tab == "Train":
+        page.locator("#training img").wait_for()
         page.wait_for_timeout(1000 * SECONDS_OF_TRAINING)
         page.get_by_role("button", name="Stop training").click()
+    # as tall as what is on it: frames below a window's end would not be drawn
+    height = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.gradio-container > *')].map((e) => e.scrollHeight))"
+    )
+    page.set_viewport_size({"width": page.viewport_size["width"], "height": min(height, MOST_HEIGHT)})
     page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(1500)
     return page.screenshot()
@@ -61,7 +70,8 @@ def small(content: bytes) -> bytes:
     image = Image.open(io.BytesIO(content)).convert("RGB")
     while True:
         out = io.BytesIO()
-        image.quantize(128).save(out, "PNG", optimize=True)
+        # colours that few pixels have, as lines do, are kept
+        image.quantize(128, Image.Quantize.MAXCOVERAGE).save(out, "PNG", optimize=True)
         if out.tell() <= MOST_BYTES:
             return out.getvalue()
         image = image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.Resampling.LANCZOS)
@@ -78,13 +88,12 @@ def main(runs: str, run: str, out: Path = OUT, looks: tuple[str, ...] = ("",)) -
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for look in looks:
             for tab in STEPS:
-                # a tall window: frames below its end would not be drawn
-                size = {"width": WIDTHS.get(look, WIDTHS[""]), "height": 2600 if look == "phone" else 1900}
+                size = {"width": WIDTHS.get(look, WIDTHS[""]), "height": 900}
                 scheme = "dark" if look == "dark" else "light"
                 page = browser.new_page(viewport=size, color_scheme=scheme)
+                page.set_default_timeout(MOST_SECONDS * 1000)
                 page.goto(f"{address}/?run={run}")
-                page.get_by_role("tab", name="Draw").wait_for()
-                page.wait_for_timeout(1500)
+                page.get_by_text("The settings of the address are here").wait_for()
                 content = screen(page, tab, run)
                 name = f"studio-{tab.lower()}{look and f'-{look}'}.png"
                 (out / name).write_bytes(small(content))

@@ -55,6 +55,7 @@ def test_evaluate_and_report(trained, capsys):
     page = (trained / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 5
     assert not re.search(r"(src|href)=.https?:", page)
+    assert "Draw a density of your own" in page
     capsys.readouterr()
     assert run(["evaluate", str(trained), "--quick"]) == 0
     assert capsys.readouterr().out.count("kept from before") == 2

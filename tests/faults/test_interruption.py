@@ -15,8 +15,8 @@ import pytest
 
 from lowerbound.cli.main import run
 from lowerbound.errors import Stopped
+from lowerbound.interruption import Interruption, stoppable
 from lowerbound.training.checkpoint import checkpoints, step_of
-from lowerbound.training.interruption import Interruption, stoppable
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 

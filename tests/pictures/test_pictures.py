@@ -20,6 +20,7 @@ from lowerbound.pictures.curves import bound_by_time, minute_ticks, training_cur
 from lowerbound.pictures.mosaic import explained, tile
 from lowerbound.pictures.path import denoising_strip
 from lowerbound.pictures.samples import sample_grid
+from lowerbound.pictures.standing import standing
 from lowerbound.pictures.theory import LADDERS, ladder, spreads
 
 SHAPES = [(1, 8, 8), (3, 7, 5), (2, 6, 6), (1, 4, 6, 5), (1, 40), (3, 40), (1,), (2,), (3,), (9,)]
@@ -282,6 +283,25 @@ def test_curves_are_drawn(tmp_path):
     )
     assert pixels(path).std() > 5
     assert pixels(training_curve(tmp_path / "b.png", steps[:1], loss[:1], checks[:0], loss[:0])).std() > 5
+
+
+def test_error_bars_of_a_run_s_checks_are_not_cut_off_below(tmp_path, figures):
+    steps, checks = np.arange(100), np.array([60, 75, 90])
+    for is_bound in (True, False):
+        held_out, errors = np.array([1.73, 1.71, 1.70]), np.full(3, 0.2)
+        training_curve(
+            tmp_path / "a.png", steps, np.full(100, 1.7), checks, held_out, held_out_errors=errors, is_bound=is_bound
+        )
+        assert figures[-1].axes[0].get_ylim()[0] < (held_out - errors).min()
+
+
+def test_where_a_figure_stands_is_told_for_each_set(tmp_path, figures):
+    others = {"held-out examples": np.arange(10.0), "training examples": np.append(np.arange(4.0), np.nan)}
+    assert pixels(standing(tmp_path / "a.png", others, 2.5, "bits")).std() > 5
+    words = [text.get_text() for text in figures[-1].axes[0].get_legend().get_texts()]
+    assert words == ["held-out examples: 30% of 10 lie below", "training examples: 75% of 4 lie below"]
+    with pytest.raises(InputError, match="no figures"):
+        standing(tmp_path / "b.png", {"held-out examples": np.array([np.nan])}, 2.5, "bits")
 
 
 def test_a_loss_that_is_no_bound_has_axes_of_its_own(tmp_path):

@@ -73,6 +73,15 @@ def test_nothing_is_fetched_and_the_picture_is_inside(report):
     assert "url(" not in html(report)
 
 
+def test_a_page_to_play_in_stands_in_a_frame_that_reaches_nothing(report):
+    played = "<!doctype html><script>document.title = 'x'</script>"
+    reader = Reader(html(dataclasses.replace(report, play=played)))
+    (frame,) = [attributes for tag, attributes in reader.tags if tag == "iframe"]
+    assert frame["srcdoc"] == played
+    assert frame["sandbox"] == "allow-scripts"
+    assert "script" not in [tag for tag, _ in reader.tags]
+
+
 def test_the_same_report_gives_the_same_text(report):
     assert html(report) == html(report)
 

@@ -5,6 +5,9 @@ import importlib.util
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from types import SimpleNamespace
 
 import pytest
@@ -46,6 +49,17 @@ def limits():
     return Limits(most_samples=8, most_steps=20, most_megabytes=1, most_waiting=4)
 
 
+def _is_loaded(address: str) -> bool:
+    """Whether the page is there, and not the one that is shown while it is loaded."""
+    try:
+        urllib.request.urlopen(address).close()
+    except urllib.error.HTTPError as error:
+        if error.code != 503:
+            raise
+        return False
+    return True
+
+
 @pytest.fixture(scope="session")
 def served(folder, limits):
     """The page as the command shows it: its process, its port, and the address that it printed."""
@@ -56,6 +70,8 @@ def served(folder, limits):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         address = process.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:"), process.stderr.read()
+        while not _is_loaded(address):
+            time.sleep(0.1)
         yield SimpleNamespace(process=process, address=address, port=int(address.rpartition(":")[2]))
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)

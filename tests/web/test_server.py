@@ -13,7 +13,7 @@ import pytest
 
 from lowerbound.errors import InputError
 from lowerbound.web.recipe import Recipe
-from lowerbound.web.studio import _listen
+from lowerbound.web.serve import _listen
 
 
 def ask(served, path, method="GET", body=None, **headers):

@@ -13,8 +13,8 @@ from lowerbound.cli.flags import in_flags
 from lowerbound.cli.terminal import fit_terminals, leave_quietly
 from lowerbound.errors import InputError
 from lowerbound.files import is_full
+from lowerbound.interruption import stoppable
 from lowerbound.printable import NEW_LINE, printable, tolerate
-from lowerbound.training.interruption import stoppable
 
 VERBS = {
     "train": "train a model, or go on with a run",
@@ -97,19 +97,11 @@ def _run(arguments: list[str]) -> int:
 
         print(version("lowerbound"))
         return 0
-    if verb not in VERBS:
-        print(f"error: no verb {verb!r}: choose one of {', '.join(VERBS)}", file=sys.stderr)
+    if refusal := _refusal(verb):
+        if _speaks():
+            print(f"error: {refusal}", file=sys.stderr)
         return 2
     warnings.showwarning = _show_warning
-    if verb not in TOGETHER + READING and (count := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
-        shares = "; --shard has it done in parts" if verb == "score" else ""
-        if _speaks():
-            print(
-                f"error: {verb} is done by one process, and WORLD_SIZE says that {count} were started: start it without "
-                f"torchrun{shares}",
-                file=sys.stderr,
-            )
-        return 2
     if verb in SHARING:
         _leave_busy_processors()
     module = importlib.import_module(f"lowerbound.cli.{verb}")
@@ -135,6 +127,17 @@ def _run(arguments: list[str]) -> int:
                 print(stop if str(stop) else "interrupted", file=sys.stderr)
         return 128 + getattr(stop, "number", signal.SIGINT)
     return 0
+
+
+def _refusal(verb: str) -> str | None:
+    """Why it is not begun: there is no such verb, or several processes were started for what one does."""
+    if verb not in VERBS:
+        return f"no verb {verb!r}: choose one of {', '.join(VERBS)}"
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if verb in TOGETHER + READING or count == 1:
+        return None
+    shares = "; --shard has it done in parts" if verb == "score" else ""
+    return f"{verb} is done by one process, and WORLD_SIZE says that {count} were started: start it without torchrun{shares}"
 
 
 def _speaks() -> bool:

@@ -10,7 +10,7 @@ from lowerbound.cli.options import parse
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.web.limits import Limits
-from lowerbound.web.studio import serve
+from lowerbound.web.serve import serve
 
 
 @dataclass(frozen=True)

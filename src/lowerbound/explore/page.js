@@ -155,7 +155,7 @@ function drawCurve({ exact, chains }) {
   const left = 56, right = 20, top = 14, bottom = 46;
   const low = Math.max(exact - 12, Math.min(...chains.map((chain) => chain.total))), high = exact + 0.06 * (exact - low) + 0.02;
   const px = (i) => left + (i / (chains.length - 1)) * (width - left - right);
-  const py = (value) => top + ((high - Math.max(value, low)) / (high - low)) * (height - top - bottom);
+  const py = (value) => top + ((high - value) / (high - low)) * (height - top - bottom);
   ctx.strokeStyle = colour("--rule");
   ctx.fillStyle = colour("--soft");
   ctx.textAlign = "right";
@@ -170,6 +170,7 @@ function drawCurve({ exact, chains }) {
   ctx.strokeStyle = colour("--exact");
   ctx.lineWidth = 2;
   ctx.beginPath(); ctx.moveTo(left, py(exact)); ctx.lineTo(width - right, py(exact)); ctx.stroke();
+  ctx.beginPath(); ctx.rect(left - 6, 0, width, height - bottom + 1); ctx.clip(); // what is far below is left out
   ctx.strokeStyle = ctx.fillStyle = colour("--bound");
   ctx.beginPath();
   chains.forEach((chain, i) => ctx[i ? "lineTo" : "moveTo"](px(i), py(chain.total)));

@@ -39,17 +39,19 @@ def training_curve(
     below.plot(steps, loss, color=LIGHT, linewidth=0.7, alpha=0.45, marker="o" if len(steps) == 1 else None)
     below.plot(steps, _smooth(loss), color=LIGHT, linewidth=1.6, label="training loss")
     late = _smooth(loss)[len(loss) // 20 :]
+    errors = np.zeros(len(held_out)) if held_out_errors is None else held_out_errors
+    checks = np.concatenate([held_out - errors, held_out + errors])
     if len(held_out_steps):
         axis.errorbar(
             held_out_steps, held_out, held_out_errors, color=DARK, marker="o", markersize=3.5, linewidth=1.2,
             capsize=2, label="held-out bound",
         )  # fmt: skip
     if apart:
-        axis.set(ylim=_limits(held_out), ylabel="bits per dimension", xlim=below.get_xlim())
+        axis.set(ylim=_limits(checks), ylabel="bits per dimension", xlim=below.get_xlim())
         below.set(ylim=_limits(late))
         below.legend(frameon=False, fontsize=8)
     else:
-        axis.set(ylim=_limits(np.concatenate([late, held_out])))
+        axis.set(ylim=_limits(np.concatenate([late, checks])))
     below.set(xlabel="step", ylabel="bits per dimension" if is_bound else "loss, no bound")
     if minutes is not None and minutes[-1] > minutes[0]:
         over = axis.secondary_xaxis("top")

@@ -1,5 +1,6 @@
 """Where one figure stands among others of its kind, and what each entry of an example adds to it, as PNG files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,28 @@ from lowerbound.pictures.canvas import DARK, INK, LIGHT, draw_figure, save
 MOST_BARS = 60
 
 
-def standing(path: Path | str, others: Float[np.ndarray, " other"], value: float, name: str) -> Path:
-    """Draws a histogram of figures with a line at one.
+def standing(path: Path | str, others: Mapping[str, Float[np.ndarray, " _"]], value: float, name: str) -> Path:
+    """Draws histograms of figures with a line at one.
 
-    others: the figures; value: the one; name: of the horizontal axis.
+    others: sets of figures, by what they are of; the first one filled, the others as outlines. value: the one; name: of
+    the horizontal axis.
 
-    Raises InputError if none of the others is finite.
+    Raises InputError if a set has no finite figure.
     """
-    others = others[np.isfinite(others)]
-    if not len(others):
+    others = {kind: figures[np.isfinite(figures)] for kind, figures in others.items()}
+    if not others or not all(map(len, others.values())):
         raise InputError("there are no figures to draw a histogram of; give at least one that is finite")
-    figure, [[axis]] = draw_figure(1, 1, (5.6, 2.8))
-    axis.hist(others, bins=min(30, max(5, len(others) // 4)), color=DARK, alpha=0.35)
+    figure, [[axis]] = draw_figure(1, 1, (5.6, 3.0))
+    together = np.concatenate([*others.values()])
+    edges = np.histogram_bin_edges(together, bins=min(30, max(5, len(together) // (4 * len(others)))))
+    for number, (kind, figures) in enumerate(others.items()):
+        share, counts = float(np.mean(figures < value)), np.histogram(figures, edges)[0]
+        label = f"{kind}: {share:.0%} of {len(figures)} lie below"
+        style = {"linewidth": 1.3} if number else {"fill": True, "alpha": 0.35}
+        axis.stairs(counts / len(figures), edges, color=INK if number else DARK, label=label, **style)
     axis.axvline(value, color=LIGHT, linewidth=2.2)
-    below = float(np.mean(others < value))
-    axis.set(xlabel=name, ylabel="examples")
-    axis.set_title(f"more than {below:.0%} of {len(others)} held-out examples", fontsize=9, color=INK)
+    axis.set(xlabel=name, ylabel="share of examples")
+    axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
     return save(figure, path)
 
 

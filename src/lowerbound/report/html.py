@@ -1,7 +1,8 @@
 """One self-contained HTML file about a run: a verdict, pictures, findings, tables, a glossary, the configuration.
 
-`html` is a pure function of a `Report`, apart from reading the pictures and page.css: no script, no external resource, all
-text escaped, legible in light and dark, on a narrow screen and on paper.
+`html` is a pure function of a `Report`, apart from reading the pictures and page.css: no external resource, no script but
+that of a page to play in, which is folded away in a frame of its own, all text escaped, legible in light and dark, on a
+narrow screen and on paper.
 """
 
 import base64
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound.errors import InputError
+
+PLAY = "Draw a density of your own, and watch the bound close on log p"
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Report:
 
     title, warnings: the head. verdict: all of it in one sentence; paragraphs: what is to be known besides. first: the
     pictures that are looked at before anything is read. findings: in groups, the most serious first. tables: figures.
-    pictures: the others. glossary: words, each with what it means. configuration: nested mapping of settings, shown as
-    indented text that can be folded away.
+    pictures: the others. glossary: words, each with what it means. play: a whole page in HTML that explains by being played
+    with. configuration: nested mapping of settings, shown as indented text that can be folded away.
     """
 
     title: str
@@ -67,6 +70,7 @@ class Report:
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     glossary: tuple[tuple[str, str], ...] = ()
+    play: str = ""
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -90,6 +94,8 @@ def html(report: Report) -> str:
     if report.glossary:
         words = "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in report.glossary)
         parts += ["<h2>Glossary</h2>", f"<dl>{words}</dl>"]
+    if report.play:
+        parts.append(_play(report.play))
     if report.configuration:
         lines = escape("\n".join(_lines(report.configuration)))
         parts += ["<h2>Configuration</h2>", f"<details><summary>All settings</summary><pre>{lines}</pre></details>"]
@@ -99,6 +105,13 @@ def html(report: Report) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def _play(page: str) -> str:
+    """The page in a frame that can reach nothing outside of itself."""
+    frame = f'<iframe title="{PLAY}" sandbox="allow-scripts" loading="lazy" srcdoc="{escape(page)}"></iframe>'
+    details = f"<details><summary>{PLAY}</summary>{frame}</details>"
+    return f'<section class="play"><h2>What a bound is</h2>{details}</section>'
 
 
 def _findings(findings: Findings) -> str:

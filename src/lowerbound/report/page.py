@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lowerbound import explore
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import Evaluation, evaluation_folder, model_hash, other_folders, read_evaluation
 from lowerbound.files import write_file
@@ -105,6 +106,7 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
         tables=tables,
         pictures=tuple(pictures),
         glossary=glossary([verdict, paragraph, *map(str, found), *cells]),
+        play=explore.page(),
         configuration=run.config.to_dict(),
     )
     return html(report), notes

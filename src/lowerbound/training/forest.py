@@ -30,6 +30,7 @@ from lowerbound.denoiser import Forest
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
+from lowerbound.interruption import Interruption
 from lowerbound.models import Diffusion
 from lowerbound.rng import Stream
 from lowerbound.training.build import build_model
@@ -37,7 +38,6 @@ from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.gaussians import fit_gaussian
 from lowerbound.training.held_out import figures, fixed_nats, held_out_bits, held_out_text
-from lowerbound.training.interruption import Interruption
 from lowerbound.training.resume import check_same, set_aside
 from lowerbound.weights import weights_file
 from lowerbound.words import counted

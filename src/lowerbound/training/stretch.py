@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
+from lowerbound.interruption import Interruption
 from lowerbound.training.checkpoint import checkpoints, write_checkpoint
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.interruption import Interruption
 from lowerbound.training.resume import go_on, set_aside
 from lowerbound.training.trackers import Following, Tracker
 from lowerbound.training.training import DivergenceError, Record, Training

@@ -185,7 +185,8 @@ class DrawPanel:
                 self.status = gradio.HTML(said("Press Draw: samples come out of noise step by step."))
                 left, right = side_by_side("samples", "samples-beside")
                 left_files, right_files = gradio.HTML(), gradio.HTML()
-                link = gradio.Textbox(label="Link to these samples", interactive=False, buttons=["copy"])
+                # without a button in its label: the label would be the button's, and the field have no name
+                link = gradio.Textbox(label="Link to these samples", interactive=False)
                 dropped = gradio.File(
                     label="Drop a file of samples here: its settings come back",
                     file_types=[".png", ".npy", ".npz", ".csv"],

@@ -135,7 +135,7 @@ def between(opened: Opened, first: Example, second: Example, count: int, seed: i
     weights = torch.linspace(0, 1, count + 2, device=run.device)[1:-1]
     way = interpolate(run.denoiser.given(cond), x_from, x_to, weights, noise=noise, tolerance=TOLERANCE)
     row = np.concatenate([first.raw, run.decode(way[:, 0]), second.raw])
-    return _row(opened, row, f"From {first.name} to {second.name}")
+    return _row(opened, row, f"From {first.name}, to {second.name}")
 
 
 @torch.no_grad()
@@ -149,7 +149,8 @@ def variations(opened: Opened, example: Example, strength: float, count: int, se
     x = run.encode(example.raw).to(run.device).repeat_interleave(count, 0)
     noise = PerSample([(seed << 32) + k for k in range(count)])
     made = run.decode(vary(run.denoiser.given(cond), x, t, plan.sampler, plan.times, noise))
-    return _row(opened, np.concatenate([example.raw, made]), f"{example.name} and {count} variations from t = {t:.2f}")
+    text = f"{count} variations from t = {t:.2f} of {example.name}, which is the first"
+    return _row(opened, np.concatenate([example.raw, made]), text)
 
 
 def _check_complete(*examples: Example) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""The names by which a machine calls itself."""
 POLICY = "; ".join(
     [
         "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:",

@@ -20,10 +20,11 @@ from lowerbound.web.example import Example, choice, of_data, of_file
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import MOST_OPEN, Opened, Shelf
-from lowerbound.web.show import drawn, picture, said, side_by_side, table, told
+from lowerbound.web.show import drawn, picture, said, table, told
 
 NUM_COMPARED = 128
-"""Held-out examples among which one stands."""
+"""Examples of a split among which one stands."""
+COMPARED_WITH = {"held-out examples": "test", "training examples": "train"}
 COMPARED_DRAWS = 16
 NUM_NEIGHBOURS = 5
 MOST_SEARCHED = 20_000
@@ -83,20 +84,22 @@ def _num_dims(scores: Scores) -> float:
 
 
 @lru_cache(maxsize=MOST_OPEN)
-def compared(opened: Opened) -> np.ndarray:
-    """Bits/dim of held-out examples, in few calls each."""
+def compared(opened: Opened) -> dict[str, np.ndarray]:
+    """Bits/dim of held-out and of training examples, in few calls each."""
     dataset = opened.dataset
-    chosen = dataset.test[:NUM_COMPARED]
-    cond = dataset.cond(chosen) if opened.run.config.data.conditional else None
-    effort = Effort(num_draws=COMPARED_DRAWS) if opened.run.is_denoiser else Effort()
-    return score(opened.run, dataset.examples[chosen], effort, cond=cond, numbers=chosen).bits_per_dim
+    effort, found = Effort(num_draws=COMPARED_DRAWS) if opened.run.is_denoiser else Effort(), {}
+    for kind, split in COMPARED_WITH.items():
+        chosen = dataset.indices(split)[:NUM_COMPARED]
+        cond = dataset.cond(chosen) if opened.run.config.data.conditional else None
+        found[kind] = score(opened.run, dataset.examples[chosen], effort, cond=cond, numbers=chosen).bits_per_dim
+    return found
 
 
 def place(opened: Opened, scores: Scores) -> str:
-    """Where the example stands among held-out ones, as a picture."""
+    """Where the example stands among held-out and training ones, as a picture."""
     value = float(scores.bits_per_dim[0])
     content = drawn(lambda path: standing(path, compared(opened), value, "bits per dimension"))
-    return picture(content, "The example, the line, among held-out ones")
+    return picture(content, "The example, the line, among held-out and training ones")
 
 
 def neighbours(opened: Opened, raw: np.ndarray, num: int = NUM_NEIGHBOURS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -139,7 +142,7 @@ class LikelihoodPanel:
             with gradio.Column(scale=1, min_width=280):
                 split, number = choice()
                 file = gradio.File(
-                    label="Or your own: a .png, or a row of an .npy or .npz", file_types=[".png", ".npy", ".npz"],
+                    label="Or your own: .png, .npy or .npz", file_types=[".png", ".npy", ".npz"],
                     height=170,
                 )  # fmt: skip
                 flow = gradio.Checkbox(False, label="Also by the probability flow (slower)")
@@ -149,7 +152,7 @@ class LikelihoodPanel:
                 shown = gradio.HTML()
             with gradio.Column(scale=2, min_width=300):
                 figures, density = gradio.HTML(), gradio.HTML()
-                where, noise = side_by_side()
+                where, noise = gradio.HTML(), gradio.HTML()
                 among, training = gradio.HTML(), gradio.HTML()
         button.click(
             told(self.on_score), [run, split, number, file, flow, seed],

@@ -1,22 +1,17 @@
-"""The page: its panels, and the server that shows it to one machine alone unless it is asked for more."""
+"""The page: its panels, and the application that a server shows."""
 
 import os
-import socket
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from lowerbound.errors import InputError
 from lowerbound.web.framework import framework
-from lowerbound.web.guard import Guard
+from lowerbound.web.guard import LOOPBACK, Guard
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Shelf
 from lowerbound.web.show import told
 from lowerbound.web.trainings import Trainings
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_VISITORS = 100
 """Whose choices are remembered; those of the one who was longest away are forgotten for another's."""
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
@@ -127,55 +122,3 @@ def application(
         allowed_paths=[],
     )
     return Guard(mounted, uploads, most_bytes, hosts)
-
-
-def serve(root: Path | str, limits: Limits, host: str, port: int | None, say: Callable[[str], object]) -> None:
-    """Show the runs of a folder until it is stopped.
-
-    Arguments:
-        root: a run, or a folder of runs.
-        limits: of what may be asked for.
-        host: the address to listen at.
-        port: the port; the first free one from 7860 on if None.
-        say: told the page's address once it can be asked for.
-
-    Raises:
-        InputError: if there is no run, the address or the port cannot be had, or gradio is not there.
-    """
-    shelf = Shelf(root)
-    framework()
-    import uvicorn  # pyright: ignore[reportMissingImports]
-
-    listening = _listen(host, port)
-    with TemporaryDirectory(prefix="lowerbound-studio-") as uploads, listening:
-        # who trains writes files: nobody from elsewhere does
-        hosts, trainings = (LOOPBACK, Trainings(shelf, limits)) if host in LOOPBACK else (None, None)
-        settings = uvicorn.Config(application(shelf, limits, Path(uploads), hosts, trainings), log_level="warning")
-        shown = f"[{host}]" if ":" in host else host
-        say(f"http://{shown}:{listening.getsockname()[1]}")
-        try:
-            uvicorn.Server(settings).run(sockets=[listening])
-        finally:
-            if trainings is not None:
-                trainings.end()
-
-
-def _listen(host: str, port: int | None) -> socket.socket:
-    """A socket that listens, so that an address that is printed is there."""
-    family, ports = socket.AF_INET6 if ":" in host else socket.AF_INET, range(7860, 7960) if port is None else (port,)
-    for last in ports:
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, last))
-            listening.listen(128)
-        except (OSError, OverflowError) as error:
-            listening.close()
-            if last == ports[-1]:
-                named = port or f"{ports[0]} to {last}"
-                raise InputError(
-                    f"cannot listen at {host}, port {named} ({error}): give another --host or --port"
-                ) from error
-        else:
-            return listening
-    raise AssertionError("a range of ports is not empty")

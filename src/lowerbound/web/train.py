@@ -79,9 +79,7 @@ class TrainPanel:
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
                 data = gradio.Dropdown(list(BUNDLED), value=BUNDLED[0], label="Data")
-                file = gradio.File(
-                    label="Or your own: a table, an array, or an archive of images", file_types=list(KINDS), height=170
-                )
+                file = gradio.File(label="Or your own: table, array, images", file_types=list(KINDS), height=170)
                 name = gradio.Textbox(
                     "my-run", label="Name of the run", info="A new one to train, or one to go on with"
                 )
