@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from ledger import print_table
 from PIL import Image
 
 SHAPE = (3, 32, 32)
@@ -122,8 +123,24 @@ def main() -> None:
             f"tar of {arguments.images:,} JPEGs": in_a_process(archive, arguments.steps),
             "the same, beyond memory": in_a_process(archive, arguments.steps, LOWERBOUND_MEMORY=tiny),
         }
-    for name, figures in runs.items():
-        print(name + ": " + ", ".join(f"{value:.3g} {unit}" for unit, value in figures.items()))
+    units = list(next(iter(runs.values())))
+    print_table("", units, {name: [f"{figures[unit]:.3g}" for unit in units] for name, figures in runs.items()})
+    less, more, opened, beyond = runs.values()
+    grown = more["MB after training"] - less["MB after training"]
+    room = 10 * arguments.gigabytes  # MB: a hundredth of the data
+    print(
+        f"aim, memory flat in the size of the data: {_met(grown < room)}, {grown:+.0f} MB for a hundred times as much"
+    )
+    took = opened["CPU s to open"]
+    print(f"aim, the tar open within a minute of a processor: {_met(took < 60)}, {took:.1f} s")
+    waiting = max(figures["share of waiting"] for figures in (more, opened, beyond))
+    print(
+        f"aim, examples come faster than they are needed: {_met(waiting < 0.5)}, waited for in {waiting:.1%} of the time"
+    )
+
+
+def _met(is_met: bool) -> str:
+    return "met" if is_met else "missed"
 
 
 if __name__ == "__main__":

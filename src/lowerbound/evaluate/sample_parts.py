@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lowerbound.data import Examples
+from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, classes
-from lowerbound.evaluate.columns import Columns, columns
+from lowerbound.evaluate.columns import Columns, columns, commonest_categories, with_categories
 from lowerbound.evaluate.copies import Neighbours, neighbours
 from lowerbound.evaluate.features import UPDATES, Features, feature_classifier
 from lowerbound.evaluate.imputation import MOST_EXAMPLES, NUM_DRAWS, NUM_STEPS, held_out_imputation
@@ -165,13 +167,17 @@ def _by_class(subject: Subject) -> Part:
 def _columns(subject: Subject) -> Columns:
     dataset, spec = subject.dataset, subject.dataset.spec
     train, test = (dataset.examples[indices[:MAX_REFERENCES]] for indices in (dataset.train, dataset.test))
-    names = [column.name for column in spec.columns] or [f"column {number}" for number in range(train.shape[1])]
-    numbers = [i for i in range(len(names)) if not spec.columns or not spec.columns[i].categories]
-    scale = np.where((deviations := train.std(0, dtype=np.float64)) > 0, deviations, 1)
-    samples, test, train = (
-        values[:, numbers] / scale[numbers] for values in (spec.encoding.decode(subject.samples), test, train)
-    )
-    return columns(samples, test, train, [names[i] for i in numbers], subject.settings.seed)
+    columns_there = spec.columns or tuple(Column(f"column {k}", "real", "double") for k in range(train.shape[1]))
+    kinds = [commonest_categories(train[:, k]) if column.categories else None for k, column in enumerate(columns_there)]
+    names, sources = [], []
+    for k, column in enumerate(columns_there):
+        chosen = kinds[k]
+        names += [column.name] if chosen is None else [f"{column.name} = {column.categories[int(c)]}" for c in chosen]
+        sources += [k] * (1 if chosen is None else len(chosen))
+    each = [with_categories(rows, kinds) for rows in (spec.encoding.decode(subject.samples), test, train)]
+    scale = np.where((deviations := each[2].std(0, dtype=np.float64)) > 0, deviations, 1)
+    samples, test, train = (rows / scale for rows in each)
+    return columns(samples, test, train, names, subject.settings.seed, sources)
 
 
 COMPARISONS: dict[str, tuple[str, str, Callable[[Subject], Figures]]] = {
@@ -203,11 +209,13 @@ def _comparison(subject: Subject, name: str) -> Part:
 def _imputation(subject: Subject, share: float) -> Part:
     run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
     num = min(MOST_EXAMPLES, len(dataset.test))
-    missing = subject.incomparable
+    missing, columns = None, dataset.spec.columns
     if not run.is_denoiser:
         missing = f"the model {run.config.model.name} fills in nothing: imputation is for diffusion models"
     elif len(dataset.shape) > 1 or dataset.spec.num_levels is not None:
-        missing = "imputations are judged of continuous vectors"
+        missing = "imputations are judged of continuous vectors and of tables"
+    elif columns and all(column.categories for column in columns):
+        missing = "imputations are judged of tables that have a column of numbers"
     steps = 0 if missing else default_method(run).num_steps(NUM_STEPS)
 
     def compute(folder: Path, progress: Progress) -> Figures:
@@ -215,7 +223,7 @@ def _imputation(subject: Subject, share: float) -> Part:
 
     cost = Cost(f"{num:,} test rows, {NUM_DRAWS} draws of each, {steps} calls each", num * NUM_DRAWS * steps)
     title, settings = "imputation of hidden entries", {"share": share, "seed": seed}
-    units = max(1, -(-num * NUM_DRAWS // 64) * steps)
+    units = max(1, -(-num * NUM_DRAWS // default_batch_size(run)) * steps)
     return Part("imputation", title, cost, compute, units, settings, missing=missing)
 
 
@@ -228,13 +236,14 @@ def _forecasts(subject: Subject) -> Part:
     chosen = np.linspace(0, len(dataset.test) - 1, min(SHOWN_WINDOWS, len(dataset.test))).round().astype(int)
     indices = dataset.test[chosen]
 
+    drawing = Drawing(NUM_DRAWN, seed=seed)
+
     def compute(folder: Path, progress: Progress) -> Figures:
         raw = np.asarray(dataset.examples[indices])
         known = ~np.isnan(raw)
         known[..., -horizon:] = False
         cond = conditions(run, Examples.of(dataset), indices)
-        drawing = Drawing(NUM_DRAWN, seed=seed, progress=progress)
-        drawn = draws(run, raw, known, drawing, cond, indices).samples
+        drawn = draws(run, raw, known, replace(drawing, progress=progress), cond, indices).samples
         windows = [
             Drawn(f"window {index:,}", np.where(shown, values, np.nan), samples, values)
             for index, shown, values, samples in zip(indices, known, raw, drawn, strict=True)
@@ -246,7 +255,7 @@ def _forecasts(subject: Subject) -> Part:
     num = len(indices) * NUM_DRAWN
     cost = Cost(f"{NUM_DRAWN} samples of {len(indices)} windows, {calls} calls each", num * calls)
     title, settings = "forecasts of held-out windows", {"num": num, "seed": seed}
-    return Part("forecasts", title, cost, compute, -(-num // 64) * calls, settings, ("forecasts.png",))
+    return Part("forecasts", title, cost, compute, drawing.num_calls(run, num), settings, ("forecasts.png",))
 
 
 def _sampler(run: Run) -> str:

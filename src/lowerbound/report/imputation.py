@@ -2,7 +2,7 @@
 
 import math
 
-from lowerbound.evaluate.imputation import INTERVALS, Imputed, Judgement
+from lowerbound.evaluate.imputation import INTERVALS, Categories, Imputed, Judgement
 from lowerbound.records import Measured
 from lowerbound.report.description import Description, Finding, Severity, change
 from lowerbound.report.html import Table
@@ -36,7 +36,30 @@ def tell_imputed(imputed: Imputed) -> Description:
             ("energy score of all hidden entries of a row", str(judgement.energy), ""),
         ),
     )
-    return Description((scores, calibration), (_usefulness(imputed), _spread(judgement)))
+    tables, findings = (scores, calibration), (_usefulness(imputed), _spread(judgement))
+    if imputed.categories is None:
+        return Description(tables, findings)
+    return Description(
+        (*tables, _categories(imputed.categories)), (*findings, _usefulness_of_categories(imputed.categories))
+    )
+
+
+def _categories(found: Categories) -> Table:
+    return Table(
+        "Hidden categories: the score is P(X ≠ x) - P(X ≠ X') / 2 of draws X, lower is better",
+        ("", "score", "most frequent is right"),
+        (
+            ("the model", str(found.score), str(found.right)),
+            ("shares of the training rows", str(found.simple_score), str(found.simple_right)),
+        ),
+    )
+
+
+def _usefulness_of_categories(found: Categories) -> Finding:
+    figures = f"their score is {found.score}, that of the shares of the training rows {found.simple_score}"
+    if found.score.value >= found.simple_score.value:
+        return change(f"Draws of categories are no better than the column's own shares: {figures}.")
+    return Finding(Severity.FINE, f"Draws of categories are better than the column's own shares: {figures}.")
 
 
 def _shares(judgement: Judgement) -> list[tuple[float, Measured]]:
