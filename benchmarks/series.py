@@ -35,6 +35,7 @@ from ledger import DONE, Ledger, places, print_table
 from lowerbound import open_dataset, open_run, recipe, train
 from lowerbound.data import DataConfig, Dataset
 from lowerbound.data.directory import data_directory
+from lowerbound.evaluate.forecasts import inputs, ridge
 from lowerbound.evaluate.imputation import crps, judge
 from lowerbound.inverse import Method
 from lowerbound.records import Measured
@@ -46,7 +47,6 @@ from lowerbound.training.gaussians import fit_windows
 
 HISTORY, HORIZON, SPLIT = 96, 24, (8640, 2880, 2880)
 SHARES = (0.1, 0.5, 0.9)
-PENALTIES = tuple(10.0**power for power in range(6))
 NEIGHBOURS = 10
 ONLY = "seed 0"
 MEASURES = ("CRPS", "CRPS-sum", "MAE", "RMSE", "in 50 %", "in 90 %", "energy")
@@ -209,11 +209,11 @@ def gaussian(dataset: Dataset, num_draws: int) -> Draws:
 def forecasters(dataset: Dataset, num_draws: int) -> dict[str, Draws]:
     """Simple forecasts, in the place of what is hidden."""
     train_windows, validation = (dataset.encoded(dataset.indices(split)).numpy() for split in ("train", "validation"))
-    weights = ridge(train_windows, validation)
+    weights = ridge(train_windows, validation, HORIZON)
     points: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "persistence": lambda windows: windows[..., HISTORY - 1 : HISTORY].repeat(HORIZON, 2),
         "seasonal-naive": lambda windows: windows[..., HISTORY - HORIZON : HISTORY],
-        "linear": lambda windows: (inputs(windows) @ weights).reshape(len(windows), -1, HORIZON),
+        "linear": lambda windows: (inputs(windows, HORIZON) @ weights).reshape(len(windows), -1, HORIZON),
     }
     rng, kinds = np.random.default_rng(0), dict[str, Draws]()
     for name, point in points.items():
@@ -237,23 +237,6 @@ def forecasters(dataset: Dataset, num_draws: int) -> dict[str, Draws]:
         kinds |= {} if name == "linear" else {name: alone}
         kinds[f"{name} with residuals"] = spread
     return kinds
-
-
-def inputs(windows: np.ndarray) -> np.ndarray:
-    """What a regression sees of windows, and a one."""
-    flat = windows[..., :HISTORY].reshape(len(windows), -1)
-    return np.concatenate([flat, np.ones((len(flat), 1))], 1)
-
-
-def ridge(train_windows: np.ndarray, validation: np.ndarray) -> np.ndarray:
-    """The weights whose penalty is best on validation windows."""
-    seen, wanted = inputs(train_windows), train_windows[..., HISTORY:].reshape(len(train_windows), -1)
-    gram, moment = seen.T @ seen, seen.T @ wanted
-    free = np.eye(len(gram))
-    free[-1, -1] = 0  # the constant is not held back
-    each = [np.linalg.solve(gram + penalty * free, moment) for penalty in PENALTIES]
-    truth = validation[..., HISTORY:].reshape(len(validation), -1)
-    return min(each, key=lambda weights: ((inputs(validation) @ weights - truth) ** 2).mean())
 
 
 def imputers(dataset: Dataset) -> dict[str, Draws]:

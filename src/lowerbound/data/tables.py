@@ -148,8 +148,8 @@ def read_condition_columns(path: Path, config: DataConfig, columns: tuple[Column
     source = READERS[path.suffix.lower()](path, replace(config, columns=(), condition_on=()), columns)
     values, first_row = np.empty((source.num_rows, len(columns))), 0
     for batch in source.batches():
+        part = slice(first_row, first_row + batch.num_rows)
         for place, column in enumerate(columns):
-            part = slice(first_row, first_row + batch.num_rows)
             values[part, place] = _values(batch.column(column.name), column, source, first_row)
         _check_complete(source, columns, values[part], first_row)
         first_row += batch.num_rows
@@ -290,12 +290,14 @@ class _Finder:
 
     def __post_init__(self):
         kind = self.type
-        self._is_named = self.is_named or is_text(kind)
+        # whatever its values are, a dictionary is what libraries of dataframes make of categories
+        self._is_named_by_type = is_text(kind) or pa.types.is_dictionary(kind)
+        self._is_named = self.is_named or self._is_named_by_type
         if not (
             self._is_named or pa.types.is_boolean(kind) or is_number(kind) or is_date(kind) or pa.types.is_null(kind)
         ):
             raise self._refusal(f"is of type {kind}, which is not read")
-        if self.is_named and (is_date(kind) or not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind))):
+        if self.is_named and not (self._is_named_by_type or is_number(kind) or pa.types.is_boolean(kind)):
             raise InputError(f"--categorical {self.name}: {self.source.name} has values of type {kind} there, no names")
 
     def look(self, array: pa.Array, first_row: int) -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+from lowerbound.evaluate.forecasts import Forecasts
 from lowerbound.evaluate.imputation import INTERVALS, Categories, Imputed, Judgement
 from lowerbound.records import Measured
 from lowerbound.report.description import Description, Finding, Severity, change
@@ -26,21 +27,42 @@ def tell_imputed(imputed: Imputed) -> Description:
         "times, in standard deviations of their columns"
     )
     scores = Table(caption, ("", "CRPS", "RMSE of the mean", "MAE of the median"), tuple(rows))
-    calibration = Table(
+    tables, findings = (scores, _calibration(judgement)), (_usefulness(imputed), _spread(judgement))
+    if imputed.categories is not None:
+        tables += (_categories(imputed.categories),)
+        findings += (_usefulness_of_categories(imputed.categories),)
+    return Description(tables, findings)
+
+
+def tell_forecasts(forecasts: Forecasts) -> Description:
+    """The same of forecasts, beside simple ones."""
+    judgement = forecasts.judgement
+    rows = [("the model", str(judgement.crps), str(judgement.skill))]
+    rows += [(rival.name, str(rival.crps), str(rival.root_mean_square_error)) for rival in forecasts.rivals]
+    caption = (
+        f"{forecasts.horizon} steps given the {forecasts.history} before, of {forecasts.num_windows:,} test windows, "
+        f"{forecasts.num_draws} draws each, in standard deviations of the channels"
+    )
+    scores = Table(caption, ("", "CRPS", "RMSE of the mean"), tuple(rows))
+    best = min(forecasts.rivals, key=lambda rival: rival.crps.value)
+    figures = f"their CRPS is {judgement.crps}, that of {best.name} {best.crps}"
+    if judgement.crps.value >= best.crps.value:
+        useful = change(f"Forecasts are no better than a simple one: {figures}.")
+    else:
+        useful = Finding(Severity.FINE, f"Forecasts are better than simple ones: {figures}.")
+    return Description((scores, _calibration(judgement)), (useful, _spread(judgement, "forecasts")))
+
+
+def _calibration(judgement: Judgement) -> Table:
+    return Table(
         "Calibration of the draws",
         ("", "found", "if right"),
         (
             *((f"values in the central {level:.0%}", str(share), f"{level:g}") for level, share in _shares(judgement)),
             ("root mean square error of the mean", str(judgement.skill), f"{judgement.spread} by the spread"),
             ("values in each fifth of the ranks", ", ".join(f"{share:.3f}" for share in judgement.ranks), "0.2 each"),
-            ("energy score of all hidden entries of a row", str(judgement.energy), ""),
+            ("energy score of all that is drawn of a row", str(judgement.energy), ""),
         ),
-    )
-    tables, findings = (scores, calibration), (_usefulness(imputed), _spread(judgement))
-    if imputed.categories is None:
-        return Description(tables, findings)
-    return Description(
-        (*tables, _categories(imputed.categories)), (*findings, _usefulness_of_categories(imputed.categories))
     )
 
 
@@ -75,20 +97,22 @@ def _usefulness(imputed: Imputed) -> Finding:
     return Finding(Severity.FINE, f"Imputations are better than simple fillings: {figures}.")
 
 
-def _spread(judgement: Judgement) -> Finding:
+def _spread(judgement: Judgement, what: str = "imputations") -> Finding:
     """Whether the draws spread as they err, by the worse of the intervals."""
     zs = [_gap(share, level) for level, share in _shares(judgement)]
     worst = max(zs, key=abs)
     figures = ", ".join(f"the central {level:.0%} holds {share}" for level, share in _shares(judgement))
     severity = Severity.of(abs(worst))
     if severity is Severity.FINE:
-        return Finding(severity, f"No sign that imputations spread too little or too much: {figures}.")
+        return Finding(severity, f"No sign that {what} spread too little or too much: {figures}.")
     side = "too much" if worst > 0 else "too little"
-    doubt = "Perhaps imputations spread" if severity is Severity.CHANGE else "Imputations spread"
+    doubt = f"Perhaps {what} spread" if severity is Severity.CHANGE else f"{what.capitalize()} spread"
     return Finding(severity, f"{doubt} {side}: {figures}.")
 
 
 def _gap(share: Measured, level: float) -> float:
-    """By how many standard errors more is held than should be."""
+    """By how many standard errors more is held than should be; of a single example, whose error is not known, 0."""
+    if math.isnan(share.error):
+        return 0.0
     difference = share.value - level
     return difference / share.error if share.error > 0 else math.copysign(math.inf, difference) if difference else 0.0
