@@ -22,7 +22,9 @@ PENALTIES = tuple(10.0**power for power in range(-1, 6))
 MOST_LEARNED = 2000
 """Training windows that simple forecasts learn from."""
 
-Windows = Float[np.ndarray, "window channel step"]
+Windows = Float[np.ndarray, "_ channel step"]
+Ahead = Float[np.ndarray, "_ channel _"]
+"""The last steps of windows."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def rivals(train: Windows, validation: Windows, windows: Windows, horizon: int, 
     return tuple(_judged(name, draws, np.where(known, truth, 0), known) for name, draws in found.items())
 
 
-def persistence(windows: Windows, horizon: int) -> Windows:
+def persistence(windows: Windows, horizon: int) -> Ahead:
     """The last known value of each channel again and again; 0, the mean, of one of which nothing is known."""
     return _filled(windows[..., : windows.shape[2] - horizon])[..., -1:].repeat(horizon, 2)
 
@@ -92,7 +94,7 @@ def season_of(train: Windows, history: int) -> int | None:
     return None if not apart or np.isnan(apart).all() else lags[int(np.nanargmin(apart))]
 
 
-def seasonal(windows: Windows, horizon: int, season: int) -> Windows:
+def seasonal(windows: Windows, horizon: int, season: int) -> Ahead:
     """The last season again and again."""
     past = _filled(windows[..., : windows.shape[2] - horizon])
     return past[..., past.shape[2] - season + np.arange(horizon) % season]
@@ -100,7 +102,7 @@ def seasonal(windows: Windows, horizon: int, season: int) -> Windows:
 
 def linear_draws(
     train: Windows, validation: Windows, windows: Windows, horizon: int, num_draws: int
-) -> Float[np.ndarray, "window draw channel step"]:
+) -> Float[np.ndarray, "_ _ channel _"]:
     """Draws of a linear model of all that is to come given all that was, (N, K, C, horizon)."""
     weights = ridge(train, validation, horizon)
     shape = (-1, train.shape[1], horizon)
@@ -112,13 +114,13 @@ def linear_draws(
     return (inputs(windows, horizon) @ weights).reshape(shape)[:, None] + noise
 
 
-def inputs(windows: Windows, horizon: int) -> Float[np.ndarray, "window input"]:
+def inputs(windows: Windows, horizon: int) -> Float[np.ndarray, "_ _"]:
     """What a regression sees of windows, missing values as the mean, 0, and a one."""
     flat = np.nan_to_num(windows[..., : windows.shape[2] - horizon]).reshape(len(windows), -1)
     return np.concatenate([flat, np.ones((len(flat), 1))], 1)
 
 
-def ridge(train: Windows, validation: Windows, horizon: int) -> Float[np.ndarray, "input output"]:
+def ridge(train: Windows, validation: Windows, horizon: int) -> Float[np.ndarray, "_ _"]:
     """The weights of the regression whose penalty is best on validation windows."""
     seen = inputs(train, horizon).astype(np.float64)
     wanted, truth = (np.nan_to_num(each[..., -horizon:]).reshape(len(each), -1) for each in (train, validation))
@@ -135,7 +137,7 @@ def _filled(past: Windows) -> Windows:
     return np.nan_to_num(np.take_along_axis(past, np.maximum.accumulate(places, 2), 2))
 
 
-def _judged(name: str, draws: np.ndarray, truth: Windows, known: Bool[np.ndarray, "window channel step"]) -> Rival:
+def _judged(name: str, draws: np.ndarray, truth: Windows, known: Bool[np.ndarray, "_ channel step"]) -> Rival:
     counts = np.maximum(1, known.sum((1, 2)))
     some = known.any((1, 2))
     scores = (crps(draws, truth) * known).sum((1, 2)) / counts
