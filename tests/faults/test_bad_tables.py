@@ -65,6 +65,10 @@ BAD_TEXTS = {
         "a,b\n" + "".join(f"{k % 7},comment number {k} on it\n" for k in range(20)),
         r"column b holds 20 different texts in 20 rows, such as 'comment.*--ignore b; .*--categorical b",
     ),
+    "sums of money": (
+        "a,b\n" + "".join(f"${k}.50,{k % 7}\n" for k in range(20)),
+        r"column a holds 20 different texts .*if they are numbers, write them without \$; .*--categorical a",
+    ),
     "the numbers of the rows": (
         "id,b\n" + "".join(f"{k},{k % 7}\n" for k in range(20)),
         r"column id counts the rows, from 0 to 19: .*--ignore id; .*--columns",

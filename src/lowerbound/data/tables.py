@@ -5,6 +5,7 @@ learned from is refused, with what leaves it out: free texts, names of which no 
 one value throughout, or nothing at all.
 """
 
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -34,6 +35,7 @@ MOST_CATEGORIES = 256
 """Of a column of texts that is not named by --categorical."""
 _MOST_NAMED = 65_536
 """Of one that is."""
+_NUMBER_WITH_A_SIGN = re.compile(r"([$€£¥]?)\s*[-+]?\d[\d.,']*\s*([%$€£¥]?)")
 _FEWEST_COUNTED = 10
 """Rows from which on a column that counts them is taken for their numbers."""
 READERS: dict[str, Callable[..., TableSource]] = {
@@ -361,6 +363,8 @@ class _Finder:
         if len(names) > most or (not self.is_named and 2 * len(names) > max(self._num_there, 8)):
             number = f"{len(names):,}" if len(names) <= _MOST_NAMED else f"more than {_MOST_NAMED:,}"
             instead = "" if self.is_named else f"if they are categories, give --categorical {self.name}"
+            if (signs := _NUMBER_WITH_A_SIGN.fullmatch(names[0])) and (sign := signs[1] or signs[2]):
+                instead = f"if they are numbers, write them without {sign}; {instead}"
             raise self._refusal(
                 f"holds {number} different texts in {self._num_there:,} rows, such as {names[0]!r:.40}", instead
             )
