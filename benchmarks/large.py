@@ -65,10 +65,10 @@ def measure(source: str, num_steps: int) -> dict[str, float]:
     preparing = 0.0
     encoded = type(dataset).encoded
 
-    def timed(self, indices):
+    def timed(self, *which):
         nonlocal preparing
         began = time.perf_counter()
-        x = encoded(self, indices)
+        x = encoded(self, *which)
         preparing += time.perf_counter() - began
         return x
 
@@ -93,9 +93,9 @@ def _peak() -> float:
 def in_a_process(source: Path, num_steps: int, **environment: str) -> dict[str, float]:
     """The same in a process of its own."""
     command = [sys.executable, __file__, "--measure", str(source), "--steps", str(num_steps)]
-    done = subprocess.run(
-        command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    done = subprocess.run(command, env=os.environ | environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} has failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
