@@ -9,7 +9,7 @@ the others, in its standard deviations; and by each column's distance from its m
 
 Errors are over rows (of an AUC DeLong's) and over seeds, each of which splits the rows, plants and trains anew. Minutes are
 a processor's. Each figure is written to figures.jsonl in the folder as soon as it is known, and the same command again goes
-on from there.
+on from there, and with the run that was being trained.
 """
 
 import argparse
@@ -33,7 +33,7 @@ KINDS = ("swapped", "moved")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="for figures")
+    parser.add_argument("folder", type=Path, help="for figures and runs")
     parser.add_argument("--minutes", type=float, default=2.0, help="of each training, processor time")
     parser.add_argument("--steps", type=int, help="in the place of minutes")
     parser.add_argument("--num-rows", type=int, default=400, help="of the test set, half of them planted")
@@ -60,7 +60,8 @@ def measure(ledger: Ledger, name: str, seed: int, arguments: argparse.Namespace)
     test, train = rows[order[: arguments.num_rows]], rows[order[arguments.num_rows :]]
     scale = train.std(0)
     test, train = test / scale, train / scale
-    model = DiffusionDensity(arguments.minutes, arguments.steps, random_state=seed).fit(train)
+    path = arguments.folder / f"{name}-seed-{seed}"
+    model = DiffusionDensity(arguments.minutes, arguments.steps, random_state=seed, path=path).fit(train)
     for kind in lacking:
         head = (f"{name}, {kind}", f"seed {seed}")
         planted = plant(test, kind, np.random.default_rng((seed, KINDS.index(kind))))
