@@ -145,7 +145,7 @@ def read_series(path: Path, config: DataConfig, channels: tuple[str, ...] = ()) 
     table = READERS[path.suffix.lower()](path, replace(config, columns=(), condition_on=(), categorical=()))
     with naming(str(path)):
         known = tuple(name for name in config.covariates if name not in CYCLES)
-        is_known = bool(channels)
+        is_known = bool(channels) and not config.columns  # which said what to leave out
         time, channels = _roles(table, config, channels, known)
         taken = [*channels, *known, *filter(None, (time, config.series_id))]
         if is_known and (others := [name for name in table.schema.names if name not in taken]):
