@@ -13,8 +13,9 @@ in five dimensions and of a mixture of three Gaussians in four. The network is t
   from the mixture (and the truth) exactly, and the fillings by the column's mean, the mean of the five nearest rows and
   iterative regression, whose CRPS is their mean absolute error.
 
-Minutes are a processor's. Each figure is written to figures.jsonl in the folder as soon as it is known; the same command
-again goes on from there, and with the run that was being trained.
+Each table says itself whether the network is within two standard errors (the larger of that over rows and that over seeds)
+of a known truth, or else best or within one of the best. Minutes are a processor's. Each figure is written to figures.jsonl
+in the folder as soon as it is known; the same command again goes on from there, and with the run that was being trained.
 """
 
 import argparse
@@ -23,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ledger import DONE, Ledger, processor_time
+from ledger import DONE, Ledger, Pooled, print_table, processor_time
 from missing import correlated_gaussian
-from tables import SETS, dequantised, recording_unit, split, summary, trained
+from tables import ROWS_AT_ONCE, SETS, dequantised, recording_unit, split, trained
 
 import lowerbound as lb
 from lowerbound.baselines import best_mixture
@@ -73,8 +74,39 @@ def main() -> None:
                     seed,
                     arguments,
                 )
-            print(f"\n{name}: nats per hidden entry; CRPS and RMSE in standard deviations")
             summary(ledger, name)
+
+
+def summary(ledger: Ledger, title: str) -> None:
+    """Print a table of a set for each share of hidden entries, and how the network compares with what is exact."""
+    figures = ledger.pooled(title)
+    for share in (f"{share:.0%}" for share in SHARES):
+        methods = dict.fromkeys(kind[1] for kind in figures if kind[0] == share)
+        found = {name: {kind[2]: figures[kind] for kind in figures if kind[:2] == (share, name)} for name in methods}
+        if not found:
+            continue
+        measures = list(dict.fromkeys(measure for each in found.values() for measure in each))
+        cells = {method: [str(each.get(measure, "")) for measure in measures] for method, each in found.items()}
+        print_table(f"{title}, {share} hidden", measures, cells)
+        print(_against_the_reference(found), flush=True)
+
+
+def _against_the_reference(found: dict[str, dict[str, Pooled]]) -> str:
+    """Whether the network's density and draws are those of the truth, or, where that is not known, behind the best."""
+    network, reference = found["network"], "truth" if "truth" in found else "mixture"
+    gain, crps = network[f"log p less the {reference}'s"], network["CRPS"]
+    if reference == "truth":
+        apart = crps.mean - found["truth"]["CRPS"].mean
+        is_right = abs(gain.mean) <= 2 * gain.error and abs(apart) <= 2 * crps.error
+        aim = f"within two standard errors of the truth: {'met' if is_right else 'missed'}"
+        return f"aim, {aim}: log p {gain.mean:+.3f} ± {gain.error:.3f}, CRPS {apart:+.3f} ± {crps.error:.3f}"
+    best = min(found, key=lambda method: found[method]["CRPS"].mean)
+    apart = crps.mean - found[best]["CRPS"].mean
+    is_best = gain.mean >= -gain.error and apart <= crps.error
+    return (
+        f"aim, best or within one standard error: {'met' if is_best else 'missed'}: log p {gain.mean:+.3f} ± "
+        f"{gain.error:.3f} beside the mixture's, CRPS {apart:+.3f} ± {crps.error:.3f} beside the best, which is {best}"
+    )
 
 
 def opened(name: str, seed: int) -> tuple[dict[str, np.ndarray], lb.GaussianMixture | None]:
@@ -114,7 +146,8 @@ def measure(
         parts, arguments.folder / "-".join(names).replace(" ", "-"), "diffusion", arguments.minutes, seed, HIDDEN
     )
     assert run is not None
-    whole = lb.score(run, test, lb.Effort(arguments.calls)).bits_per_dim
+    effort = lb.Effort(arguments.calls)
+    whole = lb.score(run, test, effort, batch_size=ROWS_AT_ONCE).bits_per_dim
     for share in SHARES:
         head = (*names, f"{share:.0%}")
         if not ledger.lacks(*head, DONE):
@@ -122,7 +155,7 @@ def measure(
         hidden = hide(test.shape, share, seed)
         num_hidden = hidden.sum(1)
         # the same times and noise as those of the whole rows
-        seen = lb.score(run, np.where(hidden, np.nan, test), lb.Effort(arguments.calls)).bits_per_dim
+        seen = lb.score(run, np.where(hidden, np.nan, test), effort, batch_size=ROWS_AT_ONCE).bits_per_dim
         nats = {"network": math.log(2) * (seen * (~hidden).sum(1) - whole * num_dims)}
         drawn = {"network": impute(run, test, ~hidden, num_samples=NUM_DRAWS, num_steps=NUM_STEPS, seed=seed).samples}
         for name, density in exact.items():

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from ledger import print_table
 from PIL import Image
 
 SHAPE = (3, 32, 32)
@@ -64,10 +65,10 @@ def measure(source: str, num_steps: int) -> dict[str, float]:
     preparing = 0.0
     encoded = type(dataset).encoded
 
-    def timed(self, indices):
+    def timed(self, *which):
         nonlocal preparing
         began = time.perf_counter()
-        x = encoded(self, indices)
+        x = encoded(self, *which)
         preparing += time.perf_counter() - began
         return x
 
@@ -92,9 +93,9 @@ def _peak() -> float:
 def in_a_process(source: Path, num_steps: int, **environment: str) -> dict[str, float]:
     """The same in a process of its own."""
     command = [sys.executable, __file__, "--measure", str(source), "--steps", str(num_steps)]
-    done = subprocess.run(
-        command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    done = subprocess.run(command, env=os.environ | environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} has failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -122,8 +123,24 @@ def main() -> None:
             f"tar of {arguments.images:,} JPEGs": in_a_process(archive, arguments.steps),
             "the same, beyond memory": in_a_process(archive, arguments.steps, LOWERBOUND_MEMORY=tiny),
         }
-    for name, figures in runs.items():
-        print(name + ": " + ", ".join(f"{value:.3g} {unit}" for unit, value in figures.items()))
+    units = list(next(iter(runs.values())))
+    print_table("", units, {name: [f"{figures[unit]:.3g}" for unit in units] for name, figures in runs.items()})
+    less, more, opened, beyond = runs.values()
+    grown = more["MB after training"] - less["MB after training"]
+    room = 10 * arguments.gigabytes  # MB: a hundredth of the data
+    print(
+        f"aim, memory flat in the size of the data: {_met(grown < room)}, {grown:+.0f} MB for a hundred times as much"
+    )
+    took = opened["CPU s to open"]
+    print(f"aim, the tar open within a minute of a processor: {_met(took < 60)}, {took:.1f} s")
+    waiting = max(figures["share of waiting"] for figures in (more, opened, beyond))
+    print(
+        f"aim, examples come faster than they are needed: {_met(waiting < 0.5)}, waited for in {waiting:.1%} of the time"
+    )
+
+
+def _met(is_met: bool) -> str:
+    return "met" if is_met else "missed"
 
 
 if __name__ == "__main__":

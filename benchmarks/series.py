@@ -17,7 +17,9 @@ Imputation: 10, 50 and 90 % of the entries of whole windows of 120 hours are hid
 linear interpolation in time and the nearest training windows by what is seen, which are the draws.
 
 CRPS-sum is of the sum over the channels; the energy score is of all hidden entries of a window together, over the root of
-their number; both as CRPS, lower is better. Errors are standard errors over windows, which are not quite independent.
+their number; both as CRPS, lower is better. Errors are standard errors over windows, which are not quite independent; the
+last column says by CRPS which is the best, within one standard error of it, or how far behind. With --run each figure is
+kept in the run's folder, and the same command again goes on from there, and with the run that was being trained.
 """
 
 import argparse
@@ -28,21 +30,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ledger import DONE, Ledger, places, print_table
 
 from lowerbound import open_dataset, open_run, recipe, train
 from lowerbound.data import DataConfig, Dataset
 from lowerbound.data.directory import data_directory
+from lowerbound.evaluate.forecasts import inputs, ridge
 from lowerbound.evaluate.imputation import crps, judge
 from lowerbound.inverse import Method
 from lowerbound.records import Measured
 from lowerbound.run import Run
 from lowerbound.run.impute import METHODS, NETWORK, Drawing, draws, network_method
+from lowerbound.training import Config
+from lowerbound.training.folder import RunFolder
 from lowerbound.training.gaussians import fit_windows
 
 HISTORY, HORIZON, SPLIT = 96, 24, (8640, 2880, 2880)
 SHARES = (0.1, 0.5, 0.9)
-PENALTIES = tuple(10.0**power for power in range(6))
 NEIGHBOURS = 10
+ONLY = "seed 0"
+MEASURES = ("CRPS", "CRPS-sum", "MAE", "RMSE", "in 50 %", "in 90 %", "energy")
 Draws = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From windows, (N, C, L), and which entries are seen, to draws (N, K, C, L); one draw: a point."""
 
@@ -65,7 +72,7 @@ def main() -> None:
     parser.add_argument("--simple", action="store_true", help="the simple models alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run, dataset = None, open_dataset(configured(arguments))
+        run, steps, dataset = None, "", open_dataset(configured(arguments))
         if not arguments.simple:
             run, dataset = trained(arguments, arguments.run or Path(folder) / "run")
         indices = dataset.test[::HORIZON]
@@ -78,14 +85,18 @@ def main() -> None:
             print(f"step {steps}, {run.num_parameters:,} parameters, held-out bound {bits:.3f} bits/dim")
             for name in arguments.methods:
                 ours[f"diffusion, {name}"] = drawn_by(run, name, cond, arguments.draws, arguments.sampler_steps)
-        print(f"{len(windows)} windows, {arguments.draws} draws\n\nforecasts of {HORIZON} hours given {HISTORY}")
+        print(f"{len(windows)} windows, {arguments.draws} draws")
+        settings = {name: getattr(arguments, name) for name in ("draws", "windows", "sampler_steps")}
+        kept = (arguments.run or Path(folder)) / "benchmark" / ("simple" if run is None else f"step-{steps}")
+        ledger = Ledger(kept, **settings)
         known = np.ones(windows.shape, bool)
         known[..., HISTORY:] = False
-        table(windows, known, {**forecasters(dataset, arguments.draws), **ours})
+        title = f"forecasts of {HORIZON} hours given {HISTORY}"
+        table(ledger, title, windows, known, {**forecasters(dataset, arguments.draws), **ours})
         for share in SHARES:
-            print(f"\nimputation, {share:.0%} of the entries hidden")
             hidden = np.random.default_rng(0).random(windows.shape) < share
-            table(windows, ~hidden, {**imputers(dataset), **ours})
+            title = f"imputation, {share:.0%} of the entries hidden"
+            table(ledger, title, windows, ~hidden, {**imputers(dataset), **ours})
 
 
 def configured(arguments: argparse.Namespace) -> DataConfig:
@@ -95,53 +106,74 @@ def configured(arguments: argparse.Namespace) -> DataConfig:
 
 
 def trained(arguments: argparse.Namespace, out: Path) -> tuple[Run, Dataset]:
-    """The run, trained if it is not there, and its data."""
-    if not (out / "model.safetensors").exists():
-        data = configured(arguments)
-        dataset = open_dataset(data)
-        config = recipe(dataset, data, arguments.minutes)
-        if arguments.steps is not None:
-            training = dataclasses.replace(config.training, minutes=None, steps=arguments.steps)
-            config = dataclasses.replace(config, training=training)
-        if arguments.small:
-            network = dataclasses.replace(config.network, width=16, blocks_per_level=1)
-            config = dataclasses.replace(config, network=network)
-        if arguments.alone or arguments.target not in (None, "eps"):  # others stand upon nothing
-            config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, components=0))
-        if arguments.target is not None:
-            config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, target=arguments.target))
-        if arguments.objective is not None:
-            training = dataclasses.replace(config.training, objective=arguments.objective)
-            config = dataclasses.replace(config, training=training)
-        train(config, dataset, out, device=arguments.device, show_progress=False)
+    """The run, trained as far as it is not yet, and its data."""
+    data = configured(arguments)
+    dataset = open_dataset(data)
+    if RunFolder(out).exists:  # by its own settings
+        config, _ = RunFolder(out).read_config()
+    else:
+        config = chosen(arguments, recipe(dataset, data, arguments.minutes))
+    train(config, dataset, out, device=arguments.device, show_progress=False)
     run = open_run(out, arguments.device)
     return run, run.open_dataset()
 
 
-def table(windows: np.ndarray, known: np.ndarray, kinds: dict[str, Draws]) -> None:
+def chosen(arguments: argparse.Namespace, config: Config) -> Config:
+    """The recipe, changed as the options say."""
+    if arguments.steps is not None:
+        training = dataclasses.replace(config.training, minutes=None, steps=arguments.steps)
+        config = dataclasses.replace(config, training=training)
+    if arguments.small:
+        network = dataclasses.replace(config.network, width=16, blocks_per_level=1)
+        config = dataclasses.replace(config, network=network)
+    if arguments.alone or arguments.target not in (None, "eps"):  # others stand upon nothing
+        config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, components=0))
+    if arguments.target is not None:
+        config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, target=arguments.target))
+    if arguments.objective is not None:
+        training = dataclasses.replace(config.training, objective=arguments.objective)
+        config = dataclasses.replace(config, training=training)
+    return config
+
+
+def table(ledger: Ledger, title: str, windows: np.ndarray, known: np.ndarray, kinds: dict[str, Draws]) -> None:
     """A row for each way to draw what is hidden."""
-    print(f"{'':29}{'CRPS':>17}{'CRPS-sum':>17}{'MAE':>7}{'RMSE':>7}{'50 %':>7}{'90 %':>7}{'energy':>17}")
     for name, draw in kinds.items():
-        drawn = draw(windows, known)
-        drawn = np.where(known[:, None], windows[:, None], drawn)
-        num, num_draws = drawn.shape[:2]
-        sums = crps(drawn.sum(2), windows.sum(1))
-        # hours of which something is hidden
-        summed = Measured.of((sums * ~known.all(1)).sum(1) / np.maximum(1, (~known.all(1)).sum(1)))
-        flat = [each.reshape(num, *each.shape[1:-2], -1) for each in (drawn, windows, ~known)]
-        if num_draws == 1:
-            errors = (flat[0][:, 0] - flat[1]).astype(np.float64)
-            each = (np.abs(errors) * flat[2]).sum(1) / flat[2].sum(1)
-            root = ((errors**2 * flat[2]).sum() / flat[2].sum()) ** 0.5
-            print(f"{name:29}{Measured.of(each)!s:>17}{summed!s:>17}{each.mean():7.3f}{root:7.3f}")
+        if not ledger.lacks(title, ONLY, name, DONE):
             continue
-        found = judge(*flat)
-        half, most = (covered.value for covered in found.coverage)
-        print(
-            f"{name:29}{found.crps!s:>17}{summed!s:>17}{found.mean_absolute_error.value:7.3f}{found.skill.value:7.3f}"
-            f"{half:7.2f}{most:7.2f}{found.energy!s:>17}",
-            flush=True,
-        )
+        drawn = np.where(known[:, None], windows[:, None], draw(windows, known))
+        for measure, figure in figures_of(drawn, windows, known).items():
+            ledger.add((title, ONLY, name, measure), figure)
+        ledger.add((title, ONLY, name, DONE), Measured(1.0, 0.0))
+    figures = {kind: figure for kind, figure in ledger.pooled(title).items() if kind[0] in kinds}
+    measures = list(dict.fromkeys(measure for _, measure in sorted(figures, key=lambda kind: MEASURES.index(kind[1]))))
+    found = places({name: figures[name, "CRPS"] for name in kinds}, lower_is_better=True)
+    cells = {name: [str(figures.get((name, each), "")) for each in measures] + [found[name]] for name in kinds}
+    print_table(title, [*measures, "beside the best"], cells)
+
+
+def figures_of(drawn: np.ndarray, windows: np.ndarray, known: np.ndarray) -> dict[str, Measured]:
+    """What draws of what is hidden are worth; of a single one, a point, what there is."""
+    num, num_draws = drawn.shape[:2]
+    some = ~known.all(1)  # hours of which something is hidden
+    summed = Measured.of((crps(drawn.sum(2), windows.sum(1)) * some).sum(1) / np.maximum(1, some.sum(1)))
+    flat = [each.reshape(num, *each.shape[1:-2], -1) for each in (drawn, windows, ~known)]
+    if num_draws == 1:
+        errors = (flat[0][:, 0] - flat[1]).astype(np.float64)
+        each = Measured.of((np.abs(errors) * flat[2]).sum(1) / flat[2].sum(1))
+        squares = Measured.of((errors**2 * flat[2]).sum(1) / flat[2].sum(1))
+        root = Measured(squares.value**0.5, squares.error / (2 * squares.value**0.5))
+        return {"CRPS": each, "CRPS-sum": summed, "MAE": each, "RMSE": root}
+    found = judge(*flat)
+    return {
+        "CRPS": found.crps,
+        "CRPS-sum": summed,
+        "MAE": found.mean_absolute_error,
+        "RMSE": found.skill,
+        "in 50 %": found.coverage[0],
+        "in 90 %": found.coverage[1],
+        "energy": found.energy,
+    }
 
 
 def drawn_by(run: Run, name: str, cond: torch.Tensor | None, num_draws: int, num_steps: int | None) -> Draws:
@@ -177,11 +209,11 @@ def gaussian(dataset: Dataset, num_draws: int) -> Draws:
 def forecasters(dataset: Dataset, num_draws: int) -> dict[str, Draws]:
     """Simple forecasts, in the place of what is hidden."""
     train_windows, validation = (dataset.encoded(dataset.indices(split)).numpy() for split in ("train", "validation"))
-    weights = ridge(train_windows, validation)
+    weights = ridge(train_windows, validation, HORIZON)
     points: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "persistence": lambda windows: windows[..., HISTORY - 1 : HISTORY].repeat(HORIZON, 2),
         "seasonal-naive": lambda windows: windows[..., HISTORY - HORIZON : HISTORY],
-        "linear": lambda windows: (inputs(windows) @ weights).reshape(len(windows), -1, HORIZON),
+        "linear": lambda windows: (inputs(windows, HORIZON) @ weights).reshape(len(windows), -1, HORIZON),
     }
     rng, kinds = np.random.default_rng(0), dict[str, Draws]()
     for name, point in points.items():
@@ -205,23 +237,6 @@ def forecasters(dataset: Dataset, num_draws: int) -> dict[str, Draws]:
         kinds |= {} if name == "linear" else {name: alone}
         kinds[f"{name} with residuals"] = spread
     return kinds
-
-
-def inputs(windows: np.ndarray) -> np.ndarray:
-    """What a regression sees of windows, and a one."""
-    flat = windows[..., :HISTORY].reshape(len(windows), -1)
-    return np.concatenate([flat, np.ones((len(flat), 1))], 1)
-
-
-def ridge(train_windows: np.ndarray, validation: np.ndarray) -> np.ndarray:
-    """The weights whose penalty is best on validation windows."""
-    seen, wanted = inputs(train_windows), train_windows[..., HISTORY:].reshape(len(train_windows), -1)
-    gram, moment = seen.T @ seen, seen.T @ wanted
-    free = np.eye(len(gram))
-    free[-1, -1] = 0  # the constant is not held back
-    each = [np.linalg.solve(gram + penalty * free, moment) for penalty in PENALTIES]
-    truth = validation[..., HISTORY:].reshape(len(validation), -1)
-    return min(each, key=lambda weights: ((inputs(validation) @ weights - truth) ** 2).mean())
 
 
 def imputers(dataset: Dataset) -> dict[str, Draws]:

@@ -9,11 +9,12 @@ of ten of which all its values are multiples, and a draw uniform over one such u
 No method gains by being narrower than the unit; of the rounded table the figures are bounds, on the log of the mass over the
 unit's volume (Theis, van den Oord & Bethge 2016). A column that is written with more than six decimals stays as it is.
 
-Rows of the table: test log-likelihood, its standard error over the test rows (of one seed, averaged), and the standard error
-over seeds. The diffusion network and the forest are bounds, in continuous time; the network has its density along the
-probability flow as well; the spline flow, the Gaussian, the mixture and the copula are exact. Network, forest and spline
-flow train for the same processor time of one thread, whatever else the machine does; the others take what they take, and
-choose their settings on the validation rows.
+The table of each set: test log-likelihood, its standard error over the test rows (of one seed, averaged), that over seeds,
+and whether it is the best, within one standard error (the larger of its two) of the best, or how far behind. The diffusion
+network and the forest are bounds, in continuous time; the network has its density along the probability flow as well; the
+spline flow, the Gaussian, the mixture and the copula are exact. Network, forest and spline flow train for the same processor
+time of one thread, whatever else the machine does; the others take what they take, and choose their settings on the
+validation rows.
 
 Each figure is written to figures.jsonl in the folder as soon as it is known; the same command again goes on from there, and
 with the run that was being trained. Conditional densities of the same tables: conditionals.py.
@@ -27,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from ledger import DONE, Ledger, processor_time
+from ledger import Ledger, places, print_table, processor_time
 
 import lowerbound as lb
 from lowerbound.baselines import Splits, gaussian, gaussian_copula, gaussian_mixture
@@ -37,6 +38,8 @@ from lowerbound.records import Measured
 from lowerbound.training import recipe, train
 
 MOST_DECIMALS = 6
+ROWS_AT_ONCE = 1024
+"""Of a network that is so small, most of a call with fewer would be overhead."""
 
 
 def from_file(name: str, columns: slice = slice(None), **settings: object) -> Callable[[], np.ndarray]:
@@ -97,15 +100,20 @@ def main() -> None:
 
 
 def summary(ledger: Ledger, name: str) -> None:
-    """Print the mean over seeds of each figure of a set, and both errors."""
-    kinds = dict.fromkeys(key[2:] for key in ledger.figures if key[0] == name and key[-1] != DONE)
-    print(f"{'':46} {'mean':>9} {'over rows':>10} {'over seeds':>11} {'seeds':>6}")
-    for kind in kinds:
-        means, errors = np.array(
-            [value for key, value in ledger.figures.items() if (key[0], *key[2:]) == (name, *kind)]
-        ).T
-        over_seeds = f"{means.std(ddof=1) / len(means) ** 0.5:.4f}" if len(means) > 1 else "-"
-        print(f"{', '.join(kind):46} {means.mean():>9.4f} {errors.mean():>10.4f} {over_seeds:>11} {len(means):>6}")
+    """Print the figures of a set, and which of them is the best."""
+    figures = {kind[0]: figure for kind, figure in ledger.pooled(name).items()}
+    seeds = max(figure.num_seeds for figure in figures.values())
+    errors = "± over rows" + " ± over seeds" * (seeds > 1)
+    columns = (f"nats per row {errors}, {seeds} seed{'s' * (seeds > 1)}", "beside the best")
+    found = places(figures)
+    ordered = sorted(figures, key=lambda kind: -figures[kind].mean)
+    print_table(name, columns, {kind: [str(figures[kind]), found[kind]] for kind in ordered})
+    ours = [kind for kind in figures if kind.startswith("diffusion")]
+    if ours:
+        met = any("behind" not in found[kind] for kind in ours)
+        print(
+            f"aim, the network best or within one standard error of the best: {'met' if met else 'missed'}", flush=True
+        )
 
 
 def recording_unit(column: np.ndarray) -> float | None:
@@ -154,7 +162,8 @@ def densities(
         run = trained(parts, arguments.folder / "-".join(names).replace(" ", "-"), model, arguments.minutes, seed)
         if run is None:
             continue
-        bits = lb.score(run, parts["test"], lb.Effort(arguments.calls) if is_denoiser else lb.Effort()).bits_per_dim
+        effort = lb.Effort(arguments.calls) if is_denoiser else lb.Effort()
+        bits = lb.score(run, parts["test"], effort, batch_size=ROWS_AT_ONCE).bits_per_dim
         ledger.add((*names, f"{model}, {'bound' if is_denoiser else 'exact'}"), Measured.of(factor * bits))
         if model == "diffusion":
             ledger.add((*names, last), Measured.of(factor * lb.score_density(run, parts["test"]).bits_per_dim))

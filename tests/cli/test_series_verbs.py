@@ -94,7 +94,7 @@ def test_gaps_are_filled_and_the_rest_stays(folder, tmp_path):
 
 
 def test_every_other_verb_takes_such_a_run(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sample_parts, "NUM_DRAWN", 4)
+    monkeypatch.setattr(sample_parts, "JUDGED_WINDOWS", 4)
     name = str(folder / "run")
     assert run(["sample", name, "-n", "2", "--steps", "2", "-o", str(tmp_path / "x.npy")]) == 0
     assert np.load(tmp_path / "x.npy").shape == (2, 2, 18)
@@ -105,7 +105,9 @@ def test_every_other_verb_takes_such_a_run(folder, tmp_path, monkeypatch, capsys
     few = ["--num-samples", "20", "--num-times", "2", "--ode-examples", "2", "--tolerance", "0.1"]
     assert run(["evaluate", name, *few]) == 0
     assert run(["report", name]) == 0
-    assert "Forecasts of held-out windows" in (folder / "run" / "report.html").read_text()
+    report = (folder / "run" / "report.html").read_text()
+    assert "Forecasts of held-out windows" in report
+    assert "linear, Gaussian residuals" in report
     capsys.readouterr()
 
 

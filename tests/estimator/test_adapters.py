@@ -74,9 +74,18 @@ def test_sdgym_s_two_functions():
 
     rng = np.random.default_rng(0)
     table = pandas.DataFrame(
-        {"key": np.arange(100), "height": rng.normal(170, 9, 100), "age": rng.integers(1, 90, 100)}
+        {
+            "key": np.arange(100),
+            "height": rng.normal(170, 9, 100),
+            "age": rng.integers(1, 90, 100),
+            "code": rng.choice([5, 7], 100),
+            "city": rng.choice(["Rome", "Oslo"], 100),
+            "left": rng.random(100) < 0.5,
+            "since": pandas.Timestamp("2024-01-01") + pandas.to_timedelta(rng.integers(0, 300, 100), "D"),
+        }
     )
-    kinds = {"key": "id", "height": "numerical", "age": "numerical"}
+    kinds = {"key": "id", "height": "numerical", "age": "numerical", "code": "categorical", "city": "categorical"}
+    kinds |= {"left": "boolean", "since": "datetime"}
     metadata = {"tables": {"people": {"columns": {name: {"sdtype": kind} for name, kind in kinds.items()}}}}
     settings = {"steps": 100, "width": 16, "depth": 1, "learning_rate": 3e-3}
     synthesizer = get_trained_synthesizer(table, metadata, **settings)
@@ -84,8 +93,10 @@ def test_sdgym_s_two_functions():
     assert list(drawn.columns) == list(table.columns)
     assert (drawn.dtypes == table.dtypes).all()
     assert abs(drawn["height"].mean() - 170) < 10
-    metadata["tables"]["people"]["columns"]["height"]["sdtype"] = "datetime"
-    with pytest.raises(InputError, match="'height' is datetime"):
+    assert set(drawn["code"]) <= {5, 7}
+    assert set(drawn["city"]) <= {"Rome", "Oslo"}
+    metadata["tables"]["people"]["columns"]["height"]["sdtype"] = "pii"
+    with pytest.raises(InputError, match="'height' is pii"):
         get_trained_synthesizer(table, metadata)
 
 

@@ -71,3 +71,16 @@ def test_of_other_libraries(library):
     assert isinstance(drawn, module.DataFrame)
     assert list(drawn.columns) == TABLE.column_names
     assert np.isfinite(fitted.score_samples(frame)).all()
+
+
+def test_categories_of_a_dataframe_are_so_by_their_type_whatever_they_are():
+    """As pandas has them: a dictionary of whole numbers is neither a number nor refused."""
+    codes = pa.array((5 + GROUP).tolist()).dictionary_encode()
+    frame = pa.table({"height": TABLE["height"], "code": codes})
+    fitted = DiffusionDensity(steps=3, width=8, depth=1).fit(frame)
+    column = fitted.run_.spec.columns[1]
+    assert column.kind == "categorical"
+    assert set(column.categories) == {"5", "6", "7"}
+    drawn = fitted.sample(20, random_state=0)["code"]
+    assert pa.types.is_dictionary(drawn.type)
+    assert set(drawn.to_pylist()) <= {5, 6, 7}

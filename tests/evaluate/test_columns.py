@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.columns import Columns, _distances, columns
+from lowerbound.evaluate.columns import Columns, _distances, columns, commonest_categories, with_categories
 from lowerbound.evaluate.folder import KINDS
 from lowerbound.records import read, to_json
 from lowerbound.report.description import Severity
@@ -80,3 +80,37 @@ def test_too_few_rows_and_too_many_columns_are_refused():
         columns(draw(19, 0), TEST, TRAIN, NAMES)
     with pytest.raises(InputError, match="one to 64"):
         columns(*(np.zeros((30, 65)),) * 3, NAMES)
+
+
+def test_categories_are_compared_by_their_shares_and_not_predicted_from_one_another(monkeypatch):
+    """A column of three categories beside a number that gives them: shares that are wrong are found, and a lost link."""
+    monkeypatch.setattr("lowerbound.evaluate.columns.NUM_TREES", 20)
+    rng = np.random.default_rng(4)
+
+    def rows(num: int, linked: bool, shares=(0.5, 0.3, 0.2)) -> np.ndarray:
+        kind = rng.choice(3, num, p=shares)
+        number = (kind if linked else rng.permutation(kind)) + 0.1 * rng.normal(size=num)
+        return np.stack([number, kind], 1)
+
+    train, test = rows(400, True), rows(300, True)
+    kinds = [None, commonest_categories(train[:, 1])]
+    assert list(kinds[1]) == [0, 1, 2]
+    names, sources = ("number", "kind = a", "kind = b", "kind = c"), (0, 1, 1, 1)
+
+    def compared(samples: np.ndarray) -> Columns:
+        each = (with_categories(values, kinds) for values in (samples, test, train))
+        return columns(*each, names, sources=sources)
+
+    right, lost, wrong = (
+        compared(rows(400, True)),
+        compared(rows(400, False)),
+        compared(rows(400, True, (0.2, 0.3, 0.5))),
+    )
+    assert right.utility.value < 2 < lost.utility.value  # of indicators beside one another it would be 1
+    assert max(ours.value for ours in right.distances) < 0.12
+    assert wrong.distances[1].value == pytest.approx(0.3, abs=0.06)
+
+
+def test_of_two_categories_one_column_says_all():
+    assert list(commonest_categories(np.array([0.0, 1.0, 1.0]))) == [1.0]
+    assert list(commonest_categories(np.repeat(np.arange(10.0), range(1, 11)))) == [9, 8, 7, 6, 5, 4, 3, 2]

@@ -1,14 +1,27 @@
 """Imputations are judged: scores against closed forms and a second implementation, coverage of draws that are right."""
 
+import dataclasses
 import json
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+import lowerbound as lb
+from lowerbound.arrow import pc
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import KINDS
-from lowerbound.evaluate.imputation import INTERVALS, Imputed, crps, fillings, hide, judge
+from lowerbound.evaluate.imputation import (
+    INTERVALS,
+    Imputed,
+    crps,
+    fillings,
+    held_out_imputation,
+    hide,
+    judge,
+    judge_categories,
+)
 from lowerbound.records import read, to_json
 from lowerbound.report.parts import description
 
@@ -125,3 +138,53 @@ def test_what_cannot_be_judged_is_refused():
         judge(np.zeros((3, 1, 2)), np.zeros((3, 2)), np.ones((3, 2), bool))
     with pytest.raises(InputError, match="between 0 and 1"):
         hide((4, 3), 1.0, 0)
+
+
+def test_of_what_is_missing_nothing_is_hidden():
+    there = np.random.default_rng(8).random((500, 6)) < 0.4
+    hidden = hide(there.shape, 0.5, 0, there)
+    assert not (hidden & ~there).any()
+    several = there.sum(1) > 1
+    assert hidden[several].any(1).all()
+    assert (there & ~hidden).any(1)[there.any(1)].all()
+
+
+def test_categories_are_judged_as_their_probabilities_say():
+    """Of right draws the score is half the chance that two draws differ, and no other shares have a better one."""
+    rng = np.random.default_rng(9)
+    shares, every = np.array([0.6, 0.3, 0.1]), np.ones((4000, 1), bool)
+    truth = rng.choice(3, (4000, 1), p=shares).astype(float)
+    right, wrong = (rng.choice(3, (4000, K, 1), p=p).astype(float) for p in (shares, [0.3, 0.6, 0.1]))
+    found = judge_categories(right, truth, every, truth)
+    best = (1 - (shares**2).sum()) / 2
+    assert abs(found.score.value - best) < 4 * found.score.error
+    assert abs(found.simple_score.value - best) < 4 * found.simple_score.error
+    assert abs(found.simple_right.value - 0.6) < 4 * found.simple_right.error
+    assert judge_categories(wrong, truth, every, truth).score.value > best + 0.03
+
+
+def test_a_table_of_numbers_and_categories_with_gaps_is_judged(tmp_path, monkeypatch):
+    """A column and a category that another column gives: the fitted mixture alone is better than chance."""
+    monkeypatch.setattr("lowerbound.evaluate.imputation.NUM_STEPS", 10)
+    rng = np.random.default_rng(10)
+    height = rng.normal(size=240)
+    table = pa.table(
+        {
+            "height": height,
+            "weight": height + 0.3 * rng.normal(size=240),
+            "size": np.where(height > 0, "large", "small"),
+        }
+    )
+    columns = [pc.if_else(pa.array(rng.random(240) < 0.05), None, column.combine_chunks()) for column in table.columns]
+    dataset = lb.open_dataset(pa.table(dict(zip(table.column_names, columns, strict=True))))
+    config = lb.recipe(dataset, minutes=1)
+    training = dataclasses.replace(config.training, minutes=None, steps=2, num_pictures=0)
+    config = dataclasses.replace(config, training=training)
+    folder = lb.train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    imputed = held_out_imputation(lb.open_run(folder.path), dataset, 0.3)
+    assert imputed.judgement.crps.value < imputed.fillings[0].mean_absolute_error.value
+    assert imputed.categories is not None
+    assert imputed.categories.score.value < imputed.categories.simple_score.value
+    assert read(KINDS["imputation"], json.loads(to_json(imputed)), "here") == imputed
+    told = description(imputed)
+    assert "Draws of categories are better" in str(told.findings[-1])

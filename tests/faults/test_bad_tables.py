@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from lowerbound.data import open_dataset
+from lowerbound.data import DataConfig, Reading, describe, open_dataset, read_examples
 from lowerbound.errors import InputError
 
 
@@ -65,6 +65,10 @@ BAD_TEXTS = {
         "a,b\n" + "".join(f"{k % 7},comment number {k} on it\n" for k in range(20)),
         r"column b holds 20 different texts in 20 rows, such as 'comment.*--ignore b; .*--categorical b",
     ),
+    "sums of money": (
+        "a,b\n" + "".join(f"${k}.50,{k % 7}\n" for k in range(20)),
+        r"column a holds 20 different texts .*if they are numbers, write them without \$; .*--categorical a",
+    ),
     "the numbers of the rows": (
         "id,b\n" + "".join(f"{k},{k % 7}\n" for k in range(20)),
         r"column id counts the rows, from 0 to 19: .*--ignore id; .*--columns",
@@ -81,7 +85,8 @@ BAD_TEXTS = {
         "a,b\n2020-01-02,1\nlater,2\n2020-01-03,3\n",
         r"line 3, column a: 'later' is no date.*--missing",
     ),
-    "a row without anything": (_rows("NA,,?"), r"line 22: every entry is missing"),
+    "a row without anything": (_rows("NA,,?"), r"line 22: every entry is missing.*--skip-bad-rows"),
+    "a single row to train on": (_rows(num=3), r"column a has a single value in the training split.*--ignore a"),
 }
 
 
@@ -241,3 +246,58 @@ def test_a_column_of_mixed_types_in_a_dataframe_is_named():
     frame = pandas.DataFrame({"a": [1.5, 2.5, 3.5], "b": [1, "two", 3.5]})
     with pytest.raises(InputError, match=r"several types.*column b"):
         open_dataset(frame)
+
+
+def test_rows_without_anything_are_left_out_when_told_and_counted(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(_rows(",,", "0.5,1,x", "NA,,?", "0.25,2"))
+    ragged, empty = r"1 row of another number of entries left out \(line 25\)", "2 rows left out, every entry missing"
+    with pytest.warns(UserWarning, match=ragged), pytest.warns(UserWarning, match=empty):
+        dataset = open_dataset(str(path), skip_bad_rows=True)
+    assert len(dataset.examples) == 21
+    assert list(dataset.examples[20]) == [0.5, 1.0, 0.0]
+    numbers = [None if k == 3 else k % 7 / 2 for k in range(20)]
+    parquet.write_table(pa.table({"a": numbers, "b": numbers[:10] + [None] * 10}), tmp_path / "x.parquet")
+    with pytest.warns(UserWarning, match="1 row left out, every entry missing"):
+        assert len(open_dataset(str(tmp_path / "x.parquet"), skip_bad_rows=True).examples) == 19
+
+
+def _known(tmp_path):
+    """How a table is read for a model that knows columns a, recorded to 0.5, and b, of the levels 0 to 4."""
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + "".join(f"{k % 7 / 2},{k % 5}\n" for k in range(40)))
+    return path, open_dataset(str(path)).spec
+
+
+def test_a_value_that_training_has_not_seen_is_refused_with_its_line(tmp_path):
+    path, spec = _known(tmp_path)
+    path.write_text("a,b\n1.5,2\n2.5,99\n")
+    with pytest.raises(InputError, match=r"x\.csv, line 3: column b holds 99, where only 5 levels, 0 to 4 are known"):
+        read_examples(DataConfig(str(path)), spec)
+
+
+def test_a_value_between_those_of_training_is_told_of(tmp_path):
+    path, spec = _known(tmp_path)
+    path.write_text("a,b\n1.5,2\n2.6,3\n")
+    with pytest.warns(
+        UserWarning, match=r"column a: 1 value lies between the multiples of 0\.5 of training, and is taken"
+    ):
+        read_examples(DataConfig(str(path)), spec)
+
+
+def test_a_file_that_a_run_reads_may_be_written_otherwise(tmp_path):
+    path, spec = _known(tmp_path)
+    path.write_text("a;b\n1,5;2\n-999;3\n2,5;1\n")
+    config = DataConfig(str(path))
+    values = read_examples(config, spec, Reading(missing=("-999",), decimal=",")).values
+    assert np.array_equal(values, [[1.5, 2], [np.nan, 3], [2.5, 1]], equal_nan=True)
+    parquet.write_table(pa.table({"a": [0.5], "b": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"--missing has no effect on .*x\.parquet"):
+        read_examples(DataConfig(str(tmp_path / "x.parquet")), spec, Reading(missing=("-999",)))
+
+
+def test_a_table_of_many_columns_is_described_in_few_lines(tmp_path):
+    values = np.random.default_rng(0).standard_normal((6, 300))
+    described = describe(open_dataset(pa.table({f"c{k}": values[:, k] for k in range(300)})))
+    assert "... and 280 real columns more" in described
+    assert len(described.splitlines()) < 30

@@ -9,7 +9,7 @@ from typing import Any
 from lowerbound.errors import InputError
 from lowerbound.estimator import DiffusionDensity
 
-MODELLED = ("numerical",)
+MODELLED = ("numerical", "categorical", "boolean", "datetime")
 """The types of columns, by SDV's names, that are learned; identifiers are counted anew, and anything else is refused."""
 
 
@@ -28,10 +28,12 @@ def get_trained_synthesizer(data: Any, metadata: dict[str, Any], **settings: Any
     kinds = {name: columns["columns"][name]["sdtype"] for name in data.columns}
     if others := [name for name, kind in kinds.items() if kind not in (*MODELLED, "id")]:
         raise InputError(
-            f"column {others[0]!r} is {kinds[others[0]]}: numerical columns are modelled; leave out the others"
+            f"column {others[0]!r} is {kinds[others[0]]}: {', '.join(MODELLED)} columns are modelled; leave out the others"
         )
     modelled = [name for name, kind in kinds.items() if kind in MODELLED]
-    estimator = DiffusionDensity(**settings).fit(data[modelled])
+    named = [name for name in modelled if kinds[name] == "categorical" and data[name].dtype.kind != "b"]
+    rows = data[modelled].astype(dict.fromkeys(named, "category"))
+    estimator = DiffusionDensity(**settings).fit(rows)
     return {"estimator": estimator, "template": data.iloc[:0], "modelled": modelled}
 
 
@@ -50,5 +52,6 @@ def sample_from_synthesizer(synthesizer: dict[str, Any], num_rows: int) -> Any:
     columns = {}
     for name, dtype in template.dtypes.items():
         values = drawn[name] if name in modelled else pd.Series(np.arange(num_rows))
-        columns[name] = values.round().astype(dtype) if dtype.kind in "iu" else values.astype(dtype)
+        is_fraction = dtype.kind in "iu" and values.dtype.kind == "f"
+        columns[name] = (values.round() if is_fraction else values).astype(dtype)
     return pd.DataFrame(columns)

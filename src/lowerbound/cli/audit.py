@@ -1,6 +1,6 @@
 """`lowerbound audit RUN`: ask of a run's density whether it is one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +8,8 @@ import tyro
 
 from lowerbound.auditing import Audit, audit
 from lowerbound.cli.figures import CheckFailedError, JsonOption
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.data import Reading
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
@@ -37,6 +38,7 @@ class Options:
     """The number of draws in the importance sampling that integrates the density."""
     num_samples: Everyday[int] = 500
     """The number of samples of the flow that are compared with the density."""
+    reading: DataReading = field(default_factory=Reading)
     seed: Everyday[int] = 0
     """The random seed of draws and samples."""
     device: Everyday[DeviceName] = "auto"
@@ -52,7 +54,7 @@ def main(arguments: list[str]) -> Audit:
     run = open_run(options.run, pick_device(options.device))
     data = None
     if options.data is not None:
-        examples = read_for(run, options.data)
+        examples = read_for(run, options.data, options.reading)
         check_examples(run, examples.values, examples.name)
         data = examples.values
     found = audit(run, data, num_draws=options.num_draws, num_samples=options.num_samples, seed=options.seed)

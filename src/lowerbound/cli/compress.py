@@ -1,6 +1,6 @@
 """`lowerbound compress RUN DATA`: discrete data as a code of a run's model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,8 +9,9 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import DataName, DataReading, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.codec import Compressed, compress
+from lowerbound.data import Reading
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.files import check_folder, write_file
@@ -47,6 +48,7 @@ class Options:
     batch_size: int | None = None
     """The number of examples coded at a time: more are faster, and cost bits of a chain, which borrows for each of them;
     if not given a 250th of all examples, up to 64."""
+    reading: DataReading = field(default_factory=Reading)
     device: Everyday[DeviceName] = "auto"
     json: JsonOption = False
 
@@ -59,7 +61,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         raise InputError(f"--out {options.out}: give a name that ends in .lb")
     check_folder(options.out)
     run = open_run(options.run, pick_device(options.device))
-    examples = read_for(run, options.data)
+    examples = read_for(run, options.data, options.reading)
     raw = np.ascontiguousarray(examples.values[examples.indices(options.split)])
     check_examples(run, raw, examples.name)
     with tqdm(total=len(raw), desc="compressing", unit="example", disable=None) as bar:

@@ -13,11 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import DataName, DataReading, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples
+from lowerbound.data import Reading
 from lowerbound.denoiser import Denoiser
 from lowerbound.edit import RoundTrip, decode, round_trip, time_of_strength, turn, vary
 from lowerbound.errors import InputError
@@ -65,6 +66,7 @@ class Options:
     """For interpolation and round-trip: the error allowed in a step along the flow, in units of the encoded data."""
     batch_size: int = 64
     """The number of examples at a time; it changes speed and memory only."""
+    reading: DataReading = field(default_factory=Reading)
     seed: Everyday[int] = 0
     """The random seed; what is made of an example depends only on the seed and the example's number."""
     device: Everyday[DeviceName] = "auto"
@@ -109,7 +111,7 @@ class Editing:
     """Examples of a run's data as they are stored, with their conditions and numbers, and what can be done with them."""
 
     def __init__(self, run: Run, options: Options):
-        examples = read_for(run, options.data)
+        examples = read_for(run, options.data, options.reading)
         indices = examples.indices(options.split)
         chosen = options.examples or range(min(options.num_examples, len(indices)))
         for number in chosen:

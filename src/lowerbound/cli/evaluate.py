@@ -1,13 +1,14 @@
 """`lowerbound evaluate RUN`: how good a run is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse
+from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.cli.together import A_DAY, first_then_all, join
+from lowerbound.data import Reading
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import Evaluation, evaluation_folder
 from lowerbound.evaluate.likelihood import scored
@@ -57,6 +58,7 @@ class Options(Settings, Evaluated):
     Example: lowerbound evaluate runs/digits --quick
     """
 
+    reading: DataReading = field(default_factory=Reading)
     device: Everyday[DeviceName] = "auto"
     processes: int = 1
     """The number of processes on this machine that compute bound, flow and samples together, each with its share; the same
@@ -73,7 +75,7 @@ def main(arguments: list[str]) -> Evaluation | None:
     processes, device = join("evaluate", options.processes, arguments, options.device, A_DAY)
     run = open_run(options.run, device)
     check_effect(options, Options(options.run), run, EFFECTIVE)
-    dataset, own = open_evaluated(run, options.data)
+    dataset, own = open_evaluated(run, options.data, options.reading)
     variance = {"conditional": True, "dataset": dataset if own else None}
     run = first_then_all(processes, partial(with_variance, run, options.reverse, **variance))
     if not own and processes.is_first:

@@ -1,6 +1,6 @@
 """`lowerbound forecast RUN SERIES`: draw what comes next."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +10,10 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.writing import check_finite
+from lowerbound.data import Reading
 from lowerbound.data.series import Series
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
@@ -57,10 +58,12 @@ class Options:
     """The quantiles of each value to write beside the samples, between 0 and 1."""
     steps: int | None = None
     """The number of noise levels that each sample goes through; as many as `sample` takes if not given."""
+    reading: DataReading = field(default_factory=Reading)
     seed: Everyday[int] = 0
     """The random seed; a sample depends only on the seed, its series and its number."""
-    batch_size: int = 64
-    """The number of samples drawn at a time; it changes speed and memory only."""
+    batch_size: int | None = None
+    """The number of samples drawn at a time; it changes speed and memory only. If not given 64 to 1,024, the more the
+    smaller an example is."""
     device: DeviceName = "auto"
     json: JsonOption = False
 
@@ -78,7 +81,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         check_table(options.out)
     run = open_denoiser(options.run, pick_device(options.device))
     series_spec(run)
-    series = read_series_for(run, options.series)
+    series = read_series_for(run, options.series, options.reading)
     settings = Drawing(options.num_samples, None, options.steps, options.seed, options.batch_size)
     total = num_forecast_windows(run, series, options.horizon) * settings.num_calls(run, options.num_samples)
     with tqdm(total=total, desc="drawing", unit="step", disable=None) as bar:

@@ -1,6 +1,6 @@
 """`lowerbound impute RUN DATA`: fill in missing entries, several times."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,9 +10,10 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import DataName, DataReading, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.writing import FIELDS, check_finite, write_netcdf, write_npz
+from lowerbound.data import Reading
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.frames import imputed_table
 from lowerbound.data.memory import check_memory
@@ -79,10 +80,12 @@ class Options:
     """The number of noise levels that each imputation goes through; if not given 100, or 16 with the method network."""
     label: str | None = None
     """A class name for all examples, in the place of their own; conditional runs only."""
+    reading: DataReading = field(default_factory=Reading)
     seed: int = 0
     """The random seed; an imputation depends only on the seed, its example and its number."""
-    batch_size: int = 64
-    """The number of imputations drawn at a time; it changes speed and memory only."""
+    batch_size: int | None = None
+    """The number of imputations drawn at a time; it changes speed and memory only. If not given 64 to 1,024, the more the
+    smaller an example is."""
     device: DeviceName = "auto"
     json: JsonOption = False
 
@@ -112,7 +115,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         )
     if options.out.suffix == FIELDS and run.spec.axes is None:
         raise InputError(f"cannot write {options.out}: {run.spec.name} are no fields with names; write .npz")
-    examples = read_for(run, options.data)
+    examples = read_for(run, options.data, options.reading)
     indices = examples.indices(options.split)
     check_memory(
         f"{counted(num_samples, 'imputation')} of {counted(len(indices), 'example')}",
@@ -173,7 +176,7 @@ def _fill(options: Options, run: Run, drawing: Drawing) -> dict[str, Any]:
             raise InputError(f"--{name} has no effect on series: leave missing values empty in {options.data}")
     if options.out.suffix != ".npz":
         check_table(options.out)
-    series = read_series_for(run, options.data)
+    series = read_series_for(run, options.data, options.reading)
     total = num_fill_windows(run, series) * drawing.num_calls(run, drawing.num_samples)
     with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
         found = fill(run, series, replace(drawing, progress=bar.update))

@@ -18,6 +18,7 @@ from tyro.constructors import MISSING_NONPROP
 from lowerbound.arguments import check_counts
 from lowerbound.cli.flags import flags
 from lowerbound.cli.help import HELP, HELP_ALL, show_help
+from lowerbound.data import Reading
 from lowerbound.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ DataName = Annotated[
     ),
 ]
 """The argument of several verbs."""
+
+DataReading = tyro.conf.OmitArgPrefixes[Reading]
+"""The options that say how a verb's DATA are read, where that differs from the run's own data."""
 
 DeviceName = Annotated[
     str, tyro.conf.arg(help="The device to work on: cpu, cuda, or auto for cuda where there is one.")
@@ -99,7 +103,8 @@ def check_effect(options: Any, defaults: Any, run: "Run", effective: Sequence[st
         return
     for name, flag in flags(type(options)).items():
         option = operator.attrgetter(name)
-        if name not in effective and option(options) != option(defaults):
+        section = name.partition(".")[0]
+        if name not in effective and section != "reading" and option(options) != option(defaults):
             raise InputError(f"{flag} has no effect on the model {run.config.model.name}, which is no denoiser")
 
 

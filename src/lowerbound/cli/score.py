@@ -10,10 +10,19 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataName, DeviceName, RunPath, check_counts, check_effect, parse, pick_device
+from lowerbound.cli.options import (
+    DataName,
+    DataReading,
+    DeviceName,
+    RunPath,
+    check_counts,
+    check_effect,
+    parse,
+    pick_device,
+)
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import check_reverse, with_variance
-from lowerbound.data import Examples
+from lowerbound.data import Examples, Reading
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
@@ -85,6 +94,7 @@ class Options:
     shard: str | None = None
     """Score only one of several parts of the examples, in order, such as 2/4, the second of four, into a file beside --out
     that `lowerbound merge` joins with the others. A part that is there already is not scored again."""
+    reading: DataReading = field(default_factory=Reading)
     seed: Everyday[int] = 0
     """The random seed; a row depends only on the seed, its example and its number."""
     device: Everyday[DeviceName] = "auto"
@@ -105,7 +115,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
                 "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
             )
         flow.dequantizer_of(run)
-    examples = read_for(run, options.data)
+    examples = read_for(run, options.data, options.reading)
     indices = examples.indices(options.split)
     if shard is None:
         return _score(options, run, flow, examples, indices)

@@ -2,11 +2,11 @@
 
 from lowerbound.data.bundled import mixture_parameters
 from lowerbound.data.conditions import read_conditions
-from lowerbound.data.config import DataConfig
+from lowerbound.data.config import DataConfig, Reading
 from lowerbound.data.dataset import Dataset, Examples, describe
 from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
 from lowerbound.data.order import batch_indices, check_batch_size
-from lowerbound.data.source import NAMED, is_path, open_dataset, read_examples
+from lowerbound.data.source import NAMED, is_path, open_dataset, read_as, read_examples
 from lowerbound.data.spec import DataSpec
 from lowerbound.data.vectors import Standardisation
 
@@ -19,6 +19,7 @@ __all__ = [
     "Encoding",
     "Examples",
     "Levels",
+    "Reading",
     "Standardisation",
     "batch_indices",
     "check_batch_size",
@@ -26,6 +27,7 @@ __all__ = [
     "is_path",
     "mixture_parameters",
     "open_dataset",
+    "read_as",
     "read_conditions",
     "read_encoding",
     "read_examples",

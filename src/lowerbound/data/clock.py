@@ -127,7 +127,9 @@ def regular(
     """
     unknown = np.flatnonzero(np.isnat(times) if times.dtype.kind == "M" else ~np.isfinite(times))
     if len(unknown):
-        raise InputError(f"{place(int(order[unknown[0]]))} has no time: leave out the {len(unknown)} rows without one")
+        raise InputError(
+            f"{place(int(order[unknown[0]]))} has no time, one of {len(unknown)} such rows: leave them out"
+        )
     in_time = np.lexsort((times, series))
     unit, offset, counted = _counted(times)
     same = series[in_time][1:] == series[in_time][:-1]
@@ -152,8 +154,8 @@ def regular(
         row = off[0]
         raise InputError(
             f"{where(row)} is no whole number of steps of {clock.text} after "
-            f"{_text(times[int(np.argmin(counted))])}, and so are {len(off)} of {len(times)} rows: give times on one grid, "
-            "rounded or interpolated to it"
+            f"{_text(times[int(np.argmin(counted))])}, the first of {len(off)} such rows of {len(times)}: give times on one "
+            "grid, rounded or interpolated to it"
         )
     if irregular == "refuse":
         ahead = np.flatnonzero((np.diff(steps) != 1) & (np.diff(series) == 0))
@@ -161,8 +163,8 @@ def regular(
             row = ahead[0] + 1
             raise InputError(
                 f"{where(row)} comes {steps[row] - steps[row - 1]} steps of "
-                f"{clock.text} after the row before, and so in {len(ahead)} places: --irregular missing takes what is "
-                "lacking as missing values"
+                f"{clock.text} after the row before, the first of {len(ahead)} such gaps: --irregular missing takes what "
+                "is lacking as missing values"
             )
     return clock, steps
 
@@ -192,7 +194,8 @@ def _check_order(
             several = "" if len(names) > 1 else "; of several series in one file name the column by --series-id"
             raise InputError(
                 f"{where(first)} and {where(second)} have the same time, and "
-                f"{len(twice)} rows in all have one that is there already: --irregular mean takes their mean{several}"
+                f"{len(twice)} row{'s' * (len(twice) > 1)} in all one that is there already: --irregular mean takes "
+                f"their mean{several}"
             )
     if irregular == "refuse":
         falls = np.flatnonzero((times[1:] < times[:-1]) & (series[1:] == series[:-1]))
@@ -200,7 +203,7 @@ def _check_order(
             row = falls[0] + 1
             raise InputError(
                 f"{where(row)} is earlier than the row before, "
-                f"{_text(times[row - 1])}, and so in {len(falls)} places: --irregular missing sorts them"
+                f"{_text(times[row - 1])}, the first of {len(falls)} such places: --irregular missing sorts them"
             )
 
 

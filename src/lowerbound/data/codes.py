@@ -27,7 +27,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from lowerbound.blocks import ONE_HOT, Block, Choice, Grid, Real
 from lowerbound.data.columns import Column
@@ -36,6 +36,7 @@ from lowerbound.words import counted
 
 Values = Float64[np.ndarray, " num_rows"]
 Entries = Float64[np.ndarray, "num_rows width"]
+Mask = Bool[np.ndarray, " num_rows"]
 
 FINEST = math.exp(-6)
 r"""The finest unit of a grid, in standard deviations: the noise at $\gamma = -12$. Noise of a unit or more blurs its
@@ -72,6 +73,19 @@ class Code(ABC):
     def decode(self, x: Entries) -> Values:
         """Entries of x as values, the nearest where they are discrete."""
 
+    def misplaced(self, values: Values, column: Column) -> tuple[int, str] | None:
+        """The first value that has no place, and what to say of its column; None if all have one, or are missing."""
+        return None
+
+    def rounded(self, values: Values) -> Mask:
+        """Which values are taken for the nearest that has a place."""
+        return np.zeros(len(values), bool)
+
+    @property
+    def known(self) -> str:
+        """The values that have a place, in words."""
+        return "values"
+
     def log_slope(self, x: Entries) -> Values:
         r"""What is added to the model's $\log p(x)$ for the value's own: $\log dx / dv$ of a density, $-\log u$ where
         probabilities are told as densities, 0 of a probability."""
@@ -81,6 +95,11 @@ class Code(ABC):
     @abstractmethod
     def text(self) -> str:
         """What it is, in words."""
+
+    def _check(self, values: Values, column: Column) -> None:
+        """Refuse values without a place, with an InputError."""
+        if (found := self.misplaced(values, column)) is not None:
+            raise InputError(f"column {column.name} {found[1]}")
 
     @property
     def filling(self) -> float:
@@ -253,18 +272,31 @@ class OnGrid(Code):
         return Grid((self.start - self.shift) / self.scale, self.unit / self.scale, self.num_levels)
 
     def encode(self, values: Values, column: Column) -> Entries:
-        k, there = np.rint((values - self.start) / self.unit), ~np.isnan(values)
-        if not self.tells_density and (wrong := ~(np.abs(values - self._value(k)) <= 1e-6 * self.unit) & there).any():
-            raise InputError(
-                f"column {column.name} holds {values[wrong][0]:.12g}, where only {self._known} are known: repair or leave "
-                "out these rows, or give the column as a real number"
-            )
-        if self.num_levels is not None and (wrong := (k < 0) | (k >= self.num_levels)).any():
-            raise InputError(
-                f"column {column.name} holds {values[wrong][0]:.12g}, where only {self._known} are known: leave out these "
-                "rows, or train on rows that hold such values too"
-            )
-        return ((self._value(k) - self.shift) / self.scale)[:, None]
+        self._check(values, column)
+        return ((self._value(self._number(values)) - self.shift) / self.scale)[:, None]
+
+    def misplaced(self, values: Values, column: Column) -> tuple[int, str] | None:
+        k = self._number(values)
+        between = np.flatnonzero(self._between(values)) if not self.tells_density else []
+        beyond = np.flatnonzero((k < 0) | (k >= self.num_levels)) if self.num_levels is not None else []
+        if not len(between) and not len(beyond):
+            return None
+        place = int(min([*between[:1], *beyond[:1]]))
+        other = "train on rows that hold such values too"
+        if place in between:
+            other = "give the column as a real number"
+        return place, f"holds {values[place]:.12g}, where only {self.known} are known: leave out such rows, or {other}"
+
+    def rounded(self, values: Values) -> Mask:
+        return self._between(values) if self.tells_density else super().rounded(values)
+
+    def _number(self, values: Values) -> Values:
+        """k of the nearest multiple."""
+        return np.rint((values - self.start) / self.unit)
+
+    def _between(self, values: Values) -> Mask:
+        """Which are not the multiple that they are nearest to."""
+        return np.abs(values - self._value(self._number(values))) > 1e-6 * self.unit
 
     def decode(self, x: Entries) -> Values:
         k = np.rint((x[:, 0] * self.scale + self.shift - self.start) / self.unit)
@@ -276,14 +308,14 @@ class OnGrid(Code):
     @property
     def text(self) -> str:
         told = f", told as a density over {self.unit:g}" if self.tells_density else ""
-        return f"probability of {self._known}{told}"
+        return f"probability of {self.known}{told}"
 
     @property
     def filling(self) -> float:
         return self.start
 
     @property
-    def _known(self) -> str:
+    def known(self) -> str:
         if self.num_levels is None:
             return f"multiples of {self.unit:g}" if self.unit != 1 else "whole numbers"
         last = self.start + (self.num_levels - 1) * self.unit
@@ -313,17 +345,21 @@ class OneHot(Code):
         return Choice(self.num_categories)
 
     def encode(self, values: Values, column: Column) -> Entries:
+        self._check(values, column)
         there = ~np.isnan(values)
-        known = np.isin(values[there], np.arange(self.num_categories))
-        if not known.all():
-            raise InputError(
-                f"column {column.name} holds category number {values[there][~known][0]:g}, where {self.num_categories} "
-                f"({_first(column.categories)}) are known: leave out these rows, or train on rows that hold it too"
-            )
         x = np.zeros((len(values), self.num_categories))
         x[there, values[there].astype(np.int64)] = ONE_HOT
         x[~there] = np.nan
         return x
+
+    def misplaced(self, values: Values, column: Column) -> tuple[int, str] | None:
+        wrong = np.flatnonzero(~np.isin(values, np.arange(self.num_categories)) & ~np.isnan(values))
+        if not len(wrong):
+            return None
+        return int(wrong[0]), (
+            f"holds category number {values[wrong[0]]:g}, where {self.num_categories} ({_first(column.categories)}) are "
+            "known: leave out such rows, or train on rows that hold it too"
+        )
 
     def decode(self, x: Entries) -> Values:
         return x.argmax(1).astype(np.float64)
@@ -340,17 +376,24 @@ def fit_code(column: Column, values: Values) -> Code:
         InputError: if there are none, a number is always the same, or it is too large to be squared.
     """
     if not len(values):
-        raise InputError(f"column {column.name} is empty in the training split: leave it out")
+        raise InputError(
+            f"column {column.name} is empty in the training split: leave it out with --ignore {column.name}"
+        )
     if column.categories:
         return OneHot(len(column.categories))
     with np.errstate(over="ignore", invalid="ignore"):
         shift, scale = float(values.mean()), float(values.std())
     if not math.isfinite(scale):
         raise InputError(f"column {column.name} holds values too large to be squared: give it in a larger unit")
+    if len(values) == 1:
+        raise InputError(
+            f"column {column.name} has a single value in the training split, which has no spread: give more rows, or leave "
+            f"it out with --ignore {column.name}"
+        )
     if scale <= 1e-12 * max(abs(shift), 1e-30):
         raise InputError(
             f"column {column.name} has the same value, {values[0]:g}, in every row of the training split: a constant has no "
-            "density; leave it out"
+            f"density; leave it out with --ignore {column.name}"
         )
     recorded = _recorded(values, column)
     if recorded is not None and recorded.unit >= FINEST * scale:

@@ -1,7 +1,7 @@
 """What a user says of the data: where they are, and how they are read."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -10,8 +10,40 @@ from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a file is read, as far as that is not found out from it: it may be said anew of each file that a run reads."""
+
+    missing: tuple[str, ...] = ()
+    """Marks of missing entries in a table of text besides the usual ones: nothing, NA, N/A, NaN, NULL, None, ?, - and --
+    among them."""
+    separator: str | None = None
+    """The separator of columns in a table of text: a character, tab or blanks; found out if not given."""
+    decimal: Literal[".", ","] | None = None
+    """The decimal mark of a table of text; found out if not given."""
+    header: Literal["yes", "no"] | None = None
+    """A first line of names in a table of text: yes, it is there, or no, it is a row; found out if not given."""
+    text_encoding: str | None = None
+    """The encoding of a table of text, such as latin-1 or cp1252; UTF-8, or what its first bytes say, if not given."""
+    date_format: str | None = None
+    """The form of dates in a table of text, such as %d/%m/%Y; found out if not given."""
+    skip_bad_rows: bool = False
+    """Leave out, with a warning, rows of a table that have nothing in them or, in text, too many or too few entries, instead
+    of stopping."""
+    skip_bad_files: bool = False
+    """Leave out unreadable images, with a warning, instead of stopping."""
+    irregular: Irregular = "refuse"
+    """The treatment of times that do not follow one another on a grid: refuse them; missing sorts rows and takes lacking
+    ones as missing values; mean also takes the mean of rows of the same time."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is said, by the names of the settings."""
+        return {each.name: value for each in fields(Reading) if (value := getattr(self, each.name)) != each.default}
+
+
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Reading):
     """The data and the way that they are read."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
@@ -26,8 +58,6 @@ class DataConfig:
     """Images: train on a piece of this size of each example, cut at another random place whenever it is seen; --image-size
     comes before. Held-out figures and scores are of the piece in the middle. The model learns the pieces of all M places
     together: where a piece tells its own place, the likelihood of those in the middle can lose up to log M nats each."""
-    skip_bad_files: bool = False
-    """Leave out unreadable images, with a warning, instead of stopping."""
     variables: tuple[str, ...] = ()
     """Fields: the names of the variables, which become channels; all over the same dimensions if not given."""
     sample_dim: str | None = None
@@ -45,21 +75,6 @@ class DataConfig:
     condition_on: tuple[str, ...] = ()
     """Columns of a table that are no part of an example but its condition: one of categories is a label, others become a
     vector."""
-    missing: tuple[str, ...] = ()
-    """Marks of missing entries in a table of text besides the usual ones: nothing, NA, N/A, NaN, NULL, None, ?, - and --
-    among them."""
-    separator: str | None = None
-    """The separator of columns in a table of text: a character, tab or blanks; found out if not given."""
-    decimal: Literal[".", ","] | None = None
-    """The decimal mark of a table of text; found out if not given."""
-    header: Literal["yes", "no"] | None = None
-    """A first line of names in a table of text: yes, it is there, or no, it is a row; found out if not given."""
-    text_encoding: str | None = None
-    """The encoding of a table of text, such as latin-1 or cp1252; UTF-8, or what its first bytes say, if not given."""
-    date_format: str | None = None
-    """The form of dates in a table of text, such as %d/%m/%Y; found out if not given."""
-    skip_bad_rows: bool = False
-    """Leave out, with a warning, rows of a table of text that have too many or too few entries, instead of stopping."""
     window: int | None = None
     """Read a table as series, in windows of so many steps."""
     horizon: int = 0
@@ -73,9 +88,6 @@ class DataConfig:
     covariates: tuple[str, ...] = ()
     """The covariates of series, known at every step, the future too, and given to the model: columns, or hour, weekday and
     month for the place in the day, the week and the year."""
-    irregular: Irregular = "refuse"
-    """The treatment of times that do not follow one another on a grid: refuse them; missing sorts rows and takes lacking
-    ones as missing values; mean also takes the mean of rows of the same time."""
     split_steps: tuple[int, int, int] | None = None
     """The number of steps of series for training, validation and testing, in this order; 80, 10 and 10 %% of the rows if not
     given."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,8 @@ from lowerbound.words import counted
 
 _VERSION = "2-"
 """The beginning of a fingerprint that covers labels and splits."""
+_MOST_SHOWN, _SOME_SHOWN = 50, 20
+"""Columns of a table up to which each is described, and how many of more are."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -343,12 +346,15 @@ def _column_lines(dataset: Dataset) -> list[str]:
     if not isinstance(encoding, Columns) or not isinstance(dataset.examples, np.ndarray):
         return []
     rows = [("column", "kind", "encoding", "missing")]
-    missing = np.isnan(dataset.examples).mean(0)
-    for column, code, share in zip(encoding.columns, encoding.codes, missing, strict=True):
+    num_shown = len(encoding.columns) if len(encoding.columns) <= _MOST_SHOWN else _SOME_SHOWN
+    missing = np.isnan(dataset.examples[:, :num_shown]).mean(0)
+    for column, code, share in zip(encoding.columns[:num_shown], encoding.codes, missing, strict=False):
         rows.append((printable(column.name), column.kind, code.text, f"{share:.1%}" if share else "-"))
     widths = [min(40, max(len(row[place]) for row in rows)) for place in range(2)]
     widths.append(max(len(row[2]) for row in rows))
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)) for row in rows]
+    if others := Counter(column.kind for column in encoding.columns[num_shown:]):
+        lines.append("... and " + ", ".join(f"{number:,} {kind}" for kind, number in others.items()) + " columns more")
     return [f"  {line.rstrip()}" for line in lines]
 
 

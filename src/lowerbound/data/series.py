@@ -5,6 +5,7 @@ the part that all of its rows are in; one that overlaps a border belongs to none
 rows, each counted once.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from lowerbound.printable import printable
 
 SHARES = (0.8, 0.9)
 """Of the rows, in the order of time, that come before validation and before testing."""
+_NAMED = 8
+"""Columns that a warning names."""
 _TIME_NAMES = ("time", "date", "datetime", "timestamp", "ds")
 """Names of columns of numbers that are times."""
 
@@ -142,8 +145,13 @@ def read_series(path: Path, config: DataConfig, channels: tuple[str, ...] = ()) 
     table = READERS[path.suffix.lower()](path, replace(config, columns=(), condition_on=(), categorical=()))
     with naming(str(path)):
         known = tuple(name for name in config.covariates if name not in CYCLES)
+        is_known = bool(channels) and not config.columns  # which said what to leave out
         time, channels = _roles(table, config, channels, known)
         taken = [*channels, *known, *filter(None, (time, config.series_id))]
+        if is_known and (others := [name for name in table.schema.names if name not in taken]):
+            warnings.warn(
+                f"{path}: left out, as the run does not know them: {', '.join(others[:_NAMED])}", stacklevel=3
+            )
         columns = _columns(table, [name for name in table.schema.names if name in taken], time, config.series_id)
         series, ids = np.zeros(table.num_rows, np.int64), ("",)
         if config.series_id is not None:

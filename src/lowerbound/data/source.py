@@ -2,12 +2,12 @@
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from lowerbound.data import bundled
-from lowerbound.data.config import DataConfig
+from lowerbound.data.config import DataConfig, Reading
 from lowerbound.data.dataset import Dataset, Examples
 from lowerbound.data.fields import SUFFIXES as FIELD_SUFFIXES
 from lowerbound.data.fields import is_zarr, read_fields
@@ -96,8 +96,8 @@ HUB = Source(("image_size", "crop", "skip_bad_files", "num_levels"), _hub)
 HUB_PREFIX = "hf:"
 """How the name of a data set of the hub begins."""
 FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
-_COLUMNS = ("columns", "ignore", "categorical", "condition_on")
-_TEXT = ("missing", "separator", "decimal", "header", "text_encoding", "date_format", "skip_bad_rows")
+_COLUMNS = ("columns", "ignore", "categorical", "condition_on", "skip_bad_rows")
+_MARKS = ("missing", "separator", "decimal", "header", "text_encoding", "date_format")
 _CUT = (
     "columns",
     "ignore",
@@ -111,8 +111,8 @@ _CUT = (
     "split_steps",
 )
 TABLES = Source(_COLUMNS, _table)
-TEXTS = Source((*_COLUMNS, *_TEXT), _table)
-SERIES = Source((*_CUT, *_TEXT), _series)
+TEXTS = Source((*_COLUMNS, *_MARKS), _table)
+SERIES = Source((*_CUT, *_MARKS, "skip_bad_rows"), _series)
 """Of a table when `window` is given."""
 FILES = {
     ".npy": ARRAYS,
@@ -161,16 +161,18 @@ def check_settings(config: DataConfig, kind: Source, name: str) -> None:
             raise InputError(f"{flag(field.name)} has no effect on {name}: {possible}")
 
 
-def read_examples(config: DataConfig, spec: DataSpec | None = None) -> Examples:
+def read_examples(config: DataConfig, spec: DataSpec | None = None, reading: Reading | None = None) -> Examples:
     """Examples as they are stored, one or more, for a model that knows its data already.
 
     Arguments:
         config: the source, and how the model's own data were read, which is used where it applies.
         spec: what the model knows of its data.
+        reading: what is said of this source.
 
     Raises:
-        InputError: if there is no such source, or it cannot be read so.
+        InputError: if there is no such source, it cannot be read so, or what is said has no effect on it.
     """
+    config = read_as(config, reading)
     return _read(config, _kind(config), spec)
 
 
@@ -178,6 +180,18 @@ def _read(config: DataConfig, kind: Source, spec: DataSpec | None) -> Examples:
     """What a source of a kind holds, cut to its pieces."""
     examples = kind.read(config, spec)
     return examples if config.crop is None else examples.cropped(config.crop)
+
+
+def read_as(config: DataConfig, reading: Reading | None) -> DataConfig:
+    """The same source, read as it is said to be.
+
+    Raises:
+        InputError: if there is no such source, or what is said has no effect on it.
+    """
+    given = {} if reading is None else reading.given
+    if given:
+        check_settings(DataConfig(config.source, **given), _kind(config), config.source)
+    return replace(config, **given)
 
 
 def is_path(source: str) -> bool:

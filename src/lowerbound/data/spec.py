@@ -203,8 +203,10 @@ class DataSpec(Brief):
 
 @contextmanager
 def naming(source: str) -> Iterator[None]:
-    """Begin the InputErrors from inside with what they are of."""
+    """Begin the InputErrors from inside with what they are of, if they do not."""
     try:
         yield
     except InputError as error:
+        if str(error).startswith(source):
+            raise
         raise InputError(f"{source}: {error}") from error

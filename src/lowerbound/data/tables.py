@@ -5,7 +5,9 @@ learned from is refused, with what leaves it out: free texts, names of which no 
 one value throughout, or nothing at all.
 """
 
+import re
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow as pa
 
 from lowerbound.arrow import pc
 from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
+from lowerbound.data.codes import Code
 from lowerbound.data.columns import Column
 from lowerbound.data.conditions import condition_vectors
 from lowerbound.data.config import DataConfig
@@ -22,6 +25,7 @@ from lowerbound.data.dataset import Examples
 from lowerbound.data.memory import memory_limit
 from lowerbound.data.spec import DataSpec
 from lowerbound.data.table_source import ArrowFile, ParquetFile, TableSource
+from lowerbound.data.tabular import Columns
 from lowerbound.data.text_table import TextTable
 from lowerbound.errors import InputError
 
@@ -31,6 +35,7 @@ MOST_CATEGORIES = 256
 """Of a column of texts that is not named by --categorical."""
 _MOST_NAMED = 65_536
 """Of one that is."""
+_NUMBER_WITH_A_SIGN = re.compile(r"([$€£¥]?)\s*[-+]?\d[\d.,']*\s*([%$€£¥]?)")
 _FEWEST_COUNTED = 10
 """Rows from which on a column that counts them is taken for their numbers."""
 READERS: dict[str, Callable[..., TableSource]] = {
@@ -74,19 +79,47 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
         raise InputError(f"{source.name}: every column is one of --condition-on: none is left to learn")
     values, where = _storage(source.num_rows, len(names))
     given = np.empty((source.num_rows, len(conditioning)))
-    first_row = 0
+    codes = _codes(spec, names)
+    conditions = tuple(each[name] for name in conditioning)
+    rounded, num_empty = dict.fromkeys(codes, 0), 0
+    first_row, num_kept = 0, 0
     for batch in source.batches():
-        part = slice(first_row, first_row + batch.num_rows)
+        part = slice(num_kept, num_kept + batch.num_rows)
         for wanted, into in ((names, values), (conditioning, given)):
             for place, name in enumerate(wanted):
                 into[part, place] = _values(batch.column(name), each[name], source, first_row)
-        empty = np.flatnonzero(np.isnan(values[part]).all(1))
-        if len(empty):
-            raise InputError(f"{source.place(first_row + int(empty[0]))}: every entry is missing: leave the row out")
-        first_row += batch.num_rows
+        for name, code in codes.items():
+            there = values[part, names.index(name)]
+            if (found := code.misplaced(there, each[name])) is not None:
+                raise InputError(f"{source.place(first_row + found[0])}: column {name} {found[1]}")
+            rounded[name] += int(code.rounded(there).sum())
+        _check_complete(source, conditions, given[part], first_row)
+        is_empty = np.isnan(values[part]).all(1)
+        if is_empty.any():
+            if not config.skip_bad_rows:
+                raise InputError(
+                    f"{source.place(first_row + int(is_empty.argmax()))}: every entry is missing: leave the row out, or all "
+                    "such rows with --skip-bad-rows"
+                )
+            num_empty += int(is_empty.sum())
+            left = slice(num_kept, num_kept + int((~is_empty).sum()))
+            values[left], given[left] = values[part][~is_empty], given[part][~is_empty]
+            part = left
+        first_row, num_kept = first_row + batch.num_rows, part.stop
+    values, given = values[:num_kept], given[:num_kept]
+    if num_empty:
+        warnings.warn(
+            f"{source.name}: {num_empty:,} row{'s' * (num_empty > 1)} left out, every entry missing", stacklevel=4
+        )
+    for name, number in rounded.items():
+        if number:
+            warnings.warn(
+                f"{source.name}, column {name}: {number:,} value{'s lie' if number > 1 else ' lies'} between the "
+                f"{codes[name].known} of training, and {'are' if number > 1 else 'is'} taken for the nearest",
+                stacklevel=4,
+            )
     notes = tuple(filter(None, (source.note, where)))
-    conditions = tuple(each[name] for name in conditioning)
-    labels, class_names, vectors = _conditions(source, conditions, given)
+    labels, class_names, vectors = _conditions(conditions, given)
     kept = tuple(each[name] for name in names)
     at = source.schema.names
     return Examples(
@@ -117,17 +150,25 @@ def read_condition_columns(path: Path, config: DataConfig, columns: tuple[Column
     source = READERS[path.suffix.lower()](path, replace(config, columns=(), condition_on=()), columns)
     values, first_row = np.empty((source.num_rows, len(columns))), 0
     for batch in source.batches():
+        part = slice(first_row, first_row + batch.num_rows)
         for place, column in enumerate(columns):
-            part = slice(first_row, first_row + batch.num_rows)
             values[part, place] = _values(batch.column(column.name), column, source, first_row)
+        _check_complete(source, columns, values[part], first_row)
         first_row += batch.num_rows
-    _check_complete(source, columns, values)
     return values
 
 
 def known_columns(spec: DataSpec | None) -> tuple[Column, ...]:
     """All columns that a run knows, of its examples and of their conditions."""
     return () if spec is None else (*spec.columns, *spec.condition_columns)
+
+
+def _codes(spec: DataSpec | None, names: list[str]) -> dict[str, Code]:
+    """The codes of columns that a run knows, by their names."""
+    if spec is None or not isinstance(spec.encoding, Columns):
+        return {}
+    named = zip(spec.encoding.columns, spec.encoding.codes, strict=True)
+    return {column.name: code for column, code in named if column.name in names}
 
 
 def _storage(num_rows: int, num_columns: int) -> tuple[np.ndarray, str]:
@@ -187,24 +228,23 @@ def _names(array: pa.Array) -> pa.Array:
 
 
 def _conditions(
-    source: TableSource, columns: tuple[Column, ...], values: np.ndarray
+    columns: tuple[Column, ...], values: np.ndarray
 ) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray | None]:
     """Labels with the names of their classes where a single column of categories is the condition, else vectors."""
     if not columns:
         return None, (), None
-    _check_complete(source, columns, values)
     if len(columns) == 1 and columns[0].categories:
         return values[:, 0].astype(np.int64), columns[0].categories, None
     return None, (), condition_vectors(values, columns)
 
 
-def _check_complete(source: TableSource, columns: tuple[Column, ...], values: np.ndarray) -> None:
+def _check_complete(source: TableSource, columns: tuple[Column, ...], values: np.ndarray, first_row: int) -> None:
     lacking = np.argwhere(np.isnan(values))
     if len(lacking):
         row, place = lacking[0]
         raise InputError(
-            f"{source.place(int(row))}, column {columns[place].name}: an entry is missing in a condition: leave out such "
-            f"rows, or the column in --condition-on"
+            f"{source.place(first_row + int(row))}, column {columns[place].name}: an entry is missing in a condition: leave "
+            "out such rows, or the column in --condition-on"
         )
 
 
@@ -252,12 +292,14 @@ class _Finder:
 
     def __post_init__(self):
         kind = self.type
-        self._is_named = self.is_named or is_text(kind)
+        # whatever its values are, a dictionary is what libraries of dataframes make of categories
+        self._is_named_by_type = is_text(kind) or pa.types.is_dictionary(kind)
+        self._is_named = self.is_named or self._is_named_by_type
         if not (
             self._is_named or pa.types.is_boolean(kind) or is_number(kind) or is_date(kind) or pa.types.is_null(kind)
         ):
             raise self._refusal(f"is of type {kind}, which is not read")
-        if self.is_named and (is_date(kind) or not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind))):
+        if self.is_named and not (self._is_named_by_type or is_number(kind) or pa.types.is_boolean(kind)):
             raise InputError(f"--categorical {self.name}: {self.source.name} has values of type {kind} there, no names")
 
     def look(self, array: pa.Array, first_row: int) -> None:
@@ -321,6 +363,8 @@ class _Finder:
         if len(names) > most or (not self.is_named and 2 * len(names) > max(self._num_there, 8)):
             number = f"{len(names):,}" if len(names) <= _MOST_NAMED else f"more than {_MOST_NAMED:,}"
             instead = "" if self.is_named else f"if they are categories, give --categorical {self.name}"
+            if (signs := _NUMBER_WITH_A_SIGN.fullmatch(names[0])) and (sign := signs[1] or signs[2]):
+                instead = f"if they are numbers, write them without {sign}; {instead}"
             raise self._refusal(
                 f"holds {number} different texts in {self._num_there:,} rows, such as {names[0]!r:.40}", instead
             )

@@ -144,7 +144,8 @@ class Columns(Brief, Encoding):
         return (
             f"values are repeated in {', '.join(named[:_FEW])}{', ...' * (len(named) > _FEW)}: a density grows at such a "
             "value as far as the schedule's least noise lets it, 1 / (sigma_0 sqrt(2 pi)) in scaled units, so that its "
-            "bits depend on gamma_min; give such a column as categorical or integer if it is one"
+            "bits depend on gamma_min; if such a value means that the entry is missing, give it to --missing, and a "
+            "column of names to --categorical"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ r"""Are samples of vectors like the data? Column by column, pair by pair, as som
 - **Utility.** Each column is predicted from all others by a forest of trees, grown once on samples and once on as many
   training rows, and tested on test rows: the ratio of the mean squares of its errors, averaged over the columns, is 1 for
   samples that teach as much. One column alone, whichever it is, would mislead.
+- **Categories** are columns too: 1 where a row has the category and 0 where it has not, for those that training rows have
+  most often. None is predicted from the others of its own column.
 - **Two samples.** Trees tell samples from test rows, each example judged by trees that were grown without it: the area under
   their curve is a half where they cannot (Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests").
 
@@ -30,6 +32,8 @@ NUM_TREES, FOLDS = 100, 5
 MOST_ROWS = 1000
 """Of each kind that trees are grown on."""
 MOST_COLUMNS = 64
+MOST_CATEGORIES = 8
+"""Of a column."""
 FEWEST = 20
 
 
@@ -71,6 +75,7 @@ def columns(
     train: Float[np.ndarray, "train column"],
     names: Sequence[str],
     seed: int = 0,
+    sources: Sequence[int] | None = None,
 ) -> Columns:
     """Compare samples with test rows, and training rows with them.
 
@@ -78,6 +83,8 @@ def columns(
         samples, test, train: rows in units in which columns may be compared, (N, D), (M, D) and (L, D), in random order.
         names: of the columns.
         seed: of the splits and the trees.
+        sources: the number of what each column was made of, (D,); of one source none is predicted from another. None: each
+            is of its own.
 
     Raises:
         InputError: for fewer than `FEWEST` rows of a kind, no columns, or more than `MOST_COLUMNS`.
@@ -90,14 +97,15 @@ def columns(
         raise InputError(f"{num_columns} columns of numbers: one to {MOST_COLUMNS} are compared one by one")
     rows = np.random.default_rng(seed).permutation(len(train))[: len(samples)]
     references = train[np.resize(rows, len(samples))] if len(rows) < len(samples) else train[rows]
-    several = num_columns > 1
+    of = np.arange(num_columns) if sources is None else np.asarray(sources)
+    several = len(np.unique(of)) > 1
     return Columns(
         tuple(names),
         _distances(samples, test, seed),
         _distances(references, test, seed),
         _correlations(samples, test, seed) if several else None,
         _correlations(references, test, seed) if several else None,
-        _utility(samples[:MOST_ROWS], references[:MOST_ROWS], test[:MOST_ROWS], seed) if several else None,
+        _utility(samples[:MOST_ROWS], references[:MOST_ROWS], test[:MOST_ROWS], of, seed) if several else None,
         _told_apart(samples[:MOST_ROWS], test[:MOST_ROWS], seed),
         len(samples),
         len(test),
@@ -140,12 +148,33 @@ def _correlations(samples: np.ndarray, test: np.ndarray, seed: int) -> Measured:
     return _with_error(lambda values: float(((ranks(values) - expected) ** 2).mean() ** 0.5), samples, seed)
 
 
-def _utility(samples: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int) -> Measured:
+def with_categories(
+    rows: Float[np.ndarray, "row column"], commonest: Sequence[np.ndarray | None]
+) -> Float[np.ndarray, "row entry"]:
+    """Rows with columns of zeros and ones in the place of numbers of categories.
+
+    Arguments:
+        rows: (N, D).
+        commonest: of each column, those categories that have a column each; None of numbers.
+    """
+    pairs = zip(rows.T, commonest, strict=True)
+    return np.column_stack(
+        [values[:, None] == kinds if kinds is not None else values[:, None] for values, kinds in pairs]
+    )
+
+
+def commonest_categories(values: Float[np.ndarray, " row"]) -> np.ndarray:
+    """The categories that a column has most often, at most `MOST_CATEGORIES`; of two the second, which says all."""
+    kinds, counts = np.unique(values, return_counts=True)
+    return kinds[1:] if len(kinds) == 2 else kinds[np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]]
+
+
+def _utility(samples: np.ndarray, train: np.ndarray, test: np.ndarray, sources: np.ndarray, seed: int) -> Measured:
     from sklearn.ensemble import ExtraTreesRegressor
 
     ratios = []
     for column in range(test.shape[1]):
-        others = np.arange(test.shape[1]) != column
+        others = sources != sources[column]
         squares = []
         for rows in (samples, train):
             trees = ExtraTreesRegressor(NUM_TREES, min_samples_leaf=3, random_state=seed)

@@ -20,6 +20,7 @@ from lowerbound.evaluate.copies import Neighbours
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
+from lowerbound.evaluate.forecasts import Forecasts
 from lowerbound.evaluate.imputation import Imputed
 from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
@@ -44,7 +45,7 @@ KINDS: dict[str, type[Figures]] = {
     "classes": Classes,
     "imputation": Imputed,
     "path": Figures,
-    "forecasts": Figures,
+    "forecasts": Forecasts,
     "density": HeldOutDensity,
     "calls": TradeOff,
     "guidance": TradeOff,

@@ -11,6 +11,9 @@ the order statistics covers it with a known probability, and the spread of the d
 $E (\bar X - x)^2 = (1 + \frac1K) E s^2$ with $s^2$ the draws' variance.
 
 All is in units of each column's standard deviation, so that columns can be averaged; errors are over examples.
+
+Categories have no such distance, and are judged apart by the same score with the distance 1 of any two that differ:
+$P(X \ne x) - \frac12 P(X \ne X')$, half of Brier's score over all categories, and lowest for the truth as well.
 """
 
 from collections.abc import Callable
@@ -32,6 +35,8 @@ MOST_EXAMPLES = 100
 NUM_DRAWS, NUM_STEPS = 19, 50
 """Of each example; with 19 draws the intervals between order statistics hold a half and nine tenths of all values."""
 NEIGHBOURS = 5
+MOST_TRAINING = 5000
+"""Rows that simple fillings learn from."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,22 @@ class Filling:
 
 
 @dataclass(frozen=True)
+class Categories:
+    """What draws of hidden categories are worth, beside what is known of a column without its row.
+
+    Arguments:
+        score: the mean over hidden entries (formula in the module's docstring).
+        right: the share of them whose most frequent draw is what was there.
+        simple_score, simple_right: the same of the shares of the training rows, and of the commonest category.
+    """
+
+    score: Measured
+    right: Measured
+    simple_score: Measured
+    simple_right: Measured
+
+
+@dataclass(frozen=True)
 class Imputed(Figures):
     """The judgement of a model's imputations, beside simple fillings of the same entries.
 
@@ -79,8 +100,9 @@ class Imputed(Figures):
         share: of the entries that were hidden.
         num_examples: how many test examples.
         num_draws: of each.
-        judgement: of the model's.
-        fillings: simple ones.
+        judgement: of the model's, of numbers.
+        fillings: simple ones, of numbers.
+        categories: of hidden categories; None where no column has any.
     """
 
     share: float
@@ -88,6 +110,7 @@ class Imputed(Figures):
     num_draws: int
     judgement: Judgement
     fillings: tuple[Filling, ...]
+    categories: Categories | None = None
 
 
 def crps(
@@ -188,8 +211,44 @@ def _root(square: Measured) -> Measured:
     return Measured(root, square.error / (2 * root) if root > 0 else 0.0)
 
 
+def judge_categories(
+    draws: Float[np.ndarray, "example draw column"],
+    truth: Float[np.ndarray, "example column"],
+    hidden: Bool[np.ndarray, "example column"],
+    train: Float[np.ndarray, "train column"],
+) -> Categories:
+    """What draws of hidden categories are worth.
+
+    Arguments:
+        draws: numbers of categories, (N, K, D).
+        truth: (N, D).
+        hidden: which of the entries were drawn, (N, D).
+        train: rows by which the shares of the categories are known, (M, D), NaN where an entry is missing.
+    """
+    scores, right, simple_scores, simple_right = (np.zeros(truth.shape) for _ in range(4))
+    K = draws.shape[1]
+    for j in range(truth.shape[1]):
+        known = train[~np.isnan(train[:, j]), j].astype(np.int64)
+        num = 1 + int(max(known.max(initial=0), draws[..., j].max(), np.nanmax(truth[:, j], initial=0)))
+        kinds = np.arange(num)
+        counts = (draws[..., j, None] == kinds).sum(1)  # (N, num)
+        there = truth[:, j, None] == kinds
+        pairs = 1 - (counts * (counts - 1)).sum(1) / (K * (K - 1))
+        scores[:, j] = 1 - (counts * there).sum(1) / K - pairs / 2
+        right[:, j] = counts.argmax(1) == truth[:, j]
+        shares = np.bincount(known, minlength=num) / max(1, len(known))
+        simple_scores[:, j] = 1 - (shares * there).sum(1) - (1 - (shares**2).sum()) / 2
+        simple_right[:, j] = shares.argmax() == truth[:, j]
+    chosen = hidden.any(1)
+    each = (_over_examples(values[chosen], hidden[chosen]) for values in (scores, right, simple_scores, simple_right))
+    return Categories(*each)
+
+
 def fillings(
-    train: Float[np.ndarray, "train column"], truth: Float[np.ndarray, "example column"], hidden: np.ndarray
+    train: Float[np.ndarray, "train column"],
+    truth: Float[np.ndarray, "example column"],
+    hidden: np.ndarray,
+    beside: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Filling, ...]:
     """The column's mean, the mean of the nearest training rows, and regression of each column on the others, in turns.
 
@@ -197,6 +256,7 @@ def fillings(
         train: rows to learn from, (M, D), NaN where an entry is missing.
         truth: rows whose hidden entries are filled in, (N, D).
         hidden: which these are, (N, D).
+        beside: what else is known of both, (M, E) and (N, E), NaN where it is not.
     """
     import warnings
 
@@ -208,24 +268,29 @@ def fillings(
         f"{NEIGHBOURS} nearest neighbours": KNNImputer(n_neighbors=NEIGHBOURS),
         "iterative regression": IterativeImputer(random_state=0),
     }
+    seen = np.where(hidden, np.nan, truth)
+    learned, given = (train, seen) if beside is None else (np.hstack([train, beside[0]]), np.hstack([seen, beside[1]]))
     found = []
     for name, imputer in kinds.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that regressions in turns have not quite converged is their affair
-            filled = imputer.fit(train).transform(np.where(hidden, np.nan, truth))
+            filled = imputer.fit(learned).transform(given)[:, : truth.shape[1]]
         errors = np.where(hidden, filled - truth, 0)
         squares, absolute = (_over_examples(values, hidden) for values in (errors**2, np.abs(errors)))
         found.append(Filling(name, _root(squares), absolute))
     return tuple(found)
 
 
-def hide(shape: tuple[int, int], share: float, seed: int) -> Bool[np.ndarray, "example column"]:
-    """Entries at random, one at least of each example and never all.
+def hide(
+    shape: tuple[int, int], share: float, seed: int, there: Bool[np.ndarray, "example column"] | None = None
+) -> Bool[np.ndarray, "example column"]:
+    """Entries at random, one at least of each example and never all; of one with a single entry none.
 
     Arguments:
         shape: (N, D).
         share: of the entries that are hidden, between 0 and 1.
         seed: of the choice.
+        there: which entries there are to hide, (N, D); all if None.
 
     Raises:
         InputError: for a share that is none, or a single column.
@@ -235,8 +300,10 @@ def hide(shape: tuple[int, int], share: float, seed: int) -> Bool[np.ndarray, "e
             f"a share of {share} of {shape[1]} columns cannot be hidden: give one between 0 and 1, of two or more"
         )
     order = np.random.default_rng(seed).random(shape)
-    places = order.argsort(1).argsort(1)
-    return (order < share) & (places < shape[1] - 1) | (places == 0)
+    if there is not None:
+        order[~there] = np.inf
+    places, num_there = order.argsort(1).argsort(1), np.isfinite(order).sum(1, keepdims=True)
+    return ((order < share) | (places == 0)) & (places < num_there - 1)
 
 
 def held_out_imputation(
@@ -246,7 +313,7 @@ def held_out_imputation(
 
     Arguments:
         run: the model.
-        dataset: of complete continuous vectors.
+        dataset: of vectors, or a table of which some columns are numbers; entries that are missing stay so.
         share: of the entries that are hidden.
         seed: of what is hidden and drawn.
         progress: called with 1 after each step of a batch.
@@ -254,13 +321,37 @@ def held_out_imputation(
     Raises:
         InputError: as `impute` and `hide`.
     """
-    train, indices = dataset.examples[dataset.train], dataset.test[:MOST_EXAMPLES]
+    train, indices = dataset.examples[dataset.train[:MOST_TRAINING]], dataset.test[:MOST_EXAMPLES]
     raw = dataset.examples[indices]
-    hidden = hide(raw.shape, share, seed)
+    there = ~np.isnan(raw)
+    hidden = hide(raw.shape, share, seed, there)
     draws = impute(
-        run, raw, ~hidden, num_samples=NUM_DRAWS, num_steps=NUM_STEPS, numbers=indices, seed=seed, progress=progress
+        run,
+        raw,
+        there & ~hidden,
+        num_samples=NUM_DRAWS,
+        num_steps=NUM_STEPS,
+        numbers=indices,
+        seed=seed,
+        progress=progress,
     ).samples
-    mean, scale = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
-    x, truth = (draws - mean) / scale, (raw - mean) / scale
-    simple = fillings((train[:5000] - mean) / scale, truth, hidden)
-    return Imputed(share, len(raw), NUM_DRAWS, judge(x, truth, hidden), simple)
+    named = np.array([bool(column.categories) for column in dataset.spec.columns] or [False] * raw.shape[1])
+    numbers, hidden_numbers = train[:, ~named], hidden[:, ~named]
+    mean, scale = (of(numbers, axis=0, dtype=np.float64) for of in (np.nanmean, np.nanstd))
+    x, truth = (draws[..., ~named] - mean) / scale, (raw[:, ~named] - mean) / scale
+    beside = categories = None
+    if named.any():
+        known = np.where(hidden, np.nan, raw)
+        beside = _indicators(train[:, named], train[:, named]), _indicators(known[:, named], train[:, named])
+        if hidden[:, named].any():
+            categories = judge_categories(draws[..., named], raw[:, named], hidden[:, named], train[:, named])
+    simple = fillings((numbers - mean) / scale, truth, hidden_numbers, beside)
+    judgement = judge(np.where(hidden_numbers[:, None], x, 0), np.where(hidden_numbers, truth, 0), hidden_numbers)
+    return Imputed(share, len(raw), NUM_DRAWS, judgement, simple, categories)
+
+
+def _indicators(rows: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """A column for each category that training rows have, 1 where it is there; NaN where none is known."""
+    kinds = [np.unique(column[~np.isnan(column)]) for column in train.T]
+    each = [np.where(np.isnan(rows[:, [j]]), np.nan, rows[:, [j]] == kinds[j]) for j in range(rows.shape[1])]
+    return np.concatenate(each, 1)

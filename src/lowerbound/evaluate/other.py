@@ -6,22 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data import Dataset
-from lowerbound.errors import InputError
+from lowerbound.data import Dataset, Reading
+from lowerbound.errors import InputError, flag
 from lowerbound.run import Run
 from lowerbound.run.examples import check_examples, conditions, read_for
 
 
-def open_evaluated(run: Run, source: str | None = None) -> tuple[Dataset, bool]:
+def open_evaluated(run: Run, source: str | None = None, reading: Reading | None = None) -> tuple[Dataset, bool]:
     """The data to evaluate a run on, and whether they are its own.
 
     Arguments:
         run: the model.
         source: its own data if None; else these, wherever they lie now, or any of the same kind.
+        reading: what is said of others than its own.
 
     Raises:
         InputError: if they can't be read, or are of another kind.
     """
+    if reading is not None and reading.given and source is None:
+        raise InputError(
+            f"{flag(next(iter(reading.given)))} has no effect without --data: a run's own data are read as for its training"
+        )
     if source is None:
         return run.open_dataset(), True
     try:
@@ -30,16 +35,16 @@ def open_evaluated(run: Run, source: str | None = None) -> tuple[Dataset, bool]:
         own = run.config.data.source
         if own and Path(source).expanduser().resolve() == Path(own).expanduser().resolve():
             raise  # its own file, changed: some of it was trained on
-        return other_dataset(run, source), False
+        return other_dataset(run, source, reading), False
 
 
-def other_dataset(run: Run, source: str) -> Dataset:
+def other_dataset(run: Run, source: str, reading: Reading | None = None) -> Dataset:
     """Data of the same kind as a run's own, all of whose examples are held out.
 
     Raises:
         InputError: if they can't be read, or are of another shape, type or range, or of classes that the run does not know.
     """
-    examples = read_for(run, source)
+    examples = read_for(run, source, reading)
     check_examples(run, examples.values, examples.name)
     indices, nothing = np.arange(len(examples.values)), np.empty(0, dtype=np.int64)
     cond = conditions(run, examples, indices)

@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lowerbound.data import Examples
+from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, classes
-from lowerbound.evaluate.columns import Columns, columns
+from lowerbound.evaluate.columns import Columns, columns, commonest_categories, with_categories
 from lowerbound.evaluate.copies import Neighbours, neighbours
 from lowerbound.evaluate.features import UPDATES, Features, feature_classifier
-from lowerbound.evaluate.imputation import MOST_EXAMPLES, NUM_DRAWS, NUM_STEPS, held_out_imputation
+from lowerbound.evaluate.forecasts import MOST_LEARNED, Forecasts, rivals
+from lowerbound.evaluate.imputation import MOST_EXAMPLES, NUM_DRAWS, NUM_STEPS, held_out_imputation, judge
 from lowerbound.evaluate.judge import SampleQuality, Samples, draw
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.subject import MAX_REFERENCES, SAMPLES, Subject
@@ -22,14 +25,14 @@ from lowerbound.pictures.bands import Drawn, draw_bands
 from lowerbound.run import Run
 from lowerbound.run.examples import conditions
 from lowerbound.run.generate import states
-from lowerbound.run.impute import Drawing, default_method, default_steps, draws
+from lowerbound.run.impute import Drawing, default_batch_size, default_method, default_steps, draws
 from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
 from lowerbound.words import counted
 
 SHOWN = 64
 SHOWN_OF_CLASS, CLASSES_SHOWN = 10, 20
-SHOWN_WINDOWS, NUM_DRAWN = 4, 50
-"""Of a series: how many windows are drawn, and how often each."""
+JUDGED_WINDOWS, SHOWN_WINDOWS = 50, 4
+"""Of a series: how many windows are drawn at most, and how many of them are shown."""
 LEAST_SHOWN, LEAST_STEPS = 4, 4
 NUM_STATES = 9
 """Of the way from noise to data, those that are drawn."""
@@ -164,13 +167,17 @@ def _by_class(subject: Subject) -> Part:
 def _columns(subject: Subject) -> Columns:
     dataset, spec = subject.dataset, subject.dataset.spec
     train, test = (dataset.examples[indices[:MAX_REFERENCES]] for indices in (dataset.train, dataset.test))
-    names = [column.name for column in spec.columns] or [f"column {number}" for number in range(train.shape[1])]
-    numbers = [i for i in range(len(names)) if not spec.columns or not spec.columns[i].categories]
-    scale = np.where((deviations := train.std(0, dtype=np.float64)) > 0, deviations, 1)
-    samples, test, train = (
-        values[:, numbers] / scale[numbers] for values in (spec.encoding.decode(subject.samples), test, train)
-    )
-    return columns(samples, test, train, [names[i] for i in numbers], subject.settings.seed)
+    columns_there = spec.columns or tuple(Column(f"column {k}", "real", "double") for k in range(train.shape[1]))
+    kinds = [commonest_categories(train[:, k]) if column.categories else None for k, column in enumerate(columns_there)]
+    names, sources = [], []
+    for k, column in enumerate(columns_there):
+        chosen = kinds[k]
+        names += [column.name] if chosen is None else [f"{column.name} = {column.categories[int(c)]}" for c in chosen]
+        sources += [k] * (1 if chosen is None else len(chosen))
+    each = [with_categories(rows, kinds) for rows in (spec.encoding.decode(subject.samples), test, train)]
+    scale = np.where((deviations := each[2].std(0, dtype=np.float64)) > 0, deviations, 1)
+    samples, test, train = (rows / scale for rows in each)
+    return columns(samples, test, train, names, subject.settings.seed, sources)
 
 
 COMPARISONS: dict[str, tuple[str, str, Callable[[Subject], Figures]]] = {
@@ -202,11 +209,13 @@ def _comparison(subject: Subject, name: str) -> Part:
 def _imputation(subject: Subject, share: float) -> Part:
     run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
     num = min(MOST_EXAMPLES, len(dataset.test))
-    missing = subject.incomparable
+    missing, columns = None, dataset.spec.columns
     if not run.is_denoiser:
         missing = f"the model {run.config.model.name} fills in nothing: imputation is for diffusion models"
     elif len(dataset.shape) > 1 or dataset.spec.num_levels is not None:
-        missing = "imputations are judged of continuous vectors"
+        missing = "imputations are judged of continuous vectors and of tables"
+    elif columns and all(column.categories for column in columns):
+        missing = "imputations are judged of tables that have a column of numbers"
     steps = 0 if missing else default_method(run).num_steps(NUM_STEPS)
 
     def compute(folder: Path, progress: Progress) -> Figures:
@@ -214,38 +223,51 @@ def _imputation(subject: Subject, share: float) -> Part:
 
     cost = Cost(f"{num:,} test rows, {NUM_DRAWS} draws of each, {steps} calls each", num * NUM_DRAWS * steps)
     title, settings = "imputation of hidden entries", {"share": share, "seed": seed}
-    units = max(1, -(-num * NUM_DRAWS // 64) * steps)
+    units = max(1, -(-num * NUM_DRAWS // default_batch_size(run)) * steps)
     return Part("imputation", title, cost, compute, units, settings, missing=missing)
 
 
 def _forecasts(subject: Subject) -> Part:
-    """The horizon of a few held-out windows, evenly spread in time, drawn given what is before it."""
+    """The horizon of held-out windows, evenly spread in time, drawn given what is before it, and judged; some are shown."""
     run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
     series = run.spec.series
     assert series is not None
     horizon = series.horizon or dataset.shape[1] // 2
-    chosen = np.linspace(0, len(dataset.test) - 1, min(SHOWN_WINDOWS, len(dataset.test))).round().astype(int)
+    chosen = np.linspace(0, len(dataset.test) - 1, min(JUDGED_WINDOWS, len(dataset.test))).round().astype(int)
     indices = dataset.test[chosen]
+    drawing = Drawing(NUM_DRAWS, seed=seed)
 
-    def compute(folder: Path, progress: Progress) -> Figures:
+    def compute(folder: Path, progress: Progress) -> Forecasts:
         raw = np.asarray(dataset.examples[indices])
         known = ~np.isnan(raw)
         known[..., -horizon:] = False
         cond = conditions(run, Examples.of(dataset), indices)
-        drawing = Drawing(NUM_DRAWN, seed=seed, progress=progress)
-        drawn = draws(run, raw, known, drawing, cond, indices).samples
-        windows = [
-            Drawn(f"window {index:,}", np.where(shown, values, np.nan), samples, values)
-            for index, shown, values, samples in zip(indices, known, raw, drawn, strict=True)
-        ]
+        drawn = draws(run, raw, known, replace(drawing, progress=progress), cond, indices).samples
+        shown = np.linspace(0, len(indices) - 1, min(SHOWN_WINDOWS, len(indices))).round().astype(int)
+        windows = [Drawn(f"window {indices[k]:,}", np.where(known[k], raw[k], np.nan), drawn[k], raw[k]) for k in shown]
         draw_bands(folder / "forecasts.png", windows, series.channels, series.step)
-        return Figures()
+        return _judged(subject, raw, drawn, horizon)
 
     calls = default_steps(default_method(run))
-    num = len(indices) * NUM_DRAWN
-    cost = Cost(f"{NUM_DRAWN} samples of {counted(len(indices), 'window')}, {counted(calls, 'call')} each", num * calls)
+    num = len(indices) * NUM_DRAWS
+    cost = Cost(f"{NUM_DRAWS} samples of {counted(len(indices), 'window')}, {counted(calls, 'call')} each", num * calls)
     title, settings = "forecasts of held-out windows", {"num": num, "seed": seed}
-    return Part("forecasts", title, cost, compute, -(-num // 64) * calls, settings, ("forecasts.png",))
+    return Part("forecasts", title, cost, compute, drawing.num_calls(run, num), settings, ("forecasts.png",))
+
+
+def _judged(subject: Subject, raw: np.ndarray, drawn: np.ndarray, horizon: int) -> Forecasts:
+    """Draws of windows beside simple forecasts, in standard deviations of the channels."""
+    dataset, encode = subject.dataset, subject.run.encode
+    learned = dataset.train[:: max(1, len(dataset.train) // MOST_LEARNED)]
+    splits = (learned, dataset.validation if len(dataset.validation) else learned)
+    train, validation = (dataset.encoded(indices).numpy() for indices in splits)
+    windows = encode(raw).numpy()
+    ahead = encode(drawn.reshape(-1, *raw.shape[1:])).numpy().reshape(drawn.shape)[..., -horizon:]
+    there = ~np.isnan(windows[..., -horizon:])
+    truth = np.where(there, windows[..., -horizon:], 0)
+    flat = [each.reshape(len(raw), *each.shape[1:-2], -1) for each in (ahead, truth, there)]
+    simple = rivals(train, validation, windows, horizon, NUM_DRAWS)
+    return Forecasts(horizon, raw.shape[2] - horizon, len(raw), NUM_DRAWS, judge(*flat), simple)
 
 
 def _sampler(run: Run) -> str:

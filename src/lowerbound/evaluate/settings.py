@@ -59,7 +59,7 @@ class Settings:
     """Plot fidelity against variety at these scales of classifier-free guidance; 1 is none. Conditional runs only."""
     imputation: Everyday[float | None] = None
     """Hide this share of the entries of test rows, draw them, and judge the draws beside simple ways to fill them in: 0.3 is
-    30 %. For complete continuous vectors."""
+    30 %. For continuous vectors and tables; entries that are missing stay so."""
     with_baselines: Annotated[bool, tyro.conf.arg(name="baselines")] = True
     """Fit baselines to compare the likelihood with: histogram, Gaussian, Gaussian mixture."""
     seeds: Everyday[int] = 1

@@ -67,7 +67,9 @@ class Description:
 
 
 def in_errors(difference: Measured) -> float:
-    """A difference in units of its standard error; infinite of one that is known."""
+    """A difference in units of its standard error; infinite of one that is known, and 0 where the error is not known."""
+    if math.isnan(difference.error):
+        return 0.0
     if difference.error > 0:
         return difference.value / difference.error
     return math.copysign(math.inf, difference.value) if difference.value else 0.0

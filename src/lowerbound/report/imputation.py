@@ -1,6 +1,7 @@
 """Imputations of hidden entries, told: their scores beside simple fillings, and whether their spread is right."""
 
-from lowerbound.evaluate.imputation import INTERVALS, Imputed, Judgement
+from lowerbound.evaluate.forecasts import Forecasts
+from lowerbound.evaluate.imputation import INTERVALS, Categories, Imputed, Judgement
 from lowerbound.records import Measured
 from lowerbound.report.description import Description, Finding, Severity, change, in_errors
 from lowerbound.report.html import Table
@@ -24,17 +25,61 @@ def tell_imputed(imputed: Imputed) -> Description:
         "times, in standard deviations of their columns"
     )
     scores = Table(caption, ("", "CRPS", "RMSE of the mean", "MAE of the median"), tuple(rows))
-    calibration = Table(
+    tables, findings = (scores, _calibration(judgement)), (_usefulness(imputed), _spread(judgement))
+    if imputed.categories is not None:
+        tables += (_categories(imputed.categories),)
+        findings += (_usefulness_of_categories(imputed.categories),)
+    return Description(tables, findings)
+
+
+def tell_forecasts(forecasts: Forecasts) -> Description:
+    """The same of forecasts, beside simple ones."""
+    judgement = forecasts.judgement
+    rows = [("the model", str(judgement.crps), str(judgement.skill))]
+    rows += [(rival.name, str(rival.crps), str(rival.root_mean_square_error)) for rival in forecasts.rivals]
+    caption = (
+        f"{forecasts.horizon} steps given the {forecasts.history} before, of {forecasts.num_windows:,} test windows, "
+        f"{forecasts.num_draws} draws each, in standard deviations of the channels"
+    )
+    scores = Table(caption, ("", "CRPS", "RMSE of the mean"), tuple(rows))
+    best = min(forecasts.rivals, key=lambda rival: rival.crps.value)
+    figures = f"their CRPS is {judgement.crps}, that of {best.name} {best.crps}"
+    if judgement.crps.value >= best.crps.value:
+        useful = change(f"Forecasts are no better than a simple one: {figures}.")
+    else:
+        useful = Finding(Severity.FINE, f"Forecasts are better than simple ones: {figures}.")
+    return Description((scores, _calibration(judgement)), (useful, _spread(judgement, "forecasts")))
+
+
+def _calibration(judgement: Judgement) -> Table:
+    return Table(
         "Calibration of the draws",
         ("", "found", "if right"),
         (
             *((f"values in the central {level:.0%}", str(share), f"{level:g}") for level, share in _shares(judgement)),
             ("root mean square error of the mean", str(judgement.skill), f"{judgement.spread} by the spread"),
             ("values in each fifth of the ranks", ", ".join(f"{share:.3f}" for share in judgement.ranks), "0.2 each"),
-            ("energy score of all hidden entries of a row", str(judgement.energy), ""),
+            ("energy score of all that is drawn of a row", str(judgement.energy), ""),
         ),
     )
-    return Description((scores, calibration), (_usefulness(imputed), _spread(judgement)))
+
+
+def _categories(found: Categories) -> Table:
+    return Table(
+        "Hidden categories: the score is P(X ≠ x) - P(X ≠ X') / 2 of draws X, lower is better",
+        ("", "score", "most frequent is right"),
+        (
+            ("the model", str(found.score), str(found.right)),
+            ("shares of the training rows", str(found.simple_score), str(found.simple_right)),
+        ),
+    )
+
+
+def _usefulness_of_categories(found: Categories) -> Finding:
+    figures = f"their score is {found.score}, that of the shares of the training rows {found.simple_score}"
+    if found.score.value >= found.simple_score.value:
+        return change(f"Draws of categories are no better than the column's own shares: {figures}.")
+    return Finding(Severity.FINE, f"Draws of categories are better than the column's own shares: {figures}.")
 
 
 def _shares(judgement: Judgement) -> list[tuple[float, Measured]]:
@@ -50,14 +95,14 @@ def _usefulness(imputed: Imputed) -> Finding:
     return Finding(Severity.FINE, f"Imputations are better than simple fillings: {figures}.")
 
 
-def _spread(judgement: Judgement) -> Finding:
+def _spread(judgement: Judgement, what: str = "imputations") -> Finding:
     """Whether the draws spread as they err, by the worse of the intervals."""
     zs = [in_errors(Measured(share.value - level, share.error)) for level, share in _shares(judgement)]
     worst = max(zs, key=abs)
     figures = ", ".join(f"the central {level:.0%} holds {share}" for level, share in _shares(judgement))
     severity = Severity.of(abs(worst))
     if severity is Severity.FINE:
-        return Finding(severity, f"No sign that imputations spread too little or too much: {figures}.")
+        return Finding(severity, f"No sign that {what} spread too little or too much: {figures}.")
     side = "too much" if worst > 0 else "too little"
-    doubt = "Perhaps imputations spread" if severity is Severity.CHANGE else "Imputations spread"
+    doubt = f"Perhaps {what} spread" if severity is Severity.CHANGE else f"{what.capitalize()} spread"
     return Finding(severity, f"{doubt} {side}: {figures}.")

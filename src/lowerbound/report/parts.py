@@ -11,6 +11,7 @@ from lowerbound.evaluate.copies import Neighbours
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.evaluate.features import Features
+from lowerbound.evaluate.forecasts import Forecasts
 from lowerbound.evaluate.imputation import Imputed
 from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
@@ -22,7 +23,7 @@ from lowerbound.report.columns import tell_columns
 from lowerbound.report.description import Description
 from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.report.distances import tell_neighbours
-from lowerbound.report.imputation import tell_imputed
+from lowerbound.report.imputation import tell_forecasts, tell_imputed
 from lowerbound.report.likelihood import tell_baselines, tell_density, tell_likelihood, tell_trainings
 from lowerbound.report.quality import tell_quality, tell_samples, tell_trade_off
 
@@ -41,6 +42,7 @@ TELL: dict[type[Figures], Callable[[Any], Description]] = {
     Neighbours: tell_neighbours,
     Columns: tell_columns,
     Imputed: tell_imputed,
+    Forecasts: tell_forecasts,
     Classes: tell_classes,
 }
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from lowerbound.data import Examples, Levels, read_examples
+from lowerbound.data import Examples, Levels, Reading, read_examples
 from lowerbound.data.conditions import condition_values
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
 from lowerbound.data.windows import Stored, Windows
@@ -26,8 +26,8 @@ Batch = tuple[Tensor, Tensor | None, PerSample, np.ndarray]
 """Some examples, their conditions, their noise and their numbers."""
 
 
-def read_for(run: Run, source: str) -> Examples:
-    """What a source holds, read as the data of a run are.
+def read_for(run: Run, source: str, reading: Reading | None = None) -> Examples:
+    """What a source holds, read as the data of a run are, but for what is said of this one.
 
     Raises:
         InputError: if there is no such source, or it cannot be read so.
@@ -35,7 +35,7 @@ def read_for(run: Run, source: str) -> Examples:
     data = run.config.data
     # they are of its own files
     labels = data.labels if Path(source).expanduser().resolve() == Path(data.source) else None
-    return read_examples(replace(data, source=source, labels=labels), run.spec)
+    return read_examples(replace(data, source=source, labels=labels), run.spec, reading)
 
 
 def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | None = None) -> Tensor | None:

@@ -70,7 +70,7 @@ class Drawing(Brief):
         method: how (see `inverse`); None: `default_method`.
         num_steps: levels of the sampler's grid, the default one; `default_steps` if None.
         seed: of all draws.
-        batch_size: it changes nothing but speed and memory.
+        batch_size: it changes nothing but speed and memory; `default_batch_size` if None.
         progress: called with 1 after each step of a batch.
     """
 
@@ -78,13 +78,14 @@ class Drawing(Brief):
     method: Method | None = None
     num_steps: int | None = None
     seed: int = 0
-    batch_size: int = 64
+    batch_size: int | None = None
     progress: Callable[[int], object] = lambda steps: None
 
     def num_calls(self, run: Run, num_draws: int) -> int:
         """How often `progress` is called for so many draws."""
         method = self.method or default_method(run)
-        return math.ceil(num_draws / self.batch_size) * method.num_steps(self.num_steps or default_steps(method))
+        num_batches = math.ceil(num_draws / (self.batch_size or default_batch_size(run)))
+        return num_batches * method.num_steps(self.num_steps or default_steps(method))
 
 
 def impute(
@@ -98,7 +99,7 @@ def impute(
     cond: Tensor | None = None,
     numbers: np.ndarray | None = None,
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: Callable[[int], object] = lambda steps: None,
 ) -> Imputations:
     """Draw imputations of the entries that are not observed.
@@ -115,7 +116,7 @@ def impute(
         cond: a condition for each example, labels (N,) or vectors (N, F), or None.
         numbers: of the examples, (N,), by which each has its own noise; their places if None.
         seed: of all imputations.
-        batch_size: it changes nothing but speed and memory.
+        batch_size: it changes nothing but speed and memory; `default_batch_size` if None.
         progress: called with 1 after each step of a batch.
 
     Raises:
@@ -148,8 +149,9 @@ def draws(
     rows = np.stack([incomplete.repeat(drawing.num_samples), np.tile(range(drawing.num_samples), len(incomplete))])
     method = drawing.method or default_method(run)
     times = run.diffusion.plan(num_steps=drawing.num_steps or default_steps(method)).times
-    for first in range(0, rows.shape[1], drawing.batch_size):
-        example, draw = rows[:, first : first + drawing.batch_size]
+    batch_size = drawing.batch_size or default_batch_size(run)
+    for first in range(0, rows.shape[1], batch_size):
+        example, draw = rows[:, first : first + batch_size]
         conditions = None if cond is None else cond[torch.from_numpy(example)].to(run.device)
         x = posterior_sample(
             method,
@@ -191,6 +193,11 @@ def network_method(run: Run) -> Method:
 def default_steps(method: Method) -> int:
     """Of an inverse method, whose guidance takes many, and of a sampler alone."""
     return SAMPLING_STEPS if isinstance(method, Conditional) else DEFAULT_STEPS
+
+
+def default_batch_size(run: Run) -> int:
+    """So many draws at a time that a call of the network is more than its overhead: 64 to 1,024, the more the smaller."""
+    return min(1024, max(64, 2**14 // math.prod(run.spec.shape)))
 
 
 def incomplete_examples(observed: np.ndarray) -> np.ndarray:
@@ -244,8 +251,7 @@ def check_missing(observed: np.ndarray, shape: tuple[int, ...]) -> None:
         raise InputError(f"observed has the shape {observed.shape}, the examples {shape}: give one flag for each entry")
     if observed.all():
         raise InputError(
-            "nothing is missing: leave missing values of a table empty, or mark missing entries by NaN in an array of floats"
-            " or by --mask"
+            "nothing is missing: leave entries of a table empty, or mark those of an array by NaN in floats, or by --mask"
         )
     if not observed.any():
         raise InputError("everything is missing: to draw examples from nothing is what `lowerbound sample` is for")

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lowerbound.brief import Brief
+from lowerbound.data import Reading, read_as
 from lowerbound.data.memory import check_memory
 from lowerbound.data.series import Series, read_series
 from lowerbound.data.windows import SeriesSpec
@@ -41,14 +42,15 @@ class SeriesDraws(Brief):
         return ~np.isnan(self.series.rows)
 
 
-def read_series_for(run: Run, source: str) -> Series:
-    """The series of a file, as those that a run learned from.
+def read_series_for(run: Run, source: str, reading: Reading | None = None) -> Series:
+    """The series of a file, read as those that a run learned from, but for what is said of this one.
 
     Raises:
         InputError: if the run is not of series; if the file cannot be read so, or has another time from row to row.
     """
     spec = series_spec(run)
-    series = read_series(Path(source).expanduser(), replace(run.config.data, source=source), spec.channels)
+    config = read_as(replace(run.config.data, source=source), reading)
+    series = read_series(Path(source).expanduser(), config, spec.channels)
     apart = series.clock.text
     if apart != spec.step:
         raise InputError(

@@ -27,7 +27,7 @@ from lowerbound.training.folder import RunFolder
 from lowerbound.training.forest import fit_forest
 from lowerbound.training.held_out import figures, fixed_nats, held_out_by_example, held_out_effort, held_out_text
 from lowerbound.training.processes import joined
-from lowerbound.training.resume import by_whom, restore, resume, set_aside
+from lowerbound.training.resume import by_whom, check_same, restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
 from lowerbound.training.trackers import Tracker, TrackerName, open_tracker
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
@@ -88,9 +88,10 @@ def train(
         if track is not None:
             raise InputError(f"--track {track} has no effect on a forest, whose log is written at its end")
         return fit_forest(config, dataset, out, device=device, restart=restart, say=say, show_progress=show_progress)
-    check_batch_size(config.training.batch_size, len(dataset.train))
+    folder = RunFolder(out)
     if config.training.hidden:
         dataset = replace(dataset, spec=dataset.spec.with_gaps())
+    _check_num_examples(config, dataset, None if restart else folder)
     processes = joined(device)
     if config.training.batch_size < processes.count:
         raise InputError(
@@ -99,7 +100,7 @@ def train(
         )
     if config.training.shard and processes.count == 1:
         warnings.warn("--shard has no effect in one process: give --processes", stacklevel=2)
-    folder, say = RunFolder(out), say if processes.is_first else lambda line: None
+    say = say if processes.is_first else lambda line: None
     trainer = Trainer(config, dataset, processes.own(device), processes)
 
     def begin() -> bool:
@@ -141,6 +142,13 @@ def train(
         if processes.is_first and (sentence := weakness(folder.read_metadata())) is not None:
             say(f"{sentence}: give more {config.training.length_option}")
     return folder
+
+
+def _check_num_examples(config: Config, dataset: Dataset, folder: RunFolder | None) -> None:
+    """Refuse too few examples for a batch; of a folder whose run had others, for that they are not the same."""
+    if config.training.batch_size > len(dataset.train) and folder is not None and folder.exists:
+        check_same(folder, config, dataset)
+    check_batch_size(config.training.batch_size, len(dataset.train))
 
 
 class _Session(Stretch[Trainer]):
