@@ -104,14 +104,15 @@ def score_objectives(text: str) -> Figure:
     axis.axline((0, explicit[0] - fisher[0]), slope=1, color=PALE, linewidth=1)
     axis.scatter(fisher, explicit, color=DARK, s=16)
     # those that lie near one another have their names in a column of its own
+    column, apart = 0.35 * max(fisher), 0.07 * (max(explicit) - min(explicit))
+    line = {"arrowstyle": "-", "color": PALE, "linewidth": 0.6}
     placed = sorted(zip(fisher, explicit, (row[0] for row in table), strict=True))
-    column = 0.35 * max(fisher)
-    for number, (across, up, name) in enumerate(placed):
-        is_crowded = across < column / 1.5
-        to = (column, min(explicit) + 0.07 * (number - 0.5) * (max(explicit) - min(explicit))) if is_crowded else (across, up)
-        offset = {"xytext": to, "va": "center"} if is_crowded else {"xytext": (-6, 4), "textcoords": "offset points"}
-        line = {"arrowprops": {"arrowstyle": "-", "color": PALE, "linewidth": 0.6}} if is_crowded else {"ha": "right"}
-        axis.annotate(name, (across, up), fontsize=7, **offset, **line)
+    for number, (*point, name) in enumerate(placed):
+        if point[0] < column / 1.5:
+            at = (column, min(explicit) + apart * (number - 0.5))
+            axis.annotate(name, point, at, fontsize=7, va="center", arrowprops=line)
+        else:
+            axis.annotate(name, point, (-6, 4), textcoords="offset points", fontsize=7, ha="right")
     axis.set(xlabel="Fisher divergence", ylabel="explicit score matching")
     axis.margins(0.1)
     return figure
