@@ -6,7 +6,7 @@ from sphinx.transforms import SphinxTransform
 
 
 class Captions(SphinxTransform):
-    """Makes a figure of each paragraph that is nothing but a picture, or a link that is one."""
+    """Makes a figure of each paragraph that is nothing but a picture."""
 
     default_priority = 500
 
@@ -15,18 +15,15 @@ class Captions(SphinxTransform):
         for paragraph in list(self.document.findall(nodes.paragraph)):
             picture = alone(paragraph)
             if picture is not None and (words := picture.get("alt")) and words not in titles[:1]:
-                figure = nodes.figure("", paragraph[0], nodes.caption(words, words))
+                figure = nodes.figure("", picture, nodes.caption(words, words))
+                self.document.set_id(figure)
                 paragraph.replace_self(figure)
 
 
-def alone(node: nodes.Element) -> nodes.image | None:
-    """The picture that is all there is of a paragraph or a link; None if there is more or less."""
-    if len(node.children) != 1:
-        return None
-    (child,) = node.children
-    if isinstance(child, nodes.image):
-        return child
-    return alone(child) if isinstance(child, nodes.reference) or type(child).__name__ == "pending_xref" else None
+def alone(paragraph: nodes.Element) -> nodes.image | None:
+    """The picture that is all there is of a paragraph; None if there is more or less."""
+    picture = paragraph[0] if len(paragraph) == 1 else None
+    return picture if isinstance(picture, nodes.image) else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
