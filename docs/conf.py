@@ -15,7 +15,7 @@ author = "the lowerbound authors"
 copyright = "the lowerbound authors"
 release = version = version_of("lowerbound")
 
-extensions = ["myst_parser", "mathml", "scripts", "reference"]
+extensions = ["myst_parser", "captions", "mathml", "scripts", "reference"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["*.py", "extensions"]  # those in questions are pages
 root_doc = "index"
@@ -29,6 +29,8 @@ html_title = "lowerbound"
 html_math_renderer = "mathml"
 html_show_copyright = False
 html_copy_source = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_theme_options = {"top_of_page_buttons": []}
 
 

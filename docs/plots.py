@@ -40,7 +40,8 @@ def views(text: str) -> Figure:
     table = [[float(cell) for cell in row] for row in rows(text.partition("against the exact")[2], " N N N N N$")]
     figure, [[axis]] = draw_figure(1, 1, (5.4, 2.7))
     gammas, *columns = zip(*table, strict=True)
-    for name, column, colour in zip(("score", "noise", "x", "v"), columns, (DARK, LIGHT, INK, MIDDLE), strict=True):
+    # the score is the noise in other units: one relative error, one line
+    for name, column, colour in zip(("noise, score", "x", "v"), columns[1:], (DARK, LIGHT, MIDDLE), strict=True):
         axis.semilogy(gammas, column, color=colour, marker="o", markersize=3, label=name)
     axis.set(xlabel=r"$\gamma$", ylabel="relative error")
     axis.legend(frameon=False, fontsize=8)
@@ -50,12 +51,12 @@ def views(text: str) -> Figure:
 def noise_or_x(text: str) -> Figure:
     table = rows(text.partition("3. Test bits")[2], " (x|eps|v) N ± N N ± N N ± N")
     figure, [[axis]] = draw_figure(1, 1, (5.4, 2.7))
-    for place, (name, colour) in enumerate(zip(("x", "noise", "v"), COLOURS[:3], strict=True)):
+    for place, (name, colour, marker) in enumerate(zip(("x", "noise", "v"), COLOURS, "osD", strict=False)):
         heights = [float(row[1 + 2 * place]) for row in table]
-        axis.bar(
-            [at + 0.25 * (place - 1) for at in range(3)], heights, 0.22, color=colour, label=f"under the loss of {name}"
-        )
+        across = [at + 0.15 * (place - 1) for at in range(3)]
+        axis.plot(across, heights, marker, color=colour, markersize=6, label=f"under the loss of {name}")
     axis.set(xticks=range(3), xticklabels=["predicts x", "predicts the noise", "predicts v"], yscale="log")
+    axis.set(xlim=(-0.5, 2.5), ylim=(2, 30))
     axis.set_yticks([2.5, 5, 10, 20], ["2.5", "5", "10", "20"])
     axis.minorticks_off()
     axis.set_ylabel("test bits/dim (bound)")
@@ -102,10 +103,18 @@ def score_objectives(text: str) -> Figure:
     figure, [[axis]] = draw_figure(1, 1, (4.6, 3.2))
     axis.axline((0, explicit[0] - fisher[0]), slope=1, color=PALE, linewidth=1)
     axis.scatter(fisher, explicit, color=DARK, s=16)
-    for (name, *_), across, up in zip(table, fisher, explicit, strict=True):
-        axis.annotate(name, (across, up), (4, -8), textcoords="offset points", fontsize=7)
+    # those that lie near one another have their names in a column of its own
+    column, apart = 0.35 * max(fisher), 0.07 * (max(explicit) - min(explicit))
+    line = {"arrowstyle": "-", "color": PALE, "linewidth": 0.6}
+    placed = sorted(zip(fisher, explicit, (row[0] for row in table), strict=True))
+    for number, (*point, name) in enumerate(placed):
+        if point[0] < column / 1.5:
+            at = (column, min(explicit) + apart * (number - 0.5))
+            axis.annotate(name, point, at, fontsize=7, va="center", arrowprops=line)
+        else:
+            axis.annotate(name, point, (-6, 4), textcoords="offset points", fontsize=7, ha="right")
     axis.set(xlabel="Fisher divergence", ylabel="explicit score matching")
-    axis.margins(0.2)
+    axis.margins(0.1)
     return figure
 
 

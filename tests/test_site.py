@@ -48,6 +48,22 @@ def test_the_likelihood_of_my_data_is_at_most_two_clicks_away():
     assert "[the likelihood of my data](howto/likelihood.md)" in (DOCS / "index.md").read_text()
 
 
+def test_every_picture_has_words():
+    """Which its page shows below it, where it stands alone."""
+    for page in DOCS.rglob("*.md"):
+        assert all(map(str.strip, re.findall(r"!\[([^\]]*)\]\(", page.read_text()))), page
+
+
+def test_a_picture_that_stands_alone_has_its_words_below_it():
+    nodes = pytest.importorskip("docutils.nodes")
+    pytest.importorskip("sphinx")
+    alone, picture = load("extensions/captions").alone, nodes.image(alt="What it shows")
+    assert alone(nodes.paragraph("", "", picture)) is picture
+    assert alone(nodes.paragraph("", "", nodes.reference("", "", picture))) is None  # of a table of links, say
+    assert alone(nodes.paragraph("", "", nodes.Text("See "), picture)) is None
+    assert alone(nodes.paragraph("", "Words.")) is None
+
+
 LONGER = ("4_bound", "6_score", "7_energy", "heavy_tails")
 """Two seconds each; `make docs` runs them too."""
 

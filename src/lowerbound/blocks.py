@@ -94,6 +94,7 @@ class Layout(Brief):
         origin, spacing, lowest, highest: of each grid, the last two the ends of k, infinite where it has none.
         choices: those of each choice, one after another up to the largest K; beyond a choice's own its first again.
         beyond: where they are beyond.
+        chosen, own: the entries of all choices, and where they stand among `choices`, flattened.
         first: of each block.
     """
 
@@ -105,6 +106,8 @@ class Layout(Brief):
     highest: Float64[Tensor, "num_grids"]
     choices: Int[Tensor, "num_choices most_categories"]
     beyond: Bool[Tensor, "num_choices most_categories"]
+    chosen: Int[Tensor, "num_chosen"]
+    own: Int[Tensor, "num_chosen"]
     first: Int[Tensor, "num_blocks"]
 
 
@@ -125,12 +128,14 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
         "highest": [high for _, high in ends],
     }
     places = torch.tensor([[at + k * (k < block.width) for k in range(most)] for at, block in choices])
-    beyond = torch.tensor([[k >= block.width for k in range(most)] for _, block in choices])
+    beyond = torch.tensor([[k >= block.width for k in range(most)] for _, block in choices]).bool()
     return Layout(
         reals=torch.tensor(reals, dtype=torch.long, device=device),
         grids=torch.tensor([at for at, _ in grids], dtype=torch.long, device=device),
         choices=places.long().reshape(len(choices), most).to(device),
-        beyond=beyond.bool().reshape(len(choices), most).to(device),
+        beyond=beyond.reshape(len(choices), most).to(device),
+        chosen=places[~beyond].long().to(device),
+        own=(~beyond).flatten().nonzero()[:, 0].to(device),
         first=torch.tensor(first, dtype=torch.long, device=device),
         **{name: torch.tensor(each, dtype=torch.float64, device=device) for name, each in numbers.items()},
     )

@@ -1,15 +1,24 @@
 """A run goes to the hub and comes back as it was; what the hub, or its library, does not do is said in a sentence.
 
 The hub is a folder here, behind a fake of the three functions of its library that are used; where the real library is
-installed, these are called as it declares them, and its own refusals become sentences as well.
+installed, these are called as it declares them, its own refusals become sentences as well, and it sends a run to a server on
+this machine, and fetches it from there.
 """
 
+import base64
 import fnmatch
+import hashlib
 import inspect
+import json
+import os
 import shutil
+import subprocess
 import sys
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 import torch
@@ -183,3 +192,86 @@ def test_the_library_itself_has_these_functions_and_says_that_it_is_offline(trai
     assert run(["export", str(trained), "--as", "hub", "-o", "hf:me/moons"]) == 2
     assert "hf:me/moons does not take the files (" in capsys.readouterr().err
     assert run(["import", "hf:me/moons/../x", "-o", str(tmp_path / "run")]) == 2
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The part of the hub's HTTP that its library speaks to send files and to fetch them, of one revision."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    made: ClassVar[list[dict]] = []
+
+    def answer(self, content: bytes, **headers: str) -> None:
+        self.send_response(200)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/api/repos/create":
+            self.made.append(json.loads(body))
+            said: dict = {"url": f"http://{self.headers['Host']}/me/moons"}
+        elif self.path.endswith("/preupload/main"):
+            each = {"uploadMode": "regular", "shouldIgnore": False}
+            said = {"files": [{"path": file["path"], **each} for file in json.loads(body)["files"]]}
+        elif self.path.endswith("/commit/main"):
+            lines = [json.loads(line) for line in body.splitlines()]
+            for line in lines:
+                if line["key"] == "file":
+                    self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            said = {
+                "success": True,
+                "commitOid": "a" * 40,
+                "commitUrl": f"http://{self.headers['Host']}/me/moons/commit/{'a' * 40}",
+            }
+        else:
+            said = {}
+        self.answer(json.dumps(said).encode(), Content_Type="application/json")
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if "/resolve/" in path:
+            content = self.files[path.partition("/resolve/")[2].partition("/")[2]]
+            self.answer(content, X_Repo_Commit="a" * 40, ETag=f'"{hashlib.sha256(content).hexdigest()}"')
+            return
+        tree = [{"type": "file", "path": name, "size": len(each), "oid": "b" * 40} for name, each in self.files.items()]
+        siblings = [{"rfilename": name} for name in self.files]
+        facts = {"id": "me/moons", "modelId": "me/moons", "sha": "a" * 40, "private": True, "siblings": siblings}
+        said = tree if "/tree/" in path else facts
+        self.answer(json.dumps(said).encode(), Content_Type="application/json")
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.slow
+def test_the_library_itself_sends_a_run_and_fetches_it(trained, tmp_path):
+    """Over HTTP, to a server on this machine; in processes of their own, since the library reads its address but once."""
+    pytest.importorskip("huggingface_hub")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = {
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_HOME": str(tmp_path),
+            "HF_TOKEN": "hf_x",
+        }
+        verbs = [["export", str(trained), "--as", "hub", "-o", "hf:me/moons"], ["import", "hf:me/moons", "-o", "again"]]
+        for arguments in verbs:
+            command = [sys.executable, "-m", "lowerbound", *arguments]
+            done = subprocess.run(
+                command, cwd=tmp_path, env=os.environ | address, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+        server.shutdown()
+    (made,) = Hub.made
+    assert (made["name"], made["organization"]) == ("moons", "me")
+    assert made.get("private") or made.get("visibility") == "private"  # as older and newer ones call it
+    assert {"README.md", "config.json", "model.safetensors"} <= Hub.files.keys()
+    x_t = torch.randn(3, 2)
+    runs = [open_run(folder) for folder in (trained, tmp_path / "again")]
+    assert torch.equal(*(each.denoiser(x_t, 0.3).x for each in runs))

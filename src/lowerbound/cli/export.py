@@ -20,10 +20,11 @@ WRITERS = {"onnx": export_onnx, "diffusers": export_diffusers, "hub": export_hub
 class Options:
     """Write a run's model in files that other programs read.
 
-    ONNX is one file that takes noisy examples and their noise levels and returns the mean of the data given them, beside a
-    model.json that says what the numbers mean. A run that was imported from diffusers becomes a pipeline of diffusers again.
-    For the hub, its files stand beside a card that says its bits/dim and whether they are a bound. Nothing is sent anywhere
-    unless -o names a repository there, hf:NAME/REPO: then any kind of files is, and a repository that is new is private.
+    ONNX is one file that takes noisy examples, their noise levels and what they are conditioned on, and returns the mean of
+    the data given them, beside a model.json that says what the numbers mean. A run that was imported from diffusers becomes
+    a pipeline of diffusers again. For the hub, its files stand beside a card that says its bits/dim and whether they are a
+    bound. Nothing is sent anywhere unless -o names a repository there, hf:NAME/REPO: then any kind of files is, and a
+    repository that is new is private.
 
     Example: lowerbound export runs/digits --as onnx -o digits-onnx
     """

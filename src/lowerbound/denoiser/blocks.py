@@ -70,7 +70,7 @@ class BlockDenoiser(OfNetwork):
             # as the network sees it, its input's scale taken back
             shown = ONE_HOT * evidence.softmax(2)
             scale = expand(level.alpha, shown) * sqrt(self.sigma_data**2 + expand(exp(level.gamma), shown))
-            seen = x_t.index_copy(1, at.choices[~at.beyond], (scale * shown)[:, ~at.beyond])
+            seen = x_t.index_copy(1, at.chosen, (scale * shown).flatten(1)[:, at.own])
         said, spread = self.output(seen, level, cond, observed, outputs_per_entry=2).chunk(2, 1)
         spread = spread[:, at.grids]
         if self.mixture is None:
@@ -84,7 +84,7 @@ class BlockDenoiser(OfNetwork):
             x = x.index_copy(1, at.grids, self._on_grids(x[:, at.grids], ratio**2 * share))
         if len(at.choices):
             chosen = ONE_HOT * (said[:, at.choices] + evidence).softmax(2)
-            x = x.index_copy(1, at.choices[~at.beyond], chosen[:, ~at.beyond])
+            x = x.index_copy(1, at.chosen, chosen.flatten(1)[:, at.own])
         return Prediction(x_t, level, x, self.schedule)
 
     def _on_grids(self, x: Tensor, variance: Tensor) -> Tensor:

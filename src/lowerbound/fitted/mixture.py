@@ -186,8 +186,10 @@ class FittedMixture(nn.Module):
         return log_joint, residual, kept
 
     def _used(self, values: Tensor) -> Tensor:
+        # how many there are is no part of a graph: there the others have no share
+        num_used = len(values) if torch.compiler.is_exporting() else int(self.weights.count_nonzero())
         # a constant even in a copy of which everything was asked to learn
-        return values[: int(self.weights.count_nonzero())].detach()
+        return values[:num_used].detach()
 
     def _places(self, x: Tensor) -> tuple[Layout, Tensor]:
         """The layout, and where the numbers are, real ones first."""
