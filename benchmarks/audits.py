@@ -6,7 +6,8 @@ Usage: python benchmarks/audits.py [--num-audits 200]
 Of estimators it prints a table with seconds of processor time: kernel densities of three widths and a mixture of
 scikit-learn, a spline flow of zuko, all fitted to 2,000 points of two moons, and a run if one is given. Test
 points that they were not fitted to stand beside them. With --posteriors the same of posteriors of sbi and BayesFlow, of two
-parameters in a box or of normal ones, by observations of them with noise; each library that is installed.
+parameters in a box or of normal ones, by observations of them with noise; each library that is installed. With --family each
+kind of model of ours, trained for --minutes on --data.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +26,10 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 from torch import distributions
 
+import lowerbound as lb
 from lowerbound.auditing import Audit, audit
+from lowerbound.errors import InputError
+from lowerbound.models import RELATIVES
 from lowerbound.run import open_run
 
 
@@ -119,6 +124,27 @@ def audit_posteriors() -> None:
         print_row(name, audit(model, given=given, num_draws=2000, num_samples=1000))
 
 
+def audit_family(data: str, minutes: float, out: str) -> None:
+    """Train each kind of model, audit it, and print the table."""
+    dataset = lb.open_dataset(data)
+    print("| model | passed | failed | can't tell | what it says |\n|---|---|---|---|---|")
+    for kind in ("diffusion", "score", "energy", *RELATIVES):
+        folder = Path(out) / kind
+        try:
+            path = lb.train(lb.recipe(dataset, model=kind, minutes=minutes), dataset, folder, show_progress=False).path
+            found = audit(lb.open_run(path), dataset.examples[dataset.test], num_draws=1000, num_samples=500)
+        except InputError as error:
+            print(f"| {kind} | | | | refused: {error} |", flush=True)
+            continue
+        counts = Counter(check.verdict for check in found.checks)
+        said = "; ".join(f"{check.name}: {check.finding}" for check in found.checks if check.verdict != "pass")
+        row = [str(counts[verdict]) for verdict in ("pass", "fail", "can't tell")]
+        print(
+            f"| {kind} | {' | '.join(row)} | {said or found['normalisation by importance sampling'].finding} |",
+            flush=True,
+        )
+
+
 def print_row(name: str, found: Audit, *more: str) -> None:
     """What an audit found, in a line of a table."""
     left = ", ".join(f"{check.name} ({check.verdict})" for check in found.checks if check.verdict != "pass")
@@ -150,9 +176,16 @@ def main() -> None:
     parser.add_argument("--estimators", action="store_true")
     parser.add_argument("--run")
     parser.add_argument("--posteriors", action="store_true")
+    parser.add_argument("--family", action="store_true")
+    parser.add_argument("--data", default="moons")
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--out", default="runs/audits")
     options = parser.parse_args()
     if options.estimators:
         audit_estimators(options.run)
+        return
+    if options.family:
+        audit_family(options.data, options.minutes, options.out)
         return
     if options.posteriors:
         audit_posteriors()
