@@ -5,12 +5,18 @@ Usage: python benchmarks/audits.py [--num-audits 200]
 
 Of estimators it prints a table with seconds of processor time: kernel densities of three widths and a mixture of
 scikit-learn, a spline flow of zuko, all fitted to 2,000 points of two moons, and a run if one is given. Test
-points that they were not fitted to stand beside them.
+points that they were not fitted to stand beside them. With --posteriors the same of posteriors of sbi and BayesFlow, of two
+parameters in a box or of normal ones, by observations of them with noise; each library that is installed. With --family each
+kind of model of ours, trained for --minutes on --data.
 """
 
 import argparse
+import os
+import sys
 import time
 from collections import Counter
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +26,10 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 from torch import distributions
 
-from lowerbound.auditing import audit
+import lowerbound as lb
+from lowerbound.auditing import Audit, audit
+from lowerbound.errors import InputError
+from lowerbound.models import RELATIVES
 from lowerbound.run import open_run
 
 
@@ -68,6 +77,83 @@ def estimators(points: np.ndarray):
     yield "zuko NSF, 300 steps", flow
 
 
+def posteriors():
+    """Posteriors fitted to simulations, by their names, and the observation to condition on (None: it is their own)."""
+    rng = np.random.default_rng(0)
+    theta = rng.uniform(-2, 2, (2000, 2)).astype(np.float32)
+    x = theta + 0.3 * rng.standard_normal(theta.shape).astype(np.float32)
+    near_edge, inside = torch.tensor([1.8, 0.0]), torch.tensor([0.0, 0.0])
+    try:
+        from sbi.inference import FMPE, NPE
+        from sbi.utils import BoxUniform
+    except ImportError:
+        print("sbi is not installed: pip install sbi")
+    else:
+        torch.manual_seed(0)
+        prior = BoxUniform(-2 * torch.ones(2), 2 * torch.ones(2))
+        for kind in (NPE, FMPE):
+            trainer = kind(prior).append_simulations(torch.from_numpy(theta), torch.from_numpy(x))
+            with redirect_stdout(sys.stderr):
+                estimator = trainer.train(max_num_epochs=20)
+            posterior = trainer.build_posterior(estimator)
+            name = kind.__name__.removesuffix("_C")
+            if kind is NPE:
+                yield f"sbi {name}'s estimator, {type(estimator).__name__}", estimator, near_edge
+            yield f"sbi {name}, {type(posterior).__name__}, x given at each call", posterior, near_edge
+            if kind is NPE:
+                yield "the same, set_default_x(x)", posterior.set_default_x(near_edge), None
+                yield "the same, set_default_x of another x after it", posterior.set_default_x(inside), None
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    try:
+        import bayesflow
+    except ImportError:
+        print("bayesflow is not installed: pip install bayesflow")
+    else:
+        adapter = bayesflow.Adapter().rename("theta", "inference_variables").rename("x", "inference_conditions")
+        network = bayesflow.networks.CouplingFlow(depth=2)
+        workflow = bayesflow.BasicWorkflow(inference_network=network, adapter=adapter)
+        with torch.enable_grad():
+            workflow.fit_offline({"theta": theta, "x": x}, epochs=5, batch_size=100, verbose=0)
+        yield "BayesFlow CouplingFlow", workflow.approximator, {"x": near_edge.numpy()[None]}
+
+
+def audit_posteriors() -> None:
+    """Print the table."""
+    print("| posterior | verdict | not passed | log of the integral, by importance sampling |\n|---|---|---|---|")
+    for name, model, given in posteriors():
+        print_row(name, audit(model, given=given, num_draws=2000, num_samples=1000))
+
+
+def audit_family(data: str, minutes: float, out: str) -> None:
+    """Train each kind of model, audit it, and print the table."""
+    dataset = lb.open_dataset(data)
+    print("| model | passed | failed | can't tell | what it says |\n|---|---|---|---|---|")
+    for kind in ("diffusion", "score", "energy", *RELATIVES):
+        folder = Path(out) / kind
+        try:
+            path = lb.train(lb.recipe(dataset, model=kind, minutes=minutes), dataset, folder, show_progress=False).path
+            found = audit(lb.open_run(path), dataset.examples[dataset.test], num_draws=1000, num_samples=500)
+        except InputError as error:
+            print(f"| {kind} | | | | refused: {error} |", flush=True)
+            continue
+        counts = Counter(check.verdict for check in found.checks)
+        said = "; ".join(f"{check.name}: {check.finding}" for check in found.checks if check.verdict != "pass")
+        row = [str(counts[verdict]) for verdict in ("pass", "fail", "can't tell")]
+        print(
+            f"| {kind} | {' | '.join(row)} | {said or found['normalisation by importance sampling'].finding} |",
+            flush=True,
+        )
+
+
+def print_row(name: str, found: Audit, *more: str) -> None:
+    """What an audit found, in a line of a table."""
+    left = ", ".join(f"{check.name} ({check.verdict})" for check in found.checks if check.verdict != "pass")
+    integral = found["normalisation by importance sampling"]
+    known = integral.error == integral.error
+    figure = f"{integral.statistic:+.4f} ± {integral.error:.4f}" if known else integral.finding
+    print(f"| {' | '.join((name, found.verdict, left or 'none', figure, *more))} |", flush=True)
+
+
 def audit_estimators(run: str | None) -> None:
     """Print the table."""
     points = make_moons(4000, noise=0.1, random_state=0)[0]
@@ -81,14 +167,7 @@ def audit_estimators(run: str | None) -> None:
         began = time.process_time()
         found = audit(model, test, train=train, **settings)
         seconds = time.process_time() - began
-        left = ", ".join(f"{check.name} ({check.verdict})" for check in found.checks if check.verdict != "pass")
-        integral = found["normalisation by importance sampling"]
-        figure = (
-            f"{integral.statistic:+.4f} ± {integral.error:.4f}"
-            if integral.error == integral.error
-            else integral.finding
-        )
-        print(f"| {name} | {found.verdict} | {left or 'none'} | {figure} | {seconds:.1f} |")
+        print_row(name, found, f"{seconds:.1f}")
 
 
 def main() -> None:
@@ -96,9 +175,20 @@ def main() -> None:
     parser.add_argument("--num-audits", type=int, default=200)
     parser.add_argument("--estimators", action="store_true")
     parser.add_argument("--run")
+    parser.add_argument("--posteriors", action="store_true")
+    parser.add_argument("--family", action="store_true")
+    parser.add_argument("--data", default="moons")
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--out", default="runs/audits")
     options = parser.parse_args()
     if options.estimators:
         audit_estimators(options.run)
+        return
+    if options.family:
+        audit_family(options.data, options.minutes, options.out)
+        return
+    if options.posteriors:
+        audit_posteriors()
         return
     num_audits, began = options.num_audits, time.process_time()
     failed, verdicts = Counter(), Counter()

@@ -4,9 +4,8 @@ Usage: python benchmarks/flow_tables.py DATAFOLDER [--tables power miniboone] [-
 
 DATAFOLDER holds the files of `lowerbound.data.flow_tables`; tables that are not there are left out. The figure of a run is
 the bound of its chain in continuous time, with its standard error over test rows; with --flow N the density along the
-probability flow of the first N besides. Published rows: TraDE (Fakoor et al. 2020), DEformer (Alcorn & Nguyen 2021) and ACE
-(Strauss & Oliva 2021) as DEformer's repository lists them; RQ-NSF (Durkan et al. 2019, the autoregressive one); FFJORD
-(Grathwohl et al. 2019, table 2); a Gaussian (Papamakarios et al. 2017, table 1).
+probability flow of the first N besides. Published rows stand below with their sources: TraDE, DEformer and ACE as DEformer's
+repository lists them, FFJORD from its table 2, a Gaussian from table 1 of the paper that made the tables.
 """
 
 import argparse
@@ -21,12 +20,12 @@ from lowerbound.errors import InputError
 from lowerbound.tails import mean_of_draws
 
 PUBLISHED = {
-    "TraDE": (0.73, 13.27, -12.01, -9.49, 160.01),
-    "DEformer": (0.541, 13.167, -11.983, -9.323, 157.035),
-    "ACE": (0.576, 12.201, -15.041, -11.407, 156.400),
-    "RQ-NSF (AR)": (0.66, 13.09, -14.01, -9.22, 157.31),
-    "FFJORD": (0.46, 8.59, -14.92, -10.43, 157.40),
-    "Gaussian": (-7.74, -3.58, -27.93, -37.24, 96.67),
+    "TraDE (Fakoor et al. 2020)": (0.73, 13.27, -12.01, -9.49, 160.01),
+    "DEformer (Alcorn & Nguyen 2021)": (0.541, 13.167, -11.983, -9.323, 157.035),
+    "ACE (Strauss & Oliva 2021)": (0.576, 12.201, -15.041, -11.407, 156.400),
+    "RQ-NSF, autoregressive (Durkan et al. 2019)": (0.66, 13.09, -14.01, -9.22, 157.31),
+    "FFJORD (Grathwohl et al. 2019)": (0.46, 8.59, -14.92, -10.43, 157.40),
+    "Gaussian (Papamakarios et al. 2017)": (-7.74, -3.58, -27.93, -37.24, 96.67),
 }
 """Nats per row of `FILES`' tables, in their order."""
 

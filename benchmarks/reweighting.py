@@ -1,7 +1,7 @@
 """Log Z of two systems by the weighted samples of a run's flow, beside what quadrature says: a double well in two
 dimensions, and four Lennard-Jones particles on a line in a harmonic trap.
 
-Usage: python benchmarks/reweighting.py [--minutes 1] [--num-samples 2000] [--out /tmp/reweighting]
+Usage: python benchmarks/reweighting.py [--minutes 1] [--num-samples 2000] [--systems double-well] [--out /tmp/reweighting]
 
 Each run is trained on 4,000 exact samples of its system, drawn from a fine grid.
 """
@@ -94,16 +94,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--num-samples", type=int, default=2000)
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--out", default="/tmp/reweighting")
     options = parser.parse_args()
-    for name, (energy, exact, sample) in SYSTEMS.items():
+    print("| system | log Z, nats | k-hat | effective sample size | by quadrature |\n|---|---|---|---|---|")
+    for name in options.systems:
+        energy, exact, sample = SYSTEMS[name]
         folder = Path(options.out) / name
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "samples.npy"
         np.save(path, sample(4000, np.random.default_rng(0)).astype(np.float32))
         dataset = lb.open_dataset(str(path))
         run = lb.open_run(lb.train(lb.recipe(dataset, minutes=options.minutes), dataset, folder / "run").path)
-        print(f"{name}: {reweight(run, energy, options.num_samples)}; by quadrature {exact():.4f}")
+        found = reweight(run, energy, options.num_samples)
+        log_z = f"{found.log_z:.4f} ± {found.standard_error:.4f}" if found.is_reliable else f"about {found.log_z:.3g}"
+        size = f"{found.effective:,.0f} of {options.num_samples:,}"
+        print(f"| {name} | {log_z} | {found.pareto_shape:.2f} | {size} | {exact():.4f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ def right(name):
             return TRUTH
         case "one dimension":
             return distributions.StudentT(torch.tensor(5.0).double())
+        case "matrices":
+            return distributions.Independent(distributions.Normal(torch.zeros(2, 2).double(), 1.0), 2)
         case "a kernel density":
             return KernelDensity(bandwidth=0.3).fit(points)
         case "a mixture of scikit-learn":
@@ -52,7 +54,8 @@ def right(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["a Gaussian", "one dimension", "a kernel density", "a mixture of scikit-learn", "a spline flow"]
+    "name",
+    ["a Gaussian", "one dimension", "matrices", "a kernel density", "a mixture of scikit-learn", "a spline flow"],
 )
 def test_right_densities_pass(name):
     found = audit(right(name), **NUM)
@@ -207,6 +210,7 @@ def test_a_mass_is_summed():
         ("text", "neither log_prob"),
         (log_prob, "has no sample"),
         (lambda x: log_prob(x)[:, None], "one number for each point"),
+        (distributions.Normal(torch.zeros(3), 1.0), r"a batch of densities of the shape \(3,\)"),
     ],
 )
 def test_what_cannot_be_audited_is_refused(model, words):

@@ -52,7 +52,8 @@ def test_what_the_file_takes_is_told_beside_the_bound(trained, few, tmp_path, ca
     assert plain.startswith("the first ")
     assert "of 60 examples are kept by LZMA" in plain
     assert size == f"60 examples in {out.stat().st_size:,} bytes: {out}"
-    assert run(["compress", *given, "--num-steps", "3", "--batch-size", "60"]) == 0
+    np.save(tmp_path / "one.npy", np.load(few)[:1])
+    assert run(["compress", str(trained), str(tmp_path / "one.npy"), "-o", str(out), "--num-steps", "3"]) == 0
     assert "all examples are kept by LZMA, without the model" in capsys.readouterr().out
 
 

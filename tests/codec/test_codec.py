@@ -11,8 +11,9 @@ from codec.runs import Independent, relative, run_of
 from scipy.stats import binom
 
 import lowerbound as lb
-from lowerbound.codec import Compressed, compress, decompress
+from lowerbound.codec import Compressed, coding, compress, decompress
 from lowerbound.codec.chain import Chain
+from lowerbound.codec.coding import _batch_sizes
 from lowerbound.codec.stack import Stack
 from lowerbound.data import open_dataset
 from lowerbound.denoiser.exact import Empirical
@@ -138,7 +139,7 @@ def test_a_file_of_few_hundred_images_is_as_long_as_the_bound(tmp_path):
     denoiser = Independent(torch.from_numpy(masses), lb.LinearGamma(-8.0, 4.0), (1, 8, 8))
     run = run_of(lb.Diffusion(denoiser, lb.LevelPosterior(17), num_levels=17), raw, "NHW", 17, tmp_path / "run")
     compressed = there_and_back(run, raw, num_steps=16)
-    assert compressed.batch_size == 1
+    assert compressed.growth > 1
     bound = score(run, raw, lb.Effort(num_steps=16, num_draws=16)).bits_per_dim.mean()
     entropy = -(masses * np.log2(masses)).sum()
     assert entropy < bound < 8 * compressed.num_bytes / raw.size < 1.02 * bound
@@ -152,10 +153,42 @@ def test_an_exact_likelihood_is_the_length_of_its_code(tmp_path):
     assert 8 * (compressed.num_bytes - compressed.num_header_bytes) == pytest.approx(bits, rel=0.004, abs=64)
 
 
-def test_the_default_batch_keeps_what_is_borrowed_small(memory):
+def test_no_more_is_borrowed_than_for_one_example(memory):
+    """Of a thousand examples as for fifty; and few batches hold them all, as the stack can lend more and more."""
     run, raw = memory
-    assert compress(run, raw[:1000], num_steps=2).batch_size == 4
-    assert compress(run, raw[:50], num_steps=2).batch_size == 1
+    few, many = (compress(run, raw[:num], num_steps=2) for num in (50, 1000))
+    assert few.num_plain == many.num_plain
+    sizes = _batch_sizes(1000 - many.num_plain, many.batch_size, many.growth)
+    assert sizes[0] == 1
+    assert sizes[-2] > 10
+    assert len(sizes) < 250
+
+
+@pytest.mark.parametrize(("most", "growth"), [(64, 3), (5, 7), (1, 0), (4, 0), (64, 65535)])
+def test_batches_grow_as_the_stack_does(most, growth):
+    sizes = _batch_sizes(1000, most, growth)
+    assert sum(sizes) == 1000
+    assert max(sizes) <= most
+    if growth:
+        assert all(size <= 1 + sum(sizes[:index]) / growth for index, size in enumerate(sizes))
+    else:
+        assert sizes == [most] * (1000 // most)
+
+
+def test_a_stack_that_runs_out_is_filled_again(digits, monkeypatch):
+    """As where the examples that were tried earn more than the others."""
+    trial = coding._trial
+
+    def hopeful(*given):
+        borrowed, earned = trial(*given)
+        return 0.3 * borrowed, 20 * earned
+
+    monkeypatch.setattr(coding, "_trial", hopeful)
+    told = []
+    compressed = compress(digits, DIGITS[:60], num_steps=3, progress=told.append)
+    assert (decompress(digits, compressed) == DIGITS[:60]).all()
+    assert min(told) < 0, "it was coded again"
+    assert sum(told) == 60
 
 
 def test_a_change_of_any_byte_is_noticed(digits):

@@ -1,5 +1,6 @@
 """Whatever has a log density, made one kind of thing."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,13 +88,17 @@ def _called(module: nn.Module) -> Any:
 
 def _of_distribution(distribution: Any, name: str = "") -> Subject:
     """Of what has `log_prob` of tensors and, perhaps, `sample`; in double precision where it takes that."""
-    is_double = _takes(distribution, torch.float64)
-    dtype = torch.float64 if is_double else torch.float32
-    scalar = tuple(getattr(distribution, "event_shape", (1,))) == ()
+    if batch := tuple(getattr(distribution, "batch_shape", ())):
+        raise InputError(
+            f"{type(distribution).__name__} is a batch of densities of the shape {batch}: make one of them, as by "
+            "torch.distributions.Independent"
+        )
+    dtype = torch.float64 if _takes(distribution, torch.float64) else torch.float32
+    event_shape = getattr(distribution, "event_shape", None)
 
     def tensor(x: Points) -> Tensor:
         points = torch.as_tensor(x, dtype=dtype)
-        return points[:, 0] if scalar else points
+        return points if event_shape is None else points.reshape(-1, *event_shape)
 
     def log_prob(x: Points) -> tuple[Figures, None]:
         with torch.no_grad():
@@ -101,7 +106,10 @@ def _of_distribution(distribution: Any, name: str = "") -> Subject:
 
     def gradient(x: Points) -> Points:
         points = tensor(x).requires_grad_()
-        (slope,) = torch.autograd.grad(distribution.log_prob(points).sum(), points)
+        # sbi's posteriors keep no graph unless they are asked to
+        asked = {"track_gradients": True} if "track_gradients" in parameters(distribution.log_prob) else {}
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(distribution.log_prob(points, **asked).sum(), points)
         return as_points(slope)
 
     def sample(num: int, seed: int) -> Points:
@@ -114,20 +122,17 @@ def _of_distribution(distribution: Any, name: str = "") -> Subject:
 
 def _takes(distribution: Any, dtype: torch.dtype) -> bool:
     """Whether it has a log density of points of this type."""
-    shape = tuple(getattr(distribution, "event_shape", (1,)))
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            distribution.log_prob(distribution.sample((2,)).reshape(2, *shape).to(dtype))
-    except (RuntimeError, ValueError, AttributeError):
+            distribution.log_prob(distribution.sample((2,)).to(dtype))
+    except (RuntimeError, ValueError, TypeError, AttributeError):
         return False
     return True
 
 
 def _of_estimator(estimator: Any) -> Subject:
     """Of scikit-learn's interface: `score_samples`, with the error of each if it knows it, and `sample`."""
-    import inspect
-
-    knows_error = "return_std" in inspect.signature(estimator.score_samples).parameters
+    knows_error = "return_std" in parameters(estimator.score_samples)
 
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
         if not knows_error:
@@ -136,7 +141,7 @@ def _of_estimator(estimator: Any) -> Subject:
         return as_figures(values), as_figures(errors)
 
     def sample(num: int, seed: int) -> Points:
-        takes_seed = "random_state" in inspect.signature(estimator.sample).parameters
+        takes_seed = "random_state" in parameters(estimator.sample)
         drawn = estimator.sample(num, random_state=seed) if takes_seed else estimator.sample(num)
         return as_points(drawn[0] if isinstance(drawn, tuple) else drawn)
 
@@ -187,6 +192,11 @@ def seeded(draw: Callable[[], Points], seed: int) -> Points:
             return draw()
         finally:
             np.random.set_state(state)  # noqa: NPY002
+
+
+def parameters(function: Callable[..., Any]) -> set[str]:
+    """The names of a function's parameters."""
+    return set(inspect.signature(function).parameters)
 
 
 def _array(values: Any) -> np.ndarray:

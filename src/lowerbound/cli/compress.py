@@ -46,8 +46,8 @@ class Options:
     num_steps: Everyday[int | None] = None
     """The number of steps of a diffusion model's chain: more take longer and fewer bits; 250 if not given."""
     batch_size: int | None = None
-    """The number of examples coded at a time: more are faster, and cost bits of a chain, which borrows for each of them;
-    if not given a 250th of all examples, up to 64."""
+    """The largest number of examples coded at a time, 64 if not given: a chain, which borrows bits for each of them, begins
+    with one, and grows as it has earned enough."""
     reading: DataReading = field(default_factory=Reading)
     device: Everyday[DeviceName] = "auto"
     json: JsonOption = False

@@ -1,15 +1,18 @@
 """Data into bits by a run's model, and back.
 
 What a chain borrows from is the code of the first examples, which are kept in plain, by LZMA: as few as hold the bits that
-the first batch takes. They cost what LZMA needs more than the model; nothing else is put into the file to begin with.
+the next one takes. They cost what LZMA needs more than the model; nothing else is put into the file to begin with. Batches
+grow as the stack does, which lends each example of a batch its bits.
 """
 
 import copy
 import hashlib
+import itertools
 import lzma
+import math
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,13 +32,18 @@ from lowerbound.run.examples import check_examples
 
 NUM_STEPS = 250
 """Of a diffusion model's chain, if not given: its bound is a few percent above that of continuous time."""
-OVERHEAD = 250
-"""At least so many examples for each one of a batch, if not given: the first batch borrows bits that are not earned back."""
 MOST_AT_ONCE = 64
+"""Examples of a batch, if not given."""
 ENTRIES_AT_ONCE = 1 << 24
 """Of the parameters of a batch, of a model without latents."""
 RESERVE = 1.02
 """What is borrowed differs a little from trial to trial."""
+TRIED = 8
+"""Examples by which it is estimated what a chain borrows and earns."""
+SPARE = 64
+"""Bits that are never borrowed: those of the coder's own state, of which draws are no longer random."""
+SLOWEST = (1 << 16) - 1
+"""Growth of batches."""
 
 LZMA: Any = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
 """How the first examples are kept."""
@@ -57,8 +65,8 @@ def compress(
         run: the model, of discrete data: diffusion, autoregressive, hierarchical-vae, or vae with a normal prior.
         raw: examples as they are stored, channels first, (N, *shape); one is enough.
         num_steps: of a diffusion model's chain; `NUM_STEPS` if None.
-        batch_size: examples that are coded at a time, and decoded so again; a chain borrows bits for each of them. If None
-            a 250th of all, at most `MOST_AT_ONCE`, or of a model without latents as many as memory allows.
+        batch_size: examples that are coded at a time at most, and decoded so again; a chain, which borrows bits for each of
+            them, begins with one. If None `MOST_AT_ONCE`, or of a model without latents as many as memory allows.
         layout: the order of axes that they came in; the run's if None.
         progress: called with the number of examples after each batch.
 
@@ -69,35 +77,28 @@ def compress(
     if num_steps is not None and not run.is_denoiser:
         raise InputError(f"num_steps is {num_steps}, but the model {run.config.model.name} has no steps to choose")
     num_steps = NUM_STEPS if num_steps is None else num_steps
-    batch_size = _batch_size(run, len(raw)) if batch_size is None else batch_size
+    batch_size = _batch_size(run) if batch_size is None else batch_size
     if not (1 <= batch_size < 1 << 16 and 1 <= num_steps < 1 << 16):
         raise InputError(f"batch_size={batch_size}, num_steps={num_steps}: both start at 1 and are below 65,536")
     num_steps = num_steps if run.is_denoiser else 0
     coder = _coder(run, num_steps)
     check_examples(run, raw)
     levels = raw.astype(np.int64) - run.spec.encoding.offset
-    num_plain, plain = 0, b""
-    if isinstance(coder, Chain):
-        num_plain, plain = _lenders(raw, _borrowed(coder, levels[:batch_size]))
-    stack = Stack(to_words(plain), as_seed=True)
-    progress(num_plain)
-    for batch in _batches(levels[num_plain:], batch_size):
-        stack.checksum = 0
-        coder.push(stack, batch)
-        progress(len(batch))
+    code = _coded(coder, raw, levels, batch_size, progress)
     return Compressed(
         run_hash=_run_hash(run),
         values_checksum=zlib.crc32(np.ascontiguousarray(raw).data),
-        distributions_checksum=stack.checksum,
+        distributions_checksum=code.stack.checksum,
         num_examples=len(raw),
-        num_plain=num_plain,
+        num_plain=code.num_plain,
         batch_size=batch_size,
+        growth=code.growth,
         num_steps=num_steps,
         dtype=raw.dtype.str,
         layout=layout or run.spec.layout,
         run=str(run.folder.path),
         torch_version=torch.__version__,
-        words=stack.words,
+        words=code.stack.words,
     )
 
 
@@ -137,7 +138,7 @@ def _decoded(
     """The values, whatever they are where the network gives other numbers."""
     stack = Stack(compressed.words)
     num_coded = compressed.num_examples - compressed.num_plain
-    sizes = [len(batch) for batch in _batches(np.empty(num_coded, bool), compressed.batch_size)]
+    sizes = _batch_sizes(num_coded, compressed.batch_size, compressed.growth)
     offset, shape = run.spec.encoding.offset, run.spec.raw_shape
     decoded = []
     for size in reversed(sizes):
@@ -185,11 +186,54 @@ def _coder(run: Run, num_steps: int) -> Chain | Direct:
     )
 
 
-def _batch_size(run: Run, num_examples: int) -> int:
+def _batch_size(run: Run) -> int:
     if isinstance(run.model, Autoregressive):
         per_example = run.model.num_dims * run.model.output.num_parameters
         return max(1, min(MOST_AT_ONCE, ENTRIES_AT_ONCE // per_example))
-    return max(1, min(MOST_AT_ONCE, num_examples // OVERHEAD))
+    return MOST_AT_ONCE
+
+
+class _Code(NamedTuple):
+    stack: Stack
+    num_plain: int
+    growth: int
+
+
+def _coded(
+    coder: Chain | Direct, raw: np.ndarray, levels: np.ndarray, batch_size: int, progress: Callable[[int], object]
+) -> _Code:
+    """The stack of all examples; once more, with more to borrow from, in the rare case that it ran out of bits."""
+    if isinstance(coder, Direct):
+        return _Code(_pushed(coder, Stack(to_words(b""), as_seed=True), levels, batch_size, 0, progress), 0, 0)
+    borrowed, earned = _trial(coder, levels[:TRIED])
+    for attempt in itertools.count():
+        reserve = RESERVE * 1.5**attempt
+        num_plain, plain = _lenders(raw, reserve * borrowed + SPARE)
+        # so many examples earn what one more borrows
+        growth = SLOWEST if earned <= 0 else min(SLOWEST, math.ceil(reserve * borrowed / earned))
+        progress(num_plain)
+        stack = _pushed(coder, Stack(to_words(plain), as_seed=True), levels[num_plain:], batch_size, growth, progress)
+        if stack.fewest_bits >= SPARE or num_plain == len(raw):
+            return _Code(stack, num_plain, growth)
+        progress(-len(raw))
+    raise AssertionError
+
+
+def _pushed(
+    coder: Chain | Direct,
+    stack: Stack,
+    levels: np.ndarray,
+    batch_size: int,
+    growth: int,
+    progress: Callable[[int], object],
+) -> Stack:
+    first = 0
+    for size in _batch_sizes(len(levels), batch_size, growth):
+        stack.checksum = 0
+        coder.push(stack, levels[first : first + size])
+        progress(size)
+        first += size
+    return stack
 
 
 def _lenders(raw: np.ndarray, num_bits: float) -> tuple[int, bytes]:
@@ -201,16 +245,26 @@ def _lenders(raw: np.ndarray, num_bits: float) -> tuple[int, bytes]:
     return number, plain
 
 
-def _borrowed(chain: Chain, levels: np.ndarray) -> float:
-    """How many bits a chain takes from the stack before it has put enough back, by a trial on a batch."""
+def _trial(chain: Chain, levels: np.ndarray) -> tuple[float, float]:
+    """How many bits a chain takes from the stack for the first example before it has put enough back, and how many each of
+    the examples has put there in the end."""
     seed = np.random.default_rng(0).integers(1 << 32, size=2 * levels.size + 64, dtype=np.uint32)
     stack = Stack(seed, as_seed=True)
-    chain.push(stack, levels)
-    return RESERVE * (32 * len(seed) - stack.fewest_bits)
+    chain.push(stack, levels[:1])
+    borrowed = 32 * len(seed) - stack.fewest_bits
+    if len(levels) > 1:
+        chain.push(stack, levels[1:])
+    return borrowed, 32 * (len(stack.words) - len(seed)) / len(levels)
 
 
-def _batches(examples: np.ndarray, size: int) -> list[np.ndarray]:
-    return [examples[first : first + size] for first in range(0, len(examples), size)]
+def _batch_sizes(num_examples: int, most: int, growth: int) -> list[int]:
+    """Of all batches in turn: one example, one more after each `growth` examples, up to the most; all the most if 0."""
+    sizes, done = [], 0
+    while done < num_examples:
+        size = min(most, num_examples - done, 1 + done // growth if growth else most)
+        sizes.append(size)
+        done += size
+    return sizes
 
 
 def _run_hash(run: Run) -> bytes:

@@ -2,12 +2,13 @@
 
 | bytes | what |
 |---|---|
-| 3 | `LB1`, of which the digit is the format's version |
+| 3 | `LB2`, of which the digit is the format's version |
 | 4 | CRC-32 of all that follows, which tells every change of a single byte |
 | 8 | the beginning of a hash of the run: its weights and its configuration |
 | 4 | CRC-32 of the values, in their type and order |
 | 4 | checksum of the distributions of the batch that the decoder meets first |
-| 4, 4, 2, 2 | numbers: of examples, of those in plain, of a batch, of the chain's steps (0 of a model without a chain) |
+| 4, 4, 2, 2, 2 | numbers: of examples, of those in plain, of a batch at most, of those after which it has one more, of the
+chain's steps (the last two 0 of a model without a chain) |
 | 2 + n | the values' type, their layout, the run's folder, the version of torch, one a line |
 | 4 m | the stack |
 
@@ -26,9 +27,9 @@ from lowerbound.codec.stack import Words
 from lowerbound.data.arrays import LAYOUTS
 from lowerbound.errors import InputError
 
-MAGIC = b"LB1"
+MAGIC = b"LB2"
 _HEAD = struct.Struct("<3sI")
-_BODY = struct.Struct("<8sIIIIHHH")
+_BODY = struct.Struct("<8sIIIIHHHH")
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +42,8 @@ class Compressed(Brief):
         distributions_checksum: of the distributions of the batch that was pushed last.
         num_examples: how many there are.
         num_plain: how many of them, the first, are kept without the model, as the bits that the others borrow from.
-        batch_size: of the others, which are coded so many at a time.
+        batch_size: of the others, which are coded so many at a time at most.
+        growth: the examples after which a batch has one more than the first one, which has one; 0 if all have as many.
         num_steps: of the chain; 0 of a model without one.
         dtype: the values' type, as numpy writes it.
         layout: the order of axes that they came in.
@@ -56,6 +58,7 @@ class Compressed(Brief):
     num_examples: int
     num_plain: int
     batch_size: int
+    growth: int
     num_steps: int
     dtype: str
     layout: str
@@ -73,6 +76,7 @@ class Compressed(Brief):
             self.num_examples,
             self.num_plain,
             self.batch_size,
+            self.growth,
             self.num_steps,
             len(texts),
         )
@@ -107,7 +111,7 @@ class Compressed(Brief):
         if len(content) < _HEAD.size + _BODY.size or _HEAD.unpack_from(content)[1] != zlib.crc32(content[_HEAD.size :]):
             raise InputError(f"{name} is damaged: it is not as it was written; take another copy")
         start = _HEAD.size + _BODY.size
-        run_hash, values, distributions, num_examples, num_plain, batch_size, num_steps, size = _BODY.unpack(
+        run_hash, values, distributions, num_examples, num_plain, batch_size, growth, num_steps, size = _BODY.unpack(
             content[_HEAD.size : start]
         )
         texts = content[start : start + size].decode("utf-8", "replace").split("\n")
@@ -123,6 +127,7 @@ class Compressed(Brief):
             num_examples,
             num_plain,
             batch_size,
+            growth,
             num_steps,
             dtype,
             layout,

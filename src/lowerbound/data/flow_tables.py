@@ -78,7 +78,7 @@ def flow_table(name: str, folder: Path | str) -> FlowTable:
 
 
 def _power(path: Path) -> FlowTable:
-    """Shuffled; without two columns of nine; recorded values are dequantised by uniform noise as wide as their rounding."""
+    """Shuffled; without two columns of eight; recorded values are dequantised by uniform noise as wide as their rounding."""
     rng = np.random.RandomState(42)
     data = np.load(path, allow_pickle=False)
     rng.shuffle(data)
