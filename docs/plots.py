@@ -149,13 +149,13 @@ def does_it_copy(text: str) -> Figure:
     names, values, errors = [], [], []
     for part in re.split(r"^A model trained on ", text, flags=re.MULTILINE)[1:]:
         for pattern, name in (
-            ("  probability to be nearer than a held-out example N ± N", "nearer"),
-            (r"  the same relative to the \w+ nearest N ± N", "relatively"),
+            ("  probability to be nearer than a held-out example N(?: ± N)?", "nearer"),
+            (r"  the same relative to the \w+ nearest N(?: ± N)?", "relatively"),
         ):
             ((value, error),) = rows(part, pattern)
             names.append(f"{part.partition(' of')[0]} digits, {name}")
             values.append(float(value))
-            errors.append(float(error))
+            errors.append(float(error or 0))
     figure = bars(names, values, errors, "probability to be nearer to training data than held-out digits")
     figure.axes[0].axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
     return figure

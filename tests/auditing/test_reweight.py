@@ -49,7 +49,7 @@ def test_a_model_that_is_the_density_gives_every_sample_the_same_weight():
     found = reweight(normal(1.0), lambda x: torch.as_tensor(x).square().sum(1) / 2)
     assert found.log_z == pytest.approx(math.log(2 * math.pi))
     assert found.effective == pytest.approx(1000)
-    assert "±" in str(found)
+    assert found.standard_error < 1e-12
 
 
 def test_nothing_has_an_error_where_the_tail_leaves_none():

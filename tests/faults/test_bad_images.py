@@ -270,7 +270,7 @@ def test_a_warning_shows_the_names_in_it(tmp_path, capsys):
     (root / "cat\x1b[2J" / "~\x1b[2J.png").write_bytes(b"")
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        assert main.run(["train", str(root), "--dry-run", "--skip-bad-files", "--steps", "-1"]) == 2
+        assert main.run(["train", str(root), "--dry-run", "--skip-bad-files", "--batch-size", "9999"]) == 2
     told = capsys.readouterr().err
     assert "warning: " in told
     assert r"~\x1b[2J.png: empty" in told

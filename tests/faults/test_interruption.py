@@ -54,7 +54,7 @@ def test_a_signal_that_comes_twice_at_once_is_one_request(number, monkeypatch):
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
         assert interruption.requested == number
-        monkeypatch.setattr("lowerbound.training.interruption.SAME_REQUEST", 0.0)
+        monkeypatch.setattr("lowerbound.interruption.SAME_REQUEST", 0.0)
         with pytest.raises(Stopped):
             os.kill(os.getpid(), number)
 

@@ -23,7 +23,7 @@ from lowerbound.models import Diffusion
 from lowerbound.run import Run
 from lowerbound.training import recipe, shared_memory, train
 from lowerbound.training.config import CoarseConfig, DataConfig, ModelConfig, ScheduleConfig
-from lowerbound.training.held_out import held_out_bits
+from lowerbound.training.held_out import held_out_by_example
 from lowerbound.training.processes import ALONE, joined
 from lowerbound.training.trainer import Trainer
 from lowerbound.training.training import Record
@@ -61,7 +61,7 @@ def outcome(config, dataset, processes=ALONE):
     trainer = Trainer(config, dataset, processes=processes)
     losses = torch.tensor([record.loss for record in trainer.records()], dtype=torch.float64)
     trainer.model.eval()
-    measured = held_out_bits(trainer.model, dataset, 300, processes=processes)
+    measured = held_out_by_example(trainer.model, dataset, 300, processes=processes)
     tensors, _ = trainer.state()
     return losses, tensors, measured
 

@@ -315,8 +315,9 @@ MOST = {
 RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
     "must be positive and finite": (
         lambda value: 0 < value < math.inf,
-        ("steps", "minutes", "batch_size", "micro_batch_size", "learning_rate", "clip", "num_evaluations", "patience"),
+        ("steps", "minutes", "batch_size", "micro_batch_size", "learning_rate", "num_evaluations", "patience"),
     ),
+    "must be positive": (lambda value: value > 0, ("clip",)),
     "is at least 0 and finite": (lambda value: 0 <= value < math.inf, ("warmup_steps", "weight_decay", "num_pictures")),
     "lies between 0 and 1": (lambda value: 0 <= value <= 1, ("hidden",)),
     "is at least 0 and below 1": (lambda value: 0 <= value < 1, ("decay_from", "null_probability", "momentum")),
