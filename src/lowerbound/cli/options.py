@@ -172,9 +172,10 @@ def _plainly(complaint: str, arguments: list[str]) -> str:
 
 
 def _missing(said: re.Match[str]) -> str:
-    """What was not given, each with what it is, from its names, placeholder and help."""
+    """What was not given, each with what it is: its names, and its help's first sentence."""
     found = re.findall(r"(?:-\w \S+, )?(--\S+|[A-Z][A-Z_]+)(?: [A-Z{][^ a-z]*(?=[ ]))? (.*?) \(required\)", said[1])
-    return " ".join(f"{name} is missing: {what[:1].lower()}{what[1:]}" for name, what in found)
+    sentences = ((name, what.split(". ")[0].rstrip(".")) for name, what in found)
+    return " ".join(f"{name} is missing: {what[:1].lower()}{what[1:]}." for name, what in sentences)
 
 
 def _unknown(said: re.Match[str]) -> str:
