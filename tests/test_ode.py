@@ -179,12 +179,43 @@ def test_the_integral_s_rule_is_exact_for_parabolas_and_sees_every_jump():
     assert np.abs(blind).min() < 0.0015, "the pair's own estimate does not"
 
 
+def test_an_integrand_is_asked_for_only_where_it_has_weight(monkeypatch):
+    """Not in one stage of six; the solution is to the bit the one that asks for it everywhere."""
+    asked = []
+
+    def field(state, t, rows):
+        asked.append(len(rows) * (len(state) - 1))
+        return (-state[0], torch.cos(7 * t)[:, None] * state[0].square().sum(1, keepdim=True))[: len(state)]
+
+    state = (draw(9, 2), torch.zeros(9, 1).double())
+    found = ode.solve(field, state, 0.0, 3.0, tolerance=1e-5, num_integrals=1)
+    num_calls = int(found.num_calls.sum())
+    assert 6 * sum(asked) == 5 * num_calls + 2 * len(state[0]), "the start takes two calls, each step six"
+    asked.clear()
+    tiny = [weight or 1e-300 for weight in ode.INTEGRAL_ERROR]
+    monkeypatch.setattr(ode, "INTEGRAL_ERROR", tiny)
+    everywhere = ode.solve(field, state, 0.0, 3.0, tolerance=1e-5, num_integrals=1)
+    assert sum(asked) == num_calls
+    for ours, theirs in zip((*found.state, *found.error), (*everywhere.state, *everywhere.error), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_each_sample_may_have_a_tolerance_and_a_budget_of_its_own():
+    y, tolerances, budgets = draw(3, 4), double([1e-3, 1e-4, 1e-9]), torch.tensor([1000, 200, 2000])
+    together = ode.solve(decay, (y,), 0.0, 1.0, tolerance=tolerances, max_calls=budgets)
+    assert together.arrived.tolist() == [True, False, True]
+    for index, (tolerance, budget) in enumerate(zip(tolerances.tolist(), budgets.tolist(), strict=True)):
+        alike = ode.solve(decay, (y,), 0.0, 1.0, tolerance=tolerance, max_calls=budget)
+        torch.testing.assert_close(together.state[0][index], alike.state[0][index], rtol=0, atol=1e-8)
+        assert together.num_calls[index] == alike.num_calls[index]
+
+
 def test_an_integrand_may_jump():
     """The integral of a step at a place of each sample's own: no step's error goes unseen."""
     jumps = torch.linspace(0.05, 0.95, 50, dtype=torch.float64)
 
     def field(state, t, rows):
-        return -state[0], (t > jumps[rows]).double()[:, None]
+        return (-state[0], (t > jumps[rows]).double()[:, None])[: len(state)]
 
     state = (draw(50, 2), torch.zeros(50, 1).double())
     errors = []
@@ -206,6 +237,8 @@ def test_an_integrand_may_jump():
         {"tolerance": 1.0},
         {"tolerance": math.nan},
         {"tolerance": 1e-17},
+        {"tolerance": double([1e-3, 1.0])},
+        {"max_calls": torch.tensor([7, 100])},
         {"max_calls": 7},
         {"end": math.inf},
         {"state": (torch.zeros(2, 1),), "tolerance": 1e-8},

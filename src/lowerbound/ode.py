@@ -15,7 +15,8 @@ A part of the state that is only integrated, $dy/dt = f(t)$ along the path of th
 where their slope merely bends: a divergence is one. Between the third stage and the fourth, half of the step, e does not
 see it: a jump J there leaves $e = 0.003\, h J$, and errors of up to $0.26\, h J$. Such a part's error is measured by the
 difference r of y' from the quadrature of $k_1$, $k_3$ and $k_7$, which is exact for parabolas: wherever in the step the
-jump lies, r is at least 0.7 of the error.
+jump lies, r is at least 0.7 of the error. As $k_2$ has no weight in y', nor in either error, and f depends on no integral,
+the field is not asked for an integrand there.
 """
 
 import math
@@ -34,7 +35,10 @@ State = tuple[Tensor, ...]
 """The parts of a state, each (B, *), such as a flow and its log-determinant: the error of each is controlled apart."""
 
 Field = Callable[[State, Tensor, Tensor], State]
-"""f(state, t, rows): the slopes of some samples at times t, (n,) in double precision; rows, (n,), says which they are."""
+"""f(state, t, rows): the slopes of some samples at times t, (n,) in double precision; rows, (n,), says which they are.
+
+The slopes of the parts that it is given: the integrals, which come last, may be left out.
+"""
 
 # c_i and a_ij of the stages 2 to 7, then d_i
 STAGES = (
@@ -90,9 +94,9 @@ def solve(
     start: float,
     end: float,
     *,
-    tolerance: float,
+    tolerance: float | Float64[Tensor, "batch"],
     num_integrals: int = 0,
-    max_calls: int = MAX_CALLS,
+    max_calls: int | Int[Tensor, "batch"] = MAX_CALLS,
 ) -> Solution:
     r"""Solve $dy/dt = f(y, t)$ from `start` to `end`, forwards or backwards, each sample with its own steps.
 
@@ -102,17 +106,22 @@ def solve(
         field: $f(state, t, rows)$, which treats samples independently of one another.
         state: y at `start`: a tuple of parts (B, *).
         start, end: the times, in either order.
-        tolerance: $\tau$, the error allowed in a step: absolute for values below one, relative above.
-        num_integrals: how many of the state's last parts are integrals, on which f does not depend.
-        max_calls: the most evaluations of the field that a sample may take; one that needs more has not `arrived`.
+        tolerance: $\tau$, the error allowed in a step, of all samples or of each: absolute for values below one, relative
+            above.
+        num_integrals: how many of the state's last parts are integrals, on which f does not depend, and which it is not
+            always given.
+        max_calls: the most evaluations of the field that a sample may take, all or each; one that needs more has not
+            `arrived`.
 
     Raises:
         InputError: for a tolerance outside (0, 1) or below the precision of the state, a budget that does not suffice for
             one step, and where a slope is not finite.
     """
-    _check(state, start, end, tolerance, max_calls)
     rows = torch.arange(len(state[0]), device=state[0].device)
     t = torch.full(rows.shape, start, dtype=torch.float64, device=rows.device)
+    tolerance = torch.as_tensor(tolerance).to(t).expand(rows.shape)
+    max_calls = torch.as_tensor(max_calls).to(rows).expand(rows.shape)
+    _check(state, start, end, tolerance, max_calls)
     reached, arrived = t.clone(), torch.zeros_like(rows, dtype=torch.bool)
     errors = tuple(torch.zeros_like(t) for _ in state)
     num_calls, num_steps = torch.full_like(rows, 2), torch.zeros_like(rows)
@@ -127,7 +136,7 @@ def solve(
         last = step >= (end - t).abs()
         change = torch.where(last, end - t, direction * step)
         trial, trial_slope, error = _step(field, state, slope, t, change, rows, num_integrals)
-        size = torch.stack(_norms(error, state, trial, tolerance)).amax(0)
+        size = torch.stack(_norms(error, state, trial, tolerance[rows])).amax(0)
         accepted = size <= 1
         num_calls[rows] += len(STAGES)
         num_steps[rows] += accepted
@@ -142,7 +151,7 @@ def solve(
         )
 
         reached[rows], arrived[rows] = t, accepted & last
-        done = arrived[rows] | (num_calls[rows] + len(STAGES) > max_calls)
+        done = arrived[rows] | (num_calls[rows] + len(STAGES) > max_calls[rows])
         if done.any():
             ended.append((rows[done], tuple(part[done] for part in state)))
             rows, t, step = rows[~done], t[~done], step[~done]
@@ -156,20 +165,22 @@ def _step(
     field: Field, state: State, slope: State, t: Tensor, change: Tensor, rows: Tensor, num_integrals: int
 ) -> tuple[State, State, State]:
     """The state and slope after one step, and the estimated error of each part."""
-    slopes, trial = [slope], state
+    slopes, trial, num_path = [slope], state, len(state) - num_integrals
     for node, weights in STAGES:
         trial = _advance(state, change, slopes, weights)
-        slopes.append(field(trial, t + node * change, rows))
+        if INTEGRAL_ERROR[len(slopes)]:
+            slopes.append(field(trial, t + node * change, rows))
+        else:  # nothing that counts depends on the integrands of this stage: any will do
+            slopes.append((*field(trial[:num_path], t + node * change, rows), *slope[num_path:]))
     with torch.no_grad():
         zero = tuple(torch.zeros_like(part) for part in state)
         path, integral = (_advance(zero, change, slopes, weights) for weights in (ERROR, INTEGRAL_ERROR))
-        num_path = len(state) - num_integrals
         return trial, slopes[-1], (*path[:num_path], *integral[num_path:])
 
 
 @torch.no_grad()
 def _first_step(
-    field: Field, state: State, slope: State, t: Tensor, end: float, tolerance: float, rows: Tensor
+    field: Field, state: State, slope: State, t: Tensor, end: float, tolerance: Tensor, rows: Tensor
 ) -> Tensor:
     r"""A first step whose error should be well below what is allowed (after Hairer, Norsett & Wanner 1993, II.4).
 
@@ -196,10 +207,10 @@ def _advance(state: State, change: Tensor, slopes: Sequence[State], weights: Seq
 
 
 @torch.no_grad()
-def _norms(values: State, before: State, after: State, tolerance: float) -> list[Tensor]:
+def _norms(values: State, before: State, after: State, tolerance: Tensor) -> list[Tensor]:
     """The root mean square, (n,), of each part of values in units of what is allowed."""
     return [
-        _rms(value / (tolerance * (1 + torch.maximum(old.abs(), new.abs()))))
+        _rms(value / (expand(tolerance, value) * (1 + torch.maximum(old.abs(), new.abs()))))
         for value, old, new in zip(values, before, after, strict=True)
     ]
 
@@ -214,18 +225,19 @@ def _where(chosen: Tensor, new: State, old: State) -> State:
     )
 
 
-def _check(state: State, start: float, end: float, tolerance: float, max_calls: int) -> None:
-    precision = max(torch.finfo(part.dtype).eps for part in state)
-    if not 4 * precision <= tolerance < 1:
+def _check(state: State, start: float, end: float, tolerance: Tensor, max_calls: Tensor) -> None:
+    if len(state[0]) == 0:
+        raise InputError("the batch is empty: give at least one sample")
+    least = 4 * max(torch.finfo(part.dtype).eps for part in state)
+    refused = tolerance[~((tolerance >= least) & (tolerance < 1))]
+    if len(refused):
         raise InputError(
-            f"tolerance is {tolerance}: it must be below 1 and, for {state[0].dtype}, at least {4 * precision:.1g}"
+            f"tolerance is {refused[0].item()}: it must be below 1 and, for {state[0].dtype}, at least {least:.1g}"
         )
     if not (math.isfinite(start) and math.isfinite(end)):
         raise InputError(f"the solver was sent from t = {start} to t = {end}: both must be finite")
-    if max_calls < 2 + len(STAGES):
-        raise InputError(f"max_calls is {max_calls}: a single step takes {2 + len(STAGES)}")
-    if len(state[0]) == 0:
-        raise InputError("the batch is empty: give at least one sample")
+    if (least_calls := int(max_calls.min())) < 2 + len(STAGES):
+        raise InputError(f"max_calls is {least_calls}: a single step takes {2 + len(STAGES)}")
 
 
 def _refuse(failed: Tensor, rows: Tensor, t: Tensor, reason: str) -> None:

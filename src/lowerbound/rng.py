@@ -159,7 +159,8 @@ def philox(
     """
     # Both products of a round are taken at once: an accelerator takes longer to be asked than to compute. The words that
     # they make change places, and so the even ones stand the other way round after every other round.
-    shape = torch.broadcast_shapes(*(words.shape for words in (*counter, *key)))
+    # of tensors: for that of shapes torch would first load half a second of symbolic mathematics
+    shape = torch.broadcast_tensors(*counter, *key)[0].shape
     c0, c1, c2, c3 = (words.expand(shape) for words in counter)
     even, odd = torch.stack([c0, c2]), torch.stack([c1, c3])
     k0, k1 = (words.reshape((1,) * (len(shape) - words.ndim) + words.shape) for words in key)

@@ -188,7 +188,8 @@ def _products(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
 def _differentiate(s: Tensor, x: Tensor, v: Tensor, keep: bool) -> Tensor:
     r"""$v^T \frac{\partial s}{\partial x}$"""
     if s.requires_grad:
-        (product,) = torch.autograd.grad(s, x, v, retain_graph=True, create_graph=keep, allow_unused=True)
+        # of a sum: as in `likelihood.density`
+        (product,) = torch.autograd.grad((v * s).sum(), x, retain_graph=True, create_graph=keep, allow_unused=True)
         if product is not None:
             return product
     raise InputError(

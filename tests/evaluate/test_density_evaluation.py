@@ -283,10 +283,13 @@ def test_a_figure_that_moves_or_does_not_arrive_is_flagged(trained, known, tmp_p
     assert "flagged moved: example 1, changed at a tenth of the tolerance" in printed
     assert "flagged unfinished: example 4, not followed to the end within 2000 calls" in printed
     model, dataset = known
-    found = score_density(model, dataset.examples[:3], Flow(tolerance=1e-3, refine=True))
+    found = score_density(model, dataset.examples[:3], Flow(tolerance=1e-3), num_refined=2)
     again = score_density(model, dataset.examples[:3], Flow(tolerance=1e-4))
-    assert found.refinement == pytest.approx(again.bits_per_dim - found.bits_per_dim, abs=1e-9)
-    too_far = dataclasses.replace(found, solver_error=np.abs(found.refinement) * [2.0, 0.5, 2.0])
+    assert found.refinement == pytest.approx((again.bits_per_dim - found.bits_per_dim)[:2], abs=1e-9)
+    alone = score_density(model, dataset.examples[:3], Flow(tolerance=1e-3))
+    assert found.num_calls.tolist() == alone.num_calls.tolist()
+    assert found.nats == pytest.approx(alone.nats, rel=1e-9)
+    too_far = dataclasses.replace(found, solver_error=np.abs([*found.refinement, 1.0]) * [2.0, 0.5, 2.0])
     assert too_far.flags == ["", "moved", ""]
 
 

@@ -1,6 +1,6 @@
 """`lowerbound score RUN DATA`: one likelihood per example."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     options = parse(Options, "score", arguments)
     _check(options)
     shard = None if options.shard is None else Shard.of(options.shard)
-    flow = replace(options.flow, refine=options.refine)
+    flow = options.flow
     run = open_run(options.run, pick_device(options.device))
     check_effect(options, Options(options.run, options.data, options.out), run, EFFECTIVE)
     if run.is_denoiser:
@@ -183,6 +183,7 @@ def _facts(
         "ode": options.ode,
         "by": options.by,
         **asdict(flow),
+        "refine": options.refine,
         "batch_size": batch_size,
         "seed": options.seed,
     }
@@ -217,7 +218,8 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
     with tqdm(total=len(indices), desc="scoring", unit="example", disable=None) as bar:
         settings = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
         if options.ode:
-            return score_density(run, raw, flow, batch_size=options.batch_size, **settings)
+            num_refined = len(indices) if options.refine else 0
+            return score_density(run, raw, flow, num_refined=num_refined, batch_size=options.batch_size, **settings)
         importance = 1 if run.is_denoiser else options.flow.num_importance
         effort = Effort(options.num_times, options.num_steps, options.reverse, importance)
         return score(run, raw, effort, batch_size=options.batch_size or BATCH_SIZE, by=options.by, **settings)

@@ -98,17 +98,19 @@ def held_out_density(
     """
     indices = dataset.test[: len(bounds.bits)]
     settings = {**scored(run, dataset, indices, seed), "processes": processes, "progress": progress}
-    density = score_density(run, dataset.examples[indices], flow, **settings)
+    density = score_density(run, dataset.examples[indices], flow, num_refined=REFINED, **settings)
     arrived = np.isfinite(density.nats)
-    first = np.flatnonzero(arrived)[:REFINED]
-    refined = indices[first]
-    finer = score_density(run, dataset.examples[refined], flow.finer, **scored(run, dataset, refined, seed))
+    refined = density.refinement[np.isfinite(density.refinement)]
+    if not len(refined):  # of the first none arrived
+        others = indices[arrived][:REFINED]
+        taken = scored(run, dataset, others, seed)
+        refined = score_density(run, dataset.examples[others], flow, num_refined=REFINED, **taken).refinement
     return HeldOutDensity(
         total=mean_of_draws(density.bits_per_dim[arrived]),
         bound=mean_of_draws(bounds.bits[arrived]),
         difference=mean_of_draws((density.bits_per_dim - bounds.bits)[arrived]),
-        refinement=Measured.of(finer.bits_per_dim - density.bits_per_dim[first]),
-        num_refined=len(first),
+        refinement=Measured.of(refined),
+        num_refined=len(refined),
         kind=density.kind,
         settings=density.settings,
         bound_kind=bounds.kind,

@@ -63,7 +63,7 @@ class Density(Brief):
         mismatch: how much larger the base density is at the flow's end than what the denoiser has there
             (`mismatch.base_mismatch`), nats, (B,): `nats` less this is the figure with the latter as the base.
         kind: what was computed: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
-        settings: how: the solver's tolerance, the trace, the dequantiser.
+        settings: how: the solver's tolerance (the largest, if each has its own), the trace, the dequantiser.
     """
 
     estimates: Float[Tensor, "batch num_probes"]
@@ -107,8 +107,8 @@ def log_prob(
     noise: Noise | None = None,
     trace: str = "auto",
     num_probes: int = 1,
-    tolerance: float = 1e-5,
-    max_calls: int = ode.MAX_CALLS,
+    tolerance: float | PerExample = 1e-5,
+    max_calls: int | Int[Tensor, "batch"] = ode.MAX_CALLS,
 ) -> Density:
     r"""$\log p(x)$ by the probability flow (formula in the module's docstring; Song et al. 2021, equation 39).
 
@@ -121,8 +121,9 @@ def log_prob(
         trace: "exact", with D differentiations a call; "hutchinson", with one for each probe; "auto": exact up to 16
             dimensions.
         num_probes: probes of an estimated trace, each the same for a whole solution; two or more give a standard error.
-        tolerance: the error allowed in a step of the solver, in units of the noise and in nats per dimension.
-        max_calls: the most network calls along the flow of an example; one that needs more has no figure.
+        tolerance: the error allowed in a step of the solver, in units of the noise and in nats per dimension; of all
+            examples or of each, (B,).
+        max_calls: the most network calls along the flow of an example, all or each; one that needs more has no figure.
 
     Raises:
         InputError: if the denoiser has no likelihood, or none along its flow, `trace`, `num_probes` or `tolerance` is out of
@@ -141,6 +142,8 @@ def log_prob(
     schedule, scale = denoiser.schedule, num_dims.clamp(min=1)[:, None]
 
     def field(state: ode.State, gamma: Tensor, rows: Tensor) -> ode.State:
+        if len(state) == 1:  # the flow alone
+            return (flow(denoiser.rows(rows), x[rows], state[0], gamma),)
         keep = differentiable and torch.is_grad_enabled()
         with torch.enable_grad():
             eps = state[0] if keep and state[0].requires_grad else state[0].detach().requires_grad_()
@@ -172,7 +175,7 @@ def log_prob(
     length = s * sum_dims(z.detach().square()).sqrt() * math.sqrt(x[0].numel())
     solver_error = (length * of_path + num_dims * of_integral).masked_fill(unknown, math.nan)
     probing = "exact trace" if exact else f"{num_probes} probe{'s'[: num_probes > 1]}"
-    settings = f"tolerance {tolerance:g}, {probing}"
+    settings = f"tolerance {float(torch.as_tensor(tolerance).max()):g}, {probing}"
     return Density(
         estimates=estimates.masked_fill(unknown[:, None], math.nan).to(dtype),
         exact_trace=exact,

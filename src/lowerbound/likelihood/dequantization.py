@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_observed
@@ -185,8 +185,8 @@ def discrete_log_prob(
     num_importance: int = 1,
     trace: str = "auto",
     num_probes: int = 1,
-    tolerance: float = 1e-5,
-    max_calls: int = MAX_CALLS,
+    tolerance: float | PerExample = 1e-5,
+    max_calls: int | Int[Tensor, "batch"] = MAX_CALLS,
 ) -> Density:
     r"""A bound on $\log P(x)$ of discrete data, in expectation over `noise` (formula in the module's docstring).
 

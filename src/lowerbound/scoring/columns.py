@@ -28,7 +28,8 @@ def score_columns(run: Run, scores: Scores | DensityScores) -> dict[str, np.ndar
     """
     if isinstance(scores, DensityScores):
         names = ("nats", "bits_per_dim", "standard_error", "interval_95", "solver_error", "base_mismatch", "refinement")
-        columns = {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
+        names = names if len(scores.refinement) else names[:-1]
+        columns = {name: getattr(scores, name) for name in names}
         columns |= {"calls": scores.num_calls, "flag": np.array(scores.flags)}
     else:
         names = ["nats", "bits_per_dim", "reconstruction", "prior", "diffusion", "diffusion_error", "interval_95"]

@@ -3,19 +3,19 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from itertools import count
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import tyro
-from jaxtyping import Int, Num
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from lowerbound.arguments import check_counts
 from lowerbound.brief import Brief
 from lowerbound.data.windows import Windows
 from lowerbound.errors import InputError
-from lowerbound.everyday import NoOption
 from lowerbound.likelihood import (
     BinDequantizer,
     BlockDecoder,
@@ -67,8 +67,6 @@ class FlowSettings:
     own and tightens the bound; for a model with latents, such as a VAE, of these."""
     max_calls: int = 2000
     """The most network calls along the flow of an example; one that needs more is left without a figure, and flagged."""
-    refine: NoOption[bool] = False
-    """Follow every example again at a tenth of the tolerance."""
 
     def __post_init__(self) -> None:
         if self.tolerance is not None and not LEAST_TOLERANCE <= self.tolerance < 1:
@@ -120,9 +118,8 @@ class Flow(FlowSettings):
 
     @property
     def finer(self) -> "Flow":
-        """The same at a tenth of the tolerance, every example followed once."""
-        tolerance = max(self.tolerance / 10, LEAST_TOLERANCE)
-        return replace(self, tolerance=tolerance, max_calls=10 * self.max_calls, refine=False)
+        """The same at a tenth of the tolerance."""
+        return replace(self, tolerance=max(self.tolerance / 10, LEAST_TOLERANCE), max_calls=10 * self.max_calls)
 
 
 @dataclass(frozen=True, repr=False)
@@ -137,8 +134,8 @@ class DensityScores(Brief):
         solver_error: the solver's own estimate of its error, in bits per dimension.
         base_mismatch: bits per dimension that the example's figure contains because the base density is not what the
             denoiser has at the noise's end (`mismatch.base_mismatch`).
-        refinement: how much `bits_per_dim` changes at a tenth of the tolerance with the same probes and draws; None unless
-            the flow was followed again.
+        refinement: how much `bits_per_dim` changes at a tenth of the tolerance with the same probes and draws, of the first
+            examples: those that were followed again.
         num_calls: network calls along the flow of each example, at its tolerance.
         kind: what the number is: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
         settings: how it was computed: tolerance, trace, dequantiser, condition.
@@ -150,7 +147,7 @@ class DensityScores(Brief):
     interval_95: Vector
     solver_error: Vector
     base_mismatch: Vector
-    refinement: Vector | None
+    refinement: Float[np.ndarray, " num_refined"]
     num_calls: Int[np.ndarray, " num_examples"]
     kind: str
     settings: str
@@ -162,7 +159,8 @@ class DensityScores(Brief):
         `unfinished`: its calls were spent before the flow's end. `moved`: at a tenth of the tolerance it changes by more
         than the solver's estimate of its error.
         """
-        change = np.zeros_like(self.nats) if self.refinement is None else self.refinement
+        change = np.zeros_like(self.nats)
+        change[: len(self.refinement)] = self.refinement
         moved = ~(np.abs(change) <= self.solver_error)  # and one whose finer flow did not arrive
         return np.select([np.isnan(self.nats), moved], ["unfinished", "moved"], "").tolist()
 
@@ -180,6 +178,7 @@ def score_density(
     *,
     cond: Num[Tensor, "num_examples ..."] | None = None,
     numbers: Num[np.ndarray, " num_examples"] | None = None,
+    num_refined: int = 0,
     batch_size: int | None = None,
     seed: int = 0,
     processes: Processes = ALONE,
@@ -192,6 +191,7 @@ def score_density(
         raw, cond, numbers, seed, processes, progress: as for `score`; the seed is that of the probes and of the noise within
             levels.
         flow: how the flow is followed; the defaults of `Flow` if None.
+        num_refined: how many examples, the first, are followed again beside the others, at a tenth of the tolerance.
         batch_size: it changes nothing but speed and memory; as many as `ENTRIES_AT_ONCE` allows if None.
 
     Raises:
@@ -202,39 +202,49 @@ def score_density(
     if batch_size is None:
         batch_size = flow_batch_size(run)
     num_probes = flow.num_probes or min(flow.num_importance, 2)
-    solving = {"num_probes": num_probes, "tolerance": flow.tolerance, "max_calls": flow.max_calls}
+    solving: dict[str, Any] = {"num_probes": num_probes}
     if dequantizer is not None:
         solving["num_importance"] = flow.num_importance
 
-    def scored(batch: Batch) -> tuple[list[np.ndarray], str, str]:
-        """The figures of a batch, what they are, and how they were computed."""
-        x, batch_cond, noise, _ = batch
+    def scored(part: tuple[int, Batch]) -> tuple[list[np.ndarray], str, str]:
+        """The figures of the batch that begins at a row, what they are, and how they were computed."""
+        first, (x, batch_cond, noise, _) = part
+        again = (torch.arange(first, first + len(x), device=x.device) >= num_examples).long()
+        tolerance = x.new_tensor([flow.tolerance, flow.finer.tolerance], dtype=torch.float64)[again]
+        max_calls = again.new_tensor([flow.max_calls, flow.finer.max_calls])[again]
+        how = {**solving, "tolerance": tolerance, "max_calls": max_calls}
         denoiser = run.denoiser.given(batch_cond, run.spec.observed(x))
         if dequantizer is None:
-            density = log_prob(denoiser, x.double(), noise=noise, **solving)
+            density = log_prob(denoiser, x.double(), noise=noise, **how)
         else:
-            density = discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **solving)
-        progress(len(x))
+            density = discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **how)
+        progress(len(x) - int(again.sum()))
         figures = [getattr(density, name).cpu().numpy() for name in FIGURES]
         return [*figures, run.spec.encoding.log_det(x).cpu().numpy()], density.kind, density.settings
 
+    num_examples = len(raw)
+    if num_refined:
+        rows = np.r_[:num_examples, : min(num_refined, num_examples)]
+        numbers = rows if numbers is None else numbers[rows]
+        raw, cond = raw[rows], None if cond is None else cond[torch.from_numpy(rows)]
     batch_size = min(batch_size, -(-len(raw) // processes.count)) or batch_size  # a share for each
-    found = processes.by_turns(batches(run, raw, cond, numbers, batch_size, seed), scored)
+    parts = batches(run, raw, cond, numbers, batch_size, seed)
+    found = processes.by_turns(zip(count(step=batch_size), parts, strict=False), scored)
     _, kind, settings = found[0]
     nats, error, solver_error, mismatch, num_calls, num_observed, log_det = (
         np.concatenate(column) for column in zip(*(figures for figures, _, _ in found), strict=True)
     )
+    nats = nats + log_det
+    finer = nats[num_examples:]
+    nats, error, solver_error, mismatch, num_calls, num_observed = (
+        column[:num_examples] for column in (nats, error, solver_error, mismatch, num_calls, num_observed)
+    )
     to_bits = 1 / (num_observed * math.log(2))
     if np.isnan(nats).all():
         raise InputError(
-            f"none of {len(raw)} examples was followed to the flow's end within {flow.max_calls} network calls: allow more "
-            "(--max-calls) or a larger tolerance (--tolerance)"
+            f"none of {num_examples} examples was followed to the flow's end within {flow.max_calls} network calls: allow "
+            "more (--max-calls) or a larger tolerance (--tolerance)"
         )
-    nats = nats + log_det
-    refinement = None
-    if flow.refine:
-        arguments = {"cond": cond, "numbers": numbers, "batch_size": batch_size, "seed": seed, "processes": processes}
-        refinement = (nats - score_density(run, raw, flow.finer, **arguments).nats) * to_bits
     return DensityScores(
         nats=nats,
         bits_per_dim=-nats * to_bits,
@@ -242,7 +252,7 @@ def score_density(
         interval_95=half_interval(error, max(num_probes - 1, 1)) * to_bits,
         solver_error=solver_error * to_bits,
         base_mismatch=-mismatch * to_bits,
-        refinement=refinement,
+        refinement=(nats[: len(finer)] - finer) * to_bits[: len(finer)],
         num_calls=num_calls,
         kind=kind,
         settings=settings + condition_text(run, cond is not None),
