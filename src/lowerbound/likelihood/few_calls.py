@@ -10,8 +10,8 @@ L the Lagrange polynomials: an explicit multistep rule of order k, whose weights
 starts r is known without a call: there $\hat x$ is x but for the noise that was put on discrete data, and r is that noise,
 or zero. (The polynomial through $\hat\epsilon$, smooth at the other end, is far worse at this one, where it grows.)
 
-The divergence is integrated over the same nodes by the rule of Gauss & Legendre in v, $\gamma = c + w \sinh v$. It falls from
-0 to $-\tfrac12$ where the noise drowns a dimension: around c, within w, the nodes are dense.
+The divergence is integrated over the same nodes by the rule of Gauss & Legendre in v, $\gamma = c + w \sinh v$. Of each
+dimension it goes from $-\tfrac12$ to 0 where the noise grows beyond the data: around c, within w, the nodes are dense.
 
 What such a rule leaves is mostly the same for all examples, or in proportion to the terms of the result: with l the base
 density and d the integral of the divergence, nats per dimension,
@@ -19,10 +19,10 @@ density and d the integral of the divergence, nats per dimension,
 $$\frac{\log p(x)}{D} \approx l + d + b_0 + b_1 l + b_2 d .$$
 
 The coefficients are those of least squares on examples that were followed with as many calls as the tolerance asks for, by
-the same probes. Of the candidates for (k, c, w) that one is taken that leaves the least. What it leaves, the residuals'
-standard deviation s, is the error of one example: with $a = (1, l, d)$ and the examples' A it is $s \sqrt{1 + a^T (A^T A)^{-1}
-a}$, of which the second term is the error that all examples share, of the correction. The root of its mean over examples is
-no less than that of the mean correction, as the form is convex in a.
+the same probes. Of the candidates for (k, c, w) that one is taken that leaves the least. With the residuals' standard
+deviation s, $a = (1, l, d)$ and the examples' A the error of one example is $s \sqrt{1 + h}$, $h = a^T (A^T A)^{-1} a$, of
+which $s \sqrt h$ is that of the correction, which examples share. The root mean square of the latter over examples is no less
+than the error of their mean correction, as h is convex in a.
 """
 
 import math
@@ -171,6 +171,11 @@ class FewCalls(Brief):
     spread: float
     count: int
 
+    @property
+    def how(self) -> str:
+        """What is computed by it, in words."""
+        return f"ODE in {len(self.rule.nodes)} calls"
+
     def density(self, followed: ProbedFlow, start: Examples | None = None) -> Density:
         """The density of the examples of a flow; `start` as for `follow_rule`."""
         terms = follow_rule(followed, self.rule, start)
@@ -185,7 +190,7 @@ class FewCalls(Brief):
             scale * (1 + leverage).sqrt(),
             num_calls=torch.full_like(arrived, num_calls, dtype=torch.int64),
             arrived=arrived,
-            kind=f"density (ODE in {num_calls} calls)",
+            kind=f"density ({self.how})",
             settings=f"order {self.rule.order}, calibrated on {self.count} examples",
             correction=num_dims * (design @ self.coefficients.to(design)),
             correction_error=scale * leverage.sqrt(),
@@ -225,8 +230,8 @@ def calibrate(
     known = nats.isfinite() & design.isfinite().all(2).all(0)
     if (count := int(known.sum())) < FEWEST:
         raise InputError(
-            f"a likelihood in few calls is calibrated on at least {FEWEST} examples, and {count} of {len(nats)} were followed "
-            "to the flow's end: give more of them, or more calls for each (--max-calls)"
+            f"a likelihood in few calls is calibrated on at least {FEWEST} examples, and {count} of {len(nats)} were "
+            "followed to the flow's end: give more of them, or more calls for each (--max-calls)"
         )
     fitted = [_fit(rule, rows[known], nats[known]) for rule, rows in zip(rules, design, strict=True)]
     return min(fitted, key=lambda few_calls: few_calls.spread)

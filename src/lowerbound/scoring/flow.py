@@ -25,11 +25,12 @@ from lowerbound.likelihood import (
     UniformDequantizer,
     check_likelihood,
     discrete_log_prob,
-    log_prob,
 )
+from lowerbound.likelihood.density import ProbedFlow, follow
 from lowerbound.ode import STAGES
 from lowerbound.run import Run
 from lowerbound.run.examples import Batch, Vector, batches, condition_text
+from lowerbound.scoring.calibration import calibrated
 from lowerbound.scoring.spread import half_interval
 from lowerbound.training.processes import ALONE, Processes
 
@@ -37,6 +38,8 @@ ENTRIES_AT_ONCE = 32_768
 """About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
 FIGURES = ("nats", "standard_error", "solver_error", "mismatch", "num_calls", "num_dims")
 """Of a `Density`, which an example's scores are made from."""
+CORRECTIONS = ("correction", "correction_error")
+"""Further ones, of few calls."""
 LEAST_TOLERANCE = 4 * torch.finfo(torch.float32).eps
 LEAST_CALLS = 2 + len(STAGES)
 DEQUANTIZERS: dict[str, type[BinDequantizer]] = {
@@ -117,6 +120,17 @@ class Flow(FlowSettings):
 
     tolerance: float = 1e-3
     """The error allowed in a step of the solver, in units of the noise and in nats per dimension."""
+    num_calls: Annotated[int | None, tyro.conf.arg(name="calls")] = None
+    """Follow each flow in exactly this many network calls, such as 8, by a rule that is calibrated on some validation examples,
+    whose flows are followed as the tolerance asks; if not given, all flows are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(self, "num_calls")
+        if self.refine and self.num_calls is not None:
+            raise InputError(
+                f"a flow in {self.num_calls} calls (--calls) has no tolerance to refine (--refine): give one of the two"
+            )
 
     @property
     def finer(self) -> "Flow":
@@ -140,6 +154,9 @@ class DensityScores(Brief):
         refinement: how much `bits_per_dim` changes at a tenth of the tolerance with the same probes and draws; None unless
             the flow was followed again.
         num_calls: network calls along the flow of each example, at its tolerance.
+        correction: of a flow in few calls, what its calibration has added, in bits per dimension; otherwise None. The
+            solver's error is then the standard deviation that the calibration found.
+        correction_error: the standard error of that. Examples share it; that of their mean is at most its root mean square.
         kind: what the number is: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
         settings: how it was computed: tolerance, trace, dequantiser, condition.
     """
@@ -152,6 +169,8 @@ class DensityScores(Brief):
     base_mismatch: Vector
     refinement: Vector | None
     num_calls: Int[np.ndarray, " num_examples"]
+    correction: Vector | None
+    correction_error: Vector | None
     kind: str
     settings: str
 
@@ -195,33 +214,48 @@ def score_density(
         batch_size: it changes nothing but speed and memory; as many as `ENTRIES_AT_ONCE` allows if None.
 
     Raises:
-        InputError: as for `score`, if `flow` does not fit the run, or the flow of no example could be followed to its end.
+        InputError: as for `score`, if `flow` does not fit the run, the flow of no example could be followed to its end, or a
+            flow in few calls cannot be calibrated, as the run's data are not there.
     """
     flow = flow or Flow()
     dequantizer = flow.dequantizer_of(run)
     if batch_size is None:
         batch_size = flow_batch_size(run)
     num_probes = flow.num_probes or min(flow.num_importance, 2)
-    solving = {"num_probes": num_probes, "tolerance": flow.tolerance, "max_calls": flow.max_calls}
-    if dequantizer is not None:
-        solving["num_importance"] = flow.num_importance
+    few_calls = None
+    if flow.num_calls is not None:
+        few_calls = calibrated(
+            run,
+            flow.num_calls,
+            dequantizer,
+            given=cond is not None,
+            num_probes=num_probes,
+            tolerance=flow.tolerance,
+            max_calls=flow.max_calls,
+            batch_size=batch_size,
+            seed=seed,
+        )
+    solving = {"tolerance": flow.tolerance, "max_calls": flow.max_calls}
+    names = FIGURES if few_calls is None else FIGURES + CORRECTIONS
 
     def scored(batch: Batch) -> tuple[list[np.ndarray], str, str]:
         """The figures of a batch, what they are, and how they were computed."""
         x, batch_cond, noise, _ = batch
         denoiser = run.denoiser.given(batch_cond, run.spec.observed(x))
-        if dequantizer is None:
-            density = log_prob(denoiser, x.double(), noise=noise, **solving)
+        if dequantizer is not None:
+            drawing = {"num_probes": num_probes, "num_importance": flow.num_importance, "few_calls": few_calls}
+            density = discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **drawing, **solving)
         else:
-            density = discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **solving)
+            followed = ProbedFlow.of(denoiser, x.double(), noise=noise, num_probes=num_probes)
+            density = follow(followed, **solving) if few_calls is None else few_calls.density(followed)
         progress(len(x))
-        figures = [getattr(density, name).cpu().numpy() for name in FIGURES]
+        figures = [getattr(density, name).cpu().numpy() for name in names]
         return [*figures, run.spec.encoding.log_det(x).cpu().numpy()], density.kind, density.settings
 
     batch_size = min(batch_size, -(-len(raw) // processes.count)) or batch_size  # a share for each
     found = processes.by_turns(batches(run, raw, cond, numbers, batch_size, seed), scored)
     _, kind, settings = found[0]
-    nats, error, solver_error, mismatch, num_calls, num_observed, log_det = (
+    nats, error, solver_error, mismatch, num_calls, num_observed, *corrections, log_det = (
         np.concatenate(column) for column in zip(*(figures for figures, _, _ in found), strict=True)
     )
     to_bits = 1 / (num_observed * math.log(2))
@@ -244,6 +278,8 @@ def score_density(
         base_mismatch=-mismatch * to_bits,
         refinement=refinement,
         num_calls=num_calls,
+        correction=-corrections[0] * to_bits if corrections else None,
+        correction_error=corrections[1] * to_bits if corrections else None,
         kind=kind,
         settings=settings + condition_text(run, cond is not None),
     )
