@@ -272,8 +272,8 @@ def _calibration(scores: DensityScores, flow: Flow) -> str:
     shared, single = (_rms(error[finished]) for error in (scores.correction_error, scores.solver_error))
     sign = "+" * (correction >= 0)
     return (
-        f"the flow in {flow.num_calls} calls, corrected by {sign}{figure_text(correction, shared)} bits/dim in the mean; one "
-        f"example is within {single:.2g} of the flow at tolerance {flow.tolerance:g} (one standard deviation)"
+        f"the flow in {flow.num_calls} calls, corrected by {sign}{figure_text(correction, shared)} bits/dim in the mean; "
+        f"one example is within {single:.2g} of the flow at tolerance {flow.tolerance:g} (one standard deviation)"
     )
 
 

@@ -21,8 +21,8 @@ $$\frac{\log p(x)}{D} \approx l + d + b_0 + b_1 l + b_2 d .$$
 The coefficients are those of least squares on examples that were followed with as many calls as the tolerance asks for, by
 the same probes. Of the candidates for (k, c, w) that one is taken that leaves the least. With the residuals' standard
 deviation s, $a = (1, l, d)$ and the examples' A the error of one example is $s \sqrt{1 + h}$, $h = a^T (A^T A)^{-1} a$, of
-which $s \sqrt h$ is that of the correction, which examples share. The root mean square of the latter over examples is no less
-than the error of their mean correction, as h is convex in a.
+which $s \sqrt h$ is that of the correction, which examples share. The root mean square of the latter over examples is no
+less than the error of their mean correction, as h is convex in a.
 """
 
 import math

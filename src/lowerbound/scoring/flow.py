@@ -121,8 +121,8 @@ class Flow(FlowSettings):
     tolerance: float = 1e-3
     """The error allowed in a step of the solver, in units of the noise and in nats per dimension."""
     num_calls: Annotated[int | None, tyro.conf.arg(name="calls")] = None
-    """Follow each flow in exactly this many network calls, such as 8, by a rule that is calibrated on some validation examples,
-    whose flows are followed as the tolerance asks; if not given, all flows are."""
+    """Follow each flow in exactly this many network calls, such as 8, by a rule that is calibrated on validation examples of
+    the run's data, whose flows are followed as the tolerance asks; if not given, all flows are."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
