@@ -148,14 +148,15 @@ def test_levels_have_the_bound_of_the_flow_that_is_followed_to_its_end():
     assert found.kind == "bound (ODE in 8 calls, dequantised, K=1)"
     assert (off.abs() < 2 * found.solver_error).double().mean() > 0.85
     assert off.mean().abs() < 6 * few_calls.spread * 2 / 120**0.5
-    assert few_calls.spread < 0.1
+    assert few_calls.spread < 0.2
     several = discrete_log_prob(denoiser, x[120:], dequantizer, noise=Stream(1), num_importance=2, few_calls=few_calls)
     assert several.correction is not None
     assert several.num_calls.tolist() == [16] * 120
 
 
 def test_probes_are_those_of_the_flow_that_it_is_compared_with():
-    denoiser = Gaussian(torch.zeros(20).double(), torch.diag(torch.linspace(0.1, 1.0, 20).double()), LONG)
+    roots = draw(20, 20)
+    denoiser = Gaussian(torch.zeros(20).double(), roots @ roots.mT / 20 + 0.05 * torch.eye(20).double(), LONG)
     x = denoiser.sample(60, Stream(0))
     flow = ProbedFlow.of(denoiser, x, noise=Stream(1), num_probes=2)
     found = calibrate([(flow, None)], 12).density(flow)

@@ -15,7 +15,8 @@ DATASET = open_dataset("mixture")
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    return mixture_run(tmp_path_factory.mktemp("known"))[0]
+    run, dataset = mixture_run(tmp_path_factory.mktemp("known"))
+    return dataclasses.replace(run, spec=dataclasses.replace(run.spec, fingerprint=dataset.fingerprint()))
 
 
 def test_scores_are_the_density_within_their_errors_in_any_company(known):
