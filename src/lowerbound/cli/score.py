@@ -30,6 +30,7 @@ from lowerbound.files import file_hash
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.reverse import ReverseVariance
+from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, read_for
 from lowerbound.scoring import (
@@ -112,7 +113,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if run.is_denoiser:
         if not options.ode and options.flow != Flow():
             raise InputError(
-                "--tolerance, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
+                "--tolerance, --calls, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
             )
         flow.dequantizer_of(run)
     examples = read_for(run, options.data, options.reading)
@@ -255,11 +256,12 @@ def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]
     """What the flow's figures leave open, a line each: the largest of each kind, and the examples that are flagged."""
     finished = np.isfinite(scores.nats)
     solver, mismatch = scores.solver_error[finished].max(), scores.base_mismatch[finished]
+    error = f"the solver's error is up to {solver:.2g} bits/dim by its own estimate"
+    lines = [] if scores.correction is None else [_calibration(scores, flow)]
+    if lines:
+        error = f"the standard deviation from the flow followed to its end is up to {solver:.2g} bits/dim"
     least, most = f"{mismatch.min():+.2g}", f"{mismatch.max():+.2g}"
-    lines = [
-        f"of an example the solver's error is up to {solver:.2g} bits/dim by its own estimate, and the base density's part "
-        f"{least}{'' if least == most else f' to {most}'}"
-    ]
+    lines.append(f"of an example {error}, and the base density's part {least}{'' if least == most else f' to {most}'}")
     reasons = {
         "unfinished": f"not followed to the end within {flow.max_calls} calls and left out of the mean: allow more by "
         "--max-calls, or a larger --tolerance",
@@ -272,3 +274,21 @@ def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]
             plural = "s" * (len(flagged) > 1)
             lines.append(f"flagged {flag}: example{plural} {', '.join(map(str, flagged[:5]))}{more}, {reason}")
     return lines
+
+
+def _calibration(scores: DensityScores, flow: Flow) -> str:
+    """What few calls were corrected by, and how near they come to the flow that is followed to its end."""
+    finished = np.isfinite(scores.nats)
+    assert scores.correction is not None
+    assert scores.correction_error is not None
+    correction = float(scores.correction[finished].mean())
+    shared, single = (_rms(error[finished]) for error in (scores.correction_error, scores.solver_error))
+    sign = "+" * (correction >= 0)
+    return (
+        f"the flow in {flow.num_calls} calls, corrected by {sign}{figure_text(correction, shared)} bits/dim in the mean; "
+        f"one example is within {single:.2g} of the flow at tolerance {flow.tolerance:g} (one standard deviation)"
+    )
+
+
+def _rms(errors: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(errors**2)))

@@ -59,11 +59,14 @@ class Density(Brief):
         num_calls: network calls along the flow of each example, (B,).
         arrived: whether they sufficed to follow it to its end, (B,); if not, the estimates are NaN.
         solver_error: the solver's own estimate of its error, nats, (B,): its steps' errors added up, as if none were
-            enlarged along the flow.
+            enlarged along the flow; of few calls, the standard deviation that was measured.
         mismatch: how much larger the base density is at the flow's end than what the denoiser has there
             (`mismatch.base_mismatch`), nats, (B,): `nats` less this is the figure with the latter as the base.
         kind: what was computed: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
-        settings: how: the solver's tolerance (the largest, if each has its own), the trace, the dequantiser.
+        settings: how: the solver's tolerance (the largest, if each has its own) or the number of calls, the trace, the
+            dequantiser.
+        correction: what a calibration has added to the estimates, nats, (B,); None where there is none (`few_calls`).
+        correction_error: the standard error of that, nats, (B,).
     """
 
     estimates: Float[Tensor, "batch num_probes"]
@@ -75,6 +78,8 @@ class Density(Brief):
     mismatch: PerExample
     kind: str
     settings: str
+    correction: PerExample | None = None
+    correction_error: PerExample | None = None
 
     @property
     def nats(self) -> PerExample:
@@ -129,64 +134,173 @@ def log_prob(
         InputError: if the denoiser has no likelihood, or none along its flow, `trace`, `num_probes` or `tolerance` is out of
             range, probes are needed and there is no `noise`, or the flow cannot be followed.
     """
-    check_likelihood(denoiser)
-    if denoiser.no_flow is not None:
-        raise InputError(f"this denoiser has no density along its flow: {denoiser.no_flow}")
-    observed = denoiser.observed
-    check_data(x, denoiser.shape, observed)
-    exact = is_exact(trace, x)
-    differentiable = x.requires_grad and torch.is_grad_enabled()
-    dtype, x = x.dtype, x.double()
-    x, num_dims = present(x, observed), count_dims(x, observed)
-    probes = _unit_vectors(x) if exact else _random_signs(x, noise, num_probes)
-    schedule, scale = denoiser.schedule, num_dims.clamp(min=1)[:, None]
+    followed = ProbedFlow.of(denoiser, x, noise=noise, trace=trace, num_probes=num_probes)
+    return follow(followed, tolerance=tolerance, max_calls=max_calls)
 
-    def field(state: ode.State, gamma: Tensor, rows: Tensor) -> ode.State:
-        if len(state) == 1:  # the flow alone
-            return (flow(denoiser.rows(rows), x[rows], state[0], gamma),)
-        keep = differentiable and torch.is_grad_enabled()
+
+@dataclass(frozen=True, repr=False)
+class ProbedFlow(Brief):
+    """The flow of some examples, with the probes of its divergence.
+
+    Arguments:
+        denoiser: the model.
+        x: where it starts, in double precision, zero where an entry is missing, (B, *).
+        num_dims: the number of entries that count, (B,).
+        probes: that the divergence is taken along: unit vectors, (D, 1, *), or random signs, (num_probes, B, *).
+        exact_trace: whether they are the unit vectors.
+        dtype: of the results.
+    """
+
+    denoiser: Denoiser
+    x: Examples
+    num_dims: PerExample
+    probes: Float[Tensor, "num_probes ..."]
+    exact_trace: bool
+    dtype: torch.dtype
+
+    @staticmethod
+    def of(
+        denoiser: Denoiser, x: Examples, *, noise: Noise | None = None, trace: str = "auto", num_probes: int = 1
+    ) -> "ProbedFlow":
+        """The flow from x; arguments and errors as those of `log_prob`."""
+        check_likelihood(denoiser)
+        if denoiser.no_flow is not None:
+            raise InputError(f"this denoiser has no density along its flow: {denoiser.no_flow}")
+        observed = denoiser.observed
+        check_data(x, denoiser.shape, observed)
+        exact = is_exact(trace, x)
+        dtype, x = x.dtype, x.double()
+        x, num_dims = present(x, observed), count_dims(x, observed)
+        probes = _unit_vectors(x) if exact else _random_signs(x, noise, num_probes)
+        return ProbedFlow(denoiser, x, num_dims, probes, exact, dtype)
+
+    @property
+    def num_estimates(self) -> int:
+        """How many estimates of the divergence there are."""
+        return 1 if self.exact_trace else len(self.probes)
+
+    @property
+    def trace(self) -> str:
+        """How the divergence is taken, in words."""
+        return "exact trace" if self.exact_trace else f"{len(self.probes)} probe{'s'[: len(self.probes) > 1]}"
+
+    def slopes(
+        self, eps: Examples, gamma: PerExample, rows: Int[Tensor, "num_rows"], create_graph: bool = False
+    ) -> tuple[Examples, Float[Tensor, "num_rows num_estimates"]]:
+        r"""$d\epsilon / d\gamma$ of some examples, and its divergence per dimension by each estimate.
+
+        Arguments:
+            eps: their noise, (n, *).
+            gamma: their levels, (n,).
+            rows: which they are, (n,).
+            create_graph: whether both are to be differentiated.
+        """
         with torch.enable_grad():
-            eps = state[0] if keep and state[0].requires_grad else state[0].detach().requires_grad_()
-            slope = flow(denoiser.rows(rows), x[rows], eps, gamma)
+            eps = eps if create_graph and eps.requires_grad else eps.detach().requires_grad_()
+            slope = flow(self.denoiser.rows(rows), self.x[rows], eps, gamma)
             products = [
                 # of a sum: to be given what its rows weigh, torch would first load half a second of symbolic mathematics
                 sum_dims(
-                    probe * torch.autograd.grad((probe * slope).sum(), eps, retain_graph=True, create_graph=keep)[0]
+                    probe
+                    * torch.autograd.grad((probe * slope).sum(), eps, retain_graph=True, create_graph=create_graph)[0]
                 )
-                for probe in (each.expand_as(x)[rows] for each in probes)
+                for probe in (each.expand_as(self.x)[rows] for each in self.probes)
             ]
         divergence = torch.stack(products, 1)
-        divergence = (divergence.sum(1, keepdim=True) if exact else divergence) / scale[rows]
-        return (slope, divergence) if keep else (slope.detach(), divergence.detach())
+        divergence = divergence.sum(1, keepdim=True) if self.exact_trace else divergence
+        divergence = divergence / self._scale[rows]
+        return (slope, divergence) if create_graph else (slope.detach(), divergence.detach())
 
-    first, last = schedule.gamma_min, schedule.gamma_max
-    a, s = (math.sqrt(float(sigmoid(gamma))) for gamma in (-last, last))
+    def end(self, eps: Examples) -> tuple[Examples, PerExample]:
+        r"""$z = a_1 x + s_1 \epsilon_1$ and $\log N(z; 0, I) + D \log s_1 - D \gamma_0 / 2$, nats, (B,)."""
+        schedule = self.denoiser.schedule
+        a, s = (math.sqrt(float(sigmoid(gamma))) for gamma in (-schedule.gamma_max, schedule.gamma_max))
+        z = a * self.x + s * eps
+        log_normal = -0.5 * (sum_dims(z.square()) + self.num_dims * math.log(2 * math.pi))
+        return z, log_normal + self.num_dims * (math.log(s) - schedule.gamma_min / 2)
+
+    def density(
+        self,
+        base: PerExample,
+        divergence: Float[Tensor, "batch num_estimates"],
+        z: Examples,
+        solver_error: PerExample,
+        *,
+        num_calls: Int[Tensor, "batch"],
+        arrived: Bool[Tensor, "batch"],
+        kind: str,
+        settings: str,
+        correction: PerExample | None = None,
+        correction_error: PerExample | None = None,
+    ) -> Density:
+        """The result, from the terms of `end`, the integral of the divergence per dimension, and the error."""
+        unknown = ~arrived
+        estimates = base[:, None] + self._scale * divergence
+        if correction is not None:
+            estimates = estimates + correction[:, None]
+
+        def known(values: Tensor | None) -> Tensor | None:
+            """As results are: NaN where there is none."""
+            return None if values is None else values.masked_fill(unknown, math.nan).to(self.dtype)
+
+        return Density(
+            estimates=estimates.masked_fill(unknown[:, None], math.nan).to(self.dtype),
+            exact_trace=self.exact_trace,
+            num_dims=self.num_dims.to(self.dtype),
+            num_calls=num_calls,
+            arrived=arrived,
+            solver_error=solver_error.masked_fill(unknown, math.nan).to(self.dtype),
+            mismatch=base_mismatch(self.denoiser, z.detach()).masked_fill(unknown, math.nan).to(self.dtype),
+            kind=kind,
+            settings=f"{settings}, {self.trace}",
+            correction=known(correction),
+            correction_error=known(correction_error),
+        )
+
+    @property
+    def _scale(self) -> Float[Tensor, "batch 1"]:
+        return self.num_dims.clamp(min=1)[:, None]
+
+
+def follow(
+    followed: ProbedFlow, *, tolerance: float | PerExample, max_calls: int | Int[Tensor, "batch"] = ode.MAX_CALLS
+) -> Density:
+    """Follow a flow to its end; arguments and errors as those of `log_prob`."""
+    x, schedule = followed.x, followed.denoiser.schedule
+    differentiable = x.requires_grad and torch.is_grad_enabled()
+
+    def field(state: ode.State, gamma: Tensor, rows: Tensor) -> ode.State:
+        if len(state) == 1:  # the flow alone
+            return (flow(followed.denoiser.rows(rows), x[rows], state[0], gamma),)
+        return followed.slopes(state[0], gamma, rows, differentiable and torch.is_grad_enabled())
+
     with torch.set_grad_enabled(differentiable):
-        start = (torch.zeros_like(x), x.new_zeros(len(x), 1 if exact else num_probes))
-        solution = ode.solve(field, start, first, last, tolerance=tolerance, num_integrals=1, max_calls=max_calls)
+        start = (torch.zeros_like(x), x.new_zeros(len(x), followed.num_estimates))
+        solution = ode.solve(
+            field,
+            start,
+            schedule.gamma_min,
+            schedule.gamma_max,
+            tolerance=tolerance,
+            num_integrals=1,
+            max_calls=max_calls,
+        )
         eps, divergence = solution.state
-        z = a * x + s * eps
-        log_normal = -0.5 * (sum_dims(z.square()) + num_dims * math.log(2 * math.pi))
-        estimates = (log_normal + num_dims * (math.log(s) - first / 2))[:, None] + scale * divergence
-    unknown = ~solution.arrived
-    mismatch = base_mismatch(denoiser, z.detach()).masked_fill(unknown, math.nan)
-    # an error in eps of this root mean square moves log N(z) by at most s |z| times its length
-    of_path, of_integral = solution.error
-    length = s * sum_dims(z.detach().square()).sqrt() * math.sqrt(x[0].numel())
-    solver_error = (length * of_path + num_dims * of_integral).masked_fill(unknown, math.nan)
-    probing = "exact trace" if exact else f"{num_probes} probe{'s'[: num_probes > 1]}"
-    settings = f"tolerance {float(torch.as_tensor(tolerance).max()):g}, {probing}"
-    return Density(
-        estimates=estimates.masked_fill(unknown[:, None], math.nan).to(dtype),
-        exact_trace=exact,
-        num_dims=num_dims.to(dtype),
-        num_calls=solution.num_calls,
-        arrived=solution.arrived,
-        solver_error=solver_error.to(dtype),
-        mismatch=mismatch.to(dtype),
-        kind="density (ODE)",
-        settings=settings,
-    )
+        z, base = followed.end(eps)
+        # an error in eps of this root mean square moves log N(z) by at most s |z| times its length
+        of_path, of_integral = solution.error
+        s = math.sqrt(float(sigmoid(schedule.gamma_max)))
+        length = s * sum_dims(z.detach().square()).sqrt() * math.sqrt(x[0].numel())
+        return followed.density(
+            base,
+            divergence,
+            z,
+            length * of_path + followed.num_dims * of_integral,
+            num_calls=solution.num_calls,
+            arrived=solution.arrived,
+            kind="density (ODE)",
+            settings=f"tolerance {float(torch.as_tensor(tolerance).max()):g}",
+        )
 
 
 def flow(denoiser: Denoiser, x: Examples, eps: Examples, gamma: PerExample) -> Examples:

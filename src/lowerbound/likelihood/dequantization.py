@@ -29,7 +29,8 @@ from lowerbound.elementary import count_dims, present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_levels, check_num_levels
 from lowerbound.likelihood.block_decoder import BlockDecoder
-from lowerbound.likelihood.density import Density, is_exact, log_prob
+from lowerbound.likelihood.density import Density, ProbedFlow, follow, is_exact
+from lowerbound.likelihood.few_calls import FewCalls
 from lowerbound.ode import MAX_CALLS
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import Level
@@ -187,6 +188,7 @@ def discrete_log_prob(
     num_probes: int = 1,
     tolerance: float | PerExample = 1e-5,
     max_calls: int | Int[Tensor, "batch"] = MAX_CALLS,
+    few_calls: FewCalls | None = None,
 ) -> Density:
     r"""A bound on $\log P(x)$ of discrete data, in expectation over `noise` (formula in the module's docstring).
 
@@ -198,14 +200,15 @@ def discrete_log_prob(
         num_importance: K, the number of draws of u, each of which takes a solution of its own.
         trace, num_probes, tolerance, max_calls: as for `density.log_prob`, the budget that of each
             solution; the standard error is that of the probes, the solver's error that of the worst solution.
+        few_calls: a rule by which flows are followed in the place of tolerance and budget; its correction is no bound, but
+            within its error.
 
     Raises:
         InputError: if x is not such data, `num_importance` is below one, or above one with a single probe; and
             where `density.log_prob` does.
     """
-    observed = denoiser.observed
     check_batch(x, denoiser.shape)
-    check_observed(observed, x)
+    check_observed(denoiser.observed, x)
     check_noise(noise)
     if num_importance < 1:
         raise InputError(f"num_importance is {num_importance}: at least one draw within the bins is needed")
@@ -214,36 +217,55 @@ def discrete_log_prob(
             f"num_importance={num_importance} with an estimated trace needs num_probes of at least 2: the weight of each "
             "draw must come from other probes than its value, or the result is no bound"
         )
-    dequantizer.check(x, observed)
-    if observed is not None:
-        x = torch.where(observed, x, dequantizer.filling)  # in the place of NaN
+    dequantizer.check(x, denoiser.observed)
     dtype, x = x.dtype, x.double()
     draws, log_ratios = [], []
     for _ in range(num_importance):
-        u, log_q = dequantizer.sample(x, denoiser.schedule.gamma_min, noise)
-        density = log_prob(
-            denoiser, x + u, noise=noise, trace=trace, num_probes=num_probes, tolerance=tolerance, max_calls=max_calls
-        )
-        draws.append(density)
-        log_ratios.append(density.estimates - sum_dims(present(log_q, observed))[:, None])
+        followed, u, log_q = dequantized(denoiser, x, dequantizer, noise=noise, trace=trace, num_probes=num_probes)
+        if few_calls is None:
+            draws.append(follow(followed, tolerance=tolerance, max_calls=max_calls))
+        else:
+            draws.append(few_calls.density(followed, u))
+        log_ratios.append(draws[-1].estimates - log_q[:, None])
     first, values = draws[0], torch.stack(log_ratios)
     arrived, num_calls, solver_error, mismatch = (
         torch.stack([getattr(density, name) for density in draws])
         for name in ("arrived", "num_calls", "solver_error", "mismatch")
     )
+    how, corrections = "ODE", {}
+    if few_calls is not None:
+        how = few_calls.how
+        for name, worst_or_mean in (("correction", torch.mean), ("correction_error", torch.amax)):
+            corrections[name] = worst_or_mean(torch.stack([getattr(density, name) for density in draws]), 0).to(dtype)
     estimates = _log_mean_exp(values, first.exact_trace)
     corrected = _log_mean_exp(values - mismatch[..., None], first.exact_trace)
     return Density(
         estimates=estimates.to(dtype),
         exact_trace=first.exact_trace,
-        num_dims=dequantizer.count_dims(x, observed).to(dtype),
+        num_dims=dequantizer.count_dims(x, denoiser.observed).to(dtype),
         num_calls=num_calls.sum(0),
         arrived=arrived.all(0),
         solver_error=solver_error.amax(0).to(dtype),
         mismatch=(estimates - corrected).mean(1).to(dtype),
-        kind=f"bound (ODE, dequantised, K={num_importance})",
+        kind=f"bound ({how}, dequantised, K={num_importance})",
         settings=f"{first.settings}, {dequantizer.name}",
+        **corrections,
     )
+
+
+def dequantized(
+    denoiser: Denoiser, x: Examples, dequantizer: Dequantizer, *, noise: Noise, trace: str = "auto", num_probes: int = 1
+) -> tuple[ProbedFlow, Float64[Tensor, "batch *shape"], PerExample]:
+    r"""The flow of discrete data with one draw of noise u, u itself, and $\log q(u | x)$, nats, (B,).
+
+    Arguments are those of `discrete_log_prob`.
+    """
+    observed = denoiser.observed
+    if observed is not None:
+        x = torch.where(observed, x, dequantizer.filling)  # in the place of NaN
+    u, log_q = dequantizer.sample(x.double(), denoiser.schedule.gamma_min, noise)
+    flow = ProbedFlow.of(denoiser, x.double() + u, noise=noise, trace=trace, num_probes=num_probes)
+    return flow, u, sum_dims(present(log_q, observed))
 
 
 def _log_mean_exp(values: Tensor, exact: bool) -> Tensor:

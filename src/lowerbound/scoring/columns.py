@@ -7,7 +7,7 @@ import numpy as np
 from lowerbound.rounding import nine_digits
 from lowerbound.run import Run
 from lowerbound.scoring.bound import Scores, part_names
-from lowerbound.scoring.flow import DensityScores
+from lowerbound.scoring.flow import CORRECTIONS, DensityScores
 from lowerbound.words import counted
 
 
@@ -28,8 +28,8 @@ def score_columns(run: Run, scores: Scores | DensityScores) -> dict[str, np.ndar
     """
     if isinstance(scores, DensityScores):
         names = ("nats", "bits_per_dim", "standard_error", "interval_95", "solver_error", "base_mismatch", "refinement")
-        names = names if len(scores.refinement) else names[:-1]
-        columns = {name: getattr(scores, name) for name in names}
+        names = (names if len(scores.refinement) else names[:-1]) + CORRECTIONS
+        columns = {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
         columns |= {"calls": scores.num_calls, "flag": np.array(scores.flags)}
     else:
         names = ["nats", "bits_per_dim", "reconstruction", "prior", "diffusion", "diffusion_error", "interval_95"]

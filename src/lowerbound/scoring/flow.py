@@ -25,11 +25,12 @@ from lowerbound.likelihood import (
     UniformDequantizer,
     check_likelihood,
     discrete_log_prob,
-    log_prob,
 )
+from lowerbound.likelihood.density import ProbedFlow, follow
 from lowerbound.ode import STAGES
 from lowerbound.run import Run
 from lowerbound.run.examples import Batch, Vector, batches, condition_text
+from lowerbound.scoring.calibration import calibrated
 from lowerbound.scoring.spread import half_interval
 from lowerbound.training.processes import ALONE, Processes
 
@@ -37,6 +38,8 @@ ENTRIES_AT_ONCE = 32_768
 """About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""
 FIGURES = ("nats", "standard_error", "solver_error", "mismatch", "num_calls", "num_dims")
 """Of a `Density`, which an example's scores are made from."""
+CORRECTIONS = ("correction", "correction_error")
+"""Further ones, of few calls."""
 LEAST_TOLERANCE = 4 * torch.finfo(torch.float32).eps
 LEAST_CALLS = 2 + len(STAGES)
 DEQUANTIZERS: dict[str, type[BinDequantizer]] = {
@@ -115,6 +118,13 @@ class Flow(FlowSettings):
 
     tolerance: float = 1e-3
     """The error allowed in a step of the solver, in units of the noise and in nats per dimension."""
+    num_calls: Annotated[int | None, tyro.conf.arg(name="calls")] = None
+    """Follow each flow in exactly this many network calls, such as 8, by a rule that is calibrated on validation examples of
+    the run's data, whose flows are followed as the tolerance asks; if not given, all flows are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(self, "num_calls")
 
     @property
     def finer(self) -> "Flow":
@@ -137,6 +147,9 @@ class DensityScores(Brief):
         refinement: how much `bits_per_dim` changes at a tenth of the tolerance with the same probes and draws, of the first
             examples: those that were followed again.
         num_calls: network calls along the flow of each example, at its tolerance.
+        correction: of a flow in few calls, what its calibration has added, in bits per dimension; otherwise None. The
+            solver's error is then the standard deviation that the calibration found.
+        correction_error: the standard error of that. Examples share it; that of their mean is at most its root mean square.
         kind: what the number is: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
         settings: how it was computed: tolerance, trace, dequantiser, condition.
     """
@@ -149,6 +162,8 @@ class DensityScores(Brief):
     base_mismatch: Vector
     refinement: Float[np.ndarray, " num_refined"]
     num_calls: Int[np.ndarray, " num_examples"]
+    correction: Vector | None
+    correction_error: Vector | None
     kind: str
     settings: str
 
@@ -195,16 +210,32 @@ def score_density(
         batch_size: it changes nothing but speed and memory; as many as `ENTRIES_AT_ONCE` allows if None.
 
     Raises:
-        InputError: as for `score`, if `flow` does not fit the run, or the flow of no example could be followed to its end.
+        InputError: as for `score`, if `flow` does not fit the run, the flow of no example could be followed to its end, or a
+            flow in few calls cannot be calibrated, as the run's data are not there.
     """
     flow = flow or Flow()
     dequantizer = flow.dequantizer_of(run)
     if batch_size is None:
         batch_size = flow_batch_size(run)
     num_probes = flow.num_probes or min(flow.num_importance, 2)
-    solving: dict[str, Any] = {"num_probes": num_probes}
-    if dequantizer is not None:
-        solving["num_importance"] = flow.num_importance
+    if num_refined and flow.num_calls is not None:
+        raise InputError(
+            f"a flow in {flow.num_calls} calls (--calls) has no tolerance to refine (--refine): give one of the two"
+        )
+    few_calls = None
+    if flow.num_calls is not None:
+        few_calls = calibrated(
+            run,
+            flow.num_calls,
+            dequantizer,
+            given=cond is not None,
+            num_probes=num_probes,
+            tolerance=flow.tolerance,
+            max_calls=flow.max_calls,
+            batch_size=batch_size,
+            seed=seed,
+        )
+    names = FIGURES if few_calls is None else FIGURES + CORRECTIONS
 
     def scored(part: tuple[int, Batch]) -> tuple[list[np.ndarray], str, str]:
         """The figures of the batch that begins at a row, what they are, and how they were computed."""
@@ -212,14 +243,20 @@ def score_density(
         again = (torch.arange(first, first + len(x), device=x.device) >= num_examples).long()
         tolerance = x.new_tensor([flow.tolerance, flow.finer.tolerance], dtype=torch.float64)[again]
         max_calls = again.new_tensor([flow.max_calls, flow.finer.max_calls])[again]
-        how = {**solving, "tolerance": tolerance, "max_calls": max_calls}
+        solving: dict[str, Any] = {"tolerance": tolerance, "max_calls": max_calls}
         denoiser = run.denoiser.given(batch_cond, run.spec.observed(x))
-        if dequantizer is None:
-            density = log_prob(denoiser, x.double(), noise=noise, **how)
+        if dequantizer is not None:
+            drawing: dict[str, Any] = {
+                "num_probes": num_probes,
+                "num_importance": flow.num_importance,
+                "few_calls": few_calls,
+            }
+            density = discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **drawing, **solving)
         else:
-            density = discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **how)
+            followed = ProbedFlow.of(denoiser, x.double(), noise=noise, num_probes=num_probes)
+            density = follow(followed, **solving) if few_calls is None else few_calls.density(followed)
         progress(len(x) - int(again.sum()))
-        figures = [getattr(density, name).cpu().numpy() for name in FIGURES]
+        figures = [getattr(density, name).cpu().numpy() for name in names]
         return [*figures, run.spec.encoding.log_det(x).cpu().numpy()], density.kind, density.settings
 
     num_examples = len(raw)
@@ -231,7 +268,7 @@ def score_density(
     parts = batches(run, raw, cond, numbers, batch_size, seed)
     found = processes.by_turns(zip(count(step=batch_size), parts, strict=False), scored)
     _, kind, settings = found[0]
-    nats, error, solver_error, mismatch, num_calls, num_observed, log_det = (
+    nats, error, solver_error, mismatch, num_calls, num_observed, *corrections, log_det = (
         np.concatenate(column) for column in zip(*(figures for figures, _, _ in found), strict=True)
     )
     nats = nats + log_det
@@ -254,6 +291,8 @@ def score_density(
         base_mismatch=-mismatch * to_bits,
         refinement=(nats[: len(finer)] - finer) * to_bits[: len(finer)],
         num_calls=num_calls,
+        correction=-corrections[0] * to_bits if corrections else None,
+        correction_error=corrections[1] * to_bits if corrections else None,
         kind=kind,
         settings=settings + condition_text(run, cond is not None),
     )
