@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from lowerbound.cli.launcher import launch
+from lowerbound.cli.launcher import end_with_launcher, launch
 from lowerbound.cli.options import pick_device
 from lowerbound.training.processes import PATIENCE, Processes, joined
 
@@ -33,6 +33,7 @@ def join(
     if count > 1 and "WORLD_SIZE" not in os.environ:
         sys.stdout.flush()
         sys.exit(launch([sys.executable, "-m", "lowerbound", verb, *arguments], count))
+    end_with_launcher()
     picked = pick_device(device)
     processes = joined(picked, patience)
     return processes, processes.own(picked)
