@@ -266,8 +266,9 @@ def _judged(subject: Subject, raw: np.ndarray, drawn: np.ndarray, horizon: int) 
     there = ~np.isnan(windows[..., -horizon:])
     truth = np.where(there, windows[..., -horizon:], 0)
     flat = [each.reshape(len(raw), *each.shape[1:-2], -1) for each in (ahead, truth, there)]
+    judgement = judge(*flat)  # refuses windows whose horizon is not known
     simple = rivals(train, validation, windows, horizon, NUM_DRAWS)
-    return Forecasts(horizon, raw.shape[2] - horizon, len(raw), NUM_DRAWS, judge(*flat), simple)
+    return Forecasts(horizon, raw.shape[2] - horizon, len(raw), NUM_DRAWS, judgement, simple)
 
 
 def _sampler(run: Run) -> str:
