@@ -7,7 +7,6 @@ grow as the stack does, which lends each example of a batch its bits.
 
 import copy
 import hashlib
-import itertools
 import lzma
 import math
 import zlib
@@ -206,8 +205,8 @@ def _coded(
     if isinstance(coder, Direct):
         return _Code(_pushed(coder, Stack(to_words(b""), as_seed=True), levels, batch_size, 0, progress), 0, 0)
     borrowed, earned = _trial(coder, levels[:TRIED])
-    for attempt in itertools.count():
-        reserve = RESERVE * 1.5**attempt
+    reserve = RESERVE
+    while True:
         num_plain, plain = _lenders(raw, reserve * borrowed + SPARE)
         # so many examples earn what one more borrows
         growth = SLOWEST if earned <= 0 else min(SLOWEST, math.ceil(reserve * borrowed / earned))
@@ -216,7 +215,7 @@ def _coded(
         if stack.fewest_bits >= SPARE or num_plain == len(raw):
             return _Code(stack, num_plain, growth)
         progress(-len(raw))
-    raise AssertionError
+        reserve *= 1.5
 
 
 def _pushed(
