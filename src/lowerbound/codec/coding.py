@@ -201,7 +201,7 @@ class _Code(NamedTuple):
 def _coded(
     coder: Chain | Direct, raw: np.ndarray, levels: np.ndarray, batch_size: int, progress: Callable[[int], object]
 ) -> _Code:
-    """The stack of all examples; once more, with more to borrow from, in the rare case that it ran out of bits."""
+    """The stack of all examples; if it ran out of bits, which is rare, it is made again with more to borrow from."""
     if isinstance(coder, Direct):
         return _Code(_pushed(coder, Stack(to_words(b""), as_seed=True), levels, batch_size, 0, progress), 0, 0)
     borrowed, earned = _trial(coder, levels[:TRIED])

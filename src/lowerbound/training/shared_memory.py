@@ -73,6 +73,6 @@ class SharedMemory:
             places = None if path is None or not os.path.exists(path) else torch.from_file(path, shared=True, size=size)
             failed = torch.tensor([float(places is None)])
             dist.all_reduce(failed)
-        # the file has no name any more, and is gone when the last of them has ended, however that ends
+        # the file has no name any more, and is gone once the last process has ended, in whatever way
         self.is_usable = not failed.item()
         self.places = None if places is None else places.view(self.count, num)
