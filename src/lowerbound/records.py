@@ -53,6 +53,11 @@ class Measured(NamedTuple):
         """The difference of two figures whose errors are independent."""
         return Measured(self.value - other.value, math.hypot(self.error, other.error))
 
+    def root(self) -> "Measured":
+        r"""$\sqrt a$ of a value $a \ge 0$, with the error $e / (2 \sqrt a)$; 0 of a 0."""
+        root = self.value**0.5
+        return Measured(root, self.error / (2 * root) if root > 0 else 0.0)
+
     @classmethod
     def of(cls, values: Float[np.ndarray, " num_examples"]) -> "Measured":
         """The mean of one value for each example, and its error over them.

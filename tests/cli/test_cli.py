@@ -128,6 +128,10 @@ MISTAKES = {
         ["sample", "{run}", "-n", "many"],
         "takes a whole number, not many",
     ),
+    "a word behind another option's number": (
+        ["sample", "{run}", "-n", "5", "--batch-size", "many"],
+        "--batch-size takes a whole number, not many",
+    ),
     "one number where two belong": (["sample", "{run}", "--guidance-interval", "1"], "takes two numbers, not 1"),
     "a misspelt option": (
         ["sample", "{run}", "--stpes", "1"],

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -89,6 +90,27 @@ def test_where_one_is_killed_that_is_the_status(tmp_path, monkeypatch):
     meanwhile(tmp_path, lambda: os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGKILL))
     assert launched(tmp_path, "time.sleep(60)") == 128 + signal.SIGKILL
     assert (tmp_path / "stopped-0").exists()
+
+
+def test_where_the_launcher_is_killed_all_of_them_are_told_to_stop(tmp_path):
+    orphan = WORKER + "from lowerbound.cli.launcher import end_with_launcher; end_with_launcher(); time.sleep(60)"
+    program = "import sys; from lowerbound.cli.launcher import launch; launch([sys.executable, '-c', *sys.argv[1:]], 2)"
+    killed = subprocess.Popen([sys.executable, "-c", program, orphan, str(tmp_path)])
+    meanwhile(tmp_path, killed.kill)
+    assert killed.wait(60) == -signal.SIGKILL
+    end = time.monotonic() + 60
+    while len(list(tmp_path.glob("stopped-*"))) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(0.1)  # their content
+    assert [(tmp_path / f"stopped-{rank}").read_text() for rank in "01"] == [str(int(signal.SIGTERM))] * 2
+
+
+def test_without_a_launcher_nothing_is_waited_for(monkeypatch):
+    monkeypatch.delenv(launcher.LAUNCHER, raising=False)
+    before = threading.active_count()
+    launcher.end_with_launcher()
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("verb", ["score", "impute", "compare", "report"])

@@ -1,6 +1,5 @@
 """`lowerbound classifier RUN`: train a classifier of a run's data, at all of its noise levels."""
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,6 @@ from lowerbound.rounding import share_text
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training.classifier import accuracies, check_labels, train_classifier
-from lowerbound.training.folder import RunFolder
 from lowerbound.training.stretch import open_workspace
 
 DEFAULT_MINUTES = 1.0
@@ -62,8 +60,7 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     options = parse(Options, "classifier", arguments)
     minutes = minutes_of(options, "steps", DEFAULT_MINUTES)
     check_counts(options, "width", "processes")
-    RunFolder(options.run).read_config()  # refuses what is no run before processes are started
-    processes, device = join("classifier", options.processes, arguments, options.device)
+    processes, device = join("classifier", options.processes, arguments, options.device, run=options.run)
     run = open_denoiser(options.run, device)
     dataset = run.open_dataset()
     dataset.spec.check_complete("a classifier")
@@ -76,12 +73,17 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
         "seed": options.seed,
     }
     path = run.folder.path / "classifier.training"
-    place = open_workspace(path, settings, restart=options.restart, fall_back=options.fall_back)
-    with ExitStack() as opened:
-        workspace = processes.by_first(lambda: opened.enter_context(place))
-        length = {"steps": options.steps, "minutes": minutes}
-        together = {"device": device, "workspace": workspace, "processes": processes}
-        classifier = train_classifier(dataset, **settings, **length, **together)
+    going_on = {"restart": options.restart, "fall_back": options.fall_back}
+    with open_workspace(path, settings, **going_on, processes=processes) as workspace:
+        classifier = train_classifier(
+            dataset,
+            **settings,
+            steps=options.steps,
+            minutes=minutes,
+            device=device,
+            workspace=workspace,
+            processes=processes,
+        )
         if not processes.is_first:
             return None
         spread = dataset.encoded(dataset.train[:1000]).std().item()

@@ -1,6 +1,5 @@
 """`lowerbound distill RUN`: a run whose few steps lead where many of RUN's do."""
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,8 +68,7 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     options = parse(Options, "distill", arguments)
     minutes = minutes_of(options, "updates", DEFAULT_MINUTES)
     check_counts(options, "steps", "processes")
-    RunFolder(options.run).read_config()  # refuses what is no run before processes are started
-    processes, device = join("distill", options.processes, arguments, options.device)
+    processes, device = join("distill", options.processes, arguments, options.device, run=options.run)
     run = open_denoiser(options.run, device)
     check_levels(run, "distillation")
     out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
@@ -80,9 +78,8 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     settings = {"teacher": run.metadata.get(HASH, ""), "steps": options.steps, "seed": options.seed}
     path = out.path.resolve()
     path = path.with_name(f"{path.name}.training")
-    place = open_workspace(path, settings, restart=options.restart, fall_back=options.fall_back)
-    with ExitStack() as opened:
-        workspace = processes.by_first(lambda: opened.enter_context(place))
+    going_on = {"restart": options.restart, "fall_back": options.fall_back}
+    with open_workspace(path, settings, **going_on, processes=processes) as workspace:
         student = distill(
             run.denoiser,
             run.config,

@@ -18,7 +18,6 @@ from lowerbound.everyday import Everyday
 from lowerbound.report.console import event_text, summary
 from lowerbound.run import open_run
 from lowerbound.scoring.bound import BATCH_SIZE, fit_threads_to
-from lowerbound.training.folder import RunFolder
 
 EFFECTIVE = (
     "data",
@@ -71,8 +70,7 @@ def main(arguments: list[str]) -> Evaluation | None:
     options = parse(Options, "evaluate", arguments)
     check_counts(options, "processes")
     check_reverse(options.reverse, options.num_steps)
-    RunFolder(options.run).read_config()  # refuses what is no run before processes are started
-    processes, device = join("evaluate", options.processes, arguments, options.device, A_DAY)
+    processes, device = join("evaluate", options.processes, arguments, options.device, A_DAY, run=options.run)
     run = open_run(options.run, device)
     check_effect(options, Options(options.run), run, EFFECTIVE)
     dataset, own = open_evaluated(run, options.data, options.reading)

@@ -105,17 +105,15 @@ def main(arguments: list[str]) -> dict[str, Any]:
 def columns_of(found: SeriesDraws, quantiles: tuple[float, ...], *, as_text: bool) -> pa.Table:
     """A long table: for each time a row for each quantile and each sample."""
     series, num_samples = found.series, len(found.samples)
-    drawn = (
-        np.concatenate([np.quantile(found.samples, quantiles, axis=0), found.samples]) if quantiles else found.samples
-    )
+    drawn = found.samples
+    if quantiles:
+        drawn = np.concatenate([np.quantile(drawn, quantiles, axis=0), drawn])
     names = [*(f"quantile {quantile:g}" for quantile in quantiles), *(f"sample {k}" for k in range(num_samples))]
     num = len(names)
     columns: dict[str, list[str] | np.ndarray] = {}
     drawn = drawn.astype(np.float32)
     if series.series_id:
-        sizes = [part.stop - part.start for part in series.parts]
-        of = [name for name, size in zip(series.ids, sizes, strict=True) for _ in range(size)]
-        columns[series.series_id] = [name for name in of for _ in range(num)]
+        columns[series.series_id] = [name for name in series.row_ids for _ in range(num)]
     times = np.array(series.clock.texts(series.steps)) if as_text else series.clock.stamps(series.steps)
     columns[series.time or "step"] = times.repeat(num)
     columns["draw"] = names * len(times)

@@ -199,8 +199,7 @@ def filled_columns(found: SeriesDraws, *, as_text: bool) -> pa.Table:
     """The rows with the mean of the imputations in the gaps, and the spread of each value beside them."""
     series, columns = found.series, dict[str, list[str] | np.ndarray]()
     if series.series_id:
-        sizes = [part.stop - part.start for part in series.parts]
-        columns[series.series_id] = [name for name, size in zip(series.ids, sizes, strict=True) for _ in range(size)]
+        columns[series.series_id] = series.row_ids
     if series.time:
         columns[series.time] = series.clock.texts(series.steps) if as_text else series.clock.stamps(series.steps)
     mean = np.where(found.observed, series.rows, found.samples.mean(0, dtype=np.float64))

@@ -1,13 +1,15 @@
 """Processes of one machine that do one command together: started, told to stop, and ended when one of them cannot go on.
 
 They find one another as those that torchrun has started do. A signal is passed on to all of them, which stop as a single
-process does; each is in a session of its own, so that Ctrl-C comes to it but once.
+process does; each is in a session of its own, so that Ctrl-C reaches it only once. If the launcher itself is killed, they
+save everything and end.
 """
 
 import math
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 
@@ -17,6 +19,10 @@ from lowerbound.interruption import ENDING, handling
 
 LOOK = 0.05
 """Seconds between two looks at whether they still run."""
+LOOK_BACK = 1.0
+"""Seconds between two looks of theirs at whether the launcher still runs."""
+LAUNCHER = "LOWERBOUND_LAUNCHER"
+"""The environment variable that holds the launcher's process number."""
 GRACE = 10.0
 """Seconds in which the others notice by themselves that one has ended with an error, then after a SIGTERM."""
 
@@ -31,6 +37,7 @@ def launch(command: Sequence[str], count: int) -> int:
     meeting_point = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
         **os.environ,
+        LAUNCHER: str(os.getpid()),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(meeting_point.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
@@ -47,6 +54,20 @@ def launch(command: Sequence[str], count: int) -> int:
             for rank in range(count)
         ]
         return _first_failure(workers, received)
+
+
+def end_with_launcher() -> None:
+    """Send this process a SIGTERM once its launcher has ended, as a SIGKILL ends it; without a launcher do nothing."""
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(launcher):  # an orphan's parent is another process
+            time.sleep(LOOK_BACK)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _first_failure(workers: Sequence[subprocess.Popen[bytes]], received: list[int]) -> int:

@@ -47,7 +47,7 @@ SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill
 TOGETHER = ("train", "sample", "evaluate", "distill", "classifier")
 """Verbs that several processes do together, each with its share."""
 READING = ("explore", "studio", "runs", "doctor", "completion")
-"""Verbs that write nothing over which several processes could fall out."""
+"""Verbs that each of several processes may do by itself: none spoils what another writes."""
 
 USAGE = """usage: lowerbound VERB [arguments]
 
@@ -85,7 +85,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    """The same; where nobody reads on, a BrokenPipeError."""
+    """The exit status of a command line; a BrokenPipeError where nobody reads its output to the end."""
     tolerate(sys.stdout)
     tolerate(sys.stderr)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -130,7 +130,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _refusal(verb: str) -> str | None:
-    """Why it is not begun: there is no such verb, or several processes were started for what one does."""
+    """Why a verb is not begun: there is none of this name, or several processes were started for what one does."""
     if verb not in VERBS:
         return f"no verb {verb!r}: choose one of {', '.join(VERBS)}"
     count = int(os.environ.get("WORLD_SIZE", "1"))

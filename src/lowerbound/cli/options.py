@@ -156,8 +156,8 @@ def _plainly(complaint: str, arguments: list[str]) -> str:
     message = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
     message = re.sub(r"(Perhaps you meant: --\S+).*(?= For full helptext)", r"\1.", message)
     for pattern, rewritten in _REWRITTEN.items():
-        if (said := re.search(pattern, message)) is not None:
-            return f"{rewritten(said)} {message[message.index('For full helptext') :]}"
+        if (mistake := re.search(pattern, message)) is not None:
+            return f"{rewritten(mistake)} {message[message.index('For full helptext') :]}"
     mistake = re.search(r"Error parsing (?:-\w/)?([^:/]+)\S*: (.*?)( For full helptext.*)", message)
     if not mistake:
         return message
@@ -171,22 +171,24 @@ def _plainly(complaint: str, arguments: list[str]) -> str:
     return f"{flag} takes {wanted}, not {_values(flag, arguments)}.{end}"
 
 
-def _missing(said: re.Match[str]) -> str:
+def _missing(mistake: re.Match[str]) -> str:
     """What was not given, each with what it is: its names, and its help's first sentence."""
-    found = re.findall(r"(?:-\w \S+, )?(--\S+|[A-Z][A-Z_]+)(?: [A-Z{][^ a-z]*(?=[ ]))? (.*?) \(required\)", said[1])
-    sentences = ((name, what.split(". ")[0].rstrip(".")) for name, what in found)
+    required = re.findall(
+        r"(?:-\w \S+, )?(--\S+|[A-Z][A-Z_]+)(?: [A-Z{][^ a-z]*(?=[ ]))? (.*?) \(required\)", mistake[1]
+    )
+    sentences = ((name, what.split(". ")[0].rstrip(".")) for name, what in required)
     return " ".join(f"{name} is missing: {what[:1].lower()}{what[1:]}." for name, what in sentences)
 
 
-def _unknown(said: re.Match[str]) -> str:
+def _unknown(mistake: re.Match[str]) -> str:
     """What no option takes, and the one that was perhaps meant."""
-    meant = f" Perhaps you meant: {said[2]}." if said[2] else ""
-    return f"not understood: {said[1].replace(', ', ' ')}.{meant}"
+    meant = f" Perhaps you meant: {mistake[2]}." if mistake[2] else ""
+    return f"not understood: {mistake[1].replace(', ', ' ')}.{meant}"
 
 
-def _choice(said: re.Match[str]) -> str:
+def _choice(mistake: re.Match[str]) -> str:
     """What can be chosen, the one that is written nearly so first."""
-    given, flag, choices = said[1], said[2], re.findall(r"'(?!None')(.*?)'", said[3])
+    given, flag, choices = mistake[1], mistake[2], re.findall(r"'(?!None')(.*?)'", mistake[3])
     near = difflib.get_close_matches(given, choices, n=1)
     meant = f"; did you mean {near[0]}? Choose" if near else ": choose"
     return f"{flag} is {given}{meant} one of {', '.join(choices)}."
@@ -196,18 +198,19 @@ _REWRITTEN: dict[str, Callable[[re.Match[str]], str]] = {
     r"^Missing from lowerbound \S+: (.*\(required\))": _missing,
     r"^Unrecognized options: (.*?)(?: Perhaps you meant: (--\S+)\.)? For full helptext": _unknown,
     r"invalid choice '(.*?)' for argument '(--\S+?)'\. Expected one of \((.*?)\)\.": _choice,
-    r"^Missing value for argument '(\S+?)'": lambda said: (
-        f"{said[1].rpartition('/')[2]} takes a value, and none was given."
+    r"^Missing value for argument '(\S+?)'": lambda mistake: (
+        f"{mistake[1].rpartition('/')[2]} takes a value, and none was given."
     ),
 }
 """What the parser says of frequent mistakes, and how it is said here."""
 
 
 def _values(flag: str, arguments: list[str]) -> str:
-    """What follows a flag."""
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name.replace("_", "-") in (flag, "-n"):
-            following = itertools.takewhile(lambda value: not value.startswith("--"), arguments[position + 1 :])
-            return value if equals else " ".join(following)
+    """What follows a flag, or else the short form of --num-samples."""
+    for written in (flag, "-n"):
+        for position, argument in enumerate(arguments):
+            name, equals, value = argument.partition("=")
+            if name.replace("_", "-") == written:
+                following = itertools.takewhile(lambda value: not value.startswith("--"), arguments[position + 1 :])
+                return value if equals else " ".join(following)
     return "what was given"

@@ -25,7 +25,6 @@ from lowerbound.files import write_file
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate, network_calls, states
-from lowerbound.training.folder import RunFolder
 from lowerbound.training.processes import Processes
 from lowerbound.words import counted
 
@@ -77,8 +76,7 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     options = parse(Options, "sample", arguments)
     check_counts(options, "num_samples", "batch_size", "processes")
     options.sampling.stepping_rule()  # refuses what does not fit before anything is measured
-    RunFolder(options.run).read_config()  # and what is no run, before processes are started
-    processes, device = join("sample", options.processes, arguments, options.device, A_DAY)
+    processes, device = join("sample", options.processes, arguments, options.device, A_DAY, run=options.run)
     run = open_run(options.run, device)
     out = options.out or run.folder.samples / ("samples.csv" if run.spec.columns else "samples.png")
     check_out(out, run.spec, (*suffixes(run.spec), *(FORMATS if run.is_denoiser else ())))

@@ -4,12 +4,14 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from lowerbound.cli.launcher import launch
+from lowerbound.cli.launcher import end_with_launcher, launch
 from lowerbound.cli.options import pick_device
+from lowerbound.training.folder import RunFolder
 from lowerbound.training.processes import PATIENCE, Processes, joined
 
 Result = TypeVar("Result")
@@ -19,7 +21,7 @@ once."""
 
 
 def join(
-    verb: str, count: int, arguments: list[str], device: str, patience: timedelta = PATIENCE
+    verb: str, count: int, arguments: list[str], device: str, patience: timedelta = PATIENCE, *, run: Path | None = None
 ) -> tuple[Processes, torch.device]:
     """The processes that do a verb, and the device of this one; does not return where they were still to be started.
 
@@ -29,10 +31,17 @@ def join(
         arguments: of the verb.
         device: as `--device` says.
         patience: how long each waits for another one that does not answer.
+        run: of a verb that takes one, its folder, which is looked at before any process is started.
+
+    Raises:
+        InputError: if the folder holds no run, or the device cannot be used.
     """
+    if run is not None:
+        RunFolder(run).read_config()
     if count > 1 and "WORLD_SIZE" not in os.environ:
         sys.stdout.flush()
         sys.exit(launch([sys.executable, "-m", "lowerbound", verb, *arguments], count))
+    end_with_launcher()
     picked = pick_device(device)
     processes = joined(picked, patience)
     return processes, processes.own(picked)

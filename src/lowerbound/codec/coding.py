@@ -7,7 +7,6 @@ grow as the stack does, which lends each example of a batch its bits.
 
 import copy
 import hashlib
-import itertools
 import lzma
 import math
 import zlib
@@ -202,12 +201,12 @@ class _Code(NamedTuple):
 def _coded(
     coder: Chain | Direct, raw: np.ndarray, levels: np.ndarray, batch_size: int, progress: Callable[[int], object]
 ) -> _Code:
-    """The stack of all examples; once more, with more to borrow from, in the rare case that it ran out of bits."""
+    """The stack of all examples; if it ran out of bits, which is rare, it is made again with more to borrow from."""
     if isinstance(coder, Direct):
         return _Code(_pushed(coder, Stack(to_words(b""), as_seed=True), levels, batch_size, 0, progress), 0, 0)
     borrowed, earned = _trial(coder, levels[:TRIED])
-    for attempt in itertools.count():
-        reserve = RESERVE * 1.5**attempt
+    reserve = RESERVE
+    while True:
         num_plain, plain = _lenders(raw, reserve * borrowed + SPARE)
         # so many examples earn what one more borrows
         growth = SLOWEST if earned <= 0 else min(SLOWEST, math.ceil(reserve * borrowed / earned))
@@ -216,7 +215,7 @@ def _coded(
         if stack.fewest_bits >= SPARE or num_plain == len(raw):
             return _Code(stack, num_plain, growth)
         progress(-len(raw))
-    raise AssertionError
+        reserve *= 1.5
 
 
 def _pushed(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lowerbound.errors import InputError
+from lowerbound.words import counted
 
 Irregular = Literal["refuse", "missing", "mean"]
 Where = Callable[[Any], str]
@@ -194,8 +195,7 @@ def _check_order(
             several = "" if len(names) > 1 else "; of several series in one file name the column by --series-id"
             raise InputError(
                 f"{where(first)} and {where(second)} have the same time, and "
-                f"{len(twice)} row{'s' * (len(twice) > 1)} in all one that is there already: --irregular mean takes "
-                f"their mean{several}"
+                f"{counted(len(twice), 'row')} in all one that is there already: --irregular mean takes their mean{several}"
             )
     if irregular == "refuse":
         falls = np.flatnonzero((times[1:] < times[:-1]) & (series[1:] == series[:-1]))

@@ -72,6 +72,11 @@ class Series(Brief):
         return [slice(first, end) for first, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     @property
+    def row_ids(self) -> list[str]:
+        """The name of each row's series."""
+        return np.repeat(self.ids, np.diff(self.ends, prepend=0)).tolist()
+
+    @property
     def covariate_names(self) -> tuple[str, ...]:
         """Of all K."""
         return (*self.known, *(f"{name} ({wave})" for name in self.cycles for wave in ("sin", "cos")))

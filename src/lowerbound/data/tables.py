@@ -28,6 +28,7 @@ from lowerbound.data.table_source import ArrowFile, ParquetFile, TableSource
 from lowerbound.data.tabular import Columns
 from lowerbound.data.text_table import TextTable
 from lowerbound.errors import InputError
+from lowerbound.words import counted
 
 TRUTH = ({"false", "true"}, {"no", "yes"})
 """Pairs of words that are truth values."""
@@ -70,8 +71,7 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
     columns = known_columns(spec)
     conditioning = list(config.condition_on)
     if spec is not None and columns:
-        there = set(source.schema.names)
-        conditioning = [column.name for column in spec.condition_columns if column.name in there]
+        conditioning = [column.name for column in spec.condition_columns if column.name in source.schema.names]
     columns = columns or _recognised(source, config)
     each = {column.name: column for column in columns}
     names = [name for name in source.schema.names if name not in conditioning]
@@ -89,10 +89,11 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
             for place, name in enumerate(wanted):
                 into[part, place] = _values(batch.column(name), each[name], source, first_row)
         for name, code in codes.items():
-            there = values[part, names.index(name)]
-            if (found := code.misplaced(there, each[name])) is not None:
-                raise InputError(f"{source.place(first_row + found[0])}: column {name} {found[1]}")
-            rounded[name] += int(code.rounded(there).sum())
+            entries = values[part, names.index(name)]
+            if (misplaced := code.misplaced(entries, each[name])) is not None:
+                row, mistake = misplaced
+                raise InputError(f"{source.place(first_row + row)}: column {name} {mistake}")
+            rounded[name] += int(code.rounded(entries).sum())
         _check_complete(source, conditions, given[part], first_row)
         is_empty = np.isnan(values[part]).all(1)
         if is_empty.any():
@@ -102,19 +103,17 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
                     "such rows with --skip-bad-rows"
                 )
             num_empty += int(is_empty.sum())
-            left = slice(num_kept, num_kept + int((~is_empty).sum()))
-            values[left], given[left] = values[part][~is_empty], given[part][~is_empty]
-            part = left
+            kept_part = slice(num_kept, num_kept + int((~is_empty).sum()))
+            values[kept_part], given[kept_part] = values[part][~is_empty], given[part][~is_empty]
+            part = kept_part
         first_row, num_kept = first_row + batch.num_rows, part.stop
     values, given = values[:num_kept], given[:num_kept]
     if num_empty:
-        warnings.warn(
-            f"{source.name}: {num_empty:,} row{'s' * (num_empty > 1)} left out, every entry missing", stacklevel=4
-        )
+        warnings.warn(f"{source.name}: {counted(num_empty, 'row')} left out, every entry missing", stacklevel=4)
     for name, number in rounded.items():
         if number:
             warnings.warn(
-                f"{source.name}, column {name}: {number:,} value{'s lie' if number > 1 else ' lies'} between the "
+                f"{source.name}, column {name}: {counted(number, 'value')} {'lie' if number > 1 else 'lies'} between the "
                 f"{codes[name].known} of training, and {'are' if number > 1 else 'is'} taken for the nearest",
                 stacklevel=4,
             )

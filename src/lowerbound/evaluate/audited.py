@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowerbound.auditing.check import Check
-from lowerbound.auditing.draws import MORE_DRAWS, NO_LAW
+from lowerbound.auditing.draws import judged_tail
 from lowerbound.auditing.function import RELATIVE
 from lowerbound.auditing.integral import MOST_ERRORS
 from lowerbound.auditing.truth import of_levels
@@ -21,7 +21,7 @@ from lowerbound.evaluate.part import Figures
 from lowerbound.models import Effort
 from lowerbound.run import Run
 from lowerbound.scoring import score
-from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE, heavier_tail
+from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE
 
 SHARE = 50
 """One in so many examples is scored again: 2 % of what the likelihood takes."""
@@ -72,16 +72,10 @@ def examples_tail(bits: np.ndarray) -> Check:
     if len(bits) < FEWEST_DRAWS:
         remedy = f"evaluate {FEWEST_DRAWS} examples or more"
         return Check(name, claim, "can't tell", f"{len(bits)} examples have no tail to judge", remedy)
-    shape, is_pareto = heavier_tail(bits)
-    seen = f"k-hat {shape:.2f} of {len(bits):,} examples"
-    if shape <= MOST_RELIABLE:
-        return Check(name, claim, "pass", seen, "", shape)
-    if not is_pareto:
-        return Check(name, claim, "can't tell", seen + NO_LAW, MORE_DRAWS, shape)
     remedy = (
         f"above {MOST_RELIABLE} a few examples make the mean, which then has no error: look at those with most bits"
     )
-    return Check(name, claim, "fail", seen, remedy, shape)
+    return judged_tail(name, claim, bits, "examples", remedy)
 
 
 def batches_again(bits: np.ndarray, again: np.ndarray) -> Check:

@@ -75,7 +75,7 @@ def columns(
     train: Float[np.ndarray, "train column"],
     names: Sequence[str],
     seed: int = 0,
-    sources: Sequence[int] | None = None,
+    sources: Sequence[int] | np.ndarray | None = None,
 ) -> Columns:
     """Compare samples with test rows, and training rows with them.
 
@@ -97,15 +97,15 @@ def columns(
         raise InputError(f"{num_columns} columns of numbers: one to {MOST_COLUMNS} are compared one by one")
     rows = np.random.default_rng(seed).permutation(len(train))[: len(samples)]
     references = train[np.resize(rows, len(samples))] if len(rows) < len(samples) else train[rows]
-    of = np.arange(num_columns) if sources is None else np.asarray(sources)
-    several = len(np.unique(of)) > 1
+    sources = np.arange(num_columns) if sources is None else np.asarray(sources)
+    several = len(np.unique(sources)) > 1
     return Columns(
         tuple(names),
         _distances(samples, test, seed),
         _distances(references, test, seed),
         _correlations(samples, test, seed) if several else None,
         _correlations(references, test, seed) if several else None,
-        _utility(samples[:MOST_ROWS], references[:MOST_ROWS], test[:MOST_ROWS], of, seed) if several else None,
+        _utility(samples[:MOST_ROWS], references[:MOST_ROWS], test[:MOST_ROWS], sources, seed) if several else None,
         _told_apart(samples[:MOST_ROWS], test[:MOST_ROWS], seed),
         len(samples),
         len(test),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lowerbound.evaluate.imputation import Judgement, crps
+from lowerbound.evaluate.imputation import Judgement, crps, over_examples
 from lowerbound.evaluate.part import Figures
 from lowerbound.records import Measured
 
@@ -32,7 +32,7 @@ class Rival:
     """A simple forecast.
 
     Arguments:
-        name: of it.
+        name: what it is called.
         crps: the mean over the values to come.
         root_mean_square_error: of its point, or of its draws' mean.
     """
@@ -72,14 +72,13 @@ def rivals(train: Windows, validation: Windows, windows: Windows, horizon: int, 
         num_draws: of the linear model.
     """
     history = windows.shape[2] - horizon
-    found = {"persistence": persistence(windows, horizon)[:, None]}
+    draws = {"persistence": persistence(windows, horizon)[:, None]}
     if (season := season_of(train, history)) is not None:
-        name = f"seasonal-naive, {season} steps"
-        found[name] = seasonal(windows, horizon, season)[:, None]
-    found["linear, Gaussian residuals"] = linear_draws(train, validation, windows, horizon, num_draws)
+        draws[f"seasonal-naive, {season} steps"] = seasonal(windows, horizon, season)[:, None]
+    draws["linear, Gaussian residuals"] = linear_draws(train, validation, windows, horizon, num_draws)
     truth = windows[..., history:]
     known = ~np.isnan(truth)
-    return tuple(_judged(name, draws, np.where(known, truth, 0), known) for name, draws in found.items())
+    return tuple(_judged(name, each, np.where(known, truth, 0), known) for name, each in draws.items())
 
 
 def persistence(windows: Windows, horizon: int) -> Ahead:
@@ -106,11 +105,11 @@ def linear_draws(
     """Draws of a linear model of all that is to come given all that was, (N, K, C, horizon)."""
     weights = ridge(train, validation, horizon)
     shape = (-1, train.shape[1], horizon)
-    wrong = np.nan_to_num(validation[..., -horizon:] - (inputs(validation, horizon) @ weights).reshape(shape))
-    flat = wrong.reshape(len(wrong), -1)
+    residuals = np.nan_to_num(validation[..., -horizon:] - (inputs(validation, horizon) @ weights).reshape(shape))
+    flat = residuals.reshape(len(residuals), -1)
     covariance = flat.T @ flat / max(1, len(flat)) + 1e-6 * np.eye(flat.shape[1])
     noise = np.random.default_rng(0).standard_normal((len(windows), num_draws, len(covariance)))
-    noise = (noise @ np.linalg.cholesky(covariance).T).reshape(len(windows), num_draws, *wrong.shape[1:])
+    noise = (noise @ np.linalg.cholesky(covariance).T).reshape(len(windows), num_draws, *residuals.shape[1:])
     return (inputs(windows, horizon) @ weights).reshape(shape)[:, None] + noise
 
 
@@ -122,25 +121,21 @@ def inputs(windows: Windows, horizon: int) -> Float[np.ndarray, "_ _"]:
 
 def ridge(train: Windows, validation: Windows, horizon: int) -> Float[np.ndarray, "_ _"]:
     """The weights of the regression whose penalty is best on validation windows."""
-    seen = inputs(train, horizon).astype(np.float64)
-    wanted, truth = (np.nan_to_num(each[..., -horizon:]).reshape(len(each), -1) for each in (train, validation))
-    gram, moment = seen.T @ seen, seen.T @ wanted
-    free = np.eye(len(gram))
-    free[-1, -1] = 0  # the constant is not held back
-    each = [np.linalg.solve(gram + penalty * free, moment) for penalty in PENALTIES]
-    return min(each, key=lambda weights: float(((inputs(validation, horizon) @ weights - truth) ** 2).mean()))
+    x = inputs(train, horizon).astype(np.float64)
+    targets, truth = (np.nan_to_num(each[..., -horizon:]).reshape(len(each), -1) for each in (train, validation))
+    gram, moment = x.T @ x, x.T @ targets
+    penalised = np.eye(len(gram))
+    penalised[-1, -1] = 0  # the constant is not
+    candidates = [np.linalg.solve(gram + penalty * penalised, moment) for penalty in PENALTIES]
+    return min(candidates, key=lambda weights: float(((inputs(validation, horizon) @ weights - truth) ** 2).mean()))
 
 
 def _filled(past: Windows) -> Windows:
     """Missing values as the last known before them; 0 where there is none."""
-    places = np.where(np.isnan(past), 0, np.arange(past.shape[2]))
-    return np.nan_to_num(np.take_along_axis(past, np.maximum.accumulate(places, 2), 2))
+    last_known = np.maximum.accumulate(np.where(np.isnan(past), 0, np.arange(past.shape[2])), 2)
+    return np.nan_to_num(np.take_along_axis(past, last_known, 2))
 
 
 def _judged(name: str, draws: np.ndarray, truth: Windows, known: Bool[np.ndarray, "_ channel step"]) -> Rival:
-    counts = np.maximum(1, known.sum((1, 2)))
-    some = known.any((1, 2))
-    scores = (crps(draws, truth) * known).sum((1, 2)) / counts
-    squares = Measured.of(((((draws.mean(1) - truth) ** 2) * known).sum((1, 2)) / counts)[some])
-    root = squares.value**0.5
-    return Rival(name, Measured.of(scores[some]), Measured(root, squares.error / (2 * root) if root > 0 else 0.0))
+    squares = over_examples((draws.mean(1) - truth) ** 2, known)
+    return Rival(name, over_examples(crps(draws, truth), known), squares.root())

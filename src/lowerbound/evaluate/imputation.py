@@ -154,7 +154,7 @@ def judge(
     draws, truth, hidden = draws[chosen], truth[chosen], hidden[chosen]
 
     def mean(values: np.ndarray) -> Measured:
-        return _over_examples(values, hidden)
+        return over_examples(values, hidden)
 
     below, ties = (draws < truth[:, None]).sum(1), (draws == truth[:, None]).sum(1)
     # a value that equals draws has any of their places
@@ -167,8 +167,8 @@ def judge(
         energy=Measured.of(_energy(draws, truth, hidden)),
         coverage=covered,
         ranks=tuple((counts / counts.sum()).tolist()),
-        skill=_root(mean((draws.mean(1) - truth) ** 2)),
-        spread=_root(mean((1 + 1 / K) * draws.var(1, ddof=1))),
+        skill=mean((draws.mean(1) - truth) ** 2).root(),
+        spread=mean((1 + 1 / K) * draws.var(1, ddof=1)).root(),
         mean_absolute_error=mean(np.abs(np.median(draws, 1) - truth)),
     )
 
@@ -196,19 +196,20 @@ def _energy(draws: np.ndarray, truth: np.ndarray, hidden: np.ndarray) -> np.ndar
     return scores / np.sqrt(hidden.sum(1))
 
 
-def _over_examples(values: np.ndarray, hidden: np.ndarray) -> Measured:
-    """The mean over hidden entries, its error over examples: that of a ratio of two sums over them."""
+def over_examples(values: Float[np.ndarray, "example *shape"], hidden: Bool[np.ndarray, "example *shape"]) -> Measured:
+    """The mean over hidden entries, its error over the examples that have any: that of a ratio of two sums over them.
+
+    Arguments:
+        values: of each entry, (N, *shape).
+        hidden: which entries count, (N, *shape).
+    """
+    values, hidden = (each[hidden.reshape(len(hidden), -1).any(1)] for each in (values, hidden))
+    values, hidden = values.reshape(len(values), -1), hidden.reshape(len(hidden), -1)
     sums, counts = (values * hidden).sum(1), hidden.sum(1)
     mean = sums.sum() / counts.sum()
     if len(sums) < 2:
         return Measured(float(mean), float("nan"))
     return Measured(float(mean), float((sums - mean * counts).std(ddof=1) / counts.mean() / len(sums) ** 0.5))
-
-
-def _root(square: Measured) -> Measured:
-    """The root of a mean square."""
-    root = square.value**0.5
-    return Measured(root, square.error / (2 * root) if root > 0 else 0.0)
 
 
 def judge_categories(
@@ -239,9 +240,7 @@ def judge_categories(
         shares = np.bincount(known, minlength=num) / max(1, len(known))
         simple_scores[:, j] = 1 - (shares * there).sum(1) - (1 - (shares**2).sum()) / 2
         simple_right[:, j] = shares.argmax() == truth[:, j]
-    chosen = hidden.any(1)
-    each = (_over_examples(values[chosen], hidden[chosen]) for values in (scores, right, simple_scores, simple_right))
-    return Categories(*each)
+    return Categories(*(over_examples(values, hidden) for values in (scores, right, simple_scores, simple_right)))
 
 
 def fillings(
@@ -276,8 +275,8 @@ def fillings(
             warnings.simplefilter("ignore")  # that regressions in turns have not quite converged is their affair
             filled = imputer.fit(learned).transform(given)[:, : truth.shape[1]]
         errors = np.where(hidden, filled - truth, 0)
-        squares, absolute = (_over_examples(values, hidden) for values in (errors**2, np.abs(errors)))
-        found.append(Filling(name, _root(squares), absolute))
+        squares, absolute = (over_examples(values, hidden) for values in (errors**2, np.abs(errors)))
+        found.append(Filling(name, squares.root(), absolute))
     return tuple(found)
 
 

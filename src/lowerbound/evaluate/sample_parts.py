@@ -167,16 +167,15 @@ def _by_class(subject: Subject) -> Part:
 def _columns(subject: Subject) -> Columns:
     dataset, spec = subject.dataset, subject.dataset.spec
     train, test = (dataset.examples[indices[:MAX_REFERENCES]] for indices in (dataset.train, dataset.test))
-    columns_there = spec.columns or tuple(Column(f"column {k}", "real", "double") for k in range(train.shape[1]))
-    kinds = [commonest_categories(train[:, k]) if column.categories else None for k, column in enumerate(columns_there)]
+    described = spec.columns or tuple(Column(f"column {k}", "real", "double") for k in range(train.shape[1]))
+    commonest = [commonest_categories(train[:, k]) if column.categories else None for k, column in enumerate(described)]
     names, sources = [], []
-    for k, column in enumerate(columns_there):
-        chosen = kinds[k]
-        names += [column.name] if chosen is None else [f"{column.name} = {column.categories[int(c)]}" for c in chosen]
-        sources += [k] * (1 if chosen is None else len(chosen))
-    each = [with_categories(rows, kinds) for rows in (spec.encoding.decode(subject.samples), test, train)]
-    scale = np.where((deviations := each[2].std(0, dtype=np.float64)) > 0, deviations, 1)
-    samples, test, train = (rows / scale for rows in each)
+    for k, (column, kinds) in enumerate(zip(described, commonest, strict=True)):
+        names += [column.name] if kinds is None else [f"{column.name} = {column.categories[int(c)]}" for c in kinds]
+        sources += [k] * (1 if kinds is None else len(kinds))
+    rows = [with_categories(each, commonest) for each in (spec.encoding.decode(subject.samples), test, train)]
+    deviations = rows[2].std(0, dtype=np.float64)
+    samples, test, train = (each / np.where(deviations > 0, deviations, 1) for each in rows)
     return columns(samples, test, train, names, subject.settings.seed, sources)
 
 
@@ -233,8 +232,7 @@ def _forecasts(subject: Subject) -> Part:
     series = run.spec.series
     assert series is not None
     horizon = series.horizon or dataset.shape[1] // 2
-    chosen = np.linspace(0, len(dataset.test) - 1, min(JUDGED_WINDOWS, len(dataset.test))).round().astype(int)
-    indices = dataset.test[chosen]
+    indices = dataset.test[_evenly(len(dataset.test), JUDGED_WINDOWS)]
     drawing = Drawing(NUM_DRAWS, seed=seed)
 
     def compute(folder: Path, progress: Progress) -> Forecasts:
@@ -243,8 +241,10 @@ def _forecasts(subject: Subject) -> Part:
         known[..., -horizon:] = False
         cond = conditions(run, Examples.of(dataset), indices)
         drawn = draws(run, raw, known, replace(drawing, progress=progress), cond, indices).samples
-        shown = np.linspace(0, len(indices) - 1, min(SHOWN_WINDOWS, len(indices))).round().astype(int)
-        windows = [Drawn(f"window {indices[k]:,}", np.where(known[k], raw[k], np.nan), drawn[k], raw[k]) for k in shown]
+        windows = [
+            Drawn(f"window {indices[k]:,}", np.where(known[k], raw[k], np.nan), drawn[k], raw[k])
+            for k in _evenly(len(indices), SHOWN_WINDOWS)
+        ]
         draw_bands(folder / "forecasts.png", windows, series.channels, series.step)
         return _judged(subject, raw, drawn, horizon)
 
@@ -253,6 +253,11 @@ def _forecasts(subject: Subject) -> Part:
     cost = Cost(f"{NUM_DRAWS} samples of {counted(len(indices), 'window')}, {counted(calls, 'call')} each", num * calls)
     title, settings = "forecasts of held-out windows", {"num": num, "seed": seed}
     return Part("forecasts", title, cost, compute, drawing.num_calls(run, num), settings, ("forecasts.png",))
+
+
+def _evenly(num: int, most: int) -> np.ndarray:
+    """At most so many places among `num`, evenly spread from the first to the last."""
+    return np.linspace(0, num - 1, min(most, num)).round().astype(int)
 
 
 def _judged(subject: Subject, raw: np.ndarray, drawn: np.ndarray, horizon: int) -> Forecasts:
@@ -266,8 +271,9 @@ def _judged(subject: Subject, raw: np.ndarray, drawn: np.ndarray, horizon: int) 
     there = ~np.isnan(windows[..., -horizon:])
     truth = np.where(there, windows[..., -horizon:], 0)
     flat = [each.reshape(len(raw), *each.shape[1:-2], -1) for each in (ahead, truth, there)]
+    judgement = judge(*flat)  # refuses windows whose horizon is not known
     simple = rivals(train, validation, windows, horizon, NUM_DRAWS)
-    return Forecasts(horizon, raw.shape[2] - horizon, len(raw), NUM_DRAWS, judge(*flat), simple)
+    return Forecasts(horizon, raw.shape[2] - horizon, len(raw), NUM_DRAWS, judgement, simple)
 
 
 def _sampler(run: Run) -> str:

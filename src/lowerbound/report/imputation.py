@@ -1,9 +1,9 @@
-"""Imputations of hidden entries, told: their scores beside simple fillings, and whether their spread is right."""
+"""Imputations of hidden entries, and forecasts, told: their scores beside simple ones, and whether their spread is right."""
 
 from lowerbound.evaluate.forecasts import Forecasts
 from lowerbound.evaluate.imputation import INTERVALS, Categories, Imputed, Judgement
 from lowerbound.records import Measured
-from lowerbound.report.description import Description, Finding, Severity, change, in_errors
+from lowerbound.report.description import Description, Finding, Severity, change, fine, in_errors
 from lowerbound.report.html import Table
 
 
@@ -11,15 +11,9 @@ def tell_imputed(imputed: Imputed) -> Description:
     """A table of scores, one of calibration, and a sentence each on the two."""
     judgement = imputed.judgement
     rows = [("the model", str(judgement.crps), str(judgement.skill), str(judgement.mean_absolute_error))]
-    rows += [
-        (
-            filling.name,
-            str(filling.mean_absolute_error),
-            str(filling.root_mean_square_error),
-            str(filling.mean_absolute_error),
-        )
-        for filling in imputed.fillings
-    ]
+    for filling in imputed.fillings:
+        absolute_error = str(filling.mean_absolute_error)  # of a point it is the CRPS as well
+        rows.append((filling.name, absolute_error, str(filling.root_mean_square_error), absolute_error))
     caption = (
         f"{imputed.share:.0%} of the entries of {imputed.num_examples:,} test rows, hidden and drawn {imputed.num_draws} "
         "times, in standard deviations of their columns"
@@ -33,7 +27,7 @@ def tell_imputed(imputed: Imputed) -> Description:
 
 
 def tell_forecasts(forecasts: Forecasts) -> Description:
-    """The same of forecasts, beside simple ones."""
+    """A table of scores beside those of simple forecasts, one of calibration, and a sentence each on the two."""
     judgement = forecasts.judgement
     rows = [("the model", str(judgement.crps), str(judgement.skill))]
     rows += [(rival.name, str(rival.crps), str(rival.root_mean_square_error)) for rival in forecasts.rivals]
@@ -44,10 +38,9 @@ def tell_forecasts(forecasts: Forecasts) -> Description:
     scores = Table(caption, ("", "CRPS", "RMSE of the mean"), tuple(rows))
     best = min(forecasts.rivals, key=lambda rival: rival.crps.value)
     figures = f"their CRPS is {judgement.crps}, that of {best.name} {best.crps}"
+    useful = fine(f"Forecasts are better than simple ones: {figures}.")
     if judgement.crps.value >= best.crps.value:
         useful = change(f"Forecasts are no better than a simple one: {figures}.")
-    else:
-        useful = Finding(Severity.FINE, f"Forecasts are better than simple ones: {figures}.")
     return Description((scores, _calibration(judgement)), (useful, _spread(judgement, "forecasts")))
 
 
@@ -64,22 +57,22 @@ def _calibration(judgement: Judgement) -> Table:
     )
 
 
-def _categories(found: Categories) -> Table:
+def _categories(categories: Categories) -> Table:
     return Table(
         "Hidden categories: the score is P(X ≠ x) - P(X ≠ X') / 2 of draws X, lower is better",
         ("", "score", "most frequent is right"),
         (
-            ("the model", str(found.score), str(found.right)),
-            ("shares of the training rows", str(found.simple_score), str(found.simple_right)),
+            ("the model", str(categories.score), str(categories.right)),
+            ("shares of the training rows", str(categories.simple_score), str(categories.simple_right)),
         ),
     )
 
 
-def _usefulness_of_categories(found: Categories) -> Finding:
-    figures = f"their score is {found.score}, that of the shares of the training rows {found.simple_score}"
-    if found.score.value >= found.simple_score.value:
+def _usefulness_of_categories(categories: Categories) -> Finding:
+    figures = f"their score is {categories.score}, that of the shares of the training rows {categories.simple_score}"
+    if categories.score.value >= categories.simple_score.value:
         return change(f"Draws of categories are no better than the column's own shares: {figures}.")
-    return Finding(Severity.FINE, f"Draws of categories are better than the column's own shares: {figures}.")
+    return fine(f"Draws of categories are better than the column's own shares: {figures}.")
 
 
 def _shares(judgement: Judgement) -> list[tuple[float, Measured]]:
@@ -92,7 +85,7 @@ def _usefulness(imputed: Imputed) -> Finding:
     figures = f"their CRPS is {imputed.judgement.crps}, that of {best.name} {best.mean_absolute_error}"
     if imputed.judgement.crps.value >= best.mean_absolute_error.value:
         return change(f"Imputations are no better than a simple filling: {figures}.")
-    return Finding(Severity.FINE, f"Imputations are better than simple fillings: {figures}.")
+    return fine(f"Imputations are better than simple fillings: {figures}.")
 
 
 def _spread(judgement: Judgement, what: str = "imputations") -> Finding:

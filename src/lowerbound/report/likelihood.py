@@ -26,13 +26,13 @@ def tell_likelihood(likelihood: Likelihood) -> Description:
         rows.append(("  importance-weighted", likelihood.weighted, likelihood.weighted_kind))
     drawn_from = "" if likelihood.drawn_from is None else f" drawn from {likelihood.drawn_from:,}"
     calls = f", {counted(likelihood.num_calls, 'draw')} each" if rows else ""
-    kind = f"{likelihood.kind}, {_examples(likelihood.num_examples)}{drawn_from}{calls}"
+    kind = f"{likelihood.kind}, {counted(likelihood.num_examples, 'example')}{drawn_from}{calls}"
     return Description((bits_table([("test", likelihood.total, kind), *rows], main=0),))
 
 
 def tell_density(density: HeldOutDensity) -> Description:
     """The flow beside the chain, and which of them needs fewer bits."""
-    name, count = f"first {density.num_examples:,} of test", _examples(density.num_examples)
+    name, count = f"first {density.num_examples:,} of test", counted(density.num_examples, "example")
     flow = f"{density.kind}, {density.settings}, {count}, {counted(round(density.num_calls), 'call')} each"
     if density.num_unfinished:
         flow += f"; {density.num_unfinished:,} more not followed to the end and left out"
@@ -59,7 +59,7 @@ def tell_density(density: HeldOutDensity) -> Description:
 
 def tell_trainings(trainings: Trainings) -> Description:
     """The mean over trainings, and each of them."""
-    total, count = trainings.total, _examples(trainings.num_examples)
+    total, count = trainings.total, counted(trainings.num_examples, "example")
     spread = float(np.std([figure.value for figure in trainings.each.values()], ddof=1))
     kind = f"the same {count}; the error holds both; trainings have a standard deviation of {spread:.2g}"
     rows = [(f"  seed {seed}", figure, "") for seed, figure in trainings.each.items()]
@@ -75,11 +75,6 @@ def tell_baselines(baselines: Baselines) -> Description:
 def bits_of(baseline: Baseline) -> Measured:
     """Bits/dim with their standard error."""
     return Measured(baseline.bits_per_dim, baseline.standard_error)
-
-
-def _examples(num: int) -> str:
-    """How many, in words."""
-    return counted(num, "example")
 
 
 def _crossing(density: HeldOutDensity) -> str:

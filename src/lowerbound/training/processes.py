@@ -185,10 +185,10 @@ class Processes:
         except Exception as error:
             failure = error
         if self.count > 1:
-            told: list[bytes | None] = [None] * self.count
+            failures: list[bytes | None] = [None] * self.count
             with self._noticing():
-                dist.all_gather_object(told, None if failure is None else _told(failure))
-            others = [(rank, each) for rank, each in enumerate(told) if each is not None]
+                dist.all_gather_object(failures, None if failure is None else _pickled(failure))
+            others = [(rank, each) for rank, each in enumerate(failures) if each is not None]
             if failure is None and others:
                 rank, content = others[0]
                 kind, text = pickle.loads(content)
@@ -298,7 +298,7 @@ def divided_like(value: Tensor, parameter: Tensor | None) -> Tensor:
     return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
-def _told(error: Exception) -> bytes:
+def _pickled(error: Exception) -> bytes:
     """An error as the other processes raise it."""
     kind = type(error) if isinstance(error, InputError) else InputError
     return pickle.dumps((kind, f"{'' if isinstance(error, InputError) else type(error).__name__ + ' '}{error}"))

@@ -183,9 +183,8 @@ class _Session(Stretch[Trainer]):
         self.evaluations = _Milestones(num_evaluations, trainer.progress)
         self.pictures = _Milestones(num_pictures, trainer.progress)
         self.first, self.began, self.advised = trainer.step, trainer.seconds, False
-        if (
-            trainer.step == 0 and trainer.mixture is not None and self.best == math.inf
-        ):  # it may be what suits held-out examples best
+        if trainer.step == 0 and trainer.mixture is not None and self.best == math.inf:
+            # the mixture alone may be what suits held-out examples best
             self.num_held_out = most
             self.measure()
         super().follow()

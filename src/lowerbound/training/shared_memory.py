@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 PLACE = Path("/dev/shm")
+"""Where Linux keeps files in memory; where it is not there, or full, Gloo adds up."""
 LEAST = 1 << 14
 """Below so many values what is sent costs less than the waiting."""
 MOST_PROCESSES = 8
@@ -25,7 +26,7 @@ class SharedMemory:
     """A place for the values of each process.
 
     Arguments:
-        rank, count: of the process.
+        rank, count: the number of this process, and of all.
     """
 
     def __init__(self, rank: int, count: int):
@@ -36,9 +37,8 @@ class SharedMemory:
     def suits(self, values: Sequence[Tensor]) -> bool:
         """Whether all processes, which have values of the same sizes, can add them up here."""
         num = sum(value.numel() for value in values)
-        if not self.is_usable or num < LEAST or any(value.device.type != "cpu" for value in values):
-            return False
-        if any(value.dtype != torch.float32 for value in values):
+        is_like_it = all(value.device.type == "cpu" and value.dtype == torch.float32 for value in values)
+        if not self.is_usable or num < LEAST or not is_like_it:
             return False
         if self.places is None or num > self.places.shape[1]:
             self._make(num)
@@ -60,19 +60,19 @@ class SharedMemory:
     def _make(self, num: int) -> None:
         """Make room for so many values of each process, if the machine has it for all of them."""
         size = self.count * num
-        told: list[str | None] = [None]
+        paths: list[str | None] = [None]
         with ExitStack() as made:
             if self.rank == 0:
                 with suppress(OSError):
                     file = made.enter_context(tempfile.NamedTemporaryFile(prefix="lowerbound-", dir=PLACE))
                     os.posix_fallocate(file.fileno(), 0, 4 * size)  # now: later there would be no error but a signal
-                    told[0] = file.name
-            dist.broadcast_object_list(told, src=0)
-            (path,) = told
+                    paths[0] = file.name
+            dist.broadcast_object_list(paths, src=0)
+            (path,) = paths
             # on a machine of the same name that is another one it is not there
             places = None if path is None or not os.path.exists(path) else torch.from_file(path, shared=True, size=size)
             failed = torch.tensor([float(places is None)])
             dist.all_reduce(failed)
-        # the file has no name any more, and is gone when the last of them has ended, however that ends
+        # the file has no name any more, and is gone once the last process has ended, in whatever way
         self.is_usable = not failed.item()
         self.places = None if places is None else places.view(self.count, num)

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
@@ -18,6 +18,7 @@ from lowerbound.interruption import Interruption
 from lowerbound.training.checkpoint import checkpoints, write_checkpoint
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
+from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.resume import go_on, set_aside
 from lowerbound.training.trackers import Following, Tracker
 from lowerbound.training.training import DivergenceError, Record, Training
@@ -212,7 +213,12 @@ def complete(trainer: Training, workspace: Workspace | None = None) -> None:
 
 @contextmanager
 def open_workspace(
-    path: Path, settings: dict[str, Any], *, restart: bool = False, fall_back: bool = False
+    path: Path,
+    settings: dict[str, Any],
+    *,
+    restart: bool = False,
+    fall_back: bool = False,
+    processes: Processes = ALONE,
 ) -> Iterator[Workspace]:
     """A folder to train in, which an interruption leaves, to go on from, and which is gone once what is trained is made.
 
@@ -221,10 +227,18 @@ def open_workspace(
         settings: all that the result depends on but the length, as JSON holds it.
         restart: set aside what is there, and begin again.
         fall_back: go on from the checkpoint before the newest, if that is damaged.
+        processes: that train there, of which the first owns the folder.
 
     Raises:
         InputError: if another process trains there, or it holds a training with other settings.
     """
+    with ExitStack() as opened:
+        yield processes.by_first(lambda: opened.enter_context(_own_workspace(path, settings, restart, fall_back)))
+
+
+@contextmanager
+def _own_workspace(path: Path, settings: dict[str, Any], restart: bool, fall_back: bool) -> Iterator[Workspace]:
+    """The workspace of the process that owns the folder."""
     folder, facts = RunFolder(path), path / "settings.json"
     if path.is_symlink():
         raise InputError(f"{path} is a link, and training goes on in a folder there: remove it")

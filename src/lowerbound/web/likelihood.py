@@ -87,12 +87,13 @@ def _num_dims(scores: Scores) -> float:
 def compared(opened: Opened) -> dict[str, np.ndarray]:
     """Bits/dim of held-out and of training examples, in few calls each."""
     dataset = opened.dataset
-    effort, found = Effort(num_draws=COMPARED_DRAWS) if opened.run.is_denoiser else Effort(), {}
+    effort = Effort(num_draws=COMPARED_DRAWS) if opened.run.is_denoiser else Effort()
+    bits = {}
     for kind, split in COMPARED_WITH.items():
         chosen = dataset.indices(split)[:NUM_COMPARED]
         cond = dataset.cond(chosen) if opened.run.config.data.conditional else None
-        found[kind] = score(opened.run, dataset.examples[chosen], effort, cond=cond, numbers=chosen).bits_per_dim
-    return found
+        bits[kind] = score(opened.run, dataset.examples[chosen], effort, cond=cond, numbers=chosen).bits_per_dim
+    return bits
 
 
 def place(opened: Opened, scores: Scores) -> str:
