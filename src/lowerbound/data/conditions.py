@@ -39,8 +39,7 @@ def read_conditions(
         return condition_vectors(values, columns)
     if reading is not None and reading.given:
         raise InputError(
-            f"{flag(next(iter(reading.given)))} has no effect on {path}: it says how a table with the columns of conditions is "
-            "read"
+            f"{flag(next(iter(reading.given)))} has no effect on {path}: it says how a table of conditions is read"
         )
     try:
         if path.suffix == ".npy":
