@@ -89,8 +89,8 @@ def persistence(windows: Windows, horizon: int) -> Ahead:
 
 
 def season_of(train: Windows, history: int) -> int | None:
-    """The lag, no longer than the history, at which windows differ less than at the lags beside it, and least of all such; or
-    None.
+    """The lag, no longer than the history, at which windows differ less than at the lags beside it, and least of all such;
+    or None.
 
     The least of all lags is no season: what goes on smoothly differs least at the shortest.
     """
