@@ -14,6 +14,7 @@ from lowerbound.baselines import (
     gaussian_copula,
     gaussian_mixture,
     histogram,
+    of_dataset,
     weakness,
     yardstick,
 )
@@ -182,3 +183,18 @@ def test_weakness_is_said_of_models_that_stay_behind():
         if missing != "baseline":
             assert weakness({name: value for name, value in told.items() if name != missing}) is None
     assert weakness({**told, "baseline_bits_per_dim": "damaged"}) is None
+
+
+def test_of_a_table_of_real_numbers_all_are_in_the_same_units(tmp_path, rng):
+    """Two columns of correlation 0.9 and of other units: Gaussians need the entropy, and columns alone more by log det R."""
+    rows = rng.normal(size=(4000, 2)) @ np.linalg.cholesky([[1, 0.9], [0.9, 1]]).T * [100, 0.01] + [5, -3]
+    np.savetxt(tmp_path / "real.csv", rows, delimiter=",", header="size,weight", comments="")
+    found = {each.name.split(" (")[0]: each.bits_per_dim for each in of_dataset(open_dataset(tmp_path / "real.csv"))}
+    together = -0.5 * np.log2(1 - 0.9**2) / 2
+    entropy = 0.5 * np.log2(2 * np.pi * np.e) - together  # the units cancel
+    assert list(found) == ["independent columns", "full-covariance Gaussian", "Gaussian copula", "Gaussian mixture"]
+    assert abs(found["independent columns"] - entropy - together) < 0.1
+    assert all(abs(bits - entropy) < 0.1 for name, bits in found.items() if name != "independent columns")
+    rows[:, 1] = rng.integers(0, 3, len(rows))
+    np.savetxt(tmp_path / "mixed.csv", rows, delimiter=",", header="size,weight", comments="", fmt=["%.9f", "%d"])
+    assert [each.name for each in of_dataset(open_dataset(tmp_path / "mixed.csv"))] == ["independent columns"]

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import csv
+from pyarrow import parquet as pq
 
 from lowerbound.cli.main import run
 
@@ -127,3 +128,22 @@ def test_places_that_cannot_be_are_refused(folder, capsys):
         finally:
             config.write_text(whole)
         assert "condition_places" in capsys.readouterr().err
+
+
+def test_a_table_of_conditions_is_read_as_it_is_said_to_be(folder, capsys):
+    content = "kind;year;day\nsmall;2001;03/02/2021\nlarge;2002;04/02/2021\nlarge;2003;05/02/2021\n"
+    (folder / "own.CSV").write_bytes(content.encode("utf-16"))
+    said = ["--text-encoding", "utf-16", "--separator", ";", "--date-format", "%d/%m/%Y"]
+    drawn = draw(folder, "run", "--condition", str(folder / "own.CSV"), *said)
+    assert drawn["year"].to_pylist() == [2001, 2002, 2003, 2001, 2002]
+    assert drawn["day"].to_pylist()[:2] == [datetime.date(2021, 2, 3), datetime.date(2021, 2, 4)]
+    np.save(folder / "labels.npy", np.array(["small"]))
+    pq.write_table(rows(2), folder / "wanted.parquet")
+    asked = ["sample", "-n", "2", "--steps", "2", "-o", str(folder / "x.csv")]
+    for name, more, message in [
+        ("run", ["--condition", str(folder / "wanted.parquet")], "--decimal has no effect on .*wanted.parquet"),
+        ("labelled", ["--condition", str(folder / "labels.npy")], "--decimal has no effect on .*labels.npy"),
+        ("labelled", [], "--decimal has no effect without --condition"),
+    ]:
+        assert run([*asked, str(folder / name), *more, "--decimal", ","]) == 2
+        assert re.search(message, capsys.readouterr().err)

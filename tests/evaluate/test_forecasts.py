@@ -29,6 +29,18 @@ def test_the_season_is_found_and_repeated():
     assert season_of(windows, 1) is None
 
 
+def test_the_shortest_lag_of_what_goes_on_smoothly_is_no_season():
+    rng = np.random.default_rng(0)
+    steps, phase = np.arange(40), rng.integers(0, 12, (500, 2, 1))
+    season = np.sqrt(2) * np.sin(2 * np.pi * (steps + phase) / 12)
+    wandering = season + 0.4 * rng.normal(size=(500, 2, 40)).cumsum(2)
+    least = [np.abs(wandering[..., lag:] - wandering[..., :-lag]).mean() for lag in (2, 12)]
+    assert least[0] < least[1]
+    assert season_of(wandering, 34) == 12
+    assert season_of(wandering, 39) == 12
+    assert season_of(np.broadcast_to(steps, (5, 2, 40)) * 1.0, 34) is None
+
+
 def test_what_is_missing_is_the_last_value_that_is_known():
     windows = waves(3)
     windows[0, 0, 20:24] = np.nan

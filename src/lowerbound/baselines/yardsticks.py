@@ -10,6 +10,7 @@ from lowerbound.baselines.correlated import gaussian, gaussian_copula
 from lowerbound.baselines.independent import histogram, independent_gaussian
 from lowerbound.baselines.mixture import gaussian_mixture
 from lowerbound.baselines.splits import Baseline, Splits
+from lowerbound.blocks import Real
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 
@@ -52,18 +53,20 @@ def flat(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
 
 
 def of_dataset(dataset: Dataset, num_examples: int | None = None) -> list[Baseline]:
-    """Every yardstick that a data set allows (see `baselines`), of the first test examples; of a table, whose columns are
-    of several kinds, `independent_columns`.
+    """Every yardstick that a data set allows (see `baselines`), of the first test examples; of a table `independent_columns`
+    and, if all of its columns are real numbers, the others too.
 
     Raises InputError as `baselines` and `independent_columns`.
     """
     test = dataset.test[:num_examples]
-    if dataset.spec.columns:
-        return [independent_columns(dataset, dataset.train, test)]
-    return baselines(
+    of_columns = [independent_columns(dataset, dataset.train, test)] if dataset.spec.columns else []
+    if dataset.spec.blocks is not None and not all(isinstance(block, Real) for block in dataset.spec.blocks):
+        return of_columns
+    of_all = baselines(
         *(flat(dataset, indices) for indices in (dataset.train, dataset.validation, test)),
         num_levels=dataset.spec.num_levels,
     )
+    return [*of_columns, *of_all]
 
 
 def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:

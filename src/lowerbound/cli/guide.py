@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound.data import Reading
 from lowerbound.data.conditions import condition_values
-from lowerbound.errors import InputError
+from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import Run, check_levels
@@ -82,19 +83,23 @@ def conditions(run: Run, labels: tuple[str, ...], file: Path | None, num_samples
 
 
 def told(
-    run: Run, labels: tuple[str, ...], file: Path | None, num_samples: int
+    run: Run, labels: tuple[str, ...], file: Path | None, num_samples: int, reading: Reading | None = None
 ) -> tuple[Tensor | None, np.ndarray | None]:
     """A condition for each sample, from class names or a file, repeated in their order, and the rows of the columns that it
     is made of, of a run that has such; None if neither is given.
 
     Raises:
-        InputError: if both are given, or are not what the run takes.
+        InputError: if both are given, or are not what the run takes, or `reading`, what is said of the file, has no effect.
     """
+    if file is None and reading is not None and reading.given:
+        raise InputError(
+            f"{flag(next(iter(reading.given)))} has no effect without --condition: it says how that is read"
+        )
     if labels and file is not None:
         raise InputError("--label and --condition were both given: give one of the two")
     if not labels and file is None:
         return None, None
-    values = np.array(labels, dtype=np.str_) if file is None else run.read_conditions(file)
+    values = np.array(labels, dtype=np.str_) if file is None else run.read_conditions(file, reading)
     cond = run.given(values, "" if file is None else f"{file}: ")
     numbers, columns = np.arange(num_samples) % len(cond), run.spec.condition_columns
     rows = condition_values(cond.numpy() if cond.ndim == 1 else values, columns)[numbers] if columns else None

@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.guide import GuidanceOptions, guided, told
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, check_effect, parse
+from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.together import A_DAY, first_then_all, join
 from lowerbound.cli.writing import check_out, suffixes, write_samples
+from lowerbound.data import Reading
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
@@ -56,6 +57,7 @@ class Options:
     """An .npy file of condition vectors (N, F), a text file of one class name per line, or a table (.csv, .tsv, .parquet,
     .feather) with the columns that --condition-on named; repeated over the samples. Of a table the samples have these
     columns too."""
+    reading: DataReading = field(default_factory=Reading)
     guidance: tyro.conf.OmitArgPrefixes[GuidanceOptions] = field(default_factory=GuidanceOptions)
     """Guidance settings."""
     seed: Everyday[int] = 0
@@ -81,7 +83,7 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     out = options.out or run.folder.samples / ("samples.csv" if run.spec.columns else "samples.png")
     check_out(out, run.spec, (*suffixes(run.spec), *(FORMATS if run.is_denoiser else ())))
     check_effect(options, Options(options.run), run, EFFECTIVE)
-    cond, given = told(run, options.label, options.condition, options.num_samples)
+    cond, given = told(run, options.label, options.condition, options.num_samples, options.reading)
     plan, counting = None, nullcontext([])
     if run.is_denoiser:
         variance = options.sampling.needed_variance

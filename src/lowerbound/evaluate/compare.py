@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lowerbound.baselines import Baseline, of_dataset
 from lowerbound.data import DataConfig, Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
@@ -121,6 +122,7 @@ class Comparison:
         samples_difference: the kernel distance of the diffusion model's samples less the adversarial network's, which is of
             mean zero for the data themselves, however many are drawn; None without both.
         left_out: the models that could not be trained, each with the reason.
+        baselines: simple models of vectors and rows of tables, on the same test examples.
     """
 
     data: str
@@ -134,6 +136,7 @@ class Comparison:
     difference: OverTrainings | None
     samples_difference: OverTrainings | None
     left_out: dict[str, str]
+    baselines: tuple[Baseline, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -240,9 +243,21 @@ def compare(
         if all(distances.values())
         else None,
         left_out=left_out,
+        baselines=_baselines(dataset, contest.num_examples, left_out),
     )
     write_file(folder / "comparison.json", to_json(comparison).encode())
     return comparison
+
+
+def _baselines(dataset: Dataset, num_examples: int, left_out: dict[str, str]) -> tuple[Baseline, ...]:
+    """Simple models of vectors, which are fitted in seconds; of images their covariances would take longer than a model."""
+    if len(dataset.shape) > 1:
+        return ()
+    try:
+        return tuple(of_dataset(dataset, num_examples))
+    except InputError as error:
+        left_out["simple models"] = str(error)
+        return ()
 
 
 def _standing(

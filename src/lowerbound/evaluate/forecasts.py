@@ -1,7 +1,8 @@
 r"""Forecasts of held-out windows of series, judged as imputations are, beside simple ones.
 
-- **Persistence** repeats the last known value of each channel, **seasonal-naive** the last season, whose length is the lag
-  at which training windows differ least from themselves. Both are points: their CRPS is their mean absolute error.
+- **Persistence** repeats the last known value of each channel, **seasonal-naive** the last season, whose length is a lag
+  at which training windows differ less from themselves than at the lags beside it, and least of all such. Both are points:
+  their CRPS is their mean absolute error.
 - **A linear model**: ridge regression of all that is to come on all that was, with the penalty that is best on validation
   windows, and Gaussian residuals with their covariance there.
 
@@ -87,10 +88,21 @@ def persistence(windows: Windows, horizon: int) -> Ahead:
 
 
 def season_of(train: Windows, history: int) -> int | None:
-    """The lag, of two steps or more and no longer than the history, at which windows differ least; None if there is none."""
-    lags = range(2, history + 1)
-    apart = [np.nanmean(np.abs(train[..., lag:] - train[..., :-lag])) for lag in lags]
-    return None if not apart or np.isnan(apart).all() else lags[int(np.nanargmin(apart))]
+    """The lag, no longer than the history, at which windows differ less than at the lags beside it, and least of all such;
+    or None.
+
+    The least of all lags is no season: what goes on smoothly differs least at the shortest.
+    """
+    lags = range(1, min(history + 2, train.shape[2]))
+    apart = np.array([*(_mean_of_known(np.abs(train[..., lag:] - train[..., :-lag])) for lag in lags), np.inf])
+    seasons = [k for k in range(1, min(history, len(lags))) if apart[k - 1] > apart[k] < apart[k + 1]]
+    return lags[min(seasons, key=lambda k: apart[k])] if seasons else None
+
+
+def _mean_of_known(values: np.ndarray) -> float:
+    """Of all values that are there; infinite if none is."""
+    known = values[~np.isnan(values)]
+    return known.mean() if len(known) else np.inf
 
 
 def seasonal(windows: Windows, horizon: int, season: int) -> Ahead:

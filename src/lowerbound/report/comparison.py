@@ -7,7 +7,7 @@ from lowerbound.evaluate.compare import Comparison
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trainings import OverTrainings, figure_over_trainings
 from lowerbound.files import write_file
-from lowerbound.records import read_json
+from lowerbound.records import Measured, read_json
 from lowerbound.report.glossary import glossary
 from lowerbound.report.html import Findings, Picture, Report, Table, html
 
@@ -27,7 +27,7 @@ QUALITIES = ("kernel", "frechet", "precision", "coverage")
 
 
 def rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """One for each model, in the order of `HEADER`, and one for held-out data."""
+    """One for each model, in the order of `HEADER`, one for each simple model, and one for held-out data."""
     table = []
     for model in dict.fromkeys(each.model for each in comparison.standings):
         first, *others = trainings = [each for each in comparison.standings if each.model == model]
@@ -35,6 +35,9 @@ def rows(comparison: Comparison) -> list[tuple[str, ...]]:
         name = f"{model} ({len(trainings)} trainings)" if others else model
         spent = f"{first.num_parameters:,}", f"{first.steps:,}", f"{first.seconds_per_sample:.2g}"
         table.append((name, bits, first.likelihood, *_texts([each.quality for each in trainings]), *spent))
+    for simple in comparison.baselines:
+        bits = str(Measured(simple.bits_per_dim, simple.standard_error))
+        table.append((simple.name, bits, simple.kind, *[""] * (len(HEADER) - 3)))
     return [*table, ("held-out data", "", "", *_texts([comparison.floor]), "", "", "")]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.data import Dataset, DataSpec, open_dataset, read_conditions
+from lowerbound.data import Dataset, DataSpec, Reading, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
 from lowerbound.device import prepared
 from lowerbound.errors import InputError
@@ -161,10 +161,18 @@ class Run:
         """
         return self.given(self.read_conditions(file), f"{file}: ")
 
-    def read_conditions(self, file: Path | str) -> np.ndarray:
-        """What `conditions_from` reads: class names or numbers, (N,), or vectors as they are stored, (N, F)."""
+    def read_conditions(self, file: Path | str, reading: Reading | None = None) -> np.ndarray:
+        """What `conditions_from` reads: class names or numbers, (N,), or vectors as they are stored, (N, F).
+
+        Arguments:
+            file: as there.
+            reading: what is said of it, where that is not as the run's own data are read.
+
+        Raises:
+            InputError: as there, or if what is said has no effect on it.
+        """
         data = replace(self.config.data, ignore=tuple(column.name for column in self.spec.columns))
-        return read_conditions(Path(file), data, self.spec.condition_columns)
+        return read_conditions(Path(file), data, self.spec.condition_columns, reading)
 
     def open_dataset(self, source: str | None = None) -> Dataset:
         """The data that the run was trained on.
