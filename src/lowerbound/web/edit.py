@@ -160,8 +160,9 @@ def _check_complete(*examples: Example) -> None:
 
 def _row(opened: Opened, raw: np.ndarray, text: str) -> str:
     columns = len(raw) if len(raw) <= 10 else None
-    values = opened.run.spec.encoding.value_range
-    return picture(drawn(lambda path: sample_grid(path, raw, values, opened_data(opened), columns)), text)
+    spec, data = opened.run.spec, opened_data(opened)
+    values, names = spec.encoding.value_range, spec.names
+    return picture(drawn(lambda path: sample_grid(path, raw, values, data, columns, names=names)), text)
 
 
 def opened_data(opened: Opened) -> np.ndarray | None:
