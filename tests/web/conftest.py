@@ -65,6 +65,7 @@ def served(folder, limits):
     """The page as the command shows it: its process, its port, and the address that it printed."""
     if importlib.util.find_spec("gradio") is None:
         pytest.skip("gradio is not installed")
+    limits = dataclasses.replace(limits, most_steps=1000)  # so many that there is time to stop them
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in dataclasses.asdict(limits).items()]
     command = [sys.executable, "-m", "lowerbound", "studio", str(folder), "--port", "0", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -1,7 +1,9 @@
 """The page as a person uses it, in a real browser: nothing is asked of other places, and nothing complains."""
 
+import os
 import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +50,12 @@ def page(browser, served):
     page.close()
 
 
+def processor_seconds(process):
+    """What a process has computed, in all of its threads."""
+    ticks = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
 def tab(page, name):
     """Go to a panel, by the menu if there is no room for its tab."""
     target = page.get_by_role("tab", name=name, exact=True)
@@ -80,6 +88,26 @@ def test_draw_download_and_drop(page, served, tmp_path):
     page.get_by_text("Done.").first.wait_for()
     assert "3 samples; 4 network calls" in page.locator(DONE).inner_text()
     assert page.locator("#samples img").get_attribute("src") == first
+
+
+def test_stop_stops_and_says_so(page, served):
+    page.goto(f"{served.address}/?run=digits&count=8&steps=1000&sampler=ddim")
+    page.get_by_text("The settings of the address are here").wait_for()
+    page.get_by_role("button", name="Draw", exact=True).click()
+    page.get_by_text("on their way").wait_for()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("Stopped: no further step is taken").wait_for()
+    stopped = page.locator(DONE).inner_text()
+    assert "on their way" in stopped
+    spent = processor_seconds(served.process.pid)
+    page.wait_for_timeout(3000)
+    assert page.locator(DONE).inner_text() == stopped
+    assert page.get_by_text("Stopped: no further step is taken").is_visible()
+    assert processor_seconds(served.process.pid) - spent < 1
+    page.get_by_role("spinbutton", name="number input for Steps").locator("visible=true").first.fill("4")
+    page.get_by_role("button", name="Draw", exact=True).click()
+    page.locator("a[download='samples.npz']").wait_for()
+    page.get_by_text("Done.").first.wait_for()
 
 
 def test_paint_and_fill_in(page):

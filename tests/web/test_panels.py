@@ -282,3 +282,13 @@ def test_a_run_of_a_comparison_shows_its_family(digits, tmp_path):
 def test_limits_are_counts():
     with pytest.raises(InputError, match="most"):
         Limits(most_samples=0)
+
+
+def test_what_is_between_rows_of_a_table_bears_the_names_of_its_columns(moons, monkeypatch):
+    given = {}
+    monkeypatch.setattr(type(moons.run.spec), "names", ("width", "height"))
+    monkeypatch.setattr(edit, "sample_grid", lambda *_, **named: given.update(named))
+    monkeypatch.setattr(edit, "drawn", lambda draw: draw(None))
+    monkeypatch.setattr(edit, "picture", lambda content, text: text)
+    edit._row(moons, np.zeros((2, 2)), "")
+    assert given["names"] == ("width", "height")

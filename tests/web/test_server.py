@@ -230,3 +230,10 @@ def test_a_hundred_requests_at_once_are_served_or_refused_in_words(served):
 def test_a_port_that_is_taken_is_refused(served):
     with pytest.raises(InputError, match="--port"):
         _listen("127.0.0.1", served.port)
+
+
+def test_sliders_stand_within_the_limits(served):
+    config = json.loads(ask(served, "/config")[2])
+    sliders = [each["props"] for each in config["components"] if each["type"] == "slider"]
+    assert {"Number of samples", "Answers", "Variations"} <= {each["label"] for each in sliders}
+    assert [each["label"] for each in sliders if not each["minimum"] <= each["value"] <= each["maximum"]] == []

@@ -33,6 +33,10 @@ LINK_SCRIPT = (
     "(link) => { if (!link) return link; const whole = new URL(link, window.location.href.split('?')[0]).href; "
     "window.history.replaceState(null, '', whole); return whole; }"
 )
+DRAWING = "Drawing ..."
+STOPPED = "Stopped: no further step is taken. What was drawn so far stays; Draw begins anew."
+STOP_SCRIPT = f"(status) => status.replace({DRAWING!r}, {STOPPED!r})"
+"""What stands at its end, done or refused, is left as it is."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -167,10 +171,12 @@ class DrawPanel:
         gradio = framework()
 
         self.shelf, self.limits = shelf, limits
-        first = shelf.open(shelf.names()[0]).run
+        first = shelf.open(self.unasked.run).run
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
-                self.count = gradio.Slider(1, limits.most_samples, 16, step=1, label="Number of samples")
+                self.count = gradio.Slider(
+                    1, limits.most_samples, self.unasked.count, step=1, label="Number of samples"
+                )
                 self.seed = gradio.Number(
                     0, label="Seed", precision=0, info="Sample i depends on the seed and i alone."
                 )
@@ -199,7 +205,9 @@ class DrawPanel:
             concurrency_limit=1,
         )  # fmt: skip
         event.then(None, link, link, js=LINK_SCRIPT)
-        stop.click(None, cancels=[event])
+        # first the drawing ends, then the page says so, or a frame that was on its way would take the word back
+        stopped = stop.click(None, cancels=[event])
+        stopped.then(None, self.status, self.status, js=STOP_SCRIPT)
         run.change(told(self.on_run), run, [self.first[4], self.second[4]], api_visibility="private")
         restored = dropped.upload(
             told(self.on_file),
@@ -244,7 +252,7 @@ class DrawPanel:
                     name = f"samples-{place + 1}" if beside else "samples"
                     saved[place] = downloads(files(opened, frame, content, recipe, name))
                 done = frame.finished and place == len(recipes) - 1
-                yield [*shown, *saved, said("Done." if done else "Drawing ..."), link]
+                yield [*shown, *saved, said("Done." if done else DRAWING), link]
 
     def on_run(self, run: str) -> list[Any]:
         """Offer the labels of another run."""
@@ -277,13 +285,19 @@ class DrawPanel:
 
     def on_load(self, query: dict[str, str]) -> list[Any]:
         """The settings that the address names, or the first run's."""
-        default = Recipe(self.shelf.names()[0])
+        default = self.unasked
         if not query:
             return self.restored(default, "Press Draw: samples come out of noise step by step.")
         try:
             return self.restored(Recipe.of_query(query, default), "The settings of the address are here: press Draw.")
         except InputError as error:  # an old link: the page is to come up all the same
             return self.restored(default, f"The address cannot be followed: {plain(str(error))}")
+
+    @property
+    def unasked(self) -> Recipe:
+        """What the page opens with: the first run, and no more samples than may be drawn."""
+        recipe = Recipe(self.shelf.names()[0])
+        return replace(recipe, count=min(recipe.count, self.limits.most_samples))
 
     @property
     def loaded(self) -> list[Any]:

@@ -160,8 +160,9 @@ def _check_complete(*examples: Example) -> None:
 
 def _row(opened: Opened, raw: np.ndarray, text: str) -> str:
     columns = len(raw) if len(raw) <= 10 else None
-    values = opened.run.spec.encoding.value_range
-    return picture(drawn(lambda path: sample_grid(path, raw, values, opened_data(opened), columns)), text)
+    spec, data = opened.run.spec, opened_data(opened)
+    values, names = spec.encoding.value_range, spec.names
+    return picture(drawn(lambda path: sample_grid(path, raw, values, data, columns, names=names)), text)
 
 
 def opened_data(opened: Opened) -> np.ndarray | None:
@@ -212,12 +213,12 @@ class EditPanel:
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
                 first, second = choice("From example"), choice("To example", 1)
-                num_between = gradio.Slider(1, most, 6, step=1, label="Examples between them")
+                num_between = gradio.Slider(1, most, min(6, most), step=1, label="Examples between them")
                 turn = gradio.Button("Interpolate", variant="primary")
                 strength = gradio.Slider(
                     0, 1, 0.5, step=0.05, label="Strength of variations", info="of the first example"
                 )
-                num_varied = gradio.Slider(1, most, 7, step=1, label="Variations")
+                num_varied = gradio.Slider(1, most, min(7, most), step=1, label="Variations")
                 change = gradio.Button("Vary", variant="primary")
             with gradio.Column(scale=2, min_width=300):
                 way, varied = gradio.HTML(), gradio.HTML()
