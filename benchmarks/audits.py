@@ -33,7 +33,6 @@ from lowerbound.errors import InputError
 from lowerbound.models import RELATIVES
 from lowerbound.run import open_run
 
-
 KINDS = ("diffusion", "score", "energy", *RELATIVES)
 
 

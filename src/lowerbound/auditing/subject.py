@@ -171,7 +171,9 @@ def _of_relative(run: Any) -> Subject:
 
     if run.model.likelihood != "exact":
         reason = run.model.no_likelihood or "its likelihood is a bound, which integrates to less than one"
-        raise InputError(f"the run in {run.folder.path} is a model of the kind {run.model.name} without a density: {reason}")
+        raise InputError(
+            f"the run in {run.folder.path} is a model of the kind {run.model.name} without a density: {reason}"
+        )
 
     def log_prob(x: Points) -> tuple[Figures, None]:
         raw = x.reshape(-1, *run.spec.raw_shape).astype(run.spec.encoding.dtype)
