@@ -7,7 +7,7 @@ Of estimators it prints a table with seconds of processor time: kernel densities
 scikit-learn, a spline flow of zuko, all fitted to 2,000 points of two moons, and a run if one is given. Test
 points that they were not fitted to stand beside them. With --posteriors the same of posteriors of sbi and BayesFlow, of two
 parameters in a box or of normal ones, by observations of them with noise; each library that is installed. With --family each
-kind of model of ours, trained for --minutes on --data.
+kind of model of ours, or of --kinds, trained for --minutes, or for as many --steps, on --data.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ from lowerbound.auditing import Audit, audit
 from lowerbound.errors import InputError
 from lowerbound.models import RELATIVES
 from lowerbound.run import open_run
+
+KINDS = ("diffusion", "score", "energy", *RELATIVES)
 
 
 def density(seed: int):
@@ -124,14 +127,17 @@ def audit_posteriors() -> None:
         print_row(name, audit(model, given=given, num_draws=2000, num_samples=1000))
 
 
-def audit_family(data: str, minutes: float, out: str) -> None:
+def audit_family(kinds: list[str], data: str, minutes: float, steps: int | None, out: str) -> None:
     """Train each kind of model, audit it, and print the table."""
     dataset = lb.open_dataset(data)
     print("| model | passed | failed | can't tell | what it says |\n|---|---|---|---|---|")
-    for kind in ("diffusion", "score", "energy", *RELATIVES):
+    for kind in kinds:
         folder = Path(out) / kind
         try:
-            path = lb.train(lb.recipe(dataset, model=kind, minutes=minutes), dataset, folder, show_progress=False).path
+            config = lb.recipe(dataset, model=kind, minutes=minutes)
+            if steps is not None:
+                config = replace(config, training=replace(config.training, minutes=None, steps=steps))
+            path = lb.train(config, dataset, folder, show_progress=False).path
             found = audit(lb.open_run(path), dataset.examples[dataset.test], num_draws=1000, num_samples=500)
         except InputError as error:
             print(f"| {kind} | | | | refused: {error} |", flush=True)
@@ -179,13 +185,15 @@ def main() -> None:
     parser.add_argument("--family", action="store_true")
     parser.add_argument("--data", default="moons")
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--out", default="runs/audits")
     options = parser.parse_args()
     if options.estimators:
         audit_estimators(options.run)
         return
     if options.family:
-        audit_family(options.data, options.minutes, options.out)
+        audit_family(options.kinds, options.data, options.minutes, options.steps, options.out)
         return
     if options.posteriors:
         audit_posteriors()

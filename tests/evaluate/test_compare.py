@@ -19,6 +19,7 @@ from lowerbound.report.comparison import (
     remarks,
     rows,
     samples_answer,
+    verdict,
     write_comparison_page,
 )
 from lowerbound.training.config import DataConfig
@@ -164,3 +165,22 @@ def test_an_answer_that_a_second_training_would_change_is_undecided():
     alone, together = (difference_over_trainings(each, examples[None]) for each in (ours[:1], ours))
     assert alone.sign == -1
     assert together.sign == 0
+
+
+@pytest.mark.parametrize("num_trainings", [1, 3])
+def test_the_verdict_names_the_next_where_chance_may_have_put_it_behind(num_trainings):
+    def found(kernel: float, lead: float) -> str:
+        """Of two models with kernel distances of 1 and another, and so many errors between their bits."""
+        seeds = range(num_trainings)
+        theirs = [stands("vae", seed, (kernel, 0.1)) for seed in seeds]
+        standings = [*[stands("gan", seed, (1.0, 0.1)) for seed in seeds], *theirs]
+        bits = {
+            "gan": OverTrainings(1.0, 0.1, 10.0, num_trainings),
+            "vae": OverTrainings(1.1, 0.1, 10.0, num_trainings),
+        }
+        of_lead = OverTrainings(lead, 1.0, 10.0, num_trainings)
+        return verdict(replace(NOTHING, standings=standings, bits=bits, lead=of_lead))
+
+    assert found(1.1, 1.0).count("chance may have put vae behind it") == 2
+    assert "chance" not in found(3.0, 5.0)
+    assert found(3.0, 5.0).count(", of these trainings") == (2 if num_trainings == 1 else 0)

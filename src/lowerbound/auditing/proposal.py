@@ -34,21 +34,32 @@ class Proposal(Brief):
     scales: Float[np.ndarray, "num_components num_dims num_dims"]
 
     @classmethod
-    def fitted(cls, points: Points) -> "Proposal":
-        """To points, by Gaussian mixtures of which one is chosen by the points left out.
+    def wide(cls, points: Points) -> "Proposal":
+        """One component, wider than all points together.
 
         Raises:
             InputError: for fewer than ten points a dimension, or points without spread.
         """
-        from sklearn.mixture import GaussianMixture
-
         num_points, num_dims = points.shape
         if num_points < 10 * num_dims + 10:
             raise InputError(f"{num_points} points of {num_dims} dimensions are too few to fit a proposal to")
-        mean, covariance = points.mean(0), np.atleast_2d(np.cov(points.T))
+        covariance = np.atleast_2d(np.cov(points.T))
         if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance)[0] <= 0:
             raise InputError("the points have no spread in some direction, so that no density of them is finite")
-        scale = np.sqrt(np.diag(covariance))
+        return cls(np.ones(1), points.mean(0)[None], WIDE * covariance[None])
+
+    @classmethod
+    def fitted(cls, points: Points) -> "Proposal":
+        """To points, by Gaussian mixtures of which one is chosen by the points left out, and the wide component beside it.
+
+        Raises:
+            InputError: as `wide` does.
+        """
+        from sklearn.mixture import GaussianMixture
+
+        wide = cls.wide(points)
+        num_points, num_dims = points.shape
+        mean, scale = points.mean(0), points.std(0, ddof=1)
         unit = (points - mean) / scale
         half = num_points // 2
         most = num_points // (5 * num_dims + 5)
@@ -59,9 +70,9 @@ class Proposal(Brief):
         ]
         best = max(fits, key=lambda fit: fit.score(unit[half:]))
         weights = np.append((1 - WIDE_SHARE) * np.asarray(best.weights_), WIDE_SHARE)
-        means = np.concatenate([np.asarray(best.means_) * scale + mean, mean[None]])
+        means = np.concatenate([np.asarray(best.means_) * scale + mean, wide.means])
         stretch = scale[:, None] * scale
-        scales = np.concatenate([INFLATION * np.asarray(best.covariances_) * stretch, WIDE * covariance[None]])
+        scales = np.concatenate([INFLATION * np.asarray(best.covariances_) * stretch, wide.scales])
         return cls(weights / weights.sum(), means, scales)
 
     def sample(self, num: int, seed: int) -> Points:

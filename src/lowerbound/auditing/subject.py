@@ -153,18 +153,44 @@ def _of_estimator(estimator: Any) -> Subject:
 
 
 def _of_run(run: Any) -> Subject:
-    """Of a run: the density under its probability flow, in the units of its data, and samples of the same flow."""
+    """Of a run: its exact density, of a denoiser that under its probability flow, in the units of its data, and samples of
+    the same density."""
+    blocks = run.spec.blocks or ()
+    if run.spec.num_levels is not None or not all(isinstance(block, Real) for block in blocks):
+        raise InputError(
+            f"the data of the run in {run.folder.path} are discrete, in some columns at least: what it has is a mass, or a "
+            "bound on one, and not a density"
+        )
+    return _of_flow(run) if run.is_denoiser else _of_relative(run)
+
+
+def _of_relative(run: Any) -> Subject:
+    """Of a run of a model that is no denoiser: its density is exact, or there is none to be asked."""
+    from lowerbound.run.generate import generate
+    from lowerbound.scoring import score
+
+    if run.model.likelihood != "exact":
+        reason = run.model.no_likelihood or "its likelihood is a bound, which integrates to less than one"
+        raise InputError(
+            f"the run in {run.folder.path} is a model of the kind {run.model.name} without a density: {reason}"
+        )
+
+    def log_prob(x: Points) -> tuple[Figures, None]:
+        raw = x.reshape(-1, *run.spec.raw_shape).astype(run.spec.encoding.dtype)
+        return score(run, raw).nats, None
+
+    def sample(num: int, seed: int) -> Points:
+        return as_points(generate(run, num, seed=seed, batch_size=1024))
+
+    return Subject(str(run.folder.path), log_prob, sample)
+
+
+def _of_flow(run: Any) -> Subject:
+    """Of a run of a denoiser."""
     from lowerbound.run.generate import generate
     from lowerbound.samplers.flow import ProbabilityFlow
     from lowerbound.sampling.plan import make_plan
     from lowerbound.scoring import Flow, score_density
-
-    blocks = run.spec.blocks or ()
-    if run.spec.num_levels is not None or not all(isinstance(block, Real) for block in blocks):
-        raise InputError(
-            f"the data of the run in {run.folder.path} are discrete, in some columns at least: the flow "
-            "bounds a mass, and is not a density"
-        )
 
     # over all levels, as the density goes: a grid of the visible ones starts from another base
     plan = make_plan(run.denoiser, sampler=ProbabilityFlow(tolerance=1e-3), grid_name="gamma")

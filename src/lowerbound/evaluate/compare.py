@@ -123,6 +123,7 @@ class Comparison:
             mean zero for the data themselves, however many are drawn; None without both.
         left_out: the models that could not be trained, each with the reason.
         baselines: simple models of vectors and rows of tables, on the same test examples.
+        lead: bits/dim of the model with the second fewest less the first one's, on the same examples; None without a second.
     """
 
     data: str
@@ -137,6 +138,7 @@ class Comparison:
     samples_difference: OverTrainings | None
     left_out: dict[str, str]
     baselines: tuple[Baseline, ...] = ()
+    lead: OverTrainings | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,8 @@ def compare(
         examples = dataset.examples[dataset.test[:SHOWN]]
         sample_grid(folder / "data.png", examples, dataset.spec.encoding.value_range, names=dataset.spec.names)
     of_trainings = {model: np.stack(each) for model, each in bits.items()}
+    means = {model: mean_over_trainings(each) for model, each in of_trainings.items()}
+    best, second = ([*sorted(means, key=lambda model: means[model].value), None, None])[:2]
     distances = {
         model: [each.quality.kernel for each in standings if each.model == model] for model in ("diffusion", "gan")
     }
@@ -233,7 +237,7 @@ def compare(
         steps=contest.steps,
         device=str(device),
         standings=standings,
-        bits={model: mean_over_trainings(each) for model, each in of_trainings.items()},
+        bits=means,
         floor=judge.floor(),
         space=str(judge.space),
         difference=difference_over_trainings(of_trainings["diffusion"], of_trainings["autoregressive"])
@@ -244,6 +248,7 @@ def compare(
         else None,
         left_out=left_out,
         baselines=_baselines(dataset, contest.num_examples, left_out),
+        lead=difference_over_trainings(of_trainings[second], of_trainings[best]) if best and second else None,
     )
     write_file(folder / "comparison.json", to_json(comparison).encode())
     return comparison

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lowerbound.evaluate.compare import Comparison
 from lowerbound.evaluate.quality import Quality
-from lowerbound.evaluate.trainings import OverTrainings, figure_over_trainings
+from lowerbound.evaluate.trainings import OverTrainings, difference_of_figures, figure_over_trainings
 from lowerbound.files import write_file
 from lowerbound.records import Measured, read_json
 from lowerbound.report.glossary import glossary
@@ -106,19 +106,22 @@ def samples_answer(comparison: Comparison) -> str:
 
 
 def verdict(comparison: Comparison) -> str:
-    """Which model has the fewest bits, and whose samples are nearest to the data: one sentence."""
+    """Which model has the fewest bits, and whose samples are nearest to the data, or which two no more than chance tells
+    apart: one sentence."""
     models = dict.fromkeys(each.model for each in comparison.standings)
     best = ""
     if comparison.bits:
-        first = min(comparison.bits, key=lambda model: comparison.bits[model].value)
+        first, *others = sorted(comparison.bits, key=lambda model: comparison.bits[model].value)
         kind = next(each.likelihood for each in comparison.standings if each.model == first)
-        best = f"{first} has the fewest bits/dim, {comparison.bits[first]} ({kind})"
-    kernels = {
-        model: figure_over_trainings([each.quality.kernel for each in comparison.standings if each.model == model])
-        for model in models
+        best = f"{first} has the fewest bits/dim, {comparison.bits[first]} ({kind}){_tie(comparison.lead, others)}"
+    distances = {
+        model: [each.quality.kernel for each in comparison.standings if each.model == model] for model in models
     }
-    nearest = min(kernels, key=lambda model: kernels[model].value)
+    kernels = {model: figure_over_trainings(each) for model, each in distances.items()}
+    nearest, *others = sorted(kernels, key=lambda model: kernels[model].value)
+    lead = difference_of_figures(distances[others[0]], distances[nearest]) if others else None
     samples = f"{nearest} has the samples nearest to the data, at a kernel distance of {kernels[nearest]}"
+    samples += _tie(lead, others)
     return f"Of {len(models)} models {' and '.join(filter(None, [best, samples]))}."
 
 
@@ -179,6 +182,15 @@ def _verdict(difference: OverTrainings, otherwise: str) -> str:
         return "Undecided"
     verdict = "Yes" if difference.sign < 0 else otherwise
     return f"{verdict}, of these two trainings" if difference.is_of_one_training else verdict
+
+
+def _tie(lead: OverTrainings | None, others: Sequence[str]) -> str:
+    """What is to be said of the first of the models, from the lead that it has on the next of the others."""
+    if lead is None:
+        return ""
+    if lead.sign == 0:
+        return f", and chance may have put {others[0]} behind it"
+    return ", of these trainings" if lead.is_of_one_training else ""
 
 
 def _interval(difference: OverTrainings) -> str:
