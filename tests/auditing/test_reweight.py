@@ -101,6 +101,7 @@ def test_log_z_of_the_double_well_is_that_of_quadrature(systems):
     assert found.standard_error < 0.05
 
 
+@pytest.mark.slow
 def test_log_z_of_four_particles_is_that_of_quadrature_by_a_run(systems, tmp_path):
     """The run has hardly been trained: it stands upon a mixture that was fitted to the samples."""
     energy, exact, sample = systems["four-particles"]

@@ -7,7 +7,7 @@ import numpy as np
 from lowerbound.cli.main import run
 from lowerbound.data import open_dataset
 
-FEW = ["--num-draws", "150", "--num-samples", "120"]
+FEW = ["--num-draws", "100", "--num-samples", "60"]
 
 
 def test_a_run_is_audited(trained_moons, tmp_path, capsys):

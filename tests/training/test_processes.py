@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from training.runs import measure_little, train_until
-from training.together import NAMES, configuration, finish, outcome, start, stopping, use
+from training.together import NAMES, configuration, finish, outcome, start, stopping, teach, use
 
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import read_evaluation
@@ -59,7 +59,6 @@ def used_alone(found, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     shutil.copytree(found["folder"] / "early", folder / "run")
     shutil.rmtree(folder / "run" / "evaluation")
-    (folder / "run" / "classifier.log.jsonl").unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 1)
         use(folder / "run", folder)
@@ -89,14 +88,29 @@ def test_they_find_the_same_figures(found, used_alone):
         assert np.allclose(*each, rtol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """Folders of what one process and what two have taught."""
+    alone, together = (tmp_path_factory.mktemp(name) for name in ("alone", "together"))
+    train(*stopping(3), alone / "run", show_progress=False)
+    shutil.copytree(alone / "run", together / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 1)
+        teach(alone)
+    for status, said in finish(start("teach", together), 400.0):
+        assert status == 0, said
+    return alone, together
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["student", "classifier"])
-def test_they_train_the_same_student_and_classifier(name, found, used_alone):
+def test_they_train_the_same_student_and_classifier(name, taught):
     (ours, weights), (theirs, others) = (
         {
             "student": (folder / "student" / "log.jsonl", folder / "student" / "model.safetensors"),
-            "classifier": (run / "classifier.log.jsonl", run / "classifier.safetensors"),
+            "classifier": (folder / "run" / "classifier.log.jsonl", folder / "run" / "classifier.safetensors"),
         }[name]
-        for folder, run in ((used_alone, used_alone / "run"), (found["folder"], found["folder"] / "early"))
+        for folder in taught
     )
     ours, theirs = ([json.loads(line) for line in log.read_text().splitlines()] for log in (ours, theirs))
     assert [record["step"] for record in theirs] == [*range(1, 11)]

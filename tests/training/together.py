@@ -114,7 +114,7 @@ def compute(folder: Path) -> None:
 
 
 def use(run: Path, folder: Path) -> None:
-    """Draw from a run, evaluate it, and train a student and a classifier of its data, by as many processes as there are."""
+    """Draw from a run and evaluate it, by as many processes as there are."""
     samples = ["-n", "50", "--batch-size", "8", "--sampler", "flow", "-o", str(folder / "samples.npy")]
     few = ["--num-examples", "150", "--num-times", "4", "--num-samples", "70", "--ode-examples", "20", "--no-baselines"]
     with pytest.MonkeyPatch.context() as patch:
@@ -123,6 +123,11 @@ def use(run: Path, folder: Path) -> None:
         patch.setattr("lowerbound.evaluate.features.UPDATES", 20)
         assert command(["sample", str(run), *samples]) == 0
         assert command(["evaluate", str(run), *few]) == 0
+
+
+def teach(folder: Path) -> None:
+    """Train a student of a run, and a classifier of its data, by as many processes as there are."""
+    run = folder / "run"
     student = ["--steps", "2", "--updates", "10", "--no-compare", "-o", str(folder / "student")]
     assert command(["distill", str(run), *student]) == 0
     assert command(["classifier", str(run), "--steps", "10", "--width", "8"]) == 0
@@ -281,6 +286,7 @@ TASKS = {
     task.__name__: task
     for task in (
         compute,
+        teach,
         go_on,
         go_on_further,
         go_on_slowly,

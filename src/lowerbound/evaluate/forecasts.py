@@ -10,6 +10,7 @@ All is in standard deviations of each channel, over the values of the horizon th
 are independent only where they do not overlap.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +103,7 @@ def season_of(train: Windows, history: int) -> int | None:
 def _mean_of_known(values: np.ndarray) -> float:
     """Of all values that are there; infinite if none is."""
     known = values[~np.isnan(values)]
-    return known.mean() if len(known) else np.inf
+    return float(known.mean()) if len(known) else math.inf
 
 
 def seasonal(windows: Windows, horizon: int, season: int) -> Ahead:
