@@ -4,8 +4,6 @@ $\bar\theta_n = b_n \bar\theta_{n-1} + (1 - b_n) \theta_n$, $b_n = (1 - 1/n)^{p 
 proportional to $m^p$ and the average needs no length to be chosen (Karras et al. 2024, "Analyzing and improving the
 training dynamics of diffusion models", equations 123 to 127).
 """
-# torch's functions of many tensors at once, which its own optimisers call, are not exported by name
-# pyright: reportPrivateImportUsage=false
 
 import numpy as np
 import torch
@@ -30,8 +28,8 @@ class Average:
         """Take in the parameters after one more step."""
         self.count += 1
         share = 1 - (1 - 1 / self.count) ** (self.exponent + 1)
-        # all at once, since an accelerator takes longer to be asked than to compute
-        torch._foreach_lerp_(tuple(self.parameters.values()), tuple(module.parameters()), share)
+        for average, parameter in zip(self.parameters.values(), module.parameters(), strict=True):
+            average.lerp_(parameter, share)
 
     @torch.no_grad()
     def swap(self, module: nn.Module) -> None:

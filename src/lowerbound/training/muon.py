@@ -11,8 +11,6 @@ Express"). All products but the first and the last are of matrices of the smalle
 They are taken in single precision on every device: bfloat16 is emulated, many times slower, on processors without units for
 it, and does not resolve the squares in G.
 """
-# torch's functions of many tensors at once, which its own optimisers call, are not exported by name
-# pyright: reportPrivateImportUsage=false
 
 from collections.abc import Iterable
 
@@ -62,28 +60,26 @@ class Muon:
             if parameter.grad is not None:
                 rows = parameter.shape[0]
                 by_shape.setdefault((rows, parameter.numel() // rows), []).append(parameter)
-        stacks = [torch.stack(self._directions(group)) for group in by_shape.values()]
+        stacks = [torch.stack([self._direction(parameter) for parameter in group]) for group in by_shape.values()]
         factors = polar_factors(*map(by_member, stacks))
         for group, stack, own_factors in zip(by_shape.values(), stacks, factors, strict=True):
             directions = by_row(own_factors, stack)
             rows, columns = directions.shape[1:]
             # a tall matrix's orthogonal columns are short on each row: lengthened, the outputs change as much as others'
             rate = learning_rate * max(1.0, rows / columns) ** 0.5
-            if weight_decay:
-                torch._foreach_mul_(tuple(group), 1 - learning_rate * weight_decay)
-            moves = [direction.view(parameter.shape) for parameter, direction in zip(group, directions, strict=True)]
-            torch._foreach_sub_(tuple(group), moves, alpha=rate)
+            for parameter, direction in zip(group, directions.unbind(), strict=True):
+                if weight_decay:
+                    parameter.mul_(1 - learning_rate * weight_decay)
+                parameter.sub_(direction.view(parameter.shape), alpha=rate)
 
-    def _directions(self, group: list[nn.Parameter]) -> list[Tensor]:
-        """The gradients averaged over steps, looking one step ahead as Nesterov's momentum does, as matrices."""
-        gradients = [parameter.grad for parameter in group if parameter.grad is not None]
-        for parameter in group:
-            if parameter not in self.memory:
-                self.memory[parameter] = {MOMENTUM_KEY: torch.zeros_like(parameter)}
-        averages = [self.memory[parameter][MOMENTUM_KEY] for parameter in group]
-        torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
-        pairs = zip(gradients, averages, strict=True)
-        return [gradient.lerp(average, MOMENTUM).flatten(1) for gradient, average in pairs]
+    def _direction(self, parameter: nn.Parameter) -> Tensor:
+        """The gradient averaged over steps, looking one step ahead as Nesterov's momentum does, as a matrix."""
+        gradient = parameter.grad
+        assert gradient is not None
+        if parameter not in self.memory:
+            self.memory[parameter] = {MOMENTUM_KEY: torch.zeros_like(gradient)}
+        average = self.memory[parameter][MOMENTUM_KEY].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(average, MOMENTUM).flatten(1)
 
 
 def polar_factors(*stacks: Float[Tensor, "_ _ _"]) -> list[Float[Tensor, "_ _ _"]]:

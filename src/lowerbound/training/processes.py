@@ -18,6 +18,7 @@ import atexit
 import os
 import pickle
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ Result = TypeVar("Result")
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for another one that does not answer, as the first one when it measures; one that has ended is
 noticed at once."""
+LEAVING_SECONDS = 2.0
+"""For which one that is being killed, and has closed its connections, may still be seen to run."""
 
 
 class LostProcessError(InputError):
@@ -211,18 +214,25 @@ class Processes:
         torch.cuda.set_device(local)
         return torch.device("cuda", local)
 
+    def _ended(self) -> list[str]:
+        """Which processes of this machine have ended, in words."""
+        host = socket.gethostname()
+        return [
+            f"process {rank} (pid {pid}) has ended"
+            for rank, (machine, pid) in enumerate(self.places)
+            if machine == host and not _lives(pid)
+        ]
+
     @contextmanager
     def _noticing(self) -> Iterator[None]:
         """While entered, an exchange that breaks off raises an error that says who is gone."""
         try:
             yield
         except RuntimeError as error:
-            host = socket.gethostname()
-            ended = [
-                f"process {rank} (pid {pid}) has ended"
-                for rank, (machine, pid) in enumerate(self.places)
-                if machine == host and not _lives(pid)
-            ]
+            ended, deadline = [], time.monotonic() + LEAVING_SECONDS
+            while not ended and time.monotonic() < deadline:
+                ended = self._ended()
+                time.sleep(0.02)
             others = ", ".join(str(rank) for rank in range(self.count) if rank != self.rank)
             reason = ", ".join(ended) or f"one of the processes {others} has ended or does not answer"
             first_line = str(error).splitlines()[0][:200]
