@@ -8,6 +8,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import torch
+from handed import Given
 
 import lowerbound as lb
 from lowerbound.cli.main import run
@@ -68,19 +69,6 @@ def test_the_density_is_the_mixture_s(x):
         torch.distributions.Independent(torch.distributions.Normal(torch.tensor(MEANS, dtype=DOUBLE), STD), 1),
     )
     assert (javascript("x.map((p) => logDensity(mixture, p))", x=x.tolist()) - mixture.log_prob(x)).abs().max() < 1e-9
-
-
-class Given(lb.Noise):
-    """Noise that was drawn elsewhere, handed out as it is asked for."""
-
-    def __init__(self, draws):
-        self.draws = iter(draws)
-
-    def normal(self, like):
-        return next(self.draws)
-
-    def uniform(self, like):
-        return torch.full_like(like, 0.5)
 
 
 def test_the_bound_is_the_library_s_with_the_same_noise(denoiser, x):

@@ -1,25 +1,15 @@
 """The page in a real browser: its figures are the library's, and it does what a hand does to it."""
 
-import shutil
-import warnings
-
 import pytest
 import torch
+from browser import CHROMIUM, NEEDS_BROWSER, sync_api
+from handed import Given
 
 import lowerbound as lb
 from lowerbound.denoiser.exact import GaussianMixture
 from lowerbound.explore import page as written
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = NEEDS_BROWSER
 DOUBLE = torch.float64
 
 
@@ -72,19 +62,6 @@ def test_density_denoiser_bound_and_samples_are_the_library_s(page):
         "ends": ends,
     }.items():
         assert ((values[name] - expected).abs() / (1 + expected.abs())).max() < 1e-6, name
-
-
-class Given(lb.Noise):
-    """Noise that was drawn elsewhere, handed out as it is asked for."""
-
-    def __init__(self, draws):
-        self.draws = iter(draws)
-
-    def normal(self, like):
-        return next(self.draws)
-
-    def uniform(self, like):
-        return torch.full_like(like, 0.5)
 
 
 def told(page) -> list[float]:

@@ -1,23 +1,13 @@
 """The page as a person uses it, in a real browser: nothing is asked of other places, and nothing complains."""
 
 import os
-import shutil
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, NEEDS_BROWSER, sync_api
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = NEEDS_BROWSER
 DONE = "#samples figcaption"
 STEP = r"""() => Math.max(...[...document.querySelectorAll('.studio-said')].map(
   (each) => Number((each.innerText.match(/^browsed: .*step ([\d,]+)/) ?? ['', '-1'])[1].replaceAll(',', ''))))"""
