@@ -132,6 +132,10 @@ MISTAKES = {
         ["sample", "{run}", "-n", "5", "--batch-size", "many"],
         "--batch-size takes a whole number, not many",
     ),
+    "a word before a short option": (
+        ["sample", "{run}", "--steps", "many", "-n", "5"],
+        "--steps takes a whole number, not many. See",
+    ),
     "one number where two belong": (["sample", "{run}", "--guidance-interval", "1"], "takes two numbers, not 1"),
     "a misspelt option": (
         ["sample", "{run}", "--stpes", "1"],

@@ -205,12 +205,16 @@ _REWRITTEN: dict[str, Callable[[re.Match[str]], str]] = {
 """What the parser says of frequent mistakes, and how it is said here."""
 
 
+_OPTION = re.compile("--?[A-Za-z]")
+"""How an option begins, and a negative number does not."""
+
+
 def _values(flag: str, arguments: list[str]) -> str:
     """What follows a flag, or else the short form of --num-samples."""
     for written in (flag, "-n"):
         for position, argument in enumerate(arguments):
             name, equals, value = argument.partition("=")
             if name.replace("_", "-") == written:
-                following = itertools.takewhile(lambda value: not value.startswith("--"), arguments[position + 1 :])
+                following = itertools.takewhile(lambda value: not _OPTION.match(value), arguments[position + 1 :])
                 return value if equals else " ".join(following)
     return "what was given"
