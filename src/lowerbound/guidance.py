@@ -162,6 +162,10 @@ class AutoGuidance(Guided):
             )
         self.weak = weak
 
+    @property
+    def asked(self) -> tuple[Denoiser, ...]:
+        return (*self.denoiser.asked, *self.weak.asked)
+
     def rows(self, rows: Int[Tensor, "num_rows"]) -> "AutoGuidance":
         return replaced(super().rows(rows), weak=self.weak.rows(rows))
 

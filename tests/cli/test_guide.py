@@ -10,6 +10,7 @@ from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import open_run
+from lowerbound.run.autoguided import INTERVAL, SCALE
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training import train
 from lowerbound.training.classifier import train_classifier
@@ -43,9 +44,19 @@ def test_each_kind_guides_as_it_is_told(runs, kind):
     assert run.denoiser.no_likelihood is None
 
 
+def test_images_are_autoguided_unless_told_otherwise(runs):
+    for given in (True, False):
+        made = guided(runs[0], GuidanceOptions(), conditional=given)
+        assert (type(made.denoiser), made.denoiser.scale, made.denoiser.interval) == (AutoGuidance, SCALE, INTERVAL)
+        made = guided(runs[0], GuidanceOptions(3.0, "autoguidance"), conditional=given)
+        assert (made.denoiser.scale, made.denoiser.interval) == (3.0, INTERVAL)
+    assert type(guided(runs[0], GuidanceOptions(3.0), conditional=False).denoiser) is AutoGuidance
+    assert guided(runs[0], GuidanceOptions(1.0), conditional=False) is runs[0]
+
+
 def test_no_guidance_leaves_the_run_as_it_is(runs):
-    for run, given in ((runs[0], True), (runs[0], False), (runs[1], False)):
-        assert guided(run, GuidanceOptions(), conditional=given) is run
+    assert guided(runs[1], GuidanceOptions(), conditional=False) is runs[1]
+    assert guided(runs[1], GuidanceOptions(1.0), conditional=False) is runs[1]
 
 
 @pytest.mark.parametrize(
@@ -53,10 +64,11 @@ def test_no_guidance_leaves_the_run_as_it_is(runs):
     [
         (True, GuidanceOptions(guidance_kind="classifier"), True, "no effect without --guidance"),
         (True, GuidanceOptions(guidance_interval=(0.0, 1.0)), True, "no effect without --guidance"),
-        (True, GuidanceOptions(2.0), False, "give --label or --condition"),
+        (True, GuidanceOptions(2.0, "classifier-free"), False, "give --label or --condition"),
         (True, GuidanceOptions(2.0, "classifier"), False, "give --label or --condition"),
         (False, GuidanceOptions(2.0), True, "trained without conditions: .*--guidance-kind classifier"),
-        (False, GuidanceOptions(2.0), False, "trained without conditions"),
+        (False, GuidanceOptions(2.0, "classifier-free"), False, "trained without conditions"),
+        (False, GuidanceOptions(2.0), False, r"early\.safetensors is not there"),
         (False, GuidanceOptions(), True, "trained without conditions"),
         (False, GuidanceOptions(2.0, "classifier"), True, "no classifier: train one with `lowerbound classifier"),
         (False, GuidanceOptions(2.0, "autoguidance"), False, r"early\.safetensors is not there"),

@@ -69,7 +69,7 @@ def test_an_animation_ends_with_the_samples(trained, tmp_path, suffix):
 )
 def test_the_network_calls_that_were_made_are_said(trained, tmp_path, capsys, sampler, calls):
     """Of the adaptive flow, whose steps are its own, not those of its grid."""
-    assert sample(trained, tmp_path / "x.npy", "--sampler", sampler) == 0
+    assert sample(trained, tmp_path / "x.npy", "--sampler", sampler, "--guidance", "1") == 0
     said = float(
         re.search(rf"4 samples by {re.escape(sampler)}, (\S+) network calls each: ", capsys.readouterr().out)[1]
     )

@@ -14,6 +14,7 @@ from lowerbound.errors import InputError, flag
 from lowerbound.everyday import Everyday
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import Run, check_levels
+from lowerbound.run.autoguided import INTERVAL, autoguided, for_samples
 from lowerbound.run.classifier import open_classifier
 
 GuidanceKind = Literal["classifier-free", "classifier", "autoguidance"]
@@ -25,13 +26,15 @@ class GuidanceOptions:
 
     guidance: Everyday[float | None] = None
     """The guidance scale: for classifier-free and autoguidance 1 is none; for classifier 0 is none and 1 is Bayes' rule. The
-    larger it is, the more typical the samples and the less varied. No guidance if not given."""
-    guidance_kind: GuidanceKind = "classifier-free"
+    larger it is, the more typical the samples and the less varied. If not given, images are drawn by autoguidance at 2, all
+    else without guidance."""
+    guidance_kind: GuidanceKind | None = None
     """The kind of guidance: classifier-free, by the model itself without its condition; classifier, by the run's classifier
     (see `lowerbound classifier`); or autoguidance, away from the model as it was early in its training, which needs no
-    condition."""
+    condition. If not given, classifier-free where there is a condition, and autoguidance where there is none."""
     guidance_interval: tuple[float, float] | None = None
-    """Guide only at noise levels gamma between these two numbers; at all levels if not given."""
+    """Guide only at noise levels gamma between these two numbers. If not given, autoguidance where the signal is stronger
+    than the noise, at gamma below 0, and the other kinds at all levels."""
 
 
 def guided(run: Run, options: GuidanceOptions, *, conditional: bool) -> Run:
@@ -46,12 +49,13 @@ def guided(run: Run, options: GuidanceOptions, *, conditional: bool) -> Run:
         InputError: for options without effect, or guidance that lacks something: a condition, a conditional model, a
             classifier, early weights.
     """
-    kind, scale, interval = options.guidance_kind, options.guidance, options.guidance_interval
+    scale, interval = options.guidance, options.guidance_interval
+    kind = options.guidance_kind or ("classifier-free" if conditional else "autoguidance")
     if scale is None:
         if options != GuidanceOptions():
             raise InputError("--guidance-kind and --guidance-interval have no effect without --guidance: give a scale")
         check_conditional(run, conditional)
-        return run
+        return for_samples(run)
     check_levels(run, "guidance")
     if kind != "autoguidance" and not conditional:
         check_conditional(run, kind == "classifier-free")
@@ -65,7 +69,7 @@ def guided(run: Run, options: GuidanceOptions, *, conditional: bool) -> Run:
     check_conditional(run, conditional)
     if kind == "classifier-free":
         return run.around(ClassifierFree(run.denoiser, scale, interval))
-    return run.around(AutoGuidance(run.denoiser, run.early(), scale, interval))
+    return run if scale == AutoGuidance.neutral else autoguided(run, scale, interval or INTERVAL)
 
 
 def check_conditional(run: Run, conditional: bool) -> None:

@@ -23,6 +23,7 @@ from lowerbound.data import Reading
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
+from lowerbound.guidance import AutoGuidance
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate, network_calls, states
@@ -89,8 +90,8 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
         variance = options.sampling.needed_variance
         run = first_then_all(processes, partial(with_variance, run, variance, conditional=cond is not None))
         plan = options.sampling.plan(run)
-        counting = network_calls(run.denoiser)  # which a guided one calls, more than once if it likes
         run = guided(run, options.guidance, conditional=cond is not None)
+        counting = network_calls(run.denoiser)
     moving = out.suffix in FORMATS
     num_batches = 1 if moving else -(-options.num_samples // options.batch_size)
     _check_batches(options, num_batches, processes, moving)
@@ -113,6 +114,8 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     source = f"of the model {run.config.model.name}"
     if run.is_denoiser:
         rule = "its own sampler" if run.diffusion.times is not None else options.sampling.sampler
+        if options.guidance.guidance is None and isinstance(run.denoiser, AutoGuidance):
+            rule = f"{rule} with autoguidance (--guidance 1: none)"
         source = f"by {rule}, {counted(num_calls / options.num_samples, 'network call')} each"
     print(f"{counted(options.num_samples, 'sample')} {source}: {out}")
     say_weakness(run)

@@ -155,6 +155,11 @@ class Denoiser(nn.Module, ABC):
         that it wraps, holds something for each sample."""
         return self
 
+    @property
+    def asked(self) -> tuple["Denoiser", ...]:
+        """The denoisers that a prediction asks, once each, beneath whatever wraps them."""
+        return (self,)
+
     def along(self, schedule: Schedule) -> "Denoiser":
         """The same denoiser, and whatever it wraps, with another schedule in the place of its own."""
         return replaced(self, schedule=schedule)
@@ -182,6 +187,10 @@ class Wrapper(Denoiser):
         self.no_likelihood = denoiser.no_likelihood
         self.no_flow = denoiser.no_flow
         self.observed = denoiser.observed
+
+    @property
+    def asked(self) -> tuple[Denoiser, ...]:
+        return self.denoiser.asked
 
     def along(self: Wrapped, schedule: Schedule) -> Wrapped:
         return replaced(self, denoiser=self.denoiser.along(schedule), schedule=schedule)

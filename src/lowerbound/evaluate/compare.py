@@ -36,6 +36,7 @@ from lowerbound.models.base import LikelihoodKind
 from lowerbound.pictures import sample_grid
 from lowerbound.records import Measured, read_json, to_json
 from lowerbound.run import Run, open_run
+from lowerbound.run.autoguided import for_samples
 from lowerbound.training import recipe, train
 from lowerbound.training.config import ModelName
 
@@ -288,7 +289,7 @@ def _standing(
             likelihood, bits = held_out_likelihood(run, dataset, indices, seed=contest.seed, progress=show_scored)
             total, kind = likelihood.total, likelihood.kind
         began = time.perf_counter()
-        samples, _ = draw(run, dataset, contest.num_samples, seed=contest.seed, progress=show_drawn)
+        samples, _ = draw(for_samples(run), dataset, contest.num_samples, seed=contest.seed, progress=show_drawn)
         seconds = time.perf_counter() - began
     standing = Standing(
         model=name,

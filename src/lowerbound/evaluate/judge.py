@@ -120,7 +120,7 @@ def draw(
         dataset: its data.
         num_samples: how many.
         plan: the stepping rule and its steps; the default ones if None.
-        denoiser: what takes the place of the run's own, guided say; it calls the run's own.
+        denoiser: what takes the place of the run's own, guided say.
         seed, processes, progress: as in `generate`.
     """
     settings = {"seed": seed, "processes": processes, "progress": progress}
@@ -128,6 +128,6 @@ def draw(
     if not run.is_denoiser:
         return generate(run, num_samples, cond=cond, **settings), None
     drawing_run = run if denoiser is None else run.around(denoiser)
-    with network_calls(run.denoiser) as calls:
+    with network_calls(drawing_run.denoiser) as calls:
         samples = generate(drawing_run, num_samples, plan, cond=cond, **settings)
     return samples, processes.sum(torch.tensor(float(sum(calls)))).item() / num_samples

@@ -20,9 +20,11 @@ from lowerbound.evaluate.judge import SampleQuality, Samples, draw
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
 from lowerbound.evaluate.subject import MAX_REFERENCES, SAMPLES, Subject
 from lowerbound.evaluate.trade_off import num_steps, trade_off_parts
+from lowerbound.guidance import AutoGuidance
 from lowerbound.pictures import denoising_strip, sample_grid
 from lowerbound.pictures.bands import Drawn, draw_bands
 from lowerbound.run import Run
+from lowerbound.run.autoguided import planned_calls
 from lowerbound.run.examples import conditions
 from lowerbound.run.generate import states
 from lowerbound.run.impute import Drawing, default_batch_size, default_method, default_steps, draws
@@ -62,14 +64,15 @@ def sample_parts(subject: Subject) -> Iterator[Part]:
 
 
 def _samples(subject: Subject) -> Part:
-    run, dataset, seed, num = subject.run, subject.dataset, subject.settings.seed, subject.settings.num_samples
+    run, dataset, seed, num = subject.drawn_from, subject.dataset, subject.settings.seed, subject.settings.num_samples
     plan = run.model.plan()
+    calls = None if plan is None else planned_calls(run, plan)
     if subject.settings.quick:
-        num = SHOWN if plan is None else max(LEAST_SHOWN, min(SHOWN, int(subject.affordable / plan.num_calls)))
+        num = SHOWN if calls is None else max(LEAST_SHOWN, min(SHOWN, int(subject.affordable / calls)))
         if plan is not None and num == LEAST_SHOWN and run.diffusion.times is None:
             steps = int(subject.affordable / num)
             plan = run.diffusion.plan(num_steps=max(LEAST_STEPS, min(DEFAULT_STEPS, steps)))
-    calls = None if plan is None else plan.num_calls
+            calls = planned_calls(run, plan)
 
     def compute(folder: Path, progress: Progress) -> Samples:
         began = time.perf_counter()
@@ -107,8 +110,8 @@ def _quality(subject: Subject) -> SampleQuality:
         samples=subject.judge.quality(subject.samples),
         held_out=subject.judge.floor(),
         space=str(subject.space),
-        sampler=_sampler(subject.run),
-        num_calls=None if plan is None else plan.num_calls,
+        sampler=_sampler(subject.drawn_from),
+        num_calls=None if plan is None else planned_calls(subject.drawn_from, plan),
     )
 
 
@@ -277,14 +280,15 @@ def _judged(subject: Subject, raw: np.ndarray, drawn: np.ndarray, horizon: int) 
 
 
 def _sampler(run: Run) -> str:
-    """What draws the samples, by name."""
+    """What draws the samples, in words."""
     if not run.is_denoiser:
         return run.config.model.name
-    return DEFAULT_SAMPLER if run.diffusion.times is None else "ddim"
+    rule = DEFAULT_SAMPLER if run.diffusion.times is None else "ddim"
+    return f"{rule} with autoguidance" if isinstance(run.denoiser, AutoGuidance) else rule
 
 
 def _path(subject: Subject) -> Part:
-    run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
+    run, dataset, seed = subject.drawn_from, subject.dataset, subject.settings.seed
     num, plan = subject.settings.num_samples if len(dataset.shape) == 1 else 4, run.diffusion.plan()
 
     def compute(folder: Path, progress: Progress) -> Figures:
@@ -292,6 +296,7 @@ def _path(subject: Subject) -> Part:
         denoising_strip(folder / "path.png", shown, dataset.spec.encoding.value_range)
         return Figures()
 
-    cost = Cost(f"{counted(num, 'sample')}, {counted(plan.num_calls, 'call')} each", num * plan.num_calls)
+    calls = planned_calls(run, plan)
+    cost = Cost(f"{counted(num, 'sample')}, {counted(calls, 'call')} each", num * calls)
     title, settings = "the way from noise to data", {"num": num, "seed": seed}
     return Part("path", title, cost, compute, len(plan.times) + 1, settings, ("path.png",))

@@ -15,6 +15,7 @@ from lowerbound.evaluate.likelihood import scored
 from lowerbound.evaluate.part import Pace
 from lowerbound.evaluate.settings import Settings
 from lowerbound.run import Run
+from lowerbound.run.autoguided import for_samples
 from lowerbound.scoring import score
 from lowerbound.training.processes import ALONE, Processes
 
@@ -60,10 +61,16 @@ class Subject:
             return None
         return f"samples are complete, and entries of {self.dataset.spec.name} are missing: the two can't be compared"
 
+    @cached_property
+    def drawn_from(self) -> Run:
+        """The run as its samples are drawn."""
+        return for_samples(self.run)
+
     @property
     def drawing(self) -> dict[str, object]:
         """What all that is said of samples depends on."""
-        return {"num": self.settings.num_samples, "seed": self.settings.seed}
+        guided = self.drawn_from is not self.run
+        return {"num": self.settings.num_samples, "seed": self.settings.seed, "guided": guided}
 
     @cached_property
     def samples(self) -> Tensor:

@@ -56,13 +56,17 @@ def generate(
 
 @contextmanager
 def network_calls(denoiser: Denoiser) -> Iterator[list[int]]:
-    """How many examples each call of a denoiser had, as long as the context lasts."""
+    """How many examples each call of what a denoiser asks had, as long as the context lasts."""
     calls: list[int] = []
-    hook = denoiser.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments[0])))
+    hooks = [
+        asked.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments[0])))
+        for asked in denoiser.asked
+    ]
     try:
         yield calls
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def states(
