@@ -3,7 +3,7 @@ r"""How the values of one column of a table become entries of x, and back.
 | code | for | x | of a value there is |
 |---|---|---|---|
 | `Scaled` | reals, dates | $(v - m) / s$ | a density |
-| `Warped` | reals, dates with heavy tails | $T(v)$, about normal | a density |
+| `Warped` | reals, dates with heavy tails or heaps | $T(v)$, about normal | a density |
 | `OnGrid` | integers; reals recorded to a unit | $(v - m) / s$ at whole multiples of the unit | a probability |
 | `OneHot` | categories, truth values | a block of K entries | a probability |
 
@@ -19,7 +19,9 @@ $1 / (\sigma_0 \sqrt{2 \pi})$ in scaled units. Such columns are told of by a war
 
 T takes the training values' quantiles to those of a normal distribution, smoothly: a monotone rational-quadratic spline
 through knots (Gregory & Delbourgo 1982), beyond its last knots $z_J + \log(1 + T'(v_J) (v - v_J))$, so that what is ten
-times as far is not ten times as large.
+times as far is not ten times as large. Where values lie in heaps, such as rounded ones with noise on them, T has as many
+knots as tell most of training values that it was not fitted to: it spreads the heaps out, which a network would have to
+find.
 """
 
 import math
@@ -47,8 +49,13 @@ MOST_LEVELS = 256
 """Of an integer column whose ends are taken for the last that there are."""
 POINT_MASS = 0.02
 """The share of a single value from which on a density is said to have a point mass."""
+MOST_VALUES = 20_000
+"""From which the number of knots is chosen."""
+LEAST_GAIN = 0.02
+"""In nats per value, of more knots."""
 _DECIMALS = 6
-_NUM_KNOTS = 25
+_NUM_KNOTS = (25, 50, 100, 200, 400)
+_NUM_FOLDS = 5
 _FARTHEST = 3.0
 _ROUNDING = {"halffloat": 2.0**-10, "float": 2.0**-22}
 
@@ -171,12 +178,12 @@ class Warped(Code):
             raise InputError("a knot or a place is not finite")
 
     @classmethod
-    def fit(cls, values: Values, repeated: PointMass | None) -> "Warped":
+    def fit(cls, values: Values, num_knots: int, repeated: PointMass | None = None) -> "Warped":
         """Knots at quantiles; those of a value that is repeated are one knot, in the middle of its places."""
         from scipy.special import ndtr, ndtri
 
         far = min(_FARTHEST, -float(ndtri(0.5 / len(values))))
-        places = np.linspace(-far, far, _NUM_KNOTS)
+        places = np.linspace(-far, far, num_knots)
         knots = np.quantile(values, ndtr(places))
         least = 1e-6 * (knots[-1] - knots[0])
         groups = np.cumsum(np.concatenate([[0], np.diff(knots) > least]))
@@ -198,7 +205,12 @@ class Warped(Code):
 
     @property
     def text(self) -> str:
-        return f"density, heavy tails drawn in by quantiles{_mass_text(self.repeated)}"
+        return f"density, made about normal by {len(self.knots)} quantiles{_mass_text(self.repeated)}"
+
+    def log_density(self, values: Values) -> Values:
+        r"""$\log N(T(v); 0, 1) + \log T'(v)$: of each value by itself, in nats."""
+        place, slope = self._spline(values)
+        return -(place**2) / 2 - math.log(2 * math.pi) / 2 + np.log(slope)
 
     @property
     def filling(self) -> float:
@@ -406,10 +418,36 @@ def fit_code(column: Column, values: Values) -> Code:
             scale=scale,
             tells_density=column.kind != "integer",
         )
-    repeated = _point_mass(values)
-    if (((values - shift) / scale) ** 4).mean() >= HEAVY:
-        return Warped.fit(values, repeated)
+    return real_code(values)
+
+
+def real_code(values: Values) -> Scaled | Warped:
+    """The code of real numbers that are not all the same: through the spline where their tails are heavy, or where they lie
+    in heaps."""
+    shift, scale, repeated = float(values.mean()), float(values.std()), _point_mass(values)
+    num_knots = _enough_knots(values)
+    if num_knots > _NUM_KNOTS[0] or (((values - shift) / scale) ** 4).mean() >= HEAVY:
+        return Warped.fit(values, num_knots, repeated)
     return Scaled(shift, scale, repeated)
+
+
+def _enough_knots(values: Values) -> int:
+    """The number of knots that held-out values ask for: more than the fewest only where that gains surely, and enough."""
+    shuffled = np.random.default_rng(0).permutation(values)[:MOST_VALUES]
+    folds = np.arange(len(shuffled)) % _NUM_FOLDS
+    few, *more = (n for n in _NUM_KNOTS if n <= max(_NUM_KNOTS[0], len(shuffled) // 2))
+
+    def held_out(num_knots: int) -> Values:
+        parts = [(shuffled[folds != fold], shuffled[folds == fold]) for fold in range(_NUM_FOLDS)]
+        return np.concatenate([Warped.fit(rest, num_knots).log_density(fold) for rest, fold in parts if len(fold)])
+
+    if len(shuffled) < 4 * few or not more:
+        return few
+    first = held_out(few)
+    gains = {n: held_out(n) - first for n in more}
+    best = max(more, key=lambda n: gains[n].mean())
+    error = gains[best].std() / math.sqrt(len(first))
+    return best if gains[best].mean() > max(LEAST_GAIN, 2 * error) else few
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import numpy as np
 
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, Levels
+from lowerbound.data.marginals import Marginals
 from lowerbound.data.parts import ranges
 from lowerbound.data.tabular import Columns
 from lowerbound.data.windows import Stored, Windows
@@ -22,8 +23,8 @@ def fitted_encoding(
     columns: tuple[Column, ...] = (),
     names: tuple[str, ...] = (),
 ) -> Encoding:
-    """Levels of integers, `num_levels` if it is given, an affine map of floats, and a code for each column of a table,
-    fitted on the training split.
+    """Levels of integers, `num_levels` if it is given, an affine map of floats, with quantiles where the entries of vectors
+    need them, and a code for each column of a table, fitted on the training split.
 
     Arguments:
         names: of channels, for messages, where they have any.
@@ -48,7 +49,8 @@ def fitted_encoding(
         raise InputError(f"--num-levels {num_levels} was given, but the values are floats: store integers")
     chosen = np.zeros(len(examples), bool)
     chosen[splits["train"]] = True
-    return Affine.fit(examples, chosen)
+    affine = Affine.fit(examples, chosen)
+    return affine if examples.ndim != 2 else Marginals.where_needed(affine, examples, splits["train"])
 
 
 def _levels(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:
