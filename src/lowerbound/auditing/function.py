@@ -12,6 +12,9 @@ RELATIVE = 1e-3
 """By which two figures of one point may differ, of its size or of one nat."""
 NUM_POINTS = 48
 """That are looked at, if their log densities are not dear."""
+MOST_ALONE = 12
+MOST_CHANGE = 5.0
+"""Standard errors of a change: a stated error may itself be estimated, by the spread of a few draws."""
 _STEP = 1e-3
 """Of a finite difference, in standard deviations of the points."""
 
@@ -19,7 +22,7 @@ _STEP = 1e-3
 def repeats(subject: Subject, x: Points) -> Check:
     """The same points again: the same figures, or figures that differ as much as their errors say."""
     name, claim = "repeats", "a point has one log density, or an error that covers how much it changes"
-    (first, errors), (second, _) = subject.log_prob(x), subject.log_prob(x)
+    (first, errors), (second, other_errors) = subject.log_prob(x), subject.log_prob(x)
     change, tolerance = _change(first, second), _tolerance(first)
     if errors is None:
         worst = int(np.argmax(np.abs(change) / tolerance))
@@ -28,7 +31,7 @@ def repeats(subject: Subject, x: Points) -> Check:
             return Check(name, claim, "pass", seen, "", float(np.abs(change).max()))
         remedy = f"the figure is random (point {worst} changes by {change[worst]:+.3g}) and states no error: state it"
         return Check(name, claim, "fail", seen, remedy, float(np.abs(change).max()))
-    scale = np.sqrt(2 * np.nan_to_num(errors) ** 2 + (tolerance / 4) ** 2)
+    scale = np.sqrt(_variance(first, errors) + _variance(second, other_errors) + (tolerance / 4) ** 2)
     ratio = float(((change / scale) ** 2).mean())
     chance = float(chdtrc(len(x), ratio * len(x)))
     seen = f"changes are {math.sqrt(ratio):.2f} times as wide as the stated errors, p = {chance:.2g}"
@@ -45,18 +48,20 @@ def batches(subject: Subject, x: Points) -> Check:
     if len(x) == 1:
         return Check(name, claim, "can't tell", "a single point was looked at", "more time (--minutes)")
     order = np.random.default_rng(0).permutation(len(x))
-    together, errors = subject.log_prob(x)
-    shuffled = np.empty_like(together)
-    shuffled[order] = subject.log_prob(x[order])[0]
-    alone = np.array([subject.log_prob(x[i : i + 1])[0][0] for i in range(min(12, len(x)))])
-    allowed = _tolerance(together) + (0 if errors is None else 6 * np.nan_to_num(errors))
-    change = np.abs(_change(together, shuffled))
-    change[: len(alone)] = np.maximum(change[: len(alone)], np.abs(_change(together[: len(alone)], alone)))
+    together, shuffled = subject.log_prob(x), subject.log_prob(x[order])
+    alone = [subject.log_prob(x[i : i + 1]) for i in range(min(MOST_ALONE, len(x)))]
+    rows = np.concatenate([order, np.arange(len(alone))])  # the point that each of the other figures is of
+    others = np.concatenate([values for values, _ in [shuffled, *alone]])
+    variance = np.concatenate([_variance(*figures) for figures in [shuffled, *alone]]) + _variance(*together)[rows]
+    change = np.abs(_change(together[0][rows], others))
+    allowed = _tolerance(together[0])[rows] + MOST_CHANGE * np.sqrt(variance)
     worst = int(np.argmax(change / allowed))
     seen = f"changes by up to {change[worst]:.2g} nats, of {allowed[worst]:.2g} allowed"
     if change[worst] <= allowed[worst]:
         return Check(name, claim, "pass", seen, "", float(change[worst]), float(allowed[worst]))
-    remedy = f"point {worst} has another density in another batch: statistics of a batch, or random draws, enter it"
+    remedy = (
+        f"point {rows[worst]} has another density in another batch: statistics of a batch, or random draws, enter it"
+    )
     return Check(name, claim, "fail", seen, remedy, float(change[worst]), float(allowed[worst]))
 
 
@@ -100,6 +105,11 @@ def slopes(subject: Subject, x: Points, scale: np.ndarray) -> list[Check]:
 def _tolerance(figures: Figures) -> Figures:
     """By which figures of the same points may differ."""
     return RELATIVE * np.maximum(1, np.abs(np.nan_to_num(figures, posinf=0, neginf=0)))
+
+
+def _variance(figures: Figures, errors: Figures | None) -> Figures:
+    """Of figures with stated errors; none where no error is stated."""
+    return np.zeros_like(figures) if errors is None else np.nan_to_num(errors) ** 2
 
 
 def _change(first: Figures, second: Figures) -> Figures:
