@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
@@ -15,6 +16,7 @@ from lowerbound.records import Measured, read_json
 from lowerbound.report.comparison import (
     HEADER,
     answers,
+    comparison_page,
     likelihood_answer,
     remarks,
     rows,
@@ -156,6 +158,17 @@ def test_the_answer_about_samples(ours, answer, num_trainings):
     found = samples_answer(replace(NOTHING, samples_difference=difference_of_figures(each, theirs)))
     assert f"{answer}{', of these two trainings' * (num_trainings == 1 and 'U' not in answer)}:" in found
     assert "Not asked" in samples_answer(NOTHING)
+
+
+def test_the_page_finds_the_pictures_where_a_first_training_was_left_out(tmp_path):
+    """Of two seeds the first one failed: the second stands alone, in the folder of its own name."""
+    picture = tmp_path / "gan-seed-1" / "standing.png"
+    picture.parent.mkdir()
+    Image.new("L", (4, 4)).save(picture)
+    page = comparison_page(
+        replace(NOTHING, standings=[stands("gan", 1)], bits={}, left_out={"gan": "it failed"}), tmp_path
+    )
+    assert "gan-seed-1: " in page
 
 
 def test_an_answer_that_a_second_training_would_change_is_undecided():

@@ -7,7 +7,7 @@ import pytest
 from lowerbound.baselines import Baseline
 from lowerbound.evaluate.folder import Evaluation, Outcome
 from lowerbound.evaluate.judge import SampleQuality
-from lowerbound.evaluate.likelihood import Baselines, Likelihood
+from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trainings import OverTrainings
@@ -50,6 +50,16 @@ def test_the_headline_says_bits_what_they_are_and_against_what_and_how_samples_s
     assert found.endswith("; samples are not told apart from the data.")
     assert headline(evaluation(likelihood="a game has none")) == "No likelihood (a game has none)."
     assert headline(evaluation()) == "Bits/dim not yet known."
+
+
+def test_the_headline_is_of_all_trainings_where_there_are_several():
+    """Its difference to a baseline holds the luck of training, as the finding's does."""
+    trainings = Trainings(OverTrainings(1.6, 0.3, 2.0, 3), {"0": Measured(1.5, 0.02)}, 100)
+    found = headline(evaluation(likelihood=BOUND, baselines=BASELINES, trainings=trainings))
+    assert found == (
+        "1.60 ± 0.30 bits/dim, mean of 3 trainings, bound (continuous time), on 100 held-out examples, 0.40 ± 0.30 fewer "
+        "than the best baseline (mixture)."
+    )
 
 
 def test_the_most_serious_finding_comes_first():

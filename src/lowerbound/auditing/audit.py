@@ -1,5 +1,6 @@
 """The audit of a density: every question that can be asked of it, and the answers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from lowerbound.auditing import conditional
+from lowerbound.auditing.allowance import GRID, SAMPLES, Allowance
 from lowerbound.auditing.check import Check
 from lowerbound.auditing.draws import heavy_tails
-from lowerbound.auditing.function import batches, repeats, slopes
+from lowerbound.auditing.function import NUM_POINTS, batches, repeats, slopes
 from lowerbound.auditing.integral import Weighted, by_importance, by_quadrature, by_sum
-from lowerbound.auditing.proposal import Proposal
 from lowerbound.auditing.samples import same_law
 from lowerbound.auditing.subject import Points, as_subject
 from lowerbound.auditing.truth import apart, below_proposal, below_truth, of_levels
@@ -20,8 +21,10 @@ from lowerbound.words import counted
 
 NUM_DRAWS = 10_000
 NUM_SAMPLES = 4_000
+MINUTES = 2.0
 NODES_PER_DRAW = 4
 """Of a grid in one or two dimensions, for each draw of the proposal."""
+FEWEST_NODES = 100
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class Audit:
         name: the density's.
         num_dims: D.
         checks: in the order in which they were made.
+        note: what the time was too short for, and how much would do; empty if it sufficed.
     """
 
     name: str
     num_dims: int
     checks: tuple[Check, ...]
+    note: str = ""
 
     @property
     def verdict(self) -> str:
@@ -54,7 +59,7 @@ class Audit:
         for check in self.checks:
             remedy = f"\n{'':<{width + 14}}{check.remedy}" if check.remedy else ""
             lines.append(f"  {check.verdict:<10}  {check.name:<{width}}  {check.finding}{remedy}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *([f"  {self.note}"] if self.note else [])])
 
 
 def audit(
@@ -70,6 +75,7 @@ def audit(
     support: Any = None,
     num_draws: int = NUM_DRAWS,
     num_samples: int = NUM_SAMPLES,
+    minutes: float = MINUTES,
     seed: int = 0,
 ) -> Audit:
     r"""Whether a log density is what it says it is.
@@ -88,36 +94,45 @@ def audit(
         num_draws: of the proposal; in one and two dimensions four times as many points of a grid are looked at besides,
             unless the density is dear.
         num_samples: samples of the model.
+        minutes: of one core that the audit may take, about: of a density that is dear there are as many draws and samples as
+            the time suffices for, and the `note` says how many.
         seed: of all that is drawn here.
 
     Raises:
-        InputError: if the model has no density; if there is neither a way to sample nor data, or arrays are of other shapes.
+        InputError: if the model has no density; if there is neither a way to sample nor data, arrays are of other shapes, or
+            a number is not positive.
     """
+    for name, value in (("num_draws", num_draws), ("num_samples", num_samples), ("minutes", minutes)):
+        if not 0 < value < math.inf:
+            raise InputError(f"{name} is {value}: it must be positive and finite")
     subject = as_subject(model if given is None else conditional.given(model, given), sample, score)
     data, train, support = (None if array is None else _array(array) for array in (data, train, support))
     if support is not None:
-        checks = [by_sum(subject, support), repeats(subject, support), batches(subject, support)]
+        first = support[:NUM_POINTS]
+        checks = [by_sum(subject, support), repeats(subject, first), batches(subject, first)]
         return Audit(subject.name, support.shape[1], tuple(checks))
-    samples = None if subject.sample is None else subject.sample(num_samples, seed)
-    points = samples if samples is not None else data
+    allowance = Allowance(subject, minutes)
+    points = data if subject.sample is None else allowance.sample(num_samples, seed, SAMPLES)
     if points is None:
         raise InputError("the model has no sample: give data to integrate around, or a function that draws as sample")
-    checks = [repeats(subject, points), batches(subject, points), *slopes(subject, points)]
-    if points.shape[1] in (1, 2) and not subject.is_dear:
-        checks.append(by_quadrature(subject, points, NODES_PER_DRAW * num_draws))
-    weighted = Weighted.of(subject, Proposal.fitted(points), num_draws, seed + 1)
+    first = allowance.looked_at_again(points[:NUM_POINTS])
+    checks = [repeats(subject, first), batches(subject, first), *slopes(subject, first, points.std(0) + 1e-300)]
+    num_nodes = allowance.affordable(NODES_PER_DRAW * num_draws, GRID)
+    if points.shape[1] in (1, 2) and num_nodes >= FEWEST_NODES and not subject.is_dear:
+        checks.append(by_quadrature(subject, points, num_nodes))
+    weighted = Weighted.of(allowance, points, num_draws, seed + 1)
     checks += [by_importance(weighted), below_proposal(weighted)]
-    if samples is not None:
-        checks += same_law(subject, weighted, subject.sample(num_samples, seed + 2), seed)  # pyright: ignore[reportOptionalCall]
+    if subject.sample is not None:
+        checks += same_law(allowance, weighted, num_samples, seed + 2)
     if draws is not None:
         checks.append(heavy_tails(_array(draws(points[:256]))))
     if truth is not None:
-        checks.append(below_truth(subject, as_subject(truth), num_samples, seed + 3))
+        checks.append(below_truth(allowance, as_subject(truth), num_samples, seed + 3))
     if data is not None:
         checks.append(of_levels(data))
         if train is not None:
             checks.append(apart(data, train))
-    return Audit(subject.name, points.shape[1], tuple(checks))
+    return Audit(subject.name, points.shape[1], tuple(checks), allowance.note)
 
 
 def _array(values: Any) -> Points:

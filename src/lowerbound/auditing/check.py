@@ -30,3 +30,20 @@ class Check:
     remedy: str = ""
     statistic: Unsure = math.nan
     error: Unsure = math.nan
+
+
+@dataclass(frozen=True)
+class Untold:
+    """Why checks could not be made.
+
+    Arguments:
+        finding: what was seen instead.
+        remedy: what an answer would take.
+    """
+
+    finding: str
+    remedy: str
+
+    def of(self, name: str, claim: str) -> Check:
+        """One of the checks."""
+        return Check(name, claim, "can't tell", self.finding, self.remedy)

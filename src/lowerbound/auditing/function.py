@@ -6,22 +6,24 @@ import numpy as np
 from scipy.special import chdtrc
 
 from lowerbound.auditing.check import Check
-from lowerbound.auditing.subject import Points, Subject
+from lowerbound.auditing.subject import Figures, Points, Subject
 
 RELATIVE = 1e-3
 """By which two figures of one point may differ, of its size or of one nat."""
 NUM_POINTS = 48
+"""That are looked at, if their log densities are not dear."""
+MOST_ALONE = 12
+MOST_CHANGE = 5.0
+"""Standard errors of a change: a stated error may itself be estimated, by the spread of a few draws."""
 _STEP = 1e-3
 """Of a finite difference, in standard deviations of the points."""
 
 
-def repeats(subject: Subject, points: Points) -> Check:
+def repeats(subject: Subject, x: Points) -> Check:
     """The same points again: the same figures, or figures that differ as much as their errors say."""
     name, claim = "repeats", "a point has one log density, or an error that covers how much it changes"
-    x = points[:NUM_POINTS]
-    (first, errors), (second, _) = subject.log_prob(x), subject.log_prob(x)
-    change = second - first
-    tolerance = RELATIVE * np.maximum(1, np.abs(first))
+    (first, errors), (second, other_errors) = subject.log_prob(x), subject.log_prob(x)
+    change, tolerance = _change(first, second), _tolerance(first)
     if errors is None:
         worst = int(np.argmax(np.abs(change) / tolerance))
         seen = f"changes by up to {np.abs(change).max():.2g} nats"
@@ -29,7 +31,7 @@ def repeats(subject: Subject, points: Points) -> Check:
             return Check(name, claim, "pass", seen, "", float(np.abs(change).max()))
         remedy = f"the figure is random (point {worst} changes by {change[worst]:+.3g}) and states no error: state it"
         return Check(name, claim, "fail", seen, remedy, float(np.abs(change).max()))
-    scale = np.sqrt(2 * np.nan_to_num(errors) ** 2 + (tolerance / 4) ** 2)
+    scale = np.sqrt(_variance(first, errors) + _variance(second, other_errors) + (tolerance / 4) ** 2)
     ratio = float(((change / scale) ** 2).mean())
     chance = float(chdtrc(len(x), ratio * len(x)))
     seen = f"changes are {math.sqrt(ratio):.2f} times as wide as the stated errors, p = {chance:.2g}"
@@ -40,35 +42,42 @@ def repeats(subject: Subject, points: Points) -> Check:
     )
 
 
-def batches(subject: Subject, points: Points) -> Check:
+def batches(subject: Subject, x: Points) -> Check:
     """Alone, in another order and together."""
     name, claim = "batches", "the log density of a point does not depend on the points beside it"
-    x = points[:NUM_POINTS]
+    if len(x) == 1:
+        return Check(name, claim, "can't tell", "a single point was looked at", "more time (--minutes)")
     order = np.random.default_rng(0).permutation(len(x))
-    together, errors = subject.log_prob(x)
-    shuffled = np.empty_like(together)
-    shuffled[order] = subject.log_prob(x[order])[0]
-    alone = np.array([subject.log_prob(x[i : i + 1])[0][0] for i in range(min(12, len(x)))])
-    allowed = RELATIVE * np.maximum(1, np.abs(together)) + (0 if errors is None else 6 * np.nan_to_num(errors))
-    change = np.abs(shuffled - together)
-    change[: len(alone)] = np.maximum(change[: len(alone)], np.abs(alone - together[: len(alone)]))
+    together, shuffled = subject.log_prob(x), subject.log_prob(x[order])
+    alone = [subject.log_prob(x[i : i + 1]) for i in range(min(MOST_ALONE, len(x)))]
+    rows = np.concatenate([order, np.arange(len(alone))])  # the point that each of the other figures is of
+    others = np.concatenate([values for values, _ in [shuffled, *alone]])
+    variance = np.concatenate([_variance(*figures) for figures in [shuffled, *alone]]) + _variance(*together)[rows]
+    change = np.abs(_change(together[0][rows], others))
+    allowed = _tolerance(together[0])[rows] + MOST_CHANGE * np.sqrt(variance)
     worst = int(np.argmax(change / allowed))
     seen = f"changes by up to {change[worst]:.2g} nats, of {allowed[worst]:.2g} allowed"
     if change[worst] <= allowed[worst]:
         return Check(name, claim, "pass", seen, "", float(change[worst]), float(allowed[worst]))
-    remedy = f"point {worst} has another density in another batch: statistics of a batch, or random draws, enter it"
+    remedy = (
+        f"point {rows[worst]} has another density in another batch: statistics of a batch, or random draws, enter it"
+    )
     return Check(name, claim, "fail", seen, remedy, float(change[worst]), float(allowed[worst]))
 
 
-def slopes(subject: Subject, points: Points) -> list[Check]:
-    """Derivatives of log p, as differentiated and as stated, against finite differences along random directions."""
+def slopes(subject: Subject, x: Points, scale: np.ndarray) -> list[Check]:
+    """Derivatives of log p, as differentiated and as stated, against finite differences along random directions.
+
+    Arguments:
+        subject: the density.
+        x: where, (N, D).
+        scale: its spread in each dimension, positive, (D,).
+    """
     checks = []
     for name, slope in (("gradient", subject.gradient), ("score", subject.score)):
         if slope is None:
             continue
         claim = f"the {name} is the slope of log p"
-        x = points[:NUM_POINTS]
-        scale = points.std(0) + 1e-300
         directions = np.random.default_rng(0).standard_normal(x.shape)
         directions *= scale / np.linalg.norm(directions, axis=1, keepdims=True)
         try:
@@ -91,6 +100,24 @@ def slopes(subject: Subject, points: Points) -> list[Check]:
             )
             checks.append(Check(name, claim, "fail", seen, remedy, float(off[worst]), float(allowed[worst])))
     return checks
+
+
+def _tolerance(figures: Figures) -> Figures:
+    """By which figures of the same points may differ."""
+    return RELATIVE * np.maximum(1, np.abs(np.nan_to_num(figures, posinf=0, neginf=0)))
+
+
+def _variance(figures: Figures, errors: Figures | None) -> Figures:
+    """Of figures with stated errors; none where no error is stated."""
+    return np.zeros_like(figures) if errors is None else np.nan_to_num(errors) ** 2
+
+
+def _change(first: Figures, second: Figures) -> Figures:
+    """Of the figures of points: none where both are the same, infinite or no number, and infinite where one of them is."""
+    with np.errstate(invalid="ignore"):
+        change = second - first
+    same = (first == second) | (np.isnan(first) & np.isnan(second))
+    return np.where(same, 0.0, np.where(np.isnan(change), np.inf, change))
 
 
 def _difference(subject: Subject, x: Points, directions: Points, step: float) -> np.ndarray:

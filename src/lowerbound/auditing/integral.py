@@ -7,11 +7,13 @@ from functools import cached_property
 import numpy as np
 from scipy.special import logsumexp
 
-from lowerbound.auditing.check import Check
-from lowerbound.auditing.proposal import Proposal
+from lowerbound.auditing.allowance import DRAWS, Allowance
+from lowerbound.auditing.check import Check, Untold
+from lowerbound.auditing.proposal import Proposal, fewest_points
 from lowerbound.auditing.subject import Figures, Points, Subject
 from lowerbound.brief import Brief
-from lowerbound.tails import MOST_RELIABLE, pareto_shape
+from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE, pareto_shape
+from lowerbound.words import counted
 
 TOLERANCE = 0.01
 """Nats by which the log of an integral may be off without being called wrong: a solver's error."""
@@ -37,15 +39,34 @@ class Weighted(Brief):
     log_p: Figures
 
     @classmethod
-    def of(cls, subject: Subject, proposal: Proposal, num: int, seed: int) -> "Weighted":
-        """So many draws; of a subject that states errors, log p is lowered by half their square, for exp is convex."""
+    def of(cls, allowance: Allowance, points: Points, num: int, seed: int) -> "Weighted | Untold":
+        """Draws of a proposal that is fitted to points, as many as are affordable of so many.
+
+        Of a subject that states errors, log p is lowered by half their square, for exp is convex.
+        """
+        num_points, num_dims = points.shape
+        if num_points < (fewest := fewest_points(num_dims)):
+            seen = (
+                f"{counted(num_points, 'point')} of {counted(num_dims, 'dimension')} are too few to fit a proposal to"
+            )
+            return Untold(seen, f"{fewest:,} samples or more (--num-samples), and the time for them (--minutes)")
+        proposal = Proposal.fitted(points)
         x = proposal.sample(num, seed)
-        log_p, errors = subject.log_prob(x)
+        log_p, errors = allowance.log_prob(x, "draws", DRAWS)
+        if len(log_p) < FEWEST_DRAWS:
+            seen = f"too little was weighed: {counted(len(log_p), 'draw')} of the proposal"
+            return Untold(seen, f"{FEWEST_DRAWS} draws or more (--num-draws), and the time for them (--minutes)")
+        x = x[: len(log_p)]
         return cls(x, proposal.log_prob(x), log_p if errors is None else log_p - np.nan_to_num(errors) ** 2 / 2)
 
     @cached_property
     def log_weights(self) -> Figures:
         return self.log_p - self.log_q
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether every log density is a number or -inf, and one at least a number."""
+        return bool((np.isfinite(self.log_p) | np.isneginf(self.log_p)).all() and np.isfinite(self.log_p).any())
 
     @cached_property
     def shape(self) -> float:
@@ -71,10 +92,12 @@ class Weighted(Brief):
         return value, float(relative.std(ddof=1)) / num**0.5
 
 
-def by_importance(weighted: Weighted) -> Check:
+def by_importance(weighted: Weighted | Untold) -> Check:
     """Of any number of dimensions, as far as the proposal reaches."""
     name = "normalisation by importance sampling"
-    if not np.isfinite(weighted.log_p[~np.isneginf(weighted.log_p)]).all() or np.isneginf(weighted.log_p).all():
+    if isinstance(weighted, Untold):
+        return weighted.of(name, _CLAIM)
+    if not weighted.is_of_numbers:
         bad = int((~np.isfinite(weighted.log_p) & ~np.isneginf(weighted.log_p)).sum())
         return Check(
             name, _CLAIM, "fail", f"{bad} of {len(weighted.log_p)} log densities are NaN or +inf, or all are -inf", ""

@@ -19,6 +19,11 @@ WIDE = 4.0
 COMPONENTS = (1, 3, 10, 30)
 
 
+def fewest_points(num_dims: int) -> int:
+    """That a proposal can be fitted to."""
+    return 10 * num_dims + 10
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Proposal(Brief):
     """A mixture of multivariate t distributions.
@@ -41,7 +46,7 @@ class Proposal(Brief):
             InputError: for fewer than ten points a dimension, or points without spread.
         """
         num_points, num_dims = points.shape
-        if num_points < 10 * num_dims + 10:
+        if num_points < fewest_points(num_dims):
             raise InputError(f"{num_points} points of {num_dims} dimensions are too few to fit a proposal to")
         covariance = np.atleast_2d(np.cov(points.T))
         if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance)[0] <= 0:

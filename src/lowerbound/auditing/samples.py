@@ -6,31 +6,54 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import kolmogorov, ndtr
 
-from lowerbound.auditing.check import Check
+from lowerbound.auditing.allowance import OTHER_SAMPLES, SCORED, Allowance
+from lowerbound.auditing.check import Check, Untold
 from lowerbound.auditing.integral import MOST_ERRORS, Weighted
-from lowerbound.auditing.subject import Figures, Points, Subject
+from lowerbound.auditing.subject import Figures, Points
 from lowerbound.tails import MOST_RELIABLE
+from lowerbound.words import counted
 
 SHARES = (0.5, 0.9, 0.99)
 FEWEST_EFFECTIVE = 100
+FEWEST_SAMPLES = 20
 _CHANCE = 2 * ndtr(-MOST_ERRORS)
 MOST_DIRECTIONS = 16
 
 
-def same_law(subject: Subject, weighted: Weighted, samples: Points, seed: int) -> list[Check]:
-    """Three questions that need the model's samples and its density: the law of what they look like, the coverage of
-    highest-density regions, and the entropy."""
+def same_law(allowance: Allowance, weighted: Weighted | Untold, num_samples: int, seed: int) -> list[Check]:
+    """Three questions that need samples of the model and its density: the law of what they look like, the coverage of
+    highest-density regions, and the entropy.
+
+    Arguments:
+        allowance: the density, which can be sampled from.
+        weighted: draws of a proposal.
+        num_samples: as many as are affordable of so many; other ones than the proposal was fitted to.
+        seed: of them.
+    """
     names = ("samples against density", "coverage of highest-density regions", "entropy")
     claims = (
         "samples, seen from any side, are spread as the density says",
         "a region that holds half, 90 or 99 % of the density's mass holds as many of the samples",
         "log p is on average over samples what it is on average over the density",
     )
+
+    def untold(why: Untold) -> list[Check]:
+        return [why.of(name, claim) for name, claim in zip(names, claims, strict=True)]
+
+    if isinstance(weighted, Untold):
+        return untold(weighted)
+    if not weighted.is_of_numbers:
+        return untold(Untold("log densities are no numbers", "a log density that is a number or -inf everywhere"))
     if weighted.shape > MOST_RELIABLE or weighted.effective < FEWEST_EFFECTIVE:
         seen = f"effective sample size {weighted.effective:,.0f}, k-hat {weighted.shape:.2f}"
         remedy = "the density could not be integrated: more draws, fewer dimensions, or a proposal nearer to it"
-        return [Check(name, claim, "can't tell", seen, remedy) for name, claim in zip(names, claims, strict=True)]
-    log_p, _ = subject.log_prob(samples)
+        return untold(Untold(seen, remedy))
+    samples = allowance.sample(num_samples, seed, OTHER_SAMPLES)
+    log_p, _ = allowance.log_prob(samples, "samples' log densities", SCORED)
+    if len(log_p) < FEWEST_SAMPLES:
+        seen = f"there is too little to compare: {counted(len(log_p), 'sample')}"
+        return untold(Untold(seen, f"{FEWEST_SAMPLES} or more (--num-samples), and the time for them (--minutes)"))
+    samples = samples[: len(log_p)]
     return [
         _law(names[0], claims[0], weighted, samples, log_p, seed),
         _coverage(names[1], claims[1], weighted, log_p),

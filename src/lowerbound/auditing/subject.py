@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from torch import Tensor, nn
 
 from lowerbound.blocks import Real
 from lowerbound.errors import InputError
+
+EXACT_DIMS = 64
+"""Up to which the trace of a run's flow is exact: the error of random probes would weigh the draws of a proposal."""
+NUM_PROBES = 16
+"""Of one of more dimensions, by whose spread its error is known."""
 
 Points = Float[np.ndarray, "num_points num_dims"]
 Figures = Float[np.ndarray, " num_points"]
@@ -194,12 +200,15 @@ def _of_flow(run: Any) -> Subject:
 
     # over all levels, as the density goes: a grid of the visible ones starts from another base
     plan = make_plan(run.denoiser, sampler=ProbabilityFlow(tolerance=1e-3), grid_name="gamma")
+    num_dims = run.spec.num_dims
+    flow = Flow(tolerance=1e-3, num_probes=num_dims if num_dims <= EXACT_DIMS else NUM_PROBES)
+    seeds = count()  # each time other probes, so that repeats show the errors that are stated of them
 
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
         raw = x.reshape(-1, *run.spec.raw_shape).astype(run.spec.encoding.dtype)
-        scores = score_density(run, raw, Flow(tolerance=1e-3))
+        scores = score_density(run, raw, flow, seed=next(seeds))
         errors = np.hypot(np.nan_to_num(scores.standard_error), scores.solver_error)
-        return scores.nats, errors * run.spec.num_dims * np.log(2)
+        return scores.nats, errors * num_dims * np.log(2)
 
     def sample(num: int, seed: int) -> Points:
         return as_points(generate(run, num, plan, seed=seed, batch_size=1024))

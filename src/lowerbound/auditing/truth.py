@@ -5,29 +5,38 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from lowerbound.auditing.check import Check
+from lowerbound.auditing.allowance import TRUTH, Allowance
+from lowerbound.auditing.check import Check, Untold
 from lowerbound.auditing.integral import MOST_ERRORS, TOLERANCE, Weighted
 from lowerbound.auditing.subject import Figures, Points, Subject
+from lowerbound.words import counted
 
 MOST_REPEATED = 0.05
 """The share of values that occur more than once in a column, above which they are of levels and no reals."""
 
 
-def below_truth(subject: Subject, truth: Subject, num: int, seed: int) -> Check:
+def below_truth(allowance: Allowance, truth: Subject, num: int, seed: int) -> Check:
     """No density is on average above the one that points were drawn from."""
     assert truth.sample is not None
     x = truth.sample(num, seed)
-    return _gibbs("never above the truth", subject.log_prob(x)[0] - truth.log_prob(x)[0])
+    log_p, _ = allowance.log_prob(x, "samples of the truth", TRUTH)
+    return _gibbs("never above the truth", log_p - truth.log_prob(x[: len(log_p)])[0])
 
 
-def below_proposal(weighted: Weighted) -> Check:
+def below_proposal(weighted: Weighted | Untold) -> Check:
     """The same of the proposal, in any number of dimensions and however far it is from the density."""
-    return _gibbs("never above the proposal", weighted.log_weights)
+    return _gibbs("never above the proposal", weighted if isinstance(weighted, Untold) else weighted.log_weights)
 
 
-def _gibbs(name: str, excess: Figures) -> Check:
+def _gibbs(name: str, excess: Figures | Untold) -> Check:
     r"""$E_q[\log p] \le E_q[\log q]$ for all densities p and q (Gibbs)."""
     claim = "no density has a larger mean log density than that which the points were drawn from"
+    if isinstance(excess, Untold):
+        return excess.of(name, claim)
+    if len(excess) < 2:
+        return Untold(f"{counted(len(excess), 'point')} has no spread to judge by", "more time (--minutes)").of(
+            name, claim
+        )
     if not np.isfinite(excess).all():
         seen = f"{int((~np.isfinite(excess)).sum())} of {len(excess)} points have no finite log density"
         if np.isneginf(excess[~np.isfinite(excess)]).all():

@@ -1,5 +1,6 @@
 """`lowerbound audit RUN`: ask of a run's density whether it is one."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from lowerbound.auditing import Audit, audit
+from lowerbound.auditing.audit import MINUTES
 from lowerbound.cli.figures import CheckFailedError, JsonOption
 from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.data import Reading
@@ -38,6 +40,9 @@ class Options:
     """The number of draws in the importance sampling that integrates the density."""
     num_samples: Everyday[int] = 500
     """The number of samples of the flow that are compared with the density."""
+    minutes: Everyday[float] = MINUTES
+    """About how long the audit may take, on one core: where a density is dear, fewer draws and samples are made than asked
+    for, and the last line says how many."""
     reading: DataReading = field(default_factory=Reading)
     seed: Everyday[int] = 0
     """The random seed of draws and samples."""
@@ -49,6 +54,8 @@ def main(arguments: list[str]) -> Audit:
     """Run the verb; its exit status says whether a check failed."""
     options = parse(Options, "audit", arguments)
     check_counts(options, "num_draws", "num_samples")
+    if not 0 < options.minutes < math.inf:
+        raise InputError(f"--minutes is {options.minutes}: it must be positive and finite")
     if options.out is not None and options.out.suffix != ".json":
         raise InputError(f"--out {options.out}: give a name that ends in .json")
     run = open_run(options.run, pick_device(options.device))
@@ -57,7 +64,8 @@ def main(arguments: list[str]) -> Audit:
         examples = read_for(run, options.data, options.reading)
         check_examples(run, examples.values, examples.name)
         data = examples.values
-    found = audit(run, data, num_draws=options.num_draws, num_samples=options.num_samples, seed=options.seed)
+    settings = {name: getattr(options, name) for name in ("num_draws", "num_samples", "minutes", "seed")}
+    found = audit(run, data, **settings)
     print(found)
     if options.out is not None:
         write_file(options.out, to_json(found).encode())

@@ -124,7 +124,7 @@ def log_prob(
         x: data, (B, *).
         noise: where the probes of an estimated trace come from.
         trace: "exact", with D differentiations a call; "hutchinson", with one for each probe; "auto": exact up to 16
-            dimensions.
+            dimensions, and where it costs no more than so many probes.
         num_probes: probes of an estimated trace, each the same for a whole solution; two or more give a standard error.
         tolerance: the error allowed in a step of the solver, in units of the noise and in nats per dimension; of all
             examples or of each, (B,).
@@ -168,7 +168,7 @@ class ProbedFlow(Brief):
             raise InputError(f"this denoiser has no density along its flow: {denoiser.no_flow}")
         observed = denoiser.observed
         check_data(x, denoiser.shape, observed)
-        exact = is_exact(trace, x)
+        exact = is_exact(trace, x) or (trace == "auto" and num_probes >= x[0].numel())
         dtype, x = x.dtype, x.double()
         x, num_dims = present(x, observed), count_dims(x, observed)
         probes = _unit_vectors(x) if exact else _random_signs(x, noise, num_probes)

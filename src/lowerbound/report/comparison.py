@@ -144,7 +144,8 @@ def comparison_page(comparison: Comparison, folder: Path) -> str:
     pictures = [Picture("Held-out data", folder / "data.png")] if (folder / "data.png").is_file() else []
     for each in comparison.standings:
         likelihood = "no likelihood" if each.bits is None else f"{each.bits} bits/dim ({each.likelihood})"
-        name = each.model if each.seed == comparison.standings[0].seed else f"{each.model}-seed-{each.seed}"
+        name = f"{each.model}-seed-{each.seed}"
+        name = name if (folder / name).is_dir() else each.model  # the first training has the model's name
         pictures.append(Picture(f"{name}: {likelihood}", folder / name / "standing.png"))
     steps, minutes = comparison.steps, comparison.minutes
     num = len({each.seed for each in comparison.standings})

@@ -19,11 +19,14 @@ def headline(evaluation: Evaluation) -> str:
     likelihood, baselines = figures.get("likelihood"), figures.get("baselines")
     if isinstance(likelihood, Likelihood):
         examples = "held-out examples" if evaluation.own else f"examples of {evaluation.data}"
-        text = f"{likelihood.total} bits/dim, {likelihood.kind}, on {likelihood.num_examples:,} {examples}"
+        bits = _of_all_trainings(evaluation, likelihood)
+        trained = "" if bits.is_of_one_training else f"mean of {bits.num_trainings} trainings, "
+        text = f"{bits} bits/dim, {trained}{likelihood.kind}, on {likelihood.num_examples:,} {examples}"
         if isinstance(baselines, Baselines):
-            difference, error = likelihood.total - bits_of(baselines.best)
-            side = "more" if difference > 0 else "fewer"
-            text += f", {Measured(abs(difference), error)} {side} than the best baseline ({baselines.best.name})"
+            difference = bits - bits_of(baselines.best)
+            side = "more" if difference.value > 0 else "fewer"
+            text += f", {Measured(abs(difference.value), difference.error)} {side} than the best baseline "
+            text += f"({baselines.best.name})"
     else:
         left_out = evaluation.parts.get("likelihood")
         text = "bits/dim not yet known" if left_out is None else f"no likelihood ({left_out.missing})"
@@ -43,12 +46,16 @@ def findings(evaluation: Evaluation) -> list[Finding]:
     sentences = [finding for each in figures.values() for finding in description(each).findings]
     likelihood, baselines = figures.get("likelihood"), figures.get("baselines")
     if isinstance(likelihood, Likelihood) and isinstance(baselines, Baselines):
-        trainings = figures.get("trainings")
-        bits = trainings.total if isinstance(trainings, Trainings) else OverTrainings.of(likelihood.total)
-        sentences.insert(0, against_baseline(bits, baselines.best))
+        sentences.insert(0, against_baseline(_of_all_trainings(evaluation, likelihood), baselines.best))
     elif evaluation.own and (weak := weakness(evaluation.weights)) is not None:  # as training has measured it
         sentences.insert(0, serious(f"{weak[:1].upper()}{weak[1:]}."))
     return sorted(sentences, key=lambda finding: finding.severity, reverse=True)
+
+
+def _of_all_trainings(evaluation: Evaluation, likelihood: Likelihood) -> OverTrainings:
+    """Bits/dim over the trainings of the run's configuration, or of the run's own where there are no others."""
+    trainings = evaluation.figures.get("trainings")
+    return trainings.total if isinstance(trainings, Trainings) else OverTrainings.of(likelihood.total)
 
 
 def against_baseline(bits: OverTrainings, baseline: Baseline) -> Finding:

@@ -62,7 +62,7 @@ class FlowSettings:
     the trace is estimated, above 16 dimensions, and 1e-3 where it is exact."""
     num_probes: Annotated[int | None, tyro.conf.arg(name="probes")] = None
     """The number of random probes that estimate the trace, above 16 dimensions; 1, or 2 with several importance samples, if
-    not given."""
+    not given. As many as there are dimensions, or more, make it exact."""
     dequantizer: DequantizerName | None = None
     """For discrete data: the distribution of the noise within a level; truncated-normal if not given."""
     num_importance: Annotated[int, tyro.conf.arg(name="importance")] = 1
