@@ -7,13 +7,16 @@ their classifiers there.
 
 import hashlib
 import os
+import random
 import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import numpy as np
 import pytest
+import torch
 import typechecking
 
 typechecking.install()
@@ -33,6 +36,14 @@ def pytest_configure(config):
     os.environ["LOWERBOUND_DATA"] = folder.name
     # torch's own rules for forward-mode differentiation are compiled with it at their first use
     config.addinivalue_line("filterwarnings", "ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Draws from the libraries' own generators are the same, whichever tests came before in a process."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

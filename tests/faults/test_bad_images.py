@@ -101,10 +101,10 @@ def test_each_bad_file_is_named_with_its_reason(folder, name, monkeypatch):
 def test_a_bomb_costs_neither_time_nor_memory(folder):
     # four gigabytes of pixels in some kilobytes
     (folder / "bomb.png").write_bytes(_png(40_000, 33_000, 8, 2, bytes(4_000_000)))
-    start = time.perf_counter()
+    start = time.process_time()  # whatever else the machine does
     with pytest.raises(InputError, match=r"bomb\.png: .*pixels"):
         open_folder(folder)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("kind", ["outside", "outside folder", "loop", "dangling", "fifo", "socket", "device"])
