@@ -215,7 +215,7 @@ def test_filled_in_answers_leave_what_is_known(digits, moons):
             edit.fill(digits, example, nothing, "replacement", 3, 5, 0)
     point = of_data(moons, "test", 0)
     cells = numbers_of(edit.fill(moons, point, np.array([False, True]), "replacement", 3, 5, 0)[0])
-    assert set(cells) == {"1"}
+    assert set(cells) == {"dimension 1"}
 
 
 def test_between_and_variations(moons, digits):
