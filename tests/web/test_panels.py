@@ -237,7 +237,7 @@ def test_a_schedule_s_figures_at_a_time():
 
 def test_the_way_to_noise_starts_at_the_example(digits, monkeypatch):
     ways = []
-    monkeypatch.setattr(learn, "denoising_strip", lambda path, way, values, rows: ways.append(way) or path.touch())
+    monkeypatch.setattr(learn, "denoising_strip", lambda path, way, *_, **look: ways.append(way) or path.touch())
     example = of_data(digits, "test", 0)
     learn.noised(digits, example, 0)
     latents, guesses = ways
