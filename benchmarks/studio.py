@@ -26,6 +26,8 @@ LOADING = 503
 """The status of the page that is shown while the studio is loaded."""
 AT_ONCE = 100
 LOOKS = 10
+WARM = 100
+"""Requests after which the memory is to grow no more."""
 
 
 class Studio:
@@ -141,11 +143,13 @@ def measure(studio: Studio, requests: int, minutes: float) -> None:
         ended, _ = studio.draw(1, number, WAY)
         assert ended == "complete", ended
         is_last = number == requests or time.monotonic() > until
-        if number % max(1, requests // LOOKS) == 0 or is_last:
+        if number in (min(WARM, requests), requests) or number % max(1, requests // LOOKS) == 0 or is_last:
             memory[number] = studio.memory
         if is_last:
             break
     print("memory          " + ", ".join(f"{mebibytes} MiB after {number}" for number, mebibytes in memory.items()))
+    if WARM in memory:
+        print(f"growth          {memory[number] - memory[WARM]} MiB after the first {WARM} of {number} requests")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,23 @@
-"""Pictures of the studio's screens, into docs/pictures: python docs/screens.py RUNS RUN.
+"""Pictures of every screen, into docs/pictures: python docs/screens.py [--runs FOLDER --run NAME] [--look dark].
 
-Needs the extra `web`, playwright, and a chromium, whose path is taken from CHROMIUM. RUNS is a folder of runs, RUN the name
-of the one to show.
+Those of the studio's panels, of the page on which a density is drawn, and of a report. Without --runs a small model of
+digits is trained and evaluated first. Needs the extra `web`, playwright, and a chromium, whose path is taken from CHROMIUM.
 """
 
+import argparse
 import io
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
+
+from lowerbound.explore import page as explore_page
+from lowerbound.report.page import own_page, read_own
+from lowerbound.run import open_run
 
 OUT = Path(__file__).parent / "pictures"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -77,31 +83,83 @@ def small(content: bytes) -> bytes:
         image = image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.Resampling.LANCZOS)
 
 
-def main(runs: str, run: str, out: Path = OUT, looks: tuple[str, ...] = ("",)) -> None:
-    """Serve the runs, and take a picture of each screen in each look: "", "dark" or "phone"."""
+def new_page(browser, look: str):
+    """A page of the browser in a look: "", "dark" or "phone"."""
+    size = {"width": WIDTHS.get(look, WIDTHS[""]), "height": 900}
+    page = browser.new_page(viewport=size, color_scheme="dark" if look == "dark" else "light")
+    page.set_default_timeout(MOST_SECONDS * 1000)
+    return page
+
+
+def studio(browser, runs: Path, run: str, out: Path, looks: list[str]) -> None:
+    """Serve the runs, and take a picture of each panel."""
+    command = [sys.executable, "-m", "lowerbound", "studio", str(runs), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip()
+            for look in looks:
+                for tab in STEPS:
+                    page = new_page(browser, look)
+                    page.goto(f"{address}/?run={run}")
+                    page.get_by_text("The settings of the address are here").wait_for()
+                    write(out, f"studio-{tab.lower()}", look, screen(page, tab, run))
+                    page.close()
+        finally:
+            server.terminate()
+
+
+def files(browser, runs: Path, run: str, out: Path, looks: list[str]) -> None:
+    """Take a picture of the pages that need no server: a density to draw, and the run's report."""
+    with TemporaryDirectory() as folder:
+        explore, report = Path(folder) / "explore.html", Path(folder) / "report.html"
+        explore.write_text(explore_page())
+        opened = open_run(runs / run)
+        report.write_text(own_page(opened, read_own(opened))[0])
+        for look in looks:
+            for name, path in (("explore", explore), ("report", report)):
+                page = new_page(browser, look)
+                page.goto(path.as_uri())
+                if name == "explore":
+                    page.get_by_role("button", name="spiral").click()
+                page.set_viewport_size({"width": page.viewport_size["width"], "height": MOST_HEIGHT})
+                page.wait_for_timeout(2500)
+                write(out, name, look, page.screenshot())
+                page.close()
+
+
+def write(out: Path, name: str, look: str, content: bytes) -> None:
+    """A picture by the name of its screen."""
+    path = out / f"{name}{look and f'-{look}'}.png"
+    path.write_bytes(small(content))
+    print(path, flush=True)
+
+
+def lowerbound(*words: object) -> None:
+    """A command."""
+    subprocess.run([sys.executable, "-m", "lowerbound", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, help="a folder of runs")
+    parser.add_argument("--run", default="digits", help="the name of the one to show, which has been evaluated")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--look", choices=("light", "dark", "phone"), nargs="+", default=["light"])
+    arguments = parser.parse_args()
     from playwright.sync_api import sync_playwright
 
-    command = [sys.executable, "-m", "lowerbound", "studio", runs, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
-        assert server.stdout is not None
-        address = server.stdout.readline().strip()
+    looks = ["" if look == "light" else look for look in arguments.look]
+    with TemporaryDirectory() as folder, sync_playwright() as playwright:
+        runs = arguments.runs or Path(folder)
+        if arguments.runs is None:
+            lowerbound("train", "digits", "--minutes", 3, "--conditional", "--out", runs / arguments.run)
+            lowerbound("evaluate", runs / arguments.run)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for look in looks:
-            for tab in STEPS:
-                size = {"width": WIDTHS.get(look, WIDTHS[""]), "height": 900}
-                scheme = "dark" if look == "dark" else "light"
-                page = browser.new_page(viewport=size, color_scheme=scheme)
-                page.set_default_timeout(MOST_SECONDS * 1000)
-                page.goto(f"{address}/?run={run}")
-                page.get_by_text("The settings of the address are here").wait_for()
-                content = screen(page, tab, run)
-                name = f"studio-{tab.lower()}{look and f'-{look}'}.png"
-                (out / name).write_bytes(small(content))
-                print(out / name)
-                page.close()
+        for take in (files, studio):
+            take(browser, runs, arguments.run, arguments.out, looks)
         browser.close()
-        server.terminate()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]) if len(sys.argv) > 3 else OUT, tuple(sys.argv[4:]) or ("",))
+    main()

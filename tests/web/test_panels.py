@@ -215,7 +215,7 @@ def test_filled_in_answers_leave_what_is_known(digits, moons):
             edit.fill(digits, example, nothing, "replacement", 3, 5, 0)
     point = of_data(moons, "test", 0)
     cells = numbers_of(edit.fill(moons, point, np.array([False, True]), "replacement", 3, 5, 0)[0])
-    assert set(cells) == {"1"}
+    assert set(cells) == {"dimension 1"}
 
 
 def test_between_and_variations(moons, digits):
@@ -237,7 +237,7 @@ def test_a_schedule_s_figures_at_a_time():
 
 def test_the_way_to_noise_starts_at_the_example(digits, monkeypatch):
     ways = []
-    monkeypatch.setattr(learn, "denoising_strip", lambda path, way, values, rows: ways.append(way) or path.touch())
+    monkeypatch.setattr(learn, "denoising_strip", lambda path, way, *_, **look: ways.append(way) or path.touch())
     example = of_data(digits, "test", 0)
     learn.noised(digits, example, 0)
     latents, guesses = ways

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Num
 
 from lowerbound.errors import InputError
-from lowerbound.pictures.canvas import INK, LIGHT, Range, check_drawable, draw_figure, save
+from lowerbound.pictures.canvas import INK, LIGHT, Range, check_drawable, draw_figure, label, save
 from lowerbound.pictures.mosaic import explained, tile
 from lowerbound.pictures.series import draw_series, name_channels
 from lowerbound.pictures.vectors import Limits, draw_histogram, draw_points, limits
@@ -19,14 +19,21 @@ _WIDTH = 12.0  # the most inches of a picture
 
 
 def denoising_strip(
-    path: Path | str, states: Sequence[tuple[float, Num[np.ndarray, "batch *shape"]]], value_range: Range, rows: int = 4
+    path: Path | str,
+    states: Sequence[tuple[float, Num[np.ndarray, "batch *shape"]]],
+    value_range: Range,
+    rows: int = 4,
+    within: Limits | None = None,
+    names: Sequence[str] = (),
 ) -> Path:
     """Draws the way from noise to data, one column per time.
 
     states: (t, batch) in the order of sampling, t falling from 1 to 0, each batch as in `sample_grid`.
     value_range: (low, high) of everything but vectors; values outside are drawn at its ends.
     rows: how many examples are shown; of vectors, how many pairs of dimensions, all examples as points in a frame that is
-        the same at all times (`path_limits`), some of them in another colour so that they can be followed.
+        the same at all times, some of them in another colour so that they can be followed.
+    within: (D, 2), low and high of vectors' frame; by default those of the states (`path_limits`).
+    names: of the D dimensions or C channels; numbers in their place if empty.
 
     Raises InputError for no states, shapes that cannot be drawn, or an empty value range.
     """
@@ -36,9 +43,9 @@ def denoising_strip(
         check_drawable(batch, value_range)
     num_axes = states[0][1].ndim
     if num_axes == 2:
-        return _draw_vectors(path, states, rows)
-    draw = _draw_series if num_axes == 3 else _draw_tiles
-    return draw(path, [(t, batch[:rows]) for t, batch in states], value_range)
+        return _draw_vectors(path, states, rows, within, [label(name) for name in names])
+    first = [(t, batch[:rows]) for t, batch in states]
+    return _draw_series(path, first, value_range, names) if num_axes == 3 else _draw_tiles(path, first, value_range)
 
 
 def _draw_tiles(path: Path | str, states: Sequence[tuple[float, np.ndarray]], value_range: Range) -> Path:
@@ -61,7 +68,9 @@ def _draw_tiles(path: Path | str, states: Sequence[tuple[float, np.ndarray]], va
     return save(figure, path)
 
 
-def _draw_series(path: Path | str, states: Sequence[tuple[float, np.ndarray]], value_range: Range) -> Path:
+def _draw_series(
+    path: Path | str, states: Sequence[tuple[float, np.ndarray]], value_range: Range, names: Sequence[str]
+) -> Path:
     rows, columns, num_channels = len(states[0][1]), len(states), states[0][1].shape[1]
     inches = min(0.8 * 4 / 3, _WIDTH / columns)
     figure, axes = draw_figure(rows, columns, (inches * columns, inches * rows * 3 / 4 + 0.5), 0.03)
@@ -69,7 +78,7 @@ def _draw_series(path: Path | str, states: Sequence[tuple[float, np.ndarray]], v
         draw_series(axis, states[column][1][row], value_range, left=column == 0, bottom=row == rows - 1)
         axis.set_xlabel("position" if row == rows - 1 and column == 0 else "")
     _name_times(axes[0], states)
-    name_channels(figure, num_channels)
+    name_channels(figure, num_channels, names)
     return save(figure, path)
 
 
@@ -83,9 +92,12 @@ def path_limits(states: Sequence[Num[np.ndarray, "batch dims"]]) -> Limits:
     return np.clip(everywhere, centre - half, centre + half)
 
 
-def _draw_vectors(path: Path | str, states: Sequence[tuple[float, np.ndarray]], rows: int) -> Path:
+def _draw_vectors(
+    path: Path | str, states: Sequence[tuple[float, np.ndarray]], rows: int, within: Limits | None, names: Sequence[str]
+) -> Path:
     num_dims = states[0][1].shape[1]
-    within = path_limits([batch for _, batch in states])
+    within = path_limits([batch for _, batch in states]) if within is None else within
+    called = names or [f"dimension {number}" for number in range(num_dims)]
     firsts = range(0, num_dims, 2)[:rows]
     pairs = [(min(first, max(num_dims - 2, 0)), min(first + 1, num_dims - 1)) for first in firsts]
     figure, axes = draw_figure(len(pairs), len(states), (0.85 * len(states) + 0.3, 0.85 * len(pairs) + 0.5), 0.03)
@@ -100,8 +112,8 @@ def _draw_vectors(path: Path | str, states: Sequence[tuple[float, np.ndarray]], 
             draw_points(axis, points, frame)
             axis.scatter(*points[:_FOLLOWED].T, s=9, color=LIGHT, linewidths=0)
         if column == 0:
-            axis.set_ylabel("density" if across == up else f"dimension {up}", fontsize=7)
-            axis.set_xlabel(f"dimension {across}", fontsize=7)
+            axis.set_ylabel("density" if across == up else called[up], fontsize=7)
+            axis.set_xlabel(called[across], fontsize=7)
     _name_times(axes[0], states)
     return save(figure, path)
 

@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Float
 
 from lowerbound.errors import InputError
-from lowerbound.pictures.canvas import DARK, INK, LIGHT, draw_figure, save
+from lowerbound.pictures.canvas import DARK, INK, LIGHT, draw_figure, label, save
 
 MOST_BARS = 60
+MOST_LINES = 8
 
 
 def standing(path: Path | str, others: Mapping[str, Float[np.ndarray, " _"]], value: float, name: str) -> Path:
@@ -28,33 +29,48 @@ def standing(path: Path | str, others: Mapping[str, Float[np.ndarray, " _"]], va
     edges = np.histogram_bin_edges(together, bins=min(30, max(5, len(together) // (4 * len(others)))))
     for number, (kind, figures) in enumerate(others.items()):
         share, counts = float(np.mean(figures < value)), np.histogram(figures, edges)[0]
-        label = f"{kind}: {share:.0%} of {len(figures)} lie below"
+        told = f"{kind}: {share:.0%} of {len(figures)} lie below"
         style = {"linewidth": 1.3} if number else {"fill": True, "alpha": 0.35}
-        axis.stairs(counts / len(figures), edges, color=INK if number else DARK, label=label, **style)
+        axis.stairs(counts / len(figures), edges, color=INK if number else DARK, label=told, **style)
     axis.axvline(value, color=LIGHT, linewidth=2.2)
     axis.set(xlabel=name, ylabel="share of examples")
     axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
     return save(figure, path)
 
 
-def by_entry(path: Path | str, bits: Float[np.ndarray, "*shape"], names: tuple[str, ...] = ()) -> Path:
-    """Draws what each entry of an example adds, in bits: a map of an image, the channels' sum, else bars.
+def by_entry(
+    path: Path | str, values: Float[np.ndarray, "*shape"], names: tuple[str, ...] = (), unit: str = "bits"
+) -> Path:
+    """Draws what each entry of an example adds, in bits, say: a map, a line for each channel of a series, else bars.
 
-    bits: of one example, (C, H, W) or of another shape, of which the first `MOST_BARS` entries are drawn; names: of a
-    table's columns.
+    values: of one example: (C, H, W), or (C, D, H, W) of which the channels and the depth are summed, (C, L), of which the
+    first `MOST_LINES` channels are drawn, or (D,), of which the first `MOST_BARS` are; names: of the columns or channels;
+    unit: of the values.
     """
-    if bits.ndim == 3:
+    if values.ndim >= 3:
         figure, [[axis]] = draw_figure(1, 1, (4.2, 3.6))
-        image = axis.imshow(bits.sum(0), cmap="cividis", interpolation="nearest")
-        figure.colorbar(image, ax=axis, label="bits")
+        image = axis.imshow(values.sum(tuple(range(values.ndim - 2))), cmap="cividis", interpolation="nearest")
+        figure.colorbar(image, ax=axis, label=unit)
         axis.set_axis_off()
         return save(figure, path)
-    bars = bits.reshape(-1)[:MOST_BARS]
+    called = [label(name) for name in names]
+    if values.ndim == 2:
+        lines = values[:MOST_LINES]
+        figure, axes = draw_figure(len(lines), 1, (5.6, 1.3 * len(lines) + 0.7))
+        for number, axis in enumerate(axes[:, 0]):
+            axis.step(range(lines.shape[1]), lines[number], where="mid", color=DARK)
+            axis.axhline(0, color=INK, linewidth=0.8)
+            axis.set_title(called[number] if called else f"channel {number}", fontsize=8, color=INK)
+            axis.set_ylabel(unit)
+            axis.tick_params(labelbottom=number == len(lines) - 1)
+        axes[-1, 0].set_xlabel("position")
+        return save(figure, path)
+    bars = values[:MOST_BARS]
     figure, [[axis]] = draw_figure(1, 1, (5.6, 2.8))
     axis.bar(range(len(bars)), bars, color=DARK)
     axis.axhline(0, color=INK, linewidth=0.8)
-    axis.set(xlabel="column" if names else "entry", ylabel="bits")
+    axis.set(xlabel="column" if names else "entry", ylabel=unit)
     if len(bars) <= 20:
-        shown = names[: len(bars)] or tuple(map(str, range(len(bars))))
-        axis.set_xticks(range(len(bars)), [name[:12] for name in shown], rotation=45 if names else 0)
+        slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if names else {}
+        axis.set_xticks(range(len(bars)), called[: len(bars)] or list(map(str, range(len(bars)))), **slanted)
     return save(figure, path)

@@ -10,6 +10,7 @@ import torch
 
 from lowerbound.brief import Brief
 from lowerbound.data.arrays import to_layout
+from lowerbound.data.frames import to_table
 from lowerbound.errors import InputError
 from lowerbound.guidance import ClassifierFree
 from lowerbound.pictures import sample_grid
@@ -21,7 +22,17 @@ from lowerbound.sampling import SAMPLERS, Plan
 from lowerbound.sampling.plan import GRIDS
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
-from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_csv, write_npy, write_npz, write_png
+from lowerbound.web.recipe import (
+    IN_TURN,
+    NO_LABEL,
+    Recipe,
+    read_recipe,
+    write_csv,
+    write_npy,
+    write_npz,
+    write_png,
+    write_rows,
+)
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import downloads, drawn, picture, plain, said, side_by_side, told
 
@@ -144,9 +155,10 @@ def files(opened: Opened, frame: Frame, content: bytes, recipe: Recipe, name: st
         f"{name}.npy": write_npy(arrays, recipe),
         f"{name}.npz": write_npz(arrays, recipe),
     }
-    if frame.samples.ndim == 2:
-        columns = [column.name for column in run.spec.columns]
-        names = columns or [f"dimension {k}" for k in range(frame.samples.shape[1])]
+    if run.spec.columns:
+        made[f"{name}.csv"] = write_rows(to_table(run.spec, frame.samples, as_text=True), recipe)
+    elif frame.samples.ndim == 2:
+        names = [f"dimension {k}" for k in range(frame.samples.shape[1])]
         made[f"{name}.csv"] = write_csv(frame.samples, names, recipe)
     return made
 

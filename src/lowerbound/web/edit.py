@@ -1,5 +1,6 @@
 """The panel `edit`: parts of an example filled in anew, examples between two, and variations of one."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from lowerbound.pictures.standing import by_entry
 from lowerbound.rng import PerSample
 from lowerbound.run import check_levels
 from lowerbound.run.impute import METHODS, impute
-from lowerbound.web.example import Example, choice, of_data
+from lowerbound.web.example import Example, cells, choice, names_of, of_data
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Opened, Shelf
@@ -95,27 +96,32 @@ def fill(
     )  # fmt: skip
     values, spread = run.spec.encoding.value_range, np.nan_to_num(made.std[0])
     if example.raw.ndim == 2:
-        names = [column.name for column in run.spec.columns] or [str(k) for k in range(example.raw.shape[1])]
-        rows = [
-            (
-                names[k],
-                f"{made.mean[0, k]:.5g} ± {spread[k]:.2g}",
-                ", ".join(f"{v:.4g}" for v in made.samples[0, :6, k]),
+        names, columns, answers = names_of(opened), run.spec.columns, cells(opened, made.samples[0])
+        rows = []
+        for k in np.flatnonzero(~observed[0])[:MOST_NAMED]:
+            given = [answer[k] for answer in answers]
+            # a category has no mean: how often each came out says the same
+            counted = ", ".join(f"{name}: {count} of {len(given)}" for name, count in Counter(given).most_common(4))
+            named = bool(columns and columns[k].categories)
+            rows.append(
+                (names[k], counted if named else f"{made.mean[0, k]:.5g} ± {spread[k]:.2g}", ", ".join(given[:6]))
             )
-            for k in np.flatnonzero(~observed[0])[:MOST_NAMED]
-        ]
-        return [table("What was filled in", ("column", "mean ± spread", "answers"), rows), "", ""]
-    answers = drawn(lambda path: sample_grid(path, made.samples[0], values))
+        return [table("What was filled in", ("column", "mean ± spread, or counts", "answers"), rows), "", ""]
+    named = run.spec.names
+    answers = drawn(lambda path: sample_grid(path, made.samples[0], values, names=named))
     shown = [picture(answers, f"{count} answers, by {method} in {steps} steps")]
-    both = np.where(missing[None], np.asarray(values[0], example.raw.dtype), example.raw)
-    mean = np.concatenate([both.astype(float), made.mean])
-    shown.append(picture(drawn(lambda path: sample_grid(path, mean, values, columns=2)), "What was known; the mean"))
+    # where nothing is known a picture is black, and the line of a series has a gap
+    both = np.where(missing[None], np.nan if example.raw.ndim == 3 else values[0], example.raw.astype(float))
+    mean = np.concatenate([both, made.mean])
+    known = drawn(lambda path: sample_grid(path, mean, values, columns=2, names=named))
+    shown.append(picture(known, "What was known; the mean"))
     bare = spread / max(values[1] - values[0], 1e-300)
-    if bare.ndim == 3:
+    if bare.ndim >= 3:
         content = drawn(lambda path: sample_grid(path, spread[None], (0.0, max(float(spread.max()), 1e-9)), columns=1))
         shown.append(picture(content, f"Their spread, up to {bare.max():.1%} of the range of values"))
     else:
-        shown.append(picture(drawn(lambda path: by_entry(path, spread)), "Their spread, by entry"))
+        content = drawn(lambda path: by_entry(path, spread, named, unit="spread"))
+        shown.append(picture(content, "Their spread by position, in the units of the data"))
     return shown
 
 
@@ -159,7 +165,7 @@ def _check_complete(*examples: Example) -> None:
 
 
 def _row(opened: Opened, raw: np.ndarray, text: str) -> str:
-    columns = len(raw) if len(raw) <= 10 else None
+    columns = len(raw) if len(raw) <= 10 and raw.ndim > 3 else None
     spec, data = opened.run.spec, opened_data(opened)
     values, names = spec.encoding.value_range, spec.names
     return picture(drawn(lambda path: sample_grid(path, raw, values, data, columns, names=names)), text)
@@ -239,9 +245,7 @@ class EditPanel:
             value = {"background": pixels, "layers": [], "composite": pixels}
             hidden = gradio.CheckboxGroup(choices=[], value=[], visible=False)
             return [gradio.ImageEditor(value=value, visible=True), hidden, gradio.Textbox(visible=True)]
-        spec = opened.run.spec
-        names = [column.name for column in spec.columns] or [f"dimension {k}" for k in range(spec.num_dims)]
-        choices = [(name, k) for k, name in enumerate(names[:MOST_NAMED])]
+        choices = [(name, k) for k, name in enumerate(names_of(opened)[:MOST_NAMED])]
         offered = gradio.CheckboxGroup(choices=choices, value=[], visible=True)
         return [gradio.ImageEditor(value=None, visible=False), offered, gradio.Textbox(value="", visible=False)]
 

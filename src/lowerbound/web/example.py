@@ -1,5 +1,6 @@
 """One example for a panel: of the run's own data by its number, or a visitor's own file."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from lowerbound.brief import Brief
 from lowerbound.data import Examples
 from lowerbound.data.fitting import SPLITS
+from lowerbound.data.frames import to_table
 from lowerbound.errors import InputError
 from lowerbound.run.examples import check_examples, conditions, read_for
 from lowerbound.web.framework import framework
@@ -89,6 +91,27 @@ def of_file(opened: Opened, path: Path, number: int = 0) -> Example:
     raw = np.ascontiguousarray(examples.values[chosen])
     check_examples(run, raw, "the file")
     return Example(raw, conditions(run, examples, chosen), OWN, f"example {number} of the file")
+
+
+def cells(opened: Opened, raw: np.ndarray) -> list[list[str]]:
+    """The values of vectors (N, D) as people read them: categories and dates of a table as they are written there."""
+    if opened.run.spec.columns:
+        columns = [column.to_pylist() for column in to_table(opened.run.spec, raw, as_text=True).columns]
+    else:
+        columns = raw.T.tolist()
+    return [list(map(_cell, row)) for row in zip(*columns, strict=True)]
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "missing"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def names_of(opened: Opened) -> list[str]:
+    """The columns of a table; of other vectors their dimensions, counted."""
+    spec = opened.run.spec
+    return [column.name for column in spec.columns] or [f"dimension {k}" for k in range(spec.num_dims)]
 
 
 def choice(label: str = "Example", number: int = 0) -> tuple[Any, Any]:

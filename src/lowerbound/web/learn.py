@@ -12,6 +12,7 @@ from lowerbound.pictures.path import denoising_strip
 from lowerbound.pictures.theory import ladder
 from lowerbound.rng import PerSample
 from lowerbound.schedule import SCALINGS, Cosine, LinearBeta, LinearGamma, RectifiedFlow, Schedule, Sigmoid
+from lowerbound.web.draw import axes
 from lowerbound.web.estimators import MOST_STEPS, compared
 from lowerbound.web.example import Example, choice, of_data
 from lowerbound.web.framework import framework
@@ -64,8 +65,10 @@ def noised(opened: Opened, example: Example, seed: int) -> tuple[str, str]:
         x_t = level.alpha * x + level.sigma * eps
         latents.append((t, run.decode(x_t)))
         guesses.append((t, run.decode(denoiser(x_t, level).x)))
+    # a single example has no extent: vectors have their frame from the training data
+    look = {"rows": 1, "within": axes(opened), "names": run.spec.names}
     values = run.spec.encoding.value_range
-    strips = [drawn(lambda path, way=way: denoising_strip(path, way, values, rows=1)) for way in (latents, guesses)]
+    strips = [drawn(lambda path, way=way: denoising_strip(path, way, values, **look)) for way in (latents, guesses)]
     return (
         picture(strips[0], f"x_t: {example.name} with more and more noise"),
         picture(strips[1], "What the model takes each to have been: E[x | x_t]"),

@@ -16,7 +16,7 @@ from lowerbound.pictures import bound_by_time, sample_grid
 from lowerbound.pictures.standing import by_entry, standing
 from lowerbound.rounding import figure_text
 from lowerbound.scoring import Flow, Scores, score, score_density
-from lowerbound.web.example import Example, choice, of_data, of_file
+from lowerbound.web.example import Example, cells, choice, names_of, of_data, of_file
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import MOST_OPEN, Opened, Shelf
@@ -28,6 +28,9 @@ COMPARED_WITH = {"held-out examples": "test", "training examples": "train"}
 COMPARED_DRAWS = 16
 NUM_NEIGHBOURS = 5
 MOST_SEARCHED = 20_000
+MOST_SHOWN = 40
+MOST_BESIDE = 8
+"""Columns that are shown of an example, and of each of its neighbours."""
 
 
 def terms(example: Example, scores: Scores) -> str:
@@ -64,8 +67,8 @@ def entries(opened: Opened, scores: Scores) -> str:
     """What each entry adds, as a picture."""
     assert scores.entries is not None
     bits = -scores.entries[0] / math.log(2)
-    names = tuple(column.name for column in opened.run.spec.columns)
-    kind = "pixel" if bits.ndim == 3 else "column" if names else "entry"
+    names = opened.run.spec.names
+    kind = {1: "column" if names else "entry", 2: "channel and position", 3: "pixel"}.get(bits.ndim, "row and column")
     return picture(drawn(lambda path: by_entry(path, bits, names)), f"Bits by {kind}, {bits.sum():.4g} in all")
 
 
@@ -121,15 +124,22 @@ def near(opened: Opened, example: Example) -> str:
     """The nearest training examples, as a picture and a table."""
     found, numbers, distances = neighbours(opened, example.raw)
     both = np.concatenate([example.raw, found[0]])
-    values = opened.run.spec.encoding.value_range
+    values, names = opened.run.spec.encoding.value_range, opened.run.spec.names
+    columns = len(both) if both.ndim > 3 else None
     told_numbers = ", ".join(map(str, numbers[0]))
     text = f"The example and its nearest training examples, numbers {told_numbers}"
     parts = []
     if both.ndim > 2:
-        parts.append(picture(drawn(lambda path: sample_grid(path, both, values, columns=len(both))), text))
-    rows = [(str(number), f"{distance:.4g}") for number, distance in zip(numbers[0], distances[0], strict=True)]
+        parts.append(picture(drawn(lambda path: sample_grid(path, both, values, columns=columns, names=names)), text))
+    header, rows = (
+        ["example", "distance"],
+        [[str(n), f"{far:.4g}"] for n, far in zip(numbers[0], distances[0], strict=True)],
+    )
+    if both.ndim == 2:
+        header += names_of(opened)[:MOST_BESIDE]
+        rows = [[*row, *own[:MOST_BESIDE]] for row, own in zip(rows, cells(opened, found[0]), strict=True)]
     caption = "Nearest training examples, by root mean square difference of encoded values"
-    return "".join([*parts, table(caption, ("example", "distance"), rows)])
+    return "".join([*parts, table(caption, header, rows)])
 
 
 class LikelihoodPanel:
@@ -195,8 +205,8 @@ def show_example(opened: Opened, example: Example) -> str:
     """An example as a picture, or a table of its values."""
     spec = opened.run.spec
     if example.raw.ndim > 2:
-        grid = drawn(lambda path: sample_grid(path, example.raw, spec.encoding.value_range, columns=1))
+        values, names = spec.encoding.value_range, spec.names
+        grid = drawn(lambda path: sample_grid(path, example.raw, values, columns=1, names=names))
         return picture(grid, example.name)
-    names = [column.name for column in spec.columns] or [str(place) for place in range(example.raw.shape[1])]
-    rows = [(name, f"{value:.6g}") for name, value in zip(names[:40], example.raw[0, :40], strict=True)]
+    rows = list(zip(names_of(opened), cells(opened, example.raw)[0], strict=True))[:MOST_SHOWN]
     return table(example.name, ("column" if spec.columns else "entry", "value"), rows)

@@ -8,13 +8,18 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import numpy as np
 
 from lowerbound.errors import InputError
 from lowerbound.records import read
+from lowerbound.tables import write_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KEY = "lowerbound-recipe"
 """Of the text in a PNG, of the array in an .npz, and of the first line in a CSV; in an .npy it is the second array."""
@@ -114,6 +119,14 @@ def write_csv(samples: np.ndarray, names: list[str], recipe: Recipe) -> bytes:
     for row in samples.tolist():
         out.write(",".join("" if math.isnan(value) else repr(value) for value in row) + "\n")  # missing
     return out.getvalue().encode()
+
+
+def write_rows(rows: "pa.Table", recipe: Recipe) -> bytes:
+    """Rows of a table as the command line writes them, with the names of categories, behind a line with the recipe."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.csv"
+        write_table(path, rows)
+        return f"# {KEY}: {recipe.json}\n".encode() + path.read_bytes()
 
 
 def read_recipe(path: Path) -> Recipe:

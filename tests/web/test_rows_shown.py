@@ -1,0 +1,56 @@
+"""Rows of a table, series and single vectors as the studio shows them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from lowerbound.data.frames import from_dataframe, to_table
+from lowerbound.pictures.path import denoising_strip
+from lowerbound.pictures.standing import by_entry
+from lowerbound.web.example import cells, names_of
+from lowerbound.web.recipe import Recipe, read_recipe, write_rows
+
+GRAPES = pa.table({"proline": [1065.5, 735.0, None] * 8, "grape": ["Barolo", "Barbera", "Barolo"] * 8})
+
+
+@pytest.fixture
+def wine():
+    """What a panel knows of a run on a table with a category and a gap."""
+    examples = from_dataframe(GRAPES)
+    return SimpleNamespace(run=SimpleNamespace(spec=examples.dataset().spec)), examples.values
+
+
+def test_a_category_is_shown_by_its_name(wine):
+    opened, raw = wine
+    assert names_of(opened) == ["proline", "grape"]
+    assert cells(opened, raw[:3]) == [["1065.5", "Barolo"], ["735", "Barbera"], ["missing", "Barolo"]]
+
+
+def test_a_file_of_rows_names_categories_and_keeps_its_recipe(wine, tmp_path):
+    opened, raw = wine
+    recipe, path = Recipe("wine", seed=3), tmp_path / "samples.csv"
+    path.write_bytes(write_rows(to_table(opened.run.spec, raw[:2], as_text=True), recipe))
+    assert read_recipe(path) == recipe
+    assert path.read_text().splitlines()[1:] == ["proline,grape", "1065.5,Barolo", "735,Barbera"]
+
+
+def test_a_single_vector_is_seen_on_its_way(tmp_path):
+    # its own states span no frame: without one of the data, all but the last would lie at the frames' edges
+    states = [(t, np.array([[0.5 - 3 * t, 0.5 + 3 * t]])) for t in (0.0, 0.1)]
+    frame = np.array([[-1.0, 1.0], [-1.0, 1.0]])
+    with Image.open(denoising_strip(tmp_path / "way.png", states, (0, 1), 1, frame, ["a", "b"])) as image:
+        colours = np.asarray(image.convert("RGB")).astype(int)
+    orange = (colours[..., 0] - colours[..., 2]) > 100
+    columns = np.flatnonzero(orange.any(0))
+    assert columns[0] < orange.shape[1] / 2 < columns[-1]
+
+
+def test_what_the_entries_of_a_series_add_is_drawn_for_all_positions(tmp_path):
+    late = np.zeros((2, 100))
+    late[1, 80:] = 1.0
+    pictures = [by_entry(tmp_path / f"{k}.png", values, ("load", "price")) for k, values in enumerate((late, 0 * late))]
+    drawn = [np.asarray(Image.open(path).convert("L")) for path in pictures]
+    assert drawn[0].shape != drawn[1].shape or (drawn[0] != drawn[1]).any()
