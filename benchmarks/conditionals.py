@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200, help="of the test set, at most")
     arguments = parser.parse_args()
     ledger = Ledger(arguments.folder, minutes=arguments.minutes, calls=arguments.calls, rows=arguments.rows)
+    for name in arguments.sets:  # a file that is not there is met before hours of training
+        opened(name, 0)
     with processor_time():
         for name in arguments.sets:
             for seed in range(arguments.seeds):

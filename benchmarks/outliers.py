@@ -42,6 +42,8 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = {name: getattr(arguments, name) for name in ("minutes", "steps", "num_rows")}
     ledger = Ledger(arguments.folder, **settings)
+    for name in arguments.sets:  # a file that is not there is met before any training
+        read(name)
     with processor_time():
         for name in arguments.sets:
             for seed in range(arguments.seeds):
@@ -121,7 +123,12 @@ def plant(test: np.ndarray, kind: str, rng: np.random.Generator) -> tuple[np.nda
 def read(name: str) -> np.ndarray:
     """The rows of a set."""
     file, num_columns = SETS[name]
-    return np.loadtxt(data_directory() / file)[:, :num_columns]
+    path = data_directory() / file
+    if not path.is_file():
+        raise SystemExit(
+            f"{path} is not there: set LOWERBOUND_DATA to a folder that has it, or leave {name} out of --sets"
+        )
+    return np.loadtxt(path)[:, :num_columns]
 
 
 if __name__ == "__main__":

@@ -87,9 +87,9 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=256, help="of the network for the bound on a test row")
     arguments = parser.parse_args()
     ledger = Ledger(arguments.folder, minutes=arguments.minutes, calls=arguments.calls)
+    tables = {name: SETS[name]() for name in arguments.sets}  # a file that is not there is met before any training
     with processor_time():
-        for name in arguments.sets:
-            table = SETS[name]()
+        for name, table in tables.items():
             units = [recording_unit(column) for column in table.T]
             written = " ".join("-" if unit is None else f"{unit:g}" for unit in units)
             print(f"\n{name}: {len(table):,} rows of {table.shape[1]} columns, written in units of {written}")

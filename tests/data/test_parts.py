@@ -1,6 +1,8 @@
 """What is taken in one pass over parts is what numpy takes of the whole, and takes no memory that grows with the data."""
 
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from lowerbound.cli.main import run
 from lowerbound.data import open_dataset, parts
 from lowerbound.data.encoding import Affine
-from lowerbound.data.parts import check_finite, moments, ranges
+from lowerbound.data.parts import check_finite, gathered, moments, ranges
 from lowerbound.errors import InputError
 
 
@@ -139,3 +141,31 @@ def test_the_parts_of_an_archive_are_read_into_one_array(tmp_path, order):
     assert np.array_equal(dataset.examples, np.concatenate([train, test]))
     if order == "C":
         assert peak < 1.0 * (train.nbytes + test.nbytes) + 36e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts mapped pages in /proc")
+def test_a_large_batch_keeps_few_pages_of_its_file(tmp_path, monkeypatch):
+    path, num_examples = tmp_path / "images.npy", 40_000
+    written = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num_examples, 3072))
+    written[:, 0] = np.arange(num_examples) % 251
+    mapped = np.asarray(np.load(path, mmap_mode="r"))
+    indices = np.random.default_rng(0).permutation(num_examples)[:3000]
+    release, seen = parts.release, []
+
+    def counted(array):
+        seen.append(mapped_megabytes())
+        release(array)
+
+    monkeypatch.setattr(parts, "release", counted)
+    release(written)
+    before = mapped_megabytes()
+    assert np.array_equal(gathered(mapped, indices)[:, 0], indices % 251)
+    # a page is of 2 MiB at most; all of the file, 123 MB, would be there if they were looked up at once
+    assert max(seen) - before < 2.1 * parts._AT_ONCE + 4
+    assert mapped_megabytes() - before < 1
+
+
+def mapped_megabytes() -> float:
+    """Pages of files that this process has mapped."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssFile"))

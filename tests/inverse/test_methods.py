@@ -1,11 +1,13 @@
 """Methods against posteriors that are known, and what none of them may do."""
 
+from statistics import NormalDist
+
 import pytest
 import torch
 from oracles import double, draw, gaussian, mixture
 
 from lowerbound import grid
-from lowerbound.denoiser import Denoiser, Prediction
+from lowerbound.denoiser import Denoiser, Gaussian, Prediction
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS, LinearOperator, Mask, PiGDM, Replacement, TwistedParticles, posterior_sample
 from lowerbound.inverse.particles import systematic
@@ -41,6 +43,20 @@ def test_a_gaussian_posterior_is_found(method, noise_std):
     mean, covariance = error(method, gaussian(SCHEDULE), FIRST, matrix, y, noise_std, 1000)
     assert mean < 0.05  # of a deviation of 0.47, with a standard error of 0.015
     assert covariance < 0.06
+
+
+@pytest.mark.parametrize(("method", "correlation"), [(PiGDM(), 0.0), (MMPS(), 0.8)])
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_central_intervals_hold_as_much_as_they_say(method, correlation, level):
+    # of data on which the denoiser of the posterior is exact: what is left is the sampler's error
+    num_rows = 20_000
+    data = Gaussian(double([0.0, 0.0]), double([[1.0, correlation], [correlation, 1.0]]), SCHEDULE)
+    x = data.sample(num_rows, Stream(1))
+    draws = posterior_sample(method, data, FIRST, x, 0.0, grid.uniform(50), Stream(2))[:, 1]
+    spread = (draws - correlation * x[:, 0]).std().item()
+    half = spread * NormalDist().inv_cdf((1 + level) / 2)
+    share = ((x[:, 1] - correlation * x[:, 0]).abs() < half).double().mean().item()
+    assert abs(share - level) < 4 * (level * (1 - level) / num_rows) ** 0.5 + 0.003
 
 
 def test_particles_come_to_the_posterior_of_a_mixture_as_they_grow():

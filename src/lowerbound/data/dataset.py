@@ -18,7 +18,7 @@ from lowerbound.data.crops import at_places, middle
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
 from lowerbound.data.memory import release
-from lowerbound.data.parts import check_not_empty, num_observed, parts
+from lowerbound.data.parts import check_not_empty, gathered, num_observed, parts
 from lowerbound.data.spec import DataSpec, naming
 from lowerbound.data.tabular import Columns
 from lowerbound.data.vectors import Standardisation
@@ -83,18 +83,17 @@ class Dataset:
             cuts: of pieces of larger images, where to cut them, (n, 2) on [0, 1]; None: in the middle.
         """
         if self.whole is None or cuts is None:
-            chosen = self.examples[indices]
+            chosen = gathered(self.examples, indices)
         else:
-            chosen = at_places(self.whole, indices, self.spec.shape[1:], cuts.numpy())
-        chosen = np.ascontiguousarray(chosen)
-        release(self.examples)
+            chosen = np.ascontiguousarray(at_places(self.whole, indices, self.spec.shape[1:], cuts.numpy()))
+            release(self.whole)
         return self.spec.encoding.encode(chosen)
 
     @cached_property
     def num_observed(self) -> np.ndarray:
         """How many entries of each example are there, (N,)."""
         if not self.spec.has_missing:
-            return np.full(len(self.examples), self.spec.num_dims)
+            return np.broadcast_to(self.spec.num_dims, len(self.examples))  # one number, however many examples
         return num_observed(self.examples)
 
     def cond(self, indices: np.ndarray) -> Tensor | None:

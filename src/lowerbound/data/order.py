@@ -32,4 +32,5 @@ def check_batch_size(batch_size: int, num_examples: int) -> None:
 
 @lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
-    return np.random.default_rng((seed & (1 << 64) - 1, epoch)).permutation(num_examples)
+    order = np.random.default_rng((seed & (1 << 64) - 1, epoch)).permutation(num_examples)
+    return order.astype(np.uint32) if num_examples < 1 << 32 else order  # which is kept: half as large

@@ -17,6 +17,8 @@ from lowerbound.errors import InputError
 
 PART = 1 << 20
 """Values in a part: eight megabytes in double precision."""
+_AT_ONCE = 16
+"""Examples that are looked up before the pages that they lie on are given back."""
 
 
 def parts(examples: Stored) -> Iterator[tuple[slice, np.ndarray]]:
@@ -27,6 +29,24 @@ def parts(examples: Stored) -> Iterator[tuple[slice, np.ndarray]]:
         part = slice(first, min(first + num_examples, len(examples)))
         yield part, examples[part]
         release(examples)
+
+
+def gathered(examples: Stored, indices: np.ndarray) -> np.ndarray:
+    """A copy of chosen examples, (n, *shape), that keeps no pages of a file in memory.
+
+    To look up an example maps what lies around it as well, as far as the system has that at hand: 64 KiB to 2 MiB, which
+    of a large batch of small examples would be a hundred times the batch. So they are looked up a few at a time.
+
+    Arguments:
+        examples: (N, *shape).
+        indices: of those that are chosen, (n,).
+    """
+    chosen = np.empty((len(indices), *examples.shape[1:]), examples.dtype)
+    for first in range(0, len(indices), _AT_ONCE):
+        few = slice(first, first + _AT_ONCE)
+        chosen[few] = examples[indices[few]]
+        release(examples)
+    return chosen
 
 
 def ranges(examples: np.ndarray, splits: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:

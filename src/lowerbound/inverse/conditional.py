@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from lowerbound.denoiser.base import Conditioned
 from lowerbound.errors import InputError
-from lowerbound.inverse.guided import sampled
+from lowerbound.inverse.guided import DEFAULT_SAMPLER, sampled
 from lowerbound.inverse.method import Method, Problem, Progress
 from lowerbound.inverse.operators import Mask
 from lowerbound.rng import Noise
-from lowerbound.samplers import DPMSolverSDE, Sampler
+from lowerbound.samplers import Sampler
 from lowerbound.shapes import Conditions, Examples, Observed, Times
-
-DEFAULT_SAMPLER: Sampler = DPMSolverSDE()
 
 
 @dataclass(frozen=True)

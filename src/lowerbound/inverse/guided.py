@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
-from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem, Progress
+from lowerbound.inverse.method import Method, Problem, Progress
 from lowerbound.rng import Noise
-from lowerbound.samplers import Sampler, start, trajectory
+from lowerbound.samplers import DPMSolverSDE, Sampler, start, trajectory
 from lowerbound.shapes import Examples, Times
+
+DEFAULT_SAMPLER: Sampler = DPMSolverSDE()
+"""Of second order: ancestral steps of the lower variance make draws too narrow, by a tenth of their spread at 50 of them."""
 
 
 @dataclass(frozen=True)
