@@ -46,6 +46,7 @@ def test_every_page_is_reached_once_from_the_front():
 
 def test_the_likelihood_of_my_data_is_at_most_two_clicks_away():
     assert "[the likelihood of my data](howto/likelihood.md)" in (DOCS / "index.md").read_text()
+    assert "[The likelihood of my data](docs/howto/likelihood.md)" in (DOCS.parent / "README.md").read_text()
 
 
 def test_every_picture_has_words():

@@ -449,6 +449,16 @@ REFUSED = {
     "latents": (FILES[0], {"vae": ["diffusers", "AutoencoderKL"]}, "no likelihood of images without its decoder"),
     "no scheduler": (FILES[0], {"scheduler": "absent"}, r"made of unet \(diffusers.UNet2DModel\); supported"),
     "parts that are none": (FILES[0], {"scheduler": [1, 2]}, "not a library and a class"),
+    "settings of another network": (
+        FILES[1],
+        {"_class_name": "UNet1DModel"},
+        "config.json holds the settings of UNet1DModel, and model_index.json calls for UNet2DModel",
+    ),
+    "settings of another scheduler": (
+        FILES[2],
+        {"_class_name": "FlowMatchEulerDiscreteScheduler"},
+        "holds the settings of FlowMatchEuler.*calls for DDPMScheduler",
+    ),
     "more channels": (
         FILES[1],
         {"in_channels": 3, "out_channels": 3},
@@ -489,6 +499,8 @@ def test_what_is_not_supported_is_refused(name, damaged, tmp_path, capsys):
 def test_folders_that_hold_no_model(damaged, tmp_path):
     with pytest.raises(InputError, match="is no folder"):
         open_denoiser(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"model_index.json is a file, and no folder: give one that holds a pipeline"):
+        open_denoiser(damaged / FILES[0])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"holds nothing: no model .*supported is a pipeline: model_index.json"):
         open_denoiser(tmp_path / "empty")

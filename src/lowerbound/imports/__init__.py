@@ -40,7 +40,7 @@ def open_source(
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder: give one that holds {_supported()}")
+        raise InputError(f"{folder} is {'a file, and ' * folder.exists()}no folder: give one that holds {_supported()}")
     family = next((family for family in FAMILIES.values() if family.is_in(folder)), None)
     if family is None:
         found = sorted(path.name for path in folder.iterdir())

@@ -189,6 +189,14 @@ class Diffusers(Family[_Settings]):
             "scheduler_class": index["scheduler"][1],
             "scheduler": _named_settings(scheduler),
         }
+        value_range = self.stated(settings).value_range
+        for path, values, listed in zip(paths, (network, scheduler), (part, "scheduler"), strict=True):
+            kind = index[listed][1]
+            if (own := values.get("_class_name", kind)) != kind:
+                raise InputError(
+                    f"{path} holds the settings of {printable(str(own))}, and model_index.json calls for {kind}: "
+                    "name the class that was trained in both"
+                )
         weights = next((folder / part / name for name in WEIGHTS if (folder / part / name).is_file()), None)
         if weights is None:
             found = ", ".join(sorted(path.name for path in (folder / part).iterdir()))
@@ -199,7 +207,7 @@ class Diffusers(Family[_Settings]):
         tensors = {_present_name(name): tensor for name, tensor in read_tensors(weights).items()}
         files = [folder / "model_index.json", *paths, weights]
         hashes = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
-        return Source(self.name, settings, self.stated(settings).value_range, hashes), tensors
+        return Source(self.name, settings, value_range, hashes), tensors
 
     def write(self, source: Source, module: nn.Module, folder: Path) -> None:
         """Write a pipeline's folder, as `read` reads it.
