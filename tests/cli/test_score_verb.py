@@ -105,6 +105,12 @@ MISTAKES = {
     "a folder for a file": (["digits", "-o", "{tmp}/d.csv"], "is a folder"),
     "no calls": (["digits", "-o", "{tmp}/a.csv", "--num-times", "0"], "--num-times is 0"),
     "no steps": (["digits", "-o", "{tmp}/a.csv", "--num-steps", "0"], "--num-steps is 0"),
+    "a flow in no calls": (["digits", "-o", "{tmp}/a.csv", "--ode", "--calls", "0"], "--calls is 0: it starts at 1"),
+    "a flow in half a call": (
+        ["digits", "-o", "{tmp}/a.csv", "--ode", "--calls", "0.5"],
+        "takes a whole number, not 0.5",
+    ),
+    "calls of no flow": (["digits", "-o", "{tmp}/a.csv", "--calls", "8"], "effect without --ode"),
     "no batch": (["digits", "-o", "{tmp}/a.csv", "--batch-size", "-1"], "--batch-size is -1"),
     "no such data": (["digts", "-o", "{tmp}/a.csv"], "did you mean digits"),
     "data of another shape": (["moons", "-o", "{tmp}/a.csv"], "takes examples of shape (1, 8, 8)"),
@@ -132,6 +138,16 @@ def test_mistakes_are_one_line_and_exit_code_2(mistake, folder, tmp_path, capsys
     assert message in printed
     assert len(printed.strip().splitlines()) == 1
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_flow_in_few_calls(folder, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.array([[0.5, 0.5], [1.0, 0.0]], np.float32))
+    arguments = [str(folder / "moons"), str(tmp_path / "x.npy"), "--ode", "--calls", "3", "--tolerance", "0.01"]
+    assert run(["score", *arguments, "-o", str(tmp_path / "a.csv")]) == 0
+    found = rows(tmp_path / "a.csv")
+    assert all(row["kind"].startswith("density (ODE in 3 calls), ") for row in found)
+    assert all(np.isfinite(float(row["nats"])) for row in found)
+    assert "ODE in 3 calls" in capsys.readouterr().out
 
 
 def test_a_hostile_name_reaches_no_terminal_and_no_spreadsheet(folder, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lowerbound.errors import InputError
-from lowerbound.nn import MLP, UNet
+from lowerbound.nn import MLP, Transformer, UNet
 
 SMALL = {"width": 16, "multipliers": (1, 2), "blocks_per_level": 1}
 
@@ -15,6 +15,10 @@ NETWORKS = {
     "signal": (lambda **cond: UNet(2, 1, **SMALL, **cond), (2, 11)),
     "image": (lambda **cond: UNet(1, 2, **SMALL, fourier_frequencies=(8, 4), **cond), (1, 5, 7)),
     "volume": (lambda **cond: UNet(3, 3, **SMALL, attention_levels=2, **cond), (3, 4, 3, 2)),
+    "columns": (lambda **cond: Transformer((3,), width=16, depth=2, fourier_frequencies=(1, 4), **cond), (3,)),
+    "columns of several entries": (lambda **cond: Transformer((4,), width=16, depth=2, columns=(1, 3), **cond), (4,)),
+    "patches": (lambda **cond: Transformer((2, 5, 7), width=16, depth=2, patch=2, **cond), (2, 5, 7)),
+    "stretches": (lambda **cond: Transformer((2, 11), width=32, depth=1, patch=4, **cond), (2, 11)),
 }
 
 

@@ -3,6 +3,7 @@
 from lowerbound.nn.embeddings import octaves
 from lowerbound.nn.mlp import MLP
 from lowerbound.nn.patched import Patched
+from lowerbound.nn.transformer import Transformer
 from lowerbound.nn.unet import UNet
 
-__all__ = ["MLP", "Patched", "UNet", "octaves"]
+__all__ = ["MLP", "Patched", "Transformer", "UNet", "octaves"]

@@ -26,7 +26,7 @@ from lowerbound.errors import InputError
 from lowerbound.langevin import EnergyDenoiser
 from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
-from lowerbound.nn import MLP, Patched, UNet
+from lowerbound.nn import MLP, Patched, Transformer, UNet
 from lowerbound.objective import edm, in_two, sigmoid, uniform
 from lowerbound.schedule import SCALINGS, LearnedGamma, Schedule, Tabulated, betas
 from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
@@ -42,7 +42,7 @@ from lowerbound.training.config import (
 from lowerbound.training.mixtures import TAILS
 from lowerbound.training.objectives import OBJECTIVES, VISIBLE
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "unet": UNet}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "transformer": Transformer, "unet": UNet}
 
 
 def build_model(config: Config, spec: DataSpec) -> Model:
@@ -94,22 +94,37 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
     """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
     one that is told which are there; of series one that is given known entries and covariates."""
     shape = spec.shape
-    if (config.kind == "mlp") != (len(shape) == 1):
+    if config.kind == ("unet" if len(shape) == 1 else "mlp"):
         raise InputError(
-            f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp, others unet"
+            f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp or transformer, others "
+            "unet or transformer"
         )
     if config.kind == "mlp" and config.periodic:
         raise InputError("--network.periodic has no effect on vectors: they have no axes whose ends could meet")
     if config.kind == "mlp" and config.dense:
         raise InputError("--network.dense has no effect on vectors, of whose network every layer is fully connected")
+    if config.kind == "transformer" and (config.periodic or config.dense):
+        raise InputError("--network.periodic and --network.dense have no effect on a transformer: they are the U-Net's")
+    if config.patch != 1 and (config.kind != "transformer" or len(shape) == 1):
+        raise InputError(
+            "--network.patch has an effect on a transformer of images, signals or volumes alone: leave it at 1"
+        )
     kind = NETWORKS[config.kind]
-    axes = () if config.kind == "mlp" else (len(shape) - 1,)
+    what: dict[str, Any] = {}
+    match config.kind:
+        case "mlp":
+            sizes: tuple[Any, ...] = (shape[0],)
+        case "unet":
+            sizes = (shape[0], len(shape) - 1)
+        case "transformer":
+            sizes = (shape,)
+            what = {"columns": None if spec.blocks is None else [block.width for block in spec.blocks]}
     network = kind(
-        shape[0],
-        *axes,
+        *sizes,
         outputs_per_entry * shape[0],
         **_settings_of(kind, config, shape[1:], config.periodic),
         **_inputs_of(spec),
+        **what,
     )
     if isinstance(network, UNet) and config.periodic:
         network.check(torch.empty(1, *shape, device="meta"))

@@ -154,12 +154,13 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network: a U-Net for signals, images and volumes, an MLP for vectors."""
+    """The network: a U-Net for signals, images and volumes, an MLP for vectors, or a transformer for either."""
 
-    kind: Literal["unet", "mlp"] = "unet"
-    """The kind of network: unet for signals, images and volumes, mlp for vectors."""
+    kind: Literal["unet", "mlp", "transformer"] = "unet"
+    """The kind of network: unet for signals, images and volumes, mlp for vectors, transformer for either, with patches or
+    columns as its tokens."""
     width: int = 32
-    """The number of channels at full resolution, or of hidden units of the MLP."""
+    """The number of channels at full resolution, of hidden units of the MLP, or of numbers in a token."""
     multipliers: tuple[int, ...] = (1, 2, 2)
     """U-Net: the channels of each resolution as multiples of the width."""
     blocks_per_level: int = 2
@@ -173,7 +174,9 @@ class NetworkConfig:
     """U-Net: the axes whose ends meet, counted from 0: 1 is the width of images, the longitude of global fields. What
     is learned does then not change with a shift along them."""
     depth: int = 4
-    """MLP: the number of residual layers."""
+    """MLP and transformer: the number of layers."""
+    patch: int = 1
+    """Transformer: the number of positions along each axis that make one token."""
     fourier_frequencies: tuple[float, ...] = ()
     """Feed the network sines and cosines of x as well, of these frequencies in cycles per unit of x; half the number of
     levels has a period of one level."""
@@ -303,7 +306,7 @@ MOST = {
         for section in ("network", "coarse")
         for name in ("multipliers", "blocks_per_level", "attention_levels")
     },
-    "coarse.patch": 64,
+    **dict.fromkeys(("network.patch", "coarse.patch"), 64),
     "network.periodic": 2,
     **dict.fromkeys(("network.depth", "model.depth", "model.num_latents"), 1024),
     **dict.fromkeys(("model.decoder_components", "model.transforms", "model.bands"), 1024),
@@ -389,8 +392,8 @@ class Config:
             return
         if self.model.name != "diffusion" or self.denoiser.variance == "learned" or self.network.kind != "unet":
             raise InputError(
-                "--coarse.split is for diffusion models of images, signals and volumes with a fixed reverse variance: leave "
-                "it out"
+                "--coarse.split is for diffusion models of images, signals and volumes by a U-Net with a fixed reverse "
+                "variance: leave it out, or give --coarse.split None where it is the recipe's"
             )
         if coarse.patch < 1:
             raise InputError(f"--coarse.patch is {coarse.patch}: give 1 position along each axis or more")

@@ -31,6 +31,9 @@ def _model(config: Config) -> str:
     if network.kind == "mlp":
         below = "; it adds to a fitted mixture, which has the outline already" if config.denoiser.components else ""
         return f"{kind}network of {counted(network.depth, 'layer')} of {network.width}{below}"
+    if network.kind == "transformer":
+        below = "; it adds to what was fitted before it" if config.denoiser.components else ""
+        return f"{kind}transformer of {counted(network.depth, 'layer')} over tokens of {network.width}{below}"
     fine = f"{kind}U-Net of {network.width} channels at {counted(len(network.multipliers), 'resolution')}"
     if config.denoiser.components:
         return f"{fine}; it adds to a fitted Gaussian of whole windows, which forecasts already"
