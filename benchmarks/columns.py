@@ -30,8 +30,8 @@ from lowerbound.data import DataSpec, open_dataset
 from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples
-from lowerbound.denoiser import BlockDenoiser
-from lowerbound.likelihood import BlockDecoder, prior_kl
+from lowerbound.likelihood import prior_kl
+from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import Draw, Losses
 from lowerbound.training import Config, recipe
 from lowerbound.training.build import build_model, build_network, build_schedule

@@ -14,6 +14,7 @@ from sklearn.mixture import GaussianMixture as Fit
 
 import lowerbound as lb
 from lowerbound import Denoiser, grid
+from lowerbound.analytic_variance import measure_variance
 
 SCHEDULE = lb.LinearGamma(-10.0, 8.0)
 SAMPLERS = {"DDIM": lb.DDIM(), "DPM-Solver++(2M)": lb.DPMSolver(2), "UniPC-2": lb.samplers.UniPC(2)}
@@ -36,7 +37,7 @@ def main() -> None:
 
     torch.set_num_threads(1)  # the tensors are small
     for name, (denoiser, x) in {"mixture in the plane": plane(), "mixture of digits, 64 dimensions": digits()}.items():
-        measured = lb.denoiser.measure_variance(denoiser, x, lb.Stream(1), num_levels=64)
+        measured = measure_variance(denoiser, x, lb.Stream(1), num_levels=64)
         x_1 = lb.start(denoiser, arguments.samples, lb.Stream(2), dtype=torch.float64)
         exact = lb.sample(denoiser, lb.Heun(), x_1, grid.uniform_in_gamma(SCHEDULE, 1000), lb.Stream(0))
         print(f"\n{name}\n{'sampler':<18} {'calls':>5} " + " ".join(f"{kind:>14}" for kind in GRIDS))

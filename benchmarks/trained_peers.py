@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import lowerbound as lb
-from lowerbound.denoiser import Denoiser, ForeignDenoiser, NetworkDenoiser
+from lowerbound.denoiser import Denoiser, NetworkDenoiser
 from lowerbound.elementary import expand
+from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.nn import UNet
 from lowerbound.objective import balanced
 from lowerbound.schedule import Level, LinearGamma, RectifiedFlow, betas, from_betas, geometric

@@ -80,9 +80,9 @@ class Foreign(nn.Module):
         return self.layer(x)
 
 
-def foreign(**given) -> lb.denoiser.ForeignDenoiser:
+def foreign(**given) -> lb.imports.ForeignDenoiser:
     settings = {"module": Foreign(), "schedule": lb.LinearGamma(), "shape": (2,), "target": "x"}
-    return lb.denoiser.ForeignDenoiser(**{**settings, "time": lambda level: level.t, **given})
+    return lb.imports.ForeignDenoiser(**{**settings, "time": lambda level: level.t, **given})
 
 
 MISTAKES = {

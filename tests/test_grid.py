@@ -10,7 +10,7 @@ import torch
 from oracles import EVERY_SCHEDULE, double, draw, gaussian, make_schedule, mixture
 
 from lowerbound import grid
-from lowerbound.denoiser import WithVariance, measure_variance
+from lowerbound.analytic_variance import WithVariance, measure_variance
 from lowerbound.errors import InputError
 from lowerbound.likelihood import GaussianDecoder, elbo
 from lowerbound.rng import Stream

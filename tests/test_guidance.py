@@ -8,7 +8,8 @@ from oracles import SCHEDULES, WithMix, double, draw, make_schedule, mixture
 from torch import nn
 
 from lowerbound import grid
-from lowerbound.denoiser import Conditioned, Denoiser, NetworkDenoiser, WithVariance
+from lowerbound.analytic_variance import WithVariance
+from lowerbound.denoiser import Conditioned, Denoiser, NetworkDenoiser
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance

@@ -8,7 +8,8 @@ import torch
 from oracles import double, draw, mixture
 
 from lowerbound import ClassifierFree
-from lowerbound.denoiser import Conditioned, WithVariance
+from lowerbound.analytic_variance import WithVariance
+from lowerbound.denoiser import Conditioned
 from lowerbound.guidance import AutoGuidance, ClassifierGuidance
 from lowerbound.inverse import Mask, PosteriorDenoiser
 from lowerbound.langevin import AnnealedLangevin

@@ -10,9 +10,9 @@ import torch
 from oracles import double, gaussian, mixture
 
 from lowerbound import Ancestral, Gaussian, GaussianDecoder, LevelPosterior, LinearGamma, Stream, elbo, sample, start
+from lowerbound.analytic_variance import NUM_GAMMAS, WithVariance, measure_variance
 from lowerbound.cli.main import run
 from lowerbound.denoiser import Denoiser, Empirical, Prediction
-from lowerbound.denoiser.analytic import NUM_GAMMAS, WithVariance, measure_variance
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
 from lowerbound.run import open_run, variance

@@ -9,8 +9,8 @@ from torch import Tensor
 
 import lowerbound as lb
 from lowerbound.blocks import ONE_HOT, Choice, Grid, Real
-from lowerbound.denoiser import BlockDenoiser, Empirical, FittedMixture
-from lowerbound.likelihood import BlockDecoder
+from lowerbound.denoiser import Empirical, FittedMixture
+from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.nn import MLP
 
 SCHEDULE = lb.LinearGamma(-12.0, 7.0)

@@ -8,7 +8,8 @@ from oracles import COVARIANCE, MEAN, double
 from torch import nn
 
 from lowerbound import InputError, LinearGamma, PerSample
-from lowerbound.denoiser import ForeignDenoiser, Gaussian
+from lowerbound.denoiser import Gaussian
+from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.schedule import EDM, Cosine, RectifiedFlow, betas, from_betas, geometric
 from lowerbound.schedule.scaling import VARIANCE_EXPLODING
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lowerbound import LevelPosterior, PerSample, elbo
-from lowerbound.denoiser import ForeignDenoiser
+from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.schedule import RectifiedFlow, betas, from_betas, geometric
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of what these libraries make of their own dependencies

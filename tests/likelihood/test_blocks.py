@@ -8,9 +8,10 @@ from oracles import double, draw
 
 from lowerbound import GaussianMixture, LevelPosterior, LinearGamma, NetworkDenoiser, Stream, elbo
 from lowerbound.blocks import ONE_HOT, Choice, Grid, Real, check_values
-from lowerbound.denoiser import BlockDenoiser, LevelDenoiser
+from lowerbound.denoiser import LevelDenoiser
 from lowerbound.errors import InputError
-from lowerbound.likelihood import BlockDecoder, BlockDequantizer, GaussianDecoder, discrete_log_prob, end_terms
+from lowerbound.likelihood import GaussianDecoder, discrete_log_prob, end_terms
+from lowerbound.mixed import BlockDecoder, BlockDenoiser, BlockDequantizer
 from lowerbound.nn import MLP
 
 NARROW = LinearGamma(gamma_min=-14.0, gamma_max=8.0)

@@ -10,10 +10,11 @@ import torch
 import lowerbound as lb
 from lowerbound.cli.main import run as command
 from lowerbound.data import DataConfig, open_dataset
-from lowerbound.denoiser import Forest, Gaussian
+from lowerbound.denoiser import Gaussian
 from lowerbound.errors import InputError
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.settings import Settings
+from lowerbound.forest import Forest
 from lowerbound.inverse import TwistedParticles
 from lowerbound.run import open_run
 from lowerbound.training import recipe, train

@@ -15,11 +15,10 @@ from lowerbound.blocks import Grid, Real
 from lowerbound.data import Dataset, Examples
 from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
-from lowerbound.denoiser import BlockDenoiser
 from lowerbound.errors import InputError
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.settings import Settings
-from lowerbound.likelihood import BlockDecoder
+from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import Draw
 from lowerbound.report.page import read_own, write_page
 from lowerbound.run import Run

@@ -2,8 +2,8 @@
 
 from tqdm import tqdm
 
+from lowerbound.analytic_variance import NUM_GAMMAS
 from lowerbound.data import Dataset
-from lowerbound.denoiser.analytic import NUM_GAMMAS
 from lowerbound.errors import InputError
 from lowerbound.reverse import ReverseVariance
 from lowerbound.run import Run

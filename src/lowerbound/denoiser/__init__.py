@@ -1,33 +1,24 @@
 """Denoisers: what one is, those made of a network, those in closed form, and those around another one."""
 
-from lowerbound.denoiser.analytic import WithVariance, measure_variance
 from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
-from lowerbound.denoiser.blocks import BlockDenoiser
 from lowerbound.denoiser.by_level import ByLevel
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
-from lowerbound.denoiser.foreign import ForeignDenoiser
-from lowerbound.denoiser.forest import Forest
 from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
 from lowerbound.fitted import FittedMixture, FittedWindows
 
 __all__ = [
     "TARGETS",
-    "BlockDenoiser",
     "ByLevel",
     "Conditioned",
     "Denoiser",
     "Empirical",
     "FittedMixture",
     "FittedWindows",
-    "ForeignDenoiser",
-    "Forest",
     "Gaussian",
     "GaussianMixture",
     "LevelDenoiser",
     "NetworkDenoiser",
     "Prediction",
-    "WithVariance",
     "Wrapper",
-    "measure_variance",
 ]

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.denoiser import WithVariance
+from lowerbound.analytic_variance import WithVariance
 from lowerbound.errors import InputError
 from lowerbound.grid.spacings import check_count, times_at
 from lowerbound.shapes import Times

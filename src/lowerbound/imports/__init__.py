@@ -1,16 +1,16 @@
 """Models that were made elsewhere, as denoisers; one file for each family of them.
 
-A family says how its folders are read (`Family`); a module without a family is a `denoiser.ForeignDenoiser` in two lines.
+A family says how its folders are read (`Family`); a module without a family is a `ForeignDenoiser` in two lines.
 """
 
 from pathlib import Path
 
-from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
 from lowerbound.imports.adm import Adm
 from lowerbound.imports.diffusers import Diffusers
 from lowerbound.imports.edm import Edm
 from lowerbound.imports.files import load_tensors
+from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.imports.score_sde import ScoreSde
 from lowerbound.imports.source import Family, Source, Stated, Subject
 from lowerbound.size import check_size

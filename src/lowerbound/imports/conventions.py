@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lowerbound.denoiser.foreign import Target
 from lowerbound.elementary import Scalar, expand
 from lowerbound.errors import InputError
+from lowerbound.imports.foreign import Target
 from lowerbound.schedule import Level, Schedule
 
 

@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
-from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
 from lowerbound.imports.conventions import Conventions
+from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.records import read
 
 

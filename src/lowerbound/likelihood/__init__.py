@@ -1,6 +1,5 @@
 """Likelihoods: the bound in its three terms, decoders, and the probability flow's density."""
 
-from lowerbound.likelihood.block_decoder import BlockDecoder
 from lowerbound.likelihood.bound import (
     Elbo,
     check_chain,
@@ -15,7 +14,6 @@ from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, Gaussian
 from lowerbound.likelihood.density import Density, log_prob
 from lowerbound.likelihood.dequantization import (
     BinDequantizer,
-    BlockDequantizer,
     Dequantizer,
     TruncatedNormalDequantizer,
     UniformDequantizer,
@@ -24,8 +22,6 @@ from lowerbound.likelihood.dequantization import (
 
 __all__ = [
     "BinDequantizer",
-    "BlockDecoder",
-    "BlockDequantizer",
     "Decoder",
     "Density",
     "Dequantizer",

@@ -23,17 +23,14 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from lowerbound.arguments import check_batch, check_observed
-from lowerbound.blocks import layout
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import count_dims, present, sum_dims
 from lowerbound.errors import InputError
 from lowerbound.levels import check_levels, check_num_levels
-from lowerbound.likelihood.block_decoder import BlockDecoder
 from lowerbound.likelihood.density import Density, ProbedFlow, follow, is_exact
 from lowerbound.likelihood.few_calls import FewCalls
 from lowerbound.ode import MAX_CALLS
 from lowerbound.rng import Noise, check_noise
-from lowerbound.schedule import Level
 from lowerbound.shapes import Examples, Observed, PerExample
 
 
@@ -145,35 +142,6 @@ class TruncatedNormalDequantizer(BinDequantizer):
         ratio = math.exp(gamma_0 / 2)
         end = 1 / (self.num_levels * ratio)
         return ratio, end, math.erf(end / math.sqrt(2))
-
-
-@dataclass(frozen=True)
-class BlockDequantizer(Dequantizer):
-    r"""The noise of the data's end, $u = r_0 \epsilon$, on grids and choices, and none on real numbers.
-
-    $\log \int p(y)\, P(x | y)\, dy \ge E_q \log p(y) P(x | y) / q(y | x)$ for $y = x + u$ and any P(x | y) that sums to one
-    over x: the decoder's. A choice is not the one category within reach of its noise, nor a grid's place the one bin.
-
-    Arguments:
-        decoder: of the blocks.
-    """
-
-    decoder: BlockDecoder
-    name = "noise of the data's end, decoded"
-
-    def sample(self, x: Examples, gamma_0: float, noise: Noise) -> tuple[Examples, Float64[Tensor, "batch *shape"]]:
-        reals, ratio = layout(self.decoder.blocks, x.device).reals, math.exp(gamma_0 / 2)
-        u = (ratio * noise.normal(x)).index_fill(1, reals, 0)
-        log_q = -0.5 * (u.double() / ratio) ** 2 - math.log(ratio * math.sqrt(2 * math.pi))
-        at_x = Level(0.0, gamma_0, 1.0, ratio)  # of y, whatever the scaling
-        log_p = self.decoder.log_prob(x.double(), (x + u).double(), at_x)
-        return u, (log_q - log_p).index_fill(1, reals, 0)
-
-    def check(self, x: Examples, observed: Observed | None) -> None:
-        self.decoder.check(x, observed)
-
-    def count_dims(self, x: Examples, observed: Observed | None) -> PerExample:
-        return self.decoder.count_dims(x, observed)
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.base import replaced
 from lowerbound.errors import InputError
 from lowerbound.langevin import ContrastiveDivergence, EnergyDenoiser, PersistentChains
-from lowerbound.likelihood import BlockDecoder, Decoder, Elbo, check_likelihood, end_terms
+from lowerbound.likelihood import Decoder, Elbo, check_likelihood, end_terms
+from lowerbound.mixed import BlockDecoder
 from lowerbound.models.base import ONE_DRAW, Draw, Effort, Losses, Model
 from lowerbound.rng import Noise, PerSample, Stream
 from lowerbound.samplers import DDIM, Sampler, start, trajectory

@@ -19,14 +19,16 @@ from torch import Tensor, nn
 
 from lowerbound.data.extras import extra
 from lowerbound.data.spec import DataSpec
-from lowerbound.denoiser import BlockDenoiser, ByLevel, Denoiser, ForeignDenoiser, LevelDenoiser, NetworkDenoiser
-from lowerbound.denoiser.forest import Forest
+from lowerbound.denoiser import ByLevel, Denoiser, LevelDenoiser, NetworkDenoiser
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder, replacing
+from lowerbound.forest import Forest
 from lowerbound.imports import FAMILIES
 from lowerbound.imports.diffusers import Diffusers
+from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.langevin.energy import EnergyDenoiser
+from lowerbound.mixed import BlockDenoiser
 from lowerbound.run.opened import Run
 from lowerbound.schedule import Level
 from lowerbound.training.distill import check_empty

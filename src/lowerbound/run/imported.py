@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from lowerbound.data import DataConfig, DataSpec, Levels, open_dataset
-from lowerbound.denoiser import ForeignDenoiser
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
 from lowerbound.imports import open_source, stated
 from lowerbound.imports.files import read_object
+from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.run.card import copy_model
 from lowerbound.run.opened import open_run
 from lowerbound.training.config import Config

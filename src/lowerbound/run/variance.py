@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lowerbound.analytic_variance import NUM_GAMMAS, WithVariance, measure_variance
 from lowerbound.brief import Brief
 from lowerbound.data import Dataset
-from lowerbound.denoiser.analytic import NUM_GAMMAS, WithVariance, measure_variance
 from lowerbound.errors import InputError
 from lowerbound.files import file_hash, write_file
 from lowerbound.records import read_json, to_json

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lowerbound import grid
+from lowerbound.analytic_variance import WithVariance
 from lowerbound.brief import Brief
-from lowerbound.denoiser import Denoiser, WithVariance
+from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.samplers.base import Sampler
 from lowerbound.samplers.flow import ProbabilityFlow

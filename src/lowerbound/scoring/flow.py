@@ -18,8 +18,6 @@ from lowerbound.data.windows import Windows
 from lowerbound.errors import InputError
 from lowerbound.likelihood import (
     BinDequantizer,
-    BlockDecoder,
-    BlockDequantizer,
     Dequantizer,
     TruncatedNormalDequantizer,
     UniformDequantizer,
@@ -27,6 +25,7 @@ from lowerbound.likelihood import (
     discrete_log_prob,
 )
 from lowerbound.likelihood.density import ProbedFlow, follow
+from lowerbound.mixed import BlockDecoder, BlockDequantizer
 from lowerbound.ode import STAGES
 from lowerbound.run import Run
 from lowerbound.run.examples import Batch, Vector, batches, condition_text

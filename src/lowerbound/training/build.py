@@ -12,19 +12,12 @@ from torch import nn
 from lowerbound import imports
 from lowerbound.blocks import Blocks, Real
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import (
-    BlockDenoiser,
-    ByLevel,
-    Denoiser,
-    FittedMixture,
-    FittedWindows,
-    Forest,
-    LevelDenoiser,
-    NetworkDenoiser,
-)
+from lowerbound.denoiser import ByLevel, Denoiser, FittedMixture, FittedWindows, LevelDenoiser, NetworkDenoiser
 from lowerbound.errors import InputError
+from lowerbound.forest import Forest
 from lowerbound.langevin import EnergyDenoiser
-from lowerbound.likelihood import BlockDecoder, Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
+from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
+from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, Patched, Transformer, UNet
 from lowerbound.objective import edm, in_two, sigmoid, uniform

@@ -26,10 +26,10 @@ from tqdm import tqdm
 from lowerbound.baselines import weakness, yardstick
 from lowerbound.brief import Brief
 from lowerbound.data import Dataset
-from lowerbound.denoiser import Forest
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
+from lowerbound.forest import Forest
 from lowerbound.interruption import Interruption
 from lowerbound.models import Diffusion
 from lowerbound.rng import Stream
