@@ -66,11 +66,42 @@ def each_mixture_once():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def small_pictures():
-    """Trainings draw few samples along the way, a picture of which costs more than the few steps of most of them."""
+def little_along_the_way():
+    """Trainings draw little along the way: samples, a picture of which costs more than the few steps of most of them, and
+    held-out bits, which cost two thirds of a training of ten steps."""
+    from training.runs import draw_little
+
     from lowerbound.training import session
 
     with pytest.MonkeyPatch.context() as patch:
+        draw_little(patch)
         patch.setattr(session, "PICTURE_SAMPLES", 4)
         patch.setattr(session, "PICTURE_POINTS", 16)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_evaluations():
+    """Evaluations tell their pace by one example, errors of quality by ten splits, and features by a classifier of 30
+    updates: how exact these are is the subject of tests of the parts alone, which take as many as they need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lowerbound.evaluate.part.PROBE_SECONDS", 0.0)
+        patch.setattr("lowerbound.evaluate.quality.NUM_SPLITS", 10)
+        patch.setattr("lowerbound.evaluate.features.UPDATES", 30)
+        yield
+
+
+TINY = ["--steps", "6", "--batch-size", "8", "--network.width", "8", "--num-evaluations", "2"]
+
+
+@pytest.fixture(scope="session")
+def two_runs(tmp_path_factory):
+    """A folder with two small runs, trained once: of digits given their labels, and of moons, upon one Gaussian, whose flow
+    takes few calls. Whoever writes into one copies it first."""
+    from lowerbound.cli.main import run
+
+    folder = tmp_path_factory.mktemp("two")
+    digits = ["--network.blocks-per-level", "1", "--conditional"]
+    for name, settings in (("digits", digits), ("moons", ["--denoiser.components", "1"])):
+        assert run(["train", name, "--out", str(folder / name), *TINY, *settings]) == 0
+    return folder

@@ -103,7 +103,8 @@ def test_verbs_that_score_fit_their_threads(tmp_path, monkeypatch, verb):
     """What is tried is the run's own network on the examples that are scored."""
     run, few = tmp_path / "run", tmp_path / "few.npy"
     np.save(few, np.random.default_rng(0).normal(size=(100, 2)))
-    assert main.run(["train", str(few), "--steps", "1", "--num-evaluations", "1", "--out", str(run)]) == 0
+    small = ["--steps", "1", "--num-evaluations", "1", "--network.width", "8", "--denoiser.components", "0"]
+    assert main.run(["train", str(few), *small, "--out", str(run)]) == 0
     tried = []
     monkeypatch.setattr("lowerbound.scoring.bound.fit_threads", lambda work: tried.append(work().nats))
     rest = (

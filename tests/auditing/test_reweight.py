@@ -106,7 +106,7 @@ def test_log_z_of_four_particles_is_that_of_quadrature_by_a_run(systems, tmp_pat
     """The run has hardly been trained: it stands upon a mixture that was fitted to the samples."""
     energy, exact, sample = systems["four-particles"]
     np.save(tmp_path / "samples.npy", sample(2000, np.random.default_rng(0)).astype(np.float32))
-    run = open_run(tiny_run(tmp_path / "run", str(tmp_path / "samples.npy")).path)
+    run = open_run(tiny_run(tmp_path / "run", str(tmp_path / "samples.npy"), components=64).path)
     found = reweight(run, energy, 200)
     assert found.samples.shape == (200, *run.spec.raw_shape)
     assert found.is_reliable, str(found)

@@ -28,9 +28,6 @@ def of_parser(verb) -> set[str]:
     return {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
 
 
-FLAGS = {flag for verb in VERBS for flag in of_parser(verb)} | {"--version", "--help", HELP_ALL}
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_options_have_the_flags_of_the_parser(verb):
     switches = {f"--no-{flag[2:]}" for flag in flags(options(verb)).values()}
@@ -57,9 +54,14 @@ def words() -> list[tuple[str, str]]:
     return sorted({(file, word) for file, word in found if word not in OF_TORCHRUN})
 
 
-@pytest.mark.parametrize(("file", "word"), words(), ids=lambda text: text)
-def test_a_flag_in_a_message_exists(file, word):
-    assert word in FLAGS or any(flag.startswith(f"{word}.") for flag in FLAGS), file
+def test_flags_in_messages_exist():
+    known = {flag for verb in VERBS for flag in of_parser(verb)} | {"--version", "--help", HELP_ALL}
+    assert len(words()) > 100
+    assert not [
+        (file, word)
+        for file, word in words()
+        if word not in known and not any(flag.startswith(f"{word}.") for flag in known)
+    ]
 
 
 @pytest.mark.parametrize(

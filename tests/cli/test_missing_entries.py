@@ -9,6 +9,7 @@ import pytest
 from lowerbound.cli.main import run
 
 SMALL = ["--steps", "6", "--batch-size", "16", "--network.width", "8", "--num-evaluations", "2"]
+FEW = ["--denoiser.components", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +23,11 @@ def folder(tmp_path_factory):
         missing = rng.random(shape) < 0.3
         missing.reshape(shape[0], -1)[:, 0] = False
         np.save(root / f"{name}.npy", np.where(missing, np.nan, values))
-        assert run(["train", str(root / f"{name}.npy"), "-o", str(root / name), *SMALL]) == 0
+        mixture = FEW if name == "rows" else []
+        assert run(["train", str(root / f"{name}.npy"), "-o", str(root / name), *SMALL, *mixture]) == 0
     labels = np.arange(120) % 2
     np.savez(root / "labelled.npz", x=np.load(root / "rows.npy"), labels=labels)
-    assert run(["train", str(root / "labelled.npz"), "-o", str(root / "labelled"), "--conditional", *SMALL]) == 0
+    assert run(["train", str(root / "labelled.npz"), "-o", str(root / "labelled"), "--conditional", *SMALL, *FEW]) == 0
     return root
 
 

@@ -200,7 +200,7 @@ def trained(tmp_path_factory):
     """A run of moons given their labels, of a few steps."""
     out = tmp_path_factory.mktemp("analytic") / "moons"
     tiny = ["--steps", "2", "--batch-size", "8", "--network.width", "8", "--network.depth", "1"]
-    tiny += ["--num-evaluations", "1", "--num-pictures", "1"]
+    tiny += ["--num-evaluations", "1", "--num-pictures", "1", "--denoiser.components", "2"]
     assert run(["train", "moons", "--out", str(out), "--conditional", *tiny]) == 0
     return out
 

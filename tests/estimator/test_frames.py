@@ -18,11 +18,13 @@ TABLE = pa.table(
     }
 )
 GAPS = pa.table({"height": [None, 180.0], "group": ["one", None], "age": [30, 40]})
+NUM_DRAWS = 16
+"""As many as there are bands of noise: nothing here is of how good the model or its figures are."""
 
 
 @pytest.fixture(scope="module")
 def fitted() -> DiffusionDensity:
-    return DiffusionDensity(steps=60, width=16, depth=1, conditionals=True).fit(TABLE)
+    return DiffusionDensity(steps=20, width=16, depth=1, conditionals=True, num_draws=NUM_DRAWS).fit(TABLE)
 
 
 def test_rows_come_out_as_they_went_in(fitted):
@@ -51,6 +53,7 @@ def test_scores_know_the_columns(fitted):
 
 def test_a_run_of_a_table_knows_its_columns(fitted, tmp_path):
     opened = DiffusionDensity.from_run(fitted.to_run(tmp_path / "run"))
+    opened.set_params(num_draws=NUM_DRAWS)
     assert (opened.score_samples(TABLE) == fitted.score_samples(TABLE)).all()
     assert opened.sample(2, 0).shape == (2, 3)  # of no dataframe's library: numbers as they are stored
 
@@ -66,7 +69,7 @@ def test_what_does_not_fit_is_refused(fitted):
 def test_of_other_libraries(library):
     module = pytest.importorskip(library)
     frame = TABLE.to_pandas() if library == "pandas" else module.from_arrow(TABLE)
-    fitted = DiffusionDensity(steps=3, width=8, depth=1).fit(frame)
+    fitted = DiffusionDensity(steps=3, width=8, depth=1, num_draws=NUM_DRAWS).fit(frame)
     drawn = fitted.sample(3, random_state=0)
     assert isinstance(drawn, module.DataFrame)
     assert list(drawn.columns) == TABLE.column_names

@@ -36,12 +36,6 @@ def trained(tmp_path_factory):
     return folder / "run"
 
 
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch):
-    monkeypatch.setattr("lowerbound.evaluate.part.PROBE_SECONDS", 0.0)
-    monkeypatch.setattr("lowerbound.evaluate.quality.NUM_SPLITS", 10)
-
-
 @pytest.fixture
 def run(trained, tmp_path):
     """The run, without an evaluation."""

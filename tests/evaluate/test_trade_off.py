@@ -40,7 +40,6 @@ def encoded(judge: Judge, samples: np.ndarray) -> torch.Tensor:
 @pytest.fixture(scope="module", autouse=True)
 def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lowerbound.evaluate.quality.NUM_SPLITS", 10)
         patch.setattr("lowerbound.evaluate.judge.NUM_REFERENCES", 1000)
         yield
 

@@ -113,7 +113,7 @@ def test_a_verb_ends_with_a_line_and_its_signal_s_status(number, monkeypatch, ca
 
 TRAIN = [
     *("-m", "lowerbound", "train", "moons", "--steps", "100000", "--batch-size", "8", "--network.width", "8"),
-    *("--num-evaluations", "1", "--num-pictures", "0"),
+    *("--num-evaluations", "1", "--num-pictures", "0", "--denoiser.components", "0"),
 ]
 
 

@@ -84,8 +84,6 @@ def test_the_bound_is_not_drawn_twice_and_samples_are_encoded_once(run, monkeypa
     def not_again(*arguments):
         raise AssertionError("drawn twice")
 
-    monkeypatch.setattr("lowerbound.evaluate.part.PROBE_SECONDS", 0.0)
-    monkeypatch.setattr("lowerbound.evaluate.quality.NUM_SPLITS", 4)
     monkeypatch.setattr(Levels, "encode", counted)
     with monkeypatch.context() as patch:
         patch.setattr(likelihood_parts, "flow_bounds", not_again)

@@ -5,15 +5,22 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from lowerbound.data import Dataset, open_dataset
+from lowerbound.models import Diffusion
 from lowerbound.training import Config, recipe, train
 from lowerbound.training.config import DataConfig, NetworkConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import Trainer
 
 
-def tiny_config(source: str = "digits", **training: object) -> tuple[Config, Dataset]:
-    """A configuration whose steps take milliseconds, and its data."""
+def tiny_config(source: str = "digits", components: int = 2, **training: object) -> tuple[Config, Dataset]:
+    """A configuration whose steps take milliseconds, and its data.
+
+    Of vectors, a mixture of so many components at most is fitted: one of as many as the recipe has takes seconds, in each
+    process anew.
+    """
     dataset = open_dataset(source)
     config = recipe(dataset, DataConfig(source))
     settings = {
@@ -25,12 +32,9 @@ def tiny_config(source: str = "digits", **training: object) -> tuple[Config, Dat
         "num_pictures": 1,
     }
     network = NetworkConfig(kind=config.network.kind, width=8, multipliers=(1, 2), blocks_per_level=1, depth=1)
-    return (
-        dataclasses.replace(
-            config, network=network, training=dataclasses.replace(config.training, **{**settings, **training})
-        ),
-        dataset,
-    )
+    denoiser = dataclasses.replace(config.denoiser, components=min(components, config.denoiser.components))
+    trained = dataclasses.replace(config.training, **{**settings, **training})
+    return dataclasses.replace(config, network=network, denoiser=denoiser, training=trained), dataset
 
 
 def tiny_run(out: Path, source: str = "digits", **training: object) -> RunFolder:
@@ -54,6 +58,12 @@ def train_until(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "records", records)
         train(config, dataset, out, device=device, say=say, show_progress=False)
+
+
+def draw_little(patch: pytest.MonkeyPatch) -> None:
+    """From now on held-out bits along the way are of as many examples as ever, each drawn an eighth as often."""
+    draws = Diffusion.held_out_draws
+    patch.setattr(Diffusion, "held_out_draws", lambda model, num_examples: max(1, draws(model, num_examples) // 8))
 
 
 def measure_little(monkeypatch) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.runs import tiny_config
+from training.runs import draw_little, tiny_config
 
 import lowerbound
 from lowerbound import files
@@ -37,7 +37,7 @@ NAMES = ("AdamW", "learned schedule, Muon, pieces", "importance", "persistent ch
 def configuration(name: str):
     """A run of a kind, whose batches do not divide among two processes, and its data."""
     if name in ("AdamW", "GAN"):
-        config, dataset = tiny_config("moons", steps=100, batch_size=33, optimizer="adamw")
+        config, dataset = tiny_config("moons", steps=40, batch_size=33, optimizer="adamw")
         if name == "GAN":
             gan = recipe(dataset, DataConfig("moons"), model="gan")
             training = replace(gan.training, minutes=None, steps=4, batch_size=7)
@@ -301,4 +301,5 @@ TASKS = {
 }
 
 if __name__ == "__main__":
+    draw_little(pytest.MonkeyPatch())  # as the tests do that compare with it
     TASKS[sys.argv[1]](Path(sys.argv[2]))
