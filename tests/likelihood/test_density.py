@@ -78,6 +78,16 @@ def test_a_condition_has_a_mismatch_of_its_own():
     torch.testing.assert_close(ours.nats - ours.mismatch, expected, rtol=0, atol=2e-3)
 
 
+def test_the_points_of_a_constant_mismatch_are_one_batch():
+    denoiser, x, calls = ten_dimensions(LinearGamma(-8.0, 4.0)), draw(3, 10), []
+    whole = base_mismatch(denoiser, x)
+    denoiser.register_forward_hook(lambda module, given, prediction: calls.append(len(given[0])))
+    torch.testing.assert_close(base_mismatch(denoiser, x), whole, rtol=0, atol=0)
+    assert calls == [1, 16, 16, 3, 3]
+    each = torch.cat([base_mismatch(denoiser.given(observed=torch.ones_like(x[:1]).bool()), row[None]) for row in x])
+    torch.testing.assert_close(each, whole, rtol=1e-12, atol=1e-12)
+
+
 class Cut(Denoiser):
     """Of Gaussian data in single precision, its predictions cut to a range as those of levels are: a divergence of steps."""
 

@@ -54,16 +54,18 @@ def base_mismatch(denoiser: Denoiser, z: Examples) -> PerExample:
         """R(z)"""
         return torch.stack([sum_dims(z * slope(node * z)) for node in _NODES]).mean(0)
 
-    # the constant is one for all examples, unless they have conditions or gaps of their own
+    # the constant is one for all examples, and its points one batch, unless they have conditions or gaps of their own
     shared = denoiser.rows(torch.zeros(1, dtype=torch.long)) is denoiser
     linear = slope(torch.zeros_like(z[:1] if shared else z))
-    log_weights = []
-    for point in _points(z):
-        shifted = linear + (point if observed is None else point * observed)
-        excess = ray(shifted) - sum_dims(linear * shifted) + sum_dims(linear.square()) / 2
-        log_weights.append(excess)
-    log_mean = torch.stack(log_weights).logsumexp(0) - math.log(len(log_weights))
-    return log_mean - ray(z)
+    points = _points(z)
+
+    def log_weight(point: Tensor) -> Tensor:
+        """R(b + u) - b (b + u) + b^2 / 2"""
+        shifted = linear + present(point, observed)
+        return ray(shifted) - sum_dims(linear * shifted) + sum_dims(linear.square()) / 2
+
+    log_weights = log_weight(points[:, 0])[:, None] if shared else torch.stack([log_weight(each) for each in points])
+    return log_weights.logsumexp(0) - math.log(len(points)) - ray(z)
 
 
 def _points(z: Tensor) -> Float[Tensor, "num_points 1 *shape"]:
