@@ -44,15 +44,14 @@ def _dequantise(values: np.ndarray, splits: Splits, rng: np.random.Generator) ->
     return floats if splits.num_levels is None else floats + rng.random(values.shape, dtype=dtype)
 
 
-def best_mixture(train: np.ndarray, validation: np.ndarray, seed: int, most: int = MIXTURE_SIZES[-1]):
-    """The mixture of at most so many components with the highest validation density: for each floor, sizes double until
-    that falls."""
+def best_mixture(train: np.ndarray, validation: np.ndarray, seed: int):
+    """The mixture with the highest validation density: for each floor, sizes double until that falls."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
     small = train.shape[1] <= MIXTURE_FULL_DIMS
-    most = max(MIXTURE_SIZES[0], min(most, len(train) // 2))
+    most = max(MIXTURE_SIZES[0], len(train) // 2)
     best, best_score = None, -np.inf
     for floor in MIXTURE_FLOORS:
         previous = -np.inf

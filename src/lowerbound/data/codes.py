@@ -275,7 +275,7 @@ class OnGrid(Code):
 
     def holding(self, values: Values) -> "OnGrid":
         """The same, or without ends if some of the values are beyond them."""
-        k = np.rint((values - self.start) / self.unit)
+        k = self._number(values)
         fits = self.num_levels is None or ((k >= 0) & (k < self.num_levels)).all()
         return self if fits else replace(self, num_levels=None)
 
@@ -311,7 +311,7 @@ class OnGrid(Code):
         return np.abs(values - self._value(self._number(values))) > 1e-6 * self.unit
 
     def decode(self, x: Entries) -> Values:
-        k = np.rint((x[:, 0] * self.scale + self.shift - self.start) / self.unit)
+        k = self._number(x[:, 0] * self.scale + self.shift)
         return self._value(k if self.num_levels is None else np.clip(k, 0, self.num_levels - 1))
 
     def log_slope(self, x: Entries) -> Values:

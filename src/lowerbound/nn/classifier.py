@@ -17,6 +17,8 @@ SMALLEST = 4
 """A resolution is halved until its longest side is no longer than this."""
 WIDEST = 4
 """The most channels, in multiples of the width."""
+VECTOR_LAYERS = 3
+"""Residual layers for vectors."""
 
 
 class Classifier(nn.Module):
@@ -29,7 +31,6 @@ class Classifier(nn.Module):
         shape: of one example, (D,) or (C, *spatial).
         num_classes: K, at least 2.
         width: channels at full resolution, or hidden width for vectors.
-        depth: residual layers for vectors.
 
     Attributes:
         num_features: of what `features` gives.
@@ -38,12 +39,12 @@ class Classifier(nn.Module):
         InputError: an impossible size, or (on call) an x that is not what was declared.
     """
 
-    def __init__(self, shape: Sequence[int], num_classes: int, *, width: int = 32, depth: int = 3) -> None:
+    def __init__(self, shape: Sequence[int], num_classes: int, *, width: int = 32) -> None:
         super().__init__()
-        if num_classes < 2 or min(width, depth) < 1 or not 1 <= len(shape) <= 4:
+        if num_classes < 2 or width < 1 or not 1 <= len(shape) <= 4:
             raise InputError(
-                f"a classifier of {num_classes} classes of examples of shape {tuple(shape)}, width={width}, depth={depth}: "
-                "it takes 2 classes or more, of examples of 1 to 4 axes, and the others start at 1"
+                f"a classifier of {num_classes} classes of examples of shape {tuple(shape)}, width={width}: "
+                "it takes 2 classes or more, of examples of 1 to 4 axes, and the width starts at 1"
             )
         self.num_channels, self.num_dims = shape[0], len(shape) - 1
         embedding_width = 4 * width if self.num_dims else width
@@ -56,7 +57,7 @@ class Classifier(nn.Module):
                 ResidualBlock(self.num_dims, stage_width, embedding_width) for stage_width in widths
             )
         else:
-            self.blocks = nn.ModuleList(ResidualLayer(width) for _ in range(depth))
+            self.blocks = nn.ModuleList(ResidualLayer(width) for _ in range(VECTOR_LAYERS))
         self.downs = nn.ModuleList(convolution(self.num_dims, *neighbours, stride=2) for neighbours in pairwise(widths))
         self.norm = normalisation(self.num_dims, widths[-1])
         self.num_features = widths[-1]

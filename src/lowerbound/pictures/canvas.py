@@ -16,6 +16,7 @@ from lowerbound.errors import InputError
 
 DARK, LIGHT, INK, RULE = "#1f4e79", "#e08a3c", "#333333", "#d0d0d0"
 DPI = 150
+LONGEST_LABEL = 22
 Range = tuple[float, float]
 """Low and high: the values drawn as black and white, or at the ends of an axis."""
 
@@ -35,9 +36,9 @@ def draw_figure(rows: int, columns: int, inches: tuple[float, float], space: flo
     return figure, axes
 
 
-def label(name: str, longest: int = 22) -> str:
+def label(name: str) -> str:
     """A name as matplotlib draws it: no mathematics is read into it, and its end is left out where it is long."""
-    return (name if len(name) <= longest else f"{name[: longest - 3]}...").replace("$", r"\$")
+    return (name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 3]}...").replace("$", r"\$")
 
 
 def save(figure: Figure, path: Path | str) -> Path:

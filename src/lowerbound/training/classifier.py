@@ -125,23 +125,20 @@ class _ClassifierTraining(Training):
 
 
 @torch.no_grad()
-def accuracies(
-    classifier: NoisyClassifier, dataset: Dataset, ratios: Sequence[float], seed: int = 0
-) -> list[tuple[float, float]]:
+def accuracies(classifier: NoisyClassifier, dataset: Dataset, ratios: Sequence[float]) -> list[tuple[float, float]]:
     r"""The share of validation examples that are classified rightly, and its standard error, under noise of several widths.
 
     Arguments:
         classifier: what is measured.
         dataset: whose validation split is read, up to 2,000 examples of it.
         ratios: $\sigma_t / \alpha_t$, the noise's standard deviation in units of the model's x; 0 is clean data.
-        seed: of the noise.
 
     Raises:
         InputError: for data without labels, or of a single class.
     """
     indices = dataset.validation[:MOST_HELD_OUT]
     labels = torch.from_numpy(check_labels(dataset)[indices])
-    x, noise, device = dataset.encoded(indices), Stream(seed), next(classifier.parameters()).device
+    x, noise, device = dataset.encoded(indices), Stream(0), next(classifier.parameters()).device
     shares = []
     for ratio in ratios:
         level = Level(0.0, 2 * math.log(ratio) if ratio else -math.inf, 1.0, ratio)
