@@ -16,7 +16,8 @@ from lowerbound.cli.main import run
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Shelf
 
-TINY = ["--steps", "6", "--batch-size", "8", "--network.width", "8", "--num-evaluations", "2"]
+TINY = ["--steps", "8", "--batch-size", "8", "--network.width", "8", "--num-evaluations", "4"]
+"""So many evaluations that early weights are kept."""
 
 
 @pytest.fixture(scope="session")
