@@ -20,6 +20,7 @@ from lowerbound.run import Run
 from lowerbound.run.generate import network_calls, states
 from lowerbound.sampling import SAMPLERS, Plan
 from lowerbound.sampling.plan import GRIDS
+from lowerbound.web.example import cells, names_of
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.recipe import (
@@ -34,8 +35,10 @@ from lowerbound.web.recipe import (
     write_rows,
 )
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import downloads, drawn, picture, plain, said, side_by_side, told
+from lowerbound.web.show import downloads, drawn, picture, plain, said, side_by_side, table, told
 
+MOST_ROWS = 10
+"""Of a table that are shown as text; its files hold all."""
 SECONDS_BETWEEN = 0.15
 """The least between two pictures of a way from noise to data."""
 GRID_NAMES = tuple(name for name in GRIDS if not name.startswith("minimal"))
@@ -148,7 +151,14 @@ def show(opened: Opened, frame: Frame, recipe: Recipe, title: str) -> tuple[str,
     label = "" if recipe.label == NO_LABEL else f", label {recipe.label}"
     guided = ", guided by early weights" if recipe.by_early_weights else ""
     text = f"{title}{recipe.count} {state}{label}{guided}; {frame.calls:.4g} network calls each"
-    return picture(content, text), content
+    return picture(content, text) + (rows(opened, frame.samples) if spec.columns and frame.finished else ""), content
+
+
+def rows(opened: Opened, samples: np.ndarray) -> str:
+    """The first samples of a table's run as its rows, with all columns and the names of categories."""
+    shown = cells(opened, samples[:MOST_ROWS])
+    caption = "The samples as rows" if len(shown) == len(samples) else f"The first {len(shown)} of {len(samples)} rows"
+    return table(caption, names_of(opened), shown)
 
 
 def files(opened: Opened, frame: Frame, content: bytes, recipe: Recipe, name: str = "samples") -> dict[str, bytes]:
