@@ -36,7 +36,7 @@ STEPS = {
     "Run": [("button", "Are samples copies?")],
 }
 """What a person does on each screen: buttons that are pressed, and fields that are written."""
-WRITTEN = {"Or a rectangle, by the keyboard": "0, 0, 4, 8", "Name of the run": f"screen-{os.getpid()}"}
+WRITTEN = {"Or a rectangle, by the keyboard": "0, 0, 4, 8", "Name of the run": f"digits-{os.getpid()}"}
 SECONDS_OF_TRAINING = 45
 MOST_SECONDS = 180
 """What is waited for anything that was asked for."""

@@ -13,6 +13,7 @@ from lowerbound.pictures.standing import by_entry
 from lowerbound.web.draw import rows
 from lowerbound.web.example import cells, names_of
 from lowerbound.web.recipe import Recipe, read_recipe, write_rows
+from lowerbound.web.shelf import Opened
 
 GRAPES = pa.table({"proline": [1065.5, 735.0, None] * 8, "grape": ["Barolo", "Barbera", "Barolo"] * 8})
 
@@ -21,7 +22,9 @@ GRAPES = pa.table({"proline": [1065.5, 735.0, None] * 8, "grape": ["Barolo", "Ba
 def wine():
     """What a panel knows of a run on a table with a category and a gap."""
     examples = from_dataframe(GRAPES)
-    return SimpleNamespace(run=SimpleNamespace(spec=examples.dataset().spec)), examples.values
+    opened = object.__new__(Opened)
+    object.__setattr__(opened, "run", SimpleNamespace(spec=examples.dataset().spec))
+    return opened, examples.values
 
 
 def test_a_category_is_shown_by_its_name(wine):
