@@ -41,7 +41,7 @@ def call(served, name, *data):
     return events[-1][0], json.loads(events[-1][1])
 
 
-WAY = ["ddim", 3, "visible", 1, "none"]
+WAY = ["ddim", 3, "visible", 1, "none", False]
 
 
 def test_the_page_asks_nothing_of_other_places(served):
