@@ -15,6 +15,7 @@ from lowerbound.errors import InputError
 from lowerbound.files import is_full
 from lowerbound.interruption import stoppable
 from lowerbound.printable import NEW_LINE, printable, tolerate
+from lowerbound.words import nearest
 
 VERBS = {
     "train": "train a model, or go on with a run",
@@ -132,7 +133,9 @@ def _run(arguments: list[str]) -> int:
 def _refusal(verb: str) -> str | None:
     """Why a verb is not begun: there is none of this name, or several processes were started for what one does."""
     if verb not in VERBS:
-        return f"no verb {verb!r}: choose one of {', '.join(VERBS)}"
+        near = nearest(verb, VERBS)
+        meant = f"; did you mean {near}? Choose" if near else ": choose"
+        return f"no verb {verb!r}{meant} one of {', '.join(VERBS)}"
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if verb in TOGETHER + READING or count == 1:
         return None

@@ -191,7 +191,7 @@ def score(
         kind=run.model.figure(effort, condition_text(run, cond is not None)),
         num_calls=effort.importance if effort.importance > 1 else effort.num_draws or 1,
         steps=None if steps is None else steps * to_bits[:, None],
-        entries=_where_there(parts, raw) if by == "column" and parts is not None else None,
+        entries=_where_there(parts, raw[:]) if by == "column" and parts is not None else None,
         bands=parts if by == "noise" else None,
     )
 
