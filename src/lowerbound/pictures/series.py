@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from lowerbound.pictures.canvas import DARK, INK, LIGHT, Range, draw_figure, label, save
 
 MAX_NAMED = 8
-LEAST_SHARE = 0.05
+LEAST_SHARE = 0.2
 """Of a common axis: a channel that took less of it would be a flat line."""
 UNIT = (0.0, 1.0)
 INCHES_OF_A_RANGE = 2.6
