@@ -5,7 +5,6 @@ import math
 from lowerbound.auditing import Audit, Check
 from lowerbound.records import Unsure
 from lowerbound.report.description import Severity
-from lowerbound.report.glossary import glossary
 from lowerbound.report.html import Findings, Report, Table, html
 from lowerbound.words import counted
 
@@ -21,7 +20,7 @@ CHECKS = {
     "normalisation by importance sampling": "The integral of the density, as the mean of p / q over draws of a proposal q.",
     "normalisation by summing": "The masses of all points that there can be, added up.",
     "never above the proposal": "The mean of log p over draws of a proposal q, beside that of log q.",
-    "bound below the density": "The mean of the bound over samples, beside that of log p: what it is the bound of.",
+    "bound below the density": "The mean of the bound over samples, beside that of log p.",
     "samples against density": "Samples beside weighted draws of the proposal, along directions and by log p.",
     "coverage of highest-density regions": "The share of samples in the regions that hold 50, 90 and 99 % of the mass.",
     "entropy": "The mean of log p over samples, beside that over weighted draws of the proposal.",
@@ -50,11 +49,11 @@ def audit_page(found: Audit) -> str:
         verdict=f"{found.verdict.capitalize()}: {_verdict(found)}.",
         paragraphs=(
             f"The log density of {counted(found.num_dims, 'dimension')}.",
-            *([found.note] if found.note else []),
+            *([f"{found.note[0].upper()}{found.note[1:]}."] if found.note else []),
         ),
         findings=tuple(_findings(found)),
         tables=(table,),
-        glossary=(*words.items(), *glossary([text])),
+        glossary=tuple(words.items()),
     )
     return html(report)
 
