@@ -325,3 +325,17 @@ def test_the_page_on_tables_names_every_mark_of_a_missing_entry():
     page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
     (listed,) = re.findall(r"are empty ones and (.*?) and a lone point", page)
     assert {*listed.replace(" and", ",").split(", ")} == {*MISSING} - {"", "."}
+
+
+@pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\n', "\ufeffsep=;\n"])
+@pytest.mark.parametrize("head", ["a;b\n", ""])
+def test_a_first_line_that_names_the_separator_is_no_row(tmp_path, first, head):
+    path = tmp_path / "excel.csv"
+    rows = [f"{k},5;{k**2},25" for k in range(20)]
+    path.write_text(first + head + "\n".join(rows), "utf-8")
+    data = open_dataset(path)
+    assert [column.name for column in data.spec.columns] == (["a", "b"] if head else ["column_1", "column_2"])
+    np.testing.assert_allclose(data.examples, [[k + 0.5, k**2 + 0.25] for k in range(20)])
+    path.write_text(first + head + "\n".join([*rows, "oops;1,5"]), "utf-8")
+    with pytest.raises(InputError, match=rf"line {22 + bool(head)}, column {'a' if head else 'column_1'}"):
+        open_dataset(path)

@@ -85,6 +85,14 @@ def run(arguments: list[str]) -> int:
         return leave_quietly()
 
 
+def _with_whole_names(message: str, arguments: list[str]) -> str:
+    """A message in which names that were given end no line of it, as a file's may."""
+    for argument in arguments:
+        if NEW_LINE in argument:
+            message = message.replace(argument, printable(argument))
+    return message
+
+
 def _run(arguments: list[str]) -> int:
     """The exit status of a command line; a BrokenPipeError where nobody reads its output to the end."""
     tolerate(sys.stdout)
@@ -117,7 +125,7 @@ def _run(arguments: list[str]) -> int:
             raise
         if isinstance(error, InputError):
             message = in_flags(message, module.Options, verb_arguments)
-        print(f"error: {printable(message, keep=NEW_LINE)}", file=sys.stderr)
+        print(f"error: {printable(_with_whole_names(message, verb_arguments), keep=NEW_LINE)}", file=sys.stderr)
         return 2
     except CheckFailedError as error:
         print(f"failed: {printable(str(error), keep=NEW_LINE)}", file=sys.stderr)

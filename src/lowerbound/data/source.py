@@ -224,6 +224,12 @@ def _kind(config: DataConfig) -> Source:
         name = path.name.lower()
         kind = next((kind for end, kind in FILES.items() if name.endswith(end)), ARRAYS)
         return SERIES if config.window is not None and kind in (TABLES, TEXTS) else kind
+    if path.is_symlink():
+        raise InputError(f"{source} is a link to {path.readlink()}, which there is not: give the file itself")
+    if path.exists():
+        raise InputError(
+            f"{source} is neither a file nor a folder: write what comes out of it to a file, and give that"
+        )
     if path.name.lower().endswith(tuple(FILES)) or path.parent != Path():
         near = nearest(path.name, names_in(path.parent))
         hint = f": did you mean {path.parent / near}?" if near else f", seen from {Path.cwd()}"
