@@ -17,7 +17,7 @@ from lowerbound.codec.coding import _batch_sizes
 from lowerbound.codec.stack import Stack
 from lowerbound.data import open_dataset
 from lowerbound.denoiser.exact import Empirical
-from lowerbound.denoiser.levels import LevelDenoiser
+from lowerbound.discrete.denoiser import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import DiscretizedGaussian
 from lowerbound.models import as_hvae

@@ -8,9 +8,9 @@ from oracles import double, draw
 
 from lowerbound import GaussianMixture, LevelPosterior, LinearGamma, NetworkDenoiser, Stream, elbo
 from lowerbound.blocks import ONE_HOT, Choice, Grid, Real, check_values
-from lowerbound.denoiser import LevelDenoiser
+from lowerbound.discrete import LevelDenoiser, discrete_log_prob
 from lowerbound.errors import InputError
-from lowerbound.likelihood import GaussianDecoder, discrete_log_prob, end_terms
+from lowerbound.likelihood import GaussianDecoder, end_terms
 from lowerbound.mixed import BlockDecoder, BlockDenoiser, BlockDequantizer
 from lowerbound.nn import MLP
 

@@ -8,12 +8,12 @@ from oracles import COVARIANCE, MEAN, NormalLevels, double, draw, gaussian, mixt
 
 from lowerbound.denoiser import Denoiser, NetworkDenoiser, Prediction
 from lowerbound.denoiser.exact import Empirical, Gaussian
-from lowerbound.denoiser.levels import LevelDenoiser
+from lowerbound.discrete.denoiser import LevelDenoiser
+from lowerbound.discrete.dequantization import TruncatedNormalDequantizer, discrete_log_prob
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
 from lowerbound.likelihood.density import Density, flow, log_prob
-from lowerbound.likelihood.dequantization import TruncatedNormalDequantizer, discrete_log_prob
 from lowerbound.likelihood.mismatch import base_mismatch
 from lowerbound.nn.embeddings import FourierFeatures, octaves
 from lowerbound.nn.mlp import MLP

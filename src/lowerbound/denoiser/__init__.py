@@ -3,7 +3,6 @@
 from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.by_level import ByLevel
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
-from lowerbound.denoiser.levels import LevelDenoiser
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
 from lowerbound.fitted import FittedMixture, FittedWindows
 
@@ -17,7 +16,6 @@ __all__ = [
     "FittedWindows",
     "Gaussian",
     "GaussianMixture",
-    "LevelDenoiser",
     "NetworkDenoiser",
     "Prediction",
     "Wrapper",

@@ -12,28 +12,16 @@ from lowerbound.likelihood.bound import (
 )
 from lowerbound.likelihood.decoder import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.likelihood.density import Density, log_prob
-from lowerbound.likelihood.dequantization import (
-    BinDequantizer,
-    Dequantizer,
-    TruncatedNormalDequantizer,
-    UniformDequantizer,
-    discrete_log_prob,
-)
 
 __all__ = [
-    "BinDequantizer",
     "Decoder",
     "Density",
-    "Dequantizer",
     "DiscretizedGaussian",
     "Elbo",
     "GaussianDecoder",
     "LevelPosterior",
-    "TruncatedNormalDequantizer",
-    "UniformDequantizer",
     "check_chain",
     "check_likelihood",
-    "discrete_log_prob",
     "elbo",
     "end_terms",
     "log_prob",

@@ -7,7 +7,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from lowerbound.blocks import layout
-from lowerbound.likelihood import Dequantizer
+from lowerbound.discrete import Dequantizer
 from lowerbound.mixed.decoder import BlockDecoder
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from lowerbound.data.extras import extra
 from lowerbound.data.spec import DataSpec
-from lowerbound.denoiser import ByLevel, Denoiser, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import ByLevel, Denoiser, NetworkDenoiser
+from lowerbound.discrete import LevelDenoiser
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder, replacing

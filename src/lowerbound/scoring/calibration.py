@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
+from lowerbound.discrete import Dequantizer
+from lowerbound.discrete.dequantization import dequantized
 from lowerbound.errors import InputError
-from lowerbound.likelihood import Dequantizer
+from lowerbound.few_calls import FEWEST, FewCalls, calibrate
 from lowerbound.likelihood.density import ProbedFlow
-from lowerbound.likelihood.dequantization import dequantized
-from lowerbound.likelihood.few_calls import FEWEST, FewCalls, calibrate
 from lowerbound.run import Run
 from lowerbound.run.examples import batches
 

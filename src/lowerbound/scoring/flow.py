@@ -15,15 +15,15 @@ from torch import Tensor
 from lowerbound.arguments import check_counts
 from lowerbound.brief import Brief
 from lowerbound.data.windows import Windows
-from lowerbound.errors import InputError
-from lowerbound.likelihood import (
+from lowerbound.discrete import (
     BinDequantizer,
     Dequantizer,
     TruncatedNormalDequantizer,
     UniformDequantizer,
-    check_likelihood,
     discrete_log_prob,
 )
+from lowerbound.errors import InputError
+from lowerbound.likelihood import check_likelihood
 from lowerbound.likelihood.density import ProbedFlow, follow
 from lowerbound.mixed import BlockDecoder, BlockDequantizer
 from lowerbound.ode import STAGES

@@ -12,7 +12,8 @@ from torch import nn
 from lowerbound import imports
 from lowerbound.blocks import Blocks, Real
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import ByLevel, Denoiser, FittedMixture, FittedWindows, LevelDenoiser, NetworkDenoiser
+from lowerbound.denoiser import ByLevel, Denoiser, FittedMixture, FittedWindows, NetworkDenoiser
+from lowerbound.discrete import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.forest import Forest
 from lowerbound.langevin import EnergyDenoiser

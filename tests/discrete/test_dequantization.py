@@ -8,10 +8,10 @@ from oracles import Known, double
 from scipy.stats import truncnorm
 
 from lowerbound.denoiser.exact import Empirical
+from lowerbound.discrete.dequantization import TruncatedNormalDequantizer, UniformDequantizer, discrete_log_prob
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
 from lowerbound.likelihood import mean_and_error
-from lowerbound.likelihood.dequantization import TruncatedNormalDequantizer, UniformDequantizer, discrete_log_prob
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import LinearGamma
 

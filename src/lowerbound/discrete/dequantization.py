@@ -26,9 +26,9 @@ from lowerbound.arguments import check_batch, check_observed
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import count_dims, present, sum_dims
 from lowerbound.errors import InputError
+from lowerbound.few_calls import FewCalls
 from lowerbound.levels import check_levels, check_num_levels
 from lowerbound.likelihood.density import Density, ProbedFlow, follow, is_exact
-from lowerbound.likelihood.few_calls import FewCalls
 from lowerbound.ode import MAX_CALLS
 from lowerbound.rng import Noise, check_noise
 from lowerbound.shapes import Examples, Observed, PerExample

@@ -9,12 +9,12 @@ from oracles import NormalLevels, double, draw, mixture
 
 from lowerbound.denoiser.by_level import ByLevel
 from lowerbound.denoiser.exact import Gaussian
-from lowerbound.denoiser.levels import LevelDenoiser
+from lowerbound.discrete.denoiser import LevelDenoiser
+from lowerbound.discrete.dequantization import TruncatedNormalDequantizer, dequantized, discrete_log_prob
 from lowerbound.errors import InputError
+from lowerbound.few_calls import calibrate, follow_rule, make_rule
 from lowerbound.levels import level_centres
 from lowerbound.likelihood.density import ProbedFlow, follow
-from lowerbound.likelihood.dequantization import TruncatedNormalDequantizer, dequantized, discrete_log_prob
-from lowerbound.likelihood.few_calls import calibrate, follow_rule, make_rule
 from lowerbound.rng import Stream
 from lowerbound.schedule import LinearGamma
 

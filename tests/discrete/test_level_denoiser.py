@@ -9,7 +9,7 @@ from torch import nn
 
 from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.denoiser.exact import Empirical
-from lowerbound.denoiser.levels import LevelDenoiser
+from lowerbound.discrete.denoiser import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres, mean_level
 from lowerbound.likelihood import elbo
