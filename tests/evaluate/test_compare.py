@@ -201,4 +201,6 @@ def test_the_verdict_names_the_next_where_chance_may_have_put_it_behind(num_trai
 
 def test_samples_that_nothing_is_known_of_are_not_called_nearest():
     wild, near = stands("vae", 0, (-5880.0, 8212.0)), stands("gan", 0, (0.5, 0.1))
-    assert verdict(replace(NOTHING, standings=[wild, near])).startswith("Of 2 models gan has the samples nearest")
+    assert verdict(replace(NOTHING, standings=[wild, near], bits={})).startswith(
+        "Of 2 models gan has the samples nearest"
+    )
