@@ -19,8 +19,8 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-WAY = ["ddim", 10, "visible", 1, "none"]
-FIRST_FRAME = ["dpm++sde", 0, "visible", 1, "none"]
+WAY = ["ddim", 10, "visible", 1, "none", False]
+FIRST_FRAME = ["dpm++sde", 0, "visible", 1, "none", True]
 """The settings with which the page opens."""
 LOADING = 503
 """The status of the page that is shown while the studio is loaded."""

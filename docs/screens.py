@@ -36,11 +36,11 @@ STEPS = {
     "Run": [("button", "Are samples copies?")],
 }
 """What a person does on each screen: buttons that are pressed, and fields that are written."""
-WRITTEN = {"Or a rectangle, by the keyboard": "0, 0, 4, 8", "Name of the run": f"screen-{os.getpid()}"}
+WRITTEN = {"Or a rectangle, by the keyboard": "0, 0, 4, 8", "Name of the run": f"digits-{os.getpid()}"}
 SECONDS_OF_TRAINING = 45
 MOST_SECONDS = 180
 """What is waited for anything that was asked for."""
-MOST_HEIGHT = 2100
+MOST_HEIGHT = 2600
 MOST_BYTES = 150_000
 
 
@@ -65,10 +65,15 @@ def screen(page, tab: str, run: str) -> bytes:
     height = page.evaluate(
         "Math.max(...[...document.querySelectorAll('.gradio-container > *')].map((e) => e.scrollHeight))"
     )
-    page.set_viewport_size({"width": page.viewport_size["width"], "height": min(height, MOST_HEIGHT)})
+    fit(page, height)
     page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(1500)
     return page.screenshot()
+
+
+def fit(page, height: float) -> None:
+    """Make a page as tall as what is on it, within reason."""
+    page.set_viewport_size({"width": page.viewport_size["width"], "height": min(int(height), MOST_HEIGHT)})
 
 
 def small(content: bytes) -> bytes:
@@ -77,7 +82,7 @@ def small(content: bytes) -> bytes:
     while True:
         out = io.BytesIO()
         # colours that few pixels have, as lines do, are kept
-        image.quantize(128, Image.Quantize.MAXCOVERAGE).save(out, "PNG", optimize=True)
+        image.quantize(256, Image.Quantize.MAXCOVERAGE).save(out, "PNG", optimize=True)
         if out.tell() <= MOST_BYTES:
             return out.getvalue()
         image = image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.Resampling.LANCZOS)
@@ -122,7 +127,7 @@ def files(browser, runs: Path, run: str, out: Path, looks: list[str]) -> None:
                 page.goto(path.as_uri())
                 if name == "explore":
                     page.get_by_role("button", name="spiral").click()
-                page.set_viewport_size({"width": page.viewport_size["width"], "height": MOST_HEIGHT})
+                fit(page, page.evaluate("document.body.getBoundingClientRect().bottom + 24"))
                 page.wait_for_timeout(2500)
                 write(out, name, look, page.screenshot())
                 page.close()

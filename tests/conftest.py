@@ -91,7 +91,8 @@ def quick_evaluations():
         yield
 
 
-TINY = ["--steps", "6", "--batch-size", "8", "--network.width", "8", "--num-evaluations", "2"]
+TINY = ["--steps", "8", "--batch-size", "8", "--network.width", "8", "--num-evaluations", "4"]
+"""So many evaluations that early weights are kept."""
 
 
 @pytest.fixture(scope="session")

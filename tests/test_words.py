@@ -2,7 +2,7 @@
 
 import pytest
 
-from lowerbound.words import counted
+from lowerbound.words import counted, nearest
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,8 @@ from lowerbound.words import counted
 )
 def test_one_is_singular(number, noun, text):
     assert counted(number, noun) == text
+
+
+def test_the_name_that_is_written_nearly_so_is_found():
+    assert nearest("sitee", ["age", "site", "response"]) == "site"
+    assert nearest("patient", ["age", "site", "response"]) is None

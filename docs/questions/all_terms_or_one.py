@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--terms", type=int, default=64, help="terms of the chain, and so calls of a whole path")
     parser.add_argument("--examples", type=int, default=4, help="examples for all terms; calls = terms * examples")
     parser.add_argument(
-        "--draws", type=int, default=30, help="gradients for each figure of all terms; of one, ten times as many"
+        "--draws", type=int, default=10, help="gradients for each figure of all terms; of one, ten times as many"
     )
     parser.add_argument("--steps", type=int, default=1000, help="steps of training before the second table")
     parser.add_argument("--quick", action="store_true", help="8 terms, 3 gradients, 40 steps")

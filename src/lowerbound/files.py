@@ -193,3 +193,11 @@ def _synchronise_all(path: Path) -> None:
     """Wait until a file, or a folder with all in it, is on the disk."""
     for entry in (*path.rglob("*"), path):
         synchronise(entry)
+
+
+def names_in(folder: Path) -> list[str]:
+    """What lies in a folder; nothing if it can't be looked into."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []

@@ -1,4 +1,7 @@
-"""Numbers of things in words."""
+"""Numbers of things in words, and the word that was meant."""
+
+import difflib
+from collections.abc import Iterable
 
 
 def counted(number: float, noun: str) -> str:
@@ -10,6 +13,11 @@ def counted(number: float, noun: str) -> str:
     """
     shown = f"{int(number):,}" if number == int(number) else f"{number:.4g}"
     return f"{shown} {noun if number == 1 else _plural(noun)}"
+
+
+def nearest(given: str, names: Iterable[str]) -> str | None:
+    """The name that is written most like a given one; None if none is written nearly so."""
+    return next(iter(difflib.get_close_matches(given, list(names), n=1)), None)
 
 
 def _plural(noun: str) -> str:

@@ -37,7 +37,7 @@ class Truncated(Posterior):
     """A posterior inside a prior's box, whose share of draws inside is estimated by draws, anew at each call."""
 
     def log_prob(self, theta, x=None, norm_posterior=True, track_gradients=False):
-        inside = (x + torch.randn(10_000, 2)).abs().amax(1) < 2
+        inside = (x + torch.randn(1_000, 2)).abs().amax(1) < 2
         return super().log_prob(theta, x).where(theta.abs().amax(1) < 2, -math.inf) - inside.float().mean().log()
 
     def sample(self, sample_shape, x=None, show_progress_bars=True):

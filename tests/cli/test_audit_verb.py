@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from lowerbound.auditing import Audit, Check
 from lowerbound.cli.main import run
 from lowerbound.data import open_dataset
 
@@ -28,6 +29,7 @@ def test_a_run_is_audited(trained_moons, tmp_path, capsys):
     verdicts = {check["name"]: check["verdict"] for check in found["checks"]}
     assert found["num_dims"] == 2
     assert verdicts["batches"] == verdicts["repeats"] == verdicts["data of levels"] == "pass"
+    assert verdicts["refinement"] == verdicts["bound below the density"] == "pass"
     assert "fail" not in verdicts.values(), told
 
 
@@ -35,4 +37,18 @@ def test_what_cannot_be_audited_is_said(trained, trained_moons, tmp_path, capsys
     assert run(["audit", str(trained)]) == 2
     assert "discrete" in capsys.readouterr().err
     assert run(["audit", str(trained_moons), "-o", str(tmp_path / "audit.txt")]) == 2
-    assert "ends in .json" in capsys.readouterr().err
+    assert "ends in .html or .json" in capsys.readouterr().err
+    assert run(["audit", str(trained_moons), "-o", str(tmp_path / "nowhere" / "audit.html")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_failure_is_told_by_page_figures_and_exit_status(trained_moons, tmp_path, capsys, monkeypatch):
+    check = Check("repeats", "what holds", "fail", "what was seen", "what it points to", 2.0)
+    monkeypatch.setattr("lowerbound.cli.audit.audit", lambda *_, **__: Audit("moons", 2, (check,)))
+    page = tmp_path / "audit.html"
+    assert run(["audit", str(trained_moons), "-o", str(page), "--json"]) == 3
+    captured = capsys.readouterr()
+    (found,) = json.loads(captured.out)["checks"]
+    assert found["verdict"] == "fail"
+    assert f"questions and answers: {page}" in captured.err
+    assert "what it points to" in page.read_text()

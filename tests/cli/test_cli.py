@@ -101,7 +101,9 @@ def test_a_terminal_without_signs(trained_moons, tmp_path, locale):
 
 
 MISTAKES = {
-    "an unknown verb": (["trian"], "choose one of train"),
+    "an unknown verb": (["trian"], "no verb 'trian'; did you mean train? Choose one of train, "),
+    "a misspelt run": (["report", "{run}x"], "x: did you mean "),
+    "half an option": (["train", "digits", "--step", "1"], "Perhaps you meant: --steps. See"),
     "unknown data": (["train", "digts", "--steps", "1"], "did you mean digits"),
     "no data": (
         ["train"],

@@ -72,7 +72,17 @@ def test_filled_rows_keep_their_condition(folder):
     asked = [str(folder / "run"), str(folder / "holes.csv"), "-o", str(out), "--num-samples", "2", "--steps", "2"]
     assert run(["impute", *asked]) == 0
     filled = csv.read_csv(out)
-    assert filled.column_names == ["row", "imputation", "size", "kind", "year", "day", "weight"]
+    assert filled.column_names == [
+        "example",
+        "imputation",
+        "size",
+        "kind",
+        "year",
+        "day",
+        "weight",
+        "size mean",
+        "size std",
+    ]
     assert filled["day"].to_pylist() == [day for day in holes["day"].to_pylist() for _ in range(2)]
 
 

@@ -98,6 +98,13 @@ def test_a_text_breaks_where_the_line_is_full(flag, capsys, monkeypatch):
     assert widths
 
 
+@pytest.mark.parametrize("verb", ["score", "train"])
+def test_the_whole_help_names_plain_types(verb, capsys, monkeypatch):
+    text = shown([verb, "--help-all"], capsys, monkeypatch)
+    assert "{None" not in text
+    assert re.search(r"--num-times INT|--minutes FLOAT", text)
+
+
 def test_help_is_shown_whatever_stands_beside_it(capsys, monkeypatch):
     text = shown(["train", "digits", "--network.width", "x", "--help"], capsys, monkeypatch)
     assert text == shown(["train", "-h"], capsys, monkeypatch)

@@ -11,6 +11,7 @@ from lowerbound.data.codes import Scaled, Warped, real_code
 from lowerbound.data.dataset import assemble
 from lowerbound.data.encoding import read_encoding
 from lowerbound.data.marginals import ANY, Marginals
+from lowerbound.errors import InputError
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.normal(size=4000)
@@ -78,3 +79,43 @@ def test_the_slopes_are_those_of_the_map():
     torch.testing.assert_close(encoding.log_det(x), slopes.sum(1))
     x[0, 1] = math.nan
     assert encoding.log_det(x)[0] == pytest.approx(float(slopes[0, 0] + slopes[0, 2]))
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.001, 0.002, 0.02])
+def test_a_column_of_nearly_one_value_has_a_code(share):
+    for seed in range(3):
+        rare = np.random.default_rng(seed).random(4000) < share
+        rare[:1] = True
+        code = real_code(np.where(rare, 1 + NORMAL**2, 0.0))
+        values = np.array([0.0, 0.5, 1.0, 5.0, -1.0])
+        np.testing.assert_allclose(code.decode(code.encode(values, ANY)), values, atol=1e-9)
+    few = np.where(np.arange(100) == 3, 1.0, 0.0)
+    assert np.isfinite(real_code(few).encode(few, ANY)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_no_draw_is_infinite_and_no_value_is_too_far_for_a_density(dtype):
+    encoding = dataset(NORMAL, np.exp(2 * NORMAL), dtype=dtype).spec.encoding
+    assert isinstance(encoding, Marginals)
+    assert np.isfinite(encoding.decode(torch.tensor([[-1e3, -1e3], [8.0, 8.0], [1e30, 1e30]]))).all()
+    far = min(float(np.finfo(dtype).max), 1e30)
+    x = encoding.encode(np.array([[0, far], [far, -far]], dtype))
+    assert x.isfinite().all()
+    assert encoding.log_det(x).isfinite().all()
+    affine = dataset(NORMAL, NORMAL * 100, dtype=dtype).spec.encoding
+    assert isinstance(affine, Affine)
+    assert np.isfinite(affine.decode(torch.full((1, 2), 1e36))).all()
+
+
+def test_a_value_beyond_single_precision_is_refused():
+    for columns in ((NORMAL, NORMAL), (NORMAL, HEAPS)):
+        with pytest.raises(InputError, match=r"example 1.*standard deviations"):
+            dataset(*columns).spec.encoding.encode(np.array([[0.0, 0.0], [1e300, 0.0]]))
+
+
+def test_a_small_spread_about_a_large_mean_is_no_constant():
+    data = dataset(NORMAL, 1.7e9 + 20 * NORMAL)
+    x = data.spec.encoding.encode(data.examples)
+    assert abs(x[:, 1].std() - 1) < 0.05
+    with pytest.raises(InputError, match="channel 1 has the same value"):
+        dataset(NORMAL, 1.7e9 + 1e-6 * NORMAL)

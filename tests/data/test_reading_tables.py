@@ -227,12 +227,30 @@ def test_long_texts_are_read_in_blocks(tmp_path, monkeypatch):
 def test_several_imputations_stand_above_one_another():
     spec = open_dataset(_TABLE).spec
     rows = open_dataset(_TABLE).examples[[3, 8]]
-    samples = np.stack([rows, rows], 1)
-    table = imputed_table(spec, samples, np.array([3, 8]))
-    assert table.column_names == ["row", "imputation", *_TABLE.column_names]
-    assert table["row"].to_pylist() == [4, 4, 9, 9]
-    assert table["imputation"].to_pylist() == [1, 2, 1, 2]
-    assert imputed_table(spec, samples[:, :1], np.array([3, 8])).column_names == _TABLE.column_names
+    samples, known = np.stack([rows, rows], 1), np.ones(rows.shape, bool)
+    table = imputed_table(spec, samples, known, np.array([3, 8]))
+    assert table.column_names == ["example", "imputation", *_TABLE.column_names]
+    assert table["example"].to_pylist() == [3, 3, 8, 8]
+    assert table["imputation"].to_pylist() == [0, 1, 0, 1]
+    assert imputed_table(spec, samples[:, :1], known, np.array([3, 8])).column_names == _TABLE.column_names
+
+
+def test_filled_entries_have_their_mean_and_spread_and_known_ones_none():
+    days = pa.array([datetime.datetime(2026, 1, 1 + k) for k in range(4)])
+    columns = {"age": [1.5, 2.0, 3.25, 4.0], "site": list("abab"), "day": days, "known": [1.0, 2.0, 3.0, 4.5]}
+    dataset = open_dataset(pa.table({name: pa.concat_arrays([pa.array(each)] * 6) for name, each in columns.items()}))
+    samples = np.repeat(dataset.examples[:2, None], 3, 1)
+    samples[1, :, 0] = 1.0, 2.0, 6.0
+    samples[0, :, 1] = 0, 1, 1
+    samples[1, :, 2] = samples[0, 0, 2] + 86_400 * np.array([0, 1, 2])
+    observed = np.array([[True, False, True, True], [False, True, False, True]])
+    table = imputed_table(dataset.spec, samples, observed, np.arange(2))
+    assert table.column_names[6:] == ["age mean", "age std", "site share", "day mean", "day std"]
+    assert table["age mean"].to_pylist() == [None] * 3 + [3.0] * 3
+    assert table["age std"].to_pylist() == [None] * 3 + [pytest.approx(7**0.5)] * 3
+    assert table["site share"].to_pylist() == [pytest.approx(share) for share in (1 / 3, 2 / 3, 2 / 3)] + [None] * 3
+    assert table["day mean"].to_pylist()[3:] == [datetime.datetime(2026, 1, 2)] * 3
+    assert table["day std"].to_pylist() == [None] * 3 + [1.0] * 3
 
 
 def test_from_a_csv_to_samples_scores_and_filled_gaps(tmp_path):
@@ -307,3 +325,17 @@ def test_the_page_on_tables_names_every_mark_of_a_missing_entry():
     page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
     (listed,) = re.findall(r"are empty ones and (.*?) and a lone point", page)
     assert {*listed.replace(" and", ",").split(", ")} == {*MISSING} - {"", "."}
+
+
+@pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\n', "\ufeffsep=;\n"])
+@pytest.mark.parametrize("head", ["a;b\n", ""])
+def test_a_first_line_that_names_the_separator_is_no_row(tmp_path, first, head):
+    path = tmp_path / "excel.csv"
+    rows = [f"{k},5;{k**2},25" for k in range(20)]
+    path.write_text(first + head + "\n".join(rows), "utf-8")
+    data = open_dataset(path)
+    assert [column.name for column in data.spec.columns] == (["a", "b"] if head else ["column_1", "column_2"])
+    np.testing.assert_allclose(data.examples, [[k + 0.5, k**2 + 0.25] for k in range(20)])
+    path.write_text(first + head + "\n".join([*rows, "oops;1,5"]), "utf-8")
+    with pytest.raises(InputError, match=rf"line {22 + bool(head)}, column {'a' if head else 'column_1'}"):
+        open_dataset(path)

@@ -1,9 +1,12 @@
 """From what a user names to a data set, and what is said if there is none."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from lowerbound.cli.main import run
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
 
@@ -75,3 +78,21 @@ def test_settings_of_another_kind_of_source_are_refused(array_file, folder):
         match=r"--layout has no effect .*--image-size, --crop, --skip-bad-files, --labels and --num-levels would",
     ):
         open_dataset(folder, layout="NHW")
+
+
+def test_what_is_no_file_is_said_to_be_there(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match=r"pipe\.csv is neither a file nor a folder"):
+        open_dataset(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to("nowhere.csv")
+    with pytest.raises(InputError, match=r"link\.csv is a link to nowhere\.csv, which there is not"):
+        open_dataset(tmp_path / "link.csv")
+
+
+def test_the_end_of_a_line_in_a_name_ends_no_line_of_the_message(tmp_path, capsys):
+    path = tmp_path / "two\nlines.csv"
+    path.write_text("a,b\n")
+    assert run(["train", str(path), "--dry-run"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {tmp_path}/two\\nlines.csv holds a line of names and no rows: give --header no if it is a row"
+    ]

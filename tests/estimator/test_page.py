@@ -22,4 +22,5 @@ def test_the_blocks_run(tmp_path, monkeypatch):
     assert (names["named"] != 2).mean() > 0.9  # the third column has no part in it
     assert names["by_noise"].shape == (50, 18)
     assert names["log_p"].shape == (2, 5)
+    names["same"].set_params(num_draws=64)  # which a run does not keep
     assert (names["same"].score_samples(names["X"][:3]) == names["model"].score_samples(names["X"][:3])).all()

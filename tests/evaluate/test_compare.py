@@ -197,3 +197,10 @@ def test_the_verdict_names_the_next_where_chance_may_have_put_it_behind(num_trai
     assert found(1.1, 1.0).count("chance may have put vae behind it") == 2
     assert "chance" not in found(3.0, 5.0)
     assert found(3.0, 5.0).count(", of these trainings") == (2 if num_trainings == 1 else 0)
+
+
+def test_samples_that_nothing_is_known_of_are_not_called_nearest():
+    wild, near = stands("vae", 0, (-5880.0, 8212.0)), stands("gan", 0, (0.5, 0.1))
+    assert verdict(replace(NOTHING, standings=[wild, near], bits={})).startswith(
+        "Of 2 models gan has the samples nearest"
+    )

@@ -220,6 +220,7 @@ def test_rows_left_out_on_demand_are_told(tmp_path):
     ("settings", "message"),
     [
         ({"ignore": ("d",)}, r"--ignore d: .*x\.csv has no such column; its columns are a, b, c"),
+        ({"columns": ("aa",)}, r"--columns aa: .*no such column, did you mean a\?; its columns are a, b, c"),
         ({"columns": ("a", "d")}, r"--columns d: .*has no such column"),
         ({"categorical": ("d",)}, r"--categorical d: .*has no such column"),
         ({"condition_on": ("d",)}, r"--condition-on d: .*has no such column"),

@@ -106,11 +106,12 @@ def test_samples_belong_to_their_seeds(shape, num_levels):
 
 
 def test_it_has_no_likelihood_and_says_why():
-    model = made()
-    assert model.likelihood == "none"
-    with pytest.raises(InputError, match="a surface of 4 dimensions") as refused:
-        model.elbo(data((3,), None), Stream(0))
-    assert model.no_likelihood in str(refused.value)
+    for dims, why in ((8, "a surface of 4 dimensions"), (3, "an integral over all of its 4 latents")):
+        model = made((dims,))
+        assert model.likelihood == "none"
+        with pytest.raises(InputError, match=why) as refused:
+            model.elbo(data((dims,), None), Stream(0))
+        assert model.no_likelihood in str(refused.value)
 
 
 def test_impossible_settings_are_refused():

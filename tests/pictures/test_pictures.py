@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 
 import matplotlib as mpl
 import numpy as np
@@ -167,6 +168,41 @@ def test_series_have_axes_and_channels(tmp_path, figures):
         assert_legible(figure)
         for word in ("position", "value", "channel 0", "channel 1", " 0 |"):
             assert word in words
+
+
+def test_channels_of_very_different_scale_are_each_drawn_in_their_own_range(tmp_path, figures):
+    rng = np.random.default_rng(5)
+    samples = rng.normal(size=(4, 4, 40)) * np.array([1, 1, 1e-3, 0])[:, None] + np.array([0, 1000, 0, 7])[:, None]
+    samples[0, 0, :5] = np.nan
+    sample_grid(tmp_path / "a.png", samples, (-3.0, 1003.0), names=["wind", "pressure", "rain", "height"])
+    sample_grid(tmp_path / "b.png", samples[:1], (-3.0, 1003.0))
+    denoising_strip(tmp_path / "c.png", [(1.0, rng.normal(size=samples.shape)), (0.0, samples)], (-3.0, 1003.0))
+    for figure in figures:
+        assert_legible(figure)
+        lines = figure.axes[-1].lines
+        low, high = figure.axes[-1].get_ylim()
+        for line in lines[:3]:
+            assert np.nanmax(line.get_ydata()) - np.nanmin(line.get_ydata()) > 0.5 * (high - low), (
+                "no channel is a flat line"
+            )
+    assert re.search(r"pressure, 99\d\.\d to 100\d\b", " | ".join(boxes(figures[0])))
+    sample_grid(tmp_path / "d.png", np.full((2, 2, 9), np.nan), (0.0, 1.0))
+
+
+def test_a_legend_of_the_training_curve_lies_over_no_curve(tmp_path, figures):
+    steps, checks = np.arange(100), np.array([10, 50, 90])
+    for is_bound in (True, False):
+        wide = 2 + np.sin(steps)  # from edge to edge of the axes
+        training_curve(tmp_path / "a.png", steps, wide, checks, wide[checks], is_bound=is_bound)
+        figure = figures[-1]
+        assert_legible(figure)
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["held-out bound", "training loss"][
+            :: 1 if not is_bound else -1
+        ]
+        for axis in figure.axes:
+            assert axis.get_legend() is None
+            assert not legend.get_window_extent().overlaps(axis.get_window_extent())
 
 
 def test_three_slices_of_a_volume(tmp_path, figures):

@@ -60,10 +60,15 @@ def train_until(
         train(config, dataset, out, device=device, say=say, show_progress=False)
 
 
+ENOUGH_DRAWS = Diffusion.held_out_draws
+"""How often held-out examples are drawn outside of tests."""
+
+
 def draw_little(patch: pytest.MonkeyPatch) -> None:
     """From now on held-out bits along the way are of as many examples as ever, each drawn an eighth as often."""
-    draws = Diffusion.held_out_draws
-    patch.setattr(Diffusion, "held_out_draws", lambda model, num_examples: max(1, draws(model, num_examples) // 8))
+    patch.setattr(
+        Diffusion, "held_out_draws", lambda model, num_examples: max(1, ENOUGH_DRAWS(model, num_examples) // 8)
+    )
 
 
 def measure_little(monkeypatch) -> None:

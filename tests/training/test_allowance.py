@@ -1,8 +1,9 @@
 """What is measured along the way stays within its share of a timed run, one measurement kept for the end."""
 
 import pytest
-from training.runs import measure_little, tiny_config, train_until
+from training.runs import ENOUGH_DRAWS, measure_little, tiny_config, train_until
 
+from lowerbound.models import Diffusion
 from lowerbound.training import allowance, train
 from lowerbound.training.allowance import Allowance
 
@@ -58,6 +59,7 @@ def test_what_is_not_asked_for_takes_a_tenth_of_the_calls_of_given_steps(
     tmp_path, monkeypatch, steps, settings, expected
 ):
     measure_little(monkeypatch)
+    monkeypatch.setattr(Diffusion, "held_out_draws", ENOUGH_DRAWS)
     free = {"num_evaluations": None, "num_pictures": None, "patience": None}
     config, dataset = tiny_config(steps=steps, **{**free, **settings})
     with pytest.raises(KeyboardInterrupt):  # the same wherever it is interrupted: no clock decides

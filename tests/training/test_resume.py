@@ -12,6 +12,7 @@ from lowerbound.errors import InputError
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.folder import CLOCKS
+from lowerbound.training.session import _Session
 
 
 def outcome(folder):
@@ -78,6 +79,40 @@ def test_complete_run_is_left_alone_and_can_be_prolonged(unbroken_run, unbroken,
     assert_same(outcome(folder), unbroken)
     tiny_run(tmp_path / "run", steps=15)
     assert [r["step"] for r in folder.read_log() if "loss" in r] == list(range(1, 16))
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"), [({"seed": 3}, "--seed: 0 against 3"), ({"steps": 9}, "--steps: 12 against 9")]
+)
+def test_settings_that_have_no_effect_on_a_complete_run_are_refused(changed, told, unbroken_run):
+    before = unbroken_run.config.read_text()
+    with pytest.raises(InputError, match=rf"complete, at step 12, .*no effect on it \({told}\): choose another folder"):
+        tiny_run(unbroken_run.path, **changed)
+    assert unbroken_run.config.read_text() == before
+
+
+def test_all_settings_of_another_run_are_named(unbroken_run):
+    config, dataset = tiny_config()
+    others = {
+        "schedule": replace(config.schedule, gamma_min=-9.0, gamma_max=7.0),
+        "network": replace(config.network, width=16),
+        "data": replace(config.data, conditional=True),
+    }
+    with pytest.raises(InputError, match="a run with other settings") as refused:
+        train(replace(config, **others), dataset, unbroken_run.path, show_progress=False)
+    for setting in ("--conditional", "--schedule.gamma-min", "--schedule.gamma-max", "--network.width"):
+        assert setting in str(refused.value)
+
+
+def test_it_is_said_which_weights_are_kept_if_not_the_last(tmp_path, monkeypatch):
+    config, dataset = tiny_config()
+    bits = iter([1.0, 2.0, 3.0, 4.0])
+    monkeypatch.setattr(_Session, "_held_out", lambda session: (next(bits), 0.1))
+    told: list[str] = []
+    folder = train(config, dataset, tmp_path / "run", say=told.append, show_progress=False)
+    kept = folder.read_metadata()["step"]
+    assert int(kept) < 12
+    assert any(f"weights of step {kept} are kept" in line and line.endswith("at the last step, 12") for line in told)
 
 
 def test_another_seed_is_another_run(unbroken, tmp_path):

@@ -1,7 +1,10 @@
 """What the panels compute is what the library computes, and what they cannot show they refuse in words."""
 
 import csv
+import dataclasses
+import gc
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -11,7 +14,9 @@ import torch
 from PIL import Image
 
 from lowerbound.errors import InputError
+from lowerbound.guidance import AutoGuidance
 from lowerbound.rng import PerSample
+from lowerbound.run.autoguided import for_samples, planned_calls
 from lowerbound.run.generate import generate
 from lowerbound.sampling import SAMPLERS
 from lowerbound.scoring import score
@@ -19,6 +24,7 @@ from lowerbound.web import draw as drawing
 from lowerbound.web import edit, estimators, learn, likelihood
 from lowerbound.web import run as running
 from lowerbound.web.example import of_data, of_file
+from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.recipe import IN_TURN, Recipe, read_recipe
 
@@ -292,3 +298,58 @@ def test_what_is_between_rows_of_a_table_bears_the_names_of_its_columns(moons, m
     monkeypatch.setattr(edit, "picture", lambda content, text: text)
     edit._row(moons, np.zeros((2, 2)), "")
     assert given["names"] == ("width", "height")
+
+
+def test_images_are_drawn_guided_by_early_weights_as_the_command_line_does(digits, limits):
+    recipe = replace(DIGITS, steps=6, autoguided=True)
+    run, plan = digits.run, digits.run.diffusion.plan(num_steps=6)
+    guided, alone = finished(digits, recipe, limits), finished(digits, replace(recipe, autoguided=False), limits)
+    assert np.array_equal(guided.samples, generate(for_samples(run), 5, plan, seed=3))
+    assert np.array_equal(alone.samples, generate(run, 5, plan, seed=3))
+    assert guided.calls == planned_calls(for_samples(run), plan) > alone.calls == plan.num_calls
+    assert "guided by early weights" in drawing.show(digits, guided, recipe, "")[0]
+    labelled = replace(recipe, label="7")
+    same = generate(for_samples(run), 5, plan, seed=3, cond=run.labels(["7"] * 5))
+    assert np.array_equal(finished(digits, labelled, limits).samples, same)
+    free = [finished(digits, replace(labelled, guidance=4.0, autoguided=on), limits) for on in (True, False)]
+    assert np.array_equal(free[0].samples, free[1].samples), "classifier-free guidance takes its place"
+    assert free[0].calls == 2 * plan.num_calls
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # gradio leaves sockets open
+def test_what_was_drawn_before_there_was_guidance_by_early_weights_stays(shelf, limits, tmp_path):
+    """An address and a file that do not say whether samples were guided are of samples that were not."""
+    pytest.importorskip("gradio")
+    old = {name: value for name, value in dataclasses.asdict(DIGITS).items() if name != "autoguided"}
+    (tmp_path / "old.csv").write_text(f"# lowerbound-recipe: {json.dumps(old)}\n")
+    assert not read_recipe(tmp_path / "old.csv").autoguided
+    with framework().Blocks():
+        panel = drawing.DrawPanel(shelf, limits, framework().Dropdown(shelf.names()))
+    address = {name: str(value) for name, value in old.items() if value != ""}
+    for query, switched in (
+        ({}, True),
+        ({"run": "digits"}, True),
+        ({"run": "more/moons"}, False),
+        (address, False),
+        (address | {"autoguided": "True"}, True),
+        (address | {"autoguided": "False"}, False),
+    ):
+        values = dict(zip(panel.loaded, panel.on_load(query), strict=True))
+        assert [values[way[5]].value for way in (panel.first, panel.second)] == [switched] * 2
+    assert "True or False" in panel.on_load(address | {"autoguided": "maybe"})[-1]
+    del panel
+    gc.collect()  # what gradio leaves open is noticed here, and not by another test
+
+
+def test_a_run_without_early_weights_is_not_guided_by_them(digits, moons, limits):
+    assert digits.is_autoguided
+    assert not moons.is_autoguided
+    with pytest.raises(InputError, match="early weights"):
+        finished(moons, replace(MOONS, autoguided=True), limits)
+
+
+def test_samples_that_may_be_copies_are_those_that_are_drawn(digits, monkeypatch):
+    drawn_from = []
+    monkeypatch.setattr(running, "generate", lambda run, *given, **named: drawn_from.append(run) or generate(run, 2))
+    running.copies(digits, 0)
+    assert isinstance(drawn_from[0].denoiser, AutoGuidance)

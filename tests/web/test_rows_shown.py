@@ -10,8 +10,10 @@ from PIL import Image
 from lowerbound.data.frames import from_dataframe, to_table
 from lowerbound.pictures.path import denoising_strip
 from lowerbound.pictures.standing import by_entry
+from lowerbound.web.draw import rows
 from lowerbound.web.example import cells, names_of
 from lowerbound.web.recipe import Recipe, read_recipe, write_rows
+from lowerbound.web.shelf import Opened
 
 GRAPES = pa.table({"proline": [1065.5, 735.0, None] * 8, "grape": ["Barolo", "Barbera", "Barolo"] * 8})
 
@@ -20,13 +22,24 @@ GRAPES = pa.table({"proline": [1065.5, 735.0, None] * 8, "grape": ["Barolo", "Ba
 def wine():
     """What a panel knows of a run on a table with a category and a gap."""
     examples = from_dataframe(GRAPES)
-    return SimpleNamespace(run=SimpleNamespace(spec=examples.dataset().spec)), examples.values
+    opened = object.__new__(Opened)
+    object.__setattr__(opened, "run", SimpleNamespace(spec=examples.dataset().spec))
+    return opened, examples.values
 
 
 def test_a_category_is_shown_by_its_name(wine):
     opened, raw = wine
     assert names_of(opened) == ["proline", "grape"]
     assert cells(opened, raw[:3]) == [["1065.5", "Barolo"], ["735", "Barbera"], ["missing", "Barolo"]]
+
+
+def test_samples_of_a_table_are_shown_as_rows_with_all_columns(wine):
+    opened, raw = wine
+    shown = rows(opened, raw[:12])
+    assert "The first 10 of 12 rows" in shown
+    assert '<th scope="col">grape</th>' in shown
+    assert shown.count("<td>Barbera</td>") == sum(name == "Barbera" for _, name in cells(opened, raw[:10])) > 0
+    assert "The samples as rows" in rows(opened, raw[:2])
 
 
 def test_a_file_of_rows_names_categories_and_keeps_its_recipe(wine, tmp_path):

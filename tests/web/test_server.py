@@ -41,7 +41,7 @@ def call(served, name, *data):
     return events[-1][0], json.loads(events[-1][1])
 
 
-WAY = ["ddim", 3, "visible", 1, "none"]
+WAY = ["ddim", 3, "visible", 1, "none", False]
 
 
 def test_the_page_asks_nothing_of_other_places(served):
@@ -67,7 +67,7 @@ def test_samples_by_the_page_s_own_interface(served, digits):
         (["digits", 5000, 0, *WAY, False, *WAY], ""),
         (["../digits", 2, 0, *WAY, False, *WAY], ""),
         (["digits", 2, -1, *WAY, False, *WAY], "seed"),
-        (["digits", 2, 0, "ddim", 3, "ddpm", 1, "none", False, *WAY], "ddpm"),
+        (["digits", 2, 0, "ddim", 3, "ddpm", 1, "none", False, False, *WAY], "ddpm"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(served, data, words):

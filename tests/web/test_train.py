@@ -136,8 +136,8 @@ def test_beside_a_single_run_none_is_begun(folder, limits):
 def test_a_run_s_curve_samples_and_state_are_shown(digits):
     curve, samples = panel.progress(digits.run.folder)
     assert "data:image/png" in curve
-    assert "Samples after step 6" in samples
-    assert panel.sentence(overview(digits.run.folder.path)).startswith("digits: complete, step 6 after")
+    assert "Samples after step 8" in samples
+    assert panel.sentence(overview(digits.run.folder.path)).startswith("digits: complete, step 8 after")
 
 
 @pytest.mark.slow

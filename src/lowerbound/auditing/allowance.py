@@ -29,9 +29,10 @@ GRID = Stage(0.5, 0.1)
 DRAWS = Stage(0.7, 0.2)
 OTHER_SAMPLES = Stage(0.8, 0.1)
 SCORED = Stage(0.9, 0.1)
-TRUTH = Stage(1.0, 0.1)
-TIMES_OVER = 6
-"""That the log densities of the points which are looked at again are taken, and of some of them alone."""
+BOUNDED = Stage(0.95, 0.05)
+TRUTH = Stage(1.0, 0.05)
+TIMES_OVER = 8
+"""That the log densities of the points which are looked at again are taken, of some of them alone, and of a few finely."""
 
 now = time.thread_time
 """Of one core: what else runs on the machine takes nothing of it."""

@@ -11,11 +11,11 @@ from lowerbound.auditing import conditional
 from lowerbound.auditing.allowance import GRID, SAMPLES, Allowance
 from lowerbound.auditing.check import Check
 from lowerbound.auditing.draws import heavy_tails
-from lowerbound.auditing.function import NUM_POINTS, batches, repeats, slopes
+from lowerbound.auditing.function import NUM_POINTS, batches, refinement, repeats, slopes
 from lowerbound.auditing.integral import Weighted, by_importance, by_quadrature, by_sum
 from lowerbound.auditing.samples import same_law
 from lowerbound.auditing.subject import Points, as_subject
-from lowerbound.auditing.truth import apart, below_proposal, below_truth, of_levels
+from lowerbound.auditing.truth import apart, below_proposal, below_truth, bound_below, of_levels
 from lowerbound.errors import InputError
 from lowerbound.words import counted
 
@@ -73,6 +73,8 @@ def audit(
     truth: Any = None,
     train: Any = None,
     support: Any = None,
+    bound: Callable[[Any], Any] | None = None,
+    finer: Callable[[Any], Any] | None = None,
     num_draws: int = NUM_DRAWS,
     num_samples: int = NUM_SAMPLES,
     minutes: float = MINUTES,
@@ -90,7 +92,12 @@ def audit(
             which they are averaged.
         truth: the distribution of the data, where it is known: anything that model may be, with samples.
         train: the points that the model was trained on.
-        support: of a mass, all points that it can be of, (N, D).
+        support: of a mass, all points that it can be of, (N, D); of a run of discrete data with 65,536 states at most all of
+            them, if not given.
+        bound: a lower bound on the log density of each point, or an estimate of one; if not given, that of a run of a
+            diffusion model.
+        finer: the log density of each point, computed more finely, in more steps or in double precision; if not given, that
+            of a run along its flow, at a tenth of the tolerance and in double precision.
         num_draws: of the proposal; in one and two dimensions four times as many points of a grid are looked at besides,
             unless the density is dear.
         num_samples: samples of the model.
@@ -105,18 +112,21 @@ def audit(
     for name, value in (("num_draws", num_draws), ("num_samples", num_samples), ("minutes", minutes)):
         if not 0 < value < math.inf:
             raise InputError(f"{name} is {value}: it must be positive and finite")
-    subject = as_subject(model if given is None else conditional.given(model, given), sample, score)
+    subject = as_subject(model if given is None else conditional.given(model, given), sample, score, bound, finer)
     data, train, support = (None if array is None else _array(array) for array in (data, train, support))
+    support = subject.support if support is None else support
+    allowance = Allowance(subject, minutes)
     if support is not None:
         first = support[:NUM_POINTS]
-        checks = [by_sum(subject, support), repeats(subject, first), batches(subject, first)]
-        return Audit(subject.name, support.shape[1], tuple(checks))
-    allowance = Allowance(subject, minutes)
+        checks = [by_sum(allowance, support), repeats(subject, first), batches(subject, first)]
+        return Audit(subject.name, support.shape[1], tuple(checks), allowance.note)
     points = data if subject.sample is None else allowance.sample(num_samples, seed, SAMPLES)
     if points is None:
         raise InputError("the model has no sample: give data to integrate around, or a function that draws as sample")
     first = allowance.looked_at_again(points[:NUM_POINTS])
     checks = [repeats(subject, first), batches(subject, first), *slopes(subject, first, points.std(0) + 1e-300)]
+    if subject.refinement is not None:
+        checks.append(refinement(subject, first))
     num_nodes = allowance.affordable(NODES_PER_DRAW * num_draws, GRID)
     if points.shape[1] in (1, 2) and num_nodes >= FEWEST_NODES and not subject.is_dear:
         checks.append(by_quadrature(subject, points, num_nodes))
@@ -124,6 +134,8 @@ def audit(
     checks += [by_importance(weighted), below_proposal(weighted)]
     if subject.sample is not None:
         checks += same_law(allowance, weighted, num_samples, seed + 2)
+    if subject.bound is not None:
+        checks.append(bound_below(allowance, points))
     if draws is not None:
         checks.append(heavy_tails(_array(draws(points[:256]))))
     if truth is not None:

@@ -1,4 +1,4 @@
-"""Is log p a function of x, and its slope the one that is stated? Batches, order, precision, repeats, derivatives."""
+"""Is log p a function of x, and its slope the one that is stated? Batches, order, repeats, a finer solver, derivatives."""
 
 import math
 
@@ -7,12 +7,14 @@ from scipy.special import chdtrc
 
 from lowerbound.auditing.check import Check
 from lowerbound.auditing.subject import Figures, Points, Subject
+from lowerbound.errors import InputError
 
 RELATIVE = 1e-3
 """By which two figures of one point may differ, of its size or of one nat."""
 NUM_POINTS = 48
 """That are looked at, if their log densities are not dear."""
 MOST_ALONE = 12
+NUM_REFINED = 8
 MOST_CHANGE = 5.0
 """Standard errors of a change: a stated error may itself be estimated, by the spread of a few draws."""
 _STEP = 1e-3
@@ -62,6 +64,24 @@ def batches(subject: Subject, x: Points) -> Check:
     remedy = (
         f"point {rows[worst]} has another density in another batch: statistics of a batch, or random draws, enter it"
     )
+    return Check(name, claim, "fail", seen, remedy, float(change[worst]), float(allowed[worst]))
+
+
+def refinement(subject: Subject, x: Points) -> Check:
+    """At a tenth of the tolerance or of the step, and in double precision, of a few points."""
+    assert subject.refinement is not None
+    name = "refinement"
+    claim = "a tenth of the tolerance, or of the step, and double precision change log p by no more than its error"
+    try:
+        values, finer, errors = subject.refinement(x[:NUM_REFINED])
+    except InputError as error:
+        return Check(name, claim, "can't tell", f"the finer figure cannot be had: {error}", "a larger budget of steps")
+    change, allowed = np.abs(_change(values, finer)), _tolerance(finer) + MOST_CHANGE * np.nan_to_num(errors)
+    worst = int(np.argmax(change / allowed))
+    seen = f"changes by up to {change[worst]:.2g} nats, of {allowed[worst]:.2g} allowed"
+    if change[worst] <= allowed[worst]:
+        return Check(name, claim, "pass", seen, "", float(change[worst]), float(allowed[worst]))
+    remedy = "too few steps, too large a tolerance, or too little precision: compute more finely, or state the error"
     return Check(name, claim, "fail", seen, remedy, float(change[worst]), float(allowed[worst]))
 
 

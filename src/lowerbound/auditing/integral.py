@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import logsumexp
 
-from lowerbound.auditing.allowance import DRAWS, Allowance
+from lowerbound.auditing.allowance import DRAWS, TRUTH, Allowance
 from lowerbound.auditing.check import Check, Untold
 from lowerbound.auditing.proposal import Proposal, fewest_points
 from lowerbound.auditing.subject import Figures, Points, Subject
@@ -17,6 +17,8 @@ from lowerbound.words import counted
 
 TOLERANCE = 0.01
 """Nats by which the log of an integral may be off without being called wrong: a solver's error."""
+MOST_NOISE = 1.0
+"""Nats of a log mass's error, beyond which no mean of exponentials is trusted."""
 MOST_ERRORS = 4.0
 """Standard errors that chance is believed to make, once in 16,000."""
 _CLAIM = "the density integrates to one"
@@ -173,20 +175,30 @@ def by_quadrature(subject: Subject, points: Points, num_nodes: int) -> Check:
     return Check(name, _CLAIM, "fail", seen, remedy, fine, error)
 
 
-def by_sum(subject: Subject, support: Points) -> Check:
-    """Of a mass on points that can be counted."""
-    values, _ = subject.log_prob(support)
-    total = float(np.exp(_log_sum(values)))
-    verdict = "pass" if abs(total - 1) < 1e-3 else "fail"
-    return Check(
-        "normalisation by summing",
-        "the masses of all possible points sum to one",
-        verdict,
-        f"{len(support):,} points have the mass {total:.6f}",
-        "" if verdict == "pass" else "points are missing from the support, or this is a density and no mass",
-        total,
-        1e-3,
+def by_sum(allowance: Allowance, support: Points) -> Check:
+    """Of a mass on points that can be counted, or of a bound on one; of one with errors as of draws (`Weighted.of`)."""
+    name, is_bound = "normalisation by summing", allowance.subject.is_bound
+    claim = f"the masses of all possible points sum to one{', and bounds on them to no more' if is_bound else ''}"
+    values, errors = allowance.log_prob(support, "points of the support", TRUTH)
+    if len(values) < len(support):
+        seen = f"the masses of {len(values):,} of {len(support):,} points were had"
+        return Check(name, claim, "can't tell", seen, "more time (--minutes)")
+    errors = np.zeros(len(values)) if errors is None else np.nan_to_num(errors)
+    if errors.max() > MOST_NOISE:
+        seen = f"the log masses have errors of up to {errors.max():.2g} nats, of which the exponential is too large"
+        return Check(name, claim, "can't tell", seen, "more draws for each log mass")
+    masses = np.exp(values - errors**2 / 2)
+    total, error = float(masses.sum()), float(np.hypot(1e-3, np.linalg.norm(masses * errors)))
+    seen = f"{len(support):,} points have the mass {total:.6f}"
+    allowed = 1e-3 if not errors.any() else MOST_ERRORS * error
+    if total - 1 < allowed and (is_bound or 1 - total < allowed):
+        return Check(name, claim, "pass", seen, "", total, error)
+    remedy = (
+        "a bound is above what it bounds: a term is left out"
+        if is_bound
+        else "points are missing from the support, or this is a density and no mass"
     )
+    return Check(name, claim, "fail", seen, remedy, total, error)
 
 
 def _log_trapezoid(log_p: np.ndarray, axes: list[np.ndarray]) -> float:

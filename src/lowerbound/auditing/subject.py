@@ -1,6 +1,8 @@
 """Whatever has a log density, made one kind of thing."""
 
+import copy
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
@@ -11,13 +13,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.blocks import Real
+from lowerbound.blocks import Choice, Real
 from lowerbound.errors import InputError
 
 EXACT_DIMS = 64
 """Up to which the trace of a run's flow is exact: the error of random probes would weigh the draws of a proposal."""
 NUM_PROBES = 16
 """Of one of more dimensions, by whose spread its error is known."""
+MOST_STATES = 1 << 16
+"""Of discrete data, over which a mass is summed."""
+BOUND_DRAWS, MOST_DRAWS = 16, 256
+"""Network calls for the bound of a point, and for that of one of few states."""
+CALLS = 1 << 20
+"""For the bounds of all states, about."""
 
 Points = Float[np.ndarray, "num_points num_dims"]
 Figures = Float[np.ndarray, " num_points"]
@@ -33,6 +41,11 @@ class Subject:
         sample: N draws from a seed, (N, D); None of a density that cannot be drawn from.
         gradient: the slope of log_prob, (N, D); None where there is none.
         score: the slope as the subject itself says it is; None where it says nothing.
+        bound: what is on average over samples of the density no larger than log_prob, nats, (N,); None where there is none.
+        refinement: log_prob, the same computed more finely and by the same random draws, and the error that the first
+            states, each (N,); None where no finer computation is known.
+        support: of a mass, all points that it can be of, (M, D); None of a density.
+        is_bound: whether log_prob is itself a bound, so that what it says sums to one at most.
         is_dear: whether a log density takes so long that a grid of them is out of the question.
     """
 
@@ -41,11 +54,19 @@ class Subject:
     sample: Callable[[int, int], Points] | None = None
     gradient: Callable[[Points], Points] | None = None
     score: Callable[[Points], Points] | None = None
+    bound: Callable[[Points], Figures] | None = None
+    refinement: Callable[[Points], tuple[Figures, Figures, Figures]] | None = None
+    support: Points | None = None
+    is_bound: bool = False
     is_dear: bool = False
 
 
 def as_subject(
-    model: Any, sample: Callable[[int], Any] | None = None, score: Callable[[Any], Any] | None = None
+    model: Any,
+    sample: Callable[[int], Any] | None = None,
+    score: Callable[[Any], Any] | None = None,
+    bound: Callable[[Any], Any] | None = None,
+    finer: Callable[[Any], Any] | None = None,
 ) -> Subject:
     """A run, a distribution of torch, a flow of zuko, a posterior of sbi, a density of scikit-learn, or a function, as a
     `Subject`.
@@ -55,9 +76,12 @@ def as_subject(
             `sample` if it has one.
         sample: draws so many points, of a function or instead of the model's own.
         score: the slope of the log density as the model has it, to be held against its log density.
+        bound: a lower bound on the log density, or estimates of one, of each point.
+        finer: the log density of each point, computed more finely: at a smaller tolerance, in more steps, in double
+            precision.
 
     Raises:
-        InputError: if it has no density.
+        InputError: if it has no density, and is no mass that can be summed.
     """
     from lowerbound.run import Run
 
@@ -81,6 +105,16 @@ def as_subject(
         subject = replace(subject, sample=lambda num, seed: seeded(lambda: as_points(sample(num)), seed))
     if score is not None:
         subject = replace(subject, score=lambda x: as_points(score(torch.from_numpy(x))))
+    if bound is not None:
+        subject = replace(subject, bound=lambda x: as_figures(bound(torch.from_numpy(x))))
+    if finer is not None:
+        log_prob = subject.log_prob
+
+        def refinement(x: Points) -> tuple[Figures, Figures, Figures]:
+            values, errors = log_prob(x)
+            return values, as_figures(finer(torch.from_numpy(x))), np.zeros(len(x)) if errors is None else errors
+
+        subject = replace(subject, refinement=refinement)
     return subject
 
 
@@ -160,14 +194,46 @@ def _of_estimator(estimator: Any) -> Subject:
 
 def _of_run(run: Any) -> Subject:
     """Of a run: its exact density, of a denoiser that under its probability flow, in the units of its data, and samples of
-    the same density."""
+    the same density; of discrete data its mass."""
     blocks = run.spec.blocks or ()
     if run.spec.num_levels is not None or not all(isinstance(block, Real) for block in blocks):
+        return _of_mass(run)
+    return _of_flow(run) if run.is_denoiser else _of_relative(run)
+
+
+def _of_mass(run: Any) -> Subject:
+    """Of a run of discrete data with so few states that all of them can be listed: its mass, or the bound on it."""
+    from lowerbound.models import Effort
+    from lowerbound.run.examples import numbers_of_content
+    from lowerbound.scoring import score
+
+    spec = run.spec
+    if spec.num_levels is not None:
+        sizes = [spec.num_levels] * spec.num_dims
+    else:
+        sizes = [block.num_categories if isinstance(block, Choice) else 0 for block in spec.blocks]
+    num_states = math.prod(sizes)
+    if not 0 < num_states <= MOST_STATES:
+        seen = f"it has 2^{math.log2(num_states):.0f} states" if num_states else "not all its values can be listed"
         raise InputError(
             f"the data of the run in {run.folder.path} are discrete, in some columns at least: what it has is a mass, or a "
-            "bound on one, and not a density"
+            f"bound on one, and not a density; a mass is summed over {MOST_STATES:,} states at most, and {seen}"
         )
-    return _of_flow(run) if run.is_denoiser else _of_relative(run)
+    num_draws = max(BOUND_DRAWS, min(MOST_DRAWS, CALLS // num_states))
+    effort = run.model.completed(Effort(num_draws if run.is_denoiser else None))  # refuses what has no likelihood
+    offset = spec.encoding.offset
+    support = np.stack(np.unravel_index(np.arange(num_states), sizes), 1).astype(np.float64) + offset
+
+    def log_prob(x: Points) -> tuple[Figures, Figures | None]:
+        raw = x.reshape(-1, *spec.raw_shape).astype(spec.encoding.dtype)
+        # its noise is the point's own, wherever in a batch it stands
+        scores = score(run, raw, effort, numbers=numbers_of_content(raw))
+        errors = np.nan_to_num(scores.diffusion_error) * spec.num_dims * np.log(2)
+        return scores.nats, errors if errors.any() else None
+
+    return Subject(
+        str(run.folder.path), log_prob, support=support, is_bound=run.model.likelihood == "bound", is_dear=True
+    )
 
 
 def _of_relative(run: Any) -> Subject:
@@ -193,10 +259,11 @@ def _of_relative(run: Any) -> Subject:
 
 def _of_flow(run: Any) -> Subject:
     """Of a run of a denoiser."""
+    from lowerbound.models import Effort
     from lowerbound.run.generate import generate
     from lowerbound.samplers.flow import ProbabilityFlow
     from lowerbound.sampling.plan import make_plan
-    from lowerbound.scoring import Flow, score_density
+    from lowerbound.scoring import Flow, score, score_density
 
     # over all levels, as the density goes: a grid of the visible ones starts from another base
     plan = make_plan(run.denoiser, sampler=ProbabilityFlow(tolerance=1e-3), grid_name="gamma")
@@ -204,16 +271,29 @@ def _of_flow(run: Any) -> Subject:
     flow = Flow(tolerance=1e-3, num_probes=num_dims if num_dims <= EXACT_DIMS else NUM_PROBES)
     seeds = count()  # each time other probes, so that repeats show the errors that are stated of them
 
+    def stored(x: Points) -> np.ndarray:
+        return x.reshape(-1, *run.spec.raw_shape).astype(run.spec.encoding.dtype)
+
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
-        raw = x.reshape(-1, *run.spec.raw_shape).astype(run.spec.encoding.dtype)
-        scores = score_density(run, raw, flow, seed=next(seeds))
+        scores = score_density(run, stored(x), flow, seed=next(seeds))
         errors = np.hypot(np.nan_to_num(scores.standard_error), scores.solver_error)
         return scores.nats, errors * num_dims * np.log(2)
 
     def sample(num: int, seed: int) -> Points:
         return as_points(generate(run, num, plan, seed=seed, batch_size=1024))
 
-    return Subject(str(run.folder.path), log_prob, sample, is_dear=True)
+    def bound(x: Points) -> Figures:
+        return score(run, stored(x), Effort(BOUND_DRAWS)).nats
+
+    def refinement(x: Points) -> tuple[Figures, Figures, Figures]:
+        seed, exact = next(seeds), replace(run, model=copy.deepcopy(run.model).double())
+        as_is, finer = (
+            score_density(run, stored(x), flow, seed=seed),
+            score_density(exact, stored(x), flow.finer, seed=seed),
+        )
+        return as_is.nats, finer.nats, as_is.solver_error * num_dims * np.log(2)
+
+    return Subject(str(run.folder.path), log_prob, sample, bound=bound, refinement=refinement, is_dear=True)
 
 
 def seeded(draw: Callable[[], Points], seed: int) -> Points:

@@ -5,12 +5,13 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from lowerbound.auditing.allowance import TRUTH, Allowance
+from lowerbound.auditing.allowance import BOUNDED, TRUTH, Allowance
 from lowerbound.auditing.check import Check, Untold
 from lowerbound.auditing.integral import MOST_ERRORS, TOLERANCE, Weighted
 from lowerbound.auditing.subject import Figures, Points, Subject
 from lowerbound.words import counted
 
+MOST_BOUNDED = 256
 MOST_REPEATED = 0.05
 """The share of values that occur more than once in a column, above which they are of levels and no reals."""
 
@@ -28,9 +29,25 @@ def below_proposal(weighted: Weighted | Untold) -> Check:
     return _gibbs("never above the proposal", weighted if isinstance(weighted, Untold) else weighted.log_weights)
 
 
-def _gibbs(name: str, excess: Figures | Untold) -> Check:
+def bound_below(allowance: Allowance, x: Points) -> Check:
+    """A bound on any density, its own or another's, over samples of the density: of another one Gibbs' inequality holds
+    besides, so that a diffusion model's bound, which is on what it draws with noise, is held against its flow."""
+    subject = allowance.subject
+    assert subject.bound is not None
+    log_p, _ = allowance.log_prob(x[:MOST_BOUNDED], "points with a bound", BOUNDED)
+    excess = subject.bound(x[: len(log_p)]) - log_p if len(log_p) else np.empty(0)
+    claim = "no bound has a larger mean over samples of a density than the log density"
+    remedy = "a term of the bound is left out or has the wrong sign, or the log density lacks one"
+    return _gibbs("bound below the density", excess, claim, remedy)
+
+
+def _gibbs(
+    name: str,
+    excess: Figures | Untold,
+    claim: str = "no density has a larger mean log density than that which the points were drawn from",
+    remedy: str = "it is no normalised density: a wrong sign, a constant, or a unit",
+) -> Check:
     r"""$E_q[\log p] \le E_q[\log q]$ for all densities p and q (Gibbs)."""
-    claim = "no density has a larger mean log density than that which the points were drawn from"
     if isinstance(excess, Untold):
         return excess.of(name, claim)
     if len(excess) < 2:
@@ -46,9 +63,7 @@ def _gibbs(name: str, excess: Figures | Untold) -> Check:
     seen = f"{value:+.4f} +- {error:.4f} nats above"
     if value <= MOST_ERRORS * error + TOLERANCE:
         return Check(name, claim, "pass", seen, "", value, error)
-    return Check(
-        name, claim, "fail", seen, "it is no normalised density: a wrong sign, a constant, or a unit", value, error
-    )
+    return Check(name, claim, "fail", seen, remedy, value, error)
 
 
 def of_levels(data: Points) -> Check:

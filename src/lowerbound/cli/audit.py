@@ -14,28 +14,33 @@ from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_count
 from lowerbound.data import Reading
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
-from lowerbound.files import write_file
+from lowerbound.files import check_folder, write_file
 from lowerbound.records import to_json
+from lowerbound.report.audit import audit_page
 from lowerbound.run import open_run
 from lowerbound.run.examples import check_examples, read_for
+
+WRITE = {".html": audit_page, ".json": to_json}
+"""What is written, by the suffix of the file."""
 
 
 @dataclass(frozen=True)
 class Options:
     """Check that the density under a run's probability flow is one: that it integrates to one, that the flow's samples
-    follow it, and that it is a function of the point alone.
+    follow it, that a finer solver changes nothing, that the bound is below it, and that it is a function of the point alone.
 
     Each check reports what was measured, with its error, and passes, fails, or can't tell, with what an answer would take.
-    It is for continuous data; in more than about ten dimensions the integral can seldom be estimated.
+    It is for continuous data; in more than about ten dimensions the integral can seldom be estimated. Of discrete data with
+    65,536 states at most, such as 4 x 4 bits, the masses of all states are summed.
 
-    Example: lowerbound audit runs/moons -o audit.json
+    Example: lowerbound audit runs/moons -o audit.html
     """
 
     run: RunPath
     data: Everyday[str | None] = None
     """Test data, whose values are checked to be real numbers that hardly ever repeat."""
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
-    """The .json file to write the checks and their results to."""
+    """The file to write the checks and their results to: a page, .html, or .json."""
     num_draws: Everyday[int] = 1000
     """The number of draws in the importance sampling that integrates the density."""
     num_samples: Everyday[int] = 500
@@ -56,8 +61,10 @@ def main(arguments: list[str]) -> Audit:
     check_counts(options, "num_draws", "num_samples")
     if not 0 < options.minutes < math.inf:
         raise InputError(f"--minutes is {options.minutes}: it must be positive and finite")
-    if options.out is not None and options.out.suffix != ".json":
-        raise InputError(f"--out {options.out}: give a name that ends in .json")
+    if options.out is not None and options.out.suffix not in WRITE:
+        raise InputError(f"--out {options.out}: give a name that ends in {' or '.join(WRITE)}")
+    if options.out is not None:
+        check_folder(options.out)
     run = open_run(options.run, pick_device(options.device))
     data = None
     if options.data is not None:
@@ -68,7 +75,7 @@ def main(arguments: list[str]) -> Audit:
     found = audit(run, data, **settings)
     print(found)
     if options.out is not None:
-        write_file(options.out, to_json(found).encode())
+        write_file(options.out, WRITE[options.out.suffix](found).encode())
         print(f"questions and answers: {options.out}")
     failed = [check.name for check in found.checks if check.verdict == "fail"]
     if failed:

@@ -34,7 +34,8 @@ def show_help(kind: type, program: str, *, everyday: bool) -> None:
     short = everyday and _has_everyday(kind)
     if short:
         text = f"{text}\n\nOptions that most people need are below; {HELP_ALL} shows all {len(flags(kind))}."
-    plain = (tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff) if short else ()
+    pairs = (tyro.conf.FlagCreatePairsOff,) if short else ()
+    plain = (tyro.conf.DisallowNone, *pairs)  # what is None if not given says so in its text
     tyro.cli(kind, args=HELP[:1], prog=program, description=text, config=plain, registry=_registry(short=short))
 
 

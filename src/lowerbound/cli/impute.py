@@ -47,9 +47,11 @@ class Options:
     DATA is whatever `train` takes, of the kind that the run knows; one example is enough. Missing entries are NaN in
     arrays of floats, empty entries of a table, or those that the mask leaves out. The .npz holds samples (N, K, ...) in
     the data's own units, type and order of axes, their mean and std (N, ...), and observed, True where an entry was known.
-    A table is written as one, its gaps filled; of several imputations each is a row, after the columns row and imputation,
-    which count from 1. An imputation depends on its example, the example's number, its own and the seed alone. Of a
-    conditional run, the examples' labels or condition vectors are given where they have them.
+    A table is written as one, its gaps filled. Of several imputations each is a row, after the columns example and
+    imputation, which count from 0; columns behind them have each filled entry's mean and std, or the share of the
+    imputations that drew this category, and are empty where the entry was known. An imputation depends on its example, the
+    example's number, its own and the seed alone. Of a conditional run, the examples' labels or condition vectors are given
+    where they have them.
 
     Of a run of series DATA is a table with gaps of any length, and a .csv or .parquet with as many rows comes out: each
     channel with the mean of the imputations in its gaps, and their spread beside it, 0 where a value was known.
@@ -138,7 +140,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         # known entries with all their digits
         rows = np.where(observed[:, None], samples, nine_digits(samples))
         given = condition_rows(run, examples, indices, options.label)
-        write_table(options.out, imputed_table(run.spec, rows, indices, options.out.suffix in TEXTS, given))
+        write_table(options.out, imputed_table(run.spec, rows, observed, indices, options.out.suffix in TEXTS, given))
     elif options.out.suffix == FIELDS:
         arrays = {"": samples, "_mean": imputations.mean, "_std": imputations.std, "_observed": imputations.observed}
         write_netcdf(options.out, run.spec, arrays, ("draw",))

@@ -15,6 +15,7 @@ from lowerbound.errors import InputError
 from lowerbound.files import is_full
 from lowerbound.interruption import stoppable
 from lowerbound.printable import NEW_LINE, printable, tolerate
+from lowerbound.words import nearest
 
 VERBS = {
     "train": "train a model, or go on with a run",
@@ -84,6 +85,14 @@ def run(arguments: list[str]) -> int:
         return leave_quietly()
 
 
+def _with_whole_names(message: str, arguments: list[str]) -> str:
+    """A message in which names that were given end no line of it, as a file's may."""
+    for argument in arguments:
+        if NEW_LINE in argument:
+            message = message.replace(argument, printable(argument))
+    return message
+
+
 def _run(arguments: list[str]) -> int:
     """The exit status of a command line; a BrokenPipeError where nobody reads its output to the end."""
     tolerate(sys.stdout)
@@ -116,7 +125,7 @@ def _run(arguments: list[str]) -> int:
             raise
         if isinstance(error, InputError):
             message = in_flags(message, module.Options, verb_arguments)
-        print(f"error: {printable(message, keep=NEW_LINE)}", file=sys.stderr)
+        print(f"error: {printable(_with_whole_names(message, verb_arguments), keep=NEW_LINE)}", file=sys.stderr)
         return 2
     except CheckFailedError as error:
         print(f"failed: {printable(str(error), keep=NEW_LINE)}", file=sys.stderr)
@@ -132,7 +141,9 @@ def _run(arguments: list[str]) -> int:
 def _refusal(verb: str) -> str | None:
     """Why a verb is not begun: there is none of this name, or several processes were started for what one does."""
     if verb not in VERBS:
-        return f"no verb {verb!r}: choose one of {', '.join(VERBS)}"
+        near = nearest(verb, VERBS)
+        meant = f"; did you mean {near}? Choose" if near else ": choose"
+        return f"no verb {verb!r}{meant} one of {', '.join(VERBS)}"
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if verb in TOGETHER + READING or count == 1:
         return None

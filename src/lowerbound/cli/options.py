@@ -1,7 +1,6 @@
 """A verb's options: those that several verbs have, how they are read from its arguments, and what is checked of them."""
 
 import contextlib
-import difflib
 import io
 import itertools
 import math
@@ -20,6 +19,7 @@ from lowerbound.cli.flags import flags
 from lowerbound.cli.help import HELP, HELP_ALL, show_help
 from lowerbound.data import Reading
 from lowerbound.errors import InputError
+from lowerbound.words import nearest
 
 if TYPE_CHECKING:
     from lowerbound.run import Run
@@ -78,7 +78,7 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
             if isinstance(cause, InputError):  # of the options' own dataclass, or of a section's
                 raise cause from None
             cause = cause.__context__
-        message = _plainly(complaint.getvalue(), arguments)
+        message = _plainly(complaint.getvalue(), arguments, tuple(flags(kind).values()))
         raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", message)) from None
     check_seeds(options)
     return options
@@ -149,12 +149,20 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _plainly(complaint: str, arguments: list[str]) -> str:
-    """The parser's words on a mistake without its frames, and without Python's words on a value that it could not read."""
+def _plainly(complaint: str, arguments: list[str], options: Sequence[str]) -> str:
+    """The parser's words on a mistake without its frames, and without Python's words on a value that it could not read.
+
+    Arguments:
+        complaint: what the parser printed.
+        arguments: of the command line.
+        options: the flags that there are.
+    """
     without_titles = re.sub(r"╭─ .*? ─+╮|^ .*\n -{3,}", "", complaint)  # in frames, or underlined
     without_titles = re.sub(r"Argument helptext:.*?(?=For full helptext)", "", without_titles, flags=re.DOTALL)
     message = re.sub(r"(-{3,}|[─│╭╮╰╯\s])+", " ", without_titles).strip()
-    message = re.sub(r"(Perhaps you meant: --\S+).*(?= For full helptext)", r"\1.", message)
+    message = re.sub(r" Perhaps you meant: .*(?= For full helptext)", "", message)
+    if (mistake := re.search(r"^Unrecognized options: (.*?) For full helptext", message)) is not None:
+        return f"{_unknown(mistake[1].replace(', ', ' '), options)} {message[message.index('For full helptext') :]}"
     for pattern, rewritten in _REWRITTEN.items():
         if (mistake := re.search(pattern, message)) is not None:
             return f"{rewritten(mistake)} {message[message.index('For full helptext') :]}"
@@ -180,23 +188,25 @@ def _missing(mistake: re.Match[str]) -> str:
     return " ".join(f"{name} is missing: {what[:1].lower()}{what[1:]}." for name, what in sentences)
 
 
-def _unknown(mistake: re.Match[str]) -> str:
-    """What no option takes, and the one that was perhaps meant."""
-    meant = f" Perhaps you meant: {mistake[2]}." if mistake[2] else ""
-    return f"not understood: {mistake[1].replace(', ', ' ')}.{meant}"
+def _unknown(given: str, options: Sequence[str]) -> str:
+    """What no option takes, and the one that was perhaps meant: of the whole flags before those of a section's settings."""
+    flag = given.split("=", maxsplit=1)[0].split(maxsplit=1)[0].replace("_", "-")
+    plain = [] if "." in flag else [option for option in options if "." not in option]
+    by_setting = {f"--{option.rpartition('.')[2]}": option for option in options if "." in option}
+    near = nearest(flag, plain) or nearest(flag, options) or by_setting.get(nearest(flag, by_setting) or "")
+    return f"not understood: {given}." + (f" Perhaps you meant: {near}." if near else "")
 
 
 def _choice(mistake: re.Match[str]) -> str:
     """What can be chosen, the one that is written nearly so first."""
     given, flag, choices = mistake[1], mistake[2], re.findall(r"'(?!None')(.*?)'", mistake[3])
-    near = difflib.get_close_matches(given, choices, n=1)
-    meant = f"; did you mean {near[0]}? Choose" if near else ": choose"
+    near = nearest(given, choices)
+    meant = f"; did you mean {near}? Choose" if near else ": choose"
     return f"{flag} is {given}{meant} one of {', '.join(choices)}."
 
 
 _REWRITTEN: dict[str, Callable[[re.Match[str]], str]] = {
     r"^Missing from lowerbound \S+: (.*\(required\))": _missing,
-    r"^Unrecognized options: (.*?)(?: Perhaps you meant: (--\S+)\.)? For full helptext": _unknown,
     r"invalid choice '(.*?)' for argument '(--\S+?)'\. Expected one of \((.*?)\)\.": _choice,
     r"^Missing value for argument '(\S+?)'": lambda mistake: (
         f"{mistake[1].rpartition('/')[2]} takes a value, and none was given."

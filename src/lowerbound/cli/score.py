@@ -82,8 +82,8 @@ class Options:
     ode: Everyday[bool] = False
     """Compute the density under the probability flow (for discrete data a bound by it) instead of the chain's bound."""
     by: Literal["column", "noise"] | None = None
-    """Divide each example's nats, in further columns that add up to them: by column, what each entry of the example adds; or
-    by noise, what the decoder, each range of gamma and the prior add."""
+    """Divide each example's nats, in further columns that add up to them: by column, what each entry of the example adds,
+    empty where it is missing; or by noise, what the decoder, each range of gamma and the prior add."""
     flow: tyro.conf.OmitArgPrefixes[Flow] = field(default_factory=Flow)
     """Settings of the probability flow."""
     refine: bool = False
@@ -143,7 +143,8 @@ def _score(
     """Score examples, write the table or a part of it, and say what came out."""
     scores = _scores(options, run, flow, examples, indices)
     names = {"name": [examples.files[i] for i in indices]} if examples.files else {}
-    table = pa.table({"example": indices, **names, **score_columns(run, scores)})
+    columns = {name: pa.array(column, from_pandas=True) for name, column in score_columns(run, scores).items()}
+    table = pa.table({"example": indices, **names, **columns})  # what is NaN there has no value
     calls = f"{np.mean(scores.num_calls):.0f}"
     metadata = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
     if part is None:

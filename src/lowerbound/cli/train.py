@@ -35,7 +35,7 @@ from lowerbound.training.config import (
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.reasons import reasons
-from lowerbound.training.resume import check_own
+from lowerbound.training.resume import check_own, check_settings
 from lowerbound.training.trackers import TrackerName
 from lowerbound.training.trainer import Trainer
 
@@ -101,6 +101,8 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     config = Config(**{**sections, "data": located(options.data), "training": settings})
     if options.dry_run:
         return _show(config, dataset, out, str(device)) if processes.is_first else None
+    if (folder := RunFolder(out)).exists:
+        processes.by_first(lambda: check_settings(folder, config))  # before the run is spoken of
     together = f", {processes.count} processes" if processes.count > 1 else ""
     model, training = reasons(config)
     say(f"model     {model}\ntrained   {training}\nrun       {out} on {device}{together}")

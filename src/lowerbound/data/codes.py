@@ -186,6 +186,8 @@ class Warped(Code):
         places = np.linspace(-far, far, num_knots)
         knots = np.quantile(values, ndtr(places))
         least = 1e-6 * (knots[-1] - knots[0])
+        if not least > 0:  # nearly all are the same
+            places, knots = np.array([-far, far]), np.array([values.min(), values.max()])
         groups = np.cumsum(np.concatenate([[0], np.diff(knots) > least]))
         middle = [[float(each[groups == g].mean()) for g in range(groups[-1] + 1)] for each in (knots, places)]
         return cls(tuple(middle[0]), tuple(middle[1]), repeated)
@@ -228,7 +230,7 @@ class Warped(Code):
         """T and its slope."""
         ends = np.array(self.knots)[[0, -1]]
         v, width, z, height, start, end, secant = self._parts(values, np.array(self.knots))
-        share = np.clip((values - v) / width, 0, 1)
+        share = np.clip(values - v, 0, width) / width
         rest = share * (1 - share)
         denominator = secant + (start + end - 2 * secant) * rest
         inside = z + height * (secant * share**2 + start * rest) / denominator
@@ -246,7 +248,8 @@ class Warped(Code):
         share = -2 * c / (b + np.sqrt(np.maximum(b**2 - 4 * a * c, 0)))
         beyond = np.maximum(np.maximum(ends[0] - places, places - ends[1]), 0)
         # no model goes farther, and nothing overflows
-        return v + width * share + np.where(places > ends[1], 1, -1) * np.expm1(np.minimum(beyond, 500)) / secant
+        far = np.minimum(np.expm1(np.minimum(beyond, 500)), 1e300 * secant) / secant
+        return v + width * share + np.where(places > ends[1], 1, -1) * far
 
 
 @dataclass(frozen=True)
@@ -441,7 +444,7 @@ def _enough_knots(values: Values) -> int:
         parts = [(shuffled[folds != fold], shuffled[folds == fold]) for fold in range(_NUM_FOLDS)]
         return np.concatenate([Warped.fit(rest, num_knots).log_density(fold) for rest, fold in parts if len(fold)])
 
-    if len(shuffled) < 4 * few or not more:
+    if len(shuffled) < 4 * few or not more or any(np.ptp(shuffled[folds != fold]) == 0 for fold in range(_NUM_FOLDS)):
         return few
     first = held_out(few)
     gains = {n: held_out(n) - first for n in more}

@@ -154,6 +154,10 @@ class Dialect:
             yield rest
 
 
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\r?\n')
+"""A first line by which Excel is told the separator."""
+
+
 class _Quotes:
     """Whether quotation marks open where an entry begins and close where it ends, looked at piece by piece."""
 
@@ -209,13 +213,14 @@ def recognise(path: Path, config: DataConfig) -> Dialect:
     """
     encoding, start = _beginning(path, config.text_encoding)
     lines = start.splitlines(keepends=True)
-    comments = 0
+    told = _SEPARATOR_LINE.match(start)
+    comments = 1 if told else 0
     while comments < len(lines) and (lines[comments].startswith("#") or not lines[comments].strip()):
         comments += 1
     if comments == len(lines):
         raise InputError(f"{path} holds no rows")
     marks = {*MISSING, *config.missing}
-    separator = _separator(config.separator, lines[comments:], marks, path.suffix)
+    separator = _separator(config.separator or (told and told[1]), lines[comments:], marks, path.suffix)
     rows = _split(lines[comments:], separator)
     numbers = recognised_numbers([entry for row in rows[1:] for entry in row], config.decimal)
     head = [name.strip() for name in rows[0]]
@@ -224,7 +229,7 @@ def recognise(path: Path, config: DataConfig) -> Dialect:
         names = head
     else:
         names = [f"column_{k}" for k in range(1, _usual_length(rows) + 1)]
-        words = _split([lines[comments - 1].lstrip("# ")], separator)[0] if comments else []
+        words = _split([lines[comments - 1].lstrip("# ")], separator)[0] if comments > bool(told) else []
         if len(words) == len(names) and not any(is_value(word, numbers) for word in words):
             names = [word.strip() for word in words]  # as numpy.savetxt writes them
     if has_header and len(rows) == 1:

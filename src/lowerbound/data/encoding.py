@@ -23,6 +23,7 @@ from lowerbound.data.vectors import check_normalisation
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres, nearest_level
 from lowerbound.records import read
+from lowerbound.words import counted
 
 
 class Encoding(ABC):
@@ -210,7 +211,8 @@ class Affine(Brief, Encoding):
             most = max(np.nanmax(np.abs(values)) for _, values in parts(raw) if not np.isnan(values).all())
             raise InputError(f"values up to {most:g} are too large to be squared: give them in a larger unit")
         # a spread of rounding errors is none
-        constant = np.flatnonzero(scale <= 1e-7 * np.maximum(np.abs(shift), 1e-30))
+        least = 1e-12 if raw.dtype == np.float64 else 1e-7
+        constant = np.flatnonzero(scale <= least * np.maximum(np.abs(shift), 1e-30))
         if len(constant):
             first = shift[constant[0]]
             if 0 < abs(first) < 1e-30:
@@ -230,11 +232,11 @@ class Affine(Brief, Encoding):
             raise InputError(f"examples of {raw.shape[1]} channels were given where {len(self.shift)} are known")
         check_finite(raw, self.has_missing)
         shift, scale = self._along(raw.ndim)
-        return torch.from_numpy(((raw - shift) / scale).astype(np.float32))
+        return seen((raw - shift) / scale)
 
     def decode(self, x: Tensor) -> np.ndarray:
         shift, scale = self._along(x.ndim)
-        return (x.detach().cpu().double().numpy() * scale + shift).astype(self.dtype)
+        return stored(x.detach().cpu().double().numpy() * scale + shift, self.dtype)
 
     def log_det(self, x: Tensor) -> Tensor:
         log_scale = torch.as_tensor(np.log(self.scale), device=x.device)
@@ -266,6 +268,29 @@ class Affine(Brief, Encoding):
         """Shift and scale, to be broadcast over examples (N, C, *) of so many axes."""
         axes = (1, -1, *[1] * (num_axes - 2))
         return np.array(self.shift).reshape(axes), np.array(self.scale).reshape(axes)
+
+
+def seen(x: np.ndarray) -> Tensor:
+    """Entries in single precision, as a model sees them.
+
+    Raises:
+        InputError: if one is too far from the training values for single precision, naming its example.
+    """
+    with np.errstate(over="ignore"):
+        entries = x.astype(np.float32)
+    if len(far := np.flatnonzero(np.isinf(entries).any(tuple(range(1, x.ndim))))):
+        raise InputError(
+            f"{counted(len(far), 'example')} of {len(x)} (first: example {far[0]}) hold values more than 10^38 standard "
+            "deviations from the training values: correct them, or give NaN for what is not known"
+        )
+    return torch.from_numpy(entries)
+
+
+def stored(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Values in the type they are stored in: beyond its last number, that number, as infinity would be refused where it is
+    read again."""
+    last = np.finfo(dtype).max
+    return np.clip(values, -last, last).astype(dtype)
 
 
 def read_encoding(values: Mapping[str, Any]) -> Encoding:

@@ -14,9 +14,11 @@ from lowerbound.data.spec import DataSpec
 from lowerbound.data.table_source import ArrowTable
 from lowerbound.data.tables import examples, known_columns
 from lowerbound.errors import InputError
+from lowerbound.rounding import nine_digits
 
 NAME = "dataframe"
 """What the data are called."""
+_SECONDS_OF_A_DAY = 86_400
 
 
 def from_dataframe(frame: Any, spec: DataSpec | None = None, **settings: Any) -> Examples:
@@ -65,14 +67,23 @@ def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False, given: np.n
 
 
 def imputed_table(
-    spec: DataSpec, samples: np.ndarray, numbers: np.ndarray, as_text: bool = False, given: np.ndarray | None = None
+    spec: DataSpec,
+    samples: np.ndarray,
+    observed: np.ndarray,
+    numbers: np.ndarray,
+    as_text: bool = False,
+    given: np.ndarray | None = None,
 ) -> pa.Table:
-    """Several imputations of rows, (N, K, C), as a table: one above another, after their row's number and their own.
+    """Several imputations of rows, (N, K, C), as a table: one above another, after their example's number and their own.
+
+    Behind them stand, for each column that had gaps, what its imputations come to in each row whose entry was one: mean and
+    standard deviation (of dates in days), or of categories the share of the imputations that have this row's.
 
     Arguments:
         spec: of the table that they are rows of.
         samples: the imputations; of a single one each, the rows alone make the table.
-        numbers: of the rows, (N,), counted from 0 and written from 1.
+        observed: True where an entry was known, (N, C).
+        numbers: of the examples, (N,), counted from 0, as the imputations are.
         as_text, given: as in `to_table`, the latter of each row.
     """
     num_rows, num_samples = samples.shape[:2]
@@ -80,12 +91,49 @@ def imputed_table(
     table = to_table(spec, samples.reshape(num_rows * num_samples, -1), as_text, repeated)
     if num_samples == 1:
         return table
-    counts = {"imputation": np.tile(np.arange(num_samples), num_rows), "row": np.repeat(numbers, num_samples)}
+    counts = {"imputation": np.tile(np.arange(num_samples), num_rows), "example": np.repeat(numbers, num_samples)}
     for name, count in counts.items():
-        while name in table.column_names:  # the table's own
-            name += "_"  # noqa: PLW2901
-        table = table.add_column(0, name, pa.array(count + 1))
+        table = table.add_column(0, _free(name, table), pa.array(count))
+    for name, summary in _summaries(spec, samples, observed, as_text).items():
+        table = table.append_column(_free(name, table), summary)
     return table
+
+
+def _free(name: str, table: pa.Table) -> str:
+    """A name that no column of the table has: with a _ behind it."""
+    while name in table.column_names:
+        name += "_"
+    return name
+
+
+def _summaries(spec: DataSpec, samples: np.ndarray, observed: np.ndarray, as_text: bool) -> dict[str, pa.Array]:
+    """What the imputations of each entry come to, in each row of the table; null where the entry was known."""
+    summaries = dict[str, pa.Array]()
+    for place, column in enumerate(spec.columns):
+        gaps = ~observed[:, place]
+        drawn = samples[gaps, :, place].astype(np.float64)  # of the gaps alone
+
+        def of_rows(values: np.ndarray, gaps: np.ndarray = gaps) -> np.ndarray:
+            rows = np.full(samples.shape[:2], np.nan)
+            rows[gaps] = values
+            return nine_digits(rows.reshape(-1))
+
+        if not len(drawn):
+            continue
+        if column.categories:
+            same = [drawn == code for code in range(len(column.categories))]
+            shares = sum(each * each.mean(1, keepdims=True) for each in same)
+            summaries[f"{column.name} share"] = pa.array(of_rows(np.asarray(shares)), from_pandas=True)
+            continue
+        mean, std = of_rows(drawn.mean(1, keepdims=True)), of_rows(drawn.std(1, ddof=1, keepdims=True))
+        if column.kind == "date":
+            dates = from_floats(mean, column)
+            summaries[f"{column.name} mean"] = as_written(dates, column) if as_text else dates
+            std = std / _SECONDS_OF_A_DAY
+        else:
+            summaries[f"{column.name} mean"] = pa.array(mean, from_pandas=True)
+        summaries[f"{column.name} std"] = pa.array(std, from_pandas=True)
+    return summaries
 
 
 def to_dataframe(spec: DataSpec, raw: np.ndarray, like: Any = None) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor
 from lowerbound.brief import Brief
 from lowerbound.data.codes import Scaled, Warped, real_code
 from lowerbound.data.columns import Column
-from lowerbound.data.encoding import Affine, Encoding
+from lowerbound.data.encoding import Affine, Encoding, seen, stored
 from lowerbound.data.parts import check_finite
 from lowerbound.errors import InputError
 
@@ -63,10 +63,10 @@ class Marginals(Brief, Encoding):
             raise InputError(f"examples of shape {raw.shape[1:]} were given where {len(self.codes)} entries are known")
         check_finite(raw, self.has_missing)
         entries = [code.encode(values, ANY) for code, values in zip(self.codes, raw.T.astype(np.float64), strict=True)]
-        return torch.from_numpy(np.concatenate(entries, 1).astype(np.float32))
+        return seen(np.concatenate(entries, 1))
 
     def decode(self, x: Tensor) -> np.ndarray:
-        return np.stack([code.decode(part) for code, part in self._columns(x)], 1).astype(self.dtype)
+        return stored(np.stack([code.decode(part) for code, part in self._columns(x)], 1), self.dtype)
 
     def log_det(self, x: Tensor) -> Tensor:
         return self.log_slopes(x).sum(1)

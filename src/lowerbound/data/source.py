@@ -1,6 +1,5 @@
 """From what a user names to a data set: the kinds of data, and who reads each."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +16,8 @@ from lowerbound.data.spec import DataSpec
 from lowerbound.data.tiff import SUFFIXES as TIFF_SUFFIXES
 from lowerbound.data.tiff import read_tiff
 from lowerbound.errors import InputError, flag
+from lowerbound.files import names_in
+from lowerbound.words import nearest
 
 NAMED = {
     "digits": bundled.digits,
@@ -223,21 +224,19 @@ def _kind(config: DataConfig) -> Source:
         name = path.name.lower()
         kind = next((kind for end, kind in FILES.items() if name.endswith(end)), ARRAYS)
         return SERIES if config.window is not None and kind in (TABLES, TEXTS) else kind
+    if path.is_symlink():
+        raise InputError(f"{source} is a link to {path.readlink()}, which there is not: give the file itself")
+    if path.exists():
+        raise InputError(
+            f"{source} is neither a file nor a folder: write what comes out of it to a file, and give that"
+        )
     if path.name.lower().endswith(tuple(FILES)) or path.parent != Path():
-        near = difflib.get_close_matches(path.name, _names_in(path.parent), n=1)
-        hint = f": did you mean {path.parent / near[0]}?" if near else f", seen from {Path.cwd()}"
+        near = nearest(path.name, names_in(path.parent))
+        hint = f": did you mean {path.parent / near}?" if near else f", seen from {Path.cwd()}"
         raise InputError(f"there is no file or folder {source}{hint}")
-    near = difflib.get_close_matches(source, NAMED, n=1)
-    hint = f"; did you mean {near[0]}?" if near else "."
+    near = nearest(source, NAMED)
+    hint = f"; did you mean {near}?" if near else "."
     raise InputError(
         f"no data called {source!r}{hint} Known names: {', '.join(NAMED)}; or give hf:NAME, a folder or an archive of "
         f"images, or a file that exists ({', '.join(FILES)})"
     )
-
-
-def _names_in(folder: Path) -> list[str]:
-    """What lies in a folder; nothing if it can't be looked into."""
-    try:
-        return sorted(path.name for path in folder.iterdir())
-    except OSError:
-        return []

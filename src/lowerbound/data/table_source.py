@@ -13,6 +13,7 @@ from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
+from lowerbound.words import nearest
 
 BATCH_VALUES = 1 << 21
 """Entries of a batch, of a file whose batches we choose."""
@@ -145,17 +146,23 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
         named = {"--columns": config.columns, "--ignore": config.ignore, "--condition-on": config.condition_on}
         for flag, asked in {**named, "--categorical": config.categorical}.items():
             if lacking := [name for name in asked if name not in there]:
-                raise InputError(f"{flag} {lacking[0]}: {where} has no such column; its columns are {_listed(names)}")
+                meant = _meant(lacking[0], names)
+                raise InputError(
+                    f"{flag} {lacking[0]}: {where} has no such column{meant}; its columns are {_listed(names)}"
+                )
         for one, other in (("--columns", "--ignore"), ("--columns", "--condition-on"), ("--condition-on", "--ignore")):
             if both := set(named[one]).intersection(named[other]):
                 raise InputError(f"{one} and {other} both name {min(both)}: name it in one of the two")
         wanted = [*config.columns, *config.condition_on] if config.columns else names
         wanted = [name for name in wanted if name not in ignored]
     if lacking := [name for name in wanted if name not in there]:
+        near = nearest(lacking[0], there.difference(wanted))
+        remedy = f"rename {near}, if that is meant, or " if near else ""
         raise InputError(
             f"{where} has no column {lacking[0]}"
             + (f" (nor {_listed(lacking[1:])})" if lacking[1:] else "")
-            + f", which the run knows; its columns are {_listed(names)}: add it, every entry missing if it is not known"
+            + f", which the run knows; its columns are {_listed(names)}: {remedy}add it, every entry missing if it is not "
+            "known"
         )
     chosen_ones = set(wanted)
     places = [place for place, name in enumerate(names) if name in chosen_ones]
@@ -175,6 +182,11 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
         raise InputError(f"{where}: no column is left: name some with --columns, or fewer with --ignore")
     position = dict(zip(used, places, strict=True))
     return [position[name] for name in wanted]
+
+
+def _meant(given: str, names: list[str]) -> str:
+    near = nearest(given, names)
+    return f", did you mean {near}?" if near else ""
 
 
 def _listed(names: list[str]) -> str:

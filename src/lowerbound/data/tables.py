@@ -28,7 +28,7 @@ from lowerbound.data.table_source import ArrowFile, ParquetFile, TableSource
 from lowerbound.data.tabular import Columns
 from lowerbound.data.text_table import TextTable
 from lowerbound.errors import InputError
-from lowerbound.words import counted
+from lowerbound.words import counted, nearest
 
 TRUTH = ({"false", "true"}, {"no", "yes"})
 """Pairs of words that are truth values."""
@@ -210,11 +210,13 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
     places = pc.index_in(names, categories)
     unseen = np.flatnonzero(pc.and_(pc.is_null(places), pc.is_valid(names)).to_numpy(zero_copy_only=False))
     if len(unseen):
+        near = nearest(names[unseen[0]].as_py(), column.categories)
+        meant = f", did you mean {near}?" if near else ";"
         known = ", ".join(column.categories[:12]) + ", ..." * (len(column.categories) > 12)
         raise InputError(
             f"{source.place(first_row + int(unseen[0]))}, column {column.name}: {names[unseen[0]].as_py()!r} is a category "
-            f"that the run has not seen in training; known are {known}: leave out such rows, or empty the entry, which "
-            "is then missing"
+            f"that the run has not seen in training{meant} known are {known}: leave out such rows, or empty the entry, "
+            "which is then missing"
         )
     return places.cast(pa.float64()).to_numpy(zero_copy_only=False)
 

@@ -12,7 +12,7 @@ from lowerbound.blocks import Blocks, num_entries
 from lowerbound.brief import Brief
 from lowerbound.data.codes import OneHot, OnGrid, Scaled, Warped, fit_code
 from lowerbound.data.columns import Column
-from lowerbound.data.encoding import Encoding
+from lowerbound.data.encoding import Encoding, seen
 from lowerbound.data.parts import check_finite
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
@@ -61,12 +61,12 @@ class Columns(Brief, Encoding):
         codes, train = [], splits["train"]
         for number, column in enumerate(columns):
             values = raw[:, number]
-            seen = values[train]
-            code = fit_code(column, seen[~np.isnan(seen)])
+            trained = values[train]
+            code = fit_code(column, trained[~np.isnan(trained)])
             if isinstance(code, OnGrid):
                 code = code.holding(values[~np.isnan(values)])
             elif isinstance(code, OneHot):
-                _warn_of_unseen(column, seen, values)
+                _warn_of_unseen(column, trained, values)
             codes.append(code)
         encoding = cls(columns, tuple(codes), bool(np.isnan(raw).any()))
         if sentence := encoding.warning:
@@ -91,7 +91,7 @@ class Columns(Brief, Encoding):
         check_finite(raw, self.has_missing)
         each = zip(raw.T.astype(np.float64), self.columns, self.codes, strict=True)
         parts = [code.encode(values, column) for values, column, code in each]
-        return torch.from_numpy(np.concatenate(parts, 1).astype(np.float32))
+        return seen(np.concatenate(parts, 1))
 
     def decode(self, x: Tensor) -> np.ndarray:
         return np.stack([code.decode(part) for code, part in self._parts(x)], 1)

@@ -211,7 +211,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             X: (N, D), NaN where an entry is missing: of such a row, the density of the others.
             return_std: whether to return the standard error of each as well, as a second array.
             by: divide each figure: "column" gives (N, D), what each column adds; "noise" (N, K + 2), what is added by the
-                reconstruction, by K equal parts of time and by the prior (`scoring.bound`). Rows add up to the figure.
+                reconstruction, by K equal parts of time and by the prior (`scoring.bound`). Rows add up to the figure, but
+                for NaN, by column, where an entry is missing.
             method: "bound", a lower bound by Monte Carlo, or "flow", the density of the probability flow, whose standard
                 error is 0 up to 16 columns.
 

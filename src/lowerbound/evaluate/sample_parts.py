@@ -31,7 +31,8 @@ from lowerbound.run.impute import Drawing, default_batch_size, default_method, d
 from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
 from lowerbound.words import counted
 
-SHOWN = 64
+SHOWN, SHOWN_SERIES = 64, 24
+"""Samples in a picture; of series fewer, so that their lines and axes can be read."""
 SHOWN_OF_CLASS, CLASSES_SHOWN = 10, 20
 JUDGED_WINDOWS, SHOWN_WINDOWS = 50, 4
 """Of a series: how many windows are drawn at most, and how many of them are shown."""
@@ -80,11 +81,11 @@ def _samples(subject: Subject) -> Part:
         seconds = (time.perf_counter() - began) / num
         np.save(folder / SAMPLES, samples)
         value_range, examples = dataset.spec.encoding.value_range, dataset.examples
-        num_shown = len(samples) if len(dataset.shape) == 1 else SHOWN
+        num_shown = {1: len(samples), 2: SHOWN_SERIES}.get(len(dataset.shape), SHOWN)
         shown, names = examples[dataset.test[:num_shown]], dataset.spec.names
         sample_grid(folder / "samples.png", samples[:num_shown], value_range, data=shown, names=names)
         if len(dataset.shape) > 1:
-            sample_grid(folder / "data.png", examples[dataset.test[:SHOWN]], value_range, names=names)
+            sample_grid(folder / "data.png", examples[dataset.test[:num_shown]], value_range, names=names)
         return Samples(num, _sampler(run), num_calls, seconds)
 
     cost = Cost(f"{num:,} samples{'' if calls is None else f', {calls} calls each'}", num * (calls or 0))

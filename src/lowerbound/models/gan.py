@@ -11,9 +11,12 @@ $E_z\, \mathrm{softplus}(-D(G(z)))$, which does not saturate (Goodfellow et al. 
 at once, which converges near the equilibrium if the discriminator is penalised by $\tfrac{r_1}{2} E_p \|\nabla D(x)\|^2$
 (Mescheder et al. 2018, "Which training methods for GANs do actually converge?", section 4.1).
 
-Samples are images of a few latents: they lie on a surface of as many dimensions, which has no density in the space of the
-data, and one step beside it any likelihood is zero. So a GAN is judged by its samples alone.
+Samples are images of a few latents: where these are fewer than the entries of an example, they lie on a surface of as many
+dimensions, which has no density in the space of the data, and one step beside it any likelihood is zero; where they are
+not, the density is an integral that has no closed form. So a GAN is judged by its samples alone.
 """
+
+import math
 
 import torch
 from jaxtyping import Float
@@ -64,10 +67,14 @@ class GAN(Model):
             raise InputError(f"r1={r1}: the weight of the gradient penalty is 0 or more")
         self.latent_dims = latent_dims
         self.r1 = r1
-        self.no_likelihood = (
+        why = (
             f"the samples of a GAN lie on a surface of {latent_dims} dimensions, those of its latents, so that they have no "
-            "density in the space of the data: judge a GAN by its samples"
+            "density in the space of the data"
+            if latent_dims < math.prod(shape)
+            else f"the density of a GAN's samples is an integral over all of its {latent_dims} latents that lead to one, "
+            "which has no closed form"
         )
+        self.no_likelihood = f"{why}: judge a GAN by its samples"
         self.generator = Generator(shape, latent_dims, width=width, depth=depth)
         self.discriminator = Discriminator(shape, width=width, depth=depth)
 

@@ -49,7 +49,6 @@ def training_curve(
     if apart:
         axis.set(ylim=_limits(checks), ylabel="bits per dimension", xlim=below.get_xlim())
         below.set(ylim=_limits(late))
-        below.legend(frameon=False, fontsize=8)
     else:
         axis.set(ylim=_limits(np.concatenate([late, checks])))
     below.set(xlabel="step", ylabel="bits per dimension" if is_bound else "loss, no bound")
@@ -59,7 +58,8 @@ def training_curve(
         over.set_xlabel("minutes", fontsize=9, color=INK)
         over.tick_params(labelsize=8, colors=INK)
         over.spines["top"].set(color=RULE)
-    axis.legend(frameon=False, fontsize=8)
+    # outside of the axes: inside there may be no place where curves leave it room
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return save(figure, path)
 
 

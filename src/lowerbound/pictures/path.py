@@ -9,7 +9,7 @@ from jaxtyping import Num
 from lowerbound.errors import InputError
 from lowerbound.pictures.canvas import INK, LIGHT, Range, check_drawable, draw_figure, label, save
 from lowerbound.pictures.mosaic import explained, tile
-from lowerbound.pictures.series import draw_series, name_channels
+from lowerbound.pictures.series import draw_series, name_channels, own_ranges
 from lowerbound.pictures.vectors import Limits, draw_histogram, draw_points, limits
 
 _FOLLOWED = 6
@@ -72,13 +72,14 @@ def _draw_series(
     path: Path | str, states: Sequence[tuple[float, np.ndarray]], value_range: Range, names: Sequence[str]
 ) -> Path:
     rows, columns, num_channels = len(states[0][1]), len(states), states[0][1].shape[1]
+    own = own_ranges(states[-1][1])
     inches = min(0.8 * 4 / 3, _WIDTH / columns)
     figure, axes = draw_figure(rows, columns, (inches * columns, inches * rows * 3 / 4 + 0.5), 0.03)
     for (row, column), axis in np.ndenumerate(axes):
-        draw_series(axis, states[column][1][row], value_range, left=column == 0, bottom=row == rows - 1)
+        draw_series(axis, states[column][1][row], value_range, own, left=column == 0, bottom=row == rows - 1)
         axis.set_xlabel("position" if row == rows - 1 and column == 0 else "")
     _name_times(axes[0], states)
-    name_channels(figure, num_channels, names)
+    name_channels(figure, num_channels, names, own)
     return save(figure, path)
 
 

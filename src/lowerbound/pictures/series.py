@@ -14,6 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from lowerbound.pictures.canvas import DARK, INK, LIGHT, Range, draw_figure, label, save
 
 MAX_NAMED = 8
+LEAST_SHARE = 0.2
+"""Of a common axis: a channel that took less of it would be a flat line."""
+UNIT = (0.0, 1.0)
+INCHES_OF_A_RANGE = 2.6
 
 
 def draw_all_series(
@@ -24,6 +28,7 @@ def draw_all_series(
     names: Sequence[str] = (),
 ) -> Path:
     """A panel for each sample; the outer ones carry the axes, which are the same for all."""
+    own = own_ranges(samples)
     columns = columns or max(1, round((len(samples) / 2) ** 0.5))
     rows = -(-len(samples) // columns)
     figure, axes = draw_figure(rows, columns, (2.4 * columns + 0.4, 1.1 * rows + 0.5))
@@ -32,15 +37,36 @@ def draw_all_series(
             axis.set_axis_off()
             continue
         row, column = divmod(index, columns)
-        draw_series(axis, samples[index], value_range, left=column == 0, bottom=row == rows - 1)
-    name_channels(figure, samples.shape[1], names)
+        draw_series(axis, samples[index], value_range, own, left=column == 0, bottom=row == rows - 1)
+    name_channels(figure, samples.shape[1], names, own)
     return save(figure, path)
 
 
+def own_ranges(series: Num[np.ndarray, "batch channels length"]) -> Num[np.ndarray, "channels 2"] | None:
+    """Low and high of each channel, where on a common axis some of them would be flat lines; None where none would."""
+    finite = np.isfinite(series)
+    low = np.where(finite, series, np.inf).min((0, 2)).astype(np.float64)
+    high = np.where(finite, series, -np.inf).max((0, 2)).astype(np.float64)
+    spans = np.where(high > low, high - low, np.nan)
+    if np.isnan(spans).all() or np.nanmin(spans) >= LEAST_SHARE * (high[high >= low].max() - low[high >= low].min()):
+        return None
+    # a channel of one value lies in the middle of its own
+    value = np.where(np.isfinite(high), high, 0.0)
+    return np.stack([np.where(high > low, low, value - 0.5), np.where(high > low, high, value + 0.5)], axis=1)
+
+
 def draw_series(
-    axis: Axes, sample: Num[np.ndarray, "channels length"], value_range: Range, *, left: bool, bottom: bool
+    axis: Axes,
+    sample: Num[np.ndarray, "channels length"],
+    value_range: Range,
+    own: Num[np.ndarray, "channels 2"] | None,
+    *,
+    left: bool,
+    bottom: bool,
 ) -> None:
-    """The channels of one series, with numbers on the axes that are asked for."""
+    """The channels of one series, with numbers on the axes that are asked for; each in its own range if it has one."""
+    if own is not None:
+        sample, value_range = (sample - own[:, :1]) / (own[:, 1:] - own[:, :1]), UNIT
     for values, colour in zip(sample, _shades(len(sample)), strict=True):
         axis.plot(values, color=colour, linewidth=0.8)
     low, high = value_range
@@ -51,19 +77,24 @@ def draw_series(
     axis.tick_params(labelbottom=bottom, labelleft=left, labelsize=7)
     axis.set_xlabel("position" if bottom else "", fontsize=8)
     axis.set_ylabel("value" if left else "", fontsize=8)
+    if own is not None:
+        axis.set(yticks=[])  # the legend tells the ranges
 
 
-def name_channels(figure: Figure, num_channels: int, names: Sequence[str] = ()) -> None:
-    """A legend of the channels' colours, where there are several, or one that has a name."""
+def name_channels(
+    figure: Figure, num_channels: int, names: Sequence[str] = (), own: Num[np.ndarray, "channels 2"] | None = None
+) -> None:
+    """A legend of the channels' colours, and of their own ranges, where there are several, or one that has a name."""
     if num_channels == 1 and not names:
         return
     named = range(num_channels) if num_channels <= MAX_NAMED else (0, num_channels - 1)
     colours = _shades(num_channels)
     called = [label(name) for name in names] or [f"channel {channel}" for channel in range(num_channels)]
+    if own is not None:
+        called = [f"{name}, {low:.4g} to {high:.4g}" for name, (low, high) in zip(called, own, strict=True)]
     handles = [Line2D([], [], color=colours[channel], label=called[channel]) for channel in named]
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=MAX_NAMED, frameon=False, fontsize=8, labelcolor=INK
-    )
+    ncols = MAX_NAMED if own is None else max(1, int(figure.get_figwidth() / INCHES_OF_A_RANGE))
+    figure.legend(handles=handles, loc="outside upper center", ncols=ncols, frameon=False, fontsize=8, labelcolor=INK)
 
 
 def _shades(num_channels: int) -> np.ndarray:

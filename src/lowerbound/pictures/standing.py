@@ -45,11 +45,13 @@ def by_entry(
 
     values: of one example: (C, H, W), or (C, D, H, W) of which the channels and the depth are summed, (C, L), of which the
     first `MOST_LINES` channels are drawn, or (D,), of which the first `MOST_BARS` are; names: of the columns or channels;
-    unit: of the values.
+    unit: of the values. What is NaN is left blank.
     """
     if values.ndim >= 3:
         figure, [[axis]] = draw_figure(1, 1, (4.2, 3.6))
-        image = axis.imshow(values.sum(tuple(range(values.ndim - 2))), cmap="cividis", interpolation="nearest")
+        summed = tuple(range(values.ndim - 2))
+        pixels = np.where(np.isnan(values).all(summed), np.nan, np.nansum(values, summed))
+        image = axis.imshow(pixels, cmap="cividis", interpolation="nearest")
         figure.colorbar(image, ax=axis, label=unit)
         axis.set_axis_off()
         return save(figure, path)

@@ -93,7 +93,7 @@ def _points(path: Path | str, samples: np.ndarray, data: np.ndarray | None, with
 def _pairs(path: Path | str, samples: np.ndarray, data: np.ndarray | None, within: Limits, names: list[str]) -> Path:
     """Scatter of dimension i against j: samples below the diagonal, data above it, both as histograms on it."""
     num_dims = min(samples.shape[1], MAX_PAIRS)
-    names = names or [f"dimension {number}" for number in range(num_dims)]
+    kind, names = "columns" if names else "dimensions", names or [f"dimension {number}" for number in range(num_dims)]
     figure, axes = draw_figure(num_dims, num_dims, (1.5 * num_dims, 1.5 * num_dims + 0.3))
     for (row, column), axis in np.ndenumerate(axes):
         pair = [column, row]
@@ -112,7 +112,7 @@ def _pairs(path: Path | str, samples: np.ndarray, data: np.ndarray | None, withi
             axis.set_ylabel(names[row], fontsize=8)
     colours = {"samples, below the diagonal": DARK} | ({} if data is None else {"data, above the diagonal": LIGHT})
     handles = [Line2D([], [], color=colour, marker="o", linestyle="", label=name) for name, colour in colours.items()]
-    title = None if samples.shape[1] <= MAX_PAIRS else f"the first {MAX_PAIRS} of {samples.shape[1]} dimensions"
+    title = None if samples.shape[1] <= MAX_PAIRS else f"the first {MAX_PAIRS} of {samples.shape[1]} {kind}"
     figure.legend(
         handles=handles, title=title, loc="outside upper center", ncols=2, frameon=False, fontsize=8, title_fontsize=8
     )

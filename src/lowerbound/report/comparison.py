@@ -118,7 +118,8 @@ def verdict(comparison: Comparison) -> str:
         model: [each.quality.kernel for each in comparison.standings if each.model == model] for model in models
     }
     kernels = {model: figure_over_trainings(each) for model, each in distances.items()}
-    nearest, *others = sorted(kernels, key=lambda model: kernels[model].value)
+    # no distance is below zero, and one whose error is large is not known to be small
+    nearest, *others = sorted(kernels, key=lambda model: max(kernels[model].value, 0) + kernels[model].error)
     lead = difference_of_figures(distances[others[0]], distances[nearest]) if others else None
     samples = f"{nearest} has the samples nearest to the data, at a kernel distance of {kernels[nearest]}"
     samples += _tie(lead, others)

@@ -27,6 +27,14 @@ CAPTIONS = {
     "guidance.png": "Fidelity and variety by scale of guidance",
 }
 """Of the pictures of an evaluation, by the names of their files."""
+TITLES = {
+    "autoregressive": "An autoregressive model",
+    "gan": "A GAN",
+    "hierarchical-vae": "A hierarchical VAE",
+    "ladder-vae": "A ladder VAE",
+    "vae": "A VAE",
+}
+"""What relatives are called where their name would not read as a word."""
 WIDE = ("path.png", "forecasts.png")
 """Those that take the page's whole width."""
 FIRST = ("samples.png", "data.png", "forecasts.png")
@@ -84,7 +92,8 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
         except InputError as error:
             notes.append(f"A picture is left out: {error}.")
     left_out = tuple(f"{each.title}: left out: {each.missing}" for each in evaluation.parts.values() if each.missing)
-    model = "diffusion model" if run.is_denoiser else f"{run.config.model.name} model"
+    kind = run.config.model.name
+    model = "A diffusion model" if run.is_denoiser else TITLES.get(kind, f"A {kind} model")
     weights = evaluation.weights
     training = f", after step {weights.get('step', '?')} and {_minutes(weights.get('seconds'))} minutes of training"
     if run.config.imported is not None:
@@ -97,7 +106,7 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
     )
     cells = [cell for table in tables for row in (table.header, *table.rows) for cell in (table.caption, *row)]
     report = Report(
-        title=f"A {model} of {run.spec.name}",
+        title=f"{model} of {run.spec.name}",
         warnings=tuple(notes),
         verdict=verdict,
         paragraphs=(paragraph,),
@@ -106,7 +115,7 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
         tables=tables,
         pictures=tuple(pictures),
         glossary=glossary([verdict, paragraph, *map(str, found), *cells]),
-        play=explore.page(),
+        play="" if run.model.likelihood == "none" else explore.page(),
         configuration=run.config.to_dict(),
     )
     return html(report), notes

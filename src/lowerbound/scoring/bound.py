@@ -73,7 +73,7 @@ class Scores(Brief):
         kind: what the number is, in words.
         num_calls: estimates per example that were averaged: network calls of a diffusion model.
         steps: what each level of a hierarchy adds to the diffusion term, (N, L); None of models without levels.
-        entries: by column, what each stored value adds to the nats, (N, *shape), 0 where it is missing; None unless asked.
+        entries: by column, what each stored value adds to the nats, (N, *shape), NaN where it is missing; None unless asked.
         bands: by noise, what is added by the reconstruction in stored units, by each of K equal parts of time from the
             data's end on, and by the prior, (N, K + 2): their sum is the nats; None unless asked.
     """
@@ -191,7 +191,7 @@ def score(
         kind=run.model.figure(effort, condition_text(run, cond is not None)),
         num_calls=effort.importance if effort.importance > 1 else effort.num_draws or 1,
         steps=None if steps is None else steps * to_bits[:, None],
-        entries=parts if by == "column" else None,
+        entries=_where_there(parts, raw[:]) if by == "column" and parts is not None else None,
         bands=parts if by == "noise" else None,
     )
 
@@ -201,6 +201,11 @@ def _entries(run: Run, x: Tensor, bound: Elbo) -> np.ndarray:
     assert bound.entries is not None
     encoding = run.spec.encoding
     return encoding.by_value(bound.entries.cpu().double().numpy() + encoding.log_slopes(x).cpu().numpy())
+
+
+def _where_there(entries: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    """The same, NaN where a stored value is missing: it adds nothing, which is not to be read as a probability of 1."""
+    return np.where(np.isnan(raw), np.nan, entries) if raw.dtype.kind == "f" else entries
 
 
 def _bands(run: Run, x: Tensor, bound: Elbo) -> np.ndarray:

@@ -28,12 +28,13 @@ from lowerbound import imports
 from lowerbound.data import DataSpec
 from lowerbound.data.source import is_path
 from lowerbound.errors import InputError
-from lowerbound.files import read_text, write_file
+from lowerbound.files import names_in, read_text, write_file
 from lowerbound.records import MOST_BYTES
 from lowerbound.size import check_size
 from lowerbound.training.build import build_denoiser, build_relative
 from lowerbound.training.config import SCHEMA_VERSION, Config
 from lowerbound.weights import read_metadata
+from lowerbound.words import nearest
 
 MEASURED = ("variance.json", "classifier.safetensors")
 """Files of what is measured or trained for a run once it is there."""
@@ -116,8 +117,12 @@ class RunFolder:
         except InputError:
             raise
         except FileNotFoundError as error:
+            parent = self.path.parent
+            runs = [name for name in names_in(parent) if (parent / name / self.config.name).is_file()]
             remedy = "give a folder that `lowerbound train` made"
-            if not is_path(str(self.path)):
+            if near := nearest(self.path.name, runs):
+                remedy = f"did you mean {parent / near}?"
+            elif not is_path(str(self.path)):
                 remedy = f"fetch it first, by `lowerbound import {self.path}`"
             raise InputError(f"there is no run in {self.path}: {remedy}") from error
         except NotADirectoryError as error:

@@ -20,6 +20,8 @@ MAY_NOT_CHANGE = ("training.optimizer", "training.purpose")
 """The exceptions: an optimiser cannot go on from another one's memory, and what a run is for is asked when it is begun."""
 LENGTHS = ("training.steps:", "training.minutes:")
 """Settings that are given anew to go on with a run that has stopped."""
+_MOST_SHOWN = 3
+"""Of the settings that differ, with their values."""
 _RESTART = "repeat the command with --restart to begin again at step 0 (the old log and weights are kept aside)"
 
 
@@ -61,21 +63,51 @@ def check_same(folder: RunFolder, config: Config, dataset: Dataset) -> list[str]
     Raises:
         InputError: if it is another run, or its data are no longer the same.
     """
-    before, spec = folder.read_config()
-    check_own(folder, before)
-    changes = differences(before, config)
-    fixed = [d for d in changes if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
-    if fixed:
-        raise InputError(
-            f"{folder.path} holds a run with other settings ({as_flags(fixed[0])}{' ...' * (len(fixed) > 1)}): choose "
-            "another folder with --out, or repeat its own settings to go on with it"
-        )
+    changes = check_settings(folder, config)
+    _, spec = folder.read_config()
     if not dataset.has_fingerprint(spec.fingerprint):
         raise InputError(
             f"{folder.path} was trained on other data than {dataset.spec.name} holds now, or on other labels or splits of "
             "them: choose another --out"
         )
     return changes
+
+
+def check_settings(folder: RunFolder, config: Config) -> list[str]:
+    """Refuse a folder that holds a run of other settings, as `check_same`, whatever the data are now."""
+    before, _ = folder.read_config()
+    check_own(folder, before)
+    changes = differences(before, config)
+    fixed = [d for d in changes if not d.startswith(MAY_CHANGE) or d.startswith(MAY_NOT_CHANGE)]
+    if fixed:
+        raise InputError(
+            f"{folder.path} holds a run with other settings ({_listed(fixed)}): choose another folder with --out, or repeat "
+            "its own settings to go on with it"
+        )
+    return changes
+
+
+def _listed(changes: list[str]) -> str:
+    """Settings that differ, by their flags: the first few with their values, of the others the names."""
+    few, more = changes[:_MOST_SHOWN], [as_flags(change).partition(":")[0] for change in changes[_MOST_SHOWN:]]
+    return ", ".join(map(as_flags, few)) + (f"; also {', '.join(more)}" if more else "")
+
+
+def check_effect(folder: RunFolder, trainer: Trainer) -> None:
+    """Refuse other settings for a run that has nothing left to train, by an InputError: they would have no effect.
+
+    Arguments:
+        folder: where the run is.
+        trainer: brought to its newest checkpoint.
+    """
+    changes = differences(folder.read_config()[0], trainer.config)
+    is_over = trainer.progress >= 1 or (trainer.patience is not None and trainer.patience.is_over)
+    if changes and is_over:
+        raise InputError(
+            f"the run in {folder.path} is complete, at step {trainer.step:,}, and other settings have no effect on it "
+            f"({_listed(changes)}): choose another folder with --out, give more --steps or --minutes to go "
+            "on with it, or give --restart to begin again at step 0"
+        )
 
 
 def check_own(folder: RunFolder, config: Config) -> None:

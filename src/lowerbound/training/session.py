@@ -27,7 +27,7 @@ from lowerbound.training.folder import RunFolder
 from lowerbound.training.forest import fit_forest
 from lowerbound.training.held_out import figures, fixed_nats, held_out_by_example, held_out_effort, held_out_text
 from lowerbound.training.processes import joined
-from lowerbound.training.resume import by_whom, check_same, restore, resume, set_aside
+from lowerbound.training.resume import by_whom, check_effect, check_same, restore, resume, set_aside
 from lowerbound.training.stretch import Stretch
 from lowerbound.training.trackers import Tracker, TrackerName, open_tracker
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
@@ -119,6 +119,7 @@ def train(
     with ExitStack() as lock:
         if processes.by_first(begin):
             by_whom(trainer, lambda: resume(folder, trainer, say, fall_back))
+            processes.by_first(lambda: check_effect(folder, trainer))
         processes.by_first(settle)
         trainer.share()
         if trainer.step == 0:
@@ -137,10 +138,9 @@ def train(
             tracker = open_tracker(track, folder.path, config.to_dict())
         session = _Session(trainer, folder, say, show_progress, tracker)
         session.run()
-        if processes.is_first and session.stops_early:
-            say(session.early_end())
-        if processes.is_first and (sentence := weakness(folder.read_metadata())) is not None:
-            say(f"{sentence}: give more {config.training.length_option}")
+        if processes.is_first:
+            for sentence in session.closing():
+                say(sentence)
     return folder
 
 
@@ -322,6 +322,13 @@ class _Session(Stretch[Trainer]):
                 f"{enough:.2g} or more, a smaller --network.width, or a smaller --batch-size"
             )
 
+    def closing(self) -> list[str]:
+        """What is to be known of a training that has ended: which weights are kept, and what it lacks."""
+        kept = self.early_end() if self.stops_early else self.kept()
+        weak = weakness(self.folder.read_metadata())
+        weak = weak and f"{weak}: give more {self.trainer.training.length_option}"
+        return [sentence for sentence in (kept, weak) if sentence]
+
     def early_end(self) -> str:
         """Why a run has stopped early, what is kept, and what it lacks."""
         trainer = self.trainer
@@ -331,6 +338,16 @@ class _Session(Stretch[Trainer]):
         return (
             f"stopped early at step {trainer.step}: {trainer.patience.reason}; the averaged weights of step {kept} are "
             f"kept. The learning rate stood at {trainer.rate() / peak:.0%} of its peak{advice}"
+        )
+
+    def kept(self) -> str | None:
+        """Which step's weights are kept, where they are not the last one's."""
+        step = self.folder.read_metadata().get("step")
+        if step in (None, str(self.trainer.step)):
+            return None
+        return (
+            f"the averaged weights of step {step} are kept: held-out bits/dim were lowest there, not at the last step, "
+            f"{self.trainer.step}"
         )
 
     def _fixed_bits(self) -> float:

@@ -20,6 +20,7 @@ from lowerbound.run import Run
 from lowerbound.run.generate import network_calls, states
 from lowerbound.sampling import SAMPLERS, Plan
 from lowerbound.sampling.plan import GRIDS
+from lowerbound.web.example import cells, names_of
 from lowerbound.web.framework import framework
 from lowerbound.web.limits import Limits
 from lowerbound.web.recipe import (
@@ -34,8 +35,10 @@ from lowerbound.web.recipe import (
     write_rows,
 )
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import downloads, drawn, picture, plain, said, side_by_side, told
+from lowerbound.web.show import downloads, drawn, picture, plain, said, side_by_side, table, told
 
+MOST_ROWS = 10
+"""Of a table that are shown as text; its files hold all."""
 SECONDS_BETWEEN = 0.15
 """The least between two pictures of a way from noise to data."""
 GRID_NAMES = tuple(name for name in GRIDS if not name.startswith("minimal"))
@@ -76,13 +79,13 @@ def draw(opened: Opened, recipe: Recipe, limits: Limits) -> Iterator[Frame]:
     limits.check(samples=recipe.count, steps=recipe.steps or 1)
     run, plan = opened.run, _plan(opened.run, recipe)
     cond = _conditions(run, recipe)
-    guided = _guided(run, recipe)
+    guided = _guided(opened, recipe)
     if not run.is_denoiser:
         ((t, samples),) = states(run, recipe.count, seed=recipe.seed)
         yield Frame(t, samples, 1, True)
         return
     shown = 0.0
-    with network_calls(run.denoiser) as calls:
+    with network_calls(guided.denoiser) as calls:
         for t, samples in states(guided, recipe.count, plan, seed=recipe.seed, cond=cond):
             if t == 0 or time.monotonic() - shown > SECONDS_BETWEEN:
                 shown = time.monotonic()
@@ -110,9 +113,14 @@ def _conditions(run: Run, recipe: Recipe) -> torch.Tensor | None:
     return cond[torch.arange(recipe.count) % len(cond)]
 
 
-def _guided(run: Run, recipe: Recipe) -> Run:
+def _guided(opened: Opened, recipe: Recipe) -> Run:
+    run = opened.run
+    if recipe.by_early_weights and not opened.is_autoguided:
+        raise InputError(
+            "this run is not drawn from with guidance by early weights: it keeps none, or is of other data"
+        )
     if recipe.guidance == 1:
-        return run
+        return opened.for_samples if recipe.autoguided else run
     if recipe.label == NO_LABEL:
         raise InputError("guidance needs a label to guide to: choose one, or the scale 1, which is no guidance")
     return run.around(ClassifierFree(run.denoiser, recipe.guidance))
@@ -141,8 +149,16 @@ def show(opened: Opened, frame: Frame, recipe: Recipe, title: str) -> tuple[str,
     content = drawn(lambda path: sample_grid(path, frame.samples, values, data, within=within, names=names))
     state = "samples" if frame.finished else f"on their way, t = {frame.t:.2f}"
     label = "" if recipe.label == NO_LABEL else f", label {recipe.label}"
-    text = f"{title}{recipe.count} {state}{label}; {frame.calls:.4g} network calls each"
-    return picture(content, text), content
+    guided = ", guided by early weights" if recipe.by_early_weights else ""
+    text = f"{title}{recipe.count} {state}{label}{guided}; {frame.calls:.4g} network calls each"
+    return picture(content, text) + (rows(opened, frame.samples) if spec.columns and frame.finished else ""), content
+
+
+def rows(opened: Opened, samples: np.ndarray) -> str:
+    """The first samples of a table's run as its rows, with all columns and the names of categories."""
+    shown = cells(opened, samples[:MOST_ROWS])
+    caption = "The samples as rows" if len(shown) == len(samples) else f"The first {len(shown)} of {len(samples)} rows"
+    return table(caption, names_of(opened), shown)
 
 
 def files(opened: Opened, frame: Frame, content: bytes, recipe: Recipe, name: str = "samples") -> dict[str, bytes]:
@@ -183,7 +199,7 @@ class DrawPanel:
         gradio = framework()
 
         self.shelf, self.limits = shelf, limits
-        first = shelf.open(self.unasked.run).run
+        first = shelf.open(self.unasked.run)
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
                 self.count = gradio.Slider(
@@ -210,6 +226,7 @@ class DrawPanel:
                     file_types=[".png", ".npy", ".npz", ".csv"],
                     height=170,
                 )
+        self.run = run
         self.settings = [self.count, self.seed, *self.first, self.beside, *self.second]
         results = [left, right, left_files, right_files, self.status, link]
         event = button.click(
@@ -220,20 +237,15 @@ class DrawPanel:
         # first the drawing ends, then the page says so, or a frame that was on its way would take the word back
         stopped = stop.click(None, cancels=[event])
         stopped.then(None, self.status, self.status, js=STOP_SCRIPT)
-        run.change(told(self.on_run), run, [self.first[4], self.second[4]], api_visibility="private")
-        restored = dropped.upload(
-            told(self.on_file),
-            dropped,
-            [run, self.count, self.seed, *self.first, self.status],
-            api_visibility="private",
-        )
+        # a person's choice alone: the settings of an address or a file bring their own labels
+        run.input(told(self.on_run), run, [*self.first[4:], *self.second[4:]], api_visibility="private")
+        restored = dropped.upload(told(self.on_file), dropped, self.loaded, api_visibility="private")
         restored.then(
             told(self.on_draw), [run, *self.settings], results, concurrency_id="model", concurrency_limit=1,
             api_visibility="private",
         )  # fmt: skip
-        self.run = run
 
-    def _way(self, run: Run) -> list[Any]:
+    def _way(self, opened: Opened) -> list[Any]:
         gradio = framework()
 
         return [
@@ -241,17 +253,24 @@ class DrawPanel:
             gradio.Slider(0, self.limits.most_steps, 0, step=1, label="Steps", info="0: as many as are advised"),
             gradio.Dropdown(list(GRID_NAMES), value="visible", label="Grid"),
             gradio.Slider(0, 10, 1, step=0.25, label="Guidance", info="1: none; needs a label"),
-            gradio.Dropdown(labels_of(run), value=NO_LABEL, label="Label"),
+            gradio.Dropdown(labels_of(opened.run), value=NO_LABEL, label="Label"),
+            gradio.Checkbox(
+                opened.is_autoguided,
+                label="Guided by early weights",
+                info="Away from what the model was early in its training; not where Guidance is another than 1",
+                visible=opened.is_autoguided,
+            ),
         ]
 
     def recipe(self, run: str, count: int, seed: int, way: Any) -> Recipe:
         """From the values of the components."""
-        sampler, steps, grid, guidance, label = way
-        return Recipe(run, sampler, int(steps), grid, float(guidance), label, int(seed or 0), int(count))
+        sampler, steps, grid, guidance, label, autoguided = way
+        settings = {"seed": int(seed or 0), "count": int(count), "autoguided": bool(autoguided)}
+        return Recipe(run, sampler, int(steps), grid, float(guidance), label, **settings)
 
     def on_draw(self, run: str, count: int, seed: int, *values: Any) -> Iterator[list[str]]:
         """Draw, and show the way."""
-        first, beside, second = values[:5], values[5], values[6:]
+        first, (beside, *second) = values[: len(self.first)], values[len(self.first) :]
         opened = self.shelf.open(run)
         recipes = [self.recipe(run, count, seed, way) for way in ([first, second] if beside else [first])]
         link = recipes[0].query
@@ -267,11 +286,16 @@ class DrawPanel:
                 yield [*shown, *saved, said("Done." if done else DRAWING), link]
 
     def on_run(self, run: str) -> list[Any]:
-        """Offer the labels of another run."""
+        """Offer the labels of another run, and its guidance."""
+        opened = self.shelf.open(run)
+        return self._offered(opened, NO_LABEL, opened.is_autoguided) * 2
+
+    def _offered(self, opened: Opened, label: str, autoguided: bool) -> list[Any]:
+        """The components of a way whose choices are a run's own."""
         gradio = framework()
 
-        labels = labels_of(self.shelf.open(run).run)
-        return [gradio.Dropdown(choices=labels, value=NO_LABEL)] * 2
+        switch = gradio.Checkbox(value=autoguided, visible=opened.is_autoguided)
+        return [gradio.Dropdown(choices=labels_of(opened.run), value=label), switch]
 
     def restored(self, recipe: Recipe, note: str) -> list[Any]:
         """The values of the components that a recipe names."""
@@ -280,14 +304,15 @@ class DrawPanel:
         opened = self.shelf.open(recipe.run)
         labels = labels_of(opened.run)
         _plan(opened.run, recipe)
+        _guided(opened, recipe)
         if recipe.label not in labels:
             raise InputError(f"this run has no label {recipe.label!r:.40}: choose one of {', '.join(labels)}")
         self.limits.check(samples=recipe.count, steps=recipe.steps or 1)
-        label = gradio.Dropdown(choices=labels, value=recipe.label)
-        way = [recipe.sampler, recipe.steps, recipe.grid, recipe.guidance, label]
+        own = self._offered(opened, recipe.label, recipe.autoguided)
+        way = [recipe.sampler, recipe.steps, recipe.grid, recipe.guidance, *own]
         note = " ".join(filter(None, [note, note_on_weights(opened, recipe)]))
         run = gradio.Dropdown(choices=self.shelf.names(), value=recipe.run)
-        return [run, recipe.count, recipe.seed, *way, said(note)]
+        return [run, recipe.count, recipe.seed, *way, *way, said(note)]
 
     def on_file(self, path: str) -> list[Any]:
         """Bring back the settings that a file carries."""
@@ -301,7 +326,11 @@ class DrawPanel:
         if not query:
             return self.restored(default, "Press Draw: samples come out of noise step by step.")
         try:
-            return self.restored(Recipe.of_query(query, default), "The settings of the address are here: press Draw.")
+            # an address that says how samples were drawn says too whether they were guided
+            recipe = Recipe.of_query(query, replace(default, autoguided=False))
+            if query.keys() <= {"run"}:
+                recipe = replace(recipe, autoguided=self.shelf.open(recipe.run).is_autoguided)
+            return self.restored(recipe, "The settings of the address are here: press Draw.")
         except InputError as error:  # an old link: the page is to come up all the same
             return self.restored(default, f"The address cannot be followed: {plain(str(error))}")
 
@@ -309,9 +338,10 @@ class DrawPanel:
     def unasked(self) -> Recipe:
         """What the page opens with: the first run, and no more samples than may be drawn."""
         recipe = Recipe(self.shelf.names()[0])
-        return replace(recipe, count=min(recipe.count, self.limits.most_samples))
+        autoguided = self.shelf.open(recipe.run).is_autoguided
+        return replace(recipe, count=min(recipe.count, self.limits.most_samples), autoguided=autoguided)
 
     @property
     def loaded(self) -> list[Any]:
         """The components that `on_load` sets."""
-        return [self.run, self.count, self.seed, *self.first, self.status]
+        return [self.run, self.count, self.seed, *self.first, *self.second, self.status]

@@ -190,7 +190,7 @@ class EditPanel:
                 split, number = choice()
                 load = gradio.Button("Show the example")
                 editor = gradio.ImageEditor(
-                    label="Paint what to fill in", sources=(), transforms=(), type="numpy", layers=False,
+                    label="Paint over", sources=(), transforms=(), type="numpy", layers=False,
                     brush=gradio.Brush(default_size=40, colors=["#e08a3c"], color_mode="fixed"), image_mode="RGBA",
                     height=460, buttons=[], visible=is_picture(shelf.open(shelf.names()[0])),
                 )  # fmt: skip

@@ -69,7 +69,7 @@ def entries(opened: Opened, scores: Scores) -> str:
     bits = -scores.entries[0] / math.log(2)
     names = opened.run.spec.names
     kind = {1: "column" if names else "entry", 2: "channel and position", 3: "pixel"}.get(bits.ndim, "row and column")
-    return picture(drawn(lambda path: by_entry(path, bits, names)), f"Bits by {kind}, {bits.sum():.4g} in all")
+    return picture(drawn(lambda path: by_entry(path, bits, names)), f"Bits by {kind}, {np.nansum(bits):.4g} in all")
 
 
 def bands(opened: Opened, scores: Scores) -> str:

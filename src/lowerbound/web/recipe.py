@@ -26,6 +26,8 @@ KEY = "lowerbound-recipe"
 MOST_CHARACTERS = 1 << 16
 IN_TURN = "each in turn"
 NO_LABEL = "none"
+SWITCH = {"True": True, "False": False}
+"""As an address has it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Recipe:
         seed: sample i depends on it and i alone.
         count: how many samples.
         weights: a hash of the model, or empty: any.
+        autoguided: whether samples are guided by the run's early weights, which classifier-free guidance takes the place of.
+            What does not say so, as nothing did once, was drawn without.
     """
 
     run: str
@@ -52,10 +56,16 @@ class Recipe:
     seed: int = 0
     count: int = 16
     weights: str = ""
+    autoguided: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 1 << 32:
             raise InputError(f"the seed is {self.seed}: it is at least 0 and below 2^32")
+
+    @property
+    def by_early_weights(self) -> bool:
+        """Whether its samples are guided by early weights."""
+        return self.autoguided and self.guidance == 1
 
     @property
     def json(self) -> str:
@@ -79,7 +89,11 @@ class Recipe:
             if field.name in query:
                 kind = type(values[field.name])
                 try:
-                    values[field.name] = kind(query[field.name])
+                    values[field.name] = SWITCH[query[field.name]] if kind is bool else kind(query[field.name])
+                except KeyError as error:
+                    raise InputError(
+                        f"the address says {field.name}={query[field.name]!r:.60}: True or False"
+                    ) from error
                 except ValueError as error:
                     raise InputError(f"the address says {field.name}={query[field.name]!r:.60}: no number") from error
         return read(cls, values, "the address")

@@ -68,7 +68,7 @@ def family(opened: Opened) -> str:
 
 def copies(opened: Opened, seed: int) -> str:
     """Fresh samples, each with the training examples that are nearest to it."""
-    samples = generate(opened.run, NUM_SAMPLES, seed=seed)
+    samples = generate(opened.for_samples, NUM_SAMPLES, seed=seed)
     found, numbers, distances = neighbours(opened, samples, NUM_NEAREST)
     shown = ""
     if samples.ndim > 2:

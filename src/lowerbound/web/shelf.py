@@ -12,6 +12,7 @@ from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import model_hash
 from lowerbound.run import Run, open_run
+from lowerbound.run.autoguided import for_samples
 from lowerbound.training.folder import RunFolder
 
 DEPTH = 3
@@ -40,6 +41,16 @@ class Opened:
             InputError: if they are no longer there, or no longer the same.
         """
         return self.run.open_dataset()
+
+    @cached_property
+    def for_samples(self) -> Run:
+        """The run as samples are drawn from it where no guidance is asked for: guided by its early weights, or as it is."""
+        return for_samples(self.run)
+
+    @property
+    def is_autoguided(self) -> bool:
+        """Whether it has early weights that samples are guided by."""
+        return self.for_samples is not self.run
 
     @cached_property
     def weights(self) -> str:

@@ -49,7 +49,7 @@ def test_of_a_dear_one_fewer_draws_are_made_and_it_is_said(monkeypatch, each, ca
     found = audit(clock.dear(each, call), num_draws=1000, num_samples=500)
     assert 30 < clock.time <= 120
     assert found.verdict == "pass", str(found)
-    assert "of 1,000 draws" in found.note
+    assert "of 1,000 draws" in found.note or "of 500 samples" in found.note
     assert "2 minutes allowed" in str(found)
     needed = int(found.note.split("all take ")[1].split()[0])
     assert audit(clock.dear(each, call), num_draws=1000, num_samples=500, minutes=needed).note == ""
