@@ -49,7 +49,7 @@ MOST_LEVELS = 256
 """Of an integer column whose ends are taken for the last that there are."""
 POINT_MASS = 0.02
 """The share of a single value from which on a density is said to have a point mass."""
-MOST_VALUES = 20_000
+MOST_VALUES = 5_000
 """From which the number of knots is chosen."""
 LEAST_GAIN = 0.02
 """In nats per value, of more knots."""
