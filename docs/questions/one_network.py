@@ -80,7 +80,7 @@ def trained(num_members: int, num_steps: int, data: Tensor) -> lb.Denoiser:
     """A committee, each of its members trained for so many steps on draws within its own interval."""
     torch.manual_seed(0)
     network = Committee(num_members, data.shape[1])
-    denoiser = lb.denoiser.LevelDenoiser(network, SCHEDULE, (data.shape[1],), NUM_LEVELS)
+    denoiser = lb.discrete.LevelDenoiser(network, SCHEDULE, (data.shape[1],), NUM_LEVELS)
     noise = lb.Stream(seed=0)
     for index, member in enumerate(network.members):
         optimizer = torch.optim.Adam(member.parameters(), lr=2e-3)

@@ -189,8 +189,8 @@ class Warped(Code):
         if not least > 0:  # nearly all are the same
             places, knots = np.array([-far, far]), np.array([values.min(), values.max()])
         groups = np.cumsum(np.concatenate([[0], np.diff(knots) > least]))
-        middle = [[float(each[groups == g].mean()) for g in range(groups[-1] + 1)] for each in (knots, places)]
-        return cls(tuple(middle[0]), tuple(middle[1]), repeated)
+        middle = (np.bincount(groups, each) / np.bincount(groups) for each in (knots, places))
+        return cls(*(tuple(each.tolist()) for each in middle), repeated)
 
     @property
     def block(self) -> Block:
