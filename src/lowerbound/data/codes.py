@@ -189,8 +189,8 @@ class Warped(Code):
         if not least > 0:  # nearly all are the same
             places, knots = np.array([-far, far]), np.array([values.min(), values.max()])
         groups = np.cumsum(np.concatenate([[0], np.diff(knots) > least]))
-        middle = (np.bincount(groups, each) / np.bincount(groups) for each in (knots, places))
-        return cls(*(tuple(each.tolist()) for each in middle), repeated)
+        knots, places = (np.bincount(groups, each) / np.bincount(groups) for each in (knots, places))
+        return cls(tuple(knots.tolist()), tuple(places.tolist()), repeated)
 
     @property
     def block(self) -> Block:
