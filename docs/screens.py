@@ -135,6 +135,7 @@ def files(browser, runs: Path, run: str, out: Path, looks: list[str]) -> None:
 
 def write(out: Path, name: str, look: str, content: bytes) -> None:
     """A picture by the name of its screen."""
+    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}{look and f'-{look}'}.png"
     path.write_bytes(small(content))
     print(path, flush=True)
