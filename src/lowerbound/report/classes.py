@@ -41,7 +41,7 @@ def _frequencies(classes: Classes) -> Finding:
     if classes.p > math.erfc(HINT / math.sqrt(2)):
         return fine(f"Classes are as frequent as chance allows: {figures}.")
     worst = sorted(zip(names, train, shares, strict=True), key=lambda row: -abs(row[2] - row[1]))[:3]
-    worst_shares = ", ".join(f"{name}: {share:.1%} instead of {real:.1%}" for name, real, share in worst)
+    worst_shares = ", ".join(f"{name} {share:.1%} instead of {real:.1%}" for name, real, share in worst)
     if classes.p > math.erfc(SURE / math.sqrt(2)):
         return change(f"Classes are perhaps not as frequent as in the data ({worst_shares}): {figures}.")
     if classes.total_variation <= 1 - classes.accuracy:
