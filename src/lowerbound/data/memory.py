@@ -79,13 +79,18 @@ def allocate(name: str, shape: tuple[int, ...], dtype: np.dtype, besides: int = 
         return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
 
 
+def file_of(array: object) -> mmap.mmap | None:
+    """The file that an array lies in; None if it is in memory."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array if isinstance(array, mmap.mmap) else None
+
+
 def release(array: object) -> None:
     """Of an array that lies in a file, take no memory until it is looked at again; of another nothing happens."""
-    base = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+    file = file_of(array)
+    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 def check_room(name: str, num_bytes: int) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowerbound.brief import Brief
-from lowerbound.data.memory import release
+from lowerbound.data.memory import file_of, release
 from lowerbound.data.windows import Stored
 from lowerbound.errors import InputError
 
@@ -41,6 +41,8 @@ def gathered(examples: Stored, indices: np.ndarray) -> np.ndarray:
         examples: (N, *shape).
         indices: of those that are chosen, (n,).
     """
+    if file_of(examples) is None:
+        return np.ascontiguousarray(examples[indices])
     chosen = np.empty((len(indices), *examples.shape[1:]), examples.dtype)
     for first in range(0, len(indices), _AT_ONCE):
         few = slice(first, first + _AT_ONCE)
