@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lowerbound.data import Affine, open_dataset
-from lowerbound.data.codes import Scaled, Warped, real_code
 from lowerbound.data.dataset import assemble
 from lowerbound.data.encoding import read_encoding
 from lowerbound.data.marginals import ANY, Marginals
+from lowerbound.data.reals import Scaled, Warped, real_code
 from lowerbound.errors import InputError
 
 RNG = np.random.default_rng(0)

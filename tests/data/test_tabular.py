@@ -11,8 +11,9 @@ import torch
 
 from lowerbound.blocks import ONE_HOT, Choice, Grid, Real
 from lowerbound.data import Dataset, DataSpec, Examples, describe
-from lowerbound.data.codes import OneHot, OnGrid, Scaled, Warped, fit_code
+from lowerbound.data.codes import OneHot, OnGrid, fit_code
 from lowerbound.data.columns import Column
+from lowerbound.data.reals import Scaled, Warped
 from lowerbound.data.tabular import Columns
 from lowerbound.errors import InputError
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lowerbound.brief import Brief
-from lowerbound.data.codes import Scaled, Warped, real_code
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, seen, stored
 from lowerbound.data.parts import check_finite
+from lowerbound.data.reals import Scaled, Warped, real_code
 from lowerbound.errors import InputError
 
 MOST_COLUMNS = 128
@@ -38,7 +38,7 @@ class Marginals(Brief, Encoding):
 
     @classmethod
     def where_needed(cls, affine: Affine, examples: np.ndarray, train: np.ndarray) -> Encoding:
-        """This encoding if a column asks for it (`codes.real_code`), else the affine one.
+        """This encoding if a column asks for it (`reals.real_code`), else the affine one.
 
         Arguments:
             affine: of the same examples.

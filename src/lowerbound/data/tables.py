@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from lowerbound.arrow import pc
 from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
-from lowerbound.data.codes import Code
+from lowerbound.data.code import Code
 from lowerbound.data.columns import Column
 from lowerbound.data.conditions import condition_vectors
 from lowerbound.data.config import DataConfig

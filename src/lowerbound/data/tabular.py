@@ -10,10 +10,11 @@ from torch import Tensor
 
 from lowerbound.blocks import Blocks, num_entries
 from lowerbound.brief import Brief
-from lowerbound.data.codes import OneHot, OnGrid, Scaled, Warped, fit_code
+from lowerbound.data.codes import OneHot, OnGrid, fit_code
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, seen
 from lowerbound.data.parts import check_finite
+from lowerbound.data.reals import Scaled, Warped
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 

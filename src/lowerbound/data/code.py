@@ -1,0 +1,75 @@
+"""What it takes for the values of one column to become entries of x, and to come back."""
+
+import math
+from abc import ABC, abstractmethod
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from lowerbound.blocks import Block
+from lowerbound.data.columns import Column
+from lowerbound.errors import InputError
+
+Values = Float64[np.ndarray, " num_rows"]
+Entries = Float64[np.ndarray, "num_rows width"]
+Mask = Bool[np.ndarray, " num_rows"]
+
+
+class Code(ABC):
+    """How a column's values become entries of x: a dataclass."""
+
+    @property
+    @abstractmethod
+    def block(self) -> Block:
+        """What the entries are to a model."""
+
+    @abstractmethod
+    def encode(self, values: Values, column: Column) -> Entries:
+        """Values as entries of x; NaN stays NaN.
+
+        Raises:
+            InputError: for a value that has no place.
+        """
+
+    @abstractmethod
+    def decode(self, x: Entries) -> Values:
+        """Entries of x as values, the nearest where they are discrete."""
+
+    def misplaced(self, values: Values, column: Column) -> tuple[int, str] | None:
+        """The first value that has no place, and what to say of its column; None if all have one, or are missing."""
+        return None
+
+    def rounded(self, values: Values) -> Mask:
+        """Which values are taken for the nearest that has a place."""
+        return np.zeros(len(values), bool)
+
+    @property
+    def known(self) -> str:
+        """The values that have a place, in words."""
+        return "values"
+
+    def log_slope(self, x: Entries) -> Values:
+        r"""What is added to the model's $\log p(x)$ for the value's own: $\log dx / dv$ of a density, $-\log u$ where
+        probabilities are told as densities, 0 of a probability."""
+        return np.zeros(len(x))
+
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """What it is, in words."""
+
+    def _check(self, values: Values, column: Column) -> None:
+        """Refuse values without a place, with an InputError."""
+        if (found := self.misplaced(values, column)) is not None:
+            raise InputError(f"column {column.name} {found[1]}")
+
+    @property
+    def filling(self) -> float:
+        """A value that has a place."""
+        return 0.0
+
+
+def check_scale(shift: float, scale: float) -> None:
+    """Refuse, with an InputError, what is no shift or no scale."""
+    if not math.isfinite(shift) or not 0 < scale < math.inf:
+        raise InputError(f"a shift of {shift} and a scale of {scale}: both finite, the scale above 0")
