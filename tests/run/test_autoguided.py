@@ -8,6 +8,7 @@ from training.runs import tiny_run
 
 from lowerbound.cli.main import run as command
 from lowerbound.denoiser import Conditioned
+from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance
 from lowerbound.run import open_run
 from lowerbound.run.autoguided import autoguided, for_samples, planned_calls
@@ -60,3 +61,12 @@ def test_the_command_line_draws_what_the_library_does(run, tmp_path, capsys):
     assert np.array_equal(drawn["1"], generate(run, 3)[:, 0])
     assert np.array_equal(drawn["20"], generate(autoguided(run, 20.0), 3)[:, 0])
     assert not np.array_equal(drawn["20"], drawn["1"])
+
+
+def test_damaged_early_weights_are_refused_with_the_way_out(tmp_path):
+    run = open_run(tiny_run(tmp_path / "run", num_evaluations=4).path)
+    run.folder.early.write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"early\.safetensors is damaged.*; remove this file to draw without"):
+        for_samples(run)
+    run.folder.early.unlink()
+    assert for_samples(run) is run

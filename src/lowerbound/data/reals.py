@@ -1,9 +1,8 @@
 r"""Codes of real numbers: shifted and scaled, or through a spline that makes them about normal.
 
-What repeats a value without a unit, such as a share of exact zeros, has no grid (`codes.OnGrid`). There the density is bounded by
-the noise alone:
-it is that of the scaled value with noise of standard deviation $\sigma_0 = e^{\gamma_0 / 2}$ on it, and never above
-$1 / (\sigma_0 \sqrt{2 \pi})$ in scaled units. Such columns are told of by a warning.
+What repeats a value without a unit, such as a share of exact zeros, has no grid (`codes.OnGrid`). There the density is
+bounded by the noise alone: it is that of the scaled value with noise of standard deviation $\sigma_0 = e^{\gamma_0 / 2}$ on
+it, and never above $1 / (\sigma_0 \sqrt{2 \pi})$ in scaled units. Such columns are told of by a warning.
 
 T takes the training values' quantiles to those of a normal distribution, smoothly: a monotone rational-quadratic spline
 through knots (Gregory & Delbourgo 1982), beyond its last knots $z_J + \log(1 + T'(v_J) (v - v_J))$, so that what is ten

@@ -9,6 +9,7 @@ The bound and the density are the model's own, and so is what an audit draws.
 
 import math
 
+from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance
 from lowerbound.run.opened import Run
 from lowerbound.sampling.plan import Plan
@@ -36,6 +37,9 @@ def for_samples(run: Run) -> Run:
 
     A diffusion model of discrete images, signals or volumes is autoguided, unless it was trained for its likelihood alone or
     kept no early weights; anything else is the run itself.
+
+    Raises:
+        InputError: if the early weights are damaged.
     """
     fits = (
         run.config.model.name == "diffusion"
@@ -45,7 +49,12 @@ def for_samples(run: Run) -> Run:
         and run.diffusion.times is None
         and run.folder.early.is_file()
     )
-    return autoguided(run) if fits else run
+    if not fits:
+        return run
+    try:
+        return autoguided(run)
+    except InputError as error:
+        raise InputError(f"{error}; remove this file to draw without guidance by early weights") from error
 
 
 def planned_calls(run: Run, plan: Plan) -> int:
