@@ -40,8 +40,8 @@ WRITTEN = {"Or a rectangle, by the keyboard": "0, 0, 4, 8", "Name of the run": f
 SECONDS_OF_TRAINING = 45
 MOST_SECONDS = 180
 """What is waited for anything that was asked for."""
-MOST_HEIGHT = 2600
-MOST_BYTES = 150_000
+MOST_HEIGHT = 2100
+MOST_BYTES = 250_000
 
 
 def screen(page, tab: str, run: str) -> bytes:
@@ -77,7 +77,7 @@ def fit(page, height: float) -> None:
 
 
 def small(content: bytes) -> bytes:
-    """A PNG picture of at most `MOST_BYTES`, in fewer colours and, if need be, half its size."""
+    """A PNG picture of at most `MOST_BYTES`, in fewer colours and, if need be, smaller."""
     image = Image.open(io.BytesIO(content)).convert("RGB")
     while True:
         out = io.BytesIO()
