@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lowerbound.auditing import conditional
 from lowerbound.auditing.allowance import GRID, SAMPLES, Allowance
 from lowerbound.auditing.check import Check
@@ -14,7 +12,7 @@ from lowerbound.auditing.draws import heavy_tails
 from lowerbound.auditing.function import NUM_POINTS, batches, refinement, repeats, slopes
 from lowerbound.auditing.integral import Weighted, by_importance, by_quadrature, by_sum
 from lowerbound.auditing.samples import same_law
-from lowerbound.auditing.subject import Points, as_subject
+from lowerbound.auditing.subject import as_points, as_subject
 from lowerbound.auditing.truth import apart, below_proposal, below_truth, bound_below, of_levels
 from lowerbound.errors import InputError
 from lowerbound.words import counted
@@ -113,7 +111,7 @@ def audit(
         if not 0 < value < math.inf:
             raise InputError(f"{name} is {value}: it must be positive and finite")
     subject = as_subject(model if given is None else conditional.given(model, given), sample, score, bound, finer)
-    data, train, support = (None if array is None else _array(array) for array in (data, train, support))
+    data, train, support = (None if array is None else as_points(array) for array in (data, train, support))
     support = subject.support if support is None else support
     allowance = Allowance(subject, minutes)
     if support is not None:
@@ -137,7 +135,7 @@ def audit(
     if subject.bound is not None:
         checks.append(bound_below(allowance, points))
     if draws is not None:
-        checks.append(heavy_tails(_array(draws(points[:256]))))
+        checks.append(heavy_tails(as_points(draws(points[:256]))))
     if truth is not None:
         checks.append(below_truth(allowance, as_subject(truth), num_samples, seed + 3))
     if data is not None:
@@ -145,11 +143,3 @@ def audit(
         if train is not None:
             checks.append(apart(data, train))
     return Audit(subject.name, points.shape[1], tuple(checks), allowance.note)
-
-
-def _array(values: Any) -> Points:
-    """Points as (N, D) in double precision."""
-    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, np.float64)
-    if array.ndim < 1 or not len(array):
-        raise InputError(f"points of the shape {array.shape}: (N, D) is wanted, N of at least one")
-    return array.reshape(len(array), -1)

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from lowerbound.records import Unsure
 
@@ -33,17 +35,26 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Untold:
-    """Why checks could not be made.
+class Question:
+    """What is asked of a density: `name` and `claim` as of the check that answers it."""
 
-    Arguments:
-        finding: what was seen instead.
-        remedy: what an answer would take.
-    """
+    name: str
+    claim: str
+
+    def judged(
+        self, holds: bool | np.bool, finding: str, remedy: str, statistic: float = math.nan, error: float = math.nan
+    ) -> Check:
+        """Passed or failed; the remedy is of a failure alone."""
+        verdict, remedy = ("pass", "") if holds else ("fail", remedy)
+        return Check(self.name, self.claim, verdict, finding, remedy, float(statistic), float(error))
+
+    def untold(self, finding: str, remedy: str = "", statistic: float = math.nan, error: float = math.nan) -> Check:
+        """Neither of the two."""
+        return Check(self.name, self.claim, "can't tell", finding, remedy, statistic, error)
+
+
+class Untold(NamedTuple):
+    """Why questions have no answer, as `Question.untold` takes it: what was seen instead, and what an answer would take."""
 
     finding: str
     remedy: str
-
-    def of(self, name: str, claim: str) -> Check:
-        """One of the checks."""
-        return Check(name, claim, "can't tell", self.finding, self.remedy)

@@ -2,24 +2,24 @@
 
 import numpy as np
 
-from lowerbound.auditing.check import Check
+from lowerbound.auditing.check import Check, Question
 from lowerbound.auditing.subject import Figures, Points
 from lowerbound.tails import MOST_RELIABLE, heavier_tail
 
 
 def heavy_tails(draws: Points) -> Check:
     """Of the draws of several points, (N, num_draws), each in units of its point's median size."""
-    name, claim = "tails of the draws", "what is averaged has a variance, so that its mean has an error"
+    question = Question("tails of the draws", "what is averaged has a variance, so that its mean has an error")
     unit = np.median(np.abs(draws), axis=1, keepdims=True) + 1e-300
     remedy = "the mean and its error are made by draws that were never seen: draw where the integrand is large"
-    return judged_tail(name, claim, (draws / unit).reshape(-1), "draws", remedy)
+    return judged_tail(question, (draws / unit).reshape(-1), "draws", remedy)
 
 
-def judged_tail(name: str, claim: str, values: Figures, noun: str, remedy: str) -> Check:
+def judged_tail(question: Question, values: Figures, noun: str, remedy: str) -> Check:
     """Whether the mean of values has an error, by the heavier of their tails.
 
     Arguments:
-        name, claim: of the check.
+        question: that it answers.
         values: finite, (N,).
         noun: for several of them.
         remedy: of a heavy tail.
@@ -29,10 +29,8 @@ def judged_tail(name: str, claim: str, values: Figures, noun: str, remedy: str) 
     """
     shape, is_pareto = heavier_tail(values)
     finding = f"k-hat {shape:.2f} of {len(values):,} {noun}"
-    if shape <= MOST_RELIABLE:
-        return Check(name, claim, "pass", finding, "", shape)
-    if is_pareto:
-        return Check(name, claim, "fail", finding, remedy, shape)
+    if shape <= MOST_RELIABLE or is_pareto:
+        return question.judged(shape <= MOST_RELIABLE, finding, remedy, shape)
     finding += ", whose tail follows no law that has such a shape"
     remedy = "a heap of draws at the threshold looks like a heavy tail: with ten times as many it can be told"
-    return Check(name, claim, "can't tell", finding, remedy, shape)
+    return question.untold(finding, remedy, shape)

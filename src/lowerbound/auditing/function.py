@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.special import chdtrc
 
-from lowerbound.auditing.check import Check
+from lowerbound.auditing.check import Check, Question
 from lowerbound.auditing.subject import Figures, Points, Subject
 from lowerbound.errors import InputError
 
@@ -23,32 +23,28 @@ _STEP = 1e-3
 
 def repeats(subject: Subject, x: Points) -> Check:
     """The same points again: the same figures, or figures that differ as much as their errors say."""
-    name, claim = "repeats", "a point has one log density, or an error that covers how much it changes"
+    question = Question("repeats", "a point has one log density, or an error that covers how much it changes")
     (first, errors), (second, other_errors) = subject.log_prob(x), subject.log_prob(x)
     change, tolerance = _change(first, second), _tolerance(first)
     if errors is None:
         worst = int(np.argmax(np.abs(change) / tolerance))
-        seen = f"changes by up to {np.abs(change).max():.2g} nats"
-        if (np.abs(change) <= tolerance).all():
-            return Check(name, claim, "pass", seen, "", float(np.abs(change).max()))
+        most = np.abs(change).max()
         remedy = f"the figure is random (point {worst} changes by {change[worst]:+.3g}) and states no error: state it"
-        return Check(name, claim, "fail", seen, remedy, float(np.abs(change).max()))
+        is_same = (np.abs(change) <= tolerance).all()
+        return question.judged(is_same, f"changes by up to {most:.2g} nats", remedy, most)
     scale = np.sqrt(_variance(first, errors) + _variance(second, other_errors) + (tolerance / 4) ** 2)
     ratio = float(((change / scale) ** 2).mean())
     chance = float(chdtrc(len(x), ratio * len(x)))
     seen = f"changes are {math.sqrt(ratio):.2f} times as wide as the stated errors, p = {chance:.2g}"
-    if chance >= 1e-4:
-        return Check(name, claim, "pass", seen, "", ratio)
-    return Check(
-        name, claim, "fail", seen, "the stated error is too small: probes or draws that are not independent", ratio
-    )
+    remedy = "the stated error is too small: probes or draws that are not independent"
+    return question.judged(chance >= 1e-4, seen, remedy, ratio)
 
 
 def batches(subject: Subject, x: Points) -> Check:
     """Alone, in another order and together."""
-    name, claim = "batches", "the log density of a point does not depend on the points beside it"
+    question = Question("batches", "the log density of a point does not depend on the points beside it")
     if len(x) == 1:
-        return Check(name, claim, "can't tell", "a single point was looked at", "more time (--minutes)")
+        return question.untold("a single point was looked at", "more time (--minutes)")
     order = np.random.default_rng(0).permutation(len(x))
     together, shuffled = subject.log_prob(x), subject.log_prob(x[order])
     alone = [subject.log_prob(x[i : i + 1]) for i in range(min(MOST_ALONE, len(x)))]
@@ -57,32 +53,30 @@ def batches(subject: Subject, x: Points) -> Check:
     variance = np.concatenate([_variance(*figures) for figures in [shuffled, *alone]]) + _variance(*together)[rows]
     change = np.abs(_change(together[0][rows], others))
     allowed = _tolerance(together[0])[rows] + MOST_CHANGE * np.sqrt(variance)
-    worst = int(np.argmax(change / allowed))
-    seen = f"changes by up to {change[worst]:.2g} nats, of {allowed[worst]:.2g} allowed"
-    if change[worst] <= allowed[worst]:
-        return Check(name, claim, "pass", seen, "", float(change[worst]), float(allowed[worst]))
-    remedy = (
-        f"point {rows[worst]} has another density in another batch: statistics of a batch, or random draws, enter it"
-    )
-    return Check(name, claim, "fail", seen, remedy, float(change[worst]), float(allowed[worst]))
+    point = rows[np.argmax(change / allowed)]
+    remedy = f"point {point} has another density in another batch: statistics of a batch, or random draws, enter it"
+    return _within(question, change, allowed, remedy)
 
 
 def refinement(subject: Subject, x: Points) -> Check:
     """At a tenth of the tolerance or of the step, and in double precision, of a few points."""
     assert subject.refinement is not None
-    name = "refinement"
     claim = "a tenth of the tolerance, or of the step, and double precision change log p by no more than its error"
+    question = Question("refinement", claim)
     try:
         values, finer, errors = subject.refinement(x[:NUM_REFINED])
     except InputError as error:
-        return Check(name, claim, "can't tell", f"the finer figure cannot be had: {error}", "a larger budget of steps")
+        return question.untold(f"the finer figure cannot be had: {error}", "a larger budget of steps")
     change, allowed = np.abs(_change(values, finer)), _tolerance(finer) + MOST_CHANGE * np.nan_to_num(errors)
+    remedy = "too few steps, too large a tolerance, or too little precision: compute more finely, or state the error"
+    return _within(question, change, allowed, remedy)
+
+
+def _within(question: Question, change: Figures, allowed: Figures, remedy: str) -> Check:
+    """Whether no figure changes by more than it may."""
     worst = int(np.argmax(change / allowed))
     seen = f"changes by up to {change[worst]:.2g} nats, of {allowed[worst]:.2g} allowed"
-    if change[worst] <= allowed[worst]:
-        return Check(name, claim, "pass", seen, "", float(change[worst]), float(allowed[worst]))
-    remedy = "too few steps, too large a tolerance, or too little precision: compute more finely, or state the error"
-    return Check(name, claim, "fail", seen, remedy, float(change[worst]), float(allowed[worst]))
+    return question.judged(change[worst] <= allowed[worst], seen, remedy, change[worst], allowed[worst])
 
 
 def slopes(subject: Subject, x: Points, scale: np.ndarray) -> list[Check]:
@@ -97,13 +91,13 @@ def slopes(subject: Subject, x: Points, scale: np.ndarray) -> list[Check]:
     for name, slope in (("gradient", subject.gradient), ("score", subject.score)):
         if slope is None:
             continue
-        claim = f"the {name} is the slope of log p"
+        question = Question(name, f"the {name} is the slope of log p")
         directions = np.random.default_rng(0).standard_normal(x.shape)
         directions *= scale / np.linalg.norm(directions, axis=1, keepdims=True)
         try:
             stated = (slope(x) * directions).sum(1)
         except (RuntimeError, NotImplementedError) as error:
-            checks.append(Check(name, claim, "can't tell", f"it cannot be had: {error}"))
+            checks.append(question.untold(f"it cannot be had: {error}"))
             continue
         # the best step of a difference in the precision at hand: two are taken, and their disagreement is the error
         first, second = (_difference(subject, x, directions, step) for step in (_STEP, 4 * _STEP))
@@ -112,13 +106,9 @@ def slopes(subject: Subject, x: Points, scale: np.ndarray) -> list[Check]:
         wrong = off > allowed
         worst = int(np.argmax(off / allowed))
         seen = f"{wrong.mean():.0%} of {len(x)} slopes are off, at worst {stated[worst]:.4g} for {first[worst]:.4g}"
-        if wrong.mean() <= 0.1:  # kinks of a piecewise smooth density
-            checks.append(Check(name, claim, "pass", seen, "", float(off[worst]), float(allowed[worst])))
-        else:
-            remedy = (
-                "the sign is turned" if _turned(stated, first) else "a term is not differentiated, or counted twice"
-            )
-            checks.append(Check(name, claim, "fail", seen, remedy, float(off[worst]), float(allowed[worst])))
+        remedy = "the sign is turned" if _turned(stated, first) else "a term is not differentiated, or counted twice"
+        is_slope = wrong.mean() <= 0.1  # kinks of a piecewise smooth density
+        checks.append(question.judged(is_slope, seen, remedy, off[worst], allowed[worst]))
     return checks
 
 

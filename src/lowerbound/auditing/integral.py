@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from lowerbound.auditing.allowance import DRAWS, TRUTH, Allowance
-from lowerbound.auditing.check import Check, Untold
+from lowerbound.auditing.check import Check, Question, Untold
 from lowerbound.auditing.proposal import Proposal, fewest_points
 from lowerbound.auditing.subject import Figures, Points, Subject
 from lowerbound.brief import Brief
@@ -96,23 +96,21 @@ class Weighted(Brief):
 
 def by_importance(weighted: Weighted | Untold) -> Check:
     """Of any number of dimensions, as far as the proposal reaches."""
-    name = "normalisation by importance sampling"
+    question = Question("normalisation by importance sampling", _CLAIM)
     if isinstance(weighted, Untold):
-        return weighted.of(name, _CLAIM)
+        return question.untold(*weighted)
     if not weighted.is_of_numbers:
         bad = int((~np.isfinite(weighted.log_p) & ~np.isneginf(weighted.log_p)).sum())
-        return Check(
-            name, _CLAIM, "fail", f"{bad} of {len(weighted.log_p)} log densities are NaN or +inf, or all are -inf", ""
-        )
+        seen = f"{bad} of {len(weighted.log_p)} log densities are NaN or +inf, or all are -inf"
+        return question.judged(False, seen, "")
     value, error = weighted.log_integral()
     seen = f"log of the integral {value:+.4f} +- {error:.4f}, effective sample size {weighted.effective:,.0f}, "
     seen += f"k-hat {weighted.shape:.2f}"
     if weighted.shape > MOST_RELIABLE:
         remedy = f"k-hat above {MOST_RELIABLE}: no error can be stated; more draws, or a proposal nearer to the density"
-        return Check(name, _CLAIM, "can't tell", seen, remedy, value)
-    if abs(value) <= MOST_ERRORS * error + TOLERANCE:
-        return Check(name, _CLAIM, "pass", seen, "", value, error)
-    return Check(name, _CLAIM, "fail", seen, diagnosis(weighted, value), value, error)
+        return question.untold(seen, remedy, value)
+    is_one = abs(value) <= MOST_ERRORS * error + TOLERANCE
+    return question.judged(is_one, seen, "" if is_one else diagnosis(weighted, value), value, error)
 
 
 def diagnosis(weighted: Weighted, log_integral: float) -> str:
@@ -151,7 +149,7 @@ def _weighted_std(weighted: Weighted) -> Figures:
 
 def by_quadrature(subject: Subject, points: Points, num_nodes: int) -> Check:
     """In one and two dimensions, on a grid of half and of full fineness over the points' range and around it."""
-    name = "normalisation by quadrature"
+    question = Question("normalisation by quadrature", _CLAIM)
     low, high = points.min(0), points.max(0)
     margin = _MARGIN * (high - low)
     num_nodes = 2 * int(num_nodes ** (1 / points.shape[1]) / 2) + 1
@@ -166,39 +164,35 @@ def by_quadrature(subject: Subject, points: Points, num_nodes: int) -> Check:
     error = abs(fine - coarse)
     seen = f"log of the integral {fine:+.4f}, {error:.1g} from half as fine a grid"
     if error > 0.05:
-        return Check(name, _CLAIM, "can't tell", seen, "the density is rougher than the grid", fine, error)
-    if abs(fine) <= TOLERANCE + 2 * error:
-        return Check(name, _CLAIM, "pass", seen, "", fine, error)
+        return question.untold(seen, "the density is rougher than the grid", fine, error)
     remedy = (
         "a constant, a Jacobian or a trace is missing" if fine > 0 else "mass is missing, or lies outside of the grid"
     )
-    return Check(name, _CLAIM, "fail", seen, remedy, fine, error)
+    return question.judged(abs(fine) <= TOLERANCE + 2 * error, seen, remedy, fine, error)
 
 
 def by_sum(allowance: Allowance, support: Points) -> Check:
     """Of a mass on points that can be counted, or of a bound on one; of one with errors as of draws (`Weighted.of`)."""
-    name, is_bound = "normalisation by summing", allowance.subject.is_bound
+    is_bound = allowance.subject.is_bound
     claim = f"the masses of all possible points sum to one{', and bounds on them to no more' if is_bound else ''}"
+    question = Question("normalisation by summing", claim)
     values, errors = allowance.log_prob(support, "points of the support", TRUTH)
     if len(values) < len(support):
         seen = f"the masses of {len(values):,} of {len(support):,} points were had"
-        return Check(name, claim, "can't tell", seen, "more time (--minutes)")
+        return question.untold(seen, "more time (--minutes)")
     errors = np.zeros(len(values)) if errors is None else np.nan_to_num(errors)
     if errors.max() > MOST_NOISE:
         seen = f"the log masses have errors of up to {errors.max():.2g} nats, of which the exponential is too large"
-        return Check(name, claim, "can't tell", seen, "more draws for each log mass")
+        return question.untold(seen, "more draws for each log mass")
     masses = np.exp(values - errors**2 / 2)
     total, error = float(masses.sum()), float(np.hypot(1e-3, np.linalg.norm(masses * errors)))
     seen = f"{len(support):,} points have the mass {total:.6f}"
     allowed = 1e-3 if not errors.any() else MOST_ERRORS * error
-    if total - 1 < allowed and (is_bound or 1 - total < allowed):
-        return Check(name, claim, "pass", seen, "", total, error)
-    remedy = (
-        "a bound is above what it bounds: a term is left out"
-        if is_bound
-        else "points are missing from the support, or this is a density and no mass"
-    )
-    return Check(name, claim, "fail", seen, remedy, total, error)
+    remedy = "points are missing from the support, or this is a density and no mass"
+    if is_bound:
+        remedy = "a bound is above what it bounds: a term is left out"
+    is_one = total - 1 < allowed and (is_bound or 1 - total < allowed)
+    return question.judged(is_one, seen, remedy, total, error)
 
 
 def _log_trapezoid(log_p: np.ndarray, axes: list[np.ndarray]) -> float:

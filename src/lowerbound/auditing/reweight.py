@@ -26,7 +26,7 @@ from jaxtyping import Float
 
 from lowerbound.auditing.integral import Weighted
 from lowerbound.auditing.proposal import WIDE_SHARE, Proposal
-from lowerbound.auditing.subject import Figures, Points, Subject, as_subject
+from lowerbound.auditing.subject import Figures, Points, Subject, as_array, as_subject
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.records import Measured, Unsure
@@ -164,8 +164,7 @@ def _log_q(subject: Subject, points: Points, wide: Proposal | None, wide_share: 
 
 
 def _energies(energy: Callable[[np.ndarray], Any], samples: np.ndarray) -> Figures:
-    values = energy(samples)
-    energies = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, np.float64)
+    energies = as_array(energy(samples))
     if energies.shape != (len(samples),):
         raise InputError(
             f"the energy of samples of the shape {samples.shape} has the shape {energies.shape}: one number for each is "

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from scipy.special import kolmogorov, ndtr
 
 from lowerbound.auditing.allowance import OTHER_SAMPLES, SCORED, Allowance
-from lowerbound.auditing.check import Check, Untold
+from lowerbound.auditing.check import Check, Question, Untold
 from lowerbound.auditing.integral import MOST_ERRORS, Weighted
 from lowerbound.auditing.subject import Figures, Points
+from lowerbound.records import Measured
 from lowerbound.tails import MOST_RELIABLE
 from lowerbound.words import counted
 
@@ -18,6 +19,12 @@ FEWEST_EFFECTIVE = 100
 FEWEST_SAMPLES = 20
 _CHANCE = 2 * ndtr(-MOST_ERRORS)
 MOST_DIRECTIONS = 16
+LAW = Question("samples against density", "samples, seen from any side, are spread as the density says")
+COVERAGE = Question(
+    "coverage of highest-density regions",
+    "a region that holds half, 90 or 99 % of the density's mass holds as many of the samples",
+)
+ENTROPY = Question("entropy", "log p is on average over samples what it is on average over the density")
 
 
 def same_law(allowance: Allowance, weighted: Weighted | Untold, num_samples: int, seed: int) -> list[Check]:
@@ -30,38 +37,28 @@ def same_law(allowance: Allowance, weighted: Weighted | Untold, num_samples: int
         num_samples: as many as are affordable of so many; other ones than the proposal was fitted to.
         seed: of them.
     """
-    names = ("samples against density", "coverage of highest-density regions", "entropy")
-    claims = (
-        "samples, seen from any side, are spread as the density says",
-        "a region that holds half, 90 or 99 % of the density's mass holds as many of the samples",
-        "log p is on average over samples what it is on average over the density",
-    )
 
-    def untold(why: Untold) -> list[Check]:
-        return [why.of(name, claim) for name, claim in zip(names, claims, strict=True)]
+    def untold(finding: str, remedy: str) -> list[Check]:
+        return [question.untold(finding, remedy) for question in (LAW, COVERAGE, ENTROPY)]
 
     if isinstance(weighted, Untold):
-        return untold(weighted)
+        return untold(*weighted)
     if not weighted.is_of_numbers:
-        return untold(Untold("log densities are no numbers", "a log density that is a number or -inf everywhere"))
+        return untold("log densities are no numbers", "a log density that is a number or -inf everywhere")
     if weighted.shape > MOST_RELIABLE or weighted.effective < FEWEST_EFFECTIVE:
         seen = f"effective sample size {weighted.effective:,.0f}, k-hat {weighted.shape:.2f}"
         remedy = "the density could not be integrated: more draws, fewer dimensions, or a proposal nearer to it"
-        return untold(Untold(seen, remedy))
+        return untold(seen, remedy)
     samples = allowance.sample(num_samples, seed, OTHER_SAMPLES)
     log_p, _ = allowance.log_prob(samples, "samples' log densities", SCORED)
     if len(log_p) < FEWEST_SAMPLES:
         seen = f"there is too little to compare: {counted(len(log_p), 'sample')}"
-        return untold(Untold(seen, f"{FEWEST_SAMPLES} or more (--num-samples), and the time for them (--minutes)"))
+        return untold(seen, f"{FEWEST_SAMPLES} or more (--num-samples), and the time for them (--minutes)")
     samples = samples[: len(log_p)]
-    return [
-        _law(names[0], claims[0], weighted, samples, log_p, seed),
-        _coverage(names[1], claims[1], weighted, log_p),
-        _entropy(names[2], claims[2], weighted, log_p),
-    ]
+    return [_law(weighted, samples, log_p, seed), _coverage(weighted, log_p), _entropy(weighted, log_p)]
 
 
-def _law(name: str, claim: str, weighted: Weighted, samples: Points, log_p: Figures, seed: int) -> Check:
+def _law(weighted: Weighted, samples: Points, log_p: Figures, seed: int) -> Check:
     """Kolmogorov and Smirnov's distance, of log p, of the distance from the middle, and along directions."""
     directions = _directions(samples.shape[1], seed)
     middle, scale = samples.mean(0), samples.std(0) + 1e-300
@@ -75,13 +72,11 @@ def _law(name: str, claim: str, weighted: Weighted, samples: Points, log_p: Figu
     worst = max(distances, key=lambda view: distances[view])
     chance = min(1.0, len(views) * float(kolmogorov(effective**0.5 * distances[worst])))
     seen = f"largest distance of distribution functions {distances[worst]:.4f} in {worst}, p = {chance:.2g}"
-    if chance >= _CHANCE:
-        return Check(name, claim, "pass", seen, "", distances[worst], effective**-0.5)
     remedy = "samples come from another distribution than is scored: clipped, tempered, of another sampler or noise"
-    return Check(name, claim, "fail", seen, remedy, distances[worst], effective**-0.5)
+    return LAW.judged(chance >= _CHANCE, seen, remedy, distances[worst], effective**-0.5)
 
 
-def _coverage(name: str, claim: str, weighted: Weighted, log_p: Figures) -> Check:
+def _coverage(weighted: Weighted, log_p: Figures) -> Check:
     order = np.argsort(-weighted.log_p)
     mass = np.cumsum(weighted.shares[order])
     found, worst, worst_error = [], 0.0, math.nan
@@ -93,26 +88,23 @@ def _coverage(name: str, claim: str, weighted: Weighted, log_p: Figures) -> Chec
         if abs(covered - share) / error > worst:
             worst, worst_error = abs(covered - share) / error, error
     seen = f"{', '.join(found)} of the samples; {worst:.1f} standard errors at most"
-    if worst <= MOST_ERRORS:
-        return Check(name, claim, "pass", seen, "", worst, worst_error)
-    return Check(name, claim, "fail", seen, "the samples are narrower or wider than the density", worst, worst_error)
+    remedy = "the samples are narrower or wider than the density"
+    return COVERAGE.judged(worst <= MOST_ERRORS, seen, remedy, worst, worst_error)
 
 
-def _entropy(name: str, claim: str, weighted: Weighted, log_p: Figures) -> Check:
+def _entropy(weighted: Weighted, log_p: Figures) -> Check:
     finite = np.isfinite(weighted.log_p)
     there = float(weighted.shares[finite] @ weighted.log_p[finite])
     error_there = float(np.sqrt((weighted.shares[finite] ** 2) @ (weighted.log_p[finite] - there) ** 2))
     if not np.isfinite(log_p).all():
         bad = int((~np.isfinite(log_p)).sum())
-        remedy = "the model draws what it says cannot be"
-        return Check(name, claim, "fail", f"{bad} samples have a log density of -inf, +inf or NaN", remedy)
-    here, error_here = float(log_p.mean()), float(log_p.std(ddof=1)) / len(log_p) ** 0.5
+        seen = f"{bad} samples have a log density of -inf, +inf or NaN"
+        return ENTROPY.judged(False, seen, "the model draws what it says cannot be")
+    here, error_here = Measured.of(log_p)
     difference, error = here - there, math.hypot(error_here, error_there)
     seen = f"{here:.4f} over samples, {there:.4f} over the density: {difference:+.4f} +- {error:.4f} nats"
-    if abs(difference) <= MOST_ERRORS * error:
-        return Check(name, claim, "pass", seen, "", difference, error)
     remedy = "samples too typical: clipped or tempered" if difference > 0 else "samples too wide, or of another model"
-    return Check(name, claim, "fail", seen, remedy, difference, error)
+    return ENTROPY.judged(abs(difference) <= MOST_ERRORS * error, seen, remedy, difference, error)
 
 
 def _directions(num_dims: int, seed: int) -> np.ndarray:

@@ -15,6 +15,13 @@ from torch import Tensor, nn
 
 from lowerbound.blocks import Choice, Real
 from lowerbound.errors import InputError
+from lowerbound.models import Effort
+from lowerbound.run import Run
+from lowerbound.run.examples import numbers_of_content
+from lowerbound.run.generate import generate
+from lowerbound.samplers.flow import ProbabilityFlow
+from lowerbound.sampling.plan import make_plan
+from lowerbound.scoring import Flow, score, score_density
 
 EXACT_DIMS = 64
 """Up to which the trace of a run's flow is exact: the error of random probes would weigh the draws of a proposal."""
@@ -83,8 +90,6 @@ def as_subject(
     Raises:
         InputError: if it has no density, and is no mass that can be summed.
     """
-    from lowerbound.run import Run
-
     if isinstance(model, Subject):
         return model
     if isinstance(model, Run):
@@ -192,7 +197,7 @@ def _of_estimator(estimator: Any) -> Subject:
     )
 
 
-def _of_run(run: Any) -> Subject:
+def _of_run(run: Run) -> Subject:
     """Of a run: its exact density, of a denoiser that under its probability flow, in the units of its data, and samples of
     the same density; of discrete data its mass."""
     blocks = run.spec.blocks or ()
@@ -201,17 +206,13 @@ def _of_run(run: Any) -> Subject:
     return _of_flow(run) if run.is_denoiser else _of_relative(run)
 
 
-def _of_mass(run: Any) -> Subject:
+def _of_mass(run: Run) -> Subject:
     """Of a run of discrete data with so few states that all of them can be listed: its mass, or the bound on it."""
-    from lowerbound.models import Effort
-    from lowerbound.run.examples import numbers_of_content
-    from lowerbound.scoring import score
-
     spec = run.spec
     if spec.num_levels is not None:
         sizes = [spec.num_levels] * spec.num_dims
     else:
-        sizes = [block.num_categories if isinstance(block, Choice) else 0 for block in spec.blocks]
+        sizes = [block.num_categories if isinstance(block, Choice) else 0 for block in spec.blocks or ()]
     num_states = math.prod(sizes)
     if not 0 < num_states <= MOST_STATES:
         seen = f"it has 2^{math.log2(num_states):.0f} states" if num_states else "not all its values can be listed"
@@ -225,7 +226,7 @@ def _of_mass(run: Any) -> Subject:
     support = np.stack(np.unravel_index(np.arange(num_states), sizes), 1).astype(np.float64) + offset
 
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
-        raw = x.reshape(-1, *spec.raw_shape).astype(spec.encoding.dtype)
+        raw = _stored(run, x)
         # its noise is the point's own, wherever in a batch it stands
         scores = score(run, raw, effort, numbers=numbers_of_content(raw))
         errors = np.nan_to_num(scores.diffusion_error) * spec.num_dims * np.log(2)
@@ -236,11 +237,8 @@ def _of_mass(run: Any) -> Subject:
     )
 
 
-def _of_relative(run: Any) -> Subject:
+def _of_relative(run: Run) -> Subject:
     """Of a run of a model that is no denoiser: its density is exact, or there is none to be asked."""
-    from lowerbound.run.generate import generate
-    from lowerbound.scoring import score
-
     if run.model.likelihood != "exact":
         reason = run.model.no_likelihood or "its likelihood is a bound, which integrates to less than one"
         raise InputError(
@@ -248,8 +246,7 @@ def _of_relative(run: Any) -> Subject:
         )
 
     def log_prob(x: Points) -> tuple[Figures, None]:
-        raw = x.reshape(-1, *run.spec.raw_shape).astype(run.spec.encoding.dtype)
-        return score(run, raw).nats, None
+        return score(run, _stored(run, x)).nats, None
 
     def sample(num: int, seed: int) -> Points:
         return as_points(generate(run, num, seed=seed, batch_size=1024))
@@ -257,25 +254,16 @@ def _of_relative(run: Any) -> Subject:
     return Subject(str(run.folder.path), log_prob, sample)
 
 
-def _of_flow(run: Any) -> Subject:
+def _of_flow(run: Run) -> Subject:
     """Of a run of a denoiser."""
-    from lowerbound.models import Effort
-    from lowerbound.run.generate import generate
-    from lowerbound.samplers.flow import ProbabilityFlow
-    from lowerbound.sampling.plan import make_plan
-    from lowerbound.scoring import Flow, score, score_density
-
     # over all levels, as the density goes: a grid of the visible ones starts from another base
     plan = make_plan(run.denoiser, sampler=ProbabilityFlow(tolerance=1e-3), grid_name="gamma")
     num_dims = run.spec.num_dims
     flow = Flow(tolerance=1e-3, num_probes=num_dims if num_dims <= EXACT_DIMS else NUM_PROBES)
     seeds = count()  # each time other probes, so that repeats show the errors that are stated of them
 
-    def stored(x: Points) -> np.ndarray:
-        return x.reshape(-1, *run.spec.raw_shape).astype(run.spec.encoding.dtype)
-
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
-        scores = score_density(run, stored(x), flow, seed=next(seeds))
+        scores = score_density(run, _stored(run, x), flow, seed=next(seeds))
         errors = np.hypot(np.nan_to_num(scores.standard_error), scores.solver_error)
         return scores.nats, errors * num_dims * np.log(2)
 
@@ -283,17 +271,20 @@ def _of_flow(run: Any) -> Subject:
         return as_points(generate(run, num, plan, seed=seed, batch_size=1024))
 
     def bound(x: Points) -> Figures:
-        return score(run, stored(x), Effort(BOUND_DRAWS)).nats
+        return score(run, _stored(run, x), Effort(BOUND_DRAWS)).nats
 
     def refinement(x: Points) -> tuple[Figures, Figures, Figures]:
         seed, exact = next(seeds), replace(run, model=copy.deepcopy(run.model).double())
-        as_is, finer = (
-            score_density(run, stored(x), flow, seed=seed),
-            score_density(exact, stored(x), flow.finer, seed=seed),
-        )
+        as_is = score_density(run, _stored(run, x), flow, seed=seed)
+        finer = score_density(exact, _stored(run, x), flow.finer, seed=seed)
         return as_is.nats, finer.nats, as_is.solver_error * num_dims * np.log(2)
 
     return Subject(str(run.folder.path), log_prob, sample, bound=bound, refinement=refinement, is_dear=True)
+
+
+def _stored(run: Run, x: Points) -> np.ndarray:
+    """Points as examples of a run's data."""
+    return x.reshape(-1, *run.spec.raw_shape).astype(run.spec.encoding.dtype)
 
 
 def seeded(draw: Callable[[], Points], seed: int) -> Points:
@@ -314,19 +305,22 @@ def parameters(function: Callable[..., Any]) -> set[str]:
     return set(inspect.signature(function).parameters)
 
 
-def _array(values: Any) -> np.ndarray:
+def as_array(values: Any) -> np.ndarray:
+    """Values in double precision."""
     return values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
 
 
 def as_points(values: Any) -> Points:
-    """Values as points, (N, D)."""
-    array = _array(values)
+    """Values as points, (N, D); an InputError if there are none."""
+    array = as_array(values)
+    if array.ndim < 1 or not len(array):
+        raise InputError(f"points of the shape {array.shape}: (N, D) is wanted, N of at least one")
     return array.reshape(len(array), -1)
 
 
 def as_figures(values: Any) -> Figures:
     """Values as log densities, (N,); an InputError if they are of another shape."""
-    array = _array(values)
+    array = as_array(values)
     if array.ndim != 1:
         raise InputError(f"log densities of the shape {array.shape}: one number for each point is wanted, (N,)")
     return array

@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from lowerbound.auditing.allowance import BOUNDED, TRUTH, Allowance
-from lowerbound.auditing.check import Check, Untold
+from lowerbound.auditing.check import Check, Question, Untold
 from lowerbound.auditing.integral import MOST_ERRORS, TOLERANCE, Weighted
 from lowerbound.auditing.subject import Figures, Points, Subject
+from lowerbound.records import Measured
 from lowerbound.words import counted
 
 MOST_BOUNDED = 256
@@ -48,47 +49,40 @@ def _gibbs(
     remedy: str = "it is no normalised density: a wrong sign, a constant, or a unit",
 ) -> Check:
     r"""$E_q[\log p] \le E_q[\log q]$ for all densities p and q (Gibbs)."""
+    question = Question(name, claim)
     if isinstance(excess, Untold):
-        return excess.of(name, claim)
+        return question.untold(*excess)
     if len(excess) < 2:
-        return Untold(f"{counted(len(excess), 'point')} has no spread to judge by", "more time (--minutes)").of(
-            name, claim
-        )
+        return question.untold(f"{counted(len(excess), 'point')} has no spread to judge by", "more time (--minutes)")
     if not np.isfinite(excess).all():
         seen = f"{int((~np.isfinite(excess)).sum())} of {len(excess)} points have no finite log density"
-        if np.isneginf(excess[~np.isfinite(excess)]).all():
-            return Check(name, claim, "pass", seen + ": the mean is -inf")
-        return Check(name, claim, "fail", seen, "a log density is a number or -inf")
-    value, error = float(excess.mean()), float(excess.std(ddof=1)) / len(excess) ** 0.5
+        is_below = np.isneginf(excess[~np.isfinite(excess)]).all()
+        seen += ": the mean is -inf" if is_below else ""
+        return question.judged(is_below, seen, "a log density is a number or -inf")
+    value, error = Measured.of(excess)
     seen = f"{value:+.4f} +- {error:.4f} nats above"
-    if value <= MOST_ERRORS * error + TOLERANCE:
-        return Check(name, claim, "pass", seen, "", value, error)
-    return Check(name, claim, "fail", seen, remedy, value, error)
+    return question.judged(value <= MOST_ERRORS * error + TOLERANCE, seen, remedy, value, error)
 
 
 def of_levels(data: Points) -> Check:
     """Values that repeat are of levels: a density of them has no upper limit, and is none to compare with a mass."""
-    name, claim = "data of levels", "data that a density is compared on are real numbers that hardly ever repeat"
+    question = Question("data of levels", "data that a density is compared on are real numbers that hardly ever repeat")
     shares = [1 - len(np.unique(column)) / len(column) for column in data.T]
     worst = int(np.argmax(shares))
     seen = f"column {worst} repeats {shares[worst]:.0%} of its values"
-    if shares[worst] <= MOST_REPEATED:
-        return Check(name, claim, "pass", seen, "", shares[worst])
     values = np.unique(data[:, worst])
     unit = float(np.diff(values).min()) if len(values) > 1 else math.nan
     remedy = (
         f"a density can grow without limit on them: add noise over a level (of {unit:g} here) before comparing, or give the "
         "model's mass"
     )
-    return Check(name, claim, "fail", seen, remedy, shares[worst])
+    return question.judged(shares[worst] <= MOST_REPEATED, seen, remedy, shares[worst])
 
 
 def apart(data: Points, train: Float[np.ndarray, "num_trained num_dims"]) -> Check:
     """Test data that were trained on."""
-    name, claim = "test data apart from training data", "no point that is scored was trained on"
+    question = Question("test data apart from training data", "no point that is scored was trained on")
     seen_before = {point.tobytes() for point in np.ascontiguousarray(train + 0.0)}
     both = sum(point.tobytes() in seen_before for point in np.ascontiguousarray(data + 0.0))
     seen = f"{both} of {len(data)} points are in the training data to the last digit"
-    if both == 0:
-        return Check(name, claim, "pass", seen, "", 0.0)
-    return Check(name, claim, "fail", seen, "leave them out of the test data", both / len(data))
+    return question.judged(both == 0, seen, "leave them out of the test data", both / len(data))

@@ -14,7 +14,7 @@ from lowerbound.data import Dataset
 from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
-from lowerbound.evaluate.quality import frechet_distance
+from lowerbound.evaluate.quality import Split, frechet_distance
 from lowerbound.records import Measured
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.samplers import DDIM, DPMSolver
@@ -129,7 +129,7 @@ def _compare(run: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> d
     features[f"as many held-out examples, {num_samples}"] = [judge.held_out for judge in judges]
     return {
         name: {
-            space: Measured(*frechet_distance(each, judge.references).figure)
+            space: Measured(*frechet_distance(Split(each, 0), Split(judge.references, 1)).figure)
             for space, each, judge in zip(spaces, of_each, judges, strict=True)
         }
         for name, of_each in features.items()

@@ -17,7 +17,7 @@ All numbers are unsigned, least byte first.
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ from lowerbound.errors import InputError
 MAGIC = b"LB2"
 _HEAD = struct.Struct("<3sI")
 _BODY = struct.Struct("<8sIIIIHHHH")
+_NUM_NUMBERS = 8
+"""Fields of `Compressed` that stand in the body as they are; behind them the length of the texts."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,17 +71,8 @@ class Compressed(Brief):
     def to_bytes(self) -> bytes:
         """The file."""
         texts = "\n".join((self.dtype, self.layout, self.run, self.torch_version)).encode("utf-8", "replace")
-        body = _BODY.pack(
-            self.run_hash,
-            self.values_checksum,
-            self.distributions_checksum,
-            self.num_examples,
-            self.num_plain,
-            self.batch_size,
-            self.growth,
-            self.num_steps,
-            len(texts),
-        )
+        numbers = [getattr(self, each.name) for each in fields(self)][:_NUM_NUMBERS]
+        body = _BODY.pack(*numbers, len(texts))
         rest = body + texts + self.words.astype("<u4").tobytes()
         return _HEAD.pack(MAGIC, zlib.crc32(rest)) + rest
 
@@ -111,30 +104,14 @@ class Compressed(Brief):
         if len(content) < _HEAD.size + _BODY.size or _HEAD.unpack_from(content)[1] != zlib.crc32(content[_HEAD.size :]):
             raise InputError(f"{name} is damaged: it is not as it was written; take another copy")
         start = _HEAD.size + _BODY.size
-        run_hash, values, distributions, num_examples, num_plain, batch_size, growth, num_steps, size = _BODY.unpack(
-            content[_HEAD.size : start]
-        )
+        *numbers, size = _BODY.unpack(content[_HEAD.size : start])
         texts = content[start : start + size].decode("utf-8", "replace").split("\n")
         words = content[start + size :]
-        makes_sense = len(texts) == 4 and len(words) % 4 == 0 and num_plain <= num_examples and batch_size
-        if not makes_sense or texts[1] not in LAYOUTS:
-            raise InputError(f"{name} is damaged: its header makes no sense")
-        dtype, layout, run, torch_version = texts
-        return cls(
-            run_hash,
-            values,
-            distributions,
-            num_examples,
-            num_plain,
-            batch_size,
-            growth,
-            num_steps,
-            dtype,
-            layout,
-            run,
-            torch_version,
-            words=np.frombuffer(words, "<u4").astype(np.uint32),
-        )
+        if len(texts) == 4 and len(words) % 4 == 0:
+            found = cls(*numbers, *texts, words=np.frombuffer(words, "<u4").astype(np.uint32))
+            if found.num_plain <= found.num_examples and found.batch_size and found.layout in LAYOUTS:
+                return found
+        raise InputError(f"{name} is damaged: its header makes no sense")
 
 
 def integer_type(name: str) -> np.dtype[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowerbound.auditing.check import Check
+from lowerbound.auditing.check import Check, Question
 from lowerbound.auditing.draws import judged_tail
 from lowerbound.auditing.function import RELATIVE
 from lowerbound.auditing.integral import MOST_ERRORS
@@ -68,26 +68,25 @@ def cheap_audit(
 
 def examples_tail(bits: np.ndarray) -> Check:
     """Whether the mean over examples has an error."""
-    name, claim = "tail of the examples' bits", "the bits of examples have a variance, so that their mean has an error"
+    claim = "the bits of examples have a variance, so that their mean has an error"
+    question = Question("tail of the examples' bits", claim)
     if len(bits) < FEWEST_DRAWS:
         remedy = f"evaluate {FEWEST_DRAWS} examples or more"
-        return Check(name, claim, "can't tell", f"{len(bits)} examples have no tail to judge", remedy)
+        return question.untold(f"{len(bits)} examples have no tail to judge", remedy)
     remedy = (
         f"above {MOST_RELIABLE} a few examples make the mean, which then has no error: look at those with most bits"
     )
-    return judged_tail(name, claim, bits, "examples", remedy)
+    return judged_tail(question, bits, "examples", remedy)
 
 
 def batches_again(bits: np.ndarray, again: np.ndarray) -> Check:
     """Whether examples have the same bits in another batch and order: their noise is their own."""
-    name, claim = "batches", "the bits of an example do not depend on the examples beside it"
+    question = Question("batches", "the bits of an example do not depend on the examples beside it")
     change = np.abs(again - bits) / np.maximum(1, np.abs(bits))
     worst = float(change.max())
     seen = f"bits/dim of {len(bits)} examples change by up to {worst:.2g} in another batch and order"
-    if worst <= RELATIVE:
-        return Check(name, claim, "pass", seen, "", worst, RELATIVE)
     remedy = "statistics of a batch, or draws that all examples share, enter the likelihood"
-    return Check(name, claim, "fail", seen, remedy, worst, RELATIVE)
+    return question.judged(worst <= RELATIVE, seen, remedy, worst, RELATIVE)
 
 
 def apart_as_expected(train: list[int], test: list[int]) -> Check:
@@ -96,22 +95,17 @@ def apart_as_expected(train: list[int], test: list[int]) -> Check:
     Arguments:
         train, test: a number of each example, the same for the same content.
     """
-    name, claim = "test data apart from training data", "no more examples are in both than occur twice by chance"
+    question = Question("test data apart from training data", "no more examples are in both than occur twice by chance")
     times = Counter(train)
     both = sum(number in times for number in test)
-    repeated = 1 - sum(num == 1 for num in times.values()) / len(
-        train
-    )  # as likely has a further one a twin (Good 1953)
+    # as likely has a further one a twin (Good 1953)
+    repeated = 1 - sum(num == 1 for num in times.values()) / len(train)
     expected = repeated * len(test)
-    error = math.sqrt(
-        expected + both * 2 * len(test) / len(train)
-    )  # where none leaked; twins in training come in pairs
+    # where none leaked; twins in training come in pairs
+    error = math.sqrt(expected + both * 2 * len(test) / len(train))
     seen = f"{both} of {len(test):,} test examples are in the training data, where {expected:.1f} are expected"
-    if both <= expected + MOST_ERRORS * error + 1:
-        return Check(name, claim, "pass", seen, "", float(both))
-    return Check(
-        name, claim, "fail", seen, "the bits of examples that were trained on are too few: leave these out", both
-    )
+    remedy = "the bits of examples that were trained on are too few: leave these out"
+    return question.judged(both <= expected + MOST_ERRORS * error + 1, seen, remedy, both)
 
 
 def _keys(dataset: Dataset, indices: np.ndarray) -> list[int]:

@@ -54,16 +54,16 @@ class Judge:
 
     def quality(self, x: Examples) -> Quality:
         """Of samples, encoded."""
-        return quality(self.features(x), self._split, seed=self.seed)
+        return quality(Split(self.features(x), 0, self.seed), self._split)
 
     def floor(self) -> Quality:
         """Of the held-out examples."""
-        return quality(self.held_out, self._split, seed=self.seed)
+        return quality(Split(self.held_out, 0, self.seed), self._split)
 
     @cached_property
     def _split(self) -> Split:
         """The references, with what all figures take of them alone."""
-        return Split(self.references, self.seed, 1)
+        return Split(self.references, 1, self.seed)
 
 
 @dataclass(frozen=True)

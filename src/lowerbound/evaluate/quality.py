@@ -44,6 +44,7 @@ from lowerbound.records import Measured
 NUM_SPLITS = 50
 NUM_NEIGHBOURS = 5
 BLOCK_VALUES = 2**22
+_KINDS = ("samples", "references")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +106,21 @@ class Split:
 
     Arguments:
         values: features, (N, F), in random order.
-        seed: of the halves.
         place: 0 of samples and 1 of references, whose halves are chosen apart.
+        seed: of the halves.
 
     Attributes:
         chosen: (R, N), all first halves, then all second ones, and the whole set: the same for the same number and seed, so
             that differences are of pairs.
+
+    Raises:
+        InputError: if a feature is not finite.
     """
 
-    def __init__(self, values: Float[np.ndarray, "example feature"], seed: int, place: int):
-        self.values, self._seed, self._place = values.astype(np.float64), seed, place
+    def __init__(self, values: Float[np.ndarray, "example feature"], place: int, seed: int = 0):
+        if not np.isfinite(values).all():
+            raise InputError(f"the features of the {_KINDS[place]} are not all finite")
+        self.values, self.place, self.seed = values.astype(np.float64), place, seed
         rng = np.random.default_rng(seed).spawn(2)[place]
         half = rng.random((NUM_SPLITS, len(values))).argsort(1) < len(values) // 2
         self.chosen = np.concatenate([half, ~half, np.ones((1, len(values)), bool)])
@@ -123,7 +129,7 @@ class Split:
     def first(self, num: int) -> "Split":
         """The first examples alone."""
         if len(self._first.values) != num:
-            self._first = self if num == len(self.values) else Split(self.values[:num], self._seed, self._place)
+            self._first = self if num == len(self.values) else Split(self.values[:num], self.place, self.seed)
         return self._first
 
     @cached_property
@@ -144,56 +150,40 @@ class Split:
         return self._radii[num_neighbours]
 
 
-def quality(
-    samples: Float[np.ndarray, "sample feature"],
-    references: Float[np.ndarray, "reference feature"] | Split,
-    *,
-    num_neighbours: int = NUM_NEIGHBOURS,
-    seed: int = 0,
-) -> Quality:
+def quality(samples: Split, references: Split, num_neighbours: int = NUM_NEIGHBOURS) -> Quality:
     """All figures of samples against references.
 
     Where the numbers differ, the figures of neighbours take the first of the larger set, as many as the smaller one has.
 
     Arguments:
-        samples, references: features, (N, F) and (M, F), in random order; references of several sets of samples as their
-            `Split`, of the same seed.
+        samples, references: of N and M features.
         num_neighbours: k.
-        seed: of the splits.
 
     Raises:
         InputError: as `frechet_distance` and `neighbour_figures`.
     """
-    ours, theirs = _splits(samples, references, seed, least=4)
-    num = min(len(samples), len(theirs.values))
+    num_samples, num_references = len(samples.values), len(references.values)
+    num = min(num_samples, num_references)
     return Quality(
-        frechet_distance(ours, theirs).figure,
-        kernel_distance(ours, theirs).figure,
-        *(each.figure for each in neighbour_figures(ours.first(num), theirs.first(num), num_neighbours)),
-        num_samples=len(samples),
-        num_references=len(theirs.values),
+        frechet_distance(samples, references).figure,
+        kernel_distance(samples, references).figure,
+        *(each.figure for each in neighbour_figures(samples.first(num), references.first(num), num_neighbours)),
+        num_samples=num_samples,
+        num_references=num_references,
         num_neighbours=num_neighbours,
     )
 
 
-def frechet_distance(
-    samples: Float[np.ndarray, "sample feature"] | Split,
-    references: Float[np.ndarray, "reference feature"] | Split,
-    seed: int = 0,
-) -> Estimate:
+def frechet_distance(samples: Split, references: Split) -> Estimate:
     r"""$\|m_a - m_b\|^2 + \mathrm{tr}(S_a + S_b - 2 (S_a^{1/2} S_b S_a^{1/2})^{1/2})$, squared units of the features.
 
     Too large by a term in 1 / N + 1 / M: compare it at equal numbers.
 
-    Arguments:
-        samples, references: features, (N, F) and (M, F).
-        seed: of the splits that its error comes from.
-
     Raises:
-        InputError: if there are fewer than four of either, or a feature is not finite.
+        InputError: if there are fewer than four of either.
     """
-    ours, theirs = _splits(samples, references, seed, least=4)
-    values = list(map(_frechet, ours.moments, theirs.moments))
+    _check_enough(samples, references, least=4)
+    values = list(map(_frechet, samples.moments, references.moments))
     return _estimate(np.array(values), distance=True)
 
 
@@ -212,24 +202,16 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, axes * np.sqrt(eigenvalues.clip(min=0)) @ axes.T
 
 
-def kernel_distance(
-    samples: Float[np.ndarray, "sample feature"] | Split,
-    references: Float[np.ndarray, "reference feature"] | Split,
-    seed: int = 0,
-) -> Estimate:
+def kernel_distance(samples: Split, references: Split) -> Estimate:
     r"""$\frac{\sum_{i \ne j} k(x_i, x_j)}{N (N - 1)} + \frac{\sum_{i \ne j} k(y_i, y_j)}{M (M - 1)} - \frac{2}{N M}
     \sum_{ij} k(x_i, y_j)$, $k(x, y) = (x \cdot y / F + 1)^3$: of mean zero where the distributions are equal.
 
-    Arguments:
-        samples, references: features, (N, F) and (M, F).
-        seed: of the splits that its error comes from.
-
     Raises:
-        InputError: if there are fewer than four of either, or a feature is not finite.
+        InputError: if there are fewer than four of either.
     """
-    ours, theirs = _splits(samples, references, seed, least=4)
-    values = ours.kernel_means + theirs.kernel_means
-    values -= 2 * _kernel_sums(ours, theirs) / (ours.chosen.sum(1) * theirs.chosen.sum(1))
+    _check_enough(samples, references, least=4)
+    values = samples.kernel_means + references.kernel_means
+    values -= 2 * _kernel_sums(samples, references) / (samples.chosen.sum(1) * references.chosen.sum(1))
     return _estimate(values, distance=True)
 
 
@@ -246,31 +228,27 @@ def _kernel_sums(first: Split, second: Split) -> np.ndarray:
 
 
 def neighbour_figures(
-    samples: Float[np.ndarray, "sample feature"] | Split,
-    references: Float[np.ndarray, "reference feature"] | Split,
-    num_neighbours: int = NUM_NEIGHBOURS,
-    seed: int = 0,
+    samples: Split, references: Split, num_neighbours: int = NUM_NEIGHBOURS
 ) -> tuple[Estimate, Estimate, Estimate, Estimate]:
     """Precision, recall, density and coverage of equally many samples and references.
 
     Arguments:
-        samples, references: features, (N, F) each.
+        samples, references: of N features each.
         num_neighbours: k, the neighbour in an example's own set to which its ball reaches.
-        seed: of the splits that the errors come from.
 
     Raises:
-        InputError: if k is below 1, a half has not enough examples for k neighbours, or a feature is not finite.
+        InputError: if k is below 1, or a half has not enough examples for k neighbours.
     """
     if num_neighbours < 1:
         raise InputError(f"num_neighbours is {num_neighbours}: a ball reaches to the first neighbour at least")
-    ours, theirs = _splits(samples, references, seed, least=2 * (num_neighbours + 1))
-    x, y, chosen_x, chosen_y = ours.values, theirs.values, ours.chosen, theirs.chosen
+    _check_enough(samples, references, least=2 * (num_neighbours + 1))
+    x, y, chosen_x, chosen_y = samples.values, references.values, samples.chosen, references.chosen
     if len(x) != len(y):
         raise InputError(
             f"{len(x)} samples and {len(y)} references: these figures depend on both numbers, give equal ones"
         )
     num = len(x)
-    radii_x, radii_y = ours.radii(num_neighbours), theirs.radii(num_neighbours)
+    radii_x, radii_y = samples.radii(num_neighbours), references.radii(num_neighbours)
     precise, around = np.zeros(len(chosen_x)), np.zeros(len(chosen_x))
     recalled, covered = np.zeros_like(chosen_y), np.zeros_like(chosen_y)
     for part in blocks(num, num):
@@ -316,16 +294,8 @@ def _estimate(values: Float64[np.ndarray, " choice"], distance: bool) -> Estimat
     return Estimate(float(values[-1]), values[:-1].reshape(2, -1).T, distance)
 
 
-def _splits(samples: np.ndarray | Split, references: np.ndarray | Split, seed: int, least: int) -> tuple[Split, Split]:
-    """Both sets split; refuses, with an InputError, fewer than `least` of either and what is not finite."""
-    splits = []
-    for place, (name, each) in enumerate((("samples", samples), ("references", references))):
-        split = each if isinstance(each, Split) else Split(each, seed, place)
-        if len(split.values) < least:
-            raise InputError(
-                f"{len(split.values)} {name}: at least {least} are needed for a figure with a standard error"
-            )
-        if not np.isfinite(split.values).all():
-            raise InputError(f"the features of the {name} are not all finite")
-        splits.append(split)
-    return splits[0], splits[1]
+def _check_enough(*splits: Split, least: int) -> None:
+    for split in splits:
+        if (num := len(split.values)) < least:
+            kind = _KINDS[split.place]
+            raise InputError(f"{num} {kind}: at least {least} are needed for a figure with a standard error")
