@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.data.damage import undamaged
 from lowerbound.data.foreign import how_to_convert
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
@@ -24,7 +25,7 @@ def read_npy(path: Path) -> np.ndarray:
         InputError: if the file is damaged, or holds anything else than plain values.
     """
     _check_start(path, b"\x93NUMPY", ".npy")
-    with _named_errors(str(path)):
+    with undamaged(str(path)):
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
@@ -59,7 +60,7 @@ class Member:
         Raises:
             InputError: if it is damaged.
         """
-        with _named_errors(self.where), self.archive.open(self.entry) as file:
+        with undamaged(self.where), self.archive.open(self.entry) as file:
             if not self.in_order or (into is not None and into.dtype != self.dtype):
                 array = np.lib.format.read_array(file, allow_pickle=False)
                 if into is None:
@@ -87,7 +88,7 @@ def open_npz(path: Path) -> Iterator[dict[str, Member]]:
         InputError: if the file is damaged, would not fit into memory, or holds anything else than arrays of plain values.
     """
     _check_start(path, b"PK", ".npz")
-    with _named_errors(str(path)):
+    with undamaged(str(path)):
         archive = zipfile.ZipFile(path)
     with archive:
         check_memory(str(path), sum(entry.file_size for entry in archive.infolist()))
@@ -113,7 +114,7 @@ def _member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Mem
     where = f"{path}: {_key(entry)}"
     if not entry.filename.endswith(".npy"):
         raise InputError(f"{where} is not an array; write the file with numpy.savez")
-    with _named_errors(where), archive.open(entry) as file:
+    with undamaged(where), archive.open(entry) as file:
         shape, fortran_order, dtype = _read_header(file)
         if dtype.hasobject:
             raise ValueError("Object arrays")
@@ -142,20 +143,3 @@ def _check_start(path: Path, magic: bytes, suffix: str) -> None:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if start != magic:
         raise InputError(f"{path} is " + (f"not an {suffix} file: it starts with {start!r}" if start else "empty"))
-
-
-@contextmanager
-def _named_errors(where: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside into an InputError that says where."""
-    try:
-        yield
-    except InputError:
-        raise
-    # damaged headers and archives raise errors of many types
-    except Exception as error:
-        reason = f"is damaged or cut off: {error or type(error).__name__}"
-        if any(words in str(error) for words in ("allow_pickle", "Object arrays", "Python objects")):
-            reason = "holds Python objects, which are not read: store numbers of one type, for example float32"
-        elif isinstance(error, MemoryError):
-            reason = f"does not fit into memory: {error}"
-        raise InputError(f"{where} {reason}") from error

@@ -50,10 +50,14 @@ class Axes(Brief):
                 f"axes of {len(self.variables)} variables over {len(self.dims)} dimensions, which are others"
             )
 
+    @property
+    def with_units(self) -> tuple[str, ...]:
+        """The variables, each with its unit."""
+        return tuple(
+            f"{name} ({unit})" if unit else name for name, unit in zip(self.variables, self.units, strict=True)
+        )
+
     def __str__(self) -> str:
         """For people: what there is, with units, and the numbers by which the network knows the dimensions."""
-        variables = [
-            f"{name} ({unit})" if unit else name for name, unit in zip(self.variables, self.units, strict=True)
-        ]
         dims = [f"{name} (axis {number})" for number, name in enumerate(self.dims)]
-        return f"{', '.join(variables)}{' over ' * bool(dims)}{', '.join(dims)}; examples along {self.sample_dim}"
+        return f"{', '.join(self.with_units)}{' over ' * bool(dims)}{', '.join(dims)}; examples along {self.sample_dim}"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lowerbound.data.axes import Axes
+from lowerbound.data.damage import undamaged
 from lowerbound.data.dataset import Examples
 from lowerbound.data.extras import extra
 from lowerbound.data.fitting import check_type
@@ -112,16 +113,10 @@ def write_fields(path: Path, axes: Axes, arrays: Mapping[str, np.ndarray], extra
 def _opened(path: Path) -> Iterator[Any]:
     """The opened file or store, nothing of it read but what it says of itself; errors of any kind are InputErrors."""
     xarray = extra("xarray", "science", _PURPOSE)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what was found out on the way to opening it
-            opened = _open(xarray, path)
-            with opened:
-                yield opened
-    except InputError:
-        raise
-    except Exception as error:  # damaged files raise errors of many types
-        raise InputError(f"it is damaged or cut off: {error or type(error).__name__}") from error
+    with undamaged(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what was found out on the way to opening it
+        with _open(xarray, path) as opened:
+            yield opened
 
 
 def _open(xarray: Any, path: Path) -> Any:

@@ -73,8 +73,7 @@ class DataSpec(Brief):
     def names(self) -> tuple[str, ...]:
         """What the values of an example, or its channels, are called, with their units; empty where they have no names."""
         if self.axes is not None:
-            named = zip(self.axes.variables, self.axes.units, strict=True)
-            return tuple(f"{name} ({unit})" if unit else name for name, unit in named)
+            return self.axes.with_units
         return tuple(column.name for column in self.columns) or (self.series.channels if self.series else ())
 
     @property

@@ -3,7 +3,6 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
+from lowerbound.data.damage import undamaged
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 from lowerbound.words import nearest
@@ -69,7 +69,7 @@ class ParquetFile(TableSource):
         from pyarrow import parquet
 
         self.name, self._path = str(path), path
-        with _named(path):
+        with undamaged(str(path)):
             file = parquet.ParquetFile(path)
             self.num_rows = file.metadata.num_rows
             schema = file.schema_arrow
@@ -82,7 +82,7 @@ class ParquetFile(TableSource):
         from pyarrow import parquet
 
         size = max(1, BATCH_VALUES // max(1, len(self._names)))
-        with _named(self._path):
+        with undamaged(self.name):
             for batch in parquet.ParquetFile(self._path).iter_batches(size, columns=self._names):
                 yield pa.RecordBatch.from_arrays([batch.column(name) for name in self._names], schema=self.schema)
 
@@ -91,7 +91,7 @@ class ArrowFile(ArrowTable):
     """A .feather or .arrow file, mapped into memory."""
 
     def __init__(self, path: Path, config: DataConfig, known: tuple[Column, ...] = ()):
-        with _named(path):
+        with undamaged(str(path)):
             mapped = pa.memory_map(str(path))
             try:
                 table = pa.ipc.open_file(mapped).read_all()
@@ -101,7 +101,7 @@ class ArrowFile(ArrowTable):
         super().__init__(table, str(path), config, known)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        with _named(Path(self.name)):
+        with undamaged(self.name):
             yield from super().batches()
 
 
@@ -191,15 +191,3 @@ def _meant(given: str, names: list[str]) -> str:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + f" and {len(names) - _NAMED:,} more" * (len(names) > _NAMED)
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Turn what pyarrow says of a damaged file into an InputError that names it."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} is damaged or cut off: {reason}") from error

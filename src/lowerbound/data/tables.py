@@ -6,9 +6,8 @@ one value throughout, or nothing at all.
 """
 
 import re
-import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from lowerbound.data.columns import Column
 from lowerbound.data.conditions import condition_vectors
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
-from lowerbound.data.memory import memory_limit
+from lowerbound.data.directory import cache_directory
+from lowerbound.data.memory import allocate, file_of
 from lowerbound.data.spec import DataSpec
 from lowerbound.data.table_source import ArrowFile, ParquetFile, TableSource
 from lowerbound.data.tabular import Columns
@@ -77,38 +77,30 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
     names = [name for name in source.schema.names if name not in conditioning]
     if not names:
         raise InputError(f"{source.name}: every column is one of --condition-on: none is left to learn")
-    values, where = _storage(source.num_rows, len(names))
+    values = allocate(source.name, (source.num_rows, len(names)), np.dtype(np.float64))
     given = np.empty((source.num_rows, len(conditioning)))
     codes = _codes(spec, names)
-    conditions = tuple(each[name] for name in conditioning)
-    rounded, num_empty = dict.fromkeys(codes, 0), 0
-    first_row, num_kept = 0, 0
-    for batch in source.batches():
-        part = slice(num_kept, num_kept + batch.num_rows)
-        for wanted, into in ((names, values), (conditioning, given)):
-            for place, name in enumerate(wanted):
-                into[part, place] = _values(batch.column(name), each[name], source, first_row)
+    kept, conditions = (tuple(each[name] for name in chosen) for chosen in (names, conditioning))
+    rounded, num_kept = dict.fromkeys(codes, 0), 0
+    for first_row, rows in _rows(source, (*kept, *conditions)):
         for name, code in codes.items():
-            entries = values[part, names.index(name)]
+            entries = rows[:, names.index(name)]
             if (misplaced := code.misplaced(entries, each[name])) is not None:
                 row, mistake = misplaced
                 raise InputError(f"{source.place(first_row + row)}: column {name} {mistake}")
             rounded[name] += int(code.rounded(entries).sum())
-        _check_complete(source, conditions, given[part], first_row)
-        is_empty = np.isnan(values[part]).all(1)
-        if is_empty.any():
-            if not config.skip_bad_rows:
-                raise InputError(
-                    f"{source.place(first_row + int(is_empty.argmax()))}: every entry is missing: leave the row out, or all "
-                    "such rows with --skip-bad-rows"
-                )
-            num_empty += int(is_empty.sum())
-            kept_part = slice(num_kept, num_kept + int((~is_empty).sum()))
-            values[kept_part], given[kept_part] = values[part][~is_empty], given[part][~is_empty]
-            part = kept_part
-        first_row, num_kept = first_row + batch.num_rows, part.stop
+        _check_complete(source, conditions, rows[:, len(names) :], first_row)
+        is_empty = np.isnan(rows[:, : len(names)]).all(1)
+        if is_empty.any() and not config.skip_bad_rows:
+            raise InputError(
+                f"{source.place(first_row + int(is_empty.argmax()))}: every entry is missing: leave the row out, or all "
+                "such rows with --skip-bad-rows"
+            )
+        filled = rows[~is_empty]
+        part = slice(num_kept, num_kept := num_kept + len(filled))
+        values[part], given[part] = np.split(filled, [len(names)], 1)
     values, given = values[:num_kept], given[:num_kept]
-    if num_empty:
+    if num_empty := source.num_rows - num_kept:
         warnings.warn(f"{source.name}: {counted(num_empty, 'row')} left out, every entry missing", stacklevel=4)
     for name, number in rounded.items():
         if number:
@@ -117,10 +109,11 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
                 f"{codes[name].known} of training, and {'are' if number > 1 else 'is'} taken for the nearest",
                 stacklevel=4,
             )
-    notes = tuple(filter(None, (source.note, where)))
+    where = ""
+    if file_of(values) is not None:
+        size = f"{values.nbytes / 2**30:.3g} GiB, more than LOWERBOUND_MEMORY allows"
+        where = f"kept      in a temporary file in {cache_directory()} of {size}"
     labels, class_names, vectors = _conditions(conditions, given)
-    kept = tuple(each[name] for name in names)
-    at = source.schema.names
     return Examples(
         source.name,
         values,
@@ -130,8 +123,8 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
         conditions=vectors,
         columns=kept,
         condition_columns=conditions,
-        condition_places=tuple(at.index(name) for name in conditioning),
-        notes=notes,
+        condition_places=tuple(map(source.schema.names.index, conditioning)),
+        notes=tuple(filter(None, (source.note, where))),
     )
 
 
@@ -147,14 +140,11 @@ def read_condition_columns(path: Path, config: DataConfig, columns: tuple[Column
         InputError: as `read_table`, or if an entry is missing.
     """
     source = READERS[path.suffix.lower()](path, replace(config, columns=(), condition_on=()), columns)
-    values, first_row = np.empty((source.num_rows, len(columns))), 0
-    for batch in source.batches():
-        part = slice(first_row, first_row + batch.num_rows)
-        for place, column in enumerate(columns):
-            values[part, place] = _values(batch.column(column.name), column, source, first_row)
-        _check_complete(source, columns, values[part], first_row)
-        first_row += batch.num_rows
-    return values
+    parts = [np.empty((0, len(columns)))]
+    for first_row, rows in _rows(source, columns):
+        _check_complete(source, columns, rows, first_row)
+        parts.append(rows)
+    return np.concatenate(parts)
 
 
 def known_columns(spec: DataSpec | None) -> tuple[Column, ...]:
@@ -170,18 +160,13 @@ def _codes(spec: DataSpec | None, names: list[str]) -> dict[str, Code]:
     return {column.name: code for column, code in named if column.name in names}
 
 
-def _storage(num_rows: int, num_columns: int) -> tuple[np.ndarray, str]:
-    """Room for the rows, and a note of it: in memory or, if that would be too much, in a file that is gone at the end."""
-    num_bytes = num_rows * num_columns * 8
-    if num_bytes <= memory_limit():
-        return np.empty((num_rows, num_columns)), ""
-    folder = tempfile.gettempdir()
-    with tempfile.TemporaryFile(prefix="lowerbound-") as file:  # which has no name: nothing is left of it at the end
-        values = np.memmap(file, np.float64, "w+", shape=(num_rows, num_columns))
-    return (
-        values,
-        f"kept      in a temporary file in {folder} of {num_bytes / 2**30:.3g} GiB, more than LOWERBOUND_MEMORY allows",
-    )
+def _rows(source: TableSource, columns: tuple[Column, ...]) -> Iterator[tuple[int, np.ndarray]]:
+    """Rows, (n, C), batch by batch as they are stored, and the number of the first of each batch."""
+    first_row = 0
+    for batch in source.batches():
+        each = [_values(batch.column(column.name), column, source, first_row) for column in columns]
+        yield first_row, np.stack(each, 1)
+        first_row += batch.num_rows
 
 
 def _values(array: pa.Array, column: Column, source: TableSource, first_row: int) -> np.ndarray:
@@ -196,9 +181,8 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
                 f"{source.name}: column {column.name} is of type {kind} and not, as the run knows it, {column.kind}"
             )
         values = floats(array, column.name, source.place, first_row)
-        broken = np.flatnonzero(values != np.rint(values)) if column.kind == "integer" else []
-        broken = [k for k in broken if not np.isnan(values[k])]
-        if broken:
+        is_broken = (values != np.rint(values)) & ~np.isnan(values)
+        if column.kind == "integer" and len(broken := np.flatnonzero(is_broken)):
             raise InputError(
                 f"{source.place(first_row + int(broken[0]))}, column {column.name}: {values[broken[0]]:g} is no whole "
                 "number, which the run knows there"

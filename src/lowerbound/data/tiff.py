@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.data.damage import undamaged
 from lowerbound.data.dataset import Examples
 from lowerbound.data.extras import extra
 from lowerbound.data.fitting import check_type
@@ -159,12 +160,8 @@ def _opened(file: Path | OpenFile) -> Iterator[Any]:
     log, strict = logging.getLogger("tifffile"), _Strict(logging.WARNING)
     log.addHandler(strict)
     try:
-        with tifffile.TiffFile(file) as tiff:
+        with undamaged(), tifffile.TiffFile(file) as tiff:
             yield tiff
-    except InputError:
-        raise
-    except Exception as error:  # damaged files raise errors of many types
-        raise InputError(f"it is damaged or cut off: {error or type(error).__name__}") from error
     finally:
         log.removeHandler(strict)
         if isinstance(file, io.IOBase):

@@ -30,18 +30,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch.distributions import Distribution
 
 from lowerbound.data import Dataset
+from lowerbound.data.parts import num_observed
 from lowerbound.errors import InputError
 from lowerbound.estimator.distribution import Rows
-from lowerbound.estimator.rows import (
-    Columns,
-    as_given,
-    backend_of,
-    chosen_columns,
-    examples_of,
-    num_observed,
-    stored,
-    summary,
-)
+from lowerbound.estimator.rows import Columns, as_given, backend_of, chosen_columns, examples_of, stored, summary
 from lowerbound.estimator.weights import divided
 from lowerbound.files import write_file
 from lowerbound.models import Effort

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
@@ -10,6 +11,7 @@ from sklearn.utils.validation import validate_data
 from lowerbound.data import Levels
 from lowerbound.data.columns import Column
 from lowerbound.data.dataset import Examples
+from lowerbound.data.frames import from_dataframe, to_dataframe
 from lowerbound.data.spec import DataSpec
 from lowerbound.errors import InputError
 
@@ -25,8 +27,6 @@ def examples_of(estimator: BaseEstimator, X: Any) -> Examples:
     The estimator is told of the columns' number and names, and of nothing else.
     """
     if is_frame(X):
-        from lowerbound.data.frames import from_dataframe
-
         validate_data(estimator, X, skip_check_array=True)
         return from_dataframe(X)
     settings = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": FEWEST_ROWS}
@@ -41,8 +41,6 @@ def stored(estimator: BaseEstimator, X: Any, spec: DataSpec, *, may_miss: bool =
     may_miss: whether entries may be missing though none was in what the run learned from.
     """
     if is_frame(X) and spec.columns:
-        from lowerbound.data.frames import from_dataframe
-
         validate_data(estimator, X, reset=False, skip_check_array=True)
         return np.asarray(from_dataframe(X, spec).values)
     finite = "allow-nan" if may_miss or spec.has_missing else True
@@ -56,20 +54,12 @@ def stored(estimator: BaseEstimator, X: Any, spec: DataSpec, *, may_miss: bool =
 
 def backend_of(X: Any) -> str | None:
     """The library whose dataframe the rows come as, or None of an array."""
-    if not is_frame(X):
-        return None
-    import narwhals as nw
-
-    return nw.get_native_namespace(X).__name__
+    return nw.get_native_namespace(X).__name__ if is_frame(X) else None
 
 
 def as_given(rows: np.ndarray, spec: DataSpec, backend: str | None) -> Any:
     """Rows as they came: a dataframe of the same library after a fit to one, else an array."""
-    if backend is None:
-        return rows
-    from lowerbound.data.frames import to_dataframe
-
-    return to_dataframe(spec, rows, backend)
+    return rows if backend is None else to_dataframe(spec, rows, backend)
 
 
 def is_frame(X: Any) -> bool:
@@ -94,11 +84,6 @@ def chosen_columns(columns: Columns, num_columns: int, names: Sequence[str]) -> 
     except IndexError as error:
         raise InputError(f"given is {columns!r}: give names, numbers below {num_columns}, or booleans") from error
     return places
-
-
-def num_observed(raw: np.ndarray) -> np.ndarray:
-    """How many entries of each row are there."""
-    return (~np.isnan(raw.reshape(len(raw), -1))).sum(1)
 
 
 def summary(drawn: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:

@@ -8,10 +8,11 @@ seed, the answers hold for a further training too (`trainings`).
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,6 +142,10 @@ class Comparison:
     baselines: tuple[Baseline, ...] = ()
     lead: OverTrainings | None = None
 
+    def of(self, model: str) -> list[Standing]:
+        """Those of one model."""
+        return [each for each in self.standings if each.model == model]
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -228,10 +233,10 @@ def compare(
         sample_grid(folder / "data.png", examples, dataset.spec.encoding.value_range, names=dataset.spec.names)
     of_trainings = {model: np.stack(each) for model, each in bits.items()}
     means = {model: mean_over_trainings(each) for model, each in of_trainings.items()}
-    best, second = ([*sorted(means, key=lambda model: means[model].value), None, None])[:2]
-    distances = {
-        model: [each.quality.kernel for each in standings if each.model == model] for model in ("diffusion", "gan")
-    }
+    best, second = ([*sorted(means, key=lambda model: means[model].value), "", ""])[:2]
+    distances: dict[str, list[Measured]] = {}
+    for each in standings:
+        distances.setdefault(each.model, []).append(each.quality.kernel)
     comparison = Comparison(
         data=dataset.spec.name,
         minutes=contest.minutes,
@@ -241,18 +246,19 @@ def compare(
         bits=means,
         floor=judge.floor(),
         space=str(judge.space),
-        difference=difference_over_trainings(of_trainings["diffusion"], of_trainings["autoregressive"])
-        if {"diffusion", "autoregressive"} <= set(of_trainings)
-        else None,
-        samples_difference=difference_of_figures(distances["diffusion"], distances["gan"])
-        if all(distances.values())
-        else None,
+        difference=_difference(difference_over_trainings, of_trainings, "diffusion", "autoregressive"),
+        samples_difference=_difference(difference_of_figures, distances, "diffusion", "gan"),
         left_out=left_out,
         baselines=_baselines(dataset, contest.num_examples, left_out),
-        lead=difference_over_trainings(of_trainings[second], of_trainings[best]) if best and second else None,
+        lead=_difference(difference_over_trainings, of_trainings, second, best),
     )
     write_file(folder / "comparison.json", to_json(comparison).encode())
     return comparison
+
+
+def _difference(of: Callable[..., OverTrainings], figures: Mapping[str, Any], *models: str) -> OverTrainings | None:
+    """Of the figures of two models; None where one of them has none."""
+    return of(*map(figures.get, models)) if all(model in figures for model in models) else None
 
 
 def _baselines(dataset: Dataset, num_examples: int, left_out: dict[str, str]) -> tuple[Baseline, ...]:

@@ -4,7 +4,6 @@ import math
 
 from lowerbound.auditing import Audit, Check
 from lowerbound.records import Unsure
-from lowerbound.report.description import Severity
 from lowerbound.report.html import Findings, Report, Table, html
 from lowerbound.words import counted
 
@@ -69,13 +68,12 @@ def _verdict(found: Audit) -> str:
 
 def _findings(found: Audit) -> list[Findings]:
     """What did not pass, the failures first."""
-    kinds = (("fail", "Failed", Severity.SERIOUS), ("can't tell", "Not told", Severity.OPEN))
+    kinds = (("fail", "Failed", "serious"), ("can't tell", "Not told", "open"))
     groups = []
-    for verdict, heading, severity in kinds:
-        sentences = tuple(f"{check.name}: {_seen(check)}" for check in found.checks if check.verdict == verdict)
-        if sentences:
-            groups.append(Findings(heading, sentences, severity.name.lower()))
-    return groups
+    for verdict, heading, style in kinds:
+        checks = [check for check in found.checks if check.verdict == verdict]
+        groups.append(Findings(heading, tuple(f"{check.name}: {_seen(check)}" for check in checks), style))
+    return [group for group in groups if group.sentences]
 
 
 def _row(check: Check) -> tuple[str, ...]:

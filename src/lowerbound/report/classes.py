@@ -4,7 +4,7 @@ import math
 
 from lowerbound.evaluate.classes import Classes
 from lowerbound.records import Measured
-from lowerbound.report.description import HINT, SURE, Description, Finding, change, fine, serious, undecided
+from lowerbound.report.description import HINT, SURE, Description, Finding, change, fine, serious, tell, undecided
 
 UNCLEAR = 0.9
 """The samples' confidence, relative to that of held-out examples, below which many belong to no class."""
@@ -12,6 +12,7 @@ MANY = 0.2
 """The share of samples in the wrong class from which the classes are a serious fault."""
 
 
+@tell.register
 def tell_classes(classes: Classes) -> Description:
     """One sentence on confidence and one on the classes."""
     return Description(findings=(_confidence(classes), _frequencies(classes)))

@@ -5,7 +5,7 @@ import math
 from lowerbound.evaluate.columns import Columns
 from lowerbound.printable import printable
 from lowerbound.records import Measured
-from lowerbound.report.description import Description, Finding, Severity
+from lowerbound.report.description import Description, Finding, judged, tell
 from lowerbound.report.distances import ranks_text
 from lowerbound.report.html import Table
 
@@ -13,6 +13,7 @@ MOST_TOLD = 12
 """Columns that are listed, those beyond chance first."""
 
 
+@tell.register
 def tell_columns(columns: Columns) -> Description:
     """Each column's distance beside chance, what the columns have to do with each other, and a sentence on each."""
     gaps = [ours.value - theirs.value for ours, theirs in zip(columns.distances, columns.chance, strict=True)]
@@ -41,19 +42,16 @@ def _marginals(columns: Columns) -> Finding:
     ours, theirs = columns.distances[worst], columns.chance[worst]
     gap = (ours - theirs).value / max(math.hypot(ours.error, theirs.error), 1e-12)
     figures = f"{_name(columns, worst)} is {ours} from the test rows, where training rows are {theirs}"
-    # the worst of many is far by chance
-    severity = Severity.of(gap - math.sqrt(2 * math.log(len(columns.distances))))
-    if severity is Severity.FINE:
-        return Finding(severity, f"No column seen whose samples differ from the data: {figures}.")
-    doubt = "Samples differ" if severity is Severity.SERIOUS else "Samples perhaps differ"
-    return Finding(severity, f"{doubt} from the data in single columns: {figures}.")
+    return judged(
+        gap - math.sqrt(2 * math.log(len(columns.distances))),  # the worst of many is far by chance
+        f"Samples differ from the data in single columns: {figures}.",
+        f"Samples perhaps differ from the data in single columns: {figures}.",
+        f"No column seen whose samples differ from the data: {figures}.",
+    )
 
 
 def _whole(columns: Columns) -> Finding:
     area = columns.told_apart
     figures = f"the area under the curve of trees that try is {Measured(area.auc, area.error)}, where a half is chance"
-    severity = Severity.of(area.z)
-    if severity is Severity.FINE:
-        return Finding(severity, f"Not told apart from held-out rows: {figures}.")
-    doubt = "Told apart" if severity is Severity.SERIOUS else "Perhaps told apart"
-    return Finding(severity, f"{doubt} from held-out rows: {figures}.")
+    doubts = ("Told apart", "Perhaps told apart", "Not told apart")
+    return judged(area.z, *(f"{doubt} from held-out rows: {figures}." for doubt in doubts))

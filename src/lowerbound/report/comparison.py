@@ -30,7 +30,7 @@ def rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """One for each model, in the order of `HEADER`, one for each simple model, and one for held-out data."""
     table = []
     for model in dict.fromkeys(each.model for each in comparison.standings):
-        first, *others = trainings = [each for each in comparison.standings if each.model == model]
+        first, *others = trainings = comparison.of(model)
         bits = str(comparison.bits[model]) if model in comparison.bits else "none"
         name = f"{model} ({len(trainings)} trainings)" if others else model
         spent = f"{first.num_parameters:,}", f"{first.steps:,}", f"{first.seconds_per_sample:.2g}"
@@ -90,12 +90,8 @@ def samples_answer(comparison: Comparison) -> str:
     difference = comparison.samples_difference
     if difference is None:
         return f"{question} Not asked: it takes both models."
-    ours, theirs = (
-        dict(
-            zip(QUALITIES, _texts([each.quality for each in comparison.standings if each.model == model]), strict=True)
-        )
-        for model in ("diffusion", "gan")
-    )
+    texts = (_texts([each.quality for each in comparison.of(model)]) for model in ("diffusion", "gan"))
+    ours, theirs = (dict(zip(QUALITIES, each, strict=True)) for each in texts)
     figures = (
         f"its kernel distance to the training data is {ours['kernel']}, the adversarial network's {theirs['kernel']}, a "
         f"difference of {_interval(difference)} (held-out data: {comparison.floor.kernel}); Frechet distance "
@@ -114,9 +110,7 @@ def verdict(comparison: Comparison) -> str:
         first, *others = sorted(comparison.bits, key=lambda model: comparison.bits[model].value)
         kind = next(each.likelihood for each in comparison.standings if each.model == first)
         best = f"{first} has the fewest bits/dim, {comparison.bits[first]} ({kind}){_tie(comparison.lead, others)}"
-    distances = {
-        model: [each.quality.kernel for each in comparison.standings if each.model == model] for model in models
-    }
+    distances = {model: [each.quality.kernel for each in comparison.of(model)] for model in models}
     kernels = {model: figure_over_trainings(each) for model, each in distances.items()}
     # no distance is below zero, and one whose error is large is not known to be small
     nearest, *others = sorted(kernels, key=lambda model: max(kernels[model].value, 0) + kernels[model].error)

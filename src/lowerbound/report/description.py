@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import partial
+from functools import partial, singledispatch
+from typing import Any
 
 from lowerbound.records import Measured
 from lowerbound.report.html import Table
@@ -73,6 +74,18 @@ def in_errors(difference: Measured) -> float:
     if difference.error > 0:
         return difference.value / difference.error
     return math.copysign(math.inf, difference.value) if difference.value else 0.0
+
+
+def judged(z: float, sure: str, hint: str, fine: str) -> Finding:
+    """What is said of a figure that is worse than it should be by z standard errors."""
+    severity = Severity.of(z)
+    return Finding(severity, {Severity.SERIOUS: sure, Severity.CHANGE: hint}.get(severity, fine))
+
+
+@singledispatch
+def tell(figures: Any) -> Description:
+    """What figures say: nothing, but for those kinds that a module of this package registers a function for."""
+    return Description()
 
 
 def bits_table(rows: Sequence[tuple[str, Measured, str]], main: int | None = None) -> Table:

@@ -3,7 +3,7 @@
 import math
 
 from lowerbound.evaluate.diagnosis import Diagnosis
-from lowerbound.report.description import SURE, Description, Finding, change, fine, undecided
+from lowerbound.report.description import SURE, Description, Finding, change, fine, tell, undecided
 from lowerbound.rounding import share_text
 
 PRIOR_BITS = 0.01
@@ -21,6 +21,7 @@ OUTSIDE = 0.05
 SPREAD_RATIO = 1.25
 
 
+@tell.register
 def tell_diagnosis(diagnosis: Diagnosis) -> Description:
     """What each figure says, in a sentence, and what to change where it is not fine."""
     data_end = _level_end(diagnosis, diagnosis.level_width) if diagnosis.level_width else _density_end(diagnosis)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from lowerbound.evaluate.copies import CopyAudit, Distances, Neighbours, Ranks
 from lowerbound.records import Measured
-from lowerbound.report.description import SURE, Description, Finding, Severity, change, fine, serious
+from lowerbound.report.description import SURE, Description, Finding, change, fine, judged, serious, tell
 from lowerbound.report.html import Table
 
 COLLAPSED = 0.8
@@ -29,6 +29,7 @@ def tell_copies(audit: CopyAudit) -> Description:
     return Description((Table("Distances", header, rows),), (_distance(audit), _copies(audit)))
 
 
+@tell.register
 def tell_neighbours(neighbours: Neighbours) -> Description:
     """The audit, with variety beside it."""
     copies = tell_copies(neighbours.copies)
@@ -59,12 +60,13 @@ def _distance(audit: CopyAudit) -> Finding:
         f"the median distance of a sample to the nearest training example is {_median(audit.samples)}, that of a held-out "
         f"example {_median(audit.held_out)}; the sample is the nearer of two with probability {ranks_text(audit.nearer)}"
     )
-    severity = Severity.of(abs(audit.nearer.z))
-    if severity is Severity.FINE:
-        return Finding(severity, f"Not told apart from held-out data by the distance to training data: {figures}.")
     side = "farther from" if audit.nearer.z < 0 else "nearer to"
-    text = f"{side} the training data than held-out data: {figures}."
-    return Finding(severity, f"Perhaps {text}" if severity is Severity.CHANGE else text[0].upper() + text[1:])
+    return judged(
+        abs(audit.nearer.z),
+        f"{side.capitalize()} the training data than held-out data: {figures}.",
+        f"Perhaps {side} the training data than held-out data: {figures}.",
+        f"Not told apart from held-out data by the distance to training data: {figures}.",
+    )
 
 
 def _copies(audit: CopyAudit) -> Finding:

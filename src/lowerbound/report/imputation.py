@@ -3,10 +3,11 @@
 from lowerbound.evaluate.forecasts import Forecasts
 from lowerbound.evaluate.imputation import INTERVALS, Categories, Imputed, Judgement
 from lowerbound.records import Measured
-from lowerbound.report.description import Description, Finding, Severity, change, fine, in_errors
+from lowerbound.report.description import Description, Finding, change, fine, in_errors, judged, tell
 from lowerbound.report.html import Table
 
 
+@tell.register
 def tell_imputed(imputed: Imputed) -> Description:
     """A table of scores, one of calibration, and a sentence each on the two."""
     judgement = imputed.judgement
@@ -19,13 +20,21 @@ def tell_imputed(imputed: Imputed) -> Description:
         "times, in standard deviations of their columns"
     )
     scores = Table(caption, ("", "CRPS", "RMSE of the mean", "MAE of the median"), tuple(rows))
-    tables, findings = (scores, _calibration(judgement)), (_usefulness(imputed), _spread(judgement))
+    best = min(imputed.fillings, key=lambda filling: filling.mean_absolute_error.value)
+    ours, theirs = judgement.crps, best.mean_absolute_error
+    figures = f"their CRPS is {ours}, that of {best.name} {theirs}"
+    useful = _usefulness("Imputations", "simple fillings", "a simple filling", ours, theirs, figures)
+    tables, findings = (scores, _calibration(judgement)), (useful, _spread(judgement))
     if imputed.categories is not None:
+        ours, theirs = imputed.categories.score, imputed.categories.simple_score
+        figures = f"their score is {ours}, that of the shares of the training rows {theirs}"
+        shares = "the column's own shares"
         tables += (_categories(imputed.categories),)
-        findings += (_usefulness_of_categories(imputed.categories),)
+        findings += (_usefulness("Draws of categories", shares, shares, ours, theirs, figures),)
     return Description(tables, findings)
 
 
+@tell.register
 def tell_forecasts(forecasts: Forecasts) -> Description:
     """A table of scores beside those of simple forecasts, one of calibration, and a sentence each on the two."""
     judgement = forecasts.judgement
@@ -38,9 +47,7 @@ def tell_forecasts(forecasts: Forecasts) -> Description:
     scores = Table(caption, ("", "CRPS", "RMSE of the mean"), tuple(rows))
     best = min(forecasts.rivals, key=lambda rival: rival.crps.value)
     figures = f"their CRPS is {judgement.crps}, that of {best.name} {best.crps}"
-    useful = fine(f"Forecasts are better than simple ones: {figures}.")
-    if judgement.crps.value >= best.crps.value:
-        useful = change(f"Forecasts are no better than a simple one: {figures}.")
+    useful = _usefulness("Forecasts", "simple ones", "a simple one", judgement.crps, best.crps, figures)
     return Description((scores, _calibration(judgement)), (useful, _spread(judgement, "forecasts")))
 
 
@@ -68,24 +75,15 @@ def _categories(categories: Categories) -> Table:
     )
 
 
-def _usefulness_of_categories(categories: Categories) -> Finding:
-    figures = f"their score is {categories.score}, that of the shares of the training rows {categories.simple_score}"
-    if categories.score.value >= categories.simple_score.value:
-        return change(f"Draws of categories are no better than the column's own shares: {figures}.")
-    return fine(f"Draws of categories are better than the column's own shares: {figures}.")
-
-
 def _shares(judgement: Judgement) -> list[tuple[float, Measured]]:
     return list(zip(INTERVALS, judgement.coverage, strict=True))
 
 
-def _usefulness(imputed: Imputed) -> Finding:
-    """Whether the draws are better than the best simple filling, by CRPS."""
-    best = min(imputed.fillings, key=lambda filling: filling.mean_absolute_error.value)
-    figures = f"their CRPS is {imputed.judgement.crps}, that of {best.name} {best.mean_absolute_error}"
-    if imputed.judgement.crps.value >= best.mean_absolute_error.value:
-        return change(f"Imputations are no better than a simple filling: {figures}.")
-    return fine(f"Imputations are better than simple fillings: {figures}.")
+def _usefulness(draws: str, rivals: str, rival: str, ours: Measured, theirs: Measured, figures: str) -> Finding:
+    """Whether draws have a lower score than the best of their simple rivals."""
+    if ours.value >= theirs.value:
+        return change(f"{draws} are no better than {rival}: {figures}.")
+    return fine(f"{draws} are better than {rivals}: {figures}.")
 
 
 def _spread(judgement: Judgement, what: str = "imputations") -> Finding:
@@ -93,9 +91,10 @@ def _spread(judgement: Judgement, what: str = "imputations") -> Finding:
     zs = [in_errors(Measured(share.value - level, share.error)) for level, share in _shares(judgement)]
     worst = max(zs, key=abs)
     figures = ", ".join(f"the central {level:.0%} holds {share}" for level, share in _shares(judgement))
-    severity = Severity.of(abs(worst))
-    if severity is Severity.FINE:
-        return Finding(severity, f"No sign that {what} spread too little or too much: {figures}.")
     side = "too much" if worst > 0 else "too little"
-    doubt = f"Perhaps {what} spread" if severity is Severity.CHANGE else f"{what.capitalize()} spread"
-    return Finding(severity, f"{doubt} {side}: {figures}.")
+    return judged(
+        abs(worst),
+        f"{what.capitalize()} spread {side}: {figures}.",
+        f"Perhaps {what} spread {side}: {figures}.",
+        f"No sign that {what} spread too little or too much: {figures}.",
+    )

@@ -6,7 +6,7 @@ from lowerbound.baselines import Baseline
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.records import Measured
-from lowerbound.report.description import SURE, Description, bits_table, undecided
+from lowerbound.report.description import SURE, Description, bits_table, tell, undecided
 from lowerbound.words import counted
 
 TERMS = {
@@ -19,6 +19,7 @@ TERMS = {
 """What the terms of a bound are; of a hierarchy each level is one."""
 
 
+@tell.register
 def tell_likelihood(likelihood: Likelihood) -> Description:
     """The figure and what it is made of."""
     rows = [(f"  {name}", bits, TERMS[name.split()[0]]) for name, bits in likelihood.terms.items()]
@@ -30,6 +31,7 @@ def tell_likelihood(likelihood: Likelihood) -> Description:
     return Description((bits_table([("test", likelihood.total, kind), *rows], main=0),))
 
 
+@tell.register
 def tell_density(density: HeldOutDensity) -> Description:
     """The flow beside the chain, and which of them needs fewer bits."""
     name, count = f"first {density.num_examples:,} of test", counted(density.num_examples, "example")
@@ -57,6 +59,7 @@ def tell_density(density: HeldOutDensity) -> Description:
     return Description((table,), (undecided(_crossing(density)),))
 
 
+@tell.register
 def tell_trainings(trainings: Trainings) -> Description:
     """The mean over trainings, and each of them."""
     total, count = trainings.total, counted(trainings.num_examples, "example")
@@ -67,6 +70,7 @@ def tell_trainings(trainings: Trainings) -> Description:
     return Description((bits_table([(name, Measured(total.value, total.error), kind), *rows]),))
 
 
+@tell.register
 def tell_baselines(baselines: Baselines) -> Description:
     """The yardsticks, one a row."""
     return Description((bits_table([(each.name, bits_of(each), each.kind) for each in baselines.found]),))

@@ -1,9 +1,10 @@
 """The quality of samples, told: the six figures beside those of held-out examples, and those of other settings."""
 
+from lowerbound.evaluate.features import Features
 from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trade_off import TradeOff
-from lowerbound.report.description import Description, Finding, Severity, in_errors
+from lowerbound.report.description import Description, Finding, in_errors, judged, tell
 from lowerbound.report.html import Table
 from lowerbound.words import counted
 
@@ -19,11 +20,19 @@ FIGURES = {
 HEADER = ("sampler", "calls", "guidance", *FIGURES.values())
 
 
+@tell.register
+def tell_features(features: Features) -> Description:
+    """What samples are compared in."""
+    return Description(remark=f"samples are compared in {features.space}")
+
+
+@tell.register
 def tell_samples(samples: Samples) -> Description:
     """How many there are, and what drew them."""
     return Description(remark=f"{counted(samples.num_samples, 'sample')} by {samples.sampler}{_calls(samples)}")
 
 
+@tell.register
 def tell_quality(quality: SampleQuality) -> Description:
     """The figures of both, and a sentence each on the distance, on samples like no data, and on data like no sample."""
     samples, held_out = quality.samples, quality.held_out
@@ -38,7 +47,7 @@ def tell_quality(quality: SampleQuality) -> Description:
         f"the Frechet distance to the training data is {samples.frechet}, that of as many held-out examples "
         f"{held_out.frechet}"
     )
-    distance = _finding(
+    distance = judged(
         gap,
         f"Samples differ from the data: {figures}.",
         f"Samples perhaps differ from the data: {figures}, {gap:.1f} standard errors more.",
@@ -49,6 +58,7 @@ def tell_quality(quality: SampleQuality) -> Description:
     return Description((table,), (distance, fidelity, variety))
 
 
+@tell.register
 def tell_trade_off(trade_off: TradeOff) -> Description:
     """A table of settings, one a row, and the held-out examples under them."""
     rows = []
@@ -80,13 +90,7 @@ def _balls(quality: SampleQuality, names: tuple[str, str], subjects: str, likene
         f"No {subjects} seen {likeness}",
     )
     z = max(-_gap(quality, name) for name in names)
-    return _finding(z, *(f"{verdict}: {figures} of as many held-out examples." for verdict in verdicts))
-
-
-def _finding(z: float, sure: str, hint: str, fine: str) -> Finding:
-    """By how many standard errors z the samples are worse."""
-    severity = Severity.of(z)
-    return Finding(severity, {Severity.SERIOUS: sure, Severity.CHANGE: hint}.get(severity, fine))
+    return judged(z, *(f"{verdict}: {figures} of as many held-out examples." for verdict in verdicts))
 
 
 def _gap(quality: SampleQuality, name: str) -> float:
