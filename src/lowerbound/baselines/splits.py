@@ -30,6 +30,11 @@ class Baseline:
     kind: str
     num_examples: int
 
+    @property
+    def bits(self) -> Measured:
+        """Bits/dim with their standard error."""
+        return Measured(self.bits_per_dim, self.standard_error)
+
 
 @dataclass(frozen=True, repr=False)
 class Splits(Brief):

@@ -99,21 +99,11 @@ HUB_PREFIX = "hf:"
 FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
 _COLUMNS = ("columns", "ignore", "categorical", "condition_on", "skip_bad_rows")
 _MARKS = ("missing", "separator", "decimal", "header", "text_encoding", "date_format")
-_CUT = (
-    "columns",
-    "ignore",
-    "window",
-    "horizon",
-    "stride",
-    "time",
-    "series_id",
-    "covariates",
-    "irregular",
-    "split_steps",
-)
+_CUT = ("columns", "ignore", "window", "horizon", "stride", "split_steps")
+_TIMES = ("time", "series_id", "covariates", "irregular")
 TABLES = Source(_COLUMNS, _table)
 TEXTS = Source((*_COLUMNS, *_MARKS), _table)
-SERIES = Source((*_CUT, *_MARKS, "skip_bad_rows"), _series)
+SERIES = Source((*_CUT, *_TIMES, *_MARKS, "skip_bad_rows"), _series)
 """Of a table when `window` is given."""
 FILES = {
     ".npy": ARRAYS,

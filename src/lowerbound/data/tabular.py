@@ -1,8 +1,7 @@
 """The encoding of a table: each column by a code of its own (`codes`)."""
 
 import warnings
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -148,9 +147,6 @@ class Columns(Brief, Encoding):
             "bits depend on gamma_min; if such a value means that the entry is missing, give it to --missing, and a "
             "column of names to --categorical"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
 
     def check(self, shape: tuple[int, ...]) -> None:
         if len(self.columns) != len(self.codes) or shape != self.shape:

@@ -156,16 +156,8 @@ def _by_class(subject: Subject) -> Part:
         return Figures()
 
     cost = Cost(f"up to {SHOWN_OF_CLASS} of each class")
-    files = ("classes.png",)
-    return Part(
-        "by-class",
-        "samples by class",
-        cost,
-        compute,
-        settings=subject.drawing,
-        files=files,
-        missing=subject.incomparable,
-    )
+    settings, files = subject.drawing, ("classes.png",)
+    return Part("by-class", "samples by class", cost, compute, 1, settings, files, subject.incomparable)
 
 
 def _columns(subject: Subject) -> Columns:

@@ -7,23 +7,14 @@ from lowerbound.evaluate.compare import Comparison
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trainings import OverTrainings, difference_of_figures, figure_over_trainings
 from lowerbound.files import write_file
-from lowerbound.records import Measured, read_json
+from lowerbound.records import read_json
 from lowerbound.report.glossary import glossary
 from lowerbound.report.html import Findings, Picture, Report, Table, html
+from lowerbound.report.quality import FIGURES
 
-HEADER = (
-    "model",
-    "bits/dim",
-    "kind",
-    "kernel distance",
-    "Frechet distance",
-    "precision",
-    "coverage",
-    "parameters",
-    "steps",
-    "s/sample",
-)
 QUALITIES = ("kernel", "frechet", "precision", "coverage")
+_FIGURES = [FIGURES[name] for name in QUALITIES]
+HEADER = ("model", "bits/dim", "kind", *_FIGURES, "parameters", "steps", "s/sample")
 
 
 def rows(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -35,10 +26,8 @@ def rows(comparison: Comparison) -> list[tuple[str, ...]]:
         name = f"{model} ({len(trainings)} trainings)" if others else model
         spent = f"{first.num_parameters:,}", f"{first.steps:,}", f"{first.seconds_per_sample:.2g}"
         table.append((name, bits, first.likelihood, *_texts([each.quality for each in trainings]), *spent))
-    for simple in comparison.baselines:
-        bits = str(Measured(simple.bits_per_dim, simple.standard_error))
-        table.append((simple.name, bits, simple.kind, *[""] * (len(HEADER) - 3)))
-    return [*table, ("held-out data", "", "", *_texts([comparison.floor]), "", "", "")]
+    simple = [(each.name, str(each.bits), each.kind, *[""] * (len(HEADER) - 3)) for each in comparison.baselines]
+    return [*table, *simple, ("held-out data", "", "", *_texts([comparison.floor]), "", "", "")]
 
 
 def answers(comparison: Comparison) -> list[str]:

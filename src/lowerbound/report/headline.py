@@ -6,7 +6,6 @@ from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.evaluate.trainings import OverTrainings
 from lowerbound.records import Measured
 from lowerbound.report.description import SURE, Finding, Severity, change, fine, serious, undecided
-from lowerbound.report.likelihood import bits_of
 from lowerbound.report.parts import description
 
 OF_SAMPLES = ("quality", "distances", "classes")
@@ -23,7 +22,7 @@ def headline(evaluation: Evaluation) -> str:
         trained = "" if bits.is_of_one_training else f"mean of {bits.num_trainings} trainings, "
         text = f"{bits} bits/dim, {trained}{likelihood.kind}, on {likelihood.num_examples:,} {examples}"
         if isinstance(baselines, Baselines):
-            difference = bits - bits_of(baselines.best)
+            difference = bits - baselines.best.bits
             side = "more" if difference.value > 0 else "fewer"
             text += f", {Measured(abs(difference.value), difference.error)} {side} than the best baseline "
             text += f"({baselines.best.name})"
@@ -66,11 +65,9 @@ def against_baseline(bits: OverTrainings, baseline: Baseline) -> Finding:
         baseline: the best one, on the same examples or their like; the errors are taken as independent, which makes the
             difference's too large where the examples are the same.
     """
-    difference = bits - bits_of(baseline)
+    difference = bits - baseline.bits
     trained = "in this one training" if bits.is_of_one_training else f"over {bits.num_trainings} trainings"
-    figures = (
-        f"{bits} against {bits_of(baseline)} bits/dim of the {baseline.name}, a difference of {difference} {trained}"
-    )
+    figures = f"{bits} against {baseline.bits} bits/dim of the {baseline.name}, a difference of {difference} {trained}"
     if difference.value > difference.quantile(SURE):
         return serious(
             f"Worse than a baseline: {figures}. Train longer; if that does not help, look at the other findings."

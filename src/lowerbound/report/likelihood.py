@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from lowerbound.baselines import Baseline
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.records import Measured
@@ -73,12 +72,7 @@ def tell_trainings(trainings: Trainings) -> Description:
 @tell.register
 def tell_baselines(baselines: Baselines) -> Description:
     """The yardsticks, one a row."""
-    return Description((bits_table([(each.name, bits_of(each), each.kind) for each in baselines.found]),))
-
-
-def bits_of(baseline: Baseline) -> Measured:
-    """Bits/dim with their standard error."""
-    return Measured(baseline.bits_per_dim, baseline.standard_error)
+    return Description((bits_table([(each.name, each.bits, each.kind) for each in baselines.found]),))
 
 
 def _crossing(density: HeldOutDensity) -> str:

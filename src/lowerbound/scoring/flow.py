@@ -126,6 +126,11 @@ class Flow(FlowSettings):
         check_counts(self, "num_calls")
 
     @property
+    def probes(self) -> int:
+        """The number of probes, given or not."""
+        return self.num_probes or min(self.num_importance, 2)
+
+    @property
     def finer(self) -> "Flow":
         """The same at a tenth of the tolerance."""
         return replace(self, tolerance=max(self.tolerance / 10, LEAST_TOLERANCE), max_calls=10 * self.max_calls)
@@ -216,27 +221,16 @@ def score_density(
     dequantizer = flow.dequantizer_of(run)
     if batch_size is None:
         batch_size = flow_batch_size(run)
-    num_probes = flow.num_probes or min(flow.num_importance, 2)
     if num_refined and flow.num_calls is not None:
         raise InputError(
             f"a flow in {flow.num_calls} calls (--calls) has no tolerance to refine (--refine): give one of the two"
         )
     few_calls = None
     if flow.num_calls is not None:
-        few_calls = calibrated(
-            run,
-            flow.num_calls,
-            dequantizer,
-            given=cond is not None,
-            num_probes=num_probes,
-            tolerance=flow.tolerance,
-            max_calls=flow.max_calls,
-            batch_size=batch_size,
-            seed=seed,
-        )
+        few_calls = calibrated(run, flow, dequantizer, given=cond is not None, batch_size=batch_size, seed=seed)
     names = FIGURES if few_calls is None else FIGURES + CORRECTIONS
 
-    def scored(part: tuple[int, Batch]) -> tuple[list[np.ndarray], str, str]:
+    def scored(part: tuple[int, Batch]) -> tuple[dict[str, np.ndarray], str, str]:
         """The figures of the batch that begins at a row, what they are, and how they were computed."""
         first, (x, batch_cond, noise, _) = part
         again = (torch.arange(first, first + len(x), device=x.device) >= num_examples).long()
@@ -244,19 +238,16 @@ def score_density(
         max_calls = again.new_tensor([flow.max_calls, flow.finer.max_calls])[again]
         solving: dict[str, Any] = {"tolerance": tolerance, "max_calls": max_calls}
         denoiser = run.denoiser.given(batch_cond, run.spec.observed(x))
+        drawing: dict[str, Any] = {"noise": noise, "num_probes": flow.probes}
         if dequantizer is not None:
-            drawing: dict[str, Any] = {
-                "num_probes": num_probes,
-                "num_importance": flow.num_importance,
-                "few_calls": few_calls,
-            }
-            density = discrete_log_prob(denoiser, x.double(), dequantizer, noise=noise, **drawing, **solving)
+            solving |= {"num_importance": flow.num_importance, "few_calls": few_calls}
+            density = discrete_log_prob(denoiser, x.double(), dequantizer, **drawing, **solving)
         else:
-            followed = ProbedFlow.of(denoiser, x.double(), noise=noise, num_probes=num_probes)
+            followed = ProbedFlow.of(denoiser, x.double(), **drawing)
             density = follow(followed, **solving) if few_calls is None else few_calls.density(followed)
         progress(len(x) - int(again.sum()))
-        figures = [getattr(density, name).cpu().numpy() for name in names]
-        return [*figures, run.spec.encoding.log_det(x).cpu().numpy()], density.kind, density.settings
+        figures = {name: getattr(density, name) for name in names} | {"log_det": run.spec.encoding.log_det(x)}
+        return {name: values.cpu().numpy() for name, values in figures.items()}, density.kind, density.settings
 
     num_examples = len(raw)
     if num_refined:
@@ -266,16 +257,11 @@ def score_density(
     batch_size = min(batch_size, -(-len(raw) // processes.count)) or batch_size  # a share for each
     parts = batches(run, raw, cond, numbers, batch_size, seed)
     found = processes.by_turns(zip(count(step=batch_size), parts, strict=False), scored)
-    _, kind, settings = found[0]
-    nats, error, solver_error, mismatch, num_calls, num_observed, *corrections, log_det = (
-        np.concatenate(column) for column in zip(*(figures for figures, _, _ in found), strict=True)
-    )
-    nats = nats + log_det
-    finer = nats[num_examples:]
-    nats, error, solver_error, mismatch, num_calls, num_observed = (
-        column[:num_examples] for column in (nats, error, solver_error, mismatch, num_calls, num_observed)
-    )
-    to_bits = 1 / (num_observed * math.log(2))
+    first, kind, settings = found[0]
+    figures = {name: np.concatenate([each[name] for each, _, _ in found]) for name in first}
+    nats, finer = np.split(figures["nats"] + figures["log_det"], [num_examples])
+    kept = {name: values[:num_examples] for name, values in figures.items()}
+    to_bits = 1 / (kept["num_dims"] * math.log(2))
     if np.isnan(nats).all():
         raise InputError(
             f"none of {num_examples} examples was followed to the flow's end within {flow.max_calls} network calls: allow "
@@ -284,14 +270,14 @@ def score_density(
     return DensityScores(
         nats=nats,
         bits_per_dim=-nats * to_bits,
-        standard_error=error * to_bits,
-        interval_95=half_interval(error, max(num_probes - 1, 1)) * to_bits,
-        solver_error=solver_error * to_bits,
-        base_mismatch=-mismatch * to_bits,
+        standard_error=kept["standard_error"] * to_bits,
+        interval_95=half_interval(kept["standard_error"], max(flow.probes - 1, 1)) * to_bits,
+        solver_error=kept["solver_error"] * to_bits,
+        base_mismatch=-kept["mismatch"] * to_bits,
         refinement=(nats[: len(finer)] - finer) * to_bits[: len(finer)],
-        num_calls=num_calls,
-        correction=-corrections[0] * to_bits if corrections else None,
-        correction_error=corrections[1] * to_bits if corrections else None,
+        num_calls=kept["num_calls"],
+        correction=None if few_calls is None else -kept["correction"] * to_bits,
+        correction_error=None if few_calls is None else kept["correction_error"] * to_bits,
         kind=kind,
         settings=settings + condition_text(run, cond is not None),
     )
