@@ -1,6 +1,8 @@
 """A mixture of Gaussians, fitted by expectation maximisation."""
 
 import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +12,7 @@ MIXTURE_FLOORS = (1e-6, 1e-2, 0.1)
 MIXTURE_SIZES = (2, 4, 8, 16, 32, 64)
 MIXTURE_FULL_DIMS = 128
 MIXTURE_VALUES = 2**24
+Mixture = TypeVar("Mixture")
 
 
 def gaussian_mixture(splits: Splits, seed: int = 0) -> Baseline:
@@ -45,35 +48,47 @@ def _dequantise(values: np.ndarray, splits: Splits, rng: np.random.Generator) ->
 
 
 def best_mixture(train: np.ndarray, validation: np.ndarray, seed: int):
-    """The mixture with the highest validation density: for each floor, sizes double until that falls."""
+    """The mixture with the highest validation density (`grown`)."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
     small = train.shape[1] <= MIXTURE_FULL_DIMS
-    most = max(MIXTURE_SIZES[0], len(train) // 2)
-    best, best_score = None, -np.inf
+    settings = {
+        "covariance_type": "full" if small else "diag",
+        "init_params": "kmeans" if small else "random_from_data",
+        "tol": 1e-3 * train.shape[1],
+        "max_iter": 30,
+        "random_state": seed,
+    }
+
+    def fitted(num_components: int, floor: float) -> GaussianMixture:
+        return GaussianMixture(num_components, reg_covar=floor, **settings).fit(train)
+
+    with warnings.catch_warnings(), threadpool_limits(1):
+        # EM that stops early is still a density, and the validation split judges it. On products as small as
+        # these, a second thread costs more than it gives, and tens of times more where the cores are busy.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return grown(fitted, lambda mixture: mixture.score(validation), len(train) // 2)[0]
+
+
+def grown(
+    fitted: Callable[[int, float], Mixture], score: Callable[[Mixture], float], most: int
+) -> tuple[Mixture, float]:
+    """The mixture of the highest score, and the score: for each floor under the variances, sizes double until that falls.
+
+    Arguments:
+        fitted: of so many components, and a floor.
+        score: of held-out data.
+        most: components, but for the fewest that are tried.
+    """
+    found: list[tuple[Mixture, float]] = []
     for floor in MIXTURE_FLOORS:
-        previous = -np.inf
-        for num_components in (size for size in MIXTURE_SIZES if size <= most):
-            mixture = GaussianMixture(
-                num_components,
-                covariance_type="full" if small else "diag",
-                reg_covar=floor,
-                tol=1e-3 * train.shape[1],
-                max_iter=30,
-                init_params="kmeans" if small else "random_from_data",
-                random_state=seed,
-            )
-            with warnings.catch_warnings(), threadpool_limits(1):
-                # EM that stops early is still a density, and the validation split judges it. On products as small as
-                # these, a second thread costs more than it gives, and tens of times more where the cores are busy.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                score = mixture.fit(train).score(validation)
-            if score > best_score:
-                best, best_score = mixture, score
-            if score < previous:
+        last = -np.inf
+        for size in (size for size in MIXTURE_SIZES if size <= max(most, MIXTURE_SIZES[0])):
+            mixture = fitted(size, floor)
+            found.append((mixture, score(mixture)))
+            if found[-1][1] < last:
                 break
-            previous = score
-    assert best is not None
-    return best
+            last = found[-1][1]
+    return max(found, key=lambda each: each[1])

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from lowerbound.baselines.mixture import MIXTURE_FLOORS, MIXTURE_FULL_DIMS, MIXTURE_SIZES
+from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS, MIXTURE_SIZES, grown
 from lowerbound.blocks import ONE_HOT, Blocks, Real, layout
 from lowerbound.data import Dataset
 from lowerbound.fitted import FittedMixture
@@ -88,19 +88,12 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
 
 
 def _best(x: Tensor, held_out: Tensor, blocks: Blocks, most: int, seed: int) -> tuple[Components, float]:
-    """The mixture under which held-out rows are likeliest, and their mean log density: for each floor under the variances,
-    sizes double until that falls."""
-    candidates: list[tuple[Components, float]] = []
-    for floor in MIXTURE_FLOORS:
-        last = -math.inf
-        for num_components in (size for size in MIXTURE_SIZES if size <= max(most, MIXTURE_SIZES[0])):
-            found = _fitted(x, blocks, num_components, floor, seed)
-            log_prob = _mean_log_prob(found, held_out, blocks)
-            candidates.append((found, log_prob))
-            if log_prob < last:
-                break
-            last = log_prob
-    return max(candidates, key=lambda candidate: candidate[1])
+    """The mixture under which held-out rows are likeliest, and their mean log density."""
+    return grown(
+        lambda size, floor: _fitted(x, blocks, size, floor, seed),
+        lambda found: _mean_log_prob(found, held_out, blocks),
+        most,
+    )
 
 
 def _fitted(x: Tensor, blocks: Blocks, num_components: int, floor: float, seed: int) -> Components:
