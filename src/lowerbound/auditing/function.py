@@ -106,7 +106,8 @@ def slopes(subject: Subject, x: Points, scale: np.ndarray) -> list[Check]:
         wrong = off > allowed
         worst = int(np.argmax(off / allowed))
         seen = f"{wrong.mean():.0%} of {len(x)} slopes are off, at worst {stated[worst]:.4g} for {first[worst]:.4g}"
-        remedy = "the sign is turned" if _turned(stated, first) else "a term is not differentiated, or counted twice"
+        is_turned = np.abs(stated + first).mean() < 0.1 * np.abs(stated - first).mean()
+        remedy = "the sign is turned" if is_turned else "a term is not differentiated, or counted twice"
         is_slope = wrong.mean() <= 0.1  # kinks of a piecewise smooth density
         checks.append(question.judged(is_slope, seen, remedy, off[worst], allowed[worst]))
     return checks
@@ -133,7 +134,3 @@ def _change(first: Figures, second: Figures) -> Figures:
 def _difference(subject: Subject, x: Points, directions: Points, step: float) -> np.ndarray:
     high, low = subject.log_prob(x + step * directions)[0], subject.log_prob(x - step * directions)[0]
     return (high - low) / (2 * step)
-
-
-def _turned(stated: np.ndarray, slope: np.ndarray) -> bool:
-    return bool(np.abs(stated + slope).mean() < 0.1 * np.abs(stated - slope).mean())

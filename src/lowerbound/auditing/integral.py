@@ -129,7 +129,8 @@ def diagnosis(weighted: Weighted, log_integral: float) -> str:
             value, error = weighted.log_integral(other)
         if math.isfinite(value) and error < 0.2 and abs(value) <= MOST_ERRORS * error + TOLERANCE:
             return f"{words}: read so it integrates to one"
-    spread = float(np.log(_weighted_std(weighted)).sum())
+    variances = weighted.shares @ (weighted.x - weighted.shares @ weighted.x) ** 2
+    spread = float(np.log(np.sqrt(variances)).sum())
     for words, constant in {
         "the Jacobian of a normalisation to unit variance is missing": spread,
         "the Jacobian of a normalisation to unit variance has the wrong sign": 2 * spread,
@@ -140,11 +141,6 @@ def diagnosis(weighted: Weighted, log_integral: float) -> str:
     return (
         "look for a constant that was left out, a trace or a Jacobian that is missing, or a scale that was not undone"
     )
-
-
-def _weighted_std(weighted: Weighted) -> Figures:
-    mean = weighted.shares @ weighted.x
-    return np.sqrt(weighted.shares @ (weighted.x - mean) ** 2)
 
 
 def by_quadrature(subject: Subject, points: Points, num_nodes: int) -> Check:

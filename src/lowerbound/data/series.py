@@ -102,8 +102,9 @@ def read_windows(path: Path, config: DataConfig, spec: DataSpec | None = None) -
     length = config.window + config.horizon
     longest = max(part.stop - part.start for part in series.parts)
     if longest < length:
+        flags = f"--window {config.window}" + (f" and --horizon {config.horizon}" if config.horizon else "")
         raise InputError(
-            f"{path}: a window of {length} steps ({_window_flags(config)}) is longer than the "
+            f"{path}: a window of {length} steps ({flags}) is longer than the "
             f"{'longest ' * (len(series.ids) > 1)}series, of {longest} rows: give a shorter --window"
         )
     starts = np.concatenate([np.arange(part.start, part.stop - length + 1, config.stride) for part in series.parts])
@@ -308,7 +309,3 @@ def _window_text(config: DataConfig) -> str:
     horizon = f" + {config.horizon}" if config.horizon else ""
     stride = f", one every {config.stride}," if config.stride > 1 else ""
     return f"windows of {config.window}{horizon} steps{stride}"
-
-
-def _window_flags(config: DataConfig) -> str:
-    return f"--window {config.window}" + (f" and --horizon {config.horizon}" if config.horizon else "")

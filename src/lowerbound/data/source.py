@@ -69,10 +69,6 @@ def _table(config: DataConfig, spec: DataSpec | None) -> Examples:
     return read_table(_path(config), config, spec)
 
 
-def _tiff(config: DataConfig, spec: DataSpec | None) -> Examples:
-    return read_tiff(_path(config))
-
-
 def _fields(config: DataConfig, spec: DataSpec | None) -> Examples:
     return read_fields(_path(config), variables=config.variables, sample_dim=config.sample_dim)
 
@@ -92,7 +88,7 @@ def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
 BUNDLED = Source((), _named)
 IMAGES = Source(("image_size", "crop", "skip_bad_files", "labels", "num_levels"), _images)
 ARRAYS = Source(("layout", "crop", "num_levels"), _arrays)
-TIFF = Source(("crop", "num_levels"), _tiff)
+TIFF = Source(("crop", "num_levels"), lambda config, spec: read_tiff(_path(config)))
 HUB = Source(("image_size", "crop", "skip_bad_files", "num_levels"), _hub)
 HUB_PREFIX = "hf:"
 """How the name of a data set of the hub begins."""
