@@ -51,8 +51,11 @@ def write_table(path: Path, table: "pa.Table", metadata: Mapping[str, str] | Non
     import pyarrow as pa
     from pyarrow import feather, parquet
 
+    from lowerbound.arrow import printed
+
     check_table(path)
-    table = pa.table(list(map(_printed, table.columns)), list(map(printable, table.column_names)))
+    columns = [printed(column) if _is_text(column.type) else column for column in table.columns]
+    table = pa.table(columns, list(map(printable, table.column_names)))
     if path.suffix in TEXTS:
         write_file(path, _text(table, TEXTS[path.suffix]))
         return
@@ -87,18 +90,6 @@ def _cells(column: "pa.ChunkedArray", separator: str) -> "pa.ChunkedArray":
     column = pc.replace_substring_regex(column.cast(pa.string()), r"\A([=+\-@])", r"'\1")
     quoted = pc.binary_join_element_wise('"', pc.replace_substring(column, '"', '""'), '"', "")
     return pc.if_else(pc.match_substring_regex(column, f'["{separator}\r\n]'), quoted, column)
-
-
-def _printed(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    """A column whose texts are fit to be printed."""
-    import pyarrow as pa
-
-    from lowerbound.arrow import pc
-
-    if not _is_text(column.type) or pc.all(pc.utf8_is_printable(column)).as_py() is not False:
-        return column
-    texts = [None if text is None else printable(text) for text in column.to_pylist()]
-    return pa.chunked_array([pa.array(texts, column.type)])
 
 
 def _is_text(kind: "pa.DataType") -> bool:

@@ -109,12 +109,12 @@ def _entropy(weighted: Weighted, log_p: Figures) -> Check:
 
 def _directions(num_dims: int, seed: int) -> np.ndarray:
     """The axes, or as many random directions, at most `MOST_DIRECTIONS`."""
-    if num_dims <= MOST_DIRECTIONS // 2:
-        axes = np.eye(num_dims)
-        extra = np.random.default_rng(seed).standard_normal((num_dims, num_dims)) if num_dims > 1 else axes[:0]
-        return np.concatenate([axes, extra / (np.linalg.norm(extra, axis=1, keepdims=True) + 1e-300)])
-    normal = np.random.default_rng(seed).standard_normal((MOST_DIRECTIONS, num_dims))
-    return normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    if num_dims == 1:
+        return np.eye(1)
+    is_low = num_dims <= MOST_DIRECTIONS // 2
+    normal = np.random.default_rng(seed).standard_normal((num_dims if is_low else MOST_DIRECTIONS, num_dims))
+    directions = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    return np.concatenate([np.eye(num_dims), directions]) if is_low else directions
 
 
 def _distance(

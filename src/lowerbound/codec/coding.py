@@ -11,7 +11,7 @@ import lzma
 import math
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,21 +83,21 @@ def compress(
     coder = _coder(run, num_steps)
     check_examples(run, raw)
     levels = raw.astype(np.int64) - run.spec.encoding.offset
-    code = _coded(coder, raw, levels, batch_size, progress)
+    stack, num_plain, growth = _coded(coder, raw, levels, batch_size, progress)
     return Compressed(
         run_hash=_run_hash(run),
         values_checksum=zlib.crc32(np.ascontiguousarray(raw).data),
-        distributions_checksum=code.stack.checksum,
+        distributions_checksum=stack.checksum,
         num_examples=len(raw),
-        num_plain=code.num_plain,
+        num_plain=num_plain,
         batch_size=batch_size,
-        growth=code.growth,
+        growth=growth,
         num_steps=num_steps,
         dtype=raw.dtype.str,
         layout=layout or run.spec.layout,
         run=str(run.folder.path),
         torch_version=torch.__version__,
-        words=code.stack.words,
+        words=stack.words,
     )
 
 
@@ -192,18 +192,15 @@ def _batch_size(run: Run) -> int:
     return MOST_AT_ONCE
 
 
-class _Code(NamedTuple):
-    stack: Stack
-    num_plain: int
-    growth: int
-
-
 def _coded(
     coder: Chain | Direct, raw: np.ndarray, levels: np.ndarray, batch_size: int, progress: Callable[[int], object]
-) -> _Code:
-    """The stack of all examples; if it ran out of bits, which is rare, it is made again with more to borrow from."""
+) -> tuple[Stack, int, int]:
+    """The stack of all examples, how many of them are in plain, and the growth of batches.
+
+    If the stack ran out of bits, which is rare, it is made again with more to borrow from.
+    """
     if isinstance(coder, Direct):
-        return _Code(_pushed(coder, Stack(to_words(b""), as_seed=True), levels, batch_size, 0, progress), 0, 0)
+        return _pushed(coder, Stack(to_words(b""), as_seed=True), levels, batch_size, 0, progress), 0, 0
     borrowed, earned = _trial(coder, levels[:TRIED])
     reserve = RESERVE
     while True:
@@ -213,7 +210,7 @@ def _coded(
         progress(num_plain)
         stack = _pushed(coder, Stack(to_words(plain), as_seed=True), levels[num_plain:], batch_size, growth, progress)
         if stack.fewest_bits >= SPARE or num_plain == len(raw):
-            return _Code(stack, num_plain, growth)
+            return stack, num_plain, growth
         progress(-len(raw))
         reserve *= 1.5
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.arrow import pc
+from lowerbound.arrow import pc, printed, where
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
 
 Place = Callable[[int], str]
 """Where a row is, for messages."""
@@ -59,10 +58,7 @@ def is_number(kind: pa.DataType) -> bool:
 def texts(values: pa.Array) -> pa.Array:
     """Values as names, fit to be printed."""
     kind = values.type
-    names = values.cast(kind.value_type if pa.types.is_dictionary(kind) else pa.string()).cast(pa.string())
-    if pc.all(pc.utf8_is_printable(names)).as_py() is not False:
-        return names
-    return pa.array([None if name is None else printable(name) for name in names.to_pylist()], pa.string())
+    return printed(values.cast(kind.value_type if pa.types.is_dictionary(kind) else pa.string()).cast(pa.string()))
 
 
 def floats(values: pa.Array, name: str, place: Place, first_row: int = 0) -> np.ndarray:
@@ -102,8 +98,7 @@ def floats(values: pa.Array, name: str, place: Place, first_row: int = 0) -> np.
                 raise refuse(int(large[0]), "has more digits than double precision holds")
             return seconds
         back = _decimals(pa.array(seconds, from_pandas=True), kind)
-    differs = np.flatnonzero(pc.fill_null(pc.not_equal(back, values), False).to_numpy(zero_copy_only=False))
-    if len(differs):
+    if len(differs := where(pc.not_equal(back, values))):
         raise refuse(int(differs[0]), "has more digits than double precision holds")
     return seconds
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from lowerbound.blocks import Block
+from lowerbound.blocks import Block, Real
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 
@@ -19,9 +19,9 @@ class Code(ABC):
     """How a column's values become entries of x: a dataclass."""
 
     @property
-    @abstractmethod
     def block(self) -> Block:
         """What the entries are to a model."""
+        return Real()
 
     @abstractmethod
     def encode(self, values: Values, column: Column) -> Entries:

@@ -79,10 +79,10 @@ class Encoding(ABC):
     def decode(self, x: Tensor) -> np.ndarray:
         """Model values as stored values, rounded to the nearest level if they are discrete."""
 
-    @abstractmethod
     def log_det(self, x: Tensor) -> Tensor:
         r"""$\log|\det dx/d\,raw|$ of the entries that are there of each encoded example, (N,), nats in double precision; 0
         for discrete data."""
+        return x.new_zeros(len(x), dtype=torch.float64)
 
     def log_slopes(self, x: Tensor) -> Tensor:
         """What each entry adds to `log_det`, of the shape of x, nats in double precision; 0 where there is none."""
@@ -153,9 +153,6 @@ class Levels(Encoding):
     def decode(self, x: Tensor) -> np.ndarray:
         index = nearest_level(x.detach().cpu().double(), self.num_levels).long().numpy()
         return (index + self.offset).astype(self.dtype)
-
-    def log_det(self, x: Tensor) -> Tensor:
-        return x.new_zeros(len(x), dtype=torch.float64)
 
     @property
     def filling(self) -> float:

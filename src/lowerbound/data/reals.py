@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowerbound.blocks import Block, Real
 from lowerbound.data.code import Code, Entries, Values, check_scale
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
@@ -57,10 +56,6 @@ class Scaled(Code):
 
     def __post_init__(self):
         check_scale(self.shift, self.scale)
-
-    @property
-    def block(self) -> Block:
-        return Real()
 
     def encode(self, values: Values, column: Column) -> Entries:
         return ((values - self.shift) / self.scale)[:, None]
@@ -111,10 +106,6 @@ class Warped(Code):
         groups = np.cumsum(np.concatenate([[0], np.diff(knots) > least]))
         knots, places = (np.bincount(groups, each) / np.bincount(groups) for each in (knots, places))
         return cls(tuple(knots.tolist()), tuple(places.tolist()), repeated)
-
-    @property
-    def block(self) -> Block:
-        return Real()
 
     def encode(self, values: Values, column: Column) -> Entries:
         return self._spline(values)[0][:, None]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.arrow import pc
+from lowerbound.arrow import pc, where
 from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
 from lowerbound.data.code import Code
 from lowerbound.data.columns import Column
@@ -192,8 +192,7 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
     if column.kind == "boolean":  # true, True and TRUE are the same
         names, categories = pc.utf8_lower(names), pc.utf8_lower(categories)
     places = pc.index_in(names, categories)
-    unseen = np.flatnonzero(pc.and_(pc.is_null(places), pc.is_valid(names)).to_numpy(zero_copy_only=False))
-    if len(unseen):
+    if len(unseen := where(pc.and_(pc.is_null(places), pc.is_valid(names)))):
         near = nearest(names[unseen[0]].as_py(), column.categories)
         meant = f", did you mean {near}?" if near else ";"
         known = ", ".join(column.categories[:12]) + ", ..." * (len(column.categories) > 12)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 
-from lowerbound.arrow import pc
+from lowerbound.arrow import pc, where
 from lowerbound.data.columns import ColumnKind
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
@@ -211,14 +210,10 @@ class TextColumn:
         if kind.kind == "date":
             return _dates(texts, kind)
         values = self.numbers.parse(texts)
-        bad = np.flatnonzero(pc.fill_null(pc.is_inf(values), False).to_numpy(zero_copy_only=False))
-        if len(bad):
+        if len(bad := where(pc.is_inf(values))):
             raise self._infinite(first_row + int(bad[0]), texts[bad[0]].as_py())
         if kind.kind == "integer":
-            bad = np.flatnonzero(
-                pc.fill_null(pc.greater_equal(pc.abs(values), 2.0**53), False).to_numpy(zero_copy_only=False)
-            )
-            if len(bad):
+            if len(bad := where(pc.greater_equal(pc.abs(values), 2.0**53))):
                 raise InputError(
                     f"{self.place(first_row + int(bad[0]))}, column {self.name}: double precision does not hold all digits "
                     f"of {texts[bad[0]].as_py()}: leave the column out with --ignore {self.name}, or, if it is of names, "
@@ -265,7 +260,7 @@ class TextColumn:
         if not left:
             # the longest that any of them reaches
             reached = {each: pc.index(mask, False).as_py() for each, mask in fits.items()}
-            place = np.flatnonzero(is_word.to_numpy(zero_copy_only=False))[max(reached.values())]
+            place = where(is_word)[max(reached.values())]
             self._first["odd date"] = first_row + int(place), texts[int(place)].as_py()
         self._formats = left
 

@@ -90,7 +90,7 @@ def mean_over_trainings(bits: Bits) -> OverTrainings:
         InputError: if there are none.
     """
     _check(bits)
-    return _sum(float(bits.mean()), [_between(bits.mean(1)), _over_examples(bits.mean(0))], len(bits))
+    return _sum(float(bits.mean()), [_between(bits.mean(1)), _between(bits.mean(0), of_one=math.nan)], len(bits))
 
 
 def difference_over_trainings(ours: Bits, theirs: Bits) -> OverTrainings:
@@ -106,7 +106,7 @@ def difference_over_trainings(ours: Bits, theirs: Bits) -> OverTrainings:
     if ours.shape[1] != theirs.shape[1]:
         raise InputError(f"{ours.shape[1]} examples of one model, {theirs.shape[1]} of the other: give the same ones")
     differences = ours.mean(0) - theirs.mean(0)
-    variances = [_between(ours.mean(1)), _between(theirs.mean(1)), _over_examples(differences)]
+    variances = [_between(ours.mean(1)), _between(theirs.mean(1)), _between(differences, of_one=math.nan)]
     return _sum(float(differences.mean()), variances, min(len(ours), len(theirs)))
 
 
@@ -138,16 +138,10 @@ _Variance = tuple[float, float]
 """Of a mean, and its degrees of freedom."""
 
 
-def _between(means: Float[np.ndarray, " num_trainings"]) -> _Variance:
-    """Of the mean over trainings; nothing is known of it by a single one."""
+def _between(means: Float[np.ndarray, " num_means"], of_one: float = 0.0) -> _Variance:
+    """Of the mean of means, of trainings or examples; of a single one as it is given."""
     num = len(means)
-    return (float(means.var(ddof=1)) / num, num - 1.0) if num > 1 else (0.0, math.inf)
-
-
-def _over_examples(means: Float[np.ndarray, " num_examples"]) -> _Variance:
-    """Of the mean over examples; a single one leaves it unknown."""
-    num = len(means)
-    return (float(means.var(ddof=1)) / num, num - 1.0) if num > 1 else (math.nan, math.inf)
+    return (float(means.var(ddof=1)) / num, num - 1.0) if num > 1 else (of_one, math.inf)
 
 
 def _own(figures: Sequence[Measured]) -> _Variance:
