@@ -117,12 +117,12 @@ def test_gradients_are_those_of_the_sum(variance):
 
 
 class Any(nn.Module):
-    """A random network of two outputs per entry, which remembers what it was given."""
+    """A random network of some outputs per entry, which remembers what it was given."""
 
-    def __init__(self, num_features, dtype=torch.float64):
+    def __init__(self, num_features, dtype=torch.float64, num_outputs=2):
         super().__init__()
         torch.manual_seed(0)
-        self.layer = nn.Linear(num_features, 2 * num_features, dtype=dtype)
+        self.layer = nn.Linear(num_features, num_outputs * num_features, dtype=dtype)
 
     def forward(self, x, gamma, cond):
         self.given = (x, gamma, cond)
@@ -231,6 +231,49 @@ def test_a_normal_prior_on_the_levels_gives_the_exact_posterior_and_bound():
     torch.testing.assert_close(*bounds, rtol=0, atol=1e-4)
 
 
+class KnowingSpikes(Knowing):
+    """What a network says that knows of spikes of the shares p_j, beside the normal, as well."""
+
+    def __init__(self, mean, variance, num_levels, spikes):
+        super().__init__(mean, variance, num_levels)
+        self.spikes = spikes
+
+    def forward(self, x, gamma, cond):
+        ratio = torch.exp(gamma / 2)[:, None]
+        place = (x * torch.sqrt(1 + ratio**2) + 1) * self.num_levels / 2 - 0.5
+        noise = (ratio * self.num_levels / 2) ** 2
+        slab, normal = noise + self.num_levels**2 / 16, noise + self.variance
+        log_slab = -torch.log(slab) / 2
+        log_normal = -torch.log(normal) / 2 - (place - self.mean) ** 2 / (2 * normal)
+        left = 1 - sum(self.spikes.values())
+        odds = [math.log(share / left) + log_slab - log_normal for share in self.spikes.values()]
+        return torch.cat([super().forward(x, gamma, cond), *odds], 1)
+
+
+def test_spikes_beside_a_normal_give_the_exact_posterior_and_bound():
+    """Data of one entry, of which 0 has a half and 29 a tenth: the closed-form denoiser of its points, at every noise."""
+    num_levels, mean, variance, spikes = 32, 14.3, 4.0, {0: 0.5, 29: 0.1}
+    schedule = LinearGamma(-12.0, 5.0)
+    index = torch.arange(num_levels)
+    points = level_centres(index, num_levels).double()[:, None]
+    normal = torch.exp(-((index.double() - mean) ** 2) / (2 * variance)).clamp(min=1e-30)
+    weights = (1 - sum(spikes.values())) * normal / normal.sum()
+    for level, share in spikes.items():
+        weights[level] += share
+    exact = Empirical(points, schedule, weights)
+    network = KnowingSpikes(mean, variance, num_levels, spikes)
+    ours = LevelDenoiser(network, schedule, (1,), num_levels, spikes=tuple(spikes))
+    x = points[torch.multinomial(weights, 400, True, generator=torch.Generator().manual_seed(0))]
+    for t in torch.linspace(0, 1, 30).tolist():
+        level = schedule.level(t)
+        x_t = level.alpha * x + level.sigma * draw(400, 1)
+        error = (ours(x_t, level).x - exact(x_t, level).x) * num_levels / 2
+        assert error.abs().max() < 5e-4, t
+    chain = torch.linspace(0, 1, 41, dtype=torch.float64)
+    bounds = [elbo(model, LevelPosterior(num_levels), x, chain, noise=Stream(0)).nats.mean() for model in (ours, exact)]
+    torch.testing.assert_close(*bounds, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("num_levels", COUNTS)
 def test_before_training_the_bound_is_finite_and_narrow_noise_costs_nothing(num_levels, dtype):
@@ -246,16 +289,29 @@ def test_before_training_the_bound_is_finite_and_narrow_noise_costs_nothing(num_
         assert steps[:, 0].mean() < 0.05 * plain[:, 0].mean()
 
 
-def test_gradients_are_finite_at_every_noise():
-    schedule, network = LinearGamma(-14.0, 5.0), Any(3, torch.float32)
-    denoiser, x = LevelDenoiser(network, schedule, (3,), 256), levels_of(256, 200, 3, dtype=torch.float32)
+@pytest.mark.parametrize("spikes", [(), (0, 255)])
+def test_gradients_are_finite_at_every_noise(spikes):
+    schedule, network = LinearGamma(-14.0, 5.0), Any(3, torch.float32, 2 + len(spikes))
+    denoiser, x = (
+        LevelDenoiser(network, schedule, (3,), 256, spikes=spikes),
+        levels_of(256, 200, 3, dtype=torch.float32),
+    )
     t = torch.linspace(0, 1, 200)
     alpha, sigma = (c[:, None] for c in schedule(t))
     denoiser(alpha * x + sigma * draw(200, 3).float(), t).eps.square().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("arguments", [{"num_levels": 1}, {"num_levels": 65_537}, {"num_levels": 2, "sigma_data": 0.0}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_levels": 1},
+        {"num_levels": 65_537},
+        {"num_levels": 2, "sigma_data": 0.0},
+        {"num_levels": 2, "spikes": (2,)},
+        {"num_levels": 2, "spikes": (1, 1)},
+    ],
+)
 def test_impossible_arguments_are_refused(arguments):
     with pytest.raises(InputError):
         LevelDenoiser(Zero(), LinearGamma(), (3,), **arguments)

@@ -11,16 +11,28 @@ surroundings leave. Where the noise is wider than a level the mean of this norma
 eps, with all of its good manners. Where it is narrower the mean is the level itself, exactly, and the bound's last part,
 which a network otherwise has to learn at high precision, costs what it must and no more.
 
+Levels that are far more frequent than those beside them, such as an empty background or saturated pixels, are no part of a
+normal of any width. Given J such spikes $k_j$, the network says by $a_j$ how likely each is from its surroundings, and the
+observation says the rest, against a smooth density as wide as half of the range (a spike and slab):
+
+$$r_j \propto e^{a_j} N(p; k_j, w^2), \quad r_0 \propto N(0; 0, w^2 + K^2 / 16), \qquad
+\hat k = r_0 E[k] + \textstyle\sum_j r_j k_j ,$$
+
+with E[k] the mean of the normal above.
+
 A mean of levels lies between the first and the last. Once trained (`eval()`), $\hat x$ is cut to that range, which brings it
 nearer to every possible x; in training it is not, for no gradient would come from what is cut off.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lowerbound.denoiser.base import Prediction
 from lowerbound.denoiser.network import OfNetwork
-from lowerbound.elementary import exp, expand
+from lowerbound.elementary import Scalar, exp, expand
+from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, mean_level
 from lowerbound.schedule import Level, Schedule
 
@@ -28,35 +40,58 @@ _UNTRAINED = 2.0  # the logit of S before training: seven eighths of the noise's
 
 
 class LevelDenoiser(OfNetwork):
-    r"""$\hat x = E[x | x_t]$ under a normal on the levels (formula in the module's docstring).
+    r"""$\hat x = E[x | x_t]$ under a normal on the levels, and spikes (formulas in the module's docstring).
 
     Arguments:
-        network: (x, gamma, cond) -> two outputs per entry, (B, 2 C, *): F and the logit of S; with `takes_observed` as in
-            `NetworkDenoiser`.
+        network: (x, gamma, cond) -> 2 + J outputs per entry, (B, (2 + J) C, *): F, the logit of S and each $a_j$; with
+            `takes_observed` as in `NetworkDenoiser`.
         schedule: the noise schedule.
         shape: the shape of one example.
         num_levels: K.
         sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
+        spikes: $k_j$, levels from 0 to K - 1, each once; none for the normal alone.
 
     Raises:
-        InputError: if K or `sigma_data` is out of range, or the network does not take three arguments.
+        InputError: if K, `sigma_data` or a spike is out of range, or the network does not take three arguments.
     """
 
     rows_are_apart = True
 
     def __init__(
-        self, network: nn.Module, schedule: Schedule, shape: tuple[int, ...], num_levels: int, sigma_data: float = 1.0
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        shape: tuple[int, ...],
+        num_levels: int,
+        sigma_data: float = 1.0,
+        spikes: Sequence[int] = (),
     ):
         super().__init__(network, schedule, shape, sigma_data)
         self.num_levels = check_num_levels(num_levels)
+        self.spikes = tuple(spikes)
+        if len(set(self.spikes)) < len(self.spikes) or not all(0 <= spike < num_levels for spike in self.spikes):
+            raise InputError(f"spikes={self.spikes}: give levels from 0 to {num_levels - 1}, each once")
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        eps, logit = self.output(x_t, level, cond, observed, outputs_per_entry=2).chunk(2, 1)
+        num_outputs = 2 + len(self.spikes)
+        output = self.output(x_t, level, cond, observed, outputs_per_entry=num_outputs)
+        eps, logit, *log_odds = output.chunk(num_outputs, 1)
         per_unit = self.num_levels / 2
         ratio = expand(exp(level.gamma / 2), x_t)
-        centre = (x_t / expand(level.alpha, x_t) - ratio * eps + 1) * per_unit - 0.5
-        variance = (ratio * per_unit) ** 2 * torch.sigmoid(logit + _UNTRAINED)
-        x = (mean_level(centre, variance, self.num_levels) + 0.5) / per_unit - 1
+        width = ratio * per_unit
+        place = (x_t / expand(level.alpha, x_t) + 1) * per_unit - 0.5
+        mean = mean_level(place - width * eps, width**2 * torch.sigmoid(logit + _UNTRAINED), self.num_levels)
+        if log_odds:
+            mean = self._with_spikes(mean, place, width, torch.stack(log_odds))
+        x = (mean + 0.5) / per_unit - 1
         if not self.training:
             x = x.clamp(-1 + 1 / self.num_levels, 1 - 1 / self.num_levels)
         return Prediction(x_t, level, x, self.schedule)
+
+    def _with_spikes(self, mean: Tensor, place: Tensor, width: Scalar, log_odds: Tensor) -> Tensor:
+        """The mean of the normal and the spikes, whose log odds from the surroundings are (J, B, *)."""
+        spikes = torch.tensor(self.spikes, dtype=mean.dtype, device=mean.device).view(-1, *(1,) * mean.ndim)
+        slab = torch.as_tensor((self.num_levels / 4 / width) ** 2, dtype=mean.dtype, device=mean.device)
+        density = torch.log1p(slab) / 2 - ((place - spikes) / width) ** 2 / 2
+        shares = torch.cat([log_odds + density, torch.zeros_like(mean)[None]]).softmax(0)
+        return shares[-1] * mean + (shares[:-1] * spikes).sum(0)

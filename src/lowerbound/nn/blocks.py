@@ -69,20 +69,28 @@ class ResidualBlock(nn.Module):
     r"""$h + C_2\,\mathrm{silu}((1 + s)\,\mathrm{norm}(C_1\,\mathrm{silu}(\mathrm{norm}(h))) + b)$, $h$ before training.
 
     The scale s and the shift b of each channel are linear in the embedding (Dhariwal & Nichol, arXiv 2105.05233,
-    section 3); C_1 and C_2 are convolutions.
+    section 3), and if it is `pooled` in the mean over all positions of what C_1 sees as well; C_1 and C_2 are
+    convolutions.
     """
 
-    def __init__(self, num_dims: int, width: int, embedding_width: int, periodic: Sequence[int] = ()) -> None:
+    def __init__(
+        self, num_dims: int, width: int, embedding_width: int, periodic: Sequence[int] = (), *, pooled: bool = False
+    ) -> None:
         super().__init__()
         self.norm_in = normalisation(num_dims, width)
         self.conv_in = convolution(num_dims, width, width, periodic=periodic)
         self.modulate = nn.Linear(embedding_width, 2 * width)
+        self.pool = zeroed(nn.Linear(width, 2 * width)) if pooled else None
         self.norm_out = normalisation(num_dims, width, affine=False)
         self.conv_out = zeroed(convolution(num_dims, width, width, periodic=periodic))
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
-        inner = self.conv_in(functional.silu(self.norm_in(hidden)))
-        scale, shift = over_space(self.modulate(embedding), hidden).chunk(2, dim=1)
+        inner = functional.silu(self.norm_in(hidden))
+        modulation = self.modulate(embedding)
+        if self.pool is not None:
+            modulation = modulation + self.pool(inner.flatten(2).mean(2))
+        inner = self.conv_in(inner)
+        scale, shift = over_space(modulation, hidden).chunk(2, dim=1)
         inner = torch.addcmul(shift, self.norm_out(inner), 1 + scale)
         return hidden + self.conv_out(functional.silu(inner))
 

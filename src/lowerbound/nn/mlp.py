@@ -36,6 +36,7 @@ class MLP(ModulatedNetwork):
         depth: number of residual layers.
         fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x, for fine structure;
             `octaves(K)` suit K-level data on [-1, 1].
+        spikes: values of x, in units of the data, far more frequent than those around them: as of `UNet`.
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
@@ -55,12 +56,15 @@ class MLP(ModulatedNetwork):
         num_classes: int = 0,
         num_condition_features: int = 0,
         takes_observed: bool = False,
+        spikes: Sequence[float] = (),
     ) -> None:
         if min(num_features, width) < 1 or depth < 0:
             raise InputError(
                 f"num_features={num_features}, width={width}, depth={depth}: the first two start at 1, depth at 0"
             )
-        super().__init__(num_features, width, fourier_frequencies, num_classes, num_condition_features, takes_observed)
+        super().__init__(
+            num_features, width, fourier_frequencies, num_classes, num_condition_features, takes_observed, spikes=spikes
+        )
         self.num_features = num_features
         self.into = nn.Linear(self.num_inputs, width)
         self.trunk = nn.ModuleList(ResidualLayer(width) for _ in range(depth))

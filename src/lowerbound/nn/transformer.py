@@ -137,6 +137,7 @@ class Transformer(ModulatedNetwork):
         patch: positions along each spatial axis that make one token.
         columns: entries of each column of vectors, in order; one each if None.
         fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x.
+        spikes: values of x, in units of the data, far more frequent than those around them: as of `UNet`.
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
@@ -161,6 +162,7 @@ class Transformer(ModulatedNetwork):
         num_condition_features: int = 0,
         takes_observed: bool = False,
         num_given: int = 0,
+        spikes: Sequence[float] = (),
     ) -> None:
         if not shape or min(*shape, width, patch, head_width) < 1 or depth < 0:
             raise InputError(
@@ -177,7 +179,7 @@ class Transformer(ModulatedNetwork):
                 "other, and there are no patches and no conditions along them"
             )
         super().__init__(
-            channels, width, fourier_frequencies, num_classes, num_condition_features, takes_observed, num_given
+            channels, width, fourier_frequencies, num_classes, num_condition_features, takes_observed, num_given, spikes
         )
         self.shape = tuple(shape)
         self.trunk = nn.ModuleList(Layer(width, head_width, width) for _ in range(depth))

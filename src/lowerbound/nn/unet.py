@@ -25,6 +25,7 @@ class Resolution(nn.Module):
         periodic: the spatial axes whose ends meet.
         dense: hidden units of a fully connected block at the lowest resolution; 0 for none.
         spatial: the sizes of the spatial axes here, for that block.
+        pooled: whether each block is told the mean over all positions.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Resolution(nn.Module):
         periodic: Sequence[int],
         dense: int,
         spatial: Sequence[int],
+        pooled: bool,
     ) -> None:
         super().__init__()
         width, *lower = widths
 
         def blocks() -> nn.ModuleList:
-            return nn.ModuleList(ResidualBlock(num_dims, width, embedding_width, periodic) for _ in range(num_blocks))
+            kinds = (num_dims, width, embedding_width, periodic)
+            return nn.ModuleList(ResidualBlock(*kinds, pooled=pooled) for _ in range(num_blocks))
 
         self.before = blocks()
         self.attention = AttentionBlock(num_dims, width, head_width) if len(widths) <= num_attention else None
@@ -62,6 +65,7 @@ class Resolution(nn.Module):
                 periodic=periodic,
                 dense=dense,
                 spatial=[math.ceil(size / 2) for size in spatial],
+                pooled=pooled,
             )
             self.up = convolution(num_dims, lower[0], width, kernel=1)
         self.after = blocks()
@@ -107,6 +111,9 @@ class UNet(ModulatedNetwork):
         dense: hidden units of a fully connected block over all positions of the lowest resolution, for x of one size; 0 for
             none.
         spatial: the sizes of x's spatial axes, needed for that block alone.
+        pooled: whether each residual block is told the mean over all positions of what it sees.
+        spikes: values of x, in units of the data, that are far more frequent than those around them: how well each entry
+            agrees with them enters beside x.
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -131,6 +138,8 @@ class UNet(ModulatedNetwork):
         num_given: int = 0,
         dense: int = 0,
         spatial: Sequence[int] = (),
+        pooled: bool = False,
+        spikes: Sequence[float] = (),
     ) -> None:
         if num_dims not in (1, 2, 3):
             raise InputError(f"num_dims={num_dims}: a UNet works on 1, 2 or 3 spatial dimensions; use MLP for vectors")
@@ -163,6 +172,7 @@ class UNet(ModulatedNetwork):
             num_condition_features,
             takes_observed,
             num_given,
+            spikes,
         )
         self.in_channels = in_channels
         self.num_dims = num_dims
@@ -179,6 +189,7 @@ class UNet(ModulatedNetwork):
             periodic=periodic,
             dense=dense,
             spatial=spatial,
+            pooled=pooled,
         )
         self.spatial = tuple(spatial) if dense else None
         self.norm = normalisation(num_dims, width)

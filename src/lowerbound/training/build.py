@@ -17,6 +17,7 @@ from lowerbound.discrete import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.forest import Forest
 from lowerbound.langevin import EnergyDenoiser
+from lowerbound.levels import level_centres
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
@@ -35,8 +36,6 @@ from lowerbound.training.config import (
 )
 from lowerbound.training.mixtures import TAILS
 from lowerbound.training.objectives import OBJECTIVES, VISIBLE
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "transformer": Transformer, "unet": UNet}
 
 
 def build_model(config: Config, spec: DataSpec) -> Model:
@@ -84,7 +83,9 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
     return schedule
 
 
-def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int = 1) -> nn.Module:
+def build_network(
+    config: NetworkConfig, spec: DataSpec, outputs_per_entry: int = 1, spikes: Sequence[float] = ()
+) -> nn.Module:
     """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
     one that is told which are there; of series one that is given known entries and covariates."""
     shape = spec.shape
@@ -95,33 +96,49 @@ def build_network(config: NetworkConfig, spec: DataSpec, outputs_per_entry: int 
         )
     if config.kind == "mlp" and config.periodic:
         raise InputError("--network.periodic has no effect on vectors: they have no axes whose ends could meet")
-    if config.kind == "mlp" and config.dense:
-        raise InputError("--network.dense has no effect on vectors, of whose network every layer is fully connected")
-    if config.kind == "transformer" and (config.periodic or config.dense):
-        raise InputError("--network.periodic and --network.dense have no effect on a transformer: they are the U-Net's")
-    if config.patch != 1 and (config.kind != "transformer" or len(shape) == 1):
+    if config.kind == "mlp" and (config.dense or config.pooled):
+        raise InputError("--network.dense and --network.pooled have no effect on an MLP: they are the U-Net's")
+    if config.kind == "transformer" and (config.periodic or config.dense or config.pooled):
         raise InputError(
-            "--network.patch has an effect on a transformer of images, signals or volumes alone: leave it at 1"
+            "--network.periodic, --network.dense and --network.pooled have no effect on a transformer: they are the U-Net's"
         )
-    kind = NETWORKS[config.kind]
-    what: dict[str, Any] = {}
-    match config.kind:
-        case "mlp":
-            sizes: tuple[Any, ...] = (shape[0],)
-        case "unet":
-            sizes = (shape[0], len(shape) - 1)
-        case "transformer":
-            sizes = (shape,)
-            what = {"columns": None if spec.blocks is None else [block.width for block in spec.blocks]}
-    network = kind(
-        *sizes,
-        outputs_per_entry * shape[0],
-        **_settings_of(kind, config, shape[1:], config.periodic),
+    if config.patch != 1 and len(shape) == 1:
+        raise InputError("--network.patch has no effect on vectors: they have no positions to join; leave it at 1")
+    if config.kind == "unet":
+        return _unet(config, spec, config.periodic, outputs_per_entry, spikes)
+    outputs, inputs = outputs_per_entry * shape[0], _inputs_of(spec)
+    if config.kind == "mlp":
+        return MLP(shape[0], outputs, **_settings_of(MLP, config), **inputs, spikes=spikes)
+    columns = None if spec.blocks is None else [block.width for block in spec.blocks]
+    return Transformer(shape, outputs, **_settings_of(Transformer, config), **inputs, columns=columns, spikes=spikes)
+
+
+def _unet(
+    config: NetworkConfig | CoarseConfig,
+    spec: DataSpec,
+    periodic: tuple[int, ...],
+    outputs_per_entry: int = 1,
+    spikes: Sequence[float] = (),
+) -> nn.Module:
+    """A U-Net of patches, if they are of more than one position; periodic axes have no place for a fully connected block."""
+    channels, *spatial = spec.shape
+    if config.patch < 1:
+        raise InputError(f"patches of {config.patch} positions a side: give 1 or more")
+    joined = config.patch ** len(spatial)
+    network = UNet(
+        channels * joined,
+        len(spatial),
+        outputs_per_entry * channels * joined,
+        **_settings_of(UNet, config),
         **_inputs_of(spec),
-        **what,
+        spikes=spikes,
+        periodic=periodic,
+        dense=0 if periodic else config.dense,
+        spatial=[math.ceil(size / config.patch) for size in spatial],
     )
-    if isinstance(network, UNet) and config.periodic:
-        network.check(torch.empty(1, *shape, device="meta"))
+    network = network if config.patch == 1 else Patched(network, config.patch)
+    if periodic:
+        network.check(torch.empty(1, *spec.shape, device="meta"))
     return network
 
 
@@ -135,16 +152,10 @@ def _inputs_of(spec: DataSpec) -> dict[str, Any]:
     }
 
 
-def _settings_of(
-    kind: Callable[..., nn.Module],
-    config: NetworkConfig | CoarseConfig,
-    spatial: Sequence[int],
-    periodic: Sequence[int],
-) -> dict[str, Any]:
-    """The settings that a kind of network takes; periodic axes have no place for a fully connected block."""
+def _settings_of(kind: Callable[..., nn.Module], config: NetworkConfig | CoarseConfig) -> dict[str, Any]:
+    """The settings that a kind of network takes, but for those of a U-Net's edges."""
     names = inspect.signature(kind).parameters
-    settings = {name: value for name, value in vars(config).items() if name in names}
-    return settings | ({"dense": 0 if periodic else config.dense, "spatial": spatial} if "dense" in names else {})
+    return {name: value for name, value in vars(config).items() if name in names and name not in ("dense", "periodic")}
 
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
@@ -166,22 +177,11 @@ def networks(denoiser: Denoiser) -> list[nn.Module]:
     return [cast(nn.Module, piece.network) for piece in pieces]
 
 
-def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[int, ...] = ()) -> Patched:
+def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[int, ...] = ()) -> nn.Module:
     """The second network, of patches, with the conditions of the data."""
-    num_dims = len(spec.shape) - 1
-    if num_dims < 1 or spec.series is not None:
+    if len(spec.shape) == 1 or spec.series is not None:
         raise InputError(f"--coarse.split is for images, signals and volumes, not for {spec.layout}: leave it out")
-    network = UNet(
-        spec.shape[0] * config.patch**num_dims,
-        num_dims,
-        **_settings_of(UNet, config, [math.ceil(size / config.patch) for size in spec.shape[1:]], periodic),
-        **_inputs_of(spec),
-        periodic=periodic,
-    )
-    patched = Patched(network, config.patch)
-    if periodic:
-        patched.check(torch.empty(1, *spec.shape, device="meta"))
-    return patched
+    return _unet(config, spec, periodic)
 
 
 def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
@@ -221,8 +221,9 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
         return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, below)
     if settings.target == "levels":
         assert num_levels is not None
-        network = build_network(config.network, spec, outputs_per_entry=2)
-        return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data)
+        values = level_centres(torch.tensor(settings.spikes, dtype=torch.int64), num_levels).tolist()
+        network = build_network(config.network, spec, 2 + len(values), values)
+        return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data, settings.spikes)
     network = build_network(config.network, spec, outputs_per_entry=2 if learned_variance else 1)
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, below

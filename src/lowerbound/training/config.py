@@ -139,6 +139,9 @@ class DenoiserConfig:
     """The largest number of components in a mixture that is fitted to the training rows before the network learns what to
     add to it: Gaussians, for vectors of real numbers and the target eps, with probabilities of categories beside them for
     tables and the target blocks; for series and the target eps it is one Gaussian of whole windows; 0 for none."""
+    spikes: tuple[int, ...] = ()
+    """Levels of discrete data, counted from 0, that are far more frequent than those beside them, for the target levels: the
+    network says how likely each is, beside a normal distribution on all levels."""
 
 
 @dataclass(frozen=True)
@@ -170,13 +173,15 @@ class NetworkConfig:
     dense: int = 0
     """U-Net: the number of hidden units of a fully connected block over all positions of the lowest resolution, which learns
     what stands where; 0, or periodic axes, for none."""
+    pooled: bool = False
+    """U-Net: tell each residual block the mean over all positions of what it sees."""
     periodic: tuple[int, ...] = ()
     """U-Net: the axes whose ends meet, counted from 0: 1 is the width of images, the longitude of global fields. What
     is learned does then not change with a shift along them."""
     depth: int = 4
     """MLP and transformer: the number of layers."""
     patch: int = 1
-    """Transformer: the number of positions along each axis that make one token."""
+    """Transformer and U-Net: the positions along each axis that become one, a token or the channels of a position."""
     fourier_frequencies: tuple[float, ...] = ()
     """Feed the network sines and cosines of x as well, of these frequencies in cycles per unit of x; half the number of
     levels has a period of one level."""

@@ -4,10 +4,15 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import torch
+from scipy.ndimage import percentile_filter
+
 from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS
 from lowerbound.blocks import Blocks, Choice, Grid, Real
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
+from lowerbound.levels import nearest_level
 from lowerbound.nn import octaves
 from lowerbound.nn.blocks import halvings
 from lowerbound.training.config import (
@@ -51,6 +56,12 @@ DENSE = 256
 """Hidden units of a coarse network's fully connected block."""
 MOST_JOINED = 8_192
 """Numbers at the lowest resolution that a fully connected block may join."""
+SPIKE = 2.0
+"""How many times as frequent as the levels around it a level is that has a place of its own in the network's output."""
+SPIKE_SHARE = 0.001
+"""Of all entries, which it has at least."""
+NEIGHBOURS = 17
+MOST_SPIKES = 16
 FEW_DECAY = 0.1
 """The weight decay of images of so few examples: without it digits are learned by heart after two minutes."""
 
@@ -141,7 +152,9 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
     return replace(
         config,
         # all that is to be known of the last bits stands next to a pixel
-        network=replace(config.network, width=16, multipliers=(1,), blocks_per_level=2, attention_levels=0),
+        network=replace(
+            config.network, width=16, multipliers=(1,), blocks_per_level=2, attention_levels=0, pooled=True
+        ),
         coarse=CoarseConfig(split=SPLIT, share=share, multipliers=multipliers, dense=DENSE if is_joined else 0),
         training=replace(config.training, batch_size=min(2 * config.training.batch_size, len(dataset.train))),
     )
@@ -159,7 +172,7 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     num_levels, blocks = dataset.spec.num_levels, dataset.spec.blocks
     decoder = DecoderConfig("gaussian" if num_levels is None else "level-posterior")
     # of series too: at equal steps of ETTh1 forecasts of eps are better than those of v and x (docs/results.md)
-    denoiser = DenoiserConfig(target="eps" if num_levels is None else "levels")
+    denoiser = DenoiserConfig("eps") if num_levels is None else DenoiserConfig("levels", spikes=spikes(dataset))
     if num_levels is None and len(dataset.shape) == 1 and dataset.shape[0] <= MIXTURE_FULL_DIMS:
         denoiser = replace(denoiser, components=COMPONENTS)
     if dataset.spec.series is not None and math.prod(dataset.shape) <= WINDOW_ENTRIES:
@@ -213,6 +226,20 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
                 settings["width"] = 16
     training["batch_size"] = min(training["batch_size"], len(dataset.train))
     return Config(data=data, model=ModelConfig(model, **settings), training=TrainingConfig(minutes=minutes, **training))
+
+
+def spikes(dataset: Dataset) -> tuple[int, ...]:
+    """The levels of discrete data that are far more frequent than those around them: an empty background, saturation, the
+    few greys of an image that was scaled. At most `MOST_SPIKES`, in order, as they are in 2,000 training examples."""
+    num_levels = dataset.spec.num_levels
+    assert num_levels is not None
+    rows = dataset.train[np.linspace(0, len(dataset.train) - 1, min(2_000, len(dataset.train))).astype(int)]
+    levels = nearest_level(dataset.encoded(rows), num_levels).flatten().long()
+    counts = torch.bincount(levels, minlength=num_levels).numpy()
+    around = percentile_filter(counts, 25, NEIGHBOURS, mode="mirror")
+    is_spike = (counts - SPIKE * around > 4 * np.sqrt(counts)) & (counts > SPIKE_SHARE * counts.sum())
+    most = np.argsort(-counts, kind="stable")[:MOST_SPIKES]
+    return tuple(int(level) for level in np.sort(most) if is_spike[level])
 
 
 def gamma_min(num_levels: int | None) -> float:
