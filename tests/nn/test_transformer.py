@@ -157,7 +157,7 @@ def test_the_tokens_of_a_table_are_its_columns():
         ("digits", {"kind": "transformer", "dense": 8}, "have no effect on a transformer"),
         ("digits", {"kind": "unet", "patch": 2}, "leave it at 1"),
         ("moons", {"kind": "transformer", "patch": 2}, "leave it at 1"),
-        ("digits", {"kind": "transformer", "patch": 0}, "all of them start at 1"),
+        ("digits", {"kind": "transformer", "patch": 0}, "patch is 0: it starts at 1"),
         ("moons", {"kind": "unet"}, "vectors take mlp or transformer"),
     ],
 )

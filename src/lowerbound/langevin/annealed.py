@@ -10,6 +10,7 @@ that $x_t / \alpha_t$ stays, and Langevin dynamics commutes with such a change o
 from dataclasses import dataclass
 from typing import Annotated
 
+from lowerbound.arguments import check_least
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.langevin.unadjusted import langevin
@@ -38,8 +39,7 @@ class AnnealedLangevin(Sampler):
     ] = 0.2
 
     def __post_init__(self):
-        if self.num_corrections < 1:
-            raise InputError(f"num_corrections is {self.num_corrections}: at least one Langevin step at each level")
+        check_least(1, num_corrections=self.num_corrections)
         if not 0 < self.step_size < 4:
             raise InputError(
                 f"step_size is {self.step_size}: it lies between 0 and 4, from where on the steps run away, in units of "

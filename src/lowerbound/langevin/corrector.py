@@ -26,6 +26,7 @@ from typing import Annotated
 
 from torch import Tensor
 
+from lowerbound.arguments import check_least
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.langevin.unadjusted import langevin
@@ -58,8 +59,7 @@ class PredictorCorrector(Sampler):
     snr: Annotated[float, Setting("the ratio of signal to noise in a Langevin step, between 0 and 1")] = 0.16
 
     def __post_init__(self):
-        if self.num_corrections < 1:
-            raise InputError(f"num_corrections is {self.num_corrections}: at least one; none is the predictor alone")
+        check_least(1, num_corrections=self.num_corrections)
         if not 0 < self.snr < 1:
             raise InputError(
                 f"snr is {self.snr}: it lies between 0 and 1, from where on the steps run away; 0.16 is usual"

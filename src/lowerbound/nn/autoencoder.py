@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.errors import InputError
+from lowerbound.arguments import check_axes, check_least
 from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
 from lowerbound.shapes import Spatial
 
@@ -69,7 +69,8 @@ class Perceptron(nn.Module):
 
     def __init__(self, num_features: int, out_features: int, *, width: int, depth: int) -> None:
         super().__init__()
-        _check(width, depth)
+        check_least(1, width=width)
+        check_least(0, depth=depth)
         self.into = nn.Linear(num_features, width)
         self.trunk = nn.Sequential(*(Layer(width) for _ in range(depth)))
         self.out = nn.Linear(width, out_features)
@@ -181,16 +182,9 @@ class Up(nn.Module):
 
 def _pyramid(shape: Sequence[int], width: int, depth: int) -> tuple[int, list[tuple[int, ...]], list[int]]:
     """The number of spatial dimensions, and the sizes and widths of the resolutions that have blocks, high to low."""
-    if not 2 <= len(shape) <= 4 or min(shape) < 1:
-        raise InputError(
-            f"convolutions on examples of shape {tuple(shape)}: give (channels, *spatial) of 1 to 3 dimensions"
-        )
-    _check(width, depth)
+    check_axes(shape, least=2)
+    check_least(1, width=width)
+    check_least(0, depth=depth)
     sizes = halvings(shape[1:], SMALLEST)
     sizes = sizes[1:] or sizes
     return len(shape) - 1, sizes, [width * (WIDEST if stage else 1) for stage in range(len(sizes))]
-
-
-def _check(width: int, depth: int) -> None:
-    if width < 1 or depth < 0:
-        raise InputError(f"width={width}, depth={depth}: the width starts at 1 and the depth at 0")

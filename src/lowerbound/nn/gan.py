@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.errors import InputError
+from lowerbound.arguments import check_axes, check_least
 from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
 from lowerbound.shapes import Examples, PerExample
 
@@ -39,7 +39,9 @@ class Generator(nn.Module):
 
     def __init__(self, shape: Sequence[int], latent_dims: int, *, width: int, depth: int) -> None:
         super().__init__()
-        _check("generator", shape, latent_dims, width, depth)
+        check_axes(shape)
+        check_least(1, latent_dims=latent_dims, width=width)
+        check_least(0, depth=depth)
         num_dims = len(shape) - 1
         sizes = halvings(shape[1:], SMALLEST)
         widths = _widths(width, sizes)
@@ -75,7 +77,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, shape: Sequence[int], *, width: int, depth: int) -> None:
         super().__init__()
-        _check("discriminator", shape, 1, width, depth)
+        check_axes(shape)
+        check_least(1, width=width)
+        check_least(0, depth=depth)
         num_dims = len(shape) - 1
         sizes = halvings(shape[1:], SMALLEST)
         widths = _widths(width, sizes)
@@ -113,11 +117,3 @@ def _activate(hidden: Tensor) -> Tensor:
 def _widths(width: int, sizes: Sequence[tuple[int, ...]]) -> list[int]:
     """Channels of each resolution with residual blocks: all but the full one, unless it is the only one."""
     return [width * min(2**k, WIDEST) for k in range(max(1, len(sizes) - 1))]
-
-
-def _check(name: str, shape: Sequence[int], latent_dims: int, width: int, depth: int) -> None:
-    if not 1 <= len(shape) <= 4 or min(*shape, latent_dims, width) < 1 or depth < 0:
-        raise InputError(
-            f"a {name} of examples of shape {tuple(shape)}, latent_dims={latent_dims}, width={width}, depth={depth}: "
-            "examples have 1 to 4 axes, depth starts at 0 and all others at 1"
-        )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowerbound.arguments import check_axes, check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
 from lowerbound.nn.embeddings import ModulatedNetwork, constant
@@ -162,11 +163,9 @@ class Transformer(ModulatedNetwork):
         takes_observed: bool = False,
         num_given: int = 0,
     ) -> None:
-        if not shape or min(*shape, width, patch, head_width) < 1 or depth < 0:
-            raise InputError(
-                f"shape={tuple(shape)}, width={width}, patch={patch}, head_width={head_width}, depth={depth}: "
-                "all of them start at 1, depth at 0"
-            )
+        check_axes(shape)
+        check_least(1, width=width, patch=patch, head_width=head_width)
+        check_least(0, depth=depth)
         channels, *spatial = shape
         outputs = channels if out_channels is None else out_channels
         columns = [1] * channels if columns is None else list(columns)
@@ -194,8 +193,3 @@ class Transformer(ModulatedNetwork):
             raise InputError(
                 f"x has shape {tuple(x.shape)}: this network takes (batch, {', '.join(map(str, self.shape))})"
             )
-
-    def modulated(self, hidden: Tensor, embedding: Tensor) -> Tensor:
-        for layer in self.trunk:
-            hidden = layer(hidden, embedding)
-        return hidden

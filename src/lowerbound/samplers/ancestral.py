@@ -6,8 +6,8 @@ from typing import Annotated
 
 from torch import Tensor
 
+from lowerbound.arguments import check_choice
 from lowerbound.denoiser import Denoiser
-from lowerbound.errors import InputError
 from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, Setting, State
@@ -38,8 +38,7 @@ class Ancestral(Sampler):
     ] = "lower"
 
     def __post_init__(self):
-        if self.variance not in KINDS:
-            raise InputError(f"unknown reverse variance {self.variance!r}: choose one of {', '.join(KINDS)}")
+        check_choice("the reverse variance", self.variance, KINDS)
 
     @property
     def order(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lowerbound.arguments import check_choice
 from lowerbound.brief import Brief
 from lowerbound.data import Examples
 from lowerbound.data.fitting import SPLITS
@@ -49,8 +50,7 @@ def of_data(opened: Opened, split: str, number: int) -> Example:
     Raises:
         InputError: if the data are gone, or there is none of this number.
     """
-    if split not in SPLITS:
-        raise InputError(f"no split {split!r:.40}: choose one of {', '.join(SPLITS)}")
+    check_choice("the split", split, SPLITS)
     dataset = opened.dataset
     indices = dataset.indices(split)
     if not 0 <= number < len(indices):

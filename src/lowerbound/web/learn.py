@@ -17,7 +17,7 @@ from lowerbound.web.estimators import MOST_STEPS, compared
 from lowerbound.web.example import Example, choice, of_data
 from lowerbound.web.framework import framework
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import drawn, framed, picture, said, told
+from lowerbound.web.show import computing, drawn, framed, picture, said, told
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "linear in gamma": LinearGamma,
@@ -108,10 +108,7 @@ class LearnPanel:
             with gradio.Column(scale=2, min_width=300):
                 latents = gradio.HTML(said("Its own schedule; below, what the model makes of each."))
                 guesses = gradio.HTML()
-        button.click(
-            told(self.on_noise), [run, split, number, seed], [latents, guesses], api_name="noise",
-            concurrency_id="model", concurrency_limit=1,
-        )  # fmt: skip
+        computing(button.click, self.on_noise, [run, split, number, seed], [latents, guesses], "noise")
         gradio.Markdown("### A density of your own, its score, and its bound")
         gradio.HTML(framed(page(), "Draw a density, and watch the bound close on log p", "68rem"))
         gradio.Markdown("### One bound, three estimators")
@@ -123,7 +120,7 @@ class LearnPanel:
                 spread = gradio.HTML(
                     said("A point in the plane under a mixture's exact denoiser: what spreads is the estimator.")
                 )
-        estimate.click(told(self.on_estimate), steps, spread, api_name="estimate", concurrency_id="model")
+        computing(estimate.click, self.on_estimate, steps, spread, "estimate")
         gradio.Markdown("### From VAE to diffusion")
         rungs = gradio.HTML()
         self.shown = [shown, rungs]

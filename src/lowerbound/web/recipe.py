@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,16 +122,6 @@ def write_npy(samples: np.ndarray, recipe: Recipe) -> bytes:
     np.save(out, samples, allow_pickle=False)
     np.save(out, np.array(recipe.json))
     return out.getvalue()
-
-
-def write_csv(samples: np.ndarray, names: list[str], recipe: Recipe) -> bytes:
-    """Vectors (N, D) as a table with a header, behind a first line that holds the recipe."""
-    out = io.StringIO()
-    out.write(f"# {KEY}: {recipe.json}\n")
-    out.write(",".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names) + "\n")
-    for row in samples.tolist():
-        out.write(",".join("" if math.isnan(value) else repr(value) for value in row) + "\n")  # missing
-    return out.getvalue().encode()
 
 
 def write_rows(rows: "pa.Table", recipe: Recipe) -> bytes:
