@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from lowerbound.arrow import write_table
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
 from lowerbound.cli.score import check_finite, figures_of
 from lowerbound.shards import joined_parts
-from lowerbound.tables import check_table, write_table
+from lowerbound.tables import check_table
 from lowerbound.words import counted
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
+from lowerbound.arrow import write_table
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import (
     DataName,
@@ -47,7 +48,7 @@ from lowerbound.scoring import (
     score_density,
 )
 from lowerbound.shards import Shard, finished_part, part_facts, write_part
-from lowerbound.tables import check_table, write_table
+from lowerbound.tables import check_table
 from lowerbound.tails import mean_of_draws
 from lowerbound.words import counted
 

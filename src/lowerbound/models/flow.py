@@ -19,10 +19,8 @@ width w within the bin of x (Theis et al. 2016, section 3.1): in the whole bin, 
 up to $|u| = 1 + \tfrac m 2$, since the networks should not see the logit run to infinity.
 """
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float
@@ -31,8 +29,8 @@ from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid, silu
 
 from lowerbound.arguments import check_axes, check_choice, check_least
+from lowerbound.data.extras import extra
 from lowerbound.elementary import sum_dims
-from lowerbound.errors import InputError
 from lowerbound.levels import level_centres, nearest_level
 from lowerbound.likelihood import Elbo
 from lowerbound.models.base import Draw, Losses, Model
@@ -167,10 +165,8 @@ class NormalizingFlow(Model):
 
 def _import_zuko() -> None:
     """Import zuko, which switches off the checks of torch's distributions for all, and leave them as they were."""
-    if find_spec("zuko") is None:
-        raise InputError("a normalizing flow is built by zuko, which is not installed: pip install 'lowerbound[flow]'")
     checks = Distribution._validate_args
-    importlib.import_module("zuko")
+    extra("zuko", "flow", "a normalizing flow")
     Distribution.set_default_validate_args(checks)
 
 

@@ -137,10 +137,10 @@ class Shifted(Schedule):
         return self.schedule.slope(t)
 
 
-def check_ends(gamma_min: float, gamma_max: float) -> None:
-    """Refuse ends that are not finite and increasing, with an InputError."""
-    if not (math.isfinite(gamma_min) and math.isfinite(gamma_max) and gamma_min < gamma_max):
+def check_ends(low: float, high: float, name: str = "gamma", above: float = -math.inf) -> None:
+    """Refuse ends that are not finite, above another number and increasing, with an InputError."""
+    if not above < low < high < math.inf:
         raise InputError(
-            f"the schedule got gamma_min={gamma_min} and gamma_max={gamma_max}: both must be finite and gamma_min, the "
-            "data's end, the smaller one"
+            f"the schedule got {name}_min={low} and {name}_max={high}: both must be {'positive and ' * (above == 0)}finite "
+            f"and {name}_min, the data's end, the smaller one"
         )

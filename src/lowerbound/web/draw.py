@@ -23,7 +23,7 @@ from lowerbound.run.generate import network_calls, states
 from lowerbound.sampling import SAMPLERS, Plan
 from lowerbound.sampling.plan import GRIDS
 from lowerbound.web.example import cells, names_of
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_npy, write_npz, write_png, write_rows
 from lowerbound.web.shelf import Opened, Shelf
@@ -186,8 +186,6 @@ class DrawPanel:
     """
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
-        gradio = framework()
-
         self.shelf, self.limits = shelf, limits
         first = shelf.open(self.unasked.run)
         with gradio.Row():
@@ -230,8 +228,6 @@ class DrawPanel:
         computing(restored.then, self.on_draw, *drawing)
 
     def _way(self, opened: Opened) -> list[Any]:
-        gradio = framework()
-
         return [
             gradio.Dropdown(list(SAMPLERS), value="dpm++sde", label="Sampler"),
             gradio.Slider(0, self.limits.most_steps, 0, step=1, label="Steps", info="0: as many as are advised"),
@@ -276,15 +272,11 @@ class DrawPanel:
 
     def _offered(self, opened: Opened, label: str, autoguided: bool) -> list[Any]:
         """The components of a way whose choices are a run's own."""
-        gradio = framework()
-
         switch = gradio.Checkbox(value=autoguided, visible=opened.is_autoguided)
         return [gradio.Dropdown(choices=labels_of(opened.run), value=label), switch]
 
     def restored(self, recipe: Recipe, note: str) -> list[Any]:
         """The values of the components that a recipe names."""
-        gradio = framework()
-
         opened = self.shelf.open(recipe.run)
         labels = labels_of(opened.run)
         _plan(opened.run, recipe)

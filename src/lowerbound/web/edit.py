@@ -16,7 +16,7 @@ from lowerbound.rng import PerSample
 from lowerbound.run import check_levels
 from lowerbound.run.impute import METHODS, impute
 from lowerbound.web.example import Example, cells, choice, names_of, of_data
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import computing, drawn, picture, pictured, said, side_by_side, table, told
@@ -168,8 +168,6 @@ class EditPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
-        gradio = framework()
-
         self.shelf, self.limits = shelf, limits
         most = min(64, limits.most_samples)
         gradio.Markdown("### Fill in")
@@ -219,8 +217,6 @@ class EditPanel:
 
     def on_show(self, run: str, split: str, number: int) -> list[Any]:
         """Put an example on the canvas, or offer its columns."""
-        gradio = framework()
-
         opened = self.shelf.open(run)
         if is_picture(opened):
             pixels = canvas(opened, of_data(opened, split, int(number or 0)))

@@ -15,7 +15,7 @@ from lowerbound.schedule import SCALINGS, Cosine, LinearBeta, LinearGamma, Recti
 from lowerbound.web.draw import axes
 from lowerbound.web.estimators import MOST_STEPS, compared
 from lowerbound.web.example import Example, choice, of_data
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import computing, drawn, framed, picture, said, told
 
@@ -79,8 +79,6 @@ class LearnPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, run: Any):
-        gradio = framework()
-
         self.shelf = shelf
         gradio.Markdown("### A noise schedule")
         with gradio.Row():

@@ -17,7 +17,7 @@ from lowerbound.pictures.standing import by_entry, standing
 from lowerbound.rounding import figure_text
 from lowerbound.scoring import Flow, Scores, score, score_density
 from lowerbound.web.example import Example, cells, choice, names_of, of_data, of_file
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import MOST_OPEN, Opened, Shelf
 from lowerbound.web.show import computing, drawn, picture, pictured, said, table
@@ -142,8 +142,6 @@ class LikelihoodPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
-        gradio = framework()
-
         self.shelf = shelf
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):

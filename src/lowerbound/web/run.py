@@ -10,7 +10,7 @@ from lowerbound.report.comparison import comparison_page, read_comparison
 from lowerbound.report.page import own_page, read_own
 from lowerbound.run.generate import generate
 from lowerbound.run.history import training_columns
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.likelihood import neighbours
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import computing, drawn, framed, picture, pictured, plain, said, table
@@ -84,8 +84,6 @@ class RunPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, run: Any):
-        gradio = framework()
-
         self.shelf = shelf
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):

@@ -18,7 +18,7 @@ import numpy as np
 
 from lowerbound.errors import InputError
 from lowerbound.pictures import sample_grid
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.shelf import Opened
 
 KINDS = {
@@ -64,8 +64,6 @@ def pictured(
 
 def side_by_side(*names: str) -> list[Any]:
     """Places for two pictures, one below the other where there is no room; components, with these names as identifiers."""
-    gradio = framework()
-
     with gradio.Row():
         columns = [gradio.Column(elem_id=name, min_width=260) for name in names or (None, None)]
     places = []
@@ -130,8 +128,6 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    gradio = framework()
-
     try:
         yield
     except InputError as error:
