@@ -20,10 +20,11 @@ from lowerbound.schedule import Level
 
 
 @dataclass(frozen=True)
-class AnnealedLangevin(Sampler):
+class AnnealedLangevin(Sampler, order=0):
     r"""Langevin steps of size $e_i = e\, \sigma_i^2 / \sigma_L^2$ at each level (formula in the module's docstring).
 
-    The first level is where sampling starts, and the last step, to the data, is Tweedie's estimate.
+    The first level is where sampling starts, and the last step, to the data, is Tweedie's estimate. The order is 0: a finer
+    grid leaves the error of the Langevin steps, whose length does not change.
 
     Arguments:
         num_corrections: Langevin steps at each level, each one network call; the published 100.
@@ -45,11 +46,6 @@ class AnnealedLangevin(Sampler):
                 f"step_size is {self.step_size}: it lies between 0 and 4, from where on the steps run away, in units of "
                 "the level's noise variance"
             )
-
-    @property
-    def order(self) -> int:
-        """0: a finer grid leaves the error of the Langevin steps, whose length does not change."""
-        return 0
 
     @property
     def calls_per_step(self) -> int:

@@ -39,11 +39,12 @@ ANCESTRAL = Ancestral()
 
 
 @dataclass(frozen=True)
-class PredictorCorrector(Sampler):
+class PredictorCorrector(Sampler, order=0):
     r"""A sampler's step, and Langevin steps of size $4\, snr^2 \sigma^2$ at the level where it arrives (Song et al. 2021,
     algorithm 1; why not with their step: the module's docstring).
 
-    Nothing is corrected at the data, which has no noise.
+    Nothing is corrected at the data, which has no noise. The order is 0: a finer grid leaves the error of the Langevin steps
+    at the last level, whose length does not change.
 
     Arguments:
         predictor: the sampler.
@@ -64,11 +65,6 @@ class PredictorCorrector(Sampler):
             raise InputError(
                 f"snr is {self.snr}: it lies between 0 and 1, from where on the steps run away; 0.16 is usual"
             )
-
-    @property
-    def order(self) -> int:
-        """0: a finer grid leaves the error of the Langevin steps at the last level, whose length does not change."""
-        return 0
 
     @property
     def calls_per_step(self) -> int:

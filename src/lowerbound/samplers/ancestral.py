@@ -15,7 +15,7 @@ from lowerbound.schedule import Level
 
 
 @dataclass(frozen=True)
-class Ancestral(Sampler):
+class Ancestral(Sampler, order=1):
     r"""$x_s \sim N(c_t x_t + c_x \hat x, v)$, c the posterior's coefficients (DDPM, algorithm 2).
 
     Arguments:
@@ -39,10 +39,6 @@ class Ancestral(Sampler):
 
     def __post_init__(self):
         check_choice("the reverse variance", self.variance, KINDS)
-
-    @property
-    def order(self) -> int:
-        return 1
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         prediction = denoiser(state.x, t)
