@@ -7,6 +7,7 @@ full one, where blocks would cost most and, in a code that is a short vector, br
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.arguments import check_axes, check_least
-from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
+from lowerbound.nn.blocks import convolution, descent, halvings, normalisation, zeroed
 from lowerbound.shapes import Spatial
 
 SMALLEST = 7
@@ -118,12 +119,7 @@ class ConvolutionalEncoder(nn.Module):
         super().__init__()
         num_dims, sizes, widths = _pyramid(shape, width, depth)
         self.into = convolution(num_dims, shape[0], width, stride=1 if sizes[0] == tuple(shape[1:]) else 2)
-        layers: list[nn.Module] = []
-        for stage, stage_width in enumerate(widths):
-            if stage:
-                layers.append(convolution(num_dims, widths[stage - 1], stage_width, stride=2))
-            layers += [Block(num_dims, stage_width) for _ in range(depth)]
-        self.trunk = nn.Sequential(*layers)
+        self.trunk = descent(num_dims, widths, depth, partial(Block, num_dims))
         self.norm = normalisation(num_dims, widths[-1])
         self.out = nn.Linear(widths[-1] * math.prod(sizes[-1]), out_features)
 

@@ -98,8 +98,7 @@ class FromColumns(nn.Module):
         num_entries = sum(columns)
         self.weight = nn.Parameter(torch.randn(num_entries, features, width) / math.sqrt(features))
         self.places = nn.Parameter(torch.randn(len(columns), width) * 0.5)
-        owner = torch.arange(len(columns), device="cpu").repeat_interleave(torch.tensor(columns, device="cpu"))
-        members = (owner == torch.arange(len(columns), device="cpu")[:, None]).float()
+        members = (_owners(columns) == torch.arange(len(columns), device="cpu")[:, None]).float()
         self.register_buffer("columns", constant(members), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -117,11 +116,15 @@ class ToColumns(nn.Module):
         num_entries = sum(columns)
         self.weight = nn.Parameter(torch.randn(num_entries, width, features) / math.sqrt(width))
         self.bias = nn.Parameter(torch.zeros(features, num_entries))
-        owner = torch.arange(len(columns), device="cpu").repeat_interleave(torch.tensor(columns, device="cpu"))
-        self.register_buffer("columns", constant(owner), persistent=False)
+        self.register_buffer("columns", constant(_owners(columns)), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return (torch.einsum("bdw,dwk->bkd", tokens[:, self.columns], self.weight) + self.bias).flatten(1)
+
+
+def _owners(columns: Sequence[int]) -> Tensor:
+    """The column of each entry."""
+    return torch.arange(len(columns), device="cpu").repeat_interleave(torch.tensor(columns, device="cpu"))
 
 
 class Transformer(ModulatedNetwork):

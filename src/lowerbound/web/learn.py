@@ -68,11 +68,11 @@ def noised(opened: Opened, example: Example, seed: int) -> tuple[str, str]:
     # a single example has no extent: vectors have their frame from the training data
     look = {"rows": 1, "within": axes(opened), "names": run.spec.names}
     values = run.spec.encoding.value_range
-    strips = [drawn(lambda path, way=way: denoising_strip(path, way, values, **look)) for way in (latents, guesses)]
-    return (
-        picture(strips[0], f"x_t: {example.name} with more and more noise"),
-        picture(strips[1], "What the model takes each to have been: E[x | x_t]"),
+    noisy, taken = (
+        drawn(lambda path, way=way: denoising_strip(path, way, values, **look)) for way in (latents, guesses)
     )
+    shown = picture(noisy, f"x_t: {example.name} with more and more noise")
+    return shown, picture(taken, "What the model takes each to have been: E[x | x_t]")
 
 
 class LearnPanel:
