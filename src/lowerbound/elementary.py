@@ -48,6 +48,12 @@ def expand(coefficient: Scalar, like: Tensor) -> Scalar:
     return coefficient
 
 
+def unit_vectors(x: Tensor) -> Tensor:
+    """All directions of an example, (D, 1, *), of a batch (B, *) of D entries each."""
+    num_dims = x[0].numel()
+    return torch.eye(num_dims, dtype=x.dtype, device=x.device).reshape(num_dims, 1, *x.shape[1:])
+
+
 def sum_dims(values: Tensor) -> Tensor:
     """The sum over everything but the batch: (B, *) -> (B,)."""
     return values.flatten(1).sum(1)

@@ -132,7 +132,18 @@ class ClassifierFree(Guided):
 
     def guide(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         assert cond is not None
-        conditional, x_without = _with_and_without(self.denoiser, x_t, level, cond, observed)
+        null = torch.full_like(cond, math.nan if cond.is_floating_point() else -1)
+        if self.denoiser.rows_are_apart:
+            levels = Level(*map(_twice, level.parts))
+            both = self.denoiser(_twice(x_t), levels, torch.cat([cond, null]), _twice(observed))
+            x, x_without = both.x.chunk(2)
+            mix = None if both.variance_mix is None else both.variance_mix[: len(x_t)]
+            conditional = Prediction(x_t, level, x, self.schedule, variance_mix=mix)
+        else:  # it may hold something for each example of the batch, such as a measurement
+            conditional, x_without = (
+                self.denoiser(x_t, level, cond, observed),
+                self.denoiser(x_t, level, null, observed).x,
+            )
         return replace(conditional, x=x_without + expand(self.scale_at(level), x_t) * (conditional.x - x_without))
 
 
@@ -240,22 +251,6 @@ class ClassifierGuidance(Guided):
                 )
             chosen = log_probs.gather(1, labels.clamp(min=0)[:, None])[:, 0] * (labels >= 0)
             return torch.autograd.grad(chosen.sum(), x_t, create_graph=differentiable)[0]
-
-
-def _with_and_without(
-    denoiser: Denoiser, x_t: Tensor, level: Level, cond: Tensor, observed: Tensor | None
-) -> tuple[Prediction, Tensor]:
-    """The prediction given a condition, and that of x given none."""
-    null = torch.full_like(cond, math.nan if cond.is_floating_point() else -1)
-    if not denoiser.rows_are_apart:
-        # it may hold something for each example of the batch, such as a measurement
-        return denoiser(x_t, level, cond, observed), denoiser(x_t, level, null, observed).x
-    both = Level(*map(_twice, level.parts))
-    prediction = denoiser(_twice(x_t), both, torch.cat([cond, null]), _twice(observed))
-    x_with, x_without = prediction.x.chunk(2)
-    mix = prediction.variance_mix
-    mix = None if mix is None else mix[: len(x_t)]
-    return Prediction(x_t, level, x_with, denoiser.schedule, variance_mix=mix), x_without
 
 
 def _twice(value):

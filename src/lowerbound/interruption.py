@@ -9,7 +9,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
 from lowerbound.errors import Stopped
@@ -33,14 +33,14 @@ class Interruption:
     def __init__(self):
         self.requested: int | None = None
         self._since: float | None = None
-        self._previous: dict[int, object] = {}
+        self._handling = ExitStack()
 
     def __enter__(self) -> "Interruption":
-        self._previous = _handle([signal.SIGINT, *ENDING], self._request)
+        self._handling.enter_context(handling([signal.SIGINT, *ENDING], self._request))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        _restore(self._previous)
+        self._handling.close()
         if self.requested not in (None, signal.SIGINT) and kind is KeyboardInterrupt:
             raise Stopped(self.requested) from None
 
@@ -50,7 +50,7 @@ class Interruption:
             self.requested, self._since = number, now
             _leave_terminal()
         elif number not in ENDING or now - self._since > SAME_REQUEST:
-            _restore(self._previous)
+            self._handling.close()
             signal.raise_signal(number)
 
 
@@ -69,30 +69,12 @@ def stoppable() -> Iterator[None]:
 @contextmanager
 def handling(numbers: Iterable[int], handler: Handler) -> Iterator[None]:
     """While entered, a handler is called for those signals that are not ignored."""
-    previous = _handle(numbers, handler)
-    try:
+    with ExitStack() as restoring:
+        for number in numbers:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                with suppress(ValueError):  # not the main thread: signals are somebody else's matter
+                    restoring.callback(signal.signal, number, signal.signal(number, handler))
         yield
-    finally:
-        _restore(previous)
-
-
-def _handle(numbers: Iterable[int], handler: Handler) -> dict[int, object]:
-    """Install a handler for those signals that are not ignored; returns those that were there."""
-    previous: dict[int, object] = {}
-    for number in numbers:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            continue
-        try:
-            previous[number] = signal.signal(number, handler)
-        except ValueError:  # not the main thread: signals are somebody else's matter
-            break
-    return previous
-
-
-def _restore(previous: dict[int, object]) -> None:
-    while previous:
-        number, handler = previous.popitem()
-        signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
 
 
 def _leave_terminal() -> None:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.errors import InputError
@@ -24,8 +24,8 @@ def check_num_levels(num_levels: int) -> int:
     return num_levels
 
 
-def level_centres(index: Int[Tensor, "*shape"], num_levels: int) -> Float[Tensor, "*shape"]:
-    r"""$c_k = 2 (k + \tfrac12) / K - 1$ of level indices k."""
+def level_centres(index: Num[Tensor, "*shape"], num_levels: int) -> Float[Tensor, "*shape"]:
+    r"""$c_k = 2 (k + \tfrac12) / K - 1$ of level indices k, integers or floats, in whose precision the centres are."""
     return (2 * index + 1) / num_levels - 1
 
 

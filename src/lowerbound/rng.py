@@ -46,6 +46,11 @@ def check_noise(noise: object) -> None:
         raise InputError(f"noise is {noise!r}: give a source, Stream(seed=0), or PerSample(seeds) for a seed each")
 
 
+def random_signs(like: Examples, noise: Noise) -> Examples:
+    """1 or -1, independent, of the shape of `like`."""
+    return torch.where(noise.uniform(like) < 0.5, -1.0, 1.0).to(like)
+
+
 class Stream(Noise):
     """One generator for all samples.
 

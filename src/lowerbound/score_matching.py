@@ -35,10 +35,11 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lowerbound import objective
+from lowerbound.arguments import check_choice, check_least
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import Scalar, count_dims, expand, present, sum_dims
+from lowerbound.elementary import Scalar, count_dims, expand, present, sum_dims, unit_vectors
 from lowerbound.errors import InputError
-from lowerbound.rng import Noise
+from lowerbound.rng import Noise, random_signs
 from lowerbound.schedule import Level
 from lowerbound.shapes import Examples, PerExample
 
@@ -61,9 +62,7 @@ def explicit(score: Score, x: Examples) -> PerExample:
     Raises:
         InputError: if s cannot be differentiated in x.
     """
-    num_dims = x[0].numel()
-    unit_vectors = torch.eye(num_dims, dtype=x.dtype, device=x.device).reshape(num_dims, 1, *x.shape[1:])
-    s, products = _products(score, x, unit_vectors.expand(num_dims, *x.shape))
+    s, products = _products(score, x, unit_vectors(x).expand(-1, *x.shape))
     return products.sum(0) + 0.5 * sum_dims(s.square())
 
 
@@ -86,9 +85,9 @@ def sliced(
     Raises:
         InputError: for an impossible number or kind of probes, or if s cannot be differentiated in x.
     """
-    if num_probes < 1 or probes not in PROBES:
-        raise InputError(f"{num_probes} probes of {probes!r}: at least one, of {' or '.join(map(repr, PROBES))}")
-    v = torch.stack([_probe(x, noise, probes) for _ in range(num_probes)])
+    check_least(1, num_probes=num_probes)
+    check_choice("probes", probes, PROBES)
+    v = torch.stack([noise.normal(x) if probes == "normal" else random_signs(x, noise) for _ in range(num_probes)])
     s, products = _products(score, x, v)
     if reduced:
         return products.mean(0) + 0.5 * sum_dims(s.square())
@@ -196,7 +195,3 @@ def _differentiate(s: Tensor, x: Tensor, v: Tensor, keep: bool) -> Tensor:
         "the score does not depend on x as autograd sees it, and its trace cannot be taken: keep autograd on inside the "
         "score, or use denoising score matching"
     )
-
-
-def _probe(x: Tensor, noise: Noise, kind: str) -> Tensor:
-    return noise.normal(x) if kind == "normal" else torch.where(noise.uniform(x) < 0.5, -1.0, 1.0).to(x)

@@ -11,14 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
 
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
 from lowerbound.words import counted
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _FACTS = b"part"
 """Under which a part's facts are among its metadata."""
@@ -85,7 +85,7 @@ def part_facts(shard: Shard, rows: slice, facts: Mapping[str, Any]) -> dict[str,
     return {"part": str(shard), "first_row": rows.start, "end_row": rows.stop, **facts}
 
 
-def write_part(path: Path, table: "pa.Table", facts: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+def write_part(path: Path, table: pa.Table, facts: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Write a part.
 
     Arguments:
@@ -94,14 +94,12 @@ def write_part(path: Path, table: "pa.Table", facts: Mapping[str, Any], metadata
         facts: as `part_facts` gives them, as JSON holds them.
         metadata: what the whole table says of itself.
     """
-    from pyarrow import parquet
-
     content = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata({**metadata, _FACTS: json.dumps(dict(facts))}), content)
     write_file(path, content.getvalue())
 
 
-def finished_part(path: Path, facts: Mapping[str, Any]) -> "pa.Table | None":
+def finished_part(path: Path, facts: Mapping[str, Any]) -> pa.Table | None:
     """The part that is there already; None if none is.
 
     Raises:
@@ -117,7 +115,7 @@ def finished_part(path: Path, facts: Mapping[str, Any]) -> "pa.Table | None":
     return table
 
 
-def joined_parts(out: Path) -> tuple["pa.Table", dict[str, str], list[Path]]:
+def joined_parts(out: Path) -> tuple[pa.Table, dict[str, str], list[Path]]:
     """The parts of a table in their order, joined, what it says of itself, and their files.
 
     Arguments:
@@ -126,8 +124,6 @@ def joined_parts(out: Path) -> tuple["pa.Table", dict[str, str], list[Path]]:
     Raises:
         InputError: if parts are missing, damaged, or do not belong together.
     """
-    import pyarrow as pa
-
     pattern = re.compile(rf"{re.escape(out.name)}\.part-(\d+)-of-(\d+)")
     found = [match for file in sorted(out.parent.glob("*")) if (match := pattern.fullmatch(file.name))]
     if not found:
@@ -160,11 +156,8 @@ def joined_parts(out: Path) -> tuple["pa.Table", dict[str, str], list[Path]]:
     return pa.concat_tables(tables), metadata, paths
 
 
-def _read(path: Path) -> tuple["pa.Table", dict[str, Any], dict[str, str]]:
+def _read(path: Path) -> tuple[pa.Table, dict[str, Any], dict[str, str]]:
     """A part's rows, its facts, and what the whole table says of itself."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     try:
         table = parquet.read_table(path)
         metadata = dict(table.schema.metadata or {})

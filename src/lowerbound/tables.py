@@ -1,21 +1,9 @@
-"""Tables as files: columns by their names, written as .csv, .tsv, .parquet or .feather.
+"""Tables as files, written as .csv, .tsv, .parquet or .feather: by which names, known before any table is (`arrow`)."""
 
-Texts are names that others chose: they are written as `printable` prints them, and in a .csv or .tsv, which spreadsheets
-open and compute, a text that begins like a formula, with = + - or @, gets an apostrophe in front, by which they know it for
-a text.
-"""
-
-import io
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lowerbound.errors import InputError
-from lowerbound.files import check_folder, write_file
-from lowerbound.printable import printable
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from lowerbound.files import check_folder
 
 TEXTS = {".csv": ",", ".tsv": "\t"}
 """Tables of text, and what separates their columns."""
@@ -33,66 +21,3 @@ def check_table(path: Path) -> None:
     check_folder(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file")
-
-
-def write_table(path: Path, table: "pa.Table", metadata: Mapping[str, str] | None = None) -> None:
-    """Write a table; the file appears whole or not at all.
-
-    Numbers are written with all digits that they have (`nine_digits` leaves as many as single precision fills).
-
-    Arguments:
-        path: ends in one of `SUFFIXES`.
-        table: of numbers, truth values, dates and texts.
-        metadata: what a .parquet or .feather file says of itself; text has no place for it.
-
-    Raises:
-        InputError: as `check_table`.
-    """
-    import pyarrow as pa
-    from pyarrow import feather, parquet
-
-    from lowerbound.arrow import printed
-
-    check_table(path)
-    columns = [printed(column) if _is_text(column.type) else column for column in table.columns]
-    table = pa.table(columns, list(map(printable, table.column_names)))
-    if path.suffix in TEXTS:
-        write_file(path, _text(table, TEXTS[path.suffix]))
-        return
-    file = io.BytesIO()
-    table = table.replace_schema_metadata(dict(metadata or {}))
-    feather.write_feather(table, file) if path.suffix == ".feather" else parquet.write_table(table, file)
-    write_file(path, file.getvalue())
-
-
-def _text(table: "pa.Table", separator: str) -> bytes:
-    """A header and the rows, a line each; a missing entry is empty."""
-    import pyarrow as pa
-
-    from lowerbound.arrow import pc
-
-    header = [_cells(pa.chunked_array([[name]]), separator)[0].as_py() for name in table.column_names]
-    columns = [_cells(column, separator) for column in table.columns]
-    rows = pc.binary_join_element_wise(*columns, separator, null_handling="replace", null_replacement="")
-    return "".join(f"{line}\n" for line in (separator.join(header), *rows.to_pylist())).encode()
-
-
-def _cells(column: "pa.ChunkedArray", separator: str) -> "pa.ChunkedArray":
-    """A column as text: no formula to a spreadsheet, and between quotation marks where it has to be."""
-    import pyarrow as pa
-
-    from lowerbound.arrow import pc
-
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not _is_text(column.type):
-        return column.cast(pa.string())
-    column = pc.replace_substring_regex(column.cast(pa.string()), r"\A([=+\-@])", r"'\1")
-    quoted = pc.binary_join_element_wise('"', pc.replace_substring(column, '"', '""'), '"', "")
-    return pc.if_else(pc.match_substring_regex(column, f'["{separator}\r\n]'), quoted, column)
-
-
-def _is_text(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
+from lowerbound.arrow import write_table
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, describe, open_dataset, read_examples
 from lowerbound.data.directory import data_directory
@@ -19,7 +20,6 @@ from lowerbound.data.tables import read_table
 from lowerbound.data.text_types import MISSING
 from lowerbound.errors import InputError
 from lowerbound.run import open_run
-from lowerbound.tables import write_table
 
 _RNG = np.random.default_rng(0)
 _NUM = 24

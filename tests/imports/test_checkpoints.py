@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from lowerbound import InputError, PerSample, elbo, likelihood, open_run
 from lowerbound.cli.main import run
-from lowerbound.imports import open_denoiser, open_source
+from lowerbound.imports import open_denoiser
 from lowerbound.run.imported import import_model
 
 ORIGINALS = np.load(Path(__file__).parent / "originals.npz")
@@ -54,7 +54,8 @@ def written(case, folder):
 @torch.no_grad()
 def test_what_it_takes_for_the_data_is_what_its_authors_code_does(case, tmp_path):
     said = written(case, tmp_path / "model")
-    source, denoiser = open_source(tmp_path / "model")
+    denoiser = open_denoiser(tmp_path / "model")
+    source = denoiser.source
     labels = None if said["labels"] is None else torch.tensor(said["labels"])
     rng = np.random.default_rng(0)
     x, eps = rng.uniform(-1, 1, (2, 3, 8, 8)), rng.standard_normal((2, 3, 8, 8))

@@ -15,7 +15,7 @@ from lowerbound import Ancestral, InputError, PerSample, elbo, grid, likelihood,
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig
 from lowerbound.data.encoding import Levels
-from lowerbound.imports import open_denoiser, open_source
+from lowerbound.imports import open_denoiser
 from lowerbound.imports.schedulers import OF_TABLES
 from lowerbound.run.imported import import_model
 from lowerbound.schedule import EDM, LinearGamma, RectifiedFlow, betas, from_betas
@@ -270,8 +270,8 @@ def test_flows_step_as_the_library_does(name, tmp_path):
 def test_scores_of_exploding_variance_are_of_data_in_0_to_1(tmp_path):
     model = unet(time_embedding_type="fourier")
     scheduler = diffusers.ScoreSdeVeScheduler(sigma_max=50.0)
-    source, denoiser = open_source(save(tmp_path, model, scheduler))
-    assert source.value_range == (0, 1)
+    denoiser = open_denoiser(save(tmp_path, model, scheduler))
+    assert denoiser.source.value_range == (0, 1)
     assert denoiser.shift == 0.5
     for t in (0.1, 0.5, 1.0):
         level = denoiser.schedule.level(t)

@@ -1,6 +1,7 @@
 """A flow is invertible, its log-determinant is the Jacobian's, and its densities and masses sum to one."""
 
 import itertools
+import sys
 
 import pytest
 import torch
@@ -241,7 +242,7 @@ def test_gradients_reach_everything_that_is_trained(data, kind):
 
 
 def test_without_zuko_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(flow, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "zuko", None)
     with pytest.raises(InputError, match=r"pip install 'lowerbound\[flow\]'"):
         made((3,), None)
 
@@ -249,11 +250,11 @@ def test_without_zuko_it_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"kind": "planar"}, "'planar'.* choose 'spline' or 'affine'"),
-        ({"transforms": 0}, "transforms=0"),
-        ({"width": 0}, "width=0"),
-        ({"depth": 0}, "depth=0"),
-        ({"shape": ()}, "1 to 4 axes"),
+        ({"kind": "planar"}, "'planar': choose one of spline, affine"),
+        ({"transforms": 0}, "transforms is 0"),
+        ({"width": 0}, "width is 0"),
+        ({"depth": 0}, "depth is 0"),
+        ({"shape": ()}, "1 to 3 dimensions"),
         ({"num_levels": 1}, "1 levels"),
     ],
 )

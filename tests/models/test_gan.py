@@ -115,7 +115,11 @@ def test_it_has_no_likelihood_and_says_why():
 
 
 def test_impossible_settings_are_refused():
-    for wrong, said in (({"r1": -1.0}, "r1=-1"), ({"r1": math.nan}, "r1=nan"), ({"latent_dims": 0}, "latent_dims=0")):
+    for wrong, said in (
+        ({"r1": -1.0}, "r1=-1"),
+        ({"r1": math.nan}, "r1=nan"),
+        ({"latent_dims": 0}, "latent_dims is 0"),
+    ):
         with pytest.raises(InputError, match=said):
             made(**wrong)
     with pytest.raises(InputError, match="1 levels"):

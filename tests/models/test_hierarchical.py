@@ -219,7 +219,7 @@ def test_free_bits_hold_each_level_and_warm_up_weighs_all():
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
-    [({"num_latents": 0}, "num_latents=0"), ({"warmup": 2.0}, "warmup=2"), ({"decoder": "bernoulli"}, "bernoulli")],
+    [({"num_latents": 0}, "num_latents is 0"), ({"warmup": 2.0}, "warmup=2"), ({"decoder": "bernoulli"}, "bernoulli")],
 )
 def test_what_makes_no_sense_is_refused(settings, reason):
     with pytest.raises(InputError, match=reason):

@@ -152,8 +152,8 @@ def test_free_bits_hold_each_latent_and_warm_up_weighs_all():
     ("shape", "settings", "reason"),
     [
         ((5,), {"num_latents": 1}, "of one level it is a VAE"),
-        ((1, 8, 8), {"latent_dims": 0}, "latent_dims=0"),
-        ((1, 8, 8), {"depth": -1}, "depth=-1"),
+        ((1, 8, 8), {"latent_dims": 0}, "latent_dims is 0"),
+        ((1, 8, 8), {"depth": -1}, "depth is -1"),
         ((1, 8, 8), {"free_bits": -1.0}, "free_bits=-1"),
         ((1, 2, 2, 2, 2), {}, "1 to 3 dimensions"),
         ((1, 8, 8), {"decoder": "bernoulli"}, "bernoulli"),

@@ -159,7 +159,7 @@ def test_the_tokens_of_a_table_are_its_columns():
         ("moons", {"kind": "mlp", "pooled": True}, "have no effect on an MLP"),
         ("digits", {"kind": "unet", "patch": 0}, "give 1 or more"),
         ("moons", {"kind": "transformer", "patch": 2}, "leave it at 1"),
-        ("digits", {"kind": "transformer", "patch": 0}, "all of them start at 1"),
+        ("digits", {"kind": "transformer", "patch": 0}, "patch is 0: it starts at 1"),
         ("moons", {"kind": "unet"}, "vectors take mlp or transformer"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -269,7 +270,7 @@ def test_images_more_steps_than_trees_and_a_missing_lightgbm_are_refused(run_of_
     many = dataclasses.replace(run.config, training=dataclasses.replace(run.config.training, steps=31))
     with pytest.raises(InputError, match=r"--steps is 31.*at most --model\.trees, 30"):
         train(many, dataset, tmp_path / "many")
-    monkeypatch.setattr("lowerbound.training.forest.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(InputError, match=r"pip install 'lowerbound\[forest\]'"):
         train(run.config, dataset, tmp_path / "none")
 

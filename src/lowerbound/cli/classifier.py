@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse
+from lowerbound.cli.options import DeviceName, ProcessesOption, RunPath, check_counts, minutes_of, parse
 from lowerbound.cli.together import join
 from lowerbound.rounding import share_text
 from lowerbound.run import open_denoiser
@@ -48,9 +48,7 @@ class Options:
     """Give up what an interrupted training has learned, and begin again."""
     fall_back: bool = False
     """If the newest checkpoint of an interrupted training is damaged, go on from the one before it."""
-    processes: int = 1
-    """The number of processes on this machine that train together, each with its part of every batch; the same as starting
-    them by torchrun."""
+    processes: ProcessesOption = 1
     device: DeviceName = "auto"
     json: JsonOption = False
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, RunPath, check_counts, minutes_of, parse
+from lowerbound.cli.options import DeviceName, ProcessesOption, RunPath, check_counts, minutes_of, parse
 from lowerbound.cli.progress import stage
 from lowerbound.cli.together import join
 from lowerbound.data import Dataset
@@ -56,9 +56,7 @@ class Options:
     """Give up what an interrupted training has learned, and begin again."""
     fall_back: bool = False
     """If the newest checkpoint of an interrupted training is damaged, go on from the one before it."""
-    processes: int = 1
-    """The number of processes on this machine that train together, each with its part of every batch; the same as starting
-    them by torchrun."""
+    processes: ProcessesOption = 1
     device: DeviceName = "auto"
     json: JsonOption = False
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, check_effect, parse
+from lowerbound.cli.options import DataReading, DeviceName, ProcessesOption, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.cli.together import A_DAY, first_then_all, join
@@ -59,9 +59,7 @@ class Options(Settings, Evaluated):
 
     reading: DataReading = field(default_factory=Reading)
     device: Everyday[DeviceName] = "auto"
-    processes: int = 1
-    """The number of processes on this machine that compute bound, flow and samples together, each with its share; the same
-    as starting them by torchrun."""
+    processes: ProcessesOption = 1
     json: JsonOption = False
 
 

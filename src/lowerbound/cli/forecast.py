@@ -9,6 +9,7 @@ import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
+from lowerbound.arrow import write_table
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
@@ -22,7 +23,7 @@ from lowerbound.pictures.bands import Drawn, draw_bands
 from lowerbound.printable import printable
 from lowerbound.run import open_denoiser
 from lowerbound.run.series import Drawing, SeriesDraws, forecast, num_forecast_windows, read_series_for, series_spec
-from lowerbound.tables import TEXTS, check_table, write_table
+from lowerbound.tables import TEXTS, check_table
 from lowerbound.words import counted
 
 SeriesName = Annotated[

@@ -81,11 +81,6 @@ def check_conditional(run: Run, conditional: bool) -> None:
         )
 
 
-def conditions(run: Run, labels: tuple[str, ...], file: Path | None, num_samples: int) -> Tensor | None:
-    """`told`, without the rows."""
-    return told(run, labels, file, num_samples)[0]
-
-
 def told(
     run: Run, labels: tuple[str, ...], file: Path | None, num_samples: int, reading: Reading | None = None
 ) -> tuple[Tensor | None, np.ndarray | None]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
+from lowerbound.arrow import write_table
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DataName, DataReading, DeviceName, RunPath, check_counts, parse, pick_device
 from lowerbound.cli.progress import say_weakness
@@ -36,7 +37,7 @@ from lowerbound.run.impute import (
 )
 from lowerbound.run.series import SeriesDraws, fill, num_fill_windows, read_series_for
 from lowerbound.tables import SUFFIXES as TABLES
-from lowerbound.tables import TEXTS, check_table, write_table
+from lowerbound.tables import TEXTS, check_table
 from lowerbound.words import counted
 
 
@@ -153,13 +154,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
             std=to_layout(imputations.std, layout),
             observed=to_layout(imputations.observed, layout),
         )
-    missing = 1 - observed.mean()
-    print(
-        f"{counted(num_samples, 'imputation')} of {counted(len(raw), 'example')}, {missing:.1%} of whose entries "
-        f"were missing: {options.out}"
-    )
-    say_weakness(run)
-    return {"num_samples": num_samples, "num_examples": len(raw), "share_missing": missing, "out": options.out}
+    return _said(options, run, num_samples, "example", observed)
 
 
 def _method(options: Options, run: Run) -> Method:
@@ -187,14 +182,16 @@ def _fill(options: Options, run: Run, drawing: Drawing) -> dict[str, Any]:
         write_npz(options.out, samples=found.samples, observed=found.observed)
     else:
         write_table(options.out, filled_columns(found, as_text=options.out.suffix in TEXTS))
-    missing = 1 - found.observed.mean()
-    print(
-        f"{counted(drawing.num_samples, 'imputation')} of {counted(len(series.rows), 'row')}, {missing:.1%} of whose "
-        f"values were missing: {options.out}"
-    )
+    return _said(options, run, drawing.num_samples, "row", found.observed)
+
+
+def _said(options: Options, run: Run, num_samples: int, noun: str, observed: np.ndarray) -> dict[str, Any]:
+    """Say what was filled in: examples, or rows of series; returns the figures."""
+    num, missing = len(observed), 1 - observed.mean()
+    filled = f"{counted(num_samples, 'imputation')} of {counted(num, noun)}"
+    print(f"{filled}, {missing:.1%} of whose entries were missing: {options.out}")
     say_weakness(run)
-    num_samples, num_rows = drawing.num_samples, len(series.rows)
-    return {"num_samples": num_samples, "num_rows": num_rows, "share_missing": missing, "out": options.out}
+    return {"num_samples": num_samples, f"num_{noun}s": num, "share_missing": missing, "out": options.out}
 
 
 def filled_columns(found: SeriesDraws, *, as_text: bool) -> pa.Table:

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from lowerbound.arrow import write_table
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
-from lowerbound.cli.score import check_finite, figures_of, mean_text
+from lowerbound.cli.score import check_finite, figures_of
 from lowerbound.shards import joined_parts
-from lowerbound.tables import check_table, write_table
+from lowerbound.tables import check_table
 from lowerbound.words import counted
 
 
@@ -40,6 +41,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         metadata["calls"] = f"{np.mean(table['calls'].to_numpy()):.0f}"
     write_table(options.table, table, metadata)
     check_finite(table, options.table)
-    print(f"{mean_text(table)} bits/dim, {table['kind'][0]} per example")
+    figures = figures_of(table, options.table)
+    print(f"{figures['bits_per_dim']} bits/dim, {table['kind'][0]} per example")
     print(f"{counted(len(table), 'score')} of {counted(len(parts), 'part')}: {options.table}")
-    return {**figures_of(table, options.table), "kind": table["kind"][0].as_py()}
+    return {**figures, "kind": table["kind"][0].as_py()}

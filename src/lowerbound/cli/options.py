@@ -43,6 +43,14 @@ DeviceName = Annotated[
     str, tyro.conf.arg(help="The device to work on: cpu, cuda, or auto for cuda where there is one.")
 ]
 """The option of several verbs."""
+ProcessesOption = Annotated[
+    int,
+    tyro.conf.arg(
+        help="The number of processes on this machine that work together, each with its share; the same as starting them "
+        "by torchrun."
+    ),
+]
+"""The option of the verbs that several processes do together."""
 DEVICE_KINDS = ("cpu", "cuda")
 """Devices that compute in double precision, as noise levels and densities are."""
 

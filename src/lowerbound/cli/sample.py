@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.guide import GuidanceOptions, guided, told
-from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, check_effect, parse
+from lowerbound.cli.options import DataReading, DeviceName, ProcessesOption, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
@@ -67,9 +67,7 @@ class Options:
     """For samplers with noise: let it follow a Brownian path for each sample, which more steps refine and do not change."""
     batch_size: int = 64
     """The number of samples drawn at a time; it changes speed and memory only."""
-    processes: int = 1
-    """The number of processes on this machine that draw together, each whole batches; the same as starting them by
-    torchrun."""
+    processes: ProcessesOption = 1
     device: Everyday[DeviceName] = "auto"
     json: JsonOption = False
 

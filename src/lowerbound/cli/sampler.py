@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from lowerbound.arguments import check_counts
 from lowerbound.cli.flags import flags
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
@@ -65,8 +66,7 @@ class SamplerOptions:
         Raises:
             InputError: for a setting that it does not have.
         """
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"--steps is {self.steps}: a sampler takes at least one step")
+        check_counts(self, "steps")
         settings = {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
         for name in settings:
             if self.sampler not in SETTINGS[name]:

@@ -1,6 +1,7 @@
 """`lowerbound score RUN DATA`: one likelihood per example."""
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
+from lowerbound.arrow import write_table
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import (
     DataName,
@@ -46,7 +48,7 @@ from lowerbound.scoring import (
     score_density,
 )
 from lowerbound.shards import Shard, finished_part, part_facts, write_part
-from lowerbound.tables import check_table, write_table
+from lowerbound.tables import check_table
 from lowerbound.tails import mean_of_draws
 from lowerbound.words import counted
 
@@ -107,7 +109,6 @@ def main(arguments: list[str]) -> dict[str, Any]:
     options = parse(Options, "score", arguments)
     _check(options)
     shard = None if options.shard is None else Shard.of(options.shard)
-    flow = options.flow
     run = open_run(options.run, pick_device(options.device))
     check_effect(options, Options(options.run, options.data, options.out), run, EFFECTIVE)
     if run.is_denoiser:
@@ -115,79 +116,45 @@ def main(arguments: list[str]) -> dict[str, Any]:
             raise InputError(
                 "--tolerance, --calls, --probes, --dequantizer, --importance and --max-calls have no effect without --ode"
             )
-        flow.dequantizer_of(run)
+        options.flow.dequantizer_of(run)
     examples = read_for(run, options.data, options.reading)
-    indices = examples.indices(options.split)
-    if shard is None:
-        return _score(options, run, flow, examples, indices)
-    batch_size = _batch_size(options, run)
-    rows = shard.rows(len(indices), batch_size)
-    facts = part_facts(shard, rows, _facts(options, run, flow, examples, indices, batch_size))
-    part = shard.path(options.out)
-    if (found := finished_part(part, facts)) is None:
-        return _score(options, run, flow, examples, indices[rows], part, facts)
-    check_finite(found, part)
-    print(f"part {shard} is there already, {counted(len(found), 'score')}: {part}")
-    return figures_of(found, part)
-
-
-def _score(
-    options: Options,
-    run: Run,
-    flow: Flow,
-    examples: Examples,
-    indices: np.ndarray,
-    part: Path | None = None,
-    facts: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Score examples, write the table or a part of it, and say what came out."""
-    scores = _scores(options, run, flow, examples, indices)
+    indices, out, write = examples.indices(options.split), options.out, write_table
+    if shard is not None:
+        batch_size = options.batch_size or (flow_batch_size(run) if options.ode else BATCH_SIZE)
+        rows, out = shard.rows(len(indices), batch_size), shard.path(out)
+        facts = part_facts(shard, rows, _facts(options, run, examples, indices, batch_size))
+        if (found := finished_part(out, facts)) is not None:
+            check_finite(found, out)
+            print(f"part {shard} is there already, {counted(len(found), 'score')}: {out}")
+            return figures_of(found, out)
+        indices, write = indices[rows], partial(write_part, facts=facts)
+    scores = _scores(options, run, examples, indices)
     names = {"name": [examples.files[i] for i in indices]} if examples.files else {}
     columns = {name: pa.array(column, from_pandas=True) for name, column in score_columns(run, scores).items()}
     table = pa.table({"example": indices, **names, **columns})  # what is NaN there has no value
     calls = f"{np.mean(scores.num_calls):.0f}"
     metadata = {"kind": scores.kind, "calls": calls, "run": str(options.run), "seed": str(options.seed)}
-    if part is None:
-        write_table(options.out, table, metadata)
-    else:
-        write_part(part, table, facts or {}, metadata)
-    check_finite(table, part or options.out)
-    kind = kind_of(scores)
+    write(out, table, metadata=metadata)
+    check_finite(table, out)
+    figures, kind, is_density = figures_of(table, out), kind_of(scores), isinstance(scores, DensityScores)
+    print(f"{figures['bits_per_dim']} bits/dim, {kind}{f', {calls} calls' * is_density} per example")
     if isinstance(scores, DensityScores):
-        kind += f", {calls} calls"
-    print(f"{mean_text(table)} bits/dim, {kind} per example")
-    if isinstance(scores, DensityScores):
-        print("\n".join(_doubts(scores, indices, flow)))
-    print(f"{counted(len(indices), 'score')}: {part or options.out}")
+        print("\n".join(_doubts(scores, indices, options.flow)))
+    print(f"{counted(len(indices), 'score')}: {out}")
     say_weakness(run)
-    return {
-        **figures_of(table, part or options.out),
-        "kind": kind_of(scores),
-        "calls_per_example": float(np.mean(scores.num_calls)),
-    }
+    return {**figures, "kind": kind, "calls_per_example": float(np.mean(scores.num_calls))}
 
 
-def _batch_size(options: Options, run: Run) -> int:
-    return options.batch_size or (flow_batch_size(run) if options.ode else BATCH_SIZE)
-
-
-def _facts(
-    options: Options, run: Run, flow: Flow, examples: Examples, indices: np.ndarray, batch_size: int
-) -> dict[str, Any]:
+def _facts(options: Options, run: Run, examples: Examples, indices: np.ndarray, batch_size: int) -> dict[str, Any]:
     """All that a row of the table depends on, as JSON holds it."""
+    names = ("num_times", "num_steps", "reverse", "ode", "by", "refine", "seed")
     return {
         "rows": len(indices),
         "weights": file_hash(run.folder.model)[:16],
         "data": examples.fingerprint(indices),
-        "num_times": options.num_times,
-        "num_steps": options.num_steps,
-        "reverse": options.reverse,
-        "ode": options.ode,
-        "by": options.by,
-        **asdict(flow),
-        "refine": options.refine,
         "batch_size": batch_size,
-        "seed": options.seed,
+        **{name: getattr(options, name) for name in names},
+        **asdict(options.flow),
     }
 
 
@@ -206,7 +173,7 @@ def _check(options: Options) -> None:
     check_table(options.out)
 
 
-def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices: np.ndarray) -> Scores | DensityScores:
+def _scores(options: Options, run: Run, examples: Examples, indices: np.ndarray) -> Scores | DensityScores:
     """The scores, in whichever way is asked for."""
     raw = examples.values
     if len(indices) < len(raw):
@@ -221,7 +188,8 @@ def _scores(options: Options, run: Run, flow: Flow, examples: Examples, indices:
         settings = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
         if options.ode:
             num_refined = len(indices) if options.refine else 0
-            return score_density(run, raw, flow, num_refined=num_refined, batch_size=options.batch_size, **settings)
+            settings |= {"num_refined": num_refined, "batch_size": options.batch_size}
+            return score_density(run, raw, options.flow, **settings)
         importance = 1 if run.is_denoiser else options.flow.num_importance
         effort = Effort(options.num_times, options.num_steps, options.reverse, importance)
         return score(run, raw, effort, batch_size=options.batch_size or BATCH_SIZE, by=options.by, **settings)
@@ -238,19 +206,11 @@ def check_finite(table: pa.Table, out: Path) -> None:
         )
 
 
-def mean_text(table: pa.Table) -> str:
-    """The mean bits/dim of the scores that there are, with its error over them."""
-    return str(_mean(table))
-
-
 def figures_of(table: pa.Table, out: Path) -> dict[str, Any]:
-    """What a table of scores comes to."""
-    return {"bits_per_dim": _mean(table), "num_examples": len(table), "out": out}
-
-
-def _mean(table: pa.Table) -> Measured:
+    """What a table of scores comes to: the mean bits/dim of those that there are, with its error over them."""
     bits = table["bits_per_dim"].to_numpy()
-    return Measured(*mean_of_draws(bits[np.isfinite(bits)]))
+    mean = Measured(*mean_of_draws(bits[np.isfinite(bits)]))
+    return {"bits_per_dim": mean, "num_examples": len(table), "out": out}
 
 
 def _doubts(scores: DensityScores, indices: np.ndarray, flow: Flow) -> list[str]:

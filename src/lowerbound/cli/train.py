@@ -11,7 +11,7 @@ import torch
 import tyro
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, check_counts, parse
+from lowerbound.cli.options import DeviceName, ProcessesOption, check_counts, parse
 from lowerbound.cli.together import join
 from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
 from lowerbound.device import finish, peak_memory
@@ -59,9 +59,7 @@ class Options:
     out: Annotated[Everyday[Path | None], tyro.conf.arg(aliases=["-o"])] = None
     """The run folder; runs/NAME if not given, beside DATA if that is the folder that you are in."""
     device: Everyday[DeviceName] = "auto"
-    processes: int = 1
-    """The number of processes on this machine that train together, each with its part of every batch; the same as starting
-    them by torchrun."""
+    processes: ProcessesOption = 1
     restart: bool = False
     """Set aside what the run in its folder has learned, and begin it again at step 0."""
     fall_back: bool = False
@@ -162,12 +160,20 @@ def located(data: DataConfig) -> DataConfig:
 
 
 def _show(config: Config, dataset: Dataset, out: Path, device: str) -> dict[str, Any]:
+    """Print the configuration and what a step of it costs, or how large a forest can be."""
+    print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     if config.model.is_grown:
         parameters = sum(p.numel() for p in build_model(config, dataset.spec).trained.parameters())
-        print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
         print(f"forest    {parameters:,} numbers at most")
-        print(json.dumps(config.to_dict(), indent=2))
-        return {"num_parameters": parameters, "config": config.to_dict(), "out": out}
+        facts = {"num_parameters": parameters}
+    else:
+        facts = _timed(config, dataset, device)
+    print(json.dumps(config.to_dict(), indent=2))
+    return {**facts, "config": config.to_dict(), "out": out}
+
+
+def _timed(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
+    """Print the size of the network, and how long a step takes."""
     num_steps = 2 if config.training.steps == 1 else config.training.steps  # the second is timed
     timed = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=num_steps))
     trainer = Trainer(timed, dataset, device)
@@ -180,7 +186,6 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> dict[str,
     finish(trainer.device)
     seconds = time.perf_counter() - started
     batch = config.training.batch_size
-    print(f"run       {out} on {device}{' (exists)' if (out / 'config.json').exists() else ''}")
     print(f"network   {parameters:,} parameters")
     if (components := config.denoiser.components) and dataset.spec.series is not None:
         print("Gaussian  of whole windows, fitted first; the network adds to it")
@@ -189,5 +194,4 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> dict[str,
     print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
     if (memory := peak_memory(trainer.device)) is not None:
         print(f"memory    {memory / 2**30:.2f} GiB of the device's at most")
-    print(json.dumps(config.to_dict(), indent=2))
-    return {"num_parameters": parameters, "seconds_per_step": seconds, "config": config.to_dict(), "out": out}
+    return {"num_parameters": parameters, "seconds_per_step": seconds}

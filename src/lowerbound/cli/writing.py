@@ -16,7 +16,7 @@ from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import grey_levels
 from lowerbound.rounding import nine_digits
 from lowerbound.tables import SUFFIXES as TABLES
-from lowerbound.tables import TEXTS, write_table
+from lowerbound.tables import TEXTS
 
 SUFFIXES = (".png", ".npy", ".npz")
 FIELDS = ".nc"
@@ -81,6 +81,7 @@ def write_samples(
     elif out.suffix == FIELDS:
         write_netcdf(out, spec, {"": samples})
     elif out.suffix in TABLES:
+        from lowerbound.arrow import write_table
         from lowerbound.data.frames import to_table
 
         write_table(out, to_table(spec, nine_digits(samples), as_text=out.suffix in TEXTS, given=given))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from lowerbound.arguments import described
+from lowerbound.arguments import check_choice, described
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
 from lowerbound.elementary import Scalar, exp, expand, sqrt
 from lowerbound.errors import InputError
@@ -127,8 +127,7 @@ class NetworkDenoiser(OfNetwork):
         mixture: FittedMixture | FittedWindows | None = None,
     ):
         super().__init__(network, schedule, shape, sigma_data)
-        if target not in TARGETS:
-            raise InputError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
+        check_choice("target", target, TARGETS)
         if (target == "mu") != (num_steps is not None) or (num_steps is not None and num_steps < 1):
             raise InputError(
                 f"target {target!r} with num_steps={num_steps}: the target 'mu' needs the number of steps (at least 1) of "

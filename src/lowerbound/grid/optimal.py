@@ -26,8 +26,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.analytic_variance import WithVariance
+from lowerbound.arguments import check_count
 from lowerbound.errors import InputError
-from lowerbound.grid.spacings import check_count, times_at
+from lowerbound.grid.spacings import times_at
 from lowerbound.shapes import Times
 
 
@@ -74,7 +75,7 @@ def minimal_error(denoiser: WithVariance, num_times: int, num_candidates: int = 
 
 def _candidates(denoiser: WithVariance, num_times: int, num_candidates: int) -> tuple[Tensor, Tensor]:
     r"""Decreasing $\gamma$ and $m(\gamma)$."""
-    check_count(num_times)
+    check_count(num_times, "num_times")
     if num_times > num_candidates:
         raise InputError(
             f"{num_times} times out of {num_candidates} candidates: give num_candidates of {num_times} or more"

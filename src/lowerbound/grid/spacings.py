@@ -14,13 +14,13 @@ grid, whatever the spacing, never by a stride, so counts that do not divide T ar
 """
 
 import math
-import numbers
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.arguments import check_choice, check_count
 from lowerbound.errors import InputError
 from lowerbound.schedule import Schedule, Tabulated
 from lowerbound.shapes import Times
@@ -32,13 +32,13 @@ DDPM_SPACINGS = ("leading", "linspace", "trailing")
 
 def uniform(num_times: int) -> Times:
     """Times equally spaced from 1 to 0; a single time is 1."""
-    check_count(num_times)
+    check_count(num_times, "num_times")
     return torch.linspace(1, 0, num_times, dtype=torch.float64)
 
 
 def trailing(num_times: int) -> Times:
     """The times 1, 1 - 1/n, ..., 1/n: all n steps are equally long, the one to the data included."""
-    check_count(num_times)
+    check_count(num_times, "num_times")
     return torch.arange(num_times, 0, -1, dtype=torch.float64) / num_times
 
 
@@ -55,7 +55,7 @@ def uniform_in_gamma(
     Raises:
         InputError: for no times, or limits outside of the schedule.
     """
-    check_count(num_times)
+    check_count(num_times, "num_times")
     low, high = _limits(schedule, gamma_min, gamma_max)
     return times_at(schedule, torch.linspace(high, low, num_times, dtype=torch.float64))
 
@@ -92,7 +92,7 @@ def karras(
     Raises:
         InputError: for no times, a rho that is not positive, or limits outside of the schedule.
     """
-    check_count(num_times)
+    check_count(num_times, "num_times")
     if not rho > 0:
         raise InputError(f"rho is {rho}: it must be positive; 7 is usual")
     low, high = _limits(schedule, gamma_min, gamma_max)
@@ -117,9 +117,8 @@ def ddpm_steps(schedule: Tabulated, num_times: int, spacing: str = "leading") ->
         InputError: for an unknown spacing, or more times than the table has.
     """
     num_steps = len(schedule.times)
-    check_count(num_times)
-    if spacing not in DDPM_SPACINGS:
-        raise InputError(f"unknown spacing {spacing!r}: choose one of {', '.join(DDPM_SPACINGS)}")
+    check_count(num_times, "num_times")
+    check_choice("spacing", spacing, DDPM_SPACINGS)
     if num_times > num_steps:
         raise InputError(f"{num_times} times of a table of {num_steps} steps: ask for at most {num_steps}")
     # numpy, for a number halfway between two steps to fall where it does in the original code
@@ -151,9 +150,3 @@ def times_at(schedule: Schedule, gammas: Float[Tensor, "num_times"]) -> Times:
     times[gammas >= schedule.gamma_max] = 1
     times[gammas <= schedule.gamma_min] = 0
     return times
-
-
-def check_count(num_times: int) -> None:
-    """Refuse a grid without times, with an InputError."""
-    if not isinstance(num_times, numbers.Integral) or num_times < 1:
-        raise InputError(f"a grid of {num_times} times was asked for: a sampler takes at least one step")

@@ -20,14 +20,14 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (Diffusers(), A
 MOST_PARAMETERS = 1 << 32
 
 
-def open_source(
+def open_denoiser(
     folder: Path | str,
     *,
     image_size: tuple[int, int] | None = None,
     value_range: tuple[float, float] | None = None,
     num_levels: int = 256,
-) -> tuple[Source, ForeignDenoiser]:
-    """The model in a folder as a denoiser of images, and what it was read from.
+) -> ForeignDenoiser:
+    """The model in a folder as a denoiser of images, which knows its source.
 
     Arguments:
         folder: that another library wrote.
@@ -55,18 +55,8 @@ def open_source(
     network = model.build()
     load_tensors(network, model.arranged(tensors, folder), folder)
     denoiser = model.denoiser(network, model.subject(image_size).shape, source.value_range, num_levels)
-    return source, denoiser.requires_grad_(False)
-
-
-def open_denoiser(
-    folder: Path | str,
-    *,
-    image_size: tuple[int, int] | None = None,
-    value_range: tuple[float, float] | None = None,
-    num_levels: int = 256,
-) -> ForeignDenoiser:
-    """The model in a folder as a denoiser; as `open_source`."""
-    return open_source(folder, image_size=image_size, value_range=value_range, num_levels=num_levels)[1]
+    denoiser.source = source
+    return denoiser.requires_grad_(False)
 
 
 def stated(source: Source) -> Stated:
@@ -96,14 +86,4 @@ def _supported() -> str:
     return ", or ".join(f"{family.files} ({family.name})" for family in FAMILIES.values())
 
 
-__all__ = [
-    "FAMILIES",
-    "Family",
-    "Source",
-    "Stated",
-    "Subject",
-    "build_denoiser",
-    "open_denoiser",
-    "open_source",
-    "stated",
-]
+__all__ = ["FAMILIES", "Family", "Source", "Stated", "Subject", "build_denoiser", "open_denoiser", "stated"]

@@ -13,6 +13,7 @@ and the same noise level is one of a schedule for x, which all of the library th
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ from lowerbound.denoiser.network import one_device, takes
 from lowerbound.elementary import Scalar, expand
 from lowerbound.errors import InputError
 from lowerbound.schedule import RECTIFIED_FLOW, Level, Schedule
+
+if TYPE_CHECKING:
+    from lowerbound.imports.source import Source
 
 Target = Callable[[Level], tuple[Scalar, Scalar]]
 """Of a noise level p and q, by which the output is p x + q eps."""
@@ -75,6 +79,8 @@ class ForeignDenoiser(Denoiser):
     """
 
     rows_are_apart = True
+    source: "Source"
+    """What it was read from, if it was."""
 
     def __init__(
         self,
@@ -101,11 +107,9 @@ class ForeignDenoiser(Denoiser):
             raise InputError(
                 f"scale is {scale} and shift {shift}: the module's data are scale * x + shift, of a positive scale"
             )
-        if not isinstance(schedule, Schedule):
-            raise InputError(
-                f"schedule is {described(schedule)}: give the module's, such as from_betas(betas.linear())"
-            )
-        super().__init__(schedule if scale == 1 else schedule.shifted(-2 * math.log(scale)), shape)
+        super().__init__(schedule, shape)
+        if scale != 1:
+            self.schedule = schedule.shifted(-2 * math.log(scale))
         if isinstance(target, str) and target not in OUTPUTS:
             raise InputError(
                 f"unknown target {target!r}: choose one of {', '.join(OUTPUTS)}, or give a function of a Level that returns "

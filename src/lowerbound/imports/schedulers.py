@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lowerbound.data.extras import extra
 from lowerbound.errors import InputError
 from lowerbound.imports.conventions import Conventions, Preconditioned
 from lowerbound.imports.settings import check_steps, chosen, number
@@ -103,8 +104,6 @@ def _table(alphas_cumprod: Tensor, name: str) -> Tabulated:
 
 def library() -> Any:
     """The library, which an extra brings."""
-    from lowerbound.data.extras import extra
-
     return extra("diffusers", "diffusers", "a model of diffusers")
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from lowerbound.arguments import check_choice, check_least
 from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
@@ -98,8 +99,7 @@ class Downsample(Operator):
     factor: int
 
     def __post_init__(self):
-        if self.factor < 1:
-            raise InputError(f"downsampling by the factor {self.factor}: it starts at 1")
+        check_least(1, factor=self.factor)
 
     def forward(self, x: Float[Tensor, "batch channels *lengths"]) -> Float[Tensor, "batch channels *shorter"]:
         if any(length % self.factor for length in x.shape[2:]) or x.ndim < 3:
@@ -138,8 +138,7 @@ class Blur(Brief, Operator):
                 f"a kernel of shape {tuple(self.kernel.shape)}: give one to three axes of odd lengths, so that it has a "
                 "centre"
             )
-        if self.padding not in PADDINGS:
-            raise InputError(f"padding {self.padding!r}: choose one of {', '.join(PADDINGS)}")
+        check_choice("padding", self.padding, PADDINGS)
 
     def forward(self, x: Float[Tensor, "batch channels *lengths"]) -> Float[Tensor, "batch channels *lengths"]:
         # torch's convolutions are correlations

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lowerbound.arguments import check_choice, check_least
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.inverse.method import Method, Problem, Progress
@@ -50,11 +51,10 @@ class TwistedParticles(Method):
     num_iterations: int = 20
 
     def __post_init__(self):
-        if self.num_particles < 1 or self.variance not in KINDS or not 0 <= self.threshold <= 1:
-            raise InputError(
-                f"{self.num_particles} particles, variance {self.variance!r}, threshold {self.threshold}: at least one "
-                f"particle, one of {', '.join(KINDS)}, and a threshold in [0, 1] are needed"
-            )
+        check_least(1, num_particles=self.num_particles)
+        check_choice("the reverse variance", self.variance, KINDS)
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"threshold is {self.threshold}: it lies in [0, 1]")
 
     def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         y, rows, particles = problem.y, len(problem.y), self.num_particles

@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lowerbound.arguments import check_choice
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.base import replaced
@@ -86,8 +87,7 @@ class PosteriorDenoiser(Wrapper):
         data_variance: float = 1.0,
     ):
         super().__init__(denoiser)
-        if covariance not in COVARIANCES:
-            raise InputError(f"unknown covariance {covariance!r}: choose one of {', '.join(COVARIANCES)}")
+        check_choice("covariance", covariance, COVARIANCES)
         if num_iterations < 1 or not data_variance > 0:
             raise InputError(
                 f"{num_iterations} iterations and a data variance of {data_variance}: at least one iteration, and a "

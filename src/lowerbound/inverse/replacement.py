@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem, Progress
 from lowerbound.inverse.operators import Mask
@@ -40,8 +41,7 @@ class Replacement(Method):
     sampler: Sampler = DEFAULT_SAMPLER
 
     def __post_init__(self):
-        if self.num_resamples < 1 or self.jump < 1:
-            raise InputError(f"{self.num_resamples} resamplings of {self.jump} steps: both start at 1")
+        check_least(1, num_resamples=self.num_resamples, jump=self.jump)
 
     def draw(self, problem: Problem, times: Times, noise: Noise, progress: Progress) -> Examples:
         model, mask, y, noise_std = problem.denoiser, problem.operator, problem.y, problem.noise_std

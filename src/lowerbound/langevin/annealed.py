@@ -10,6 +10,7 @@ that $x_t / \alpha_t$ stays, and Langevin dynamics commutes with such a change o
 from dataclasses import dataclass
 from typing import Annotated
 
+from lowerbound.arguments import check_least
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.langevin.unadjusted import langevin
@@ -19,10 +20,11 @@ from lowerbound.schedule import Level
 
 
 @dataclass(frozen=True)
-class AnnealedLangevin(Sampler):
+class AnnealedLangevin(Sampler, order=0):
     r"""Langevin steps of size $e_i = e\, \sigma_i^2 / \sigma_L^2$ at each level (formula in the module's docstring).
 
-    The first level is where sampling starts, and the last step, to the data, is Tweedie's estimate.
+    The first level is where sampling starts, and the last step, to the data, is Tweedie's estimate. The order is 0: a finer
+    grid leaves the error of the Langevin steps, whose length does not change.
 
     Arguments:
         num_corrections: Langevin steps at each level, each one network call; the published 100.
@@ -38,18 +40,12 @@ class AnnealedLangevin(Sampler):
     ] = 0.2
 
     def __post_init__(self):
-        if self.num_corrections < 1:
-            raise InputError(f"num_corrections is {self.num_corrections}: at least one Langevin step at each level")
+        check_least(1, num_corrections=self.num_corrections)
         if not 0 < self.step_size < 4:
             raise InputError(
                 f"step_size is {self.step_size}: it lies between 0 and 4, from where on the steps run away, in units of "
                 "the level's noise variance"
             )
-
-    @property
-    def order(self) -> int:
-        """0: a finer grid leaves the error of the Langevin steps, whose length does not change."""
-        return 0
 
     @property
     def calls_per_step(self) -> int:

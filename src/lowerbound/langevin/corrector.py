@@ -26,6 +26,7 @@ from typing import Annotated
 
 from torch import Tensor
 
+from lowerbound.arguments import check_least
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.langevin.unadjusted import langevin
@@ -38,11 +39,12 @@ ANCESTRAL = Ancestral()
 
 
 @dataclass(frozen=True)
-class PredictorCorrector(Sampler):
+class PredictorCorrector(Sampler, order=0):
     r"""A sampler's step, and Langevin steps of size $4\, snr^2 \sigma^2$ at the level where it arrives (Song et al. 2021,
     algorithm 1; why not with their step: the module's docstring).
 
-    Nothing is corrected at the data, which has no noise.
+    Nothing is corrected at the data, which has no noise. The order is 0: a finer grid leaves the error of the Langevin steps
+    at the last level, whose length does not change.
 
     Arguments:
         predictor: the sampler.
@@ -58,17 +60,11 @@ class PredictorCorrector(Sampler):
     snr: Annotated[float, Setting("the ratio of signal to noise in a Langevin step, between 0 and 1")] = 0.16
 
     def __post_init__(self):
-        if self.num_corrections < 1:
-            raise InputError(f"num_corrections is {self.num_corrections}: at least one; none is the predictor alone")
+        check_least(1, num_corrections=self.num_corrections)
         if not 0 < self.snr < 1:
             raise InputError(
                 f"snr is {self.snr}: it lies between 0 and 1, from where on the steps run away; 0.16 is usual"
             )
-
-    @property
-    def order(self) -> int:
-        """0: a finer grid leaves the error of the Langevin steps at the last level, whose length does not change."""
-        return 0
 
     @property
     def calls_per_step(self) -> int:

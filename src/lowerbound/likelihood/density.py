@@ -32,14 +32,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lowerbound import ode
-from lowerbound.arguments import check_data
+from lowerbound.arguments import check_choice, check_data, check_least
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
-from lowerbound.elementary import count_dims, exp, expand, present, sigmoid, sum_dims
+from lowerbound.elementary import count_dims, exp, expand, present, sigmoid, sum_dims, unit_vectors
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.likelihood.mismatch import base_mismatch
-from lowerbound.rng import Noise, check_noise
+from lowerbound.objective import source
+from lowerbound.rng import Noise, random_signs
 from lowerbound.shapes import Examples, PerExample
 
 TRACES = ("auto", "exact", "hutchinson")
@@ -171,7 +172,7 @@ class ProbedFlow(Brief):
         exact = is_exact(trace, x) or (trace == "auto" and num_probes >= x[0].numel())
         dtype, x = x.dtype, x.double()
         x, num_dims = present(x, observed), count_dims(x, observed)
-        probes = _unit_vectors(x) if exact else _random_signs(x, noise, num_probes)
+        probes = unit_vectors(x) if exact else _random_probes(x, noise, num_probes)
         return ProbedFlow(denoiser, x, num_dims, probes, exact, dtype)
 
     @property
@@ -319,26 +320,12 @@ def flow(denoiser: Denoiser, x: Examples, eps: Examples, gamma: PerExample) -> E
 
 def is_exact(trace: str, x: Examples) -> bool:
     """Whether `trace` means an exact divergence for data of the shape of x; an InputError if it is not one of `TRACES`."""
-    if trace not in TRACES:
-        raise InputError(f"unknown trace {trace!r}: choose one of {', '.join(TRACES)}")
+    check_choice("trace", trace, TRACES)
     return trace == "exact" or (trace == "auto" and x[0].numel() <= EXACT_DIMS)
 
 
-def _unit_vectors(x: Tensor) -> Tensor:
-    """(D, 1, *): each entry of an example alone."""
-    num_dims = x[0].numel()
-    return torch.eye(num_dims, dtype=x.dtype, device=x.device).reshape(num_dims, 1, *x.shape[1:])
-
-
-def _random_signs(x: Tensor, noise: Noise | None, num_probes: int) -> Tensor:
+def _random_probes(x: Tensor, noise: Noise | None, num_probes: int) -> Tensor:
     """(num_probes, B, *): 1 or -1, independent."""
-    if num_probes < 1:
-        raise InputError(f"num_probes is {num_probes}: at least one probe is needed")
-    if noise is not None:
-        check_noise(noise)
-    if noise is None:
-        raise InputError(
-            f"the trace over {x[0].numel()} dimensions is estimated with random probes: give a noise source such as "
-            "noise=Stream(seed=0), or ask for trace='exact'"
-        )
-    return torch.stack([torch.where(noise.uniform(x) < 0.5, -1.0, 1.0).to(x) for _ in range(num_probes)])
+    check_least(1, num_probes=num_probes)
+    noise = source(noise)
+    return torch.stack([random_signs(x, noise) for _ in range(num_probes)])

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.arguments import check_axes
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
@@ -56,11 +57,7 @@ class Autoregressive(Model):
         dropout: float = 0.0,
     ):
         super().__init__(shape, num_levels)
-        if len(shape) not in (1, 2, 3, 4) or min(shape) < 1:
-            raise InputError(
-                f"an autoregressive model of examples of shape {tuple(shape)}: it takes (D,), or (C, *spatial) with 1 to 3 "
-                "spatial dimensions"
-            )
+        check_axes(shape)
         if not 0 <= dropout < 1:
             raise InputError(f"dropout is {dropout}: it is at least 0 and below 1")
         decoder = decoder or default_decoder(num_levels)

@@ -19,10 +19,8 @@ width w within the bin of x (Theis et al. 2016, section 3.1): in the whole bin, 
 up to $|u| = 1 + \tfrac m 2$, since the networks should not see the logit run to infinity.
 """
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float
@@ -30,13 +28,15 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid, silu
 
+from lowerbound.arguments import check_axes, check_choice, check_least
+from lowerbound.data.extras import extra
 from lowerbound.elementary import sum_dims
-from lowerbound.errors import InputError
 from lowerbound.levels import level_centres, nearest_level
 from lowerbound.likelihood import Elbo
 from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.nn.blocks import convolution, normalisation, zeroed
 from lowerbound.nn.gan import Residual
+from lowerbound.nn.patched import from_patches
 from lowerbound.rng import Noise
 from lowerbound.shapes import Examples, PerExample
 
@@ -86,13 +86,9 @@ class NormalizingFlow(Model):
         super().__init__(shape, num_levels)
         is_small = self.num_dims <= (FEW_ENTRIES if len(shape) == 1 else FEW_PIXELS)
         width = (64 if is_small else 32) if width is None else width
-        if kind not in ("spline", "affine"):
-            raise InputError(f"a flow of kind {kind!r}: choose 'spline' or 'affine'")
-        if not 1 <= len(shape) <= 4 or min(*shape, transforms, width, depth) < 1:
-            raise InputError(
-                f"a flow on examples of shape {tuple(shape)}, transforms={transforms}, width={width}, depth={depth}: "
-                "examples have 1 to 4 axes, and all numbers start at 1"
-            )
+        check_choice("kind", kind, ("spline", "affine"))
+        check_axes(shape)
+        check_least(1, transforms=transforms, width=width, depth=depth)
         _import_zuko()
         self.likelihood = "exact" if num_levels is None else "bound"
         self.in_box = kind == "spline" and num_levels is not None
@@ -169,10 +165,8 @@ class NormalizingFlow(Model):
 
 def _import_zuko() -> None:
     """Import zuko, which switches off the checks of torch's distributions for all, and leave them as they were."""
-    if find_spec("zuko") is None:
-        raise InputError("a normalizing flow is built by zuko, which is not installed: pip install 'lowerbound[flow]'")
     checks = Distribution._validate_args
-    importlib.import_module("zuko")
+    extra("zuko", "flow", "a normalizing flow")
     Distribution.set_default_validate_args(checks)
 
 
@@ -227,7 +221,6 @@ class _Conditioner(nn.Module):
     def __init__(self, shape: Sequence[int], num_parameters: int, width: int, depth: int) -> None:
         super().__init__()
         self.channels, *self.spatial = shape
-        self.num_parameters = num_parameters
         num_dims = len(self.spatial)
         num_out = self.channels * num_parameters * 2**num_dims
         self.trunk = nn.Sequential(*(Residual(num_dims, width, normalised=True) for _ in range(depth)))
@@ -236,13 +229,10 @@ class _Conditioner(nn.Module):
         self.out = zeroed(convolution(num_dims, width, num_out, kernel=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.out(silu(self.norm(self.trunk(self.into(x)))))
+        halves = self.out(silu(self.norm(self.trunk(self.into(x)))))
         # each position of half resolution holds the parameters of two positions along each axis
-        num_dims, halves = len(self.spatial), out.shape[2:]
-        out = out.reshape(len(x), self.channels, self.num_parameters, *[2] * num_dims, *halves)
-        order = [axis for k in range(num_dims) for axis in (3 + num_dims + k, 3 + k)]
-        out = out.permute(0, 1, *order, 2).reshape(len(x), self.channels, *(2 * half for half in halves), -1)
-        return out[(slice(None), slice(None), *(slice(size) for size in self.spatial))]
+        whole = from_patches(halves, 2, torch.Size(self.spatial))
+        return whole.unflatten(1, (self.channels, -1)).movedim(2, -1)
 
 
 def _autoregressive(

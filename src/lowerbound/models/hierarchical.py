@@ -35,7 +35,7 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo, check_chain, check_likelihood
 from lowerbound.likelihood.decoder import Decoder
 from lowerbound.models.base import Draw, Losses
-from lowerbound.models.latent import LatentVariableModel, gaussian, standard_normal
+from lowerbound.models.latent import LatentHierarchy, gaussian, standard_normal
 from lowerbound.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN
@@ -235,7 +235,7 @@ class DiffusionHierarchy(Hierarchy):
         return encode_back(Latent(above, self.levels[level + 1]), x, self.levels[level])
 
 
-class HierarchicalVAE(LatentVariableModel, Hierarchy):
+class HierarchicalVAE(LatentHierarchy, Hierarchy):
     r"""The Markovian hierarchical VAE of T levels, all of it learned (Luo 2022, section "Hierarchical VAEs").
 
     $z_1$ and x are joined by convolutions where x is a signal, an image or a volume, all else by multilayer perceptrons. Its
@@ -245,7 +245,7 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         shape: the shape of one example, (D,) or (C, *spatial).
         num_levels: K of discrete data, or None.
         num_latents: T, how many levels of latents.
-        latent_dims: of $z_1$; each level above has half as many as the one below it, one at least.
+        latent_dims: of $z_1$, 32 if None; each level above has half as many as the one below it, one at least.
         width: of the convolutions at the highest resolution, or of vectors the hidden layers; None: 32, or 256. The
             perceptrons between latents are `BETWEEN` wide, or as wide as those of vectors.
         depth: residual layers, or blocks at each resolution.
@@ -260,29 +260,12 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
     """
 
     name = "hierarchical-vae"
+    DIMS = WIDTH = 32
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        num_levels: int | None,
-        *,
-        num_latents: int = 3,
-        latent_dims: int = 32,
-        width: int | None = None,
-        depth: int = 1,
-        decoder: str | None = None,
-        decoder_components: int | None = None,
-        std: float | None = None,
-        free_bits: float = 0.0,
-        warmup: float = 0.1,
-    ):
-        super().__init__(shape, num_levels, decoder, decoder_components, std, free_bits, warmup)
-        is_vector = len(shape) == 1
-        width = (256 if is_vector else 32) if width is None else width
-        check_hierarchy(num_latents, latent_dims, width, depth)
-        self.num_latents = num_latents
-        self.dims = [max(1, latent_dims // 2**level) for level in range(num_latents)]
-        if is_vector:
+    def build(self, latent_dims: int, width: int, depth: int) -> None:
+        shape = self.shape
+        self.dims = [max(1, latent_dims // 2**level) for level in range(self.num_latents)]
+        if len(shape) == 1:
             self.from_data: nn.Module = Perceptron(shape[0], 2 * latent_dims, width=width, depth=depth)
             self.to_data: nn.Module = Perceptron(latent_dims, self.parameters_shape[0], width=width, depth=depth)
         else:
@@ -338,15 +321,6 @@ class HierarchicalVAE(LatentVariableModel, Hierarchy):
         for level in range(self.num_latents - 1, 0, -1):
             z = self.decode(z, level).sample(noise)
         return self.output.sample(self.to_data(z), noise)
-
-
-def check_hierarchy(num_latents: int, latent_dims: int, width: int, depth: int) -> None:
-    """Refuse impossible sizes by an InputError."""
-    if min(num_latents, latent_dims, width) < 1 or depth < 0:
-        raise InputError(
-            f"num_latents={num_latents}, latent_dims={latent_dims}, width={width}, depth={depth}: "
-            "the first three start at 1, depth at 0"
-        )
 
 
 def bound_of_levels(x: Tensor, reconstruction: Tensor, prior: Tensor, terms: list[Tensor]) -> Elbo:

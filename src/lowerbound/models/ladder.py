@@ -22,13 +22,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowerbound.arguments import check_axes
 from lowerbound.elementary import sum_dims
 from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.models.base import Draw, Losses
-from lowerbound.models.hierarchical import bound_of_levels, check_hierarchy
-from lowerbound.models.latent import LatentVariableModel, gaussian, positive_std, standard_normal
+from lowerbound.models.hierarchical import bound_of_levels
+from lowerbound.models.latent import LatentHierarchy, gaussian, positive_std, standard_normal
 from lowerbound.nn.autoencoder import SMALLEST, WIDEST, Block, Layer, Up
 from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
 from lowerbound.rng import Noise
@@ -38,7 +39,7 @@ VECTOR = 8
 """A vector's channels and latents, in multiples of those of a map at the highest resolution."""
 
 
-class LadderVAE(LatentVariableModel):
+class LadderVAE(LatentHierarchy):
     r"""A ladder variational autoencoder (Sonderby et al. 2016; Child 2021).
 
     Of images, and of signals and volumes, the latents are maps: the lowest level's at half the resolution of x, each
@@ -50,7 +51,7 @@ class LadderVAE(LatentVariableModel):
         num_levels: K of discrete data, or None.
         num_latents: L, how many levels of latents.
         latent_dims: channels of a map of latents, or of vectors the latents of each level; `VECTOR` times as many in the
-            vector on top of maps.
+            vector on top of maps; None: 4.
         width: channels of the features, or of vectors their number; lower resolutions have `WIDEST`, and the vector on top
             `VECTOR` times as many. None: 16, or 256 of vectors.
         depth: residual blocks at each level, on the way up and on the way down.
@@ -66,36 +67,17 @@ class LadderVAE(LatentVariableModel):
     """
 
     name = "ladder-vae"
+    DIMS, WIDTH = 4, 16
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        num_levels: int | None,
-        *,
-        num_latents: int = 3,
-        latent_dims: int = 4,
-        width: int | None = None,
-        depth: int = 1,
-        decoder: str | None = None,
-        decoder_components: int | None = None,
-        std: float | None = None,
-        free_bits: float = 0.0,
-        warmup: float = 0.1,
-    ):
-        super().__init__(shape, num_levels, decoder, decoder_components, std, free_bits, warmup)
-        is_vector = len(shape) == 1
-        width = (256 if is_vector else 16) if width is None else width
-        check_hierarchy(num_latents, latent_dims, width, depth)
+    def build(self, latent_dims: int, width: int, depth: int) -> None:
+        shape, num_latents = self.shape, self.num_latents
         if num_latents < 2:
             raise InputError(
                 f"a ladder of num_latents={num_latents}: it has 2 levels or more; of one level it is a VAE"
             )
-        if not 1 <= len(shape) <= 4:
-            raise InputError(
-                f"a ladder on examples of shape {shape}: (D,) or (channels, *spatial) of 1 to 3 dimensions"
-            )
+        check_axes(shape)
         features = _feature_shapes(shape, num_latents, width)
-        channels = [latent_dims] * (num_latents - 1) + [latent_dims * (1 if is_vector else VECTOR)]
+        channels = [latent_dims] * (num_latents - 1) + [latent_dims * (1 if len(shape) == 1 else VECTOR)]
         self.into = _resample(shape, features[0])
         self.rungs = nn.ModuleList(
             Rung(features[max(level - 1, 0)], features[level], channels[level], depth, is_lowest=level == 0)

@@ -11,12 +11,14 @@ which increase with K to $\log p(x)$ where w has a finite mean of its logarithm 
 import math
 from abc import abstractmethod
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from lowerbound.arguments import check_least
 from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
@@ -89,6 +91,52 @@ class LatentVariableModel(Model):
         return replace(plain, num_draws=1, importance=effort.importance) if effort.importance > 1 else plain
 
 
+class LatentHierarchy(LatentVariableModel):
+    """One whose latents are on several levels.
+
+    Arguments:
+        shape, num_levels: as of every `Model`.
+        num_latents: how many levels of latents.
+        latent_dims: of the lowest level; None: `DIMS`.
+        width: of the widest hidden layers, or the channels at the highest resolution; None: `WIDTH`, or of vectors 256.
+        depth: residual layers, or blocks, at each level.
+        decoder, decoder_components, std, free_bits, warmup: as of every `LatentVariableModel`.
+
+    Raises:
+        InputError: an impossible size or name, or a combination that makes no sense.
+    """
+
+    DIMS: ClassVar[int]
+    WIDTH: ClassVar[int]
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_levels: int | None,
+        *,
+        num_latents: int = 3,
+        latent_dims: int | None = None,
+        width: int | None = None,
+        depth: int = 1,
+        decoder: str | None = None,
+        decoder_components: int | None = None,
+        std: float | None = None,
+        free_bits: float = 0.0,
+        warmup: float = 0.1,
+    ):
+        super().__init__(shape, num_levels, decoder, decoder_components, std, free_bits, warmup)
+        latent_dims = self.DIMS if latent_dims is None else latent_dims
+        width = (256 if len(shape) == 1 else self.WIDTH) if width is None else width
+        check_least(1, num_latents=num_latents, latent_dims=latent_dims, width=width)
+        check_least(0, depth=depth)
+        self.num_latents = num_latents
+        self.build(latent_dims, width, depth)
+
+    @abstractmethod
+    def build(self, latent_dims: int, width: int, depth: int) -> None:
+        """Make the networks."""
+
+
 @torch.no_grad()
 def importance_weighted(model: LatentVariableModel, x: Examples, num_samples: int, noise: Noise) -> PerExample:
     r"""$\log \frac1K \sum_k p(x, z_k) / q(z_k | x)$, a tighter bound on $\log p(x)$, nats (Burda et al. 2016, equation 8).
@@ -104,8 +152,7 @@ def importance_weighted(model: LatentVariableModel, x: Examples, num_samples: in
     Raises:
         InputError: if K is less than one, or x is of another shape than the model's.
     """
-    if num_samples < 1:
-        raise InputError(f"an importance-weighted bound of {num_samples} samples: at least one is needed")
+    check_least(1, num_samples=num_samples)
     total = x.new_full((len(x),), -torch.inf, dtype=torch.float64)
     for _ in range(num_samples):
         total = torch.logaddexp(total, model.log_weight(x, noise).double())

@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from lowerbound.arguments import check_choice, check_least
 from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres, nearest_level
@@ -55,10 +56,6 @@ class Output(ABC):
     def sample(self, parameters: Parameters, noise: Noise) -> Entries:
         """One draw; of discrete data, centres of levels."""
 
-    @abstractmethod
-    def mean(self, parameters: Parameters) -> Entries:
-        """The mean of the draws."""
-
     def log_masses(
         self, parameters: Float[Tensor, "entries numbers"], num_levels: int
     ) -> Float[Tensor, "entries levels"]:
@@ -84,9 +81,6 @@ class Bernoulli(Output):
     def sample(self, parameters: Parameters, noise: Noise) -> Entries:
         return (noise.uniform(parameters) < parameters.sigmoid()).to(parameters.dtype) - 0.5
 
-    def mean(self, parameters: Parameters) -> Entries:
-        return 0.5 * torch.tanh(0.5 * parameters)
-
 
 class Categorical(Output):
     r"""Any distribution over K levels: $\log p(c_k) = l_k - \log \sum_j e^{l_j}$.
@@ -111,12 +105,7 @@ class Categorical(Output):
         return self._log_mass(parameters).gather(1, index).squeeze(1)
 
     def sample(self, parameters: Parameters, noise: Noise) -> Entries:
-        return _centres(pick(self._log_mass(parameters).exp(), noise).to(parameters.dtype), self.num_levels)
-
-    def mean(self, parameters: Parameters) -> Entries:
-        levels = torch.arange(self.num_levels, dtype=parameters.dtype, device=parameters.device)
-        centres = _centres(levels, self.num_levels).reshape(-1, *[1] * (parameters.ndim - 1))
-        return (self._log_mass(parameters).exp() * centres).sum(1)
+        return level_centres(pick(self._log_mass(parameters).exp(), noise).to(parameters.dtype), self.num_levels)
 
     def log_masses(
         self, parameters: Float[Tensor, "entries numbers"], num_levels: int
@@ -159,9 +148,6 @@ class Gaussian(Output):
     def sample(self, parameters: Parameters, noise: Noise) -> Entries:
         return self.normal(parameters).sample(noise)
 
-    def mean(self, parameters: Parameters) -> Entries:
-        return self.normal(parameters).mean
-
 
 class _Logistics(Output):
     """A mixture of M logistics: their locations and scales, and their log weights if there are several.
@@ -172,8 +158,7 @@ class _Logistics(Output):
     """
 
     def __init__(self, num_components: int, min_scale: float):
-        if num_components < 1:
-            raise InputError(f"a mixture of {num_components} components: there is at least one")
+        check_least(1, num_components=num_components)
         self.num_components = num_components
         self.min_scale = min_scale
         self.num_parameters = 2 if num_components == 1 else 3 * num_components
@@ -191,16 +176,8 @@ class _Logistics(Output):
         uniform = noise.uniform(location.squeeze(1)).clamp(tiny, 1 - tiny)
         return location.squeeze(1) + scale.squeeze(1) * torch.logit(uniform)
 
-    def mean(self, parameters: Parameters) -> Entries:
-        location, scale, log_weight = self._components(parameters)
-        return (log_weight.exp() * self._mean(location, scale)).sum(1)
-
     @abstractmethod
     def _log_prob(self, location: Tensor, scale: Tensor, x: Tensor) -> Tensor:
-        """Of each component, (B, M, C, *spatial)."""
-
-    @abstractmethod
-    def _mean(self, location: Tensor, scale: Tensor) -> Tensor:
         """Of each component, (B, M, C, *spatial)."""
 
     def _components(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -230,7 +207,7 @@ class DiscretizedLogistic(_Logistics):
         self.num_levels = num_levels
 
     def sample(self, parameters: Parameters, noise: Noise) -> Entries:
-        return _centres(nearest_level(super().sample(parameters, noise), self.num_levels), self.num_levels)
+        return level_centres(nearest_level(super().sample(parameters, noise), self.num_levels), self.num_levels)
 
     def _log_prob(self, location: Tensor, scale: Tensor, x: Tensor) -> Tensor:
         half = 1 / self.num_levels
@@ -239,14 +216,6 @@ class DiscretizedLogistic(_Logistics):
         below = logsigmoid((location - x + half) / scale).masked_fill(first, 0)
         between = torch.log(-torch.expm1(-2 * half / scale))
         return above + below + between.masked_fill(first | last, 0)
-
-    def _mean(self, location: Tensor, scale: Tensor) -> Tensor:
-        # the sum of the probabilities of lying above each of the edges between levels
-        width = 2 / self.num_levels
-        above = torch.zeros_like(location)
-        for edge in range(1, self.num_levels):
-            above += torch.sigmoid((location - (edge * width - 1)) / scale)
-        return width * (above + 0.5) - 1
 
 
 class LogisticMixture(_Logistics):
@@ -265,9 +234,6 @@ class LogisticMixture(_Logistics):
     def _log_prob(self, location: Tensor, scale: Tensor, x: Tensor) -> Tensor:
         standard = (x - location) / scale
         return logsigmoid(standard) + logsigmoid(-standard) - torch.log(scale)
-
-    def _mean(self, location: Tensor, scale: Tensor) -> Tensor:
-        return location
 
 
 OUTPUTS = ("bernoulli", "categorical", "discretized-logistic", "gaussian", "logistic-mixture")
@@ -290,8 +256,7 @@ def output(
     """
     if name is None:
         name = "gaussian" if num_levels is None else "bernoulli" if num_levels == 2 else "discretized-logistic"
-    if name not in OUTPUTS:
-        raise InputError(f"no output called {name!r}: there are {', '.join(OUTPUTS)}")
+    check_choice("the output", name, OUTPUTS)
     if num_components is not None and "logistic" not in name:
         raise InputError(f"num_components={num_components} has no effect on {name!r}: only logistics are mixed")
     if std is not None and name != "gaussian":
@@ -316,11 +281,6 @@ def output(
             )
         return Bernoulli()
     return Categorical(num_levels) if name == "categorical" else DiscretizedLogistic(num_levels, num_components or 1)
-
-
-def _centres(index: Tensor, num_levels: int) -> Tensor:
-    """Centres of levels in the precision of their indices, which `levels.level_centres` takes as integers."""
-    return (2 * index + 1) / num_levels - 1
 
 
 def pick(mass: Float[Tensor, "batch choices *shape"], noise: Noise) -> Int[Tensor, "batch *shape"]:

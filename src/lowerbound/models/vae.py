@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.arguments import check_choice, check_least
 from lowerbound.elementary import sum_dims
 from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
@@ -236,14 +237,9 @@ class Mixture(Prior):
 
 
 def _check(network: str, latent_dims: int, prior: str, prior_components: int, free_bits: float) -> None:
-    if network not in NETWORKS or prior not in PRIORS:
-        raise InputError(
-            f"network={network!r}, prior={prior!r}: the networks are {', '.join(NETWORKS)}, the priors {', '.join(PRIORS)}"
-        )
-    if min(latent_dims, prior_components) < 1:
-        raise InputError(
-            f"latent_dims={latent_dims}, prior_components={prior_components}: there is at least one of each"
-        )
+    check_choice("network", network, NETWORKS)
+    check_choice("prior", prior, PRIORS)
+    check_least(1, latent_dims=latent_dims, prior_components=prior_components)
     if free_bits and prior != "normal":
         raise InputError(
             f"free_bits={free_bits} with a learned prior: these are granted to each latent, but the term of a mixture does "

@@ -7,14 +7,15 @@ full one, where blocks would cost most and, in a code that is a short vector, br
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.errors import InputError
-from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
+from lowerbound.arguments import check_axes, check_least
+from lowerbound.nn.blocks import convolution, descent, halvings, normalisation, zeroed
 from lowerbound.shapes import Spatial
 
 SMALLEST = 7
@@ -69,7 +70,8 @@ class Perceptron(nn.Module):
 
     def __init__(self, num_features: int, out_features: int, *, width: int, depth: int) -> None:
         super().__init__()
-        _check(width, depth)
+        check_least(1, width=width)
+        check_least(0, depth=depth)
         self.into = nn.Linear(num_features, width)
         self.trunk = nn.Sequential(*(Layer(width) for _ in range(depth)))
         self.out = nn.Linear(width, out_features)
@@ -117,12 +119,7 @@ class ConvolutionalEncoder(nn.Module):
         super().__init__()
         num_dims, sizes, widths = _pyramid(shape, width, depth)
         self.into = convolution(num_dims, shape[0], width, stride=1 if sizes[0] == tuple(shape[1:]) else 2)
-        layers: list[nn.Module] = []
-        for stage, stage_width in enumerate(widths):
-            if stage:
-                layers.append(convolution(num_dims, widths[stage - 1], stage_width, stride=2))
-            layers += [Block(num_dims, stage_width) for _ in range(depth)]
-        self.trunk = nn.Sequential(*layers)
+        self.trunk = descent(num_dims, widths, depth, partial(Block, num_dims))
         self.norm = normalisation(num_dims, widths[-1])
         self.out = nn.Linear(widths[-1] * math.prod(sizes[-1]), out_features)
 
@@ -181,16 +178,9 @@ class Up(nn.Module):
 
 def _pyramid(shape: Sequence[int], width: int, depth: int) -> tuple[int, list[tuple[int, ...]], list[int]]:
     """The number of spatial dimensions, and the sizes and widths of the resolutions that have blocks, high to low."""
-    if not 2 <= len(shape) <= 4 or min(shape) < 1:
-        raise InputError(
-            f"convolutions on examples of shape {tuple(shape)}: give (channels, *spatial) of 1 to 3 dimensions"
-        )
-    _check(width, depth)
+    check_axes(shape, least=2)
+    check_least(1, width=width)
+    check_least(0, depth=depth)
     sizes = halvings(shape[1:], SMALLEST)
     sizes = sizes[1:] or sizes
     return len(shape) - 1, sizes, [width * (WIDEST if stage else 1) for stage in range(len(sizes))]
-
-
-def _check(width: int, depth: int) -> None:
-    if width < 1 or depth < 0:
-        raise InputError(f"width={width}, depth={depth}: the width starts at 1 and the depth at 0")

@@ -1,7 +1,8 @@
 """The parts of networks, each written once for one, two and three spatial dimensions, the simplest for vectors too."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,14 @@ def normalisation(num_dims: int, channels: int, *, affine: bool = True) -> nn.Mo
         return nn.LayerNorm(channels)
     groups = channels // GROUP_WIDTH if channels % GROUP_WIDTH == 0 else 1
     return nn.GroupNorm(groups, channels, affine=affine)
+
+
+def descent(num_dims: int, widths: Sequence[int], depth: int, block: Callable[[int], nn.Module]) -> nn.Sequential:
+    """As many blocks at each resolution, high to low, of these widths, with convolutions of stride two between them."""
+    layers = [block(widths[0]) for _ in range(depth)]
+    for above, width in pairwise(widths):
+        layers += [convolution(num_dims, above, width, stride=2), *(block(width) for _ in range(depth))]
+    return nn.Sequential(*layers)
 
 
 class ResidualBlock(nn.Module):

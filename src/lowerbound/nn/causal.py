@@ -33,6 +33,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import convolution, zeroed
 from lowerbound.nn.embeddings import constant
@@ -167,12 +168,10 @@ class CausalCNN(CausalNetwork):
         frequencies: Sequence[float] = (),
     ) -> None:
         super().__init__(frequencies)
-        if num_dims not in (1, 2, 3) or min(channels, num_outputs, width, num_dilations) < 1 or depth < 0:
-            raise InputError(
-                f"a causal network of {channels} channels in {num_dims} dimensions, {num_outputs} outputs, width={width}, "
-                f"depth={depth}, num_dilations={num_dilations}: there are 1 to 3 dimensions, depth starts at 0 and the "
-                "others at 1"
-            )
+        if num_dims not in (1, 2, 3):
+            raise InputError(f"a causal network in {num_dims} dimensions: there are 1 to 3")
+        check_least(1, channels=channels, num_outputs=num_outputs, width=width, num_dilations=num_dilations)
+        check_least(0, depth=depth)
         self.num_dims = num_dims
         dilations = [2 ** (block % num_dilations) for block in range(depth)]
         num_inputs = channels * self.num_features + 1
@@ -283,11 +282,12 @@ class CausalMLP(CausalNetwork):
         self, num_entries: int, num_outputs: int, *, width: int = 256, depth: int = 4, frequencies: Sequence[float] = ()
     ) -> None:
         super().__init__(frequencies)
-        if min(num_entries, num_outputs, width) < 1 or depth < 0 or width < num_entries - 1:
+        check_least(1, num_entries=num_entries, num_outputs=num_outputs, width=width)
+        check_least(0, depth=depth)
+        if width < num_entries - 1:
             raise InputError(
-                f"a causal network over {num_entries} entries, {num_outputs} outputs, width={width}, depth={depth}: depth "
-                f"starts at 0, the others at 1, and the width is at least {num_entries - 1}, one unit for each entry that "
-                "others depend on"
+                f"a causal network over {num_entries} entries of width {width}: it is at least {num_entries - 1}, one unit "
+                "for each entry that others depend on"
             )
         entries = torch.arange(num_entries)
         # as many units of each degree from 1 to D - 1, as far as possible

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowerbound.arguments import check_axes, check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import ResidualBlock, convolution, halvings, normalisation
 from lowerbound.nn.embeddings import GammaFeatures
@@ -41,11 +42,9 @@ class Classifier(nn.Module):
 
     def __init__(self, shape: Sequence[int], num_classes: int, *, width: int = 32) -> None:
         super().__init__()
-        if num_classes < 2 or width < 1 or not 1 <= len(shape) <= 4:
-            raise InputError(
-                f"a classifier of {num_classes} classes of examples of shape {tuple(shape)}, width={width}: "
-                "it takes 2 classes or more, of examples of 1 to 4 axes, and the width starts at 1"
-            )
+        check_axes(shape)
+        check_least(1, width=width)
+        check_least(2, num_classes=num_classes)
         self.num_channels, self.num_dims = shape[0], len(shape) - 1
         embedding_width = 4 * width if self.num_dims else width
         self.gamma_features = GammaFeatures()

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.shapes import PerExample, Spatial
 
@@ -41,8 +42,7 @@ def octaves(num_levels: int) -> tuple[float, ...]:
     Arguments:
         num_levels: K, at least 2.
     """
-    if num_levels < 2:
-        raise InputError(f"num_levels={num_levels}: give 2 or more")
+    check_least(2, num_levels=num_levels)
     return tuple(num_levels / 2**octave for octave in range(1, num_levels.bit_length()))
 
 
@@ -231,10 +231,11 @@ class ModulatedNetwork(nn.Module, ABC):
 
     Attributes:
         num_inputs: channels of what the first layer takes.
-        into, norm, out: the first layer, and the normalisation before the last one.
+        into, trunk, norm, out: the first layer, those after it, and the normalisation before the last one.
     """
 
     into: nn.Module
+    trunk: nn.Module
     norm: nn.Module
     out: nn.Module
 
@@ -272,9 +273,11 @@ class ModulatedNetwork(nn.Module, ABC):
     def check(self, x: Tensor) -> None:
         """Refuse an x of another shape by an InputError."""
 
-    @abstractmethod
     def modulated(self, hidden: Tensor, embedding: Float[Tensor, "batch width"]) -> Tensor:
-        """The layers between the first and the last, modulated by the embedding."""
+        """The layers between the first and the last, modulated by the embedding: the trunk's, one after the other."""
+        for layer in self.trunk.children():
+            hidden = layer(hidden, embedding)
+        return hidden
 
     def forward(
         self,

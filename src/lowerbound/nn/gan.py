@@ -7,13 +7,14 @@ those beside it, and nothing at all within the discriminator, whose gradient in 
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.errors import InputError
-from lowerbound.nn.blocks import convolution, halvings, normalisation, zeroed
+from lowerbound.arguments import check_axes, check_least
+from lowerbound.nn.blocks import convolution, descent, halvings, normalisation, zeroed
 from lowerbound.shapes import Examples, PerExample
 
 SMALLEST = 4
@@ -39,10 +40,8 @@ class Generator(nn.Module):
 
     def __init__(self, shape: Sequence[int], latent_dims: int, *, width: int, depth: int) -> None:
         super().__init__()
-        _check("generator", shape, latent_dims, width, depth)
-        num_dims = len(shape) - 1
-        sizes = halvings(shape[1:], SMALLEST)
-        widths = _widths(width, sizes)
+        check_least(1, latent_dims=latent_dims)
+        num_dims, sizes, widths = _pyramid(shape, width, depth)
         lowest = (widths[-1], *sizes[-1])
         self.into = nn.Sequential(nn.Linear(latent_dims, math.prod(lowest)), nn.Unflatten(1, lowest))
         stages: list[nn.Module] = []
@@ -75,17 +74,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, shape: Sequence[int], *, width: int, depth: int) -> None:
         super().__init__()
-        _check("discriminator", shape, 1, width, depth)
-        num_dims = len(shape) - 1
-        sizes = halvings(shape[1:], SMALLEST)
-        widths = _widths(width, sizes)
+        num_dims, sizes, widths = _pyramid(shape, width, depth)
         self.into = convolution(num_dims, shape[0], width, stride=1 if len(sizes) == 1 else 2)
-        stages: list[nn.Module] = []
-        for k in range(len(widths)):
-            if k > 0:
-                stages += [convolution(num_dims, widths[k - 1], widths[k], stride=2)]
-            stages += [Residual(num_dims, widths[k], normalised=False) for _ in range(depth)]
-        self.trunk = nn.Sequential(*stages)
+        self.trunk = descent(num_dims, widths, depth, partial(Residual, num_dims, normalised=False))
         self.out = nn.Linear(widths[-1] * math.prod(sizes[-1]), 1)
 
     def forward(self, x: Examples) -> PerExample:
@@ -110,14 +101,11 @@ def _activate(hidden: Tensor) -> Tensor:
     return functional.leaky_relu(hidden, SLOPE)
 
 
-def _widths(width: int, sizes: Sequence[tuple[int, ...]]) -> list[int]:
-    """Channels of each resolution with residual blocks: all but the full one, unless it is the only one."""
-    return [width * min(2**k, WIDEST) for k in range(max(1, len(sizes) - 1))]
-
-
-def _check(name: str, shape: Sequence[int], latent_dims: int, width: int, depth: int) -> None:
-    if not 1 <= len(shape) <= 4 or min(*shape, latent_dims, width) < 1 or depth < 0:
-        raise InputError(
-            f"a {name} of examples of shape {tuple(shape)}, latent_dims={latent_dims}, width={width}, depth={depth}: "
-            "examples have 1 to 4 axes, depth starts at 0 and all others at 1"
-        )
+def _pyramid(shape: Sequence[int], width: int, depth: int) -> tuple[int, list[tuple[int, ...]], list[int]]:
+    """The number of spatial dimensions, the sizes of the resolutions, and the widths of those that have blocks, high to low;
+    the highest has none where there are others."""
+    check_axes(shape)
+    check_least(1, width=width)
+    check_least(0, depth=depth)
+    sizes = halvings(shape[1:], SMALLEST)
+    return len(shape) - 1, sizes, [width * min(2**k, WIDEST) for k in range(max(1, len(sizes) - 1))]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
 from lowerbound.nn.embeddings import ModulatedNetwork
@@ -58,10 +59,8 @@ class MLP(ModulatedNetwork):
         takes_observed: bool = False,
         spikes: Sequence[float] = (),
     ) -> None:
-        if min(num_features, width) < 1 or depth < 0:
-            raise InputError(
-                f"num_features={num_features}, width={width}, depth={depth}: the first two start at 1, depth at 0"
-            )
+        check_least(1, num_features=num_features, width=width)
+        check_least(0, depth=depth)
         super().__init__(
             num_features, width, fourier_frequencies, num_classes, num_condition_features, takes_observed, spikes=spikes
         )
@@ -74,8 +73,3 @@ class MLP(ModulatedNetwork):
     def check(self, x: Tensor) -> None:
         if x.shape[1] != self.num_features:
             raise InputError(f"x has shape {tuple(x.shape)}: this network takes (batch, {self.num_features})")
-
-    def modulated(self, hidden: Tensor, embedding: Tensor) -> Tensor:
-        for layer in self.trunk:
-            hidden = layer(hidden, embedding)
-        return hidden

@@ -7,6 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.embeddings import ModulatedNetwork
 from lowerbound.shapes import PerExample, Spatial
@@ -27,8 +28,7 @@ class Patched(nn.Module):
 
     def __init__(self, network: nn.Module, patch: int):
         super().__init__()
-        if patch < 1:
-            raise InputError(f"patches of {patch} positions a side: give 1 or more")
+        check_least(1, patch=patch)
         if getattr(network, "num_given", 0):
             raise InputError("a network of patches is given nothing along x: leave the patch at 1")
         self.network, self.patch = network, patch

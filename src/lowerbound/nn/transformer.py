@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowerbound.arguments import check_axes, check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
 from lowerbound.nn.embeddings import ModulatedNetwork, constant
@@ -97,8 +98,7 @@ class FromColumns(nn.Module):
         num_entries = sum(columns)
         self.weight = nn.Parameter(torch.randn(num_entries, features, width) / math.sqrt(features))
         self.places = nn.Parameter(torch.randn(len(columns), width) * 0.5)
-        owner = torch.arange(len(columns), device="cpu").repeat_interleave(torch.tensor(columns, device="cpu"))
-        members = (owner == torch.arange(len(columns), device="cpu")[:, None]).float()
+        members = (_owners(columns) == torch.arange(len(columns), device="cpu")[:, None]).float()
         self.register_buffer("columns", constant(members), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -116,11 +116,15 @@ class ToColumns(nn.Module):
         num_entries = sum(columns)
         self.weight = nn.Parameter(torch.randn(num_entries, width, features) / math.sqrt(width))
         self.bias = nn.Parameter(torch.zeros(features, num_entries))
-        owner = torch.arange(len(columns), device="cpu").repeat_interleave(torch.tensor(columns, device="cpu"))
-        self.register_buffer("columns", constant(owner), persistent=False)
+        self.register_buffer("columns", constant(_owners(columns)), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return (torch.einsum("bdw,dwk->bkd", tokens[:, self.columns], self.weight) + self.bias).flatten(1)
+
+
+def _owners(columns: Sequence[int]) -> Tensor:
+    """The column of each entry."""
+    return torch.arange(len(columns), device="cpu").repeat_interleave(torch.tensor(columns, device="cpu"))
 
 
 class Transformer(ModulatedNetwork):
@@ -164,11 +168,9 @@ class Transformer(ModulatedNetwork):
         num_given: int = 0,
         spikes: Sequence[float] = (),
     ) -> None:
-        if not shape or min(*shape, width, patch, head_width) < 1 or depth < 0:
-            raise InputError(
-                f"shape={tuple(shape)}, width={width}, patch={patch}, head_width={head_width}, depth={depth}: "
-                "all of them start at 1, depth at 0"
-            )
+        check_axes(shape)
+        check_least(1, width=width, patch=patch, head_width=head_width)
+        check_least(0, depth=depth)
         channels, *spatial = shape
         outputs = channels if out_channels is None else out_channels
         columns = [1] * channels if columns is None else list(columns)
@@ -196,8 +198,3 @@ class Transformer(ModulatedNetwork):
             raise InputError(
                 f"x has shape {tuple(x.shape)}: this network takes (batch, {', '.join(map(str, self.shape))})"
             )
-
-    def modulated(self, hidden: Tensor, embedding: Tensor) -> Tensor:
-        for layer in self.trunk:
-            hidden = layer(hidden, embedding)
-        return hidden

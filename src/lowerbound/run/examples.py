@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
+from lowerbound.arguments import check_least
 from lowerbound.data import Examples, Levels, Reading, read_examples
 from lowerbound.data.conditions import condition_values
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
@@ -58,15 +59,11 @@ def conditions(run: Run, examples: Examples, indices: np.ndarray, label: str | N
         return run.labels([label]).expand(len(indices))
     if not run.config.data.conditional:
         return None
-    if run.spec.series is not None:
-        return None if examples.conditions is None else run.spec.series.condition(examples.conditions[indices])
-    if run.spec.vectors is not None:
+    if (series := run.spec.series) is not None or run.spec.vectors is not None:
         if examples.conditions is None:
             return None
-        try:
-            return run.conditions(examples.conditions[indices])
-        except InputError as error:
-            raise InputError(f"{examples.name}: {error}") from error
+        values = examples.conditions[indices]
+        return run.given(values, f"{examples.name}: ") if series is None else series.condition(values)
     if examples.labels is None:
         return None
     present, positions = np.unique(examples.labels[indices], return_inverse=True)
@@ -102,13 +99,10 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows
         check_finite(raw, may_miss)
         if may_miss:
             check_not_empty(num_observed(raw))
+        if run.spec.columns and isinstance(raw, np.ndarray):
+            encoding.encode(raw)
     except InputError as error:
         raise InputError(f"{name}: {error}; {takes}") from error
-    if run.spec.columns and isinstance(raw, np.ndarray):
-        try:
-            encoding.encode(raw)
-        except InputError as error:
-            raise InputError(f"{name}: {error}; {takes}") from error
     if discrete and isinstance(raw, np.ndarray) and (raw.min() < low or raw.max() > high):
         raise InputError(f"{name}: values from {raw.min()} to {raw.max()}; {takes}")
 
@@ -121,8 +115,7 @@ def batches(
     Raises:
         InputError: as `check_examples`, or if batch_size is below 1.
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}: it starts at 1")
+    check_least(1, batch_size=batch_size)
     check_examples(run, raw)
     numbers = np.arange(len(raw)) if numbers is None else numbers
     for first in range(0, len(raw), batch_size):

@@ -9,7 +9,7 @@ import torch
 from lowerbound.data import DataConfig, DataSpec, Levels, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
-from lowerbound.imports import open_source, stated
+from lowerbound.imports import open_denoiser, stated
 from lowerbound.imports.files import read_object
 from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.run.card import copy_model
@@ -52,7 +52,8 @@ def import_model(
     num_levels = 256 if dataset is None else dataset.spec.num_levels
     if num_levels is None:
         raise InputError(f"{config.source} is of floats or a table: the model is of images, whose values are levels")
-    source, denoiser = open_source(folder, image_size=image_size, value_range=value_range, num_levels=num_levels)
+    denoiser = open_denoiser(folder, image_size=image_size, value_range=value_range, num_levels=num_levels)
+    source = denoiser.source
     num_classes = stated(source).subject(image_size).num_classes
     if dataset is None:
         layout = "NHW" if denoiser.shape[0] == 1 else "NHWC"

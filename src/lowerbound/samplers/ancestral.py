@@ -6,8 +6,8 @@ from typing import Annotated
 
 from torch import Tensor
 
+from lowerbound.arguments import check_choice
 from lowerbound.denoiser import Denoiser
-from lowerbound.errors import InputError
 from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, Setting, State
@@ -15,7 +15,7 @@ from lowerbound.schedule import Level
 
 
 @dataclass(frozen=True)
-class Ancestral(Sampler):
+class Ancestral(Sampler, order=1):
     r"""$x_s \sim N(c_t x_t + c_x \hat x, v)$, c the posterior's coefficients (DDPM, algorithm 2).
 
     Arguments:
@@ -38,12 +38,7 @@ class Ancestral(Sampler):
     ] = "lower"
 
     def __post_init__(self):
-        if self.variance not in KINDS:
-            raise InputError(f"unknown reverse variance {self.variance!r}: choose one of {', '.join(KINDS)}")
-
-    @property
-    def order(self) -> int:
-        return 1
+        check_choice("the reverse variance", self.variance, KINDS)
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         prediction = denoiser(state.x, t)

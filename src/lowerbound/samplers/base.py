@@ -44,16 +44,25 @@ class Setting:
 class Sampler(ABC):
     """A stepping rule: hyper-parameters only, with pure `init` and `step`.
 
-    A field with a `Setting` is an option of the command line, once the sampler is registered (`registry.SAMPLERS`).
+    A field with a `Setting` is an option of the command line, once the sampler is registered (`registry.SAMPLERS`). An order
+    and a number of calls that no setting changes stand in the first line of a class: `class Heun(Sampler, order=2,
+    calls_per_step=2)`.
     """
 
+    def __init_subclass__(cls, *, order: int | None = None, calls_per_step: int | None = None) -> None:
+        for name, value in (("order", order), ("calls_per_step", calls_per_step)):
+            if value is not None:
+                setattr(cls, name, value)
+
     @property
-    @abstractmethod
     def order(self) -> int:
         """The order of convergence of a deterministic sampler in the largest step of gamma; the weak one of others.
 
         Multistep samplers have it on grids whose steps grow from the start, where they have no past (see `exponential`).
         """
+        raise NotImplementedError(
+            f"{type(self).__name__} says no order: name it, class {type(self).__name__}(Sampler, order=1)"
+        )
 
     @property
     def calls_per_step(self) -> int:

@@ -12,7 +12,7 @@ from lowerbound.schedule import Level
 
 
 @dataclass(frozen=True)
-class DDIM(Sampler):
+class DDIM(Sampler, order=1):
     r"""$x_s = \alpha_s \hat x + \sqrt{\sigma_s^2 - w^2}\, \hat\epsilon + w z$, $w^2 = -\eta^2 \sigma_s^2
     \mathrm{expm1}(\gamma_s - \gamma_t)$ (Song, Meng & Ermon 2021, equations 12 and 16, in every scaling).
 
@@ -29,10 +29,6 @@ class DDIM(Sampler):
     def __post_init__(self):
         if not 0 <= self.eta <= 1:
             raise InputError(f"DDIM got eta={self.eta}: it lies between 0 (deterministic) and 1 (ancestral)")
-
-    @property
-    def order(self) -> int:
-        return 1
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         fresh = -((self.eta * s.sigma) ** 2) * math.expm1(s.gamma - t.gamma)

@@ -28,7 +28,7 @@ from lowerbound.shapes import Examples
 
 
 @dataclass(frozen=True)
-class ProbabilityFlow(Sampler):
+class ProbabilityFlow(Sampler, order=5, calls_per_step=2 + len(ode.STAGES)):
     r"""$dz/d\gamma = \frac12 a s\, \hat v$ by Dormand and Prince's pair of orders 5 and 4 (`ode.solve`).
 
     Arguments:
@@ -43,14 +43,6 @@ class ProbabilityFlow(Sampler):
     def __post_init__(self):
         if not 0 < self.tolerance < 1:
             raise InputError(f"tolerance is {self.tolerance}: it must lie between 0 and 1")
-
-    @property
-    def order(self) -> int:
-        return 5
-
-    @property
-    def calls_per_step(self) -> int:
-        return 2 + len(ode.STAGES)
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         return State(follow(denoiser, state.x, t, s, self.tolerance)[0])

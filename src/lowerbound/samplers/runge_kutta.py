@@ -65,15 +65,11 @@ class Churned(Sampler):
 
 
 @dataclass(frozen=True)
-class Euler(Churned):
+class Euler(Churned, order=1):
     r"""$y_s = q y + (1 - q) \hat x$, after churn (Karras et al. 2022, algorithm 2 without its correction).
 
     Its fields are those of `Churned`.
     """
-
-    @property
-    def order(self) -> int:
-        return 1
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         x_t, t = self.raised(denoiser, state.x, t, noise)
@@ -81,20 +77,12 @@ class Euler(Churned):
 
 
 @dataclass(frozen=True)
-class Heun(Churned):
+class Heun(Churned, order=2, calls_per_step=2):
     r"""$y_s = q y + (1 - q) [\hat x_t + \frac{1}{2q} (\hat x_s - \hat x_t)]$, after churn (Karras et al. 2022, algorithms 1
     and 2): two network calls for a step, one for the last to the data.
 
     Its fields are those of `Churned`.
     """
-
-    @property
-    def order(self) -> int:
-        return 2
-
-    @property
-    def calls_per_step(self) -> int:
-        return 2
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         x_t, t = self.raised(denoiser, state.x, t, noise)

@@ -82,25 +82,22 @@ class Schedule(nn.Module, ABC):
             return t
         if not isinstance(t, Tensor):
             return self.levels(torch.tensor([t], dtype=torch.float64))[0]
-        gamma = self.gamma(t)
-        return Level(t, gamma, self.scaling.alpha(gamma), self.scaling.sigma(gamma))
+        return self._level(t, self.gamma(t))
 
     @torch.no_grad()
     def level_at(self, gamma: Scalar) -> Level:
         r"""The noise level at which $\gamma$ has this value, one of the schedule's: of tensors for a tensor."""
         t = self.inverse(torch.as_tensor(gamma, dtype=None if isinstance(gamma, Tensor) else torch.float64)).clamp(0, 1)
-        return Level(
-            t if isinstance(gamma, Tensor) else t.item(), gamma, self.scaling.alpha(gamma), self.scaling.sigma(gamma)
-        )
+        return self._level(t if isinstance(gamma, Tensor) else t.item(), gamma)
 
     @torch.no_grad()
     def levels(self, times: Times) -> list[Level]:
         """The noise levels at each of several times, as double-precision numbers."""
         gammas = self.gamma(times.double()).tolist()
-        return [
-            Level(t, gamma, self.scaling.alpha(gamma), self.scaling.sigma(gamma))
-            for t, gamma in zip(times.tolist(), gammas, strict=True)
-        ]
+        return list(map(self._level, times.tolist(), gammas))
+
+    def _level(self, t: Scalar, gamma: Scalar) -> Level:
+        return Level(t, gamma, self.scaling.alpha(gamma), self.scaling.sigma(gamma))
 
     def shifted(self, by: float) -> "Schedule":
         r"""The same schedule with all of $\gamma(t)$ moved by a number, as other units of the data move it."""
@@ -140,10 +137,10 @@ class Shifted(Schedule):
         return self.schedule.slope(t)
 
 
-def check_ends(gamma_min: float, gamma_max: float) -> None:
-    """Refuse ends that are not finite and increasing, with an InputError."""
-    if not (math.isfinite(gamma_min) and math.isfinite(gamma_max) and gamma_min < gamma_max):
+def check_ends(low: float, high: float, name: str = "gamma", above: float = -math.inf) -> None:
+    """Refuse ends that are not finite, above another number and increasing, with an InputError."""
+    if not above < low < high < math.inf:
         raise InputError(
-            f"the schedule got gamma_min={gamma_min} and gamma_max={gamma_max}: both must be finite and gamma_min, the "
-            "data's end, the smaller one"
+            f"the schedule got {name}_min={low} and {name}_max={high}: both must be {'positive and ' * (above == 0)}finite "
+            f"and {name}_min, the data's end, the smaller one"
         )

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.schedule.curves import Tabulated
 from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
@@ -39,13 +40,13 @@ def from_betas(betas: Float[Tensor, "num_levels"], scaling: Scaling = VARIANCE_P
 
 def linear(num_steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Float[Tensor, "num_steps"]:
     r"""$\beta_t$ linear from `first` to `last` (DDPM, section 4)."""
-    _check_steps(num_steps)
+    check_least(2, num_steps=num_steps)
     return torch.linspace(first, last, num_steps, dtype=torch.float64)
 
 
 def scaled_linear(num_steps: int = 1000, first: float = 0.00085, last: float = 0.012) -> Float[Tensor, "num_steps"]:
     r"""$\sqrt{\beta_t}$ linear (the configuration of latent diffusion, Rombach et al. 2022)."""
-    _check_steps(num_steps)
+    check_least(2, num_steps=num_steps)
     return torch.linspace(first**0.5, last**0.5, num_steps, dtype=torch.float64).square()
 
 
@@ -54,12 +55,7 @@ def cosine(num_steps: int = 1000, offset: float = 0.008, largest: float = 0.999)
 
     Nichol & Dhariwal 2021, equation 17 and the clipping below it.
     """
-    _check_steps(num_steps)
+    check_least(2, num_steps=num_steps)
     u = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     alpha_bar = torch.cos((u + offset) / (1 + offset) * math.pi / 2).square()
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=largest)
-
-
-def _check_steps(num_steps: int) -> None:
-    if num_steps < 2:
-        raise InputError(f"a table of {num_steps} betas was asked for: a chain needs at least two")

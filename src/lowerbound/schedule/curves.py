@@ -52,7 +52,7 @@ def geometric(sigma_min: float = 0.01, sigma_max: float = 50.0) -> LinearGamma:
     Raises:
         InputError: if they are not positive and increasing.
     """
-    _check_sigmas(sigma_min, sigma_max)
+    check_ends(sigma_min, sigma_max, "sigma", above=0.0)
     return LinearGamma(2 * math.log(sigma_min), 2 * math.log(sigma_max), VARIANCE_EXPLODING)
 
 
@@ -246,7 +246,7 @@ class EDM(Schedule):
         self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0, scaling: Scaling = VARIANCE_EXPLODING
     ):
         super().__init__(scaling)
-        _check_sigmas(sigma_min, sigma_max)
+        check_ends(sigma_min, sigma_max, "sigma", above=0.0)
         self.rho = rho
         self.roots = (sigma_min ** (1 / rho), sigma_max ** (1 / rho))
 
@@ -296,11 +296,3 @@ class Tabulated(Schedule):
         knots = self.knots.to(gamma)
         index = torch.searchsorted(knots, gamma.detach().contiguous(), right=True).sub(1).clamp(0, len(knots) - 2)
         return (index + (gamma - knots[index]) / (knots[index + 1] - knots[index])) / (len(knots) - 1)
-
-
-def _check_sigmas(sigma_min: float, sigma_max: float) -> None:
-    if not 0 < sigma_min < sigma_max < math.inf:
-        raise InputError(
-            f"the schedule got sigma_min={sigma_min} and sigma_max={sigma_max}: both must be positive and finite and "
-            "sigma_min, the data's end, the smaller one"
-        )

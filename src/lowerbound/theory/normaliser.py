@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.arguments import check_least
 from lowerbound.brief import Brief
 from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
@@ -194,7 +195,8 @@ def log_normaliser(
     Raises:
         InputError: for fewer than two chains, or no bridge or step.
     """
-    check_counts(num_chains, num_bridges, num_steps)
+    check_least(2, num_chains=num_chains)
+    check_least(1, num_bridges=num_bridges, num_steps=num_steps)
     like = torch.empty(0, *path.shape, dtype=dtype, device=device)
     step_sizes = _pilot(path, like, num_bridges, num_steps, noise)
     x = path.std * noise.normal(like.new_empty(num_chains, *path.shape))
@@ -217,7 +219,8 @@ def log_normaliser_above(
     Raises:
         InputError: as `log_normaliser`.
     """
-    check_counts(len(x), num_bridges, num_steps)
+    check_least(2, num_chains=len(x))
+    check_least(1, num_bridges=num_bridges, num_steps=num_steps)
     step_sizes = _pilot(path, x[:0], num_bridges, num_steps, noise)
     betas = _betas(num_bridges)
     # from 1 to beta_{K-1}, where the step is that of this bridge; at 0 nothing is left to be weighted
@@ -242,14 +245,6 @@ def energy_log_prob(
     level = denoiser.schedule.level(0.0)
     log_density = denoiser.log_density(level.alpha * x, level, cond)
     return log_density + x[0].numel() * math.log(float(level.alpha)) - annealed.log_z
-
-
-def check_counts(num_chains: int, num_bridges: int, num_steps: int) -> None:
-    """Refuse too few chains, bridges or steps, with an InputError."""
-    if num_chains < 2 or min(num_bridges, num_steps) < 1:
-        raise InputError(
-            f"{num_chains} chains over {num_bridges} bridges with {num_steps} steps each: at least 2, 1 and 1 are needed"
-        )
 
 
 def _betas(num_bridges: int) -> list[float]:

@@ -20,11 +20,10 @@ from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import plain_adamw
 from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.stretch import Workspace, complete
-from lowerbound.training.training import State, Training, check_length, warm_cosine
+from lowerbound.training.training import State, Training, check_length
 
 BATCH_SIZE = 64
 LEARNING_RATE = 2e-3
-WARMUP_STEPS = 50
 WEIGHT_DECAY = 0.05
 MOST_HELD_OUT = 2000
 CLEAN_SHARE = 0.2
@@ -86,9 +85,6 @@ class _ClassifierTraining(Training):
         super().__init__(classifier, plain_adamw(classifier, training), training, processes=processes)
         self.classifier, self.dataset, self.labels = classifier, dataset, torch.from_numpy(check_labels(dataset))
         self.noise = Stream(training.seed)
-
-    def rate(self) -> float:
-        return warm_cosine(LEARNING_RATE, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
 
     def gradient(self) -> tuple[float, float]:
         train = self.dataset.train

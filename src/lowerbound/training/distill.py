@@ -44,7 +44,7 @@ from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.stretch import Workspace, complete
 from lowerbound.training.trainer import without_condition
-from lowerbound.training.training import State, Training, check_length, warm_cosine
+from lowerbound.training.training import State, Training, check_length
 from lowerbound.weights import weights_file
 
 TEACHER_CALLS = 16
@@ -57,7 +57,6 @@ POOL_ENTRIES = 16_000_000
 """How many entries the paths that are learned from have together, at most."""
 RATE = 0.5
 """The learning rate, relative to the teacher's own training."""
-WARMUP_STEPS = 50
 
 
 def teacher_times(schedule: Schedule, spec: DataSpec, num_steps: int) -> Times:
@@ -107,7 +106,8 @@ def distill(
         )
     check_length(updates=updates, minutes=minutes)
     # a student's weights are to stay near its teacher's
-    training = replace(config.training, steps=updates, minutes=minutes, weight_decay=0.0)
+    rate = RATE * config.training.learning_rate
+    training = replace(config.training, steps=updates, minutes=minutes, learning_rate=rate, weight_decay=0.0)
     config = replace(config, training=training)
     distillation = _Distillation(teacher, config, dataset, num_steps, seed, processes)
     complete(distillation, workspace)
@@ -132,10 +132,6 @@ class _Distillation(Training):
         self.order = np.random.default_rng(seed)
         entries = 2 * num_steps * self.batch_size * math.prod(teacher.shape)
         self.paths: deque[dict[str, Tensor]] = deque(maxlen=max(USES, POOL_ENTRIES // entries))
-
-    def rate(self) -> float:
-        peak = RATE * self.training.learning_rate
-        return warm_cosine(peak, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
 
     def gradient(self) -> tuple[float, float]:
         """From one state of each path of a batch, as many at each level as can be."""

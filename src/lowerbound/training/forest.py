@@ -10,7 +10,6 @@ follows from how fast the first trees grow.
 lightgbm grows them (Ke et al. 2017); what is kept is the splits, as tensors.
 """
 
-import importlib.util
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from lowerbound.baselines import weakness, yardstick
 from lowerbound.brief import Brief
 from lowerbound.data import Dataset
+from lowerbound.data.extras import extra
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
 from lowerbound.files import write_file
@@ -106,8 +106,7 @@ def fit_forest(
         InputError: if lightgbm is not there, the folder holds another run, or the data do not suffice.
         KeyboardInterrupt: after an interruption; nothing is kept.
     """
-    if importlib.util.find_spec("lightgbm") is None:
-        raise InputError("a forest is grown by lightgbm, which is not installed: pip install 'lowerbound[forest]'")
+    extra("lightgbm", "forest", "a forest")
     folder, model = RunFolder(out), build_model(config, dataset.spec)
     assert isinstance(model, Diffusion)
     assert isinstance(model.denoiser, Forest)

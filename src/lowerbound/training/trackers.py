@@ -4,13 +4,12 @@ A tracker is a function of a step and its figures by their names. All figures of
 single steps at most once a second: a server would hold a training up that told it every step.
 """
 
-import importlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from lowerbound.errors import InputError
+from lowerbound.data.extras import extra
 
 Tracker = Callable[[int, dict[str, float]], object]
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
@@ -30,11 +29,7 @@ def open_tracker(name: TrackerName, folder: Path, config: dict[str, Any]) -> Tra
         InputError: if the library is not installed.
     """
     modules = {"tensorboard": "torch.utils.tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
-    try:
-        library = importlib.import_module(modules[name])
-    except ImportError as error:
-        raise InputError(f"--track {name}: {name} is not installed: pip install 'lowerbound[track]'") from error
-    return _TRACKERS[name](library, folder, config)
+    return _TRACKERS[name](extra(modules[name], "track", f"--track {name}"), folder, config)
 
 
 def _tensorboard(library: Any, folder: Path, config: dict[str, Any]) -> Tracker:

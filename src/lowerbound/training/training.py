@@ -21,6 +21,7 @@ from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.processes import ALONE, Processes, divided_like
 from lowerbound.training.threads import ThreadChoice
 
+WARMUP_STEPS = 50
 State = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
 """Tensors by file and name, and the numbers beside them."""
 
@@ -96,9 +97,9 @@ class Training(ABC):
         self.seconds = 0.0
         self.rate_scale = 1.0
 
-    @abstractmethod
     def rate(self) -> float:
-        """The learning rate of the next step, before it is scaled."""
+        """The learning rate of the next step, before it is scaled: it rises in `WARMUP_STEPS`, and falls by a cosine."""
+        return warm_cosine(self.training.learning_rate, min(1.0, (self.step + 1) / WARMUP_STEPS), self.progress)
 
     @abstractmethod
     def gradient(self) -> tuple[float, float]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
+from lowerbound.arguments import check_choice
 from lowerbound.brief import Brief
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.frames import to_table
@@ -21,21 +23,11 @@ from lowerbound.run.generate import network_calls, states
 from lowerbound.sampling import SAMPLERS, Plan
 from lowerbound.sampling.plan import GRIDS
 from lowerbound.web.example import cells, names_of
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
-from lowerbound.web.recipe import (
-    IN_TURN,
-    NO_LABEL,
-    Recipe,
-    read_recipe,
-    write_csv,
-    write_npy,
-    write_npz,
-    write_png,
-    write_rows,
-)
+from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_npy, write_npz, write_png, write_rows
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import downloads, drawn, picture, plain, said, side_by_side, table, told
+from lowerbound.web.show import computing, downloads, drawn, picture, plain, said, side_by_side, table, told
 
 MOST_ROWS = 10
 """Of a table that are shown as text; its files hold all."""
@@ -94,10 +86,8 @@ def draw(opened: Opened, recipe: Recipe, limits: Limits) -> Iterator[Frame]:
 
 def _plan(run: Run, recipe: Recipe) -> Plan | None:
     """The sampler and its grid; None of a model that has its own."""
-    if recipe.sampler not in SAMPLERS:
-        raise InputError(f"no sampler {recipe.sampler!r:.40}: choose one of {', '.join(SAMPLERS)}")
-    if recipe.grid not in GRID_NAMES:
-        raise InputError(f"no grid {recipe.grid!r:.40}: choose one of {', '.join(GRID_NAMES)}")
+    check_choice("the sampler", recipe.sampler, SAMPLERS)
+    check_choice("the grid", recipe.grid, GRID_NAMES)
     if not run.is_denoiser or run.diffusion.times is not None:
         return None
     return run.diffusion.plan(SAMPLERS[recipe.sampler], recipe.steps or None, recipe.grid)
@@ -174,8 +164,8 @@ def files(opened: Opened, frame: Frame, content: bytes, recipe: Recipe, name: st
     if run.spec.columns:
         made[f"{name}.csv"] = write_rows(to_table(run.spec, frame.samples, as_text=True), recipe)
     elif frame.samples.ndim == 2:
-        names = [f"dimension {k}" for k in range(frame.samples.shape[1])]
-        made[f"{name}.csv"] = write_csv(frame.samples, names, recipe)
+        columns = [pa.array(column, from_pandas=True) for column in frame.samples.T]  # NaN is missing
+        made[f"{name}.csv"] = write_rows(pa.table(columns, names_of(opened)), recipe)
     return made
 
 
@@ -196,8 +186,6 @@ class DrawPanel:
     """
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
-        gradio = framework()
-
         self.shelf, self.limits = shelf, limits
         first = shelf.open(self.unasked.run)
         with gradio.Row():
@@ -228,11 +216,8 @@ class DrawPanel:
                 )
         self.run = run
         self.settings = [self.count, self.seed, *self.first, self.beside, *self.second]
-        results = [left, right, left_files, right_files, self.status, link]
-        event = button.click(
-            told(self.on_draw), [run, *self.settings], results, api_name="draw", concurrency_id="model",
-            concurrency_limit=1,
-        )  # fmt: skip
+        drawing = [run, *self.settings], [left, right, left_files, right_files, self.status, link]
+        event = computing(button.click, self.on_draw, *drawing, "draw")
         event.then(None, link, link, js=LINK_SCRIPT)
         # first the drawing ends, then the page says so, or a frame that was on its way would take the word back
         stopped = stop.click(None, cancels=[event])
@@ -240,14 +225,9 @@ class DrawPanel:
         # a person's choice alone: the settings of an address or a file bring their own labels
         run.input(told(self.on_run), run, [*self.first[4:], *self.second[4:]], api_visibility="private")
         restored = dropped.upload(told(self.on_file), dropped, self.loaded, api_visibility="private")
-        restored.then(
-            told(self.on_draw), [run, *self.settings], results, concurrency_id="model", concurrency_limit=1,
-            api_visibility="private",
-        )  # fmt: skip
+        computing(restored.then, self.on_draw, *drawing)
 
     def _way(self, opened: Opened) -> list[Any]:
-        gradio = framework()
-
         return [
             gradio.Dropdown(list(SAMPLERS), value="dpm++sde", label="Sampler"),
             gradio.Slider(0, self.limits.most_steps, 0, step=1, label="Steps", info="0: as many as are advised"),
@@ -292,21 +272,16 @@ class DrawPanel:
 
     def _offered(self, opened: Opened, label: str, autoguided: bool) -> list[Any]:
         """The components of a way whose choices are a run's own."""
-        gradio = framework()
-
         switch = gradio.Checkbox(value=autoguided, visible=opened.is_autoguided)
         return [gradio.Dropdown(choices=labels_of(opened.run), value=label), switch]
 
     def restored(self, recipe: Recipe, note: str) -> list[Any]:
         """The values of the components that a recipe names."""
-        gradio = framework()
-
         opened = self.shelf.open(recipe.run)
         labels = labels_of(opened.run)
         _plan(opened.run, recipe)
         _guided(opened, recipe)
-        if recipe.label not in labels:
-            raise InputError(f"this run has no label {recipe.label!r:.40}: choose one of {', '.join(labels)}")
+        check_choice("the label", recipe.label, labels)
         self.limits.check(samples=recipe.count, steps=recipe.steps or 1)
         own = self._offered(opened, recipe.label, recipe.autoguided)
         way = [recipe.sampler, recipe.steps, recipe.grid, recipe.guidance, *own]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lowerbound.arguments import check_choice
 from lowerbound.edit import interpolate, time_of_strength, vary
 from lowerbound.errors import InputError
 from lowerbound.pictures import sample_grid
@@ -15,10 +16,10 @@ from lowerbound.rng import PerSample
 from lowerbound.run import check_levels
 from lowerbound.run.impute import METHODS, impute
 from lowerbound.web.example import Example, cells, choice, names_of, of_data
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import drawn, picture, said, side_by_side, table, told
+from lowerbound.web.show import computing, drawn, picture, pictured, said, side_by_side, table, told
 
 CANVAS = 384
 """About the side of the picture that is painted on, in pixels of the screen."""
@@ -83,17 +84,14 @@ def fill(
     Raises:
         InputError: if nothing or everything is missing, or the method is unknown.
     """
-    if method not in METHODS:
-        raise InputError(f"no method {method!r:.40}: choose one of {', '.join(METHODS)}")
+    check_choice("the method", method, METHODS)
     run, observed = opened.run, ~missing[None] & ~_absent(example.raw)
     if observed.all():
         raise InputError("nothing is marked: paint over what is to be filled in, or give a rectangle or columns")
     if not observed.any():
         raise InputError("everything is marked: leave something to go by, or draw samples")
-    settings = {"cond": example.cond, "numbers": example.numbers, "seed": seed}
-    made = impute(
-        run, example.raw, observed, method=METHODS[method], num_samples=count, num_steps=steps, **settings
-    )  # fmt: skip
+    settings = {"num_steps": steps, "cond": example.cond, "numbers": example.numbers, "seed": seed}
+    made = impute(run, example.raw, observed, method=METHODS[method], num_samples=count, **settings)
     values, spread = run.spec.encoding.value_range, np.nan_to_num(made.std[0])
     if example.raw.ndim == 2:
         names, columns, answers = names_of(opened), run.spec.columns, cells(opened, made.samples[0])
@@ -107,20 +105,16 @@ def fill(
                 (names[k], counted if named else f"{made.mean[0, k]:.5g} ± {spread[k]:.2g}", ", ".join(given[:6]))
             )
         return [table("What was filled in", ("column", "mean ± spread, or counts", "answers"), rows), "", ""]
-    named = run.spec.names
-    answers = drawn(lambda path: sample_grid(path, made.samples[0], values, names=named))
-    shown = [picture(answers, f"{count} answers, by {method} in {steps} steps")]
+    shown = [pictured(opened, made.samples[0], f"{count} answers, by {method} in {steps} steps")]
     # where nothing is known a picture is black, and the line of a series has a gap
     both = np.where(missing[None], np.nan if example.raw.ndim == 3 else values[0], example.raw.astype(float))
-    mean = np.concatenate([both, made.mean])
-    known = drawn(lambda path: sample_grid(path, mean, values, columns=2, names=named))
-    shown.append(picture(known, "What was known; the mean"))
+    shown.append(pictured(opened, np.concatenate([both, made.mean]), "What was known; the mean", columns=2))
     bare = spread / max(values[1] - values[0], 1e-300)
     if bare.ndim >= 3:
         content = drawn(lambda path: sample_grid(path, spread[None], (0.0, max(float(spread.max()), 1e-9)), columns=1))
         shown.append(picture(content, f"Their spread, up to {bare.max():.1%} of the range of values"))
     else:
-        content = drawn(lambda path: by_entry(path, spread, named, unit="spread"))
+        content = drawn(lambda path: by_entry(path, spread, run.spec.names, unit="spread"))
         shown.append(picture(content, "Their spread by position, in the units of the data"))
     return shown
 
@@ -166,24 +160,16 @@ def _check_complete(*examples: Example) -> None:
 
 def _row(opened: Opened, raw: np.ndarray, text: str) -> str:
     columns = len(raw) if len(raw) <= 10 and raw.ndim > 3 else None
-    spec, data = opened.run.spec, opened_data(opened)
-    values, names = spec.encoding.value_range, spec.names
-    return picture(drawn(lambda path: sample_grid(path, raw, values, data, columns, names=names)), text)
-
-
-def opened_data(opened: Opened) -> np.ndarray | None:
-    """Training examples to draw beside vectors."""
-    return opened.training_values if len(opened.run.spec.raw_shape) == 1 else None
+    data = opened.training_values if raw.ndim == 2 else None
+    return pictured(opened, raw, text, columns, data)
 
 
 class EditPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
-        gradio = framework()
-
         self.shelf, self.limits = shelf, limits
-        most, compute = min(64, limits.most_samples), {"concurrency_id": "model", "concurrency_limit": 1}
+        most = min(64, limits.most_samples)
         gradio.Markdown("### Fill in")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=300):
@@ -211,10 +197,8 @@ class EditPanel:
         self.chosen = [run, split, number]
         load.click(told(self.on_show), self.chosen, self.shown, api_visibility="private")
         run.change(told(self.on_show), self.chosen, self.shown, api_visibility="private")
-        button.click(
-            told(self.on_fill), [*self.chosen, editor, corner, columns, method, answers, steps, seed],
-            [status, made, mean, spread], api_name="fill", **compute,
-        )  # fmt: skip
+        asked = [*self.chosen, editor, corner, columns, method, answers, steps, seed]
+        computing(button.click, self.on_fill, asked, [status, made, mean, spread], "fill")
         gradio.Markdown("### Between two examples, and variations")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
@@ -228,17 +212,11 @@ class EditPanel:
                 change = gradio.Button("Vary", variant="primary")
             with gradio.Column(scale=2, min_width=300):
                 way, varied = gradio.HTML(), gradio.HTML()
-        turn.click(
-            told(self.on_between), [run, *first, *second, num_between, seed], way, api_name="interpolate", **compute
-        )
-        change.click(
-            told(self.on_vary), [run, *first, strength, num_varied, seed], varied, api_name="vary", **compute
-        )  # fmt: skip
+        computing(turn.click, self.on_between, [run, *first, *second, num_between, seed], way, "interpolate")
+        computing(change.click, self.on_vary, [run, *first, strength, num_varied, seed], varied, "vary")
 
     def on_show(self, run: str, split: str, number: int) -> list[Any]:
         """Put an example on the canvas, or offer its columns."""
-        gradio = framework()
-
         opened = self.shelf.open(run)
         if is_picture(opened):
             pixels = canvas(opened, of_data(opened, split, int(number or 0)))

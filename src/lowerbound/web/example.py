@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lowerbound.arguments import check_choice
 from lowerbound.brief import Brief
 from lowerbound.data import Examples
 from lowerbound.data.fitting import SPLITS
 from lowerbound.data.frames import to_table
 from lowerbound.errors import InputError
 from lowerbound.run.examples import check_examples, conditions, read_for
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.shelf import Opened
 
 OWN = 0
@@ -49,8 +50,7 @@ def of_data(opened: Opened, split: str, number: int) -> Example:
     Raises:
         InputError: if the data are gone, or there is none of this number.
     """
-    if split not in SPLITS:
-        raise InputError(f"no split {split!r:.40}: choose one of {', '.join(SPLITS)}")
+    check_choice("the split", split, SPLITS)
     dataset = opened.dataset
     indices = dataset.indices(split)
     if not 0 <= number < len(indices):
@@ -116,8 +116,6 @@ def names_of(opened: Opened) -> list[str]:
 
 def choice(label: str = "Example", number: int = 0) -> tuple[Any, Any]:
     """The components that choose one of the run's own data: its split and its number."""
-    gradio = framework()
-
     with gradio.Row():
         split = gradio.Dropdown(list(SPLITS[::-1]), value="test", label="Split", min_width=110)
         chosen = gradio.Number(number, label=label, precision=0, minimum=0, min_width=110)

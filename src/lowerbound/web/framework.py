@@ -1,21 +1,22 @@
 """The framework of the page, which is an extra and may not be there; told to report to nobody."""
 
-import importlib
 import os
 from typing import Any
 
-from lowerbound.errors import InputError
+from lowerbound.data.extras import extra
 
 
-def framework() -> Any:
-    """The module gradio.
+class _Gradio:
+    """The module gradio, imported when the first of its names is asked for.
 
     Raises:
-        InputError: if it is not installed.
+        InputError: then, if it is not installed.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        return importlib.import_module("gradio")
-    except ImportError as error:
-        raise InputError(f"the studio needs gradio ({error}): pip install 'lowerbound[web]'") from error
+
+    def __getattr__(self, name: str) -> Any:
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        return getattr(extra("gradio", "web", "the studio"), name)
+
+
+gradio: Any = _Gradio()

@@ -15,9 +15,9 @@ from lowerbound.schedule import SCALINGS, Cosine, LinearBeta, LinearGamma, Recti
 from lowerbound.web.draw import axes
 from lowerbound.web.estimators import MOST_STEPS, compared
 from lowerbound.web.example import Example, choice, of_data
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import drawn, framed, picture, said, told
+from lowerbound.web.show import computing, drawn, framed, picture, said, told
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "linear in gamma": LinearGamma,
@@ -68,19 +68,17 @@ def noised(opened: Opened, example: Example, seed: int) -> tuple[str, str]:
     # a single example has no extent: vectors have their frame from the training data
     look = {"rows": 1, "within": axes(opened), "names": run.spec.names}
     values = run.spec.encoding.value_range
-    strips = [drawn(lambda path, way=way: denoising_strip(path, way, values, **look)) for way in (latents, guesses)]
-    return (
-        picture(strips[0], f"x_t: {example.name} with more and more noise"),
-        picture(strips[1], "What the model takes each to have been: E[x | x_t]"),
+    noisy, taken = (
+        drawn(lambda path, way=way: denoising_strip(path, way, values, **look)) for way in (latents, guesses)
     )
+    shown = picture(noisy, f"x_t: {example.name} with more and more noise")
+    return shown, picture(taken, "What the model takes each to have been: E[x | x_t]")
 
 
 class LearnPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, run: Any):
-        gradio = framework()
-
         self.shelf = shelf
         gradio.Markdown("### A noise schedule")
         with gradio.Row():
@@ -108,10 +106,7 @@ class LearnPanel:
             with gradio.Column(scale=2, min_width=300):
                 latents = gradio.HTML(said("Its own schedule; below, what the model makes of each."))
                 guesses = gradio.HTML()
-        button.click(
-            told(self.on_noise), [run, split, number, seed], [latents, guesses], api_name="noise",
-            concurrency_id="model", concurrency_limit=1,
-        )  # fmt: skip
+        computing(button.click, self.on_noise, [run, split, number, seed], [latents, guesses], "noise")
         gradio.Markdown("### A density of your own, its score, and its bound")
         gradio.HTML(framed(page(), "Draw a density, and watch the bound close on log p", "68rem"))
         gradio.Markdown("### One bound, three estimators")
@@ -123,7 +118,7 @@ class LearnPanel:
                 spread = gradio.HTML(
                     said("A point in the plane under a mixture's exact denoiser: what spreads is the estimator.")
                 )
-        estimate.click(told(self.on_estimate), steps, spread, api_name="estimate", concurrency_id="model")
+        computing(estimate.click, self.on_estimate, steps, spread, "estimate")
         gradio.Markdown("### From VAE to diffusion")
         rungs = gradio.HTML()
         self.shown = [shown, rungs]

@@ -12,15 +12,15 @@ import torch
 from lowerbound.errors import InputError
 from lowerbound.evaluate.copies import nearest
 from lowerbound.models import Effort
-from lowerbound.pictures import bound_by_time, sample_grid
+from lowerbound.pictures import bound_by_time
 from lowerbound.pictures.standing import by_entry, standing
 from lowerbound.rounding import figure_text
 from lowerbound.scoring import Flow, Scores, score, score_density
 from lowerbound.web.example import Example, cells, choice, names_of, of_data, of_file
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import MOST_OPEN, Opened, Shelf
-from lowerbound.web.show import drawn, picture, said, table, told
+from lowerbound.web.show import computing, drawn, picture, pictured, said, table
 
 NUM_COMPARED = 128
 """Examples of a split among which one stands."""
@@ -124,30 +124,24 @@ def near(opened: Opened, example: Example) -> str:
     """The nearest training examples, as a picture and a table."""
     found, numbers, distances = neighbours(opened, example.raw)
     both = np.concatenate([example.raw, found[0]])
-    values, names = opened.run.spec.encoding.value_range, opened.run.spec.names
-    columns = len(both) if both.ndim > 3 else None
     told_numbers = ", ".join(map(str, numbers[0]))
     text = f"The example and its nearest training examples, numbers {told_numbers}"
-    parts = []
+    header = ["example", "distance"]
+    rows = [[str(n), f"{far:.4g}"] for n, far in zip(numbers[0], distances[0], strict=True)]
+    shown = ""
     if both.ndim > 2:
-        parts.append(picture(drawn(lambda path: sample_grid(path, both, values, columns=columns, names=names)), text))
-    header, rows = (
-        ["example", "distance"],
-        [[str(n), f"{far:.4g}"] for n, far in zip(numbers[0], distances[0], strict=True)],
-    )
-    if both.ndim == 2:
+        shown = pictured(opened, both, text, len(both) if both.ndim > 3 else None)
+    else:
         header += names_of(opened)[:MOST_BESIDE]
         rows = [[*row, *own[:MOST_BESIDE]] for row, own in zip(rows, cells(opened, found[0]), strict=True)]
     caption = "Nearest training examples, by root mean square difference of encoded values"
-    return "".join([*parts, table(caption, header, rows)])
+    return shown + table(caption, header, rows)
 
 
 class LikelihoodPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
-        gradio = framework()
-
         self.shelf = shelf
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
@@ -165,11 +159,8 @@ class LikelihoodPanel:
                 figures, density = gradio.HTML(), gradio.HTML()
                 where, noise = gradio.HTML(), gradio.HTML()
                 among, training = gradio.HTML(), gradio.HTML()
-        button.click(
-            told(self.on_score), [run, split, number, file, flow, seed],
-            [status, shown, figures, density, where, noise, among, training],
-            api_name="score", concurrency_id="model", concurrency_limit=1,
-        )  # fmt: skip
+        places = [status, shown, figures, density, where, noise, among, training]
+        computing(button.click, self.on_score, [run, split, number, file, flow, seed], places, "score")
 
     def on_score(
         self, run: str, split: str, number: int, file: str | None, flow: bool, seed: int
@@ -203,10 +194,7 @@ class LikelihoodPanel:
 
 def show_example(opened: Opened, example: Example) -> str:
     """An example as a picture, or a table of its values."""
-    spec = opened.run.spec
     if example.raw.ndim > 2:
-        values, names = spec.encoding.value_range, spec.names
-        grid = drawn(lambda path: sample_grid(path, example.raw, values, columns=1, names=names))
-        return picture(grid, example.name)
+        return pictured(opened, example.raw, example.name, columns=1)
     rows = list(zip(names_of(opened), cells(opened, example.raw)[0], strict=True))[:MOST_SHOWN]
-    return table(example.name, ("column" if spec.columns else "entry", "value"), rows)
+    return table(example.name, ("column" if opened.run.spec.columns else "entry", "value"), rows)

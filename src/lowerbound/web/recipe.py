@@ -3,23 +3,20 @@
 import dataclasses
 import io
 import json
-import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+import pyarrow as pa
 
+from lowerbound.arrow import write_table
 from lowerbound.errors import InputError
 from lowerbound.records import read
-from lowerbound.tables import write_table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 KEY = "lowerbound-recipe"
 """Of the text in a PNG, of the array in an .npz, and of the first line in a CSV; in an .npy it is the second array."""
@@ -88,14 +85,12 @@ class Recipe:
         for field in dataclasses.fields(cls):
             if field.name in query:
                 kind = type(values[field.name])
+                said = query[field.name]
                 try:
-                    values[field.name] = SWITCH[query[field.name]] if kind is bool else kind(query[field.name])
-                except KeyError as error:
-                    raise InputError(
-                        f"the address says {field.name}={query[field.name]!r:.60}: True or False"
-                    ) from error
-                except ValueError as error:
-                    raise InputError(f"the address says {field.name}={query[field.name]!r:.60}: no number") from error
+                    values[field.name] = SWITCH[said] if kind is bool else kind(said)
+                except (KeyError, ValueError) as error:
+                    wanted = "True or False" if kind is bool else "no number"
+                    raise InputError(f"the address says {field.name}={said!r:.60}: {wanted}") from error
         return read(cls, values, "the address")
 
 
@@ -125,17 +120,7 @@ def write_npy(samples: np.ndarray, recipe: Recipe) -> bytes:
     return out.getvalue()
 
 
-def write_csv(samples: np.ndarray, names: list[str], recipe: Recipe) -> bytes:
-    """Vectors (N, D) as a table with a header, behind a first line that holds the recipe."""
-    out = io.StringIO()
-    out.write(f"# {KEY}: {recipe.json}\n")
-    out.write(",".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names) + "\n")
-    for row in samples.tolist():
-        out.write(",".join("" if math.isnan(value) else repr(value) for value in row) + "\n")  # missing
-    return out.getvalue().encode()
-
-
-def write_rows(rows: "pa.Table", recipe: Recipe) -> bytes:
+def write_rows(rows: pa.Table, recipe: Recipe) -> bytes:
     """Rows of a table as the command line writes them, with the names of categories, behind a line with the recipe."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"

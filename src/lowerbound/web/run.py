@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 
 from lowerbound.errors import InputError
-from lowerbound.pictures import sample_grid, training_curve
+from lowerbound.pictures import training_curve
 from lowerbound.report.comparison import comparison_page, read_comparison
 from lowerbound.report.page import own_page, read_own
 from lowerbound.run.generate import generate
 from lowerbound.run.history import training_columns
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.likelihood import neighbours
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import drawn, framed, picture, plain, said, table, told
+from lowerbound.web.show import computing, drawn, framed, picture, pictured, plain, said, table
 
 NUM_SAMPLES = 6
 NUM_NEAREST = 4
@@ -73,9 +73,8 @@ def copies(opened: Opened, seed: int) -> str:
     shown = ""
     if samples.ndim > 2:
         rows = np.concatenate([samples[:, None], found], 1)
-        flat, values = rows.reshape(-1, *samples.shape[1:]), opened.run.spec.encoding.value_range
-        content = drawn(lambda path: sample_grid(path, flat, values, columns=rows.shape[1]))
-        shown = picture(content, "In each row a sample, and the training examples that are nearest to it")
+        text = "In each row a sample, and the training examples that are nearest to it"
+        shown = pictured(opened, rows.reshape(-1, *samples.shape[1:]), text, rows.shape[1])
     lines = [(str(k), f"{distances[k, 0]:.4g}", ", ".join(map(str, numbers[k]))) for k in range(len(samples))]
     caption = "By root mean square difference of encoded values: a copy would be at 0"
     return shown + table(caption, ("sample", "distance", "nearest training examples"), lines)
@@ -85,8 +84,6 @@ class RunPanel:
     """The panel's components and what they do; arguments as of `DrawPanel`."""
 
     def __init__(self, shelf: Shelf, run: Any):
-        gradio = framework()
-
         self.shelf = shelf
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
@@ -99,9 +96,7 @@ class RunPanel:
         gradio.Markdown("### The family")
         compared = gradio.HTML()
         self.shown = [described, curve, page, compared]
-        button.click(
-            told(self.on_copies), [run, seed], near, api_name="copies", concurrency_id="model", concurrency_limit=1
-        )
+        computing(button.click, self.on_copies, [run, seed], near, "copies")
 
     def on_show(self, run: str) -> list[str]:
         """What is known of a run."""

@@ -30,18 +30,15 @@ def serve(root: Path | str, limits: Limits, host: str, port: int | None, say: Ca
         with waiting(listening):
             say(f"http://{shown}:{listening.getsockname()[1]}")
             # what takes the time until the page is there
-            from lowerbound.web.framework import framework
             from lowerbound.web.shelf import Shelf
             from lowerbound.web.studio import application
             from lowerbound.web.trainings import Trainings
 
             shelf = Shelf(root)
-            framework()
-            import uvicorn  # pyright: ignore[reportMissingImports]
-
             # who trains writes files: nobody from elsewhere does
             hosts, trainings = (LOOPBACK, Trainings(shelf, limits)) if host in LOOPBACK else (None, None)
             page = application(shelf, limits, Path(uploads), hosts, trainings)
+            import uvicorn  # pyright: ignore[reportMissingImports] - which comes with the framework of the page
         try:
             uvicorn.Server(uvicorn.Config(page, log_level="warning")).run(sockets=[listening])
         finally:

@@ -7,14 +7,19 @@ import base64
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from lowerbound.errors import InputError
-from lowerbound.web.framework import framework
+from lowerbound.pictures import sample_grid
+from lowerbound.web.framework import gradio
+from lowerbound.web.shelf import Opened
 
 KINDS = {
     ".png": "image/png",
@@ -48,10 +53,17 @@ def picture(content: bytes, text: str) -> str:
     )
 
 
+def pictured(
+    opened: Opened, examples: np.ndarray, text: str, columns: int | None = None, data: np.ndarray | None = None
+) -> str:
+    """Examples of a run's data (N, *shape), as stored, in a grid; vectors beside those of `data`."""
+    spec = opened.run.spec
+    look = {"data": data, "columns": columns, "names": spec.names}
+    return picture(drawn(lambda path: sample_grid(path, examples, spec.encoding.value_range, **look)), text)
+
+
 def side_by_side(*names: str) -> list[Any]:
     """Places for two pictures, one below the other where there is no room; components, with these names as identifiers."""
-    gradio = framework()
-
     with gradio.Row():
         columns = [gradio.Column(elem_id=name, min_width=260) for name in names or (None, None)]
     places = []
@@ -103,27 +115,35 @@ def plain(message: str) -> str:
 
 def told(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of a panel, whose `InputError` becomes a message on the page."""
-    gradio = framework()
-
-    def message(error: InputError) -> Any:
-        return gradio.Error(plain(str(error)), print_exception=False)
-
-    if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def generator(*arguments: Any) -> Any:
-            try:
-                yield from function(*arguments)
-            except InputError as error:
-                raise message(error) from None
-
-        return generator
+    if not inspect.isgeneratorfunction(function):
+        return _told()(function)
 
     @functools.wraps(function)
-    def plain_function(*arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except InputError as error:
-            raise message(error) from None
+    def generator(*arguments: Any) -> Any:
+        with _told():
+            yield from function(*arguments)
 
-    return plain_function
+    return generator
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise gradio.Error(plain(str(error)), print_exception=False) from None
+
+
+def computing(
+    event: Callable[..., Any], function: Callable[..., Any], inputs: Any, outputs: Any, name: str = ""
+) -> Any:
+    """Let an event run a function of a panel that calls a model, one at a time for all visitors.
+
+    Arguments:
+        event: a component's, such as `button.click`.
+        function: what it runs, `told`.
+        inputs, outputs: components.
+        name: by which programs may ask for it too; private without.
+    """
+    known = {"api_name": name} if name else {"api_visibility": "private"}
+    return event(told(function), inputs, outputs, **known, concurrency_id="model", concurrency_limit=1)

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.guard import LOOPBACK, Guard
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Shelf
@@ -39,7 +39,6 @@ def page(shelf: Shelf, limits: Limits, trainings: Trainings | None = None) -> An
     Raises:
         InputError: if gradio is not there.
     """
-    gradio = framework()
     from lowerbound.web.draw import DrawPanel
     from lowerbound.web.edit import EditPanel
     from lowerbound.web.learn import LearnPanel
@@ -101,7 +100,6 @@ def application(
         InputError: if gradio is not there.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    gradio = framework()
     from fastapi import FastAPI  # pyright: ignore[reportMissingImports]
 
     fonts = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")

@@ -11,7 +11,7 @@ from lowerbound.run.history import columns_of
 from lowerbound.run.overview import Overview, overview
 from lowerbound.training.build import build_model
 from lowerbound.training.folder import RunFolder
-from lowerbound.web.framework import framework
+from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.show import drawn, picture, plain, said, told
 from lowerbound.web.trainings import BUNDLED, KINDS, Trainings
@@ -72,8 +72,6 @@ class TrainPanel:
     """
 
     def __init__(self, trainings: Trainings, limits: Limits, run: Any):
-        gradio = framework()
-
         self.trainings = trainings
         most = limits.most_minutes
         with gradio.Row():
@@ -121,8 +119,6 @@ class TrainPanel:
 
     def on_show(self) -> list[Any]:
         """How the training stands."""
-        gradio = framework()
-
         trainings, names = self.trainings, gradio.Dropdown(choices=self.trainings.shelf.names())
         if trainings.folder is None:
             return [said(NOTHING_YET), "", "", gradio.Timer(active=False), names]
