@@ -119,7 +119,7 @@ def check_least(least: int, **values: float) -> None:
     """Refuse numbers that are smaller than they can be, by an InputError that calls them by their names."""
     for name, value in values.items():
         if not value >= least:
-            raise InputError(f"{name} is {value}: it starts at {least}")
+            raise InputError(f"{name} is {value}: give {least} or more")
 
 
 def check_axes(shape: Sequence[int], least: int = 1) -> None:

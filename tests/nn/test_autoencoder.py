@@ -66,7 +66,7 @@ def test_impossible_shapes_are_refused(shape):
 
 def test_impossible_sizes_are_refused():
     for width, depth in ((0, 1), (4, -1)):
-        with pytest.raises(InputError, match=r"(width|depth) is .* starts at"):
+        with pytest.raises(InputError, match=r"(width|depth) is .* or more"):
             Perceptron(2, 2, width=width, depth=depth)
-        with pytest.raises(InputError, match=r"(width|depth) is .* starts at"):
+        with pytest.raises(InputError, match=r"(width|depth) is .* or more"):
             ConvolutionalEncoder((1, 8), 2, width=width, depth=depth)

@@ -60,7 +60,7 @@ def test_periodic_axes_close_over_patches():
 
 
 def test_impossible_ones_are_refused():
-    with pytest.raises(InputError, match="patches of 0 positions"):
+    with pytest.raises(InputError, match="patch is 0: give 1 or more"):
         Patched(nn.Identity(), 0)
     with pytest.raises(InputError, match="leave the patch at 1"):
         Patched(UNet(4, 2, width=8, num_given=1), 2)

@@ -123,7 +123,7 @@ def _unet(
     """A U-Net of patches, if they are of more than one position; periodic axes have no place for a fully connected block."""
     channels, *spatial = spec.shape
     if config.patch < 1:
-        raise InputError(f"patches of {config.patch} positions a side: give 1 or more")
+        raise InputError(f"--network.patch is {config.patch}: give 1 position along each axis or more")
     joined = config.patch ** len(spatial)
     network = UNet(
         channels * joined,
