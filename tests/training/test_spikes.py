@@ -13,6 +13,7 @@ from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
 from lowerbound.nn import Patched, UNet
 from lowerbound.training.build import build_denoiser, build_model, build_network
+from lowerbound.training.reasons import reasons
 from lowerbound.training.recipes import recipe, spikes
 
 
@@ -44,10 +45,19 @@ def test_levels_that_are_as_frequent_as_those_around_them_are_none(tmp_path, num
         assert spikes(images(tmp_path, values, num_levels)) == ()
 
 
-def test_the_recipe_tells_the_network_of_them():
-    config = recipe(open_dataset("digits"))
-    assert config.denoiser.spikes == (0, 16)
+def test_the_recipe_tells_the_network_of_them(tmp_path):
+    """Where there are many levels."""
+    assert recipe(open_dataset("digits")).denoiser.spikes == ()
+    values = np.random.default_rng(0).integers(0, 256, (500, 8, 8))
+    values[:, :3] = 0
+    config = recipe(images(tmp_path, values, 256))
+    assert config.denoiser.spikes == (0,)
+    assert "with 1 frequent level apart" in reasons(config)[0]
+
+
+def test_the_network_sees_them_and_says_their_odds():
     config, dataset = tiny_config("digits")
+    config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, spikes=(0, 16)))
     denoiser = build_denoiser(config, dataset.spec)
     assert isinstance(denoiser, LevelDenoiser)
     assert denoiser.spikes == (0, 16)

@@ -172,7 +172,9 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     num_levels, blocks = dataset.spec.num_levels, dataset.spec.blocks
     decoder = DecoderConfig("gaussian" if num_levels is None else "level-posterior")
     # of series too: at equal steps of ETTh1 forecasts of eps are better than those of v and x (docs/results.md)
-    denoiser = DenoiserConfig("eps") if num_levels is None else DenoiserConfig("levels", spikes=spikes(dataset))
+    denoiser = DenoiserConfig("eps" if num_levels is None else "levels")
+    if num_levels is not None and num_levels >= MANY_LEVELS:  # of few, each is learned as soon, in shorter steps
+        denoiser = replace(denoiser, spikes=spikes(dataset))
     if num_levels is None and len(dataset.shape) == 1 and dataset.shape[0] <= MIXTURE_FULL_DIMS:
         denoiser = replace(denoiser, components=COMPONENTS)
     if dataset.spec.series is not None and math.prod(dataset.shape) <= WINDOW_ENTRIES:
