@@ -14,7 +14,7 @@ from pathlib import Path
 from lowerbound import open_run
 from lowerbound.evaluate.features import feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
-from lowerbound.evaluate.quality import frechet_distance
+from lowerbound.evaluate.quality import Split, frechet_distance
 from lowerbound.evaluate.trade_off import plan_of_calls
 from lowerbound.pictures.quality import quality_by_calls
 from lowerbound.rounding import figure_text
@@ -42,7 +42,8 @@ def main() -> None:
     dataset = run.open_dataset()
     space = feature_space(dataset, feature_classifier(dataset, run.folder.path))
     judge = Judge.of(dataset, space, arguments.samples, arguments.seed)
-    floor = frechet_distance(judge.held_out, judge.references, arguments.seed)
+    references = Split(judge.references, 1, arguments.seed)
+    floor = frechet_distance(Split(judge.held_out, 0, arguments.seed), references)
     print(f"{arguments.run}, {space}")
     print(
         f"{len(judge.held_out)} samples each against {len(judge.references)} training examples; "
@@ -63,7 +64,7 @@ def main() -> None:
         plan = plan_of_calls(run, SAMPLERS[name], calls, grid)
         samples, spent = draw(run, dataset, len(judge.held_out), plan, seed=arguments.seed)
         x = dataset.spec.encoding.encode(samples)
-        estimate = frechet_distance(judge.features(x), judge.references, arguments.seed)
+        estimate = frechet_distance(Split(judge.features(x), 0, arguments.seed), references)
         found[name, grid, calls] = estimate
         curves.setdefault(f"{name}, {grid}", []).append((spent, *estimate.figure))
         line = f"{name:<18} {grid:<14} {spent:>6g} {figure_text(*estimate.figure):>18}"

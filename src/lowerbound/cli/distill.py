@@ -127,7 +127,7 @@ def _compare(run: Run, student: Denoiser, dataset: Dataset, num_steps: int) -> d
     features[f"as many held-out examples, {num_samples}"] = [judge.held_out for judge in judges]
     return {
         name: {
-            space: frechet_distance(Split(each, 0), Split(judge.references, 1))
+            space: Measured(*frechet_distance(Split(each, 0), Split(judge.references, 1)).figure)
             for space, each, judge in zip(spaces, of_each, judges, strict=True)
         }
         for name, of_each in features.items()

@@ -47,6 +47,38 @@ BLOCK_VALUES = 2**22
 _KINDS = ("samples", "references")
 
 
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    r"""A figure of samples and references, and what its standard error is made of.
+
+    Arguments:
+        value: of all examples.
+        halves: of the two halves of each split, $\theta_1$ and $\theta_2$, (R, 2).
+        distance: whether it vanishes to first order where the distributions are equal.
+    """
+
+    value: float
+    halves: Float64[np.ndarray, "split 2"]
+    distance: bool
+
+    @property
+    def error(self) -> float:
+        """The standard error over draws of samples and references."""
+        variance = (np.diff(self.halves) ** 2).mean() / 4
+        if self.distance:
+            variance = max(variance - self.halves.mean(1).var(ddof=1), variance / 2)
+        return float(variance**0.5)
+
+    @property
+    def figure(self) -> Measured:
+        """The value and its standard error."""
+        return Measured(self.value, self.error)
+
+    def __sub__(self, other: "Estimate") -> "Estimate":
+        """The difference of two figures with the same references, whose samples may be pairs (of one seed, say)."""
+        return Estimate(self.value - other.value, self.halves - other.halves, self.distance)
+
+
 @dataclass(frozen=True)
 class Quality:
     """The six figures of a set of samples, each with its standard error.
@@ -133,16 +165,16 @@ def quality(samples: Split, references: Split, num_neighbours: int = NUM_NEIGHBO
     num_samples, num_references = len(samples.values), len(references.values)
     num = min(num_samples, num_references)
     return Quality(
-        frechet_distance(samples, references),
-        kernel_distance(samples, references),
-        *neighbour_figures(samples.first(num), references.first(num), num_neighbours),
+        frechet_distance(samples, references).figure,
+        kernel_distance(samples, references).figure,
+        *(each.figure for each in neighbour_figures(samples.first(num), references.first(num), num_neighbours)),
         num_samples=num_samples,
         num_references=num_references,
         num_neighbours=num_neighbours,
     )
 
 
-def frechet_distance(samples: Split, references: Split) -> Measured:
+def frechet_distance(samples: Split, references: Split) -> Estimate:
     r"""$\|m_a - m_b\|^2 + \mathrm{tr}(S_a + S_b - 2 (S_a^{1/2} S_b S_a^{1/2})^{1/2})$, squared units of the features.
 
     Too large by a term in 1 / N + 1 / M: compare it at equal numbers.
@@ -152,7 +184,7 @@ def frechet_distance(samples: Split, references: Split) -> Measured:
     """
     _check_enough(samples, references, least=4)
     values = list(map(_frechet, samples.moments, references.moments))
-    return _measured(np.array(values), is_distance=True)
+    return _estimate(np.array(values), distance=True)
 
 
 def _frechet(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> float:
@@ -170,7 +202,7 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, axes * np.sqrt(eigenvalues.clip(min=0)) @ axes.T
 
 
-def kernel_distance(samples: Split, references: Split) -> Measured:
+def kernel_distance(samples: Split, references: Split) -> Estimate:
     r"""$\frac{\sum_{i \ne j} k(x_i, x_j)}{N (N - 1)} + \frac{\sum_{i \ne j} k(y_i, y_j)}{M (M - 1)} - \frac{2}{N M}
     \sum_{ij} k(x_i, y_j)$, $k(x, y) = (x \cdot y / F + 1)^3$: of mean zero where the distributions are equal.
 
@@ -180,7 +212,7 @@ def kernel_distance(samples: Split, references: Split) -> Measured:
     _check_enough(samples, references, least=4)
     values = samples.kernel_means + references.kernel_means
     values -= 2 * _kernel_sums(samples, references) / (samples.chosen.sum(1) * references.chosen.sum(1))
-    return _measured(values, is_distance=True)
+    return _estimate(values, distance=True)
 
 
 def _kernel_sums(first: Split, second: Split) -> np.ndarray:
@@ -195,7 +227,7 @@ def _kernel_sums(first: Split, second: Split) -> np.ndarray:
     return sums
 
 
-def neighbour_figures(samples: Split, references: Split, num_neighbours: int = NUM_NEIGHBOURS) -> tuple[Measured, ...]:
+def neighbour_figures(samples: Split, references: Split, num_neighbours: int = NUM_NEIGHBOURS) -> tuple[Estimate, ...]:
     """Precision, recall, density and coverage of equally many samples and references.
 
     Arguments:
@@ -228,7 +260,7 @@ def neighbour_figures(samples: Split, references: Split, num_neighbours: int = N
             recalled[r, columns] |= (within <= radii_x[r, part][rows, None]).any(0)
     size = chosen_x.sum(1)
     figures = precise / size, recalled.sum(1) / size, around / (num_neighbours * size), covered.sum(1) / size
-    return tuple(_measured(values, is_distance=False) for values in figures)
+    return tuple(_estimate(values, distance=False) for values in figures)
 
 
 def _radii(values: np.ndarray, chosen: np.ndarray, num_neighbours: int) -> np.ndarray:
@@ -254,16 +286,9 @@ def blocks(num_rows: int, num_columns: int) -> Iterator[slice]:
     return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
 
 
-def _measured(values: Float64[np.ndarray, " choice"], is_distance: bool) -> Measured:
-    """The figure of all examples, the last, and its standard error by those of halves (the module's docstring).
-
-    is_distance: whether it vanishes to first order where the distributions are equal.
-    """
-    halves = values[:-1].reshape(2, -1)
-    variance = (np.diff(halves, axis=0) ** 2).mean() / 4
-    if is_distance:
-        variance = max(variance - halves.mean(0).var(ddof=1), variance / 2)
-    return Measured(float(values[-1]), float(variance**0.5))
+def _estimate(values: Float64[np.ndarray, " choice"], distance: bool) -> Estimate:
+    """From the figures of the choices in their order."""
+    return Estimate(float(values[-1]), values[:-1].reshape(2, -1).T, distance)
 
 
 def _check_enough(*splits: Split, least: int) -> None:
