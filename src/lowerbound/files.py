@@ -116,6 +116,21 @@ def write_synchronised(path: Path, content: bytes, final: Path | None = None) ->
         raise
 
 
+@contextmanager
+def in_place(path: Path) -> Iterator[None]:
+    """Of a file that is open and written in place, whose errors don't say which it is.
+
+    Raises:
+        DiskFullError: if there is no room for more of it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_full(error) and error.filename is None:
+            raise _did_not_suffice(path) from error
+        raise
+
+
 def synchronise(path: Path) -> None:
     """Wait until a file's content or a folder's entries are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -135,7 +150,7 @@ def _explained(error: OSError, unfinished: Path, path: Path) -> OSError:
     if isinstance(error, DiskFullError):
         return error
     if is_full(error):
-        return _no_room(path, f"{_free(path):,} bytes are free, which did not suffice")
+        return _did_not_suffice(path)
     if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
         return TakenError(f"{path} is there already and not an empty folder: choose another name")
     if error.errno is not None and str(error.filename).startswith(str(unfinished)):
@@ -152,6 +167,10 @@ def _no_room(path: Path, numbers: str) -> DiskFullError:
         f"No space left on the disk for {path}: {numbers}. Make room and repeat the command; what was finished before is "
         "still there"
     )
+
+
+def _did_not_suffice(path: Path) -> DiskFullError:
+    return _no_room(path, f"{_free(path):,} bytes are free, which did not suffice")
 
 
 def _free(path: Path) -> int:

@@ -109,6 +109,10 @@ MISTAKES = {
         ["train"],
         "error: DATA is missing: bundled data, hf:NAME, a folder or archive of images, or a file. See",
     ),
+    "no data, and an option that does not exist": (
+        ["compress", "{run}", "-o", "{tmp}/a.lb", "--examples", "2"],
+        "error: DATA is missing. See",
+    ),
     "nowhere to write to": (["score", "{run}", "digits"], "error: --out is missing: the .csv"),
     "no value": (["sample", "{run}", "--steps"], "error: --steps takes a value, and none was given. See"),
     "a choice that is not there": (

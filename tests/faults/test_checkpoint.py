@@ -21,6 +21,7 @@ from lowerbound import files
 from lowerbound.errors import InputError
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, clean, read_checkpoint, step_of, write_checkpoint
+from lowerbound.training.folder import RunFolder
 from lowerbound.training.resume import restore
 from lowerbound.training.trainer import Trainer
 
@@ -260,6 +261,21 @@ def test_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     read_checkpoint(checkpoints(tmp_path)[-1])
     write_checkpoint(tmp_path, 2, TENSORS, {})
     assert not list(tmp_path.glob(".unfinished*"))
+
+
+@pytest.mark.parametrize("name", ["lock", "log.jsonl"])
+def test_a_full_disk_is_told_with_what_is_written_in_place(name, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, open("/dev/full", "a") as log:
+        if name == "lock":
+            patch.setattr(os, "write", full)
+        else:
+            patch.setattr(RunFolder, "open_log", lambda *_: log)
+        with pytest.raises(files.DiskFullError, match=f"No space left on the disk for .*{name}: .* Make room"):
+            tiny_run(tmp_path / "run", steps=2)
+    assert tiny_run(tmp_path / "run", steps=2).model.exists()
 
 
 def test_checkpoint_of_another_network(tmp_path, monkeypatch):

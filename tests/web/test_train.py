@@ -1,5 +1,6 @@
 """The page trains by the command itself: what it starts, what it refuses, and that a run stops, is kept and goes on."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -87,6 +88,21 @@ def test_an_upload_is_kept_beside_the_runs(trainings, folder, tmp_path):
     assert kept.read_bytes() == (tmp_path / "rows.npy").read_bytes()
     kept.unlink()
     kept.parent.rmdir()
+
+
+def test_an_upload_that_finds_no_room_leaves_nothing(trainings, folder, tmp_path, monkeypatch):
+    np.save(tmp_path / "rows.npy", np.zeros((4, 2), np.float32))
+
+    def full(source, place):
+        place.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(source))
+
+    monkeypatch.setattr(module.shutil, "copyfile", full)
+    with pytest.raises(InputError, match=r"No space left on the disk for .*uploads/rows\.npy"):
+        trainings.begin("rows", tmp_path / "rows.npy", 1)
+    assert trainings.folder is None
+    assert not list((folder / "uploads").iterdir())
+    (folder / "uploads").rmdir()
 
 
 @pytest.mark.parametrize(

@@ -216,9 +216,10 @@ def _choice(mistake: re.Match[str]) -> str:
 _REWRITTEN: dict[str, Callable[[re.Match[str]], str]] = {
     r"^Missing from lowerbound \S+: (.*\(required\))": _missing,
     r"invalid choice '(.*?)' for argument '(--\S+?)'\. Expected one of \((.*?)\)\.": _choice,
-    r"^Missing value for argument '(\S+?)'": lambda mistake: (
+    r"^Missing value for argument '(\S*?-\S+?)'": lambda mistake: (
         f"{mistake[1].rpartition('/')[2]} takes a value, and none was given."
     ),
+    r"^Missing value for argument '(\w+)'": lambda mistake: f"{mistake[1].upper()} is missing.",
 }
 """What the parser says of frequent mistakes, and how it is said here."""
 

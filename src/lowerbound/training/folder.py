@@ -28,7 +28,7 @@ from lowerbound import imports
 from lowerbound.data import DataSpec
 from lowerbound.data.source import is_path
 from lowerbound.errors import InputError
-from lowerbound.files import names_in, read_text, write_file
+from lowerbound.files import in_place, names_in, read_text, write_file
 from lowerbound.records import MOST_BYTES
 from lowerbound.size import check_size
 from lowerbound.training.build import build_denoiser, build_relative
@@ -186,8 +186,8 @@ class RunFolder:
                 file.seek(0)
                 raise InputError(f"another process ({file.read().strip()}) is training in {self.path}") from error
             file.truncate(0)
-            file.write(f"pid {os.getpid()}")
-            file.flush()
+            with in_place(self.lock):
+                os.write(file.fileno(), f"pid {os.getpid()}".encode())  # not when it is closed
             yield
 
     @property

@@ -13,7 +13,7 @@ from typing import IO, Any, Generic, TypeVar
 from tqdm import tqdm
 
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files import in_place, write_file
 from lowerbound.interruption import Interruption
 from lowerbound.training.checkpoint import checkpoints, write_checkpoint
 from lowerbound.training.divergence import check_sound
@@ -82,7 +82,7 @@ class Stretch(Generic[_Kind]):
         """
         with Interruption() as self.interruption, self.bar:
             while True:
-                with self.open_log() as self.log:
+                with in_place(self.folder.log), self.open_log() as self.log:
                     try:
                         self.follow()
                         return

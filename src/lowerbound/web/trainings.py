@@ -15,6 +15,7 @@ from typing import IO
 from lowerbound.data import DataConfig
 from lowerbound.data.source import FILES, IMAGES
 from lowerbound.errors import InputError
+from lowerbound.files import replacing
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import TRAINING_SHARE
 from lowerbound.web.limits import Limits
@@ -155,8 +156,9 @@ class Trainings:
             raise InputError(f"{UPLOADS} is a link: move it away")
         folder.mkdir(exist_ok=True)
         kept = folder / f"{name}{file.suffix.lower()}"
-        kept.unlink(missing_ok=True)
-        return str(shutil.copyfile(file, kept).resolve())
+        with replacing(kept) as unfinished:
+            shutil.copyfile(file, unfinished)
+        return str(kept.resolve())
 
     def _start(self, folder: RunFolder, source: str, minutes: float, flags: list[str]) -> None:
         command = ["train", source, "--out", str(folder.path.resolve()), "--minutes", f"{minutes:.4g}", *flags]
