@@ -111,12 +111,12 @@ def columns_of(found: SeriesDraws, quantiles: tuple[float, ...], *, as_text: boo
         drawn = np.concatenate([np.quantile(drawn, quantiles, axis=0), drawn])
     names = [*(f"quantile {quantile:g}" for quantile in quantiles), *(f"sample {k}" for k in range(num_samples))]
     num = len(names)
-    columns: dict[str, list[str] | np.ndarray] = {}
+    columns: dict[str, list[str] | np.ndarray | pa.Array] = {}
     drawn = drawn.astype(np.float32)
     if series.series_id:
         columns[series.series_id] = [name for name in series.row_ids for _ in range(num)]
-    times = np.array(series.clock.texts(series.steps)) if as_text else series.clock.stamps(series.steps)
-    columns[series.time or "step"] = times.repeat(num)
+    times = pa.array(series.clock.texts(series.steps)) if as_text else series.clock.column(series.steps)
+    columns[series.time or "step"] = times.take(np.arange(len(times)).repeat(num))
     columns["draw"] = names * len(times)
     for place, channel in enumerate(series.channels):
         columns[channel] = drawn[:, :, place].T.reshape(-1)

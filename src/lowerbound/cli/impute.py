@@ -196,11 +196,11 @@ def _said(options: Options, run: Run, num_samples: int, noun: str, observed: np.
 
 def filled_columns(found: SeriesDraws, *, as_text: bool) -> pa.Table:
     """The rows with the mean of the imputations in the gaps, and the spread of each value beside them."""
-    series, columns = found.series, dict[str, list[str] | np.ndarray]()
+    series, columns = found.series, dict[str, list[str] | np.ndarray | pa.Array]()
     if series.series_id:
         columns[series.series_id] = series.row_ids
     if series.time:
-        columns[series.time] = series.clock.texts(series.steps) if as_text else series.clock.stamps(series.steps)
+        columns[series.time] = series.clock.texts(series.steps) if as_text else series.clock.column(series.steps)
     mean = np.where(found.observed, series.rows, found.samples.mean(0, dtype=np.float64))
     for place, channel in enumerate(series.channels):
         columns[channel] = mean[:, place].astype(np.float32)

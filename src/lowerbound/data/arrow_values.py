@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from lowerbound.arrow import pc, printed, where
+from lowerbound.data import zones
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 
@@ -135,6 +136,7 @@ def as_written(values: pa.Array, column: Column) -> pa.Array:
     if not column.format:
         return values
     whole = column.format.replace(".%f", "")
+    values = zones.local(values)
     days = pc.strftime(values.cast(pa.timestamp("s"), safe=False), format=whole)
     if whole == column.format:
         return days

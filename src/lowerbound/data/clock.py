@@ -1,7 +1,9 @@
 """The clock of a series: time stamps as whole steps of a regular grid, and back.
 
 Dates are counted in microseconds or, where every row has the same day of the month and time of day, in calendar months;
-numbers as they are. What does not fit the grid is said with its row, and nothing is moved unasked.
+numbers as they are. Dates with a time zone are counted in UTC or, where all rows have the same time of day there, as a clock
+there shows them: then days are steps though the clock is changed in between. What does not fit the grid is said with its
+row, and nothing is moved unasked.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
+from lowerbound.data import zones
 from lowerbound.errors import InputError
 from lowerbound.words import counted
 
@@ -33,12 +37,16 @@ class Clock:
         first: the time of step 0.
         step: from one step to the next.
         offset: of calendar months: microseconds from the beginning of the month.
+        zone: of dates that have a time zone, as Arrow names it.
+        is_local: whether times are what a clock in the zone shows, or in UTC.
     """
 
     unit: Literal["month", "microsecond", "number", "row"] = "row"
     first: float = 0
     step: float = 1
     offset: int = 0
+    zone: str = ""
+    is_local: bool = True
 
     @property
     def text(self) -> str:
@@ -54,7 +62,7 @@ class Clock:
         raise AssertionError(self)
 
     def stamps(self, steps: np.ndarray) -> np.ndarray:
-        """The times of steps, (n,): datetime64 of dates, numbers of everything else."""
+        """The times of steps, (n,): datetime64 of dates, as they are counted; numbers of everything else."""
         if self.unit == "row":
             return steps.astype(np.int64)
         times = self.first + steps * self.step
@@ -63,15 +71,30 @@ class Clock:
             return months.astype("datetime64[us]") + np.timedelta64(self.offset, "us")
         return times.astype(np.int64).astype("datetime64[us]") if self.unit == "microsecond" else times
 
+    def column(self, steps: np.ndarray) -> pa.Array:
+        """The times of steps as a column: dates in their zone, numbers of everything else."""
+        stamps = pa.array(self.stamps(steps))
+        if not self.zone:
+            return stamps
+        return zones.from_local(stamps, self.zone) if self.is_local else stamps.cast(pa.timestamp("us", self.zone))
+
+    def shown(self, steps: np.ndarray) -> np.ndarray:
+        """The times of steps, as `stamps`, but of dates with a zone those that a clock there shows."""
+        return self.stamps(steps) if self.is_local else _array(zones.local(self.column(steps)))
+
     def texts(self, steps: np.ndarray) -> list[str]:
         """The times of steps as they are written into a file."""
-        stamps = self.stamps(steps)
+        stamps = self.shown(steps)
         if stamps.dtype.kind != "M":
             return [f"{stamp:.15g}" for stamp in stamps]
-        whole_days = bool((stamps == stamps.astype("datetime64[D]")).all())
+        whole_days = bool((stamps == stamps.astype("datetime64[D]")).all()) and not self.zone
         whole_seconds = bool((stamps == stamps.astype("datetime64[s]")).all())
         unit = "D" if whole_days else "s" if whole_seconds else "us"
-        return [str(text).replace("T", " ") for text in np.datetime_as_string(stamps, unit=unit)]
+        texts = [str(text).replace("T", " ") for text in np.datetime_as_string(stamps, unit=unit)]
+        if not self.zone:
+            return texts
+        ahead = (stamps - _array(self.column(steps).cast(pa.timestamp("us")))) // np.timedelta64(1, "m")
+        return [f"{text}{zones.written(int(minutes))}" for text, minutes in zip(texts, ahead, strict=True)]
 
     def cycle(self, steps: np.ndarray, name: str) -> np.ndarray:
         """Sine and cosine of the place in a cycle of the calendar, (n, 2).
@@ -83,7 +106,7 @@ class Clock:
         Raises:
             InputError: if the times are no dates.
         """
-        stamps = self.stamps(steps)
+        stamps = self.shown(steps)
         if stamps.dtype.kind != "M":
             raise InputError(
                 f"--covariates {name} is of the calendar, and the times are no dates: name the column of dates by --time"
@@ -102,6 +125,14 @@ CYCLES = {
     "month": ("Y", 365.2425 * _MICROSECONDS["day"]),
 }
 """Cycles of the calendar as covariates, by name: of the day, the week and the year."""
+
+
+def counted_in(zone: str, times: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Times in UTC, (T,) datetime64[us], as they are counted, and whether that is as a clock in the zone shows them."""
+    shown = _array(zones.local(pa.array(times).cast(pa.timestamp("us", zone))))
+    of_day = np.unique((shown - shown.astype("datetime64[D]"))[~np.isnat(shown)])
+    is_local = zones.is_fixed(zone) or len(of_day) == 1
+    return (shown if is_local else times), is_local
 
 
 def regular(
@@ -205,6 +236,10 @@ def _check_order(
                 f"{where(row)} is earlier than the row before, "
                 f"{_text(times[row - 1])}, the first of {len(falls)} such places: --irregular missing sorts them"
             )
+
+
+def _array(times: pa.Array) -> np.ndarray:
+    return times.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
 
 
 def _text(time: Any) -> str:

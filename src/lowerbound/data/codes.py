@@ -167,8 +167,13 @@ class OneHot(Code):
         return f"probability of {counted(self.num_categories, 'category')}"
 
 
-def fit_code(column: Column, values: Values) -> Code:
+def fit_code(column: Column, values: Values, *, may_heap: bool = True) -> Code:
     """The code of a column, from those of its training values that are there.
+
+    Arguments:
+        column: what its values are.
+        values: of training.
+        may_heap: whether to look for heaps of real numbers.
 
     Raises:
         InputError: if there are none, a number is always the same, or it is too large to be squared.
@@ -204,7 +209,7 @@ def fit_code(column: Column, values: Values) -> Code:
             scale=scale,
             tells_density=column.kind != "integer",
         )
-    return real_code(values)
+    return real_code(values, may_heap=may_heap)
 
 
 @dataclass(frozen=True)

@@ -348,7 +348,8 @@ def _column_lines(dataset: Dataset) -> list[str]:
     num_shown = len(encoding.columns) if len(encoding.columns) <= _MOST_SHOWN else _SOME_SHOWN
     missing = np.isnan(dataset.examples[:, :num_shown]).mean(0)
     for column, code, share in zip(encoding.columns[:num_shown], encoding.codes, missing, strict=False):
-        rows.append((printable(column.name), column.kind, code.text, f"{share:.1%}" if share else "-"))
+        kind = f"{column.kind} (zone {printable(column.zone)})" if column.zone else column.kind
+        rows.append((printable(column.name), kind, code.text, f"{share:.1%}" if share else "-"))
     widths = [min(40, max(len(row[place]) for row in rows)) for place in range(2)]
     widths.append(max(len(row[2]) for row in rows))
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)) for row in rows]

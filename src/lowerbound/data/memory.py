@@ -6,11 +6,13 @@ import shutil
 import tempfile
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from lowerbound.data.directory import cache_directory
 from lowerbound.errors import InputError
 
 _DEFAULT_GIB = 8.0
+_PIECE = 1 << 21
 
 
 def memory_limit() -> int:
@@ -86,11 +88,22 @@ def file_of(array: object) -> mmap.mmap | None:
     return array if isinstance(array, mmap.mmap) else None
 
 
-def release(array: object) -> None:
-    """Of an array that lies in a file, take no memory until it is looked at again; of another nothing happens."""
-    file = file_of(array)
-    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
-        file.madvise(mmap.MADV_DONTNEED)
+def release(values: object) -> None:
+    """Of values that lie in a file, an array or a view of one, take no memory until they are looked at again; of others
+    nothing happens.
+
+    What lies within 2 MiB around them is given back as well: so much is mapped with a single value, where the system has
+    the file at hand in large pieces.
+    """
+    file = file_of(values)
+    if not isinstance(values, np.ndarray) or file is None or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    begin = np.frombuffer(file, np.uint8).ctypes.data
+    low, high = byte_bounds(values)
+    first = max(low // _PIECE * _PIECE - begin, 0)
+    last = min(-(-high // _PIECE) * _PIECE - begin, len(file))
+    if first < last:
+        file.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def check_room(name: str, num_bytes: int) -> None:

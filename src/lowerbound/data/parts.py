@@ -17,8 +17,6 @@ from lowerbound.errors import InputError
 
 PART = 1 << 20
 """Values in a part: eight megabytes in double precision."""
-_AT_ONCE = 16
-"""Examples that are looked up before the pages that they lie on are given back."""
 
 
 def parts(examples: Stored) -> Iterator[tuple[slice, np.ndarray]]:
@@ -27,15 +25,16 @@ def parts(examples: Stored) -> Iterator[tuple[slice, np.ndarray]]:
     num_examples = max(1, PART // max(1, math.prod(examples.shape[1:])))
     for first in range(0, max(1, len(examples)), num_examples):
         part = slice(first, min(first + num_examples, len(examples)))
-        yield part, examples[part]
-        release(examples)
+        values = examples[part]
+        yield part, values
+        release(values)
 
 
 def gathered(examples: Stored, indices: np.ndarray) -> np.ndarray:
     """A copy of chosen examples, (n, *shape), that keeps no pages of a file in memory.
 
     To look up an example maps what lies around it as well, as far as the system has that at hand: 64 KiB to 2 MiB, which
-    of a large batch of small examples would be a hundred times the batch. So they are looked up a few at a time.
+    of a batch of small examples would be a hundred times the batch. So they are looked up one by one.
 
     Arguments:
         examples: (N, *shape).
@@ -44,10 +43,9 @@ def gathered(examples: Stored, indices: np.ndarray) -> np.ndarray:
     if file_of(examples) is None:
         return np.ascontiguousarray(examples[indices])
     chosen = np.empty((len(indices), *examples.shape[1:]), examples.dtype)
-    for first in range(0, len(indices), _AT_ONCE):
-        few = slice(first, first + _AT_ONCE)
-        chosen[few] = examples[indices[few]]
-        release(examples)
+    for place, index in enumerate(indices):
+        chosen[place] = example = examples[index]
+        release(example)
     return chosen
 
 

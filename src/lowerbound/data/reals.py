@@ -28,6 +28,8 @@ MOST_VALUES = 5_000
 """From which the number of knots is chosen, at most."""
 LEAST_GAIN = 0.02
 """In nats per value, of more knots."""
+MOST_SEARCHED = 1_000
+"""Columns of a table up to which each is looked at for heaps, which takes a few milliseconds a column."""
 _NUM_KNOTS = (25, 50, 100, 200, 400)
 _NUM_FOLDS = 5
 _FARTHEST = 3.0
@@ -163,11 +165,16 @@ class Warped(Code):
         return v + width * share + np.where(places > ends[1], 1, -1) * far
 
 
-def real_code(values: Values) -> Scaled | Warped:
+def real_code(values: Values, *, may_heap: bool = True) -> Scaled | Warped:
     """The code of real numbers that are not all the same: through the spline where their tails are heavy, or where they lie
-    in heaps."""
+    in heaps.
+
+    Arguments:
+        values: of training.
+        may_heap: whether to look for heaps.
+    """
     shift, scale, repeated = float(values.mean()), float(values.std()), _point_mass(values)
-    num_knots = _enough_knots(values)
+    num_knots = _enough_knots(values) if may_heap else _NUM_KNOTS[0]
     if num_knots > _NUM_KNOTS[0] or (((values - shift) / scale) ** 4).mean() >= HEAVY:
         return Warped.fit(values, num_knots, repeated)
     return Scaled(shift, scale, repeated)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lowerbound.brief import Brief
-from lowerbound.data.clock import CYCLES, Clock, regular
+from lowerbound.data.clock import CYCLES, Clock, counted_in, regular
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.fitting import SPLITS
@@ -168,7 +168,11 @@ def read_series(path: Path, config: DataConfig, channels: tuple[str, ...] = ()) 
         begins = np.searchsorted(series, np.arange(len(ids)))
         clock, steps = Clock(), np.arange(len(series)) - begins[series]
         if time is not None:
-            clock, steps = regular(columns[time][order], series, ids, config.irregular, order, table.place)
+            times, zone, is_local = columns[time][order], getattr(table.schema.field(time).type, "tz", None) or "", True
+            if zone:
+                times, is_local = counted_in(zone, times)
+            clock, steps = regular(times, series, ids, config.irregular, order, table.place)
+            clock = replace(clock, zone=zone, is_local=is_local)
         elif config.irregular != "refuse":
             raise InputError(f"--irregular {config.irregular} has no effect without times: name their column by --time")
         values = np.stack([columns[name][order] for name in (*channels, *known)], 1)

@@ -37,6 +37,7 @@ MOST_CATEGORIES = 256
 _MOST_NAMED = 65_536
 """Of one that is."""
 _NUMBER_WITH_A_SIGN = re.compile(r"([$€£¥]?)\s*[-+]?\d[\d.,']*\s*([%$€£¥]?)")
+_LIKE_A_DATE = re.compile(r"\d[-/. ]+\w+[-/. ]+\d|\d:\d\d")
 _FEWEST_COUNTED = 10
 """Rows from which on a column that counts them is taken for their numbers."""
 READERS: dict[str, Callable[..., TableSource]] = {
@@ -180,6 +181,10 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
             raise InputError(
                 f"{source.name}: column {column.name} is of type {kind} and not, as the run knows it, {column.kind}"
             )
+        if column.kind == "date":
+            _check_zone(
+                column, Column(column.name, "date", str(kind), format=source.formats.get(column.name, "")), source
+            )
         values = floats(array, column.name, source.place, first_row)
         is_broken = (values != np.rint(values)) & ~np.isnan(values)
         if column.kind == "integer" and len(broken := np.flatnonzero(is_broken)):
@@ -202,6 +207,17 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
             "which is then missing"
         )
     return places.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _check_zone(known: Column, given: Column, source: TableSource) -> None:
+    if bool(given.zone) == bool(known.zone):
+        return
+    has = f"of the zone {given.zone}" if given.zone else "without a time zone"
+    as_known = f"of the zone {known.zone}" if known.zone else "without one"
+    remedy = "with their offset from UTC, as in 2024-12-31T23:59:59+00:00" if known.zone else "without it"
+    raise InputError(
+        f"{source.name}: column {given.name} has times {has}, and the run knows times {as_known}: write them {remedy}"
+    )
 
 
 def _names(array: pa.Array) -> pa.Array:
@@ -349,6 +365,11 @@ class _Finder:
             instead = "" if self.is_named else f"if they are categories, give --categorical {self.name}"
             if (signs := _NUMBER_WITH_A_SIGN.fullmatch(names[0])) and (sign := signs[1] or signs[2]):
                 instead = f"if they are numbers, write them without {sign}; {instead}"
+            elif _LIKE_A_DATE.search(names[0]):
+                instead = (
+                    "if they are dates, say how they are written with --date-format '%d %b %Y', say, or write them as "
+                    f"2024-12-31T23:59:59.5+00:00; {instead}"
+                )
             raise self._refusal(
                 f"holds {number} different texts in {self._num_there:,} rows, such as {names[0]!r:.40}", instead
             )

@@ -13,7 +13,7 @@ from lowerbound.data.codes import OneHot, OnGrid, fit_code
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, seen
 from lowerbound.data.parts import check_finite
-from lowerbound.data.reals import Scaled, Warped
+from lowerbound.data.reals import MOST_SEARCHED, Scaled, Warped
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
@@ -62,7 +62,7 @@ class Columns(Brief, Encoding):
         for number, column in enumerate(columns):
             values = raw[:, number]
             trained = values[train]
-            code = fit_code(column, trained[~np.isnan(trained)])
+            code = fit_code(column, trained[~np.isnan(trained)], may_heap=len(columns) <= MOST_SEARCHED)
             if isinstance(code, OnGrid):
                 code = code.holding(values[~np.isnan(values)])
             elif isinstance(code, OneHot):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
+from lowerbound.data import zones
 from lowerbound.data.columns import Column, ColumnKind
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dialect import Dialect, recognise
@@ -65,7 +66,14 @@ class TextTable(TableSource):
             raise InputError(f"{path} holds no rows")
         self._types = [column.type for column in self._columns]
         self.schema = pa.schema([(name, kind.arrow) for name, kind in zip(used, self._types, strict=True)])
-        self.formats = {name: kind.format for name, kind in zip(used, self._types, strict=True) if kind.format}
+        self.formats = {name: kind.written for name, kind in zip(used, self._types, strict=True) if kind.format}
+        for name, kind in zip(used, self._types, strict=True):
+            if kind.offsets and zones.common(kind.offsets) is None:
+                warnings.warn(
+                    f"{path}, column {name}: times of several offsets from UTC ({', '.join(kind.offsets)}), which are "
+                    "written in UTC again",
+                    stacklevel=4,
+                )
         if self._bad_rows:
             num, first = len(self._bad_rows), self._bad_rows[0]
             warnings.warn(

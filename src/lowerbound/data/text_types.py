@@ -13,6 +13,7 @@ from typing import Literal
 import pyarrow as pa
 
 from lowerbound.arrow import pc, where
+from lowerbound.data import zones
 from lowerbound.data.columns import ColumnKind
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
@@ -29,9 +30,9 @@ _FORMATS = tuple(
     for day in _DAYS
     for time in _TIMES
     for between in (("",) if not time else (" ", "T"))
-    for zone in (("",) if not time or between == " " else ("", "Z"))
+    for zone in (("",) if not time else ("", "%z"))
 )
-"""Dates that are recognised, with and without a time of day."""
+"""Dates that are recognised, with and without a time of day, and with an offset from UTC."""
 _DIGITS = {
     "Y": r"\d{4}",
     "m": r"\d{1,2}",
@@ -40,6 +41,7 @@ _DIGITS = {
     "M": r"\d{2}",
     "S": r"\d{2}",
     "f": r"\d{1,6}",
+    "z": zones.PATTERN,
 }
 
 
@@ -103,17 +105,28 @@ class TextType:
 
     Arguments:
         kind: "real", "integer", "date" or "text"; "nothing" where no entry is there.
-        format: of dates.
+        format: of dates; it ends in %z where an offset from UTC is behind them.
+        offsets: those that are there, as they are written.
     """
 
     kind: Literal["real", "integer", "date", "text", "nothing"]
     format: str = ""
+    offsets: tuple[str, ...] = ()
 
     @property
     def arrow(self) -> pa.DataType:
         """As Arrow calls it."""
         types = {"real": pa.float64(), "integer": pa.int64(), "text": pa.string(), "nothing": pa.null()}
-        return types.get(self.kind) or pa.timestamp("us" if self.format.removesuffix("Z").endswith("%f") else "s")
+        unit = "us" if "%f" in self.format else "s"
+        zone = (zones.common(self.offsets) or zones.UTC) if self.offsets else None
+        return types.get(self.kind) or pa.timestamp(unit, zone)
+
+    @property
+    def written(self) -> str:
+        """The format in which dates are written again: with their offset, or that of UTC if they have several."""
+        if not self.offsets:
+            return self.format
+        return self.format.removesuffix("%z") + (self.offsets[0] if zones.common(self.offsets) else "+00:00")
 
 
 @dataclass
@@ -142,6 +155,8 @@ class TextColumn:
     _counts: dict[str, int] = field(default_factory=lambda: {"number": 0, "word": 0})
     _first: dict[str, tuple[int, str]] = field(default_factory=dict)
     _formats: list[str] | None = None
+    _odd_form: str = ""
+    _offsets: dict[str, None] = field(default_factory=dict)
     _is_whole: bool = True
     _has_leading_zeros: bool = False
 
@@ -190,7 +205,7 @@ class TextColumn:
                 return TextType("text")
             return TextType("integer" if self._is_whole and self.kind != "real" else "real")
         if self._formats:
-            return TextType("date", self._one_format())
+            return TextType("date", self._one_format(), tuple(self._offsets))
         if "odd date" in self._first or self.kind == "date":
             raise self._mixed("date", *self._first.get("odd date", self._first["word"]), num_words - 1)
         return TextType("text")
@@ -260,8 +275,11 @@ class TextColumn:
         if not left:
             # the longest that any of them reaches
             reached = {each: pc.index(mask, False).as_py() for each, mask in fits.items()}
-            place = where(is_word)[max(reached.values())]
+            self._odd_form = max(reached, key=lambda form: reached[form])
+            place = where(is_word)[reached[self._odd_form]]
             self._first["odd date"] = first_row + int(place), texts[int(place)].as_py()
+        elif left[0].endswith("%z"):
+            self._offsets |= dict.fromkeys(pc.unique(zones.of_texts(words)).to_pylist())
         self._formats = left
 
     def _one_format(self) -> str:
@@ -278,6 +296,7 @@ class TextColumn:
         """The complaint of an entry that is not what the others are."""
         if what == "number" and _INFINITE.fullmatch(value):
             return self._infinite(row, value)
+        form = f" of the form {self._odd_form}" if what == "date" and self._odd_form else ""
         others = f"as {num_others:,} other{'s are' if num_others > 1 else ' is'}" if num_others else "as it has to be"
         value = printable(value)
         shown = value if len(value) < 40 else f"{value[:40]}..."
@@ -291,7 +310,7 @@ class TextColumn:
                 f"if the column is of names, --categorical {self.name}; or leave it out with --ignore {self.name}"
             )
         return InputError(
-            f"{self.place(row)}, column {self.name}: {shown!r} is no {what}, {others}: correct it, or give, "
+            f"{self.place(row)}, column {self.name}: {shown!r} is no {what}{form}, {others}: correct it, or give, "
             f"{'; '.join(remedies)}"
         )
 
@@ -319,7 +338,12 @@ def _dates(texts: pa.Array, kind: TextType) -> pa.Array:
 
 
 def _parsed(texts: pa.Array, form: str) -> pa.Array:
-    """Times in microseconds of texts of a form, null for one that does not exist, as February 30th."""
+    """Times in microseconds of texts of a form, in UTC if it has an offset; null for one that does not exist, as February
+    30th."""
+    if form.endswith("%z"):
+        return pc.subtract(
+            _parsed(zones.without(texts), form.removesuffix("%z")), zones.durations(zones.of_texts(texts))
+        )
     whole, fraction = form, None
     if ".%f" in form:
         whole = form.replace(".%f", "")
