@@ -1,4 +1,4 @@
-"""Ten tasks as a new user would, and the minutes of each: python benchmarks/tasks.py
+"""Ten tasks as a new user would, and the minutes of each, its own and the processor's: python benchmarks/tasks.py
 
 The commands are those of docs/tasks.md, read from the page and run by bash in a folder with small files by the names that
 the page uses: 300 pictures of discs, a table of 1,000 people, two months of an hourly load, and a pipeline of diffusers with
@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,21 +42,28 @@ def main() -> None:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         make_files(folder)
-        print(f"{'task':<40} {'commands':>8} {'minutes':>8}", flush=True)
+        print(f"{'task':<40} {'commands':>8} {'processor':>9} {'minutes':>8}", flush=True)
         for title, commands in tasks().items():
             if "import ddpm" in commands[0] and not (folder / "ddpm").exists():
                 print(f"{title:<40} {len(commands):>8} left out: diffusers is not installed", flush=True)
                 continue
-            began = time.perf_counter()
+            began = time.perf_counter(), processor_seconds()
             for command in commands:
                 perform(quickly(command) if arguments.quick else command, folder)
-            print(f"{title:<40} {len(commands):>8} {(time.perf_counter() - began) / 60:>8.2f}", flush=True)
+            minutes, processor = (time.perf_counter() - began[0]) / 60, (processor_seconds() - began[1]) / 60
+            print(f"{title:<40} {len(commands):>8} {processor:>9.2f} {minutes:>8.2f}", flush=True)
 
 
 def tasks() -> dict[str, list[str]]:
     """The commands of each task, as the page shows them."""
     parts = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]
     return {part.splitlines()[0]: re.findall(r"```\n(.*?)\n```", part, re.DOTALL)[0].splitlines() for part in parts}
+
+
+def processor_seconds() -> float:
+    """Of the commands that have ended, which is what they take of a machine that does other work as well."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def quickly(command: str) -> str:

@@ -159,6 +159,24 @@ def test_pairs_have_a_legend(tmp_path, figures):
         assert_legible(figure)
 
 
+@pytest.mark.parametrize(("num_samples", "columns"), [(16, None), (1, 1), (4, 1)])
+def test_a_legend_of_many_channels_has_room_of_its_own(num_samples, columns, tmp_path, figures):
+    samples = np.random.default_rng(7).normal(size=(num_samples, 7, 72)) * np.array(
+        [[10], [3], [9], [1], [2], [0.5], [8]]
+    )
+    names = [*"ABCDEF", "a very long name of a channel"]
+    sample_grid(tmp_path / "a.png", samples, (-30.0, 30.0), columns=columns, names=names)
+    (figure,) = figures
+    (legend,) = figure.legends
+    assert legend.get_window_extent().width <= figure.bbox.width
+    for axis in figure.axes:
+        assert not legend.get_window_extent().overlaps(axis.get_window_extent())
+        assert axis.get_window_extent().height > 0.5 * figure.dpi
+    colours = [line.get_color() for line in legend.get_lines()]
+    apart = [np.abs(np.subtract(one, other)[:3]).max() for one, other in itertools.combinations(colours, 2)]
+    assert min(apart) > 0.1
+
+
 def test_series_have_axes_and_channels(tmp_path, figures):
     samples = np.random.default_rng(4).normal(size=(5, 2, 40))
     sample_grid(tmp_path / "a.png", samples, (-3.0, 3.0), columns=2)

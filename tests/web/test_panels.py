@@ -196,18 +196,6 @@ def test_one_s_own_example(digits, tmp_path):
         of_data(digits, "test", 100_000)
 
 
-def test_paint_covers_the_pixels_below_it():
-    layer = np.zeros((80, 80, 4), np.uint8)
-    layer[10:30, 40:56, 3] = 255  # rows 1 and 2; columns 4 whole and 5 by six tenths
-    covered = edit.painted([layer], (1, 8, 8))
-    assert np.argwhere(covered).tolist() == [[1, 4], [1, 5], [2, 4], [2, 5]]
-    assert not edit.painted([], (1, 8, 8)).any()
-    assert np.array_equal(edit.rectangle("1, 4, 2, 2", (1, 8, 8)), covered)
-    for wrong in ("1 2 3", "0 0 9 1", "-1 0 1 1", "a b c d"):
-        with pytest.raises(InputError, match=r"rectangle|outside"):
-            edit.rectangle(wrong, (1, 8, 8))
-
-
 def test_filled_in_answers_leave_what_is_known(digits, moons):
     example = of_data(digits, "test", 0)
     missing = np.zeros((1, 8, 8), bool)
@@ -226,7 +214,13 @@ def test_filled_in_answers_leave_what_is_known(digits, moons):
 
 def test_between_and_variations(moons, digits):
     first, second = of_data(moons, "test", 0), of_data(moons, "test", 1)
-    assert "From example 0" in edit.between(moons, first, second, 2, 0)
+    way = edit.between(moons, first, second, 2, 0)
+    assert "From example 0" in way
+    # the ends are the examples themselves
+    rows = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", way)
+    assert [row[0] for row in rows] == [first.name, "33% of the way", "67% of the way", second.name]
+    for row, example in ((rows[0], first), (rows[-1], second)):
+        assert list(map(float, row[1:])) == pytest.approx(example.raw[0].tolist(), rel=1e-5)
     varied = edit.variations(digits, of_data(digits, "test", 0), 0.5, 2, 0)
     assert "2 variations" in varied
 

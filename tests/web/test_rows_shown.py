@@ -10,7 +10,9 @@ from PIL import Image
 from lowerbound.data.frames import from_dataframe, to_table
 from lowerbound.pictures.path import denoising_strip
 from lowerbound.pictures.standing import by_entry
+from lowerbound.run.impute import Imputations
 from lowerbound.web.draw import rows
+from lowerbound.web.edit import filled_columns
 from lowerbound.web.example import cells, names_of
 from lowerbound.web.recipe import Recipe, read_recipe, write_rows
 from lowerbound.web.shelf import Opened
@@ -48,6 +50,24 @@ def test_a_file_of_rows_names_categories_and_keeps_its_recipe(wine, tmp_path):
     path.write_bytes(write_rows(to_table(opened.run.spec, raw[:2], as_text=True), recipe))
     assert read_recipe(path) == recipe
     assert path.read_text().splitlines()[1:] == ["proline,grape", "1065.5,Barolo", "735,Barbera"]
+
+
+def test_what_was_filled_in_is_told_as_the_column_is_written():
+    """Dates as dates, with a spread in days; numbers to the digits that their spread leaves; categories counted."""
+    days = np.datetime64("2020-01-01") + np.arange(24)
+    table = pa.table(
+        {"born": days, "grape": ["Barolo", "Barbera", "Barolo"] * 8, "proline": np.linspace(700.0, 900, 24)}
+    )
+    examples = from_dataframe(table)
+    opened = object.__new__(Opened)
+    object.__setattr__(opened, "run", SimpleNamespace(spec=examples.dataset().spec))
+    draws = examples.values[:3].astype(np.float64)
+    made = Imputations(draws[None], np.zeros((1, 3), bool))
+    shown = filled_columns(opened, made, np.arange(3))
+    assert "<td>born</td><td>2020-01-02 ± 1 days</td><td>2020-01-01, 2020-01-02, 2020-01-03</td>" in shown
+    assert "<td>grape</td><td>Barolo: 2 of 3, Barbera: 1 of 3</td>" in shown
+    assert "<td>proline</td><td>708.7 ± 8.7</td>" in shown
+    assert "born" not in filled_columns(opened, made, np.array([1]))
 
 
 def test_a_single_vector_is_seen_on_its_way(tmp_path):

@@ -18,7 +18,7 @@ from lowerbound.rounding import nine_digits
 
 NAME = "dataframe"
 """What the data are called."""
-_SECONDS_OF_A_DAY = 86_400
+SECONDS_OF_A_DAY = 86_400
 
 
 def from_dataframe(frame: Any, spec: DataSpec | None = None, **settings: Any) -> Examples:
@@ -129,7 +129,7 @@ def _summaries(spec: DataSpec, samples: np.ndarray, observed: np.ndarray, as_tex
         if column.kind == "date":
             dates = from_floats(mean, column)
             summaries[f"{column.name} mean"] = as_written(dates, column) if as_text else dates
-            std = std / _SECONDS_OF_A_DAY
+            std = std / SECONDS_OF_A_DAY
         else:
             summaries[f"{column.name} mean"] = pa.array(mean, from_pandas=True)
         summaries[f"{column.name} std"] = pa.array(std, from_pandas=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Num
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -13,11 +14,14 @@ from matplotlib.ticker import MaxNLocator
 
 from lowerbound.pictures.canvas import DARK, INK, LIGHT, Range, draw_figure, label, save
 
-MAX_NAMED = 8
+MAX_NAMED = MOST_IN_A_ROW = 8
 LEAST_SHARE = 0.2
 """Of a common axis: a channel that took less of it would be a flat line."""
 UNIT = (0.0, 1.0)
-INCHES_OF_A_RANGE = 2.6
+LETTER, LINE, SIDE = 0.07, 0.17, 0.5
+"""Of a legend, in inches: about the width of a letter, the height of a row, and what stands beside a name."""
+FEW = 3
+"""Channels that are told apart by how far they are from dark to light alone; more of them differ in hue as well."""
 
 
 def draw_all_series(
@@ -84,7 +88,10 @@ def draw_series(
 def name_channels(
     figure: Figure, num_channels: int, names: Sequence[str] = (), own: Num[np.ndarray, "channels 2"] | None = None
 ) -> None:
-    """A legend of the channels' colours, and of their own ranges, where there are several, or one that has a name."""
+    """A legend of the channels' colours, and of their own ranges, where there are several, or one that has a name.
+
+    The figure grows by what it takes.
+    """
     if num_channels == 1 and not names:
         return
     named = range(num_channels) if num_channels <= MAX_NAMED else (0, num_channels - 1)
@@ -93,10 +100,14 @@ def name_channels(
     if own is not None:
         called = [f"{name}, {low:.4g} to {high:.4g}" for name, (low, high) in zip(called, own, strict=True)]
     handles = [Line2D([], [], color=colours[channel], label=called[channel]) for channel in named]
-    ncols = MAX_NAMED if own is None else max(1, int(figure.get_figwidth() / INCHES_OF_A_RANGE))
+    widest = SIDE + LETTER * max(len(called[channel]) for channel in named)
+    ncols = min(MOST_IN_A_ROW, max(1, int(figure.get_figwidth() / widest)))
+    figure.set_figheight(figure.get_figheight() + LINE * -(-len(named) // ncols))
     figure.legend(handles=handles, loc="outside upper center", ncols=ncols, frameon=False, fontsize=8, labelcolor=INK)
 
 
 def _shades(num_channels: int) -> np.ndarray:
-    """A colour for each channel, from dark blue to light orange, monotone in lightness."""
+    """A colour for each channel, from dark to light, monotone in lightness."""
+    if num_channels > FEW:
+        return colormaps["viridis"](np.linspace(0, 0.88, num_channels))
     return LinearSegmentedColormap.from_list("shades", [DARK, LIGHT], max(num_channels, 2))(range(num_channels))

@@ -7,17 +7,20 @@ import numpy as np
 import torch
 
 from lowerbound.arguments import check_choice
+from lowerbound.data.frames import SECONDS_OF_A_DAY
 from lowerbound.edit import interpolate, time_of_strength, vary
 from lowerbound.errors import InputError
 from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import tile
 from lowerbound.pictures.standing import by_entry
 from lowerbound.rng import PerSample
+from lowerbound.rounding import figure_text
 from lowerbound.run import check_levels
-from lowerbound.run.impute import METHODS, impute
+from lowerbound.run.impute import METHODS, Imputations, impute
 from lowerbound.web.example import Example, cells, choice, names_of, of_data
 from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
+from lowerbound.web.marked import SPATIAL, marked
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import computing, drawn, picture, pictured, said, side_by_side, table, told
 
@@ -25,7 +28,9 @@ CANVAS = 384
 """About the side of the picture that is painted on, in pixels of the screen."""
 TOLERANCE = 1e-3
 MOST_NAMED = 64
-"""Columns that may be chosen one by one."""
+"""Columns or channels that may be chosen one by one."""
+BY_NUMBERS = "Or a rectangle, by the keyboard"
+"""The place of a part of a picture, which can be painted over as well."""
 
 
 def is_picture(opened: Opened) -> bool:
@@ -39,38 +44,6 @@ def canvas(opened: Opened, example: Example) -> np.ndarray:
     pixels = tile(example.raw[0], opened.run.spec.encoding.value_range)
     zoom = max(1, CANVAS // max(pixels.shape[:2]))
     return pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
-
-
-def painted(layers: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """The pixels that layers (height, width, 4) of paint cover by a half or more, (H, W) of an example (C, H, W)."""
-    height, width = shape[1:]
-    covered = np.zeros((height, width), bool)
-    for layer in layers:
-        paint = layer[..., 3] > 0
-        rows, columns = paint.shape[0] // height, paint.shape[1] // width
-        if rows and columns:
-            cells = paint[: rows * height, : columns * width].reshape(height, rows, width, columns)
-            covered |= cells.mean((1, 3)) >= 0.5
-    return covered
-
-
-def rectangle(text: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The pixels of a rectangle "top, left, height, width", (H, W) of an example (C, H, W); none of an empty text.
-
-    Raises:
-        InputError: for anything else, or what lies outside.
-    """
-    covered = np.zeros(shape[1:], bool)
-    if not text.strip():
-        return covered
-    try:
-        top, left, height, width = (int(number) for number in text.replace(",", " ").split())
-    except ValueError as error:
-        raise InputError(f"{text!r:.40} is no rectangle: give four whole numbers, top, left, height, width") from error
-    if min(top, left) < 0 or min(height, width) < 1 or top + height > shape[1] or left + width > shape[2]:
-        raise InputError(f"{text!r:.40} lies outside of the picture, which has {shape[1]} rows and {shape[2]} columns")
-    covered[top : top + height, left : left + width] = True
-    return covered
 
 
 def fill(
@@ -87,24 +60,14 @@ def fill(
     check_choice("the method", method, METHODS)
     run, observed = opened.run, ~missing[None] & ~_absent(example.raw)
     if observed.all():
-        raise InputError("nothing is marked: paint over what is to be filled in, or give a rectangle or columns")
+        raise InputError("nothing is marked: paint over what is to be filled in, or say where it is")
     if not observed.any():
         raise InputError("everything is marked: leave something to go by, or draw samples")
     settings = {"num_steps": steps, "cond": example.cond, "numbers": example.numbers, "seed": seed}
     made = impute(run, example.raw, observed, method=METHODS[method], num_samples=count, **settings)
     values, spread = run.spec.encoding.value_range, np.nan_to_num(made.std[0])
     if example.raw.ndim == 2:
-        names, columns, answers = names_of(opened), run.spec.columns, cells(opened, made.samples[0])
-        rows = []
-        for k in np.flatnonzero(~observed[0])[:MOST_NAMED]:
-            given = [answer[k] for answer in answers]
-            # a category has no mean: how often each came out says the same
-            counted = ", ".join(f"{name}: {count} of {len(given)}" for name, count in Counter(given).most_common(4))
-            named = bool(columns and columns[k].categories)
-            rows.append(
-                (names[k], counted if named else f"{made.mean[0, k]:.5g} ± {spread[k]:.2g}", ", ".join(given[:6]))
-            )
-        return [table("What was filled in", ("column", "mean ± spread, or counts", "answers"), rows), "", ""]
+        return [filled_columns(opened, made, np.flatnonzero(~observed[0])), "", ""]
     shown = [pictured(opened, made.samples[0], f"{count} answers, by {method} in {steps} steps")]
     # where nothing is known a picture is black, and the line of a series has a gap
     both = np.where(missing[None], np.nan if example.raw.ndim == 3 else values[0], example.raw.astype(float))
@@ -117,6 +80,28 @@ def fill(
         content = drawn(lambda path: by_entry(path, spread, run.spec.names, unit="spread"))
         shown.append(picture(content, "Their spread by position, in the units of the data"))
     return shown
+
+
+def filled_columns(opened: Opened, made: Imputations, gaps: np.ndarray) -> str:
+    """Of each column that was filled in its mean and spread, or how often each category came out, and some answers."""
+    spec, draws, spread = opened.run.spec, made.samples[0], np.nan_to_num(made.std[0])
+    kinds = {k: column.kind for k, column in enumerate(spec.columns)}
+    dates = [k for k in gaps if kinds.get(k) == "date"]
+    central = draws[:1].copy()
+    central[:, dates] = made.mean[:, dates]
+    names, answers, (middle,) = names_of(opened), cells(opened, draws), cells(opened, central)
+    rows = []
+    for k in gaps[:MOST_NAMED]:
+        given = [answer[k] for answer in answers]
+        if spec.columns and spec.columns[k].categories:
+            # they have no mean: how often each came out says the same
+            summary = ", ".join(f"{name}: {count} of {len(given)}" for name, count in Counter(given).most_common(4))
+        elif k in dates:
+            summary = f"{middle[k]} ± {figure_text(spread[k] / SECONDS_OF_A_DAY)} days"
+        else:
+            summary = figure_text(made.mean[0, k], spread[k])
+        rows.append((names[k], summary, ", ".join(given[:6])))
+    return table("What was filled in", ("column", "mean ± spread, or counts", "answers"), rows)
 
 
 def _absent(raw: np.ndarray) -> np.ndarray:
@@ -135,7 +120,8 @@ def between(opened: Opened, first: Example, second: Example, count: int, seed: i
     weights = torch.linspace(0, 1, count + 2, device=run.device)[1:-1]
     way = interpolate(run.denoiser.given(cond), x_from, x_to, weights, noise=noise, tolerance=TOLERANCE)
     row = np.concatenate([first.raw, run.decode(way[:, 0]), second.raw])
-    return _row(opened, row, f"From {first.name}, to {second.name}")
+    places = [first.name, *(f"{weight:.0%} of the way" for weight in weights.tolist()), second.name]
+    return _row(opened, row, f"From {first.name}, to {second.name}", places)
 
 
 @torch.no_grad()
@@ -150,7 +136,8 @@ def variations(opened: Opened, example: Example, strength: float, count: int, se
     noise = PerSample([(seed << 32) + k for k in range(count)])
     made = run.decode(vary(run.denoiser.given(cond), x, t, plan.sampler, plan.times, noise))
     text = f"{count} variations from t = {t:.2f} of {example.name}, which is the first"
-    return _row(opened, np.concatenate([example.raw, made]), text)
+    places = [example.name, *(f"variation {number}" for number in range(1, count + 1))]
+    return _row(opened, np.concatenate([example.raw, made]), text, places)
 
 
 def _check_complete(*examples: Example) -> None:
@@ -158,10 +145,14 @@ def _check_complete(*examples: Example) -> None:
         raise InputError("entries are missing: fill them in first")
 
 
-def _row(opened: Opened, raw: np.ndarray, text: str) -> str:
+def _row(opened: Opened, raw: np.ndarray, text: str, places: list[str]) -> str:
+    """Examples as a picture; vectors as named rows too, since points do not tell which is which."""
     columns = len(raw) if len(raw) <= 10 and raw.ndim > 3 else None
-    data = opened.training_values if raw.ndim == 2 else None
-    return pictured(opened, raw, text, columns, data)
+    shown = pictured(opened, raw, text, columns, opened.training_values if raw.ndim == 2 else None)
+    if raw.ndim > 2:
+        return shown
+    lines = [[place, *line[:MOST_NAMED]] for place, line in zip(places, cells(opened, raw), strict=True)]
+    return shown + table("One after the other", ["place", *names_of(opened)[:MOST_NAMED]], lines)
 
 
 class EditPanel:
@@ -180,9 +171,7 @@ class EditPanel:
                     brush=gradio.Brush(default_size=40, colors=["#e08a3c"], color_mode="fixed"), image_mode="RGBA",
                     height=460, buttons=[], visible=is_picture(shelf.open(shelf.names()[0])),
                 )  # fmt: skip
-                corner = gradio.Textbox(
-                    label="Or a rectangle, by the keyboard", info="top, left, height, width", placeholder="0, 0, 4, 8"
-                )
+                corner = gradio.Textbox(label=BY_NUMBERS, info=SPATIAL[2][0], placeholder=SPATIAL[2][1])
                 columns = gradio.CheckboxGroup([], label="Columns to fill in", visible=False)
                 method = gradio.Dropdown(list(METHODS), value="pigdm", label="Method")
                 answers = gradio.Slider(1, most, min(16, most), step=1, label="Answers")
@@ -222,10 +211,25 @@ class EditPanel:
             pixels = canvas(opened, of_data(opened, split, int(number or 0)))
             value = {"background": pixels, "layers": [], "composite": pixels}
             hidden = gradio.CheckboxGroup(choices=[], value=[], visible=False)
-            return [gradio.ImageEditor(value=value, visible=True), hidden, gradio.Textbox(visible=True)]
-        choices = [(name, k) for k, name in enumerate(names_of(opened)[:MOST_NAMED])]
-        offered = gradio.CheckboxGroup(choices=choices, value=[], visible=True)
-        return [gradio.ImageEditor(value=None, visible=False), offered, gradio.Textbox(value="", visible=False)]
+            what, instance = SPATIAL[2]
+            corner = gradio.Textbox(label=BY_NUMBERS, info=what, placeholder=instance, visible=True)
+            return [gradio.ImageEditor(value=value, visible=True), hidden, corner]
+        spec = opened.run.spec
+        shape, num_axes = spec.raw_shape, len(spec.raw_shape) - 1
+        names = names_of(opened) if num_axes == 0 else spec.names or [f"channel {k}" for k in range(shape[0])]
+        label = "Columns to fill in" if num_axes == 0 else "Channels to fill in"
+        choices = [(name, k) for k, name in enumerate(names[:MOST_NAMED])] if len(names) > 1 or num_axes == 0 else []
+        offered = gradio.CheckboxGroup(
+            choices=choices,
+            value=[],
+            visible=bool(choices),
+            label=label,
+            info="None: all of them" if num_axes else None,
+        )
+        what, instance = SPATIAL.get(num_axes, ("", ""))
+        label = "Where along the series" if num_axes == 1 else "Where in the example"
+        corner = gradio.Textbox(value="", label=label, info=what, placeholder=instance, visible=num_axes > 0)
+        return [gradio.ImageEditor(value=None, visible=False), offered, corner]
 
     def on_fill(
         self, run: str, split: str, number: int, editor: dict[str, Any] | None, corner: str, columns: list[int],
@@ -235,12 +239,8 @@ class EditPanel:
         self.limits.check(samples=int(answers), steps=int(steps))
         opened = self.shelf.open(run)
         example = of_data(opened, split, int(number or 0))
-        shape = opened.run.spec.raw_shape
-        missing = np.zeros(shape, bool)
-        if is_picture(opened):
-            missing |= painted((editor or {}).get("layers") or [], shape) | rectangle(corner or "", shape)
-        else:
-            missing.reshape(-1)[[int(k) for k in columns or []]] = True
+        layers = ((editor or {}).get("layers") or []) if is_picture(opened) else []
+        missing = marked(opened.run.spec.raw_shape, layers, corner or "", [int(k) for k in columns or []])
         done = fill(opened, example, missing, method, int(answers), int(steps), int(seed or 0))
         return [said("Done."), *done]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from lowerbound.errors import InputError
@@ -14,10 +15,10 @@ from lowerbound.rng import PerSample
 from lowerbound.schedule import SCALINGS, Cosine, LinearBeta, LinearGamma, RectifiedFlow, Schedule, Sigmoid
 from lowerbound.web.draw import axes
 from lowerbound.web.estimators import MOST_STEPS, compared
-from lowerbound.web.example import Example, choice, of_data
+from lowerbound.web.example import Example, cells, choice, names_of, of_data
 from lowerbound.web.framework import gradio
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import computing, drawn, framed, picture, said, told
+from lowerbound.web.show import computing, drawn, framed, picture, said, table, told
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "linear in gamma": LinearGamma,
@@ -27,6 +28,8 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "rectified flow": RectifiedFlow,
 }
 NUM_TIMES = 8
+MOST_BESIDE = 8
+"""Columns of a table that are shown of each time."""
 LADDER = (
     "A VAE has one latent; a hierarchical VAE has T, each inferred from the one below it; a diffusion model is one whose "
     "latents have the data's shape, whose q is a fixed Gaussian, and whose last latent is noise. What infers is q, what "
@@ -71,8 +74,16 @@ def noised(opened: Opened, example: Example, seed: int) -> tuple[str, str]:
     noisy, taken = (
         drawn(lambda path, way=way: denoising_strip(path, way, values, **look)) for way in (latents, guesses)
     )
-    shown = picture(noisy, f"x_t: {example.name} with more and more noise")
-    return shown, picture(taken, "What the model takes each to have been: E[x | x_t]")
+    shown = picture(noisy, f"x_t: {example.name}, with more and more noise")
+    guessed = picture(taken, "What the model takes each to have been: E[x | x_t]")
+    if run.spec.columns:  # of which a point in a plane shows two
+        shown, guessed = shown + _as_rows(opened, latents), guessed + _as_rows(opened, guesses)
+    return shown, guessed
+
+
+def _as_rows(opened: Opened, way: list[tuple[float, np.ndarray]]) -> str:
+    rows = [[f"{t:.2f}", *cells(opened, raw)[0][:MOST_BESIDE]] for t, raw in way]
+    return table("The same as rows", ["t", *names_of(opened)[:MOST_BESIDE]], rows)
 
 
 class LearnPanel:

@@ -56,8 +56,8 @@ def by_flow(opened: Opened, example: Example, seed: int) -> str:
     except InputError as error:
         return said(f"The probability flow has no figure: {error}")
     rows = [
-        ("bits/dim", figure_text(flow.bits_per_dim[0], flow.standard_error[0])),
-        ("the solver's error, by its own estimate", f"{flow.solver_error[0]:.2g}"),
+        ("bits/dim", figure_text(flow.bits_per_dim[0], math.hypot(flow.standard_error[0], flow.solver_error[0]))),
+        ("of its error the solver's, by its own estimate", f"{flow.solver_error[0]:.2g}"),
         ("network calls", str(int(flow.num_calls[0]))),
     ]
     return table(f"By the probability flow: {flow.kind}, {flow.settings}", ("figure", "value"), rows)
@@ -68,7 +68,8 @@ def entries(opened: Opened, scores: Scores) -> str:
     assert scores.entries is not None
     bits = -scores.entries[0] / math.log(2)
     names = opened.run.spec.names
-    kind = {1: "column" if names else "entry", 2: "channel and position", 3: "pixel"}.get(bits.ndim, "row and column")
+    kinds = {1: "column" if names else "entry", 2: "channel and position", 3: "pixel"}
+    kind = kinds.get(bits.ndim, "row and column, all slices together")
     return picture(drawn(lambda path: by_entry(path, bits, names)), f"Bits by {kind}, {np.nansum(bits):.4g} in all")
 
 
@@ -125,7 +126,7 @@ def near(opened: Opened, example: Example) -> str:
     found, numbers, distances = neighbours(opened, example.raw)
     both = np.concatenate([example.raw, found[0]])
     told_numbers = ", ".join(map(str, numbers[0]))
-    text = f"The example and its nearest training examples, numbers {told_numbers}"
+    text = f"The example, which is the first, and its nearest training examples, numbers {told_numbers}"
     header = ["example", "distance"]
     rows = [[str(n), f"{far:.4g}"] for n, far in zip(numbers[0], distances[0], strict=True)]
     shown = ""

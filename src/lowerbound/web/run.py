@@ -35,8 +35,8 @@ def facts(opened: Opened) -> str:
     told_bits = run.metadata.get("held_out_bits_per_dim")
     rows = [
         ("model", run.config.model.name),
-        ("data", run.spec.name),
-        ("examples", f"{run.spec.raw_shape}, {run.spec.encoding.description}"),
+        ("data", plain(run.spec.name)),
+        ("examples", f"{' x '.join(map(str, run.spec.raw_shape))}, {run.spec.encoding.description}"),
         ("parameters", f"{run.num_parameters:,}"),
         ("step", run.metadata.get("step", "?")),
     ]
@@ -60,7 +60,9 @@ def family(opened: Opened) -> str:
     try:
         page = comparison_page(read_comparison(folder), folder)
     except FileNotFoundError:
-        return said(f"No comparison yet: lowerbound compare {opened.run.spec.name} trains the family and makes one.")
+        return said(
+            f"No comparison yet: lowerbound compare {plain(opened.run.spec.name)} trains the family and makes one."
+        )
     except InputError as error:
         return said(f"The comparison cannot be shown: {plain(str(error))}")
     return framed(page, "The family compared", "56rem")
