@@ -250,7 +250,7 @@ def test_the_way_to_noise_starts_at_the_example(digits, monkeypatch):
 
 def test_a_run_s_facts_and_copies(digits, moons):
     assert "136" not in running.facts(moons)
-    assert str(digits.run.spec.raw_shape) in running.facts(digits)
+    assert "1 x 8 x 8, " in running.facts(digits)
     assert "data:image/png" in running.training(digits)
     assert "lowerbound evaluate" in running.evaluation(digits)
     assert running.copies(moons, 0).count("<tr>") == running.NUM_SAMPLES + 1
@@ -290,7 +290,7 @@ def test_what_is_between_rows_of_a_table_bears_the_names_of_its_columns(moons, m
     monkeypatch.setattr(edit, "sample_grid", lambda *_, **named: given.update(named))
     monkeypatch.setattr(edit, "drawn", lambda draw: draw(None))
     monkeypatch.setattr(edit, "picture", lambda content, text: text)
-    edit._row(moons, np.zeros((2, 2)), "")
+    edit._row(moons, np.zeros((2, 2)), "", ["first", "second"])
     assert given["names"] == ("width", "height")
 
 
