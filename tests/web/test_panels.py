@@ -21,7 +21,7 @@ from lowerbound.run.generate import generate
 from lowerbound.sampling import SAMPLERS
 from lowerbound.scoring import score
 from lowerbound.web import draw as drawing
-from lowerbound.web import edit, estimators, learn, likelihood
+from lowerbound.web import edit, estimators, learn, likelihood, show
 from lowerbound.web import run as running
 from lowerbound.web.example import of_data, of_file
 from lowerbound.web.framework import gradio
@@ -287,9 +287,9 @@ def test_limits_are_counts():
 def test_what_is_between_rows_of_a_table_bears_the_names_of_its_columns(moons, monkeypatch):
     given = {}
     monkeypatch.setattr(type(moons.run.spec), "names", ("width", "height"))
-    monkeypatch.setattr(edit, "sample_grid", lambda *_, **named: given.update(named))
-    monkeypatch.setattr(edit, "drawn", lambda draw: draw(None))
-    monkeypatch.setattr(edit, "picture", lambda content, text: text)
+    monkeypatch.setattr(show, "sample_grid", lambda *_, **named: given.update(named))
+    monkeypatch.setattr(show, "drawn", lambda draw: draw(None))
+    monkeypatch.setattr(show, "picture", lambda content, text: text)
     edit._row(moons, np.zeros((2, 2)), "", ["first", "second"])
     assert given["names"] == ("width", "height")
 
