@@ -17,8 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,6 +29,7 @@ from lowerbound.shapes import Examples
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import plain_adamw
 from lowerbound.training.training import Training
+from lowerbound.weights import load_weights, weights_file
 
 VERSION = 1
 """Of the classifier and its training: another one is another file."""
@@ -103,7 +102,7 @@ def feature_classifier(
     train_feature_classifier(network, dataset, progress)
     on_test = _in_parts(network, dataset.encoded(dataset.test)).argmax(1).numpy()
     accuracy = float((on_test == dataset.labels[dataset.test]).mean())
-    content = save(network.state_dict(), {"accuracy": repr(accuracy), "data": dataset.spec.name})
+    content = weights_file(network.state_dict(), {"accuracy": repr(accuracy), "data": dataset.spec.name})
     try:
         data_directory().mkdir(parents=True, exist_ok=True)
         write_file(data_directory() / name, content)
@@ -159,13 +158,10 @@ class _FeatureTraining(Training):
 def _read(network: CleanClassifier, path: Path) -> FeatureClassifier | None:
     """The classifier that a file holds; None where it is missing or damaged."""
     try:
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            accuracy = float(file.metadata()["accuracy"])
-        network.load_state_dict(weights)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
+        accuracy = float(load_weights(network, path)["accuracy"])
+    except (KeyError, ValueError):  # InputErrors among them
         return None
-    return FeatureClassifier(network, accuracy, _hash(weights))
+    return FeatureClassifier(network, accuracy, _hash(network.state_dict()))
 
 
 def _key(dataset: Dataset) -> str:
