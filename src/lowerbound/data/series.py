@@ -102,9 +102,8 @@ def read_windows(path: Path, config: DataConfig, spec: DataSpec | None = None) -
     length = config.window + config.horizon
     longest = max(part.stop - part.start for part in series.parts)
     if longest < length:
-        flags = f"--window {config.window}" + (f" and --horizon {config.horizon}" if config.horizon else "")
         raise InputError(
-            f"{path}: a window of {length} steps ({flags}) is longer than the "
+            f"{path}: a window of {length} steps ({_window_flags(config)}) is longer than the "
             f"{'longest ' * (len(series.ids) > 1)}series, of {longest} rows: give a shorter --window"
         )
     starts = np.concatenate([np.arange(part.start, part.stop - length + 1, config.stride) for part in series.parts])
@@ -322,6 +321,10 @@ def _check_parts(path: Path, splits: dict[str, np.ndarray], length: int, config:
         f"needed in each; a window lies in one of the splits, which are {told}: give a shorter --window, other lengths by "
         "--split-steps, or more rows"
     )
+
+
+def _window_flags(config: DataConfig) -> str:
+    return f"--window {config.window}" + (f" and --horizon {config.horizon}" if config.horizon else "")
 
 
 def _window_text(config: DataConfig) -> str:
