@@ -3,11 +3,12 @@
 import math
 import re
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lowerbound.rounding import figure_text, share_text
+from lowerbound.rounding import figure_text, nine_digits, share_text
 from lowerbound.training.held_out import held_out_text
 
 POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
@@ -72,3 +73,13 @@ def test_shares_have_an_error_where_there_is_one_to_show(share, error, text):
 def test_held_out_bits_have_an_error_where_there_is_one():
     assert held_out_text(1.94231, 0.1164) == "held-out 1.9423 ± 0.1164 bits/dim"
     assert held_out_text(2.0, 0.0) == held_out_text(2.0, math.nan) == "held-out 2.0000 bits/dim"
+
+
+def test_digits_that_are_known_count_from_what_the_numbers_lie_about():
+    assert nine_digits(np.array([0.1234567891234, 123456.7891234])).tolist() == [0.123456789, 123456.789]
+    seconds = np.array([[1_704_103_217.0, 0.1 + 0.2], [1_704_103_217.25, np.nan]])
+    about = np.array([1_704_100_000.0, 0.0])
+    assert np.array_equal(
+        nine_digits(seconds, about), [[1_704_103_217, 0.3], [1_704_103_217.25, np.nan]], equal_nan=True
+    )
+    assert nine_digits(np.array([5.0, 0.0]), 5.0).tolist() == [5.0, 0.0]

@@ -14,6 +14,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -112,7 +113,7 @@ def read(kind: type[Record], values: Any, source: str, name: str = "") -> Record
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{source}: {name.rstrip('.') or 'the file'} should be an object, got {reprlib.repr(values)}")
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
     if unknown := sorted(set(values) - set(fields)):
         raise InputError(f"{source}: unknown name {name}{_short(unknown[0])}; known are {', '.join(fields)}")
@@ -124,6 +125,12 @@ def read(kind: type[Record], values: Any, source: str, name: str = "") -> Record
         return kind(**checked)
     except InputError as error:  # what the record itself asks of its values
         raise InputError(f"{source}: {name and name[:-1] + ': '}{error}") from error
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a dataclass' fields, found once: a table of thousands of columns has as many records."""
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _value(hint: Any, value: Any, source: str, name: str) -> Any:

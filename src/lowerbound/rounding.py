@@ -45,10 +45,26 @@ def share_text(share: float, standard_error: float) -> str:
     return f"{share:.1%}" if math.isnan(standard_error) or shown == "0.0%" else f"{share:.1%} ± {shown}"
 
 
-def nine_digits(values: np.ndarray) -> np.ndarray:
-    """Floats to the nine digits that single precision fills, of any shape, in the type that they have."""
-    digits = [float(f"{value:.9g}") for value in values.reshape(-1).tolist()]
-    return np.array(digits, values.dtype).reshape(values.shape)
+def nine_digits(values: np.ndarray, about: float | np.ndarray = 0.0) -> np.ndarray:
+    """Floats to the nine digits that single precision fills, of any shape, in the type that they have.
+
+    Arguments:
+        values: any.
+        about: what they were computed as differences from, (C,) of values (*, C): the nine digits are those of the
+            difference, where it is the smaller.
+    """
+    size, apart = (_exponents(each) for each in (values, values - about))
+    digits = np.minimum(9 + np.maximum(size - apart, 0), 17)
+    short = [float(f"{value:.{n}g}") for value, n in zip(values.reshape(-1).tolist(), digits.reshape(-1), strict=True)]
+    return np.array(short, values.dtype).reshape(values.shape)
+
+
+def _exponents(values: np.ndarray) -> np.ndarray:
+    """The powers of ten of numbers' first digits; of zero the least that there is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(
+            np.floor(np.log10(np.abs(values.astype(np.float64)))), nan=0, posinf=0, neginf=-400
+        ).astype(int)
 
 
 def _exponent(value: float, digits: int) -> int:

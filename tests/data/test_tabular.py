@@ -13,7 +13,7 @@ from lowerbound.blocks import ONE_HOT, Choice, Grid, Real
 from lowerbound.data import Dataset, DataSpec, Examples, describe
 from lowerbound.data.codes import OneHot, OnGrid, fit_code
 from lowerbound.data.columns import Column
-from lowerbound.data.reals import Scaled, Warped
+from lowerbound.data.reals import MOST_SEARCHED, Scaled, Warped
 from lowerbound.data.tabular import Columns
 from lowerbound.errors import InputError
 
@@ -247,3 +247,35 @@ def test_columns_that_are_not_theirs_are_refused():
     with pytest.raises(InputError, match="rows of"):
         table().dataset().spec.encoding.encode(np.zeros((2, 4)))
     assert isinstance(table().dataset().spec.encoding, Columns)
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+@pytest.mark.parametrize("unit", [0.01, 0.5, 1 / 3])
+def test_draws_of_numbers_recorded_to_a_fine_unit_are_multiples_of_it(heavy, unit):
+    rng = np.random.default_rng(0)
+    values = 1000 * unit * (np.exp(2 * rng.standard_normal(400)) if heavy else 20 + rng.standard_normal(400))
+    values = np.rint(values / unit) * unit
+    code = code_of(REAL, values)
+    assert isinstance(code, Warped if heavy else Scaled)
+    np.testing.assert_allclose(code.decode(code.encode(values, REAL)), values, rtol=1e-14, atol=1e-11)
+    drawn = code.decode(rng.standard_normal((500, 1)))
+    assert np.abs(drawn / unit - np.rint(drawn / unit)).max() < 1e-6
+    if unit == 0.01:
+        assert all(len(str(value).partition(".")[2]) <= 2 for value in drawn.tolist())
+    assert np.isfinite(code.decode(np.array([[3e38], [-3e38]]))).all()
+
+
+def test_what_was_recorded_to_no_unit_is_not_rounded():
+    code = code_of(REAL, NORMAL[:100])
+    assert isinstance(code, Scaled)
+    assert code.recorded is None
+    assert code.decode(np.array([[0.123456789]]))[0] == pytest.approx(code.shift + 0.123456789 * code.scale, rel=1e-15)
+
+
+@pytest.mark.parametrize(("num_columns", "kind"), [(3, Warped), (MOST_SEARCHED + 1, Scaled)])
+def test_heaps_are_looked_for_in_tables_that_are_not_too_wide(num_columns, kind):
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((400, num_columns))
+    values[:, 0] = np.round(2 * values[:, 0]) + 0.02 * rng.random(400)
+    columns = tuple(Column(str(place), "real", "double") for place in range(num_columns))
+    assert isinstance(Columns.fit(values, columns, {"train": np.arange(400)}).codes[0], kind)

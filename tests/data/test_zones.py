@@ -80,9 +80,11 @@ def test_a_file_of_another_offset_is_read_and_one_without_is_refused(tmp_path):
 
 def test_what_may_be_a_date_is_told_how_to_become_one(tmp_path):
     path = _written(tmp_path / "x.csv", [f"{day} Mar 2024" for day in DAYS])
-    with pytest.raises(InputError, match=r"such as '10 Mar 2024'.*--date-format '%d %b %Y'"):
+    with pytest.raises(InputError, match=r"such as '10 Mar 2024'.*--date-format, such as '%d %b %Y'"):
         open_dataset(path)
     assert open_dataset(path, date_format="%d %b %Y").spec.columns[0].kind == "date"
+    with pytest.raises(InputError, match="if they are dates, store them as such"):
+        open_dataset(pa.table({"when": [f"2024-03-{day}" for day in DAYS], "a": np.arange(18.0) ** 2}))
 
 
 ZONES = [None, "UTC", "Europe/Berlin", "-05:00"]

@@ -87,3 +87,37 @@ def test_categories_of_a_dataframe_are_so_by_their_type_whatever_they_are():
     drawn = fitted.sample(20, random_state=0)["code"]
     assert pa.types.is_dictionary(drawn.type)
     assert set(drawn.to_pylist()) <= {5, 6, 7}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"c": [7] * 200}, r"column c has the same value, 7.*: leave it out$"),
+        ({"c": [f"text {k}" for k in range(200)]}, r"leave it out; if .*make them categories by the column's type$"),
+        ({"c": list(range(200))}, r"column c counts the rows, from 0 to 199: leave it out$"),
+        ({name: [None, *TABLE[name].to_pylist()[1:]] for name in TABLE.column_names}, r"row 1: .*, or all such rows$"),
+        ({"c": [f"2024-01-{1 + k % 28:02} and {k}" for k in range(200)]}, r"if they are dates, store them as such"),
+    ],
+)
+def test_what_is_refused_has_advice_for_a_dataframe(columns, message):
+    frame = pa.table(dict(zip(TABLE.column_names, TABLE.columns, strict=True)) | columns)
+    with pytest.raises(InputError, match=message) as caught:
+        DiffusionDensity(steps=3).fit(frame)
+    assert "--" not in str(caught.value)
+
+
+def test_what_is_refused_of_an_array_has_advice_for_one():
+    with pytest.raises(InputError, match=r"column 1 has the same value, 1, .*no density; leave it out$"):
+        DiffusionDensity(steps=3).fit(np.stack([RNG.normal(size=40), np.ones(40)], 1))
+
+
+def test_mixed_types_and_names_that_are_there_twice_are_named():
+    pandas = pytest.importorskip("pandas")
+    mixed = pandas.DataFrame({"a": RNG.normal(size=40), "b": [1, 2.5, None, "three"] * 10})
+    with pytest.raises(
+        InputError, match="row 4, column b: 'three' is of type str, and 20 others are of type number: correct"
+    ):
+        DiffusionDensity(steps=3).fit(mixed)
+    twice = pandas.DataFrame(RNG.normal(size=(40, 3)), columns=["a", "b", "a"])
+    with pytest.raises(InputError, match="columns 1 and 3 have the same name, a: rename one"):
+        DiffusionDensity(steps=3).fit(twice)

@@ -22,7 +22,12 @@ DAY = hours(*range(24))
         (DAY, {"window": 30}, r"window of 30 steps .*longer than the series, of 24 rows: give a shorter --window"),
         (DAY, {"window": 20, "horizon": 5}, r"\(--window 20 and --horizon 5\)"),
         (hours(0), {"window": 1}, "every row has the same time"),
-        (DAY, {"window": 10}, "at least one example is needed in each"),
+        (
+            DAY,
+            {"window": 10},
+            r"10 train, 0 validation, 0 test windows of 10 steps \(--window 10\), and at least one example is needed in "
+            r"each; .*80, 10 and 10 % .*shorter --window, other lengths by --split-steps",
+        ),
         (
             hours(0, 1, 3, 2, 4),
             {"window": 2},

@@ -139,7 +139,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     check_finite(flat, options.out)
     if as_table:
         # known entries with all their digits
-        rows = np.where(observed[:, None], samples, nine_digits(samples))
+        rows = np.where(observed[:, None], samples, nine_digits(samples, run.spec.encoding.centers))
         given = condition_rows(run, examples, indices, options.label)
         write_table(options.out, imputed_table(run.spec, rows, observed, indices, options.out.suffix in TEXTS, given))
     elif options.out.suffix == FIELDS:

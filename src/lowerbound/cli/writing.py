@@ -84,7 +84,9 @@ def write_samples(
         from lowerbound.arrow import write_table
         from lowerbound.data.frames import to_table
 
-        write_table(out, to_table(spec, nine_digits(samples), as_text=out.suffix in TEXTS, given=given))
+        write_table(
+            out, to_table(spec, nine_digits(samples, spec.encoding.centers), as_text=out.suffix in TEXTS, given=given)
+        )
     elif out.suffix == ".npz":
         write_npz(out, x=to_layout(samples, spec.layout))
     else:

@@ -68,8 +68,22 @@ class Code(ABC):
         """A value that has a place."""
         return 0.0
 
+    @property
+    def center(self) -> float:
+        """A value about which the others lie, from which their digits count that are known."""
+        return 0.0
+
 
 def check_scale(shift: float, scale: float) -> None:
     """Refuse, with an InputError, what is no shift or no scale."""
     if not math.isfinite(shift) or not 0 < scale < math.inf:
         raise InputError(f"a shift of {shift} and a scale of {scale}: both finite, the scale above 0")
+
+
+def multiples(least: float, unit: float, k: np.ndarray) -> np.ndarray:
+    """least + k unit, to decimals as they would be written, and not sums with their rounding."""
+    decimals = next((d for d in range(7) if round(unit, d) == unit and round(least, d) == least), 12)
+    exact = least + k * unit
+    with np.errstate(over="ignore"):
+        rounded = np.round(exact, decimals)
+    return np.where(np.isfinite(rounded), rounded, exact)

@@ -11,7 +11,7 @@ A number that was recorded to a unit u, such as two decimals, is one of the mult
 on such numbers grows at each of them without an end. On a grid it does not: the model has a probability P for each
 multiple, and the density that is told is $P / u$, that of the value within its unit, which is never above $1 / u$. Where u
 is below the noise at which a decoder of real numbers reads, `FINEST` standard deviations, it can't be seen, and a density
-is told: `reals`, where the first two are.
+is told: `reals`, where the first two are. Draws of either are whole multiples of the unit.
 """
 
 import math
@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lowerbound.blocks import ONE_HOT, Block, Choice, Grid
-from lowerbound.data.code import Code, Entries, Mask, Values, check_scale
+from lowerbound.data.code import Code, Entries, Mask, Values, check_scale, multiples
 from lowerbound.data.columns import Column
-from lowerbound.data.reals import real_code
+from lowerbound.data.reals import Recorded, real_code
 from lowerbound.errors import InputError
 from lowerbound.words import counted
 
@@ -113,6 +113,10 @@ class OnGrid(Code):
         return self.start
 
     @property
+    def center(self) -> float:
+        return self.shift
+
+    @property
     def known(self) -> str:
         if self.num_levels is None:
             return f"multiples of {self.unit:g}" if self.unit != 1 else "whole numbers"
@@ -121,8 +125,7 @@ class OnGrid(Code):
         return f"{counted(self.num_levels, 'level')}, {self.start:g} to {last:g}{steps}"
 
     def _value(self, k: np.ndarray) -> np.ndarray:
-        # to a decimal as it would be written, not a sum with its rounding
-        return np.round(self.start + k * self.unit, 12)
+        return multiples(self.start, self.unit, k)
 
 
 @dataclass(frozen=True)
@@ -198,31 +201,23 @@ def fit_code(column: Column, values: Values, *, may_heap: bool = True) -> Code:
             f"column {column.name} has the same value, {values[0]:g}, in every row of the training split: a constant has no "
             f"density; leave it out with --ignore {column.name}"
         )
-    recorded = _recorded(values, column)
+    recorded, num_levels = _recorded(values, column)
     if recorded is not None and recorded.unit >= FINEST * scale:
-        has_ends = column.kind == "integer" and recorded.num_levels <= MOST_LEVELS
+        has_ends = column.kind == "integer" and num_levels <= MOST_LEVELS
         return OnGrid(
             start=recorded.least,
             unit=recorded.unit,
-            num_levels=recorded.num_levels if has_ends else None,
+            num_levels=num_levels if has_ends else None,
             shift=shift,
             scale=scale,
             tells_density=column.kind != "integer",
         )
-    return real_code(values, may_heap=may_heap)
+    return replace(real_code(values, may_heap=may_heap), recorded=recorded)
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """The unit of which all values are multiples, the least of them, and how many there may be up to the largest."""
-
-    least: float
-    unit: float
-    num_levels: int
-
-
-def _recorded(values: np.ndarray, column: Column) -> _Recorded | None:
-    """To which unit values were recorded: a multiple of a decimal, or of a third of one; None if they were to none."""
+def _recorded(values: np.ndarray, column: Column) -> tuple[Recorded | None, int]:
+    """To which unit values were recorded, a multiple of a decimal, or of a third of one, and how many multiples there may be
+    up to the largest; None if they were to none."""
     least = float(values.min())
     for parts in (10.0**decimals * thirds for thirds in (1, 3) for decimals in range(_DECIMALS + 1)):
         scaled = values * parts
@@ -233,8 +228,8 @@ def _recorded(values: np.ndarray, column: Column) -> _Recorded | None:
         steps = (whole - whole.min()).astype(np.int64)
         divisor = int(np.gcd.reduce(steps))
         if divisor:
-            return _Recorded(least, divisor / parts, int(steps.max()) // divisor + 1)
-    return None
+            return Recorded(least, divisor / parts), int(steps.max()) // divisor + 1
+    return None, 0
 
 
 def _first(names: tuple[str, ...]) -> str:

@@ -67,6 +67,11 @@ class Encoding(ABC):
         """A stored value, or one for each place of an example, that can be encoded, to stand where nothing is known."""
         return 0.0
 
+    @property
+    def centers(self) -> float | np.ndarray:
+        """What the stored values lie about, of a table each column's, (C,): the digits that are known count from there."""
+        return 0.0
+
     @abstractmethod
     def encode(self, raw: np.ndarray) -> Tensor:
         """Stored values as the model sees them.

@@ -1,5 +1,6 @@
 """Dataframes of pandas, polars and pyarrow: examples from them, and rows as one again."""
 
+from collections import Counter
 from typing import Any
 
 import narwhals as nw
@@ -14,11 +15,14 @@ from lowerbound.data.spec import DataSpec
 from lowerbound.data.table_source import ArrowTable
 from lowerbound.data.tables import examples, known_columns
 from lowerbound.errors import InputError
+from lowerbound.printable import printable
 from lowerbound.rounding import nine_digits
 
 NAME = "dataframe"
 """What the data are called."""
 SECONDS_OF_A_DAY = 86_400
+_MISSING = ("NoneType", "NAType", "NaTType")
+"""Types of what stands for a missing value."""
 
 
 def from_dataframe(frame: Any, spec: DataSpec | None = None, **settings: Any) -> Examples:
@@ -109,14 +113,15 @@ def _free(name: str, table: pa.Table) -> str:
 def _summaries(spec: DataSpec, samples: np.ndarray, observed: np.ndarray, as_text: bool) -> dict[str, pa.Array]:
     """What the imputations of each entry come to, in each row of the table; null where the entry was known."""
     summaries = dict[str, pa.Array]()
+    centers = np.broadcast_to(spec.encoding.centers, len(spec.columns))
     for place, column in enumerate(spec.columns):
         gaps = ~observed[:, place]
         drawn = samples[gaps, :, place].astype(np.float64)  # of the gaps alone
 
-        def of_rows(values: np.ndarray, gaps: np.ndarray = gaps) -> np.ndarray:
+        def of_rows(values: np.ndarray, about: float = 0.0, gaps: np.ndarray = gaps) -> np.ndarray:
             rows = np.full(samples.shape[:2], np.nan)
             rows[gaps] = values
-            return nine_digits(rows.reshape(-1))
+            return nine_digits(rows.reshape(-1), about)
 
         if not len(drawn):
             continue
@@ -125,7 +130,8 @@ def _summaries(spec: DataSpec, samples: np.ndarray, observed: np.ndarray, as_tex
             shares = sum(each * each.mean(1, keepdims=True) for each in same)
             summaries[f"{column.name} share"] = pa.array(of_rows(np.asarray(shares)), from_pandas=True)
             continue
-        mean, std = of_rows(drawn.mean(1, keepdims=True)), of_rows(drawn.std(1, ddof=1, keepdims=True))
+        mean = of_rows(drawn.mean(1, keepdims=True), centers[place])
+        std = of_rows(drawn.std(1, ddof=1, keepdims=True))
         if column.kind == "date":
             dates = from_floats(mean, column)
             summaries[f"{column.name} mean"] = as_written(dates, column) if as_text else dates
@@ -164,5 +170,36 @@ def _arrow(frame: Any) -> pa.Table:
             f"data of type {type(frame).__name__}: give a dataframe of pandas, polars or pyarrow, or the name of data or "
             "of a file"
         ) from error
+    except nw.exceptions.DuplicateError as error:
+        names = list(map(str, frame.columns))
+        twice = next(name for name in names if names.count(name) > 1)
+        places = [str(place) for place, name in enumerate(names, 1) if name == twice]
+        raise InputError(
+            f"{NAME}: columns {' and '.join(places)} have the same name, {printable(twice)}: rename one of them"
+        ) from error
     except (pa.ArrowException, ValueError) as error:
-        raise InputError(f"{NAME}: a column holds values of several types: {' '.join(map(str, error.args))}") from error
+        reason = _odd_one(frame) or " ".join(map(str, error.args))
+        raise InputError(f"{NAME}: a column holds values of several types: {reason}") from error
+
+
+def _odd_one(frame: Any) -> str:
+    """The first value of a dataframe that is not of its column's commonest type, in words; empty if there is none."""
+    for name in frame.columns:
+        there = [(row, value) for row, value in enumerate(frame[name].to_list(), 1) if _kind(value) not in _MISSING]
+        kinds = Counter(_kind(value) for _, value in there).most_common()
+        if len(kinds) > 1:
+            usual, number = kinds[0]
+            row, odd = next((row, value) for row, value in there if _kind(value) != usual)
+            return (
+                f"row {row}, column {printable(str(name))}: {printable(repr(odd)):.60} is of type {_kind(odd)}, and "
+                f"{number:,} others are of type {usual}: correct it, make it missing, or make all of them text"
+            )
+    return ""
+
+
+def _kind(value: Any) -> str:
+    """The type of a value; numbers are all alike."""
+    if isinstance(value, float | np.floating) and np.isnan(value):
+        return "NoneType"
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return "number" if is_number else type(value).__name__

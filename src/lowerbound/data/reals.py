@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowerbound.data.code import Code, Entries, Values, check_scale
+from lowerbound.data.code import Code, Entries, Values, check_scale, multiples
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 
@@ -44,17 +44,34 @@ class PointMass:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """The unit of which all values are whole multiples, counted from the least of them."""
+
+    least: float
+    unit: float
+
+    def __post_init__(self):
+        check_scale(self.least, self.unit)
+
+    def nearest(self, values: Values) -> Values:
+        """The nearest multiples."""
+        return multiples(self.least, self.unit, np.rint((values - self.least) / self.unit))
+
+
+@dataclass(frozen=True)
 class Scaled(Code):
     """Shifted and scaled.
 
     Arguments:
         shift, scale: subtracted, divided by.
         repeated: the value that has most of the share, if it is `POINT_MASS` or more.
+        recorded: to what values were recorded, if they were, and draws are rounded.
     """
 
     shift: float
     scale: float
     repeated: PointMass | None = None
+    recorded: Recorded | None = None
 
     def __post_init__(self):
         check_scale(self.shift, self.scale)
@@ -63,10 +80,15 @@ class Scaled(Code):
         return ((values - self.shift) / self.scale)[:, None]
 
     def decode(self, x: Entries) -> Values:
-        return x[:, 0] * self.scale + self.shift
+        values = x[:, 0] * self.scale + self.shift
+        return values if self.recorded is None else self.recorded.nearest(values)
 
     def log_slope(self, x: Entries) -> Values:
         return np.full(len(x), -math.log(self.scale))
+
+    @property
+    def center(self) -> float:
+        return self.shift
 
     @property
     def text(self) -> str:
@@ -80,12 +102,13 @@ class Warped(Code):
     Arguments:
         knots: $v_j$, increasing.
         places: $z_j = T(v_j)$, increasing.
-        repeated: as of `Scaled`.
+        repeated, recorded: as of `Scaled`.
     """
 
     knots: tuple[float, ...]
     places: tuple[float, ...]
     repeated: PointMass | None = None
+    recorded: Recorded | None = None
 
     def __post_init__(self):
         v, z = np.array(self.knots), np.array(self.places)
@@ -113,7 +136,8 @@ class Warped(Code):
         return self._spline(values)[0][:, None]
 
     def decode(self, x: Entries) -> Values:
-        return self._inverse(x[:, 0])
+        values = self._inverse(x[:, 0])
+        return values if self.recorded is None else self.recorded.nearest(values)
 
     def log_slope(self, x: Entries) -> Values:
         return np.log(self._spline(self._inverse(x[:, 0]))[1])
@@ -130,6 +154,10 @@ class Warped(Code):
     @property
     def filling(self) -> float:
         return self.knots[0]
+
+    @property
+    def center(self) -> float:
+        return self.knots[len(self.knots) // 2]
 
     def _parts(self, places: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, ...]:
         """Of each place its interval's start and width in v, start and height in z, and slopes: at both ends and between."""

@@ -102,9 +102,8 @@ def read_windows(path: Path, config: DataConfig, spec: DataSpec | None = None) -
     length = config.window + config.horizon
     longest = max(part.stop - part.start for part in series.parts)
     if longest < length:
-        flags = f"--window {config.window}" + (f" and --horizon {config.horizon}" if config.horizon else "")
         raise InputError(
-            f"{path}: a window of {length} steps ({flags}) is longer than the "
+            f"{path}: a window of {length} steps ({_window_flags(config)}) is longer than the "
             f"{'longest ' * (len(series.ids) > 1)}series, of {longest} rows: give a shorter --window"
         )
     starts = np.concatenate([np.arange(part.start, part.stop - length + 1, config.stride) for part in series.parts])
@@ -114,6 +113,8 @@ def read_windows(path: Path, config: DataConfig, spec: DataSpec | None = None) -
     if not len(starts):
         raise InputError(f"{path}: every window holds nothing but missing values")
     splits = _splits(series, starts, length, config)
+    if spec is None:
+        _check_parts(path, splits, length, config)
     num_lost = len(starts) - sum(map(len, splits.values()))
     num_short = sum(part.stop - part.start < length for part in series.parts)
     channels, covariates = (", ".join(map(printable, names)) for names in (series.channels, series.covariate_names))
@@ -307,6 +308,23 @@ def _splits(series: Series, starts: np.ndarray, length: int, config: DataConfig)
         split: np.flatnonzero((steps[starts] >= begin) & (last < end))
         for split, begin, end in zip(SPLITS, borders[:-1], borders[1:], strict=True)
     }
+
+
+def _check_parts(path: Path, splits: dict[str, np.ndarray], length: int, config: DataConfig) -> None:
+    """Refuse parts of the time that hold no window."""
+    if all(len(indices) for indices in splits.values()):
+        return
+    counts = ", ".join(f"{len(indices)} {split}" for split, indices in splits.items())
+    told = "the lengths of --split-steps" if config.split_steps else "80, 10 and 10 % of the rows, in the order of time"
+    raise InputError(
+        f"{path}: the splits have {counts} windows of {length} steps ({_window_flags(config)}), and at least one example is "
+        f"needed in each; a window lies in one of the splits, which are {told}: give a shorter --window, other lengths by "
+        "--split-steps, or more rows"
+    )
+
+
+def _window_flags(config: DataConfig) -> str:
+    return f"--window {config.window}" + (f" and --horizon {config.horizon}" if config.horizon else "")
 
 
 def _window_text(config: DataConfig) -> str:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -35,6 +36,8 @@ class TableSource(ABC):
     schema: pa.Schema
     num_rows: int
     formats: Mapping[str, str] = MappingProxyType({})
+    dates: ClassVar[str] = "store them as such, with a type of dates or times"
+    """How texts that were not known as dates become some, for messages."""
 
     @property
     def note(self) -> str:

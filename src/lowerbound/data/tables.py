@@ -366,10 +366,7 @@ class _Finder:
             if (signs := _NUMBER_WITH_A_SIGN.fullmatch(names[0])) and (sign := signs[1] or signs[2]):
                 instead = f"if they are numbers, write them without {sign}; {instead}"
             elif _LIKE_A_DATE.search(names[0]):
-                instead = (
-                    "if they are dates, say how they are written with --date-format '%d %b %Y', say, or write them as "
-                    f"2024-12-31T23:59:59.5+00:00; {instead}"
-                )
+                instead = f"if they are dates, {self.source.dates}; {instead}"
             raise self._refusal(
                 f"holds {number} different texts in {self._num_there:,} rows, such as {names[0]!r:.40}", instead
             )

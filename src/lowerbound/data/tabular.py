@@ -120,6 +120,10 @@ class Columns(Brief, Encoding):
         return np.array([code.filling for code in self.codes])
 
     @property
+    def centers(self) -> np.ndarray:
+        return np.array([code.center for code in self.codes])
+
+    @property
     def value_range(self) -> tuple[float, float]:
         ends = self.decode(torch.full((1, *self.shape), -3.0)), self.decode(torch.full((1, *self.shape), 3.0))
         return float(ends[0].min()), float(max(ends[1].max(), ends[0].min() + 1))

@@ -34,6 +34,10 @@ class TextTable(TableSource):
         InputError: if it can't be read as a table, naming the line and the column.
     """
 
+    dates = (
+        "say how they are written with --date-format, such as '%d %b %Y', or write them as 2024-12-31T23:59:59.5+00:00"
+    )
+
     def __init__(self, path: Path, config: DataConfig, known: tuple[Column, ...] = ()):
         self.name = str(path)
         self._dialect, self._skips = recognise(path, config), config.skip_bad_rows

@@ -33,7 +33,16 @@ from lowerbound.data import Dataset
 from lowerbound.data.parts import num_observed
 from lowerbound.errors import InputError
 from lowerbound.estimator.distribution import Rows
-from lowerbound.estimator.rows import Columns, as_given, backend_of, chosen_columns, examples_of, stored, summary
+from lowerbound.estimator.rows import (
+    Columns,
+    as_given,
+    backend_of,
+    chosen_columns,
+    examples_of,
+    stored,
+    summary,
+    without_flags,
+)
 from lowerbound.estimator.weights import divided
 from lowerbound.files import write_file
 from lowerbound.models import Effort
@@ -181,13 +190,15 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         Raises:
             InputError: if the rows or the settings are not what a model can be trained on.
         """
-        examples = examples_of(self, X)
+        with without_flags():
+            examples = examples_of(self, X)
         self._backend = backend_of(X)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, examples.values, dtype=np.float64, ensure_non_negative=True)
         seed = _seed(self.random_state)
-        dataset = divided(examples, weights, self.validation_fraction, np.random.default_rng(seed))
+        with without_flags():
+            dataset = divided(examples, weights, self.validation_fraction, np.random.default_rng(seed))
         config = self._config(dataset, seed)
         with TemporaryDirectory() as temporary, _threads(self.n_jobs):
             say = print if self.verbose else lambda line: None
@@ -381,7 +392,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
     def _raw(self, X: Any, *, may_miss: bool = False) -> np.ndarray:
         """Rows as the run's data are stored."""
         check_is_fitted(self)
-        return stored(self, X, self.run_.spec, may_miss=may_miss)
+        with without_flags():
+            return stored(self, X, self.run_.spec, may_miss=may_miss)
 
     def _places(self, columns: Columns) -> np.ndarray:
         """Which columns are meant, (D,) booleans."""

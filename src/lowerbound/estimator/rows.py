@@ -1,6 +1,8 @@
 """Rows as scikit-learn takes them, arrays or dataframes, to what a run learns and knows, and back."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import narwhals as nw
@@ -15,6 +17,13 @@ from lowerbound.data.frames import from_dataframe, to_dataframe
 from lowerbound.data.spec import DataSpec
 from lowerbound.errors import InputError
 
+_FLAGS = {
+    r" with --ignore [^;,:]+": "",
+    r"give --categorical [^;,:]+": "make them categories by the column's type",
+    r"; keep it by naming it in --columns": "",
+    r"all such rows with --skip-bad-rows": "all such rows",
+}
+"""What messages advise that is of the command line, and what it is for those who have an array or a dataframe."""
 FEWEST_ROWS = 4
 """That can be fitted: two to train on, two held out."""
 
@@ -27,8 +36,9 @@ def examples_of(estimator: BaseEstimator, X: Any) -> Examples:
     The estimator is told of the columns' number and names, and of nothing else.
     """
     if is_frame(X):
+        examples = from_dataframe(X)  # which says more of what is wrong with it
         validate_data(estimator, X, skip_check_array=True)
-        return from_dataframe(X)
+        return examples
     settings = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": FEWEST_ROWS}
     rows = np.asarray(validate_data(estimator, X, **settings))
     columns = tuple(Column(str(place), "real", "double") for place in range(rows.shape[1]))
@@ -50,6 +60,18 @@ def stored(estimator: BaseEstimator, X: Any, spec: DataSpec, *, may_miss: bool =
             f"the run knows levels, which are whole numbers, and X holds {rows[rows != np.rint(rows)][0]:g}"
         )
     return rows.astype(spec.encoding.dtype).reshape(-1, *spec.raw_shape)
+
+
+@contextmanager
+def without_flags() -> Iterator[None]:
+    """Errors in the data advise what can be done to an array or a dataframe, in the place of flags of the command line."""
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        for flag, advice in _FLAGS.items():
+            message = re.sub(flag, advice, message)
+        raise InputError(message) from error
 
 
 def backend_of(X: Any) -> str | None:
