@@ -46,22 +46,32 @@ def pytest_runtest_setup(item):
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def each_mixture_once():
-    """Fits of a mixture are kept: the same one begins every run on the same data, and costs more than its few steps."""
-    from lowerbound.training import mixtures
+def once(function):
+    """The function, which returns what it has returned before when it is given the same arrays and the like again."""
+    kept = {}
 
-    fit, kept = mixtures._best, {}
-
-    def best(x, held_out, *rest):
-        arrays = [(each.shape, hashlib.sha256(each.numpy().tobytes()).digest()) for each in (x, held_out)]
-        key = (*arrays, *rest)
+    def again(*args):
+        key = tuple(
+            (each.shape, hashlib.sha256(np.ascontiguousarray(each)).digest()) if hasattr(each, "shape") else each
+            for each in args
+        )
         if key not in kept:
-            kept[key] = fit(x, held_out, *rest)
+            kept[key] = function(*args)
         return kept[key]
 
+    return again
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_mixture_once():
+    """Fits of a mixture are kept: the same one begins every run on the same data, and is a yardstick of every evaluation of
+    it, and costs more than the few steps of most of them."""
+    from lowerbound.baselines import mixture
+    from lowerbound.training import mixtures
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixtures, "_best", best)
+        patch.setattr(mixtures, "_best", once(mixtures._best))
+        patch.setattr(mixture, "best_mixture", once(mixture.best_mixture))
         yield
 
 
@@ -82,12 +92,12 @@ def little_along_the_way():
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_evaluations():
-    """Evaluations tell their pace by one example, errors of quality by ten splits, and features by a classifier of 30
-    updates: how exact these are is the subject of tests of the parts alone, which take as many as they need."""
+    """How exact the figures of an evaluation are, and where the axes of pictures stand, is the subject of tests of the parts
+    alone and of pictures, which take what they need."""
+    from training.runs import evaluate_quickly
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lowerbound.evaluate.part.PROBE_SECONDS", 0.0)
-        patch.setattr("lowerbound.evaluate.quality.NUM_SPLITS", 10)
-        patch.setattr("lowerbound.evaluate.features.UPDATES", 30)
+        evaluate_quickly(patch)
         yield
 
 

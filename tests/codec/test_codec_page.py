@@ -7,8 +7,11 @@ from pathlib import Path
 PAGE = Path(__file__).parent.parent.parent / "docs" / "codec.md"
 
 
-def of_steps(config):
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, minutes=None, steps=60))
+def small(config):
+    network = dataclasses.replace(config.network, width=8, blocks_per_level=1)
+    return dataclasses.replace(
+        config, network=network, training=dataclasses.replace(config.training, minutes=None, steps=60)
+    )
 
 
 def test_its_example_runs(tmp_path, monkeypatch, capsys):
@@ -16,10 +19,10 @@ def test_its_example_runs(tmp_path, monkeypatch, capsys):
     assert code is not None
     # so many steps, however busy the machine is: of a model that has learned nothing the first examples cost less than its
     # bound
-    shorter, num_shortened = re.subn(r"lb\.recipe\(digits, minutes=0\.1\)", "of_steps(lb.recipe(digits))", code[1])
+    shorter, num_shortened = re.subn(r"lb\.recipe\(digits, minutes=0\.1\)", "small(lb.recipe(digits))", code[1])
     assert num_shortened == 1
     monkeypatch.chdir(tmp_path)
-    names: dict = {"__name__": "page", "of_steps": of_steps}
+    names: dict = {"__name__": "page", "small": small}
     exec(compile(shorter, "codec.md", "exec"), names)
     assert (names["again"] == names["raw"]).all()
     assert names["bits"] > names["bound"]

@@ -22,6 +22,14 @@ def draw(num: int, seed: int) -> np.ndarray:
 TEST, TRAIN, NAMES = draw(400, 1), draw(800, 2), ("width", "height", "speed")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_many_as_for_users():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lowerbound.evaluate.columns.NUM_SPLITS", 20)
+        patch.setattr("lowerbound.evaluate.columns.NUM_TREES", 100)
+        yield
+
+
 @pytest.fixture(scope="module")
 def right() -> Columns:
     return columns(draw(400, 3), TEST, TRAIN, NAMES)

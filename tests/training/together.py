@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.runs import draw_little, tiny_config
+from training.runs import draw_little, evaluate_quickly, tiny_config
 
 import lowerbound
 from lowerbound import files
@@ -117,12 +117,8 @@ def use(run: Path, folder: Path) -> None:
     """Draw from a run and evaluate it, by as many processes as there are."""
     samples = ["-n", "50", "--batch-size", "8", "--sampler", "flow", "-o", str(folder / "samples.npy")]
     few = ["--num-examples", "150", "--num-times", "4", "--num-samples", "70", "--ode-examples", "20", "--no-baselines"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lowerbound.evaluate.part.PROBE_SECONDS", 0.0)
-        patch.setattr("lowerbound.evaluate.quality.NUM_SPLITS", 10)
-        patch.setattr("lowerbound.evaluate.features.UPDATES", 20)
-        assert command(["sample", str(run), *samples]) == 0
-        assert command(["evaluate", str(run), *few]) == 0
+    assert command(["sample", str(run), *samples]) == 0
+    assert command(["evaluate", str(run), *few]) == 0
 
 
 def teach(folder: Path) -> None:
@@ -301,5 +297,6 @@ TASKS = {
 }
 
 if __name__ == "__main__":
-    draw_little(pytest.MonkeyPatch())  # as the tests do that compare with it
+    for quickly in (draw_little, evaluate_quickly):  # as the tests do that compare with it
+        quickly(pytest.MonkeyPatch())
     TASKS[sys.argv[1]](Path(sys.argv[2]))
