@@ -18,8 +18,9 @@ from lowerbound.data.axes import Axes
 from lowerbound.errors import InputError
 from lowerbound.pictures.animation import animation
 from lowerbound.pictures.curves import bound_by_time, minute_ticks, training_curve
-from lowerbound.pictures.mosaic import explained, tile
+from lowerbound.pictures.mosaic import explained, own_ranges_of_fields, tile
 from lowerbound.pictures.path import denoising_strip
+from lowerbound.pictures.ranges import own_ranges
 from lowerbound.pictures.samples import sample_grid
 from lowerbound.pictures.standing import standing
 from lowerbound.pictures.theory import LADDERS, ladder, spreads
@@ -410,3 +411,21 @@ def test_the_ladder_and_the_spreads_are_drawn(tmp_path, figures):
     draws = {"one": np.array([1.0, 2.0, 3.0]), "two": np.array([2.0, 2.0, 2.0])}
     assert pixels(spreads(tmp_path / "spreads.png", draws, "nats")).std() > 5
     assert [text.get_text() for text in figures[-1].axes[0].get_yticklabels()] == ["one", "two"]
+
+
+def test_fields_in_units_of_their_own_are_drawn_in_ranges_of_their_own(tmp_path):
+    """A temperature about 280 K beside a wind about 0: on one range they would be white and black."""
+    generator = np.random.default_rng(0)
+    fields = generator.normal([[[280.0]], [[0.0]]], [[[5.0]], [[2.0]]], (6, 2, 8, 8)).astype(np.float32)
+    own = own_ranges(fields)
+    grey = tile(fields[0], (-6.0, 295.0), own)[:, :, 0]
+    for part in (grey[:, :8], grey[:, 9:17]):
+        assert part.std() > 20
+    assert own is not None
+    assert "t2m, " in explained((2, 8, 8), ["t2m", "u10"], own)
+    assert f"{own[0, 0]:.4g} to {own[0, 1]:.4g}" in explained((2, 8, 8), ["t2m", "u10"], own)
+    picture = sample_grid(tmp_path / "fields.png", fields, (-6.0, 295.0), names=["t2m", "u10"])
+    with Image.open(picture) as image:
+        values = np.asarray(image.convert("L"))
+    assert len(np.unique(values)) > 100
+    assert own_ranges_of_fields(fields.clip(0, 255).astype(np.uint8)) is None  # of levels a dark channel stays dark

@@ -8,6 +8,7 @@ from jaxtyping import Num, UInt8
 from matplotlib.colors import to_rgb
 
 from lowerbound.pictures.canvas import DARK, INK, Range
+from lowerbound.pictures.ranges import UNIT, OwnRanges, channel_labels, own_ranges, within
 
 MAX_CHANNELS = 8
 _SHEET = 208  # the grey between examples
@@ -24,7 +25,8 @@ def draw_mosaic(
     """Examples enlarged by a whole number and laid out with a gap, and below them what is seen (`explained`)."""
     from PIL import Image
 
-    tiles = np.stack([tile(sample, value_range) for sample in samples])
+    own = own_ranges_of_fields(samples)
+    tiles = np.stack([tile(sample, value_range, own) for sample in samples])
     num_tiles, height, width, _ = tiles.shape
     columns = columns or max(1, round((num_tiles * height / width) ** 0.5))
     rows = -(-num_tiles // columns)
@@ -35,14 +37,22 @@ def draw_mosaic(
     cells[:num_tiles, gap:, gap:] = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
     sheet = cells.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
     image = Image.fromarray(np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=_SHEET))
-    if caption := explained(samples.shape[1:], names):
+    if caption := explained(samples.shape[1:], names, own):
         image = _captioned(image, caption)
     image.save(path, format="PNG")
     return Path(path)
 
 
-def explained(shape: tuple[int, ...], names: Sequence[str] = ()) -> str:
-    """What a tile shows of an example of this shape, where that is not the whole of it, or is taken apart, or has names."""
+def own_ranges_of_fields(samples: Num[np.ndarray, "batch channels *space"]) -> OwnRanges | None:
+    """Of channels in units of their own, as fields of floats may be; None of levels, which share theirs."""
+    return own_ranges(samples) if samples.dtype.kind == "f" and samples.shape[1] > 1 else None
+
+
+def explained(shape: tuple[int, ...], names: Sequence[str] = (), own: OwnRanges | None = None) -> str:
+    """What a tile shows of an example of this shape, where that is not the whole of it, or is taken apart, or has names,
+    or where its channels have ranges of their own."""
+    if own is not None:
+        names = channel_labels(shape[0], names, own)
     parts = []
     if len(shape) == 4:
         first, second, third = (size // 2 for size in shape[1:])
@@ -58,9 +68,12 @@ def explained(shape: tuple[int, ...], names: Sequence[str] = ()) -> str:
     return f"{whole}; {text}" if text else whole
 
 
-def tile(example: Num[np.ndarray, "channels *space"], value_range: Range) -> UInt8[np.ndarray, "height width 3"]:
-    """One image (C, H, W) as bytes, or of a volume (C, D, H, W) three slices side by side; channels apart unless 1 or 3."""
-    grey = grey_levels(example, value_range)
+def tile(
+    example: Num[np.ndarray, "channels *space"], value_range: Range, own: OwnRanges | None = None
+) -> UInt8[np.ndarray, "height width 3"]:
+    """One image (C, H, W) as bytes, or of a volume (C, D, H, W) three slices side by side; channels apart unless 1 or 3,
+    each in its own range if it has one."""
+    grey = grey_levels(example, value_range) if own is None else grey_levels(within(example, own), UNIT)
     if grey.ndim == 3:
         return _colours(grey)
     # through the middle of each axis: (C, H, W), (C, D, W) and (C, D, H)

@@ -8,8 +8,9 @@ from jaxtyping import Num
 
 from lowerbound.errors import InputError
 from lowerbound.pictures.canvas import INK, LIGHT, Range, check_drawable, draw_figure, label, save
-from lowerbound.pictures.mosaic import explained, tile
-from lowerbound.pictures.series import draw_series, name_channels, own_ranges
+from lowerbound.pictures.mosaic import explained, own_ranges_of_fields, tile
+from lowerbound.pictures.ranges import own_ranges
+from lowerbound.pictures.series import draw_series, name_channels
 from lowerbound.pictures.vectors import Limits, draw_histogram, draw_points, limits
 
 _FOLLOWED = 6
@@ -45,18 +46,21 @@ def denoising_strip(
     if num_axes == 2:
         return _draw_vectors(path, states, rows, within, [label(name) for name in names])
     first = [(t, batch[:rows]) for t, batch in states]
-    return _draw_series(path, first, value_range, names) if num_axes == 3 else _draw_tiles(path, first, value_range)
+    return (_draw_series if num_axes == 3 else _draw_tiles)(path, first, value_range, names)
 
 
-def _draw_tiles(path: Path | str, states: Sequence[tuple[float, np.ndarray]], value_range: Range) -> Path:
+def _draw_tiles(
+    path: Path | str, states: Sequence[tuple[float, np.ndarray]], value_range: Range, names: Sequence[str]
+) -> Path:
     """Images or slices of volumes, all of them in one frame: a frame for each would take most of the time."""
-    tiles = np.array([[tile(example, value_range) for example in batch] for _, batch in states]).swapaxes(0, 1)
+    own = own_ranges_of_fields(states[-1][1])
+    tiles = np.array([[tile(example, value_range, own) for example in batch] for _, batch in states]).swapaxes(0, 1)
     rows, columns, height, width, _ = tiles.shape
     gap = max(1, min(height, width) // 8)
     cells = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     sheet = cells.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), 3)[:-gap, :-gap]
     inches = min(0.8 * max(1.0, width / height), _WIDTH / columns)
-    caption = explained(states[0][1].shape[1:])
+    caption = explained(states[0][1].shape[1:], names, own)
     words = 0.6 if caption else 0.3
     figure, [[axis]] = draw_figure(1, 1, (inches * columns, inches * rows * min(height / width, 4.0) + words))
     axis.imshow(sheet, interpolation="nearest")

@@ -12,12 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lowerbound.pictures.canvas import DARK, INK, LIGHT, Range, draw_figure, label, save
+from lowerbound.pictures.canvas import DARK, INK, LIGHT, Range, draw_figure, save
+from lowerbound.pictures.ranges import UNIT, OwnRanges, channel_labels, own_ranges, within
 
 MAX_NAMED = MOST_IN_A_ROW = 8
-LEAST_SHARE = 0.2
-"""Of a common axis: a channel that took less of it would be a flat line."""
-UNIT = (0.0, 1.0)
 LETTER, LINE, SIDE = 0.07, 0.17, 0.5
 """Of a legend, in inches: about the width of a letter, the height of a row, and what stands beside a name."""
 FEW = 3
@@ -46,31 +44,18 @@ def draw_all_series(
     return save(figure, path)
 
 
-def own_ranges(series: Num[np.ndarray, "batch channels length"]) -> Num[np.ndarray, "channels 2"] | None:
-    """Low and high of each channel, where on a common axis some of them would be flat lines; None where none would."""
-    finite = np.isfinite(series)
-    low = np.where(finite, series, np.inf).min((0, 2)).astype(np.float64)
-    high = np.where(finite, series, -np.inf).max((0, 2)).astype(np.float64)
-    spans = np.where(high > low, high - low, np.nan)
-    if np.isnan(spans).all() or np.nanmin(spans) >= LEAST_SHARE * (high[high >= low].max() - low[high >= low].min()):
-        return None
-    # a channel of one value lies in the middle of its own
-    value = np.where(np.isfinite(high), high, 0.0)
-    return np.stack([np.where(high > low, low, value - 0.5), np.where(high > low, high, value + 0.5)], axis=1)
-
-
 def draw_series(
     axis: Axes,
     sample: Num[np.ndarray, "channels length"],
     value_range: Range,
-    own: Num[np.ndarray, "channels 2"] | None,
+    own: OwnRanges | None,
     *,
     left: bool,
     bottom: bool,
 ) -> None:
     """The channels of one series, with numbers on the axes that are asked for; each in its own range if it has one."""
     if own is not None:
-        sample, value_range = (sample - own[:, :1]) / (own[:, 1:] - own[:, :1]), UNIT
+        sample, value_range = within(sample, own), UNIT
     for values, colour in zip(sample, _shades(len(sample)), strict=True):
         axis.plot(values, color=colour, linewidth=0.8)
     low, high = value_range
@@ -85,9 +70,7 @@ def draw_series(
         axis.set(yticks=[])  # the legend tells the ranges
 
 
-def name_channels(
-    figure: Figure, num_channels: int, names: Sequence[str] = (), own: Num[np.ndarray, "channels 2"] | None = None
-) -> None:
+def name_channels(figure: Figure, num_channels: int, names: Sequence[str] = (), own: OwnRanges | None = None) -> None:
     """A legend of the channels' colours, and of their own ranges, where there are several, or one that has a name.
 
     The figure grows by what it takes.
@@ -96,9 +79,7 @@ def name_channels(
         return
     named = range(num_channels) if num_channels <= MAX_NAMED else (0, num_channels - 1)
     colours = _shades(num_channels)
-    called = [label(name) for name in names] or [f"channel {channel}" for channel in range(num_channels)]
-    if own is not None:
-        called = [f"{name}, {low:.4g} to {high:.4g}" for name, (low, high) in zip(called, own, strict=True)]
+    called = channel_labels(num_channels, names, own)
     handles = [Line2D([], [], color=colours[channel], label=called[channel]) for channel in named]
     widest = SIDE + LETTER * max(len(called[channel]) for channel in named)
     ncols = min(MOST_IN_A_ROW, max(1, int(figure.get_figwidth() / widest)))
