@@ -62,14 +62,20 @@ def test_the_isotropic_covariance_is_right_for_data_without_correlations():
         torch.testing.assert_close(found[row], exact(x_t, 0.4).x[row], rtol=1e-8, atol=1e-8)
 
 
-def test_the_correction_is_the_gradient_of_the_twist():
-    denoiser, operator, y = mixture(SCHEDULE), of_matrix(MATRIX[:, :2]), draw(4, 2)
+def test_the_correction_is_the_gradient_of_the_twist_and_goes_no_farther_than_the_measurement():
+    """Of data whose variance given x_t is above the assumed one the gradient goes beyond y: it is cut where it meets it."""
+    denoiser, operator, y = mixture(SCHEDULE), of_matrix(MATRIX[:, :2]), draw(40, 2)
     model, level = PosteriorDenoiser(denoiser, operator, y, 0.3, "isotropic"), SCHEDULE.level(0.5)
-    x_t = draw(4, 2, seed=2).requires_grad_()
+    x_t = draw(40, 2, seed=2).requires_grad_()
     twist = model.twist(x_t, level)
     (gradient,) = torch.autograd.grad(twist.log_prob.sum(), x_t)
-    correction = level.sigma**2 / level.alpha * gradient
-    torch.testing.assert_close(twist.x - twist.prediction.x, correction, rtol=1e-8, atol=1e-8)
+    whole = level.sigma**2 / level.alpha * gradient
+    residual, moved = y - operator.forward(twist.prediction.x), operator.forward(whole)
+    share = ((residual**2).sum(1) / (residual * moved).sum(1)).clamp(max=1)
+    share = torch.where((residual * moved).sum(1) > 0, share, 1.0)
+    assert (share < 0.9).any()
+    assert (share == 1).any()
+    torch.testing.assert_close(twist.x - twist.prediction.x, share[:, None] * whole, rtol=1e-8, atol=1e-8)
 
 
 def test_measurements_one_after_the_other_are_as_good_as_at_once():

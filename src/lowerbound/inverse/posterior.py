@@ -140,7 +140,12 @@ class PosteriorDenoiser(Wrapper):
         with torch.set_grad_enabled(nested):
             residual = self.y - self.operator.forward(x_hat)
             weighted = conjugate_gradients(spread, residual, self.num_iterations)
-            x = x_hat + propagate(self.operator.adjoint(weighted))
+            x = x_hat + self._within(propagate(self.operator.adjoint(weighted)), residual)
             if isinstance(self.operator, Mask) and self.noise_std == 0:
                 x = torch.where(self.operator.observed, self.y, x)
             return Twist(prediction, x, -0.5 * sum_dims(residual * weighted))
+
+    def _within(self, correction: Tensor, residual: Tensor) -> Tensor:
+        r"""A correction that takes $A \hat x$ no farther than to y, along the residual."""
+        whole, moved = sum_dims(residual**2), sum_dims(residual * self.operator.forward(correction))
+        return expand(torch.where(moved > whole, whole / moved.clamp(min=1e-30), 1.0), correction) * correction
