@@ -66,6 +66,27 @@ def write_file(path: Path, content: bytes) -> None:
         write_synchronised(unfinished, content, path)
 
 
+def check_new(path: Path) -> None:
+    """Refuse a place that holds something already, with an InputError."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise _taken(path)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which lies at `path` at the end, if nothing was raised; folders around it are made as needed.
+
+    Raises:
+        InputError: if something is there already.
+        DiskFullError: if there is no room.
+    """
+    check_new(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        unfinished.mkdir()
+        yield unfinished
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A place to write a file or a folder in, which takes the place of `path` at the end, if nothing was raised.
@@ -152,7 +173,7 @@ def _explained(error: OSError, unfinished: Path, path: Path) -> OSError:
     if is_full(error):
         return _did_not_suffice(path)
     if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-        return TakenError(f"{path} is there already and not an empty folder: choose another name")
+        return _taken(path)
     if error.errno is not None and str(error.filename).startswith(str(unfinished)):
         return OSError(error.errno, error.strerror, str(path))
     return error
@@ -160,6 +181,10 @@ def _explained(error: OSError, unfinished: Path, path: Path) -> OSError:
 
 class TakenError(InputError, OSError):
     """Somebody else has written there first."""
+
+
+def _taken(path: Path) -> TakenError:
+    return TakenError(f"{path} is there already and not an empty folder: choose another name")
 
 
 def _no_room(path: Path, numbers: str) -> DiskFullError:

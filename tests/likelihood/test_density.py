@@ -385,7 +385,7 @@ def test_a_denoiser_without_likelihood_is_refused_with_its_reason():
     [
         ({"trace": "skilling"}, "choose one of auto, exact, hutchinson"),
         ({"trace": "hutchinson"}, "give a noise source"),
-        ({"trace": "hutchinson", "noise": Stream(0), "num_probes": 0}, "at least one probe"),
+        ({"trace": "hutchinson", "noise": Stream(0), "num_probes": 0}, "num_probes is 0"),
         ({"tolerance": 0.0}, "tolerance is 0"),
     ],
 )

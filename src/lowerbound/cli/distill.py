@@ -15,11 +15,12 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import Split, frechet_distance
+from lowerbound.files import check_new
 from lowerbound.records import Measured
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.samplers import DDIM, DPMSolver
 from lowerbound.sampling.plan import Plan
-from lowerbound.training.distill import check_empty, distill, student_times, teacher_times, write_student
+from lowerbound.training.distill import distill, student_times, teacher_times, write_student
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.stretch import open_workspace
 from lowerbound.weights import HASH
@@ -70,7 +71,7 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     run = open_denoiser(options.run, device)
     check_levels(run, "distillation")
     out = RunFolder(options.out or options.run.with_name(f"{options.run.resolve().name}-{options.steps}-steps"))
-    check_empty(out)
+    check_new(out.path)
     dataset = run.open_dataset()
     dataset.spec.check_complete("distill")
     settings = {"teacher": run.metadata.get(HASH, ""), "steps": options.steps, "seed": options.seed}

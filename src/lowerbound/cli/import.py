@@ -13,12 +13,12 @@ from lowerbound.cli.train import located
 from lowerbound.data import DataConfig
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
+from lowerbound.files import check_new
 from lowerbound.imports import stated
 from lowerbound.printable import printable
 from lowerbound.run import open_run
 from lowerbound.run.hub import fetched
 from lowerbound.run.imported import import_model, import_run, is_run
-from lowerbound.training.distill import check_empty
 from lowerbound.training.folder import RunFolder
 
 
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     """Run the verb."""
     options = parse(Options, "import", arguments)
     if options.out is not None:
-        check_empty(RunFolder(options.out))  # before anything is fetched
+        check_new(RunFolder(options.out).path)  # before anything is fetched
     with fetched(options.folder) as folder:
         out = options.out or Path("runs") / folder.resolve().name
         return _import_run(options, folder, out) if is_run(folder) else _import_model(options, folder, out)

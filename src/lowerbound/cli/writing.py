@@ -11,7 +11,7 @@ from lowerbound.data.encoding import Levels
 from lowerbound.data.fields import write_fields
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
-from lowerbound.files import check_folder, replacing, write_file
+from lowerbound.files import check_folder, check_new, replacing, write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import grey_levels
 from lowerbound.rounding import nine_digits
@@ -45,8 +45,7 @@ def check_out(out: Path, spec: DataSpec, suffixes: tuple[str, ...] = SUFFIXES) -
             f"a folder of pictures is for images of one or three channels; these samples have the shape {shape}: give a "
             f"name in {', '.join(suffixes)}"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already and not an empty folder: choose another name")
+    check_new(out)
 
 
 def check_finite(samples: np.ndarray, out: Path) -> None:

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from lowerbound.files import replacing
+from lowerbound.files import new_folder
 from lowerbound.records import Measured
 from lowerbound.run.exported import check_out
 from lowerbound.run.opened import Run
@@ -58,8 +58,7 @@ def export_hub(run: Run, out: Path | str) -> Path:
     """
     out = Path(out)
     check_out(out)
-    with replacing(out) as unfinished:
-        unfinished.mkdir(parents=True, exist_ok=True)
+    with new_folder(out) as unfinished:
         copy_model(run.folder, unfinished)
         (unfinished / "README.md").write_text(model_card(run), encoding="utf-8")
     return out

@@ -23,7 +23,7 @@ from lowerbound.denoiser import ByLevel, Denoiser, NetworkDenoiser
 from lowerbound.discrete import LevelDenoiser
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
-from lowerbound.files import check_folder, replacing
+from lowerbound.files import check_folder, check_new, new_folder
 from lowerbound.forest import Forest
 from lowerbound.imports import FAMILIES
 from lowerbound.imports.diffusers import Diffusers
@@ -32,8 +32,6 @@ from lowerbound.langevin.energy import EnergyDenoiser
 from lowerbound.mixed import BlockDenoiser
 from lowerbound.run.opened import Run
 from lowerbound.schedule import Level
-from lowerbound.training.distill import check_empty
-from lowerbound.training.folder import RunFolder
 
 Exportable = NetworkDenoiser | LevelDenoiser | BlockDenoiser | ByLevel
 OPSET = 18
@@ -115,8 +113,7 @@ def export_onnx(run: Run, out: Path | str) -> Path:
         "num_levels": spec.num_levels,
         "level": None if spec.num_levels is None else "level k of K is (2 k + 1) / K - 1",
     }
-    with replacing(out) as unfinished:
-        unfinished.mkdir(parents=True, exist_ok=True)
+    with new_folder(out) as unfinished:
         program.save(unfinished / "model.onnx", external_data=False)
         (unfinished / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
     return out
@@ -144,7 +141,7 @@ def export_diffusers(run: Run, out: Path | str) -> Path:
     assert isinstance(family, Diffusers)
     assert isinstance(run.denoiser, ForeignDenoiser)
     check_out(out)
-    with replacing(out) as unfinished:
+    with new_folder(out) as unfinished:
         family.write(source, run.denoiser.module, unfinished)
     return out
 
@@ -156,7 +153,7 @@ def check_out(out: Path) -> None:
         InputError: if it is.
     """
     check_folder(out)
-    check_empty(RunFolder(out))
+    check_new(out)
 
 
 def _inputs(spec: DataSpec) -> dict[str, Tensor]:

@@ -8,14 +8,13 @@ import torch
 
 from lowerbound.data import DataConfig, DataSpec, Levels, open_dataset
 from lowerbound.errors import InputError
-from lowerbound.files import replacing, write_file
+from lowerbound.files import check_new, new_folder, write_file
 from lowerbound.imports import open_denoiser, stated
 from lowerbound.imports.files import read_object
 from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.run.card import copy_model
 from lowerbound.run.opened import open_run
 from lowerbound.training.config import Config
-from lowerbound.training.distill import check_empty
 from lowerbound.training.folder import RunFolder
 from lowerbound.weights import weights_file
 
@@ -46,7 +45,7 @@ def import_model(
         InputError: if the model is of no family that is known, damaged, or not of these data.
     """
     run = RunFolder(out)
-    check_empty(run)
+    check_new(run.path)
     config = replace(data or DataConfig(""), image_size=image_size)
     dataset = None if data is None else open_dataset(config)
     num_levels = 256 if dataset is None else dataset.spec.num_levels
@@ -68,10 +67,9 @@ def import_model(
     if num_classes or class_names:
         spec = replace(spec, class_names=_class_names(num_classes, class_names, spec))
     _try(denoiser, num_classes, folder)
-    run.path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(run.path) as unfinished:
+    with new_folder(run.path) as unfinished:
         written = RunFolder(unfinished)
-        written.samples.mkdir(parents=True)
+        written.samples.mkdir()
         metadata = {"weights": f"imported from {source.family}"}
         write_file(written.model, weights_file(dict(denoiser.named_parameters()), metadata))
         written.write_config(Config(replace(config, conditional=num_classes > 0), imported=source), spec)
@@ -99,10 +97,7 @@ def import_run(folder: Path | str, out: Path | str) -> RunFolder:
         InputError: if there is no run, it is damaged, or there is no place for the copy.
     """
     run, source = RunFolder(out), open_run(folder).folder
-    check_empty(run)
-    run.path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(run.path) as unfinished:
-        unfinished.mkdir(parents=True)
+    with new_folder(run.path) as unfinished:
         copy_model(source, unfinished)
     return run
 

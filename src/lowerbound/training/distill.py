@@ -33,7 +33,7 @@ from lowerbound import grid
 from lowerbound.data import Dataset, DataSpec
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.files import replacing, write_file
+from lowerbound.files import new_folder, write_file
 from lowerbound.rng import Stream
 from lowerbound.samplers import DPMSolver, start, trajectory
 from lowerbound.schedule import CLEAN, Schedule
@@ -228,20 +228,12 @@ def write_student(
     Raises:
         InputError: if there is something in the folder.
     """
-    check_empty(out)
-    out.path.parent.mkdir(parents=True, exist_ok=True)
     times = student_times(student.schedule, spec, num_steps).tolist()
     metadata = {"weights": "distilled", "times": json.dumps(times), **metadata}
-    with replacing(out.path) as unfinished:
+    with new_folder(out.path) as unfinished:
         folder = RunFolder(unfinished)
-        folder.samples.mkdir(parents=True)
+        folder.samples.mkdir()
         write_file(folder.model, weights_file(dict(student.named_parameters()), metadata))
         folder.write_config(config, spec)
         if log is not None:
             shutil.copyfile(log, folder.log)
-
-
-def check_empty(out: RunFolder) -> None:
-    """Refuse a place that holds something already, with an InputError."""
-    if out.path.exists() and not (out.path.is_dir() and not any(out.path.iterdir())):
-        raise InputError(f"{out.path} is there already and not an empty folder: choose another one with --out")
