@@ -3,6 +3,10 @@
 Usage: python benchmarks/audits.py [--num-audits 200]
        python benchmarks/audits.py --estimators [--run runs/moons]
 
+Each right density comes with all that an audit can be given: the density itself as its own bound, with noise, as the finer
+figure, with less noise than a tolerance, and as the truth, where chance is hardest on a check; test and training points; and
+draws that are averaged. A table of masses comes with its support.
+
 Of estimators it prints a table with seconds of processor time: kernel densities of three widths and a mixture of
 scikit-learn, a spline flow of zuko, all fitted to 2,000 points of two moons, and a run if one is given. Test
 points that they were not fitted to stand beside them. With --posteriors the same of posteriors of sbi and BayesFlow, of two
@@ -15,9 +19,11 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,11 +35,50 @@ from torch import distributions
 
 import lowerbound as lb
 from lowerbound.auditing import Audit, audit
+from lowerbound.auditing.subject import as_subject
 from lowerbound.errors import InputError
 from lowerbound.models import RELATIVES
 from lowerbound.run import open_run
 
 KINDS = ("diffusion", "score", "energy", *RELATIVES)
+
+
+class Estimated:
+    """A table of masses of which each look is an estimate, with the error that it states."""
+
+    def __init__(self, table: distributions.Distribution, seed: int):
+        self.table, self.rng = table, np.random.default_rng(seed)
+
+    def score_samples(self, x: np.ndarray, return_std: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        log_p = self.table.log_prob(torch.from_numpy(x)).numpy()
+        errors = np.full(len(x), 0.1)
+        return log_p + errors * self.rng.standard_normal(len(x)), errors
+
+
+def subject(seed: int) -> tuple[Any, dict[str, Any]]:
+    """A right density or table of masses, and what an audit of it is given."""
+    rng = np.random.default_rng(seed)
+    if seed % 6 == 5:
+        num_columns, num_levels = int(rng.integers(1, 5)), int(rng.integers(2, 6))
+        masses = torch.from_numpy(rng.dirichlet(np.ones(num_levels), num_columns))
+        table = distributions.Independent(distributions.Categorical(masses), 1)
+        support = np.stack(np.unravel_index(np.arange(num_levels**num_columns), [num_levels] * num_columns), 1)
+        return (table if seed % 12 == 5 else Estimated(table, seed)), {"support": support}
+    model = density(seed)
+    known = as_subject(model)
+    assert known.sample is not None
+
+    def noisy(size: float) -> Callable[[torch.Tensor], np.ndarray]:
+        return lambda x: known.log_prob(x.numpy())[0] + size * rng.standard_normal(len(x))
+
+    return model, {
+        "bound": noisy(0.5),
+        "finer": noisy(1e-5),
+        "truth": model,
+        "data": known.sample(1000, seed + 1000),
+        "train": known.sample(1000, seed + 2000),
+        "draws": lambda x: rng.gamma(2.0, size=(len(x), 16)),
+    }
 
 
 def density(seed: int):
@@ -202,7 +247,8 @@ def main() -> None:
     failed, verdicts = Counter(), Counter()
     num_alarms = 0
     for seed in range(num_audits):
-        found = audit(density(seed), seed=seed)
+        model, given = subject(seed)
+        found = audit(model, seed=seed, **given)
         num_alarms += found.verdict == "fail"
         for check in found.checks:
             verdicts[check.name, check.verdict] += 1

@@ -1,6 +1,6 @@
 """Bits per dimension on disk: a run's code beside its bound, PNG, lossless WebP and JPEG XL, LZMA, bzip2 and zstd.
 
-Usage: python benchmarks/codec.py RUN DATA [--num-examples 1000] [--num-steps 250] [--batch-size 64] [--num-flips 0]
+Usage: python benchmarks/codec.py RUN DATA [--num-examples 1000] [--num-steps 150] [--batch-size 64] [--num-flips 0]
 
 PNG, WebP and JPEG XL (whose lossless mode comes from FLIF) hold 8 bits a pixel, and are given all images as one tall one,
 which spares them a header for each. JPEG XL and zstd are left out, and it is said, where pillow-jxl-plugin and zstandard are
@@ -134,7 +134,8 @@ def main() -> None:
     efforts = {"bound in continuous time": Effort(options.num_times)} if run.is_denoiser else {}
     if compressed.num_steps:
         steps = compressed.num_steps
-        effort = Effort(min(steps, max(options.num_times, 64 if steps <= 64 else 0)), steps)
+        draws = min(steps, max(options.num_times, 64 if steps <= 64 else 0))
+        effort = Effort(draws, steps, times=compressed.times)
         efforts = {f"bound of the chain of {steps} steps": effort, **efforts}
     efforts = efforts or {"log likelihood, or bound": Effort()}
     bounds = {name: score(run, raw, effort).bits_per_dim for name, effort in efforts.items()}

@@ -1,4 +1,4 @@
-"""Numbers of things in words, and the word that was meant."""
+"""Numbers of things and times in words, and the word that was meant."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,6 +13,15 @@ def counted(number: float, noun: str) -> str:
     """
     shown = f"{int(number):,}" if number == int(number) else f"{number:.4g}"
     return f"{shown} {noun if number == 1 else _plural(noun)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours in a word or two."""
+    if seconds < 1:
+        return "a second"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
 def nearest(given: str, names: Iterable[str]) -> str | None:

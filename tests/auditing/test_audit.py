@@ -10,7 +10,7 @@ from sklearn.neighbors import KernelDensity
 from torch import distributions
 
 from lowerbound.auditing import audit
-from lowerbound.auditing.subject import Subject
+from lowerbound.auditing.subject import Subject, as_subject
 from lowerbound.errors import InputError
 
 COVARIANCE = torch.tensor([[4.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.09]]).double()
@@ -225,3 +225,13 @@ def test_the_random_state_stays():
     torch.manual_seed(1)
     audit(right("one dimension"), **NUM)
     assert torch.equal(torch.rand(1), before)
+
+
+def test_a_mixture_that_draws_the_same_each_time_is_asked_for_others():
+    """A proposal is fitted to some samples and others are held against it; test points are no training points."""
+    mixture = right("a mixture of scikit-learn")
+    draw = as_subject(mixture).sample
+    assert draw is not None
+    assert (draw(50, 1) == draw(50, 1)).all()
+    assert not np.isin(draw(50, 1), draw(50, 2)).any()
+    assert (mixture.sample(50)[0] == mixture.sample(50)[0]).all()

@@ -10,6 +10,7 @@ from torch import distributions
 
 import lowerbound as lb
 from lowerbound.auditing import as_subject, audit
+from lowerbound.auditing.columns import Columns
 from lowerbound.auditing.function import refinement
 from lowerbound.auditing.subject import Subject
 from lowerbound.errors import InputError
@@ -129,6 +130,25 @@ def test_the_noise_of_a_bound_is_taken_off_its_mass(noise, excess, verdict):
     assert audit(mass)["normalisation by summing"].verdict == verdict
 
 
-def test_what_has_too_many_states_is_refused_with_their_number(tmp_path):
-    with pytest.raises(InputError, match=r"65,536 states at most, and it has 2\^20"):
-        audit(bits(tmp_path, "vae", (1, 4, 5)))
+@pytest.mark.parametrize("kind", ["autoregressive", "vae"])
+def test_a_mass_of_too_many_states_is_held_against_independent_columns(tmp_path, kind):
+    run = bits(tmp_path, kind, (1, 4, 5))
+    subject, name = as_subject(run), "never above independent columns"
+    found = audit(run, num_draws=400, num_samples=200)
+    assert [check.name for check in found.checks] == [name, "repeats", "batches"]
+    assert found.verdict == "pass", str(found)
+    assert subject.is_bound == (kind == "vae")
+    for wrong in (lambda nats: nats / 20, lambda nats: -nats, lambda nats: nats + 20):
+        off = replace(subject, log_prob=lambda x, wrong=wrong: (wrong(subject.log_prob(x)[0]), None))
+        assert audit(off, num_draws=400, num_samples=200)[name].verdict == "fail"
+
+
+def test_independent_columns_have_the_mass_that_they_say():
+    points = np.array([[0.0, 5.0], [2.0, 5.0], [2.0, 6.0], [2.0, 7.0]])
+    columns = Columns(points, (np.arange(3.0), np.arange(5.0, 9.0)))
+    states = np.array([[a, b] for a in range(3) for b in range(5, 9)], float)
+    masses = np.exp(columns.log_prob(states))
+    assert masses.sum() == pytest.approx(1)
+    drawn = columns.sample(20_000, 0)
+    shares = np.array([(drawn == state).all(1).mean() for state in states])
+    assert (np.abs(shares - masses) < 5 * np.sqrt(masses / 20_000)).all()

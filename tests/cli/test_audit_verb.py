@@ -1,6 +1,7 @@
-"""`lowerbound audit`: a run's density, whatever it was trained on, is one; discrete data have none."""
+"""`lowerbound audit`: a run's density, whatever it was trained on, is one; of discrete data the mass is."""
 
 import json
+import re
 
 import numpy as np
 
@@ -33,9 +34,17 @@ def test_a_run_is_audited(trained_moons, tmp_path, capsys):
     assert "fail" not in verdicts.values(), told
 
 
-def test_what_cannot_be_audited_is_said(trained, trained_moons, tmp_path, capsys):
-    assert run(["audit", str(trained)]) == 2
-    assert "discrete" in capsys.readouterr().err
+def test_of_more_states_than_can_be_listed_less_is_asked(trained, capsys):
+    assert run(["audit", str(trained), "--num-draws", "20", "--num-samples", "20"]) == 0
+    printed = capsys.readouterr().out
+    assert "64 dimensions: pass" in printed
+    assert "never above independent columns" in printed
+    allowed = re.search(r"nats, of ([-+.e\d]+) allowed", printed)
+    assert allowed is not None
+    assert float(allowed[1]) < 1, "the noise of a bound is the point's own, and excuses no other batch"
+
+
+def test_what_cannot_be_audited_is_said(trained_moons, tmp_path, capsys):
     assert run(["audit", str(trained_moons), "-o", str(tmp_path / "audit.txt")]) == 2
     assert "ends in .html or .json" in capsys.readouterr().err
     assert run(["audit", str(trained_moons), "-o", str(tmp_path / "nowhere" / "audit.html")]) == 2

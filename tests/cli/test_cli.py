@@ -157,6 +157,10 @@ MISTAKES = {
     "eta without DDIM": (["sample", "{run}", "--eta", "0.5"], "no effect on dpm++sde: it belongs to ddim"),
     "eta out of range": (["sample", "{run}", "--sampler", "ddim", "--eta", "2"], "between 0"),
     "a run without evaluation": (["report", "{fresh}"], "no evaluation"),
+    "trainings of a quick evaluation": (
+        ["evaluate", "{run}", "--quick", "--seeds", "2"],
+        "--seeds 2 has no effect with --quick",
+    ),
     "samplers at no number of calls": (["evaluate", "{run}", "--samplers", "heun"], "no effect without --calls"),
     "no network calls": (["evaluate", "{run}", "--num-times", "0"], "starts at 1"),
     "another configuration": (["train", "digits", "--out", "{run}", *TINY], "--conditional: "),

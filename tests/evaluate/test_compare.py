@@ -100,12 +100,25 @@ def test_a_model_that_cannot_be_trained_is_left_out_with_the_reason(tmp_path):
     assert remarks(found)[0].startswith("vae is left out:")
 
 
+def test_other_data_are_refused_before_anything_is_trained(tmp_path):
+    run_compare(tmp_path / "out", models=("vae",))
+    points = str(tmp_path / "points.npy")
+    np.save(points, np.random.default_rng(1).normal(size=(300, 2)).astype(np.float32))
+    contest = Contest(models=("vae",), steps=2, seeds=2, num_samples=24)
+    with pytest.raises(InputError, match=r"vae was trained on other data than .*choose another --out"):
+        compare(open_dataset(points), DataConfig(points), tmp_path / "out", contest, show_progress=False)
+    assert not (tmp_path / "out" / "vae-seed-1").exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"models": ()}, "no models"),
         ({"steps": None}, "give one of the two"),
         ({"minutes": 1.0}, "give one of the two"),
+        ({"seeds": 0}, "each model is trained once at least"),
+        ({"seeds": 10**12}, "seeds from 0 on, one for each training, are below 2\\^32"),
+        ({"seeds": 2, "seed": (1 << 32) - 1}, "are below 2\\^32; give fewer"),
     ],
 )
 def test_what_is_no_comparison_is_refused(settings, message, tmp_path):

@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lowerbound.auditing import conditional
 from lowerbound.auditing.allowance import GRID, SAMPLES, Allowance
 from lowerbound.auditing.check import Check
+from lowerbound.auditing.columns import Columns
 from lowerbound.auditing.draws import heavy_tails
 from lowerbound.auditing.function import NUM_POINTS, batches, refinement, repeats, slopes
 from lowerbound.auditing.integral import Weighted, by_importance, by_quadrature, by_sum
 from lowerbound.auditing.samples import same_law
-from lowerbound.auditing.subject import as_points, as_subject
-from lowerbound.auditing.truth import apart, below_proposal, below_truth, bound_below, of_levels
+from lowerbound.auditing.subject import Points, as_points, as_subject
+from lowerbound.auditing.truth import apart, below_columns, below_proposal, below_truth, bound_below, of_levels
 from lowerbound.errors import InputError
 from lowerbound.words import counted
 
@@ -91,7 +92,7 @@ def audit(
         truth: the distribution of the data, where it is known: anything that model may be, with samples.
         train: the points that the model was trained on.
         support: of a mass, all points that it can be of, (N, D); of a run of discrete data with 65,536 states at most all of
-            them, if not given.
+            them, if not given. Of one with more states less can be asked: its mass is held against independent columns.
         bound: a lower bound on the log density of each point, or an estimate of one; if not given, that of a run of a
             diffusion model.
         finer: the log density of each point, computed more finely, in more steps or in double precision; if not given, that
@@ -114,10 +115,8 @@ def audit(
     data, train, support = (None if array is None else as_points(array) for array in (data, train, support))
     support = subject.support if support is None else support
     allowance = Allowance(subject, minutes)
-    if support is not None:
-        first = support[:NUM_POINTS]
-        checks = [by_sum(allowance, support), repeats(subject, first), batches(subject, first)]
-        return Audit(subject.name, support.shape[1], tuple(checks), allowance.note)
+    if support is not None or subject.values is not None:
+        return _of_mass(allowance, support, num_draws, num_samples, seed)
     points = data if subject.sample is None else allowance.sample(num_samples, seed, SAMPLES)
     if points is None:
         raise InputError("the model has no sample: give data to integrate around, or a function that draws as sample")
@@ -143,3 +142,20 @@ def audit(
         if train is not None:
             checks.append(apart(data, train))
     return Audit(subject.name, points.shape[1], tuple(checks), allowance.note)
+
+
+def _of_mass(allowance: Allowance, support: Points | None, num_draws: int, num_samples: int, seed: int) -> Audit:
+    """What is asked of a mass: its sum over all points, or where they are too many what it says of independent columns."""
+    subject = allowance.subject
+    if support is not None:
+        first, check = support[:NUM_POINTS], by_sum(allowance, support)
+    else:
+        assert subject.values is not None
+        assert subject.sample is not None
+        points = allowance.sample(num_samples, seed, SAMPLES)
+        first = allowance.looked_at_again(points[:NUM_POINTS])
+        check = below_columns(allowance, Columns(points, subject.values), num_draws, seed + 1)
+    if subject.is_fixed:
+        subject = replace(subject, log_prob=lambda x: (allowance.subject.log_prob(x)[0], None))
+    checks = (check, repeats(subject, first), batches(subject, first))
+    return Audit(subject.name, first.shape[1], checks, allowance.note)

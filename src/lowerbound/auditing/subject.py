@@ -51,8 +51,11 @@ class Subject:
         bound: what is on average over samples of the density no larger than log_prob, nats, (N,); None where there is none.
         refinement: log_prob, the same computed more finely and by the same random draws, and the error that the first
             states, each (N,); None where no finer computation is known.
-        support: of a mass, all points that it can be of, (M, D); None of a density.
+        support: of a mass, all points that it can be of, (M, D); None of a density, or where they are too many to be listed.
+        values: of such a mass, all that each column can have; None otherwise.
         is_bound: whether log_prob is itself a bound, so that what it says sums to one at most.
+        is_fixed: whether the random draws of a figure are the point's own, so that it is off by its error, and always by the
+            same.
         is_dear: whether a log density takes so long that a grid of them is out of the question.
     """
 
@@ -64,7 +67,9 @@ class Subject:
     bound: Callable[[Points], Figures] | None = None
     refinement: Callable[[Points], tuple[Figures, Figures, Figures]] | None = None
     support: Points | None = None
+    values: tuple[np.ndarray, ...] | None = None
     is_bound: bool = False
+    is_fixed: bool = False
     is_dear: bool = False
 
 
@@ -186,8 +191,13 @@ def _of_estimator(estimator: Any) -> Subject:
         return as_figures(values), as_figures(errors)
 
     def sample(num: int, seed: int) -> Points:
-        takes_seed = "random_state" in parameters(estimator.sample)
-        drawn = estimator.sample(num, random_state=seed) if takes_seed else estimator.sample(num)
+        if "random_state" in parameters(estimator.sample):
+            drawn = estimator.sample(num, random_state=seed)
+        else:
+            other = copy.copy(estimator)
+            if hasattr(other, "random_state"):  # with a number there a mixture of scikit-learn draws the same each time
+                other.random_state = seed
+            drawn = other.sample(num)
         return as_points(drawn[0] if isinstance(drawn, tuple) else drawn)
 
     return Subject(
@@ -207,23 +217,21 @@ def _of_run(run: Run) -> Subject:
 
 
 def _of_mass(run: Run) -> Subject:
-    """Of a run of discrete data with so few states that all of them can be listed: its mass, or the bound on it."""
+    """Of a run of discrete data: its mass, or the bound on it; with all states if they can be listed."""
     spec = run.spec
     if spec.num_levels is not None:
         sizes = [spec.num_levels] * spec.num_dims
     else:
         sizes = [block.num_categories if isinstance(block, Choice) else 0 for block in spec.blocks or ()]
-    num_states = math.prod(sizes)
-    if not 0 < num_states <= MOST_STATES:
-        seen = f"it has 2^{math.log2(num_states):.0f} states" if num_states else "not all its values can be listed"
+    if 0 in sizes:
         raise InputError(
-            f"the data of the run in {run.folder.path} are discrete, in some columns at least: what it has is a mass, or a "
-            f"bound on one, and not a density; a mass is summed over {MOST_STATES:,} states at most, and {seen}"
+            f"the data of the run in {run.folder.path} are categories or levels in some columns and real numbers in others: "
+            "what it has is a mass of the ones times a density of the others, which is neither summed nor integrated here"
         )
+    num_states = math.prod(sizes)
     num_draws = max(BOUND_DRAWS, min(MOST_DRAWS, CALLS // num_states))
     effort = run.model.completed(Effort(num_draws if run.is_denoiser else None))  # refuses what has no likelihood
     offset = spec.encoding.offset
-    support = np.stack(np.unravel_index(np.arange(num_states), sizes), 1).astype(np.float64) + offset
 
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
         raw = _stored(run, x)
@@ -232,9 +240,16 @@ def _of_mass(run: Run) -> Subject:
         errors = np.nan_to_num(scores.diffusion_error) * spec.num_dims * np.log(2)
         return scores.nats, errors if errors.any() else None
 
-    return Subject(
-        str(run.folder.path), log_prob, support=support, is_bound=run.model.likelihood == "bound", is_dear=True
-    )
+    def sample(num: int, seed: int) -> Points:
+        return as_points(generate(run, num, seed=seed, batch_size=1024))
+
+    is_bound = run.model.likelihood == "bound"
+    subject = Subject(str(run.folder.path), log_prob, is_bound=is_bound, is_fixed=True, is_dear=True)
+    if num_states > MOST_STATES:
+        values = {size: np.arange(size) + float(offset) for size in sizes}
+        return replace(subject, sample=sample, values=tuple(values[size] for size in sizes))
+    support = np.stack(np.unravel_index(np.arange(num_states), sizes), 1).astype(np.float64) + offset
+    return replace(subject, support=support)
 
 
 def _of_relative(run: Run) -> Subject:

@@ -5,8 +5,9 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from lowerbound.auditing.allowance import BOUNDED, TRUTH, Allowance
+from lowerbound.auditing.allowance import BOUNDED, DRAWS, TRUTH, Allowance
 from lowerbound.auditing.check import Check, Question, Untold
+from lowerbound.auditing.columns import Columns
 from lowerbound.auditing.integral import MOST_ERRORS, TOLERANCE, Weighted
 from lowerbound.auditing.subject import Figures, Points, Subject
 from lowerbound.records import Measured
@@ -28,6 +29,15 @@ def below_truth(allowance: Allowance, truth: Subject, num: int, seed: int) -> Ch
 def below_proposal(weighted: Weighted | Untold) -> Check:
     """The same of the proposal, in any number of dimensions and however far it is from the density."""
     return _gibbs("never above the proposal", weighted if isinstance(weighted, Untold) else weighted.log_weights)
+
+
+def below_columns(allowance: Allowance, columns: Columns, num: int, seed: int) -> Check:
+    """No mass is on average above that of draws of independent columns, however far they are from it."""
+    x = columns.sample(num, seed)
+    log_p, _ = allowance.log_prob(x, "draws", DRAWS)
+    claim = "no mass, and no bound on one, has a larger mean log than that which the points were drawn from"
+    remedy = "it is no mass: a wrong sign, a mean over entries for their sum, a constant, or a density"
+    return _gibbs("never above independent columns", log_p - columns.log_prob(x[: len(log_p)]), claim, remedy)
 
 
 def bound_below(allowance: Allowance, x: Points) -> Check:

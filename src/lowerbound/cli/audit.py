@@ -31,7 +31,8 @@ class Options:
 
     Each check reports what was measured, with its error, and passes, fails, or can't tell, with what an answer would take.
     It is for continuous data; in more than about ten dimensions the integral can seldom be estimated. Of discrete data with
-    65,536 states at most, such as 4 x 4 bits, the masses of all states are summed.
+    65,536 states at most, such as 4 x 4 bits, the masses of all states are summed; of more, such as digits, the mass is
+    only held against those of independent columns, above which no mass is.
 
     Example: lowerbound audit runs/moons -o audit.html
     """

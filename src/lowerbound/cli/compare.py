@@ -16,6 +16,7 @@ from lowerbound.evaluate.compare import Comparison, Contest, compare
 from lowerbound.everyday import Everyday
 from lowerbound.report.comparison import HEADER, answers, remarks, rows, write_comparison_page
 from lowerbound.report.console import aligned
+from lowerbound.words import counted, duration
 
 DEFAULT_MINUTES = 10.0
 
@@ -59,6 +60,10 @@ def main(arguments: list[str]) -> Comparison:
     out = options.out or Path("runs") / f"compare-{Path(options.data.source).stem}"
     print(describe(dataset))
     contest = replace(options, minutes=minutes)
+    if minutes is not None and len(contest.models) * contest.seeds > 1:
+        trainings = counted(len(contest.models) * contest.seeds, "training")
+        together = duration(60 * minutes * len(contest.models) * contest.seeds)
+        print(f"{trainings} of {duration(60 * minutes)} each, {together} in all, and what judges them")
     comparison = compare(dataset, data, out, contest, device=pick_device(options.device), stage=stage)
     page = write_comparison_page(comparison, out)
     print("\n".join(["", *aligned([HEADER, *rows(comparison)]), "", *answers(comparison), *remarks(comparison)]))

@@ -44,7 +44,7 @@ class Options:
     split: Everyday[Literal["train", "validation", "test"] | None] = None
     """Compress one split, as training makes it; all examples if not given."""
     num_steps: Everyday[int | None] = None
-    """The number of steps of a diffusion model's chain: more take longer and fewer bits; 250 if not given."""
+    """The number of steps of a diffusion model's chain: more take longer and fewer bits; 150 if not given."""
     batch_size: int | None = None
     """The largest number of examples coded at a time, 64 if not given: a chain, which borrows bits for each of them, begins
     with one, and grows as it has earned enough."""
@@ -69,7 +69,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
         compressed = compress(run, raw, **settings, progress=bar.update)
     write_file(options.out, compressed.to_bytes())
     steps = compressed.num_steps
-    scores = score(run, raw, Effort(num_steps=steps, num_draws=min(NUM_DRAWS, steps)) if steps else Effort())
+    chain = Effort(min(NUM_DRAWS, steps), steps, times=compressed.times) if steps else Effort()
+    scores = score(run, raw, chain)
     on_disk, bound = 8 * compressed.num_bytes / raw.size, Measured.of(scores.bits_per_dim)
     print("\n".join(told(raw, compressed, on_disk, bound, scores.kind)))
     print(f"{counted(len(raw), 'example')} in {compressed.num_bytes:,} bytes: {options.out}")
@@ -78,6 +79,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
         "bound": bound,
         "kind": scores.kind,
         "num_bytes": compressed.num_bytes,
+        "num_header_bytes": compressed.num_header_bytes,
+        "num_plain": compressed.num_plain,
         "num_examples": len(raw),
         "out": options.out,
     }

@@ -9,6 +9,7 @@ from lowerbound.cli.progress import say, stage
 from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.cli.together import A_DAY, first_then_all, join
 from lowerbound.data import Reading
+from lowerbound.errors import InputError
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import Evaluation, evaluation_folder
 from lowerbound.evaluate.likelihood import scored
@@ -72,6 +73,9 @@ def main(arguments: list[str]) -> Evaluation | None:
     run = open_run(options.run, device)
     check_effect(options, Options(options.run), run, EFFECTIVE)
     dataset, own = open_evaluated(run, options.data, options.reading)
+    if options.seeds > 1 and (options.quick or not own):
+        other = "--quick" if options.quick else "other --data than the run's own"
+        raise InputError(f"--seeds {options.seeds} has no effect with {other}: leave out one of the two")
     variance = {"conditional": True, "dataset": dataset if own else None}
     run = first_then_all(processes, partial(with_variance, run, options.reverse, **variance))
     if not own and processes.is_first:

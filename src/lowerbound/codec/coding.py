@@ -21,6 +21,7 @@ from lowerbound.codec.chain import Chain
 from lowerbound.codec.direct import Direct
 from lowerbound.codec.file import Compressed, integer_type
 from lowerbound.codec.stack import Stack, to_words
+from lowerbound.codec.times import chain_times, shares_of_steps
 from lowerbound.data import Levels
 from lowerbound.errors import InputError
 from lowerbound.files import file_hash
@@ -29,7 +30,7 @@ from lowerbound.models.vae import OneLatent, StandardNormal
 from lowerbound.run import Run
 from lowerbound.run.examples import check_examples
 
-NUM_STEPS = 250
+NUM_STEPS = 150
 """Of a diffusion model's chain, if not given: its bound is a few percent above that of continuous time."""
 MOST_AT_ONCE = 64
 """Examples of a batch, if not given."""
@@ -80,8 +81,10 @@ def compress(
     if not (1 <= batch_size < 1 << 16 and 1 <= num_steps < 1 << 16):
         raise InputError(f"batch_size={batch_size}, num_steps={num_steps}: both start at 1 and are below 65,536")
     num_steps = num_steps if run.is_denoiser else 0
-    coder = _coder(run, num_steps)
+    _num_levels(run)  # refuses data that have no code
     check_examples(run, raw)
+    shares = shares_of_steps(run, raw) if num_steps else b""
+    coder = _coder(run, num_steps, shares)
     levels = raw.astype(np.int64) - run.spec.encoding.offset
     stack, num_plain, growth = _coded(coder, raw, levels, batch_size, progress)
     return Compressed(
@@ -93,6 +96,7 @@ def compress(
         batch_size=batch_size,
         growth=growth,
         num_steps=num_steps,
+        shares=shares,
         dtype=raw.dtype.str,
         layout=layout or run.spec.layout,
         run=str(run.folder.path),
@@ -121,7 +125,7 @@ def decompress(
             f"another time: give the run that was {compressed.run} then"
         )
     dtype = integer_type(compressed.dtype)
-    coder = _coder(run, compressed.num_steps)
+    coder = _coder(run, compressed.num_steps, compressed.shares)
     try:
         raw = _decoded(run, coder, compressed, dtype, progress)
     except (InputError, AssertionError, ValueError, lzma.LZMAError, EOFError) as error:
@@ -156,8 +160,8 @@ def _decoded(
     return np.ascontiguousarray(np.concatenate(decoded[::-1]))
 
 
-def _coder(run: Run, num_steps: int) -> Chain | Direct:
-    """The code of a run's model in double precision; refuses, by an InputError, a run that has none."""
+def _num_levels(run: Run) -> int:
+    """K of a run's data; refuses, by an InputError, data that are not discrete."""
     spec = run.spec
     if not isinstance(spec.encoding, Levels):
         what = "rows of a table" if spec.columns else "real numbers"
@@ -167,10 +171,14 @@ def _coder(run: Run, num_steps: int) -> Chain | Direct:
             else "a density has no code of finite length: give data of whole numbers, on a grid as fine as they are known"
         )
         raise InputError(f"the run in {run.folder.path} is of {what}: {reason}")
-    model = copy.deepcopy(run.model).double()
-    num_levels = spec.encoding.num_levels
+    return spec.encoding.num_levels
+
+
+def _coder(run: Run, num_steps: int, shares: bytes) -> Chain | Direct:
+    """The code of a run's model in double precision; refuses, by an InputError, a run that has none."""
+    spec, num_levels, model = run.spec, _num_levels(run), copy.deepcopy(run.model).double()
     if isinstance(model, Diffusion) and model.decoder is not None:
-        chain = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
+        chain = torch.tensor(chain_times(num_steps, shares), dtype=torch.float64)
         return Chain(as_hvae(model.denoiser, model.decoder, chain), spec.shape, num_levels, run.device)
     if isinstance(model, VAE) and isinstance(model.prior, StandardNormal):
         model = OneLatent(model)

@@ -30,6 +30,7 @@ from lowerbound.evaluate.trainings import (
     difference_of_figures,
     difference_over_trainings,
     mean_over_trainings,
+    seeds_of_trainings,
 )
 from lowerbound.everyday import Everyday
 from lowerbound.files import write_file
@@ -40,6 +41,8 @@ from lowerbound.run import Run, open_run
 from lowerbound.run.autoguided import for_samples
 from lowerbound.training import recipe, train
 from lowerbound.training.config import ModelName
+from lowerbound.training.folder import RunFolder
+from lowerbound.training.resume import check_data
 
 FAMILY: tuple[ModelName, ...] = (
     "vae",
@@ -188,8 +191,8 @@ def compare(
         stage: shows progress of the rest.
 
     Raises:
-        InputError: without a model, or without one budget; if no model can be trained, or the folder holds runs with other
-            settings.
+        InputError: without a model, or without one budget; if no model can be trained, or the folder holds runs of other
+            data or with other settings.
     """
     if (contest.minutes is None) == (contest.steps is None):
         raise InputError(
@@ -197,18 +200,19 @@ def compare(
         )
     if not contest.models:
         raise InputError(f"no models to compare: choose from {', '.join(FAMILY)}")
-    if contest.seeds < 1:
-        raise InputError(f"--seeds is {contest.seeds}: each model is trained once at least")
+    seeds = seeds_of_trainings(contest.seed, contest.seeds)
     dataset.spec.check_complete("compare")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
+    for kept in sorted(folder.glob("*/config.json")):
+        check_data(RunFolder(kept.parent), dataset)  # beside whose runs those of these data would stand
     with stage("classifier of the data", UPDATES) as progress:
         classifier = feature_classifier(dataset, folder, progress)
     judge = Judge.of(dataset, feature_space(dataset, classifier), contest.num_samples, contest.seed)
     standings, left_out = [], {}
     bits: dict[str, list[np.ndarray]] = {}
     for number, model in enumerate(contest.models, 1):
-        for seed in range(contest.seed, contest.seed + contest.seeds):
+        for seed in seeds:
             name = model if seed == contest.seed else f"{model}-seed-{seed}"
             say(f"{number} of {len(contest.models)}: {name}")
             try:

@@ -11,7 +11,7 @@ from lowerbound.baselines import Baseline
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.trainings import OverTrainings, mean_over_trainings
+from lowerbound.evaluate.trainings import OverTrainings, mean_over_trainings, seeds_of_trainings
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.run import Run, open_run
@@ -153,7 +153,7 @@ def trained_again(
     """
     first = run.config.training.seed
     each = {first: bits}
-    for other in range(first + 1, first + num_trainings):
+    for other in seeds_of_trainings(first, num_trainings)[1:]:
         config = replace(run.config, training=replace(run.config.training, seed=other))
         folder = run.folder.path / "trainings" / f"seed-{other}"
         train(config, dataset, folder, device=run.device, say=lambda line: None, show_progress=False)

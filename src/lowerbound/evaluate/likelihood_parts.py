@@ -34,7 +34,7 @@ from lowerbound.evaluate.subject import EACH, Subject
 from lowerbound.models import Effort
 from lowerbound.pictures import bound_by_time, training_curve
 from lowerbound.run.history import training_columns
-from lowerbound.words import counted
+from lowerbound.words import counted, duration
 
 INTERVALS = 24
 FLOW_CALLS = 60
@@ -121,7 +121,9 @@ def _trainings(subject: Subject) -> Part:
     def compute(folder: Path, progress: Progress) -> Trainings:
         return trained_again(run, dataset, indices, subject.bits, effort, num, seed=seed, progress=progress)
 
-    cost = Cost(f"{num - 1} more trainings, each as long as the run's own")
+    seconds = float(run.metadata.get("seconds", 0.0))
+    each = f", of {duration(seconds)} each" if seconds else ""
+    cost = Cost(f"{counted(num - 1, 'more training')}, as long as the run's own{each}")
     settings = {"seeds": num, "examples": len(indices), "effort": asdict(effort), "seed": seed}
     return Part("trainings", "bits/dim over trainings", cost, compute, num - 1, settings, missing=missing)
 

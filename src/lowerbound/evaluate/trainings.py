@@ -27,11 +27,27 @@ from lowerbound.records import Measured, Unsure
 
 LEVEL = 0.95
 """Of intervals; a difference is one where the interval does not hold zero."""
+MOST_SEEDS = 1 << 32
 _MANY = 1e9
 """Degrees of freedom of an error that is known."""
 
 Bits = Float[np.ndarray, "_trainings _examples"]
 """Of each training, on the same examples."""
+
+
+def seeds_of_trainings(first: int, num: int) -> range:
+    """The seeds of so many trainings of one configuration, from a first one on.
+
+    Raises:
+        InputError: if there is none, or they do not all lie below 2^32, where samples have seeds of their own.
+    """
+    if num < 1:
+        raise InputError(f"--seeds is {num}: each model is trained once at least")
+    if first + num > MOST_SEEDS:
+        raise InputError(
+            f"--seeds is {num:,}: seeds from {first:,} on, one for each training, are below 2^32; give fewer"
+        )
+    return range(first, first + num)
 
 
 @dataclass(frozen=True)

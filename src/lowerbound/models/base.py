@@ -71,18 +71,22 @@ class Effort:
         num_steps: of a diffusion model, the bound of a chain of so many equal steps of time; None: in continuous time.
         reverse: the chain's reverse variance (`reverse.KINDS`).
         importance: K importance samples of the latents, for a tighter bound; 1: the plain one.
+        times: of the chain's num_steps + 1 levels, increasing from 0 to 1, where its steps are not equal.
 
     Raises:
-        InputError: for a number below one.
+        InputError: for a number below one, or times that are not as many as the chain has levels.
     """
 
     num_draws: int | None = None
     num_steps: int | None = None
     reverse: str = "lower"
     importance: int = 1
+    times: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         check_counts(self, "num_draws", "num_steps", "importance")
+        if self.times is not None and len(self.times) - 1 != self.num_steps:
+            raise InputError(f"{len(self.times)} times of a chain of {self.num_steps} steps: give one more than steps")
 
 
 ONE_DRAW = Effort(num_draws=1)

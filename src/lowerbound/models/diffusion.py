@@ -178,8 +178,9 @@ class Diffusion(Model):
     def elbo(self, x: Examples, noise: Noise, effort: Effort = ONE_DRAW, place: PerExample | None = None) -> Elbo:
         check_likelihood(self.denoiser)
         assert self.decoder is not None
-        steps = effort.num_steps
+        steps, times = effort.num_steps, effort.times
         chain = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        chain = chain if times is None else torch.tensor(times, dtype=torch.float64)
         settings = {"num_times": effort.num_draws, "place": place, "reverse": effort.reverse}
         return likelihood.elbo(self.denoiser, self.decoder, x, chain, noise=noise, **settings)
 

@@ -7,6 +7,7 @@ from lowerbound.evaluate.folder import Evaluation, Outcome
 from lowerbound.evaluate.part import Cost
 from lowerbound.report.headline import findings, headline
 from lowerbound.report.parts import description
+from lowerbound.words import duration
 
 
 def event_text(event: Begun | Done) -> str:
@@ -29,15 +30,6 @@ def cost_text(cost: Cost, seconds: float | None) -> str:
     if seconds is None:
         return cost.work
     return f"{cost.work}, {'at least' if cost.at_least else 'about'} {duration(seconds)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours in a word or two."""
-    if seconds < 1:
-        return "a second"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def aligned(table: Sequence[tuple[str, ...]]) -> list[str]:

@@ -64,13 +64,18 @@ def check_same(folder: RunFolder, config: Config, dataset: Dataset) -> list[str]
         InputError: if it is another run, or its data are no longer the same.
     """
     changes = check_settings(folder, config)
+    check_data(folder, dataset)
+    return changes
+
+
+def check_data(folder: RunFolder, dataset: Dataset) -> None:
+    """Refuse a folder that holds a run of other data, by an InputError."""
     _, spec = folder.read_config()
     if not dataset.has_fingerprint(spec.fingerprint):
         raise InputError(
             f"{folder.path} was trained on other data than {dataset.spec.name} holds now, or on other labels or splits of "
             "them: choose another --out"
         )
-    return changes
 
 
 def check_settings(folder: RunFolder, config: Config) -> list[str]:
