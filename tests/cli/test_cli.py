@@ -149,7 +149,7 @@ MISTAKES = {
     ),
     "two lengths": (["train", "digits", "--steps", "1", "--minutes", "1"], "give one of the two"),
     "no such run": (["sample", "{tmp}/nowhere"], "there is no run"),
-    "no steps": (["sample", "{run}", "--steps", "0", "-o", "{tmp}/a.png"], "at least one step"),
+    "no steps": (["sample", "{run}", "--steps", "0", "-o", "{tmp}/a.png"], "--steps is 0: it starts at 1"),
     "no samples": (["sample", "{run}", "-n", "0"], "--num-samples is 0"),
     "a label that does not exist": (["sample", "{run}", "--label", "x"], "choose from 0, 1"),
     "an unknown file type": (["sample", "{run}", "-o", "{tmp}/a.jpg"], "give a name in .png"),
