@@ -122,7 +122,8 @@ class Compressed(Brief):
         texts = content[start : start + size].decode("utf-8", "replace").split("\n")
         words = content[start + size :]
         if len(texts) == 4 and len(words) % 4 == 0:
-            found = cls(*(*numbers, shares, *texts), words=np.frombuffer(words, "<u4").astype(np.uint32))
+            values: list[Any] = [*numbers, shares, *texts]
+            found = cls(*values, words=np.frombuffer(words, "<u4").astype(np.uint32))
             if found.num_plain <= found.num_examples and found.batch_size and found.layout in LAYOUTS and all(shares):
                 return found
         raise InputError(f"{name} is damaged: its header makes no sense")
