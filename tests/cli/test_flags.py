@@ -30,7 +30,7 @@ def of_parser(verb) -> set[str]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_options_have_the_flags_of_the_parser(verb):
-    switches = {f"--no-{flag[2:]}" for flag in flags(options(verb)).values()}
+    switches = {re.sub(r"^--(.*\.)?", r"\g<0>no-", flag) for flag in flags(options(verb)).values()}
     assert of_parser(verb) - switches - {"--help"} == set(flags(options(verb)).values())
 
 

@@ -80,7 +80,7 @@ def test_the_help_of_training_fits_on_a_screen(capsys, monkeypatch):
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_all_shows_every_option_and_help_some_of_them(verb, capsys, monkeypatch):
     options = set(flags(importlib.import_module(f"lowerbound.cli.{verb}").Options).values())
-    switches = {flag.replace("--", "--no-", 1) for flag in options}
+    switches = {re.sub(r"^--(.*\.)?", r"\g<0>no-", flag) for flag in options}
     every = flags_in(shown([verb, "--help-all"], capsys, monkeypatch)) - {"--help"}
     assert every - switches == options
     some = flags_in(shown([verb, "--help"], capsys, monkeypatch)) - {"--help"}

@@ -185,7 +185,7 @@ def test_a_seed_fixes_the_bound_of_each_example():
         ({"x": LATTICE + 2}, "not the centre of one of 4 levels"),
         ({"dequantizer": UniformDequantizer(256)}, "not the centre of one of 256 levels"),
         ({"num_importance": 2, "trace": "hutchinson"}, "num_probes of at least 2"),
-        ({"trace": "best"}, "unknown trace"),
+        ({"trace": "best"}, "choose one of auto"),
     ],
 )
 def test_impossible_arguments_are_refused(arguments, message):

@@ -140,7 +140,7 @@ def test_a_category_that_is_not_known_is_refused_by_name(trained):
 
 
 def test_what_is_partly_a_mass_is_no_density_to_audit(trained):
-    with pytest.raises(InputError, match="discrete"):
+    with pytest.raises(InputError, match="a mass of the ones times a density of the others"):
         audit(trained[0])
 
 

@@ -1,12 +1,12 @@
 """Libraries that only some kinds of data need."""
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from lowerbound.errors import InputError
 
 
-def extra(module: str, name: str, purpose: str) -> ModuleType:
+def extra(module: str, name: str, purpose: str) -> Any:
     """A library of an extra.
 
     Arguments:

@@ -221,7 +221,7 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
         return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, below)
     if settings.target == "levels":
         assert num_levels is not None
-        values = level_centres(torch.tensor(settings.spikes, dtype=torch.int64), num_levels).tolist()
+        values = level_centres(torch.tensor(settings.spikes, dtype=torch.int64, device="cpu"), num_levels).tolist()
         network = build_network(config.network, spec, 2 + len(values), values)
         return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data, settings.spikes)
     network = build_network(config.network, spec, outputs_per_entry=2 if learned_variance else 1)
