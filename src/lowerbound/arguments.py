@@ -139,7 +139,5 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 def check_counts(settings: Any, *names: str) -> None:
     """Refuse those of an object's numbers that are below 1, by an InputError; one that is None was not given."""
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None and not value >= 1:
-            raise InputError(f"{name} is {value}: it starts at 1")
+    given = {name: getattr(settings, name) for name in names}
+    check_least(1, **{name: value for name, value in given.items() if value is not None})

@@ -149,7 +149,7 @@ MISTAKES = {
     ),
     "two lengths": (["train", "digits", "--steps", "1", "--minutes", "1"], "give one of the two"),
     "no such run": (["sample", "{tmp}/nowhere"], "there is no run"),
-    "no steps": (["sample", "{run}", "--steps", "0", "-o", "{tmp}/a.png"], "--steps is 0: it starts at 1"),
+    "no steps": (["sample", "{run}", "--steps", "0", "-o", "{tmp}/a.png"], "--steps is 0: give 1 or more"),
     "no samples": (["sample", "{run}", "-n", "0"], "--num-samples is 0"),
     "a label that does not exist": (["sample", "{run}", "--label", "x"], "choose from 0, 1"),
     "an unknown file type": (["sample", "{run}", "-o", "{tmp}/a.jpg"], "give a name in .png"),
@@ -162,7 +162,7 @@ MISTAKES = {
         "--seeds 2 has no effect with --quick",
     ),
     "samplers at no number of calls": (["evaluate", "{run}", "--samplers", "heun"], "no effect without --calls"),
-    "no network calls": (["evaluate", "{run}", "--num-times", "0"], "starts at 1"),
+    "no network calls": (["evaluate", "{run}", "--num-times", "0"], "give 1 or more"),
     "another configuration": (["train", "digits", "--out", "{run}", *TINY], "--conditional: "),
     "gammas the wrong way round": (
         ["train", "digits", "--schedule.gamma-min", "9", "--steps", "1"],

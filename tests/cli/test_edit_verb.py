@@ -86,7 +86,7 @@ MISTAKES = {
     "one before the first": (["digits", "-o", "{tmp}/a.png", "--examples", "-1"], "has the examples 0 to"),
     "more noise than all": (["digits", "-o", "{tmp}/a.png", "--strength", "1.5"], "between 0, the example itself"),
     "no samples": (["digits", "-o", "{tmp}/a.png", "--num-samples", "0"], "--num-samples is 0"),
-    "no steps": (["digits", "-o", "{tmp}/a.png", "--steps", "0"], "--steps is 0: it starts at 1"),
+    "no steps": (["digits", "-o", "{tmp}/a.png", "--steps", "0"], "--steps is 0: give 1 or more"),
     "no such label": (["digits", "-o", "{tmp}/a.png", "--label", "x"], "no label 'x'"),
     "other data": (["moons", "-o", "{tmp}/a.png"], "takes examples of shape (1, 8, 8)"),
     "a single end": (["digits", "-o", "{tmp}/a.png", "--mode", "interpolation", "-n", "1"], "at least two"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from training.runs import tiny_config
 
-from lowerbound.cli.guide import GuidanceOptions, guided, told
+from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import open_run
@@ -84,7 +84,7 @@ def test_a_classifier_guides_an_unconditional_run_to_labels(runs):
     run = runs[1]
     write_classifier(run, train_classifier(run.open_dataset(), -8.0, 5.0, steps=1, width=8), 8, {})
     made = guided(run, GuidanceOptions(1.0, "classifier"), conditional=True)
-    labels = told(made, ("3", "7"), None, 3)[0]
+    labels = conditions(made, ("3", "7"), None, 3)[0]
     assert labels.tolist() == [3, 7, 3]
     assert made.denoiser(torch.randn(3, *run.spec.shape), 0.5, labels).x.isfinite().all()
     (run.folder.path / "classifier.safetensors").unlink()
@@ -93,7 +93,7 @@ def test_a_classifier_guides_an_unconditional_run_to_labels(runs):
 def test_conditions_are_repeated_over_the_samples(runs, tmp_path):
     run, file = runs[0], tmp_path / "labels.txt"
     file.write_text("5\n0\n")
-    assert told(run, (), file, 5)[0].tolist() == [5, 0, 5, 0, 5]
-    assert told(run, (), None, 5)[0] is None
+    assert conditions(run, (), file, 5)[0].tolist() == [5, 0, 5, 0, 5]
+    assert conditions(run, (), None, 5)[0] is None
     with pytest.raises(InputError, match="give one of the two"):
-        told(run, ("3",), file, 5)[0]
+        conditions(run, ("3",), file, 5)[0]

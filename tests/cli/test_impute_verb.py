@@ -94,7 +94,7 @@ def test_a_label_may_be_given(folder, tmp_path):
         (["moons", "moons.npy", "--label", "0"], "takes no labels"),
         (["moons", "infinite.npy"], "NaN or infinity"),
         (["digits", "four.npy", "--mask", "mask.png", "--num-particles", "4"], "has no effect on"),
-        (["digits", "four.npy", "--mask", "mask.png", "--num-samples", "0"], "it starts at 1"),
+        (["digits", "four.npy", "--mask", "mask.png", "--num-samples", "0"], "give 1 or more"),
         (["digits", "four.npy", "--mask", "mask.png", "-o", "x.npy"], "must end in .npz"),
         (["digits", "four.npy", "--mask", "mask.png", "-o", "no/x.npz"], "does not exist"),
     ],

@@ -129,7 +129,7 @@ def test_labels_and_condition_files_are_repeated_over_the_samples(trained, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--steps", "0"], "--steps is 0: it starts at 1"),
+        (["--steps", "0"], "--steps is 0: give 1 or more"),
         (["--eta", "0.5", "--sampler", "heun"], "--eta has no effect on heun: it belongs to ddim"),
         (["--order", "9", "--sampler", "dpm++"], "1 to 3"),
         (["--grid", "ddpm"], "choose another grid"),

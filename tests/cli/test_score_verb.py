@@ -105,7 +105,7 @@ MISTAKES = {
     "a folder for a file": (["digits", "-o", "{tmp}/d.csv"], "is a folder"),
     "no calls": (["digits", "-o", "{tmp}/a.csv", "--num-times", "0"], "--num-times is 0"),
     "no steps": (["digits", "-o", "{tmp}/a.csv", "--num-steps", "0"], "--num-steps is 0"),
-    "a flow in no calls": (["digits", "-o", "{tmp}/a.csv", "--ode", "--calls", "0"], "--calls is 0: it starts at 1"),
+    "a flow in no calls": (["digits", "-o", "{tmp}/a.csv", "--ode", "--calls", "0"], "--calls is 0: give 1 or more"),
     "a flow in half a call": (
         ["digits", "-o", "{tmp}/a.csv", "--ode", "--calls", "0.5"],
         "takes a whole number, not 0.5",

@@ -211,6 +211,18 @@ class Knowing(nn.Module):
         return torch.cat([eps, torch.logit(share.expand_as(eps)) - 2], 1)
 
 
+def assert_same_posterior_and_bound(ours, exact, x, num_levels):
+    """To half a thousandth of a level at every noise, and of a chain's bound."""
+    for t in torch.linspace(0, 1, 30).tolist():
+        level = exact.schedule.level(t)
+        x_t = level.alpha * x + level.sigma * draw(*x.shape)
+        error = (ours(x_t, level).x - exact(x_t, level).x) * num_levels / 2
+        assert error.abs().max() < 5e-4, t
+    chain = torch.linspace(0, 1, 41, dtype=torch.float64)
+    bounds = [elbo(model, LevelPosterior(num_levels), x, chain, noise=Stream(0)).nats.mean() for model in (ours, exact)]
+    torch.testing.assert_close(*bounds, rtol=0, atol=1e-4)
+
+
 def test_a_normal_prior_on_the_levels_gives_the_exact_posterior_and_bound():
     """Data of one entry, normal on 32 levels: the closed-form denoiser of its points, at every noise."""
     num_levels, mean, variance = 32, 14.3, 4.0
@@ -221,14 +233,7 @@ def test_a_normal_prior_on_the_levels_gives_the_exact_posterior_and_bound():
     exact = Empirical(points, schedule, weights)
     ours = LevelDenoiser(Knowing(mean, variance, num_levels), schedule, (1,), num_levels)
     x = points[torch.multinomial(weights, 400, True, generator=torch.Generator().manual_seed(0))]
-    for t in torch.linspace(0, 1, 30).tolist():
-        level = schedule.level(t)
-        x_t = level.alpha * x + level.sigma * draw(400, 1)
-        error = (ours(x_t, level).x - exact(x_t, level).x) * num_levels / 2
-        assert error.abs().max() < 5e-4, t
-    chain = torch.linspace(0, 1, 41, dtype=torch.float64)
-    bounds = [elbo(model, LevelPosterior(num_levels), x, chain, noise=Stream(0)).nats.mean() for model in (ours, exact)]
-    torch.testing.assert_close(*bounds, rtol=0, atol=1e-4)
+    assert_same_posterior_and_bound(ours, exact, x, num_levels)
 
 
 class KnowingSpikes(Knowing):
@@ -264,14 +269,7 @@ def test_spikes_beside_a_normal_give_the_exact_posterior_and_bound():
     network = KnowingSpikes(mean, variance, num_levels, spikes)
     ours = LevelDenoiser(network, schedule, (1,), num_levels, spikes=tuple(spikes))
     x = points[torch.multinomial(weights, 400, True, generator=torch.Generator().manual_seed(0))]
-    for t in torch.linspace(0, 1, 30).tolist():
-        level = schedule.level(t)
-        x_t = level.alpha * x + level.sigma * draw(400, 1)
-        error = (ours(x_t, level).x - exact(x_t, level).x) * num_levels / 2
-        assert error.abs().max() < 5e-4, t
-    chain = torch.linspace(0, 1, 41, dtype=torch.float64)
-    bounds = [elbo(model, LevelPosterior(num_levels), x, chain, noise=Stream(0)).nats.mean() for model in (ours, exact)]
-    torch.testing.assert_close(*bounds, rtol=0, atol=1e-4)
+    assert_same_posterior_and_bound(ours, exact, x, num_levels)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

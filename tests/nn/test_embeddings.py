@@ -104,13 +104,15 @@ def test_empty_batch_of_labels():
     assert Condition(8, num_classes=2)(torch.zeros(0, dtype=torch.int64), torch.zeros(0)).shape == (0, 8)
 
 
-def test_spike_features_are_how_likely_the_noise_is_that_a_spike_would_have_taken():
-    r"""Of x_t = alpha c + sigma eps, variance-preserving, the feature of c is e^(-eps^2 / 2) whatever the noise."""
+@pytest.mark.parametrize("sigma_data", [1.0, 0.3])
+def test_spike_features_are_how_likely_the_noise_is_that_a_spike_would_have_taken(sigma_data):
+    r"""Of c + r eps, scaled as a denoiser scales it, the feature of c is e^(-eps^2 / 2) whatever the noise."""
     eps = torch.linspace(-3, 3, 7, dtype=torch.float64)[None]
     for gamma in (-12.0, -3.0, 0.0, 8.0):
-        alpha, sigma = (1 / math.sqrt(1 + math.exp(sign * gamma)) for sign in (1, -1))
-        x_t = alpha * 0.25 + sigma * eps
-        here, elsewhere = SpikeFeatures((0.25, -0.75))(x_t, torch.tensor([gamma], dtype=torch.float64)).split(7, 1)
+        ratio = math.exp(gamma / 2)
+        x = (0.25 + ratio * eps) / math.sqrt(sigma_data**2 + ratio**2)
+        features = SpikeFeatures((0.25, -0.75), sigma_data)
+        here, elsewhere = features(x, torch.tensor([gamma], dtype=torch.float64)).split(7, 1)
         torch.testing.assert_close(here, torch.exp(-(eps**2) / 2), atol=1e-9, rtol=0)
         off = eps + math.exp(-gamma / 2)  # the other spike is so many deviations of the noise away
         torch.testing.assert_close(elsewhere, torch.exp(-(off**2) / 2), atol=1e-9, rtol=0)

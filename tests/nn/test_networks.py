@@ -6,15 +6,22 @@ from torch import nn
 
 from lowerbound.errors import InputError
 from lowerbound.nn import MLP, Transformer, UNet
+from lowerbound.nn.embeddings import SpikeFeatures
 
 SMALL = {"width": 16, "multipliers": (1, 2), "blocks_per_level": 1}
 
 NETWORKS = {
     "mlp": (lambda **cond: MLP(3, width=32, depth=2, **cond), (3,)),
     "mlp with Fourier features": (lambda **cond: MLP(2, width=32, depth=2, fourier_frequencies=(1, 4), **cond), (2,)),
-    "mlp with spikes": (lambda **cond: MLP(2, width=32, depth=2, spikes=(-0.5, 1.0), **cond), (2,)),
-    "image with spikes": (lambda **cond: UNet(2, 2, **SMALL, pooled=True, spikes=(0.0,), **cond), (2, 5, 7)),
-    "columns with spikes": (lambda **cond: Transformer((3,), width=16, depth=2, spikes=(0.0,), **cond), (3,)),
+    "mlp with spikes": (lambda **cond: MLP(2, width=32, depth=2, spikes=SpikeFeatures((-0.5, 1.0)), **cond), (2,)),
+    "image with spikes": (
+        lambda **cond: UNet(2, 2, **SMALL, pooled=True, spikes=SpikeFeatures((0.0,)), **cond),
+        (2, 5, 7),
+    ),
+    "columns with spikes": (
+        lambda **cond: Transformer((3,), width=16, depth=2, spikes=SpikeFeatures((0.0,)), **cond),
+        (3,),
+    ),
     "signal": (lambda **cond: UNet(2, 1, **SMALL, **cond), (2, 11)),
     "image": (lambda **cond: UNet(1, 2, **SMALL, fourier_frequencies=(8, 4), **cond), (1, 5, 7)),
     "volume": (lambda **cond: UNet(3, 3, **SMALL, attention_levels=2, **cond), (3, 4, 3, 2)),

@@ -99,10 +99,10 @@ def test_a_classifier_of_other_data_or_a_damaged_one_is_refused(trained):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--steps", "0"], "--steps is 0: it starts at 1"),
+    (["--steps", "0"], "--steps is 0: give 1 or more"),
     (["--minutes", "-1"], "--minutes is -1.0: it must be positive"),
     (["--steps", "1", "--minutes", "1"], "give one of the two"),
-    (["--steps", "1", "--width", "0"], "--width is 0: it starts at 1"),
+    (["--steps", "1", "--width", "0"], "--width is 0: give 1 or more"),
 ])  # fmt: skip
 def test_impossible_options(trained, arguments, message, capsys):
     assert command(["classifier", str(trained.folder.path), *arguments]) == 2

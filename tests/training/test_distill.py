@@ -137,9 +137,9 @@ def test_the_same_seed_and_updates_give_the_same_weights(runs):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--steps", "0"], "--steps is 0: it starts at 1"),
+        (["--steps", "0"], "--steps is 0: give 1 or more"),
         (["--steps", "9"], "takes 1 to 8"),
-        (["--updates", "0"], "--updates is 0: it starts at 1"),
+        (["--updates", "0"], "--updates is 0: give 1 or more"),
         (["--updates", "1", "--minutes", "1"], "one of the two"),
         (["--out", "."], "not an empty folder"),
     ],

@@ -8,11 +8,14 @@ import torch
 from training.runs import tiny_config
 
 from lowerbound.data import open_dataset
+from lowerbound.denoiser import NetworkDenoiser
 from lowerbound.discrete import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
 from lowerbound.nn import Patched, UNet
+from lowerbound.nn.embeddings import SpikeFeatures
 from lowerbound.training.build import build_denoiser, build_model, build_network
+from lowerbound.training.config import DenoiserConfig
 from lowerbound.training.reasons import reasons
 from lowerbound.training.recipes import recipe, spikes
 
@@ -66,6 +69,25 @@ def test_the_network_sees_them_and_says_their_odds():
     torch.testing.assert_close(denoiser.network.spikes.centres, level_centres(torch.tensor([0, 16]), 17))
 
 
+def test_networks_of_other_targets_see_them_too_in_units_of_the_data():
+    """As a target that is asked for takes the place of the recipe's: they are not kept without effect."""
+    config, dataset = tiny_config("digits")
+    config = dataclasses.replace(config, denoiser=DenoiserConfig("v", sigma_data=0.5, spikes=(16,)))
+    denoiser = build_denoiser(config, dataset.spec)
+    assert isinstance(denoiser, NetworkDenoiser)
+    assert isinstance(denoiser.network, UNet)
+    seen, features = [], denoiser.network.spikes
+    assert features is not None
+    features.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    x = torch.full((1, 1, 8, 8), level_centres(torch.tensor(16), 17).item())
+    denoiser(denoiser.schedule.level(0.3).alpha * x, 0.3)  # without noise it is one
+    torch.testing.assert_close(seen[0], torch.ones_like(x), rtol=0, atol=1e-4)
+    config, dataset = tiny_config("moons")
+    config = dataclasses.replace(config, denoiser=DenoiserConfig("eps", spikes=(0,)))
+    with pytest.raises(InputError, match="is for discrete data"):
+        build_denoiser(config, dataset.spec)
+
+
 def test_a_spike_that_is_no_level_is_refused():
     config, dataset = tiny_config("digits")
     config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, spikes=(17,)))
@@ -75,6 +97,8 @@ def test_a_spike_that_is_no_level_is_refused():
 
 def test_a_u_net_takes_patches_too():
     config, dataset = tiny_config("digits")
-    network = build_network(dataclasses.replace(config.network, patch=2, pooled=True), dataset.spec, 3, (0.0,))
+    network = build_network(
+        dataclasses.replace(config.network, patch=2, pooled=True), dataset.spec, 3, SpikeFeatures((0.0,))
+    )
     assert isinstance(network, Patched)
     assert network(torch.zeros(2, 1, 8, 8), torch.zeros(2)).shape == (2, 3, 8, 8)

@@ -81,7 +81,7 @@ def check_conditional(run: Run, conditional: bool) -> None:
         )
 
 
-def told(
+def conditions(
     run: Run, labels: tuple[str, ...], file: Path | None, num_samples: int, reading: Reading | None = None
 ) -> tuple[Tensor | None, np.ndarray | None]:
     """A condition for each sample, from class names or a file, repeated in their order, and the rows of the columns that it

@@ -12,7 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.guide import GuidanceOptions, guided, told
+from lowerbound.cli.guide import GuidanceOptions, conditions, guided
 from lowerbound.cli.options import DataReading, DeviceName, ProcessesOption, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reverse import with_variance
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     out = options.out or run.folder.samples / ("samples.csv" if run.spec.columns else "samples.png")
     check_out(out, run.spec, (*suffixes(run.spec), *(FORMATS if run.is_denoiser else ())))
     check_effect(options, Options(options.run), run, EFFECTIVE)
-    cond, given = told(run, options.label, options.condition, options.num_samples, options.reading)
+    cond, given = conditions(run, options.label, options.condition, options.num_samples, options.reading)
     plan, counting = None, nullcontext([])
     if run.is_denoiser:
         variance = options.sampling.needed_variance

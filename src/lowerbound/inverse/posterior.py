@@ -17,6 +17,10 @@ $\log N(y; A \hat x(x_t), \nu^2 I + A C A^T)$, the twist:
   without correlations (Pi-GDM: Song et al. 2023, "Pseudoinverse-guided diffusion models for inverse problems"). One
   vector-Jacobian product.
 
+Where J says that x varies more than C does, as between the heaps of data that lie in some, that gradient would take
+$A \hat x$ beyond y, many times over: the correction is cut where, along the residual, it meets y. By an exact inverse with
+"jacobian" it never goes farther.
+
 A network's J is not quite symmetric, and zero where its $\hat x$ is cut to a range: see `conjugate`. Where an entry is known
 without noise, its posterior mean is its value whatever the model says, and is put in.
 """

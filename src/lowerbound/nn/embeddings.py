@@ -117,25 +117,27 @@ class FourierFeatures(nn.Module):
 
 
 class SpikeFeatures(nn.Module):
-    r"""$e^{-(y - c_j)^2 / 2 r^2}$ with $y = x \sqrt{1 + r^2}$, $r = e^{\gamma / 2}$: how well each noisy entry agrees with
-    one of a few values $c_j$ that are far more frequent than those around them.
+    r"""$e^{-(y - c_j)^2 / 2 r^2}$ with $y = x \sqrt{\sigma_d^2 + r^2}$, $r = e^{\gamma / 2}$: how well each noisy entry
+    agrees with one of a few values $c_j$ that are far more frequent than those around them.
 
     They show at once what Fourier features have to be combined for: an empty background, saturation, the few greys of one
     picture among others.
 
     Arguments:
         centres: c, in units of the data, J of them.
+        sigma_data: $\sigma_d$, by which the denoiser scales what the network sees.
     """
 
     centres: Tensor
 
-    def __init__(self, centres: Sequence[float]) -> None:
+    def __init__(self, centres: Sequence[float], sigma_data: float = 1.0) -> None:
         super().__init__()
+        self.sigma_data = sigma_data
         self.register_buffer("centres", constant(torch.tensor(centres, device="cpu")), persistent=False)
 
     def forward(self, x: Spatial, gamma: PerExample) -> Float[Tensor, "batch features *spatial"]:
         width = over_space(torch.exp(gamma / 2)[:, None], x)
-        y = x * torch.sqrt(1 + width**2)
+        y = x * torch.sqrt(self.sigma_data**2 + width**2)
         return torch.cat(
             [torch.exp(-(((y - centre) / width) ** 2 / 2).clamp(max=30)) for centre in self.centres], dim=1
         )
@@ -227,7 +229,7 @@ class ModulatedNetwork(nn.Module, ABC):
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has channels.
         num_given: channels of a condition along x, such as entries of x that are known, each with its presence beside it; 0
             for a network without.
-        spikes: of `SpikeFeatures`; none for a network without.
+        spikes: features of frequent values that enter beside x; None for a network without.
 
     Attributes:
         num_inputs: channels of what the first layer takes.
@@ -248,7 +250,7 @@ class ModulatedNetwork(nn.Module, ABC):
         num_condition_features: int,
         takes_observed: bool,
         num_given: int = 0,
-        spikes: Sequence[float] = (),
+        spikes: SpikeFeatures | None = None,
     ) -> None:
         super().__init__()
         if num_given and (num_classes or num_condition_features):
@@ -258,7 +260,7 @@ class ModulatedNetwork(nn.Module, ABC):
             )
         self.num_given = num_given
         self.features = FourierFeatures(channels, fourier_frequencies, embedding_width)
-        self.spikes = SpikeFeatures(spikes) if len(spikes) else None
+        self.spikes = spikes
         self.gamma_features = GammaFeatures()
         self.gamma_embedding = nn.Sequential(
             nn.Linear(self.gamma_features.num_features, embedding_width),
@@ -267,7 +269,8 @@ class ModulatedNetwork(nn.Module, ABC):
         )
         self.condition = Condition(embedding_width, num_classes=num_classes, num_features=num_condition_features)
         self.takes_observed = takes_observed
-        self.num_inputs = self.features.num_features + (len(spikes) + takes_observed) * channels + 2 * num_given
+        num_spikes = 0 if spikes is None else len(spikes.centres)
+        self.num_inputs = self.features.num_features + (num_spikes + takes_observed) * channels + 2 * num_given
 
     @abstractmethod
     def check(self, x: Tensor) -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
-from lowerbound.nn.embeddings import ModulatedNetwork
+from lowerbound.nn.embeddings import ModulatedNetwork, SpikeFeatures
 
 
 class ResidualLayer(nn.Module):
@@ -37,7 +37,7 @@ class MLP(ModulatedNetwork):
         depth: number of residual layers.
         fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x, for fine structure;
             `octaves(K)` suit K-level data on [-1, 1].
-        spikes: values of x, in units of the data, far more frequent than those around them: as of `UNet`.
+        spikes: features of frequent values that enter beside x; None for none.
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
@@ -57,7 +57,7 @@ class MLP(ModulatedNetwork):
         num_classes: int = 0,
         num_condition_features: int = 0,
         takes_observed: bool = False,
-        spikes: Sequence[float] = (),
+        spikes: SpikeFeatures | None = None,
     ) -> None:
         check_least(1, num_features=num_features, width=width)
         check_least(0, depth=depth)

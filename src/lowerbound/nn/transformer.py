@@ -16,7 +16,7 @@ from torch.nn import functional
 from lowerbound.arguments import check_axes, check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
-from lowerbound.nn.embeddings import ModulatedNetwork, constant
+from lowerbound.nn.embeddings import ModulatedNetwork, SpikeFeatures, constant
 from lowerbound.nn.patched import from_patches, to_patches
 
 EXPANSION = 4
@@ -141,7 +141,7 @@ class Transformer(ModulatedNetwork):
         patch: positions along each spatial axis that make one token.
         columns: entries of each column of vectors, in order; one each if None.
         fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x.
-        spikes: values of x, in units of the data, far more frequent than those around them: as of `UNet`.
+        spikes: features of frequent values that enter beside x; None for none.
         num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
         num_condition_features: length F of vectors as condition; 0 for none.
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
@@ -166,7 +166,7 @@ class Transformer(ModulatedNetwork):
         num_condition_features: int = 0,
         takes_observed: bool = False,
         num_given: int = 0,
-        spikes: Sequence[float] = (),
+        spikes: SpikeFeatures | None = None,
     ) -> None:
         check_axes(shape)
         check_least(1, width=width, patch=patch, head_width=head_width)

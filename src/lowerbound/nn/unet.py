@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import AttentionBlock, FullyConnectedBlock, ResidualBlock, convolution, normalisation, zeroed
-from lowerbound.nn.embeddings import ModulatedNetwork
+from lowerbound.nn.embeddings import ModulatedNetwork, SpikeFeatures
 
 
 class Resolution(nn.Module):
@@ -112,8 +112,7 @@ class UNet(ModulatedNetwork):
             none.
         spatial: the sizes of x's spatial axes, needed for that block alone.
         pooled: whether each residual block is told the mean over all positions of what it sees.
-        spikes: values of x, in units of the data, that are far more frequent than those around them: how well each entry
-            agrees with them enters beside x.
+        spikes: features of frequent values that enter beside x; None for none.
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -139,7 +138,7 @@ class UNet(ModulatedNetwork):
         dense: int = 0,
         spatial: Sequence[int] = (),
         pooled: bool = False,
-        spikes: Sequence[float] = (),
+        spikes: SpikeFeatures | None = None,
     ) -> None:
         if num_dims not in (1, 2, 3):
             raise InputError(f"num_dims={num_dims}: a UNet works on 1, 2 or 3 spatial dimensions; use MLP for vectors")

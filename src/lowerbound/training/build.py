@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder,
 from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, Patched, Transformer, UNet
+from lowerbound.nn.embeddings import SpikeFeatures
 from lowerbound.objective import edm, in_two, sigmoid, uniform
 from lowerbound.schedule import SCALINGS, LearnedGamma, Schedule, Tabulated, betas
 from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
@@ -84,7 +85,7 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
 
 
 def build_network(
-    config: NetworkConfig, spec: DataSpec, outputs_per_entry: int = 1, spikes: Sequence[float] = ()
+    config: NetworkConfig, spec: DataSpec, outputs_per_entry: int = 1, spikes: SpikeFeatures | None = None
 ) -> nn.Module:
     """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
     one that is told which are there; of series one that is given known entries and covariates."""
@@ -118,7 +119,7 @@ def _unet(
     spec: DataSpec,
     periodic: tuple[int, ...],
     outputs_per_entry: int = 1,
-    spikes: Sequence[float] = (),
+    spikes: SpikeFeatures | None = None,
 ) -> nn.Module:
     """A U-Net of patches, if they are of more than one position; periodic axes have no place for a fully connected block."""
     channels, *spatial = spec.shape
@@ -219,15 +220,25 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
         network = build_network(config.network, spec, outputs_per_entry=2)
         assert not isinstance(below, FittedWindows)
         return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, below)
+    spikes = _spike_features(settings, num_levels)
     if settings.target == "levels":
         assert num_levels is not None
-        values = level_centres(torch.tensor(settings.spikes, dtype=torch.int64, device="cpu"), num_levels).tolist()
-        network = build_network(config.network, spec, 2 + len(values), values)
+        network = build_network(config.network, spec, 2 + len(settings.spikes), spikes)
         return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data, settings.spikes)
-    network = build_network(config.network, spec, outputs_per_entry=2 if learned_variance else 1)
+    network = build_network(config.network, spec, 2 if learned_variance else 1, spikes)
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, below
     )
+
+
+def _spike_features(config: DenoiserConfig, num_levels: int | None) -> SpikeFeatures | None:
+    """What a network is shown of frequent levels, whatever it predicts."""
+    if not config.spikes:
+        return None
+    if num_levels is None:
+        raise InputError("--denoiser.spikes is for discrete data: leave it out")
+    levels = torch.tensor(config.spikes, device="cpu")  # with numbers, where a network is built without them
+    return SpikeFeatures(level_centres(levels, num_levels).tolist(), config.sigma_data)
 
 
 def build_forest(config: ModelConfig, schedule: Schedule, spec: DataSpec) -> Forest:

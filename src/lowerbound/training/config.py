@@ -140,8 +140,8 @@ class DenoiserConfig:
     add to it: Gaussians, for vectors of real numbers and the target eps, with probabilities of categories beside them for
     tables and the target blocks; for series and the target eps it is one Gaussian of whole windows; 0 for none."""
     spikes: tuple[int, ...] = ()
-    """Levels of discrete data, counted from 0, that are far more frequent than those beside them, for the target levels: the
-    network says how likely each is, beside a normal distribution on all levels."""
+    """Levels of discrete data, counted from 0, that are far more frequent than those beside them: the network is shown how
+    well each entry agrees with them and, for the target levels, says their odds beside a normal distribution on all."""
 
 
 @dataclass(frozen=True)

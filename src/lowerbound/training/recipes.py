@@ -61,6 +61,7 @@ SPIKE = 2.0
 SPIKE_SHARE = 0.001
 """Of all entries, which it has at least."""
 NEIGHBOURS = 17
+"""Levels, a spike in their middle, whose lower quartile is what is usual there."""
 MOST_SPIKES = 16
 FEW_DECAY = 0.1
 """The weight decay of images of so few examples: without it digits are learned by heart after two minutes."""
@@ -151,7 +152,7 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
     is_joined = width * multipliers[-1] * math.prod(sizes[len(multipliers) - 1]) <= MOST_JOINED
     return replace(
         config,
-        # all that is to be known of the last bits stands next to a pixel
+        # what is to be known of the last bits stands next to a pixel, but for the greys that the whole picture has
         network=replace(
             config.network, width=16, multipliers=(1,), blocks_per_level=2, attention_levels=0, pooled=True
         ),
