@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="a .png to draw the table into")
     arguments = parser.parse_args()
 
-    run = with_analytic_variance(open_run(arguments.run), given=True)
+    run = with_analytic_variance(open_run(arguments.run), conditional=True)
     dataset = run.open_dataset()
     space = feature_space(dataset, feature_classifier(dataset, run.folder.path))
     judge = Judge.of(dataset, space, arguments.samples, arguments.seed)

@@ -139,5 +139,5 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 def check_counts(settings: Any, *names: str) -> None:
     """Refuse those of an object's numbers that are below 1, by an InputError; one that is None was not given."""
-    given = {name: getattr(settings, name) for name in names}
-    check_least(1, **{name: value for name, value in given.items() if value is not None})
+    settings_given = {name: getattr(settings, name) for name in names}
+    check_least(1, **{name: value for name, value in settings_given.items() if value is not None})

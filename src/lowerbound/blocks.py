@@ -155,10 +155,10 @@ def check_values(x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> N
         observed: which entries are there, (B, D); all if None.
     """
     at = layout(blocks, x.device)
-    there = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
+    is_present = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
     k = (x[:, at.grids].double() - at.origin) / at.spacing
     off = ~(((k - k.round()).abs() < _OFF) & (k > at.lowest - _OFF) & (k < at.highest + _OFF))
-    if (off := off & there[:, at.grids]).any():
+    if (off := off & is_present[:, at.grids]).any():
         raise InputError(
             f"x holds {x[:, at.grids][off][0].item():.6g}, which is not on its grid: give x as the encoding makes it"
         )
@@ -167,7 +167,7 @@ def check_values(x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> N
     chosen = (x[:, at.choices] - ONE_HOT).abs() < _OFF
     others = x[:, at.choices].abs() < _OFF
     fits = (chosen.logical_and(~at.beyond).sum(2) == 1) & (chosen | others | at.beyond).all(2)
-    if (~fits & there[:, at.choices[:, 0]]).any():
+    if (~fits & is_present[:, at.choices[:, 0]]).any():
         raise InputError(f"x has a block that chooses no category: one entry is {ONE_HOT:.4g}, the others are 0")
 
 

@@ -166,10 +166,10 @@ class Forest(Denoiser):
         for part in seen.split(max(1, AT_ONCE // len(first))):
             node = torch.zeros(len(part), len(first), dtype=torch.long, device=seen.device)
             for _ in range(self.depth):
-                place = first * nodes + node
-                value = part.gather(1, looked_at[place])
+                index = first * nodes + node
+                value = part.gather(1, looked_at[index])
                 # NaN is above no threshold
-                goes_right = (value > thresholds[place]) | (value.isnan() & missing_right[place])
+                goes_right = (value > thresholds[index]) | (value.isnan() & missing_right[index])
                 node = 2 * node + 1 + goes_right
             reached = self.leaves[band].reshape(-1)[first * (nodes + 1) + node - nodes]
             sums.append(reached.reshape(len(part), columns, trees).sum(2))

@@ -107,8 +107,8 @@ def finished_part(path: Path, facts: Mapping[str, Any]) -> pa.Table | None:
     """
     if not path.exists():
         return None
-    table, found, _ = _read(path)
-    if differences := _differences(found, facts):
+    table, own_facts, _ = _read(path)
+    if differences := _differences(own_facts, facts):
         raise InputError(
             f"{path} is there already and is of something else ({differences}): remove it, or choose another name with --out"
         )
@@ -125,10 +125,10 @@ def joined_parts(out: Path) -> tuple[pa.Table, dict[str, str], list[Path]]:
         InputError: if parts are missing, damaged, or do not belong together.
     """
     pattern = re.compile(rf"{re.escape(out.name)}\.part-(\d+)-of-(\d+)")
-    found = [match for file in sorted(out.parent.glob("*")) if (match := pattern.fullmatch(file.name))]
-    if not found:
+    matches = [match for file in sorted(out.parent.glob("*")) if (match := pattern.fullmatch(file.name))]
+    if not matches:
         raise InputError(f"there are no parts of {out}: `lowerbound score RUN DATA -o {out} --shard 1/4` makes one")
-    counts = {int(match[2]): match[0] for match in found}
+    counts = {int(match[2]): match[0] for match in matches}
     if len(counts) > 1:
         raise InputError(
             f"there are parts of several divisions of {out}, {' and '.join(sorted(counts.values()))}: their rows would be "
@@ -173,10 +173,10 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any], dict[str, str]]:
     return table, facts, {key.decode(): value.decode("utf-8", "replace") for key, value in metadata.items()}
 
 
-def _differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+def _differences(facts: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """What was one thing and is another, for an error; empty if nothing is."""
-    names = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
-    return ", ".join(f"{name} is {_short(found.get(name))}, not {_short(expected.get(name))}" for name in names)
+    names = [name for name in {**expected, **facts} if facts.get(name) != expected.get(name)]
+    return ", ".join(f"{name} is {_short(facts.get(name))}, not {_short(expected.get(name))}" for name in names)
 
 
 def _short(value: Any) -> str:

@@ -76,18 +76,18 @@ class ImportanceTimes(nn.Module):
                 mass[side] *= share / mass[side].sum()
         return mass / self.widths
 
-    def forward(self, place: PerExample) -> tuple[PerExample, PerExample]:
+    def forward(self, uniform: PerExample) -> tuple[PerExample, PerExample]:
         r"""Times and weights $1 / p(t)$, from numbers uniform in [0, 1)."""
         density = self.density()
         mass = density * self.widths
         ends = mass.cumsum(0)
-        wanted = place.to(ends) * ends[-1]
+        wanted = uniform.to(ends) * ends[-1]
         part = torch.searchsorted(ends, wanted, right=True).clamp(max=len(mass) - 1)
         within = ((wanted - ends[part]) / mass[part] + 1).clamp(0, 1)
         t = self.widths.cumsum(0)[part] - self.widths[part] * (1 - within)
         # as places, times stay below 1, which rounding to fewer digits might reach
-        t = t.to(place.dtype).clamp(max=1 - torch.finfo(place.dtype).eps)
-        return t, (1 / density[part]).to(place.dtype)
+        t = t.to(uniform.dtype).clamp(max=1 - torch.finfo(uniform.dtype).eps)
+        return t, (1 / density[part]).to(uniform.dtype)
 
     @torch.no_grad()
     def update(self, t: PerExample, losses: PerExample) -> None:

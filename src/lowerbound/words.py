@@ -24,9 +24,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
-def nearest(given: str, names: Iterable[str]) -> str | None:
+def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name that is written most like a given one; None if none is written nearly so."""
-    return next(iter(difflib.get_close_matches(given, list(names), n=1)), None)
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
 
 
 def _plural(noun: str) -> str:

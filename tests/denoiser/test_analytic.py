@@ -209,7 +209,7 @@ def test_a_run_keeps_what_it_measured_once(trained, capsys):
     model, said = open_run(trained), []
     first = with_analytic_variance(model, say=said.append)
     again = with_analytic_variance(model, say=said.append)
-    given = with_analytic_variance(model, given=True, say=said.append)
+    given = with_analytic_variance(model, conditional=True, say=said.append)
     assert "measured on" in said[0]
     assert "as measured before" in said[1]
     assert "measured on" in said[2]

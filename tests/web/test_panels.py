@@ -161,7 +161,7 @@ def test_an_example_s_terms_are_the_library_s(digits):
     assert float(told[1]) == pytest.approx(scores.bits_per_dim[0] * 64, rel=1e-3)
     by_noise = score(digits.run, example.raw, cond=example.cond, numbers=example.numbers, by="noise")
     assert "data:image/png" in likelihood.bands(digits, by_noise)
-    assert "held-out and training" in likelihood.place(digits, scores)
+    assert "held-out and training" in likelihood.standing_picture(digits, scores)
 
 
 def test_the_nearest_training_example_of_one_is_itself(digits, moons):

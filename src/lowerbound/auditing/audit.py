@@ -84,7 +84,7 @@ def audit(
     Arguments:
         model: a `Run`, or anything with `log_prob` or `score_samples`, or a function (`subject.as_subject`).
         data: test points, (N, D), if there are any.
-        given: the observation that a conditional density is conditioned on (`conditional.given`).
+        given: the observation that a conditional density is conditioned on (`conditional.conditioned_on`).
         sample: draws so many points, if the model has no `sample` of its own.
         score: the slope of log p as the model states it.
         draws: of a figure that is a mean of random draws, the draws of each of N points, (N, num_draws), on the scale on
@@ -111,7 +111,9 @@ def audit(
     for name, value in (("num_draws", num_draws), ("num_samples", num_samples), ("minutes", minutes)):
         if not 0 < value < math.inf:
             raise InputError(f"{name} is {value}: it must be positive and finite")
-    subject = as_subject(model if given is None else conditional.given(model, given), sample, score, bound, finer)
+    subject = as_subject(
+        model if given is None else conditional.conditioned_on(model, given), sample, score, bound, finer
+    )
     data, train, support = (None if array is None else as_points(array) for array in (data, train, support))
     support = subject.support if support is None else support
     allowance = Allowance(subject, minutes)

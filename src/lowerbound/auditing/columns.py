@@ -35,8 +35,8 @@ class Columns(Brief):
         """The log mass of each point, nats, (N,)."""
         log_q = np.zeros(len(x))
         for column, seen, values in zip(x.T, self.points.T, self.values, strict=True):
-            found, counts = np.unique(seen, return_counts=True)
-            place = np.searchsorted(found, column).clip(max=len(found) - 1)
-            share = np.where(found[place] == column, counts[place] / len(seen), 0)
+            distinct, counts = np.unique(seen, return_counts=True)
+            index = np.searchsorted(distinct, column).clip(max=len(distinct) - 1)
+            share = np.where(distinct[index] == column, counts[index] / len(seen), 0)
             log_q += np.log((1 - WIDE_SHARE) * share + WIDE_SHARE / len(values))
         return log_q

@@ -19,7 +19,7 @@ KNOWN = (
 )
 
 
-def given(model: Any, condition: Any) -> Subject:
+def conditioned_on(model: Any, condition: Any) -> Subject:
     """A density conditioned on one observation.
 
     Arguments:

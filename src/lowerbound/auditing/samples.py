@@ -63,10 +63,10 @@ def _law(weighted: Weighted, samples: Points, log_p: Figures, seed: int) -> Chec
     directions = _directions(samples.shape[1], seed)
     middle, scale = samples.mean(0), samples.std(0) + 1e-300
     views = {"log p": (log_p, weighted.log_p)}
-    here, there = (samples - middle) / scale, (weighted.x - middle) / scale
-    views["the distance from the middle"] = (np.linalg.norm(here, axis=1), np.linalg.norm(there, axis=1))
+    of_samples, of_density = (samples - middle) / scale, (weighted.x - middle) / scale
+    views["the distance from the middle"] = (np.linalg.norm(of_samples, axis=1), np.linalg.norm(of_density, axis=1))
     for number, direction in enumerate(directions):
-        views[f"direction {number + 1}"] = (here @ direction, there @ direction)
+        views[f"direction {number + 1}"] = (of_samples @ direction, of_density @ direction)
     effective = 1 / (1 / len(samples) + 1 / weighted.effective)
     distances = {view: _distance(*values, weighted.shares) for view, values in views.items()}
     worst = max(distances, key=lambda view: distances[view])
@@ -79,30 +79,30 @@ def _law(weighted: Weighted, samples: Points, log_p: Figures, seed: int) -> Chec
 def _coverage(weighted: Weighted, log_p: Figures) -> Check:
     order = np.argsort(-weighted.log_p)
     mass = np.cumsum(weighted.shares[order])
-    found, worst, worst_error = [], 0.0, math.nan
+    shares_covered, worst, worst_error = [], 0.0, math.nan
     for share in SHARES:
         threshold = weighted.log_p[order][np.searchsorted(mass, share)]
         covered = float((log_p >= threshold).mean())
         error = math.sqrt(share * (1 - share) * (1 / len(log_p) + 1 / weighted.effective))
-        found.append(f"{share:.0%}: {covered:.1%}")
+        shares_covered.append(f"{share:.0%}: {covered:.1%}")
         if abs(covered - share) / error > worst:
             worst, worst_error = abs(covered - share) / error, error
-    seen = f"{', '.join(found)} of the samples; {worst:.1f} standard errors at most"
+    seen = f"{', '.join(shares_covered)} of the samples; {worst:.1f} standard errors at most"
     remedy = "the samples are narrower or wider than the density"
     return COVERAGE.judged(worst <= MOST_ERRORS, seen, remedy, worst, worst_error)
 
 
 def _entropy(weighted: Weighted, log_p: Figures) -> Check:
     finite = np.isfinite(weighted.log_p)
-    there = float(weighted.shares[finite] @ weighted.log_p[finite])
-    error_there = float(np.sqrt((weighted.shares[finite] ** 2) @ (weighted.log_p[finite] - there) ** 2))
+    of_density = float(weighted.shares[finite] @ weighted.log_p[finite])
+    error_of_density = float(np.sqrt((weighted.shares[finite] ** 2) @ (weighted.log_p[finite] - of_density) ** 2))
     if not np.isfinite(log_p).all():
         bad = int((~np.isfinite(log_p)).sum())
         seen = f"{bad} samples have a log density of -inf, +inf or NaN"
         return ENTROPY.judged(False, seen, "the model draws what it says cannot be")
-    here, error_here = Measured.of(log_p)
-    difference, error = here - there, math.hypot(error_here, error_there)
-    seen = f"{here:.4f} over samples, {there:.4f} over the density: {difference:+.4f} +- {error:.4f} nats"
+    of_samples, error_of_samples = Measured.of(log_p)
+    difference, error = of_samples - of_density, math.hypot(error_of_samples, error_of_density)
+    seen = f"{of_samples:.4f} over samples, {of_density:.4f} over the density: {difference:+.4f} +- {error:.4f} nats"
     remedy = "samples too typical: clipped or tempered" if difference > 0 else "samples too wide, or of another model"
     return ENTROPY.judged(abs(difference) <= MOST_ERRORS * error, seen, remedy, difference, error)
 
@@ -118,13 +118,13 @@ def _directions(num_dims: int, seed: int) -> np.ndarray:
 
 
 def _distance(
-    here: Float[np.ndarray, " num_samples"],
-    there: Float[np.ndarray, " num_draws"],
+    samples: Float[np.ndarray, " num_samples"],
+    draws: Float[np.ndarray, " num_draws"],
     shares: Float[np.ndarray, " num_draws"],
 ) -> float:
     """The largest difference of the distribution functions of plain and of weighted values."""
-    values = np.concatenate([here, there])
-    steps = np.concatenate([np.full(len(here), 1 / len(here)), -shares])
+    values = np.concatenate([samples, draws])
+    steps = np.concatenate([np.full(len(samples), 1 / len(samples)), -shares])
     order = np.argsort(values, kind="stable")
     values, sums = values[order], np.cumsum(steps[order])
     last = np.append(values[1:] != values[:-1], True)  # equal values step together

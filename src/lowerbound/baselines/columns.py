@@ -28,11 +28,11 @@ def independent_columns(dataset: Dataset, train: np.ndarray, test: np.ndarray) -
     seen, x = dataset.encoded(train).double().numpy(), dataset.encoded(test).double().numpy()
     nats, entry = -encoding.log_det(dataset.encoded(test)).numpy(), 0
     for block in blocks:
-        place = slice(entry, entry + block.width)
+        entries = slice(entry, entry + block.width)
         entry += block.width
-        there = ~np.isnan(x[:, place.start])
-        fitted, scored = seen[~np.isnan(seen[:, place.start]), place], x[there, place]
-        nats[there] -= _log_prob_of_block(block, fitted, scored)
+        is_present = ~np.isnan(x[:, entries.start])
+        fitted, scored = seen[~np.isnan(seen[:, entries.start]), entries], x[is_present, entries]
+        nats[is_present] -= _log_prob_of_block(block, fitted, scored)
     bits = nats / (dataset.num_observed[test] * np.log(2))
     return Baseline("independent columns", *Measured.of(bits), EXACT, len(bits))
 

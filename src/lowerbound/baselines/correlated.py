@@ -98,7 +98,9 @@ def gaussian_copula(splits: Splits) -> Baseline:
         validation = scores(splits.validation.astype(np.float64), width)
         for shrinkage in SHRINKAGES:
             shrunk = (1 - shrinkage) * correlation + shrinkage * np.eye(splits.dim)
-            best = min(best, (nats(validation, shrunk).mean(), width, shrinkage, shrunk), key=lambda found: found[0])
+            best = min(
+                best, (nats(validation, shrunk).mean(), width, shrinkage, shrunk), key=lambda candidate: candidate[0]
+            )
     _, width, shrinkage, correlation = best
     name = f"Gaussian copula (kernels {width:g} times Silverman's, shrinkage {shrinkage:g})"
     return splits.baseline(name, nats(scores(splits.test.astype(np.float64), width), correlation), EXACT)

@@ -82,13 +82,13 @@ def grown(
         score: of held-out data.
         most: components, but for the fewest that are tried.
     """
-    found: list[tuple[Mixture, float]] = []
+    candidates: list[tuple[Mixture, float]] = []
     for floor in MIXTURE_FLOORS:
         last = -np.inf
         for size in (size for size in MIXTURE_SIZES if size <= max(most, MIXTURE_SIZES[0])):
             mixture = fitted(size, floor)
-            found.append((mixture, score(mixture)))
-            if found[-1][1] < last:
+            candidates.append((mixture, score(mixture)))
+            if candidates[-1][1] < last:
                 break
-            last = found[-1][1]
-    return max(found, key=lambda each: each[1])
+            last = candidates[-1][1]
+    return max(candidates, key=lambda candidate: candidate[1])

@@ -73,12 +73,12 @@ def main(arguments: list[str]) -> Audit:
         check_examples(run, examples.values, examples.name)
         data = examples.values
     settings = {name: getattr(options, name) for name in ("num_draws", "num_samples", "minutes", "seed")}
-    found = audit(run, data, **settings)
-    print(found)
+    report = audit(run, data, **settings)
+    print(report)
     if options.out is not None:
-        write_file(options.out, WRITE[options.out.suffix](found).encode())
+        write_file(options.out, WRITE[options.out.suffix](report).encode())
         print(f"questions and answers: {options.out}")
-    failed = [check.name for check in found.checks if check.verdict == "fail"]
+    failed = [check.name for check in report.checks if check.verdict == "fail"]
     if failed:
-        raise CheckFailedError(f"the density of {options.run} is none: see {', '.join(failed)}", found)
-    return found
+        raise CheckFailedError(f"the density of {options.run} is none: see {', '.join(failed)}", report)
+    return report

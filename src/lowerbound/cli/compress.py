@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     chain = Effort(min(NUM_DRAWS, steps), steps, times=compressed.times) if steps else Effort()
     scores = score(run, raw, chain)
     on_disk, bound = 8 * compressed.num_bytes / raw.size, Measured.of(scores.bits_per_dim)
-    print("\n".join(told(raw, compressed, on_disk, bound, scores.kind)))
+    print("\n".join(comparison(raw, compressed, on_disk, bound, scores.kind)))
     print(f"{counted(len(raw), 'example')} in {compressed.num_bytes:,} bytes: {options.out}")
     return {
         "bits_per_dim": on_disk,
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def told(raw: np.ndarray, compressed: Compressed, on_disk: float, bound: Measured, kind: str) -> list[str]:
+def comparison(raw: np.ndarray, compressed: Compressed, on_disk: float, bound: Measured, kind: str) -> list[str]:
     """What the file takes beside the bound, a line each."""
     excess = on_disk / bound.value - 1
     lines = [

@@ -86,15 +86,15 @@ def main(arguments: list[str]) -> dict[str, Any]:
     settings = Drawing(options.num_samples, None, options.steps, options.seed, options.batch_size)
     total = num_forecast_windows(run, series, options.horizon) * settings.num_calls(run, options.num_samples)
     with tqdm(total=total, desc="drawing", unit="step", disable=None) as bar:
-        found = forecast(run, series, options.horizon, replace(settings, progress=bar.update))
-    check_finite(found.samples, options.out)
+        draws = forecast(run, series, options.horizon, replace(settings, progress=bar.update))
+    check_finite(draws.samples, options.out)
     if options.out.suffix == ".png":
         with replacing(options.out) as unfinished:
-            shown = [_drawn(series, found, number) for number in range(min(MOST_SHOWN, len(series.ids)))]
+            shown = [_drawn(series, draws, number) for number in range(min(MOST_SHOWN, len(series.ids)))]
             draw_bands(unfinished, shown, series.channels, series.clock.text)
     else:
-        write_table(options.out, columns_of(found, options.quantiles, as_text=options.out.suffix in TEXTS))
-    num = len(found.series.steps) // len(series.ids)
+        write_table(options.out, columns_of(draws, options.quantiles, as_text=options.out.suffix in TEXTS))
+    num = len(draws.series.steps) // len(series.ids)
     of = f" of {len(series.ids)} series" if len(series.ids) > 1 else ""
     print(
         f"{counted(options.num_samples, 'sample')} of {counted(num, 'step')} of {series.clock.text}{of}: {options.out}"
@@ -103,10 +103,10 @@ def main(arguments: list[str]) -> dict[str, Any]:
     return {"num_samples": options.num_samples, "num_steps": num, "num_series": len(series.ids), "out": options.out}
 
 
-def columns_of(found: SeriesDraws, quantiles: tuple[float, ...], *, as_text: bool) -> pa.Table:
+def columns_of(draws: SeriesDraws, quantiles: tuple[float, ...], *, as_text: bool) -> pa.Table:
     """A long table: for each time a row for each quantile and each sample."""
-    series, num_samples = found.series, len(found.samples)
-    drawn = found.samples
+    series, num_samples = draws.series, len(draws.samples)
+    drawn = draws.samples
     if quantiles:
         drawn = np.concatenate([np.quantile(drawn, quantiles, axis=0), drawn])
     names = [*(f"quantile {quantile:g}" for quantile in quantiles), *(f"sample {k}" for k in range(num_samples))]
@@ -118,15 +118,15 @@ def columns_of(found: SeriesDraws, quantiles: tuple[float, ...], *, as_text: boo
     times = pa.array(series.clock.texts(series.steps)) if as_text else series.clock.column(series.steps)
     columns[series.time or "step"] = times.take(np.arange(len(times)).repeat(num))
     columns["draw"] = names * len(times)
-    for place, channel in enumerate(series.channels):
-        columns[channel] = drawn[:, :, place].T.reshape(-1)
+    for index, channel in enumerate(series.channels):
+        columns[channel] = drawn[:, :, index].T.reshape(-1)
     return pa.table(columns)
 
 
-def _drawn(series: Series, found: SeriesDraws, number: int) -> Drawn:
+def _drawn(series: Series, draws: SeriesDraws, number: int) -> Drawn:
     """The end of a series and what was drawn after it, for a picture."""
-    part, ahead = series.parts[number], found.series.parts[number]
-    samples = np.moveaxis(found.samples[:, ahead], 2, 1)
+    part, ahead = series.parts[number], draws.series.parts[number]
+    samples = np.moveaxis(draws.samples[:, ahead], 2, 1)
     rows = series.rows[part]
     rows = rows[: np.flatnonzero(~np.isnan(rows).all(1))[-1] + 1][-HISTORY * samples.shape[2] :].T
     known = np.concatenate([rows, np.full(samples.shape[1:], np.nan)], 1)

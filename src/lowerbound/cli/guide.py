@@ -90,9 +90,9 @@ def conditions(
     Raises:
         InputError: if both are given, or are not what the run takes, or `reading`, what is said of the file, has no effect.
     """
-    if file is None and reading is not None and reading.given:
+    if file is None and reading is not None and reading.changed:
         raise InputError(
-            f"{flag(next(iter(reading.given)))} has no effect without --condition: it says how that is read"
+            f"{flag(next(iter(reading.changed)))} has no effect without --condition: it says how that is read"
         )
     if labels and file is not None:
         raise InputError("--label and --condition were both given: give one of the two")

@@ -140,8 +140,11 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if as_table:
         # known entries with all their digits
         rows = np.where(observed[:, None], samples, nine_digits(samples, run.spec.encoding.centers))
-        given = condition_rows(run, examples, indices, options.label)
-        write_table(options.out, imputed_table(run.spec, rows, observed, indices, options.out.suffix in TEXTS, given))
+        conditions_of_rows = condition_rows(run, examples, indices, options.label)
+        write_table(
+            options.out,
+            imputed_table(run.spec, rows, observed, indices, options.out.suffix in TEXTS, conditions_of_rows),
+        )
     elif options.out.suffix == FIELDS:
         arrays = {"": samples, "_mean": imputations.mean, "_std": imputations.std, "_observed": imputations.observed}
         write_netcdf(options.out, run.spec, arrays, ("draw",))
@@ -176,13 +179,13 @@ def _fill(options: Options, run: Run, drawing: Drawing) -> dict[str, Any]:
     series = read_series_for(run, options.data, options.reading)
     total = num_fill_windows(run, series) * drawing.num_calls(run, drawing.num_samples)
     with tqdm(total=total, desc="imputing", unit="step", disable=None) as bar:
-        found = fill(run, series, replace(drawing, progress=bar.update))
-    check_finite(found.samples, options.out)
+        imputations = fill(run, series, replace(drawing, progress=bar.update))
+    check_finite(imputations.samples, options.out)
     if options.out.suffix == ".npz":
-        write_npz(options.out, samples=found.samples, observed=found.observed)
+        write_npz(options.out, samples=imputations.samples, observed=imputations.observed)
     else:
-        write_table(options.out, filled_columns(found, as_text=options.out.suffix in TEXTS))
-    return _said(options, run, drawing.num_samples, "row", found.observed)
+        write_table(options.out, filled_columns(imputations, as_text=options.out.suffix in TEXTS))
+    return _said(options, run, drawing.num_samples, "row", imputations.observed)
 
 
 def _said(options: Options, run: Run, num_samples: int, noun: str, observed: np.ndarray) -> dict[str, Any]:
@@ -194,18 +197,18 @@ def _said(options: Options, run: Run, num_samples: int, noun: str, observed: np.
     return {"num_samples": num_samples, f"num_{noun}s": num, "share_missing": missing, "out": options.out}
 
 
-def filled_columns(found: SeriesDraws, *, as_text: bool) -> pa.Table:
+def filled_columns(draws: SeriesDraws, *, as_text: bool) -> pa.Table:
     """The rows with the mean of the imputations in the gaps, and the spread of each value beside them."""
-    series, columns = found.series, dict[str, list[str] | np.ndarray | pa.Array]()
+    series, columns = draws.series, dict[str, list[str] | np.ndarray | pa.Array]()
     if series.series_id:
         columns[series.series_id] = series.row_ids
     if series.time:
         columns[series.time] = series.clock.texts(series.steps) if as_text else series.clock.column(series.steps)
-    mean = np.where(found.observed, series.rows, found.samples.mean(0, dtype=np.float64))
-    for place, channel in enumerate(series.channels):
-        columns[channel] = mean[:, place].astype(np.float32)
-    if len(found.samples) > 1:
-        std = np.where(found.observed, 0.0, found.samples.std(0, ddof=1, dtype=np.float64))
-        for place, channel in enumerate(series.channels):
-            columns[f"{channel} std"] = std[:, place].astype(np.float32)
+    mean = np.where(draws.observed, series.rows, draws.samples.mean(0, dtype=np.float64))
+    for index, channel in enumerate(series.channels):
+        columns[channel] = mean[:, index].astype(np.float32)
+    if len(draws.samples) > 1:
+        std = np.where(draws.observed, 0.0, draws.samples.std(0, ddof=1, dtype=np.float64))
+        for index, channel in enumerate(series.channels):
+            columns[f"{channel} std"] = std[:, index].astype(np.float32)
     return pa.table(columns)

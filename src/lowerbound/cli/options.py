@@ -196,21 +196,21 @@ def _missing(mistake: re.Match[str]) -> str:
     return " ".join(f"{name} is missing: {what[:1].lower()}{what[1:]}." for name, what in sentences)
 
 
-def _unknown(given: str, options: Sequence[str]) -> str:
+def _unknown(argument: str, options: Sequence[str]) -> str:
     """What no option takes, and the one that was perhaps meant: of the whole flags before those of a section's settings."""
-    flag = given.split("=", maxsplit=1)[0].split(maxsplit=1)[0].replace("_", "-")
+    flag = argument.split("=", maxsplit=1)[0].split(maxsplit=1)[0].replace("_", "-")
     plain = [] if "." in flag else [option for option in options if "." not in option]
     by_setting = {f"--{option.rpartition('.')[2]}": option for option in options if "." in option}
     near = nearest(flag, plain) or nearest(flag, options) or by_setting.get(nearest(flag, by_setting) or "")
-    return f"not understood: {given}." + (f" Perhaps you meant: {near}." if near else "")
+    return f"not understood: {argument}." + (f" Perhaps you meant: {near}." if near else "")
 
 
 def _choice(mistake: re.Match[str]) -> str:
     """What can be chosen, the one that is written nearly so first."""
-    given, flag, choices = mistake[1], mistake[2], re.findall(r"'(?!None')(.*?)'", mistake[3])
-    near = nearest(given, choices)
+    value, flag, choices = mistake[1], mistake[2], re.findall(r"'(?!None')(.*?)'", mistake[3])
+    near = nearest(value, choices)
     meant = f"; did you mean {near}? Choose" if near else ": choose"
-    return f"{flag} is {given}{meant} one of {', '.join(choices)}."
+    return f"{flag} is {value}{meant} one of {', '.join(choices)}."
 
 
 _REWRITTEN: dict[str, Callable[[re.Match[str]], str]] = {

@@ -24,4 +24,4 @@ def with_variance(run: Run, kind: ReverseVariance, *, conditional: bool, dataset
     if kind != "analytic":
         return run
     with tqdm(total=NUM_GAMMAS, desc="reverse variance", unit="level", leave=False, disable=None) as bar:
-        return with_analytic_variance(run, given=conditional, dataset=dataset, say=bar.write, progress=bar.update)
+        return with_analytic_variance(run, conditional=conditional, dataset=dataset, say=bar.write, progress=bar.update)

@@ -35,18 +35,18 @@ class Options:
 def main(arguments: list[str]) -> list[Overview]:
     """Run the verb."""
     options = parse(Options, "runs", arguments)
-    found = overviews(options.folder)
-    if not found:
+    runs = overviews(options.folder)
+    if not runs:
         print(f"no runs in {options.folder}")
-        return found
-    rows = [TITLES, *map(_row, found)]
+        return runs
+    rows = [TITLES, *map(_row, runs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-    for run in found:
+    for run in runs:
         if run.reason:
             print(f"{printable(run.path)}: {printable(run.reason)}")
-    return found
+    return runs
 
 
 def _row(run: Overview) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
     out = options.out or run.folder.samples / ("samples.csv" if run.spec.columns else "samples.png")
     check_out(out, run.spec, (*suffixes(run.spec), *(FORMATS if run.is_denoiser else ())))
     check_effect(options, Options(options.run), run, EFFECTIVE)
-    cond, given = conditions(run, options.label, options.condition, options.num_samples, options.reading)
+    cond, condition_rows = conditions(run, options.label, options.condition, options.num_samples, options.reading)
     plan, counting = None, nullcontext([])
     if run.is_denoiser:
         variance = options.sampling.needed_variance
@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
         else:
             together = {"batch_size": options.batch_size, "processes": processes}
             samples = generate(run, options.num_samples, plan, **together, **settings)
-            processes.by_first(lambda: write_samples(run.spec, samples, out, given=given))
+            processes.by_first(lambda: write_samples(run.spec, samples, out, conditions=condition_rows))
     num_calls = processes.sum(torch.tensor(float(sum(calls)))).item()
     if not processes.is_first:
         return None

@@ -123,10 +123,10 @@ def main(arguments: list[str]) -> dict[str, Any]:
         batch_size = options.batch_size or (flow_batch_size(run) if options.ode else BATCH_SIZE)
         rows, out = shard.rows(len(indices), batch_size), shard.path(out)
         facts = part_facts(shard, rows, _facts(options, run, examples, indices, batch_size))
-        if (found := finished_part(out, facts)) is not None:
-            check_finite(found, out)
-            print(f"part {shard} is there already, {counted(len(found), 'score')}: {out}")
-            return figures_of(found, out)
+        if (finished := finished_part(out, facts)) is not None:
+            check_finite(finished, out)
+            print(f"part {shard} is there already, {counted(len(finished), 'score')}: {out}")
+            return figures_of(finished, out)
         indices, write = indices[rows], partial(write_part, facts=facts)
     scores = _scores(options, run, examples, indices)
     names = {"name": [examples.files[i] for i in indices]} if examples.files else {}

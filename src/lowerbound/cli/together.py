@@ -49,6 +49,6 @@ def join(
 
 def first_then_all(processes: Processes, work: Callable[[], Result]) -> Result:
     """What each of them finds in a file that the first one makes if it is not there."""
-    found: list[Result] = []
-    processes.by_first(lambda: found.append(work()))
-    return found[0] if found else work()
+    results: list[Result] = []
+    processes.by_first(lambda: results.append(work()))
+    return results[0] if results else work()

@@ -59,14 +59,14 @@ def check_finite(samples: np.ndarray, out: Path) -> None:
 
 
 def write_samples(
-    spec: DataSpec, samples: np.ndarray, out: Path, columns: int | None = None, given: np.ndarray | None = None
+    spec: DataSpec, samples: np.ndarray, out: Path, columns: int | None = None, conditions: np.ndarray | None = None
 ) -> None:
     """Write samples (N, *shape), in stored values, where `check_out` let them go.
 
     Arguments:
         spec: of the data that they are samples of.
         columns: of a picture's grid.
-        given: of a table, the values of the columns that samples were conditioned on, which are written beside them.
+        conditions: of a table, the values of the columns that samples were conditioned on, which are written beside them.
 
     Raises:
         InputError: if a value is not finite, or something else was written there meanwhile; nothing is written then.
@@ -84,7 +84,10 @@ def write_samples(
         from lowerbound.data.frames import to_table
 
         write_table(
-            out, to_table(spec, nine_digits(samples, spec.encoding.centers), as_text=out.suffix in TEXTS, given=given)
+            out,
+            to_table(
+                spec, nine_digits(samples, spec.encoding.centers), as_text=out.suffix in TEXTS, conditions=conditions
+            ),
         )
     elif out.suffix == ".npz":
         write_npz(out, x=to_layout(samples, spec.layout))

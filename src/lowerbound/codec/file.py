@@ -123,9 +123,14 @@ class Compressed(Brief):
         words = content[start + size :]
         if len(texts) == 4 and len(words) % 4 == 0:
             values: list[Any] = [*numbers, shares, *texts]
-            found = cls(*values, words=np.frombuffer(words, "<u4").astype(np.uint32))
-            if found.num_plain <= found.num_examples and found.batch_size and found.layout in LAYOUTS and all(shares):
-                return found
+            compressed = cls(*values, words=np.frombuffer(words, "<u4").astype(np.uint32))
+            if (
+                compressed.num_plain <= compressed.num_examples
+                and compressed.batch_size
+                and compressed.layout in LAYOUTS
+                and all(shares)
+            ):
+                return compressed
         raise InputError(f"{name} is damaged: its header makes no sense")
 
 

@@ -188,10 +188,10 @@ class Binned:
         *,
         tails: bool = False,
     ):
-        place = np.round(mean / step * FINE)
-        if not (np.abs(place) < FINE * FARTHEST / 2).all():
+        position = np.round(mean / step * FINE)
+        if not (np.abs(position) < FINE * FARTHEST / 2).all():
             raise InputError("the model's latents are not finite, or beyond all bounds")
-        centre, fine = np.divmod(place.astype(np.int64), FINE)
+        centre, fine = np.divmod(position.astype(np.int64), FINE)
         width = np.round(OCTAVE * np.log2(std / step)).astype(np.int64)
         self.keys = np.stack([np.broadcast_to(width, fine.shape), fine])
         self.tails, reach = tails, np.broadcast_to(half_size(width, tails), fine.shape)

@@ -11,7 +11,7 @@ from lowerbound.data import zones
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 
-Place = Callable[[int], str]
+Location = Callable[[int], str]
 """Where a row is, for messages."""
 _MICROSECONDS = 1e6
 _PARAMETRIC = {
@@ -62,13 +62,13 @@ def texts(values: pa.Array) -> pa.Array:
     return printed(values.cast(kind.value_type if pa.types.is_dictionary(kind) else pa.string()).cast(pa.string()))
 
 
-def floats(values: pa.Array, name: str, place: Place, first_row: int = 0) -> np.ndarray:
+def floats(values: pa.Array, name: str, location: Location, first_row: int = 0) -> np.ndarray:
     """Numbers, or dates in seconds since 1970, as float64, NaN where one is missing.
 
     Arguments:
         values: of a column.
         name: of it.
-        place: where a row is.
+        location: where a row is.
         first_row: of these.
 
     Raises:
@@ -78,8 +78,8 @@ def floats(values: pa.Array, name: str, place: Place, first_row: int = 0) -> np.
 
     def refuse(row: int, reason: str) -> InputError:
         return InputError(
-            f"{place(first_row + row)}, column {name}: {values[row]} {reason}: leave the column out with --ignore {name}, "
-            "or store it otherwise"
+            f"{location(first_row + row)}, column {name}: {values[row]} {reason}: leave the column out with --ignore "
+            f"{name}, or store it otherwise"
         )
 
     if is_date(kind):

@@ -141,7 +141,7 @@ def regular(
     names: Sequence[str],
     irregular: Irregular,
     order: np.ndarray,
-    place: Callable[[int], str],
+    location: Callable[[int], str],
 ) -> tuple[Clock, np.ndarray]:
     """The clock of the rows of a file and the step of each, (T,) int64.
 
@@ -150,7 +150,7 @@ def regular(
         series: the number of the series of each row, (T,).
         names: of the series.
         order: which row of the file each is, (T,).
-        place: where a row of the file is, for messages.
+        location: where a row of the file is, for messages.
         irregular: "refuse" what is unsorted, doubled or not on a grid; "missing": rows may come in any order and be lacking;
             "mean": the same time may be there several times as well.
 
@@ -160,7 +160,7 @@ def regular(
     unknown = np.flatnonzero(np.isnat(times) if times.dtype.kind == "M" else ~np.isfinite(times))
     if len(unknown):
         raise InputError(
-            f"{place(int(order[unknown[0]]))} has no time, one of {len(unknown)} such rows: leave them out"
+            f"{location(int(order[unknown[0]]))} has no time, one of {len(unknown)} such rows: leave them out"
         )
     in_time = np.lexsort((times, series))
     unit, offset, counted = _counted(times)
@@ -170,7 +170,7 @@ def regular(
     def where(row: Any) -> str:
         """A row of the file, its series where there are several, and its time."""
         of = f" of the series {names[int(series[row])]}" if len(names) > 1 else ""
-        return f"{place(int(order[row]))}{of}, {_text(times[row])},"
+        return f"{location(int(order[row]))}{of}, {_text(times[row])},"
 
     _check_order(times, series, names, irregular, where)
     positive = gaps[gaps > 0]

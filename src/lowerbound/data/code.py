@@ -60,8 +60,8 @@ class Code(ABC):
 
     def _check(self, values: Values, column: Column) -> None:
         """Refuse values without a place, with an InputError."""
-        if (found := self.misplaced(values, column)) is not None:
-            raise InputError(f"column {column.name} {found[1]}")
+        if (misplaced := self.misplaced(values, column)) is not None:
+            raise InputError(f"column {column.name} {misplaced[1]}")
 
     @property
     def filling(self) -> float:

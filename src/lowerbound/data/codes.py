@@ -79,11 +79,11 @@ class OnGrid(Code):
         beyond = np.flatnonzero((k < 0) | (k >= self.num_levels)) if self.num_levels is not None else []
         if not len(between) and not len(beyond):
             return None
-        place = int(min([*between[:1], *beyond[:1]]))
+        row = int(min([*between[:1], *beyond[:1]]))
         other = "train on rows that hold such values too"
-        if place in between:
+        if row in between:
             other = "give the column as a real number"
-        return place, f"holds {values[place]:.12g}, where only {self.known} are known: leave out such rows, or {other}"
+        return row, f"holds {values[row]:.12g}, where only {self.known} are known: leave out such rows, or {other}"
 
     def rounded(self, values: Values) -> Mask:
         return self._between(values) if self.tells_density else super().rounded(values)
@@ -105,8 +105,8 @@ class OnGrid(Code):
 
     @property
     def text(self) -> str:
-        told = f", told as a density over {self.unit:g}" if self.tells_density else ""
-        return f"probability of {self.known}{told}"
+        density_note = f", told as a density over {self.unit:g}" if self.tells_density else ""
+        return f"probability of {self.known}{density_note}"
 
     @property
     def filling(self) -> float:
@@ -147,10 +147,10 @@ class OneHot(Code):
 
     def encode(self, values: Values, column: Column) -> Entries:
         self._check(values, column)
-        there = ~np.isnan(values)
+        is_present = ~np.isnan(values)
         x = np.zeros((len(values), self.num_categories))
-        x[there, values[there].astype(np.int64)] = ONE_HOT
-        x[~there] = np.nan
+        x[is_present, values[is_present].astype(np.int64)] = ONE_HOT
+        x[~is_present] = np.nan
         return x
 
     def misplaced(self, values: Values, column: Column) -> tuple[int, str] | None:

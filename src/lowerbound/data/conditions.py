@@ -37,9 +37,9 @@ def read_conditions(
         if len(columns) == 1 and columns[0].categories:
             return np.array([columns[0].categories[int(k)] for k in values[:, 0]], dtype=np.str_)
         return condition_vectors(values, columns)
-    if reading is not None and reading.given:
+    if reading is not None and reading.changed:
         raise InputError(
-            f"{flag(next(iter(reading.given)))} has no effect on {path}: it says how a table of conditions is read"
+            f"{flag(next(iter(reading.changed)))} has no effect on {path}: it says how a table of conditions is read"
         )
     try:
         if path.suffix == ".npy":
@@ -56,12 +56,12 @@ def read_conditions(
     return conditions
 
 
-def condition_values(given: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+def condition_values(conditions: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
     """The values of columns, (N, C), that labels (N,) or condition vectors (N, F) are made of; NaN where none is given."""
-    if given.ndim == 1:
-        return np.where(given < 0, np.nan, given.astype(np.float64))[:, None]
+    if conditions.ndim == 1:
+        return np.where(conditions < 0, np.nan, conditions.astype(np.float64))[:, None]
     ends = np.cumsum([max(1, len(column.categories)) for column in columns])[:-1]
-    parts = zip(columns, np.split(given.astype(np.float64), ends, 1), strict=True)
+    parts = zip(columns, np.split(conditions.astype(np.float64), ends, 1), strict=True)
     values = [
         np.where(np.isnan(part[:, 0]), np.nan, part.argmax(1) if c.categories else part[:, 0]) for c, part in parts
     ]
@@ -72,7 +72,9 @@ def condition_vectors(values: np.ndarray, columns: tuple[Column, ...]) -> np.nda
     """Condition vectors (N, F) of the values of columns, (N, C): numbers as they are, a block of zeros and a one for a
     category."""
     parts = []
-    for place, column in enumerate(columns):
-        each = values[:, place, None]
-        parts.append((each == np.arange(len(column.categories))).astype(np.float64) if column.categories else each)
+    for index, column in enumerate(columns):
+        of_column = values[:, index, None]
+        parts.append(
+            (of_column == np.arange(len(column.categories))).astype(np.float64) if column.categories else of_column
+        )
     return np.concatenate(parts, 1)

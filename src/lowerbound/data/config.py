@@ -37,7 +37,7 @@ class Reading:
     ones as missing values; mean also takes the mean of rows of the same time."""
 
     @property
-    def given(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, Any]:
         """What is said, by the names of the settings."""
         return {each.name: value for each in fields(Reading) if (value := getattr(self, each.name)) != each.default}
 

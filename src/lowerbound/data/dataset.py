@@ -350,7 +350,7 @@ def _column_lines(dataset: Dataset) -> list[str]:
     for column, code, share in zip(encoding.columns[:num_shown], encoding.codes, missing, strict=False):
         kind = f"{column.kind} (zone {printable(column.zone)})" if column.zone else column.kind
         rows.append((printable(column.name), kind, code.text, f"{share:.1%}" if share else "-"))
-    widths = [min(40, max(len(row[place]) for row in rows)) for place in range(2)]
+    widths = [min(40, max(len(row[index]) for row in rows)) for index in range(2)]
     widths.append(max(len(row[2]) for row in rows))
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)) for row in rows]
     if others := Counter(column.kind for column in encoding.columns[num_shown:]):

@@ -196,9 +196,9 @@ class _Quotes:
             )
         self._last = piece[-1:] or self._last
 
-    def _refuse(self, text: np.ndarray, place: int, line: int) -> None:
-        number = line + int((text[1:place] == ord("\n")).sum())
-        near = text[max(0, place - 15) : place + 15].tobytes().decode(errors="replace").strip()
+    def _refuse(self, text: np.ndarray, offset: int, line: int) -> None:
+        number = line + int((text[1:offset] == ord("\n")).sum())
+        near = text[max(0, offset - 15) : offset + 15].tobytes().decode(errors="replace").strip()
         raise InputError(
             f"{self._path}, line {number}: a quotation mark within an entry ({printable(near)}): put the entry between "
             'marks and double those in it, as in "5"" pipe"'
@@ -213,14 +213,16 @@ def recognise(path: Path, config: DataConfig) -> Dialect:
     """
     encoding, start = _beginning(path, config.text_encoding)
     lines = start.splitlines(keepends=True)
-    told = _SEPARATOR_LINE.match(start)
-    comments = 1 if told else 0
+    separator_line = _SEPARATOR_LINE.match(start)
+    comments = 1 if separator_line else 0
     while comments < len(lines) and (lines[comments].startswith("#") or not lines[comments].strip()):
         comments += 1
     if comments == len(lines):
         raise InputError(f"{path} holds no rows")
     marks = {*MISSING, *config.missing}
-    separator = _separator(config.separator or (told and told[1]), lines[comments:], marks, path.suffix)
+    separator = _separator(
+        config.separator or (separator_line and separator_line[1]), lines[comments:], marks, path.suffix
+    )
     rows = _split(lines[comments:], separator)
     numbers = recognised_numbers([entry for row in rows[1:] for entry in row], config.decimal)
     head = [name.strip() for name in rows[0]]
@@ -229,7 +231,7 @@ def recognise(path: Path, config: DataConfig) -> Dialect:
         names = head
     else:
         names = [f"column_{k}" for k in range(1, _usual_length(rows) + 1)]
-        words = _split([lines[comments - 1].lstrip("# ")], separator)[0] if comments > bool(told) else []
+        words = _split([lines[comments - 1].lstrip("# ")], separator)[0] if comments > bool(separator_line) else []
         if len(words) == len(names) and not any(is_value(word, numbers) for word in words):
             names = [word.strip() for word in words]  # as numpy.savetxt writes them
     if has_header and len(rows) == 1:
@@ -271,12 +273,12 @@ def _beginning(path: Path, encoding: str | None) -> tuple[str, str]:
     return codecs.lookup(encoding).name, text
 
 
-def _separator(given: str | None, lines: list[str], marks: set[str], suffix: str) -> str:
-    if given is not None:
-        found = {"tab": "\t", "\\t": "\t", BLANKS: BLANKS, " ": BLANKS}.get(given, given)
-        if found != BLANKS and (len(found) != 1 or found in '"\r\n'):
-            raise InputError(f"--separator is {given!r}: it is one character, tab or blanks")
-        return found
+def _separator(chosen: str | None, lines: list[str], marks: set[str], suffix: str) -> str:
+    if chosen is not None:
+        character = {"tab": "\t", "\\t": "\t", BLANKS: BLANKS, " ": BLANKS}.get(chosen, chosen)
+        if character != BLANKS and (len(character) != 1 or character in '"\r\n'):
+            raise InputError(f"--separator is {chosen!r}: it is one character, tab or blanks")
+        return character
 
     def fitness(separator: str) -> tuple[float, float]:
         """The share of lines with the usual number of entries, if it is more than one, and of entries that look whole."""
@@ -324,15 +326,15 @@ def _usual_length(rows: list[list[str]]) -> int:
 
 
 def _has_header(
-    path: Path, line: int, head: list[str], rows: list[list[str]], numbers: Numbers, marks: set[str], given: str | None
+    path: Path, line: int, head: list[str], rows: list[list[str]], numbers: Numbers, marks: set[str], header: str | None
 ) -> bool:
     """Whether a table's first line holds names: none of its entries is a number or a date.
 
     Raises:
         InputError: if it holds names and numbers, above numbers alike.
     """
-    if given is not None:
-        return given == "yes"
+    if header is not None:
+        return header == "yes"
     values = [name for name in head if is_value(name, numbers)]
     if not values:
         return any(name not in marks for name in head)

@@ -147,9 +147,9 @@ def _look_at(name: str, item: Any) -> None:
 
 def _check_codecs(path: Path) -> None:
     """Refuse a store whose chunks are pickles, which run code when they are read, before any chunk is."""
-    found = False
+    has_metadata = False
     for name, content in _metadata(path):
-        found = True
+        has_metadata = True
         try:
             values = json.loads(content)
         except (ValueError, RecursionError) as error:
@@ -158,7 +158,7 @@ def _check_codecs(path: Path) -> None:
             raise InputError(
                 f"{name} says that values are pickles, which run code when opened: store numbers of one type"
             )
-    if not found:
+    if not has_metadata:
         raise InputError("it is not a Zarr store: none of " + ", ".join(_METADATA) + " is in it")
 
 

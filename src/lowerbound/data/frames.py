@@ -42,14 +42,14 @@ def from_dataframe(frame: Any, spec: DataSpec | None = None, **settings: Any) ->
     return examples(ArrowTable(_arrow(frame), NAME, config, known_columns(spec)), config, spec)
 
 
-def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False, given: np.ndarray | None = None) -> pa.Table:
+def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False, conditions: np.ndarray | None = None) -> pa.Table:
     """Rows as they are stored, (N, C), as a table of Arrow with the names, types and order that they came in.
 
     Arguments:
         spec: of the table that they are rows of.
         raw: samples, say, as `generate` gives them; NaN where one is missing.
         as_text: dates from a table of text as they were written there.
-        given: what stands in the columns that are the rows' condition, (N, F), each of which is put where it stood.
+        conditions: what stands in the columns that are the rows' condition, (N, F), each of which is put where it stood.
 
     Raises:
         InputError: if they are no rows of the table that `spec` describes.
@@ -58,11 +58,11 @@ def to_table(spec: DataSpec, raw: np.ndarray, as_text: bool = False, given: np.n
     if not columns or raw.ndim != 2 or raw.shape[1] != len(columns):
         raise InputError(f"values of shape {raw.shape} are no rows of {spec.name}, which has {len(columns)} columns")
     values = list(zip(raw.T, columns, strict=True))
-    if given is not None:
-        conditions = list(zip(given.T, spec.condition_columns, strict=True))
-        places = spec.condition_places or range(len(columns), len(columns) + len(conditions))
-        for place, condition in sorted(zip(places, conditions, strict=True), key=lambda each: each[0]):
-            values.insert(place, condition)
+    if conditions is not None:
+        pairs = list(zip(conditions.T, spec.condition_columns, strict=True))
+        places = spec.condition_places or range(len(columns), len(columns) + len(pairs))
+        for index, condition in sorted(zip(places, pairs, strict=True), key=lambda each: each[0]):
+            values.insert(index, condition)
         columns = tuple(column for _, column in values)
     arrays = [from_floats(np.asarray(each, np.float64), column) for each, column in values]
     if as_text:
@@ -76,7 +76,7 @@ def imputed_table(
     observed: np.ndarray,
     numbers: np.ndarray,
     as_text: bool = False,
-    given: np.ndarray | None = None,
+    conditions: np.ndarray | None = None,
 ) -> pa.Table:
     """Several imputations of rows, (N, K, C), as a table: one above another, after their example's number and their own.
 
@@ -88,11 +88,11 @@ def imputed_table(
         samples: the imputations; of a single one each, the rows alone make the table.
         observed: True where an entry was known, (N, C).
         numbers: of the examples, (N,), counted from 0, as the imputations are.
-        as_text, given: as in `to_table`, the latter of each row.
+        as_text, conditions: as in `to_table`, the latter of each row.
     """
     num_rows, num_samples = samples.shape[:2]
-    repeated = None if given is None else given.repeat(num_samples, 0)
-    table = to_table(spec, samples.reshape(num_rows * num_samples, -1), as_text, repeated)
+    conditions_of_draws = None if conditions is None else conditions.repeat(num_samples, 0)
+    table = to_table(spec, samples.reshape(num_rows * num_samples, -1), as_text, conditions_of_draws)
     if num_samples == 1:
         return table
     counts = {"imputation": np.tile(np.arange(num_samples), num_rows), "example": np.repeat(numbers, num_samples)}
@@ -114,9 +114,9 @@ def _summaries(spec: DataSpec, samples: np.ndarray, observed: np.ndarray, as_tex
     """What the imputations of each entry come to, in each row of the table; null where the entry was known."""
     summaries = dict[str, pa.Array]()
     centers = np.broadcast_to(spec.encoding.centers, len(spec.columns))
-    for place, column in enumerate(spec.columns):
-        gaps = ~observed[:, place]
-        drawn = samples[gaps, :, place].astype(np.float64)  # of the gaps alone
+    for index, column in enumerate(spec.columns):
+        gaps = ~observed[:, index]
+        drawn = samples[gaps, :, index].astype(np.float64)  # of the gaps alone
 
         def of_rows(values: np.ndarray, about: float = 0.0, gaps: np.ndarray = gaps) -> np.ndarray:
             rows = np.full(samples.shape[:2], np.nan)
@@ -130,7 +130,7 @@ def _summaries(spec: DataSpec, samples: np.ndarray, observed: np.ndarray, as_tex
             shares = sum(each * each.mean(1, keepdims=True) for each in same)
             summaries[f"{column.name} share"] = pa.array(of_rows(np.asarray(shares)), from_pandas=True)
             continue
-        mean = of_rows(drawn.mean(1, keepdims=True), centers[place])
+        mean = of_rows(drawn.mean(1, keepdims=True), centers[index])
         std = of_rows(drawn.std(1, ddof=1, keepdims=True))
         if column.kind == "date":
             dates = from_floats(mean, column)
@@ -173,9 +173,9 @@ def _arrow(frame: Any) -> pa.Table:
     except nw.exceptions.DuplicateError as error:
         names = list(map(str, frame.columns))
         twice = next(name for name in names if names.count(name) > 1)
-        places = [str(place) for place, name in enumerate(names, 1) if name == twice]
+        numbers = [str(number) for number, name in enumerate(names, 1) if name == twice]
         raise InputError(
-            f"{NAME}: columns {' and '.join(places)} have the same name, {printable(twice)}: rename one of them"
+            f"{NAME}: columns {' and '.join(numbers)} have the same name, {printable(twice)}: rename one of them"
         ) from error
     except (pa.ArrowException, ValueError) as error:
         reason = _odd_one(frame) or " ".join(map(str, error.args))
@@ -185,11 +185,11 @@ def _arrow(frame: Any) -> pa.Table:
 def _odd_one(frame: Any) -> str:
     """The first value of a dataframe that is not of its column's commonest type, in words; empty if there is none."""
     for name in frame.columns:
-        there = [(row, value) for row, value in enumerate(frame[name].to_list(), 1) if _kind(value) not in _MISSING]
-        kinds = Counter(_kind(value) for _, value in there).most_common()
+        present = [(row, value) for row, value in enumerate(frame[name].to_list(), 1) if _kind(value) not in _MISSING]
+        kinds = Counter(_kind(value) for _, value in present).most_common()
         if len(kinds) > 1:
             usual, number = kinds[0]
-            row, odd = next((row, value) for row, value in there if _kind(value) != usual)
+            row, odd = next((row, value) for row, value in present if _kind(value) != usual)
             return (
                 f"row {row}, column {printable(str(name))}: {printable(repr(odd)):.60} is of type {_kind(odd)}, and "
                 f"{number:,} others are of type {usual}: correct it, make it missing, or make all of them text"

@@ -157,8 +157,8 @@ def _numbers(source: str, parts: dict[str, Any], features: Any) -> Examples:
         for begin in range(0, num_rows[split], step):
             rows = part[begin : begin + step]
             end = first + begin + len(rows[names[0]])
-            for place, name in enumerate(names):
-                values[first + begin : end, place] = [np.nan if value is None else value for value in rows[name]]
+            for index, name in enumerate(names):
+                values[first + begin : end, index] = [np.nan if value is None else value for value in rows[name]]
             labels += rows[label_column] if label_column is not None else []
             release(values)
         if split:

@@ -145,7 +145,7 @@ class TarArchive(Listing):
     """
 
     def __init__(self, root: Path, is_compressed: bool = False):
-        members, self._places = _Members(), dict[str, tuple[int, int]]()
+        members, self._parts = _Members(), dict[str, tuple[int, int]]()
         with ExitStack() as stack:
             try:
                 if is_compressed:
@@ -160,8 +160,8 @@ class TarArchive(Listing):
                             raise InputError(f"{root}: {printable(entry.name)}: {fault}")
                         name = _plain_name(entry.name)
                         if members.add(entry.name, fault, entry.isdir()) and Path(name).suffix.lower() in IMAGES:
-                            place = self._unpacked(archive, entry) if is_compressed else entry.offset_data
-                            self._places[name] = (place, entry.size)
+                            start = self._unpacked(archive, entry) if is_compressed else entry.offset_data
+                            self._parts[name] = (start, entry.size)
                 self._file.flush()
             except InputError:
                 raise
@@ -169,19 +169,19 @@ class TarArchive(Listing):
                 raise _damaged(root, error) from error
             stack.pop_all()
         prefix = members.finish()
-        self._places = {name.removeprefix(prefix): place for name, place in self._places.items()}
+        self._parts = {name.removeprefix(prefix): part for name, part in self._parts.items()}
         super().__init__(root, members.faults)
 
     def _unpacked(self, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> int:
         """Where a file of a compressed archive is put."""
         check_room(f"unpacking {archive.name}", entry.size)
-        place, content = self._file.tell(), archive.extractfile(entry)
+        offset, content = self._file.tell(), archive.extractfile(entry)
         assert content is not None
         self._file.write(content.read())
-        return place
+        return offset
 
     def open(self, name: str) -> OpenFile:
-        offset, size = self._places[name]
+        offset, size = self._parts[name]
         content = os.pread(self._file.fileno(), size, offset)
         if len(content) < size:
             raise EOFError(f"{size - len(content):,} bytes are missing")
@@ -277,12 +277,12 @@ def _walk(root: Path, resolved_root: Path, folder: str = "") -> Iterator[str]:
     """The names of all files of a folder, and of folders in it that hold nothing."""
     try:
         with os.scandir(root / folder) as entries:
-            found = [entry for entry in entries if _is_listed([entry.name])]
+            listed = [entry for entry in entries if _is_listed([entry.name])]
     except OSError as error:
         raise InputError(f"the folder {root / folder} cannot be read: {error.strerror}") from error
-    if folder and not found:
+    if folder and not listed:
         yield folder
-    for entry in found:
+    for entry in listed:
         is_folder = entry.is_dir(follow_symlinks=False)
         if not folder and not is_folder and entry.name in SPLIT_NAMES and entry.is_dir():
             if not Path(entry.path).resolve().is_relative_to(resolved_root):

@@ -43,8 +43,8 @@ def gathered(examples: Stored, indices: np.ndarray) -> np.ndarray:
     if file_of(examples) is None:
         return np.ascontiguousarray(examples[indices])
     chosen = np.empty((len(indices), *examples.shape[1:]), examples.dtype)
-    for place, index in enumerate(indices):
-        chosen[place] = example = examples[index]
+    for row, index in enumerate(indices):
+        chosen[row] = example = examples[index]
         release(example)
     return chosen
 

@@ -148,8 +148,8 @@ class Warped(Code):
 
     def log_density(self, values: Values) -> Values:
         r"""$\log N(T(v); 0, 1) + \log T'(v)$: of each value by itself, in nats."""
-        place, slope = self._spline(values)
-        return -(place**2) / 2 - math.log(2 * math.pi) / 2 + np.log(slope)
+        z, slope = self._spline(values)
+        return -(z**2) / 2 - math.log(2 * math.pi) / 2 + np.log(slope)
 
     @property
     def filling(self) -> float:

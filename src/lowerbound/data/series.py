@@ -107,8 +107,8 @@ def read_windows(path: Path, config: DataConfig, spec: DataSpec | None = None) -
             f"{'longest ' * (len(series.ids) > 1)}series, of {longest} rows: give a shorter --window"
         )
     starts = np.concatenate([np.arange(part.start, part.stop - length + 1, config.stride) for part in series.parts])
-    there = np.concatenate([[0], (~np.isnan(series.rows).all(1)).cumsum()])
-    is_empty = there[starts + length] == there[starts]
+    num_present = np.concatenate([[0], (~np.isnan(series.rows).all(1)).cumsum()])
+    is_empty = num_present[starts + length] == num_present[starts]
     starts = starts[~is_empty]
     if not len(starts):
         raise InputError(f"{path}: every window holds nothing but missing values")
@@ -172,7 +172,7 @@ def read_series(path: Path, config: DataConfig, channels: tuple[str, ...] = ()) 
             times, zone, is_local = columns[time][order], getattr(table.schema.field(time).type, "tz", None) or "", True
             if zone:
                 times, is_local = counted_in(zone, times)
-            clock, steps = regular(times, series, ids, config.irregular, order, table.place)
+            clock, steps = regular(times, series, ids, config.irregular, order, table.location)
             clock = replace(clock, zone=zone, is_local=is_local)
         elif config.irregular != "refuse":
             raise InputError(f"--irregular {config.irregular} has no effect without times: name their column by --time")
@@ -252,7 +252,7 @@ def _columns(table: TableSource, names: list[str], time: str | None, series_id: 
             infinite = np.flatnonzero(np.isinf(columns[name][part]))
             if len(infinite):
                 raise InputError(
-                    f"{table.place(part.start + int(infinite[0]))}, column {printable(name)}: infinite, or too large for "
+                    f"{table.location(part.start + int(infinite[0]))}, column {printable(name)}: infinite, or too large for "
                     "single precision: correct it, or give the column in a larger unit"
                 )
     return {**columns, series_id: np.array(texts)} if series_id is not None else columns
@@ -315,11 +315,13 @@ def _check_parts(path: Path, splits: dict[str, np.ndarray], length: int, config:
     if all(len(indices) for indices in splits.values()):
         return
     counts = ", ".join(f"{len(indices)} {split}" for split, indices in splits.items())
-    told = "the lengths of --split-steps" if config.split_steps else "80, 10 and 10 % of the rows, in the order of time"
+    lengths = (
+        "the lengths of --split-steps" if config.split_steps else "80, 10 and 10 % of the rows, in the order of time"
+    )
     raise InputError(
         f"{path}: the splits have {counts} windows of {length} steps ({_window_flags(config)}), and at least one example is "
-        f"needed in each; a window lies in one of the splits, which are {told}: give a shorter --window, other lengths by "
-        "--split-steps, or more rows"
+        f"needed in each; a window lies in one of the splits, which are {lengths}: give a shorter --window, other lengths "
+        "by --split-steps, or more rows"
     )
 
 

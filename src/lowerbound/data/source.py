@@ -175,10 +175,10 @@ def read_as(config: DataConfig, reading: Reading | None) -> DataConfig:
     Raises:
         InputError: if there is no such source, or what is said has no effect on it.
     """
-    given = {} if reading is None else reading.given
-    if given:
-        check_settings(DataConfig(config.source, **given), _kind(config), config.source)
-    return replace(config, **given)
+    settings = {} if reading is None else reading.changed
+    if settings:
+        check_settings(DataConfig(config.source, **settings), _kind(config), config.source)
+    return replace(config, **settings)
 
 
 def is_path(source: str) -> bool:

@@ -48,7 +48,7 @@ class TableSource(ABC):
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows from the first to the last, of the columns of `schema` in its order."""
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         """Where a row is, counted from 0, for messages."""
         return f"{self.name}, row {row + 1:,}"
 
@@ -77,7 +77,7 @@ class ParquetFile(TableSource):
             self.num_rows = file.metadata.num_rows
             schema = file.schema_arrow
         places = chosen_places(schema.names, self.name, config, known)
-        fields = [schema.field(place) for place in places]
+        fields = [schema.field(index) for index in places]
         self._names = [field.name for field in fields]
         self.schema = pa.schema([field.with_name(printable(field.name)) for field in fields])
 
@@ -131,11 +131,11 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
         InputError: if one that is named is not there, or several have the same name, or one has none.
     """
     names = [printable(name.strip()) for name in names]
-    there, ignored = set(names), set(config.ignore)
+    present, ignored = set(names), set(config.ignore)
     if known:
         wanted = [column.name for column in known]
         conditions = [name for name in config.condition_on if name in wanted]
-        if conditions and there.isdisjoint(conditions):
+        if conditions and present.isdisjoint(conditions):
             wanted = [name for name in wanted if name not in conditions]
             warnings.warn(
                 f"{where} has no column {_listed(conditions)}, the run's condition: its rows are taken without one",
@@ -143,23 +143,23 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
             )
         known_or_ignored = ignored.union(wanted)
         extra = [name for name in names if name not in known_or_ignored]
-        if extra and there.issuperset(wanted):
+        if extra and present.issuperset(wanted):
             warnings.warn(f"{where}: left out, as the run does not know them: {_listed(extra)}", stacklevel=4)
     else:
         named = {"--columns": config.columns, "--ignore": config.ignore, "--condition-on": config.condition_on}
-        for flag, asked in {**named, "--categorical": config.categorical}.items():
-            if lacking := [name for name in asked if name not in there]:
-                meant = _meant(lacking[0], names)
+        for flag, wanted_names in {**named, "--categorical": config.categorical}.items():
+            if lacking := [name for name in wanted_names if name not in present]:
+                hint = _hint(lacking[0], names)
                 raise InputError(
-                    f"{flag} {lacking[0]}: {where} has no such column{meant}; its columns are {_listed(names)}"
+                    f"{flag} {lacking[0]}: {where} has no such column{hint}; its columns are {_listed(names)}"
                 )
         for one, other in (("--columns", "--ignore"), ("--columns", "--condition-on"), ("--condition-on", "--ignore")):
             if both := set(named[one]).intersection(named[other]):
                 raise InputError(f"{one} and {other} both name {min(both)}: name it in one of the two")
         wanted = [*config.columns, *config.condition_on] if config.columns else names
         wanted = [name for name in wanted if name not in ignored]
-    if lacking := [name for name in wanted if name not in there]:
-        near = nearest(lacking[0], there.difference(wanted))
+    if lacking := [name for name in wanted if name not in present]:
+        near = nearest(lacking[0], present.difference(wanted))
         remedy = f"rename {near}, if that is meant, or " if near else ""
         raise InputError(
             f"{where} has no column {lacking[0]}"
@@ -168,15 +168,15 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
             "known"
         )
     chosen_ones = set(wanted)
-    places = [place for place, name in enumerate(names) if name in chosen_ones]
-    used = [names[place] for place in places]
+    places = [index for index, name in enumerate(names) if name in chosen_ones]
+    used = [names[index] for index in places]
     if "" in used:
         raise InputError(
             f"{where}: column {places[used.index('')] + 1} has no name: give it one, or leave it out with --ignore ''"
         )
     if len(set(used)) < len(used):
         first = next(name for name in used if used.count(name) > 1)
-        numbers = [str(place + 1) for place, name in enumerate(names) if name == first]
+        numbers = [str(index + 1) for index, name in enumerate(names) if name == first]
         raise InputError(
             f"{where}: columns {' and '.join(numbers)} have the same name, {first}: rename one of them, or leave out all "
             f"with --ignore {first}"
@@ -187,8 +187,8 @@ def chosen_places(names: list[str], where: str, config: DataConfig, known: tuple
     return [position[name] for name in wanted]
 
 
-def _meant(given: str, names: list[str]) -> str:
-    near = nearest(given, names)
+def _hint(name: str, names: list[str]) -> str:
+    near = nearest(name, names)
     return f", did you mean {near}?" if near else ""
 
 

@@ -79,7 +79,7 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
     if not names:
         raise InputError(f"{source.name}: every column is one of --condition-on: none is left to learn")
     values = allocate(source.name, (source.num_rows, len(names)), np.dtype(np.float64))
-    given = np.empty((source.num_rows, len(conditioning)))
+    condition_values = np.empty((source.num_rows, len(conditioning)))
     codes = _codes(spec, names)
     kept, conditions = (tuple(each[name] for name in chosen) for chosen in (names, conditioning))
     rounded, num_kept = dict.fromkeys(codes, 0), 0
@@ -88,19 +88,19 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
             entries = rows[:, names.index(name)]
             if (misplaced := code.misplaced(entries, each[name])) is not None:
                 row, mistake = misplaced
-                raise InputError(f"{source.place(first_row + row)}: column {name} {mistake}")
+                raise InputError(f"{source.location(first_row + row)}: column {name} {mistake}")
             rounded[name] += int(code.rounded(entries).sum())
         _check_complete(source, conditions, rows[:, len(names) :], first_row)
         is_empty = np.isnan(rows[:, : len(names)]).all(1)
         if is_empty.any() and not config.skip_bad_rows:
             raise InputError(
-                f"{source.place(first_row + int(is_empty.argmax()))}: every entry is missing: leave the row out, or all "
+                f"{source.location(first_row + int(is_empty.argmax()))}: every entry is missing: leave the row out, or all "
                 "such rows with --skip-bad-rows"
             )
         filled = rows[~is_empty]
         part = slice(num_kept, num_kept := num_kept + len(filled))
-        values[part], given[part] = np.split(filled, [len(names)], 1)
-    values, given = values[:num_kept], given[:num_kept]
+        values[part], condition_values[part] = np.split(filled, [len(names)], 1)
+    values, condition_values = values[:num_kept], condition_values[:num_kept]
     if num_empty := source.num_rows - num_kept:
         warnings.warn(f"{source.name}: {counted(num_empty, 'row')} left out, every entry missing", stacklevel=4)
     for name, number in rounded.items():
@@ -114,7 +114,7 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
     if file_of(values) is not None:
         size = f"{values.nbytes / 2**30:.3g} GiB, more than LOWERBOUND_MEMORY allows"
         where = f"kept      in a temporary file in {cache_directory()} of {size}"
-    labels, class_names, vectors = _conditions(conditions, given)
+    labels, class_names, vectors = _conditions(conditions, condition_values)
     return Examples(
         source.name,
         values,
@@ -185,11 +185,11 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
             _check_zone(
                 column, Column(column.name, "date", str(kind), format=source.formats.get(column.name, "")), source
             )
-        values = floats(array, column.name, source.place, first_row)
+        values = floats(array, column.name, source.location, first_row)
         is_broken = (values != np.rint(values)) & ~np.isnan(values)
         if column.kind == "integer" and len(broken := np.flatnonzero(is_broken)):
             raise InputError(
-                f"{source.place(first_row + int(broken[0]))}, column {column.name}: {values[broken[0]]:g} is no whole "
+                f"{source.location(first_row + int(broken[0]))}, column {column.name}: {values[broken[0]]:g} is no whole "
                 "number, which the run knows there"
             )
         return values
@@ -202,21 +202,21 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
         meant = f", did you mean {near}?" if near else ";"
         known = ", ".join(column.categories[:12]) + ", ..." * (len(column.categories) > 12)
         raise InputError(
-            f"{source.place(first_row + int(unseen[0]))}, column {column.name}: {names[unseen[0]].as_py()!r} is a category "
-            f"that the run has not seen in training{meant} known are {known}: leave out such rows, or empty the entry, "
-            "which is then missing"
+            f"{source.location(first_row + int(unseen[0]))}, column {column.name}: {names[unseen[0]].as_py()!r} is a "
+            f"category that the run has not seen in training{meant} known are {known}: leave out such rows, or empty the "
+            "entry, which is then missing"
         )
     return places.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
-def _check_zone(known: Column, given: Column, source: TableSource) -> None:
-    if bool(given.zone) == bool(known.zone):
+def _check_zone(known: Column, column: Column, source: TableSource) -> None:
+    if bool(column.zone) == bool(known.zone):
         return
-    has = f"of the zone {given.zone}" if given.zone else "without a time zone"
+    has = f"of the zone {column.zone}" if column.zone else "without a time zone"
     as_known = f"of the zone {known.zone}" if known.zone else "without one"
     remedy = "with their offset from UTC, as in 2024-12-31T23:59:59+00:00" if known.zone else "without it"
     raise InputError(
-        f"{source.name}: column {given.name} has times {has}, and the run knows times {as_known}: write them {remedy}"
+        f"{source.name}: column {column.name} has times {has}, and the run knows times {as_known}: write them {remedy}"
     )
 
 
@@ -241,10 +241,10 @@ def _conditions(
 def _check_complete(source: TableSource, columns: tuple[Column, ...], values: np.ndarray, first_row: int) -> None:
     lacking = np.argwhere(np.isnan(values))
     if len(lacking):
-        row, place = lacking[0]
+        row, index = lacking[0]
         raise InputError(
-            f"{source.place(first_row + int(row))}, column {columns[place].name}: an entry is missing in a condition: leave "
-            "out such rows, or the column in --condition-on"
+            f"{source.location(first_row + int(row))}, column {columns[index].name}: an entry is missing in a condition: "
+            "leave out such rows, or the column in --condition-on"
         )
 
 
@@ -305,22 +305,22 @@ class _Finder:
     def look(self, array: pa.Array, first_row: int) -> None:
         """Go through the entries of a batch."""
         self._num_rows += len(array)
-        there = array.drop_null()
+        present_values = array.drop_null()
         if pa.types.is_floating(self.type):
-            there = there.filter(pc.invert(pc.is_nan(there)))
-        self._num_there += len(there)
-        if not len(there):
+            present_values = present_values.filter(pc.invert(pc.is_nan(present_values)))
+        self._num_there += len(present_values)
+        if not len(present_values):
             return
         if self._is_named or pa.types.is_boolean(self.type):
             if len(self._names) <= _MOST_NAMED:
-                names = there.dictionary if pa.types.is_dictionary(self.type) else pc.unique(there)
+                names = present_values.dictionary if pa.types.is_dictionary(self.type) else pc.unique(present_values)
                 used = texts(names).to_pylist() if is_text(self.type) else _names(names).to_pylist()
                 if pa.types.is_dictionary(self.type):
-                    present = set(pc.unique(there.indices).to_pylist())
-                    used = [name for place, name in enumerate(used) if place in present]
+                    present = set(pc.unique(present_values.indices).to_pylist())
+                    used = [name for code, name in enumerate(used) if code in present]
                 self._names.update(dict.fromkeys(used))
             return
-        values = floats(array, self.name, self.source.place, first_row)
+        values = floats(array, self.name, self.source.location, first_row)
         present = values[~np.isnan(values)]
         self._ends += [float(present.min()), float(present.max())]
         self._is_whole = self._is_whole and bool((present == np.rint(present)).all())

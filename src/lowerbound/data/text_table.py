@@ -44,7 +44,7 @@ class TextTable(TableSource):
         self._dialect.check()
         names = self._dialect.names
         self._places = chosen_places(list(names), self.name, config, known)
-        used = [names[place] for place in self._places]
+        used = [names[index] for index in self._places]
         kinds: dict[str, ColumnKind] = {column.name: column.kind for column in known}
         marks = pa.array([*MISSING, *config.missing])
         self._columns = [
@@ -52,7 +52,7 @@ class TextTable(TableSource):
                 name,
                 self._dialect.numbers,
                 marks,
-                self.place,
+                self.location,
                 kinds.get(name),
                 config.date_format,
                 not known and name in config.categorical,
@@ -89,8 +89,8 @@ class TextTable(TableSource):
     @property
     def note(self) -> str:
         """How the table was read, in words."""
-        found = sorted(set().union(*(column.marks for column in self._columns)) - {""})
-        marks = f", missing entries written {', '.join(map(printable, found))}" if found else ""
+        seen_marks = sorted(set().union(*(column.marks for column in self._columns)) - {""})
+        marks = f", missing entries written {', '.join(map(printable, seen_marks))}" if seen_marks else ""
         return self._dialect.note + marks
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -108,7 +108,7 @@ class TextTable(TableSource):
             first_row += batch.num_rows
             yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         for bad in sorted(self._bad_rows):  # rows that were left out count in the file
             row += bad <= row
         return f"{self.name}, line {self._dialect.line(row):,}"
@@ -116,8 +116,8 @@ class TextTable(TableSource):
     def _texts(self) -> Iterator[pa.RecordBatch]:
         """The entries of the chosen columns as they stand there."""
         dialect, bad_rows = self._dialect, []
-        names = [str(place) for place in range(len(dialect.names))]
-        wanted = [str(place) for place in self._places]
+        names = [str(index) for index in range(len(dialect.names))]
+        wanted = [str(index) for index in self._places]
         is_single = len(names) == 1
 
         def complain(row: csv.InvalidRow) -> str:

@@ -137,7 +137,7 @@ class TextColumn:
         name: for messages, fit to be printed.
         numbers: how numbers are written.
         missing: the marks of missing entries.
-        place: where a row is, for messages: "x.csv, line 3".
+        location: where a row is, for messages: "x.csv, line 3".
         kind: what it has to be, if that is known.
         date_format: of dates, if it was given.
         is_named: whether it is named as one of categories, which may be whole numbers, and words beside them.
@@ -146,7 +146,7 @@ class TextColumn:
     name: str
     numbers: Numbers
     missing: pa.Array
-    place: Callable[[int], str]
+    location: Callable[[int], str]
     kind: ColumnKind | None = None
     date_format: str | None = None
     is_named: bool = False
@@ -230,9 +230,9 @@ class TextColumn:
         if kind.kind == "integer":
             if len(bad := where(pc.greater_equal(pc.abs(values), 2.0**53))):
                 raise InputError(
-                    f"{self.place(first_row + int(bad[0]))}, column {self.name}: double precision does not hold all digits "
-                    f"of {texts[bad[0]].as_py()}: leave the column out with --ignore {self.name}, or, if it is of names, "
-                    f"give --categorical {self.name}"
+                    f"{self.location(first_row + int(bad[0]))}, column {self.name}: double precision does not hold all "
+                    f"digits of {texts[bad[0]].as_py()}: leave the column out with --ignore {self.name}, or, if it is of "
+                    f"names, give --categorical {self.name}"
                 )
             return values.cast(pa.int64())
         return values
@@ -241,8 +241,8 @@ class TextColumn:
         """Count the entries of a mask, and keep the first."""
         num = mask.true_count
         if num and what not in self._first:
-            place = pc.index(mask, True).as_py()
-            self._first[what] = first_row + place, texts[place].as_py()
+            index = pc.index(mask, True).as_py()
+            self._first[what] = first_row + index, texts[index].as_py()
         self._counts[what] += num
 
     def _look_at_numbers(self, texts: pa.Array, is_number: pa.Array, first_row: int) -> None:
@@ -250,10 +250,10 @@ class TextColumn:
         if not self.numbers.is_certain:
             doubtful = pc.and_(is_number, pc.match_substring_regex(texts, self.numbers.doubtful))
             if doubtful.true_count:
-                place = pc.index(doubtful, True).as_py()
-                value = texts[place].as_py()
+                index = pc.index(doubtful, True).as_py()
+                value = texts[index].as_py()
                 raise InputError(
-                    f"{self.place(first_row + place)}, column {self.name}: {value} may be {value.replace(',', '')} or "
+                    f"{self.location(first_row + index)}, column {self.name}: {value} may be {value.replace(',', '')} or "
                     f"{value.replace(',', '.')}, and no other number tells: give --decimal . or --decimal ,"
                 )
         if self._is_whole:
@@ -276,8 +276,8 @@ class TextColumn:
             # the longest that any of them reaches
             reached = {each: pc.index(mask, False).as_py() for each, mask in fits.items()}
             self._odd_form = max(reached, key=lambda form: reached[form])
-            place = where(is_word)[reached[self._odd_form]]
-            self._first["odd date"] = first_row + int(place), texts[int(place)].as_py()
+            index = where(is_word)[reached[self._odd_form]]
+            self._first["odd date"] = first_row + int(index), texts[int(index)].as_py()
         elif left[0].endswith("%z"):
             self._offsets |= dict.fromkeys(pc.unique(zones.of_texts(words)).to_pylist())
         self._formats = left
@@ -287,7 +287,7 @@ class TextColumn:
         if len(self._formats) > 1:
             row, value = self._first["word"]
             raise InputError(
-                f"{self.place(row)}, column {self.name}: {value} may be a date of the form {' or '.join(self._formats)}, "
+                f"{self.location(row)}, column {self.name}: {value} may be a date of the form {' or '.join(self._formats)}, "
                 f"and no other date tells: give --date-format '{self._formats[0]}', say"
             )
         return self._formats[0]
@@ -310,13 +310,13 @@ class TextColumn:
                 f"if the column is of names, --categorical {self.name}; or leave it out with --ignore {self.name}"
             )
         return InputError(
-            f"{self.place(row)}, column {self.name}: {shown!r} is no {what}{form}, {others}: correct it, or give, "
+            f"{self.location(row)}, column {self.name}: {shown!r} is no {what}{form}, {others}: correct it, or give, "
             f"{'; '.join(remedies)}"
         )
 
     def _infinite(self, row: int, value: str) -> InputError:
         return InputError(
-            f"{self.place(row)}, column {self.name}: {printable(value)} is infinite, or too large for double precision: "
+            f"{self.location(row)}, column {self.name}: {printable(value)} is infinite, or too large for double precision: "
             f"give --missing '{printable(value)}' if it means that the entry is missing, or leave the column out with "
             f"--ignore {self.name}"
         )

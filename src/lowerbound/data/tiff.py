@@ -108,11 +108,11 @@ def read_tiff(path: Path) -> Examples:
         values, axes = values[None], f"N{axes}"
     layout = "NHW"
     if channels:
-        place = axes.index(channels[0])
-        layout = "NHWC" if place == 3 else "NCHW"
-        if place == 2:
+        channel_axis = axes.index(channels[0])
+        layout = "NHWC" if channel_axis == 3 else "NCHW"
+        if channel_axis == 2:
             raise InputError(f"{path}: its axes are {axes}: channels stand before the rows or after the columns")
-        values = np.moveaxis(values, place, 1)
+        values = np.moveaxis(values, channel_axis, 1)
     else:
         values = values[:, None]
     return Examples(str(path), values, layout)

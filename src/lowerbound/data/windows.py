@@ -104,7 +104,7 @@ class SeriesSpec(Brief):
         along = flat.reshape(num, length, -1).movedim(2, 1)
         return torch.cat([along.new_full((num, len(self.channels), length), math.nan), along], 1)
 
-    def given(
+    def condition_of(
         self,
         x: Float[Tensor, "batch channels length"],
         known: Bool[Tensor, "batch channels length"],

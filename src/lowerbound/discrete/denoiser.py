@@ -79,19 +79,19 @@ class LevelDenoiser(OfNetwork):
         per_unit = self.num_levels / 2
         ratio = expand(exp(level.gamma / 2), x_t)
         width = ratio * per_unit
-        place = (x_t / expand(level.alpha, x_t) + 1) * per_unit - 0.5
-        mean = mean_level(place - width * eps, width**2 * torch.sigmoid(logit + _UNTRAINED), self.num_levels)
+        position = (x_t / expand(level.alpha, x_t) + 1) * per_unit - 0.5
+        mean = mean_level(position - width * eps, width**2 * torch.sigmoid(logit + _UNTRAINED), self.num_levels)
         if log_odds:
-            mean = self._with_spikes(mean, place, width, torch.stack(log_odds))
+            mean = self._with_spikes(mean, position, width, torch.stack(log_odds))
         x = (mean + 0.5) / per_unit - 1
         if not self.training:
             x = x.clamp(-1 + 1 / self.num_levels, 1 - 1 / self.num_levels)
         return Prediction(x_t, level, x, self.schedule)
 
-    def _with_spikes(self, mean: Tensor, place: Tensor, width: Scalar, log_odds: Tensor) -> Tensor:
+    def _with_spikes(self, mean: Tensor, position: Tensor, width: Scalar, log_odds: Tensor) -> Tensor:
         """The mean of the normal and the spikes, whose log odds from the surroundings are (J, B, *)."""
         spikes = torch.tensor(self.spikes, dtype=mean.dtype, device=mean.device).view(-1, *(1,) * mean.ndim)
         slab = torch.as_tensor((self.num_levels / 4 / width) ** 2, dtype=mean.dtype, device=mean.device)
-        density = torch.log1p(slab) / 2 - ((place - spikes) / width) ** 2 / 2
+        density = torch.log1p(slab) / 2 - ((position - spikes) / width) ** 2 / 2
         shares = torch.cat([log_odds + density, torch.zeros_like(mean)[None]]).softmax(0)
         return shares[-1] * mean + (shares[:-1] * spikes).sum(0)

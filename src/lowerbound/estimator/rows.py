@@ -41,7 +41,7 @@ def examples_of(estimator: BaseEstimator, X: Any) -> Examples:
         return examples
     settings = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": FEWEST_ROWS}
     rows = np.asarray(validate_data(estimator, X, **settings))
-    columns = tuple(Column(str(place), "real", "double") for place in range(rows.shape[1]))
+    columns = tuple(Column(str(index), "real", "double") for index in range(rows.shape[1]))
     return Examples("array", rows, "ND", columns=columns)
 
 
@@ -111,10 +111,10 @@ def chosen_columns(columns: Columns, num_columns: int, names: Sequence[str]) -> 
 def summary(drawn: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
     """One value for several draws (N, n, C) of each: the mean, to a whole number of integers; the most frequent category."""
     values = drawn.mean(1)
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         if column.kind == "integer":
-            values[:, place] = np.rint(values[:, place])
+            values[:, index] = np.rint(values[:, index])
         elif column.categories:
-            counts = (drawn[:, :, place, None] == np.arange(len(column.categories))).sum(1)
-            values[:, place] = counts.argmax(1)
+            counts = (drawn[:, :, index, None] == np.arange(len(column.categories))).sum(1)
+            values[:, index] = counts.argmax(1)
     return values

@@ -57,8 +57,10 @@ def cheap_audit(
     checks = [examples_tail(bits)]
     if again := min(len(indices) // SHARE, MOST_AGAIN):
         chosen = indices[:again][::-1]
-        found = score(run, dataset.examples[chosen], effort, **scored(run, dataset, chosen, seed), batch_size=again)
-        checks.append(batches_again(bits[:again], found.bits_per_dim[::-1]))
+        scores_again = score(
+            run, dataset.examples[chosen], effort, **scored(run, dataset, chosen, seed), batch_size=again
+        )
+        checks.append(batches_again(bits[:again], scores_again.bits_per_dim[::-1]))
     if dataset.spec.num_levels is None and not dataset.spec.columns and not dataset.spec.has_missing:
         test = dataset.examples[indices[: max(FEWEST_DRAWS, MOST_COMPARED // dataset.spec.num_dims)]]
         checks.append(of_levels(np.asarray(test).reshape(len(test), -1)))

@@ -179,10 +179,10 @@ def _covered(ordered: np.ndarray, truth: np.ndarray, level: float) -> np.ndarray
     K = ordered.shape[1]
     ends = []
     for share in ((1 - level) / 2, (1 + level) / 2):
-        place = np.clip((K + 1) * share - 1, 0, K - 1)
-        low = int(place)
+        rank = np.clip((K + 1) * share - 1, 0, K - 1)
+        low = int(rank)
         high = min(low + 1, K - 1)
-        ends.append(ordered[:, low] + (place - low) * (ordered[:, high] - ordered[:, low]))
+        ends.append(ordered[:, low] + (rank - low) * (ordered[:, high] - ordered[:, low]))
     return ((truth >= ends[0]) & (truth <= ends[1])).astype(np.float64)
 
 
@@ -233,12 +233,12 @@ def judge_categories(
         num = 1 + int(max(known.max(initial=0), draws[..., j].max(), np.nanmax(truth[:, j], initial=0)))
         kinds = np.arange(num)
         counts = (draws[..., j, None] == kinds).sum(1)  # (N, num)
-        there = truth[:, j, None] == kinds
+        is_true = truth[:, j, None] == kinds
         pairs = 1 - (counts * (counts - 1)).sum(1) / (K * (K - 1))
-        scores[:, j] = 1 - (counts * there).sum(1) / K - pairs / 2
+        scores[:, j] = 1 - (counts * is_true).sum(1) / K - pairs / 2
         right[:, j] = counts.argmax(1) == truth[:, j]
         shares = np.bincount(known, minlength=num) / max(1, len(known))
-        simple_scores[:, j] = 1 - (shares * there).sum(1) - (1 - (shares**2).sum()) / 2
+        simple_scores[:, j] = 1 - (shares * is_true).sum(1) - (1 - (shares**2).sum()) / 2
         simple_right[:, j] = shares.argmax() == truth[:, j]
     return Categories(*(over_examples(values, hidden) for values in (scores, right, simple_scores, simple_right)))
 
@@ -268,20 +268,22 @@ def fillings(
         "iterative regression": IterativeImputer(random_state=0),
     }
     seen = np.where(hidden, np.nan, truth)
-    learned, given = (train, seen) if beside is None else (np.hstack([train, beside[0]]), np.hstack([seen, beside[1]]))
-    found = []
+    learned, incomplete = (
+        (train, seen) if beside is None else (np.hstack([train, beside[0]]), np.hstack([seen, beside[1]]))
+    )
+    results = []
     for name, imputer in kinds.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that regressions in turns have not quite converged is their affair
-            filled = imputer.fit(learned).transform(given)[:, : truth.shape[1]]
+            filled = imputer.fit(learned).transform(incomplete)[:, : truth.shape[1]]
         errors = np.where(hidden, filled - truth, 0)
         squares, absolute = (over_examples(values, hidden) for values in (errors**2, np.abs(errors)))
-        found.append(Filling(name, squares.root(), absolute))
-    return tuple(found)
+        results.append(Filling(name, squares.root(), absolute))
+    return tuple(results)
 
 
 def hide(
-    shape: tuple[int, int], share: float, seed: int, there: Bool[np.ndarray, "example column"] | None = None
+    shape: tuple[int, int], share: float, seed: int, observed: Bool[np.ndarray, "example column"] | None = None
 ) -> Bool[np.ndarray, "example column"]:
     """Entries at random, one at least of each example and never all; of one with a single entry none.
 
@@ -289,7 +291,7 @@ def hide(
         shape: (N, D).
         share: of the entries that are hidden, between 0 and 1.
         seed: of the choice.
-        there: which entries there are to hide, (N, D); all if None.
+        observed: which entries there are to hide, (N, D); all if None.
 
     Raises:
         InputError: for a share that is none, or a single column.
@@ -299,8 +301,8 @@ def hide(
             f"a share of {share} of {shape[1]} columns cannot be hidden: give one between 0 and 1, of two or more"
         )
     order = np.random.default_rng(seed).random(shape)
-    if there is not None:
-        order[~there] = np.inf
+    if observed is not None:
+        order[~observed] = np.inf
     places, num_there = order.argsort(1).argsort(1), np.isfinite(order).sum(1, keepdims=True)
     return ((order < share) | (places == 0)) & (places < num_there - 1)
 
@@ -322,12 +324,12 @@ def held_out_imputation(
     """
     train, indices = dataset.examples[dataset.train[:MOST_TRAINING]], dataset.test[:MOST_EXAMPLES]
     raw = dataset.examples[indices]
-    there = ~np.isnan(raw)
-    hidden = hide(raw.shape, share, seed, there)
+    observed = ~np.isnan(raw)
+    hidden = hide(raw.shape, share, seed, observed)
     draws = impute(
         run,
         raw,
-        there & ~hidden,
+        observed & ~hidden,
         num_samples=NUM_DRAWS,
         num_steps=NUM_STEPS,
         numbers=indices,

@@ -160,7 +160,7 @@ def trained_again(
         sibling = open_run(folder, run.device)
         _, each[other] = held_out_likelihood(sibling, dataset, indices, effort, seed=seed + other - first)
         progress(1)
-    figures = {str(number): mean_of_draws(found) for number, found in each.items()}
+    figures = {str(number): mean_of_draws(bits_of_one) for number, bits_of_one in each.items()}
     return Trainings(mean_over_trainings(np.stack(list(each.values()))), figures, len(indices))
 
 

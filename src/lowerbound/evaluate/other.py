@@ -23,9 +23,10 @@ def open_evaluated(run: Run, source: str | None = None, reading: Reading | None 
     Raises:
         InputError: if they can't be read, or are of another kind.
     """
-    if reading is not None and reading.given and source is None:
+    if reading is not None and reading.changed and source is None:
         raise InputError(
-            f"{flag(next(iter(reading.given)))} has no effect without --data: a run's own data are read as for its training"
+            f"{flag(next(iter(reading.changed)))} has no effect without --data: a run's own data are read as for "
+            "its training"
         )
     if source is None:
         return run.open_dataset(), True

@@ -106,7 +106,7 @@ class Split:
 
     Arguments:
         values: features, (N, F), in random order.
-        place: 0 of samples and 1 of references, whose halves are chosen apart.
+        side: 0 of samples and 1 of references, whose halves are chosen apart.
         seed: of the halves.
 
     Attributes:
@@ -117,11 +117,11 @@ class Split:
         InputError: if a feature is not finite.
     """
 
-    def __init__(self, values: Float[np.ndarray, "example feature"], place: int, seed: int = 0):
+    def __init__(self, values: Float[np.ndarray, "example feature"], side: int, seed: int = 0):
         if not np.isfinite(values).all():
-            raise InputError(f"the features of the {_KINDS[place]} are not all finite")
-        self.values, self.place, self.seed = values.astype(np.float64), place, seed
-        rng = np.random.default_rng(seed).spawn(2)[place]
+            raise InputError(f"the features of the {_KINDS[side]} are not all finite")
+        self.values, self.side, self.seed = values.astype(np.float64), side, seed
+        rng = np.random.default_rng(seed).spawn(2)[side]
         half = rng.random((NUM_SPLITS, len(values))).argsort(1) < len(values) // 2
         self.chosen = np.concatenate([half, ~half, np.ones((1, len(values)), bool)])
         self._first, self._radii = self, dict[int, np.ndarray]()
@@ -129,7 +129,7 @@ class Split:
     def first(self, num: int) -> "Split":
         """The first examples alone."""
         if len(self._first.values) != num:
-            self._first = self if num == len(self.values) else Split(self.values[:num], self.place, self.seed)
+            self._first = self if num == len(self.values) else Split(self.values[:num], self.side, self.seed)
         return self._first
 
     @cached_property
@@ -294,5 +294,5 @@ def _estimate(values: Float64[np.ndarray, " choice"], distance: bool) -> Estimat
 def _check_enough(*splits: Split, least: int) -> None:
     for split in splits:
         if (num := len(split.values)) < least:
-            kind = _KINDS[split.place]
+            kind = _KINDS[split.side]
             raise InputError(f"{num} {kind}: at least {least} are needed for a figure with a standard error")

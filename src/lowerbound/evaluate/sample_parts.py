@@ -264,9 +264,9 @@ def _judged(subject: Subject, raw: np.ndarray, drawn: np.ndarray, horizon: int) 
     train, validation = (dataset.encoded(indices).numpy() for indices in splits)
     windows = encode(raw).numpy()
     ahead = encode(drawn.reshape(-1, *raw.shape[1:])).numpy().reshape(drawn.shape)[..., -horizon:]
-    there = ~np.isnan(windows[..., -horizon:])
-    truth = np.where(there, windows[..., -horizon:], 0)
-    flat = [each.reshape(len(raw), *each.shape[1:-2], -1) for each in (ahead, truth, there)]
+    is_present = ~np.isnan(windows[..., -horizon:])
+    truth = np.where(is_present, windows[..., -horizon:], 0)
+    flat = [each.reshape(len(raw), *each.shape[1:-2], -1) for each in (ahead, truth, is_present)]
     judgement = judge(*flat)  # refuses windows whose horizon is not known
     simple = rivals(train, validation, windows, horizon, NUM_DRAWS)
     return Forecasts(horizon, raw.shape[2] - horizon, len(raw), NUM_DRAWS, judgement, simple)

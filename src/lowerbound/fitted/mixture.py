@@ -88,8 +88,8 @@ class FittedMixture(nn.Module):
         variances, axes = torch.linalg.eigh(covariances)
         self.weights.zero_()
         mine = (self.weights, self.means, self.variances, self.axes)
-        for own, given in zip(mine, (weights, means, variances, axes), strict=True):
-            own[: len(given)] = given.to(own)
+        for own, fitted in zip(mine, (weights, means, variances, axes), strict=True):
+            own[: len(fitted)] = fitted.to(own)
         if self.chances is not None and chances is not None:
             self.chances[: len(chances)] = chances.to(self.chances)
         return self

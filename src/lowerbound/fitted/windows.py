@@ -72,7 +72,8 @@ class FittedWindows(nn.Module):
         Arguments:
             x_t: noisy windows, (B, C, L).
             level: of their noise.
-            cond: known entries and covariates, as `SeriesSpec.given` makes them: (B, C + K, L), NaN where nothing is known.
+            cond: known entries and covariates, as `SeriesSpec.condition_of` makes them: (B, C + K, L), NaN where
+                nothing is known.
             observed: which entries of x_t are there, known ones aside; None: all.
         """
         # in double precision: where channels are smooth a precision is large, and its product with a window small
@@ -125,10 +126,10 @@ class _Axes(nn.Module):
 
     def fit(self, precision: Float64[Tensor, "num_entries num_entries"]) -> None:
         """Of P."""
-        for own, found in zip(
+        for own, fitted in zip(
             (self.precisions, self.axes), torch.linalg.eigh(precision[self.noisy][:, self.noisy]), strict=True
         ):
-            own.copy_(found)
+            own.copy_(fitted)
 
     def forward(self, noise: Float64[Tensor, "batch"], pull: Float64[Tensor, "batch num_noisy"]) -> Tensor:
         """Applied to each row, whose $r^2$ is `noise`."""

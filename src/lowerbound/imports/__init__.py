@@ -43,9 +43,9 @@ def open_denoiser(
         raise InputError(f"{folder} is {'a file, and ' * folder.exists()}no folder: give one that holds {_supported()}")
     family = next((family for family in FAMILIES.values() if family.is_in(folder)), None)
     if family is None:
-        found = sorted(path.name for path in folder.iterdir())
+        names = sorted(path.name for path in folder.iterdir())
         raise InputError(
-            f"{folder} holds {', '.join(found[:10]) or 'nothing'}{', ...' * (len(found) > 10)}: no model that is known; "
+            f"{folder} holds {', '.join(names[:10]) or 'nothing'}{', ...' * (len(names) > 10)}: no model that is known; "
             f"supported is {_supported()}"
         )
     source, tensors = family.read(folder)

@@ -158,11 +158,11 @@ class Flags(OfUNet):
             recipes |= self._block(block, f"middle.{number}", "middle_block", 2 * number)
         for number, block in enumerate(network.down):
             recipes |= self._block(block, f"down.{number}", f"input_blocks.{number + 1}", 0)
-        place, part = -1, 0
+        block_number, part = -1, 0
         for number, block in enumerate(network.up):
             is_resampling = not isinstance(block, Block) or block.direction
-            place, part = (place, part) if is_resampling else (place + 1, 0)
-            recipes |= self._block(block, f"up.{number}", f"output_blocks.{place}", part)
+            block_number, part = (block_number, part) if is_resampling else (block_number + 1, 0)
+            recipes |= self._block(block, f"up.{number}", f"output_blocks.{block_number}", part)
             part = 1 + isinstance(getattr(block, "attention", None), Attention)
         return recipes
 

@@ -199,9 +199,9 @@ class Diffusers(Family[_Settings]):
                 )
         weights = next((folder / part / name for name in WEIGHTS if (folder / part / name).is_file()), None)
         if weights is None:
-            found = ", ".join(sorted(path.name for path in (folder / part).iterdir()))
+            names = ", ".join(sorted(path.name for path in (folder / part).iterdir()))
             raise InputError(
-                f"{folder / part} holds {found}, and none of {', '.join(WEIGHTS)}: save the weights in one file, by "
+                f"{folder / part} holds {names}, and none of {', '.join(WEIGHTS)}: save the weights in one file, by "
                 "save_pretrained(..., max_shard_size='1TB') where they are in several"
             )
         tensors = {_present_name(name): tensor for name, tensor in read_tensors(weights).items()}
@@ -257,8 +257,8 @@ class Called(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
         time = time.round().long() if self.whole_steps else time
-        given = labels(x, cond, self.num_classes, self.num_classes if self.has_null else None)
-        return self.model(x, time, class_labels=given).sample[:, : self.num_channels]
+        classes = labels(x, cond, self.num_classes, self.num_classes if self.has_null else None)
+        return self.model(x, time, class_labels=classes).sample[:, : self.num_channels]
 
 
 def _part(folder: Path) -> str:
@@ -281,12 +281,12 @@ def _part(folder: Path) -> str:
     scheduler = parts.get("scheduler", ("", ""))
     if network is not None and set(parts) == {network, "scheduler"} and scheduler == ("diffusers", scheduler[1]):
         return network
-    found = ", ".join(f"{name} ({'.'.join(kind)})" for name, kind in parts.items()) or "nothing"
+    components = ", ".join(f"{name} ({'.'.join(kind)})" for name, kind in parts.items()) or "nothing"
     kinds = " or ".join(f"{part} (diffusers.{kind})" for part, kind in NETWORKS.items())
     latent = any(name.startswith(("vae", "vqvae", "movq")) for name in parts)
     raise InputError(
-        f"the pipeline in {folder} is made of {printable(found)}; supported is one of {kinds}, and a scheduler of diffusers"
-        + ("; a model of latents has no likelihood of images without its decoder's" if latent else "")
+        f"the pipeline in {folder} is made of {printable(components)}; supported is one of {kinds}, and a scheduler of "
+        "diffusers" + ("; a model of latents has no likelihood of images without its decoder's" if latent else "")
     )
 
 

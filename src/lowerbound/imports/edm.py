@@ -218,14 +218,14 @@ class Made(OfUNet):
         full = f"{self.img_resolution}x{self.img_resolution}"
         recipes |= layers("into", f"model.enc.{full}_conv", {"": ""})
         for way, names in self._names().items():
-            for place, (block, (prefix, name)) in enumerate(zip(getattr(network, way), names, strict=True)):
-                recipes |= self._block(block, f"{way}.{place}", f"{prefix}_{name}")
+            for block_index, (block, (prefix, name)) in enumerate(zip(getattr(network, way), names, strict=True)):
+                recipes |= self._block(block, f"{way}.{block_index}", f"{prefix}_{name}")
                 if name == "down" and network.entry:
-                    recipes |= layers(f"entries.{place}", f"{prefix}_aux_{network.entry}", {"": ""})
-                if way == "up" and str(place) in network.exits:
+                    recipes |= layers(f"entries.{block_index}", f"{prefix}_aux_{network.entry}", {"": ""})
+                if way == "up" and str(block_index) in network.exits:
                     own = "model.out" if self.is_adm else f"{prefix}_aux"
                     for part in ("norm", "conv"):
-                        recipes |= layers(f"exits.{place}.{part}", f"{own}_{part}", {"": ""})
+                        recipes |= layers(f"exits.{block_index}.{part}", f"{own}_{part}", {"": ""})
         return recipes
 
     def _names(self) -> dict[str, list[tuple[str, str]]]:

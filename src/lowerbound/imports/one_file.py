@@ -94,14 +94,14 @@ class OneFile(Family[Kind]):
         Raises:
             InputError: if there is none, or there are several.
         """
-        found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
-        if len(found) != 1:
+        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+        if len(paths) != 1:
             names = ", ".join(path.name for path in sorted(folder.iterdir()))
             raise InputError(
                 f"{folder} holds {printable(names)}: one file of weights is needed beside {self.settings_file}, of "
                 f"{', '.join(SUFFIXES)}"
             )
-        return found[0]
+        return paths[0]
 
     def tensors(self, path: Path) -> dict[str, Tensor]:
         """The tensors of a file of weights, by the names that the model's own code gives them."""

@@ -53,25 +53,25 @@ WITHOUT_EFFECT = {"use_flow_sigmas": False, "invert_sigmas": False, "timestep_ty
 """Settings by which a scheduler would mean something else, and the value at which it does not."""
 
 
-def conventions(name: str, given: dict[str, Any]) -> Conventions:
+def conventions(name: str, stated: dict[str, Any]) -> Conventions:
     """What a scheduler's settings mean.
 
     Raises:
         InputError: if they mean something that is not known here.
     """
     kind = getattr(library(), name)
-    known = {key: value for key, value in given.items() if key in inspect.signature(kind).parameters}
-    check_steps(given.get("num_train_timesteps", 1000), "num_train_timesteps")
-    scheduler: Any = built(kind, known, name)
+    accepted = {key: value for key, value in stated.items() if key in inspect.signature(kind).parameters}
+    check_steps(stated.get("num_train_timesteps", 1000), "num_train_timesteps")
+    scheduler: Any = built(kind, accepted, name)
     config = scheduler.config
     for key, neutral in WITHOUT_EFFECT.items():
-        if given.get(key, neutral) not in (neutral, None):
+        if stated.get(key, neutral) not in (neutral, None):
             raise InputError(
-                f"{key} is {given[key]!r} in the settings of the {name}: that is not supported, {neutral!r} is"
+                f"{key} is {stated[key]!r} in the settings of the {name}: that is not supported, {neutral!r} is"
             )
     if name in OF_TABLES:
-        target = chosen(TARGETS, given.get("prediction_type", config.prediction_type), "prediction_type", name)
-        if given.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in known:
+        target = chosen(TARGETS, stated.get("prediction_type", config.prediction_type), "prediction_type", name)
+        if stated.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in accepted:
             raise InputError(
                 f"rescale_betas_zero_snr is set, and the {name} knows nothing of it: name another scheduler"
             )

@@ -181,14 +181,14 @@ class Configured(OfUNet):
 
     def recipes(self, network: UNet) -> dict[str, Recipe]:
         recipes: dict[str, Recipe] = {}
-        place = 0
+        module_number = 0
 
         def add(ours: str, parts: Mapping[str, str] = {"": ""}) -> str:
             """Recipes of the next of their modules; returns its name."""
-            nonlocal place
-            name = f"all_modules.{place}"
+            nonlocal module_number
+            name = f"all_modules.{module_number}"
             recipes.update(layers(ours, name, parts))
-            place += 1
+            module_number += 1
             return name
 
         def add_block(block: nn.Module, ours: str) -> None:
@@ -208,7 +208,7 @@ class Configured(OfUNet):
 
         if isinstance(network.features, Fourier):
             recipes["features.frequencies"] = ("all_modules.0.W", unchanged)
-            place += 1
+            module_number += 1
         for ours in ("embed.0", "embed.1", "into"):
             add(ours)
         for way in ("down", "middle", "up"):

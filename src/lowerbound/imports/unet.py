@@ -287,11 +287,11 @@ class UNet(nn.Module):
         x = self.style.sum(x, resampled(layer(image), "down", self.style.taps, padding=0))
         return x, x
 
-    def _embedding(self, time: Tensor, given: Tensor | None) -> Tensor:
+    def _embedding(self, time: Tensor, classes: Tensor | None) -> Tensor:
         first, second = self.embed
         features, of_labels = self.features(time), 0.0
-        if given is not None and self.label is not None:
-            of_labels = self.label[given.clamp(min=0)] * (given >= 0)[:, None]
+        if classes is not None and self.label is not None:
+            of_labels = self.label[classes.clamp(min=0)] * (classes >= 0)[:, None]
         if self.style.is_time_first:
             return functional.silu(second(functional.silu(first(features))) + of_labels)
         if self.label_bias is not None:

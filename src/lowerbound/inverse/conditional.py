@@ -34,6 +34,6 @@ class Conditional(Method):
         if not isinstance(mask, Mask) or problem.noise_std > 0:
             raise InputError("a network is given entries as they are: use a Mask and no noise, or another method")
         known = mask.observed.expand(y.shape)
-        given = problem.denoiser.cond if isinstance(problem.denoiser, Conditioned) else None
-        model = problem.denoiser.given(self.condition(y, known, given), ~known)
+        cond = problem.denoiser.cond if isinstance(problem.denoiser, Conditioned) else None
+        model = problem.denoiser.given(self.condition(y, known, cond), ~known)
         return sampled(model, self.sampler, y, times, noise, progress)

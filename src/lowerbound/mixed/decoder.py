@@ -74,8 +74,8 @@ class BlockDecoder(Decoder):
         figures = torch.zeros_like(x).index_copy(1, at.reals, of_reals)
         if len(at.grids):
             k = ((x[:, at.grids].double() - at.origin) / at.spacing).round()
-            place = (y[:, at.grids] - at.origin) / at.spacing
-            of_grids = log_mass(k, place, ratio / at.spacing, at.lowest, at.highest)
+            position = (y[:, at.grids] - at.origin) / at.spacing
+            of_grids = log_mass(k, position, ratio / at.spacing, at.lowest, at.highest)
             figures = figures.index_copy(1, at.grids, of_grids.to(x.dtype))
         if len(at.choices):
             logits = (ONE_HOT * y / ratio**2)[:, at.choices].masked_fill(at.beyond, -torch.inf)

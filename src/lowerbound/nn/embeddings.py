@@ -302,7 +302,7 @@ class ModulatedNetwork(nn.Module, ABC):
         if observed is not None and not self.takes_observed:
             raise InputError("observed was given to a network without it: build it with takes_observed=True")
         self.check(x)
-        given, cond = (cond, None) if self.num_given else (None, cond)
+        along, cond = (cond, None) if self.num_given else (None, cond)
         embedding = functional.silu(self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma))
         inputs = self.features(x, gamma, embedding)
         if self.spikes is not None:
@@ -311,19 +311,19 @@ class ModulatedNetwork(nn.Module, ABC):
             presence = torch.ones_like(x) if observed is None else observed.to(x.dtype)
             inputs = torch.cat([inputs, presence], dim=1)
         if self.num_given:
-            inputs = torch.cat([inputs, *self._along(given, x)], dim=1)
+            inputs = torch.cat([inputs, *self._along(along, x)], dim=1)
         return self.out(functional.silu(self.norm(self.modulated(self.into(inputs), embedding))))
 
-    def _along(self, given: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _along(self, along: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
         """What is given along x, zero where nothing is, and where something is."""
         shape = (len(x), self.num_given, *x.shape[2:])
-        if given is None:
+        if along is None:
             nothing = x.new_zeros(shape)
             return nothing, nothing
-        if given.shape != shape or not given.is_floating_point():
+        if along.shape != shape or not along.is_floating_point():
             raise InputError(
-                f"cond has shape {tuple(given.shape)} and dtype {str(given.dtype).removeprefix('torch.')}: this network "
+                f"cond has shape {tuple(along.shape)} and dtype {str(along.dtype).removeprefix('torch.')}: this network "
                 f"takes floats of shape {shape}, NaN where nothing is given"
             )
-        is_there = ~given.isnan()
-        return torch.where(is_there, given, 0).to(x.dtype), is_there.to(x.dtype)
+        is_present = ~along.isnan()
+        return torch.where(is_present, along, 0).to(x.dtype), is_present.to(x.dtype)

@@ -29,9 +29,9 @@ def standing(path: Path | str, others: Mapping[str, Float[np.ndarray, " _"]], va
     edges = np.histogram_bin_edges(together, bins=min(30, max(5, len(together) // (4 * len(others)))))
     for number, (kind, figures) in enumerate(others.items()):
         share, counts = float(np.mean(figures < value)), np.histogram(figures, edges)[0]
-        told = f"{kind}: {share:.0%} of {len(figures)} lie below"
+        text = f"{kind}: {share:.0%} of {len(figures)} lie below"
         style = {"linewidth": 1.3} if number else {"fill": True, "alpha": 0.35}
-        axis.stairs(counts / len(figures), edges, color=INK if number else DARK, label=told, **style)
+        axis.stairs(counts / len(figures), edges, color=INK if number else DARK, label=text, **style)
     axis.axvline(value, color=LIGHT, linewidth=2.2)
     axis.set(xlabel=name, ylabel="share of examples")
     axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)

@@ -35,8 +35,8 @@ def ladder(path: Path | str) -> Path:
         axis.set_axis_off()
         axis.set_title(f"{name} ({learned})", fontsize=9, color=INK, loc="left")
         places = np.linspace(0, 2.15 * (len(nodes) - 1), len(nodes))
-        for place, node in zip(places, nodes, strict=True):
-            _node(axis, place, node)
+        for center, node in zip(places, nodes, strict=True):
+            _node(axis, center, node)
         for number, (left, right) in enumerate(zip(places[:-1], places[1:], strict=True)):
             is_first = number == 0
             _arrow(axis, left, right, 0.16, DARK, "q" if is_first else "")
@@ -45,11 +45,11 @@ def ladder(path: Path | str) -> Path:
     return save(figure, path)
 
 
-def _node(axis: Axes, place: float, text: str) -> None:
+def _node(axis: Axes, center: float, text: str) -> None:
     if text != r"\cdots":
         face = "#dfe7ef" if text == "x" else "white"
-        axis.plot(place, 0, "o", markersize=25, markerfacecolor=face, markeredgecolor=INK, markeredgewidth=0.9)
-    axis.text(place, 0, f"${text}$", ha="center", va="center", fontsize=10, color=INK)
+        axis.plot(center, 0, "o", markersize=25, markerfacecolor=face, markeredgecolor=INK, markeredgewidth=0.9)
+    axis.text(center, 0, f"${text}$", ha="center", va="center", fontsize=10, color=INK)
 
 
 def _arrow(axis: Axes, start: float, end: float, height: float, color: str, text: str) -> None:

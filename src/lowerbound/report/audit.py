@@ -37,41 +37,41 @@ TERMS = {
 """Of their figures."""
 
 
-def audit_page(found: Audit) -> str:
+def audit_page(audit: Audit) -> str:
     """The page of an audit."""
-    table = Table("All checks, in the order in which they were made", HEADER, tuple(map(_row, found.checks)))
+    table = Table("All checks, in the order in which they were made", HEADER, tuple(map(_row, audit.checks)))
     text = "\n".join(cell for row in table.rows for cell in row)
-    words = {check.name: CHECKS[check.name] for check in found.checks if check.name in CHECKS}
+    words = {check.name: CHECKS[check.name] for check in audit.checks if check.name in CHECKS}
     words |= {word: meaning for word, meaning in TERMS.items() if word in text}
     report = Report(
-        title=f"Audit of {found.name}",
-        verdict=f"{found.verdict.capitalize()}: {_verdict(found)}.",
+        title=f"Audit of {audit.name}",
+        verdict=f"{audit.verdict.capitalize()}: {_verdict(audit)}.",
         paragraphs=(
-            f"The log density of {counted(found.num_dims, 'dimension')}.",
-            *([f"{found.note[0].upper()}{found.note[1:]}."] if found.note else []),
+            f"The log density of {counted(audit.num_dims, 'dimension')}.",
+            *([f"{audit.note[0].upper()}{audit.note[1:]}."] if audit.note else []),
         ),
-        findings=tuple(_findings(found)),
+        findings=tuple(_findings(audit)),
         tables=(table,),
         glossary=tuple(words.items()),
     )
     return html(report)
 
 
-def _verdict(found: Audit) -> str:
+def _verdict(audit: Audit) -> str:
     """What the verdict is, and of how many checks."""
     passed, failed, untold = (
-        sum(check.verdict == kind for check in found.checks) for kind in ("pass", "fail", "can't tell")
+        sum(check.verdict == kind for check in audit.checks) for kind in ("pass", "fail", "can't tell")
     )
     counts = f"{passed} passed, {failed} failed, {untold} cannot be told"
-    return f"{VERDICTS[found.verdict]}; of {counted(len(found.checks), 'check')} {counts}"
+    return f"{VERDICTS[audit.verdict]}; of {counted(len(audit.checks), 'check')} {counts}"
 
 
-def _findings(found: Audit) -> list[Findings]:
+def _findings(audit: Audit) -> list[Findings]:
     """What did not pass, the failures first."""
     kinds = (("fail", "Failed", "serious"), ("can't tell", "Not told", "open"))
     groups = []
     for verdict, heading, style in kinds:
-        checks = [check for check in found.checks if check.verdict == verdict]
+        checks = [check for check in audit.checks if check.verdict == verdict]
         groups.append(Findings(heading, tuple(f"{check.name}: {_seen(check)}" for check in checks), style))
     return [group for group in groups if group.sentences]
 

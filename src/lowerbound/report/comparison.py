@@ -136,18 +136,18 @@ def comparison_page(comparison: Comparison, folder: Path) -> str:
     times = f"{num} times, each " if num > 1 else ""
     budget = f"{steps:,} steps" if steps is not None else f"{minutes:g} minutes on {comparison.device}"
     table = Table(f"Samples are compared in {comparison.space}", HEADER, tuple(rows(comparison)))
-    found = (Findings("Two claims", tuple(answers(comparison))), Findings("To be known", tuple(remarks(comparison))))
+    groups = (Findings("Two claims", tuple(answers(comparison))), Findings("To be known", tuple(remarks(comparison))))
     words = [
         *HEADER,
         *(cell for row in table.rows for cell in row),
-        *(text for group in found for text in group.sentences),
+        *(text for group in groups for text in group.sentences),
     ]
     report = Report(
         title=f"The family on {comparison.data}",
         verdict=verdict(comparison),
         paragraphs=(f"Every model was trained {times}for {budget}.",),
         first=tuple(pictures),
-        findings=found,
+        findings=groups,
         tables=(table,),
         glossary=glossary(words),
     )

@@ -98,7 +98,7 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
     training = f", after step {weights.get('step', '?')} and {_minutes(weights.get('seconds'))} minutes of training"
     if run.config.imported is not None:
         training = ""
-    found, tables = findings(evaluation), (*_joined(evaluation), *_others(run, evaluation))
+    all_findings, tables = findings(evaluation), (*_joined(evaluation), *_others(run, evaluation))
     verdict = headline(evaluation)
     paragraph = (
         f"Errors are standard errors. {run.num_parameters:,} parameters; weights: {weights.get('weights', 'unknown')}"
@@ -111,20 +111,21 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
         verdict=verdict,
         paragraphs=(paragraph,),
         first=tuple(first),
-        findings=(*by_severity(found), *([Findings("Not known", left_out)] if left_out else [])),
+        findings=(*by_severity(all_findings), *([Findings("Not known", left_out)] if left_out else [])),
         tables=tables,
         pictures=tuple(pictures),
-        glossary=glossary([verdict, paragraph, *map(str, found), *cells]),
+        glossary=glossary([verdict, paragraph, *map(str, all_findings), *cells]),
         play="" if run.model.likelihood == "none" else explore.page(),
         configuration=run.config.to_dict(),
     )
     return html(report), notes
 
 
-def by_severity(found: Sequence[Finding]) -> list[Findings]:
+def by_severity(all_findings: Sequence[Finding]) -> list[Findings]:
     """Findings in groups that matter equally, the most serious first."""
     groups = {
-        severity: tuple(each.text for each in found if each.severity is severity) for severity in reversed(Severity)
+        severity: tuple(each.text for each in all_findings if each.severity is severity)
+        for severity in reversed(Severity)
     }
     return [Findings(severity.heading, texts, severity.name.lower()) for severity, texts in groups.items() if texts]
 

@@ -74,12 +74,12 @@ def condition_rows(run: Run, examples: Examples, indices: np.ndarray, label: str
     """What stands in the columns that `conditions` are made of, of a table that has them; else None."""
     columns = run.spec.condition_columns
     if label is not None:
-        given = run.labels([label]).expand(len(indices)).numpy()
+        conditions = run.labels([label]).expand(len(indices)).numpy()
     elif examples.conditions is not None:
-        given = np.asarray(examples.conditions[indices])
+        conditions = np.asarray(examples.conditions[indices])
     else:
-        given = None if examples.labels is None else examples.labels[indices]
-    return condition_values(given, columns) if columns and given is not None else None
+        conditions = None if examples.labels is None else examples.labels[indices]
+    return condition_values(conditions, columns) if columns and conditions is not None else None
 
 
 def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows, name: str = "the data") -> None:

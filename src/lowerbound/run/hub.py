@@ -14,61 +14,61 @@ READ = ("*.json", "*.safetensors", "*.bin", "*.pt", "*.pth")
 """Files of settings and of weights; nothing else of a repository is fetched."""
 
 
-def is_on_hub(place: Path | str) -> bool:
+def is_on_hub(location: Path | str) -> bool:
     """Whether a place is one of the hub's."""
-    return str(place).startswith(HUB_PREFIX)
+    return str(location).startswith(HUB_PREFIX)
 
 
-def repository(place: Path | str) -> tuple[str, str | None]:
+def repository(location: Path | str) -> tuple[str, str | None]:
     """The repository of hf:NAME/REPO or hf:NAME/REPO@REVISION, and the revision if there is one.
 
     Raises:
         InputError: if the place names none.
     """
     # a path has lost one of the slashes that other programs write behind the colon
-    name, _, revision = str(place).removeprefix(HUB_PREFIX).strip("/").partition("@")
+    name, _, revision = str(location).removeprefix(HUB_PREFIX).strip("/").partition("@")
     if name.count("/") != 1:
-        raise InputError(f"{place} is no repository of the hub: give hf:NAME/REPO, such as hf:me/digits")
+        raise InputError(f"{location} is no repository of the hub: give hf:NAME/REPO, such as hf:me/digits")
     return name, revision or None
 
 
 @contextmanager
-def fetched(place: Path | str) -> Iterator[Path]:
+def fetched(location: Path | str) -> Iterator[Path]:
     """The folder of a model: the place itself, or of one of the hub's a copy that lasts as long as it is looked at.
 
     Arguments:
-        place: a folder, hf:NAME/REPO or hf:NAME/REPO@REVISION.
+        location: a folder, hf:NAME/REPO or hf:NAME/REPO@REVISION.
 
     Raises:
         InputError: if the extra `hub` is not installed, or the repository can't be had.
     """
-    if not is_on_hub(place):
-        yield Path(place).expanduser()
+    if not is_on_hub(location):
+        yield Path(location).expanduser()
         return
-    with _copy(place, "a model of the hub") as (library, name, revision, folder):
-        with _explained(f"{place} cannot be fetched"):
+    with _copy(location, "a model of the hub") as (library, name, revision, folder):
+        with _explained(f"{location} cannot be fetched"):
             library.snapshot_download(name, revision=revision, allow_patterns=[*READ], local_dir=folder)
         yield folder
 
 
 @contextmanager
-def sent(place: Path | str) -> Iterator[Path]:
+def sent(location: Path | str) -> Iterator[Path]:
     """A folder to write: the place itself, or one whose files become a commit of a repository once they are written.
 
     A repository that is not there yet is made, and is private: its owner may make it public on the hub.
 
     Arguments:
-        place: a folder, or hf:NAME/REPO.
+        location: a folder, or hf:NAME/REPO.
 
     Raises:
         InputError: if the extra `hub` is not installed, or the hub does not take them.
     """
-    if not is_on_hub(place):
-        yield Path(place).expanduser()
+    if not is_on_hub(location):
+        yield Path(location).expanduser()
         return
-    with _copy(place, "a model for the hub") as (library, name, revision, folder):
+    with _copy(location, "a model for the hub") as (library, name, revision, folder):
         yield folder
-        with _explained(f"{place} does not take the files"):
+        with _explained(f"{location} does not take the files"):
             library.create_repo(name, private=True, exist_ok=True)
             library.upload_folder(
                 repo_id=name, folder_path=folder, revision=revision, commit_message="Written by lowerbound export"
@@ -76,9 +76,9 @@ def sent(place: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def _copy(place: Path | str, purpose: str) -> Iterator[tuple[Any, str, str | None, Path]]:
+def _copy(location: Path | str, purpose: str) -> Iterator[tuple[Any, str, str | None, Path]]:
     """The hub's library, a repository, its revision, and a folder for its files, which lasts as long as the context."""
-    name, revision = repository(place)
+    name, revision = repository(location)
     library = extra("huggingface_hub", "hub", purpose)
     with tempfile.TemporaryDirectory() as around:
         yield library, name, revision, Path(around) / name.rpartition("/")[2]

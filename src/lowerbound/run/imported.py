@@ -102,11 +102,11 @@ def import_run(folder: Path | str, out: Path | str) -> RunFolder:
     return run
 
 
-def _class_names(num_classes: int, given: Sequence[str], spec: DataSpec) -> tuple[str, ...]:
+def _class_names(num_classes: int, stated: Sequence[str], spec: DataSpec) -> tuple[str, ...]:
     """A name for each of a model's classes."""
-    names = tuple(given) or spec.class_names or tuple(map(str, range(num_classes)))
+    names = tuple(stated) or spec.class_names or tuple(map(str, range(num_classes)))
     if len(names) != num_classes or len(set(names)) != len(names):
-        whose = "were given" if given else f"are in {spec.name}"
+        whose = "were given" if stated else f"are in {spec.name}"
         raise InputError(
             f"the model knows {num_classes} classes, and {len(names)} names {whose}: give class_names, one for each and all "
             "different"

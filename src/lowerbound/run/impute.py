@@ -187,7 +187,7 @@ def network_method(run: Run) -> Method:
             f"the run in {run.folder.path} is not given what is known, as those of series are (--window): choose another "
             "--method"
         )
-    return Conditional(series.given)
+    return Conditional(series.condition_of)
 
 
 def default_steps(method: Method) -> int:

@@ -191,13 +191,13 @@ def _drawn(
     length, num = run.spec.shape[1], drawing.num_samples
     of_each = replace(drawing, num_samples=1)
     samples = np.repeat(rows[None], num, 0)
-    for place, (start, end) in enumerate(windows):
+    for index, (start, end) in enumerate(windows):
         window = np.ascontiguousarray(np.moveaxis(samples[:, start : start + length], 2, 1))
         known = ~np.isnan(window)
         if known[..., : end - start].all():
             continue
         cond = _condition(run, covariates[start : start + length], num)
-        numbers = (((number << 24) + place) << 16) + np.arange(num)
+        numbers = (((number << 24) + index) << 16) + np.arange(num)
         drawn = draws(run, window, known, of_each, cond, numbers).samples[:, 0]
         samples[:, start:end] = np.moveaxis(drawn, 1, 2)[:, : end - start]
     return samples
@@ -217,12 +217,12 @@ def _condition(run: Run, covariates: np.ndarray, num: int) -> Tensor | None:
 
 def _last_known(series: Series, part: slice) -> int:
     """The row after the last one of a series of which anything is known."""
-    there = np.flatnonzero(~np.isnan(series.rows[part]).all(1))
-    if not len(there):
+    present = np.flatnonzero(~np.isnan(series.rows[part]).all(1))
+    if not len(present):
         raise InputError(
             f"{series.name}: every value of {_called(series, part)} is missing: there is nothing to go on from"
         )
-    return part.start + int(there[-1]) + 1
+    return part.start + int(present[-1]) + 1
 
 
 def _ahead(series: Series, part: slice, last: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:

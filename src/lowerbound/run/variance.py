@@ -26,7 +26,7 @@ ENTRIES_AT_ONCE = 100_000
 def with_analytic_variance(
     run: Run,
     *,
-    given: bool = False,
+    conditional: bool = False,
     dataset: Dataset | None = None,
     say: Callable[[str], None] = print,
     progress: Callable[[int], object] = lambda levels: None,
@@ -38,7 +38,7 @@ def with_analytic_variance(
 
     Arguments:
         run: the model.
-        given: whether the model is used with conditions: what they tell makes the variance smaller.
+        conditional: whether the model is used with conditions: what they tell makes the variance smaller.
         dataset: the run's data; opened where they were in training if None, and only if they are needed.
         say: where the line that says where the variance comes from goes.
         progress: called with 1 after each of `analytic.NUM_GAMMAS` levels.
@@ -46,27 +46,27 @@ def with_analytic_variance(
     Raises:
         InputError: if the data are needed and not there.
     """
-    given = given and run.config.data.conditional
-    path, name = run.folder.path / "variance.json", "given conditions" if given else "given none"
+    conditional = conditional and run.config.data.conditional
+    path, name = run.folder.path / "variance.json", "given conditions" if conditional else "given none"
     weights = file_hash(run.folder.model)
     tables = _read(path, weights)
     try:
         denoiser = _with_table(run, tables[name])
         say(f"analytic reverse variance: as measured before, in {path}")
     except (KeyError, InputError):
-        table = _measure(run, dataset or run.open_dataset(), given, progress)
+        table = _measure(run, dataset or run.open_dataset(), conditional, progress)
         denoiser = _with_table(run, table)
         write_file(path, to_json(_Stored(weights, {**tables, name: table})).encode())
         say(f"analytic reverse variance: measured on {table.num_examples:,} training examples, kept in {path}")
     return run.around(denoiser)
 
 
-def _measure(run: Run, dataset: Dataset, given: bool, progress: Callable[[int], object]) -> "_Table":
+def _measure(run: Run, dataset: Dataset, conditional: bool, progress: Callable[[int], object]) -> "_Table":
     num_dims, num_train = math.prod(dataset.shape), len(dataset.train)
     num_examples = min(num_train, MOST_EXAMPLES, max(64, ENTRIES // (NUM_GAMMAS * num_dims)))
     # evenly spread, for the data may be in the order of their classes
     indices = dataset.train[np.linspace(0, num_train - 1, num_examples).astype(np.int64)]
-    cond = dataset.cond(indices) if given else None
+    cond = dataset.cond(indices) if conditional else None
     x = dataset.encoded(indices).to(run.device)
     measured = measure_variance(
         run.denoiser.given(None if cond is None else cond.to(run.device), dataset.spec.observed(x)),

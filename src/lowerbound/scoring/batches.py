@@ -89,9 +89,9 @@ class _BatchScorer:
     def __call__(self, batch: Any) -> Any:
         model = Path(self.path) / "model.safetensors"
         run = _opened(self.path, self.device, model.stat().st_mtime_ns if model.exists() else 0)
-        given = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+        table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
         try:
-            frame = nw.from_native(given, eager_only=True)
+            frame = nw.from_native(table, eager_only=True)
         except TypeError as error:
             raise InputError(
                 f"a batch of type {type(batch).__name__}: it is to be a RecordBatch or Table of Arrow, or a dataframe of "

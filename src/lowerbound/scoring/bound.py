@@ -172,8 +172,8 @@ def score(
         return kept
 
     batch_size = min(batch_size, -(-len(raw) // processes.count)) or batch_size  # a share for each
-    found = processes.by_turns(batches(run, raw, cond, numbers, batch_size, seed), scored)
-    kept = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+    scored_batches = processes.by_turns(batches(run, raw, cond, numbers, batch_size, seed), scored)
+    kept = {name: np.concatenate([of_batch[name] for of_batch in scored_batches]) for name in scored_batches[0]}
     to_bits, log_det = 1 / (kept["dims"] * math.log(2)), kept["log_dets"]
     reconstruction, prior, diffusion = kept["terms"].T
     error, interval = kept.get("errors", np.full((len(raw), 2), math.nan)).T
@@ -235,7 +235,7 @@ def part_names(run: Run, scores: Scores) -> list[str]:
     if scores.entries is not None and run.spec.columns:
         return [column.name for column in run.spec.columns]
     if scores.entries is not None:
-        return [",".join(map(str, place)) for place in np.ndindex(scores.entries.shape[1:])]
+        return [",".join(map(str, index)) for index in np.ndindex(scores.entries.shape[1:])]
     if scores.bands is None:
         raise InputError("the scores were not divided: give by='column' or by='noise'")
     ends = torch.linspace(0, 1, scores.bands.shape[1] - 1, dtype=torch.float64)

@@ -22,7 +22,7 @@ MOST_EXAMPLES, LEAST_EXAMPLES = 512, 64
 
 
 def calibrated(
-    run: Run, flow: "Flow", dequantizer: Dequantizer | None, *, given: bool, batch_size: int, seed: int
+    run: Run, flow: "Flow", dequantizer: Dequantizer | None, *, conditional: bool, batch_size: int, seed: int
 ) -> FewCalls:
     """The rule of `flow.num_calls` calls, with its correction, from validation examples.
 
@@ -33,7 +33,7 @@ def calibrated(
         run: the model.
         flow: how its flow is followed.
         dequantizer: of its data; None if they are continuous.
-        given: whether it is told the examples' conditions.
+        conditional: whether it is told the examples' conditions.
         batch_size: examples at a time.
         seed: of the examples, their probes and their noise.
 
@@ -51,7 +51,7 @@ def calibrated(
     held_out = dataset.validation if len(dataset.validation) >= FEWEST else dataset.train
     count = min(len(held_out), max(LEAST_EXAMPLES, min(MOST_EXAMPLES, ENTRIES // dataset.spec.num_dims)))
     indices = np.sort(np.random.default_rng(seed).choice(held_out, count, replace=False))
-    cond = dataset.cond(indices) if given else None
+    cond = dataset.cond(indices) if conditional else None
     followed: list[tuple[ProbedFlow, torch.Tensor | None]] = []
     for x, batch_cond, noise, _ in batches(run, dataset.examples[indices], cond, indices, batch_size, seed):
         denoiser = run.denoiser.given(batch_cond, run.spec.observed(x))

@@ -227,7 +227,7 @@ def score_density(
         )
     few_calls = None
     if flow.num_calls is not None:
-        few_calls = calibrated(run, flow, dequantizer, given=cond is not None, batch_size=batch_size, seed=seed)
+        few_calls = calibrated(run, flow, dequantizer, conditional=cond is not None, batch_size=batch_size, seed=seed)
     names = FIGURES if few_calls is None else FIGURES + CORRECTIONS
 
     def scored(part: tuple[int, Batch]) -> tuple[dict[str, np.ndarray], str, str]:
@@ -256,9 +256,9 @@ def score_density(
         raw, cond = raw[rows], None if cond is None else cond[torch.from_numpy(rows)]
     batch_size = min(batch_size, -(-len(raw) // processes.count)) or batch_size  # a share for each
     parts = batches(run, raw, cond, numbers, batch_size, seed)
-    found = processes.by_turns(zip(count(step=batch_size), parts, strict=False), scored)
-    first, kind, settings = found[0]
-    figures = {name: np.concatenate([each[name] for each, _, _ in found]) for name in first}
+    batches_scored = processes.by_turns(zip(count(step=batch_size), parts, strict=False), scored)
+    first, kind, settings = batches_scored[0]
+    figures = {name: np.concatenate([each[name] for each, _, _ in batches_scored]) for name in first}
     nats, finer = np.split(figures["nats"] + figures["log_det"], [num_examples])
     kept = {name: values[:num_examples] for name, values in figures.items()}
     to_bits = 1 / (kept["num_dims"] * math.log(2))

@@ -245,8 +245,8 @@ def build_forest(config: ModelConfig, schedule: Schedule, spec: DataSpec) -> For
     """The forest, without trees, with the conditions of the data."""
     num_conditions = spec.num_condition_features or min(1, spec.num_classes)
     sizes = {"num_bands": config.bands, "num_trees": config.trees, "depth": config.depth}
-    given = {name: size for name, size in sizes.items() if size is not None}
-    return Forest(schedule, spec.shape, **given, num_conditions=num_conditions)
+    sizes_given = {name: size for name, size in sizes.items() if size is not None}
+    return Forest(schedule, spec.shape, **sizes_given, num_conditions=num_conditions)
 
 
 def build_objective(config: Config, schedule: Schedule) -> Objective:

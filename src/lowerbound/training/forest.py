@@ -200,8 +200,8 @@ class _Growth:
         offset = noise.uniform(x.new_empty(len(x), 1))
         seen, missed = [], []
         for number in range(num_duplicates):
-            place = (offset + number / num_duplicates) % 1
-            gamma, eps = self.edges[band] + self.width * place[:, 0], noise.normal(x)
+            uniform = (offset + number / num_duplicates) % 1
+            gamma, eps = self.edges[band] + self.width * uniform[:, 0], noise.normal(x)
             for part in torch.arange(len(x)).split(ROWS_AT_ONCE):
                 level = forest.schedule.level(forest.schedule.inverse(gamma[part]))
                 alpha, sigma, ratio = (expand(c, x) for c in (level.alpha, level.sigma, exp(level.gamma / 2)))

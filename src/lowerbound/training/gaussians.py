@@ -85,17 +85,17 @@ def fit_windows(dataset: Dataset) -> tuple[Float[Tensor, "num_entries"], Float[T
     best, likeliest = diagonal, -math.inf
     shrunk = [(1 - s) * covariance + s * diagonal for s in SHRINKAGES]
     for candidate in shrunk:
-        if (found := log_prob(candidate + WANDERING[1] * levels)) > likeliest:
-            best, likeliest = candidate, found
+        if (log_p := log_prob(candidate + WANDERING[1] * levels)) > likeliest:
+            best, likeliest = candidate, log_p
     return mean, max((best + kappa * levels for kappa in WANDERING), key=log_prob)
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and covariance of what is there, of each pair of entries by where both are."""
-    there = (~x.isnan()).double()
-    mean = x.nan_to_num().sum(0) / there.sum(0).clamp(min=1)
+    is_present = (~x.isnan()).double()
+    mean = x.nan_to_num().sum(0) / is_present.sum(0).clamp(min=1)
     centred = torch.where(x.isnan(), 0, x - mean)
-    return mean, centred.T @ centred / (there.T @ there).clamp(min=1)
+    return mean, centred.T @ centred / (is_present.T @ is_present).clamp(min=1)
 
 
 def _mean_log_marginal(offsets: Tensor, covariance: Tensor) -> float:

@@ -38,7 +38,7 @@ def known_entries(
     spared = (coins > 0.5) & (coins > coins.amin(1, keepdim=True))  # not all channels
     stretch = outside | spared[..., None]
     nothing = torch.zeros_like(entries)
-    there = ~x.isnan()
-    known = torch.stack([nothing, forecast, entries, stretch]).take_along_dim(kind[None], 0)[0] & there
-    is_whole = (known == there).flatten(1).all(1)
+    is_present = ~x.isnan()
+    known = torch.stack([nothing, forecast, entries, stretch]).take_along_dim(kind[None], 0)[0] & is_present
+    is_whole = (known == is_present).flatten(1).all(1)
     return known & ~is_whole[:, None, None]

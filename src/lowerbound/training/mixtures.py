@@ -91,7 +91,7 @@ def _best(x: Tensor, held_out: Tensor, blocks: Blocks, most: int, seed: int) -> 
     """The mixture under which held-out rows are likeliest, and their mean log density."""
     return grown(
         lambda size, floor: _fitted(x, blocks, size, floor, seed),
-        lambda found: _mean_log_prob(found, held_out, blocks),
+        lambda mixture: _mean_log_prob(mixture, held_out, blocks),
         most,
     )
 
@@ -99,14 +99,14 @@ def _best(x: Tensor, held_out: Tensor, blocks: Blocks, most: int, seed: int) -> 
 def _fitted(x: Tensor, blocks: Blocks, num_components: int, floor: float, seed: int) -> Components:
     """By expectation maximisation on rows of which choices alone may be missing, from the clusters that k-means finds."""
     share = functional.one_hot(_clusters(x, num_components, seed), num_components).double()
-    found, log_prob = _maximised(x, blocks, share, floor), -math.inf
+    mixture, log_prob = _maximised(x, blocks, share, floor), -math.inf
     for _ in range(ROUNDS):
-        log_joint, last = _log_joint(found, x, blocks), log_prob
+        log_joint, last = _log_joint(mixture, x, blocks), log_prob
         log_prob = log_joint.logsumexp(1).mean().item()
         if log_prob - last < TOLERANCE * x.shape[1]:
             break
-        found = _maximised(x, blocks, log_joint.softmax(1), floor)
-    return found
+        mixture = _maximised(x, blocks, log_joint.softmax(1), floor)
+    return mixture
 
 
 def _maximised(x: Tensor, blocks: Blocks, share: Tensor, floor: float) -> Components:
@@ -130,8 +130,8 @@ def _clusters(x: Tensor, num_clusters: int, seed: int) -> Tensor:
 
     with warnings.catch_warnings(), threadpool_limits(1):  # as of baselines.best_mixture
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(num_clusters, random_state=seed % 2**32).fit(x.numpy())
-    return torch.from_numpy(found.labels_).long()
+        clusters = KMeans(num_clusters, random_state=seed % 2**32).fit(x.numpy())
+    return torch.from_numpy(clusters.labels_).long()
 
 
 def _filled(numbers: Tensor, mean: Tensor, covariance: Tensor, seed: int) -> Tensor:
@@ -145,9 +145,9 @@ def _filled(numbers: Tensor, mean: Tensor, covariance: Tensor, seed: int) -> Ten
     drawn = mean + (normal * variances.clamp(min=0).sqrt()) @ axes.T
     filled = numbers.clone()
     for row, z in zip(rows, drawn, strict=True):
-        there = ~numbers[row].isnan()
-        offset = torch.linalg.solve(covariance[there][:, there], numbers[row, there] - z[there])
-        filled[row] = torch.where(there, numbers[row], z + covariance[:, there] @ offset)
+        is_present = ~numbers[row].isnan()
+        offset = torch.linalg.solve(covariance[is_present][:, is_present], numbers[row, is_present] - z[is_present])
+        filled[row] = torch.where(is_present, numbers[row], z + covariance[:, is_present] @ offset)
     return filled
 
 
@@ -172,12 +172,12 @@ def _chances(counts: Tensor, prior: Tensor, blocks: Blocks) -> Tensor:
     return (total / total.sum(2, keepdim=True)).masked_fill(beyond, 1)
 
 
-def _mean_log_prob(found: Components, x: Tensor, blocks: Blocks) -> float:
+def _mean_log_prob(mixture: Components, x: Tensor, blocks: Blocks) -> float:
     observed = ~x.isnan() if x.isnan().any() else None
-    return _log_joint(found, x, blocks, observed).logsumexp(1).mean().item()
+    return _log_joint(mixture, x, blocks, observed).logsumexp(1).mean().item()
 
 
-def _log_joint(found: Components, x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> Tensor:
-    mixture = FittedMixture(len(found.weights), blocks).fit(*found)
+def _log_joint(components: Components, x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> Tensor:
+    mixture = FittedMixture(len(components.weights), blocks).fit(*components)
     parts = [slice(first, first + PART) for first in range(0, len(x), PART)]
     return torch.cat([mixture.log_joint(x[part], None if observed is None else observed[part]) for part in parts])

@@ -37,8 +37,8 @@ def write_shards(folder: Path, step: int, tensors: Groups, state: dict[str, Any]
         InputError: in all of them, if one cannot write; the checkpoints that were there stay.
     """
     named = {f"{group}/{name}": value.detach() for group, each in tensors.items() for name, value in each.items()}
-    with ExitStack() as place:
-        unfinished = processes.by_first(lambda: place.enter_context(placing(folder, step)))
+    with ExitStack() as unfinished_folder:
+        unfinished = processes.by_first(lambda: unfinished_folder.enter_context(placing(folder, step)))
         with processes.together():
             try:
                 save(named, storage_writer=HuggingFaceStorageWriter(str(unfinished), save_distributed=True))
@@ -49,7 +49,7 @@ def write_shards(folder: Path, step: int, tensors: Groups, state: dict[str, Any]
         files = sorted(unfinished.glob("*.safetensors"))
         hashes = dict(processes.by_turns(files, lambda file: (file.name, file_hash(file))))
         processes.by_first(lambda: write_state(unfinished, step, state, hashes))
-        processes.by_first(place.close)
+        processes.by_first(unfinished_folder.close)
 
 
 def read_shards(path: Path, parameters: Mapping[str, Tensor], processes: Processes) -> Groups:

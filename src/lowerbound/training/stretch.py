@@ -154,17 +154,17 @@ class Stretch(Generic[_Kind]):
 
     def save(self) -> None:
         """Write a checkpoint."""
-        place, trainer = self.folder.checkpoints, self.trainer
+        folder, trainer = self.folder.checkpoints, self.trainer
         if trainer.is_sharded:
             from lowerbound.training.shards import write_shards  # which takes a while to import
 
             self.processes.by_first(self.log.flush)
-            write_shards(place, trainer.step, *trainer.state(), self.processes)
+            write_shards(folder, trainer.step, *trainer.state(), self.processes)
         else:
 
             def write() -> None:
                 self.log.flush()
-                write_checkpoint(place, trainer.step, *trainer.state())
+                write_checkpoint(folder, trainer.step, *trainer.state())
 
             self.processes.by_first(write)
         self.saved, self.saved_step = time.monotonic(), self.trainer.step

@@ -69,13 +69,13 @@ class Following:
 
     def __init__(self, tracker: Tracker | None = None):
         self.tracker = tracker
-        self.told = -SECONDS_APART
+        self.last_time = -SECONDS_APART
 
     def __call__(self, record: dict[str, Any]) -> None:
         """Tell of a record: of its numbers, if it is of more than a step or it is time to."""
         is_step, now = "loss" in record, time.monotonic()
-        if self.tracker is None or (is_step and now - self.told < SECONDS_APART):
+        if self.tracker is None or (is_step and now - self.last_time < SECONDS_APART):
             return
-        self.told = now if is_step else self.told
+        self.last_time = now if is_step else self.last_time
         figures = {name: value for name, value in record.items() if name != "step" and not isinstance(value, str)}
         self.tracker(record["step"], figures)

@@ -115,13 +115,13 @@ class Trainer(Training):
         def fit() -> tuple[tuple[Tensor, ...], float]:
             began = time.perf_counter()
             if isinstance(self.mixture, FittedWindows):
-                found = fit_windows(self.dataset)
+                fitted = fit_windows(self.dataset)
             else:
-                found = fit_mixture(self.dataset, self.config.denoiser.components, self.training.seed)
-            return found, time.perf_counter() - began
+                fitted = fit_mixture(self.dataset, self.config.denoiser.components, self.training.seed)
+            return fitted, time.perf_counter() - began
 
-        found, seconds = self.processes.by_first(fit)
-        self.mixture.fit(*found)
+        fitted, seconds = self.processes.by_first(fit)
+        self.mixture.fit(*fitted)
         self.average = Average(self.trained, self.training.average_width)
         self.seconds += seconds
 
@@ -196,7 +196,7 @@ class Trainer(Training):
         observed, series = self.dataset.spec.observed(x), self.dataset.spec.series
         if series is not None:
             known = known_entries(x, series.horizon, noise)
-            cond = series.given(x, known.to(x.device), None if cond is None else cond.cpu()).to(self.device)
+            cond = series.condition_of(x, known.to(x.device), None if cond is None else cond.cpu()).to(self.device)
             observed = ~(known | x.isnan())
         x, places, weights = (value.to(self.device) for value in (x, places, weights))
         observed = None if observed is None else observed.to(self.device)

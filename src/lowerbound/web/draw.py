@@ -27,7 +27,7 @@ from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_npy, write_npz, write_png, write_rows
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import computing, downloads, drawn, picture, plain, said, side_by_side, table, told
+from lowerbound.web.show import computing, downloads, drawn, picture, plain, said, side_by_side, table, with_messages
 
 MOST_ROWS = 10
 """Of a table that are shown as text; its files hold all."""
@@ -223,8 +223,8 @@ class DrawPanel:
         stopped = stop.click(None, cancels=[event])
         stopped.then(None, self.status, self.status, js=STOP_SCRIPT)
         # a person's choice alone: the settings of an address or a file bring their own labels
-        run.input(told(self.on_run), run, [*self.first[4:], *self.second[4:]], api_visibility="private")
-        restored = dropped.upload(told(self.on_file), dropped, self.loaded, api_visibility="private")
+        run.input(with_messages(self.on_run), run, [*self.first[4:], *self.second[4:]], api_visibility="private")
+        restored = dropped.upload(with_messages(self.on_file), dropped, self.loaded, api_visibility="private")
         computing(restored.then, self.on_draw, *drawing)
 
     def _way(self, opened: Opened) -> list[Any]:
@@ -255,14 +255,14 @@ class DrawPanel:
         recipes = [self.recipe(run, count, seed, way) for way in ([first, second] if beside else [first])]
         link = recipes[0].query
         shown, saved = ["", ""], ["", ""]
-        for place, recipe in enumerate(recipes):
-            title = f"{'left' if place == 0 else 'right'}, {recipe.sampler}: " if beside else ""
+        for index, recipe in enumerate(recipes):
+            title = f"{'left' if index == 0 else 'right'}, {recipe.sampler}: " if beside else ""
             for frame in draw(opened, recipe, self.limits):
-                shown[place], content = show(opened, frame, recipe, title)
+                shown[index], content = show(opened, frame, recipe, title)
                 if frame.finished:
-                    name = f"samples-{place + 1}" if beside else "samples"
-                    saved[place] = downloads(files(opened, frame, content, recipe, name))
-                done = frame.finished and place == len(recipes) - 1
+                    name = f"samples-{index + 1}" if beside else "samples"
+                    saved[index] = downloads(files(opened, frame, content, recipe, name))
+                done = frame.finished and index == len(recipes) - 1
                 yield [*shown, *saved, said("Done." if done else DRAWING), link]
 
     def on_run(self, run: str) -> list[Any]:

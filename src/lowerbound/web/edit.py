@@ -22,7 +22,7 @@ from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.marked import SPATIAL, marked
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import computing, drawn, picture, pictured, said, side_by_side, table, told
+from lowerbound.web.show import computing, drawn, picture, pictured, said, side_by_side, table, with_messages
 
 CANVAS = 384
 """About the side of the picture that is painted on, in pixels of the screen."""
@@ -92,15 +92,15 @@ def filled_columns(opened: Opened, made: Imputations, gaps: np.ndarray) -> str:
     names, answers, (middle,) = names_of(opened), cells(opened, draws), cells(opened, central)
     rows = []
     for k in gaps[:MOST_NAMED]:
-        given = [answer[k] for answer in answers]
+        values = [answer[k] for answer in answers]
         if spec.columns and spec.columns[k].categories:
             # they have no mean: how often each came out says the same
-            summary = ", ".join(f"{name}: {count} of {len(given)}" for name, count in Counter(given).most_common(4))
+            summary = ", ".join(f"{name}: {count} of {len(values)}" for name, count in Counter(values).most_common(4))
         elif k in dates:
             summary = f"{middle[k]} ± {figure_text(spread[k] / SECONDS_OF_A_DAY)} days"
         else:
             summary = figure_text(made.mean[0, k], spread[k])
-        rows.append((names[k], summary, ", ".join(given[:6])))
+        rows.append((names[k], summary, ", ".join(values[:6])))
     return table("What was filled in", ("column", "mean ± spread, or counts", "answers"), rows)
 
 
@@ -151,7 +151,7 @@ def _row(opened: Opened, raw: np.ndarray, text: str, places: list[str]) -> str:
     shown = pictured(opened, raw, text, columns, opened.training_values if raw.ndim == 2 else None)
     if raw.ndim > 2:
         return shown
-    lines = [[place, *line[:MOST_NAMED]] for place, line in zip(places, cells(opened, raw), strict=True)]
+    lines = [[label, *line[:MOST_NAMED]] for label, line in zip(places, cells(opened, raw), strict=True)]
     return shown + table("One after the other", ["place", *names_of(opened)[:MOST_NAMED]], lines)
 
 
@@ -184,8 +184,8 @@ class EditPanel:
                 mean, spread = side_by_side()
         self.shown = [editor, columns, corner]
         self.chosen = [run, split, number]
-        load.click(told(self.on_show), self.chosen, self.shown, api_visibility="private")
-        run.change(told(self.on_show), self.chosen, self.shown, api_visibility="private")
+        load.click(with_messages(self.on_show), self.chosen, self.shown, api_visibility="private")
+        run.change(with_messages(self.on_show), self.chosen, self.shown, api_visibility="private")
         asked = [*self.chosen, editor, corner, columns, method, answers, steps, seed]
         computing(button.click, self.on_fill, asked, [status, made, mean, spread], "fill")
         gradio.Markdown("### Between two examples, and variations")

@@ -18,7 +18,7 @@ from lowerbound.web.estimators import MOST_STEPS, compared
 from lowerbound.web.example import Example, cells, choice, names_of, of_data
 from lowerbound.web.framework import gradio
 from lowerbound.web.shelf import Opened, Shelf
-from lowerbound.web.show import computing, drawn, framed, picture, said, table, told
+from lowerbound.web.show import computing, drawn, framed, picture, said, table, with_messages
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "linear in gamma": LinearGamma,
@@ -104,7 +104,7 @@ class LearnPanel:
         inputs = [name, low, high, scaling, t]
         for each in inputs:
             each.change(
-                told(self.on_schedule), inputs, shown, show_progress="hidden", trigger_mode="always_last",
+                with_messages(self.on_schedule), inputs, shown, show_progress="hidden", trigger_mode="always_last",
                 api_visibility="private",
             )  # fmt: skip
         self.schedule_inputs = inputs

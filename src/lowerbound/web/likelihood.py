@@ -100,7 +100,7 @@ def compared(opened: Opened) -> dict[str, np.ndarray]:
     return bits
 
 
-def place(opened: Opened, scores: Scores) -> str:
+def standing_picture(opened: Opened, scores: Scores) -> str:
     """Where the example stands among held-out and training ones, as a picture."""
     value = float(scores.bits_per_dim[0])
     content = drawn(lambda path: standing(path, compared(opened), value, "bits per dimension"))
@@ -123,10 +123,10 @@ def neighbours(opened: Opened, raw: np.ndarray, num: int = NUM_NEIGHBOURS) -> tu
 
 def near(opened: Opened, example: Example) -> str:
     """The nearest training examples, as a picture and a table."""
-    found, numbers, distances = neighbours(opened, example.raw)
-    both = np.concatenate([example.raw, found[0]])
-    told_numbers = ", ".join(map(str, numbers[0]))
-    text = f"The example, which is the first, and its nearest training examples, numbers {told_numbers}"
+    training_examples, numbers, distances = neighbours(opened, example.raw)
+    both = np.concatenate([example.raw, training_examples[0]])
+    named_numbers = ", ".join(map(str, numbers[0]))
+    text = f"The example, which is the first, and its nearest training examples, numbers {named_numbers}"
     header = ["example", "distance"]
     rows = [[str(n), f"{far:.4g}"] for n, far in zip(numbers[0], distances[0], strict=True)]
     shown = ""
@@ -134,7 +134,7 @@ def near(opened: Opened, example: Example) -> str:
         shown = pictured(opened, both, text, len(both) if both.ndim > 3 else None)
     else:
         header += names_of(opened)[:MOST_BESIDE]
-        rows = [[*row, *own[:MOST_BESIDE]] for row, own in zip(rows, cells(opened, found[0]), strict=True)]
+        rows = [[*row, *own[:MOST_BESIDE]] for row, own in zip(rows, cells(opened, training_examples[0]), strict=True)]
     caption = "Nearest training examples, by root mean square difference of encoded values"
     return shown + table(caption, header, rows)
 
@@ -182,7 +182,7 @@ class LikelihoodPanel:
             parts[4] = entries(opened, scores)
             parts[5] = bands(opened, score(opened.run, example.raw, by="noise", **settings))
             yield parts
-        parts[6] = place(opened, scores)
+        parts[6] = standing_picture(opened, scores)
         parts[7] = near(opened, example)
         yield parts
         if flow:

@@ -71,10 +71,10 @@ def family(opened: Opened) -> str:
 def copies(opened: Opened, seed: int) -> str:
     """Fresh samples, each with the training examples that are nearest to it."""
     samples = generate(opened.for_samples, NUM_SAMPLES, seed=seed)
-    found, numbers, distances = neighbours(opened, samples, NUM_NEAREST)
+    examples, numbers, distances = neighbours(opened, samples, NUM_NEAREST)
     shown = ""
     if samples.ndim > 2:
-        rows = np.concatenate([samples[:, None], found], 1)
+        rows = np.concatenate([samples[:, None], examples], 1)
         text = "In each row a sample, and the training examples that are nearest to it"
         shown = pictured(opened, rows.reshape(-1, *samples.shape[1:]), text, rows.shape[1])
     lines = [(str(k), f"{distances[k, 0]:.4g}", ", ".join(map(str, numbers[k]))) for k in range(len(samples))]

@@ -129,7 +129,7 @@ class Shelf:
         """Folders of runs that have a model, by their names; links lead out of the folder and are left aside."""
         if (run := RunFolder(self.root)).model.is_file() and self.is_single:
             return {self.root.resolve().name: run}
-        folders, found = [self.root], {}
+        folders, runs_by_name = [self.root], {}
         for _ in range(DEPTH):
             folders = [
                 below
@@ -142,5 +142,5 @@ class Shelf:
             folders = [folder for folder in folders if folder not in runs]
             for folder in runs:
                 if (run := RunFolder(folder)).model.is_file() and not run.model.is_symlink():
-                    found[folder.relative_to(self.root).as_posix()] = run
-        return found
+                    runs_by_name[folder.relative_to(self.root).as_posix()] = run
+        return runs_by_name

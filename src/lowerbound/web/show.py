@@ -113,21 +113,21 @@ def plain(message: str) -> str:
     return re.sub(r"(?<![\w.])~?/(?:[^\s/:,;'\"]+/)+", "", message)
 
 
-def told(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_messages(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of a panel, whose `InputError` becomes a message on the page."""
     if not inspect.isgeneratorfunction(function):
-        return _told()(function)
+        return _with_messages()(function)
 
     @functools.wraps(function)
     def generator(*arguments: Any) -> Any:
-        with _told():
+        with _with_messages():
             yield from function(*arguments)
 
     return generator
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _with_messages() -> Iterator[None]:
     try:
         yield
     except InputError as error:
@@ -141,9 +141,9 @@ def computing(
 
     Arguments:
         event: a component's, such as `button.click`.
-        function: what it runs, `told`.
+        function: what it runs, `with_messages`.
         inputs, outputs: components.
         name: by which programs may ask for it too; private without.
     """
     known = {"api_name": name} if name else {"api_visibility": "private"}
-    return event(told(function), inputs, outputs, **known, concurrency_id="model", concurrency_limit=1)
+    return event(with_messages(function), inputs, outputs, **known, concurrency_id="model", concurrency_limit=1)

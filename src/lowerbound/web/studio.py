@@ -9,7 +9,7 @@ from lowerbound.web.framework import gradio
 from lowerbound.web.guard import LOOPBACK, Guard
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Shelf
-from lowerbound.web.show import told
+from lowerbound.web.show import with_messages
 from lowerbound.web.trainings import Trainings
 
 MOST_VISITORS = 100
@@ -62,7 +62,7 @@ def page(shelf: Shelf, limits: Limits, trainings: Trainings | None = None) -> An
             if trainings is not None:
                 with gradio.Tab("Train", id="train") as train_tab:
                     training = TrainPanel(trainings, limits, run)
-                train_tab.select(told(training.on_show), None, training.shown, **PRIVATE)
+                train_tab.select(with_messages(training.on_show), None, training.shown, **PRIVATE)
             with gradio.Tab("Run", id="run") as run_tab:
                 showing = RunPanel(shelf, run)
 
@@ -71,10 +71,10 @@ def page(shelf: Shelf, limits: Limits, trainings: Trainings | None = None) -> An
 
         blocks.load(on_load, None, drawing.loaded, **PRIVATE)
         blocks.load(None, None, None, js=LANGUAGE)
-        edit_tab.select(told(editing.on_show), editing.chosen, editing.shown, **PRIVATE)
-        learn_tab.select(told(learning.on_show), learning.schedule_inputs, learning.shown, **PRIVATE)
-        run_tab.select(told(showing.on_show), run, showing.shown, **PRIVATE)
-        run.change(told(showing.on_show), run, showing.shown, **PRIVATE)
+        edit_tab.select(with_messages(editing.on_show), editing.chosen, editing.shown, **PRIVATE)
+        learn_tab.select(with_messages(learning.on_show), learning.schedule_inputs, learning.shown, **PRIVATE)
+        run_tab.select(with_messages(showing.on_show), run, showing.shown, **PRIVATE)
+        run.change(with_messages(showing.on_show), run, showing.shown, **PRIVATE)
     blocks.state_session_capacity = MOST_VISITORS
     blocks.queue(max_size=limits.most_waiting, default_concurrency_limit=2)
     return blocks

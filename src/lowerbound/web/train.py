@@ -13,7 +13,7 @@ from lowerbound.training.build import build_model
 from lowerbound.training.folder import RunFolder
 from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
-from lowerbound.web.show import drawn, picture, plain, said, told
+from lowerbound.web.show import drawn, picture, plain, said, with_messages
 from lowerbound.web.trainings import BUNDLED, KINDS, Trainings
 
 SECONDS_BETWEEN = 2.0
@@ -94,13 +94,13 @@ class TrainPanel:
         self.shown = [status, curve, samples, timer, run]
         private = {"api_visibility": "private", "show_progress": "hidden", "concurrency_id": "train"}
         begin.click(
-            told(self.on_begin), [name, data, file, minutes, conditional], self.shown, api_name="train",
+            with_messages(self.on_begin), [name, data, file, minutes, conditional], self.shown, api_name="train",
             show_progress="hidden", concurrency_id="train",
         )  # fmt: skip
-        go_on.click(told(self.on_go_on), [name, minutes], self.shown, **private)
+        go_on.click(with_messages(self.on_go_on), [name, minutes], self.shown, **private)
         run.change(lambda chosen: chosen, run, name, api_visibility="private", show_progress="hidden")
-        stop.click(told(self.on_stop), None, self.shown, **private)
-        timer.tick(told(self.on_show), None, self.shown, **private)
+        stop.click(with_messages(self.on_stop), None, self.shown, **private)
+        timer.tick(with_messages(self.on_show), None, self.shown, **private)
 
     def on_begin(self, name: str, data: str, file: str | None, minutes: float, conditional: bool) -> list[Any]:
         """Train a new run."""
