@@ -49,11 +49,11 @@ def test_what_is_given_has_no_part_in_the_loss_and_is_seen(tmp_path):
     assert series is not None
     known = torch.zeros_like(x, dtype=torch.bool)
     known[..., :12] = True
-    cond = series.given(x, known)
+    cond = series.condition_of(x, known)
     torch.nn.init.normal_(trainer.model.denoiser.network.out.weight)
     model = trainer.model.given(cond, ~known)
     effort = [model.elbo(each, PerSample(range(4))) for each in (x, torch.where(known, 9.0, x))]
     assert torch.equal(effort[0].nats, effort[1].nats)
     assert (effort[0].num_dims == 4).all()
-    other = trainer.model.given(series.given(x + 1, known), ~known).elbo(x, PerSample(range(4)))
+    other = trainer.model.given(series.condition_of(x + 1, known), ~known).elbo(x, PerSample(range(4)))
     assert not torch.isclose(other.nats, effort[0].nats).any()
