@@ -144,6 +144,26 @@ def test_null_vector_is_none(make):
     assert (mixed - network(x, gamma))[[1, 2]].abs().flatten(1).amax(1).min() > 1e-3
 
 
+@pytest.mark.parametrize("name", ["mlp", "signal", "image", "stretches"])
+def test_what_is_given_along_x_changes_it(name):
+    build, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    network = awake(build(num_given=3))
+    x, gamma = inputs(shape, batch=2)
+    along = torch.full((2, 3, *shape[1:]), torch.nan)
+    torch.testing.assert_close(network(x, gamma, along), network(x, gamma))
+    along[0, 1] = 1.0
+    changes = (network(x, gamma, along) - network(x, gamma)).abs().flatten(1).amax(1)
+    assert changes[0] > 1e-3
+    assert changes[1] == 0
+
+
+def test_an_input_that_there_is_not_is_refused(make):
+    build, _ = make
+    with pytest.raises(TypeError, match="unexpected keyword argument 'num_clases'"):
+        build(num_clases=3)
+
+
 @pytest.mark.parametrize(
     ("declared", "cond", "said"),
     [

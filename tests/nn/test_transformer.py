@@ -1,7 +1,6 @@
 """What only a transformer promises: the best linear denoiser is learned, columns and patches are its tokens, and options."""
 
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -98,17 +97,6 @@ def test_a_hidden_entry_s_value_says_nothing():
     given = denoiser.given(observed=observed)
     assert torch.equal(given(x, level).x[observed], given(other, level).x[observed])
     assert not torch.equal(denoiser(x, level).x[observed], denoiser(other, level).x[observed])
-
-
-def test_what_is_given_along_a_series_changes_it():
-    network = awake(Transformer((2, 12), width=16, depth=2, patch=4, num_given=3))
-    x, gamma = torch.randn(2, 2, 12), torch.zeros(2)
-    given = torch.full((2, 3, 12), math.nan)
-    torch.testing.assert_close(network(x, gamma, given), network(x, gamma))
-    given[0, 1, 7] = 1.0
-    changes = (network(x, gamma, given) - network(x, gamma)).abs().flatten(1).amax(1)
-    assert changes[0] > 1e-3
-    assert changes[1] == 0
 
 
 def small_config(source="digits", **training):

@@ -7,6 +7,7 @@ sines and cosines first. Labels and vectors become one embedding, with a learned
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 from jaxtyping import Bool, Float
@@ -218,18 +219,34 @@ class Condition(nn.Module):
             )
 
 
+class Inputs(TypedDict, total=False):
+    """What a network is shown beside x and gamma, by keyword; nothing of what is left out.
+
+    Arguments:
+        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x (`FourierFeatures`). `octaves(K)`
+            suit K levels on [-1, 1] and are worth much in likelihood.
+        spikes: features of frequent values that enter beside x.
+        num_classes: of labels 0 .. num_classes - 1 as condition.
+        num_condition_features: length F of vectors as condition.
+        num_given: channels of a condition along x, such as entries of x that are known, NaN where nothing is given.
+        takes_observed: whether it is told which entries of x are there, by as many further inputs as x has channels.
+    """
+
+    fourier_frequencies: Sequence[float]
+    spikes: SpikeFeatures | None
+    num_classes: int
+    num_condition_features: int
+    num_given: int
+    takes_observed: bool
+
+
 class ModulatedNetwork(nn.Module, ABC):
     """A network of x whose layers gamma and a condition modulate; it returns zero before training.
 
     Arguments:
         channels: of x.
         embedding_width: of the embedding of gamma and the condition.
-        fourier_frequencies: in cycles per unit of x, of `FourierFeatures`.
-        num_classes, num_condition_features: as of `Condition`.
-        takes_observed: whether it is told which entries of x are there, by as many further inputs as x has channels.
-        num_given: channels of a condition along x, such as entries of x that are known, each with its presence beside it; 0
-            for a network without.
-        spikes: features of frequent values that enter beside x; None for a network without.
+        fourier_frequencies, spikes, num_classes, num_condition_features, num_given, takes_observed: as of `Inputs`.
 
     Attributes:
         num_inputs: channels of what the first layer takes.
@@ -245,12 +262,13 @@ class ModulatedNetwork(nn.Module, ABC):
         self,
         channels: int,
         embedding_width: int,
-        fourier_frequencies: Sequence[float],
-        num_classes: int,
-        num_condition_features: int,
-        takes_observed: bool,
-        num_given: int = 0,
+        *,
+        fourier_frequencies: Sequence[float] = (),
         spikes: SpikeFeatures | None = None,
+        num_classes: int = 0,
+        num_condition_features: int = 0,
+        num_given: int = 0,
+        takes_observed: bool = False,
     ) -> None:
         super().__init__()
         if num_given and (num_classes or num_condition_features):

@@ -1,6 +1,6 @@
 """A residual multilayer perceptron for vectors: two-dimensional toys, rows of a table."""
 
-from collections.abc import Sequence
+from typing import Unpack
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -8,7 +8,7 @@ from torch.nn import functional
 from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
-from lowerbound.nn.embeddings import ModulatedNetwork, SpikeFeatures
+from lowerbound.nn.embeddings import Inputs, ModulatedNetwork
 
 
 class ResidualLayer(nn.Module):
@@ -35,12 +35,8 @@ class MLP(ModulatedNetwork):
         out_features: features of the output; as many as x has if not given.
         width: of each hidden layer.
         depth: number of residual layers.
-        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x, for fine structure;
-            `octaves(K)` suit K-level data on [-1, 1].
-        spikes: features of frequent values that enter beside x; None for none.
-        num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
-        num_condition_features: length F of vectors as condition; 0 for none.
-        takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
+        inputs: what it is shown beside x and gamma: `fourier_frequencies`, `spikes`, `num_classes`,
+            `num_condition_features`, `num_given`, `takes_observed` (`nn.Inputs`).
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -53,17 +49,11 @@ class MLP(ModulatedNetwork):
         *,
         width: int = 256,
         depth: int = 4,
-        fourier_frequencies: Sequence[float] = (),
-        num_classes: int = 0,
-        num_condition_features: int = 0,
-        takes_observed: bool = False,
-        spikes: SpikeFeatures | None = None,
+        **inputs: Unpack[Inputs],
     ) -> None:
         check_least(1, num_features=num_features, width=width)
         check_least(0, depth=depth)
-        super().__init__(
-            num_features, width, fourier_frequencies, num_classes, num_condition_features, takes_observed, spikes=spikes
-        )
+        super().__init__(num_features, width, **inputs)
         self.num_features = num_features
         self.into = nn.Linear(self.num_inputs, width)
         self.trunk = nn.ModuleList(ResidualLayer(width) for _ in range(depth))

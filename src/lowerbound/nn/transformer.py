@@ -8,6 +8,7 @@ without bound.
 
 import math
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn import functional
 from lowerbound.arguments import check_axes, check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
-from lowerbound.nn.embeddings import ModulatedNetwork, SpikeFeatures, constant
+from lowerbound.nn.embeddings import Inputs, ModulatedNetwork, constant
 from lowerbound.nn.patched import from_patches, to_patches
 
 EXPANSION = 4
@@ -140,12 +141,8 @@ class Transformer(ModulatedNetwork):
         head_width: the fewest channels of an attention head.
         patch: positions along each spatial axis that make one token.
         columns: entries of each column of vectors, in order; one each if None.
-        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x.
-        spikes: features of frequent values that enter beside x; None for none.
-        num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
-        num_condition_features: length F of vectors as condition; 0 for none.
-        takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
-        num_given: channels of a condition along x, NaN where nothing is given; 0 for none.
+        inputs: what it is shown beside x and gamma: `fourier_frequencies`, `spikes`, `num_classes`,
+            `num_condition_features`, `num_given` (not of vectors), `takes_observed` (`nn.Inputs`).
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -161,12 +158,7 @@ class Transformer(ModulatedNetwork):
         head_width: int = 16,
         patch: int = 1,
         columns: Sequence[int] | None = None,
-        fourier_frequencies: Sequence[float] = (),
-        num_classes: int = 0,
-        num_condition_features: int = 0,
-        takes_observed: bool = False,
-        num_given: int = 0,
-        spikes: SpikeFeatures | None = None,
+        **inputs: Unpack[Inputs],
     ) -> None:
         check_axes(shape)
         check_least(1, width=width, patch=patch, head_width=head_width)
@@ -174,15 +166,14 @@ class Transformer(ModulatedNetwork):
         channels, *spatial = shape
         outputs = channels if out_channels is None else out_channels
         columns = [1] * channels if columns is None else list(columns)
+        num_given = inputs.get("num_given", 0)
         if not spatial and (sum(columns) != channels or outputs % channels or patch != 1 or num_given):
             raise InputError(
                 f"shape={tuple(shape)}, columns={tuple(columns)}, out_channels={outputs}, patch={patch}, "
                 f"num_given={num_given}: of vectors the columns make up all entries, each has as many outputs as any "
                 "other, and there are no patches and no conditions along them"
             )
-        super().__init__(
-            channels, width, fourier_frequencies, num_classes, num_condition_features, takes_observed, num_given, spikes
-        )
+        super().__init__(channels, width, **inputs)
         self.shape = tuple(shape)
         self.trunk = nn.ModuleList(Layer(width, head_width, width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)

@@ -6,6 +6,8 @@ resolution, $h + \\mathrm{up}(\\mathrm{lower}(\\mathrm{down}(h)))$.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -13,62 +15,63 @@ from torch.nn import functional
 
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import AttentionBlock, FullyConnectedBlock, ResidualBlock, convolution, normalisation, zeroed
-from lowerbound.nn.embeddings import ModulatedNetwork, SpikeFeatures
+from lowerbound.nn.embeddings import Inputs, ModulatedNetwork
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is the same at every resolution of a U-Net.
+
+    Arguments:
+        num_dims: spatial dimensions.
+        embedding_width: of the embedding of gamma and the condition.
+        num_blocks: residual blocks before the lower resolutions, and as many after them.
+        num_attention: how many of the lowest resolutions attend to all their positions.
+        head_width: the fewest channels of an attention head.
+        periodic: the spatial axes whose ends meet.
+        dense: hidden units of a fully connected block at the lowest resolution; 0 for none.
+        pooled: whether each block is told the mean over all positions.
+    """
+
+    num_dims: int
+    embedding_width: int
+    num_blocks: int
+    num_attention: int
+    head_width: int
+    periodic: tuple[int, ...]
+    dense: int
+    pooled: bool
+
+    def blocks(self, width: int) -> nn.ModuleList:
+        """The residual blocks of one side."""
+        kinds = (self.num_dims, width, self.embedding_width, self.periodic)
+        return nn.ModuleList(ResidualBlock(*kinds, pooled=self.pooled) for _ in range(self.num_blocks))
 
 
 class Resolution(nn.Module):
     """Residual blocks at one resolution, around all lower ones.
 
     Arguments:
+        design: of all of them.
         widths: channels of this resolution and of each one below it.
-        num_attention: how many of the lowest resolutions attend to all their positions.
-        periodic: the spatial axes whose ends meet.
-        dense: hidden units of a fully connected block at the lowest resolution; 0 for none.
-        spatial: the sizes of the spatial axes here, for that block.
-        pooled: whether each block is told the mean over all positions.
+        spatial: the sizes of the spatial axes here, for a fully connected block.
     """
 
-    def __init__(
-        self,
-        num_dims: int,
-        widths: Sequence[int],
-        *,
-        num_blocks: int,
-        embedding_width: int,
-        num_attention: int,
-        head_width: int,
-        periodic: Sequence[int],
-        dense: int,
-        spatial: Sequence[int],
-        pooled: bool,
-    ) -> None:
+    def __init__(self, design: Design, widths: Sequence[int], spatial: Sequence[int]) -> None:
         super().__init__()
         width, *lower = widths
-
-        def blocks() -> nn.ModuleList:
-            kinds = (num_dims, width, embedding_width, periodic)
-            return nn.ModuleList(ResidualBlock(*kinds, pooled=pooled) for _ in range(num_blocks))
-
-        self.before = blocks()
-        self.attention = AttentionBlock(num_dims, width, head_width) if len(widths) <= num_attention else None
-        self.dense = FullyConnectedBlock(spatial, width, dense, embedding_width) if dense and not lower else None
+        num_dims, dense = design.num_dims, design.dense
+        self.before = design.blocks(width)
+        attends = len(widths) <= design.num_attention
+        self.attention = AttentionBlock(num_dims, width, design.head_width) if attends else None
+        is_dense = dense and not lower
+        self.dense = FullyConnectedBlock(spatial, width, dense, design.embedding_width) if is_dense else None
         self.lower = None
         if lower:
-            self.down = convolution(num_dims, width, lower[0], stride=2, periodic=periodic)
-            self.lower = Resolution(
-                num_dims,
-                lower,
-                num_blocks=num_blocks,
-                embedding_width=embedding_width,
-                num_attention=num_attention,
-                head_width=head_width,
-                periodic=periodic,
-                dense=dense,
-                spatial=[math.ceil(size / 2) for size in spatial],
-                pooled=pooled,
-            )
+            self.down = convolution(num_dims, width, lower[0], stride=2, periodic=design.periodic)
+            self.lower = Resolution(design, lower, [math.ceil(size / 2) for size in spatial])
             self.up = convolution(num_dims, lower[0], width, kernel=1)
-        self.after = blocks()
+        self.after = design.blocks(width)
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         for block in self.before:
@@ -100,19 +103,14 @@ class UNet(ModulatedNetwork):
         blocks_per_level: residual blocks on the way down, and again on the way up, of each resolution.
         attention_levels: how many of the lowest resolutions have self-attention.
         head_width: the fewest channels of an attention head; narrow heads are slow.
-        fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x. `octaves(K)` suit K levels
-            on [-1, 1] and are worth much in likelihood.
-        num_classes: of labels 0 .. num_classes - 1 as condition; 0 for none.
-        num_condition_features: length F of vectors as condition; 0 for none.
-        takes_observed: whether it is told which entries of x are there, by as many further inputs as x has.
         periodic: the spatial axes, counted from 0, whose ends meet. The output then shifts with x along them, exactly for
             shifts by a multiple of 2^(resolutions - 1), of which their length must be one.
-        num_given: channels of a condition along x, NaN where nothing is given; 0 for none.
         dense: hidden units of a fully connected block over all positions of the lowest resolution, for x of one size; 0 for
             none.
         spatial: the sizes of x's spatial axes, needed for that block alone.
         pooled: whether each residual block is told the mean over all positions of what it sees.
-        spikes: features of frequent values that enter beside x; None for none.
+        inputs: what it is shown beside x and gamma: `fourier_frequencies`, `spikes`, `num_classes`,
+            `num_condition_features`, `num_given`, `takes_observed` (`nn.Inputs`).
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.
@@ -129,16 +127,11 @@ class UNet(ModulatedNetwork):
         blocks_per_level: int = 2,
         attention_levels: int = 1,
         head_width: int = 32,
-        fourier_frequencies: Sequence[float] = (),
-        num_classes: int = 0,
-        num_condition_features: int = 0,
-        takes_observed: bool = False,
         periodic: Sequence[int] = (),
-        num_given: int = 0,
         dense: int = 0,
         spatial: Sequence[int] = (),
         pooled: bool = False,
-        spikes: SpikeFeatures | None = None,
+        **inputs: Unpack[Inputs],
     ) -> None:
         if num_dims not in (1, 2, 3):
             raise InputError(f"num_dims={num_dims}: a UNet works on 1, 2 or 3 spatial dimensions; use MLP for vectors")
@@ -163,33 +156,14 @@ class UNet(ModulatedNetwork):
                 "more hidden units, the sizes of all spatial axes, and no periodic ones, which begin nowhere"
             )
         embedding_width = 4 * width
-        super().__init__(
-            in_channels,
-            embedding_width,
-            fourier_frequencies,
-            num_classes,
-            num_condition_features,
-            takes_observed,
-            num_given,
-            spikes,
-        )
+        super().__init__(in_channels, embedding_width, **inputs)
         self.in_channels = in_channels
         self.num_dims = num_dims
         self.periodic = tuple(periodic)
         self.stride = 2 ** (len(widths) - 1)
         self.into = convolution(num_dims, self.num_inputs, width, periodic=periodic)
-        self.trunk = Resolution(
-            num_dims,
-            widths,
-            num_blocks=blocks_per_level,
-            embedding_width=embedding_width,
-            num_attention=attention_levels,
-            head_width=head_width,
-            periodic=periodic,
-            dense=dense,
-            spatial=spatial,
-            pooled=pooled,
-        )
+        settings = (blocks_per_level, attention_levels, head_width, self.periodic, dense, pooled)
+        self.trunk = Resolution(Design(num_dims, embedding_width, *settings), widths, spatial)
         self.spatial = tuple(spatial) if dense else None
         self.norm = normalisation(num_dims, width)
         self.out = zeroed(

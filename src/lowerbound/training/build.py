@@ -21,7 +21,7 @@ from lowerbound.levels import level_centres
 from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder, LevelPosterior
 from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
-from lowerbound.nn import MLP, Patched, Transformer, UNet
+from lowerbound.nn import MLP, Inputs, Patched, Transformer, UNet
 from lowerbound.nn.embeddings import SpikeFeatures
 from lowerbound.objective import edm, in_two, sigmoid, uniform
 from lowerbound.schedule import SCALINGS, LearnedGamma, Schedule, Tabulated, betas
@@ -107,11 +107,11 @@ def build_network(
         raise InputError("--network.patch has no effect on vectors: they have no positions to join; leave it at 1")
     if config.kind == "unet":
         return _unet(config, spec, config.periodic, outputs_per_entry, spikes)
-    outputs, inputs = outputs_per_entry * shape[0], _inputs_of(spec)
+    outputs, inputs = outputs_per_entry * shape[0], _inputs_of(config, spec, spikes)
     if config.kind == "mlp":
-        return MLP(shape[0], outputs, **_settings_of(MLP, config), **inputs, spikes=spikes)
+        return MLP(shape[0], outputs, **_settings_of(MLP, config), **inputs)
     columns = None if spec.blocks is None else [block.width for block in spec.blocks]
-    return Transformer(shape, outputs, **_settings_of(Transformer, config), **inputs, columns=columns, spikes=spikes)
+    return Transformer(shape, outputs, **_settings_of(Transformer, config), **inputs, columns=columns)
 
 
 def _unet(
@@ -131,8 +131,7 @@ def _unet(
         len(spatial),
         outputs_per_entry * channels * joined,
         **_settings_of(UNet, config),
-        **_inputs_of(spec),
-        spikes=spikes,
+        **_inputs_of(config, spec, spikes),
         periodic=periodic,
         dense=0 if periodic else config.dense,
         spatial=[math.ceil(size / config.patch) for size in spatial],
@@ -143,14 +142,16 @@ def _unet(
     return network
 
 
-def _inputs_of(spec: DataSpec) -> dict[str, Any]:
-    """What a network of the data is given beside x and gamma."""
-    return {
-        "num_classes": spec.num_classes,
-        "num_condition_features": spec.num_condition_features,
-        "takes_observed": spec.has_missing or spec.series is not None,
-        **({} if spec.series is None else {"num_given": spec.series.num_given}),
-    }
+def _inputs_of(config: NetworkConfig | CoarseConfig, spec: DataSpec, spikes: SpikeFeatures | None) -> Inputs:
+    """What a network of the data is shown beside x and gamma."""
+    return Inputs(
+        fourier_frequencies=config.fourier_frequencies if isinstance(config, NetworkConfig) else (),
+        spikes=spikes,
+        num_classes=spec.num_classes,
+        num_condition_features=spec.num_condition_features,
+        num_given=0 if spec.series is None else spec.series.num_given,
+        takes_observed=spec.has_missing or spec.series is not None,
+    )
 
 
 def _settings_of(kind: Callable[..., nn.Module], config: NetworkConfig | CoarseConfig) -> dict[str, Any]:
