@@ -1,5 +1,6 @@
 """Help texts are plain sentences about what an option does, and those that most people need fit on a screen."""
 
+import argparse
 import importlib
 import re
 import warnings
@@ -25,14 +26,21 @@ WITHOUT_HIDDEN_OPTIONS = (
 )
 
 
-def helps(verb) -> dict[str, str]:
-    """What `--help` says of each option of a verb, its default left out."""
+NO_SENTENCE = ("how", "where", "what", "of", "which", "whether", "whose")
+"""First words of what does not say what a thing does."""
+
+
+def parser_of(verb) -> argparse.ArgumentParser:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tyro no longer likes to show its parser
-        parser = tyro.extras.get_parser(importlib.import_module(f"lowerbound.cli.{verb}").Options)
+        return tyro.extras.get_parser(importlib.import_module(f"lowerbound.cli.{verb}").Options)
+
+
+def helps(verb) -> dict[str, str]:
+    """What `--help` says of each option of a verb, its default left out."""
     texts = {
         action.dest: " ".join(str(action.help).partition("(default:")[0].split())
-        for action in parser._actions
+        for action in parser_of(verb)._actions
         if action.dest != "help"
     }
     return {
@@ -146,8 +154,17 @@ def test_each_option_is_explained_in_a_sentence(verb):
         told = (
             text.partition(": ")[2] if text.partition(": ")[0].islower() else text
         )  # "vae: the prior of the latents."
-        assert told.split()[0].lower() not in ("how", "where", "what", "of", "which", "whether", "whose"), (name, text)
+        assert told.split()[0].lower() not in NO_SENTENCE, (name, text)
         assert "mps" not in text.replace("mmps", ""), (name, text)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_paragraph_and_each_group_of_options_begins_as_a_sentence(verb):
+    parser = parser_of(verb)
+    paragraphs = re.split(r"\n\s*\n", parser.description or "")
+    assert len(paragraphs) > 1
+    for text in [*paragraphs, *(group.description for group in parser._action_groups if group.description)]:
+        assert text.split()[0].lower() not in NO_SENTENCE, text
 
 
 def test_a_device_without_double_precision_is_refused():

@@ -54,7 +54,7 @@ class Options:
     example's number, its own and the seed alone. Of a conditional run, the examples' labels or condition vectors are given
     where they have them.
 
-    Of a run of series DATA is a table with gaps of any length, and a .csv or .parquet with as many rows comes out: each
+    For a run of series, DATA is a table with gaps of any length, and a .csv or .parquet with as many rows comes out: each
     channel with the mean of the imputations in its gaps, and their spread beside it, 0 where a value was known.
 
     Example: lowerbound impute runs/digits broken.npy --mask mask.png --num-samples 16 -o imputed.npz

@@ -12,7 +12,7 @@ from lowerbound.everyday import Everyday
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a file is read, as far as that is not found out from it: it may be said anew of each file that a run reads."""
+    """Settings for reading a file: each that a run reads may have its own, and those not given are found out from it."""
 
     missing: tuple[str, ...] = ()
     """Marks of missing entries in a table of text besides the usual ones: nothing, NA, N/A, NaN, NULL, None, ?, - and --
