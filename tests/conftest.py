@@ -39,14 +39,16 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """What is imported and collected stays, so that nobody need look for what of it can go, now or at each later search."""
+    """What is imported and collected stays: nobody need look for what of it can go, now or at each later search, which would
+    take a twentieth of all tests' time."""
     gc.disable()
-
-
-def pytest_collection_finish():
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
