@@ -5,6 +5,7 @@ another at every operation. The data directory is a temporary one that links to 
 their classifiers there.
 """
 
+import gc
 import hashlib
 import os
 import random
@@ -36,6 +37,18 @@ def pytest_configure(config):
     os.environ["LOWERBOUND_DATA"] = folder.name
     # torch's own rules for forward-mode differentiation are compiled with it at their first use
     config.addinivalue_line("filterwarnings", "ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported and collected stays: nobody need look for what of it can go, now or at each later search, which would
+    take a twentieth of all tests' time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

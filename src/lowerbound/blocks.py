@@ -127,15 +127,16 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
         "lowest": [low for low, _ in ends],
         "highest": [high for _, high in ends],
     }
-    places = torch.tensor([[at + k * (k < block.width) for k in range(most)] for at, block in choices])
-    beyond = torch.tensor([[k >= block.width for k in range(most)] for _, block in choices]).bool()
+    # each on the device by name, that they have numbers also where a network is made without
+    places = torch.tensor([[at + k * (k < block.width) for k in range(most)] for at, block in choices], device=device)
+    beyond = torch.tensor([[k >= block.width for k in range(most)] for _, block in choices], device=device).bool()
     return Layout(
         reals=torch.tensor(reals, dtype=torch.long, device=device),
         grids=torch.tensor([at for at, _ in grids], dtype=torch.long, device=device),
-        choices=places.long().reshape(len(choices), most).to(device),
-        beyond=beyond.reshape(len(choices), most).to(device),
-        chosen=places[~beyond].long().to(device),
-        own=(~beyond).flatten().nonzero()[:, 0].to(device),
+        choices=places.long().reshape(len(choices), most),
+        beyond=beyond.reshape(len(choices), most),
+        chosen=places[~beyond].long(),
+        own=(~beyond).flatten().nonzero()[:, 0],
         first=torch.tensor(first, dtype=torch.long, device=device),
         **{name: torch.tensor(each, dtype=torch.float64, device=device) for name, each in numbers.items()},
     )

@@ -1,5 +1,6 @@
 """Run folders that others made, or that were damaged: opened as they are, or refused by an InputError that says why."""
 
+import dataclasses
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load, save
 from training.runs import tiny_config, tiny_run
 
+from lowerbound.blocks import layout
 from lowerbound.classifier import NoisyClassifier
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
@@ -20,7 +22,10 @@ from lowerbound.nn.classifier import Classifier
 from lowerbound.run import Run, open_run, variance
 from lowerbound.run.classifier import open_classifier, write_classifier
 from lowerbound.run.history import training_columns
-from lowerbound.training import train
+from lowerbound.size import check_size
+from lowerbound.training import recipe, train
+from lowerbound.training.build import build_denoiser
+from lowerbound.training.config import DataConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.weights import load_weights, weights_file
 
@@ -194,6 +199,23 @@ def test_sizes_and_types_of_a_config_are_refused_before_anything_is_made(damaged
     changed(damaged, **{setting: value})
     with pytest.raises(InputError, match=words):
         open_run(damaged.path)
+
+
+@pytest.mark.parametrize("kind", ["images", "vectors", "table", "series"])
+def test_a_network_is_found_too_large_whatever_it_stands_upon(kind, tmp_path):
+    """Without any of its numbers, which such a network would take for ever to make."""
+    path, window = tmp_path / "rows.csv", 4 if kind == "series" else None
+    header, letters = ("b,a", [""] * 60) if kind == "series" else ("a,b,c", [f",{'xyz'[k % 3]}" for k in range(60)])
+    path.write_text("\n".join([header, *(f"{k * k % 11},{k * k % 7 / 3}{letter}" for k, letter in enumerate(letters))]))
+    data = DataConfig({"images": "digits", "vectors": "moons"}.get(kind, str(path)), window=window)
+    dataset = open_dataset(data)
+    config = recipe(dataset, data)
+    assert kind == "images" or config.denoiser.components
+    network = dataclasses.replace(config.network, width=8192, depth=256, blocks_per_level=256)
+    config = dataclasses.replace(config, network=network)
+    layout.cache_clear()
+    with pytest.raises(InputError, match="parameters"):
+        check_size(lambda: build_denoiser(config, dataset.spec), 10**9, "config.json")
 
 
 def test_a_log_that_is_none_is_refused_by_training(damaged):

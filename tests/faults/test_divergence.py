@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -40,12 +41,17 @@ def newest(out):
     return checkpoints(out / "checkpoints")[-1]
 
 
+@pytest.fixture(scope="module")
+def twenty(tmp_path_factory):
+    """A run of twenty steps, to copy."""
+    return tiny_run(tmp_path_factory.mktemp("twenty") / "run", steps=20).path
+
+
 @pytest.mark.parametrize("save_seconds", [60, 0], ids=["seldom", "at every step"])
 @pytest.mark.parametrize("more", [{}, {"num_evaluations": 40}], ids=["", "measured at every step"])
-def test_a_smaller_rate_goes_on_from_the_last_good_state(tmp_path, monkeypatch, save_seconds, more):
+def test_a_smaller_rate_goes_on_from_the_last_good_state(twenty, tmp_path, monkeypatch, save_seconds, more):
     monkeypatch.setattr(stretch, "CHECKPOINT_SECONDS", save_seconds)
-    out = tmp_path / "run"
-    tiny_run(out, steps=20)
+    out = shutil.copytree(twenty, tmp_path / "run")
     with pytest.raises(
         DivergenceError, match=r"step-000000020 is kept: repeat the command with a smaller --learning-rate"
     ):

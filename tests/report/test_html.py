@@ -124,3 +124,10 @@ def test_a_row_of_the_wrong_length_is_refused():
 )
 def test_a_figure_keeps_the_digits_that_its_error_leaves(value, error, text):
     assert figure_text(value, error) == text
+
+
+def test_controls_in_names_of_others_are_shown_as_escapes():
+    name = "cat\x1b[2J\u202e"
+    document = html(Report(title=name, tables=(Table("a", (name,), ()),), configuration={name: name}))
+    assert document.isprintable() or not {c for c in document if not c.isprintable()} - {"\n"}
+    assert document.count("cat\\x1b[2J\\u202e") == 5

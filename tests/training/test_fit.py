@@ -1,24 +1,30 @@
 """A recipe that is made smaller until its steps fit, on machines whose speed is invented."""
 
 import dataclasses
+import math
+from types import SimpleNamespace
 
 import pytest
+import torch
 from training.runs import tiny_config
 
 from lowerbound.data import open_dataset
 from lowerbound.training import fit, recipe
 from lowerbound.training.config import DataConfig
+from lowerbound.training.cost import StepCost
 from lowerbound.training.fit import ENOUGH_STEPS, fitted
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
+
+FAST, SLOW = StepCost({1: 0.0}, 0.0), StepCost({1: math.inf}, 0.0)
 
 
 def machine(monkeypatch, seconds_per_unit):
     """A step costs in proportion to its batch and the square of its width."""
 
-    def is_faster(config, dataset, device, seconds):
-        return config.training.batch_size * config.network.width**2 * seconds_per_unit < seconds
+    def cost(config, dataset, device):
+        return StepCost({1: config.network.width**2 * seconds_per_unit}, 0.0)
 
-    monkeypatch.setattr(fit, "_is_faster", is_faster)
+    monkeypatch.setattr(fit, "_cost", cost)
 
 
 @pytest.mark.parametrize("source", ["digits", "moons"])
@@ -60,7 +66,7 @@ def test_it_measures_real_steps():
 
 def test_a_relative_keeps_its_own_width(monkeypatch):
     dataset = open_dataset("digits")
-    monkeypatch.setattr(fit, "_is_faster", lambda *_: False)
+    monkeypatch.setattr(fit, "_cost", lambda *_: SLOW)
     advised = recipe(dataset, DataConfig("digits"), minutes=1.0, model="vae")
     found = fitted(advised, dataset)
     assert found == dataclasses.replace(
@@ -71,7 +77,7 @@ def test_a_relative_keeps_its_own_width(monkeypatch):
 @pytest.mark.parametrize(("has_units", "precision"), [(True, "bf16"), (False, "float32")])
 def test_images_have_a_larger_network_on_a_gpu(has_units, precision, monkeypatch):
     monkeypatch.setattr(fit, "can_bfloat16", lambda: has_units)
-    monkeypatch.setattr(fit, "_is_faster", lambda *_: True)
+    monkeypatch.setattr(fit, "_cost", lambda *_: FAST)
     dataset, points = open_dataset("digits"), open_dataset("moons")
     monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train))
     advised = recipe(dataset, minutes=10.0)
@@ -88,8 +94,24 @@ def test_a_slow_gpu_has_the_recipe_as_it_is(monkeypatch):
     advised = recipe(dataset, minutes=10.0)
     monkeypatch.setattr(fit, "can_bfloat16", lambda: True)
     monkeypatch.setattr(fit, "FEW_EXAMPLES", 1)
-    monkeypatch.setattr(fit, "_is_faster", lambda config, *_: config == advised)
+    monkeypatch.setattr(fit, "_cost", lambda config, *_: FAST if config == advised else SLOW)
     assert fitted(advised, dataset, "cuda") == advised
     monkeypatch.setattr(fit, "FEW_EXAMPLES", 10**6)
-    monkeypatch.setattr(fit, "_is_faster", lambda *_: True)
+    monkeypatch.setattr(fit, "_cost", lambda *_: FAST)
+    assert fitted(advised, dataset, "cuda") == advised
+
+
+def test_a_step_without_memory_for_it_is_none(monkeypatch):
+    dataset = open_dataset("digits")
+    advised = recipe(dataset, minutes=10.0)
+
+    def step_cost(trainer):
+        if trainer.config != advised:
+            raise torch.OutOfMemoryError
+        return FAST
+
+    monkeypatch.setattr(fit, "step_cost", step_cost)
+    monkeypatch.setattr(fit, "can_bfloat16", lambda: True)
+    monkeypatch.setattr(fit, "FEW_EXAMPLES", 1)
+    monkeypatch.setattr(fit, "Trainer", lambda config, *_: SimpleNamespace(config=config))
     assert fitted(advised, dataset, "cuda") == advised

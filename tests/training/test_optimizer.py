@@ -230,12 +230,14 @@ def test_it_trains():
 def test_torch_s_compiler_stays_where_it_is():
     """Its import takes a second: no command needs it to see how large a network is, and no training to move one."""
     code = (
-        "import sys, torch; from lowerbound.nn import MLP, UNet\n"
+        "import sys, torch; from lowerbound.nn import MLP, UNet; from lowerbound.blocks import Real\n"
+        "from lowerbound.fitted import FittedMixture, FittedWindows\n"
         "from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp\n"
         "from lowerbound.training.config import TrainingConfig; from lowerbound.training.optimizer import Optimizer\n"
         "with torch.device('meta'):\n"
         "    networks = MLP(2, fourier_frequencies=(8.5,)), UNet(1, num_dims=2, fourier_frequencies=(8.5,))\n"
         "    networks = *networks, LearnedGamma(warp=MonotoneWarp())\n"
+        "    networks = *networks, FittedMixture(2, (Real(),) * 3), FittedWindows((2, 8), horizon=3)\n"
         "assert all(parameter.is_meta for network in networks for parameter in network.parameters())\n"
         "network = MLP(2, width=4, depth=1)\n"
         "optimizer = Optimizer(network, TrainingConfig())\n"

@@ -21,10 +21,9 @@ from lowerbound.run.generate import generate
 from lowerbound.sampling import SAMPLERS
 from lowerbound.scoring import score
 from lowerbound.web import draw as drawing
-from lowerbound.web import edit, estimators, learn, likelihood, show
+from lowerbound.web import edit, estimators, framework, learn, likelihood, show
 from lowerbound.web import run as running
 from lowerbound.web.example import of_data, of_file
-from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.recipe import IN_TURN, Recipe, read_recipe
 
@@ -317,8 +316,8 @@ def test_what_was_drawn_before_there_was_guidance_by_early_weights_stays(shelf, 
     old = {name: value for name, value in dataclasses.asdict(DIGITS).items() if name != "autoguided"}
     (tmp_path / "old.csv").write_text(f"# lowerbound-recipe: {json.dumps(old)}\n")
     assert not read_recipe(tmp_path / "old.csv").autoguided
-    with gradio.Blocks():
-        panel = drawing.DrawPanel(shelf, limits, gradio.Dropdown(shelf.names()))
+    with framework.gradio.Blocks():
+        panel = drawing.DrawPanel(shelf, limits, framework.gradio.Dropdown(shelf.names()))
     address = {name: str(value) for name, value in old.items() if value != ""}
     for query, switched in (
         ({}, True),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DeviceName, ProcessesOption, check_counts, parse
 from lowerbound.cli.together import join
 from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
-from lowerbound.device import finish, peak_memory
+from lowerbound.device import peak_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.run.overview import Overview, overview
@@ -32,6 +31,7 @@ from lowerbound.training.config import (
     as_flags,
     differences,
 )
+from lowerbound.training.cost import step_cost
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.reasons import reasons
@@ -174,24 +174,17 @@ def _show(config: Config, dataset: Dataset, out: Path, device: str) -> dict[str,
 
 def _timed(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
     """Print the size of the network, and how long a step takes."""
-    num_steps = 2 if config.training.steps == 1 else config.training.steps  # the second is timed
-    timed = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=num_steps))
-    trainer = Trainer(timed, dataset, device)
+    trainer = Trainer(config, dataset, device)
     parameters = sum(p.numel() for p in trainer.trained.parameters() if p.requires_grad)
-    records = trainer.records()
-    next(records)
-    finish(trainer.device)
-    started = time.perf_counter()
-    next(records)
-    finish(trainer.device)
-    seconds = time.perf_counter() - started
-    batch = config.training.batch_size
+    batch, cost = config.training.batch_size, step_cost(trainer)
+    seconds = cost.of(batch)
     print(f"network   {parameters:,} parameters")
     if (components := config.denoiser.components) and dataset.spec.series is not None:
         print("Gaussian  of whole windows, fitted first; the network adds to it")
     elif components:
         print(f"mixture   of at most {components} components and its tails, fitted first; the network adds to it")
-    print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.0f} examples/s")
+    measured = "" if batch in cost.gradients else f", reckoned from {max(cost.gradients)} of them"
+    print(f"cost      {seconds:.3f} s per step of {batch} examples, {batch / seconds:.1f} examples/s{measured}")
     if (memory := peak_memory(trainer.device)) is not None:
         print(f"memory    {memory / 2**30:.2f} GiB of the device's at most")
     return {"num_parameters": parameters, "seconds_per_step": seconds}

@@ -69,10 +69,10 @@ class FittedMixture(nn.Module):
         self.blocks = blocks
         at = layout(blocks, torch.device("cpu"))
         num = len(at.reals) + len(at.grids)
-        self.weights = constant(torch.eye(1, num_components, dtype=torch.float64)[0])
+        self.weights = constant(unit_matrix(1, num_components)[0])
         self.means = constant(torch.zeros(num_components, num, dtype=torch.float64))
         self.variances = constant(torch.ones(num_components, num, dtype=torch.float64))
-        self.axes = constant(torch.eye(num, dtype=torch.float64).repeat(num_components, 1, 1))
+        self.axes = constant(unit_matrix(num, num).repeat(num_components, 1, 1))
         has_choices = len(at.choices) > 0
         self.chances = constant(torch.ones(num_components, *at.choices.shape).double()) if has_choices else None
 
@@ -195,6 +195,11 @@ class FittedMixture(nn.Module):
         """The layout, and where the numbers are, real ones first."""
         at = layout(self.blocks, x.device)
         return at, torch.cat([at.reals, at.grids])
+
+
+def unit_matrix(num_rows: int, num_columns: int) -> Tensor:
+    """Ones on the diagonal, in double precision; `torch.eye` of sizes alone loads the compiler of torch."""
+    return torch.zeros(num_rows, num_columns, dtype=torch.float64).fill_diagonal_(1.0)
 
 
 def constant(values: Tensor) -> nn.Parameter:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
-from lowerbound.fitted.mixture import constant
+from lowerbound.fitted.mixture import constant, unit_matrix
 from lowerbound.schedule import Level
 from lowerbound.shapes import Conditions, Examples, Observed
 
@@ -47,7 +47,7 @@ class FittedWindows(nn.Module):
         self.shape = shape
         num = channels * length
         self.mean = constant(torch.zeros(num, dtype=torch.float64))
-        self.precision = constant(torch.eye(num, dtype=torch.float64))
+        self.precision = constant(unit_matrix(num, num))
         # on the CPU, that they have numbers also where a network is made without
         ahead = (torch.arange(length, device="cpu") >= length - horizon).repeat(channels)
         noisy = [torch.ones_like(ahead)] + [ahead] * (horizon > 0)
@@ -122,7 +122,7 @@ class _Axes(nn.Module):
         self.register_buffer("noisy", noisy, persistent=False)
         num = int(noisy.sum())
         self.precisions = constant(torch.ones(num, dtype=torch.float64))
-        self.axes = constant(torch.eye(num, dtype=torch.float64))
+        self.axes = constant(unit_matrix(num, num))
 
     def fit(self, precision: Float64[Tensor, "num_entries num_entries"]) -> None:
         """Of P."""

@@ -8,12 +8,13 @@ narrow screen and on paper.
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
+from html import escape as as_html
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from lowerbound.errors import InputError
+from lowerbound.printable import printable
 
 PLAY = "Draw a density of your own, and watch the bound close on log p"
 
@@ -107,9 +108,14 @@ def html(report: Report) -> str:
     )
 
 
+def escape(text: str) -> str:
+    """Text as a page shows it, with controls that others' names may hold as escapes."""
+    return as_html(printable(text, keep="\n"))
+
+
 def _play(page: str) -> str:
     """The page in a frame that can reach nothing outside of itself."""
-    frame = f'<iframe title="{PLAY}" sandbox="allow-scripts" loading="lazy" srcdoc="{escape(page)}"></iframe>'
+    frame = f'<iframe title="{PLAY}" sandbox="allow-scripts" loading="lazy" srcdoc="{as_html(page)}"></iframe>'
     details = f"<details><summary>{PLAY}</summary>{frame}</details>"
     return f'<section class="play"><h2>What a bound is</h2>{details}</section>'
 

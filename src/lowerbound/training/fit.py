@@ -1,14 +1,14 @@
 """A recipe made for this machine: larger for a GPU, and smaller until enough steps fit into its minutes."""
 
-import time
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
 from lowerbound.data import Dataset
-from lowerbound.device import finish
 from lowerbound.training.config import Config
+from lowerbound.training.cost import StepCost, step_cost
 from lowerbound.training.fast import can_bfloat16
 from lowerbound.training.recipes import FEW_EXAMPLES
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
@@ -28,8 +28,8 @@ def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu")
     """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one; on a GPU a
     larger one of which `MANY_STEPS` do.
 
-    The cost of a step is measured, on a trainer that is thrown away. A run of given steps stays as it is, and
-    so does a forest, which finds the size that it has time for while it grows.
+    The cost of a step is measured for each size of the network, on few examples where they are large (`step_cost`). A run of
+    given steps stays as it is, and so does a forest, which finds the size that it has time for while it grows.
 
     Arguments:
         config: what is wanted.
@@ -41,11 +41,16 @@ def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu")
         return config
     allowed = 60 * minutes * TRAINING_SHARE / ENOUGH_STEPS
     larger = _for_gpu(config, dataset, torch.device(device))
-    if larger != config and _is_faster(larger, dataset, device, allowed * ENOUGH_STEPS / MANY_STEPS):
-        return larger
-    candidate = config
-    for candidate in _smaller_and_smaller(config):
-        if _is_faster(candidate, dataset, device, allowed):
+    if larger != config:
+        cost = _cost(larger, dataset, device)
+        if cost.of(larger.training.batch_size) < allowed * ENOUGH_STEPS / MANY_STEPS:
+            return larger
+    cost, candidate = _cost(config, dataset, device), config
+    for smaller in _smaller_and_smaller(config):
+        if (smaller.network, smaller.coarse) != (candidate.network, candidate.coarse):
+            cost = _cost(smaller, dataset, device)
+        candidate = smaller
+        if cost.of(candidate.training.batch_size) < allowed:
             break
     return candidate
 
@@ -85,14 +90,9 @@ def _smaller_and_smaller(config: Config) -> Iterator[Config]:
             return
 
 
-def _is_faster(config: Config, dataset: Dataset, device: torch.device | str, seconds: float) -> bool:
-    """Whether a step takes less than so many seconds; the first one, which sets things up, counts only if it does."""
-    trainer = Trainer(config, dataset, device)
-    for _ in range(3):
-        began = time.perf_counter()
-        trainer.gradient()
-        trainer.optimizer.step(0.0)
-        finish(trainer.device)
-        if time.perf_counter() - began < seconds:
-            return True
-    return False
+def _cost(config: Config, dataset: Dataset, device: torch.device | str) -> StepCost:
+    """Measured on a trainer that is thrown away; a step for which the device lacks memory takes for ever."""
+    try:
+        return step_cost(Trainer(config, dataset, device))
+    except torch.OutOfMemoryError:
+        return StepCost({config.training.batch_size: math.inf}, 0.0)
