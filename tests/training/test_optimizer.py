@@ -231,11 +231,12 @@ def test_torch_s_compiler_stays_where_it_is():
     """Its import takes a second: no command needs it to see how large a network is, and no training to move one."""
     code = (
         "import sys, torch; from lowerbound.nn import MLP, UNet\n"
-        "from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp\n"
+        "from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp; from lowerbound.size import check_size\n"
         "from lowerbound.training.config import TrainingConfig; from lowerbound.training.optimizer import Optimizer\n"
         "with torch.device('meta'):\n"
         "    networks = MLP(2, fourier_frequencies=(8.5,)), UNet(1, num_dims=2, fourier_frequencies=(8.5,))\n"
         "    networks = *networks, LearnedGamma(warp=MonotoneWarp())\n"
+        "check_size(lambda: UNet(1, num_dims=2, num_classes=10), 1 << 30, 'a network of labels')\n"
         "assert all(parameter.is_meta for network in networks for parameter in network.parameters())\n"
         "network = MLP(2, width=4, depth=1)\n"
         "optimizer = Optimizer(network, TrainingConfig())\n"

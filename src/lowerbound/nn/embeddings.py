@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
+from lowerbound.settings import check_least
 from lowerbound.shapes import PerExample, Spatial
 
 GAMMA_SCALE = 20.0
