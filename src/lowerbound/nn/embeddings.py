@@ -316,7 +316,7 @@ class ModulatedNetwork(nn.Module, ABC):
 
     def _along(self, given: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
         """What is given along x, zero where nothing is, and where something is."""
-        shape = (len(x), self.num_given, *x.shape[2:])
+        shape = (x.shape[0], self.num_given, *x.shape[2:])  # not len: in an exported graph that would be a constant
         if given is None:
             nothing = x.new_zeros(shape)
             return nothing, nothing
