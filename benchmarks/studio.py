@@ -23,7 +23,7 @@ WAY = ["ddim", 10, "visible", 1, "none", False]
 FIRST_FRAME = ["dpm++sde", 0, "visible", 1, "none", True]
 """The settings with which the page opens."""
 LOADING = 503
-"""The status of the page that is shown while the studio is loaded."""
+"""The status of the first page, of the runs there are, which is shown while the studio is loaded."""
 AT_ONCE = 100
 LOOKS = 10
 WARM = 100
@@ -118,7 +118,7 @@ def main() -> None:
 
 def measure(studio: Studio, requests: int, minutes: float) -> None:
     """Print what is found."""
-    print(f"loading page    {studio.first_page}")
+    print(f"first page      {studio.first_page}")
     print(f"the studio      {studio.studio}")
     began = time.perf_counter()
     studio.ask("GET", "/")

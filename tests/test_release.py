@@ -50,7 +50,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
         (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
     facts = {name for name in names if ".dist-info/" in name}
     assert names - facts == installed_files()
-    data = {"py.typed", "explore/page.html", "web/studio.css", "report/page.css"}
+    data = {"py.typed", "explore/page.html", "web/studio.css", "web/waiting.html", "report/page.css"}
     assert {f"lowerbound/{name}" for name in data} <= names
     assert any(name.endswith("licenses/LICENSE") for name in facts)
     assert "lowerbound = lowerbound.cli.main:main" in entry_points

@@ -9,39 +9,39 @@ from typing import TYPE_CHECKING, Any
 # steps then take many times as long. OpenMP reads this once, as it is loaded with torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from lowerbound import grid as grid
-from lowerbound import objective as objective
-from lowerbound.denoiser import Denoiser, Gaussian, GaussianMixture, NetworkDenoiser, Prediction
 from lowerbound.errors import InputError
-from lowerbound.guidance import ClassifierFree
-from lowerbound.likelihood import (
-    Decoder,
-    Density,
-    Elbo,
-    GaussianDecoder,
-    LevelPosterior,
-    elbo,
-    log_prob,
-    mean_and_error,
-)
-from lowerbound.objective import loss
-from lowerbound.rng import Noise, PerSample, Stream
-from lowerbound.samplers import DDIM, Ancestral, DPMSolver, DPMSolverSDE, Heun, Sampler, sample, start, trajectory
-from lowerbound.schedule import Cosine, LearnedGamma, LinearGamma, Schedule
 
 if TYPE_CHECKING:
+    from lowerbound import grid as grid
     from lowerbound import inverse as inverse
     from lowerbound import models as models
+    from lowerbound import objective as objective
     from lowerbound import pictures as pictures
     from lowerbound import theory as theory
     from lowerbound.auditing import audit
     from lowerbound.data import Dataset, DataSpec, open_dataset
+    from lowerbound.denoiser import Denoiser, Gaussian, GaussianMixture, NetworkDenoiser, Prediction
     from lowerbound.estimator import DiffusionDensity
+    from lowerbound.guidance import ClassifierFree
+    from lowerbound.likelihood import (
+        Decoder,
+        Density,
+        Elbo,
+        GaussianDecoder,
+        LevelPosterior,
+        elbo,
+        log_prob,
+        mean_and_error,
+    )
     from lowerbound.models import Diffusion, Effort, Model
     from lowerbound.nn import MLP, UNet
+    from lowerbound.objective import loss
+    from lowerbound.rng import Noise, PerSample, Stream
     from lowerbound.run import Run, open_run
     from lowerbound.run.generate import generate
     from lowerbound.run.impute import impute
+    from lowerbound.samplers import DDIM, Ancestral, DPMSolver, DPMSolverSDE, Heun, Sampler, sample, start, trajectory
+    from lowerbound.schedule import Cosine, LearnedGamma, LinearGamma, Schedule
     from lowerbound.scoring import score, score_density
     from lowerbound.training import recipe, train
 
@@ -102,20 +102,36 @@ __all__ = [
     "InputError",
 ]
 
-_LATER = {
+_PLACES = {
     "data": ("open_dataset", "Dataset", "DataSpec"),
     "training": ("recipe", "train"),
     "run": ("open_run", "Run"),
-    "estimator": ("DiffusionDensity",),
     "run.generate": ("generate",),
-    "run.impute": ("impute",),
     "scoring": ("score", "score_density"),
+    "run.impute": ("impute",),
     "auditing": ("audit",),
-    "models": ("Model", "Diffusion", "Effort"),
+    "estimator": ("DiffusionDensity",),
+    "schedule": ("Schedule", "LinearGamma", "Cosine", "LearnedGamma"),
     "nn": ("UNet", "MLP"),
+    "denoiser": ("Denoiser", "NetworkDenoiser", "Prediction", "Gaussian", "GaussianMixture"),
+    "models": ("Model", "Diffusion", "Effort"),
+    "objective": ("loss",),
+    "likelihood": (
+        "elbo",
+        "Elbo",
+        "log_prob",
+        "Density",
+        "Decoder",
+        "GaussianDecoder",
+        "LevelPosterior",
+        "mean_and_error",
+    ),
+    "samplers": ("Sampler", "sample", "trajectory", "start", "Ancestral", "DDIM", "Heun", "DPMSolver", "DPMSolverSDE"),
+    "guidance": ("ClassifierFree",),
+    "rng": ("Noise", "Stream", "PerSample"),
 }
-"""Where the names are that few programs need all of: they are imported when they are first asked for."""
-_MODULES = {name: module for module, names in _LATER.items() for name in names}
+"""Where the names are. They are imported when they are first asked for: what needs no torch does not wait for it."""
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

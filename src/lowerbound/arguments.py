@@ -5,7 +5,7 @@ microseconds and makes no accelerator wait.
 """
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -109,19 +109,6 @@ def check_grid(times: Any, least: int = 1) -> None:
         )
 
 
-def check_count(value: Any, name: str) -> None:
-    """Refuse what is no whole number from 1, by an InputError."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise InputError(f"{name} is {value!r}: it is a whole number and starts at 1")
-
-
-def check_least(least: int, **values: float) -> None:
-    """Refuse numbers that are smaller than they can be, by an InputError that calls them by their names."""
-    for name, value in values.items():
-        if not value >= least:
-            raise InputError(f"{name} is {value}: give {least} or more")
-
-
 def check_axes(shape: Sequence[int], least: int = 1) -> None:
     """Refuse examples that are neither vectors, unless so many axes are needed, nor maps of channels, by an InputError."""
     if not least <= len(shape) <= 4 or min(shape) < 1:
@@ -129,15 +116,3 @@ def check_axes(shape: Sequence[int], least: int = 1) -> None:
         raise InputError(
             f"examples of shape {tuple(shape)}: give {vectors}(channels, *spatial) of 1 to 3 dimensions, sizes from 1"
         )
-
-
-def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Refuse a name that is none of those there are, by an InputError."""
-    if value not in choices:
-        raise InputError(f"{name} is {value!r:.40}: choose one of {', '.join(choices)}")
-
-
-def check_counts(settings: Any, *names: str) -> None:
-    """Refuse those of an object's numbers that are below 1, by an InputError; one that is None was not given."""
-    settings_given = {name: getattr(settings, name) for name in names}
-    check_least(1, **{name: value for name, value in settings_given.items() if value is not None})

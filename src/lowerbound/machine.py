@@ -65,6 +65,19 @@ def free_processors(seconds: float = 0.1) -> int | None:
     return max(1, min(allowed, round((os.cpu_count() or 1) - busy)))
 
 
+def leave_busy_processors() -> None:
+    """Let torch use the processors that nothing else keeps busy: a thread that waits for one holds up all the others.
+
+    A number of threads that was asked for, by OMP_NUM_THREADS, stays.
+    """
+    if "OMP_NUM_THREADS" in os.environ or torch.get_num_threads() == 1:
+        return
+    free = free_processors()
+    if free is not None and free < torch.get_num_threads():
+        torch.set_num_threads(free)
+        print(f"the machine is busy: using {free} of {os.cpu_count()} processors", file=sys.stderr)
+
+
 def fit_threads(work: Callable[[], object]) -> None:
     """Let torch work on as many threads as make some work fastest: those that it has, or half of them, or a half again.
 

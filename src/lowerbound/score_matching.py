@@ -35,12 +35,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lowerbound import objective
-from lowerbound.arguments import check_choice, check_least
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import Scalar, count_dims, expand, present, sum_dims, unit_vectors
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise, random_signs
 from lowerbound.schedule import Level
+from lowerbound.settings import check_choice, check_least
 from lowerbound.shapes import Examples, PerExample
 
 Score = Callable[[Tensor], Tensor]

@@ -1,10 +1,12 @@
 """How large a module would be, found out before any of its numbers take memory."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from lowerbound.errors import InputError
 
@@ -37,7 +39,7 @@ def check_size(build: Callable[[], nn.Module], most: int, source: str) -> None:
 
     handle = register_module_parameter_registration_hook(count)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             build()
     except InputError:
         raise
@@ -47,3 +49,12 @@ def check_size(build: Callable[[], nn.Module], most: int, source: str) -> None:
         raise InputError(f"{source} calls for a network that cannot be built: {error}") from error
     finally:
         handle.remove()
+
+
+class _Unfilled(TorchFunctionMode):
+    """While entered, parameters are not initialised: without numbers that does nothing, but it imports a compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nn.init.normal_:
+            return kwargs["tensor"]
+        return func(*args, **(kwargs or {}))

@@ -8,9 +8,9 @@ import warnings
 import pytest
 import tyro
 
+from lowerbound.cli.device import pick_device
 from lowerbound.cli.flags import flags
 from lowerbound.cli.main import VERBS, run
-from lowerbound.cli.options import pick_device
 from lowerbound.errors import InputError
 
 WITHOUT_HIDDEN_OPTIONS = (

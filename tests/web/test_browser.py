@@ -1,11 +1,17 @@
 """The page as a person uses it, in a real browser: nothing is asked of other places, and nothing complains."""
 
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import CHROMIUM, NEEDS_BROWSER, sync_api
+
+from lowerbound.web.guard import LOOPBACK
+from lowerbound.web.serve import _listen
+from lowerbound.web.waiting import waiting
 
 pytestmark = NEEDS_BROWSER
 DONE = "#samples figcaption"
@@ -173,3 +179,40 @@ def test_learn_in_a_frame_of_its_own(page):
     frame = page.frame_locator("iframe.studio-frame").first
     frame.locator("#plane").wait_for()
     assert "nats" in frame.locator("#told").inner_text()
+
+
+def test_the_runs_are_there_first_and_the_studio_takes_their_place(browser, folder):
+    """The first page by the keyboard; another server on its socket stands for the studio."""
+
+    class Studio(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"<p>the studio of {self.path}</p>".encode())
+
+        def log_message(self, *_):
+            pass
+
+    page, asked = browser.new_page(viewport={"width": 400, "height": 900}), set()
+    page.on("request", lambda each: asked.add(each.url.split("/")[2] if each.url.startswith("http") else "inside"))
+    with _listen("127.0.0.1", 0) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        with waiting(listening, folder, LOOPBACK):
+            page.goto(f"http://{address}/")
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            link = page.get_by_role("link", name="more/moons")
+            assert link.get_attribute("aria-current") is None
+            link.press("Enter")
+            page.wait_for_url("**/?run=more/moons")
+            assert link.get_attribute("aria-current") == "true"
+            assert page.get_by_role("status").inner_text().startswith("The studio is being loaded")
+        server = ThreadingHTTPServer(("", 0), Studio, bind_and_activate=False)
+        server.socket.close()
+        server.socket = listening
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        page.get_by_text("the studio of /?run=more/moons").wait_for()
+        server.shutdown()
+        thread.join()
+    assert asked <= {address, "inside"}
+    page.close()

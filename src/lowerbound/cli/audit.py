@@ -9,8 +9,10 @@ import tyro
 
 from lowerbound.auditing import Audit, audit
 from lowerbound.auditing.audit import MINUTES
+from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import CheckFailedError, JsonOption
-from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import RunPath, check_counts, parse
+from lowerbound.cli.reading import DataReading
 from lowerbound.data import Reading
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.cli.device import DeviceName
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, ProcessesOption, RunPath, check_counts, minutes_of, parse
+from lowerbound.cli.options import ProcessesOption, RunPath, check_counts, minutes_of, parse
 from lowerbound.cli.together import join
 from lowerbound.rounding import share_text
 from lowerbound.run import open_denoiser

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import tyro
 
+from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, check_counts, minutes_of, parse, pick_device
+from lowerbound.cli.options import check_counts, minutes_of, parse
 from lowerbound.cli.progress import stage
 from lowerbound.cli.train import located
 from lowerbound.data import DataConfig, describe, open_dataset

@@ -8,8 +8,10 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
+from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataName, DataReading, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import DataName, RunPath, check_counts, parse
+from lowerbound.cli.reading import DataReading
 from lowerbound.codec import Compressed, compress
 from lowerbound.data import Reading
 from lowerbound.errors import InputError

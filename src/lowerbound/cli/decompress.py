@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import tyro
 from tqdm import tqdm
 
+from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, parse, pick_device
+from lowerbound.cli.options import parse
 from lowerbound.cli.writing import check_out, write_samples
 from lowerbound.codec import Compressed, decompress
 from lowerbound.errors import InputError

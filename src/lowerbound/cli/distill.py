@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from lowerbound.cli.device import DeviceName
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, ProcessesOption, RunPath, check_counts, minutes_of, parse
+from lowerbound.cli.options import ProcessesOption, RunPath, check_counts, minutes_of, parse
 from lowerbound.cli.progress import stage
 from lowerbound.cli.together import join
 from lowerbound.data import Dataset

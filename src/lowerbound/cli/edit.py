@@ -12,9 +12,11 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
+from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataName, DataReading, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import DataName, RunPath, check_counts, parse
 from lowerbound.cli.progress import say_weakness
+from lowerbound.cli.reading import DataReading
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.writing import SUFFIXES, check_out, write_samples

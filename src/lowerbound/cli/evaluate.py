@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from functools import partial
 
+from lowerbound.cli.device import DeviceName
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataReading, DeviceName, ProcessesOption, RunPath, check_counts, check_effect, parse
+from lowerbound.cli.options import ProcessesOption, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say, stage
+from lowerbound.cli.reading import DataReading
 from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.cli.together import A_DAY, first_then_all, join
 from lowerbound.data import Reading

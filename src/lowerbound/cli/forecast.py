@@ -10,9 +10,11 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.arrow import write_table
+from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataReading, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import RunPath, check_counts, parse
 from lowerbound.cli.progress import say_weakness
+from lowerbound.cli.reading import DataReading
 from lowerbound.cli.writing import check_finite
 from lowerbound.data import Reading
 from lowerbound.data.series import Series

@@ -10,9 +10,11 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.arrow import write_table
+from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DataName, DataReading, DeviceName, RunPath, check_counts, parse, pick_device
+from lowerbound.cli.options import DataName, RunPath, check_counts, parse
 from lowerbound.cli.progress import say_weakness
+from lowerbound.cli.reading import DataReading
 from lowerbound.cli.writing import FIELDS, check_finite, write_netcdf, write_npz
 from lowerbound.data import Reading
 from lowerbound.data.arrays import to_layout

@@ -42,8 +42,8 @@ VERBS = {
     "completion": "print a script by which a shell completes verbs and options",
 }
 
-SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier", "studio")
-"""Verbs that look at once how many processors are free; training does so all along."""
+SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier")
+"""Verbs that look at once how many processors are free; training does so all along, and the studio once it is shown."""
 
 TOGETHER = ("train", "sample", "evaluate", "distill", "classifier")
 """Verbs that several processes do together, each with its share."""
@@ -112,7 +112,9 @@ def _run(arguments: list[str]) -> int:
         return 2
     warnings.showwarning = _show_warning
     if verb in SHARING:
-        _leave_busy_processors()
+        from lowerbound.machine import leave_busy_processors
+
+        leave_busy_processors()
     module = importlib.import_module(f"lowerbound.cli.{verb}")
     try:
         with stoppable():
@@ -195,23 +197,6 @@ def _out_of_memory(verb: str, message: str) -> str:
         f"out of memory{size}. Give {smaller}, or let fewer threads work at a time by the environment variable "
         "OMP_NUM_THREADS=1"
     )
-
-
-def _leave_busy_processors() -> None:
-    """Let torch use the processors that nothing else keeps busy: a thread that waits for one holds up all the others.
-
-    A number of threads that was asked for, by OMP_NUM_THREADS, stays.
-    """
-    import torch
-
-    from lowerbound.machine import free_processors
-
-    if "OMP_NUM_THREADS" in os.environ or torch.get_num_threads() == 1:
-        return
-    free = free_processors()
-    if free is not None and free < torch.get_num_threads():
-        torch.set_num_threads(free)
-        print(f"the machine is busy: using {free} of {os.cpu_count()} processors", file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -10,15 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import torch
 import tyro
 from tyro.constructors import MISSING_NONPROP
 
-from lowerbound.arguments import check_counts
 from lowerbound.cli.flags import flags
 from lowerbound.cli.help import HELP, HELP_ALL, show_help
-from lowerbound.data import Reading
 from lowerbound.errors import InputError
+from lowerbound.settings import check_counts
 from lowerbound.words import nearest
 
 if TYPE_CHECKING:
@@ -36,13 +34,6 @@ DataName = Annotated[
 ]
 """The argument of several verbs."""
 
-DataReading = tyro.conf.OmitArgPrefixes[Reading]
-"""The options that say how a verb's DATA are read, where that differs from the run's own data."""
-
-DeviceName = Annotated[
-    str, tyro.conf.arg(help="The device to work on: cpu, cuda, or auto for cuda where there is one.")
-]
-"""The option of several verbs."""
 ProcessesOption = Annotated[
     int,
     tyro.conf.arg(
@@ -51,8 +42,6 @@ ProcessesOption = Annotated[
     ),
 ]
 """The option of the verbs that several processes do together."""
-DEVICE_KINDS = ("cpu", "cuda")
-"""Devices that compute in double precision, as noise levels and densities are."""
 
 _WANTED = {
     "INT": "a whole number",
@@ -134,27 +123,6 @@ def minutes_of(options: Any, other: str, default: float) -> float | None:
     if minutes is not None and not 0 < minutes < math.inf:
         raise InputError(f"--minutes is {minutes}: it must be positive and finite")
     return default if minutes is None and length is None else minutes
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of a name; "auto" is CUDA where there is one, else the CPU.
-
-    Raises:
-        InputError: if there is no such device, or it has no double precision.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in DEVICE_KINDS:
-            raise InputError(f"--device is {name}, which is not supported: choose cpu, cuda or auto")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        if (unknown := re.search("device string: (.*)", str(error))) is not None:
-            raise InputError(f"--device is {unknown[1]}, which is no device: choose cpu, cuda or auto") from error
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device is {name}, which cannot be used ({reason}): choose cpu or auto") from error
-    return device
 
 
 def _plainly(complaint: str, arguments: list[str], options: Sequence[str]) -> str:

@@ -11,10 +11,12 @@ import torch
 import tyro
 from tqdm import tqdm
 
+from lowerbound.cli.device import DeviceName
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.guide import GuidanceOptions, conditions, guided
-from lowerbound.cli.options import DataReading, DeviceName, ProcessesOption, RunPath, check_counts, check_effect, parse
+from lowerbound.cli.options import ProcessesOption, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say_weakness
+from lowerbound.cli.reading import DataReading
 from lowerbound.cli.reverse import with_variance
 from lowerbound.cli.sampler import FlatSampler, SamplerOptions
 from lowerbound.cli.together import A_DAY, first_then_all, join

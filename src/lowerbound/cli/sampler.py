@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from lowerbound.arguments import check_counts
 from lowerbound.cli.flags import flags
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
@@ -15,6 +14,7 @@ from lowerbound.run import Run
 from lowerbound.samplers import Sampler
 from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GridName, Plan
 from lowerbound.sampling.registry import SAMPLERS, SETTINGS, SamplerName
+from lowerbound.settings import check_counts
 
 Options = TypeVar("Options")
 

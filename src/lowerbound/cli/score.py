@@ -11,18 +11,11 @@ import tyro
 from tqdm import tqdm
 
 from lowerbound.arrow import write_table
+from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import (
-    DataName,
-    DataReading,
-    DeviceName,
-    RunPath,
-    check_counts,
-    check_effect,
-    parse,
-    pick_device,
-)
+from lowerbound.cli.options import DataName, RunPath, check_counts, check_effect, parse
 from lowerbound.cli.progress import say_weakness
+from lowerbound.cli.reading import DataReading
 from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.data import Examples, Reading
 from lowerbound.data.memory import check_memory

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from lowerbound.cli.device import pick_device
 from lowerbound.cli.launcher import end_with_launcher, launch
-from lowerbound.cli.options import pick_device
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.processes import PATIENCE, Processes, joined
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from lowerbound.cli.device import DeviceName
 from lowerbound.cli.figures import JsonOption
-from lowerbound.cli.options import DeviceName, ProcessesOption, check_counts, parse
+from lowerbound.cli.options import ProcessesOption, check_counts, parse
 from lowerbound.cli.together import join
 from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
 from lowerbound.device import peak_memory

@@ -15,13 +15,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from lowerbound.arguments import check_choice, described
+from lowerbound.arguments import described
 from lowerbound.denoiser.base import Denoiser, Prediction, preserving, slopes
 from lowerbound.elementary import Scalar, exp, expand, sqrt
 from lowerbound.errors import InputError
 from lowerbound.fitted import FittedMixture, FittedWindows
 from lowerbound.reverse import posterior
 from lowerbound.schedule import CLEAN, Level, Schedule
+from lowerbound.settings import check_choice
 
 TARGETS = ("x", "eps", "v", "score", "velocity", "mu", "edm")
 

@@ -26,9 +26,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.analytic_variance import WithVariance
-from lowerbound.arguments import check_count
 from lowerbound.errors import InputError
 from lowerbound.grid.spacings import times_at
+from lowerbound.settings import check_count
 from lowerbound.shapes import Times
 
 

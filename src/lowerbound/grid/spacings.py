@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.arguments import check_choice, check_count
 from lowerbound.errors import InputError
 from lowerbound.schedule import Schedule, Tabulated
+from lowerbound.settings import check_choice, check_count
 from lowerbound.shapes import Times
 
 NEGLIGIBLE = 0.02

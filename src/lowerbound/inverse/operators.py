@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from lowerbound.arguments import check_choice, check_least
 from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
+from lowerbound.settings import check_choice, check_least
 from lowerbound.shapes import Examples
 
 PADDINGS = ("zeros", "circular")

@@ -20,12 +20,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lowerbound.arguments import check_choice, check_least
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.inverse.method import Method, Problem, Progress
 from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
+from lowerbound.settings import check_choice, check_least
 from lowerbound.shapes import Examples, Times
 
 

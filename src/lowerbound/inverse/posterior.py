@@ -31,7 +31,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lowerbound.arguments import check_choice
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.base import replaced
@@ -40,6 +39,7 @@ from lowerbound.errors import InputError
 from lowerbound.inverse.conjugate import conjugate_gradients
 from lowerbound.inverse.operators import Mask, Operator, check_operator
 from lowerbound.schedule import Level
+from lowerbound.settings import check_choice
 from lowerbound.shapes import Examples, PerExample
 
 COVARIANCES = ("isotropic", "jacobian")

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.inverse.method import DEFAULT_SAMPLER, Method, Problem, Progress
 from lowerbound.inverse.operators import Mask
 from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, descend, start
 from lowerbound.schedule import CLEAN, Level
+from lowerbound.settings import check_least
 from lowerbound.shapes import Examples, Times
 
 

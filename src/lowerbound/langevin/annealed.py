@@ -10,13 +10,13 @@ that $x_t / \alpha_t$ stays, and Langevin dynamics commutes with such a change o
 from dataclasses import dataclass
 from typing import Annotated
 
-from lowerbound.arguments import check_least
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.langevin.unadjusted import langevin
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.schedule import Level
+from lowerbound.settings import check_least
 
 
 @dataclass(frozen=True)

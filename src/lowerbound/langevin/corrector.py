@@ -26,7 +26,6 @@ from typing import Annotated
 
 from torch import Tensor
 
-from lowerbound.arguments import check_least
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.langevin.unadjusted import langevin
@@ -34,6 +33,7 @@ from lowerbound.rng import Noise
 from lowerbound.samplers.ancestral import Ancestral
 from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.schedule import Level
+from lowerbound.settings import check_least
 
 ANCESTRAL = Ancestral()
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lowerbound import objective
-from lowerbound.arguments import check_count, check_data, described
+from lowerbound.arguments import check_data, described
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand, expm1, present, sum_dims
@@ -28,6 +28,7 @@ from lowerbound.likelihood.decoder import Decoder
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import Level
+from lowerbound.settings import check_count
 from lowerbound.shapes import Chain, Examples, PerExample
 from lowerbound.times import antithetic_times
 

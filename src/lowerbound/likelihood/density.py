@@ -32,7 +32,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lowerbound import ode
-from lowerbound.arguments import check_choice, check_data, check_least
+from lowerbound.arguments import check_data
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import count_dims, exp, expand, present, sigmoid, sum_dims, unit_vectors
@@ -41,6 +41,7 @@ from lowerbound.likelihood.bound import check_likelihood
 from lowerbound.likelihood.mismatch import base_mismatch
 from lowerbound.objective import source
 from lowerbound.rng import Noise, random_signs
+from lowerbound.settings import check_choice, check_least
 from lowerbound.shapes import Examples, PerExample
 
 TRACES = ("auto", "exact", "hutchinson")

@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.arguments import check_counts
 from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.rng import Noise
 from lowerbound.sampling.plan import Plan
+from lowerbound.settings import check_counts
 from lowerbound.shapes import Conditions, Examples, Observed, PerExample
 
 LikelihoodKind = Literal["exact", "bound", "none"]

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid, silu
 
-from lowerbound.arguments import check_axes, check_choice, check_least
+from lowerbound.arguments import check_axes
 from lowerbound.data.extras import extra
 from lowerbound.elementary import sum_dims
 from lowerbound.levels import level_centres, nearest_level
@@ -38,6 +38,7 @@ from lowerbound.nn.blocks import convolution, normalisation, zeroed
 from lowerbound.nn.gan import Residual
 from lowerbound.nn.patched import from_patches
 from lowerbound.rng import Noise
+from lowerbound.settings import check_choice, check_least
 from lowerbound.shapes import Examples, PerExample
 
 NUM_BINS = 8

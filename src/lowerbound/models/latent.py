@@ -18,13 +18,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from lowerbound.arguments import check_least
 from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.models.base import ONE_DRAW, Effort, Model
 from lowerbound.models.output import output
 from lowerbound.rng import Noise
+from lowerbound.settings import check_least
 from lowerbound.shapes import Examples, PerExample
 
 MIN_STD = 1e-4

@@ -23,11 +23,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from lowerbound.arguments import check_choice, check_least
 from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, level_centres, nearest_level
 from lowerbound.rng import Noise
+from lowerbound.settings import check_choice, check_least
 
 MIN_STD = 1e-3
 """The smallest standard deviation or scale of a density, in units of the data's standard deviation."""

@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.arguments import check_choice, check_least
 from lowerbound.elementary import sum_dims
 from lowerbound.encoder import Normal
 from lowerbound.errors import InputError
@@ -30,6 +29,7 @@ from lowerbound.models.latent import LatentVariableModel, gaussian, positive_std
 from lowerbound.models.output import pick
 from lowerbound.nn.autoencoder import Affine, ConvolutionalDecoder, ConvolutionalEncoder, Perceptron
 from lowerbound.rng import Noise
+from lowerbound.settings import check_choice, check_least
 from lowerbound.shapes import Examples, PerExample
 
 NETWORKS = ("convolutional", "mlp", "linear")

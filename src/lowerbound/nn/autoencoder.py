@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.arguments import check_axes, check_least
+from lowerbound.arguments import check_axes
 from lowerbound.nn.blocks import convolution, descent, halvings, normalisation, zeroed
+from lowerbound.settings import check_least
 from lowerbound.shapes import Spatial
 
 SMALLEST = 7

@@ -33,10 +33,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import convolution, zeroed
 from lowerbound.nn.embeddings import constant
+from lowerbound.settings import check_least
 from lowerbound.shapes import Spatial
 
 Draw = Callable[[Tensor], Tensor]

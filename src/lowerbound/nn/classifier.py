@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.arguments import check_axes, check_least
+from lowerbound.arguments import check_axes
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import ResidualBlock, convolution, halvings, normalisation
 from lowerbound.nn.embeddings import GammaFeatures
 from lowerbound.nn.mlp import ResidualLayer
+from lowerbound.settings import check_least
 from lowerbound.shapes import PerExample, Spatial
 
 SMALLEST = 4

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
+from lowerbound.settings import check_least
 from lowerbound.shapes import PerExample, Spatial
 
 GAMMA_SCALE = 20.0
@@ -334,7 +334,7 @@ class ModulatedNetwork(nn.Module, ABC):
 
     def _along(self, along: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
         """What is given along x, zero where nothing is, and where something is."""
-        shape = (len(x), self.num_given, *x.shape[2:])
+        shape = (x.shape[0], self.num_given, *x.shape[2:])  # not len: in an exported graph that would be a constant
         if along is None:
             nothing = x.new_zeros(shape)
             return nothing, nothing

@@ -5,10 +5,10 @@ from typing import Unpack
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
 from lowerbound.nn.embeddings import Inputs, ModulatedNetwork
+from lowerbound.settings import check_least
 
 
 class ResidualLayer(nn.Module):

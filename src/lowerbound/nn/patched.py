@@ -7,9 +7,9 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.nn.embeddings import ModulatedNetwork
+from lowerbound.settings import check_least
 from lowerbound.shapes import PerExample, Spatial
 
 

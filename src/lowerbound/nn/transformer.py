@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowerbound.arguments import check_axes, check_least
+from lowerbound.arguments import check_axes
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
 from lowerbound.nn.embeddings import Inputs, ModulatedNetwork, constant
 from lowerbound.nn.patched import from_patches, to_patches
+from lowerbound.settings import check_least
 
 EXPANSION = 4
 """Hidden units of a layer's perceptron for each channel of a token."""

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from lowerbound.arguments import check_least
 from lowerbound.data import Examples, Levels, Reading, read_examples
 from lowerbound.data.conditions import condition_values
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
@@ -19,6 +18,7 @@ from lowerbound.data.windows import Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run.opened import Run
+from lowerbound.settings import check_least
 from lowerbound.words import counted
 
 Vector = Float[np.ndarray, " num_examples"]

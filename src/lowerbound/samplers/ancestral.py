@@ -6,12 +6,12 @@ from typing import Annotated
 
 from torch import Tensor
 
-from lowerbound.arguments import check_choice
 from lowerbound.denoiser import Denoiser
 from lowerbound.reverse import KINDS, posterior
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.schedule import Level
+from lowerbound.settings import check_choice
 
 
 @dataclass(frozen=True)

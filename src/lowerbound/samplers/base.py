@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowerbound.arguments import check_count, check_data, check_grid, check_time, described
+from lowerbound.arguments import check_data, check_grid, check_time, described
 from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import CLEAN, Level
+from lowerbound.settings import check_count
 from lowerbound.shapes import Examples, Times
 
 

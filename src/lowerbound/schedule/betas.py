@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.arguments import check_least
 from lowerbound.errors import InputError
 from lowerbound.schedule.curves import Tabulated
 from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
+from lowerbound.settings import check_least
 
 
 def from_betas(betas: Float[Tensor, "num_levels"], scaling: Scaling = VARIANCE_PRESERVING) -> Tabulated:

@@ -12,7 +12,6 @@ import tyro
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from lowerbound.arguments import check_counts
 from lowerbound.brief import Brief
 from lowerbound.data.windows import Windows
 from lowerbound.discrete import (
@@ -31,6 +30,7 @@ from lowerbound.run import Run
 from lowerbound.run.examples import Batch, Vector, batches, condition_text
 from lowerbound.scoring.calibration import calibrated
 from lowerbound.scoring.spread import half_interval
+from lowerbound.settings import check_counts
 from lowerbound.training.processes import ALONE, Processes
 
 ENTRIES_AT_ONCE = 32_768

@@ -26,7 +26,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.arguments import check_least
 from lowerbound.brief import Brief
 from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
@@ -35,6 +34,7 @@ from lowerbound.langevin.metropolis import metropolis_langevin
 from lowerbound.records import Measured
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level, Schedule
+from lowerbound.settings import check_least
 from lowerbound.shapes import Conditions, Examples, PerExample
 from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE, pareto_shape
 

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from lowerbound.arguments import check_choice
 from lowerbound.brief import Brief
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.frames import to_table
@@ -22,6 +21,7 @@ from lowerbound.run import Run
 from lowerbound.run.generate import network_calls, states
 from lowerbound.sampling import SAMPLERS, Plan
 from lowerbound.sampling.plan import GRIDS
+from lowerbound.settings import check_choice
 from lowerbound.web.example import cells, names_of
 from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits

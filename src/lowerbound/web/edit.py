@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from lowerbound.arguments import check_choice
 from lowerbound.data.frames import SECONDS_OF_A_DAY
 from lowerbound.edit import interpolate, time_of_strength, vary
 from lowerbound.errors import InputError
@@ -17,6 +16,7 @@ from lowerbound.rng import PerSample
 from lowerbound.rounding import figure_text
 from lowerbound.run import check_levels
 from lowerbound.run.impute import METHODS, Imputations, impute
+from lowerbound.settings import check_choice
 from lowerbound.web.example import Example, cells, choice, names_of, of_data
 from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lowerbound.arguments import check_choice
 from lowerbound.brief import Brief
 from lowerbound.data import Examples
 from lowerbound.data.fitting import SPLITS
 from lowerbound.data.frames import to_table
 from lowerbound.errors import InputError
 from lowerbound.run.examples import check_examples, conditions, read_for
+from lowerbound.settings import check_choice
 from lowerbound.web.framework import gradio
 from lowerbound.web.shelf import Opened
 

@@ -16,6 +16,8 @@ POLICY = "; ".join(
     ]
 )
 """By which a browser refuses every request of the page to another place. The page's framework needs its inline scripts."""
+HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+"""By which an answer is kept to the page."""
 OUTSIDE = re.compile(r"<(?:link|meta|script)\b[^>]*https?://[^>]*>(?:\s*</script>)?")
 """Tags of the framework that would fetch fonts and scripts from elsewhere, or name a picture there."""
 MOST_JSON = 1 << 20
@@ -63,8 +65,7 @@ class Guard:
 
     def _refusal(self, scope: Any, headers: dict[bytes, str]) -> tuple[int, str] | None:
         """A status and why, of a request that is not passed on."""
-        host = re.sub(r":\d*$", "", headers.get(b"host", "")).strip("[]")
-        if self.hosts is not None and host not in self.hosts:
+        if not is_asked_by(headers.get(b"host", ""), self.hosts):
             return 421, "this page is for this machine alone"
         length = headers.get(b"content-length", "0")
         if not length.isdecimal() or int(length) > self._most(scope["path"]):
@@ -79,6 +80,11 @@ class Guard:
             if not file.is_absolute() or not file.resolve().is_relative_to(self.uploads):
                 return 403, "no such file"
         return None
+
+
+def is_asked_by(host: str, hosts: tuple[str, ...] | None) -> bool:
+    """Whether a request calls the machine by a name that it may, with or without a port; any if None."""
+    return hosts is None or re.sub(r":\d*$", "", host).strip("[]") in hosts
 
 
 def _decoded(path: str) -> str | None:
@@ -99,11 +105,7 @@ class _Outgoing:
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             headers = [pair for pair in message["headers"] if pair[0].lower() != b"server"]
-            headers += [
-                (b"content-security-policy", POLICY.encode()),
-                (b"x-content-type-options", b"nosniff"),
-                (b"referrer-policy", b"no-referrer"),
-            ]
+            headers += [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
             message = {**message, "headers": headers}
             kind = dict(headers).get(b"content-type", b"")
             if kind.startswith(b"text/html") and b"content-encoding" not in dict(headers):

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from lowerbound.arguments import check_counts
 from lowerbound.errors import InputError
+from lowerbound.settings import check_counts
 
 
 @dataclass(frozen=True)

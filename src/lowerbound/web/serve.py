@@ -1,4 +1,4 @@
-"""The server: it listens at once, to one machine alone unless it is asked for more, and shows the page once it is loaded."""
+"""The server: it shows at once which runs there are, to one machine alone unless it is asked for more, then the studio."""
 
 import socket
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lowerbound.errors import InputError
+from lowerbound.web.found import check_runs
 from lowerbound.web.guard import LOOPBACK
 from lowerbound.web.limits import Limits
 from lowerbound.web.waiting import waiting
@@ -24,19 +25,24 @@ def serve(root: Path | str, limits: Limits, host: str, port: int | None, say: Ca
     Raises:
         InputError: if there is no run, the address or the port cannot be had, or gradio is not there.
     """
+    root = Path(root).expanduser()
+    check_runs(root)
+    hosts = LOOPBACK if host in LOOPBACK else None
     listening = _listen(host, port)
     with TemporaryDirectory(prefix="lowerbound-studio-") as uploads, listening:
         shown = f"[{host}]" if ":" in host else host
-        with waiting(listening):
+        with waiting(listening, root, hosts):
             say(f"http://{shown}:{listening.getsockname()[1]}")
-            # what takes the time until the page is there
+            # what takes the time until the studio is there
+            from lowerbound.machine import leave_busy_processors
             from lowerbound.web.shelf import Shelf
             from lowerbound.web.studio import application
             from lowerbound.web.trainings import Trainings
 
+            leave_busy_processors()
             shelf = Shelf(root)
             # who trains writes files: nobody from elsewhere does
-            hosts, trainings = (LOOPBACK, Trainings(shelf, limits)) if host in LOOPBACK else (None, None)
+            trainings = None if hosts is None else Trainings(shelf, limits)
             page = application(shelf, limits, Path(uploads), hosts, trainings)
             import uvicorn  # pyright: ignore[reportMissingImports] - which comes with the framework of the page
         try:

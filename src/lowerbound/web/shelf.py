@@ -14,9 +14,8 @@ from lowerbound.evaluate.folder import model_hash
 from lowerbound.run import Run, open_run
 from lowerbound.run.autoguided import for_samples
 from lowerbound.training.folder import RunFolder
+from lowerbound.web.found import check_runs, find_runs, is_single
 
-DEPTH = 3
-"""How far below the folder runs are looked for."""
 MOST_OPEN = 3
 """Runs that are held in memory; the one that was used longest ago makes room for another."""
 
@@ -82,20 +81,16 @@ class Shelf:
         self.root = Path(root).expanduser()
         self._opened: OrderedDict[str, tuple[int, Opened]] = OrderedDict()
         self._lock = Lock()
-        if not self.names():
-            raise InputError(
-                f"there is no trained run in {self.root}: give the folder of a run, or one that holds runs, such as "
-                "`lowerbound train digits` makes"
-            )
+        check_runs(self.root)
 
     @property
     def is_single(self) -> bool:
         """Whether it is a run itself that was given, and no folder that holds some."""
-        return RunFolder(self.root).exists
+        return is_single(self.root)
 
     def names(self) -> list[str]:
         """The names of the runs that are there now."""
-        return sorted(self._find())
+        return sorted(find_runs(self.root))
 
     def open(self, name: str) -> Opened:
         """A run by its name.
@@ -120,27 +115,7 @@ class Shelf:
         Raises:
             InputError: if there is none of this name.
         """
-        folders = self._find()
+        folders = find_runs(self.root)
         if name not in folders:
             raise InputError(f"there is no run {name!r:.80} here: choose one of {', '.join(sorted(folders)[:20])}")
-        return folders[name]
-
-    def _find(self) -> dict[str, RunFolder]:
-        """Folders of runs that have a model, by their names; links lead out of the folder and are left aside."""
-        if (run := RunFolder(self.root)).model.is_file() and self.is_single:
-            return {self.root.resolve().name: run}
-        folders, runs_by_name = [self.root], {}
-        for _ in range(DEPTH):
-            folders = [
-                below
-                for folder in folders
-                if folder.is_dir()
-                for below in sorted(folder.iterdir())
-                if below.is_dir() and not below.is_symlink() and not below.name.startswith(".")
-            ]
-            runs = [folder for folder in folders if (folder / "config.json").is_file()]
-            folders = [folder for folder in folders if folder not in runs]
-            for folder in runs:
-                if (run := RunFolder(folder)).model.is_file() and not run.model.is_symlink():
-                    runs_by_name[folder.relative_to(self.root).as_posix()] = run
-        return runs_by_name
+        return RunFolder(folders[name])

@@ -1,0 +1,32 @@
+"""Settings, checked where they come in: numbers and names of choices, which need no tensors to be looked at."""
+
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+from lowerbound.errors import InputError
+
+
+def check_count(value: Any, name: str) -> None:
+    """Refuse what is no whole number from 1, by an InputError."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise InputError(f"{name} is {value!r}: it is a whole number and starts at 1")
+
+
+def check_least(least: int, **values: float) -> None:
+    """Refuse numbers that are smaller than they can be, by an InputError that calls them by their names."""
+    for name, value in values.items():
+        if not value >= least:
+            raise InputError(f"{name} is {value}: give {least} or more")
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Refuse a name that is none of those there are, by an InputError."""
+    if value not in choices:
+        raise InputError(f"{name} is {value!r:.40}: choose one of {', '.join(choices)}")
+
+
+def check_counts(settings: Any, *names: str) -> None:
+    """Refuse those of an object's numbers that are below 1, by an InputError; one that is None was not given."""
+    values = {name: getattr(settings, name) for name in names}
+    check_least(1, **{name: value for name, value in values.items() if value is not None})
