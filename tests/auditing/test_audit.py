@@ -210,6 +210,7 @@ def test_a_mass_is_summed():
         ("text", "neither log_prob"),
         (log_prob, "has no sample"),
         (lambda x: log_prob(x)[:, None], "one number for each point"),
+        (lambda x: torch.zeros(3), "one number for each point"),
         (distributions.Normal(torch.zeros(3), 1.0), r"a batch of densities of the shape \(3,\)"),
     ],
 )
@@ -217,6 +218,15 @@ def test_what_cannot_be_audited_is_refused(model, words):
     given = {} if words == "has no sample" else {"sample": sample}
     with pytest.raises(InputError, match=words):
         audit(model, **given)
+
+
+@pytest.mark.parametrize(("value", "words"), [(math.nan, "are NaN"), (-math.inf, "all log densities are -inf")])
+def test_what_is_no_number_is_said_to_be_none(value, words):
+    found = audit(lambda x: torch.full((len(x),), value), sample=lambda num: torch.randn(num, 2), **NUM)
+    for name in ("normalisation by quadrature", IMPORTANCE):
+        assert found[name].verdict == "fail"
+        assert words in found[name].finding
+        assert "a log density is a number" in found[name].remedy
 
 
 def test_the_random_state_stays():

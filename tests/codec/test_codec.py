@@ -13,7 +13,7 @@ from scipy.stats import binom
 import lowerbound as lb
 from lowerbound.codec import Compressed, coding, compress, decompress
 from lowerbound.codec.chain import Chain
-from lowerbound.codec.coding import _batch_sizes
+from lowerbound.codec.coding import _batch_size, _batch_sizes
 from lowerbound.codec.stack import Stack
 from lowerbound.data import open_dataset
 from lowerbound.denoiser.exact import Empirical
@@ -164,6 +164,13 @@ def test_no_more_is_borrowed_than_for_one_example(memory, monkeypatch):
     assert sizes[0] == 1
     assert sizes[-2] > 10
     assert len(sizes) < 250
+
+
+@pytest.mark.parametrize(("shape", "size"), [((1, 8, 8), 64), ((1, 28, 28), 20), ((1, 200, 200), 1)])
+def test_large_images_are_coded_few_at_a_time(shape, size, tmp_path):
+    levels = RNG.integers(0, 4, (6, *shape), dtype=np.uint8)
+    run = run_of(relative("vae", shape, 4, width=8), levels, "NCHW", 4, tmp_path / "run")
+    assert _batch_size(run) == size
 
 
 @pytest.mark.parametrize(("most", "growth"), [(64, 3), (5, 7), (1, 0), (4, 0), (64, 65535)])

@@ -42,7 +42,6 @@ def test_the_line_for_a_tensor_reads_it(tmp_path):
         ("x.h5", r"h5py\.File"),
         ("x.hdf5", r"h5py\.File"),
         ("x.xlsx", r"save the sheet as \.csv"),
-        ("x.png", "the folder or the archive that the images are in"),
         ("x.gz", "unpack it"),
         ("x.pkl", "runs code when opened"),
         ("x.xyz", r"numpy\.save"),

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lowerbound.data import Levels
+from lowerbound.data import DataConfig, Levels
 from lowerbound.data.images import read_header, read_image, read_images
+from lowerbound.data.source import read_examples
 from lowerbound.errors import InputError
 
 
@@ -301,3 +302,25 @@ def test_a_real_folder():
     assert np.bincount(dataset.labels).tolist() == [1000] * 10
     # published channel means of CIFAR-10
     assert np.abs(dataset.examples.mean((0, 2, 3)) / 255 - [0.491, 0.482, 0.447]).max() < 0.01
+
+
+@pytest.mark.parametrize("suffix", ["png", "BMP"])
+def test_a_single_image_is_one_example(tmp_path, suffix):
+    _fill(tmp_path, shape=(6, 7))
+    array = _pixels(6, 7, seed=9)
+    Image.fromarray(array).save(tmp_path / f"one.{suffix}")
+    one = read_examples(DataConfig(str(tmp_path / f"one.{suffix}")))
+    assert np.array_equal(one.values[:, 0], array[None])
+    assert one.files == (f"one.{suffix}",)
+
+
+def test_a_single_image_may_be_linked_to_and_is_refused_in_a_line(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").mkdir()
+    Image.fromarray(_pixels(4, 5)).save(tmp_path / "far" / "x.png")
+    (tmp_path / "near" / "x.png").symlink_to(tmp_path / "far" / "x.png")
+    assert len(read_examples(DataConfig(str(tmp_path / "near" / "x.png"))).values) == 1
+    for content, fault in ((b"no image", "not an image of the formats"), (b"", "empty")):
+        (tmp_path / "bad.png").write_bytes(content)
+        with pytest.raises(InputError, match=rf"bad\.png: {fault}[^\n]*$"):
+            read_examples(DataConfig(str(tmp_path / "bad.png")))

@@ -93,7 +93,7 @@ def _of_dictionaries(model: Any, condition: Any) -> Subject:
     def log_prob(theta: Points) -> tuple[Figures, None]:
         variables = dict(zip(widths, np.split(theta.astype(np.float32), ends, axis=1), strict=True))
         repeated = {name: np.repeat(value, len(theta), 0) for name, value in conditions.items()}
-        return as_figures(np.asarray(model.log_prob(data={**variables, **repeated})).reshape(len(theta))), None
+        return as_figures(np.asarray(model.log_prob(data={**variables, **repeated})).reshape(-1), len(theta)), None
 
     def sample(num: int, seed: int) -> Points:
         return seeded(lambda: np.concatenate(list(draw(num, seed).values()), 1), seed)

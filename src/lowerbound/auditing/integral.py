@@ -68,7 +68,7 @@ class Weighted(Brief):
     @property
     def is_of_numbers(self) -> bool:
         """Whether every log density is a number or -inf, and one at least a number."""
-        return bool((np.isfinite(self.log_p) | np.isneginf(self.log_p)).all() and np.isfinite(self.log_p).any())
+        return are_numbers(self.log_p)
 
     @cached_property
     def shape(self) -> float:
@@ -94,15 +94,25 @@ class Weighted(Brief):
         return value, float(relative.std(ddof=1)) / num**0.5
 
 
+def are_numbers(log_p: Figures) -> bool:
+    """Whether log densities are numbers or -inf, and not all -inf."""
+    return bool((np.isfinite(log_p) | np.isneginf(log_p)).all() and np.isfinite(log_p).any())
+
+
+def _no_numbers(log_p: Figures) -> tuple[str, str]:
+    """What was seen of log densities that are none, and how to mend it."""
+    bad = int((~np.isfinite(log_p) & ~np.isneginf(log_p)).sum())
+    seen = f"{bad:,} of {len(log_p):,} log densities are NaN or +inf" if bad else "all log densities are -inf"
+    return seen, "a log density is a number, or -inf where nothing can be"
+
+
 def by_importance(weighted: Weighted | Untold) -> Check:
     """Of any number of dimensions, as far as the proposal reaches."""
     question = Question("normalisation by importance sampling", _CLAIM)
     if isinstance(weighted, Untold):
         return question.untold(*weighted)
     if not weighted.is_of_numbers:
-        bad = int((~np.isfinite(weighted.log_p) & ~np.isneginf(weighted.log_p)).sum())
-        seen = f"{bad} of {len(weighted.log_p)} log densities are NaN or +inf, or all are -inf"
-        return question.judged(False, seen, "")
+        return question.judged(False, *_no_numbers(weighted.log_p))
     value, error = weighted.log_integral()
     seen = f"log of the integral {value:+.4f} +- {error:.4f}, effective sample size {weighted.effective:,.0f}, "
     seen += f"k-hat {weighted.shape:.2f}"
@@ -152,6 +162,8 @@ def by_quadrature(subject: Subject, points: Points, num_nodes: int) -> Check:
     axes = [np.linspace(a - m, b + m, num_nodes) for a, b, m in zip(low, high, margin, strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
     log_p, _ = subject.log_prob(grid)
+    if not are_numbers(log_p):
+        return question.judged(False, *_no_numbers(log_p))
     log_p = log_p.reshape([num_nodes] * len(axes))
     fine, coarse = (
         _log_trapezoid(log_p[(slice(None, None, step),) * len(axes)], [axis[::step] for axis in axes])

@@ -106,23 +106,26 @@ def as_subject(
     elif isinstance(model, nn.Module) and hasattr(distribution := _called(model), "log_prob"):
         subject = _of_distribution(distribution, type(model).__name__)
     elif callable(model):
-        subject = Subject(getattr(model, "__name__", type(model).__name__), lambda x: (as_figures(model(x)), None))
+        subject = Subject(
+            getattr(model, "__name__", type(model).__name__), lambda x: (as_figures(model(x), len(x)), None)
+        )
     else:
         raise InputError(
             f"{type(model).__name__} has neither log_prob nor score_samples and is no function: there is no density to audit"
         )
     if sample is not None:
-        subject = replace(subject, sample=lambda num, seed: seeded(lambda: as_points(sample(num)), seed))
+        subject = replace(subject, sample=lambda num, seed: seeded(lambda: as_points(sample(num), num), seed))
     if score is not None:
-        subject = replace(subject, score=lambda x: as_points(score(torch.from_numpy(x))))
+        subject = replace(subject, score=lambda x: as_points(score(torch.from_numpy(x)), len(x)))
     if bound is not None:
-        subject = replace(subject, bound=lambda x: as_figures(bound(torch.from_numpy(x))))
+        subject = replace(subject, bound=lambda x: as_figures(bound(torch.from_numpy(x)), len(x)))
     if finer is not None:
         log_prob = subject.log_prob
 
         def refinement(x: Points) -> tuple[Figures, Figures, Figures]:
             values, errors = log_prob(x)
-            return values, as_figures(finer(torch.from_numpy(x))), np.zeros(len(x)) if errors is None else errors
+            finer_values = as_figures(finer(torch.from_numpy(x)), len(x))
+            return values, finer_values, np.zeros(len(x)) if errors is None else errors
 
         subject = replace(subject, refinement=refinement)
     return subject
@@ -152,7 +155,7 @@ def _of_distribution(distribution: Any, name: str = "") -> Subject:
 
     def log_prob(x: Points) -> tuple[Figures, None]:
         with torch.no_grad():
-            return as_figures(distribution.log_prob(tensor(x))), None
+            return as_figures(distribution.log_prob(tensor(x)), len(x)), None
 
     def gradient(x: Points) -> Points:
         points = tensor(x).requires_grad_()
@@ -164,7 +167,7 @@ def _of_distribution(distribution: Any, name: str = "") -> Subject:
 
     def sample(num: int, seed: int) -> Points:
         with torch.no_grad():
-            return seeded(lambda: as_points(distribution.sample((num,))), seed)
+            return seeded(lambda: as_points(distribution.sample((num,)), num), seed)
 
     can_sample = hasattr(distribution, "sample")
     return Subject(name or type(distribution).__name__, log_prob, sample if can_sample else None, gradient)
@@ -186,9 +189,9 @@ def _of_estimator(estimator: Any) -> Subject:
 
     def log_prob(x: Points) -> tuple[Figures, Figures | None]:
         if not knows_error:
-            return as_figures(estimator.score_samples(x)), None
+            return as_figures(estimator.score_samples(x), len(x)), None
         values, errors = estimator.score_samples(x, return_std=True)
-        return as_figures(values), as_figures(errors)
+        return as_figures(values, len(x)), as_figures(errors, len(x))
 
     def sample(num: int, seed: int) -> Points:
         if "random_state" in parameters(estimator.sample):
@@ -198,7 +201,7 @@ def _of_estimator(estimator: Any) -> Subject:
             if hasattr(other, "random_state"):  # with a number there a mixture of scikit-learn draws the same each time
                 other.random_state = seed
             drawn = other.sample(num)
-        return as_points(drawn[0] if isinstance(drawn, tuple) else drawn)
+        return as_points(drawn[0] if isinstance(drawn, tuple) else drawn, num)
 
     return Subject(
         type(estimator).__name__,
@@ -325,17 +328,19 @@ def as_array(values: Any) -> np.ndarray:
     return values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
 
 
-def as_points(values: Any) -> Points:
-    """Values as points, (N, D); an InputError if there are none."""
+def as_points(values: Any, num: int | None = None) -> Points:
+    """Values as points, (N, D); an InputError if there are none, or not as many as there should be."""
     array = as_array(values)
     if array.ndim < 1 or not len(array):
         raise InputError(f"points of the shape {array.shape}: (N, D) is wanted, N of at least one")
+    if num is not None and len(array) != num:
+        raise InputError(f"points of the shape {array.shape}, where {num:,} are wanted, (N, D)")
     return array.reshape(len(array), -1)
 
 
-def as_figures(values: Any) -> Figures:
-    """Values as log densities, (N,); an InputError if they are of another shape."""
+def as_figures(values: Any, num: int) -> Figures:
+    """Values as log densities of so many points, (N,); an InputError if they are of another shape."""
     array = as_array(values)
-    if array.ndim != 1:
-        raise InputError(f"log densities of the shape {array.shape}: one number for each point is wanted, (N,)")
+    if array.shape != (num,):
+        raise InputError(f"log densities of the shape {array.shape}: one number for each point is wanted, ({num},)")
     return array

@@ -48,8 +48,8 @@ class Options:
     num_steps: Everyday[int | None] = None
     """The number of steps of a diffusion model's chain: more take longer and fewer bits; 150 if not given."""
     batch_size: int | None = None
-    """The largest number of examples coded at a time, 64 if not given: a chain, which borrows bits for each of them, begins
-    with one, and grows as it has earned enough."""
+    """The largest number of examples coded at a time; if not given 64, or fewer that are large: a chain, which borrows bits
+    for each of them, begins with one, and grows as it has earned enough."""
     reading: DataReading = field(default_factory=Reading)
     device: Everyday[DeviceName] = "auto"
     json: JsonOption = False
@@ -75,6 +75,9 @@ def main(arguments: list[str]) -> dict[str, Any]:
     scores = score(run, raw, chain)
     on_disk, bound = 8 * compressed.num_bytes / raw.size, Measured.of(scores.bits_per_dim)
     print("\n".join(comparison(raw, compressed, on_disk, bound, scores.kind)))
+    if (run.config.data.image_size and examples.files) or run.config.data.crop:
+        size = " x ".join(map(str, run.spec.raw_shape[1:]))
+        print(f"what decompress gives back are images cut or resized to {size}, as the run's were, and not the files")
     print(f"{counted(len(raw), 'example')} in {compressed.num_bytes:,} bytes: {options.out}")
     return {
         "bits_per_dim": on_disk,

@@ -34,6 +34,9 @@ NUM_STEPS = 150
 """Of a diffusion model's chain, if not given: its bound is a few percent above that of continuous time."""
 MOST_AT_ONCE = 64
 """Examples of a batch, if not given."""
+POSITIONS_AT_ONCE = 1 << 14
+"""Of the pixels of a batch, if not given: on a CPU convolutions of more, in double precision, take half as long again, since
+what they are computed from no longer lies in the cache."""
 ENTRIES_AT_ONCE = 1 << 24
 """Of the parameters of a batch, of a model without latents."""
 RESERVE = 1.02
@@ -66,7 +69,7 @@ def compress(
         raw: examples as they are stored, channels first, (N, *shape); one is enough.
         num_steps: of a diffusion model's chain; `NUM_STEPS` if None.
         batch_size: examples that are coded at a time at most, and decoded so again; a chain, which borrows bits for each of
-            them, begins with one. If None `MOST_AT_ONCE`, or of a model without latents as many as memory allows.
+            them, begins with one. If None `MOST_AT_ONCE`, or of large examples as many as are fastest.
         layout: the order of axes that they came in; the run's if None.
         progress: called with the number of examples after each batch.
 
@@ -197,6 +200,8 @@ def _batch_size(run: Run) -> int:
     if isinstance(run.model, Autoregressive):
         per_example = run.model.num_dims * run.model.output.num_parameters
         return max(1, min(MOST_AT_ONCE, ENTRIES_AT_ONCE // per_example))
+    if run.device.type == "cpu":
+        return max(1, min(MOST_AT_ONCE, POSITIONS_AT_ONCE // math.prod(run.spec.shape[1:])))
     return MOST_AT_ONCE
 
 

@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 _SHEETS = {".xlsx", ".xls", ".ods"}
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 _PACKED = {".gz", ".bz2", ".xz", ".7z", ".zst", ".rar"}
 _PICKLES = {".pkl", ".pickle", ".joblib"}
 _LOADERS = {
@@ -23,8 +22,6 @@ def how_to_convert(path: Path) -> str:
         return "save the sheet as .csv"
     if suffix in _PICKLES:
         return "a pickle runs code when opened: where it was made, store the array with numpy.save"
-    if suffix in _IMAGES:
-        return "give the folder or the archive that the images are in"
     if suffix in _PACKED:
         return "unpack it first"
     if suffix not in _LOADERS:

@@ -1,4 +1,4 @@
-"""A folder or an archive of images as a data set."""
+"""A folder or an archive of images, or a single one, as a data set."""
 
 import os
 import re
@@ -67,7 +67,7 @@ def read_images(
     skip_bad_files: bool = False,
     labels: dict[str, str] | None = None,
 ) -> Examples:
-    """Images of one size from a folder or an archive, with classes and splits if it is divided so.
+    """Images of one size from a folder, an archive or a file, with classes and splits if it is divided so.
 
     The folders directly under the root are classes; under `train`, `test` and `validation` (or `val`) if the root has
     these. Images that lie there themselves have no labels. Folders that all files of an archive lie in count as nothing.
@@ -78,7 +78,7 @@ def read_images(
     Images that do not fit into memory are decoded into a file (see `allocate`).
 
     Arguments:
-        source: the path of a folder, or of an archive whose name ends as `ARCHIVES` do; or their listing.
+        source: the path of a folder, of an archive whose name ends as `ARCHIVES` do, or of an image; or their listing.
         image_size: height and width; images are cropped centrally to this shape and resized with antialiasing.
         skip_bad_files: leave out, with a warning, what can't be used.
         labels: each file's class by its name, in the place of the folders; see `read_labels`.
@@ -344,6 +344,8 @@ def _check_alike(root: Path, first_name: str, examples: np.ndarray, name: str, i
 
 def _report(root: Path, bad: dict[str, str], num_files: int, skip: bool) -> None:
     """Name the bad files: in a warning if they may be skipped, else in an error."""
+    if [*bad] == [root.name]:
+        raise InputError(f"{root}: {printable(bad[root.name])}")
     lines = [f"  {printable(name)}: {printable(bad[name])}" for name in sorted(bad)]
     if len(bad) > _NUM_LISTED:
         lines = [*lines[:_NUM_LISTED], f"  and {len(bad) - _NUM_LISTED:,} more"]

@@ -1,4 +1,4 @@
-"""Named files of a folder or an archive, each of which can be opened: what reads them does not know which it is."""
+"""Named files of a folder or an archive, or one alone, which can be opened: what reads them does not know which it is."""
 
 import io
 import os
@@ -33,7 +33,7 @@ class Listing(ABC):
     """Files below a root, without hidden ones and those of operating systems.
 
     Arguments:
-        root: the folder or the archive, for messages.
+        root: the folder, the archive or the file, for messages.
         faults: by each file's name, its parts divided by "/", why it cannot be read, "" if it can, in the order of the
             names' parts. The name of a folder that holds nothing ends in "/".
     """
@@ -61,7 +61,7 @@ class Listing(ABC):
 
 
 def open_listing(path: Path) -> Listing:
-    """The files of a folder, or of an archive by the end of its name.
+    """The files of a folder, of an archive or an image by the end of its name.
 
     Raises:
         InputError: if it cannot be read.
@@ -69,6 +69,8 @@ def open_listing(path: Path) -> Listing:
     name = path.name.lower()
     if path.is_dir():
         return Folder(path)
+    if path.suffix.lower() in IMAGES:
+        return OneFile(path)
     if name.endswith(ZIP):
         return ZipArchive(path)
     return TarArchive(path, is_compressed=name.endswith(COMPRESSED_TAR))
@@ -90,6 +92,20 @@ class Folder(Listing):
 
     def open(self, name: str) -> OpenFile:
         return (self.root / name).open("rb")
+
+
+class OneFile(Listing):
+    """A file and nothing else.
+
+    Arguments:
+        root: its path.
+    """
+
+    def __init__(self, root: Path):
+        super().__init__(root, {root.name: _fault(root, root.resolve().parent)})
+
+    def open(self, name: str) -> OpenFile:
+        return self.root.open("rb")
 
 
 class ZipArchive(Listing):

@@ -11,6 +11,7 @@ from lowerbound.data.dataset import Dataset, Examples
 from lowerbound.data.fields import SUFFIXES as FIELD_SUFFIXES
 from lowerbound.data.fields import is_zarr, read_fields
 from lowerbound.data.listing import ARCHIVES
+from lowerbound.data.listing import IMAGES as IMAGE_SUFFIXES
 from lowerbound.data.mnist import binary_mnist, mnist
 from lowerbound.data.spec import DataSpec
 from lowerbound.data.tiff import SUFFIXES as TIFF_SUFFIXES
@@ -106,6 +107,7 @@ FILES = {
     ".npz": ARRAYS,
     **dict.fromkeys((".csv", ".tsv", ".tab", ".txt", ".dat", ".data"), TEXTS),
     **dict.fromkeys((".parquet", ".pq", ".feather", ".arrow"), TABLES),
+    **dict.fromkeys(sorted(IMAGE_SUFFIXES), IMAGES),
     **dict.fromkeys(TIFF_SUFFIXES, TIFF),
     **dict.fromkeys(FIELD_SUFFIXES, FIELDS),
     **dict.fromkeys(ARCHIVES, IMAGES),

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import IO
 
 from lowerbound.data import DataConfig
-from lowerbound.data.source import FILES, IMAGES
+from lowerbound.data.listing import ARCHIVES
 from lowerbound.errors import InputError
 from lowerbound.files import replacing
 from lowerbound.training.folder import RunFolder
@@ -25,7 +25,7 @@ BUNDLED = ("digits", "moons", "swiss-roll", "checkerboard", "mixture")
 """Data that need no file and no network."""
 UPLOADS = "uploads"
 """The folder beside the runs that keeps the files that runs were trained on."""
-KINDS = (".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz", *(end for end, kind in FILES.items() if kind is IMAGES))
+KINDS = (".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz", *ARCHIVES)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SECONDS_TO_SAVE = 60
 STOPPED = 130
