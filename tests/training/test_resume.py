@@ -12,7 +12,7 @@ from lowerbound.errors import InputError
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.folder import CLOCKS
-from lowerbound.training.session import _Session
+from lowerbound.training.session import Session
 
 
 def outcome(folder):
@@ -107,7 +107,7 @@ def test_all_settings_of_another_run_are_named(unbroken_run):
 def test_it_is_said_which_weights_are_kept_if_not_the_last(tmp_path, monkeypatch):
     config, dataset = tiny_config()
     bits = iter([1.0, 2.0, 3.0, 4.0])
-    monkeypatch.setattr(_Session, "_held_out", lambda session: (next(bits), 0.1))
+    monkeypatch.setattr(Session, "_held_out", lambda session: (next(bits), 0.1))
     told: list[str] = []
     folder = train(config, dataset, tmp_path / "run", say=told.append, show_progress=False)
     kept = folder.read_metadata()["step"]

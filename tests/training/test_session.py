@@ -18,7 +18,7 @@ from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
 from lowerbound.training.config import DenoiserConfig
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.session import _Session
+from lowerbound.training.session import Session
 from lowerbound.training.stretch import BAR
 from lowerbound.training.trainer import Trainer
 
@@ -145,7 +145,7 @@ def test_unlabelled_data_cannot_be_conditional(tmp_path):
 
 def test_progress_fits_eighty_columns(tmp_path):
     trainer = Trainer(*tiny_config(steps=100_000))
-    session = _Session(trainer, RunFolder(tmp_path), print, show_progress=False)
+    session = Session(trainer, RunFolder(tmp_path), print, show_progress=False)
     session.first, session.began, session.best = 0, 0.0, 1.23456
     trainer.step, trainer.seconds = 54_321, 900.0
     bar = tqdm(total=100.0, initial=54.0, bar_format=BAR, desc=session.describe(1.34567), ncols=80, file=io.StringIO())

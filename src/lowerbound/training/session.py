@@ -1,10 +1,9 @@
-"""The training of a model into a run folder: held-out bits/dim, samples, and what is done about divergence."""
+"""A stretch of a model's training: held-out bits/dim, samples, which weights are kept, and what is done about divergence."""
 
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,20 @@ import torch
 from torch import Tensor
 
 from lowerbound.baselines import Baseline, weakness, yardstick
-from lowerbound.data import Dataset, check_batch_size
 from lowerbound.device import peak_memory
-from lowerbound.errors import InputError
 from lowerbound.files import replacing, write_file
 from lowerbound.likelihood import mean_and_error
 from lowerbound.machine import process_memory
 from lowerbound.rng import PerSample
 from lowerbound.training.allowance import Allowance
 from lowerbound.training.checkpoint import checkpoints, step_of
-from lowerbound.training.config import NUM_EVALUATIONS, NUM_PICTURES, Config
+from lowerbound.training.config import NUM_EVALUATIONS, NUM_PICTURES
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.forest import fit_forest
 from lowerbound.training.held_out import figures, fixed_nats, held_out_by_example, held_out_effort, held_out_text
-from lowerbound.training.processes import joined
-from lowerbound.training.resume import by_whom, check_effect, check_same, restore, resume, set_aside
+from lowerbound.training.resume import by_whom, restore
 from lowerbound.training.stretch import Stretch
-from lowerbound.training.trackers import Tracker, TrackerName, open_tracker
+from lowerbound.training.trackers import Tracker
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
 from lowerbound.training.training import DivergenceError, Record
 from lowerbound.weights import weights_file
@@ -52,106 +47,7 @@ SECONDS_TO_JUDGE = 3.0
 """After so much training it is known how many steps fit into a timed run."""
 
 
-def train(
-    config: Config,
-    dataset: Dataset,
-    out: Path | str,
-    *,
-    device: torch.device | str = "cpu",
-    restart: bool = False,
-    fall_back: bool = False,
-    say: Callable[[str], None] = print,
-    show_progress: bool = True,
-    track: TrackerName | None = None,
-) -> RunFolder:
-    """Train a model into a run folder, or go on with the run that is there.
-
-    Arguments:
-        config: the run's configuration.
-        dataset: the data.
-        out: the run folder.
-        device: where to train.
-        restart: set what the folder's run has made aside, and begin it again at step 0.
-        fall_back: go on from the checkpoint before the newest, if that is damaged.
-        say: where lines for the user go.
-        show_progress: whether to draw a progress bar.
-        track: a library that the records of the log go to besides.
-
-    Returns:
-        The run folder, with model.safetensors in it.
-
-    Raises:
-        InputError: if the folder holds another run, the data do not suffice, or the loss diverges.
-        KeyboardInterrupt: after an interruption, with everything saved.
-    """
-    if config.model.is_grown:
-        if track is not None:
-            raise InputError(f"--track {track} has no effect on a forest, whose log is written at its end")
-        return fit_forest(config, dataset, out, device=device, restart=restart, say=say, show_progress=show_progress)
-    folder = RunFolder(out)
-    if config.training.hidden:
-        dataset = replace(dataset, spec=dataset.spec.with_gaps())
-    _check_num_examples(config, dataset, None if restart else folder)
-    processes = joined(device)
-    if config.training.batch_size < processes.count:
-        raise InputError(
-            f"--batch-size is {config.training.batch_size}, that of all {processes.count} processes together: give at least "
-            "one example to each"
-        )
-    if config.training.shard and processes.count == 1:
-        warnings.warn("--shard has no effect in one process: give --processes", stacklevel=2)
-    say = say if processes.is_first else lambda line: None
-    trainer = Trainer(config, dataset, processes.own(device), processes)
-
-    def begin() -> bool:
-        """Whether there is a run to go on with."""
-        folder.samples.mkdir(parents=True, exist_ok=True)
-        lock.enter_context(folder.locked())
-        if restart:
-            set_aside(folder, say)
-        if not folder.exists and (any(folder.path.glob("*.safetensors")) or folder.log.exists()):
-            raise InputError(f"{folder.path} holds files of a run but no config.json: choose another folder with --out")
-        return folder.exists
-
-    def settle() -> None:
-        folder.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
-
-    with ExitStack() as lock:
-        if processes.by_first(begin):
-            by_whom(trainer, lambda: resume(folder, trainer, say, fall_back))
-            processes.by_first(lambda: check_effect(folder, trainer))
-        processes.by_first(settle)
-        trainer.share()
-        if trainer.step == 0:
-            trainer.fit_mixture()
-        if trainer.progress >= 1:
-            say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
-            return folder
-        if trainer.patience is not None and trainer.patience.is_over:
-            say(
-                f"the run in {folder.path} has stopped early: {trainer.patience.reason}; give more --steps or --minutes, or "
-                "a larger --patience, to go on with it"
-            )
-            return folder
-        tracker = None
-        if track is not None and processes.is_first:
-            tracker = open_tracker(track, folder.path, config.to_dict())
-        session = _Session(trainer, folder, say, show_progress, tracker)
-        session.run()
-        if processes.is_first:
-            for sentence in session.closing():
-                say(sentence)
-    return folder
-
-
-def _check_num_examples(config: Config, dataset: Dataset, folder: RunFolder | None) -> None:
-    """Refuse too few examples for a batch; of a folder whose run had others, for that they are not the same."""
-    if config.training.batch_size > len(dataset.train) and folder is not None and folder.exists:
-        check_same(folder, config, dataset)
-    check_batch_size(config.training.batch_size, len(dataset.train))
-
-
-class _Session(Stretch[Trainer]):
+class Session(Stretch[Trainer]):
     """A stretch of a model's training, with held-out bits/dim, samples, and what is done about divergence."""
 
     def __init__(
