@@ -195,7 +195,9 @@ def test_conditions_and_gaps_are_inputs_of_onnx(given_something, tmp_path):
         assert facts.keys() >= given.keys(), name
         for part in (slice(None), slice(1, 2)):
             (found,) = session.run(None, {key: value[part] for key, value in inputs.items()})
-            assert np.abs(found - expected[part]).max() < 1e-5 * max(1, np.abs(expected).max()), name
+            # to 1e-5 of the noise, which the network says, or to a rounding error
+            allowed = np.maximum(1e-5 * np.exp(inputs["gamma"][part] / 2), 4e-7) * max(1, np.abs(expected).max())
+            assert (np.abs(found - expected[part]).reshape(len(found), -1).max(1) < allowed).all(), name
 
 
 def test_what_solves_equations_of_its_own_for_each_example_is_refused(given_something, tmp_path):
