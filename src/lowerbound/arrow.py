@@ -31,7 +31,8 @@ def where(mask: pa.Array) -> np.ndarray:
 
 def printed(texts: Texts) -> Texts | pa.Array:
     """Texts, fit to be printed."""
-    if pc.all(pc.utf8_is_printable(texts)).as_py() is not False:
+    # Arrow has few functions of views
+    if pc.all(pc.utf8_is_printable(texts.cast(pa.large_string()))).as_py() is not False:
         return texts
     return pa.array([None if text is None else printable(text) for text in texts.to_pylist()], texts.type)
 
@@ -50,7 +51,7 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None 
         InputError: as `check_table`.
     """
     check_table(path)
-    columns = [printed(column) if _is_text(column.type) else column for column in table.columns]
+    columns = [printed(column) if is_string(column.type) else column for column in table.columns]
     table = pa.table(columns, list(map(printable, table.column_names)))
     if path.suffix in TEXTS:
         write_file(path, _text(table, TEXTS[path.suffix]))
@@ -73,12 +74,13 @@ def _cells(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
     """A column as text: no formula to a spreadsheet, and between quotation marks where it has to be."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if not _is_text(column.type):
+    if not is_string(column.type):
         return column.cast(pa.string())
     column = pc.replace_substring_regex(column.cast(pa.string()), r"\A([=+\-@])", r"'\1")
     quoted = pc.binary_join_element_wise('"', pc.replace_substring(column, '"', '""'), '"', "")
     return pc.if_else(pc.match_substring_regex(column, f'["{separator}\r\n]'), quoted, column)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def is_string(kind: pa.DataType) -> bool:
+    """Whether values are texts, in any of Arrow's layouts (polars writes views)."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)

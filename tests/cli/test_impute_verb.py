@@ -88,6 +88,7 @@ def test_a_label_may_be_given(folder, tmp_path):
     [
         (["digits", "four.npy", "--mask", "wrong.npy"], "a mask has that of one example, (8, 8), or of all, (4, 8, 8)"),
         (["digits", "four.npy"], "nothing is missing"),
+        (["digits", "four.npy", "--mask", "mask.png", "--method", "mixture"], "no fitted mixture"),
         (["digits", "four.npy", "--mask", "none.npy"], "what `lowerbound sample` is for"),
         (["digits", "four.npy", "--mask", "absent.npy"], "cannot be read"),
         (["digits", "four.npy", "--mask", "mask.png", "--label", "11"], "no label '11' in this run"),

@@ -131,6 +131,8 @@ _TYPED = {
     "moment": pa.array([10, 20, None, 40] * 4, pa.timestamp("us", "Europe/Berlin")),
     "flag": pa.array([True, False, None, True] * 4),
     "text": pa.array(["p", "q", None, "p"] * 4, pa.large_string()),
+    "view": pa.array(["p", "q", None, "p"] * 4, pa.string_view()),
+    "said": pa.array(["yes", "no", None, "yes"] * 4, pa.string_view()),
     "level": pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1] * 4, pa.int32()), ["low", "high"]),
 }
 
@@ -144,6 +146,19 @@ def test_types_of_files_and_frames_come_back(name):
     back = to_dataframe(dataset.spec, examples.values)
     assert back.schema.field(name).type == table.schema.field(name).type
     assert back.to_pylist() == table.to_pylist()
+
+
+def test_views_of_texts_are_written_as_texts_are(tmp_path):
+    """As polars writes them."""
+    names = ["=1", "a,b", None, "=1"] * 4
+    tables = [
+        pa.table({"name": pa.array(names, kind), "y": np.arange(16.0)}) for kind in (pa.string_view(), pa.string())
+    ]
+    for number, table in enumerate(tables):
+        write_table(tmp_path / f"{number}.csv", table)
+    assert (tmp_path / "0.csv").read_text() == (tmp_path / "1.csv").read_text()
+    write_table(tmp_path / "x.feather", tables[0])
+    assert feather.read_table(tmp_path / "x.feather")["name"].to_pylist() == names
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

@@ -27,11 +27,12 @@ BAD_TEXTS = {
     "a short row behind a line break in an entry": (_rows('1,2,"x\ny"', "1,2"), r"line 24 has 2 entries"),
     "a word among numbers": (
         _rows("broken,2,x"),
-        r"line 22, column a: 'broken' is no number, as 20 others are: .*--missing 'broken'; .*--categorical a; .*--ignore a",
+        r"line 22, column a: 'broken' is no number, but 20 others of the column are: .*"
+        r"--missing 'broken' .*--categorical a .*--ignore a",
     ),
     "a unit behind a number": (_rows("1.5 kg,2,x"), r"line 22, column a: '1.5 kg' is no number"),
     "a number in another notation": (_rows('"1,5",2,x'), r"line 22, column a: '1,5' is no number.*--decimal ,"),
-    "numbers among words": (_rows("1,2,7"), r"line 2, column c: 'x' is no number, as 1 other is"),
+    "numbers among words": (_rows("1,2,7"), r"line 2, column c: 'x' is no number, but 1 other of the column is"),
     "a column all missing": (_rows(num=0, header="a,b") + "1,\n2,NA\n3,?\n", r"column b holds nothing.*--ignore b"),
     "a constant column": ("a,b\n1,5\n2,5\n3,5\n", r"column b has the same value, 5, in every row.*--ignore b"),
     "a constant word": ("a,b\n1,x\n2,x\n3,x\n", r"column b has the same value, 'x', in every row.*--ignore b"),

@@ -7,8 +7,8 @@ from PIL import Image
 
 from lowerbound.data import Examples
 from lowerbound.errors import InputError
-from lowerbound.inverse import MMPS
-from lowerbound.run.impute import METHODS, Drawing, Imputations, check_missing, draws, impute, read_mask
+from lowerbound.inverse import MMPS, PiGDM
+from lowerbound.run.impute import METHODS, Drawing, Imputations, check_missing, draws, impute, named_method, read_mask
 
 
 @pytest.fixture
@@ -46,6 +46,14 @@ def test_a_draw_depends_on_the_seed_the_example_and_its_number_alone(given, name
     np.testing.assert_allclose(part, all_of_them[2:4, :2], rtol=1e-5)
     other = impute(run, raw, observed, num_samples=3, seed=1, **settings).samples
     assert (np.moveaxis(other != all_of_them, 1, -1)[~observed]).all()
+
+
+def test_a_mixture_is_asked_for_where_there_is_none(given):
+    run, _, _ = given
+    assert isinstance(named_method(run, None), PiGDM)
+    for name in ("mixture", "network"):
+        with pytest.raises(InputError, match="choose another --method"):
+            named_method(run, name)
 
 
 def test_what_stands_in_missing_entries_is_never_looked_at(given):

@@ -18,10 +18,12 @@ from lowerbound.data.config import DataConfig
 from lowerbound.errors import InputError
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.settings import Settings
+from lowerbound.inverse import Fitted
 from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import Draw
 from lowerbound.report.page import read_own, write_page
 from lowerbound.run import Run
+from lowerbound.run.impute import default_method
 from lowerbound.scoring import Flow, FlowSettings
 from lowerbound.training import Config, recipe, train
 from lowerbound.training.build import build_model
@@ -129,6 +131,21 @@ def test_what_is_known_is_kept_and_the_rest_is_a_row(trained):
     assert (samples[kept] == np.broadcast_to(raw[:, None], samples.shape)[kept]).all()
     assert np.isin(samples[..., 0], (0, 1, 2)).all()
     assert np.isfinite(samples).all()
+
+
+def test_what_is_hidden_is_drawn_upon_the_fitted_mixture_given_the_rest(trained):
+    run, dataset = trained
+    assert isinstance(default_method(run), Fitted)
+    raw = dataset.examples[dataset.test]
+    raw = raw[~np.isnan(raw[:, :2]).any(1)]
+    for hidden in (0, 1):  # a city, and a height that lies about its city's number
+        observed = ~np.isnan(raw)
+        observed[:, hidden] = False
+        found = impute(run, raw, observed, num_samples=20, num_steps=30).samples[..., hidden]
+        assert (
+            np.abs(found - raw[:, None, hidden]).mean()
+            < 0.6 * np.abs(raw[None, :, hidden] - raw[:, None, hidden]).mean()
+        )
 
 
 def test_a_category_that_is_not_known_is_refused_by_name(trained):

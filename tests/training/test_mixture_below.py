@@ -73,6 +73,20 @@ def test_a_row_far_out_costs_no_more_than_the_tails_say(tmp_path):
     assert mixture.log_prob(x).mean() > alone.log_prob(x).mean() + 1
 
 
+def test_tails_that_a_code_draws_in_are_not_drawn_out_again(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.normal(size=1000), np.exp(2 * rng.normal(size=1000))], 1)
+    _, dataset = configured(tmp_path, rows)
+    assert list(dataset.spec.encoding.draws_tails_in) == [False, True]
+    mixture = as_denoiser(fit_mixture(dataset, 4, 0))
+    spread = mixture.covariances[-len(TAILS) :].diagonal(dim1=1, dim2=2).sqrt()
+    torch.testing.assert_close(
+        spread / spread[0] * TAILS[0], torch.tensor([[2.0, 2.0], [4.0, 2.0], [8.0, 2.0]]).double()
+    )
+    drawn = dataset.spec.encoding.decode(mixture.sample(50_000, lb.Stream(0)).float())
+    assert (np.abs(drawn) < 100 * np.abs(rows).max(0)).all()
+
+
 def test_rows_with_gaps_have_a_mixture_too(tmp_path):
     rows = two_heaps()
     rows[:, 1:][np.random.default_rng(1).random((len(rows), 2)) < 0.2] = np.nan

@@ -26,17 +26,7 @@ from lowerbound.inverse import Method, TwistedParticles
 from lowerbound.rounding import nine_digits
 from lowerbound.run import Run, open_denoiser
 from lowerbound.run.examples import condition_rows, conditions, read_for
-from lowerbound.run.impute import (
-    METHODS,
-    NETWORK,
-    Drawing,
-    check_missing,
-    default_method,
-    draws,
-    incomplete_examples,
-    network_method,
-    read_mask,
-)
+from lowerbound.run.impute import Drawing, check_missing, draws, incomplete_examples, named_method, read_mask
 from lowerbound.run.series import SeriesDraws, fill, num_fill_windows, read_series_for
 from lowerbound.tables import SUFFIXES as TABLES
 from lowerbound.tables import TEXTS, check_table
@@ -74,11 +64,12 @@ class Options:
     """Fill in one split, as training makes it; all examples if not given."""
     num_samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
     """The number of imputations of each example; if not given 16, or 1 where a table is written as a table."""
-    method: Literal["network", "replacement", "pigdm", "mmps", "particles"] | None = None
+    method: Literal["network", "mixture", "replacement", "pigdm", "mmps", "particles"] | None = None
     """The method, in order of cost: network gives what is known to the network itself, of runs of series, which are trained
-    so; replacement puts known entries in place after each step (RePaint); pigdm guides by a measurement with independent
-    entries (Pi-GDM); mmps guides by one with the network's own covariance (MMPS); particles is exact if they are many. If
-    not given network for series, replacement for a forest, whose derivative says nothing of its trees, else pigdm."""
+    so; mixture gives it to the fitted mixture that the network of a table stands upon; replacement puts known entries in
+    place after each step (RePaint); pigdm guides by a measurement with independent entries (Pi-GDM); mmps guides by one with
+    the network's own covariance (MMPS); particles is exact if they are many. If not given network for series, mixture where
+    there is one, replacement for a forest, whose derivative says nothing of its trees, else pigdm."""
     num_particles: int | None = None
     """For the method particles: their number for each imputation; 16 if not given."""
     steps: int | None = None
@@ -166,9 +157,7 @@ def _method(options: Options, run: Run) -> Method:
     """That which was asked for."""
     if options.num_particles is not None:
         return TwistedParticles(options.num_particles)
-    if options.method is None:
-        return default_method(run)
-    return network_method(run) if options.method == NETWORK else METHODS[options.method]
+    return named_method(run, options.method)
 
 
 def _fill(options: Options, run: Run, drawing: Drawing) -> dict[str, Any]:

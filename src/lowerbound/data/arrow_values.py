@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.arrow import pc, printed, where
+from lowerbound.arrow import is_string, pc, printed, where
 from lowerbound.data import zones
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
@@ -43,7 +43,7 @@ def is_text(kind: pa.DataType) -> bool:
     """Whether values are names, in a dictionary or not."""
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return is_string(kind)
 
 
 def is_date(kind: pa.DataType) -> bool:
@@ -118,7 +118,7 @@ def from_floats(values: np.ndarray, column: Column) -> pa.Array:
         if pa.types.is_dictionary(kind):
             names = pa.array(column.categories).cast(kind.value_type)
             return pa.DictionaryArray.from_arrays(indices.cast(pa.int32()), names)
-        return pa.array(column.categories).cast(kind).take(indices)
+        return pa.array(column.categories).take(indices).cast(kind)  # of views no entry is taken
     if is_date(kind):
         micro = pa.array(np.rint(np.where(missing, 0, values) * _MICROSECONDS).astype(np.int64), mask=missing)
         times = micro.cast(pa.timestamp("us", getattr(kind, "tz", None)))

@@ -72,6 +72,11 @@ class Encoding(ABC):
         """What the stored values lie about, of a table each column's, (C,): the digits that are known count from there."""
         return 0.0
 
+    @property
+    def draws_tails_in(self) -> bool | np.ndarray:
+        """Whether x grows with the logarithm of a value that is far out, of each entry of x, (D,), where they differ."""
+        return False
+
     @abstractmethod
     def encode(self, raw: np.ndarray) -> Tensor:
         """Stored values as the model sees them.

@@ -76,6 +76,10 @@ class Marginals(Brief, Encoding):
         return torch.from_numpy(np.stack(slopes, 1)).to(x.device)
 
     @property
+    def draws_tails_in(self) -> np.ndarray:
+        return np.array([isinstance(code, Warped) for code in self.codes])
+
+    @property
     def value_range(self) -> tuple[float, float]:
         low, high = (self.decode(torch.full((1, len(self.codes)), end)) for end in (-3.0, 3.0))
         return float(low.min()), float(high.max())

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.arrow import pc, where
+from lowerbound.arrow import is_string, pc, where
 from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
 from lowerbound.data.code import Code
 from lowerbound.data.columns import Column
@@ -305,7 +305,8 @@ class _Finder:
     def look(self, array: pa.Array, first_row: int) -> None:
         """Go through the entries of a batch."""
         self._num_rows += len(array)
-        present_values = array.drop_null()
+        # of views Arrow takes nothing away
+        present_values = (array.cast(pa.string()) if pa.types.is_string_view(array.type) else array).drop_null()
         if pa.types.is_floating(self.type):
             present_values = present_values.filter(pc.invert(pc.is_nan(present_values)))
         self._num_there += len(present_values)
@@ -357,7 +358,7 @@ class _Finder:
             names.sort(key=None if is_text(self.type) else float)
         if len(names) == 1:
             raise self._refusal(f"has the same value, {names[0]!r:.60}, in every row: a constant has no density")
-        if {name.lower() for name in names} in TRUTH and len(names) == 2 and dtype in ("string", "large_string"):
+        if {name.lower() for name in names} in TRUTH and len(names) == 2 and is_string(self.type):
             return self._truth(tuple(sorted(names, key=lambda name: name.lower() in ("true", "yes"))), dtype)
         most = _MOST_NAMED if self.is_named else MOST_CATEGORIES
         if len(names) > most or (not self.is_named and 2 * len(names) > max(self._num_there, 8)):

@@ -116,6 +116,10 @@ class Columns(Brief, Encoding):
         return observed.repeat([block.width for block in self.blocks], 1)
 
     @property
+    def draws_tails_in(self) -> np.ndarray:
+        return np.repeat([isinstance(code, Warped) for code in self.codes], [block.width for block in self.blocks])
+
+    @property
     def filling(self) -> np.ndarray:
         return np.array([code.filling for code in self.codes])
 

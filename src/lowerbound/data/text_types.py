@@ -297,21 +297,21 @@ class TextColumn:
         if what == "number" and _INFINITE.fullmatch(value):
             return self._infinite(row, value)
         form = f" of the form {self._odd_form}" if what == "date" and self._odd_form else ""
-        others = f"as {num_others:,} other{'s are' if num_others > 1 else ' is'}" if num_others else "as it has to be"
+        others = f"but {num_others:,} other{'s' * (num_others > 1)} of the column {'are' if num_others > 1 else 'is'}"
         value = printable(value)
         shown = value if len(value) < 40 else f"{value[:40]}..."
-        remedies = [f"if it means that the entry is missing, --missing '{shown}'"]
+        remedies = [f"give --missing '{shown}' if it means that the entry is missing"]
         if what == "number" and self.numbers.is_certain and re.search(r"\d[.,]\d", value):
-            remedies.insert(
-                0, f"if it is one with another decimal mark, --decimal {',' if self.numbers.decimal == '.' else '.'}"
-            )
+            other = "," if self.numbers.decimal == "." else "."
+            remedies.insert(0, f"give --decimal {other} if that is the decimal mark")
         if self.kind is None:
-            remedies.append(
-                f"if the column is of names, --categorical {self.name}; or leave it out with --ignore {self.name}"
-            )
+            remedies += [
+                f"--categorical {self.name} if the column is of names",
+                f"--ignore {self.name} to leave it out",
+            ]
         return InputError(
-            f"{self.location(row)}, column {self.name}: {shown!r} is no {what}{form}, {others}: correct it, or give, "
-            f"{'; '.join(remedies)}"
+            f"{self.location(row)}, column {self.name}: {shown!r} is no {what}{form}, "
+            f"{others if num_others else 'as it has to be'}: correct it; or {', '.join(remedies)}"
         )
 
     def _infinite(self, row: int, value: str) -> InputError:

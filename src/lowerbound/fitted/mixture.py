@@ -12,10 +12,14 @@ $\hat\epsilon = \hat\epsilon^M(x_t) + F$.
 
 As long as the network is silent the bound is the mixture's own log density: on a table of a few hundred rows, of which a
 network alone learns little but the rows themselves, it begins where the mixture ends.
+
+Given some entries exactly, the others have such a mixture too, with the same choices and each row's own weights, means and
+covariances ($S_{hh} - S_{ho} S_{oo}^{-1} S_{oh}$): `GivenMixture`.
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -43,6 +47,20 @@ class Guess(Brief):
     eps: Examples
     spread: Float[Tensor, "batch num_grids"]
     log_chances: Float[Tensor, "batch num_choices most_categories"]
+
+
+class ByComponent(NamedTuple):
+    r"""What each component says of the numbers of a row.
+
+    Arguments:
+        log_joint: $\log w_k N(y; m_k, S_k + r^2 I)$ less what all share, (B, K).
+        residual: $(S_k + r^2 I)^{-1} (y - m_k)$, (B, K, N).
+        kept: the diagonal of $S_k (S_k + r^2 I)^{-1}$, (B, K, N).
+    """
+
+    log_joint: Float[Tensor, "batch num_used"]
+    residual: Float[Tensor, "batch num_used num_numbers"]
+    kept: Float[Tensor, "batch num_used num_numbers"]
 
 
 class FittedMixture(nn.Module):
@@ -103,11 +121,24 @@ class FittedMixture(nn.Module):
 
     def forward(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Guess:
         """What it says of noisy data; where entries are missing, by what is observed."""
-        at, numbers = self._places(x_t)
         # once trained in double precision: in single a row's figure would depend, in its sixth digit, on those beside it
         y, noise = (x_t if self.training else x_t.double()) / expand(level.alpha, x_t), exp(level.gamma)
+        _, numbers = self._places(x_t)
         seen = None if observed is None else observed[:, numbers]
-        log_joint, residual, kept = self._numbers(y[:, numbers], noise, seen)
+        return self.guess(x_t, y, noise, self._numbers(y[:, numbers], noise, seen), observed)
+
+    def guess(
+        self, x_t: Examples, y: Examples, noise: Scalar, by_component: "ByComponent", observed: Observed | None
+    ) -> Guess:
+        r"""The guess, from what each component says of the numbers, and from the choices that are observed.
+
+        Arguments:
+            x_t, y, noise: noisy data, $x_t / \alpha_t$ and $r^2$.
+            by_component: of the numbers.
+            observed: which entries of choices are there.
+        """
+        at, numbers = self._places(x_t)
+        log_joint, residual, kept = by_component
         evidence = (
             (ONE_HOT * y / expand(noise, y))[:, at.choices].masked_fill(at.beyond, -torch.inf).to(log_joint.dtype)
         )
@@ -129,6 +160,10 @@ class FittedMixture(nn.Module):
         eps = torch.zeros_like(x_t).index_copy(1, numbers, (expand(sqrt(noise), mean) * mean).to(x_t.dtype))
         return Guess(eps, spread.to(x_t.dtype), log_chances.to(x_t.dtype))
 
+    def given(self, x: Examples, known: Observed) -> "GivenMixture":
+        """The mixture of the other entries, given those that are known, of each row, (B, D)."""
+        return GivenMixture(self, x, known)
+
     def log_joint(self, x: Examples, observed: Observed | None = None) -> Float[Tensor, "batch num_used"]:
         """Log weight and density of each component at data, nats: of the x of numbers, and probabilities of choices."""
         at, numbers = self._places(x)
@@ -144,18 +179,14 @@ class FittedMixture(nn.Module):
             chosen = torch.where(observed[:, at.choices], chosen, 0)
         return log_joint + torch.einsum("bcm,kcm->bk", chosen, self._used(self.chances).log())
 
-    def _numbers(self, y: Tensor, noise: Scalar, observed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        r"""By component: $\log w_k N(y; m_k, S_k + r^2 I)$ less what all share, (B, K); $(S_k + r^2 I)^{-1} (y - m_k)$ and
-        the diagonal of $S_k (S_k + r^2 I)^{-1}$, (B, K, N); in double precision where numbers are missing.
-
-        noise: $r^2$, (B,) or a number.
-        """
+    def _numbers(self, y: Tensor, noise: Scalar, observed: Tensor | None) -> ByComponent:
+        """In double precision where numbers are missing; noise: $r^2$, (B,) or a number."""
         if observed is not None:
             return self._of_observed(y.double(), noise, observed)
         log_joint, along, spread = self._along(y, noise)
         axes, variances = (self._used(each).to(y.dtype) for each in (self.axes, self.variances))
         residual = torch.einsum("bke,kne->bkn", along / spread, axes)
-        return log_joint, residual, torch.einsum("bke,kne->bkn", variances / spread, axes.square())
+        return ByComponent(log_joint, residual, torch.einsum("bke,kne->bkn", variances / spread, axes.square()))
 
     def _along(self, y: Tensor, noise: Scalar) -> tuple[Tensor, Tensor, Tensor]:
         """`_numbers`' first of what is whole, and y's offset along each axis and the variance there, (B, K, N)."""
@@ -165,7 +196,7 @@ class FittedMixture(nn.Module):
         spread = (variances + expand(noise, along)).expand_as(along)
         return weights.log() - 0.5 * (along.square() / spread + spread.log()).sum(2), along, spread
 
-    def _of_observed(self, y: Tensor, noise: Scalar, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _of_observed(self, y: Tensor, noise: Scalar, observed: Tensor) -> ByComponent:
         """`_numbers` of what is observed: a missing number is cut off from the others, and has unit variance and no
         residual."""
         components = (self._used(each) for each in (self.weights, self.means, self.variances, self.axes))
@@ -182,8 +213,7 @@ class FittedMixture(nn.Module):
             log_det = factor.diagonal(dim1=1, dim2=2).log().sum(1)
             log_joint = weight.log() - 0.5 * (offset * residual).sum(1) - log_det
             parts.append((log_joint, residual, 1 - noise * precision.diagonal(dim1=1, dim2=2)))
-        log_joint, residual, kept = (torch.stack(each, 1) for each in zip(*parts, strict=True))
-        return log_joint, residual, kept
+        return ByComponent(*(torch.stack(each, 1) for each in zip(*parts, strict=True)))
 
     def _used(self, values: Tensor) -> Tensor:
         # how many there are is no part of a graph: there the others have no share
@@ -200,6 +230,69 @@ class FittedMixture(nn.Module):
 def unit_matrix(num_rows: int, num_columns: int) -> Tensor:
     """Ones on the diagonal, in double precision; `torch.eye` of sizes alone loads the compiler of torch."""
     return torch.zeros(num_rows, num_columns, dtype=torch.float64).fill_diagonal_(1.0)
+
+
+class GivenMixture(nn.Module):
+    r"""A fitted mixture given some entries of each row, in its place: of those it says no noise.
+
+    Arguments:
+        mixture: the fitted one.
+        x: rows, (B, D), for the batches to come; entries that are not known are never looked at.
+        known: which entries are, (B, D).
+
+    Attributes:
+        log_weights, means, variances, axes: of each row's components, as those of `FittedMixture`, (B, K), (B, K, N) and
+            (B, K, N, N); known numbers have their values for means, and no variance.
+    """
+
+    def __init__(self, mixture: FittedMixture, x: Examples, known: Observed):
+        super().__init__()
+        self.mixture, self.known = mixture, known
+        # draws of one row have the same mixture
+        rows, self.row = torch.unique(
+            torch.cat([known, torch.where(known, x, 0)], 1).double(), dim=0, return_inverse=True
+        )
+        known, x = rows[:, : x.shape[1]].bool(), rows[:, x.shape[1] :]
+        _, numbers = mixture._places(x)
+        seen = known[:, numbers]
+        parts = (mixture._used(each) for each in (mixture.means, mixture.variances, mixture.axes))
+        found = [_conditional(x[:, numbers], seen, *component) for component in zip(*parts, strict=True)]
+        self.means, self.variances, self.axes = (torch.stack(each, 1) for each in zip(*found, strict=True))
+        self.log_weights = mixture.log_joint(x, known)
+
+    def eps(
+        self, x_t: Examples, level: Level, cond: Conditions | None = None, observed: Observed | None = None
+    ) -> Examples:
+        return self(x_t, level, observed).eps
+
+    def forward(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Guess:
+        """As that of `FittedMixture`; all entries are there."""
+        y, noise = x_t.double() / expand(level.alpha, x_t), exp(level.gamma)
+        _, numbers = self.mixture._places(x_t)
+        means, variances, axes = self.means[self.row], self.variances[self.row], self.axes[self.row]
+        offset = torch.where(self.known[:, None, numbers], 0, y[:, None, numbers] - means)
+        along = torch.einsum("bkn,bkne->bke", offset, axes)
+        spread = variances + expand(noise, variances)
+        log_joint = self.log_weights[self.row] - 0.5 * (along.square() / spread + spread.log()).sum(2)
+        residual = torch.einsum("bke,bkne->bkn", along / spread, axes)
+        kept = torch.einsum("bke,bkne->bkn", variances / spread, axes.square())
+        return self.mixture.guess(x_t, y, noise, ByComponent(log_joint, residual, kept), ~self.known)
+
+
+def _conditional(
+    x: Tensor, known: Tensor, mean: Tensor, variance: Tensor, axes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of one component the means, (B, N), and eigenvalues and eigenvectors of the covariances, given what is known of each
+    row."""
+    seen = known.to(x.dtype)
+    covariance = (axes * variance) @ axes.T
+    both, alone = seen[:, :, None] * seen[:, None], torch.diag_embed(1 - seen)
+    factor = torch.linalg.cholesky(both * covariance + alone)
+    gain = torch.cholesky_solve(seen[:, :, None] * covariance, factor)  # S_oo^{-1} S_o., (B, N, N)
+    means = mean + (gain.mT @ torch.where(known, x - mean, 0)[..., None])[..., 0]
+    left = (covariance - covariance @ gain) * (1 - seen)[:, :, None] * (1 - seen)[:, None]
+    variances, axes = torch.linalg.eigh((left + left.mT) / 2)
+    return torch.where(known, x, means), variances.clamp(min=0), axes
 
 
 def constant(values: Tensor) -> nn.Parameter:

@@ -1,6 +1,7 @@
 """Inverse problems: what x may be, given linear measurements of it."""
 
 from lowerbound.inverse.conditional import Conditional
+from lowerbound.inverse.fitted import Fitted
 from lowerbound.inverse.guided import MMPS, PiGDM
 from lowerbound.inverse.method import Method, Problem, posterior_sample
 from lowerbound.inverse.operators import Blur, Downsample, LinearOperator, Mask, Operator
@@ -13,6 +14,7 @@ __all__ = [
     "Blur",
     "Conditional",
     "Downsample",
+    "Fitted",
     "LinearOperator",
     "Mask",
     "Method",

@@ -16,7 +16,18 @@ from lowerbound.data.archive import read_npy
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.images import read_image
 from lowerbound.errors import InputError
-from lowerbound.inverse import MMPS, Conditional, Mask, Method, PiGDM, Replacement, TwistedParticles, posterior_sample
+from lowerbound.inverse import (
+    MMPS,
+    Conditional,
+    Fitted,
+    Mask,
+    Method,
+    PiGDM,
+    Replacement,
+    TwistedParticles,
+    posterior_sample,
+)
+from lowerbound.inverse.fitted import fitted_mixture
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.run.examples import check_examples
 from lowerbound.run.opened import Run, check_levels
@@ -31,7 +42,11 @@ METHODS: dict[str, Method] = {
 """By the names of the command line."""
 NETWORK = "network"
 """The name of what a run of series can do besides: its network is given what is known."""
+MIXTURE = "mixture"
+"""The name of what a run whose network stands upon a fitted mixture can do besides."""
 DEFAULT_STEPS = 100
+MOST_IN_MEMORY = 2**25
+"""Numbers of the conditional mixtures of the rows of a batch, each as many as components times the square of entries."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -168,10 +183,13 @@ def draws(
 
 
 def default_method(run: Run) -> Method:
-    """The network's own conditional, of a run that was trained to be given what is known; or else Pi-GDM, or, where the
-    denoiser's derivative does not tell how its prediction changes, replacement, which takes none."""
+    """The network's own conditional, of a run that was trained to be given what is known, or that of the mixture that the
+    network stands upon; or else Pi-GDM, or, where the denoiser's derivative does not tell how its prediction changes,
+    replacement, which takes none."""
     if run.spec.series is not None:
         return network_method(run)
+    if fitted_mixture(run.denoiser) is not None:
+        return Fitted()
     return METHODS["pigdm" if run.denoiser.no_flow is None else "replacement"]
 
 
@@ -190,14 +208,43 @@ def network_method(run: Run) -> Method:
     return Conditional(series.condition_of)
 
 
+def mixture_method(run: Run) -> Method:
+    """The conditional of the mixture that the network stands upon.
+
+    Raises:
+        InputError: if it stands upon none.
+    """
+    if fitted_mixture(run.denoiser) is None:
+        raise InputError(
+            f"the network of the run in {run.folder.path} stands upon no fitted mixture, as those of tables do: choose "
+            "another --method"
+        )
+    return Fitted()
+
+
+def named_method(run: Run, name: str | None) -> Method:
+    """A method by its name, `NETWORK`, `MIXTURE` or one of `METHODS`; None: `default_method`.
+
+    Raises:
+        InputError: for a method that takes another run.
+    """
+    if name is None:
+        return default_method(run)
+    special = {NETWORK: network_method, MIXTURE: mixture_method}
+    return special[name](run) if name in special else METHODS[name]
+
+
 def default_steps(method: Method) -> int:
     """Of an inverse method, whose guidance takes many, and of a sampler alone."""
     return SAMPLING_STEPS if isinstance(method, Conditional) else DEFAULT_STEPS
 
 
 def default_batch_size(run: Run) -> int:
-    """So many draws at a time that a call of the network is more than its overhead: 64 to 1,024, the more the smaller."""
-    return min(1024, max(64, 2**14 // math.prod(run.spec.shape)))
+    """So many draws at a time that a call of the network is more than its overhead: 64 to 1,024, the more the smaller, and
+    fewer where each has a large mixture of its own."""
+    size, mixture = math.prod(run.spec.shape), fitted_mixture(run.denoiser)
+    most = MOST_IN_MEMORY if mixture is None else max(1, MOST_IN_MEMORY // max(1, mixture.axes.numel()))
+    return min(1024, max(64, 2**14 // size), most)
 
 
 def incomplete_examples(observed: np.ndarray) -> np.ndarray:

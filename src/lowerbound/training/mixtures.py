@@ -4,6 +4,7 @@ import math
 import warnings
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +21,8 @@ MOST_ROWS = 10_000
 """To which a mixture is fitted, and half as many on which it is judged."""
 TAILS = (2.0, 4.0, 8.0)
 """How much wider than the data as a whole the Gaussians are that a mixture has for outliers."""
+WIDEST_DRAWN_IN = 2.0
+"""The most of it along entries whose code draws their tails in: there x = 8 is a value e^5 times as far out as x = 3."""
 OUTLIERS = 10
 """Rows, beside those of the data, that the weight of the tails is worth."""
 NARROWEST = 0.5
@@ -48,10 +51,10 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
     """The mixture of so many components or fewer, one among them, under which validation examples are likeliest, with tails.
 
     A row far out is improbable beyond measure under Gaussians of which none is as wide: so the data's own Gaussian joins
-    the mixture once more for each of `TAILS`, its covariance scaled by their squares, all together with the weight of
-    `OUTLIERS` rows. Numbers that are missing are drawn given the rest of their row, from the data's own Gaussian, before
-    several components are fitted; what is judged is the density of what is there. Where a row has more than
-    `MIXTURE_FULL_DIMS` numbers, one Gaussian is all that it has beside the tails.
+    the mixture once more for each of `TAILS`, as many times as wide along each entry (at most `WIDEST_DRAWN_IN` times where
+    a code has drawn the tails in), all together with the weight of `OUTLIERS` rows. Numbers that are missing are drawn given
+    the rest of their row, from the data's own Gaussian, before several components are fitted; what is judged is the density
+    of what is there. Where a row has more than `MIXTURE_FULL_DIMS` numbers, one Gaussian is all that it has beside them.
 
     Arguments:
         dataset: of vectors.
@@ -78,11 +81,13 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
         if likeliest > _mean_log_prob(fitted, held_out, blocks):
             fitted = best
     share = OUTLIERS / (len(dataset.train) + OUTLIERS)
-    scales = torch.tensor(TAILS).double()
+    scales = torch.tensor(TAILS).double()[:, None].repeat(1, len(numbers))
+    drawn_in = torch.from_numpy(np.broadcast_to(dataset.spec.encoding.draws_tails_in, dataset.shape).copy())[numbers]
+    scales[:, drawn_in] = scales[:, drawn_in].clamp(max=WIDEST_DRAWN_IN)
     return Components(
-        torch.cat([(1 - share) * fitted.weights, torch.full_like(scales, share / len(TAILS))]),
+        torch.cat([(1 - share) * fitted.weights, torch.full((len(TAILS),), share / len(TAILS)).double()]),
         torch.cat([fitted.means, mean.expand(len(TAILS), -1)]),
-        torch.cat([fitted.covariances, scales.square()[:, None, None] * covariance]),
+        torch.cat([fitted.covariances, scales[:, :, None] * scales[:, None] * covariance]),
         torch.cat([fitted.chances, chances.expand(len(TAILS), -1, -1)]),
     )
 

@@ -9,13 +9,14 @@ import torch
 from lowerbound.data.frames import SECONDS_OF_A_DAY
 from lowerbound.edit import interpolate, time_of_strength, vary
 from lowerbound.errors import InputError
+from lowerbound.inverse.fitted import fitted_mixture
 from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import tile
 from lowerbound.pictures.standing import by_entry
 from lowerbound.rng import PerSample
 from lowerbound.rounding import figure_text
 from lowerbound.run import check_levels
-from lowerbound.run.impute import METHODS, Imputations, impute
+from lowerbound.run.impute import METHODS, MIXTURE, Imputations, impute, named_method
 from lowerbound.settings import check_choice
 from lowerbound.web.example import Example, cells, choice, names_of, of_data
 from lowerbound.web.framework import gradio
@@ -57,14 +58,14 @@ def fill(
     Raises:
         InputError: if nothing or everything is missing, or the method is unknown.
     """
-    check_choice("the method", method, METHODS)
+    check_choice("the method", method, [MIXTURE, *METHODS])
     run, observed = opened.run, ~missing[None] & ~_absent(example.raw)
     if observed.all():
         raise InputError("nothing is marked: paint over what is to be filled in, or say where it is")
     if not observed.any():
         raise InputError("everything is marked: leave something to go by, or draw samples")
     settings = {"num_steps": steps, "cond": example.cond, "numbers": example.numbers, "seed": seed}
-    made = impute(run, example.raw, observed, method=METHODS[method], num_samples=count, **settings)
+    made = impute(run, example.raw, observed, method=named_method(run, method), num_samples=count, **settings)
     values, spread = run.spec.encoding.value_range, np.nan_to_num(made.std[0])
     if example.raw.ndim == 2:
         return [filled_columns(opened, made, np.flatnonzero(~observed[0])), "", ""]
@@ -173,7 +174,10 @@ class EditPanel:
                 )  # fmt: skip
                 corner = gradio.Textbox(label=BY_NUMBERS, info=SPATIAL[2][0], placeholder=SPATIAL[2][1])
                 columns = gradio.CheckboxGroup([], label="Columns to fill in", visible=False)
-                method = gradio.Dropdown(list(METHODS), value="pigdm", label="Method")
+                first = shelf.open(shelf.names()[0]).run
+                stands_upon_one = first.is_denoiser and fitted_mixture(first.denoiser) is not None
+                usual = MIXTURE if stands_upon_one else "pigdm"
+                method = gradio.Dropdown([MIXTURE, *METHODS], value=usual, label="Method")
                 answers = gradio.Slider(1, most, min(16, most), step=1, label="Answers")
                 steps = gradio.Slider(1, min(200, limits.most_steps), min(50, limits.most_steps), step=1, label="Steps")
                 seed = gradio.Number(0, label="Seed", precision=0, minimum=0)
