@@ -174,8 +174,8 @@ class AutoGuidance(Guided):
         self.weak = weak
 
     @property
-    def asked(self) -> tuple[Denoiser, ...]:
-        return (*self.denoiser.asked, *self.weak.asked)
+    def underlying(self) -> tuple[Denoiser, ...]:
+        return (*self.denoiser.underlying, *self.weak.underlying)
 
     def rows(self, rows: Int[Tensor, "num_rows"]) -> "AutoGuidance":
         return replaced(super().rows(rows), weak=self.weak.rows(rows))

@@ -40,7 +40,7 @@ def masks() -> dict[str, torch.Tensor]:
 
 def given(x, kind):
     """The condition that says what is known, and which entries are there beside it."""
-    return SeriesSpec(("a", "b"), HORIZON).given(x, kind.expand(x.shape) == 1), kind.expand(x.shape) == 0
+    return SeriesSpec(("a", "b"), HORIZON).condition_of(x, kind.expand(x.shape) == 1), kind.expand(x.shape) == 0
 
 
 @pytest.mark.parametrize("kind", masks().values(), ids=masks())

@@ -44,8 +44,8 @@ def test_the_calls_of_early_weights_count(run, sampler):
 
 def test_wrappers_ask_what_they_wrap(run):
     guided = autoguided(run).denoiser
-    assert guided.asked == (run.denoiser, guided.weak)
-    assert Conditioned(guided).asked == guided.asked
+    assert guided.underlying == (run.denoiser, guided.weak)
+    assert Conditioned(guided).underlying == guided.underlying
 
 
 def test_the_command_line_draws_what_the_library_does(run, tmp_path, capsys):

@@ -150,7 +150,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
             std=to_layout(imputations.std, layout),
             observed=to_layout(imputations.observed, layout),
         )
-    return _said(options, run, num_samples, "example", observed)
+    return _report(options, run, num_samples, "example", observed)
 
 
 def _method(options: Options, run: Run) -> Method:
@@ -176,10 +176,10 @@ def _fill(options: Options, run: Run, drawing: Drawing) -> dict[str, Any]:
         write_npz(options.out, samples=imputations.samples, observed=imputations.observed)
     else:
         write_table(options.out, filled_columns(imputations, as_text=options.out.suffix in TEXTS))
-    return _said(options, run, drawing.num_samples, "row", imputations.observed)
+    return _report(options, run, drawing.num_samples, "row", imputations.observed)
 
 
-def _said(options: Options, run: Run, num_samples: int, noun: str, observed: np.ndarray) -> dict[str, Any]:
+def _report(options: Options, run: Run, num_samples: int, noun: str, observed: np.ndarray) -> dict[str, Any]:
     """Say what was filled in: examples, or rows of series; returns the figures."""
     num, missing = len(observed), 1 - observed.mean()
     filled = f"{counted(num_samples, 'imputation')} of {counted(num, noun)}"

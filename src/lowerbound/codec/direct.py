@@ -30,14 +30,14 @@ class Direct:
         batch = len(levels)
         # position by position, and channel by channel within each
         entries = iter(np.moveaxis(levels, 1, -1).reshape(batch, -1).T)
-        asked: list[tuple[np.ndarray, Tensor]] = []
+        answered: list[tuple[np.ndarray, Tensor]] = []
 
         def answer(parameters: Tensor) -> Tensor:
-            asked.append((next(entries), parameters))
-            return self._values(*asked[-1])
+            answered.append((next(entries), parameters))
+            return self._values(*answered[-1])
 
         self.model.network.fill(self._blank(batch), answer)
-        for symbols, parameters in reversed(asked):
+        for symbols, parameters in reversed(answered):
             stack.push_rows(symbols, self._log_masses(parameters))
 
     def pop(self, stack: Stack, batch: int) -> Levels:

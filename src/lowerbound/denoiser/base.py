@@ -156,7 +156,7 @@ class Denoiser(nn.Module, ABC):
         return self
 
     @property
-    def asked(self) -> tuple["Denoiser", ...]:
+    def underlying(self) -> tuple["Denoiser", ...]:
         """The denoisers that a prediction asks, once each, beneath whatever wraps them."""
         return (self,)
 
@@ -189,8 +189,8 @@ class Wrapper(Denoiser):
         self.observed = denoiser.observed
 
     @property
-    def asked(self) -> tuple[Denoiser, ...]:
-        return self.denoiser.asked
+    def underlying(self) -> tuple[Denoiser, ...]:
+        return self.denoiser.underlying
 
     def along(self: Wrapped, schedule: Schedule) -> Wrapped:
         return replaced(self, denoiser=self.denoiser.along(schedule), schedule=schedule)

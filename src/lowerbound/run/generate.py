@@ -59,8 +59,8 @@ def network_calls(denoiser: Denoiser) -> Iterator[list[int]]:
     """How many examples each call of what a denoiser asks had, as long as the context lasts."""
     calls: list[int] = []
     hooks = [
-        asked.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments[0])))
-        for asked in denoiser.asked
+        piece.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments[0])))
+        for piece in denoiser.underlying
     ]
     try:
         yield calls

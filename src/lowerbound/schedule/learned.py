@@ -55,10 +55,10 @@ class MonotoneWarp(nn.Module):
         def hidden(at: Tensor) -> Tensor:
             return torch.sigmoid(steepness * (at[..., None] - centres))
 
-        first, last, here = hidden(t.new_zeros(())), hidden(t.new_ones(())), hidden(t)
-        whole = 1 + (weights * (last - first)).sum(-1)
-        value = (t + (weights * (here - first)).sum(-1)) / whole
-        slope = (1 + (weights * steepness * here * (1 - here)).sum(-1)) / whole
+        first, last, at_t = hidden(t.new_zeros(())), hidden(t.new_ones(())), hidden(t)
+        span = 1 + (weights * (last - first)).sum(-1)
+        value = (t + (weights * (at_t - first)).sum(-1)) / span
+        slope = (1 + (weights * steepness * at_t * (1 - at_t)).sum(-1)) / span
         return value, slope
 
 

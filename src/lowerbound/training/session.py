@@ -171,20 +171,20 @@ class Session(Stretch[Trainer]):
     def _picture_samples(self) -> int:
         return PICTURE_SAMPLES if len(self.trainer.dataset.shape) > 1 else PICTURE_POINTS
 
-    def _as_often(self, asked: int | None, usual: int, num_calls: int) -> int:
+    def _as_often(self, number: int | None, usual: int, num_calls: int) -> int:
         """How often something is done along the way.
 
         Of a timed run the allowance decides besides. In a run of given steps no clock may, so that it is the same wherever
         it is interrupted and resumed: network calls do, of which a step takes three for each of its examples.
 
         Arguments:
-            asked: as often as was asked for; None: as often as usual, if that keeps to its share.
+            number: as often as was asked for; None: as often as usual, if that keeps to its share.
             usual: how often that is.
             num_calls: network calls that it takes each time.
         """
         training = self.trainer.training
-        if asked is not None:
-            return asked
+        if number is not None:
+            return number
         if training.steps is None or not num_calls:
             return usual
         share = (1 - TRAINING_SHARE) * 3 * training.steps * training.batch_size

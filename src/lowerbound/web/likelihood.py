@@ -114,9 +114,9 @@ def neighbours(opened: Opened, raw: np.ndarray, num: int = NUM_NEIGHBOURS) -> tu
     """
     dataset = opened.dataset
     training = dataset.train[:MOST_SEARCHED]
-    known = torch.nan_to_num(dataset.encoded(training)).flatten(1).numpy()
-    asked = torch.nan_to_num(opened.run.encode(raw)).flatten(1).numpy()
-    distances, places = nearest(asked, known, min(num, len(known)))
+    encoded_training = torch.nan_to_num(dataset.encoded(training)).flatten(1).numpy()
+    encoded = torch.nan_to_num(opened.run.encode(raw)).flatten(1).numpy()
+    distances, places = nearest(encoded, encoded_training, min(num, len(encoded_training)))
     numbers = training[places]
     return dataset.examples[numbers.reshape(-1)].reshape(*numbers.shape, *raw.shape[1:]), numbers, distances
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lowerbound.errors import InputError
-from lowerbound.web.found import check_runs
 from lowerbound.web.guard import LOOPBACK
 from lowerbound.web.limits import Limits
+from lowerbound.web.run_folders import check_runs
 from lowerbound.web.waiting import waiting
 
 

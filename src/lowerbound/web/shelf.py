@@ -14,7 +14,7 @@ from lowerbound.evaluate.folder import model_hash
 from lowerbound.run import Run, open_run
 from lowerbound.run.autoguided import for_samples
 from lowerbound.training.folder import RunFolder
-from lowerbound.web.found import check_runs, find_runs, is_single
+from lowerbound.web.run_folders import check_runs, find_runs, is_single
 
 MOST_OPEN = 3
 """Runs that are held in memory; the one that was used longest ago makes room for another."""

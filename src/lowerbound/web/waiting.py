@@ -15,8 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
-from lowerbound.web.found import find_runs
 from lowerbound.web.guard import HEADERS, is_asked_by
+from lowerbound.web.run_folders import find_runs
 
 SECONDS_TO_ASK = 5
 MOST_RUNS = 100

@@ -19,7 +19,7 @@ def find_runs(root: Path) -> dict[str, Path]:
     """Folders of runs that have a model, by their names; links lead out of the folder and are left aside."""
     if is_single(root) and (root / MODEL).is_file():
         return {root.resolve().name: root}
-    folders, found = [root], {}
+    folders, by_name = [root], {}
     for _ in range(DEPTH):
         folders = [
             below
@@ -32,8 +32,8 @@ def find_runs(root: Path) -> dict[str, Path]:
         folders = [folder for folder in folders if folder not in runs]
         for folder in runs:
             if (model := folder / MODEL).is_file() and not model.is_symlink():
-                found[folder.relative_to(root).as_posix()] = folder
-    return found
+                by_name[folder.relative_to(root).as_posix()] = folder
+    return by_name
 
 
 def check_runs(root: Path) -> None:
