@@ -130,7 +130,6 @@ class Flags(OfUNet):
             self.num_res_blocks,
             {level for level in range(len(widths)) if 1 << level in rates},
             Sines(self.num_channels),
-            self.num_channels,
             4 * self.num_channels,
             num_classes=self.num_classes,
             first_width=widths[0],

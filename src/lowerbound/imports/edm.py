@@ -118,8 +118,10 @@ class Made(OfUNet):
     @property
     def style(self) -> Style:
         """Of the network's parts."""
-        style = ADM if self.is_adm else SCORE_SDE
-        return replace(style, taps=style.taps if self.is_adm else self.resample_filter, num_groups=SCORE_SDE.num_groups)
+        if self.is_adm:
+            return replace(ADM, num_groups=SCORE_SDE.num_groups)
+        entry = "" if self.encoder_type == "standard" else self.encoder_type
+        return replace(SCORE_SDE, taps=self.resample_filter, entry=entry, exits=self.decoder_type == "skip")
 
     @property
     def trained_on(self) -> Subject:
@@ -144,14 +146,10 @@ class Made(OfUNet):
             self.blocks,
             {level for level, resolution in enumerate(self.resolutions) if resolution in attends},
             Fourier(num_features) if is_fourier else Sines(num_features, **sines),
-            num_features,
             self.width * self.channel_mult_emb,
             num_classes=self.label_dim,
             has_null=self.label_dropout > 0,
             first_width=widths[0] if self.is_adm else self.width,
-            attends_once=not self.is_adm,
-            entry="" if self.is_adm or self.encoder_type == "standard" else self.encoder_type,
-            exits=not self.is_adm and self.decoder_type == "skip",
         )
 
     def meaning(self) -> Conventions:
@@ -220,8 +218,8 @@ class Made(OfUNet):
         for way, names in self._names().items():
             for block_index, (block, (prefix, name)) in enumerate(zip(getattr(network, way), names, strict=True)):
                 recipes |= self._block(block, f"{way}.{block_index}", f"{prefix}_{name}")
-                if name == "down" and network.entry:
-                    recipes |= layers(f"entries.{block_index}", f"{prefix}_aux_{network.entry}", {"": ""})
+                if name == "down" and network.style.entry:
+                    recipes |= layers(f"entries.{block_index}", f"{prefix}_aux_{network.style.entry}", {"": ""})
                 if way == "up" and str(block_index) in network.exits:
                     own = "model.out" if self.is_adm else f"{prefix}_aux"
                     for part in ("norm", "conv"):

@@ -146,19 +146,17 @@ class Configured(OfUNet):
         is_fourier = self.embedding_type == "fourier"
         num_features = self.nf * (1 + is_fourier)
         return UNet(
-            replace(SCORE_SDE, taps=taps),
+            replace(
+                SCORE_SDE, taps=taps, entry=ENTRIES[self.progressive_input], exits=self.progressive == "output_skip"
+            ),
             self.num_channels,
             self.num_channels,
             [multiplier * self.nf for multiplier in self.ch_mult],
             self.num_res_blocks,
             {level for level in range(len(self.ch_mult)) if self.image_size >> level in self.attn_resolutions},
             Fourier(num_features) if is_fourier else Sines(num_features, reaches_end=True, sines_first=True),
-            num_features,
             4 * self.nf,
             first_width=self.nf,
-            attends_once=True,
-            entry=ENTRIES[self.progressive_input],
-            exits=self.progressive == "output_skip",
         )
 
     def meaning(self) -> Conventions:
@@ -216,7 +214,7 @@ class Configured(OfUNet):
                 add_block(block, f"{way}.{index}")
                 add_attention(block, f"{way}.{index}")
                 if way == "down" and str(index) in network.entries:
-                    add(f"entries.{index}", {"": "Conv_0" if network.entry == "skip" else "Conv2d_0"})
+                    add(f"entries.{index}", {"": "Conv_0" if network.style.entry == "skip" else "Conv2d_0"})
                 if way == "up" and str(index) in network.exits:
                     add(f"exits.{index}.norm")
                     add(f"exits.{index}.conv")

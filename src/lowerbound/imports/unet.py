@@ -37,6 +37,9 @@ class Style:
         projects: whether a block that does so has a convolution in its shortcut even where the channels stay.
         num_heads: of attention over as many channels.
         is_time_first: whether labels are embedded apart and added to what the two layers make of the time, not before.
+        attends_once: whether on the way up only the last block of a resolution attends.
+        entry: how the image itself enters below the full resolution: "" for not at all, "skip" or "residual".
+        exits: whether every resolution gives an image, which are added, or only the full one.
     """
 
     num_groups: Callable[[int], int]
@@ -47,6 +50,9 @@ class Style:
     projects: bool
     num_heads: Callable[[int], int]
     is_time_first: bool
+    attends_once: bool
+    entry: str = ""
+    exits: bool = False
 
     def norm(self, channels: int) -> nn.GroupNorm:
         return nn.GroupNorm(self.num_groups(channels), channels, eps=self.eps)
@@ -64,6 +70,7 @@ ADM = Style(
     projects=False,
     num_heads=lambda channels: channels // 64,
     is_time_first=True,
+    attends_once=False,
 )
 SCORE_SDE = Style(
     num_groups=lambda channels: min(channels // 4, 32),
@@ -74,6 +81,7 @@ SCORE_SDE = Style(
     projects=True,
     num_heads=lambda channels: 1,
     is_time_first=False,
+    attends_once=True,
 )
 
 
@@ -181,14 +189,11 @@ class UNet(nn.Module):
         widths: channels at each resolution from the full one down.
         num_blocks: at each resolution on the way down; one more on the way up.
         attention: numbers of the resolutions with attention, 0 the full one.
-        features: makes `num_features` of the time, (B,).
+        features: of the time, (B,).
         embedding_width: of what is made of these.
         num_classes: of labels; 0 for none.
         has_null: whether an image may have no label, which adds nothing.
         first_width: channels of the first layer.
-        attends_once: whether on the way up only the last block of a resolution attends.
-        entry: how the image itself enters below the full resolution: "" for not at all, "skip" or "residual".
-        exits: whether every resolution gives an image, which are added, or only the full one.
     """
 
     def __init__(
@@ -199,20 +204,16 @@ class UNet(nn.Module):
         widths: Sequence[int],
         num_blocks: int,
         attention: set[int],
-        features: nn.Module,
-        num_features: int,
+        features: "Sines | Fourier",
         embedding_width: int,
         *,
         num_classes: int = 0,
         has_null: bool = False,
         first_width: int,
-        attends_once: bool = False,
-        entry: str = "",
-        exits: bool = False,
     ):
         super().__init__()
-        self.style, self.entry, self.num_classes, self.has_null = style, entry, num_classes, has_null
-        self.features = features
+        self.style, self.num_classes, self.has_null = style, num_classes, has_null
+        self.features, num_features = features, features.num_features
         self.embed = nn.ModuleList(
             [nn.Linear(num_features, embedding_width), nn.Linear(embedding_width, embedding_width)]
         )
@@ -235,10 +236,10 @@ class UNet(nn.Module):
         width, image = first_width, channels
         for level, wide in enumerate(widths):
             if level:
-                if entry:
-                    kernel, padding = (3, len(style.taps) // 2) if entry == "residual" else (1, 0)
+                if style.entry:
+                    kernel, padding = (3, len(style.taps) // 2) if style.entry == "residual" else (1, 0)
                     self.entries[str(len(self.down))] = nn.Conv2d(image, width, kernel, padding=padding)
-                    image = width if entry == "residual" else image
+                    image = width if style.entry == "residual" else image
                 self.down.append(resample(width, "down"))
                 kept.append(width)
             for _ in range(num_blocks):
@@ -249,10 +250,10 @@ class UNet(nn.Module):
         self.up, self.exits = nn.ModuleList(), nn.ModuleDict()
         for level, wide in reversed(list(enumerate(widths))):
             for number in range(num_blocks + 1):
-                attends = level in attention and (number == num_blocks or not attends_once)
+                attends = level in attention and (number == num_blocks or not style.attends_once)
                 self.up.append(block(width + kept.pop(), wide, attends))
                 width = wide
-            if exits or not level:
+            if style.exits or not level:
                 self.exits[str(len(self.up) - 1)] = Exit(style, width, out_channels)
             if level:
                 self.up.append(resample(width, "up"))
@@ -280,7 +281,7 @@ class UNet(nn.Module):
 
     def _entered(self, image: Tensor, x: Tensor, layer: nn.Module) -> tuple[Tensor, Tensor]:
         """The image at half its resolution, and the state with what the layer makes of it."""
-        if self.entry == "skip":
+        if self.style.entry == "skip":
             image = resampled(image, "down", self.style.taps)
             return image, x + layer(image)
         # the layer sees the image in full, and what it makes of it beyond its edges is halved with the rest
@@ -310,7 +311,8 @@ class Sines(nn.Module):
 
     def __init__(self, num_features: int, *, reaches_end: bool = False, sines_first: bool = False):
         super().__init__()
-        self.num_waves, self.reaches_end, self.sines_first = num_features // 2, reaches_end, sines_first
+        self.num_features, self.num_waves = num_features, num_features // 2
+        self.reaches_end, self.sines_first = reaches_end, sines_first
 
     def forward(self, time: Tensor) -> Tensor:
         exponents = torch.arange(self.num_waves, dtype=torch.float32, device=time.device) / (
@@ -328,6 +330,7 @@ class Fourier(nn.Module):
 
     def __init__(self, num_features: int):
         super().__init__()
+        self.num_features = num_features
         self.frequencies = nn.Parameter(torch.zeros(num_features // 2), requires_grad=False)
 
     def forward(self, time: Tensor) -> Tensor:
