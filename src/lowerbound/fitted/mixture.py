@@ -256,8 +256,8 @@ class GivenMixture(nn.Module):
         _, numbers = mixture._places(x)
         seen = known[:, numbers]
         parts = (mixture._used(each) for each in (mixture.means, mixture.variances, mixture.axes))
-        found = [_conditional(x[:, numbers], seen, *component) for component in zip(*parts, strict=True)]
-        self.means, self.variances, self.axes = (torch.stack(each, 1) for each in zip(*found, strict=True))
+        conditionals = [_conditional(x[:, numbers], seen, *component) for component in zip(*parts, strict=True)]
+        self.means, self.variances, self.axes = (torch.stack(each, 1) for each in zip(*conditionals, strict=True))
         self.log_weights = mixture.log_joint(x, known)
 
     def eps(
