@@ -37,7 +37,9 @@ import lowerbound as lb
 from lowerbound.auditing import Audit, audit
 from lowerbound.auditing.subject import as_subject
 from lowerbound.errors import InputError
+from lowerbound.files import write_file
 from lowerbound.models import RELATIVES
+from lowerbound.report.audit import audit_page
 from lowerbound.run import open_run
 
 KINDS = ("diffusion", "score", "energy", *RELATIVES)
@@ -172,8 +174,8 @@ def audit_posteriors() -> None:
         print_row(name, audit(model, given=given, num_draws=2000, num_samples=1000))
 
 
-def audit_family(kinds: list[str], data: str, minutes: float, steps: int | None, out: str) -> None:
-    """Train each kind of model, audit it, and print the table."""
+def audit_family(kinds: list[str], data: str, minutes: float, steps: int | None, out: str, pages: Path | None) -> None:
+    """Train each kind of model, audit it, and print the table; each audit's page goes into a folder, if one is given."""
     dataset = lb.open_dataset(data)
     print("| model | passed | failed | can't tell | what it says |\n|---|---|---|---|---|")
     for kind in kinds:
@@ -187,6 +189,8 @@ def audit_family(kinds: list[str], data: str, minutes: float, steps: int | None,
         except InputError as error:
             print(f"| {kind} | | | | refused: {error} |", flush=True)
             continue
+        if pages is not None:
+            write_file(pages / f"{kind}.html", audit_page(found).encode())
         counts = Counter(check.verdict for check in found.checks)
         said = "; ".join(f"{check.name}: {check.finding}" for check in found.checks if check.verdict != "pass")
         row = [str(counts[verdict]) for verdict in ("pass", "fail", "can't tell")]
@@ -233,12 +237,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--out", default="runs/audits")
+    parser.add_argument("--pages", type=Path, help="a folder for the page of each kind, such as docs/static/audits")
     options = parser.parse_args()
     if options.estimators:
         audit_estimators(options.run)
         return
     if options.family:
-        audit_family(options.kinds, options.data, options.minutes, options.steps, options.out)
+        audit_family(options.kinds, options.data, options.minutes, options.steps, options.out, options.pages)
         return
     if options.posteriors:
         audit_posteriors()

@@ -4,6 +4,7 @@ The library is a fake that has what is used of it; where the real one is install
 """
 
 import io
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -13,6 +14,7 @@ from PIL import Image as Picture
 
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, open_dataset
+from lowerbound.data import hub as hub_source
 from lowerbound.data.hub import load_first
 from lowerbound.data.source import read_examples
 from lowerbound.errors import InputError
@@ -189,6 +191,23 @@ def test_without_the_library_it_is_said(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert run(["train", "hf:me/pets", "--dry-run"]) == 2
     assert "needs datasets, which is not installed: pip install 'lowerbound[hub]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_library_is_told_if_there_is_no_network(is_known, monkeypatch):
+    def look_up(host, port):
+        if not is_known:
+            raise OSError(f"no address of {host}")
+
+    told = []
+    monkeypatch.delenv(hub_source.OFFLINE, raising=False)
+    monkeypatch.delitem(sys.modules, "huggingface_hub", raising=False)
+    monkeypatch.setattr(hub_source, "getproxies", dict)
+    monkeypatch.setattr(hub_source.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(hub_source, "extra", lambda *names: told.append(os.environ.get(hub_source.OFFLINE)))
+    hub_source._library()
+    assert told == [None if is_known else "1"]
+    assert hub_source.OFFLINE not in os.environ
 
 
 def test_a_run_keeps_the_name_as_it_is(hub, tmp_path):

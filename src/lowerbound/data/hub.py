@@ -5,9 +5,14 @@ Of the first examples of a split no others are fetched.
 """
 
 import io
+import os
 import re
+import socket
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 
@@ -20,6 +25,9 @@ from lowerbound.data.parts import PART
 from lowerbound.errors import InputError
 from lowerbound.printable import printable
 
+HUB = "https://huggingface.co"
+OFFLINE = "HF_HUB_OFFLINE"
+"""The library's own variable, which it reads as it is imported."""
 FIRST = re.compile(r"([^\[\]]+)\[:([1-9]\d*)\]")
 """The first examples of a split, as the library writes them: train[:1000]."""
 
@@ -37,8 +45,7 @@ def read_hub(source: str, *, image_size: tuple[int, int] | None = None, skip_bad
         InputError: if the library is not installed, there is no such data set or no network, or its columns are neither one
             of images nor numbers.
     """
-    library = extra("datasets", "hub", "a data set of the hub")
-    parts = _load(library, source)
+    parts = _load(library := _library(), source)
     features = next(iter(parts.values())).features
     images = _image_columns(features)
     if len(images) > 1:
@@ -47,6 +54,28 @@ def read_hub(source: str, *, image_size: tuple[int, int] | None = None, skip_bad
         with _Images(library, source, parts, images[0], _label_column(features)) as listing:
             return read_images(listing, image_size=image_size, skip_bad_files=skip_bad_files)
     return _numbers(source, parts, features)
+
+
+def _library() -> Any:
+    """The datasets library, told from the start if there is no network: it would ask six times, for a minute, before it
+    looked at what it has."""
+    is_told = OFFLINE in os.environ or "huggingface_hub" in sys.modules or bool(getproxies())
+    if not is_told and not _is_known(urlsplit(os.environ.get("HF_ENDPOINT", HUB)).hostname):
+        os.environ[OFFLINE] = "1"
+    try:
+        return extra("datasets", "hub", "a data set of the hub")
+    finally:
+        if not is_told:
+            os.environ.pop(OFFLINE, None)
+
+
+def _is_known(host: str | None) -> bool:
+    """Whether a host's name has an address, as it has not without a network."""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
 
 
 def _load(library: Any, source: str) -> dict[str, Any]:
