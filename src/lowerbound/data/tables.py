@@ -198,13 +198,14 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
         names, categories = pc.utf8_lower(names), pc.utf8_lower(categories)
     places = pc.index_in(names, categories)
     if len(unseen := where(pc.and_(pc.is_null(places), pc.is_valid(names)))):
-        near = nearest(names[unseen[0]].as_py(), column.categories)
+        name = names[unseen[0]].as_py()
+        near = nearest(name, column.categories)
         meant = f", did you mean {near}?" if near else ";"
         known = ", ".join(column.categories[:12]) + ", ..." * (len(column.categories) > 12)
         raise InputError(
-            f"{source.location(first_row + int(unseen[0]))}, column {column.name}: {names[unseen[0]].as_py()!r} is a "
-            f"category that the run has not seen in training{meant} known are {known}: leave out such rows, or empty the "
-            "entry, which is then missing"
+            f"{source.location(first_row + int(unseen[0]))}, column {column.name}: {name!r} is a category that the run has "
+            f"not seen in training{meant} known are {known}: leave out such rows, or empty the entry, which is then missing "
+            f"(in a table of text --missing {name!r} has it read so)"
         )
     return places.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
