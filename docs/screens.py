@@ -1,7 +1,8 @@
 """Pictures of every screen, into docs/pictures: python docs/screens.py [--runs FOLDER --run NAME] [--look dark].
 
-Those of the studio's panels, of the page on which a density is drawn, and of a report. Without --runs a small model of
-digits is trained and evaluated first. Needs the extra `web`, playwright, and a chromium, whose path is taken from CHROMIUM.
+Those of the studio's first page and its panels, of the page on which a density is drawn, and of a report. Without --runs
+small models of digits and moons are trained first, and that of digits is evaluated. Needs the extra `web`, playwright, and a
+chromium, whose path is taken from CHROMIUM.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from PIL import Image
 from lowerbound.explore import page as explore_page
 from lowerbound.report.page import own_page, read_own
 from lowerbound.run import open_run
+from lowerbound.web.waiting import runs_page
 
 OUT = Path(__file__).parent / "pictures"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -120,14 +122,15 @@ def studio(browser, runs: Path, run: str, out: Path, looks: list[str]) -> None:
 
 
 def files(browser, runs: Path, run: str, out: Path, looks: list[str]) -> None:
-    """Take a picture of the pages that need no server: a density to draw, and the run's report."""
+    """Take a picture of the pages that need no server: a density to draw, the run's report, and the studio's first page."""
     with TemporaryDirectory() as folder:
-        explore, report = Path(folder) / "explore.html", Path(folder) / "report.html"
+        explore, report, first = (Path(folder) / f"{name}.html" for name in ("explore", "report", "first"))
         explore.write_text(explore_page())
         opened = open_run(runs / run)
         report.write_text(own_page(opened, read_own(opened))[0])
+        first.write_text(runs_page(runs, run))
         for look in looks:
-            for name, path in (("explore", explore), ("report", report)):
+            for name, path in (("explore", explore), ("report", report), ("studio-first", first)):
                 page = new_page(browser, look)
                 page.goto(path.as_uri())
                 if name == "explore":
@@ -166,6 +169,7 @@ def main() -> None:
         if arguments.runs is None:
             lowerbound("train", "digits", "--minutes", 3, "--conditional", "--out", runs / arguments.run)
             lowerbound("evaluate", runs / arguments.run)
+            lowerbound("train", "moons", "--minutes", 0.5, "--out", runs / "moons")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for take in (files, studio):
             take(browser, runs, arguments.run, arguments.out, looks)

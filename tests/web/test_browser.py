@@ -1,13 +1,16 @@
 """The page as a person uses it, in a real browser: nothing is asked of other places, and nothing complains."""
 
+import io
 import os
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import CHROMIUM, NEEDS_BROWSER, sync_api
+from PIL import Image
 
 from lowerbound.web.guard import LOOPBACK
 from lowerbound.web.serve import _listen
@@ -171,6 +174,36 @@ def test_train_stop_and_go_on(page, folder):
     page.get_by_role("button", name="Train", exact=True).press("Enter")
     page.get_by_text("is no name of a run").wait_for()
     assert not (folder.parent / "outside").exists()
+
+
+def test_train_on_a_file_of_one_s_own(page, folder, tmp_path):
+    """Images in an archive are learned; another kind, too large a file and a damaged one are refused in words."""
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)):
+            content = io.BytesIO()
+            Image.fromarray(pixels).save(content, "png")
+            archive.writestr(f"pictures/{number}.png", content.getvalue())
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x04.")
+    (tmp_path / "large.csv").write_bytes(bytes(2 << 20))
+    (tmp_path / "damaged.zip").write_bytes((tmp_path / "pictures.zip").read_bytes()[:500])
+    # the framework asks how far a file has come also when all of it has: its server then knows nothing of it any more
+    ended = {"content_type": "text/event-stream", "body": 'data: {"msg": "done"}\n\n'}
+    page.route("**/upload_progress**", lambda route: route.fulfill(**ended))
+    tab(page, "Train")
+    name, file = page.get_by_role("textbox", name="Name of the run"), page.locator("input[type=file]").last
+    for refused, words in (("model.pkl", "Only .csv, .tsv"), ("large.csv", "maximum allowed size of 1")):
+        file.set_input_files(tmp_path / refused)
+        page.get_by_text(words).first.wait_for()
+    for uploaded, words in (("damaged", "damaged was not trained"), ("pictures", "pictures: training, step")):
+        name.fill(uploaded)
+        file.set_input_files(tmp_path / f"{uploaded}.zip")
+        page.locator(".file-preview", has_text=uploaded).wait_for()
+        page.get_by_role("button", name="Train", exact=True).press("Enter")
+        page.get_by_text(words).first.wait_for()
+        page.get_by_label("Clear").locator("visible=true").first.click()
+    page.get_by_role("button", name="Stop training").press("Enter")
+    page.get_by_text("pictures: interrupted").wait_for()
+    assert (folder / "uploads" / "pictures.zip").read_bytes() == (tmp_path / "pictures.zip").read_bytes()
 
 
 def test_learn_in_a_frame_of_its_own(page):

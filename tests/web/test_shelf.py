@@ -1,8 +1,12 @@
 """Runs are found below the folder and nowhere else, whatever a name says."""
 
+import gc
+import shutil
+
 import pytest
 
 from lowerbound.errors import InputError
+from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import Shelf
 from lowerbound.web.show import plain
 
@@ -45,6 +49,37 @@ def test_a_folder_without_runs_is_refused(tmp_path):
     for root in (tmp_path, tmp_path / "none"):
         with pytest.raises(InputError, match="no trained run"):
             Shelf(root)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # gradio leaves sockets open
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "early.safetensors"])
+def test_the_page_opens_with_the_first_run_that_is_whole(folder, tmp_path, file):
+    for name in ("a-damaged", "b-whole"):
+        shutil.copytree(folder / "digits", tmp_path / name)
+    damaged = tmp_path / "a-damaged" / file
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    shelf = Shelf(tmp_path)
+    assert shelf.first.name == "b-whole"
+    pytest.importorskip("gradio")
+    from lowerbound.web import draw, studio
+
+    panels = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = draw.DrawPanel
+        patch.setattr(draw, "DrawPanel", lambda *given: panels.append(real(*given)) or panels[0])
+        studio.page(shelf, Limits())
+    for asked in ({}, {"run": "a-damaged"}):
+        run, *_, said = panels[0].on_load(asked)
+        assert run.value == "b-whole"
+        assert ("cannot be followed" in said) == bool(asked)
+    gc.collect()  # what gradio leaves open is noticed here, and not by another test
+
+
+def test_a_page_of_damaged_runs_alone_says_what_is_wrong(folder, tmp_path):
+    shutil.copytree(folder / "digits", tmp_path / "alone")
+    (tmp_path / "alone" / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"alone/config\.json"):
+        _ = Shelf(tmp_path).first
 
 
 def test_messages_name_no_paths_of_this_machine():

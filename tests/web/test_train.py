@@ -1,11 +1,14 @@
 """The page trains by the command itself: what it starts, what it refuses, and that a run stops, is kept and goes on."""
 
 import errno
+import re
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryFile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,6 +145,19 @@ def test_uploads_of_another_kind_or_too_large_are_refused(trainings, folder, tmp
     with pytest.raises(InputError, match="is a link"):
         trainings.begin("mine", tmp_path / "small.csv", 1)
     (folder / "uploads").unlink()
+
+
+def test_the_page_on_the_studio_names_what_may_be_uploaded():
+    page = (Path(__file__).parent.parent.parent / "docs" / "studio.md").read_text()
+    rows = page.partition("| what is uploaded |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"\.[a-z][a-z0-9.]*", re.sub(r"\(.*?\)", "", rows))) == {*module.KINDS}
+
+
+def test_the_panel_says_what_is_being_read(trainings):
+    trainings.begin("mine", "moons", 2)
+    pytest.importorskip("gradio")
+    said = panel.TrainPanel.on_show(SimpleNamespace(trainings=trainings))[0]
+    assert "mine: reading moons ..." in said
 
 
 def test_beside_a_single_run_none_is_begun(folder, limits):

@@ -187,7 +187,7 @@ class DrawPanel:
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
         self.shelf, self.limits = shelf, limits
-        first = shelf.open(self.unasked.run)
+        first = shelf.first
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
                 self.count = gradio.Slider(
@@ -312,9 +312,9 @@ class DrawPanel:
     @property
     def unasked(self) -> Recipe:
         """What the page opens with: the first run, and no more samples than may be drawn."""
-        recipe = Recipe(self.shelf.names()[0])
-        autoguided = self.shelf.open(recipe.run).is_autoguided
-        return replace(recipe, count=min(recipe.count, self.limits.most_samples), autoguided=autoguided)
+        first = self.shelf.first
+        recipe = Recipe(first.name)
+        return replace(recipe, count=min(recipe.count, self.limits.most_samples), autoguided=first.is_autoguided)
 
     @property
     def loaded(self) -> list[Any]:

@@ -161,6 +161,7 @@ class EditPanel:
 
     def __init__(self, shelf: Shelf, limits: Limits, run: Any):
         self.shelf, self.limits = shelf, limits
+        opened = shelf.first
         most = min(64, limits.most_samples)
         gradio.Markdown("### Fill in")
         with gradio.Row():
@@ -170,12 +171,12 @@ class EditPanel:
                 editor = gradio.ImageEditor(
                     label="Paint over", sources=(), transforms=(), type="numpy", layers=False,
                     brush=gradio.Brush(default_size=40, colors=["#e08a3c"], color_mode="fixed"), image_mode="RGBA",
-                    height=460, buttons=[], visible=is_picture(shelf.open(shelf.names()[0])),
+                    height=460, buttons=[], visible=is_picture(opened),
                 )  # fmt: skip
                 corner = gradio.Textbox(label=BY_NUMBERS, info=SPATIAL[2][0], placeholder=SPATIAL[2][1])
                 columns = gradio.CheckboxGroup([], label="Columns to fill in", visible=False)
-                first = shelf.open(shelf.names()[0]).run
-                stands_upon_one = first.is_denoiser and fitted_mixture(first.denoiser) is not None
+                model = opened.run
+                stands_upon_one = model.is_denoiser and fitted_mixture(model.denoiser) is not None
                 usual = MIXTURE if stands_upon_one else "pigdm"
                 method = gradio.Dropdown([MIXTURE, *METHODS], value=usual, label="Method")
                 answers = gradio.Slider(1, most, min(16, most), step=1, label="Answers")

@@ -1,6 +1,7 @@
 """The runs that the page shows: those of one folder, by their names, opened when they are asked for."""
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,6 +92,22 @@ class Shelf:
     def names(self) -> list[str]:
         """The names of the runs that are there now."""
         return sorted(find_runs(self.root))
+
+    @property
+    def first(self) -> Opened:
+        """The first run that can be drawn from, with which the page opens.
+
+        Raises:
+            InputError: if there is none any more, or all are damaged: what is wrong with the first.
+        """
+        check_runs(self.root)
+        names = self.names()
+        for name in names:
+            with suppress(InputError):
+                opened = self.open(name)
+                _ = opened.for_samples  # whose early weights may be damaged, too
+                return opened
+        return self.open(names[0])
 
     def open(self, name: str) -> Opened:
         """A run by its name.

@@ -46,10 +46,9 @@ def page(shelf: Shelf, limits: Limits, trainings: Trainings | None = None) -> An
     from lowerbound.web.run import RunPanel
     from lowerbound.web.train import TrainPanel
 
-    names = shelf.names()
     with gradio.Blocks(title="lowerbound studio", analytics_enabled=False, delete_cache=(600, 600)) as blocks:
         gradio.HTML('<h1 class="studio-title">lowerbound studio</h1>')
-        run = gradio.Dropdown(names, value=names[0], label="Run", elem_id="run")
+        run = gradio.Dropdown(shelf.names(), value=shelf.first.name, label="Run", elem_id="run")
         with gradio.Tabs():
             with gradio.Tab("Draw", id="draw"):
                 drawing = DrawPanel(shelf, limits, run)

@@ -77,7 +77,9 @@ class TrainPanel:
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
                 data = gradio.Dropdown(list(BUNDLED), value=BUNDLED[0], label="Data")
-                file = gradio.File(label="Or your own: table, array, images", file_types=list(KINDS), height=170)
+                file = gradio.File(
+                    label="Or your own: table, array, .zip of images", file_types=list(KINDS), height=170
+                )
                 name = gradio.Textbox(
                     "my-run", label="Name of the run", info="A new one to train, or one to go on with"
                 )
@@ -124,7 +126,8 @@ class TrainPanel:
             return [said(NOTHING_YET), "", "", gradio.Timer(active=False), names]
         runs, name = trainings.is_running, trainings.folder.path.name
         if not trainings.folder.exists:
-            text = f"{name}: reading the data ..." if runs else f"{name} was not trained. {plain(trainings.said)}"
+            source = Path(trainings.source).name
+            text = f"{name}: reading {source} ..." if runs else f"{name} was not trained. {plain(trainings.said)}"
             return [said(text), "", "", gradio.Timer(active=runs), names]
         text = sentence(overview(trainings.folder.path))
         if trainings.has_failed:

@@ -43,11 +43,13 @@ class Trainings:
 
     Attributes:
         folder: of the run that was trained last; None: none yet.
+        source: its data.
     """
 
     def __init__(self, shelf: Shelf, limits: Limits):
         self.shelf, self.limits = shelf, limits
         self.folder: RunFolder | None = None
+        self.source = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self._was_stopped = False
@@ -166,7 +168,7 @@ class Trainings:
             self._check(self.limits.most_minutes)
             self.end()
             self._output = TemporaryFile()  # noqa: SIM115, `end` closes it
-            self.folder, self._was_stopped = folder, False
+            self.folder, self.source, self._was_stopped = folder, source, False
             # a session of its own: Ctrl-C ends the page, which then tells its training to save everything
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "lowerbound", *command], stdin=subprocess.DEVNULL, stdout=self._output,
