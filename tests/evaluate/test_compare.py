@@ -217,3 +217,6 @@ def test_samples_that_nothing_is_known_of_are_not_called_nearest():
     assert verdict(replace(NOTHING, standings=[wild, near], bits={})).startswith(
         "Of 2 models gan has the samples nearest"
     )
+    alone = verdict(replace(NOTHING, standings=[near], bits={}))
+    assert alone.startswith("gan has samples at a kernel distance of ")
+    assert "nearest" not in alone

@@ -94,7 +94,7 @@ def verdict(comparison: Comparison) -> str:
     """Which model has the fewest bits, and whose samples are nearest to the data, or which two no more than chance tells
     apart: one sentence."""
     models = dict.fromkeys(each.model for each in comparison.standings)
-    best = ""
+    best = kind = ""
     if comparison.bits:
         first, *others = sorted(comparison.bits, key=lambda model: comparison.bits[model].value)
         kind = next(each.likelihood for each in comparison.standings if each.model == first)
@@ -103,7 +103,10 @@ def verdict(comparison: Comparison) -> str:
     kernels = {model: figure_over_trainings(each) for model, each in distances.items()}
     # no distance is below zero, and one whose error is large is not known to be small
     nearest, *others = sorted(kernels, key=lambda model: max(kernels[model].value, 0) + kernels[model].error)
-    lead = difference_of_figures(distances[others[0]], distances[nearest]) if others else None
+    if not others:
+        needs = f"needs {comparison.bits[nearest]} bits/dim ({kind}), and " if comparison.bits else ""
+        return f"{nearest} {needs}has samples at a kernel distance of {kernels[nearest]} from the data."
+    lead = difference_of_figures(distances[others[0]], distances[nearest])
     samples = f"{nearest} has the samples nearest to the data, at a kernel distance of {kernels[nearest]}"
     samples += _tie(lead, others)
     return f"Of {len(models)} models {' and '.join(filter(None, [best, samples]))}."
