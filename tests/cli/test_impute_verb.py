@@ -6,6 +6,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from lowerbound.cli.main import run
+from lowerbound.run.impute import METHODS
 
 TINY = ["--steps", "2", "--batch-size", "8", "--network.width", "8"]
 STEPS = ["--steps", "2", "--num-samples", "3"]
@@ -130,3 +131,11 @@ def test_more_imputations_than_the_memory_holds_are_refused_at_once(folder, tmp_
     told = capsys.readouterr().err
     assert "21 imputations of 1,000 examples would take" in told
     assert "a smaller --num-samples" in told
+
+
+def test_a_method_that_is_misspelt_is_told_with_all_that_there_are(capsys):
+    assert run(["impute", "run", "rows.csv", "--method", "mixtur", "-o", "a.csv"]) == 2
+    line = capsys.readouterr().err
+    choices = line.partition("Choose one of ")[2].partition(". See")[0].split(", ")
+    assert "did you mean mixture?" in line
+    assert sorted(choices) == sorted(["network", "mixture", *METHODS])

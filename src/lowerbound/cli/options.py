@@ -175,7 +175,8 @@ def _unknown(argument: str, options: Sequence[str]) -> str:
 
 def _choice(mistake: re.Match[str]) -> str:
     """What can be chosen, the one that is written nearly so first."""
-    value, flag, choices = mistake[1], mistake[2], re.findall(r"'(?!None')(.*?)'", mistake[3])
+    value, flag = mistake[1], mistake[2]
+    choices = [choice for choice in re.findall(r"'(.*?)'", mistake[3]) if choice != "None"]
     near = nearest(value, choices)
     meant = f"; did you mean {near}? Choose" if near else ": choose"
     return f"{flag} is {value}{meant} one of {', '.join(choices)}."
