@@ -59,13 +59,13 @@ def read_hub(source: str, *, image_size: tuple[int, int] | None = None, skip_bad
 def _library() -> Any:
     """The datasets library, told from the start if there is no network: it would ask six times, for a minute, before it
     looked at what it has."""
-    is_told = OFFLINE in os.environ or "huggingface_hub" in sys.modules or bool(getproxies())
-    if not is_told and not _is_known(urlsplit(os.environ.get("HF_ENDPOINT", HUB)).hostname):
+    is_settled = OFFLINE in os.environ or "huggingface_hub" in sys.modules or bool(getproxies())
+    if not is_settled and not _is_known(urlsplit(os.environ.get("HF_ENDPOINT", HUB)).hostname):
         os.environ[OFFLINE] = "1"
     try:
         return extra("datasets", "hub", "a data set of the hub")
     finally:
-        if not is_told:
+        if not is_settled:
             os.environ.pop(OFFLINE, None)
 
 

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +26,8 @@ MOST_PICTURES = 12
 """Runs whose samples are shown."""
 MOST_BYTES = 1 << 18
 """Of such a picture."""
+MOST_CHOSEN = 4
+"""Pages that are kept, each with another run that is marked."""
 
 
 @contextmanager
@@ -37,6 +40,11 @@ def waiting(listening: socket.socket, root: Path, hosts: tuple[str, ...] | None)
         hosts: the names by which the page may be asked for; any if None.
     """
 
+    @lru_cache(MOST_CHOSEN)
+    def page(chosen: str) -> bytes:
+        """Made once: it asks several times a second, beside what is being loaded."""
+        return runs_page(root, chosen).encode()
+
     class Answer(BaseHTTPRequestHandler):
         """With a status that tells programs to come again."""
 
@@ -46,7 +54,7 @@ def waiting(listening: socket.socket, root: Path, hosts: tuple[str, ...] | None)
             """Show the page."""
             if is_asked_by(self.headers.get("host", ""), hosts):
                 chosen = parse_qs(urlsplit(self.path).query).get("run", [""])[0]
-                status, body = 503, runs_page(root, chosen).encode()
+                status, body = 503, page(chosen)
             else:
                 status, body = 421, b"this page is for this machine alone"
             self.send_response(status)
