@@ -28,8 +28,7 @@ class Average:
         """Take in the parameters after one more step."""
         self.count += 1
         share = 1 - (1 - 1 / self.count) ** (self.exponent + 1)
-        for average, parameter in zip(self.parameters.values(), module.parameters(), strict=True):
-            average.lerp_(parameter, share)
+        torch._foreach_lerp_(list(self.parameters.values()), list(module.parameters()), share)
 
     @torch.no_grad()
     def swap(self, module: nn.Module) -> None:
