@@ -2,9 +2,9 @@
 LOWERBOUND_DATA=... OMP_NUM_THREADS=1 python benchmarks/time_to_quality.py --minutes 1 5 20 --models ours diffusers torchcfm
 
 `ours` is what `lowerbound train mnist --minutes M` does; peers and controls are in `trained_peers.py` (`pip install
-diffusers torchcfm smalldiffusion`, those that are asked for). All are judged alike, by samples of 16 calls of our default
-sampler and by the bound of test images. Rows go into OUT/rows.jsonl as they come; those that are there are not made again,
-and `--plot` draws them.
+diffusers torchcfm smalldiffusion denoising-diffusion-pytorch azula`, those that are asked for). All are judged alike, by
+samples of 16 calls of our default sampler and by the bound of test images. Rows go into OUT/rows.jsonl as they come; those
+that are there are not made again, and `--plot` draws them.
 """
 
 import argparse

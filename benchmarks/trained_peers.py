@@ -5,10 +5,13 @@ and would not make a hundred steps in a minute of a CPU: `--channels` and `--bat
 common, the order of images and the average of the weights, is here once.
 """
 
+import importlib
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from unittest.mock import MagicMock
 
 import numpy as np
 import torch
@@ -21,7 +24,7 @@ from lowerbound.elementary import expand
 from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.nn import UNet
 from lowerbound.objective import balanced
-from lowerbound.schedule import Level, LinearGamma, RectifiedFlow, betas, from_betas, geometric
+from lowerbound.schedule import Level, LinearGamma, RectifiedFlow, Tabulated, betas, from_betas, geometric
 from lowerbound.training.recipes import IMAGE_GAMMA_MAX, gamma_min
 
 BYTES = 256 / 255
@@ -112,9 +115,34 @@ def bound_error(denoiser: Denoiser, x: Tensor) -> Tensor:
     return lb.objective.loss(denoiser, x, balanced(), noise=noise).mean() / x[0].numel()
 
 
+def velocity_error(denoiser: Denoiser, x: Tensor) -> Tensor:
+    """The mean square of the error in v at one of the table's steps, weighted by its signal's share of the variance."""
+    schedule = denoiser.schedule
+    assert isinstance(schedule, Tabulated)
+    num_steps = len(schedule.knots)
+    x_t, level, eps = _noisy(denoiser, x, torch.randint(num_steps, (len(x),), device=x.device) / (num_steps - 1))
+    alpha, sigma = expand(level.alpha, x), expand(level.sigma, x)
+    return (alpha**2 * (denoiser(x_t, level).v - (alpha * eps - sigma * x)) ** 2).mean()
+
+
+def azula_error(denoiser: Denoiser, x: Tensor) -> Tensor:
+    """The mean square of the error in the data over the noise's share of the variance, at a uniform time."""
+    x_t, level, _ = _noisy(denoiser, x, torch.rand(len(x), device=x.device))
+    return ((denoiser(x_t, level).x - x) ** 2 / expand(level.sigma, x) ** 2).mean()
+
+
 def _noisy(denoiser: Denoiser, x: Tensor, t: Tensor) -> tuple[Tensor, Level, Tensor]:
     level, eps = denoiser.schedule.level(t), torch.randn_like(x)
     return expand(level.alpha, x) * x + expand(level.sigma, x) * eps, level, eps
+
+
+def stand_in_for_torchvision() -> None:
+    """An empty module in the place of torchvision, if none fits this torch: these libraries read files' images by it, which
+    are not read by them here."""
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError):
+        sys.modules |= {name: MagicMock() for name in ("torchvision", "torchvision.transforms")}
 
 
 class Called(nn.Module):
@@ -162,11 +190,55 @@ def of_torchcfm(shape: tuple[int, ...], channels: int) -> Denoiser:
 
 def of_smalldiffusion(shape: tuple[int, ...], channels: int) -> Denoiser:
     """Of the noise at sigma from 0.01 to 20, in smalldiffusion's U-Net."""
+    stand_in_for_torchvision()
     from smalldiffusion import Scaled, Unet
 
     network = Scaled(Unet)(shape[-1], shape[0], shape[0], ch=channels, ch_mult=(1, 1, 2), attn_resolutions=(14,))
     called = Called(network, lambda network, x, sigma: network(x, sigma.view(-1, 1, 1, 1)))
     return ForeignDenoiser(called, geometric(0.01, 20), shape, "eps", lambda level: level.sigma, scale=BYTES)
+
+
+def of_denoising_diffusion_pytorch(shape: tuple[int, ...], channels: int) -> Denoiser:
+    """Of v under sigmoid betas, in its U-Net with all resolutions that the images' sides divide into."""
+    stand_in_for_torchvision()
+    from denoising_diffusion_pytorch import GaussianDiffusion, Unet
+
+    network = Unet(channels, dim_mults=(1, 2, 4), channels=shape[0])
+    table = GaussianDiffusion(network, image_size=shape[-1]).betas.double()
+    called = Called(network, lambda network, x, time: network(x, time))
+    return ForeignDenoiser(called, from_betas(table), shape, "v", lambda level: 999 * level.t, scale=BYTES)
+
+
+class AzulaBackbone(nn.Module):
+    """Azula's U-Net, modulated by an encoding of the logarithm of the noise's scale, as its preconditioning calls it."""
+
+    def __init__(self, num_channels: int, channels: int):
+        from azula.nn.layers import SineEncoding
+        from azula.nn.unet import UNet as Network
+
+        super().__init__()
+        self.encoding = SineEncoding(4 * channels)
+        widths = (channels, 2 * channels, 4 * channels)
+        self.network = Network(
+            num_channels, num_channels, hid_channels=widths, hid_blocks=(2, 2, 2), mod_features=4 * channels
+        )
+
+    def forward(self, x: Tensor, log_scale: Tensor) -> Tensor:
+        return self.network(x, self.encoding(log_scale))
+
+
+def of_azula(shape: tuple[int, ...], channels: int) -> Denoiser:
+    """Of the data, preconditioned as in EDM, under its variance-preserving schedule."""
+    from azula.denoise import KarrasDenoiser
+    from azula.noise import VPSchedule
+
+    theirs = VPSchedule()
+    alpha, sigma = theirs(torch.linspace(0, 1, 20_001, dtype=torch.float64))
+    called = Called(
+        KarrasDenoiser(AzulaBackbone(shape[0], channels), theirs), lambda network, x, time: network(x, time).mean
+    )
+    schedule = Tabulated(2 * torch.log(sigma / alpha))
+    return ForeignDenoiser(called, schedule, shape, "x", lambda level: level.t, scale=BYTES)
 
 
 def our_objective(shape: tuple[int, ...], channels: int) -> Denoiser:
@@ -190,6 +262,10 @@ PEERS = {
     ),
     "torchcfm": Peer(of_torchcfm, flow_error, rate=1e-3),
     "smalldiffusion": Peer(of_smalldiffusion, noise_error(800), rate=7e-4, weight_decay=0.01, decay=0.999),
+    "denoising-diffusion-pytorch": Peer(
+        of_denoising_diffusion_pytorch, velocity_error, rate=8e-5, betas=(0.9, 0.99), decay=0.9995
+    ),
+    "azula": Peer(of_azula, azula_error, rate=1e-3),
     "their network": Peer(our_objective, bound_error, rate=1e-3, warmup=100, falls=True),
     "their objective": Peer(our_network, noise_error(1000), rate=1e-3, warmup=100, falls=True),
 }
