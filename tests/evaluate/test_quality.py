@@ -44,6 +44,23 @@ def test_the_distance_is_that_of_the_product_s_eigenvalues(rank):
     assert found.value == pytest.approx(np.trace(a + b) - 2 * overlap, rel=1e-6)
 
 
+@pytest.mark.parametrize(("num_x", "num_y"), [(20, 90), (90, 20), (70, 90)], ids=str)
+def test_with_many_features_the_distance_is_that_of_the_examples_products(num_x, num_y, monkeypatch):
+    x, y = normal(num_x, 40) * np.arange(1, 41) ** -0.7, 0.3 + normal(num_y, 40, seed=1) * np.arange(1, 41) ** -0.8
+    rows, columns = x - x.mean(0), y - y.mean(0)
+    if num_x > num_y:  # the smaller product, which is not singular once its centre is left out
+        rows, columns = columns, rows
+    basis = np.linalg.svd(rows, full_matrices=False)[2][: min(len(rows) - 1, 40)]
+    rows = rows @ basis.T
+    squares = np.linalg.eigvals(rows.T @ rows @ (basis @ columns.T) @ (columns @ basis.T)).real
+    overlap = np.sqrt(squares / ((num_x - 1) * (num_y - 1))).sum()
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + x.var(0, ddof=1).sum() + y.var(0, ddof=1).sum() - 2 * overlap
+    kept = frechet_distance(*splits(x, y))
+    assert kept.value == pytest.approx(expected, rel=1e-9)
+    monkeypatch.setattr(module, "KEPT_FEATURES", 10)
+    assert frechet_distance(*splits(x, y)).error == kept.error
+
+
 def test_the_distance_is_symmetric_and_vanishes_on_the_same_set():
     x, y = normal(60, 5), 1 + 2 * normal(80, 5, seed=1)
     x[:, 4] = x[:, 3]

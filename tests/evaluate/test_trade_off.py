@@ -111,7 +111,7 @@ def test_more_calls_are_better_and_are_counted(known, tmp_path):
     few, many = points[0].quality.frechet, points[1].quality.frechet
     assert few[0] - many[0] > 3 * np.hypot(few[1], many[1])
     (table,) = tell_trade_off(found).tables
-    assert table.header == HEADER
+    assert table.header == (*HEADER, *FIGURES.values())
     assert [row[0] for row in table.rows] == ["ddim", "ddim", "heun", "heun", "held-out examples"]
     assert draw_calls(tmp_path / "calls.png", found).stat().st_size > 5000
     assert read(Point, json.loads(to_json(points[0])), "point") == points[0]

@@ -28,6 +28,8 @@ EFFECTIVE = (
     "anew",
     "num_samples",
     "num_examples",
+    "features",
+    "inception_weights",
     "flow.num_importance",
     "with_baselines",
     "seeds",
@@ -78,6 +80,9 @@ def main(arguments: list[str]) -> Evaluation | None:
     if options.seeds > 1 and (options.quick or not own):
         other = "--quick" if options.quick else "other --data than the run's own"
         raise InputError(f"--seeds {options.seeds} has no effect with {other}: leave out one of the two")
+    if options.features != "own" and (options.quick or not own):
+        other = "--quick" if options.quick else "other --data than the run's own"
+        raise InputError(f"--features {options.features} has no effect with {other}: leave out one of the two")
     variance = {"conditional": True, "dataset": dataset if own else None}
     run = first_then_all(processes, partial(with_variance, run, options.reverse, **variance))
     if not own and processes.is_first:

@@ -184,6 +184,8 @@ class FeatureSpace:
         scale: divided by.
         hash: of everything that the map depends on.
         accuracy: on the test split, if it is a classifier's.
+        at_once: examples that are mapped at a time.
+        is_inception: whether it is the one in which the distances are called FID and KID.
     """
 
     name: str
@@ -192,10 +194,14 @@ class FeatureSpace:
     scale: float
     hash: str
     accuracy: float | None = None
+    at_once: int = AT_ONCE
+    is_inception: bool = False
 
-    def __call__(self, x: Examples) -> Float[np.ndarray, "batch feature"]:
-        """Features, (B, F)."""
-        return (_in_parts(self.map, x).double().numpy() - self.centre) / self.scale
+    def __call__(
+        self, x: Examples, progress: Callable[[int], object] = lambda examples: None
+    ) -> Float[np.ndarray, "batch feature"]:
+        """Features, (B, F); progress is called with the number of examples that were mapped."""
+        return (_in_parts(self.map, x, self.at_once, progress).double().numpy() - self.centre) / self.scale
 
     @property
     def num_features(self) -> int:
@@ -241,9 +247,18 @@ def feature_space(dataset: Dataset, classifier: FeatureClassifier | None) -> Fea
     return FeatureSpace(name, features, centre, scale, digest, accuracy)
 
 
-def _in_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _in_parts(
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    at_once: int = AT_ONCE,
+    progress: Callable[[int], object] = lambda examples: None,
+) -> Tensor:
+    values = []
     with torch.no_grad():
-        return torch.cat([function(part) for part in x.split(AT_ONCE)])
+        for part in x.split(at_once):
+            values.append(function(part))
+            progress(len(part))
+    return torch.cat(values)
 
 
 def _hash(tensors: dict[str, Tensor], basis: str = "") -> str:

@@ -1,7 +1,7 @@
 """How good samples of a run are: their features against those of training examples, beside as many held-out ones."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,12 @@ from lowerbound.training.processes import ALONE, Processes
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""
+
+
+def num_compared(dataset: Dataset, num_samples: int) -> tuple[int, int]:
+    """How many training and how many held-out examples a judge of so many samples looks at."""
+    num_held_out = len(dataset.test) + len(dataset.validation)
+    return min(NUM_REFERENCES, len(dataset.train)), min(num_samples, num_held_out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +47,21 @@ class Judge:
     seed: int = 0
 
     @classmethod
-    def of(cls, dataset: Dataset, space: FeatureSpace, num_samples: int, seed: int = 0) -> "Judge":
+    def of(
+        cls,
+        dataset: Dataset,
+        space: FeatureSpace,
+        num_samples: int,
+        seed: int = 0,
+        progress: Callable[[int], object] = lambda examples: None,
+    ) -> "Judge":
         """One that compares `num_samples` samples, or as many as there are held-out examples."""
         rng = np.random.default_rng(seed)
-        train = rng.permutation(dataset.train)[:NUM_REFERENCES]
-        held_out = rng.permutation(np.concatenate([dataset.test, dataset.validation]))[:num_samples]
-        return cls(dataset, space, space(dataset.encoded(train)), space(dataset.encoded(held_out)), seed)
+        num_references, num_held_out = num_compared(dataset, num_samples)
+        train = rng.permutation(dataset.train)[:num_references]
+        held_out = rng.permutation(np.concatenate([dataset.test, dataset.validation]))[:num_held_out]
+        references, others = (space(dataset.encoded(indices), progress) for indices in (train, held_out))
+        return cls(dataset, space, references, others, seed)
 
     def features(self, x: Examples) -> np.ndarray:
         """Features of as many of the samples, encoded, as there are held-out examples."""
@@ -54,11 +69,15 @@ class Judge:
 
     def quality(self, x: Examples) -> Quality:
         """Of samples, encoded."""
-        return quality(Split(self.features(x), 0, self.seed), self._split)
+        return self._quality(self.features(x))
 
     def floor(self) -> Quality:
         """Of the held-out examples."""
-        return quality(Split(self.held_out, 0, self.seed), self._split)
+        return self._quality(self.held_out)
+
+    def _quality(self, values: np.ndarray) -> Quality:
+        found = quality(Split(values, 0, self.seed), self._split)
+        return replace(found, is_inception=self.space.is_inception)
 
     @cached_property
     def _split(self) -> Split:

@@ -5,11 +5,13 @@ The Frechet distance of two sets of features is that of the Gaussians with their
 $$F = \|m_a - m_b\|^2 + \mathrm{tr}(S_a + S_b) - 2\,\|S_a^{1/2} S_b^{1/2}\|_* ,$$
 
 the last term a sum of singular values, so that no root of a product that is not symmetric is taken and covariances may be
-singular (Heusel et al. 2017). The kernel distance is the unbiased squared mean discrepancy with the kernel $(x \cdot y / F
-+ 1)^3$ (Binkowski et al. 2018). Four figures are of balls that reach from each example to its k-th neighbour in its own set:
-precision is the share of samples within a ball of the references, recall the share of references within a ball of the
-samples (Kynkaanniemi et al. 2019); density is the number of reference balls around a sample over k, coverage the share of
-the references' balls that hold a sample (Naeem et al. 2020).
+singular (Heusel et al. 2017). They are those of $R_a R_b^T$ for any $R$ with $S = R^T R$: the centred examples over
+$\sqrt{N - 1}$ where these are fewer than the features, else what a QR decomposition leaves of them. Covariances are never
+formed: their smallest eigenvalues would be rounding, and the roots of these not small. The kernel distance is the unbiased
+squared mean discrepancy with the kernel $(x \cdot y / F + 1)^3$ (Binkowski et al. 2018). Four figures are of balls that
+reach from each example to its k-th neighbour in its own set: precision is the share of samples within a ball of the
+references, recall the share of references within a ball of the samples (Kynkaanniemi et al. 2019); density is the number of
+reference balls around a sample over k, coverage the share of the references' balls that hold a sample (Naeem et al. 2020).
 
 **Standard errors.** They are of both sets, as if samples and references were drawn anew. A bootstrap with replacement makes
 duplicates, which are each other's nearest neighbours and make covariances too small. So both sets are split here at random
@@ -31,7 +33,7 @@ on the numbers as well. Figures are to be compared at equal numbers only, and be
 those of as many held-out examples, the floor.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,6 +46,9 @@ from lowerbound.records import Measured
 NUM_SPLITS = 50
 NUM_NEIGHBOURS = 5
 BLOCK_VALUES = 2**22
+KEPT_FEATURES = 256
+"""Up to which the roots of a hundred covariances are kept: 53 MB."""
+Moments = tuple[np.ndarray, np.ndarray]
 _KINDS = ("samples", "references")
 
 
@@ -88,6 +93,7 @@ class Quality:
         precision, recall, density, coverage: of balls to the k-th neighbour, on equally many samples and references.
         num_samples, num_references: how many of each.
         num_neighbours: k.
+        is_inception: whether the features are those in which the distances are called FID and KID.
     """
 
     frechet: Measured
@@ -99,6 +105,12 @@ class Quality:
     num_samples: int
     num_references: int
     num_neighbours: int = NUM_NEIGHBOURS
+    is_inception: bool = False
+
+
+def distance_names(quality: Quality) -> tuple[str, str]:
+    """What the two distances are called in the features that they are of."""
+    return ("FID", "KID") if quality.is_inception else ("Frechet distance", "kernel distance")
 
 
 class Split:
@@ -124,7 +136,7 @@ class Split:
         rng = np.random.default_rng(seed).spawn(2)[side]
         half = rng.random((NUM_SPLITS, len(values))).argsort(1) < len(values) // 2
         self.chosen = np.concatenate([half, ~half, np.ones((1, len(values)), bool)])
-        self._first, self._radii = self, dict[int, np.ndarray]()
+        self._first, self._radii, self._moments = self, dict[int, np.ndarray](), list[Moments]()
 
     def first(self, num: int) -> "Split":
         """The first examples alone."""
@@ -132,10 +144,19 @@ class Split:
             self._first = self if num == len(self.values) else Split(self.values[:num], self.side, self.seed)
         return self._first
 
-    @cached_property
-    def moments(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The mean and the symmetric root of the covariance of each choice."""
-        return [_moments(self.values[rows]) for rows in self.chosen]
+    @property
+    def moments(self) -> Iterable[Moments]:
+        """The mean and a root of the covariance of each choice, kept unless they are large."""
+        made = (_moments(self.values[rows]) for rows in self.chosen)
+        if self.values.shape[1] > KEPT_FEATURES:
+            return made
+        self._moments = self._moments or list(made)
+        return self._moments
+
+    @property
+    def centred(self) -> Iterable[Moments]:
+        """The mean and the centred examples, a root of the covariance too, of each choice."""
+        return (_centred(self.values[rows]) for rows in self.chosen)
 
     @cached_property
     def kernel_means(self) -> Float64[np.ndarray, " choice"]:
@@ -183,23 +204,29 @@ def frechet_distance(samples: Split, references: Split) -> Estimate:
         InputError: if there are fewer than four of either.
     """
     _check_enough(samples, references, least=4)
-    values = list(map(_frechet, samples.moments, references.moments))
-    return _estimate(np.array(values), distance=True)
+    sides = samples, references
+    many = all(len(side.values) > side.values.shape[1] for side in sides)
+    moments = [side.moments if many else side.centred for side in sides]
+    return _estimate(np.array(list(map(_frechet, *moments))), distance=True)
 
 
-def _frechet(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> float:
+def _frechet(first: Moments, second: Moments) -> float:
     (mean_a, root_a), (mean_b, root_b) = first, second
-    overlap = np.linalg.svd(root_a @ root_b, compute_uv=False).sum()
+    overlap = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     spread = (root_a**2).sum() + (root_b**2).sum() - 2 * overlap
     return float(((mean_a - mean_b) ** 2).sum() + max(spread, 0.0))
 
 
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and the symmetric root of the covariance."""
+def _moments(values: np.ndarray) -> Moments:
+    """The mean and a root of the covariance, of no more rows than there are features."""
+    mean, root = _centred(values)
+    return mean, np.asarray(np.linalg.qr(root, mode="r"))
+
+
+def _centred(values: np.ndarray) -> Moments:
+    """The mean and the centred examples as a root of the covariance."""
     mean = values.mean(0)
-    centred = values - mean
-    eigenvalues, axes = np.linalg.eigh(centred.T @ centred / (len(values) - 1))
-    return mean, axes * np.sqrt(eigenvalues.clip(min=0)) @ axes.T
+    return mean, (values - mean) / (len(values) - 1) ** 0.5
 
 
 def kernel_distance(samples: Split, references: Split) -> Estimate:

@@ -16,9 +16,9 @@ from lowerbound.evaluate.copies import Neighbours, neighbours
 from lowerbound.evaluate.features import UPDATES, Features, feature_classifier
 from lowerbound.evaluate.forecasts import MOST_LEARNED, Forecasts, rivals
 from lowerbound.evaluate.imputation import MOST_EXAMPLES, NUM_DRAWS, NUM_STEPS, held_out_imputation, judge
-from lowerbound.evaluate.judge import SampleQuality, Samples, draw
+from lowerbound.evaluate.judge import Judge, SampleQuality, Samples, draw, num_compared
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
-from lowerbound.evaluate.subject import MAX_REFERENCES, SAMPLES, Subject
+from lowerbound.evaluate.subject import FEATURES, MAX_REFERENCES, SAMPLES, Subject
 from lowerbound.evaluate.trade_off import num_steps, trade_off_parts
 from lowerbound.guidance import AutoGuidance
 from lowerbound.pictures import denoising_strip, sample_grid
@@ -95,14 +95,32 @@ def _samples(subject: Subject) -> Part:
 
 
 def _features(subject: Subject) -> Part:
+    title = "features that samples are compared in"
+    if subject.settings.features == "inception":
+        return _inception(subject, title)
+
     def compute(folder: Path, progress: Progress) -> Features:
         feature_classifier(subject.dataset, subject.run.folder.path, progress)
         return Features(str(subject.space))
 
     labelled = subject.dataset.labels is not None
     cost = Cost("a classifier of the data, trained once" if labelled else "principal components")
-    title = "features that samples are compared in"
     return Part("features", title, cost, compute, UPDATES, missing=subject.incomparable)
+
+
+def _inception(subject: Subject, title: str) -> Part:
+    """Those of real images, kept: there are more of these than samples."""
+    dataset, space, num, seed = subject.dataset, subject.space, subject.settings.num_samples, subject.settings.seed
+
+    def compute(folder: Path, progress: Progress) -> Features:
+        judge = Judge.of(dataset, space, num, seed, progress)
+        np.save(folder / FEATURES, np.concatenate([judge.references, judge.held_out]).astype(np.float32))
+        return Features(str(space))
+
+    num_train, num_held_out = num_compared(dataset, num)
+    cost = Cost(f"Inception-v3 looks at {num_train:,} training and {num_held_out:,} held-out images")
+    settings = {"num": num, "seed": seed, "features": space.hash}
+    return Part("features", title, cost, compute, num_train + num_held_out, settings, (FEATURES,))
 
 
 def _quality(subject: Subject) -> SampleQuality:
@@ -198,7 +216,8 @@ def _comparison(subject: Subject, name: str) -> Part:
         return figures_of(subject)
 
     cost = Cost(work.format(subject.settings.num_samples))
-    return Part(name, title, cost, compute, settings=subject.drawing, missing=subject.incomparable)
+    settings = subject.judging if name == "quality" else subject.drawing
+    return Part(name, title, cost, compute, settings=settings, missing=subject.incomparable)
 
 
 def _imputation(subject: Subject, share: float) -> Part:

@@ -1,7 +1,8 @@
 """The settings of an evaluation, in Python and on the command line."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import tyro
 
@@ -12,10 +13,11 @@ from lowerbound.models import Effort
 from lowerbound.reverse import ReverseVariance
 from lowerbound.sampling.registry import SamplerName
 from lowerbound.scoring import Flow, FlowSettings
-from lowerbound.settings import check_counts
+from lowerbound.settings import check_choice, check_counts
 
 PROBED_TOLERANCE = 1e-2
 """Of a flow whose trace is estimated: a tenth of it moves the mean over the digits by a seventh of its standard error."""
+FeaturesName = Literal["own", "inception"]
 FEWEST = 20
 """Samples below which no quantile and no standard error is known."""
 
@@ -55,6 +57,12 @@ class Settings:
     """Plot sample quality against network calls per sample, at these numbers of calls, from --num-samples samples each."""
     samplers: tuple[SamplerName, ...] = ()
     """The samplers whose quality is plotted against --calls; the default sampler if not given."""
+    features: Everyday[FeaturesName] = "own"
+    """Compare samples with data in features of the data's own classifier or principal components (own), or, of images, in
+    those of Inception-v3 (inception, through torch-fidelity), in which the distances are the FID and KID of papers."""
+    inception_weights: Path | None = None
+    """The file of Inception-v3's weights, torch-fidelity's weights-inception-2015-12-05-6726825d.pth; if not given, it is
+    looked for in the data directory."""
     scales: Annotated[Everyday[tuple[float, ...]], tyro.conf.arg(name="guidance-scales")] = ()
     """Plot fidelity against variety at these scales of classifier-free guidance; 1 is none. Conditional runs only."""
     imputation: Everyday[float | None] = None
@@ -80,6 +88,9 @@ class Settings:
             raise InputError(f"--imputation is {self.imputation}: it is a share of the entries, between 0 and 1")
         if min(self.calls, default=1) < 1:
             raise InputError(f"--calls is {min(self.calls)}: a sample takes at least one call of the network")
+        check_choice("--features", self.features, get_args(FeaturesName))
+        if self.inception_weights is not None and self.features != "inception":
+            raise InputError("--inception-weights has no effect without --features inception")
         if self.samplers and not self.calls:
             raise InputError(
                 "--samplers has no effect without --calls: give the numbers of network calls to compare them at"

@@ -10,7 +10,8 @@ from torch import Tensor
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.features import FeatureClassifier, FeatureSpace, feature_classifier, feature_space
-from lowerbound.evaluate.judge import Judge
+from lowerbound.evaluate.inception import inception_space
+from lowerbound.evaluate.judge import Judge, num_compared
 from lowerbound.evaluate.likelihood import scored
 from lowerbound.evaluate.part import Pace
 from lowerbound.evaluate.settings import Settings
@@ -21,8 +22,9 @@ from lowerbound.training.processes import ALONE, Processes
 
 QUICK_SECONDS = 15.0
 """For bits/dim, and again for the picture, where only a quick look is asked for."""
-SAMPLES, EACH = "samples.npy", "bits.npy"
-"""The files of the samples that were drawn, and of the bits/dim of each example."""
+SAMPLES, EACH, FEATURES = "samples.npy", "bits.npy", "features.npy"
+"""The files of the samples that were drawn, of the bits/dim of each example, and of the features of training and then of
+held-out examples, where these take long."""
 MAX_REFERENCES = 20_000
 """Training examples that the nearest is sought among."""
 
@@ -72,6 +74,11 @@ class Subject:
         guided = self.drawn_from is not self.run
         return {"num": self.settings.num_samples, "seed": self.settings.seed, "guided": guided}
 
+    @property
+    def judging(self) -> dict[str, object]:
+        """What all that is said of samples in the space of features depends on."""
+        return self.drawing if self.settings.features == "own" else {**self.drawing, "features": self.space.hash}
+
     @cached_property
     def samples(self) -> Tensor:
         """The samples that were drawn, as the model has them."""
@@ -95,12 +102,18 @@ class Subject:
     @cached_property
     def space(self) -> FeatureSpace:
         """In which samples are compared with the data."""
+        if self.settings.features == "inception":
+            return inception_space(self.dataset.spec, self.settings.inception_weights, self.run.device)
         return feature_space(self.dataset, self.classifier)
 
     @cached_property
     def judge(self) -> Judge:
         """What samples are compared with."""
-        return Judge.of(self.dataset, self.space, self.settings.num_samples, self.settings.seed)
+        if self.settings.features == "own":
+            return Judge.of(self.dataset, self.space, self.settings.num_samples, self.settings.seed)
+        features = self._found(FEATURES, "features of the data").astype(np.float64)
+        num_references, _ = num_compared(self.dataset, self.settings.num_samples)
+        return Judge(self.dataset, self.space, features[:num_references], features[num_references:], self.settings.seed)
 
     def probe(self) -> None:
         """Measure how fast the network is, on a few test examples; it also finds out settings that the run can't have.

@@ -8,7 +8,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
-from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.quality import Quality, distance_names
 from lowerbound.evaluate.subject import Subject
 from lowerbound.guidance import ClassifierFree
 from lowerbound.pictures.quality import fidelity_and_variety, quality_by_calls
@@ -171,17 +171,17 @@ def _part(
     calls = sum(trial.plan.num_calls * (1 if trial.denoiser is None else 2) for trial in trials)
     cost = Cost(f"{len(trials)} {unit}, {num:,} samples each", num * calls)
     units = sum(num_steps(run, trial.plan, num) for trial in trials)
-    settings = {**subject.drawing, **choice}
+    settings = {**subject.judging, **choice}
     return Part(name, title, cost, compute, units, settings, (file,), subject.incomparable)
 
 
 def draw_calls(path: Path, figures: TradeOff) -> Path:
-    """The picture of quality by network calls: the Frechet distance."""
+    """The picture of quality by network calls: the Frechet distance, or FID."""
     curves: dict[str, list[tuple[float, float, float]]] = {}
     for point in figures.points:
         distance = point.quality.frechet
         curves.setdefault(point.sampler, []).append((point.num_calls, distance.value, distance.error))
-    return quality_by_calls(path, curves, figures.floor.frechet)
+    return quality_by_calls(path, curves, figures.floor.frechet, distance_names(figures.floor)[0])
 
 
 def draw_scales(path: Path, figures: TradeOff) -> Path:

@@ -15,12 +15,16 @@ Figure = tuple[float, float]
 
 
 def quality_by_calls(
-    path: Path | str, curves: Mapping[str, Sequence[tuple[float, float, float]]], floor: Figure | None = None
+    path: Path | str,
+    curves: Mapping[str, Sequence[tuple[float, float, float]]],
+    floor: Figure | None = None,
+    distance: str = "Frechet distance",
 ) -> Path:
     """Draws a distance against the number of network calls, both on logarithmic axes, a curve for each sampler.
 
     curves: by name, triples of calls, distance and its standard error.
     floor: the distance of held-out data and its standard error, a horizontal band.
+    distance: what it is called.
 
     Raises InputError if there is nothing to draw.
     """
@@ -37,7 +41,7 @@ def quality_by_calls(
         value, error = floor
         axis.axhspan(value - error, value + error, color=INK, alpha=0.12, linewidth=0)
         axis.axhline(value, color=INK, linewidth=0.8, linestyle="--", label="held-out data")
-    axis.set(xscale="log", yscale="log", xlabel="network calls per sample", ylabel="Frechet distance")
+    axis.set(xscale="log", yscale="log", xlabel="network calls per sample", ylabel=distance)
     ticks = sorted({point[0] for points in curves.values() for point in points})
     axis.set_xticks(ticks if len(ticks) <= 12 else ticks[:: -(-len(ticks) // 12)])
     axis.xaxis.set_major_formatter(ScalarFormatter())

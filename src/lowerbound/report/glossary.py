@@ -17,6 +17,9 @@ GLOSSARY = {
     "baseline": "A simple model, such as a histogram of each entry, which a good model has to beat.",
     "Frechet distance": "How far apart two sets of features are, as if both were Gaussian: 0 for equal means and "
     "covariances.",
+    "FID": "Frechet inception distance: the Frechet distance in the features of Inception-v3, as papers give it; to be "
+    "compared at equal numbers of images only.",
+    "KID": "Kernel inception distance: the kernel distance in the features of Inception-v3.",
     "kernel distance": "How far apart two sets of features are, by their mean similarity (squared maximum mean "
     "discrepancy).",
     "precision": "The share of samples that lie near some data: whether samples look like data.",

@@ -2,7 +2,7 @@
 
 from lowerbound.evaluate.features import Features
 from lowerbound.evaluate.judge import SampleQuality, Samples
-from lowerbound.evaluate.quality import Quality
+from lowerbound.evaluate.quality import Quality, distance_names
 from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.report.description import Description, Finding, in_errors, judged, tell
 from lowerbound.report.html import Table
@@ -16,8 +16,8 @@ FIGURES = {
     "density": "density",
     "coverage": "coverage",
 }
-"""The figures of `Quality` and what tables call them."""
-HEADER = ("sampler", "calls", "guidance", *FIGURES.values())
+"""The figures of `Quality` and what tables call them, in a data set's own features."""
+HEADER = ("sampler", "calls", "guidance")
 
 
 @tell.register
@@ -40,18 +40,18 @@ def tell_quality(quality: SampleQuality) -> Description:
         f"Samples by {quality.sampler}{_calls(quality)}, against {counted(samples.num_references, 'training example')} in "
         f"{quality.space}",
         ("", counted(samples.num_samples, "sample"), counted(held_out.num_samples, "held-out example")),
-        tuple(zip(FIGURES.values(), _texts(samples), _texts(held_out), strict=True)),
+        tuple(zip(names(samples), _texts(samples), _texts(held_out), strict=True)),
     )
-    gap = _gap(quality, "frechet")
+    gap, (name, _) = _gap(quality, "frechet"), distance_names(samples)
     figures = (
-        f"the Frechet distance to the training data is {samples.frechet}, that of as many held-out examples "
-        f"{held_out.frechet}"
+        f"the {name} of {counted(samples.num_samples, 'sample')} to {counted(samples.num_references, 'training example')} "
+        f"is {samples.frechet}, that of {held_out.num_samples:,} held-out ones {held_out.frechet}"
     )
     distance = judged(
         gap,
         f"Samples differ from the data: {figures}.",
         f"Samples perhaps differ from the data: {figures}, {gap:.1f} standard errors more.",
-        f"Not told apart from held-out data by the Frechet distance: {figures}.",
+        f"Not told apart from held-out data by the {name}: {figures}.",
     )
     fidelity = _balls(quality, ("precision", "density"), "samples", "that are like no data")
     variety = _balls(quality, ("recall", "coverage"), "data", "that no sample is like")
@@ -66,7 +66,17 @@ def tell_trade_off(trade_off: TradeOff) -> Description:
         scale = "" if point.scale is None else f"{point.scale:g}"
         rows.append((point.sampler, f"{point.num_calls:g}", scale, *_texts(point.quality)))
     rows.append(("held-out examples", "", "", *_texts(trade_off.floor)))
-    return Description((Table("Quality of other settings", HEADER, tuple(rows)),))
+    counts = trade_off.floor
+    caption = (
+        f"Quality of other settings, {counted(counts.num_samples, 'sample')} each, against "
+        f"{counted(counts.num_references, 'training example')}"
+    )
+    return Description((Table(caption, (*HEADER, *names(trade_off.floor)), tuple(rows)),))
+
+
+def names(quality: Quality) -> tuple[str, ...]:
+    """What the six figures are called, in the order of `FIGURES`."""
+    return (*distance_names(quality), *list(FIGURES.values())[2:])
 
 
 def _calls(samples: Samples | SampleQuality) -> str:
