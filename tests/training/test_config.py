@@ -41,6 +41,7 @@ from lowerbound.training.config import (
     as_flags,
     differences,
 )
+from lowerbound.training.folder import RunFolder
 from lowerbound.training.reasons import reasons
 from lowerbound.training.recipes import unet
 from lowerbound.training.trainer import Trainer
@@ -238,6 +239,16 @@ def test_every_objective_trains(name, schedule):
     assert math.isfinite(record.loss)
     assert record.gradient_norm > 0
     assert any((p != q).any() for p, q in zip(trainer.model.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("name", typing.get_args(ScheduleName))
+def test_a_run_of_every_schedule_is_read_again(name, tmp_path):
+    """Its network is built without numbers, to find its size; its schedule, which asks for the values of some, with them."""
+    config, dataset = tiny_config(steps=1)
+    config = dataclasses.replace(config, schedule=ScheduleConfig(name))
+    folder = RunFolder(tmp_path)
+    folder.write_config(config, dataset.spec)
+    assert folder.read_config()[0] == config
 
 
 def test_the_objective_knows_whether_it_is_a_bound():

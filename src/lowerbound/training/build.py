@@ -73,12 +73,13 @@ def build_relative(config: ModelConfig, spec: DataSpec) -> Model:
 def build_schedule(config: ScheduleConfig) -> Schedule:
     """The noise schedule; tables keep their own ends, the others go from gamma_min to gamma_max."""
     gamma_min, gamma_max = config.gamma_min, config.gamma_max
-    if config.name in TABLES:
-        schedule = betas.from_betas(TABLES[config.name](config.num_steps))
-    elif config.name in CURVES:
-        schedule = CURVES[config.name](gamma_min=gamma_min, gamma_max=gamma_max)
-    else:
-        schedule = EXPLODING[config.name](math.exp(gamma_min / 2), math.exp(gamma_max / 2))
+    with torch.device("cpu"):  # with numbers, where a network is built without them
+        if config.name in TABLES:
+            schedule = betas.from_betas(TABLES[config.name](config.num_steps))
+        elif config.name in CURVES:
+            schedule = CURVES[config.name](gamma_min=gamma_min, gamma_max=gamma_max)
+        else:
+            schedule = EXPLODING[config.name](math.exp(gamma_min / 2), math.exp(gamma_max / 2))
     if config.scaling is not None:
         schedule.scaling = SCALINGS[config.scaling]
     return schedule
