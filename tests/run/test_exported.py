@@ -1,4 +1,4 @@
-"""What is exported says the same elsewhere: ONNX under onnxruntime, a pipeline under diffusers."""
+"""What is exported says the same elsewhere: ONNX under onnxruntime, plain files under torch."""
 
 import json
 import re
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from lowerbound import DDIM, InputError, PerSample, open_run, sample
 from lowerbound.cli.main import run
@@ -18,7 +17,7 @@ from lowerbound.data import DataConfig, open_dataset
 from lowerbound.denoiser import FittedMixture
 from lowerbound.elementary import expand
 from lowerbound.records import Measured
-from lowerbound.run.exported import OfGamma, _exportable, export_diffusers, export_onnx
+from lowerbound.run.exported import OfGamma, _exportable, export_onnx
 from lowerbound.run.opened import Run
 from lowerbound.training.build import build_model
 from lowerbound.training.config import DenoiserConfig
@@ -208,13 +207,16 @@ def test_what_solves_equations_of_its_own_for_each_example_is_refused(given_some
         export_onnx(opened, tmp_path / "onnx")
 
 
-def test_what_can_t_be_exported_is_refused(trained, tmp_path, capsys):
-    with pytest.raises(InputError, match="was not imported from diffusers"):
-        export_diffusers(open_run(trained), tmp_path / "pipeline")
+def test_a_pipeline_needs_its_library(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    monkeypatch.delitem(sys.modules, "lowerbound.adapters.diffusers", raising=False)
     assert run(["export", str(trained), "--as", "diffusers", "-o", str(tmp_path / "pipeline")]) == 2
-    assert "--as onnx" in capsys.readouterr().err
-    assert not (tmp_path / "pipeline").exists()
-    assert run(["export", str(trained), "--as", "keras", "-o", str(tmp_path / "pipeline")]) == 2
+    assert "pip install 'lowerbound[diffusers]'" in capsys.readouterr().err
+
+
+def test_a_kind_of_files_that_is_unknown_is_refused(trained, tmp_path):
+    assert run(["export", str(trained), "--as", "keras", "-o", str(tmp_path / "keras")]) == 2
+    assert not (tmp_path / "keras").exists()
 
 
 @pytest.mark.parametrize(
@@ -234,47 +236,6 @@ def test_what_is_no_network_of_gamma_alone_is_refused_with_what_is_possible(name
         export_onnx(opened, tmp_path / "onnx")
     config = replace(recipe(dataset, source), denoiser=advised)
     _exportable(replace(opened, config=config, model=build_model(config, dataset.spec)))
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("learns_variance", [False, True])
-def test_a_pipeline_that_was_imported_comes_back(learns_variance, tmp_path, capsys):
-    diffusers = pytest.importorskip("diffusers")
-    from lowerbound.run.imported import import_model
-
-    torch.manual_seed(0)
-    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
-    model = diffusers.UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1 + learns_variance, norm_num_groups=4, layers_per_block=1, **blocks
-    ).eval()
-    scheduler = diffusers.DDPMScheduler(
-        num_train_timesteps=20, variance_type="learned_range" if learns_variance else "fixed_small"
-    )
-    model.save_pretrained(tmp_path / "first/unet")
-    scheduler.save_pretrained(tmp_path / "first/scheduler")
-    parts = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDPMScheduler"]}
-    (tmp_path / "first/model_index.json").write_text(json.dumps({"_class_name": "DDPMPipeline", **parts}))
-    import_model(tmp_path / "first", tmp_path / "run")
-    assert run(["export", str(tmp_path / "run"), "--as", "diffusers", "-o", str(tmp_path / "again")]) == 0
-    assert "model_index.json" in capsys.readouterr().out
-    weights = [load_file(tmp_path / name / "unet/diffusion_pytorch_model.safetensors") for name in ("first", "again")]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    pipeline = diffusers.DDPMPipeline.from_pretrained(tmp_path / "again", low_cpu_mem_usage=False)
-    kept = diffusers.DDPMScheduler.from_pretrained(tmp_path / "first/scheduler").config
-    configs = [
-        {name: value for name, value in each.items() if name[0] != "_"} for each in (pipeline.scheduler.config, kept)
-    ]
-    assert configs[0] == configs[1]
-    x_t = torch.randn(2, 1, 8, 8)
-    with torch.no_grad():
-        assert torch.equal(pipeline.unet(x_t, 7).sample, model(x_t, 7).sample)
-    if not learns_variance:
-        draws = [
-            each(num_inference_steps=3, generator=torch.Generator().manual_seed(0), output_type="np").images
-            for each in (pipeline, diffusers.DDPMPipeline(model, scheduler))
-        ]
-        assert np.abs(draws[0] - draws[1]).max() < 1e-6
 
 
 def test_a_repository_is_a_run_with_a_card(trained, tmp_path, capsys):

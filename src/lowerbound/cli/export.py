@@ -8,10 +8,17 @@ import tyro
 
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
-from lowerbound.run import open_run
+from lowerbound.data.extras import extra
+from lowerbound.run import Run, open_run
 from lowerbound.run.card import export_hub
-from lowerbound.run.exported import export_diffusers, export_onnx
+from lowerbound.run.exported import export_onnx
 from lowerbound.run.hub import is_on_hub, sent
+
+
+def export_diffusers(run: Run, out: Path) -> Path:
+    """Write a pipeline of diffusers, by `adapters.diffusers`, which needs that library."""
+    return extra("lowerbound.adapters.diffusers", "diffusers", "a pipeline of diffusers").export_diffusers(run, out)
+
 
 WRITERS = {"onnx": export_onnx, "diffusers": export_diffusers, "hub": export_hub}
 
@@ -21,10 +28,11 @@ class Options:
     """Write a run's model in files that other programs read.
 
     ONNX is one file that takes noisy examples, their noise levels and what they are conditioned on, and returns the mean of
-    the data given them, beside a model.json that says what the numbers mean. A run that was imported from diffusers becomes
-    a pipeline of diffusers again. For the hub, its files stand beside a card that says its bits/dim and whether they are a
-    bound. Nothing is sent anywhere unless -o names a repository there, hf:NAME/REPO: then any kind of files is, and a
-    repository that is new is private.
+    the data given them, beside a model.json that says what the numbers mean. A pipeline of diffusers draws images by that
+    library's pipelines and schedulers, which call the run's network (`import lowerbound.adapters.diffusers` first); a run
+    that was imported from diffusers becomes what it was. For the hub, its files stand beside a card that says its bits/dim
+    and whether they are a bound. `import` makes a run of the last two again. Nothing is sent anywhere unless -o names a
+    repository there, hf:NAME/REPO: then any kind of files is, and a repository that is new is private.
 
     Example: lowerbound export runs/digits --as onnx -o digits-onnx
     """

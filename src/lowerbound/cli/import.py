@@ -26,10 +26,11 @@ from lowerbound.training.folder import RunFolder
 class Options:
     """Make a run of a model that was trained elsewhere, so that every other verb takes it.
 
-    MODEL is a folder, or hf:NAME/REPO on the Hugging Face hub, that holds one of these: a run, as `export --as hub` writes
-    it; a pipeline of diffusers, a UNet2DModel or a DiTTransformer2DModel with a scheduler of DDPM's kind, of EDM, of flow
-    matching or of a variance exploding score SDE; a checkpoint of ADM, improved diffusion, EDM or score_sde_pytorch,
-    without a program in it, beside its settings as JSON: docs/import.md. Weights are copied; no program is run.
+    MODEL is a folder, or hf:NAME/REPO on the Hugging Face hub, that holds one of these: a run, as `export --as hub` or `--as
+    diffusers` writes it; a pipeline of diffusers, a UNet2DModel or a DiTTransformer2DModel with a scheduler of DDPM's kind,
+    of EDM, of flow matching or of a variance exploding score SDE; a checkpoint of ADM, improved diffusion, EDM or
+    score_sde_pytorch, without a program in it, beside its settings as JSON: docs/import.md. Weights are copied; no program
+    is run.
 
     Example: lowerbound import ddpm-cifar10-32 -o runs/ddpm
     """

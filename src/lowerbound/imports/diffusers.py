@@ -197,13 +197,7 @@ class Diffusers(Family[_Settings]):
                     f"{path} holds the settings of {printable(str(own))}, and model_index.json calls for {kind}: "
                     "name the class that was trained in both"
                 )
-        weights = next((folder / part / name for name in WEIGHTS if (folder / part / name).is_file()), None)
-        if weights is None:
-            names = ", ".join(sorted(path.name for path in (folder / part).iterdir()))
-            raise InputError(
-                f"{folder / part} holds {names}, and none of {', '.join(WEIGHTS)}: save the weights in one file, by "
-                "save_pretrained(..., max_shard_size='1TB') where they are in several"
-            )
+        weights = weights_in(folder / part)
         tensors = {_present_name(name): tensor for name, tensor in read_tensors(weights).items()}
         files = [folder / "model_index.json", *paths, weights]
         hashes = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
@@ -259,6 +253,22 @@ class Called(nn.Module):
         time = time.round().long() if self.whole_steps else time
         classes = labels(x, cond, self.num_classes, self.num_classes if self.has_null else None)
         return self.model(x, time, class_labels=classes).sample[:, : self.num_channels]
+
+
+def weights_in(folder: Path) -> Path:
+    """The file of weights of a pipeline's network.
+
+    Raises:
+        InputError: if there is none, or they are in several.
+    """
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        names = ", ".join(sorted(path.name for path in folder.iterdir()))
+        raise InputError(
+            f"{folder} holds {names}, and none of {', '.join(WEIGHTS)}: save the weights in one file, by "
+            "save_pretrained(..., max_shard_size='1TB') where they are in several"
+        )
+    return weights
 
 
 def _part(folder: Path) -> str:

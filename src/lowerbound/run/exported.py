@@ -1,6 +1,6 @@
-r"""A run's model in files that other programs read: ONNX of its denoiser, or the pipeline of diffusers that it came from.
+r"""A run's denoiser as ONNX, which other programs read.
 
-ONNX holds $(x_t, \gamma, c) \mapsto \hat x$ in one fixed convention, whatever the run was trained in: $x_t$ is variance
+It holds $(x_t, \gamma, c) \mapsto \hat x$ in one fixed convention, whatever the run was trained in: $x_t$ is variance
 preserving, $x_t = \alpha x + \sigma \epsilon$ with $\alpha^2 = \mathrm{sigmoid}(-\gamma)$ and $\sigma^2 =
 \mathrm{sigmoid}(\gamma)$; a condition c, and which entries are there, are inputs where the run was trained with them. Beside
 it `model.json` says what the inputs and the entries of x are, and with which $\gamma$ the model was trained.
@@ -26,8 +26,6 @@ from lowerbound.elementary import expand
 from lowerbound.errors import InputError
 from lowerbound.files import check_folder, check_new, new_folder
 from lowerbound.forest import Forest
-from lowerbound.imports import FAMILIES
-from lowerbound.imports.diffusers import Diffusers
 from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.langevin.energy import EnergyDenoiser
 from lowerbound.mixed import BlockDenoiser
@@ -118,33 +116,6 @@ def export_onnx(run: Run, out: Path | str) -> Path:
     with new_folder(out) as unfinished:
         program.save(unfinished / "model.onnx", external_data=False)
         (unfinished / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
-    return out
-
-
-def export_diffusers(run: Run, out: Path | str) -> Path:
-    """Write the pipeline of diffusers that a run was imported from: the same network, weights and scheduler.
-
-    The folder appears whole or not at all.
-
-    Arguments:
-        run: that was imported from such a pipeline.
-        out: the folder, which is not there yet or empty.
-
-    Raises:
-        InputError: if it was made in another way, whose network is none of diffusers.
-    """
-    out, source = Path(out), run.config.imported
-    family = FAMILIES["diffusers"]
-    if source is None or source.family != family.name:
-        raise InputError(
-            f"the run in {run.folder.path} was not imported from diffusers, and its network is none of that library's: "
-            "--as onnx takes networks that were trained here"
-        )
-    assert isinstance(family, Diffusers)
-    assert isinstance(run.denoiser, ForeignDenoiser)
-    check_out(out)
-    with new_folder(out) as unfinished:
-        family.write(source, run.denoiser.module, unfinished)
     return out
 
 

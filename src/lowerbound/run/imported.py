@@ -1,5 +1,6 @@
 """A model that was trained elsewhere, by another library or this one, as a run."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,17 @@ from lowerbound.data import DataConfig, DataSpec, Levels, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.files import check_new, new_folder, write_file
 from lowerbound.imports import open_denoiser, stated
-from lowerbound.imports.files import read_object
+from lowerbound.imports.diffusers import weights_in
+from lowerbound.imports.files import read_object, read_tensors
 from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.run.card import copy_model
 from lowerbound.run.opened import open_run
 from lowerbound.training.config import Config
-from lowerbound.training.folder import RunFolder
+from lowerbound.training.folder import RunFolder, configuration
 from lowerbound.weights import weights_file
+
+PIPELINE_OF_RUN = ["lowerbound.adapters.diffusers", "DenoiserModel"]
+"""The network of a pipeline that was made of a run, as its model_index.json names it."""
 
 
 def import_model(
@@ -77,29 +82,52 @@ def import_model(
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run of this program, and no model of another library.
+    """Whether a folder holds a run of this program, be it as a pipeline of diffusers, and no model of another library.
 
     Raises:
         InputError: if its config.json, be it whose it may, is damaged.
     """
     config = RunFolder(folder).config
-    return config.is_file() and "schema_version" in read_object(config)
+    return (config.is_file() and "schema_version" in read_object(config)) or _is_pipeline(folder)
 
 
 def import_run(folder: Path | str, out: Path | str) -> RunFolder:
-    """Copy what a run is used by, its configuration and its weights, once it has been opened.
+    """Copy what a run is used by, its configuration and its weights, and open it.
 
     Arguments:
-        folder: of the run.
+        folder: of the run, or of the pipeline that `adapters.diffusers.export_diffusers` made of it.
         out: the run folder, which is not there yet or empty.
 
     Raises:
         InputError: if there is no run, it is damaged, or there is no place for the copy.
     """
-    run, source = RunFolder(out), open_run(folder).folder
+    folder, run = Path(folder).expanduser(), RunFolder(out)
     with new_folder(run.path) as unfinished:
-        copy_model(source, unfinished)
+        if _is_pipeline(folder):
+            _unpack(folder / "unet", RunFolder(unfinished))
+        else:
+            copy_model(open_run(folder).folder, unfinished)
     return run
+
+
+def _is_pipeline(folder: Path) -> bool:
+    """Whether a folder holds a pipeline whose network is a run's."""
+    index = folder / "model_index.json"
+    return index.is_file() and read_object(index).get("unet") == PIPELINE_OF_RUN
+
+
+def _unpack(network: Path, run: RunFolder) -> None:
+    """Make a run of the network of a pipeline, which holds both its configuration and its weights."""
+    settings, weights, prefix = read_object(network / "config.json"), weights_in(network), "denoiser."
+    configuration(settings.get("run"), str(network / "config.json"))
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in read_tensors(weights).items()}
+    write_file(run.config, (json.dumps(settings["run"], indent=2) + "\n").encode())
+    # trained further there, they would no longer have the figures that were measured of them
+    write_file(run.model, weights_file(tensors, {"weights": "of a pipeline of diffusers"}))
+    try:
+        open_run(run.path)
+    except InputError as error:
+        raise InputError(str(error).replace(str(run.model), str(weights))) from error
 
 
 def _class_names(num_classes: int, stated: Sequence[str], spec: DataSpec) -> tuple[str, ...]:

@@ -102,20 +102,8 @@ class RunFolder:
             InputError: if there is no run here, or its configuration is damaged or of a newer schema.
         """
         self.check()
-        source = str(self.config)
         try:
             values = json.loads(read_text(self.config, MOST_BYTES))
-            version = values.pop("schema_version")
-            if version != SCHEMA_VERSION:
-                is_newer = isinstance(version, int) and version > SCHEMA_VERSION
-                raise InputError(
-                    f"{source} has the schema version {version!r}, this program knows {SCHEMA_VERSION}: install "
-                    f"{'a newer' if is_newer else 'the older'} lowerbound, or train the run anew"
-                )
-            spec = DataSpec.from_dict(values.pop("data_facts"), f"{source}: data_facts")
-            config = Config.from_dict(values)
-        except InputError:
-            raise
         except FileNotFoundError as error:
             parent = self.path.parent
             runs = [name for name in names_in(parent) if (parent / name / self.config.name).is_file()]
@@ -127,19 +115,9 @@ class RunFolder:
             raise InputError(f"there is no run in {self.path}: {remedy}") from error
         except NotADirectoryError as error:
             raise InputError(f"{self.path} is a file: give the folder of a run") from error
-        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise InputError(f"{source} is damaged: {type(error).__name__} {error}") from error
-
-        def build() -> nn.Module:
-            """Where the parameters are."""
-            if config.imported is not None:
-                return imports.stated(config.imported).build()
-            if not config.model.is_denoiser:
-                return build_relative(config.model, spec)
-            return build_denoiser(config, spec.conditioned(config.data.conditional))
-
-        check_size(build, MOST_PARAMETERS, source)
-        return config, spec
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{self.config} is damaged: {type(error).__name__} {error}") from error
+        return configuration(values, str(self.config))
 
     def read_log(self) -> list[dict[str, Any]]:
         """The records of the log; a last line that an interruption left incomplete is not one.
@@ -203,6 +181,44 @@ class RunFolder:
             except BlockingIOError:
                 return True
         return False
+
+
+def configuration(values: Any, source: str) -> tuple[Config, DataSpec]:
+    """The configuration that config.json holds, and what it says of the data.
+
+    Arguments:
+        values: its content.
+        source: where that is from, for messages.
+
+    Raises:
+        InputError: if it is damaged, of another schema, or of a model that is too large.
+    """
+    try:
+        values = dict(values)
+        version = values.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            is_newer = isinstance(version, int) and version > SCHEMA_VERSION
+            raise InputError(
+                f"{source} has the schema version {version!r}, this program knows {SCHEMA_VERSION}: install "
+                f"{'a newer' if is_newer else 'the older'} lowerbound, or train the run anew"
+            )
+        spec = DataSpec.from_dict(values.pop("data_facts"), f"{source}: data_facts")
+        config = Config.from_dict(values)
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise InputError(f"{source} is damaged: {type(error).__name__} {error}") from error
+
+    def build() -> nn.Module:
+        """Where the parameters are."""
+        if config.imported is not None:
+            return imports.stated(config.imported).build()
+        if not config.model.is_denoiser:
+            return build_relative(config.model, spec)
+        return build_denoiser(config, spec.conditioned(config.data.conditional))
+
+    check_size(build, MOST_PARAMETERS, source)
+    return config, spec
 
 
 def _lock(file: IO[str]) -> None:
