@@ -155,7 +155,7 @@ def test_samples_that_vary_less_are_near_but_no_copies():
     found = audit(middle + 0.5 * (FRESH - middle), HELD_OUT, TRAIN)
     assert found.nearer.z > 3
     assert not has_copies(found)
-    assert str(tell_copies(found).findings[0]).startswith("Nearer to")
+    assert str(tell_copies(found).findings[0]).startswith("Samples are nearer to")
     assert str(tell_copies(found).findings[1]).startswith("No copies, but too near")
 
 

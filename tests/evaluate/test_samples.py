@@ -35,7 +35,7 @@ def test_disturbed_copies_are_found():
     rng = np.random.default_rng(3)
     copies = np.where(rng.random((200, 64)) < 0.2, np.abs(TRAIN[:200] - 1), TRAIN[:200])
     found = findings(copies)
-    assert "Nearer to the training data" in found
+    assert "Samples are nearer to the training data" in found
     assert "Copies (samples " in found
 
 
@@ -47,7 +47,7 @@ def test_collapse_is_found():
 
 def test_noise_is_far_from_the_data():
     noise = np.random.default_rng(5).integers(0, 16, size=(200, 64))
-    assert "Farther from the training data" in findings(noise)
+    assert "Samples are farther from the training data" in findings(noise)
 
 
 def test_too_few_samples_are_refused():

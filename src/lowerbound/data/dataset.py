@@ -75,6 +75,12 @@ class Dataset:
         assert split in SPLITS
         return getattr(self, split)
 
+    def shown(self, num: int) -> np.ndarray:
+        """The indices of so many test examples, or of all if there are fewer, evenly spread over them: neighbouring windows
+        of series are nearly the same."""
+        places = np.linspace(0, len(self.test) - 1, min(num, len(self.test)))
+        return self.test[places.astype(np.int64)]
+
     def encoded(self, indices: np.ndarray, cuts: Tensor | None = None) -> Tensor:
         """Examples as the model sees them, (n, *shape); NaN where an entry is missing (`DataSpec.observed`).
 

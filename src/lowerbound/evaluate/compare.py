@@ -233,7 +233,7 @@ def compare(
         reasons = " ".join(f"{model} is left out: {reason}." for model, reason in left_out.items())
         raise InputError(f"none of the models could be trained: {reasons}")
     if len(dataset.shape) > 1:
-        examples = dataset.examples[dataset.test[:SHOWN]]
+        examples = dataset.examples[dataset.shown(SHOWN)]
         sample_grid(folder / "data.png", examples, dataset.spec.encoding.value_range, names=dataset.spec.names)
     of_trainings = {model: np.stack(each) for model, each in bits.items()}
     means = {model: mean_over_trainings(each) for model, each in of_trainings.items()}

@@ -82,10 +82,10 @@ def _samples(subject: Subject) -> Part:
         np.save(folder / SAMPLES, samples)
         value_range, examples = dataset.spec.encoding.value_range, dataset.examples
         num_shown = {1: len(samples), 2: SHOWN_SERIES}.get(len(dataset.shape), SHOWN)
-        shown, names = examples[dataset.test[:num_shown]], dataset.spec.names
+        shown, names = examples[dataset.shown(num_shown)], dataset.spec.names
         sample_grid(folder / "samples.png", samples[:num_shown], value_range, data=shown, names=names)
         if len(dataset.shape) > 1:
-            sample_grid(folder / "data.png", examples[dataset.test[:num_shown]], value_range, names=names)
+            sample_grid(folder / "data.png", shown, value_range, names=names)
         return Samples(num, _sampler(run), num_calls, seconds)
 
     cost = Cost(f"{num:,} samples{'' if calls is None else f', {calls} calls each'}", num * (calls or 0))

@@ -109,7 +109,7 @@ def verdict(comparison: Comparison) -> str:
     lead = difference_of_figures(distances[others[0]], distances[nearest])
     samples = f"{nearest} has the samples nearest to the data, at a kernel distance of {kernels[nearest]}"
     samples += _tie(lead, others)
-    return f"Of {len(models)} models {' and '.join(filter(None, [best, samples]))}."
+    return f"Of {len(models)} models {'; '.join(filter(None, [best, samples]))}."
 
 
 def read_comparison(folder: Path) -> Comparison:

@@ -63,8 +63,8 @@ def _distance(audit: CopyAudit) -> Finding:
     side = "farther from" if audit.nearer.z < 0 else "nearer to"
     return judged(
         abs(audit.nearer.z),
-        f"{side.capitalize()} the training data than held-out data: {figures}.",
-        f"Perhaps {side} the training data than held-out data: {figures}.",
+        f"Samples are {side} the training data than held-out data: {figures}.",
+        f"Samples are perhaps {side} the training data than held-out data: {figures}.",
         f"Not told apart from held-out data by the distance to training data: {figures}.",
     )
 
@@ -94,7 +94,7 @@ def _variety(neighbours: Neighbours) -> Finding:
     if held_out.median - samples.median > SURE * math.hypot(held_out.median_error, samples.median_error):
         if samples.median < COLLAPSED * held_out.median:
             return serious(f"Collapse: {figures}.")
-        return change(f"Less variety than held-out data: {figures}.")
+        return change(f"Samples have less variety than held-out data: {figures}.")
     return fine(f"No sign of collapse: {figures}.")
 
 

@@ -134,11 +134,17 @@ def _table(table: Table) -> str:
     header = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.header)
     rows = ""
     for index, row in enumerate(table.rows):
-        cells = (escape(cell).replace(" ± ", "&nbsp;±&nbsp;") for cell in row)
         opening = '<tr class="main">' if index == table.main else "<tr>"
-        rows += opening + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        rows += opening + "".join(map(_cell, row)) + "</tr>"
     body = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<h3>{escape(table.caption)}</h3><div class="scroll">{body}</div>'
+    caption = escape(table.caption)
+    # what can be scrolled is reached by keyboard, and then has a name
+    return f'<h3>{caption}</h3><div class="scroll" tabindex="0" role="region" aria-label="{caption}">{body}</div>'
+
+
+def _cell(text: str) -> str:
+    """A cell; a figure and its error stay on one line."""
+    return f'<td class="figure">{escape(text)}</td>' if " ± " in text and len(text) < 40 else f"<td>{escape(text)}</td>"
 
 
 def _picture(picture: Picture) -> str:

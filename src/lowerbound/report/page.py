@@ -14,6 +14,7 @@ from lowerbound.report.headline import findings, headline
 from lowerbound.report.html import Findings, Picture, Report, Table, html
 from lowerbound.report.parts import description
 from lowerbound.run import Run
+from lowerbound.words import duration
 
 CAPTIONS = {
     "samples.png": "Samples",
@@ -95,7 +96,7 @@ def own_page(run: Run, evaluation: Evaluation) -> tuple[str, list[str]]:
     kind = run.config.model.name
     model = "A diffusion model" if run.is_denoiser else TITLES.get(kind, f"A {kind} model")
     weights = evaluation.weights
-    training = f", after step {weights.get('step', '?')} and {_minutes(weights.get('seconds'))} minutes of training"
+    training = f", after step {weights.get('step', '?')} and {_duration(weights.get('seconds'))} of training"
     if run.config.imported is not None:
         training = ""
     all_findings, tables = findings(evaluation), (*_joined(evaluation), *_others(run, evaluation))
@@ -164,9 +165,9 @@ def _others(run: Run, evaluation: Evaluation) -> list[Table]:
     return [Table("Bits per dimension of other data", BITS_HEADER, tuple(rows))] if rows else []
 
 
-def _minutes(seconds: str | None) -> str:
+def _duration(seconds: str | None) -> str:
     """Of what model.safetensors says, which may be anything."""
     try:
-        return f"{float(seconds or 0) / 60:.1f}"
-    except ValueError:
+        return duration(float(seconds or 0))
+    except (ValueError, OverflowError):
         return "?"
