@@ -36,6 +36,21 @@ def test_bash_completes_verbs_options_and_words():
     assert completed("lowerbound", "score", "runs/digits", "digi") == set()  # files, which bash completes by itself
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_fish_completes_verbs_options_and_words():
+    def proposed(line: str) -> set[str]:
+        commands = f"{script('fish')}\ncomplete -C '{line}'"
+        ended = subprocess.run(["fish", "--no-config", "-c", commands], capture_output=True, text=True, check=True)
+        assert ended.stderr == ""
+        return {each.split("\t")[0] for each in ended.stdout.splitlines()}
+
+    assert proposed("lowerbound ") == {*VERBS}
+    assert proposed("lowerbound ev") == {"evaluate"}
+    assert proposed("lowerbound train sample --network.w") == {"--network.width"}
+    assert proposed("lowerbound sample train --network.w") == set()
+    assert proposed("lowerbound sample runs/digits --sampler dd") == {"ddim"}
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_names_every_verb_and_option(shell, capsys):
     assert run(["completion", shell]) == 0

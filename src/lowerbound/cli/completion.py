@@ -31,6 +31,11 @@ BASH = """_lowerbound() {{
 complete -o bashdefault -o default -F _lowerbound lowerbound"""
 ZSH = "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
 """Z shell takes the script for bash."""
+FISH = """function __lowerbound_verb
+    set -l words (commandline -opc)
+    test (count $words) -gt 1; and test $words[2] = $argv[1]
+end"""
+"""Whether a line is of a verb: its first word alone says it, for data may be called like another verb."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,13 @@ def choices(kind: type) -> dict[str, tuple[str, ...]]:
 
 def _fish(verbs: dict[str, str], known: dict[str, dict[str, tuple[str, ...]]]) -> Iterator[str]:
     """A line for each verb and each option."""
+    yield FISH
     for verb, purpose in verbs.items():
         yield f"complete -c lowerbound -f -n __fish_use_subcommand -a {verb} -d {_quoted(purpose)}"
     for verb, options in known.items():
         for flag, words in options.items():
             takes = f" -x -a {_quoted(' '.join(words))}" if words else ""
-            yield f"complete -c lowerbound -n '__fish_seen_subcommand_from {verb}' -l {flag[2:]}{takes}"
+            yield f"complete -c lowerbound -n '__lowerbound_verb {verb}' -l {flag[2:]}{takes}"
 
 
 def _quoted(text: str) -> str:
