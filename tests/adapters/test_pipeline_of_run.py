@@ -222,6 +222,20 @@ def test_what_is_no_image_of_levels_is_refused(source, message, tmp_path, capsys
     assert not (tmp_path / "pipeline").exists()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_half_precision_it_says_nearly_the_same(dtype, labelled):
+    whole, half = (
+        diffusers.DDPMPipeline.from_pretrained(labelled[1], torch_dtype=each).unet for each in (torch.float32, dtype)
+    )
+    assert half.dtype == dtype
+    x_t, steps = torch.randn(3, 1, 8, 8), torch.tensor([100, 500, 999])
+    with torch.no_grad():
+        v, expected = half(x_t.to(dtype), steps).sample, whole(x_t, steps).sample
+    assert v.dtype == dtype
+    assert (v - expected).abs().max() < 0.05 * expected.abs().max()
+    assert torch.get_default_dtype() == torch.float32
+
+
 def test_labels_for_a_run_without_any_are_refused(images, tmp_path):
     opened = untrained(tmp_path / "run", images)
     unet = diffusers.DDPMPipeline.from_pretrained(export_diffusers(opened, tmp_path / "pipeline")).unet

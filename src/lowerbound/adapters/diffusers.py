@@ -12,7 +12,8 @@ which a scheduler's arithmetic finds x at both ends without a loss of digits.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,12 @@ class DenoiserModel(ModelMixin, ConfigMixin):
         num_class_embeds: int | None = None,
     ):
         super().__init__()
-        model = build_model(*configuration(run, "the run of a DenoiserModel"))
+        with _in_single_precision():
+            model = build_model(*configuration(run, "the run of a DenoiserModel"))
         if not isinstance(model, Diffusion):
             raise InputError(f"the run of a DenoiserModel is a model of the kind {model.name}, which is no denoiser")
         self.denoiser: Denoiser = model.denoiser
-        self.eval()
+        self.to(torch.get_default_dtype()).eval()
         # a schedule that pieces of a denoiser share has one name, as in the run's own file of weights
         self.register_state_dict_post_hook(_once)
 
@@ -98,10 +100,11 @@ class DenoiserModel(ModelMixin, ConfigMixin):
             raise InputError("class_labels were given, and the run was trained without labels: leave them out")
         step = np.asarray(torch.as_tensor(timestep, dtype=torch.float64).cpu())
         found = np.interp(step, np.arange(len(self.config.gammas)), self.config.gammas)
-        gamma = torch.from_numpy(found).to(sample) if found.ndim else found.item()
+        x_t = sample.to(torch.promote_types(sample.dtype, torch.float32))  # the network alone is in half precision
+        gamma = torch.from_numpy(found).to(x_t) if found.ndim else found.item()
         level = self.denoiser.schedule.level_at(gamma)
         alpha, _ = preserving(gamma)
-        v = self.denoiser(expand(level.alpha / alpha, sample) * sample, level, class_labels).v
+        v = self.denoiser(expand(level.alpha / alpha, x_t) * x_t, level, class_labels).v.to(sample.dtype)
         return UNet2DOutput(sample=v) if return_dict else (v,)
 
 
@@ -165,6 +168,17 @@ def _check(run: Run) -> None:
             f"{where} is of {what}, and pipelines of diffusers draw images, (C, H, W), whose values are levels between "
             "black and white: --as onnx takes networks of other data"
         )
+
+
+@contextmanager
+def _in_single_precision() -> Iterator[None]:
+    """Build a run's model as it was trained: diffusers has new tensors in half precision where it is asked for that."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _alphas(schedule: Schedule) -> list[float]:
