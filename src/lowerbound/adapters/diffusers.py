@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config  # pyright: ignore[reportMissingImports]
-from diffusers.models import ModelMixin  # pyright: ignore[reportMissingImports]
-from diffusers.models.unets.unet_2d import UNet2DOutput  # pyright: ignore[reportMissingImports]
-from diffusers.pipelines import DDPMPipeline  # pyright: ignore[reportMissingImports]
-from diffusers.schedulers import DDPMScheduler  # pyright: ignore[reportMissingImports]
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d import UNet2DOutput
+from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor
 
 from lowerbound.denoiser import Denoiser
@@ -78,7 +78,8 @@ class DenoiserModel(ModelMixin, ConfigMixin):
         if not isinstance(model, Diffusion):
             raise InputError(f"the run of a DenoiserModel is a model of the kind {model.name}, which is no denoiser")
         self.denoiser: Denoiser = model.denoiser
-        self.to(torch.get_default_dtype()).eval()
+        self.to(torch.get_default_dtype())  # pyright: ignore[reportArgumentType] - diffusers hides its signature
+        self.eval()
         # a schedule that pieces of a denoiser share has one name, as in the run's own file of weights
         self.register_state_dict_post_hook(_once)
 
@@ -96,10 +97,10 @@ class DenoiserModel(ModelMixin, ConfigMixin):
         Raises:
             InputError: if the run was trained without labels and some are given, or images are of another shape.
         """
-        if class_labels is not None and self.config.num_class_embeds is None:
+        if class_labels is not None and self.config["num_class_embeds"] is None:
             raise InputError("class_labels were given, and the run was trained without labels: leave them out")
         step = np.asarray(torch.as_tensor(timestep, dtype=torch.float64).cpu())
-        found = np.interp(step, np.arange(len(self.config.gammas)), self.config.gammas)
+        found = np.interp(step, np.arange(len(self.config["gammas"])), self.config["gammas"])
         x_t = sample.to(torch.promote_types(sample.dtype, torch.float32))  # the network alone is in half precision
         gamma = torch.from_numpy(found).to(x_t) if found.ndim else found.item()
         level = self.denoiser.schedule.level_at(gamma)
@@ -154,7 +155,8 @@ def export_diffusers(run: Run, out: Path | str) -> Path:
     )
     model.denoiser = run.denoiser
     with new_folder(out) as unfinished:
-        DDPMPipeline(unet=model, scheduler=scheduler).save_pretrained(unfinished)
+        pipeline = DDPMPipeline(unet=model, scheduler=scheduler)  # pyright: ignore[reportArgumentType] - it only calls it
+        pipeline.save_pretrained(unfinished)
     return out
 
 

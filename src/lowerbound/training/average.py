@@ -28,7 +28,8 @@ class Average:
         """Take in the parameters after one more step."""
         self.count += 1
         share = 1 - (1 - 1 / self.count) ** (self.exponent + 1)
-        torch._foreach_lerp_(list(self.parameters.values()), list(module.parameters()), share)
+        averages, parameters = [*self.parameters.values()], [*map(torch.Tensor.detach, module.parameters())]
+        torch._foreach_lerp_(averages, parameters, share)  # pyright: ignore[reportPrivateImportUsage] - one call for all
 
     @torch.no_grad()
     def swap(self, module: nn.Module) -> None:
