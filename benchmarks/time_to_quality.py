@@ -3,8 +3,8 @@ LOWERBOUND_DATA=... OMP_NUM_THREADS=1 python benchmarks/time_to_quality.py --min
 
 `ours` is what `lowerbound train mnist --minutes M` does; peers and controls are in `trained_peers.py` (`pip install
 diffusers torchcfm smalldiffusion denoising-diffusion-pytorch azula`, those that are asked for). All are judged alike, by
-samples of 16 calls of our default sampler and by the bound of test images. Rows go into OUT/rows.jsonl as they come; those
-that are there are not made again, and `--plot` draws them.
+samples of 16 steps of our default sampler, guided by early weights where a run has some, and by the bound of test images.
+Rows go into OUT/rows.jsonl as they come; those that are there are not made again, and `--plot` draws them.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.machine import processor
 from lowerbound.rounding import figure_text
 from lowerbound.run import Run
+from lowerbound.run.autoguided import for_samples
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
 
@@ -105,7 +106,7 @@ class Row:
 
 def judged(run: Run, dataset: lb.Dataset, judge: Judge, num_test: int) -> dict[str, float]:
     """Both figures."""
-    samples, _ = draw(run, dataset, len(judge.held_out))
+    samples, _ = draw(for_samples(run), dataset, len(judge.held_out))
     quality = judge.quality(dataset.spec.encoding.encode(samples))
     scores = lb.score(run, dataset.examples[dataset.test[:num_test]], lb.Effort(num_draws=16))
     bits, error = lb.mean_and_error(torch.from_numpy(scores.bits_per_dim))
