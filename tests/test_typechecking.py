@@ -104,19 +104,3 @@ def test_the_package_is_checked():
     assert denoiser.predict(torch.ones(3, 2), level, None, None).x.shape == (3, 2)
     with pytest.raises(TypeCheckError):
         denoiser.predict("three", level, None, None)
-
-
-def test_of_a_function_that_is_called_often_one_call_in_a_few_is_looked_at():
-    @checked
-    def twice(x: int) -> int:
-        return 2 * x
-
-    for _ in range(typechecking.OFTEN + 1):
-        twice(1)
-    wrong = 0
-    for _ in range(2 * typechecking.SELDOM):
-        try:
-            twice("1")  # pyright: ignore[reportArgumentType]
-        except TypeCheckError:
-            wrong += 1
-    assert wrong == 2

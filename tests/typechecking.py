@@ -2,14 +2,12 @@
 
 jaxtyping takes the annotations, beartype enforces them (where an int is a float, as Python's typing says). Their checks cost
 more than the arithmetic of small tensors. The verdict follows from the types of a call's values, the shapes and dtypes of
-its arrays, its words and whole numbers; so a call is checked when one of these differs from all calls that were right. Of
-a function that has been called often not every call is looked at.
+its arrays, its words and whole numbers; so a call is checked when one of these differs from all calls that were right.
 """
 
 import dataclasses
 import functools
 import inspect
-import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection
@@ -24,8 +22,6 @@ from beartype import BeartypeConf, beartype
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 MOST_ENTRIES = 32
 """Of a container that is described; a longer one is checked at each call."""
-OFTEN, SELDOM = 2000, 13
-"""After so many calls of a function one in so many is looked at: half a million of `expand` say no more than these do."""
 
 
 class Indescribable(Exception):  # noqa: N818
@@ -90,13 +86,8 @@ def remembering(decorate: Callable, function: Callable) -> Callable:
         body = FunctionType(again.__code__, function.__globals__, closure=again.__closure__)
         return decorate(functools.update_wrapper(body, function))
 
-    calls = itertools.count()
-
     @functools.wraps(function)
     def call(*args, **kwargs):
-        number = next(calls)
-        if number > OFTEN and number % SELDOM:
-            return function(*args, **kwargs)
         try:
             given = tuple([DESCRIBERS[type(value)](value) for value in args])
             if kwargs:
