@@ -32,6 +32,8 @@ from lowerbound.settings import check_count
 from lowerbound.shapes import Chain, Examples, PerExample
 from lowerbound.times import antithetic_times
 
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
 
 @dataclass(frozen=True, repr=False)
 class Elbo(Brief):
@@ -104,8 +106,8 @@ def elbo(
         noise: where times and noise come from.
         num_times: network calls per example for the diffusion term. In continuous time 1 by default; for a chain all of its
             K - 1 steps by default, fewer are drawn at random, one from each of as many equal parts of the chain.
-        place: where in each of these parts, numbers in [0, 1), (B,); drawn if None, in continuous time evenly over the
-            batch (`times.antithetic_times`).
+        place: where in the first of these parts, numbers in [0, 1), (B,), turned on from part to part (`turned`); drawn if
+            None, in continuous time evenly over the batch (`times.antithetic_times`).
         reverse: the reverse variance (`reverse.reverse_variance`); continuous time has but one.
 
     Raises:
@@ -259,8 +261,16 @@ def _integral(
     if place is None:
         place = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
     for part in range(num_times):
-        t = ((part + place) / num_times).to(x)
+        t = ((part + turned(place, part)) / num_times).to(x)
         yield objective.loss_of_entries(denoiser, x, is_real, t=t, eps=noise.normal(x))
+
+
+def turned(place: PerExample, part: int) -> PerExample:
+    r"""Where in a part of time: $(u + k (\sqrt 5 - 1) / 2) \bmod 1$ of place u in the k-th of them.
+
+    At one place in all parts the errors along a trend would have one sign, and add up to what no draw shows.
+    """
+    return (place + part * GOLDEN_RATIO) % 1
 
 
 def _sum(
@@ -286,9 +296,10 @@ def _sum(
         return
     chain = chain.to(x.device)
     for part in range(num_times):
-        within = (
-            noise.uniform(x.new_empty(len(x), 1, dtype=torch.float64))[:, 0] if place is None else place.to(x.device)
-        )
+        if place is None:
+            within = noise.uniform(x.new_empty(len(x), 1, dtype=torch.float64))[:, 0]
+        else:
+            within = turned(place, part).to(x.device)
         index = ((part + within) * (num_steps / num_times)).long().clamp(max=num_steps - 1)
         yield term(denoiser.schedule.level(chain[index + 1]), denoiser.schedule.level(chain[index]))
 
