@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,3 +16,12 @@ NEEDS_BROWSER = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
     pytest.mark.filterwarnings("ignore"),
 ]
+
+
+@contextmanager
+def launched():
+    """Chromium, until it is left."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from imports.test_checkpoints import written
 from safetensors.torch import load_file, save_file
+from training.runs import written_run
 
 from lowerbound import DDIM, InputError, PerSample, elbo, likelihood, open_run, sample
 from lowerbound.cli.main import run
@@ -20,9 +21,7 @@ from lowerbound.run.opened import Run
 from lowerbound.samplers import DPMSolver
 from lowerbound.training.build import build_model
 from lowerbound.training.config import CoarseConfig, DenoiserConfig, ModelConfig, NetworkConfig, ScheduleConfig
-from lowerbound.training.folder import RunFolder
 from lowerbound.training.recipes import recipe
-from lowerbound.weights import weights_file
 
 diffusers: Any = pytest.importorskip("diffusers")
 from lowerbound.adapters.diffusers import export_diffusers  # noqa: E402
@@ -59,11 +58,7 @@ def untrained(folder: Path, source: Path | str, *, conditional: bool = False, **
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    folder.mkdir()
-    made = RunFolder(folder)
-    made.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
-    made.model.write_bytes(weights_file(dict(model.named_parameters()), {}))
-    return open_run(folder)
+    return written_run(folder, config, dataset, model)
 
 
 @pytest.fixture(scope="module")

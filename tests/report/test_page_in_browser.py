@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, NEEDS_BROWSER, sync_api
+from browser import NEEDS_BROWSER, launched
 
 from lowerbound.cli.main import run
 
@@ -68,10 +68,8 @@ def pages(two_runs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(params=PAGES)

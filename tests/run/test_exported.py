@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from training.runs import written_run
 
 from lowerbound import DDIM, InputError, PerSample, open_run, sample
 from lowerbound.cli.main import run
@@ -116,11 +117,7 @@ def untrained(folder, source, conditional=False, components=None, **how):
         tables = None if chances is None else 0.1 + torch.rand(2, *chances.shape[1:], generator=generator)
         spread = torch.stack([0.5 * torch.eye(num), 0.3 + 2 * torch.eye(num)])
         mixture.fit(torch.tensor([0.3, 0.7]), torch.randn(2, num, generator=generator), spread, tables)
-    folder.mkdir()
-    made = RunFolder(folder)
-    made.write_config(config, replace(dataset.spec, fingerprint=dataset.fingerprint()))
-    made.model.write_bytes(weights_file(dict(model.named_parameters()), {}))
-    return open_run(folder)
+    return written_run(folder, config, dataset, model)
 
 
 @pytest.fixture(scope="module")

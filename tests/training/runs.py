@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from lowerbound.data import Dataset, open_dataset
 from lowerbound.models import Diffusion
+from lowerbound.run import Run, open_run
 from lowerbound.training import Config, recipe, train
 from lowerbound.training.config import DataConfig, NetworkConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import Trainer
+from lowerbound.weights import weights_file
 
 
 def tiny_config(source: str = "digits", components: int = 2, **training: object) -> tuple[Config, Dataset]:
@@ -88,3 +91,12 @@ def evaluate_quickly(patch: pytest.MonkeyPatch) -> None:
 def measure_little(monkeypatch) -> None:
     """From now on runs measure so little along the way that it costs nothing."""
     monkeypatch.setattr("lowerbound.models.Diffusion.most_held_out", 16)
+
+
+def written_run(folder: Path, config: Config, dataset: Dataset, model: nn.Module) -> Run:
+    """A run with a module's weights, as training would have written it."""
+    folder.mkdir()
+    made = RunFolder(folder)
+    made.write_config(config, dataclasses.replace(dataset.spec, fingerprint=dataset.fingerprint()))
+    made.model.write_bytes(weights_file(dict(model.named_parameters()), {}))
+    return open_run(folder)

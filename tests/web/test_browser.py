@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, NEEDS_BROWSER, sync_api
+from browser import NEEDS_BROWSER, launched
 from PIL import Image
 
 from lowerbound.web.guard import LOOPBACK
@@ -25,10 +25,8 @@ STEP = r"""() => Math.max(...[...document.querySelectorAll('.studio-said')].map(
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
