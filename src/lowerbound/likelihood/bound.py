@@ -32,7 +32,7 @@ from lowerbound.settings import check_count
 from lowerbound.shapes import Chain, Examples, PerExample
 from lowerbound.times import antithetic_times
 
-GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+SILVER_RATIO = math.sqrt(2) - 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,8 +106,9 @@ def elbo(
         noise: where times and noise come from.
         num_times: network calls per example for the diffusion term. In continuous time 1 by default; for a chain all of its
             K - 1 steps by default, fewer are drawn at random, one from each of as many equal parts of the chain.
-        place: where in the first of these parts, numbers in [0, 1), (B,), turned on from part to part (`turned`); drawn if
-            None, in continuous time evenly over the batch (`times.antithetic_times`).
+        place: where in the first of these parts, numbers in [0, 1), (B,), turned on from part to part (`turned`), so that
+            the spread of an example's draws tells its error. Drawn if None, in continuous time evenly over batch and parts
+            (`times.antithetic_times`).
         reverse: the reverse variance (`reverse.reverse_variance`); continuous time has but one.
 
     Raises:
@@ -259,18 +260,23 @@ def _integral(
 ) -> Iterator[Tensor]:
     """Draws of the continuous diffusion term of each entry, (B, *): one in each of as many equal parts of time."""
     if place is None:
-        place = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
-    for part in range(num_times):
-        t = ((part + turned(place, part)) / num_times).to(x)
+        evenly = antithetic_times(noise.uniform(x.new_empty(len(x), 1))[0, 0], len(x))
+        places = [evenly] * num_times
+    else:
+        places = [turned(place, part) for part in range(num_times)]
+    for part, within in enumerate(places):
+        t = ((part + within) / num_times).to(x)
         yield objective.loss_of_entries(denoiser, x, is_real, t=t, eps=noise.normal(x))
 
 
 def turned(place: PerExample, part: int) -> PerExample:
-    r"""Where in a part of time: $(u + k (\sqrt 5 - 1) / 2) \bmod 1$ of place u in the k-th of them.
+    r"""Where in a part of time: $(u + k (\sqrt 2 - 1)) \bmod 1$ of place u in the k-th of them.
 
-    At one place in all parts the errors along a trend would have one sign, and add up to what no draw shows.
+    At one place in all parts the errors along a trend would have one sign, and add up to what no draw shows. The ratio is
+    badly approximated by fractions, so that the places are spread evenly, and it is not the one by which examples are spread
+    (`scoring`), so that no two of them share theirs.
     """
-    return (place + part * GOLDEN_RATIO) % 1
+    return (place + part * SILVER_RATIO) % 1
 
 
 def _sum(

@@ -2,10 +2,11 @@ r"""One likelihood per example, in the units of the stored data: the bound of ea
 
 The terms are those of `likelihood`; what is added is that an example's figure depends on its number and the seed alone,
 whatever the batch, and that each network call's draw of the diffusion term is kept, so that every example has an error
-of its own. The n calls of an example go one to each of n equal parts of time (or of the chain's steps), at the same
-place within each: $t_k = (k + p) / n$. The places of examples i = 0, 1, 2, ... are $p_i = (u + i \varphi) \bmod 1$ with
-the golden ratio $\varphi$, u drawn from the seed: uniform for each, evenly spread over any run of them (Weyl 1916), so that
-their mean has little error from the choice of times.
+of its own. The n calls of an example go one to each of n equal parts of time (or of the chain's steps), at a place
+within each that is turned on from part to part (`likelihood.bound.turned`): $t_k = (k + p_k) / n$, for at one place in all
+a trend would leave an error that the draws do not show. The first places of examples i = 0, 1, 2, ... are
+$p_i = (u + i \varphi) \bmod 1$ with the golden ratio $\varphi$, u drawn from the seed: uniform for each, evenly spread
+over any run of them (Weyl 1916), so that their mean has little error from the choice of times.
 
 The error of an example's mean is estimated from the differences of neighbouring draws, which hold little of the trend that
 equal parts take out of the mean (`spread`).

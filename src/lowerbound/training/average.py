@@ -28,8 +28,8 @@ class Average:
         """Take in the parameters after one more step."""
         self.count += 1
         share = 1 - (1 - 1 / self.count) ** (self.exponent + 1)
-        averages, parameters = [*self.parameters.values()], [*map(torch.Tensor.detach, module.parameters())]
-        torch._foreach_lerp_(averages, parameters, share)  # pyright: ignore[reportPrivateImportUsage] - one call for all
+        for average, parameter in zip(self.parameters.values(), module.parameters(), strict=True):
+            average.lerp_(parameter, share)  # one by one: weights that are divided know no lists
 
     @torch.no_grad()
     def swap(self, module: nn.Module) -> None:
