@@ -32,10 +32,12 @@ def main() -> None:
         x = denoiser.sample(8, lb.Stream(1))
         for num_calls in NUM_CALLS:
             row(f"bound of an example, {name}", num_calls, *bound_errors(denoiser, x, num_calls))
-    correlated = torch.full((24, 24), 0.6).double() + 0.4 * torch.eye(24).double()
-    skewed = GaussianMixture(torch.ones(1).double(), torch.zeros(1, 24).double(), correlated[None], SCHEDULE)
-    for num_probes in NUM_PROBES:
-        row("flow's density by probes, 24 dimensions", num_probes, *probe_errors(skewed, num_probes))
+    one_direction = torch.full((24, 24), 0.6).double() + 0.4 * torch.eye(24).double()
+    mixing = torch.randn(24, 24, generator=torch.Generator().manual_seed(0)).double() / 24**0.5
+    for name, covariance in (("one direction", one_direction), ("many directions", mixing @ mixing.T)):
+        denoiser = GaussianMixture(torch.ones(1).double(), torch.zeros(1, 24).double(), covariance[None], SCHEDULE)
+        for num_probes in NUM_PROBES:
+            row(f"flow's density by probes, 24-D, {name}", num_probes, *probe_errors(denoiser, num_probes))
 
 
 def row(name: str, num_draws: int, off: np.ndarray, error: np.ndarray, interval: np.ndarray) -> None:
@@ -64,14 +66,19 @@ def bound_errors(denoiser: lb.Denoiser, x: torch.Tensor, num_calls: int) -> tupl
 
 def probe_errors(denoiser: lb.Denoiser, num_probes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same of the flow's density at one point."""
-    x = lb.Stream(3).normal(torch.empty(1, 24, dtype=torch.float64))
+    x = denoiser.sample(1, lb.Stream(3))
     given = {"tolerance": 1e-3}
     exact = lb.log_prob(denoiser, x, trace="exact", **given).nats
     found = lb.log_prob(
-        denoiser, x.repeat(400, 1), noise=lb.Stream(num_probes), trace="hutchinson", num_probes=num_probes, **given
+        denoiser,
+        x.repeat(NUM_REPEATS, 1),
+        noise=lb.Stream(num_probes),
+        trace="hutchinson",
+        num_probes=num_probes,
+        **given,
     )
     error = found.standard_error.numpy()
-    return (found.nats - exact).numpy(), error, half_interval(error, num_probes - 1)
+    return (found.nats - exact).numpy(), error, half_interval(error, num_probes)
 
 
 if __name__ == "__main__":

@@ -116,12 +116,13 @@ class Terms(Brief):
     Arguments:
         z: where it ends, (B, *).
         base: the base density's term, nats, (B,).
-        divergence: the integral of the divergence per dimension, by each estimate, (B, num_estimates).
+        integrals: of what `ProbedFlow.slopes` gives beside the slope; first the divergence per dimension, by each estimate,
+            (B, num_estimates).
     """
 
     z: Examples
     base: PerExample
-    divergence: Float64[Tensor, "batch num_estimates"]
+    integrals: ode.State
 
 
 @torch.no_grad()
@@ -135,14 +136,15 @@ def follow_rule(followed: ProbedFlow, rule: Rule, start: Examples | None = None)
     """
     x, rows = followed.x, torch.arange(len(followed.x), device=followed.x.device)
     residues = [torch.zeros_like(x) if start is None else present(start.to(x), followed.denoiser.observed)]
-    divergence = x.new_zeros(len(x), followed.num_estimates)
+    integrals = followed.no_integrals
     for gamma, weights, weight in zip(rule.nodes, rule.path[:-1], rule.quadrature, strict=True):
         eps = _weighted(weights, residues)
-        slope, slope_divergence = followed.slopes(eps, torch.full_like(followed.num_dims, gamma), rows)
+        slope, *others = followed.slopes(eps, torch.full_like(followed.num_dims, gamma), rows)
         residues.append(slope * (2 * math.exp(gamma / 2)))
-        divergence += float(weight) * slope_divergence
+        for integral, other in zip(integrals, others, strict=True):
+            integral.add_(other, alpha=float(weight))
     z, base = followed.end(_weighted(rule.path[-1], residues))
-    return Terms(z, base, divergence)
+    return Terms(z, base, integrals)
 
 
 def _weighted(weights: np.ndarray, residues: Sequence[Tensor]) -> Tensor:
@@ -185,7 +187,7 @@ class FewCalls(Brief):
         arrived = design.isfinite().all(1)
         return followed.density(
             terms.base,
-            terms.divergence,
+            terms.integrals,
             terms.z,
             scale * (1 + leverage).sqrt(),
             num_calls=torch.full_like(arrived, num_calls, dtype=torch.int64),
@@ -250,4 +252,4 @@ def _fit(rule: Rule, design: Tensor, nats: Tensor) -> FewCalls:
 def _design(followed: ProbedFlow, terms: Terms) -> Float64[Tensor, "batch 3"]:
     """a = (1, l, d) of each example."""
     base = terms.base / followed.num_dims.clamp(min=1)
-    return torch.stack([torch.ones_like(base), base, terms.divergence.mean(1)], 1)
+    return torch.stack([torch.ones_like(base), base, terms.integrals[0].mean(1)], 1)

@@ -16,7 +16,7 @@ where their slope merely bends: a divergence is one. Between the third stage and
 see it: a jump J there leaves $e = 0.003\, h J$, and errors of up to $0.26\, h J$. Such a part's error is measured by the
 difference r of y' from the quadrature of $k_1$, $k_3$ and $k_7$, which is exact for parabolas: wherever in the step the
 jump lies, r is at least 0.7 of the error. As $k_2$ has no weight in y', nor in either error, and f depends on no integral,
-the field is not asked for an integrand there.
+the field is not asked for an integrand there. An integral that is carried along has no say in the steps.
 """
 
 import math
@@ -96,6 +96,7 @@ def solve(
     *,
     tolerance: float | Float64[Tensor, "batch"],
     num_integrals: int = 0,
+    num_carried: int = 0,
     max_calls: int | Int[Tensor, "batch"] = MAX_CALLS,
 ) -> Solution:
     r"""Solve $dy/dt = f(y, t)$ from `start` to `end`, forwards or backwards, each sample with its own steps.
@@ -110,6 +111,7 @@ def solve(
             above.
         num_integrals: how many of the state's last parts are integrals, on which f does not depend, and which it is not
             always given.
+        num_carried: how many of these, the last, are not controlled: an estimate of what is known to few digits anyway.
         max_calls: the most evaluations of the field that a sample may take, all or each; one that needs more has not
             `arrived`.
 
@@ -125,18 +127,18 @@ def solve(
     reached, arrived = t.clone(), torch.zeros_like(rows, dtype=torch.bool)
     errors = tuple(torch.zeros_like(t) for _ in state)
     num_calls, num_steps = torch.full_like(rows, 2), torch.zeros_like(rows)
-    direction = math.copysign(1.0, end - start)
+    direction, num_controlled = math.copysign(1.0, end - start), len(state) - num_carried
     slope = field(state, t, rows)
     finite = torch.stack([part.detach().isfinite().reshape(len(rows), -1).all(1) for part in slope]).all(0)
     _refuse(~finite, rows, t, "the field is not finite there: look at the sample and at what the field makes of it")
-    step = _first_step(field, state, slope, t, end, tolerance, rows)
+    step = _first_step(field, state, slope, t, end, tolerance, rows, num_controlled)
     shortest = 16 * torch.finfo(torch.float64).eps * max(abs(start), abs(end))
     ended: list[tuple[Tensor, State]] = []
     while len(rows):
         last = step >= (end - t).abs()
         change = torch.where(last, end - t, direction * step)
         trial, trial_slope, error = _step(field, state, slope, t, change, rows, num_integrals)
-        size = torch.stack(_norms(error, state, trial, tolerance[rows])).amax(0)
+        size = torch.stack(_norms(error[:num_controlled], state, trial, tolerance[rows])).amax(0)
         accepted = size <= 1
         num_calls[rows] += len(STAGES)
         num_steps[rows] += accepted
@@ -180,7 +182,14 @@ def _step(
 
 @torch.no_grad()
 def _first_step(
-    field: Field, state: State, slope: State, t: Tensor, end: float, tolerance: Tensor, rows: Tensor
+    field: Field,
+    state: State,
+    slope: State,
+    t: Tensor,
+    end: float,
+    tolerance: Tensor,
+    rows: Tensor,
+    num_controlled: int,
 ) -> Tensor:
     r"""A first step whose error should be well below what is allowed (after Hairer, Norsett & Wanner 1993, II.4).
 
@@ -188,11 +197,11 @@ def _first_step(
     derivative; the step is $(0.01 / \max(|y'|, |y''|))^{1/5}$, lengths in units of what is allowed.
     """
     longest = (end - t).abs()
-    first = torch.stack(_norms(slope, state, state, tolerance)).amax(0)
+    first = torch.stack(_norms(slope[:num_controlled], state, state, tolerance)).amax(0)
     euler = torch.minimum(0.01 / (tolerance * first), longest)
     change = torch.where(end > t, euler, -euler)
     later = field(_advance(state, change, [slope], (1.0,)), t + change, rows)
-    bend = tuple(after - before for after, before in zip(later, slope, strict=True))
+    bend = tuple(after - before for after, before in zip(later, slope, strict=True))[:num_controlled]
     second = torch.stack(_norms(bend, state, state, tolerance)).amax(0) / euler
     step = (0.01 / torch.maximum(first, second)) ** 0.2
     return torch.minimum(torch.minimum(step.nan_to_num(math.inf), 100 * euler), longest)
@@ -208,10 +217,10 @@ def _advance(state: State, change: Tensor, slopes: Sequence[State], weights: Seq
 
 @torch.no_grad()
 def _norms(values: State, before: State, after: State, tolerance: Tensor) -> list[Tensor]:
-    """The root mean square, (n,), of each part of values in units of what is allowed."""
+    """The root mean square, (n,), of each part of values, which may be the first of a state, in units of what is allowed."""
     return [
         _rms(value / (expand(tolerance, value) * (1 + torch.maximum(old.abs(), new.abs()))))
-        for value, old, new in zip(values, before, after, strict=True)
+        for value, old, new in zip(values, before, after, strict=False)
     ]
 
 

@@ -7,7 +7,7 @@ import torch
 from oracles import Known, double
 from scipy.stats import truncnorm
 
-from lowerbound.denoiser.exact import Empirical
+from lowerbound.denoiser.exact import Empirical, Gaussian
 from lowerbound.discrete.dequantization import TruncatedNormalDequantizer, UniformDequantizer, discrete_log_prob
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
@@ -133,6 +133,26 @@ def test_estimated_traces_leave_a_bound():
         assert gaps[-1][0] > -4 * gaps[-1][1] - 1e-3
         assert bound.estimates.shape == (100, num_probes)
     assert gaps[2][0] < 0.01 + 4 * gaps[2][1]
+
+
+class SameNoise(UniformDequantizer):
+    """Draws that every copy of an example shares, so that copies differ by their probes alone."""
+
+    def sample(self, x, gamma_0, noise):
+        self.__dict__["draws"] = self.__dict__.get("draws", 0) + 1
+        place = Stream(self.draws).uniform(x[:1]).expand_as(x)
+        return super().sample(x, gamma_0, Known(uniform=[place]))
+
+
+@pytest.mark.parametrize("num_probes", [2, 6])
+def test_the_probes_error_counts_the_weights_of_the_draws(num_probes):
+    covariance = 0.05 * (0.5 + 0.5 * torch.eye(6, dtype=torch.float64))
+    denoiser = Gaussian(torch.zeros(6).double(), covariance, LinearGamma(-6.0, 6.0))
+    x = level_centres(torch.tensor([[2, 2, 1, 2, 1, 1]]), NUM_LEVELS).double().expand(1000, 6)
+    arguments = {"num_importance": 3, "trace": "hutchinson", "num_probes": num_probes, "tolerance": 1e-3}
+    bound = discrete_log_prob(denoiser, x, SameNoise(NUM_LEVELS), noise=Stream(0), **arguments)
+    stated = bound.standard_error.square().mean().sqrt().item()
+    assert stated == pytest.approx(bound.nats.std().item(), rel=0.6 / num_probes), "to first order in their noise"
 
 
 def test_only_observed_entries_count():

@@ -20,6 +20,7 @@ from lowerbound.nn.mlp import MLP
 from lowerbound.rng import PerSample, Stream
 from lowerbound.schedule import EDM, Cosine, LinearGamma, Sigmoid
 from lowerbound.schedule.scaling import SCALINGS
+from lowerbound.scoring.spread import half_interval
 
 WIDE = LinearGamma(-18.0, 16.0)
 
@@ -295,6 +296,20 @@ def test_probes_are_without_bias_and_their_error_is_right():
     assert single.settings == "tolerance 1e-05, 1 probe"
 
 
+@pytest.mark.parametrize("num_probes", [2, 3, 8])
+def test_intervals_of_few_probes_cover_where_least_is_known(num_probes):
+    """All entries correlated alike: K has one direction beside its diagonal, and the probes' sums often coincide."""
+    covariance = 0.6 * torch.ones(24, 24, dtype=torch.float64) + 0.4 * torch.eye(24, dtype=torch.float64)
+    denoiser = Gaussian(torch.zeros(24).double(), covariance, LinearGamma(-8.0, 6.0))
+    x = denoiser.sample(1, Stream(0))
+    exact = log_prob(denoiser, x, trace="exact", tolerance=1e-3).nats
+    arguments = {"trace": "hutchinson", "num_probes": num_probes, "noise": Stream(num_probes), "tolerance": 1e-3}
+    ours = log_prob(denoiser, x.expand(1000, 24), **arguments)
+    off, error = (ours.nats - exact).numpy(), ours.standard_error.numpy()
+    assert (error**2).mean() == pytest.approx((off**2).mean(), rel=0.15)
+    assert 0.93 < (abs(off) <= half_interval(error, num_probes)).mean() < 0.99
+
+
 def test_probes_are_exact_where_the_divergence_is_diagonal():
     """w^T J w is the trace for a diagonal J: sixteen dimensions exactly by default, seventeen by a probe."""
     for num_dims, settings in ((16, "exact trace"), (17, "1 probe")):
@@ -369,7 +384,9 @@ def test_examples_of_any_shape():
 
 def test_bits():
     ones = torch.ones(2)
-    known = Density(draw(2, 1), True, 3 * ones.double(), ones.long(), ones.bool(), ones, ones, "density (ODE)", "")
+    known = Density(
+        draw(2, 1), True, 3 * ones.double(), ones.long(), ones.bool(), ones, ones, "density (ODE)", "", ones
+    )
     torch.testing.assert_close(known.bits_per_dim, -known.nats / (3 * math.log(2)))
 
 

@@ -167,7 +167,8 @@ def discrete_log_prob(
         noise: where u and probes come from.
         num_importance: K, the number of draws of u, each of which takes a solution of its own.
         trace, num_probes, tolerance, max_calls: as for `density.log_prob`, the budget that of each
-            solution; the standard error is that of the probes, the solver's error that of the worst solution.
+            solution; the standard error is that of the probes, to first order: of the solutions' errors, weighted as their
+            values are; the solver's error is that of the worst solution.
         few_calls: a rule by which flows are followed in the place of tolerance and budget; its correction is no bound, but
             within its error.
 
@@ -196,17 +197,17 @@ def discrete_log_prob(
             draws.append(few_calls.density(followed, u))
         log_ratios.append(draws[-1].estimates - log_q[:, None])
     first, values = draws[0], torch.stack(log_ratios)
-    arrived, num_calls, solver_error, mismatch = (
+    arrived, num_calls, solver_error, mismatch, error = (
         torch.stack([getattr(density, name) for density in draws])
-        for name in ("arrived", "num_calls", "solver_error", "mismatch")
+        for name in ("arrived", "num_calls", "solver_error", "mismatch", "standard_error")
     )
     how, corrections = "ODE", {}
     if few_calls is not None:
         how = few_calls.how
         for name, worst_or_mean in (("correction", torch.mean), ("correction_error", torch.amax)):
             corrections[name] = worst_or_mean(torch.stack([getattr(density, name) for density in draws]), 0).to(dtype)
-    estimates = _log_mean_exp(values, first.exact_trace)
-    corrected = _log_mean_exp(values - mismatch[..., None], first.exact_trace)
+    estimates, weights = _log_mean_exp(values, first.exact_trace)
+    corrected, _ = _log_mean_exp(values - mismatch[..., None], first.exact_trace)
     return Density(
         estimates=estimates.to(dtype),
         exact_trace=first.exact_trace,
@@ -217,6 +218,7 @@ def discrete_log_prob(
         mismatch=(estimates - corrected).mean(1).to(dtype),
         kind=f"bound ({how}, dequantised, K={num_importance})",
         settings=f"{first.settings}, {dequantizer.name}",
+        standard_error=(weights.square().mean(2) * error.square()).sum(0).sqrt().to(dtype),
         **corrections,
     )
 
@@ -236,9 +238,10 @@ def dequantized(
     return flow, u, sum_dims(present(log_q, observed))
 
 
-def _log_mean_exp(values: Tensor, exact: bool) -> Tensor:
-    """(K, B, num_probes) -> (B, num_probes), each probe's values weighted by the other probes' unless they are exact."""
+def _log_mean_exp(values: Tensor, exact: bool) -> tuple[Tensor, Tensor]:
+    """(K, B, num_probes) -> (B, num_probes), and the weights, each probe's from the other probes unless they are exact."""
     K, _, num_probes = values.shape
     others = values if exact or K == 1 else (values.sum(2, keepdim=True) - values) / (num_probes - 1)
     log_weights = others.log_softmax(0)
-    return (log_weights.exp() * (values - log_weights)).sum(0) - math.log(K)
+    weights = log_weights.exp()
+    return (weights * (values - log_weights)).sum(0) - math.log(K), weights

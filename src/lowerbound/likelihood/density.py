@@ -21,7 +21,15 @@ per cent only, which a solver takes for a rough field. The divergence jumps wher
 data's range, and is therefore an integral to the solver (`ode`).
 
 The divergence is $\sum_i e_i^T J e_i$ over the D unit vectors, exact, or the mean of $w^T J w$ over random signs w
-(Hutchinson 1989), without bias. Each product takes one differentiation.
+(Hutchinson 1989), without bias. Each product takes one differentiation. As the path does not depend on w, a probe's estimate
+of the integral is $\sum_i r_i$ with $r_i = w_i (K w)_i$ and $K = \int J\, d\gamma$, and
+
+$$\mathrm{Var}\, r_i = \sum_{j \ne i} K_{ij}^2, \qquad
+\mathrm{Var}\, w^T K w = \tfrac12 \sum_{i \ne j} (K_{ij} + K_{ji})^2 \le 2 \sum_i \mathrm{Var}\, r_i,$$
+
+with equality where K is symmetric, as that of an exact denoiser is. So the spread of all D entries between the probes tells
+the error, far better than that of the few sums. Least is known where one direction makes up all of K but its diagonal: the
+sum of squares has Student's degrees of freedom there, one for each probe.
 """
 
 import math
@@ -67,6 +75,9 @@ class Density(Brief):
         kind: what was computed: `density (ODE)`, or `bound (ODE, dequantised, K=...)`.
         settings: how: the solver's tolerance (the largest, if each has its own) or the number of calls, the trace, the
             dequantiser.
+        standard_error: of `nats`, from the spread between the probes of what each entry adds to the divergence (formula in
+            the module's docstring), (B,): zero for an exact trace, NaN where a single probe has no spread. Student's degrees
+            of freedom are as many as the probes: of two, an interval of 95 % is 4.3 of it to each side.
         correction: what a calibration has added to the estimates, nats, (B,); None where there is none (`few_calls`).
         correction_error: the standard error of that, nats, (B,).
     """
@@ -80,6 +91,7 @@ class Density(Brief):
     mismatch: PerExample
     kind: str
     settings: str
+    standard_error: PerExample
     correction: PerExample | None = None
     correction_error: PerExample | None = None
 
@@ -87,19 +99,6 @@ class Density(Brief):
     def nats(self) -> PerExample:
         r"""$\log p(x)$, the mean over probes."""
         return self.estimates.mean(1)
-
-    @property
-    def standard_error(self) -> PerExample:
-        """Of `nats`, from the spread of the probes: zero for an exact trace, NaN where a single probe has no spread.
-
-        It has one degree of freedom less than there are probes: of two, an interval of 95 % is 12.7 of it to each side.
-        """
-        if self.exact_trace:
-            return torch.zeros_like(self.num_dims)
-        num_probes = self.estimates.shape[1]
-        if num_probes == 1:
-            return torch.full_like(self.num_dims, math.nan)
-        return self.estimates.detach().std(1) / math.sqrt(num_probes)
 
     @property
     def bits_per_dim(self) -> PerExample:
@@ -188,8 +187,9 @@ class ProbedFlow(Brief):
 
     def slopes(
         self, eps: Examples, gamma: PerExample, rows: Int[Tensor, "num_rows"], create_graph: bool = False
-    ) -> tuple[Examples, Float[Tensor, "num_rows num_estimates"]]:
-        r"""$d\epsilon / d\gamma$ of some examples, and its divergence per dimension by each estimate.
+    ) -> ode.State:
+        r"""$d\epsilon / d\gamma$ of some examples, (n, *), and its divergence per dimension by each estimate, (n,
+        num_estimates); of several probes also what each entry adds to the divergence, $w_i (J w)_i$, (n, num_probes, *).
 
         Arguments:
             eps: their noise, (n, *).
@@ -202,16 +202,30 @@ class ProbedFlow(Brief):
             slope = flow(self.denoiser.rows(rows), self.x[rows], eps, gamma)
             products = [
                 # of a sum: to be given what its rows weigh, torch would first load half a second of symbolic mathematics
-                sum_dims(
-                    probe
-                    * torch.autograd.grad((probe * slope).sum(), eps, retain_graph=True, create_graph=create_graph)[0]
-                )
+                probe * torch.autograd.grad((probe * slope).sum(), eps, retain_graph=True, create_graph=create_graph)[0]
                 for probe in (each.expand_as(self.x)[rows] for each in self.probes)
             ]
-        divergence = torch.stack(products, 1)
+        divergence = torch.stack([sum_dims(product) for product in products], 1)
         divergence = divergence.sum(1, keepdim=True) if self.exact_trace else divergence
         divergence = divergence / self._scale[rows]
-        return (slope, divergence) if create_graph else (slope.detach(), divergence.detach())
+        spread = (torch.stack(products, 1).detach(),) if self.has_spread else ()
+        return (slope, divergence, *spread) if create_graph else (slope.detach(), divergence.detach(), *spread)
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether several probes tell the error of their mean."""
+        return self.num_estimates > 1
+
+    @property
+    def no_integrals(self) -> ode.State:
+        """Zeros in the form of what `slopes` gives beside the slope."""
+        x = self.x
+        divergence = x.new_zeros(len(x), self.num_estimates)
+        return (
+            (divergence, x.new_zeros(len(x), *self.probes.shape[:1], *x.shape[1:]))
+            if self.has_spread
+            else (divergence,)
+        )
 
     def end(self, eps: Examples) -> tuple[Examples, PerExample]:
         r"""$z = a_1 x + s_1 \epsilon_1$ and $\log N(z; 0, I) + D \log s_1 - D \gamma_0 / 2$, nats, (B,)."""
@@ -224,7 +238,7 @@ class ProbedFlow(Brief):
     def density(
         self,
         base: PerExample,
-        divergence: Float[Tensor, "batch num_estimates"],
+        integrals: ode.State,
         z: Examples,
         solver_error: PerExample,
         *,
@@ -235,8 +249,8 @@ class ProbedFlow(Brief):
         correction: PerExample | None = None,
         correction_error: PerExample | None = None,
     ) -> Density:
-        """The result, from the terms of `end`, the integral of the divergence per dimension, and the error."""
-        unknown = ~arrived
+        """The result, from the terms of `end`, the integrals of what `slopes` gives beside the slope, and the error."""
+        unknown, (divergence, *entries) = ~arrived, integrals
         estimates = base[:, None] + self._scale * divergence
         if correction is not None:
             estimates = estimates + correction[:, None]
@@ -255,9 +269,16 @@ class ProbedFlow(Brief):
             mismatch=base_mismatch(self.denoiser, z.detach()).masked_fill(unknown, math.nan).to(self.dtype),
             kind=kind,
             settings=f"{settings}, {self.trace}",
+            standard_error=self._error(*entries).masked_fill(unknown, math.nan).to(self.dtype),
             correction=known(correction),
             correction_error=known(correction_error),
         )
+
+    def _error(self, entries: Float[Tensor, "batch num_probes ..."] | None = None) -> PerExample:
+        """The standard error of the mean over probes, nats, from the integrals of each entry's share of the divergence."""
+        if entries is None:
+            return torch.full_like(self.num_dims, 0.0 if self.exact_trace else math.nan)
+        return (2 * sum_dims(entries.var(1)) / entries.shape[1]).sqrt()
 
     @property
     def _scale(self) -> Float[Tensor, "batch 1"]:
@@ -277,25 +298,25 @@ def follow(
         return followed.slopes(state[0], gamma, rows, differentiable and torch.is_grad_enabled())
 
     with torch.set_grad_enabled(differentiable):
-        start = (torch.zeros_like(x), x.new_zeros(len(x), followed.num_estimates))
         solution = ode.solve(
             field,
-            start,
+            (torch.zeros_like(x), *followed.no_integrals),
             schedule.gamma_min,
             schedule.gamma_max,
             tolerance=tolerance,
-            num_integrals=1,
+            num_integrals=1 + followed.has_spread,
+            num_carried=int(followed.has_spread),
             max_calls=max_calls,
         )
-        eps, divergence = solution.state
+        eps, *integrals = solution.state
         z, base = followed.end(eps)
         # an error in eps of this root mean square moves log N(z) by at most s |z| times its length
-        of_path, of_integral = solution.error
+        of_path, of_integral, *_ = solution.error
         s = math.sqrt(float(sigmoid(schedule.gamma_max)))
         length = s * sum_dims(z.detach().square()).sqrt() * math.sqrt(x[0].numel())
         return followed.density(
             base,
-            divergence,
+            tuple(integrals),
             z,
             length * of_path + followed.num_dims * of_integral,
             num_calls=solution.num_calls,

@@ -144,7 +144,7 @@ class DensityScores(Brief):
         nats: log p of the example as it is stored; of discrete data, the bound on it; NaN where the calls did not suffice.
         bits_per_dim: -nats / (D ln 2), D the number of entries that are there.
         standard_error: of the probes, in bits per dimension: zero for an exact trace; NaN, not known, for a single probe.
-        interval_95: half the width of an interval of 95 % from it, by Student's distribution: of two probes 12.7 of it.
+        interval_95: half the width of an interval of 95 % from it, by Student's distribution: of two probes 4.3 of it.
         solver_error: the solver's own estimate of its error, in bits per dimension.
         base_mismatch: bits per dimension that the example's figure contains because the base density is not what the
             denoiser has at the noise's end (`mismatch.base_mismatch`).
@@ -271,7 +271,7 @@ def score_density(
         nats=nats,
         bits_per_dim=-nats * to_bits,
         standard_error=kept["standard_error"] * to_bits,
-        interval_95=half_interval(kept["standard_error"], max(flow.probes - 1, 1)) * to_bits,
+        interval_95=half_interval(kept["standard_error"], flow.probes) * to_bits,
         solver_error=kept["solver_error"] * to_bits,
         base_mismatch=-kept["mismatch"] * to_bits,
         refinement=(nats[: len(finer)] - finer) * to_bits[: len(finer)],
