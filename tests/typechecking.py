@@ -94,21 +94,22 @@ def remembering(decorate: Callable, function: Callable) -> Callable:
                 given = (*given, *kwargs, *each(kwargs.values()))
         except Indescribable:
             return whole()(*args, **kwargs)
-        if known := (given in right):
+        results = right.get(given)  # once: a tuple is hashed anew each time
+        if known := results is not None:
             result = function(*args, **kwargs)
         else:
             result = whole()(*args, **kwargs)
-            right[given] = set()
+            results = right[given] = set()
         try:
             found = DESCRIBERS[type(result)](result)
         except Indescribable:
             found = None
-        if found is None or found not in right[given]:
+        if found is None or found not in results:
             if known:
                 returned.result = result
                 result_alone()(*args, **kwargs)
                 del returned.result
-            right[given].add(found)
+            results.add(found)
         return result
 
     return call

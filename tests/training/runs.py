@@ -5,10 +5,11 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch import nn
 
-from lowerbound.data import Dataset, open_dataset
+from lowerbound.data import Affine, Dataset, DataSpec, Levels, open_dataset
 from lowerbound.models import Diffusion
 from lowerbound.run import Run, open_run
 from lowerbound.training import Config, recipe, train
@@ -16,6 +17,14 @@ from lowerbound.training.config import DataConfig, NetworkConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import Trainer
 from lowerbound.weights import weights_file
+
+
+def made(shape: tuple[int, ...], num_levels: int | None) -> Dataset:
+    """Four examples for training, all zero."""
+    encoding = Levels(num_levels) if num_levels else Affine((0.0,), (1.0,))
+    no = np.empty(0, dtype=np.int64)
+    values = np.zeros((4, *shape), dtype=np.uint8 if num_levels else np.float32)
+    return Dataset(DataSpec("made", shape, encoding), values, train=np.arange(4), validation=no, test=no)
 
 
 def tiny_config(source: str = "digits", components: int = 2, **training: object) -> tuple[Config, Dataset]:

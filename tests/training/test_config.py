@@ -5,13 +5,12 @@ import json
 import math
 import typing
 
-import numpy as np
 import pytest
 import torch
-from training.runs import tiny_config
+from training.runs import made, tiny_config
 
 from lowerbound import objective
-from lowerbound.data import Affine, Dataset, DataSpec, Levels, open_dataset
+from lowerbound.data import Affine, DataSpec, Levels, open_dataset
 from lowerbound.denoiser import ByLevel
 from lowerbound.errors import InputError
 from lowerbound.likelihood.decoder import GaussianDecoder
@@ -108,13 +107,6 @@ def test_the_objective_of_the_recipe():
     assert advised((1, 8, 8), None) == advised((5,), 17) == advised((1, 28, 28), 2) == ("elbo", False)
     assert advised((1, 28, 28), 256, "energy") == ("elbo", False)
     assert advised((1, 8, 8), 17, "score") == ("simple", False)
-
-
-def made(shape, num_levels):
-    encoding = Levels(num_levels) if num_levels else Affine((0.0,), (1.0,))
-    no = np.empty(0, dtype=np.int64)
-    values = np.zeros((4, *shape), dtype=np.uint8 if num_levels else np.float32)
-    return Dataset(DataSpec("made", shape, encoding), values, train=np.arange(4), validation=no, test=no)
 
 
 def test_what_a_recipe_is_for():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from training.runs import tiny_config
+from training.runs import made, tiny_config
 
 from lowerbound.data import open_dataset
 from lowerbound.training import fit, recipe
@@ -87,6 +87,21 @@ def test_images_have_a_larger_network_on_a_gpu(has_units, precision, monkeypatch
     assert fitted(advised, dataset, "cpu") == advised
     vectors = recipe(points, minutes=10.0)
     assert fitted(vectors, points, "cuda") == vectors
+
+
+@pytest.mark.parametrize("wide", [0.9, 1.1])
+def test_a_long_run_has_wider_networks_where_two_share_the_noise(wide, monkeypatch):
+    """Where many steps of the wider ones fit: 1.1 times as many minutes as they take, not 0.9."""
+    dataset = made((1, 20, 20), 256)
+    monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train))
+    advised = recipe(dataset, minutes=60.0)
+    assert (advised.network.width, advised.coarse.width) == (16, 32)
+    machine(monkeypatch, wide * 3600 * TRAINING_SHARE / fit.LONG_STEPS / advised.training.batch_size / 24**2)
+    found = fitted(advised, dataset)
+    assert (found.network.width, found.coarse.width) == ((24, 48) if wide < 1 else (16, 32))
+    assert found.training == advised.training
+    monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train) + 1)
+    assert fitted(advised, dataset) == advised
 
 
 def test_a_slow_gpu_has_the_recipe_as_it_is(monkeypatch):

@@ -6,6 +6,9 @@ $q(x_t) = \sum_k w_k N(\alpha_t m_k, \alpha_t^2 S_k + \sigma_t^2 I)$, and
 $$E[x | x_t, k] = m_k + \alpha_t S_k (\alpha_t^2 S_k + \sigma_t^2 I)^{-1} (x_t - \alpha_t m_k), \qquad
 Var[x | x_t, k] = S_k - \alpha_t^2 S_k (\alpha_t^2 S_k + \sigma_t^2 I)^{-1} S_k .$$
 
+Along the eigenvectors of $S_k$, with eigenvalues $\lambda$, all entries are apart, of variances $\alpha_t^2 \lambda +
+\sigma_t^2$, and no matrix is inverted; where only some entries are observed, their part of the sum is factorised.
+
 A Gaussian is a mixture of one; a finite set of points is a mixture with $S_k = 0$. These denoisers are the best possible
 ones for their data, so whatever they are plugged into has a known answer: they are the oracle of every test, and a
 reader's first example.
@@ -41,6 +44,8 @@ class GaussianMixture(Denoiser):
     weights: Tensor
     means: Tensor
     covariances: Tensor
+    eigenvalues: Tensor
+    eigenvectors: Tensor
 
     def __init__(
         self,
@@ -60,12 +65,15 @@ class GaussianMixture(Denoiser):
             raise InputError(f"mixture weights must be positive, got {weights.tolist()}")
         if not torch.allclose(covariances, covariances.mT):
             raise InputError("a covariance is not symmetric")
-        smallest = torch.linalg.eigvalsh(covariances).min().item()
+        eigenvalues, eigenvectors = torch.linalg.eigh(covariances)
+        smallest = eigenvalues.min().item()
         if smallest < -1e-6 * covariances.abs().max().item():
             raise InputError(f"a covariance has the negative eigenvalue {smallest:.3g}")
         self.register_buffer("weights", weights / weights.sum())
         self.register_buffer("means", means)
         self.register_buffer("covariances", covariances)
+        self.register_buffer("eigenvalues", eigenvalues.clamp(min=0), persistent=False)
+        self.register_buffer("eigenvectors", eigenvectors, persistent=False)
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         log_joint, means, variances = self._components(x_t, level, observed)
@@ -95,8 +103,7 @@ class GaussianMixture(Denoiser):
         component = torch.searchsorted(self.weights.cumsum(0), noise.uniform(like)[:, 0]).clamp(
             max=len(self.weights) - 1
         )
-        eigenvalues, eigenvectors = torch.linalg.eigh(self.covariances)
-        roots = eigenvectors * eigenvalues.clamp(min=0).sqrt()[:, None]
+        roots = self.eigenvectors * self.eigenvalues.sqrt()[:, None]
         eps = noise.normal(self.means.new_empty(num_samples, *self.shape))
         return self.means[component] + (roots[component] @ eps[..., None])[..., 0]
 
@@ -145,32 +152,32 @@ class GaussianMixture(Denoiser):
     def _components(self, x_t: Tensor, level: Level, observed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Per example and component: log w_k N(x_t; ...), (B, K), and the posterior's mean and variance, (B, K, D)."""
         alpha, sigma2 = (
-            torch.as_tensor(c, dtype=x_t.dtype, device=x_t.device).reshape(-1, 1, 1, 1)
+            torch.as_tensor(c, dtype=x_t.dtype, device=x_t.device).reshape(-1, 1, 1)
             for c in (level.alpha, level.sigma**2)
         )
-        identity = torch.eye(*self.shape * 2, dtype=x_t.dtype, device=x_t.device)
-        gain = alpha * self.covariances
-        marginal = alpha * gain + sigma2 * identity
-        residual = x_t[:, None] - alpha[..., 0] * self.means
-        num_observed: Tensor | int = self.shape[0]
-        if observed is not None:
+        residual = x_t[:, None] - alpha * self.means
+        if observed is None:
+            marginal = alpha**2 * self.eigenvalues + sigma2
+            along = torch.einsum("kij,bki->bkj", self.eigenvectors, residual)
+            squares, log_det = (along**2 / marginal).sum(-1), 0.5 * marginal.log().sum(-1)
+            shift = torch.einsum("kij,bkj->bki", self.eigenvectors, alpha * self.eigenvalues / marginal * along)
+            variances = torch.einsum("kij,bkj->bki", self.eigenvectors**2, self.eigenvalues * sigma2 / marginal)
+            num_observed: Tensor | int = self.shape[0]
+        else:
             # an unobserved entry is cut off from the others and given unit variance and no residual
             seen = observed.to(x_t.dtype)[:, None]
-            marginal = marginal * seen[..., None] * seen[..., None, :] + identity * (1 - seen)[..., None]
-            gain, residual, num_observed = gain * seen[..., None, :], residual * seen, seen.sum(-1)
-        factor = torch.linalg.cholesky(marginal)
-        whitened = torch.linalg.solve_triangular(factor, residual[..., None], upper=False)
-        whitened_gain = torch.linalg.solve_triangular(factor, gain.mT.expand_as(factor), upper=False)
-        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        log_joint = (
-            self.weights.log()
-            - 0.5 * whitened.square().sum((-1, -2))
-            - log_det
-            - 0.5 * num_observed * math.log(2 * math.pi)
-        )
-        means = self.means + (whitened_gain.mT @ whitened)[..., 0]
-        variances = self.covariances.diagonal(dim1=-2, dim2=-1) - whitened_gain.square().sum(-2)
-        return log_joint, means, variances.clamp(min=0)
+            identity = torch.eye(*self.shape * 2, dtype=x_t.dtype, device=x_t.device)
+            gain, residual = alpha[..., None] * self.covariances * seen[..., None, :], residual * seen
+            marginal = (alpha[..., None] * gain + sigma2[..., None] * identity) * seen[..., None]
+            factor = torch.linalg.cholesky(marginal + identity * (1 - seen)[..., None])
+            whitened = torch.linalg.solve_triangular(factor, residual[..., None], upper=False)
+            whitened_gain = torch.linalg.solve_triangular(factor, gain.mT, upper=False)
+            squares, log_det = whitened.square().sum((-1, -2)), factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            shift = (whitened_gain.mT @ whitened)[..., 0]
+            variances = self.covariances.diagonal(dim1=-2, dim2=-1) - whitened_gain.square().sum(-2)
+            num_observed = seen.sum(-1)
+        log_normal = -0.5 * squares - log_det - 0.5 * num_observed * math.log(2 * math.pi)
+        return self.weights.log() + log_normal, self.means + shift, variances.clamp(min=0)
 
 
 class Gaussian(GaussianMixture):

@@ -1,4 +1,4 @@
-"""A recipe made for this machine: larger for a GPU, and smaller until enough steps fit into its minutes."""
+"""A recipe made for this machine: larger for a GPU or a long run, and smaller until enough steps fit into its minutes."""
 
 import math
 from collections.abc import Iterator
@@ -20,13 +20,17 @@ MANY_STEPS = 3000
 WIDER, LARGER = 4, 8
 """How many times as wide a network of images is on a GPU, and how many times as large a batch. A GPU takes as long for a
 small network as for a large one, since it has to be asked for each operation (benchmarks/device.py)."""
+LONG_STEPS = 5000
+"""So many steps of the wider ones on a CPU are worth networks 1.5 times as wide, where two share the noise: those of the
+recipe hold by then what they can (docs/results.md)."""
+LONG_WIDER = 1.5
 SMALLEST_BATCH = 8
 SMALLEST_WIDTH = 8
 
 
 def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu") -> Config:
-    """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one; on a GPU a
-    larger one of which `MANY_STEPS` do.
+    """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one; a larger one
+    on a GPU if `MANY_STEPS` of it do, and elsewhere a wider one if `LONG_STEPS` do.
 
     The cost of a step is measured for each size of the network, on few examples where they are large (`step_cost`). A run of
     given steps stays as it is, and so does a forest, which finds the size that it has time for while it grows.
@@ -39,18 +43,25 @@ def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu")
     minutes = config.training.minutes
     if minutes is None or config.model.is_grown:
         return config
-    allowed = 60 * minutes * TRAINING_SHARE / ENOUGH_STEPS
+    seconds = 60 * minutes * TRAINING_SHARE
+
+    def fits(candidate: Config, num_steps: int, cost: StepCost | None = None) -> bool:
+        cost = cost or _cost(candidate, dataset, device)
+        return num_steps * cost.of(candidate.training.batch_size) < seconds
+
     larger = _for_gpu(config, dataset, torch.device(device))
-    if larger != config:
-        cost = _cost(larger, dataset, device)
-        if cost.of(larger.training.batch_size) < allowed * ENOUGH_STEPS / MANY_STEPS:
-            return larger
-    cost, candidate = _cost(config, dataset, device), config
+    if larger != config and fits(larger, MANY_STEPS):
+        return larger
+    cost, wider = _cost(config, dataset, device), _for_long_runs(config, dataset)
+    # where they do not fit of the narrow one, which is known, those of the wider one need not be measured
+    if wider != config and fits(config, LONG_STEPS, cost) and fits(wider, LONG_STEPS):
+        return wider
+    candidate = config
     for smaller in _smaller_and_smaller(config):
         if (smaller.network, smaller.coarse) != (candidate.network, candidate.coarse):
             cost = _cost(smaller, dataset, device)
         candidate = smaller
-        if cost.of(candidate.training.batch_size) < allowed:
+        if fits(candidate, ENOUGH_STEPS, cost):
             break
     return candidate
 
@@ -71,6 +82,16 @@ def _for_gpu(config: Config, dataset: Dataset, device: torch.device) -> Config:
             training, batch_size=min(LARGER * training.batch_size, len(dataset.train)), precision=precision
         ),
     )
+
+
+def _for_long_runs(config: Config, dataset: Dataset) -> Config:
+    """The configuration of two networks that share the noise, and of examples enough not to be learned by heart, wider."""
+    coarse = config.coarse
+    if not config.model.is_denoiser or coarse.split is None or len(dataset.train) < FEW_EXAMPLES:
+        return config
+    widths = (round(LONG_WIDER * width) for width in (config.network.width, coarse.width))
+    network, coarse = (replace(part, width=width) for part, width in zip((config.network, coarse), widths, strict=True))
+    return replace(config, network=network, coarse=coarse)
 
 
 def _smaller_and_smaller(config: Config) -> Iterator[Config]:
