@@ -200,15 +200,18 @@ class ProbedFlow(Brief):
         with torch.enable_grad():
             eps = eps if create_graph and eps.requires_grad else eps.detach().requires_grad_()
             slope = flow(self.denoiser.rows(rows), self.x[rows], eps, gamma)
-            products = [
+            sums, entries = [], []
+            for probe in (each.expand_as(self.x)[rows] for each in self.probes):
                 # of a sum: to be given what its rows weigh, torch would first load half a second of symbolic mathematics
-                probe * torch.autograd.grad((probe * slope).sum(), eps, retain_graph=True, create_graph=create_graph)[0]
-                for probe in (each.expand_as(self.x)[rows] for each in self.probes)
-            ]
-        divergence = torch.stack([sum_dims(product) for product in products], 1)
+                total = (probe * slope).sum()
+                product = probe * torch.autograd.grad(total, eps, retain_graph=True, create_graph=create_graph)[0]
+                sums.append(sum_dims(product))
+                if self.has_spread:
+                    entries.append(product.detach())
+        divergence = torch.stack(sums, 1)
         divergence = divergence.sum(1, keepdim=True) if self.exact_trace else divergence
         divergence = divergence / self._scale[rows]
-        spread = (torch.stack(products, 1).detach(),) if self.has_spread else ()
+        spread = (torch.stack(entries, 1),) if self.has_spread else ()
         return (slope, divergence, *spread) if create_graph else (slope.detach(), divergence.detach(), *spread)
 
     @property
@@ -219,13 +222,9 @@ class ProbedFlow(Brief):
     @property
     def no_integrals(self) -> ode.State:
         """Zeros in the form of what `slopes` gives beside the slope."""
-        x = self.x
-        divergence = x.new_zeros(len(x), self.num_estimates)
-        return (
-            (divergence, x.new_zeros(len(x), *self.probes.shape[:1], *x.shape[1:]))
-            if self.has_spread
-            else (divergence,)
-        )
+        x, num_estimates = self.x, self.num_estimates
+        entries = (x.new_zeros(len(x), num_estimates, *x.shape[1:]),) if self.has_spread else ()
+        return (x.new_zeros(len(x), num_estimates), *entries)
 
     def end(self, eps: Examples) -> tuple[Examples, PerExample]:
         r"""$z = a_1 x + s_1 \epsilon_1$ and $\log N(z; 0, I) + D \log s_1 - D \gamma_0 / 2$, nats, (B,)."""
