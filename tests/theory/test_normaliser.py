@@ -60,7 +60,7 @@ def test_of_a_mixture_from_below_and_above():
     path = Geometric(scaled(data.log_prob), (2,), 1.2)
     below = annealed(path, Stream(0), num_steps=2)
     check(below, LOG_Z)
-    above = log_normaliser_above(path, data.sample(500, Stream(1)), Stream(2), num_bridges=60, num_steps=2)
+    above = log_normaliser_above(path, data.sample(2000, Stream(1)), Stream(2), num_bridges=60, num_steps=2)
     check(above, LOG_Z, within=0.08)
     check(annealed(NoiseLevels(scaled(data.log_marginal), data.schedule, (2,)), Stream(3), num_steps=2), LOG_Z)
 

@@ -65,7 +65,7 @@ class GaussianMixture(Denoiser):
             raise InputError(f"mixture weights must be positive, got {weights.tolist()}")
         if not torch.allclose(covariances, covariances.mT):
             raise InputError("a covariance is not symmetric")
-        eigenvalues, eigenvectors = torch.linalg.eigh(covariances)
+        eigenvalues, eigenvectors = (part.to(covariances) for part in torch.linalg.eigh(covariances.double()))
         smallest = eigenvalues.min().item()
         if smallest < -1e-6 * covariances.abs().max().item():
             raise InputError(f"a covariance has the negative eigenvalue {smallest:.3g}")
@@ -158,10 +158,11 @@ class GaussianMixture(Denoiser):
         residual = x_t[:, None] - alpha * self.means
         if observed is None:
             marginal = alpha**2 * self.eigenvalues + sigma2
-            along = torch.einsum("kij,bki->bkj", self.eigenvectors, residual)
+            axes = self.eigenvectors.to(residual.dtype)  # x_t may be in double precision where the data are in single
+            along = torch.einsum("kij,bki->bkj", axes, residual)
             squares, log_det = (along**2 / marginal).sum(-1), 0.5 * marginal.log().sum(-1)
-            shift = torch.einsum("kij,bkj->bki", self.eigenvectors, alpha * self.eigenvalues / marginal * along)
-            variances = torch.einsum("kij,bkj->bki", self.eigenvectors**2, self.eigenvalues * sigma2 / marginal)
+            shift = torch.einsum("kij,bkj->bki", axes, alpha * self.eigenvalues / marginal * along)
+            variances = torch.einsum("kij,bkj->bki", axes**2, (self.eigenvalues * sigma2 / marginal).to(axes.dtype))
             num_observed: Tensor | int = self.shape[0]
         else:
             # an unobserved entry is cut off from the others and given unit variance and no residual
