@@ -42,7 +42,7 @@ def pytest_configure(config):
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
     """What is imported and collected stays: nobody need look for what of it can go, now or at each later search. These are
-    made seldom, as there is much to look through and little to find: as often as usual they took a tenth of all time."""
+    made seldom, as there is much to look through and little to find: as often as usual they took 6 % of all time."""
     gc.disable()
     try:
         return (yield)

@@ -59,6 +59,27 @@ def test_log_densities_are_those_of_torch():
     torch.testing.assert_close(denoiser.log_prob(x_t), data.log_prob(x_t), rtol=1e-10, atol=1e-10)
 
 
+def test_points_have_no_density_without_noise():
+    """And one with noise, whether the data or x_t are in single precision."""
+    points = Gaussian(torch.zeros(2), torch.zeros(2, 2), LinearGamma(-4.0, 4.0))
+    with pytest.raises(InputError, match="no density without noise"):
+        points.log_prob(torch.zeros(1, 2))
+    level = points.schedule.level(0.0)
+    for x_t in (torch.ones(1, 2), torch.ones(1, 2).double()):
+        expected = torch.distributions.Normal(0.0, level.sigma).log_prob(x_t).sum(1)
+        torch.testing.assert_close(points.log_marginal(x_t, 0.0), expected, rtol=1e-6, atol=0)
+
+
+def test_what_is_loaded_is_what_predicts():
+    denoiser, x_t = three_dimensions(), draw(6, 3)
+    other = GaussianMixture(
+        denoiser.weights, 2 * denoiser.means, 4 * denoiser.covariances.flip(1, 2), denoiser.schedule
+    )
+    assert not torch.allclose(other(x_t, 0.4).x, denoiser(x_t, 0.4).x)
+    other.load_state_dict(denoiser.state_dict())
+    assert torch.equal(other(x_t, 0.4).x, denoiser(x_t, 0.4).x)
+
+
 def test_observed_entries_have_the_marginal_of_the_rest():
     denoiser, x_t = three_dimensions(), draw(6, 3)
     x_t[:, ~OBSERVED] = math.nan

@@ -72,8 +72,8 @@ class GaussianMixture(Denoiser):
         self.register_buffer("weights", weights / weights.sum())
         self.register_buffer("means", means)
         self.register_buffer("covariances", covariances)
-        self.register_buffer("eigenvalues", eigenvalues.clamp(min=0), persistent=False)
-        self.register_buffer("eigenvectors", eigenvectors, persistent=False)
+        self.register_buffer("eigenvalues", eigenvalues.clamp(min=0))
+        self.register_buffer("eigenvectors", eigenvectors)
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         log_joint, means, variances = self._components(x_t, level, observed)
@@ -158,6 +158,8 @@ class GaussianMixture(Denoiser):
         residual = x_t[:, None] - alpha * self.means
         if observed is None:
             marginal = alpha**2 * self.eigenvalues + sigma2
+            if not bool((marginal > 0).all()):
+                raise InputError("data that do not spread in all directions have no density without noise: add some")
             axes = self.eigenvectors.to(residual.dtype)  # x_t may be in double precision where the data are in single
             along = torch.einsum("kij,bki->bkj", axes, residual)
             squares, log_det = (along**2 / marginal).sum(-1), 0.5 * marginal.log().sum(-1)

@@ -33,6 +33,7 @@ from lowerbound.shapes import Chain, Examples, PerExample
 from lowerbound.times import antithetic_times
 
 SILVER_RATIO = math.sqrt(2) - 1
+"""Its part after the point, which is all that counts on a circle."""
 
 
 @dataclass(frozen=True, repr=False)

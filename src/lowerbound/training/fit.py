@@ -30,7 +30,7 @@ SMALLEST_WIDTH = 8
 
 def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu") -> Config:
     """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one; a larger one
-    on a GPU if `MANY_STEPS` of it do, and elsewhere a wider one if `LONG_STEPS` do.
+    on a GPU if `MANY_STEPS` of it do, and otherwise a wider one if `LONG_STEPS` do.
 
     The cost of a step is measured for each size of the network, on few examples where they are large (`step_cost`). A run of
     given steps stays as it is, and so does a forest, which finds the size that it has time for while it grows.
