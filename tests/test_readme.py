@@ -17,10 +17,10 @@ NUM_LEVELS = 17
 
 
 def test_example_trains_samples_and_says_its_bits(tmp_path, monkeypatch, capsys):
-    """With a tenth of a minute in the place of the README's."""
+    """With two seconds in the place of the README's."""
     example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert example is not None
-    code, num_shortened = re.subn(r"minutes=[\d.]+", "minutes=0.1", example[1])
+    code, num_shortened = re.subn(r"minutes=[\d.]+", "minutes=0.03", example[1])
     assert num_shortened == 1
     assert len(list(filter(None, code.splitlines()))) == 12
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "estimator.md"
 
 def test_the_blocks_run(tmp_path, monkeypatch):
     code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
-    shorter = "steps=200, width=32, learning_rate=3e-3, num_draws=64"
+    shorter = "steps=100, width=32, learning_rate=3e-3, num_draws=32"
     code, num_shortened = re.subn("steps=1000, width=64", shorter, code)
     assert num_shortened == 1
     monkeypatch.chdir(tmp_path)
@@ -22,5 +22,5 @@ def test_the_blocks_run(tmp_path, monkeypatch):
     assert (names["named"] != 2).mean() > 0.9  # the third column has no part in it
     assert names["by_noise"].shape == (50, 18)
     assert names["log_p"].shape == (2, 5)
-    names["same"].set_params(num_draws=64)  # which a run does not keep
+    names["same"].set_params(num_draws=32)  # which a run does not keep
     assert (names["same"].score_samples(names["X"][:3]) == names["model"].score_samples(names["X"][:3])).all()

@@ -37,7 +37,7 @@ NAMES = ("AdamW", "learned schedule, Muon, pieces", "importance", "persistent ch
 def configuration(name: str):
     """A run of a kind, whose batches do not divide among two processes, and its data."""
     if name in ("AdamW", "GAN"):
-        config, dataset = tiny_config("moons", steps=40, batch_size=33, optimizer="adamw")
+        config, dataset = tiny_config("moons", steps=20, batch_size=33, optimizer="adamw")
         if name == "GAN":
             gan = recipe(dataset, DataConfig("moons"), model="gan")
             training = replace(gan.training, minutes=None, steps=4, batch_size=7)
@@ -116,7 +116,7 @@ def compute(folder: Path) -> None:
 def use(run: Path, folder: Path) -> None:
     """Draw from a run and evaluate it, by as many processes as there are."""
     samples = ["-n", "50", "--batch-size", "8", "--sampler", "flow", "-o", str(folder / "samples.npy")]
-    few = ["--num-examples", "150", "--num-times", "4", "--num-samples", "70", "--ode-examples", "20", "--no-baselines"]
+    few = ["--num-examples", "70", "--num-times", "4", "--num-samples", "50", "--ode-examples", "10", "--no-baselines"]
     assert command(["sample", str(run), *samples]) == 0
     assert command(["evaluate", str(run), *few]) == 0
 

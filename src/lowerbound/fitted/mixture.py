@@ -90,7 +90,7 @@ class FittedMixture(nn.Module):
         self.weights = constant(unit_matrix(1, num_components)[0])
         self.means = constant(torch.zeros(num_components, num, dtype=torch.float64))
         self.variances = constant(torch.ones(num_components, num, dtype=torch.float64))
-        self.axes = constant(unit_matrix(num, num).repeat(num_components, 1, 1))
+        self.axes = constant(unit_matrix(num, num).expand(num_components, -1, -1).contiguous())
         has_choices = len(at.choices) > 0
         self.chances = constant(torch.ones(num_components, *at.choices.shape).double()) if has_choices else None
 

@@ -68,8 +68,12 @@ class Schedule(nn.Module, ABC):
         r"""The time t at which $\gamma(t)$ has this value."""
 
     def slope(self, t: Values) -> Values:
-        r"""$\gamma'(t)$, by forward-mode differentiation."""
-        return torch.func.jvp(self.gamma, (t,), (torch.ones_like(t),))[1]
+        r"""$\gamma'(t)$."""
+        differentiable = torch.is_grad_enabled()
+        with torch.enable_grad():
+            t = t if t.requires_grad else t.detach().requires_grad_()
+            # backwards, since the first forward-mode derivative of a process compiles for seconds
+            return torch.autograd.grad(self.gamma(t).sum(), t, create_graph=differentiable)[0]
 
     def forward(self, t: Values) -> tuple[Values, Values]:
         r"""$\alpha_t$ and $\sigma_t$, each of the shape of t."""
