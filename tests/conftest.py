@@ -59,7 +59,7 @@ def pytest_runtest_setup(item):
     typechecking.begin_test()
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
-    torch.default_generator.manual_seed(0)  # in a third of the time of torch.manual_seed, which asks every kind of device
+    torch.default_generator.manual_seed(0)  # torch.manual_seed asks every kind of device and takes three times as long
 
 
 def once(function):

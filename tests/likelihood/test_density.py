@@ -186,7 +186,7 @@ def test_what_does_not_arrive_has_no_figure():
 def test_a_finer_tolerance_is_nearer():
     denoiser = mixture(LinearGamma(-7.0, 6.0))
     x = denoiser.sample(20, Stream(0))
-    best = log_prob(denoiser, x, tolerance=1e-8).nats
+    best = log_prob(denoiser, x, tolerance=1e-7).nats
     errors = [(log_prob(denoiser, x, tolerance=tau).nats - best).abs().mean() / 2 for tau in (1e-3, 1e-4, 1e-5)]
     assert errors[0] < 2e-2
     assert errors[1] < errors[0] / 5
@@ -205,10 +205,11 @@ def test_short_schedules_have_the_density_of_their_start():
 def test_the_density_depends_on_the_ends_of_the_schedule_alone(scaling):
     x = mixture(WIDE).sample(5, Stream(0))
     ends = {"gamma_min": -6.0, "gamma_max": 5.0}
-    expected = log_prob(mixture(LinearGamma(**ends)), x).nats
+    expected = log_prob(mixture(LinearGamma(**ends)), x, tolerance=1e-2).nats
     edm = EDM(sigma_min=math.exp(-3.0), sigma_max=math.exp(2.5), scaling=SCALINGS[scaling])
     for schedule in (*(make(**ends, scaling=SCALINGS[scaling]) for make in (LinearGamma, Cosine, Sigmoid)), edm):
-        torch.testing.assert_close(log_prob(mixture(schedule), x).nats, expected, rtol=1e-7, atol=1e-7)
+        ours = log_prob(mixture(schedule), x, tolerance=1e-2).nats
+        torch.testing.assert_close(ours, expected, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
@@ -257,7 +258,7 @@ def test_its_gradient_is_the_score(make):
     schedule = LinearGamma(-5.0, 16.0)
     denoiser, level = make(schedule), schedule.level(0.0)
     x = draw(4, 2).requires_grad_()
-    ours = log_prob(denoiser, x, tolerance=1e-6)
+    ours = log_prob(denoiser, x, tolerance=1e-5)
     (gradient,) = torch.autograd.grad(ours.nats.sum(), x)
     score = level.alpha * denoiser(level.alpha * x.detach(), 0.0).score
     # the end of the flow is a little less than normal
