@@ -232,6 +232,7 @@ def test_torch_s_compiler_stays_where_it_is():
     code = (
         "import sys, torch; from lowerbound.nn import MLP, UNet; from lowerbound.blocks import Real\n"
         "from lowerbound.fitted import FittedMixture, FittedWindows; from lowerbound.schedule import Cosine\n"
+        "from lowerbound.langevin import EnergyDenoiser\n"
         "from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp\n"
         "from lowerbound.size import check_size\n"
         "from lowerbound.training.config import TrainingConfig; from lowerbound.training.optimizer import Optimizer\n"
@@ -248,6 +249,7 @@ def test_torch_s_compiler_stays_where_it_is():
         "optimizer.step(0.1)\n"
         "assert optimizer.state()\n"
         "Cosine().slope(torch.rand(3))\n"
+        "EnergyDenoiser(MLP(2, width=4, depth=1), Cosine(), (2,))(torch.ones(3, 2), torch.rand(3))\n"
         "assert not {'torch._dynamo', 'sympy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -39,6 +39,7 @@ from torch.overrides import TorchFunctionMode
 from lowerbound.denoiser.base import Prediction, Time
 from lowerbound.denoiser.network import OfNetwork
 from lowerbound.elementary import exp, expand, log, sqrt, sum_dims
+from lowerbound.gradient import values_and_gradient
 from lowerbound.levels import check_num_levels, level_centres
 from lowerbound.schedule import Level, Schedule
 from lowerbound.shapes import Conditions, Examples, PerExample
@@ -116,13 +117,7 @@ class EnergyDenoiser(OfNetwork):
         self, x_t: Examples, t: Time, cond: Conditions | None = None
     ) -> tuple[PerExample, Examples]:
         r"""$-E$ and $-\nabla E$, of one evaluation. Arguments as of `energy`."""
-
-        def total(x_t: Tensor) -> tuple[Tensor, Tensor]:
-            log_density = self.log_density(x_t, t, cond)
-            return log_density.sum(), log_density
-
-        score, log_density = torch.func.grad(total, has_aux=True)(x_t)
-        return log_density, score
+        return values_and_gradient(lambda x_t: self.log_density(x_t, t, cond), x_t)
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         _, score = self.log_density_and_score(x_t, level, cond)

@@ -18,7 +18,6 @@ not, the density is an integral that has no closed form. So a GAN is judged by i
 
 import math
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
@@ -26,6 +25,7 @@ from torch.nn.functional import softplus
 
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
+from lowerbound.gradient import values_and_gradient
 from lowerbound.models.base import Draw, Losses, Model
 from lowerbound.nn.gan import Discriminator, Generator
 from lowerbound.rng import Noise
@@ -84,7 +84,7 @@ class GAN(Model):
         the last: one step moves both."""
         self.check(x)
         samples = self.draw(len(x), draw.noise)
-        on_data, slope = self._with_slope(x)
+        on_data, slope = values_and_gradient(self.discriminator, x.detach())
         on_samples = self.discriminator(samples.detach())
         frozen = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
         fooling = functional_call(self.discriminator, frozen, (samples,))
@@ -95,15 +95,6 @@ class GAN(Model):
         z = next(self.parameters()).new_empty(num_samples, self.latent_dims)
         x = self.generator(noise.normal(z))
         return x if self.num_levels is None else x.tanh()
-
-    def _with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits and their gradients in x, which can be differentiated again where gradients are wanted at all."""
-        differentiable = torch.is_grad_enabled()
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            logits = self.discriminator(x)
-            (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=differentiable)
-        return (logits, slope) if differentiable else (logits.detach(), slope)
 
 
 def discriminator_loss(on_data: PerExample, on_samples: PerExample) -> PerExample:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
+from lowerbound.gradient import values_and_gradient
 from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
 from lowerbound.shapes import Times, Values
 
@@ -69,11 +70,8 @@ class Schedule(nn.Module, ABC):
 
     def slope(self, t: Values) -> Values:
         r"""$\gamma'(t)$."""
-        differentiable = torch.is_grad_enabled()
-        with torch.enable_grad():
-            t = t if t.requires_grad else t.detach().requires_grad_()
-            # backwards, since the first forward-mode derivative of a process compiles for seconds
-            return torch.autograd.grad(self.gamma(t).sum(), t, create_graph=differentiable)[0]
+        _, slope = values_and_gradient(self.gamma, t)
+        return slope
 
     def forward(self, t: Values) -> tuple[Values, Values]:
         r"""$\alpha_t$ and $\sigma_t$, each of the shape of t."""

@@ -29,6 +29,7 @@ from torch import Tensor
 from lowerbound.brief import Brief
 from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
+from lowerbound.gradient import values_and_gradient
 from lowerbound.langevin.energy import EnergyDenoiser
 from lowerbound.langevin.metropolis import metropolis_langevin
 from lowerbound.records import Measured
@@ -254,12 +255,9 @@ def _betas(num_bridges: int) -> list[float]:
 def _moves(path: Path, x: Tensor, beta: float, step_size: float, num_steps: int, noise: Noise) -> tuple[Tensor, float]:
     """Steps that keep the density at beta as it is, and the share of them that was accepted."""
 
+    @torch.no_grad()
     def log_density_and_score(x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            log_density = path.log_density(x, beta)
-            (score,) = torch.autograd.grad(log_density.sum(), x)
-        return log_density.detach(), score
+        return values_and_gradient(lambda x: path.log_density(x, beta), x.detach())
 
     x, accepted = metropolis_langevin(log_density_and_score, x, step_size, num_steps, noise)
     return x, accepted.mean().item()
