@@ -80,14 +80,15 @@ def once(function):
 
 @pytest.fixture(scope="session", autouse=True)
 def each_mixture_once():
-    """Fits of a mixture are kept: the same one begins every run on the same data, and is a yardstick of every evaluation of
-    it, and costs more than the few steps of most of them."""
+    """Fits of a mixture are of few components, and kept: the same one begins every run on the same data, and is a yardstick
+    of every evaluation of it, and costs more than the few steps of most of them."""
     from lowerbound.baselines import mixture
     from lowerbound.training import mixtures
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixtures, "_best", once(mixtures._best))
         patch.setattr(mixture, "best_mixture", once(mixture.best_mixture))
+        patch.setattr(mixture, "MIXTURE_SIZES", (2, 4))
         yield
 
 

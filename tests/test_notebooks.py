@@ -12,8 +12,8 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 SHORTER = {
     "theory": {r"^num_steps = .*": "num_steps = 100"},
-    "table": {r"^minutes = .*": "minutes = 0.03"},
-    "images": {r"^minutes = .*": "minutes = 0.03", r"^(test = .*)": r"\1[:20]"},
+    "table": {r"^minutes = .*": "minutes = 0.02"},
+    "images": {r"^minutes = .*": "minutes = 0.02", r"^(test = .*)": r"\1[:20]"},
 }
 """The budgets of a notebook, and those of a test."""
 

@@ -9,11 +9,11 @@ from lowerbound.auditing import Audit, Check
 from lowerbound.cli.main import run
 from lowerbound.data import open_dataset
 
-FEW = ["--num-draws", "100", "--num-samples", "60"]
+FEW = ["--num-draws", "60", "--num-samples", "40"]
 
 
 def test_a_run_is_audited(trained_moons, tmp_path, capsys):
-    np.save(tmp_path / "x.npy", open_dataset("moons").examples[:50])
+    np.save(tmp_path / "x.npy", open_dataset("moons").examples[:30])
     arguments = [
         "audit",
         str(trained_moons),

@@ -10,7 +10,7 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "codec.md"
 def small(config):
     network = dataclasses.replace(config.network, width=8, blocks_per_level=1)
     return dataclasses.replace(
-        config, network=network, training=dataclasses.replace(config.training, minutes=None, steps=60)
+        config, network=network, training=dataclasses.replace(config.training, minutes=None, steps=30)
     )
 
 

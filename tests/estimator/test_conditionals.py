@@ -127,7 +127,7 @@ def test_hidden_levels_are_refused(tmp_path):
 def test_a_network_learns_parts(tmp_path):
     """After little training, log p of one column is better known than by the network that saw whole rows alone."""
     rows = np.random.default_rng(0).multivariate_normal(MEAN, COVARIANCE, 1000)
-    settings = {"steps": 150, "width": 32, "depth": 1, "learning_rate": 3e-3, "num_draws": 64}
+    settings = {"steps": 100, "width": 32, "depth": 1, "learning_rate": 3e-3, "num_draws": 32}
     estimator = DiffusionDensity(**settings, conditionals=True).fit(rows)
     found = estimator.conditional_log_prob(rows[:200], [0, 2])
     spread = np.sqrt(COVARIANCE[1, 1] - COVARIANCE[1, 0] ** 2 / COVARIANCE[0, 0])
