@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from imports.test_checkpoints import written
+from later import if_installed
 from safetensors.torch import load_file, save_file
 from training.runs import written_run
 
@@ -23,9 +24,7 @@ from lowerbound.training.build import build_model
 from lowerbound.training.config import CoarseConfig, DenoiserConfig, ModelConfig, NetworkConfig, ScheduleConfig
 from lowerbound.training.recipes import recipe
 
-diffusers: Any = pytest.importorskip("diffusers")
-from lowerbound.adapters.diffusers import export_diffusers  # noqa: E402
-
+diffusers, adapter = if_installed("diffusers"), if_installed("diffusers", "lowerbound.adapters.diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of what diffusers makes of its own dependencies
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "export.md"
@@ -74,7 +73,7 @@ def labelled(tmp_path_factory):
     """The run of digits, given their labels, and its pipeline."""
     folder = tmp_path_factory.mktemp("labelled")
     opened = untrained(folder / "run", "digits", conditional=True)
-    return opened, export_diffusers(opened, folder / "pipeline")
+    return opened, adapter.export_diffusers(opened, folder / "pipeline")
 
 
 def ours(opened: Run, unet: Any, steps: Any, x_t: torch.Tensor, sampler: Any, cond: Any = None) -> torch.Tensor:
@@ -90,7 +89,7 @@ def ours(opened: Run, unet: Any, steps: Any, x_t: torch.Tensor, sampler: Any, co
 @pytest.mark.parametrize("name", CASES)
 def test_it_draws_what_the_run_draws(name, images, tmp_path):
     opened = untrained(tmp_path / "run", images, **CASES[name])
-    folder = export_diffusers(opened, tmp_path / "pipeline")
+    folder = adapter.export_diffusers(opened, tmp_path / "pipeline")
     for pipeline, sampler in (
         (diffusers.DDIMPipeline.from_pretrained(folder), DDIM()),
         (diffusers.DiffusionPipeline.from_pretrained(folder), DPMSolver()),
@@ -185,7 +184,7 @@ def test_a_model_of_another_library_becomes_a_pipeline(case, tmp_path):
     """Of this one's network, built from its own settings."""
     written(case, tmp_path / "model")
     opened = open_run(import_model(tmp_path / "model", tmp_path / "run").path)
-    pipeline = diffusers.DDIMPipeline.from_pretrained(export_diffusers(opened, tmp_path / "pipeline"))
+    pipeline = diffusers.DDIMPipeline.from_pretrained(adapter.export_diffusers(opened, tmp_path / "pipeline"))
     labels = torch.tensor([1, 2]) if opened.spec.class_names else None
     noise = torch.randn(2, 3, 8, 8)
     pipeline.scheduler.set_timesteps(4)
@@ -211,7 +210,7 @@ def test_what_is_no_image_of_levels_is_refused(source, message, tmp_path, capsys
     else:
         opened = untrained(tmp_path / "run", source, network=NetworkConfig(kind="mlp", width=8, depth=1))
     with pytest.raises(InputError, match=message):
-        export_diffusers(opened, tmp_path / "pipeline")
+        adapter.export_diffusers(opened, tmp_path / "pipeline")
     assert run(["export", str(tmp_path / "run"), "--as", "diffusers", "-o", str(tmp_path / "pipeline")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert not (tmp_path / "pipeline").exists()
@@ -233,7 +232,7 @@ def test_in_half_precision_it_says_nearly_the_same(dtype, labelled):
 
 def test_labels_for_a_run_without_any_are_refused(images, tmp_path):
     opened = untrained(tmp_path / "run", images)
-    unet = diffusers.DDPMPipeline.from_pretrained(export_diffusers(opened, tmp_path / "pipeline")).unet
+    unet = diffusers.DDPMPipeline.from_pretrained(adapter.export_diffusers(opened, tmp_path / "pipeline")).unet
     with pytest.raises(InputError, match="trained without labels"):
         unet(torch.zeros(1, 3, 8, 6), 5, torch.tensor([0]))
 
@@ -241,7 +240,7 @@ def test_labels_for_a_run_without_any_are_refused(images, tmp_path):
 @pytest.mark.parametrize("part", ["run", "weights", "nothing"])
 def test_a_damaged_pipeline_is_no_run(part, labelled, tmp_path, capsys):
     folder = tmp_path / "pipeline"
-    export_diffusers(labelled[0], folder)
+    adapter.export_diffusers(labelled[0], folder)
     if part == "run":
         path = folder / "unet/config.json"
         values = json.loads(path.read_text())

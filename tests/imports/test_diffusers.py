@@ -4,11 +4,11 @@ import copy
 import json
 import random
 import shutil
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from later import if_installed
 from safetensors.torch import load_file, save_file
 
 from lowerbound import Ancestral, InputError, PerSample, elbo, grid, likelihood, open_run, sample, start
@@ -20,7 +20,7 @@ from lowerbound.imports.schedulers import OF_TABLES
 from lowerbound.run.imported import import_model
 from lowerbound.schedule import EDM, LinearGamma, RectifiedFlow, betas, from_betas
 
-diffusers: Any = pytest.importorskip("diffusers")
+diffusers = if_installed("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of what diffusers makes of its own dependencies
 
 BLOCKS = {

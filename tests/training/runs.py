@@ -85,7 +85,7 @@ def draw_little(patch: pytest.MonkeyPatch) -> None:
 
 def evaluate_quickly(patch: pytest.MonkeyPatch) -> None:
     """From now on evaluations tell their pace by one example, errors by ten splits, features by a classifier of 30 updates,
-    columns by a fifth of the trees, and axes of pictures stay where they begin.
+    columns by a fifth of the trees, and pictures are coarse, with axes that stay where they begin.
 
     How axes are moved, for their words not to touch, costs more than all else in a picture.
     """
@@ -95,6 +95,7 @@ def evaluate_quickly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("lowerbound.evaluate.columns.NUM_TREES", 20)
     patch.setattr("lowerbound.evaluate.features.UPDATES", 30)
     patch.setattr("lowerbound.pictures.canvas.ConstrainedLayoutEngine", lambda **_: None)
+    patch.setattr("lowerbound.pictures.canvas.DPI", 50)
 
 
 def measure_little(monkeypatch) -> None:
