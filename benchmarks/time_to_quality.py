@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from trained_peers import PEERS, train
 
 import lowerbound as lb
@@ -135,20 +136,25 @@ def as_run(denoiser: Denoiser, dataset: lb.Dataset, out: Path) -> Run:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """Both figures over the minutes, a line for each model, on logarithmic axes."""
+    """Both figures over the minutes, on logarithmic axes: medians over seeds, and from the lowest to the highest of them."""
     figure = Figure((9, 3.6), layout="constrained")
     for axes, name, label in zip(
         figure.subplots(1, 2), ("bits", "frechet"), ("bits/dim (test, bound)", "Fréchet distance"), strict=True
     ):
-        for model in dict.fromkeys(row.model for row in rows):
+        for model in sorted({row.model for row in rows}, key=lambda model: (model != "ours", model)):
             minutes = sorted({row.minutes for row in rows if row.model == model})
-            medians = [
-                statistics.median(getattr(row, name) for row in rows if (row.model, row.minutes) == (model, each))
-                for each in minutes
-            ]
-            axes.loglog(minutes, medians, "o-", label=model, linewidth=2.5 if model == "ours" else 1.2)
+            found = [[getattr(row, name) for row in rows if row.key[:2] == (model, each)] for each in minutes]
+            medians, width = [statistics.median(values) for values in found], 2.5 if model == "ours" else 1.2
+            (line,) = axes.loglog(minutes, medians, "o-", label=model, linewidth=width)
+            lows, highs = ([pick(values) for values in found] for pick in (min, max))
+            axes.vlines(minutes, lows, highs, color=line.get_color(), linewidth=width)
         axes.set(xlabel="minutes of one thread", ylabel=label)
+        axes.set_xticks(ticks := sorted({row.minutes for row in rows}), [f"{each:g}" for each in ticks], minor=False)
+        axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3, which="both")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     figure.axes[0].legend(fontsize=8)
     figure.savefig(path, dpi=120)
 

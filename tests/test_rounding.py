@@ -23,6 +23,10 @@ ANY = st.floats() | st.integers(-9, 9).flatmap(lambda k: st.floats(-9.99, 9.99).
         (0.0996, 0.0996, "0.10 ± 0.10"),
         (0.0, 0.0, "0"),
         (-6.6090747858, 0.0, "-6.60907"),
+        (1.23456, 5e-5, "1.23456 ± 0.000050"),
+        (1.23456, 2e-6, "1.23456 ± 2.0e-06"),
+        (1.23456, 9e-7, "1.23456"),
+        (12345678.0, 20.0, "1.23457e+07 ± 2.0e+01"),
         (0.0, 1e-9, "0 ± 1.0e-09"),
         (-0.001, 0.5, "0.00 ± 0.50"),
         (1e30, 3e28, "1.000e+30 ± 3.0e+28"),
@@ -49,6 +53,7 @@ def test_no_figure_is_longer_than_it_has_meaning(value, error):
 
 
 @given(value=st.floats(-1e300, 1e300), error=POSITIVE)
+@example(value=0.03125, error=5.960464477539063e-08)
 @example(value=501000000000001.0, error=9950000000000000.0)
 def test_the_value_is_rounded_where_its_error_is(value, error):
     text = figure_text(value, error)

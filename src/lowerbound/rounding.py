@@ -6,6 +6,8 @@ import numpy as np
 
 _DIGITS = 6
 """The most significant digits of a value: what single precision holds."""
+_ROUNDING = 1e-6
+"""An error of so small a share of the value is rounding."""
 
 
 def figure_text(value: float, standard_error: float | None = None) -> str:
@@ -28,12 +30,16 @@ def figure_text(value: float, standard_error: float | None = None) -> str:
         return f"{value:.4g} (error not known)"
     if not (standard_error < math.inf and math.isfinite(value)):
         return f"{value:.4g} ± {standard_error:.2g}"
+    if standard_error < _ROUNDING * abs(value):
+        return f"{value:.{_DIGITS}g}"
     unit = _exponent(standard_error, 2) - 1  # of the error's second digit
     digits = _exponent(value, _DIGITS) - unit + 1 if value else 0  # that this leaves the value
-    if digits > _DIGITS:
-        return f"{value:.{_DIGITS}g}"
+    unknown, digits = max(0, digits - _DIGITS), min(digits, _DIGITS)
     if unit >= -_DIGITS and max(abs(value), standard_error) < 0.9999995 * 10**_DIGITS:
-        return f"{value:z.{max(0, -unit)}f} ± {standard_error:.{max(0, -unit)}f}"
+        places = max(0, -unit)
+        return f"{value:z.{max(0, places - unknown)}f} ± {standard_error:.{places}f}"
+    if digits == _DIGITS:
+        return f"{value:#.{_DIGITS}g} ± {standard_error:.1e}"
     units = round(value / 10.0**unit) if digits < 1 else 0  # none, or one
     shown = f"{value:.{digits - 1}e}" if digits >= 1 else f"{units * 10.0**unit:.0e}" if units else "0"
     return f"{shown} ± {standard_error:.1e}"
