@@ -149,7 +149,7 @@ def plot(rows: list[Row], path: Path) -> None:
             lows, highs = ([pick(values) for values in found] for pick in (min, max))
             axes.vlines(minutes, lows, highs, color=line.get_color(), linewidth=width)
         axes.set(xlabel="minutes of one thread", ylabel=label)
-        axes.set_xticks(ticks := sorted({row.minutes for row in rows}), [f"{each:g}" for each in ticks], minor=False)
+        axes.set_xticks(ticks := sorted({row.minutes for row in rows}), [f"{each:g}" for each in ticks])
         axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3, which="both")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))

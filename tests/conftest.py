@@ -54,9 +54,7 @@ def pytest_collection():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Draws from the libraries' own generators are the same, whichever tests came before in a process, and types are looked
-    at anew."""
-    typechecking.begin_test()
+    """Draws from the libraries' own generators are the same, whichever tests came before in a process."""
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     torch.default_generator.manual_seed(0)  # torch.manual_seed asks every kind of device and takes three times as long
@@ -81,15 +79,22 @@ def once(function):
 @pytest.fixture(scope="session", autouse=True)
 def each_mixture_once():
     """Fits of a mixture are of few components, and kept: the same one begins every run on the same data, and is a yardstick
-    of every evaluation of it, and costs more than the few steps of most of them."""
+    of every evaluation of it, and costs more than the few steps of most of them. Tests of mixtures take `all_sizes`."""
     from lowerbound.baselines import mixture
     from lowerbound.training import mixtures
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixtures, "_best", once(mixtures._best))
         patch.setattr(mixture, "best_mixture", once(mixture.best_mixture))
+        all_sizes = mixture.MIXTURE_SIZES
         patch.setattr(mixture, "MIXTURE_SIZES", (2, 4))
-        yield
+        yield all_sizes
+
+
+@pytest.fixture
+def all_sizes(each_mixture_once, monkeypatch):
+    """Mixtures have as many components as for users."""
+    monkeypatch.setattr("lowerbound.baselines.mixture.MIXTURE_SIZES", each_mixture_once)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,6 +24,8 @@ from lowerbound.data import open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("all_sizes")
+
 
 def split(values: np.ndarray, num_levels: int | None = None) -> Splits:
     fifth = len(values) // 5

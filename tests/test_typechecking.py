@@ -50,23 +50,6 @@ def test_results_are_checked_when_they_differ():
     assert outcomes == [True, True, False, False, False, True]
 
 
-def test_long_loops_are_looked_at_until_nothing_is_new_and_again_in_the_next_test():
-    @checked
-    def length(x: Float[Tensor, "batch"]) -> int:
-        return len(x)
-
-    for size in range(2 * typechecking.ENOUGH):
-        length(torch.ones(size))
-    with pytest.raises(TypeCheckError):
-        length(torch.ones(3, 2))
-    for _ in range(typechecking.ENOUGH):
-        length(torch.ones(3))
-    assert length(torch.ones(3, 2)) == 3
-    typechecking.begin_test()
-    with pytest.raises(TypeCheckError):
-        length(torch.ones(3, 2))
-
-
 def test_words_numbers_and_entries_are_seen():
     @checked
     def choose(word: Literal["one", "two"], count: Literal[1, 2], pair: tuple[float, str], many: list[int]) -> str:

@@ -2,9 +2,7 @@
 
 jaxtyping takes the annotations, beartype enforces them (where an int is a float, as Python's typing says). Their checks cost
 more than the arithmetic of small tensors. The verdict follows from the types of a call's values, the shapes and dtypes of
-its arrays, its words and whole numbers; so a call is checked when one of these differs from all calls that were right. To
-see that nothing differs costs as much again in long loops; so a function that has been called often in a test, and without
-anything new since, is called as it is until the next test.
+its arrays, its words and whole numbers; so a call is checked when one of these differs from all calls that were right.
 """
 
 import dataclasses
@@ -24,10 +22,6 @@ from beartype import BeartypeConf, beartype
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 MOST_ENTRIES = 32
 """Of a container that is described; a longer one is checked at each call."""
-
-
-ENOUGH = 16
-"""Calls of a function in one test, one after another, that bring nothing new."""
 
 
 class Indescribable(Exception):  # noqa: N818
@@ -72,24 +66,12 @@ RIGHT: defaultdict[tuple, dict[Any, set]] = defaultdict(dict)
 making to the next."""
 
 
-COUNTED: list[list[int]] = []
-"""How many calls are still to be looked at, of each function that this test has called."""
-
-
-def begin_test() -> None:
-    """Look at the calls of every function again."""
-    for left in COUNTED:
-        left[0] = ENOUGH
-    COUNTED.clear()
-
-
 def remembering(decorate: Callable, function: Callable) -> Callable:
     """The function as decorated at calls that differ from those that were right, and itself at others."""
     if not function.__annotations__:
         return function
     right = RIGHT[function.__module__, function.__qualname__, function.__code__, str(function.__annotations__)]
     returned = threading.local()
-    left = [ENOUGH]
 
     @functools.cache
     def whole() -> Callable:
@@ -106,17 +88,11 @@ def remembering(decorate: Callable, function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        if left[0] <= 0:
-            return function(*args, **kwargs)
-        if left[0] == ENOUGH:
-            COUNTED.append(left)
-        left[0] -= 1
         try:
             given = tuple([DESCRIBERS[type(value)](value) for value in args])
             if kwargs:
                 given = (*given, *kwargs, *each(kwargs.values()))
         except Indescribable:
-            left[0] += 1
             return whole()(*args, **kwargs)
         results = right.get(given)  # once: a tuple is hashed anew each time
         if known := results is not None:
@@ -134,7 +110,6 @@ def remembering(decorate: Callable, function: Callable) -> Callable:
                 result_alone()(*args, **kwargs)
                 del returned.result
             results.add(found)
-            left[0] = ENOUGH - 1
         return result
 
     return call

@@ -12,8 +12,8 @@ def values_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tupl
     Both can be differentiated again where gradients are enabled, and within the transforms of `torch.func`.
 
     Arguments:
-        function: f, differentiable; of what else it depends on is its own affair.
-        x: where, of any shape.
+        function: f, of a tensor of the shape of x; its values are of any shape.
+        x: where f is taken.
     """
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
@@ -21,7 +21,7 @@ def values_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tupl
             x = x if x.requires_grad else x.detach().requires_grad_()
         except RuntimeError:  # within such a transform, which knows its own derivatives alone
             return _within_transform(function, x)
-        # by these elsewhere: the first use of torch.func in a process loads a compiler for a second
+        # without torch.func, whose first use in a process loads a compiler for a second
         values = function(x)
         (gradient,) = torch.autograd.grad(values.sum(), x, create_graph=differentiable)
     return values if differentiable else values.detach(), gradient

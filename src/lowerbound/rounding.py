@@ -34,10 +34,10 @@ def figure_text(value: float, standard_error: float | None = None) -> str:
         return f"{value:.{_DIGITS}g}"
     unit = _exponent(standard_error, 2) - 1  # of the error's second digit
     digits = _exponent(value, _DIGITS) - unit + 1 if value else 0  # that this leaves the value
-    unknown, digits = max(0, digits - _DIGITS), min(digits, _DIGITS)
+    hidden, digits = max(0, digits - _DIGITS), min(digits, _DIGITS)
     if unit >= -_DIGITS and max(abs(value), standard_error) < 0.9999995 * 10**_DIGITS:
         places = max(0, -unit)
-        return f"{value:z.{max(0, places - unknown)}f} ± {standard_error:.{places}f}"
+        return f"{value:z.{max(0, places - hidden)}f} ± {standard_error:.{places}f}"
     if digits == _DIGITS:
         return f"{value:#.{_DIGITS}g} ± {standard_error:.1e}"
     units = round(value / 10.0**unit) if digits < 1 else 0  # none, or one

@@ -20,6 +20,8 @@ from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.mixtures import TAILS, Components, fit_mixture
 from lowerbound.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("all_sizes")
+
 
 def configured(folder, rows: np.ndarray, **training):
     source = str(folder / "rows.npy")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lowerbound.blocks import Choice, Real
 from lowerbound.errors import InputError
+from lowerbound.gradient import values_and_gradient
 from lowerbound.models import Effort
 from lowerbound.run import Run
 from lowerbound.run.examples import numbers_of_content
@@ -158,11 +159,10 @@ def _of_distribution(distribution: Any, name: str = "") -> Subject:
             return as_figures(distribution.log_prob(tensor(x)), len(x)), None
 
     def gradient(x: Points) -> Points:
-        points = tensor(x).requires_grad_()
         # sbi's posteriors keep no graph unless they are asked to
         asked = {"track_gradients": True} if "track_gradients" in parameters(distribution.log_prob) else {}
-        with torch.enable_grad():
-            (slope,) = torch.autograd.grad(distribution.log_prob(points, **asked).sum(), points)
+        with torch.no_grad():
+            _, slope = values_and_gradient(lambda points: distribution.log_prob(points, **asked), tensor(x))
         return as_points(slope)
 
     def sample(num: int, seed: int) -> Points:

@@ -257,7 +257,7 @@ def _moves(path: Path, x: Tensor, beta: float, step_size: float, num_steps: int,
 
     @torch.no_grad()
     def log_density_and_score(x: Tensor) -> tuple[Tensor, Tensor]:
-        return values_and_gradient(lambda x: path.log_density(x, beta), x.detach())
+        return values_and_gradient(lambda x: path.log_density(x, beta), x)
 
     x, accepted = metropolis_langevin(log_density_and_score, x, step_size, num_steps, noise)
     return x, accepted.mean().item()
