@@ -8,7 +8,7 @@ import pytest
 
 
 class Later:
-    """A module that is loaded at its first use.
+    """A module that is loaded at the first use of a public name of it: for others pytest asks whatever it finds in a file.
 
     Arguments:
         name: its own.
@@ -18,6 +18,8 @@ class Later:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
         return getattr(importlib.import_module(self._name), attribute)
 
 

@@ -2,10 +2,12 @@
 
 import ast
 import importlib
+import json
 import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tyro
 
@@ -14,6 +16,7 @@ from lowerbound.cli.flags import flags, in_flags
 from lowerbound.cli.help import HELP_ALL
 from lowerbound.cli.main import VERBS, run
 from lowerbound.errors import flag
+from lowerbound.training.config import CoarseConfig, Config
 
 
 def options(verb):
@@ -122,3 +125,25 @@ def test_a_dry_run_of_one_step(tmp_path, capsys):
         == 0
     )
     assert '"steps": 1' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], None),
+        (["--network.kind", "transformer", "--network.patch", "4"], None),
+        (["--coarse.width", "40"], "--coarse.width has no effect unless --coarse.split says"),
+    ],
+    ids=["", "transformer", "given"],
+)
+def test_the_recipe_s_second_network_is_left_out_with_all_that_the_recipe_says_of_it(tmp_path, capsys, more, said):
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8))
+    arguments = ["train", str(tmp_path / "images.npy"), "--out", str(tmp_path / "run"), "--dry-run", "--steps", "2"]
+    status = run([*arguments, "--coarse.split", "None", *more])
+    shown = capsys.readouterr()
+    if said is None:
+        assert status == 0, shown.err
+        assert Config.from_dict(json.loads(shown.out[shown.out.index("{") :])).coarse == CoarseConfig()
+    else:
+        assert status == 2
+        assert said in shown.err

@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 import tyro
@@ -43,6 +44,9 @@ from lowerbound.training.trainer import Trainer
 DEFAULT_MINUTES = 10.0
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.name != "imported")
 """Of the configuration, each of which is an option with options of its own."""
+UNET_ONLY = ("periodic", "dense", "pooled")
+"""Settings of a network that other kinds than the U-Net refuse."""
+Section = TypeVar("Section", CoarseConfig, NetworkConfig)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,10 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     if settings.steps is None and settings.minutes is None:
         settings = dataclasses.replace(settings, minutes=advised.training.minutes, steps=advised.training.steps)
     sections = {name: getattr(options, name) for name in SECTIONS}
+    if options.coarse.split is None:
+        sections["coarse"] = _as_given(options.coarse, advised.coarse, vars(advised.coarse))
+    if options.network.kind != advised.network.kind:
+        sections["network"] = _as_given(options.network, advised.network, UNET_ONLY)
     config = Config(**{**sections, "data": located(options.data), "training": settings})
     if options.dry_run:
         return _show(config, dataset, out, str(device)) if processes.is_first else None
@@ -109,6 +117,13 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     folder = train(config, dataset, out, device=device, **ways)
     say(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
     return overview(folder.path) if processes.is_first else None
+
+
+def _as_given(settings: Section, advised: Section, names: Iterable[str]) -> Section:
+    """Settings without those of some names that were advised and not given: they are of a network that is left out."""
+    defaults = type(settings)()
+    unasked = {name: getattr(defaults, name) for name in names if getattr(settings, name) == getattr(advised, name)}
+    return dataclasses.replace(settings, **unasked)
 
 
 def run_folder(source: str, out: Path | None) -> Path:
