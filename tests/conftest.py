@@ -28,7 +28,9 @@ def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     from lowerbound.data.directory import data_directory
+    from lowerbound.heap import keep_freed_memory
 
+    keep_freed_memory()  # as the program does
     folder = TemporaryDirectory(prefix="lowerbound-data-")
     config.add_cleanup(folder.cleanup)
     real = data_directory()
@@ -49,7 +51,7 @@ def pytest_collection():
     finally:
         gc.freeze()
         gc.enable()
-        gc.set_threshold(100_000, 50, 1000)
+        gc.set_threshold(1_000_000, 50, 1000)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -79,11 +81,14 @@ def once(function):
 @pytest.fixture(scope="session", autouse=True)
 def each_mixture_once():
     """Fits of a mixture are of few components, and kept: the same one begins every run on the same data, and is a yardstick
-    of every evaluation of it, and costs more than the few steps of most of them. Tests of mixtures take `all_sizes`."""
+    of every evaluation of it, and costs more than the few steps of most of them. Tests of mixtures take `all_sizes`. What
+    a column of the same real numbers is made Gaussian by is kept too."""
     from lowerbound.baselines import mixture
+    from lowerbound.data import marginals
     from lowerbound.training import mixtures
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marginals, "real_code", once(marginals.real_code))
         patch.setattr(mixtures, "_best", once(mixtures._best))
         patch.setattr(mixture, "best_mixture", once(mixture.best_mixture))
         all_sizes = mixture.MIXTURE_SIZES

@@ -1,7 +1,7 @@
 """What is found right once is not checked again; whatever differs from it is, arguments as well as results."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -65,6 +65,28 @@ def test_words_numbers_and_entries_are_seen():
     assert choose("one", 1, (0.5, "a"), long) == "one"
     with pytest.raises(TypeCheckError):
         choose("one", 1, (0.5, "a"), ["a"] * len(long))
+
+
+def test_where_classes_are_asked_for_all_else_of_a_value_is_the_same():
+    @checked
+    def repeat(word: str, count: int = 2, anything: Any = None) -> str:
+        return word * count if count else None  # pyright: ignore[reportReturnType]
+
+    @checked
+    def ones(count: int) -> Float[Tensor, "{count}"]:
+        return torch.ones(min(count, 3))
+
+    assert repeat("a") == "aa"
+    assert repeat("b") == "bb"
+    assert repeat("c", 3) == "ccc"
+    for wrong in ((1,), ("a", 0), ("a", "b")):
+        for _ in range(2):
+            with pytest.raises(TypeCheckError):
+                repeat(*wrong)
+    for _ in range(2):
+        assert ones(3).shape == (3,)
+        with pytest.raises(TypeCheckError):
+            ones(4)
 
 
 def test_data_classes_are_checked():

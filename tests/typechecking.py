@@ -1,8 +1,9 @@
 """How types and shapes are checked in tests: as annotated, and what was found right once not again.
 
 jaxtyping takes the annotations, beartype enforces them (where an int is a float, as Python's typing says). Their checks cost
-more than the arithmetic of small tensors. The verdict follows from the types of a call's values, the shapes and dtypes of
-its arrays, its words and whole numbers; so a call is checked when one of these differs from all calls that were right.
+more than the arithmetic of small tensors. The verdict follows from the types of a call's values and, where annotations ask
+for more than a class, from the shapes and dtypes of its arrays, its words and whole numbers; so a call is checked when one
+of these differs from all calls that were right.
 """
 
 import dataclasses
@@ -50,11 +51,31 @@ class Describers(dict):
 DESCRIBERS = Describers()
 
 
-def each(entries: Collection) -> list:
+def describe(value: Any) -> Any:
+    return DESCRIBERS[type(value)](value)
+
+
+def describe_all(values: Collection) -> tuple:
+    return tuple([DESCRIBERS[type(value)](value) for value in values])
+
+
+def types(values: Collection) -> tuple:
+    return tuple(map(type, values))
+
+
+def describers(annotations: dict[str, Any]) -> tuple[Callable[[Collection], tuple], Callable[[Any], Any]]:
+    """Of a call's arguments and of its result: by their types alone where plain classes are all that is asked for, as a
+    metaclass of its own, such as an array's annotation has, may look at more."""
+    is_plain = {name: type(annotation) is type or annotation in (None, Any) for name, annotation in annotations.items()}
+    # a result's shape may depend on the value of an argument
+    return types if all(is_plain.values()) else describe_all, type if is_plain.get("return", True) else describe
+
+
+def each(entries: Collection) -> tuple:
     """The descriptions of entries."""
     if len(entries) > MOST_ENTRIES:
         raise Indescribable
-    return [DESCRIBERS[type(entry)](entry) for entry in entries]
+    return describe_all(entries)
 
 
 def refuse(value: Any):
@@ -72,6 +93,7 @@ def remembering(decorate: Callable, function: Callable) -> Callable:
         return function
     right = RIGHT[function.__module__, function.__qualname__, function.__code__, str(function.__annotations__)]
     returned = threading.local()
+    of_arguments, of_result = describers(function.__annotations__)
 
     @functools.cache
     def whole() -> Callable:
@@ -89,9 +111,9 @@ def remembering(decorate: Callable, function: Callable) -> Callable:
     @functools.wraps(function)
     def call(*args, **kwargs):
         try:
-            given = tuple([DESCRIBERS[type(value)](value) for value in args])
+            given = of_arguments(args)
             if kwargs:
-                given = (*given, *kwargs, *each(kwargs.values()))
+                given = (*given, *kwargs, *of_arguments(kwargs.values()))
         except Indescribable:
             return whole()(*args, **kwargs)
         results = right.get(given)  # once: a tuple is hashed anew each time
@@ -101,7 +123,7 @@ def remembering(decorate: Callable, function: Callable) -> Callable:
             result = whole()(*args, **kwargs)
             results = right[given] = set()
         try:
-            found = DESCRIBERS[type(result)](result)
+            found = of_result(result)
         except Indescribable:
             found = None
         if found is None or found not in results:

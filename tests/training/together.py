@@ -67,9 +67,9 @@ def outcome(config, dataset, processes=ALONE):
 
 
 def stopping(steps: int | None = 30, **training):
-    """A run that is stopped and gone on with."""
+    """A run that is stopped and gone on with, upon one Gaussian."""
     config, dataset = tiny_config("moons", steps=steps, batch_size=31, optimizer="adamw", **training)
-    return config, dataset
+    return replace(config, denoiser=replace(config.denoiser, components=1)), dataset
 
 
 def start(task: str, folder: Path, count: int = 2, **environment: str) -> list[subprocess.Popen]:

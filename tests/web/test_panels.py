@@ -15,6 +15,7 @@ from PIL import Image
 
 from lowerbound.errors import InputError
 from lowerbound.guidance import AutoGuidance
+from lowerbound.langevin import AnnealedLangevin
 from lowerbound.rng import PerSample
 from lowerbound.run.autoguided import for_samples, planned_calls
 from lowerbound.run.generate import generate
@@ -49,7 +50,8 @@ def written(opened, recipe, limits, folder):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_drawn_samples_are_those_of_the_library_to_the_bit(digits, limits, sampler):
+def test_drawn_samples_are_those_of_the_library_to_the_bit(digits, limits, sampler, monkeypatch):
+    monkeypatch.setitem(SAMPLERS, "annealed-langevin", AnnealedLangevin(num_corrections=5))
     recipe = replace(DIGITS, sampler=sampler)
     frames = list(drawing.draw(digits, recipe, limits))
     assert [frame.finished for frame in frames] == [False] * (len(frames) - 1) + [True]

@@ -13,6 +13,7 @@ from lowerbound.cli.flags import in_flags
 from lowerbound.cli.terminal import fit_terminals, leave_quietly
 from lowerbound.errors import InputError
 from lowerbound.files import is_full
+from lowerbound.heap import keep_freed_memory
 from lowerbound.interruption import stoppable
 from lowerbound.printable import NEW_LINE, printable, tolerate
 from lowerbound.words import nearest
@@ -71,6 +72,7 @@ def main() -> None:
     what was checked has failed, 128 and its number after a signal (130 for Ctrl-C, 141 where nobody reads on).
     """
     fit_terminals()
+    keep_freed_memory()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,8 +1,10 @@
 """Whether what a trainer holds is fit to be kept: looked at before anything is written over the last good state."""
 
 import math
+from collections.abc import Iterable
 
-import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from lowerbound.training.processes import ALONE, own_part
 from lowerbound.training.training import DivergenceError, Training
@@ -46,7 +48,13 @@ def _check_numbers(trainer: Training, after: str) -> None:
         if group == NOT_LEARNED:
             continue
         most = LARGEST_WEIGHT if group in ("weights", "average") else math.inf
-        for name, value in named.items():
-            own = own_part(value)
-            if own.is_floating_point() and not (torch.isfinite(own) & (own.abs() <= most)).all():
-                raise DivergenceError(f"{after} the {_WORDS.get(group, group)} {name} is not finite, or absurdly large")
+        numbers = {name: part for name, value in named.items() if (part := own_part(value)).is_floating_point()}
+        if not _are_sound(numbers.values(), most):
+            name = next(name for name, part in numbers.items() if not _are_sound([part], most))
+            raise DivergenceError(f"{after} the {_WORDS.get(group, group)} {name} is not finite, or absurdly large")
+
+
+def _are_sound(parts: Iterable[Tensor], most: float) -> bool:
+    """Whether all numbers are finite and at most so large."""
+    largest = get_total_norm([part for part in parts if part.numel()], math.inf)  # NaN if one of them is
+    return bool(largest.isfinite() and largest <= most)
