@@ -13,7 +13,7 @@ NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 SHORTER = {
     "theory": {r"^num_steps = .*": "num_steps = 100"},
     "table": {r"^minutes = .*": "minutes = 0.02"},
-    "images": {r"^minutes = .*": "minutes = 0.02", r"^(test = .*)": r"\1[:20]"},
+    "images": {r"^minutes = .*": "minutes = 0.02", r"^(test = .*)": r"\1[:10]"},
 }
 """The budgets of a notebook, and those of a test."""
 
@@ -81,5 +81,5 @@ def test_a_table_has_a_density(performed):
 def test_a_folder_of_images_has_samples_and_bits(performed):
     names = performed("images")
     assert 0 < names["error"] < names["bits"] < 4.1
-    assert len(names["test"]) == 20
+    assert len(names["test"]) == 10
     assert names["filled"].samples.shape == (4, 5, 1, 8, 8)

@@ -217,8 +217,8 @@ def test_a_file_that_was_cut_off_is_noticed(digits, length):
 
 
 def test_words_that_were_changed_with_their_checksum_are_noticed(digits):
-    compressed = compress(digits, DIGITS[:20], num_steps=2, batch_size=2)
-    for position in [*range(0, len(compressed.words), 40), len(compressed.words) - 1]:
+    compressed = compress(digits, DIGITS[:10], num_steps=2, batch_size=2)
+    for position in [*range(0, len(compressed.words), 20), len(compressed.words) - 1]:
         words = compressed.words.copy()
         words[position] ^= np.uint32(1 << position % 32)
         with pytest.raises(InputError, match="does not come out even"):
