@@ -54,3 +54,14 @@ def test_other_c_libraries_are_left_as_they_are(monkeypatch):
 
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     heap.keep_freed_memory()
+
+
+def test_the_program_asks_for_it(monkeypatch):
+    from lowerbound.cli import main
+
+    asked = []
+    monkeypatch.setattr(main, "keep_freed_memory", lambda: asked.append(True))
+    monkeypatch.setattr(sys, "argv", ["lowerbound", "--version"])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert (end.value.code, asked) == (0, [True])
