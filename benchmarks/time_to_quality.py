@@ -137,7 +137,7 @@ def as_run(denoiser: Denoiser, dataset: lb.Dataset, out: Path) -> Run:
 
 def plot(rows: list[Row], path: Path) -> None:
     """Both figures over the minutes, on logarithmic axes: medians over seeds, and from the lowest to the highest of them."""
-    figure = Figure((9, 3.6), layout="constrained")
+    figure = Figure((11, 3.6), layout="constrained")
     for axes, name, label in zip(
         figure.subplots(1, 2), ("bits", "frechet"), ("bits/dim (test, bound)", "Fréchet distance"), strict=True
     ):
@@ -155,7 +155,7 @@ def plot(rows: list[Row], path: Path) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-    figure.axes[0].legend(fontsize=8)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     figure.savefig(path, dpi=120)
 
 

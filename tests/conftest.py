@@ -79,10 +79,10 @@ def once(function):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def each_mixture_once():
-    """Fits of a mixture are of few components, and kept: the same one begins every run on the same data, and is a yardstick
-    of every evaluation of it, and costs more than the few steps of most of them. Tests of mixtures take `all_sizes`. What
-    a column of the same real numbers is made Gaussian by is kept too."""
+def each_fit_once():
+    """What is fitted to data is kept: columns' encodings, and mixtures, of few components at that. The same ones begin every
+    run on the same data, are a yardstick of every evaluation of it, and cost more than the few steps of most of them. Tests
+    of mixtures take `all_sizes`."""
     from lowerbound.baselines import mixture
     from lowerbound.data import marginals
     from lowerbound.training import mixtures
@@ -97,9 +97,9 @@ def each_mixture_once():
 
 
 @pytest.fixture
-def all_sizes(each_mixture_once, monkeypatch):
+def all_sizes(each_fit_once, monkeypatch):
     """Mixtures have as many components as for users."""
-    monkeypatch.setattr("lowerbound.baselines.mixture.MIXTURE_SIZES", each_mixture_once)
+    monkeypatch.setattr("lowerbound.baselines.mixture.MIXTURE_SIZES", each_fit_once)
 
 
 @pytest.fixture(scope="session", autouse=True)

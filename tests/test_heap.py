@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from lowerbound import heap
+from lowerbound.cli import main
+
 ROUNDS = """
 import resource, sys
 from lowerbound.heap import KEPT, LARGEST, keep_freed_memory
@@ -26,17 +29,17 @@ for size, count in ((LARGEST // 4, 8), (LARGEST // 2, KEPT // LARGEST), (LARGEST
     print(pages(size, count) * resource.getpagesize() / (size * count))
 """
 """The shares of three sets of blocks that are brought anew: a quarter, a half and one and a half times what is kept."""
+of_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such thresholds")
 
 
 def shares(*arguments, **environment):
-    assert platform.libc_ver()[0] == "glibc"
     own = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     command = [sys.executable, "-c", ROUNDS, *arguments]
     said = subprocess.run(command, check=True, capture_output=True, text=True, env={**own, **environment}).stdout
     return [float(line) for line in said.split()]
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such thresholds")
+@of_glibc
 def test_what_was_freed_is_there_again():
     *fewer, more = shares("keep")
     assert max(fewer) < 0.05
@@ -44,21 +47,21 @@ def test_what_was_freed_is_there_again():
     assert min(shares()) > 0.5, "of itself the library gives back what is freed"
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such thresholds")
+@of_glibc
 def test_thresholds_of_the_environment_stay():
     assert shares("keep", MALLOC_TRIM_THRESHOLD_="0", MALLOC_MMAP_THRESHOLD_=str(2**25))[0] > 0.5
 
 
 def test_other_c_libraries_are_left_as_they_are(monkeypatch):
-    from lowerbound import heap
-
-    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
+    asked = []
+    monkeypatch.setattr(heap.ctypes, "CDLL", asked.append)
+    for name in heap.THRESHOLDS:
+        monkeypatch.delenv(name, raising=False)
     heap.keep_freed_memory()
+    assert asked == [None]
 
 
 def test_the_program_asks_for_it(monkeypatch):
-    from lowerbound.cli import main
-
     asked = []
     monkeypatch.setattr(main, "keep_freed_memory", lambda: asked.append(True))
     monkeypatch.setattr(sys, "argv", ["lowerbound", "--version"])

@@ -38,10 +38,10 @@ def seen(trainer, num_steps, monkeypatch):
 
 
 def test_half_of_the_examples_are_mirrored(monkeypatch):
-    config, dataset = tiny_config(steps=24)
-    plain = seen(Trainer(config, dataset), 24, monkeypatch)
+    config, dataset = tiny_config(steps=40)
+    plain = seen(Trainer(config, dataset), 40, monkeypatch)
     config = replace(config, training=replace(config.training, flip=True))
-    flipped = seen(Trainer(config, dataset), 24, monkeypatch)
+    flipped = seen(Trainer(config, dataset), 40, monkeypatch)
     same, other = (flipped == plain).all((1, 2, 3)), (flipped == plain.flip(3)).all((1, 2, 3))
     assert (same | other).all()
     assert abs(other.double().mean() - 0.5) < 4 * (0.25 / len(other)) ** 0.5

@@ -20,7 +20,7 @@ from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.run.overview import Overview, overview
 from lowerbound.training import recipe, train
-from lowerbound.training.build import build_model
+from lowerbound.training.build import UNET_ONLY, build_model
 from lowerbound.training.config import (
     CoarseConfig,
     Config,
@@ -44,8 +44,6 @@ from lowerbound.training.trainer import Trainer
 DEFAULT_MINUTES = 10.0
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.name != "imported")
 """Of the configuration, each of which is an option with options of its own."""
-UNET_ONLY = ("periodic", "dense", "pooled")
-"""Settings of a network that other kinds than the U-Net refuse."""
 Section = TypeVar("Section", CoarseConfig, NetworkConfig)
 
 

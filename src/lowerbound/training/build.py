@@ -38,6 +38,9 @@ from lowerbound.training.config import (
 from lowerbound.training.mixtures import TAILS
 from lowerbound.training.objectives import OBJECTIVES, VISIBLE
 
+UNET_ONLY = ("periodic", "dense", "pooled")
+"""Settings of a network that other kinds than the U-Net refuse."""
+
 
 def build_model(config: Config, spec: DataSpec) -> Model:
     """The model of a configuration, untrained.
@@ -100,7 +103,7 @@ def build_network(
         raise InputError("--network.periodic has no effect on vectors: they have no axes whose ends could meet")
     if config.kind == "mlp" and (config.dense or config.pooled):
         raise InputError("--network.dense and --network.pooled have no effect on an MLP: they are the U-Net's")
-    if config.kind == "transformer" and (config.periodic or config.dense or config.pooled):
+    if config.kind == "transformer" and any(getattr(config, name) for name in UNET_ONLY):
         raise InputError(
             "--network.periodic, --network.dense and --network.pooled have no effect on a transformer: they are the U-Net's"
         )
