@@ -32,10 +32,10 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     dataset = open_dataset(SOURCE)
-    images, few = dataset.examples[dataset.test], dataset.examples[dataset.test[: given.num_examples]]
+    images, few = dataset.examples[dataset.test], dataset.examples[dataset.some("test", given.num_examples)]
     print(
         f"nats per image, {given.minutes:g} minutes of one thread each; bound of {len(images):,} test images, bound of "
-        f"{given.importance} importance samples of the first {len(few):,}"
+        f"{given.importance} importance samples of {len(few):,} of them"
     )
     bounds: dict[str, list[np.ndarray]] = {}
     for model in given.models:

@@ -229,7 +229,7 @@ def held_out(trainer: Trainer, num: int) -> Tensor:
     trainer.average.swap(trainer.trained)
     trainer.model.eval()
     bits = []
-    for part in torch.from_numpy(trainer.dataset.validation[:num]).split(256):
+    for part in torch.from_numpy(trainer.dataset.some("validation", num)).split(256):
         x = trainer.dataset.encoded(part.numpy()).to(trainer.device)
         noise = PerSample((1 << 40) + part)
         bits.append(trainer.model.elbo(x, noise, Effort(num_draws=4)).bits_per_dim.double().cpu())

@@ -38,7 +38,7 @@ def main() -> None:
     for path in arguments.runs:
         run = lb.open_run(path)
         dataset = run.open_dataset()
-        indices = dataset.test[: arguments.examples]
+        indices = dataset.some("test", arguments.examples)
         cond = dataset.cond(indices) if run.config.data.conditional else None
         settings = {"cond": cond, "numbers": indices, "seed": arguments.seed}
         raw = dataset.examples[indices]

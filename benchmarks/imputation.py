@@ -44,7 +44,7 @@ def main() -> None:
 
     run = open_run(arguments.run)
     dataset = run.open_dataset()
-    indices = dataset.validation[: arguments.num_examples]
+    indices = dataset.some("validation", arguments.num_examples)
     raw, known = dataset.examples[indices], dataset.examples[dataset.train]
     observed = np.ones(raw.shape, bool)
     height, width = raw.shape[-2:]

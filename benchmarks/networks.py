@@ -81,7 +81,7 @@ def steps_in(config: Config, dataset: Dataset, seconds: float) -> int:
 
 def bits(trainer: Trainer, dataset: Dataset, num_examples: int) -> np.ndarray:
     """Of test examples, per dimension."""
-    indices = dataset.test[:: max(1, len(dataset.test) // num_examples)][:num_examples]
+    indices = dataset.some("test", num_examples)
     x, cond = dataset.encoded(indices), dataset.cond(indices) if trainer.config.data.conditional else None
     if dataset.spec.series is not None:
         cond = dataset.cond(indices)

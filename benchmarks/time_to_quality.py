@@ -109,7 +109,7 @@ def judged(run: Run, dataset: lb.Dataset, judge: Judge, num_test: int) -> dict[s
     """Both figures."""
     samples, _ = draw(for_samples(run), dataset, len(judge.held_out))
     quality = judge.quality(dataset.spec.encoding.encode(samples))
-    scores = lb.score(run, dataset.examples[dataset.test[:num_test]], lb.Effort(num_draws=16))
+    scores = lb.score(run, dataset.examples[dataset.some("test", num_test)], lb.Effort(num_draws=16))
     bits, error = lb.mean_and_error(torch.from_numpy(scores.bits_per_dim))
     return {
         "bits": float(bits),

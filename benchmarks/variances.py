@@ -148,7 +148,7 @@ class Measurement:
         self.num_calls: int = arguments.calls
         self.num_samples: int = arguments.samples
         self.seed: int = arguments.seed
-        self.test = dataset.test[: arguments.examples]
+        self.test = dataset.some("test", arguments.examples)
         self.known: dict[tuple, tuple[str, str]] = {}
 
     @torch.no_grad()

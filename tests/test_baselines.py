@@ -160,11 +160,12 @@ def test_mistakes_are_named(values, num_levels, says):
 
 def test_the_yardstick_is_the_simplest_baseline_on_validation_examples():
     digits, moons = open_dataset("digits"), open_dataset("moons")
-    flat = [digits.examples[part].reshape(len(part), -1) for part in (digits.train, digits.validation[:100])]
+    parts = digits.some("train", YARDSTICK_EXAMPLES), digits.some("validation", 100)
+    flat = [digits.examples[part].reshape(len(part), -1) for part in parts]
     expected = histogram(Splits(flat[0], flat[1], flat[1], 17))
     assert yardstick(digits, 100) == expected
     found = yardstick(moons, 512)
-    x, y = moons.examples[moons.train[:YARDSTICK_EXAMPLES]], moons.examples[moons.validation[:512]]
+    x, y = moons.examples[moons.some("train", YARDSTICK_EXAMPLES)], moons.examples[moons.some("validation", 512)]
     nats = -scipy.stats.norm(x.mean(0), x.std(0)).logpdf(y).sum(1)
     assert found.bits_per_dim == pytest.approx(nats.mean() / (2 * math.log(2)), rel=1e-5)
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import io
+import re
 import tokenize
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -82,6 +83,16 @@ def test_no_package_knows_what_is_made_of_it():
     known = arrows()
     for number, package in enumerate(ORDER):
         assert not known[package] & set(ORDER[number + 1 :]), package
+
+
+def test_no_part_of_a_split_is_its_beginning():
+    beginning = re.compile(r"\.(?:train|validation|test|indices\([a-z_.]+\))\[ ?:(?!:)")  # which is `Dataset.some`
+    files = [*SOURCE.rglob("*.py"), *ROOT.glob("benchmarks/*.py")]
+    assert not [
+        f"{path.name}: {line}" for path in files for line in path.read_text().splitlines() if beginning.search(line)
+    ]
+    assert beginning.search("few = dataset.test[:30]")
+    assert beginning.search("dataset.indices(split)[: num_examples]")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

@@ -17,6 +17,18 @@ def _floats(num_examples, num_features=2, seed=0):
     return np.random.default_rng(seed).standard_normal((num_examples, num_features))
 
 
+def test_some_examples_stand_for_their_split_whatever_its_order():
+    labels = np.repeat(np.arange(10), 1_000)
+    dataset = assemble("in the order of classes", labels[:, None] + 0.5, layout="ND", labels=labels)
+    for split in SPLITS:
+        few, all_of_it = dataset.some(split, 200), dataset.some(split)
+        counts = np.bincount(labels[few], minlength=10)
+        assert ((counts - 20) ** 2 / 20).sum() < 28, "chi-squared of nine degrees of freedom, a chance in a thousand"
+        assert np.array_equal(few, all_of_it[:200])
+        assert len(np.unique(few)) == 200
+        assert np.array_equal(np.sort(all_of_it), dataset.indices(split))
+
+
 @given(num_examples=st.integers(4, 300), given_splits=st.sets(st.sampled_from(SPLITS), max_size=2), data=st.data())
 def test_splits_are_disjoint_and_complete(num_examples, given_splits, data):
     if given_splits and "train" not in given_splits:

@@ -26,6 +26,7 @@ from lowerbound.report.likelihood import tell_density
 from lowerbound.report.page import read_own
 from lowerbound.run import Run, open_run
 from lowerbound.scoring import Flow, FlowSettings, score_density
+from lowerbound.tails import mean_of_draws
 from lowerbound.training import recipe
 from lowerbound.training.config import DataConfig
 from lowerbound.training.folder import RunFolder
@@ -54,7 +55,7 @@ def exact_nats(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
 def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):
     model, dataset = known
     found = held_out_density(model, dataset, Flow(), flow_bounds(model, dataset, 200, Effort()))
-    exact = -exact_nats(dataset, dataset.test[:200]) / (2 * math.log(2))
+    exact = -exact_nats(dataset, dataset.some("test", 200)) / (2 * math.log(2))
     # 0.01: what the finite ends of gamma leave
     assert abs(found.total[0] - exact.mean()) < 0.01
     assert found.difference[0] == pytest.approx(found.total[0] - found.bound[0], abs=1e-6)
@@ -66,15 +67,24 @@ def test_the_flow_s_figure_is_the_exact_density_and_the_bound_lies_below(known):
     assert abs(found.refinement[0]) < 0.01, "the solver's error is small beside the figure's"
     bounds = flow_bounds(model, dataset, 100, Effort(num_steps=10))
     coarse = held_out_density(model, dataset, Flow(tolerance=1e-2), bounds)
-    assert abs(coarse.refinement[0]) > abs(found.refinement[0])
+    assert np.hypot(*coarse.refinement) > np.hypot(*found.refinement)
     assert coarse.difference[0] < -4 * coarse.difference[1]
     assert "fewer bits" in str(tell_density(coarse).findings[0])
     assert "10 steps" in coarse.bound_kind
 
 
+def test_few_examples_of_sorted_data_stand_for_all(known):
+    model, dataset = known
+    by_bits = dataclasses.replace(dataset, test=dataset.test[np.argsort(exact_nats(dataset, dataset.test))])
+    exact, bounds = -exact_nats(dataset, dataset.test) / (2 * math.log(2)), flow_bounds(model, by_bits, 200, Effort())
+    mean, error = mean_of_draws(bounds.bits)
+    assert abs(mean - exact.mean()) < 4 * error
+    assert error == pytest.approx(exact.std() / 200**0.5, rel=0.3)
+
+
 def test_each_density_is_that_of_its_example(known):
     model, dataset = known
-    indices = dataset.test[:20]
+    indices = dataset.some("test", 20)
     found = score_density(model, dataset.examples[indices], numbers=indices)
     assert np.abs(found.nats - exact_nats(dataset, indices)).max() < 0.05
     assert np.abs(found.bits_per_dim + found.nats / (2 * math.log(2))).max() < 1e-9
@@ -296,7 +306,8 @@ def test_a_figure_that_moves_or_does_not_arrive_is_flagged(trained, known, tmp_p
 
 def test_unfinished_examples_are_left_out_of_the_mean(known):
     model, dataset = known
-    calls = score_density(model, dataset.examples[dataset.test[:20]], numbers=dataset.test[:20]).num_calls
+    indices = dataset.some("test", 20)
+    calls = score_density(model, dataset.examples[indices], numbers=indices).num_calls
     bounds = flow_bounds(model, dataset, 20, Effort())
     found = held_out_density(model, dataset, Flow(max_calls=int(np.median(calls))), bounds)
     assert found.num_unfinished == (calls > np.median(calls)).sum() > 0

@@ -192,7 +192,9 @@ def test_predictions_outside_the_data_are_counted():
 @pytest.mark.parametrize(("assumed", "told"), [(0.5, True), (1.0, False)])
 def test_a_wrong_spread_is_told_where_the_target_uses_it(assumed, told):
     found = diagnosis_of(mixture(), config=DenoiserConfig("edm", sigma_data=assumed))
-    assert any("Set denoiser.sigma_data to 1." in finding.text for finding in tell_diagnosis(found).findings) is told
+    assert found.spread == pytest.approx(1, abs=0.03)
+    advice = f"Set denoiser.sigma_data to {found.spread:.2g}."
+    assert any(advice in finding.text for finding in tell_diagnosis(found).findings) is told
     found = diagnosis_of(mixture(), config=DenoiserConfig("eps", sigma_data=assumed))
     assert not any("sigma_data" in finding.text for finding in tell_diagnosis(found).findings)
 

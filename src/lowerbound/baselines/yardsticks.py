@@ -53,12 +53,12 @@ def flat(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
 
 
 def of_dataset(dataset: Dataset, num_examples: int | None = None) -> list[Baseline]:
-    """Every yardstick that a data set allows (see `baselines`), of the first test examples; of a table `independent_columns`
+    """Every yardstick that a data set allows (see `baselines`), of so many test examples; of a table `independent_columns`
     and, if all of its columns are real numbers, the others too.
 
     Raises InputError as `baselines` and `independent_columns`.
     """
-    test = dataset.test[:num_examples]
+    test = dataset.some("test", num_examples)
     of_columns = [independent_columns(dataset, dataset.train, test)] if dataset.spec.columns else []
     if dataset.spec.blocks is not None and not all(isinstance(block, Real) for block in dataset.spec.blocks):
         return of_columns
@@ -70,7 +70,7 @@ def of_dataset(dataset: Dataset, num_examples: int | None = None) -> list[Baseli
 
 
 def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
-    """What the simplest model reaches on the first validation examples: independent dimensions, histograms or Gaussians.
+    """What the simplest model reaches on some validation examples: independent dimensions, histograms or Gaussians.
 
     It takes a moment only, on any data; a model that stays behind it has not learned anything yet.
 
@@ -82,12 +82,12 @@ def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
         The baseline on the validation examples in place of test ones; None where there is none, as of a dimension that is
         constant.
     """
+    train, validation = dataset.some("train", YARDSTICK_EXAMPLES), dataset.some("validation", num_examples)
     if dataset.spec.columns:
-        return independent_columns(dataset, dataset.train[:YARDSTICK_EXAMPLES], dataset.validation[:num_examples])
-    train = flat(dataset, dataset.train[:YARDSTICK_EXAMPLES])
-    validation = flat(dataset, dataset.validation[:num_examples])
+        return independent_columns(dataset, train, validation)
+    others = flat(dataset, validation)
     try:
-        splits = Splits(train, validation, validation, dataset.spec.encoding.num_levels)
+        splits = Splits(flat(dataset, train), others, others, dataset.spec.encoding.num_levels)
         return independent_gaussian(splits) if splits.num_levels is None else histogram(splits)
     except InputError:
         return None

@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> dict[str, Any] | None:
         )
         if not processes.is_first:
             return None
-        spread = dataset.encoded(dataset.train[:1000]).std().item()
+        spread = dataset.encoded(dataset.some("train", 1000)).std().item()
         measured = accuracies(classifier, dataset, [ratio * spread for ratio in RATIOS.values()])
         print("held-out accuracy:")
         for noise, (share, error) in zip(RATIOS, measured, strict=True):

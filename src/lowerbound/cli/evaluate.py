@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> Evaluation | None:
         print(
             f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"
         )
-    few = dataset.test[:BATCH_SIZE]
+    few = dataset.some("test", BATCH_SIZE)
     fit_threads_to(run, dataset.examples[few], scored(run, dataset, few, options.seed)["cond"])
     showing = {"follow": lambda event: say(event_text(event)), "stage": stage}
     evaluation = evaluate(run, dataset, options, own=own, processes=processes, **showing)

@@ -29,6 +29,7 @@ from lowerbound.words import counted
 
 _VERSION = "2-"
 """The beginning of a fingerprint that covers labels and splits."""
+_ORDER_SEED = 0
 _MOST_SHOWN, _SOME_SHOWN = 50, 20
 """Columns of a table up to which each is described, and how many of more are."""
 
@@ -75,11 +76,13 @@ class Dataset:
         assert split in SPLITS
         return getattr(self, split)
 
-    def shown(self, num: int) -> np.ndarray:
-        """The indices of so many test examples, or of all if there are fewer, evenly spread over them: neighbouring windows
-        of series are nearly the same."""
-        places = np.linspace(0, len(self.test) - 1, min(num, len(self.test)))
-        return self.test[places.astype(np.int64)]
+    def some(self, split: str, num: int | None = None) -> np.ndarray:
+        """The indices of so many examples of "train", "validation" or "test", or of all that there are, in a random order
+        that is always the same: of more, the first are those of fewer.
+
+        They stand for all of the split, whose own first examples may be of one class, or of one day.
+        """
+        return np.random.default_rng(_ORDER_SEED).permutation(self.indices(split))[:num]
 
     def encoded(self, indices: np.ndarray, cuts: Tensor | None = None) -> Tensor:
         """Examples as the model sees them, (n, *shape); NaN where an entry is missing (`DataSpec.observed`).

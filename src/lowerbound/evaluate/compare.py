@@ -23,7 +23,7 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.likelihood import held_out_likelihood
-from lowerbound.evaluate.part import Stage
+from lowerbound.evaluate.part import VERSION, Stage
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trainings import (
     OverTrainings,
@@ -233,7 +233,7 @@ def compare(
         reasons = " ".join(f"{model} is left out: {reason}." for model, reason in left_out.items())
         raise InputError(f"none of the models could be trained: {reasons}")
     if len(dataset.shape) > 1:
-        examples = dataset.examples[dataset.shown(SHOWN)]
+        examples = dataset.examples[dataset.some("test", SHOWN)]
         sample_grid(folder / "data.png", examples, dataset.spec.encoding.value_range, names=dataset.spec.names)
     of_trainings = {model: np.stack(each) for model, each in bits.items()}
     means = {model: mean_over_trainings(each) for model, each in of_trainings.items()}
@@ -282,14 +282,14 @@ def _standing(
     """Where a run stands, and its bits/dim of each example, as they were kept if they are of these weights."""
     path, picture = run.folder.path / "standing.json", run.folder.path / "standing.png"
     terms = {name: getattr(contest, name) for name in ("num_examples", "num_samples", "seed")}
-    key = json.dumps({**terms, "weights": run.metadata}, sort_keys=True)
+    key = json.dumps({**terms, "weights": run.metadata, "version": VERSION}, sort_keys=True)
     try:
         judged = read_json(Judged, path)
         if judged.key == key and picture.is_file():
             return judged.standing, None if judged.each is None else np.array(judged.each)
     except (FileNotFoundError, InputError):
         pass  # it is made again
-    name, indices = run.config.model.name, dataset.test[: contest.num_examples]
+    name, indices = run.config.model.name, dataset.some("test", contest.num_examples)
     with (
         stage(f"{name}: likelihood", contest.num_examples) as show_scored,
         stage(f"{name}: samples", contest.num_samples) as show_drawn,
@@ -315,7 +315,7 @@ def _standing(
         seconds=float(run.metadata.get("seconds", 0.0)),
     )
     num = len(samples) if len(dataset.shape) == 1 else SHOWN
-    data, spec = dataset.examples[dataset.test[:num]], dataset.spec
+    data, spec = dataset.examples[dataset.some("test", num)], dataset.spec
     sample_grid(picture, samples[:num], spec.encoding.value_range, data=data, names=spec.names)
     write_file(path, to_json(Judged(key, standing, None if bits is None else tuple(bits.tolist()))).encode())
     return standing, bits

@@ -31,7 +31,7 @@ REFINED = 4
 
 @dataclass(frozen=True)
 class HeldOutDensity(Figures):
-    """The flow's figure on the first test examples, and the bound on the same, in bits per dimension of the stored data.
+    """The flow's figure on some test examples, and the bound on the same, in bits per dimension of the stored data.
 
     Arguments:
         total: the flow's, with the standard error over examples, in which the spread of probes and draws is contained.
@@ -85,7 +85,7 @@ def held_out_density(
     processes: Processes = ALONE,
     progress: Callable[[int], object] = lambda examples: None,
 ) -> HeldOutDensity:
-    """The flow's figure and the bound on the first test examples.
+    """The flow's figure and the bound on some test examples (`Dataset.some`).
 
     Arguments:
         run: the model.
@@ -96,7 +96,7 @@ def held_out_density(
         processes: that work together, as in `score`.
         progress: called with the number of examples after each batch of the flow.
     """
-    indices = dataset.test[: len(bounds.bits)]
+    indices = dataset.some("test", len(bounds.bits))
     settings = {**scored(run, dataset, indices, seed), "processes": processes, "progress": progress}
     density = score_density(run, dataset.examples[indices], flow, num_refined=REFINED, **settings)
     arrived = np.isfinite(density.nats)
@@ -126,7 +126,7 @@ def held_out_density(
 def flow_bounds(
     run: Run, dataset: Dataset, num_examples: int, effort: Effort, seed: int = 0, processes: Processes = ALONE
 ) -> Bounds:
-    """The bound on the first test examples, drawn as often as a difference to the flow takes.
+    """The bound on some test examples, drawn as often as a difference to the flow takes.
 
     Arguments:
         run: the model.
@@ -136,7 +136,7 @@ def flow_bounds(
         seed: of times and noise.
         processes: that work together, as in `score`.
     """
-    indices = dataset.test[:num_examples]
+    indices = dataset.some("test", num_examples)
     effort = replace(effort, num_draws=enough_draws(run, effort), importance=1)
     settings = {**scored(run, dataset, indices, seed), "processes": processes}
     scores = score(run, dataset.examples[indices], effort, **settings)

@@ -105,7 +105,7 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
         dataset: its data.
         profile: of validation examples.
     """
-    x = dataset.encoded(dataset.train[:REFERENCES])
+    x = dataset.encoded(dataset.some("train", REFERENCES))
     spread = float(x[~x.isnan()].std())
     num_levels = run.spec.encoding.num_levels
     level_width = None if num_levels is None else 2 / num_levels

@@ -322,7 +322,7 @@ def held_out_imputation(
     Raises:
         InputError: as `impute` and `hide`.
     """
-    train, indices = dataset.examples[dataset.train[:MOST_TRAINING]], dataset.test[:MOST_EXAMPLES]
+    train, indices = dataset.examples[dataset.some("train", MOST_TRAINING)], dataset.some("test", MOST_EXAMPLES)
     raw = dataset.examples[indices]
     observed = ~np.isnan(raw)
     hidden = hide(raw.shape, share, seed, observed)

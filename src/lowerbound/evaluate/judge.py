@@ -143,7 +143,11 @@ def draw(
         seed, processes, progress: as in `generate`.
     """
     settings = {"seed": seed, "processes": processes, "progress": progress}
-    cond = dataset.cond(np.resize(dataset.train, num_samples)) if run.config.data.conditional else None
+    cond = (
+        dataset.cond(np.resize(dataset.some("train", num_samples), num_samples))
+        if run.config.data.conditional
+        else None
+    )
     if not run.is_denoiser:
         return generate(run, num_samples, cond=cond, **settings), None
     drawing_run = run if denoiser is None else run.around(denoiser)

@@ -36,7 +36,7 @@ class Likelihood(Figures):
         terms: what it is made of, by name, in the order from the data to the prior; none of an exact likelihood.
         num_examples: how many examples.
         num_calls: estimates of each that were averaged: network calls of a diffusion model.
-        drawn_from: the number of examples that these were drawn from; None: they are the first, or all that there are.
+        drawn_from: the number of examples that these were drawn from; None: they are all that there are.
         weighted, weighted_kind: the tighter bound by importance samples, where it was asked for.
     """
 

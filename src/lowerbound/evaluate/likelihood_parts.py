@@ -129,13 +129,11 @@ def _trainings(subject: Subject) -> Part:
 
 
 def _examples(subject: Subject) -> tuple[np.ndarray, int | None]:
-    """The test examples whose bits/dim are told, and how many they were drawn from if they are not the first."""
-    indices = subject.dataset.test[: subject.settings.num_examples]
-    num = max(8, int(subject.affordable / QUICK_DRAWS))
-    if not subject.settings.quick or num >= len(indices):
-        return indices, None
-    chosen = np.random.default_rng(subject.settings.seed).permutation(indices)[:num]
-    return np.sort(chosen), len(indices)
+    """The test examples whose bits/dim are told, and how many they were drawn from if they are not all of them."""
+    indices, num_test = subject.dataset.some("test", subject.settings.num_examples), len(subject.dataset.test)
+    if subject.settings.quick:
+        indices = indices[: max(8, int(subject.affordable / QUICK_DRAWS))]
+    return indices, None if len(indices) == num_test else num_test
 
 
 def _baselines(subject: Subject) -> Part:
@@ -178,8 +176,8 @@ def _density(subject: Subject) -> Part:
     effort = replace(subject.settings.effort, num_draws=None, importance=1)
     num = subject.settings.num_flow
     if num is None:
-        num = min(num_flow_examples(dataset), len(dataset.test[: subject.settings.num_examples]))
-    num = len(dataset.test[:num])
+        num = min(num_flow_examples(dataset), len(_examples(subject)[0]))
+    num = min(num, len(dataset.test))
     work = f"{num:,} examples, some {FLOW_CALLS} calls each with a derivative"
     cost = Cost(work, 3 * FLOW_CALLS * (num + 2 * min(num, REFINED)), at_least=True)
     settings = {"examples": num, "flow": asdict(flow), "effort": asdict(effort), "seed": seed}
@@ -194,10 +192,10 @@ def _density(subject: Subject) -> Part:
 
 
 def _bounds_before(subject: Subject, num: int, effort: Effort) -> Bounds | None:
-    """The bound on the first test examples as it was found before, if it was drawn as often as it takes."""
+    """The bound on these test examples as it was found before, if it was drawn as often as it takes."""
     evaluation = read_evaluation(subject.folder)
     likelihood = None if evaluation is None else evaluation.figures.get("likelihood")
-    if not isinstance(likelihood, Likelihood) or likelihood.drawn_from is not None:
+    if not isinstance(likelihood, Likelihood):
         return None
     if likelihood.num_examples < num or likelihood.num_calls < enough_draws(subject.run, effort):
         return None

@@ -17,6 +17,8 @@ Progress = Callable[[int], object]
 """Called with the number of units that were done."""
 Stage = Callable[[str, int], AbstractContextManager[Progress]]
 """Opens a progress display of a name and a total; what it gives is called with the number of units done."""
+VERSION = 2
+"""Of how parts are found: what another one left is found anew."""
 PROBE_SECONDS = 0.5
 PROBED = (1, 2, 4, 8, 16, 32, 64)
 """Examples, one number after the other, until a number takes `PROBE_SECONDS`."""
@@ -70,7 +72,7 @@ class Part:
 
     def key(self, identity: Sequence[str]) -> str:
         """By which its result is known again: a hash of the model's and the data's identity and of the settings."""
-        content = json.dumps([self.name, list(identity), dict(self.settings)], sort_keys=True)
+        content = json.dumps([VERSION, self.name, list(identity), dict(self.settings)], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -74,11 +74,11 @@ def profile(
         dataset: its data.
         split: which examples.
         num_bins: K, network calls per example.
-        num_examples: of the split, from its start.
+        num_examples: of the split.
         seed: of noise levels and noise.
         progress: called with 1 after each interval.
     """
-    indices = dataset.indices(split)[:num_examples]
+    indices = dataset.some(split, num_examples)
     schedule, scaling = run.denoiser.schedule, run.denoiser.schedule.scaling
     x = dataset.encoded(indices).to(run.device)
     cond = dataset.cond(indices) if run.config.data.conditional else None
@@ -118,7 +118,7 @@ def profile(
 
 def _range(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     """The least and the largest value of each channel in the training data, a hundredth of their distance beyond."""
-    x = dataset.encoded(dataset.train[:REFERENCES])
+    x = dataset.encoded(dataset.some("train", REFERENCES))
     axes = (0, *range(2, x.ndim))
     low = x.nan_to_num(math.inf).amin(axes, keepdim=True)[0]
     high = x.nan_to_num(-math.inf).amax(axes, keepdim=True)[0]

@@ -82,7 +82,7 @@ def _samples(subject: Subject) -> Part:
         np.save(folder / SAMPLES, samples)
         value_range, examples = dataset.spec.encoding.value_range, dataset.examples
         num_shown = {1: len(samples), 2: SHOWN_SERIES}.get(len(dataset.shape), SHOWN)
-        shown, names = examples[dataset.shown(num_shown)], dataset.spec.names
+        shown, names = examples[dataset.some("test", num_shown)], dataset.spec.names
         sample_grid(folder / "samples.png", samples[:num_shown], value_range, data=shown, names=names)
         if len(dataset.shape) > 1:
             sample_grid(folder / "data.png", shown, value_range, names=names)
@@ -135,7 +135,7 @@ def _quality(subject: Subject) -> SampleQuality:
 
 
 def _distances(subject: Subject) -> Neighbours:
-    train = subject.dataset.encoded(subject.dataset.train[:MAX_REFERENCES])
+    train = subject.dataset.encoded(subject.dataset.some("train", MAX_REFERENCES))
     flat = (values.flatten(1).numpy() for values in (subject.samples, subject.test, train))
     return neighbours(*flat, seed=subject.settings.seed)
 
@@ -148,7 +148,7 @@ def _classes(subject: Subject) -> Classes:
     return classes(
         subject.classifier.probabilities(subject.samples).numpy(),
         subject.classifier.probabilities(subject.test).numpy(),
-        dataset.labels[dataset.test[:MAX_REFERENCES]],
+        dataset.labels[dataset.some("test", MAX_REFERENCES)],
         dataset.labels[dataset.train],
         dataset.spec.class_names,
         subject.settings.seed,
@@ -180,7 +180,7 @@ def _by_class(subject: Subject) -> Part:
 
 def _columns(subject: Subject) -> Columns:
     dataset, spec = subject.dataset, subject.dataset.spec
-    train, test = (dataset.examples[indices[:MAX_REFERENCES]] for indices in (dataset.train, dataset.test))
+    train, test = (dataset.examples[dataset.some(split, MAX_REFERENCES)] for split in ("train", "test"))
     described = spec.columns or tuple(Column(f"column {k}", "real", "double") for k in range(train.shape[1]))
     commonest = [commonest_categories(train[:, k]) if column.categories else None for k, column in enumerate(described)]
     names, sources = [], []

@@ -92,7 +92,7 @@ class Subject:
     @cached_property
     def test(self) -> Tensor:
         """Test examples, as the model has them."""
-        return self.dataset.encoded(self.dataset.test[:MAX_REFERENCES])
+        return self.dataset.encoded(self.dataset.some("test", MAX_REFERENCES))
 
     @cached_property
     def classifier(self) -> FeatureClassifier | None:
@@ -129,7 +129,7 @@ class Subject:
             effort = replace(effort, importance=1)
 
         def calls(num_examples: int) -> float:
-            indices = np.resize(self.dataset.test, num_examples)
+            indices = np.resize(self.dataset.some("test", num_examples), num_examples)
             score(run, self.dataset.examples[indices], effort, **scored(run, self.dataset, indices, self.settings.seed))
             return float(num_examples * effort.importance)
 

@@ -33,7 +33,7 @@ def tell_likelihood(likelihood: Likelihood) -> Description:
 @tell.register
 def tell_density(density: HeldOutDensity) -> Description:
     """The flow beside the chain, and which of them needs fewer bits."""
-    name, count = f"first {density.num_examples:,} of test", counted(density.num_examples, "example")
+    name, count = f"{density.num_examples:,} of test", counted(density.num_examples, "example")
     flow = f"{density.kind}, {density.settings}, {count}, {counted(round(density.num_calls), 'call')} each"
     if density.num_unfinished:
         flow += f"; {density.num_unfinished:,} more not followed to the end and left out"

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lowerbound.analytic_variance import NUM_GAMMAS, WithVariance, measure_variance
@@ -62,10 +61,8 @@ def with_analytic_variance(
 
 
 def _measure(run: Run, dataset: Dataset, conditional: bool, progress: Callable[[int], object]) -> "_Table":
-    num_dims, num_train = math.prod(dataset.shape), len(dataset.train)
-    num_examples = min(num_train, MOST_EXAMPLES, max(64, ENTRIES // (NUM_GAMMAS * num_dims)))
-    # evenly spread, for the data may be in the order of their classes
-    indices = dataset.train[np.linspace(0, num_train - 1, num_examples).astype(np.int64)]
+    num_dims = math.prod(dataset.shape)
+    indices = dataset.some("train", min(MOST_EXAMPLES, max(64, ENTRIES // (NUM_GAMMAS * num_dims))))
     cond = dataset.cond(indices) if conditional else None
     x = dataset.encoded(indices).to(run.device)
     measured = measure_variance(
@@ -75,7 +72,7 @@ def _measure(run: Run, dataset: Dataset, conditional: bool, progress: Callable[[
         batch_size=max(1, ENTRIES_AT_ONCE // num_dims),
         progress=progress,
     )
-    return _Table(num_examples, tuple(measured.gammas.tolist()), tuple(measured.x_vars.tolist()))
+    return _Table(len(indices), tuple(measured.gammas.tolist()), tuple(measured.x_vars.tolist()))
 
 
 def _with_table(run: Run, table: "_Table") -> WithVariance:

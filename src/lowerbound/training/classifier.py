@@ -93,7 +93,7 @@ class _ClassifierTraining(Training):
 
     @torch.no_grad()
     def probe(self) -> float:
-        return self._loss(self.dataset.train[:BATCH_SIZE], Stream(self.training.seed), slice(None)).item()
+        return self._loss(self.dataset.some("train", BATCH_SIZE), Stream(self.training.seed), slice(None)).item()
 
     def words(self, loss: float) -> str:
         return f"loss {loss:.3f} nats over all noise levels"
@@ -132,7 +132,7 @@ def accuracies(classifier: NoisyClassifier, dataset: Dataset, ratios: Sequence[f
     Raises:
         InputError: for data without labels, or of a single class.
     """
-    indices = dataset.validation[:MOST_HELD_OUT]
+    indices = dataset.some("validation", MOST_HELD_OUT)
     labels = torch.from_numpy(check_labels(dataset)[indices])
     x, noise, device = dataset.encoded(indices), Stream(0), next(classifier.parameters()).device
     shares = []

@@ -38,13 +38,13 @@ def held_out_by_example(
     Arguments:
         model: what is measured.
         dataset: whose validation split is read.
-        num_examples: how many, from the start of the split; as many as say enough if None.
+        num_examples: how many; as many as say enough if None.
         conditional: whether the examples' conditions are given to the model.
         processes: that share the work, batch by batch.
     """
     if model.likelihood == "none":
         return None
-    indices, effort = dataset.validation[: num_examples or model.most_held_out], held_out_effort(model, dataset)
+    indices, effort = dataset.some("validation", num_examples or model.most_held_out), held_out_effort(model, dataset)
     bits = torch.zeros(len(indices), dtype=torch.float64)
     starts = range(0, len(indices), _BATCH)
     for start in starts[processes.rank :: processes.count]:
@@ -78,5 +78,5 @@ def figures(bits: float, error: float, num_examples: int, simplest: Baseline | N
 
 def fixed_nats(model: Model, dataset: Dataset) -> float:
     """What makes the loss the bound in the data's units, nats per example: constants, estimated on training data."""
-    x, spec = dataset.encoded(dataset.train[:256]).to(model.device), dataset.spec
+    x, spec = dataset.encoded(dataset.some("train", 256)).to(model.device), dataset.spec
     return model.given(observed=spec.observed(x)).fixed_nats(x) - spec.encoding.log_det(x).mean().item()

@@ -62,7 +62,7 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
         seed: of where the fit begins.
     """
     blocks = dataset.spec.blocks or (Real(),) * dataset.shape[0]
-    x, held_out = dataset.encoded(dataset.train).double(), dataset.encoded(dataset.validation).double()
+    x, held_out = (dataset.encoded(dataset.some(split)).double() for split in ("train", "validation"))
     at = layout(blocks, x.device)
     numbers = torch.cat([at.reals, at.grids])
     mean, covariance = torch.zeros(0).double(), torch.zeros(0, 0).double()

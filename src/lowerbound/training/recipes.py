@@ -236,8 +236,7 @@ def spikes(dataset: Dataset) -> tuple[int, ...]:
     few greys of an image that was scaled. At most `MOST_SPIKES`, in order, as they are in 2,000 training examples."""
     num_levels = dataset.spec.num_levels
     assert num_levels is not None
-    rows = dataset.train[np.linspace(0, len(dataset.train) - 1, min(2_000, len(dataset.train))).astype(int)]
-    levels = nearest_level(dataset.encoded(rows), num_levels).flatten().long()
+    levels = nearest_level(dataset.encoded(dataset.some("train", 2_000)), num_levels).flatten().long()
     counts = torch.bincount(levels, minlength=num_levels).numpy()
     around = percentile_filter(counts, 25, NEIGHBOURS, mode="mirror")
     is_spike = (counts - SPIKE * around > 4 * np.sqrt(counts)) & (counts > SPIKE_SHARE * counts.sum())

@@ -370,7 +370,7 @@ class Session(Stretch[Trainer]):
         with self.allowance.spending("picture"):
             with torch.no_grad():
                 samples = trainer.model.sample(num_samples, PerSample(range(num_samples)))
-            data, encoding = dataset.examples[dataset.train[:num_samples]], dataset.spec.encoding
+            data, encoding = dataset.examples[dataset.some("train", num_samples)], dataset.spec.encoding
             with replacing(self.folder.samples / f"step-{trainer.step:09d}.png") as unfinished:
                 sample_grid(
                     unfinished, encoding.decode(samples), encoding.value_range, data=data, names=dataset.spec.names

@@ -81,6 +81,7 @@ class Trainer(Training):
 
             shard(self.model, config, processes, self.device)
         self.data_seconds = 0.0
+        self._probed = dataset.some("train", MOST_PROBED)
         self.times = self._importance_times()
         self.patience = None if config.training.patience is None else Patience(config.training.patience)
         if self.patience is not None and self.model.likelihood == "none":
@@ -172,7 +173,7 @@ class Trainer(Training):
         seeds = derive_seeds(self.training.seed, _PROBE_STEP, torch.arange(num))
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         places = antithetic_times(torch.tensor(0.5), num)
-        losses = self._losses(self.dataset.train[:num], places, torch.ones_like(places), seeds)
+        losses = self._losses(self._probed[:num], places, torch.ones_like(places), seeds)
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
                 buffer.copy_(buffers[name])

@@ -94,7 +94,7 @@ def compared(opened: Opened) -> dict[str, np.ndarray]:
     effort = Effort(num_draws=COMPARED_DRAWS) if opened.run.is_denoiser else Effort()
     bits = {}
     for kind, split in COMPARED_WITH.items():
-        chosen = dataset.indices(split)[:NUM_COMPARED]
+        chosen = dataset.some(split, NUM_COMPARED)
         cond = dataset.cond(chosen) if opened.run.config.data.conditional else None
         bits[kind] = score(opened.run, dataset.examples[chosen], effort, cond=cond, numbers=chosen).bits_per_dim
     return bits
@@ -113,7 +113,7 @@ def neighbours(opened: Opened, raw: np.ndarray, num: int = NUM_NEIGHBOURS) -> tu
     The distance is the root mean square difference of encoded entries; what is missing counts as the mean.
     """
     dataset = opened.dataset
-    training = dataset.train[:MOST_SEARCHED]
+    training = dataset.some("train", MOST_SEARCHED)
     encoded_training = torch.nan_to_num(dataset.encoded(training)).flatten(1).numpy()
     encoded = torch.nan_to_num(opened.run.encode(raw)).flatten(1).numpy()
     distances, places = nearest(encoded, encoded_training, min(num, len(encoded_training)))

@@ -61,7 +61,7 @@ class Opened:
     def training_values(self) -> np.ndarray | None:
         """Training examples to draw beside samples, at most 2,000 of them, as stored; None if the data are gone."""
         try:
-            return self.dataset.examples[self.dataset.train[:2000]]
+            return self.dataset.examples[self.dataset.some("train", 2000)]
         except InputError:
             return None
 
