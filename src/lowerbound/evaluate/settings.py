@@ -37,7 +37,7 @@ class Settings:
     num_samples: Everyday[int] = 500
     """The number of samples to draw and compare with the data."""
     num_examples: Everyday[int | None] = None
-    """The number of test examples for the bound and the baselines; all if not given."""
+    """The number of test examples, drawn at random, for the bound and the baselines; all if not given."""
     num_times: int | None = None
     """The number of network calls per example for the bound; if not given 4 to 32, by the number and size of the
     examples."""
