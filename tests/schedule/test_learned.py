@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracles import Known, double, draw, make_schedule, mixture, random_warp, sigma_points
 
@@ -35,6 +35,9 @@ def learned(warp=None, low=LOW, high=HIGH, **arguments):
     roughness=st.floats(0.0, 1.5),
     ends=st.tuples(st.floats(-20, 5), st.floats(0.1, 30)),
 )
+@example(
+    seed=2871, num_units=8, roughness=1.1808235504780558, ends=(0.0, 1.0)
+)  # where Newton's steps alone go in a circle
 def test_whatever_the_warp_it_joins_the_ends_and_increases(seed, num_units, roughness, ends):
     low, high = ends[0], ends[0] + ends[1]
     schedule = learned(random_warp(seed, num_units, roughness), low, high).requires_grad_(False)

@@ -21,7 +21,9 @@ from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
 from lowerbound.shapes import PerExample, Values
 
 _STEEPEST = 20.0
-_BISECTIONS = 60  # halvings of [0, 1] until double precision is spent; Newton's steps need about six
+_MOST_STEPS = (
+    120  # halvings of [0, 1] until double precision is spent, each after one of Newton's; of these some six do
+)
 
 
 class MonotoneWarp(nn.Module):
@@ -98,13 +100,16 @@ class LearnedGamma(Schedule):
     def inverse(self, gamma: Values) -> Values:
         wanted = (gamma - self.start.to(gamma)) / self.log_range.to(gamma).exp()
         low, high, t = torch.zeros_like(wanted), torch.ones_like(wanted), wanted.clamp(0, 1)
-        precision = 2 * torch.finfo(wanted.dtype).eps
-        for _ in range(_BISECTIONS):
+        step, precision = high, 2 * torch.finfo(wanted.dtype).eps
+        for _ in range(_MOST_STEPS):
             value, slope = self._warped(t)
             low, high = torch.where(value < wanted, t, low), torch.where(value < wanted, high, t)
             newton = t - (value - wanted) / slope
-            t, before = torch.where((low <= newton) & (newton <= high), newton, (low + high) / 2), t
-            if not ((t - before).abs() > precision).any():
+            # within the bracket Newton's steps can turn in a circle, but not while each is half of the one before
+            is_closer = (low <= newton) & (newton <= high) & ((newton - t).abs() <= (step / 2).clamp_min(precision))
+            t, before = torch.where(is_closer, newton, (low + high) / 2), t
+            step = (t - before).abs()
+            if not (step > precision).any():
                 break
         return t
 
