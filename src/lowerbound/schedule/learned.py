@@ -21,9 +21,8 @@ from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
 from lowerbound.shapes import PerExample, Values
 
 _STEEPEST = 20.0
-_MOST_STEPS = (
-    120  # halvings of [0, 1] until double precision is spent, each after one of Newton's; of these some six do
-)
+# halvings of [0, 1] until double precision is spent, each after one of Newton's steps, of which some six do
+_MOST_STEPS = 120
 
 
 class MonotoneWarp(nn.Module):
