@@ -22,6 +22,7 @@ from lowerbound.models import Effort
 from lowerbound.run import Run
 from lowerbound.scoring import score
 from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE
+from lowerbound.words import counted
 
 SHARE = 50
 """One in so many examples is scored again: 2 % of what the likelihood takes."""
@@ -86,7 +87,7 @@ def batches_again(bits: np.ndarray, again: np.ndarray) -> Check:
     question = Question("batches", "the bits of an example do not depend on the examples beside it")
     change = np.abs(again - bits) / np.maximum(1, np.abs(bits))
     worst = float(change.max())
-    seen = f"bits/dim of {len(bits)} examples change by up to {worst:.2g} in another batch and order"
+    seen = f"bits/dim of {counted(len(bits), 'example')} change by up to {worst:.2g} in another batch and order"
     remedy = "statistics of a batch, or draws that all examples share, enter the likelihood"
     return question.judged(worst <= RELATIVE, seen, remedy, worst, RELATIVE)
 
