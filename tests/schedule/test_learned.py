@@ -35,9 +35,8 @@ def learned(warp=None, low=LOW, high=HIGH, **arguments):
     roughness=st.floats(0.0, 1.5),
     ends=st.tuples(st.floats(-20, 5), st.floats(0.1, 30)),
 )
-@example(
-    seed=2871, num_units=8, roughness=1.1808235504780558, ends=(0.0, 1.0)
-)  # where Newton's steps alone go in a circle
+# where Newton's steps alone go in a circle
+@example(seed=2871, num_units=8, roughness=1.1808235504780558, ends=(0.0, 1.0))
 def test_whatever_the_warp_it_joins_the_ends_and_increases(seed, num_units, roughness, ends):
     low, high = ends[0], ends[0] + ends[1]
     schedule = learned(random_warp(seed, num_units, roughness), low, high).requires_grad_(False)

@@ -227,7 +227,7 @@ def feature_space(dataset: Dataset, classifier: FeatureClassifier | None) -> Fea
         dataset: the data.
         classifier: theirs, if they have labels.
     """
-    x = dataset.encoded(np.random.default_rng(0).permutation(dataset.train)[:MAX_EXAMPLES])
+    x = dataset.encoded(dataset.some("train", MAX_EXAMPLES))
     basis, accuracy = "", None
     if len(dataset.shape) == 1 and dataset.shape[0] <= FEW_ENTRIES:
         name, features = "the values themselves", lambda part: part

@@ -143,11 +143,9 @@ def draw(
         seed, processes, progress: as in `generate`.
     """
     settings = {"seed": seed, "processes": processes, "progress": progress}
-    cond = (
-        dataset.cond(np.resize(dataset.some("train", num_samples), num_samples))
-        if run.config.data.conditional
-        else None
-    )
+    cond = None
+    if run.config.data.conditional:
+        cond = dataset.cond(np.resize(dataset.some("train", num_samples), num_samples))
     if not run.is_denoiser:
         return generate(run, num_samples, cond=cond, **settings), None
     drawing_run = run if denoiser is None else run.around(denoiser)

@@ -62,6 +62,7 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
         seed: of where the fit begins.
     """
     blocks = dataset.spec.blocks or (Real(),) * dataset.shape[0]
+    # in an order that is not the table's, for components are fitted to the first of them
     x, held_out = (dataset.encoded(dataset.some(split)).double() for split in ("train", "validation"))
     at = layout(blocks, x.device)
     numbers = torch.cat([at.reals, at.grids])
