@@ -75,6 +75,18 @@ def test_a_sample_does_not_depend_on_its_batch():
         assert torch.equal(alone.uniform(like)[0], together[1][index])
 
 
+def test_a_draw_depends_on_its_number_and_not_on_those_before_it():
+    """Small draws are made ahead, more and more at once, and made anew where another shape is asked for."""
+    shapes = [(2, 3)] * 40 + [(2, 5), (2, 3), (2, 3), (2, 1, 3), (2, 9000), (2, 9000), (2, 3)]
+    noise = PerSample([5, 6])
+    for number, shape in enumerate(shapes):
+        alone = PerSample([5, 6])
+        for _ in range(number):
+            alone.uniform(torch.empty(2, 1))
+        draw = "uniform" if number % 3 == 0 else "normal"
+        assert torch.equal(*(getattr(each, draw)(torch.empty(shape)) for each in (noise, alone))), (number, shape)
+
+
 def test_seeds_are_sixty_four_bits():
     like = torch.empty(1, 8)
     assert torch.equal(PerSample([-1]).normal(like), PerSample([2**64 - 1]).normal(like))
@@ -114,8 +126,9 @@ def test_derived_seeds_depend_on_each_part_and_not_on_the_batch():
 
 
 def test_another_batch_size_is_refused():
-    with pytest.raises(InputError, match="3 was asked of 2"):
-        PerSample([1, 2]).normal(torch.empty(3, 2))
+    for num in (3, 1, 0):
+        with pytest.raises(InputError, match=f"{num} was asked of 2"):
+            PerSample([1, 2]).normal(torch.empty(num, 2))
 
 
 def test_noise_has_the_type_that_is_asked_for():

@@ -21,6 +21,8 @@ from lowerbound.errors import InputError
 from lowerbound.shapes import Examples
 
 _MASK = 0xFFFFFFFF
+_AHEAD = 4096
+"""The most counters of draws to come that are encrypted at once: fewer take hardly less time."""
 
 
 class Noise(ABC):
@@ -106,6 +108,8 @@ class PerSample(Noise):
             )
         self._seeds = integers.long()
         self._draw = 0
+        # words of as many draws from a first one on as were asked for before, each (draws, B, counters of a sample)
+        self._first, self._ahead = 0, (self._seeds.new_empty(0, 0, 0),)
 
     def __repr__(self) -> str:
         return f"PerSample({len(self)} seeds)"
@@ -114,13 +118,16 @@ class PerSample(Noise):
         return len(self._seeds)
 
     def normal(self, like: Examples) -> Examples:
-        return self._normal(like, self._words(like))
+        return self._normal(like, self._next_words(like))
 
     def node(self, like: Examples, number: int) -> Examples:
         """Standard normal numbers that belong to a number and not to a draw, independent of all draws."""
-        return self._normal(like, self._words(like, number))
+        return self._normal(like, self._words(like, number, is_node=True))
 
-    def _normal(self, like: Tensor, words: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    def uniform(self, like: Examples) -> Examples:
+        return _fill([_unit(words, like) for words in self._next_words(like)], like)
+
+    def _normal(self, like: Tensor, words: tuple[Tensor, ...]) -> Tensor:
         first, second, third, fourth = words
         pairs = ((first, second), (third, fourth))
         columns = []
@@ -130,20 +137,30 @@ class PerSample(Noise):
             columns += [radius * torch.cos(angle), radius * torch.sin(angle)]
         return _fill(columns, like)
 
-    def uniform(self, like: Examples) -> Examples:
-        return _fill([_unit(words, like) for words in self._words(like)], like)
+    def _next_words(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Four words of 32 bits for every four numbers of each sample, (B, counters), of the next draw."""
+        last, number = self._ahead[0], self._draw - self._first
+        is_alike = last.shape[1:] == (len(like), _num_counters(like)) and last.device == like.device
+        if not is_alike or number >= len(last):
+            # small draws cost what asking for them costs: many at once where many come, which the last ones tell
+            most = max(1, _AHEAD // max(1, len(like) * _num_counters(like)))
+            self._ahead = self._words(like, self._draw, min(2 * len(last), most) if is_alike else 1)
+            self._first, number = self._draw, 0
+        self._draw += 1
+        return tuple(words[number] for words in self._ahead)
 
-    def _words(self, like: Tensor, node: int | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Four 32-bit words for every four numbers of each sample: a node's, or else the next draw's."""
+    def _words(self, like: Tensor, draw: int, num_draws: int = 1, *, is_node: bool = False) -> tuple[Tensor, ...]:
+        """Words of draws from one on, (draws, B, counters), or of the node of that number, (B, counters)."""
         if len(like) != len(self._seeds):
             raise InputError(f"noise for a batch of {len(like)} was asked of {len(self._seeds)} seeds: give one each")
         self._seeds = self._seeds.to(like.device)  # once: an accelerator waits for what comes from the CPU
         seeds = self._seeds[:, None]
-        position = torch.arange(math.ceil(like[0].numel() / 4), device=like.device)[None]
-        draw = torch.full_like(position, self._draw if node is None else node)
-        self._draw += node is None
-        kind = torch.full_like(position, node is not None)
-        return philox((position, draw & _MASK, draw >> 32, kind), (seeds & _MASK, seeds >> 32 & _MASK))
+        position = torch.arange(_num_counters(like), device=like.device)[None]
+        draws = torch.arange(draw, draw + num_draws, device=like.device)[:, None, None]
+        if is_node:
+            draws = draws[0]
+        kind = torch.full_like(position, is_node)
+        return philox((position, draws & _MASK, draws >> 32, kind), (seeds & _MASK, seeds >> 32 & _MASK))
 
 
 def derive_seeds(seed: int, step: int, indices: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
@@ -187,6 +204,11 @@ def philox(
 def _pair(first: int, second: int, like: Tensor) -> Tensor:
     """Two numbers along a new first axis, computed where they are needed: a device waits for what is brought to it."""
     return (torch.arange(2, device=like.device) * (second - first) + first).view(2, *[1] * like.ndim)
+
+
+def _num_counters(like: Tensor) -> int:
+    """How many counters, of four words each, an example takes."""
+    return math.ceil(math.prod(like.shape[1:]) / 4)
 
 
 def _unit(words: Tensor, like: Tensor) -> Tensor:

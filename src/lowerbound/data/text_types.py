@@ -266,7 +266,7 @@ class TextColumn:
         """Keep those formats that all entries have."""
         words = texts.filter(is_word)
         if self._formats is None:
-            formats = _FORMATS if self.date_format is None else (self.date_format,)
+            formats = _forms(words[0].as_py()) if self.date_format is None else (self.date_format,)
             self._formats = [each for each in formats if _is_date(words[:1], each).true_count]
             if not self._formats:
                 return
@@ -324,7 +324,7 @@ class TextColumn:
 
 def is_value(text: str, numbers: Numbers) -> bool:
     """Whether a text looks like a number or a date, as no name of a column does."""
-    return bool(re.match(numbers.pattern, text) or _ANY_DATE.match(text))
+    return bool(re.match(numbers.pattern, text) or _forms(text))
 
 
 def _is_date(texts: pa.Array, form: str) -> pa.Array:
@@ -371,4 +371,9 @@ def _pattern(form: str) -> str:
     )
 
 
-_ANY_DATE = re.compile("|".join(map(_pattern, _FORMATS)))
+_PATTERNS = {form: re.compile(_pattern(form)) for form in _FORMATS}
+
+
+def _forms(text: str) -> list[str]:
+    """The forms whose digits a text has, whether or not there is such a date."""
+    return [form for form, pattern in _PATTERNS.items() if pattern.match(text)]
