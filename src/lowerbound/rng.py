@@ -109,7 +109,7 @@ class PerSample(Noise):
         self._seeds = integers.long()
         self._draw = 0
         # words of as many draws from a first one on as were asked for before, each (draws, B, counters of a sample)
-        self._first, self._ahead = 0, (self._seeds.new_empty(0, 0, 0),)
+        self._ahead_from, self._ahead = 0, (self._seeds.new_empty(0, 0, 0),)
 
     def __repr__(self) -> str:
         return f"PerSample({len(self)} seeds)"
@@ -139,13 +139,13 @@ class PerSample(Noise):
 
     def _next_words(self, like: Tensor) -> tuple[Tensor, ...]:
         """Four words of 32 bits for every four numbers of each sample, (B, counters), of the next draw."""
-        last, number = self._ahead[0], self._draw - self._first
+        last, number = self._ahead[0], self._draw - self._ahead_from
         is_alike = last.shape[1:] == (len(like), _num_counters(like)) and last.device == like.device
         if not is_alike or number >= len(last):
             # small draws cost what asking for them costs: many at once where many come, which the last ones tell
             most = max(1, _AHEAD // max(1, len(like) * _num_counters(like)))
             self._ahead = self._words(like, self._draw, min(2 * len(last), most) if is_alike else 1)
-            self._first, number = self._draw, 0
+            self._ahead_from, number = self._draw, 0
         self._draw += 1
         return tuple(words[number] for words in self._ahead)
 
