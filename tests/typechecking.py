@@ -10,9 +10,10 @@ import dataclasses
 import functools
 import inspect
 import threading
+import typing
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from types import FunctionType
+from types import FunctionType, UnionType
 from typing import Any
 
 import jaxtyping
@@ -64,11 +65,20 @@ def types(values: Collection) -> tuple:
 
 
 def describers(annotations: dict[str, Any]) -> tuple[Callable[[Collection], tuple], Callable[[Any], Any]]:
-    """Of a call's arguments and of its result: by their types alone where plain classes are all that is asked for, as a
-    metaclass of its own, such as an array's annotation has, may look at more."""
-    is_plain = {name: type(annotation) is type or annotation in (None, Any) for name, annotation in annotations.items()}
+    """Of a call's arguments and of its result: by their types alone where plain classes are all that is asked for."""
     # a result's shape may depend on the value of an argument
-    return types if all(is_plain.values()) else describe_all, type if is_plain.get("return", True) else describe
+    return (
+        types if all(map(is_plain, annotations.values())) else describe_all,
+        type if is_plain(annotations.get("return", Any)) else describe,
+    )
+
+
+def is_plain(annotation: Any) -> bool:
+    """Whether it asks for a class and no more, or for one of several: a metaclass of its own, such as an array's annotation
+    has, may look at more, but that of tensors does not."""
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        return all(map(is_plain, typing.get_args(annotation)))
+    return type(annotation) is type or annotation is torch.Tensor or annotation in (None, Any)
 
 
 def each(entries: Collection) -> tuple:
