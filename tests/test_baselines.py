@@ -180,7 +180,10 @@ def test_weakness_is_said_of_models_that_stay_behind():
     told = {"held_out_bits_per_dim": "3.0", "baseline_bits_per_dim": "2.5", "baseline": "independent Gaussians"}
     assert "3.000 bits/dim" in weakness(told)
     assert "independent Gaussians" in weakness(told)
-    assert "not learned" in weakness({**told, "held_out_bits_per_dim": "nan"})
+    assert "not learned much" in weakness({**told, "held_out_bits_per_dim": "nan"})
+    assert "not learned much" in weakness({**told, "standard_error": "0.4"})
+    assert "not learned more than" in weakness({**told, "standard_error": "0.6"}), "as good, as far as can be told"
+    assert "3.000 ± 0.600 bits/dim" in weakness({**told, "standard_error": "0.6"})
     assert weakness({**told, "held_out_bits_per_dim": "2.4"}) is None
     for missing in told:
         if missing != "baseline":

@@ -45,6 +45,16 @@ def test_every_shape_is_drawn(tmp_path, shape):
     assert pixels(denoising_strip(tmp_path / "strip.png", states, (0.0, 1.0))).std() > 5
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint16, np.float16])
+@pytest.mark.parametrize("shape", [(1,), (3,), (1, 40), (1, 8, 8)], ids=str)
+def test_every_type_is_drawn(tmp_path, shape, dtype):
+    samples = (np.random.default_rng(0).random((50, *shape)) * 2).astype(dtype)
+    data = samples if len(shape) == 1 else None
+    assert pixels(sample_grid(tmp_path / "grid.png", samples, (0, 1), data)).std() > 5
+    states = [(t, samples) for t in (1.0, 0.0)]
+    assert pixels(denoising_strip(tmp_path / "strip.png", states, (0, 1))).std() > 5
+
+
 @pytest.fixture
 def figures(monkeypatch):
     """The figures that are saved."""

@@ -97,11 +97,18 @@ def weakness(metadata: Mapping[str, str]) -> str | None:
     """A sentence on a model that is worse than its simplest baseline, from what its file of weights says; else None."""
     try:
         bits, simplest = float(metadata["held_out_bits_per_dim"]), float(metadata["baseline_bits_per_dim"])
+        error = float(metadata.get("standard_error", 0))
     except (KeyError, ValueError):
         return None
+    name = metadata.get("baseline", "independent dimensions")
     if bits <= simplest:
         return None
+    if bits <= simplest + error:
+        return (
+            f"this model has not learned more than the simplest baseline ({name}): {bits:.3f} ± {error:.3f} bits/dim on "
+            f"held-out data, which needs {simplest:.3f}"
+        )
     return (
-        f"this model has not learned much: {bits:.3f} bits/dim on held-out data, where the simplest baseline "
-        f"({metadata.get('baseline', 'independent dimensions')}) needs {simplest:.3f}"
+        f"this model has not learned much: {bits:.3f} bits/dim on held-out data, where the simplest baseline ({name}) needs "
+        f"{simplest:.3f}"
     )

@@ -162,7 +162,7 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
         return advised
     fits = fitted(advised, dataset, device)
     if changes := ", ".join(map(as_flags, differences(fits, advised))):
-        print(f"fitted    to {minutes:g} minutes on this machine, as given to the recipe's: {changes}")
+        print(f"fitted    to {minutes:g} minutes on this machine (here against the recipe's): {changes}")
     return fits
 
 

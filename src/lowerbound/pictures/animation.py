@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Shaped
 
 from lowerbound.errors import InputError
 from lowerbound.pictures.canvas import Range
@@ -18,7 +18,7 @@ FRAME_MILLISECONDS = 80
 LAST_MILLISECONDS = 2000
 
 
-def animation(states: Sequence[Num[np.ndarray, "batch *shape"]], value_range: Range, suffix: str) -> bytes:
+def animation(states: Sequence[Shaped[np.ndarray, "batch *shape"]], value_range: Range, suffix: str) -> bytes:
     """One frame for each state, in the order of sampling, the last of them shown for two seconds; it runs forever.
 
     states: batches as in `sample_grid`, which draws the frames; vectors within the same limits in all of them.

@@ -7,6 +7,7 @@ they can be told apart in grey: samples and held-out data are DARK, training dat
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Num, Shaped
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -47,8 +48,8 @@ def save(figure: Figure, path: Path | str) -> Path:
     return Path(path)
 
 
-def check_drawable(values: np.ndarray, value_range: Range) -> None:
-    """Refuse examples that there is no way to draw, by an InputError."""
+def drawable(values: Shaped[np.ndarray, "*shape"], value_range: Range) -> Num[np.ndarray, "*shape"]:
+    """Examples as numbers, which truth values are drawn as; an InputError of what there is no way to draw."""
     if len(values) == 0 or not 2 <= values.ndim <= 5:
         raise InputError(
             f"an array of shape {values.shape} cannot be drawn; give (N, D), (N, C, L), (N, C, H, W) or "
@@ -56,3 +57,4 @@ def check_drawable(values: np.ndarray, value_range: Range) -> None:
         )
     if not value_range[0] < value_range[1]:
         raise InputError(f"value_range {value_range} is empty; give (low, high) with low < high")
+    return values.view(np.uint8) if values.dtype == bool else values

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Shaped
 
 from lowerbound.errors import InputError
-from lowerbound.pictures.canvas import INK, LIGHT, Range, check_drawable, draw_figure, label, save
+from lowerbound.pictures.canvas import INK, LIGHT, Range, draw_figure, drawable, label, save
 from lowerbound.pictures.mosaic import explained, own_ranges_of_fields, tile
 from lowerbound.pictures.ranges import own_ranges
 from lowerbound.pictures.series import draw_series, name_channels
@@ -21,7 +21,7 @@ _WIDTH = 12.0  # the most inches of a picture
 
 def denoising_strip(
     path: Path | str,
-    states: Sequence[tuple[float, Num[np.ndarray, "batch *shape"]]],
+    states: Sequence[tuple[float, Shaped[np.ndarray, "batch *shape"]]],
     value_range: Range,
     rows: int = 4,
     within: Limits | None = None,
@@ -40,8 +40,7 @@ def denoising_strip(
     """
     if not states:
         raise InputError("no states to draw; give at least one (t, batch)")
-    for _, batch in states:
-        check_drawable(batch, value_range)
+    states = [(t, drawable(batch, value_range)) for t, batch in states]
     num_axes = states[0][1].ndim
     if num_axes == 2:
         return _draw_vectors(path, states, rows, within, [label(name) for name in names])
@@ -87,7 +86,7 @@ def _draw_series(
     return save(figure, path)
 
 
-def path_limits(states: Sequence[Num[np.ndarray, "batch dims"]]) -> Limits:
+def path_limits(states: Sequence[Shaped[np.ndarray, "batch dims"]]) -> Limits:
     """Low and high of each dimension over all states but for a few far values; at most twice as wide as the last one.
 
     Noise that is much wider than the data, as that of a variance-exploding schedule, would leave them a dot.

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Shaped
 
-from lowerbound.pictures.canvas import Range, check_drawable
+from lowerbound.pictures.canvas import Range, drawable
 from lowerbound.pictures.mosaic import draw_mosaic
 from lowerbound.pictures.series import draw_all_series
 from lowerbound.pictures.vectors import Limits, draw_vectors
@@ -14,9 +14,9 @@ from lowerbound.pictures.vectors import Limits, draw_vectors
 
 def sample_grid(
     path: Path | str,
-    samples: Num[np.ndarray, "batch *shape"],
+    samples: Shaped[np.ndarray, "batch *shape"],
     value_range: Range,
-    data: Num[np.ndarray, "data *shape"] | None = None,
+    data: Shaped[np.ndarray, "data *shape"] | None = None,
     columns: int | None = None,
     within: Limits | None = None,
     names: Sequence[str] = (),
@@ -34,9 +34,9 @@ def sample_grid(
 
     Raises InputError for no samples, shapes that cannot be drawn, or an empty value range.
     """
-    check_drawable(samples, value_range)
+    samples = drawable(samples, value_range)
     if samples.ndim >= 4:
         return draw_mosaic(path, samples, value_range, columns, names)
     if samples.ndim == 3:
         return draw_all_series(path, samples, value_range, columns, names)
-    return draw_vectors(path, samples, data, within, names)
+    return draw_vectors(path, samples, None if data is None else drawable(data, value_range), within, names)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, Shaped
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -14,7 +14,7 @@ MAX_PAIRS = 5
 Limits = Float[np.ndarray, "dims 2"]
 
 
-def limits(values: Num[np.ndarray, "batch dims"], share: float = 0.0) -> Limits:
+def limits(values: Shaped[np.ndarray, "batch dims"], share: float = 0.0) -> Limits:
     """Low and high of each dimension, with a margin; what is not finite has no place.
 
     share: of the values on either side that may lie beyond, so that a few far ones leave room for the others.
