@@ -1,11 +1,15 @@
 """What is measured along the way stays within its share of a timed run, one measurement kept for the end."""
 
+import re
+
+import numpy as np
 import pytest
 from training.runs import ENOUGH_DRAWS, tiny_config, train_until
 
 from lowerbound.models import Diffusion
 from lowerbound.training import allowance, train
 from lowerbound.training.allowance import Allowance
+from lowerbound.training.session import Session
 
 
 @pytest.fixture
@@ -68,3 +72,36 @@ def test_what_is_not_asked_for_takes_a_tenth_of_the_calls_of_given_steps(
     assert measured_at(folder) == expected
     assert folder.model.exists()
     assert list(folder.samples.glob(f"*{steps}.png")) or steps not in expected
+
+
+@pytest.mark.parametrize(("seconds_per_call", "expected"), [(1e-6, 4), (0.009, 3), (10.0, 1)])
+def test_the_last_picture_shows_as_many_samples_as_a_timed_run_affords(
+    tmp_path, monkeypatch, seconds_per_call, expected
+):
+    """At the end it is drawn whatever it costs: of large images 36 took minutes after a training of seconds."""
+    drawn, sample = [], Diffusion.sample
+
+    def counted(self, num, *args, **kwargs):
+        drawn.append(num)
+        return sample(self, num, *args, **kwargs)
+
+    monkeypatch.setattr(Diffusion, "sample", counted)
+    monkeypatch.setattr(Session, "_forward_seconds", lambda session, num_calls: num_calls * seconds_per_call)
+    config, dataset = tiny_config(steps=None, minutes=0.08, num_evaluations=1)  # half a second for measurements
+    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    assert drawn == [expected]
+
+
+def test_a_run_that_ends_after_few_steps_says_so_and_of_how_many_examples_its_figure_is(tmp_path):
+    """Two validation examples, and a training that is over before what a step costs is known well."""
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8))
+    config, dataset = tiny_config(str(tmp_path / "few.npy"), steps=None, minutes=0.002)
+    said = []
+    folder = train(config, dataset, tmp_path / "run", say=said.append, show_progress=False)
+    records = folder.read_log()
+    advice = [line for line in said if "too few to learn much" in line]
+    assert len(advice) == 1
+    assert re.match(
+        rf"only {records[-1]['step']} steps? fitted into 0.002 minutes .* give --minutes [\d.e+]+ or", advice[0]
+    )
+    assert {record.get("num_examples") for record in records} == {None, len(dataset.validation)} == {None, 2}

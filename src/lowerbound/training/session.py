@@ -78,7 +78,7 @@ class Session(Stretch[Trainer]):
         num_pictures = self._as_often(training.num_pictures, NUM_PICTURES, self._picture_calls)
         self.evaluations = _Milestones(num_evaluations, trainer.progress)
         self.pictures = _Milestones(num_pictures, trainer.progress)
-        self.first, self.began, self.advised = trainer.step, trainer.seconds, False
+        self.first, self.began, self.judged, self.advised = trainer.step, trainer.seconds, False, False
         if trainer.step == 0 and trainer.mixture is not None and self.best == math.inf:
             # the mixture alone may be what suits held-out examples best
             self.num_held_out = most
@@ -200,30 +200,39 @@ class Session(Stretch[Trainer]):
             self.num_held_out = most
             if self.allowance.seconds is not None:
                 affordable = int(self.allowance.seconds / FEWEST_EVALUATIONS / seconds)
-                self.num_held_out = max(FEWEST_HELD_OUT, min(most, affordable))
+                self.num_held_out = min(most, max(FEWEST_HELD_OUT, affordable))
         return self.allowance.affords("held-out bits", self.num_held_out * seconds, self.trainer.progress)
 
     def _advise(self) -> None:
         """Say once, when it is known what a step costs, if too few fit into the minutes."""
         trainer, minutes = self.trainer, self.trainer.training.minutes
-        if self.advised or minutes is None or trainer.seconds - self.began <= SECONDS_TO_JUDGE:
+        if self.judged or minutes is None or trainer.seconds - self.began <= SECONDS_TO_JUDGE or trainer.progress >= 1:
             return
-        self.advised = True
+        self.judged = True
         seconds_per_step = self._seconds_per_example * trainer.training.batch_size
         expected = round(trainer.step + (60 * minutes * TRAINING_SHARE - trainer.seconds) / seconds_per_step)
-        if trainer.progress < 1 and expected < FEWEST_STEPS:
-            enough = minutes * FEWEST_STEPS / max(1, expected)
-            self.say(
-                f"about {expected} steps fit into {minutes:g} minutes here, too few to learn much: give --minutes "
-                f"{enough:.2g} or more, a smaller --network.width, or a smaller --batch-size"
-            )
+        if expected < FEWEST_STEPS:
+            self.advised = True
+            self.say(self._too_few(f"about {expected} steps fit", expected, minutes))
+
+    def _too_few(self, found: str, num_steps: int, minutes: float) -> str:
+        """What to do where so few steps fit into the minutes."""
+        enough = minutes * FEWEST_STEPS / max(1, num_steps)
+        return (
+            f"{found} into {minutes:g} minutes here, too few to learn much: give --minutes {enough:.2g} or more, a smaller "
+            "--network.width, or a smaller --batch-size"
+        )
 
     def closing(self) -> list[str]:
         """What is to be known of a training that has ended: which weights are kept, and what it lacks."""
+        trainer, minutes = self.trainer, self.trainer.training.minutes
         kept = self.early_end() if self.stops_early else self.kept()
         weak = weakness(self.folder.read_metadata())
-        weak = weak and f"{weak}: give more {self.trainer.training.length_option}"
-        return [sentence for sentence in (kept, weak) if sentence]
+        weak = weak and f"{weak}: give more {trainer.training.length_option}"
+        few = None
+        if minutes is not None and trainer.step < FEWEST_STEPS and not (self.advised or self.stops_early):
+            few = self._too_few(f"only {trainer.step} step{'s'[: trainer.step > 1]} fitted", trainer.step, minutes)
+        return [sentence for sentence in (kept, weak, few) if sentence]
 
     def early_end(self) -> str:
         """Why a run has stopped early, what is kept, and what it lacks."""
@@ -360,11 +369,13 @@ class Session(Stretch[Trainer]):
         write_file(path, content)
 
     def _draw(self) -> None:
-        """Draw samples beside data, if it is time to and affordable."""
+        """Draw samples beside data, if it is time to and affordable; at the end of a timed run as many as are."""
         trainer, dataset, num_samples = self.trainer, self.trainer.dataset, self._picture_samples
         expected = self._forward_seconds(self._picture_calls)
         if not self.pictures.due(trainer.progress) or not self.allowance.affords("picture", expected, trainer.progress):
             return
+        if (seconds := self.allowance.seconds) is not None and seconds < expected:
+            num_samples = max(1, int(num_samples * seconds / expected))
         from lowerbound.pictures import sample_grid  # not before: every verb comes by here, and few draw
 
         with self.allowance.spending("picture"):
