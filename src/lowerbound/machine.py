@@ -21,6 +21,8 @@ UNITS = {
 """Flags of /proc/cpuinfo, and what they stand for."""
 TRIAL_SECONDS = 0.1
 """For what a piece of work takes on a number of threads, at least a single trial."""
+FEWEST_AT_ONCE, ENTRIES_AT_ONCE = 128, 8192
+"""Examples, and entries of small ones, that are worked on at a time: of fewer a network's answer costs no less."""
 GAIN = 0.9
 """What work on fewer threads must take of the time on more to be preferred."""
 
@@ -47,6 +49,11 @@ def process_memory() -> int:
     """The most bytes of memory that this process has taken so far."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most  # elsewhere in KiB
+
+
+def at_once(num_dims: int) -> int:
+    """How many examples of so many entries are worked on at a time where it changes nothing but speed."""
+    return max(FEWEST_AT_ONCE, ENTRIES_AT_ONCE // num_dims)
 
 
 def free_processors(seconds: float = 0.1) -> int | None:

@@ -136,3 +136,27 @@ def test_it_refuses_what_has_no_mixture_and_noise():
     with pytest.raises(InputError, match="no noise"):
         posterior_sample(Fitted(), upon_a_mixture(), mask, y, 0.1, times, Stream(0))
     assert posterior_sample(PiGDM(), upon_a_mixture(), mask, y, 0.1, times, Stream(0)).isfinite().all()
+
+
+def test_numbers_that_are_apart_are_those_of_diagonal_covariances():
+    """Of whole rows, of rows with gaps, and given some entries."""
+    full = of_blocks()
+    variances = torch.stack([full.variances[k] for k in range(3)])
+    facts = (double([0.5, 0.3, 0.2]), full.means[:3])
+    chances = full.chances[:3]
+    diagonal = FittedMixture(4, BLOCKS).double().fit(*facts, torch.diag_embed(variances), chances)
+    apart = FittedMixture(4, BLOCKS, are_apart=True).double().fit(*facts, variances, chances)
+    assert "axes" not in apart.state_dict()
+    x_t, x, level = draw(6, 7), draw(6, 7, seed=1), SCHEDULE.level(0.4)
+    observed = torch.rand(6, 7, generator=torch.Generator().manual_seed(1)) < 0.6
+    observed[:, 1:4], observed[:, 5:] = observed[:, 1:2], observed[:, 5:6]  # a choice is there or not
+    for seen in (None, observed):
+        guesses = [vars(each(x_t, level, seen)) for each in (apart, diagonal)]
+        if seen is not None:
+            for guess in guesses:
+                guess["spread"] = guess["spread"][seen[:, 4]]  # of a grid's value that is there
+        torch.testing.assert_close(*guesses)
+        torch.testing.assert_close(apart.log_joint(x, seen), diagonal.log_joint(x, seen))
+    x[:, :] = torch.where(observed, x, torch.nan)
+    given = [each.given(x, observed)(x_t, level) for each in (apart, diagonal)]
+    torch.testing.assert_close(vars(given[0]), vars(given[1]))

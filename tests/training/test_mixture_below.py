@@ -1,6 +1,7 @@
 """A network of a table of real numbers stands upon a mixture that is fitted first."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -8,13 +9,16 @@ import torch
 from training.runs import train_until
 
 import lowerbound as lb
+from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS
 from lowerbound.data import DataConfig, open_dataset
 from lowerbound.errors import InputError
+from lowerbound.inverse import Fitted
 from lowerbound.likelihood import GaussianDecoder
 from lowerbound.models import Diffusion
 from lowerbound.run import open_run
+from lowerbound.run.impute import default_method, impute
 from lowerbound.schedule import CLEAN, Schedule
-from lowerbound.training import recipe, train
+from lowerbound.training import mixtures, recipe, train
 from lowerbound.training.config import DenoiserConfig, NetworkConfig
 from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.mixtures import TAILS, Components, fit_mixture
@@ -123,6 +127,52 @@ def test_a_run_whose_mixture_takes_all_its_minutes_makes_a_step_and_has_weights(
     assert torch.isfinite(
         run.model.elbo(dataset.encoded(dataset.test), lb.PerSample(range(len(dataset.test)))).nats
     ).all()
+
+
+def wide_rows(num: int, num_columns: int, rank: int = 4) -> np.ndarray:
+    """Few directions in which all columns move, and a noise of each of half of their variance."""
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(num, rank)) @ rng.normal(size=(rank, num_columns)) / np.sqrt(rank)
+    return (shared + rng.normal(size=(num, num_columns))).astype(np.float32)
+
+
+def test_wide_rows_stand_upon_one_gaussian_that_is_shrunk_as_far_as_it_takes(tmp_path):
+    """More columns than rows: what is common to them is found, and of columns that have nothing in common all is apart."""
+    num_columns = MIXTURE_FULL_DIMS + 32
+    for rows, is_correlated in ((wide_rows(150, num_columns), True), (wide_rows(150, num_columns, 1000), False)):
+        source = str(tmp_path / f"{is_correlated}.npy")
+        np.save(source, rows)
+        dataset = open_dataset(source)
+        config = recipe(dataset, DataConfig(source))
+        assert config.denoiser.components == 1
+        found = fit_mixture(dataset, 1, 0)
+        assert found.covariances.shape == (1, num_columns, num_columns)
+        x = dataset.encoded(dataset.test).double()
+        gaussian = as_denoiser(found)
+        apart = lb.Gaussian(found.means[0], torch.diag(found.covariances[0].diagonal()), lb.LinearGamma())
+        gain = (gaussian.log_prob(x) - apart.log_prob(x)).mean() / num_columns
+        assert gain > 0.2 if is_correlated else gain > -0.02
+
+
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_a_network_of_wide_rows_begins_where_independent_columns_end(tmp_path, monkeypatch, has_gaps):
+    """Noise of a hundred columns would not pass through eight units."""
+    monkeypatch.setattr(mixtures, "WIDEST_JOINT", MIXTURE_FULL_DIMS)
+    rows = wide_rows(150, MIXTURE_FULL_DIMS + 8)
+    if has_gaps:
+        rows[np.random.default_rng(1).random(rows.shape) < 0.1] = np.nan
+    config, dataset = configured(tmp_path, rows)
+    config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, components=1))
+    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    run = open_run(tmp_path / "run")
+    assert run.denoiser.mixture.axes is None
+    scores = lb.score(run, rows[-40:], lb.Effort(64))
+    independent = 0.5 * math.log2(2 * math.pi * math.e) + np.log2(np.nanstd(rows, axis=0)).mean()
+    assert scores.bits_per_dim.mean() == pytest.approx(independent, abs=0.1)
+    assert isinstance(default_method(run), Fitted)
+    observed = np.random.default_rng(2).random(rows[:3].shape) < 0.5
+    filled = impute(run, np.nan_to_num(rows[:3]), observed, num_samples=2).samples
+    assert np.isfinite(filled).all()
 
 
 def test_a_run_from_before_stands_upon_nothing():

@@ -6,7 +6,7 @@ from scipy.special import logsumexp
 from lowerbound.baselines.splits import EXACT, Baseline, Splits, check_complete, check_varying
 from lowerbound.errors import InputError
 
-SHRINKAGES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
+SHRINKAGES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
 COPULA_WIDTHS = (0.1, 0.3, 0.6, 1.0)
 COPULA_CENTRES = 500
 BLOCK = 4096

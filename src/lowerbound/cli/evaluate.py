@@ -18,9 +18,10 @@ from lowerbound.evaluate.likelihood import scored
 from lowerbound.evaluate.other import folder_name, open_evaluated
 from lowerbound.evaluate.settings import Settings
 from lowerbound.everyday import Everyday
+from lowerbound.machine import at_once
 from lowerbound.report.console import event_text, summary
 from lowerbound.run import open_run
-from lowerbound.scoring.bound import BATCH_SIZE, fit_threads_to
+from lowerbound.scoring.bound import fit_threads_to
 
 EFFECTIVE = (
     "data",
@@ -89,7 +90,7 @@ def main(arguments: list[str]) -> Evaluation | None:
         print(
             f"{dataset.spec.name} is not the data of this run: all of its {len(dataset.test):,} examples are scored\n"
         )
-    few = dataset.some("test", BATCH_SIZE)
+    few = dataset.some("test", at_once(dataset.spec.num_dims))
     fit_threads_to(run, dataset.examples[few], scored(run, dataset, few, options.seed)["cond"])
     showing = {"follow": lambda event: say(event_text(event)), "stage": stage}
     evaluation = evaluate(run, dataset, options, own=own, processes=processes, **showing)

@@ -22,6 +22,7 @@ from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.everyday import Everyday
 from lowerbound.files import file_hash
+from lowerbound.machine import at_once
 from lowerbound.models import Effort
 from lowerbound.records import Measured
 from lowerbound.reverse import ReverseVariance
@@ -29,7 +30,6 @@ from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, read_for
 from lowerbound.scoring import (
-    BATCH_SIZE,
     DensityScores,
     Flow,
     Scores,
@@ -85,8 +85,8 @@ class Options:
     """Follow each example's flow again at a tenth of the tolerance: the table says how much its figure changes, and flags it
     where that is more than the solver's own estimate of its error."""
     batch_size: int | None = None
-    """The number of examples at a time; it changes speed and memory only. If not given 128, for the flow fewer large
-    ones."""
+    """The number of examples at a time; it changes speed and memory only. If not given 128, more of small ones, for the
+    flow fewer large ones."""
     shard: str | None = None
     """Score only one of several parts of the examples, in order, such as 2/4, the second of four, into a file beside --out
     that `lowerbound merge` joins with the others. A part that is there already is not scored again."""
@@ -113,7 +113,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     examples = read_for(run, options.data, options.reading)
     indices, out, write = examples.indices(options.split), options.out, write_table
     if shard is not None:
-        batch_size = options.batch_size or (flow_batch_size(run) if options.ode else BATCH_SIZE)
+        batch_size = options.batch_size or (flow_batch_size(run) if options.ode else at_once(run.spec.num_dims))
         rows, out = shard.rows(len(indices), batch_size), shard.path(out)
         facts = part_facts(shard, rows, _facts(options, run, examples, indices, batch_size))
         if (finished := finished_part(out, facts)) is not None:
@@ -185,7 +185,7 @@ def _scores(options: Options, run: Run, examples: Examples, indices: np.ndarray)
             return score_density(run, raw, options.flow, **settings)
         importance = 1 if run.is_denoiser else options.flow.num_importance
         effort = Effort(options.num_times, options.num_steps, options.reverse, importance)
-        return score(run, raw, effort, batch_size=options.batch_size or BATCH_SIZE, by=options.by, **settings)
+        return score(run, raw, effort, batch_size=options.batch_size, by=options.by, **settings)
 
 
 def check_finite(table: pa.Table, out: Path) -> None:

@@ -380,7 +380,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         return max(1, ENTRIES_AT_ONCE // self.run_.spec.num_dims)
 
     def _score(self, raw: np.ndarray, numbers: np.ndarray, by: str | None = None) -> Any:
-        return score(self.run_, raw, Effort(self.num_draws), numbers=numbers, batch_size=self._batch_size, by=by)
+        return score(self.run_, raw, Effort(self.num_draws), numbers=numbers, by=by)
 
     def _imputed(self, raw: np.ndarray, observed: np.ndarray, n_samples: int, random_state: Any) -> np.ndarray:
         """Draws given what is observed, (N, n_samples, D)."""

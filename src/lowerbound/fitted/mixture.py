@@ -10,6 +10,8 @@ P_k(i | x_t) \propto \theta_{kci}\, e^{s y_{ci} / r^2},$$
 and the mixture their averages, each component in proportion to its weight and $q(x_t | k)$. With F what the network says,
 $\hat\epsilon = \hat\epsilon^M(x_t) + F$.
 
+Rows too wide for their covariances have components whose numbers are apart, with $S_k$ a diagonal.
+
 As long as the network is silent the bound is the mixture's own log density: on a table of a few hundred rows, of which a
 network alone learns little but the rows themselves, it begins where the mixture ends.
 
@@ -69,18 +71,21 @@ class FittedMixture(nn.Module):
     Arguments:
         num_components: K, at least 1.
         blocks: of the entries of x.
+        are_apart: whether the numbers of a component are independent.
 
     Attributes:
         weights, means, variances, axes: of the components, (K,), (K, N) of the N numbers, and the eigenvalues, (K, N), and
-            eigenvectors, (K, N, N), of their covariances, in double precision. A component that is not used has the
-            weight 0.
+            eigenvectors, (K, N, N), of their covariances, in double precision; no axes, None, where the numbers are apart.
+            A component that is not used has the weight 0.
         chances: $\theta$, (K, num_choices, most_categories), 1 beyond a choice's categories; None if there are no choices.
 
     Raises:
         InputError: for no components.
     """
 
-    def __init__(self, num_components: int, blocks: Blocks):
+    axes: nn.Parameter | None
+
+    def __init__(self, num_components: int, blocks: Blocks, *, are_apart: bool = False):
         super().__init__()
         if num_components < 1:
             raise InputError(f"a mixture of {num_components} components: give at least 1")
@@ -90,7 +95,7 @@ class FittedMixture(nn.Module):
         self.weights = constant(unit_matrix(1, num_components)[0])
         self.means = constant(torch.zeros(num_components, num, dtype=torch.float64))
         self.variances = constant(torch.ones(num_components, num, dtype=torch.float64))
-        self.axes = constant(unit_matrix(num, num).expand(num_components, -1, -1).contiguous())
+        self.axes = None if are_apart else constant(unit_matrix(num, num).expand(num_components, -1, -1).contiguous())
         has_choices = len(at.choices) > 0
         self.chances = constant(torch.ones(num_components, *at.choices.shape).double()) if has_choices else None
 
@@ -99,14 +104,17 @@ class FittedMixture(nn.Module):
         self,
         weights: Float[Tensor, "num_used"],
         means: Float[Tensor, "num_used num_numbers"],
-        covariances: Float[Tensor, "num_used num_numbers num_numbers"],
+        covariances: Float[Tensor, "num_used num_numbers *num_numbers"],
         chances: Float[Tensor, "num_used num_choices most_categories"] | None = None,
     ) -> "FittedMixture":
-        """Become a mixture of K components or fewer."""
-        variances, axes = torch.linalg.eigh(covariances)
+        """Become a mixture of K components or fewer; of numbers that are apart their variances are the covariances."""
         self.weights.zero_()
-        mine = (self.weights, self.means, self.variances, self.axes)
-        for own, fitted in zip(mine, (weights, means, variances, axes), strict=True):
+        pairs = [(self.weights, weights), (self.means, means)]
+        if self.axes is None:
+            pairs.append((self.variances, covariances))
+        else:
+            pairs += zip((self.variances, self.axes), torch.linalg.eigh(covariances), strict=True)
+        for own, fitted in pairs:
             own[: len(fitted)] = fitted.to(own)
         if self.chances is not None and chances is not None:
             self.chances[: len(chances)] = chances.to(self.chances)
@@ -181,24 +189,37 @@ class FittedMixture(nn.Module):
 
     def _numbers(self, y: Tensor, noise: Scalar, observed: Tensor | None) -> ByComponent:
         """In double precision where numbers are missing; noise: $r^2$, (B,) or a number."""
-        if observed is not None:
-            return self._of_observed(y.double(), noise, observed)
-        log_joint, along, spread = self._along(y, noise)
-        axes, variances = (self._used(each).to(y.dtype) for each in (self.axes, self.variances))
-        residual = torch.einsum("bke,kne->bkn", along / spread, axes)
-        return ByComponent(log_joint, residual, torch.einsum("bke,kne->bkn", variances / spread, axes.square()))
+        y = y if observed is None else y.double()
+        if observed is not None and self.axes is not None:
+            return self._of_observed(y, noise, observed)
+        log_joint, along, spread = self._along(y, noise, observed)
+        residual, kept = along / spread, self._used(self.variances).to(y.dtype) / spread
+        if self.axes is not None:
+            axes = self._used(self.axes).to(y.dtype)
+            residual = torch.einsum("bke,kne->bkn", residual, axes)
+            kept = torch.einsum("bke,kne->bkn", kept, axes.square())
+        return ByComponent(log_joint, residual, kept)
 
-    def _along(self, y: Tensor, noise: Scalar) -> tuple[Tensor, Tensor, Tensor]:
-        """`_numbers`' first of what is whole, and y's offset along each axis and the variance there, (B, K, N)."""
-        parts = (self._used(each).to(y.dtype) for each in (self.weights, self.means, self.variances, self.axes))
-        weights, means, variances, axes = parts
-        along = torch.einsum("bn,kne->bke", y, axes) - torch.einsum("kn,kne->ke", means, axes)
+    def _along(self, y: Tensor, noise: Scalar, observed: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """`_numbers`' first, and y's offset along each axis and the variance there, (B, K, N); of numbers that are apart
+        some may be missing, which say nothing."""
+        weights, means, variances = (
+            self._used(each).to(y.dtype) for each in (self.weights, self.means, self.variances)
+        )
+        if self.axes is None:
+            along = y[:, None] - means
+        else:
+            axes = self._used(self.axes).to(y.dtype)
+            along = torch.einsum("bn,kne->bke", y, axes) - torch.einsum("kn,kne->ke", means, axes)
         spread = (variances + expand(noise, along)).expand_as(along)
+        if observed is not None:
+            along, spread = (torch.where(observed[:, None], each, rest) for each, rest in ((along, 0), (spread, 1)))
         return weights.log() - 0.5 * (along.square() / spread + spread.log()).sum(2), along, spread
 
     def _of_observed(self, y: Tensor, noise: Scalar, observed: Tensor) -> ByComponent:
         """`_numbers` of what is observed: a missing number is cut off from the others, and has unit variance and no
         residual."""
+        assert self.axes is not None
         components = (self._used(each) for each in (self.weights, self.means, self.variances, self.axes))
         seen, identity = observed.to(y.dtype), torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
         both, alone = seen[:, :, None] * seen[:, None], (1 - seen)[..., None] * identity
@@ -242,7 +263,7 @@ class GivenMixture(nn.Module):
 
     Attributes:
         log_weights, means, variances, axes: of each row's components, as those of `FittedMixture`, (B, K), (B, K, N) and
-            (B, K, N, N); known numbers have their values for means, and no variance.
+            (B, K, N, N) or None; known numbers have their values for means, and no variance.
     """
 
     def __init__(self, mixture: FittedMixture, x: Examples, known: Observed):
@@ -255,9 +276,15 @@ class GivenMixture(nn.Module):
         known, x = rows[:, : x.shape[1]].bool(), rows[:, x.shape[1] :]
         _, numbers = mixture._places(x)
         seen = known[:, numbers]
-        parts = (mixture._used(each) for each in (mixture.means, mixture.variances, mixture.axes))
-        conditionals = [_conditional(x[:, numbers], seen, *component) for component in zip(*parts, strict=True)]
-        self.means, self.variances, self.axes = (torch.stack(each, 1) for each in zip(*conditionals, strict=True))
+        means, variances = (mixture._used(each) for each in (mixture.means, mixture.variances))
+        if mixture.axes is None:
+            self.means = torch.where(seen[:, None], x[:, None, numbers], means)
+            self.variances = torch.where(seen[:, None], 0, variances)
+            self.axes = None
+        else:
+            components = zip(means, variances, mixture._used(mixture.axes), strict=True)
+            conditionals = [_conditional(x[:, numbers], seen, *component) for component in components]
+            self.means, self.variances, self.axes = (torch.stack(each, 1) for each in zip(*conditionals, strict=True))
         self.log_weights = mixture.log_joint(x, known)
 
     def eps(
@@ -269,13 +296,16 @@ class GivenMixture(nn.Module):
         """As that of `FittedMixture`; all entries are there."""
         y, noise = x_t.double() / expand(level.alpha, x_t), exp(level.gamma)
         _, numbers = self.mixture._places(x_t)
-        means, variances, axes = self.means[self.row], self.variances[self.row], self.axes[self.row]
+        means, variances = self.means[self.row], self.variances[self.row]
+        axes = None if self.axes is None else self.axes[self.row]
         offset = torch.where(self.known[:, None, numbers], 0, y[:, None, numbers] - means)
-        along = torch.einsum("bkn,bkne->bke", offset, axes)
+        along = offset if axes is None else torch.einsum("bkn,bkne->bke", offset, axes)
         spread = variances + expand(noise, variances)
         log_joint = self.log_weights[self.row] - 0.5 * (along.square() / spread + spread.log()).sum(2)
-        residual = torch.einsum("bke,bkne->bkn", along / spread, axes)
-        kept = torch.einsum("bke,bkne->bkn", variances / spread, axes.square())
+        residual, kept = along / spread, variances / spread
+        if axes is not None:
+            residual = torch.einsum("bke,bkne->bkn", residual, axes)
+            kept = torch.einsum("bke,bkne->bkn", kept, axes.square())
         return self.mixture.guess(x_t, y, noise, ByComponent(log_joint, residual, kept), ~self.known)
 
 

@@ -45,6 +45,8 @@ NETWORK = "network"
 MIXTURE = "mixture"
 """The name of what a run whose network stands upon a fitted mixture can do besides."""
 DEFAULT_STEPS = 100
+WIDEST_GIVEN = 512
+"""Numbers of a row of which each has a covariance given what is known of it: of more it takes seconds."""
 MOST_IN_MEMORY = 2**25
 """Numbers of the conditional mixtures of the rows of a batch, each as many as components times the square of entries."""
 
@@ -188,7 +190,8 @@ def default_method(run: Run) -> Method:
     replacement, which takes none."""
     if run.spec.series is not None:
         return network_method(run)
-    if fitted_mixture(run.denoiser) is not None:
+    mixture = fitted_mixture(run.denoiser)
+    if mixture is not None and (mixture.axes is None or len(mixture.axes[0]) <= WIDEST_GIVEN):
         return Fitted()
     return METHODS["pigdm" if run.denoiser.no_flow is None else "replacement"]
 
@@ -243,7 +246,8 @@ def default_batch_size(run: Run) -> int:
     """So many draws at a time that a call of the network is more than its overhead: 64 to 1,024, the more the smaller, and
     fewer where each has a large mixture of its own."""
     size, mixture = math.prod(run.spec.shape), fitted_mixture(run.denoiser)
-    most = MOST_IN_MEMORY if mixture is None else max(1, MOST_IN_MEMORY // max(1, mixture.axes.numel()))
+    largest = torch.empty(0) if mixture is None else mixture.means if mixture.axes is None else mixture.axes
+    most = max(1, MOST_IN_MEMORY // max(1, largest.numel()))
     return min(1024, max(64, 2**14 // size), most)
 
 

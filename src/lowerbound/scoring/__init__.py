@@ -1,13 +1,12 @@
 """One likelihood for each example: the bound in its terms, or the probability flow's density."""
 
 from lowerbound.scoring.batches import score_batches
-from lowerbound.scoring.bound import AS_ADVISED, BATCH_SIZE, Scores, fit_threads_to, part_names, score
+from lowerbound.scoring.bound import AS_ADVISED, Scores, fit_threads_to, part_names, score
 from lowerbound.scoring.columns import kind_of, score_columns
 from lowerbound.scoring.flow import DensityScores, Flow, FlowSettings, flow_batch_size, score_density
 
 __all__ = [
     "AS_ADVISED",
-    "BATCH_SIZE",
     "DensityScores",
     "Flow",
     "FlowSettings",

@@ -23,7 +23,7 @@ from lowerbound.models import Effort
 from lowerbound.printable import printable
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, numbers_of_content
-from lowerbound.scoring.bound import AS_ADVISED, BATCH_SIZE, PARTS, Scores, num_bands, score
+from lowerbound.scoring.bound import AS_ADVISED, PARTS, Scores, num_bands, score
 from lowerbound.scoring.columns import score_columns
 from lowerbound.training.folder import RunFolder
 
@@ -35,7 +35,7 @@ def score_batches(
     values: str | None = None,
     number: str | None = None,
     by: str | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Callable[[Any], Any]:
@@ -53,7 +53,8 @@ def score_batches(
         number: the column with a number for each example, from 0 to 2^32 - 1, by which it has its times and noise, as it
             has by its place in `score`; if None, it has them by its content.
         by: as in `score`.
-        batch_size: examples that are scored at a time; it changes speed, memory and the last digits' rounding.
+        batch_size: examples that are scored at a time; it changes speed, memory and the last digits' rounding; as many as
+            `machine.at_once` allows if None.
         seed: of times and noise.
         device: where each worker computes.
 
@@ -82,7 +83,7 @@ class _BatchScorer:
     values: str | None
     number: str | None
     by: str | None
-    batch_size: int
+    batch_size: int | None
     seed: int
     device: str
 

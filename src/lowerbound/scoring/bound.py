@@ -40,7 +40,7 @@ from lowerbound.brief import Brief
 from lowerbound.data.windows import Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.likelihood import Elbo
-from lowerbound.machine import fit_threads
+from lowerbound.machine import ENTRIES_AT_ONCE, at_once, fit_threads
 from lowerbound.models import Effort
 from lowerbound.models.base import ONE_DRAW
 from lowerbound.run import Run
@@ -50,9 +50,6 @@ from lowerbound.training.processes import ALONE, Processes
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 AS_ADVISED = Effort()
-BATCH_SIZE = 128
-TRIED_ENTRIES = 8192
-"""About how many entries of examples are scored to find the best number of threads: a whole batch of small images."""
 MOST_BANDS = 16
 """Of noise, into which an example's diffusion term is divided."""
 
@@ -103,7 +100,7 @@ def fit_threads_to(run: Run, raw: Stored, cond: Tensor | None = None) -> None:
         cond: their conditions, (N, ...), or None.
     """
     if run.model.likelihood != "none":
-        few = raw[: max(1, min(BATCH_SIZE, TRIED_ENTRIES // raw[0].size))]
+        few = raw[: max(1, ENTRIES_AT_ONCE // raw[0].size)]  # a batch, but of large examples
         few_cond = None if cond is None else cond[: len(few)]
         fit_threads(lambda: score(run, few, ONE_DRAW, cond=few_cond))
 
@@ -116,7 +113,7 @@ def score(
     *,
     cond: Num[Tensor, "num_examples ..."] | None = None,
     numbers: Num[np.ndarray, " num_examples"] | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     seed: int = 0,
     by: str | None = None,
     processes: Processes = ALONE,
@@ -130,7 +127,8 @@ def score(
         effort: how much is spent on each.
         cond: their conditions (see `conditions`), or None: no condition.
         numbers: of the examples, by which an example has the same times and noise in any company; 0 .. N - 1 if None.
-        batch_size: it changes nothing but speed, memory and, as the number of threads, the last digits' rounding.
+        batch_size: it changes nothing but speed, memory and, as the number of threads, the last digits' rounding; as many as
+            `machine.at_once` allows if None.
         seed: of times and noise.
         by: "column" for `Scores.entries`, "noise" for `Scores.bands`, or None.
         processes: that score together, each its batches; every one of them gets all scores.
@@ -172,6 +170,7 @@ def score(
         progress(len(x))
         return kept
 
+    batch_size = at_once(run.spec.num_dims) if batch_size is None else batch_size
     batch_size = min(batch_size, -(-len(raw) // processes.count)) or batch_size  # a share for each
     scored_batches = processes.by_turns(batches(run, raw, cond, numbers, batch_size, seed), scored)
     kept = {name: np.concatenate([of_batch[name] for of_batch in scored_batches]) for name in scored_batches[0]}

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from lowerbound import imports
-from lowerbound.blocks import Blocks, Real
+from lowerbound.blocks import Blocks
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import ByLevel, Denoiser, FittedMixture, FittedWindows, NetworkDenoiser
+from lowerbound.denoiser import ByLevel, Denoiser, FittedWindows, NetworkDenoiser
 from lowerbound.discrete import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.forest import Forest
@@ -35,7 +35,7 @@ from lowerbound.training.config import (
     NetworkConfig,
     ScheduleConfig,
 )
-from lowerbound.training.mixtures import TAILS
+from lowerbound.training.mixtures import unfitted_mixture
 from lowerbound.training.objectives import OBJECTIVES, VISIBLE
 
 UNET_ONLY = ("periodic", "dense", "pooled")
@@ -218,7 +218,7 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     if settings.components and spec.series is not None:
         below = FittedWindows(shape, spec.series.horizon)
     elif settings.components:
-        below = FittedMixture(settings.components + len(TAILS), spec.blocks or (Real(),) * shape[0])
+        below = unfitted_mixture(spec, settings.components)
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
             raise InputError("--denoiser.target blocks is for tables and a fixed reverse variance: choose another")

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from lowerbound.baselines.correlated import SHRINKAGES
 from lowerbound.data import Dataset
-from lowerbound.denoiser import Gaussian
-from lowerbound.schedule import CLEAN, LinearGamma
 
 MOST_WINDOWS = 10_000
 """To which a Gaussian of windows is fitted."""
@@ -35,18 +33,14 @@ def fit_gaussian(
         held_out: likewise.
     """
     mean, covariance = _moments(train.double())
-    diagonal = torch.diag(covariance.diagonal())
-    held_out = held_out.double()
-    observed = ~held_out.isnan() if held_out.isnan().any() else None
-    candidates = []
+    diagonal, offsets = torch.diag(covariance.diagonal()), held_out.double() - mean
+    chosen, likeliest = diagonal, -math.inf  # where there is little of pairs
     for shrinkage in SHRINKAGES:
         shrunk = (1 - shrinkage) * covariance + shrinkage * diagonal
-        if torch.linalg.eigvalsh(shrunk)[0] > LEAST_VARIANCE:
-            gaussian = Gaussian(mean, shrunk, LinearGamma())
-            candidates.append((gaussian.log_marginal(held_out, CLEAN, observed).mean().item(), shrunk))
-    if not candidates:  # pairs of which little is there
-        candidates = [(0.0, diagonal)]
-    _, chosen = max(candidates, key=lambda candidate: candidate[0])
+        narrower = shrunk.clone()
+        narrower.diagonal().sub_(LEAST_VARIANCE)
+        if torch.linalg.cholesky_ex(narrower).info == 0 and (found := _mean_log_marginal(offsets, shrunk)) > likeliest:
+            chosen, likeliest = shrunk, found
     return mean, chosen
 
 

@@ -8,11 +8,11 @@ from torch import Tensor
 from lowerbound.baselines import Baseline
 from lowerbound.data import Dataset
 from lowerbound.likelihood import mean_and_error
+from lowerbound.machine import at_once
 from lowerbound.models import Effort, Model
 from lowerbound.rng import PerSample
 from lowerbound.training.processes import ALONE, Processes
 
-_BATCH = 128
 _SEED = 1 << 40  # apart from the seeds of samples
 
 
@@ -46,9 +46,10 @@ def held_out_by_example(
         return None
     indices, effort = dataset.some("validation", num_examples or model.most_held_out), held_out_effort(model, dataset)
     bits = torch.zeros(len(indices), dtype=torch.float64)
-    starts = range(0, len(indices), _BATCH)
+    batch_size = at_once(dataset.spec.num_dims)
+    starts = range(0, len(indices), batch_size)
     for start in starts[processes.rank :: processes.count]:
-        part = indices[start : start + _BATCH]
+        part = indices[start : start + batch_size]
         x, cond = dataset.encoded(part).to(model.device), dataset.cond(part) if conditional else None
         noise = PerSample(range(_SEED + start, _SEED + start + len(part)))
         cond = None if cond is None else cond.to(model.device)

@@ -12,13 +12,17 @@ from torch.nn import functional
 
 from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS, MIXTURE_SIZES, grown
 from lowerbound.blocks import ONE_HOT, Blocks, Real, layout
-from lowerbound.data import Dataset
+from lowerbound.data import Dataset, DataSpec
 from lowerbound.fitted import FittedMixture
 from lowerbound.rng import Stream
 from lowerbound.training.gaussians import fit_gaussian
 
 MOST_ROWS = 10_000
 """To which a mixture is fitted, and half as many on which it is judged."""
+WIDEST_JOINT = 2048
+"""Numbers of a row, at most, of which a covariance is fitted."""
+WIDE_ENTRIES = 2**25
+"""Of the rows to which the Gaussian of wide ones is fitted, at most."""
 TAILS = (2.0, 4.0, 8.0)
 """How much wider than the data as a whole the Gaussians are that a mixture has for outliers."""
 WIDEST_DRAWN_IN = 2.0
@@ -43,8 +47,31 @@ class Components(NamedTuple):
 
     weights: Float[Tensor, "num_components"]
     means: Float[Tensor, "num_components num_numbers"]
-    covariances: Float[Tensor, "num_components num_numbers num_numbers"]
+    covariances: Float[Tensor, "num_components num_numbers *num_numbers"]
     chances: Float[Tensor, "num_components num_choices most_categories"]
+
+
+def unfitted_mixture(spec: DataSpec, num_components: int) -> FittedMixture:
+    """With room for what `fit_mixture` finds."""
+    blocks = _blocks(spec)
+    num = _numbers(blocks).numel()
+    num_tails = len(TAILS) if num <= MIXTURE_FULL_DIMS else 0
+    return FittedMixture(num_components + num_tails, blocks, are_apart=_are_apart(spec, num))
+
+
+def _blocks(spec: DataSpec) -> Blocks:
+    return spec.blocks or (Real(),) * spec.shape[0]
+
+
+def _numbers(blocks: Blocks) -> Tensor:
+    """Where the numbers of a row are, real ones first."""
+    at = layout(blocks, torch.device("cpu"))
+    return torch.cat([at.reals, at.grids])
+
+
+def _are_apart(spec: DataSpec, num_numbers: int) -> bool:
+    """Whether rows have too many numbers for a covariance; of each with gaps one of its own would be factorised."""
+    return num_numbers > (MIXTURE_FULL_DIMS if spec.has_missing else WIDEST_JOINT)
 
 
 def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
@@ -54,28 +81,38 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
     the mixture once more for each of `TAILS`, as many times as wide along each entry (at most `WIDEST_DRAWN_IN` times where
     a code has drawn the tails in), all together with the weight of `OUTLIERS` rows. Numbers that are missing are drawn given
     the rest of their row, from the data's own Gaussian, before several components are fitted; what is judged is the density
-    of what is there. Where a row has more than `MIXTURE_FULL_DIMS` numbers, one Gaussian is all that it has beside them.
+    of what is there.
+
+    Where a row has more than `MIXTURE_FULL_DIMS` numbers one Gaussian is all; beyond `WIDEST_JOINT`, or where some of so
+    many are missing, its numbers are apart, and their variances stand in the place of covariances.
 
     Arguments:
         dataset: of vectors.
         num_components: at most, beside the tails.
         seed: of where the fit begins.
     """
-    blocks = dataset.spec.blocks or (Real(),) * dataset.shape[0]
+    blocks = _blocks(dataset.spec)
+    numbers = _numbers(blocks)
+    is_narrow, are_apart = dataset.shape[0] <= MIXTURE_FULL_DIMS, _are_apart(dataset.spec, len(numbers))
+    most = None if is_narrow else max(MOST_ROWS // 10, WIDE_ENTRIES // dataset.shape[0])
     # in an order that is not the table's, for components are fitted to the first of them
-    x, held_out = (dataset.encoded(dataset.some(split)).double() for split in ("train", "validation"))
-    at = layout(blocks, x.device)
-    numbers = torch.cat([at.reals, at.grids])
+    x, held_out = (dataset.encoded(dataset.some(split, most)).double() for split in ("train", "validation"))
     mean, covariance = torch.zeros(0).double(), torch.zeros(0, 0).double()
-    if len(numbers):
+    if are_apart:
+        mean = x[:, numbers].nanmean(0)
+        covariance = (x[:, numbers] - mean).square().nanmean(0)
+    elif len(numbers):
         mean, covariance = fit_gaussian(x[:, numbers], held_out[:, numbers])
     covariance = _widened(covariance[None], blocks)[0]
-    chances = _chances(_chosen(x, blocks).sum(0, keepdim=True), torch.ones_like(at.beyond).double(), blocks)
-    x, held_out = x[:MOST_ROWS], held_out[: MOST_ROWS // 2]
+    beyond = layout(blocks, x.device).beyond
+    chances = _chances(_chosen(x, blocks).sum(0, keepdim=True), torch.ones_like(beyond).double(), blocks)
     fitted = Components(torch.ones(1).double(), mean[None], covariance[None], chances)
+    if len(numbers) > MIXTURE_FULL_DIMS:
+        return fitted
+    x, held_out = x[:MOST_ROWS], held_out[: MOST_ROWS // 2]
     if dataset.spec.has_missing:
         num_components = min(num_components, WORK_WITH_GAPS // max(1, len(numbers)) ** 3)
-    if num_components > 1 and len(x) > MIXTURE_SIZES[0] and len(numbers) <= MIXTURE_FULL_DIMS:
+    if num_components > 1 and len(x) > MIXTURE_SIZES[0]:
         # a choice of nothing has a probability of one
         complete = x.index_copy(1, numbers, _filled(x[:, numbers], mean, covariance, seed)).nan_to_num()
         best, likeliest = _best(complete, held_out, blocks, min(num_components, len(x) // 2), seed)
@@ -158,9 +195,11 @@ def _filled(numbers: Tensor, mean: Tensor, covariance: Tensor, seed: int) -> Ten
 
 
 def _widened(covariances: Tensor, blocks: Blocks) -> Tensor:
-    """As wide along each grid as its steps want (`NARROWEST`)."""
+    """As wide along each grid as its steps want (`NARROWEST`); of covariances, or of variances of numbers that are apart."""
     at = layout(blocks, covariances.device)
     least = torch.cat([torch.zeros(len(at.reals)).double(), (NARROWEST * at.spacing).square()])
+    if covariances.ndim == 2:
+        return torch.maximum(covariances, least)
     lacking = (least - covariances.diagonal(dim1=1, dim2=2)).clamp(min=0)
     return covariances + torch.diag_embed(lacking)
 

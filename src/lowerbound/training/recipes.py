@@ -176,8 +176,9 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     denoiser = DenoiserConfig("eps" if num_levels is None else "levels")
     if num_levels is not None and num_levels >= MANY_LEVELS:  # of few, each is learned as soon, in shorter steps
         denoiser = replace(denoiser, spikes=spikes(dataset))
-    if num_levels is None and len(dataset.shape) == 1 and dataset.shape[0] <= MIXTURE_FULL_DIMS:
-        denoiser = replace(denoiser, components=COMPONENTS)
+    if num_levels is None and len(dataset.shape) == 1:
+        # through layers narrower than the row noise would not pass: what stands below has seen it already
+        denoiser = replace(denoiser, components=COMPONENTS if dataset.shape[0] <= MIXTURE_FULL_DIMS else 1)
     if dataset.spec.series is not None and math.prod(dataset.shape) <= WINDOW_ENTRIES:
         denoiser = replace(denoiser, components=1)
     # of smooth densities the bound hardly depends on the data's end: there is nothing to learn it from
