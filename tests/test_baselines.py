@@ -176,6 +176,13 @@ def test_no_yardstick_of_constant_dimensions():
     assert yardstick(assemble("a dead pixel", values, layout="NHW"), 50) is None
 
 
+def test_no_yardstick_of_a_single_row(tmp_path):
+    (tmp_path / "few.csv").write_text("a,b\n" + "".join(f"{row % 5}.5,{row}.25\n" for row in range(12)))
+    dataset = open_dataset(str(tmp_path / "few.csv"))
+    assert len(dataset.validation) == 1
+    assert yardstick(dataset, 64) is None
+
+
 def test_weakness_is_said_of_models_that_stay_behind():
     told = {"held_out_bits_per_dim": "3.0", "baseline_bits_per_dim": "2.5", "baseline": "independent Gaussians"}
     assert "3.000 bits/dim" in weakness(told)

@@ -69,6 +69,7 @@ def test_area_under_the_profile_is_the_diffusion_term(known):
     assert abs(found.bits.sum() - diffusion[0]) < 4 * error
     assert found.gamma[0] == pytest.approx(-9)
     assert found.gamma[-1] == pytest.approx(9)
+    assert np.isnan(profile(run, dataset, num_examples=1, num_bins=12).errors).all(), "of one example none is known"
 
 
 def test_held_out_bits_along_the_way_are_the_same_figure(known):

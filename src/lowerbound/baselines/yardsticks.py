@@ -80,13 +80,13 @@ def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
 
     Returns:
         The baseline on the validation examples in place of test ones; None where there is none, as of a dimension that is
-        constant.
+        constant, or of one example.
     """
     train, validation = dataset.some("train", YARDSTICK_EXAMPLES), dataset.some("validation", num_examples)
-    if dataset.spec.columns:
-        return independent_columns(dataset, train, validation)
-    others = flat(dataset, validation)
     try:
+        if dataset.spec.columns:
+            return independent_columns(dataset, train, validation)
+        others = flat(dataset, validation)
         splits = Splits(flat(dataset, train), others, others, dataset.spec.encoding.num_levels)
         return independent_gaussian(splits) if splits.num_levels is None else histogram(splits)
     except InputError:

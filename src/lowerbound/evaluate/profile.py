@@ -49,8 +49,9 @@ class Profile:
 
     @property
     def errors(self) -> np.ndarray:
-        """The standard error of each, (K,)."""
-        return self.draws.std(0, ddof=1) / len(self.draws) ** 0.5
+        """The standard error of each, (K,); NaN, not known, of a single example."""
+        num = len(self.draws)
+        return self.draws.std(0, ddof=1) / num**0.5 if num > 1 else np.full(self.draws.shape[1:], np.nan)
 
 
 @torch.no_grad()
