@@ -92,41 +92,58 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
         seed: of where the fit begins.
     """
     blocks = _blocks(dataset.spec)
-    numbers = _numbers(blocks)
-    is_narrow, are_apart = dataset.shape[0] <= MIXTURE_FULL_DIMS, _are_apart(dataset.spec, len(numbers))
-    most = None if is_narrow else max(MOST_ROWS // 10, WIDE_ENTRIES // dataset.shape[0])
+    num = _numbers(blocks).numel()
+    most = None if dataset.shape[0] <= MIXTURE_FULL_DIMS else max(MOST_ROWS // 10, WIDE_ENTRIES // dataset.shape[0])
     # in an order that is not the table's, for components are fitted to the first of them
     x, held_out = (dataset.encoded(dataset.some(split, most)).double() for split in ("train", "validation"))
+    gaussian = _gaussian(x, held_out, blocks, are_apart=_are_apart(dataset.spec, num))
+    if num > MIXTURE_FULL_DIMS:
+        return gaussian
+    if dataset.spec.has_missing:
+        num_components = min(num_components, WORK_WITH_GAPS // max(1, num) ** 3)
+    fitted = gaussian
+    if num_components > 1 and len(x) > MIXTURE_SIZES[0]:
+        fitted = _likeliest(gaussian, x[:MOST_ROWS], held_out[: MOST_ROWS // 2], blocks, num_components, seed)
+    return _with_tails(fitted, gaussian, dataset)
+
+
+def _gaussian(x: Tensor, held_out: Tensor, blocks: Blocks, *, are_apart: bool) -> Components:
+    """One component, with the shares of categories beside its numbers; variances for covariances where these are apart."""
+    numbers, beyond = _numbers(blocks), layout(blocks, x.device).beyond
     mean, covariance = torch.zeros(0).double(), torch.zeros(0, 0).double()
     if are_apart:
-        mean = x[:, numbers].nanmean(0)
-        covariance = (x[:, numbers] - mean).square().nanmean(0)
+        mean = x[:, numbers].nanmean(0).nan_to_num()
+        covariance = (x[:, numbers] - mean).square().nanmean(0).nan_to_num(1.0)
     elif len(numbers):
         mean, covariance = fit_gaussian(x[:, numbers], held_out[:, numbers])
-    covariance = _widened(covariance[None], blocks)[0]
-    beyond = layout(blocks, x.device).beyond
     chances = _chances(_chosen(x, blocks).sum(0, keepdim=True), torch.ones_like(beyond).double(), blocks)
-    fitted = Components(torch.ones(1).double(), mean[None], covariance[None], chances)
-    if len(numbers) > MIXTURE_FULL_DIMS:
-        return fitted
-    x, held_out = x[:MOST_ROWS], held_out[: MOST_ROWS // 2]
-    if dataset.spec.has_missing:
-        num_components = min(num_components, WORK_WITH_GAPS // max(1, len(numbers)) ** 3)
-    if num_components > 1 and len(x) > MIXTURE_SIZES[0]:
-        # a choice of nothing has a probability of one
-        complete = x.index_copy(1, numbers, _filled(x[:, numbers], mean, covariance, seed)).nan_to_num()
-        best, likeliest = _best(complete, held_out, blocks, min(num_components, len(x) // 2), seed)
-        if likeliest > _mean_log_prob(fitted, held_out, blocks):
-            fitted = best
+    return Components(torch.ones(1).double(), mean[None], _widened(covariance[None], blocks), chances)
+
+
+def _likeliest(
+    gaussian: Components, x: Tensor, held_out: Tensor, blocks: Blocks, num_components: int, seed: int
+) -> Components:
+    """The mixture, or the one Gaussian, under which held-out rows are likelier."""
+    numbers = _numbers(blocks)
+    # a choice of nothing has a probability of one
+    filled = _filled(x[:, numbers], gaussian.means[0], gaussian.covariances[0], seed)
+    complete = x.index_copy(1, numbers, filled).nan_to_num()
+    best, likeliest = _best(complete, held_out, blocks, min(num_components, len(x) // 2), seed)
+    return best if likeliest > _mean_log_prob(gaussian, held_out, blocks) else gaussian
+
+
+def _with_tails(fitted: Components, gaussian: Components, dataset: Dataset) -> Components:
+    """With the data's own Gaussian once more for each of `TAILS`."""
+    numbers, num_tails = _numbers(_blocks(dataset.spec)), len(TAILS)
     share = OUTLIERS / (len(dataset.train) + OUTLIERS)
     scales = torch.tensor(TAILS).double()[:, None].repeat(1, len(numbers))
     drawn_in = torch.from_numpy(np.broadcast_to(dataset.spec.encoding.draws_tails_in, dataset.shape).copy())[numbers]
     scales[:, drawn_in] = scales[:, drawn_in].clamp(max=WIDEST_DRAWN_IN)
     return Components(
-        torch.cat([(1 - share) * fitted.weights, torch.full((len(TAILS),), share / len(TAILS)).double()]),
-        torch.cat([fitted.means, mean.expand(len(TAILS), -1)]),
-        torch.cat([fitted.covariances, scales[:, :, None] * scales[:, None] * covariance]),
-        torch.cat([fitted.chances, chances.expand(len(TAILS), -1, -1)]),
+        torch.cat([(1 - share) * fitted.weights, torch.full((num_tails,), share / num_tails).double()]),
+        torch.cat([fitted.means, gaussian.means.expand(num_tails, -1)]),
+        torch.cat([fitted.covariances, scales[:, :, None] * scales[:, None] * gaussian.covariances]),
+        torch.cat([fitted.chances, gaussian.chances.expand(num_tails, -1, -1)]),
     )
 
 
