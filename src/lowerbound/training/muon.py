@@ -94,7 +94,10 @@ def polar_factors(*stacks: Float[Tensor, "_ _ _"]) -> list[Float[Tensor, "_ _ _"
     factors: list[Tensor] = [*wide]
     for side in {x.shape[1] for x in wide}:
         members = [number for number, x in enumerate(wide) if x.shape[1] == side]
-        polynomials = _iterated(torch.cat([wide[number] @ wide[number].mT for number in members]))
+        gram = torch.cat([wide[number] @ wide[number].mT for number in members])
+        # the matrices are as long as the trace tells: it divides what is small, in their place
+        squares = gram.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1.0)[:, None, None]
+        polynomials = _iterated(gram / squares) * squares.rsqrt()
         for number, polynomial in zip(
             members, polynomials.split([len(wide[number]) for number in members]), strict=True
         ):
@@ -105,10 +108,9 @@ def polar_factors(*stacks: Float[Tensor, "_ _ _"]) -> list[Float[Tensor, "_ _ _"
 
 
 def _scaled(matrices: Tensor) -> Tensor:
-    """The matrices, each of a norm of at most one."""
+    """The matrices, the largest entry of each one or minus one, so that no square underflows."""
     largest = matrices.abs().amax((1, 2), keepdim=True)
-    x = matrices / largest.clamp_min(torch.finfo(matrices.dtype).tiny)  # so that no square underflows in the norm
-    return x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1.0)
+    return matrices / largest.clamp_min(torch.finfo(matrices.dtype).tiny)
 
 
 def _iterated(gram: Tensor) -> Tensor:
