@@ -94,7 +94,7 @@ def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
 
 
 def weakness(metadata: Mapping[str, str]) -> str | None:
-    """A sentence on a model that is worse than its simplest baseline, from what its file of weights says; else None."""
+    """A sentence on a model that is no better than its simplest baseline, from what its file of weights says; else None."""
     try:
         bits, simplest = float(metadata["held_out_bits_per_dim"]), float(metadata["baseline_bits_per_dim"])
         error = float(metadata.get("standard_error", 0))

@@ -99,6 +99,11 @@ class FittedMixture(nn.Module):
         has_choices = len(at.choices) > 0
         self.chances = constant(torch.ones(num_components, *at.choices.shape).double()) if has_choices else None
 
+    @property
+    def size(self) -> int:
+        """How many numbers describe its components, those of a row given others likewise."""
+        return (self.means if self.axes is None else self.axes).numel()
+
     @torch.no_grad()
     def fit(
         self,

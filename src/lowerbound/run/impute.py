@@ -186,8 +186,8 @@ def draws(
 
 def default_method(run: Run) -> Method:
     """The network's own conditional, of a run that was trained to be given what is known, or that of the mixture that the
-    network stands upon; or else Pi-GDM, or, where the denoiser's derivative does not tell how its prediction changes,
-    replacement, which takes none."""
+    network stands upon, if rows are not too wide for it; or else Pi-GDM, or, where the denoiser's derivative does not tell
+    how its prediction changes, replacement, which takes none."""
     if run.spec.series is not None:
         return network_method(run)
     mixture = fitted_mixture(run.denoiser)
@@ -246,8 +246,7 @@ def default_batch_size(run: Run) -> int:
     """So many draws at a time that a call of the network is more than its overhead: 64 to 1,024, the more the smaller, and
     fewer where each has a large mixture of its own."""
     size, mixture = math.prod(run.spec.shape), fitted_mixture(run.denoiser)
-    largest = torch.empty(0) if mixture is None else mixture.means if mixture.axes is None else mixture.axes
-    most = max(1, MOST_IN_MEMORY // max(1, largest.numel()))
+    most = MOST_IN_MEMORY if mixture is None else max(1, MOST_IN_MEMORY // max(1, mixture.size))
     return min(1024, max(64, 2**14 // size), most)
 
 

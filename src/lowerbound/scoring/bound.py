@@ -100,7 +100,7 @@ def fit_threads_to(run: Run, raw: Stored, cond: Tensor | None = None) -> None:
         cond: their conditions, (N, ...), or None.
     """
     if run.model.likelihood != "none":
-        few = raw[: max(1, ENTRIES_AT_ONCE // raw[0].size)]  # a batch, but of large examples
+        few = raw[: max(1, ENTRIES_AT_ONCE // raw[0].size)]  # a batch of small examples, fewer of large ones
         few_cond = None if cond is None else cond[: len(few)]
         fit_threads(lambda: score(run, few, ONE_DRAW, cond=few_cond))
 

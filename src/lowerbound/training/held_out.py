@@ -46,7 +46,7 @@ def held_out_by_example(
         return None
     indices, effort = dataset.some("validation", num_examples or model.most_held_out), held_out_effort(model, dataset)
     bits = torch.zeros(len(indices), dtype=torch.float64)
-    batch_size = at_once(dataset.spec.num_dims)
+    batch_size = at_once(dataset.spec.num_dims)  # however many share the work: times are spread over a batch
     starts = range(0, len(indices), batch_size)
     for start in starts[processes.rank :: processes.count]:
         part = indices[start : start + batch_size]
