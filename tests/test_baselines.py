@@ -14,6 +14,7 @@ from lowerbound.baselines import (
     gaussian_copula,
     gaussian_mixture,
     histogram,
+    independent,
     of_dataset,
     weakness,
     yardstick,
@@ -97,6 +98,14 @@ def test_histogram_reaches_the_entropy_of_independent_levels(rng):
     found = histogram(split(levels, 4))
     assert found.kind == EXACT
     assert_near(found, -(probabilities * np.log2(probabilities)).sum() / 2, 0.002)
+
+
+@pytest.mark.parametrize("table", [1, 8, 12])
+def test_histogram_is_the_same_however_many_dimensions_are_counted_at_a_time(rng, monkeypatch, table):
+    splits = split(rng.choice(4, size=(500, 5), p=[0.5, 0.3, 0.15, 0.05]).astype(np.uint8), 4)
+    whole = histogram(splits)
+    monkeypatch.setattr(independent, "TABLE", table)
+    assert histogram(splits) == whole
 
 
 def test_histogram_masses_sum_to_one_on_a_level_that_training_never_saw_as_well(rng):

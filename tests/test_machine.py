@@ -115,3 +115,14 @@ def test_verbs_that_score_fit_their_threads(tmp_path, monkeypatch, verb):
     assert main.run([verb, str(run), *rest]) == 0
     assert len(tried) == 1
     assert np.isfinite(tried[0]).all()
+
+
+def test_small_examples_are_worked_on_many_at_a_time_and_large_ones_few():
+    """One at least, and never more entries than the most, but of the smallest."""
+    dims = [1, 4, 64, 784, 3 * 32**2, 3 * 64**2, 3 * 128**2, 3 * 256**2, 3 * 1024**2, 10**9]
+    counts = [machine.at_once(num_dims) for num_dims in dims]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[:6] == [8192, 2048, 128, 128, 128, 128]
+    assert counts[-2:] == [1, 1]
+    for num_dims, count in zip(dims, counts, strict=True):
+        assert count == 1 or count * num_dims <= machine.MOST_ENTRIES_AT_ONCE

@@ -23,6 +23,8 @@ TRIAL_SECONDS = 0.1
 """For what a piece of work takes on a number of threads, at least a single trial."""
 FEWEST_AT_ONCE, ENTRIES_AT_ONCE = 128, 8192
 """Examples, and entries of small ones, that are worked on at a time: of fewer a network's answer costs no less."""
+MOST_ENTRIES_AT_ONCE = 1 << 21
+"""Entries of large examples that are worked on at a time: of each a bound holds some hundred bytes."""
 GAIN = 0.9
 """What work on fewer threads must take of the time on more to be preferred."""
 
@@ -53,7 +55,8 @@ def process_memory() -> int:
 
 def at_once(num_dims: int) -> int:
     """How many examples of so many entries are worked on at a time where it changes nothing but speed."""
-    return max(FEWEST_AT_ONCE, ENTRIES_AT_ONCE // num_dims)
+    most = max(1, MOST_ENTRIES_AT_ONCE // num_dims)
+    return min(most, max(FEWEST_AT_ONCE, ENTRIES_AT_ONCE // num_dims))
 
 
 def free_processors(seconds: float = 0.1) -> int | None:

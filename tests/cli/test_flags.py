@@ -16,7 +16,7 @@ from lowerbound.cli.flags import flags, in_flags
 from lowerbound.cli.help import HELP_ALL
 from lowerbound.cli.main import VERBS, run
 from lowerbound.errors import flag
-from lowerbound.training.config import CoarseConfig, Config
+from lowerbound.training.config import CoarseConfig, Config, DenoiserConfig
 
 
 def options(verb):
@@ -143,7 +143,32 @@ def test_the_recipe_s_second_network_is_left_out_with_all_that_the_recipe_says_o
     shown = capsys.readouterr()
     if said is None:
         assert status == 0, shown.err
-        assert Config.from_dict(json.loads(shown.out[shown.out.index("{") :])).coarse == CoarseConfig()
+        assert configuration(shown.out).coarse == CoarseConfig()
     else:
         assert status == 2
         assert said in shown.err
+
+
+@pytest.mark.parametrize(
+    ("data", "setting", "value"), [("moons", "components", "3"), ("images", "spread", "2")], ids=["mixture", "spread"]
+)
+def test_another_target_leaves_out_what_the_recipe_says_of_its_own(tmp_path, capsys, data, setting, value):
+    """But what was given is refused."""
+    if data == "images":
+        data = str(tmp_path / "images.npy")
+        np.save(data, np.random.default_rng(0).integers(0, 256, (40, 9, 9), dtype=np.uint8))
+    arguments = ["train", data, "--out", str(tmp_path / "run"), "--dry-run", "--steps", "2"]
+    shown = []
+    for more in ([], ["--denoiser.target", "v"]):
+        assert run([*arguments, *more]) == 0
+        shown.append(configuration(capsys.readouterr().out).denoiser)
+    advised, other = shown
+    assert getattr(advised, setting)
+    assert (other.target, getattr(other, setting)) == ("v", getattr(DenoiserConfig(), setting))
+    assert run([*arguments, "--denoiser.target", "v", f"--denoiser.{setting}", value]) == 2
+    assert f"--denoiser.{setting}" in capsys.readouterr().err
+
+
+def configuration(shown):
+    """What a dry run shows."""
+    return Config.from_dict(json.loads(shown[shown.index("{") :]))

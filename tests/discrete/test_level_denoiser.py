@@ -236,6 +236,50 @@ def test_a_normal_prior_on_the_levels_gives_the_exact_posterior_and_bound():
     assert_same_posterior_and_bound(ours, exact, x, num_levels)
 
 
+class KnowingInItsOwnUnits(Knowing):
+    """The same in units of what was to be expected: how far off, and the spread, which is the same at every noise."""
+
+    def __init__(self, mean, variance, num_levels, spread):
+        super().__init__(mean, variance, num_levels)
+        self.spread = spread
+
+    def forward(self, x, gamma, cond):
+        ratio = torch.exp(gamma / 2)[:, None]
+        y, width = x * torch.sqrt(1 + ratio**2), ratio * self.num_levels / 2
+        place = (y + 1) * self.num_levels / 2 - 0.5
+        off = (place - self.mean) / torch.sqrt(self.variance + width**2)
+        return torch.cat([off, torch.full_like(off, math.log(self.variance / self.spread**2))], 1)
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0, 40.0])
+def test_in_units_of_the_spread_it_is_the_same_posterior_whatever_the_spread(spread):
+    schedule, x = LinearGamma(-12.0, 5.0), levels_of(32, 100, 1)
+    plain = LevelDenoiser(Knowing(14.3, 4.0, 32), schedule, (1,), 32)
+    ours = LevelDenoiser(KnowingInItsOwnUnits(14.3, 4.0, 32, spread), schedule, (1,), 32, spread=spread)
+    for t in torch.linspace(0, 1, 30).tolist():
+        level = schedule.level(t)
+        x_t = level.alpha * x + level.sigma * draw(*x.shape)
+        torch.testing.assert_close(ours(x_t, level).x, plain(x_t, level).x, rtol=0, atol=1e-6)
+
+
+def test_in_noise_finer_than_the_spread_what_the_network_says_hardly_counts():
+    """Noise of one level, where surroundings leave forty open: a network that is off by one is off by a fortieth."""
+    num_levels, spread = 256, 40.0
+    schedule = LinearGamma(2 * math.log(2 / num_levels), 5.0)  # begins where the noise is one level wide
+    x, level = levels_of(num_levels, 50, 3), schedule.level(0.0)
+    x_t = level.alpha * x + level.sigma * draw(50, 3)
+
+    class One(nn.Module):
+        def forward(self, x, gamma, cond):
+            return torch.cat([torch.ones_like(x), torch.zeros_like(x)], 1)
+
+    in_units, plain = (
+        LevelDenoiser(One(), schedule, (3,), num_levels, spread=given)(x_t, level).eps for given in (spread, None)
+    )
+    torch.testing.assert_close(plain, torch.ones_like(plain), rtol=0, atol=1e-3)
+    torch.testing.assert_close(in_units, torch.full_like(in_units, (1 + spread**2) ** -0.5), rtol=0, atol=1e-3)
+
+
 class KnowingSpikes(Knowing):
     """What a network says that knows of spikes of the shares p_j, beside the normal, as well."""
 
@@ -287,11 +331,12 @@ def test_before_training_the_bound_is_finite_and_narrow_noise_costs_nothing(num_
         assert steps[:, 0].mean() < 0.05 * plain[:, 0].mean()
 
 
+@pytest.mark.parametrize("spread", [None, 0.5, 1e20])
 @pytest.mark.parametrize("spikes", [(), (0, 255)])
-def test_gradients_are_finite_at_every_noise(spikes):
+def test_gradients_are_finite_at_every_noise(spikes, spread):
     schedule, network = LinearGamma(-14.0, 5.0), Any(3, torch.float32, 2 + len(spikes))
     denoiser, x = (
-        LevelDenoiser(network, schedule, (3,), 256, spikes=spikes),
+        LevelDenoiser(network, schedule, (3,), 256, spikes=spikes, spread=spread),
         levels_of(256, 200, 3, dtype=torch.float32),
     )
     t = torch.linspace(0, 1, 200)
@@ -308,6 +353,9 @@ def test_gradients_are_finite_at_every_noise(spikes):
         {"num_levels": 2, "sigma_data": 0.0},
         {"num_levels": 2, "spikes": (2,)},
         {"num_levels": 2, "spikes": (1, 1)},
+        {"num_levels": 2, "spread": 0.0},
+        {"num_levels": 2, "spread": math.inf},
+        {"num_levels": 2, "spread": math.nan},
     ],
 )
 def test_impossible_arguments_are_refused(arguments):

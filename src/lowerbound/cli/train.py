@@ -44,7 +44,7 @@ from lowerbound.training.trainer import Trainer
 DEFAULT_MINUTES = 10.0
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.name != "imported")
 """Of the configuration, each of which is an option with options of its own."""
-Section = TypeVar("Section", CoarseConfig, NetworkConfig)
+Section = TypeVar("Section", CoarseConfig, DenoiserConfig, NetworkConfig)
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
         sections["coarse"] = _as_given(options.coarse, advised.coarse, vars(advised.coarse))
     if options.network.kind != advised.network.kind:
         sections["network"] = _as_given(options.network, advised.network, UNET_ONLY)
+    if options.denoiser.target != advised.denoiser.target:
+        sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("components", "spread"))
     config = Config(**{**sections, "data": located(options.data), "training": settings})
     if options.dry_run:
         return _show(config, dataset, out, str(device)) if processes.is_first else None
@@ -118,7 +120,7 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
 
 
 def _as_given(settings: Section, advised: Section, names: Iterable[str]) -> Section:
-    """Settings without those of some names that were advised and not given: they are of a network that is left out."""
+    """Settings without those of some names that were advised and not given: of what has been replaced."""
     defaults = type(settings)()
     unasked = {name: getattr(defaults, name) for name in names if getattr(settings, name) == getattr(advised, name)}
     return dataclasses.replace(settings, **unasked)

@@ -11,6 +11,14 @@ surroundings leave. Where the noise is wider than a level the mean of this norma
 eps, with all of its good manners. Where it is narrower the mean is the level itself, exactly, and the bound's last part,
 which a network otherwise has to learn at high precision, costs what it must and no more.
 
+F and S are not two things. If the surroundings say $k \sim N(m, \tau^2)$, then
+
+$$S = \frac{\tau^2}{\tau^2 + w^2}, \qquad F = \sqrt{1 - S}\, u, \qquad u = \frac{p - m}{\sqrt{\tau^2 + w^2}},$$
+
+and u, how far off p is in units of what was to be expected, is near one at every noise. A network that outputs u and the
+logit of S, less its value at a usual spread $\tau_0$ of k given its surroundings, has nothing to learn where the noise is
+far finer than that, where most of the bits are: F vanishes there, and whatever it said of the noise would be an error.
+
 Levels that are far more frequent than those beside them, such as an empty background or saturated pixels, are no part of a
 normal of any width. Given J such spikes $k_j$, the network says by $a_j$ how likely each is from its surroundings, and the
 observation says the rest, against a smooth density as wide as half of the range (a spike and slab):
@@ -24,10 +32,12 @@ A mean of levels lies between the first and the last. Once trained (`eval()`), $
 nearer to every possible x; in training it is not, for no gradient would come from what is cut off.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lowerbound.denoiser.base import Prediction
 from lowerbound.denoiser.network import OfNetwork
@@ -36,23 +46,25 @@ from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, mean_level
 from lowerbound.schedule import Level, Schedule
 
-_UNTRAINED = 2.0  # the logit of S before training: seven eighths of the noise's variance
+_UNTRAINED = 2.0  # the logit of S before training if no spread is given: seven eighths of the noise's variance
 
 
 class LevelDenoiser(OfNetwork):
     r"""$\hat x = E[x | x_t]$ under a normal on the levels, and spikes (formulas in the module's docstring).
 
     Arguments:
-        network: (x, gamma, cond) -> 2 + J outputs per entry, (B, (2 + J) C, *): F, the logit of S and each $a_j$; with
-            `takes_observed` as in `NetworkDenoiser`.
+        network: (x, gamma, cond) -> 2 + J outputs per entry, (B, (2 + J) C, *): u, the logit of S less its value at the
+            spread, and each $a_j$; with `takes_observed` as in `NetworkDenoiser`.
         schedule: the noise schedule.
         shape: the shape of one example.
         num_levels: K.
         sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
         spikes: $k_j$, levels from 0 to K - 1, each once; none for the normal alone.
+        spread: $\tau_0$, in levels, what is usually left open of an entry by those around it; None: the network outputs F
+            in the place of u, and the logit of S less 2.
 
     Raises:
-        InputError: if K, `sigma_data` or a spike is out of range, or the network does not take three arguments.
+        InputError: if K, `sigma_data`, a spike or the spread is out of range, or the network does not take three arguments.
     """
 
     rows_are_apart = True
@@ -65,28 +77,41 @@ class LevelDenoiser(OfNetwork):
         num_levels: int,
         sigma_data: float = 1.0,
         spikes: Sequence[int] = (),
+        spread: float | None = None,
     ):
         super().__init__(network, schedule, shape, sigma_data)
         self.num_levels = check_num_levels(num_levels)
         self.spikes = tuple(spikes)
         if len(set(self.spikes)) < len(self.spikes) or not all(0 <= spike < num_levels for spike in self.spikes):
             raise InputError(f"spikes={self.spikes}: give levels from 0 to {num_levels - 1}, each once")
+        if spread is not None and not 0 < spread < math.inf:
+            raise InputError(f"spread is {spread}: it is a standard deviation in levels and must be positive")
+        self.spread = spread
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         num_outputs = 2 + len(self.spikes)
         output = self.output(x_t, level, cond, observed, outputs_per_entry=num_outputs)
-        eps, logit, *log_odds = output.chunk(num_outputs, 1)
+        guess, logit, *log_odds = output.chunk(num_outputs, 1)
         per_unit = self.num_levels / 2
         ratio = expand(exp(level.gamma / 2), x_t)
         width = ratio * per_unit
         position = (x_t / expand(level.alpha, x_t) + 1) * per_unit - 0.5
-        mean = mean_level(position - width * eps, width**2 * torch.sigmoid(logit + _UNTRAINED), self.num_levels)
+        eps, share = self._told_by_surroundings(guess, logit, level)
+        mean = mean_level(position - width * eps, width**2 * share, self.num_levels)
         if log_odds:
             mean = self._with_spikes(mean, position, width, torch.stack(log_odds))
         x = (mean + 0.5) / per_unit - 1
         if not self.training:
             x = x.clamp(-1 + 1 / self.num_levels, 1 - 1 / self.num_levels)
         return Prediction(x_t, level, x, self.schedule)
+
+    def _told_by_surroundings(self, guess: Tensor, logit: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        """F and S of the network's first two outputs."""
+        if self.spread is None:
+            return guess, torch.sigmoid(logit + _UNTRAINED)
+        logit = logit + 2 * math.log(2 * self.spread / self.num_levels) - expand(level.gamma, logit)
+        # the root of 1 - S by its logarithm, for where it underflows its own slope would be infinite
+        return torch.exp(functional.logsigmoid(-logit) / 2) * guess, torch.sigmoid(logit)
 
     def _with_spikes(self, mean: Tensor, position: Tensor, width: Scalar, log_odds: Tensor) -> Tensor:
         """The mean of the normal and the spikes, whose log odds from the surroundings are (J, B, *)."""

@@ -208,6 +208,8 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     learned_variance = settings.variance == "learned"
     if settings.target == "levels" and (num_levels is None or learned_variance):
         raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
+    if settings.spread is not None and settings.target != "levels":
+        raise InputError("--denoiser.spread has no effect on targets other than --denoiser.target levels: leave it out")
     is_series = spec.series is not None
     if settings.components and (settings.target not in ("eps", "blocks") or (len(shape) != 1 and not is_series)):
         raise InputError(
@@ -229,7 +231,9 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     if settings.target == "levels":
         assert num_levels is not None
         network = build_network(config.network, spec, 2 + len(settings.spikes), spikes)
-        return LevelDenoiser(network, schedule, shape, num_levels, settings.sigma_data, settings.spikes)
+        return LevelDenoiser(
+            network, schedule, shape, num_levels, settings.sigma_data, settings.spikes, settings.spread
+        )
     network = build_network(config.network, spec, 2 if learned_variance else 1, spikes)
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, below

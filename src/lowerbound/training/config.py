@@ -142,6 +142,9 @@ class DenoiserConfig:
     spikes: tuple[int, ...] = ()
     """Levels of discrete data, counted from 0, that are far more frequent than those beside them: the network is shown how
     well each entry agrees with them and, for the target levels, says their odds beside a normal distribution on all."""
+    spread: float | None = None
+    """For the target levels: what is usually left open of an entry by those around it, a standard deviation in levels, in
+    units of which the network says how far off an entry is; None: in units of the noise."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.ndimage import percentile_filter
+from torch import Tensor
 
 from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS
 from lowerbound.blocks import Blocks, Choice, Grid, Real
@@ -63,6 +64,10 @@ SPIKE_SHARE = 0.001
 NEIGHBOURS = 17
 """Levels, a spike in their middle, whose lower quartile is what is usual there."""
 MOST_SPIKES = 16
+MOST_ENTRIES = 1 << 23
+"""Of training examples of which a recipe looks at the levels."""
+LEAST_SPREAD = 0.5
+"""In levels: what two levels side by side leave open at the least."""
 FEW_DECAY = 0.1
 """The weight decay of images of so few examples: without it digits are learned by heart after two minutes."""
 
@@ -175,7 +180,8 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     # of series too: at equal steps of ETTh1 forecasts of eps are better than those of v and x (docs/results.md)
     denoiser = DenoiserConfig("eps" if num_levels is None else "levels")
     if num_levels is not None and num_levels >= MANY_LEVELS:  # of few, each is learned as soon, in shorter steps
-        denoiser = replace(denoiser, spikes=spikes(dataset))
+        frequent = spikes(dataset)
+        denoiser = replace(denoiser, spikes=frequent, spread=spread(dataset, frequent))
     if num_levels is None and len(dataset.shape) == 1:
         # through layers narrower than the row noise would not pass: what stands below has seen it already
         denoiser = replace(denoiser, components=COMPONENTS if dataset.shape[0] <= MIXTURE_FULL_DIMS else 1)
@@ -234,15 +240,48 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
 
 def spikes(dataset: Dataset) -> tuple[int, ...]:
     """The levels of discrete data that are far more frequent than those around them: an empty background, saturation, the
-    few greys of an image that was scaled. At most `MOST_SPIKES`, in order, as they are in 2,000 training examples."""
-    num_levels = dataset.spec.num_levels
-    assert num_levels is not None
-    levels = nearest_level(dataset.encoded(dataset.some("train", 2_000)), num_levels).flatten().long()
+    few greys of an image that was scaled. At most `MOST_SPIKES`, in order, as they are in some training examples."""
+    levels, num_levels = _some_levels(dataset)
+    levels = levels.flatten().long()
     counts = torch.bincount(levels, minlength=num_levels).numpy()
     around = percentile_filter(counts, 25, NEIGHBOURS, mode="mirror")
     is_spike = (counts - SPIKE * around > 4 * np.sqrt(counts)) & (counts > SPIKE_SHARE * counts.sum())
     most = np.argsort(-counts, kind="stable")[:MOST_SPIKES]
     return tuple(int(level) for level in np.sort(most) if is_spike[level])
+
+
+def spread(dataset: Dataset, frequent: tuple[int, ...] = ()) -> float | None:
+    r"""What is usually left open of an entry of discrete data by the entries beside it, a standard deviation in levels.
+
+    Half of all differences d between an entry and the next one are smaller than their median, and of a walk of independent
+    normal steps an entry between its two neighbours has the standard deviation $1.48\, \mathrm{median} |d| / \sqrt 2$. None
+    where nothing stands beside anything. In some training examples.
+
+    Arguments:
+        dataset: the data.
+        frequent: levels, as of `spikes`: two of them beside each other say nothing of all others.
+    """
+    levels, _ = _some_levels(dataset)
+    is_usual = ~torch.isin(levels, torch.tensor(frequent, dtype=levels.dtype))
+    differences = []
+    for axis in range(2, levels.ndim):
+        (before, after), (usual_before, usual_after) = (
+            (values.narrow(axis, 0, values.shape[axis] - 1), values.narrow(axis, 1, values.shape[axis] - 1))
+            for values in (levels, is_usual)
+        )
+        differences.append((after - before).abs()[usual_before | usual_after])
+    every = torch.cat(differences) if differences else torch.empty(0)
+    if not len(every):
+        return None
+    return max(LEAST_SPREAD, round(1.48 / math.sqrt(2) * float(every.median()), 1))
+
+
+def _some_levels(dataset: Dataset) -> tuple[Tensor, int]:
+    """The levels of some training examples of discrete data, of no more than may be looked at at once, and their number."""
+    num_levels = dataset.spec.num_levels
+    assert num_levels is not None
+    count = min(2_000, max(2, MOST_ENTRIES // math.prod(dataset.shape)))
+    return nearest_level(dataset.encoded(dataset.some("train", count)), num_levels), num_levels
 
 
 def gamma_min(num_levels: int | None) -> float:
