@@ -29,6 +29,15 @@ def test_some_examples_stand_for_their_split_whatever_its_order():
         assert np.array_equal(np.sort(all_of_it), dataset.indices(split))
 
 
+@pytest.mark.parametrize(("entries", "count"), [(None, 30), (10**9, 30), (28 * 28 * 7 + 1, 7), (1, 2)])
+def test_some_examples_have_no_more_entries_than_are_kept_in_memory(entries, count):
+    dataset = assemble(
+        "images", np.zeros((100, 28, 28), np.uint8) + np.arange(100, dtype=np.uint8)[:, None, None], layout="NHW"
+    )
+    few = dataset.some("train", 30, entries)
+    assert np.array_equal(few, dataset.some("train")[:count])
+
+
 @given(num_examples=st.integers(4, 300), given_splits=st.sets(st.sampled_from(SPLITS), max_size=2), data=st.data())
 def test_splits_are_disjoint_and_complete(num_examples, given_splits, data):
     if given_splits and "train" not in given_splits:

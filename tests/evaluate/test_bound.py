@@ -72,6 +72,18 @@ def test_area_under_the_profile_is_the_diffusion_term(known):
     assert np.isnan(profile(run, dataset, num_examples=1, num_bins=12).errors).all(), "of one example none is known"
 
 
+def test_a_profile_is_the_same_however_many_examples_are_worked_on_at_a_time(known, monkeypatch):
+    run, dataset = known
+    calls = []
+    whole = profile(run, dataset, num_examples=50, num_bins=3, progress=calls.append)
+    assert calls == [50, 50, 50]
+    monkeypatch.setattr("lowerbound.evaluate.profile.at_once", lambda num_dims: 20)
+    parts = profile(run, dataset, num_examples=50, num_bins=3, progress=calls.append)
+    assert calls[3:] == [20, 20, 20, 20, 20, 20, 10, 10, 10]
+    for field in dataclasses.fields(whole):
+        np.testing.assert_allclose(getattr(parts, field.name), getattr(whole, field.name), rtol=1e-5, atol=1e-6)
+
+
 def test_held_out_bits_along_the_way_are_the_same_figure(known):
     run, dataset = known
     validation = dataclasses.replace(dataset, test=dataset.validation)

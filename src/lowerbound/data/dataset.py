@@ -1,6 +1,7 @@
 """Examples as they are stored, and a data set opened for use: their encoding, and which of them are for what."""
 
 import hashlib
+import math
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -76,13 +77,20 @@ class Dataset:
         assert split in SPLITS
         return getattr(self, split)
 
-    def some(self, split: str, num: int | None = None) -> np.ndarray:
+    def some(self, split: str, num: int | None = None, most_entries: int | None = None) -> np.ndarray:
         """The indices of so many examples of "train", "validation" or "test", or of all that there are, in a random order
         that is always the same: of more, the first are those of fewer.
 
         They stand for all of the split, whose own first examples may be of one class, or of one day.
+
+        Arguments:
+            split: the split.
+            num: how many; None: all.
+            most_entries: how many entries they may have together at most, for those that are kept in memory, but for the
+                first two examples.
         """
-        return np.random.default_rng(_ORDER_SEED).permutation(self.indices(split))[:num]
+        order = np.random.default_rng(_ORDER_SEED).permutation(self.indices(split))[:num]
+        return order if most_entries is None else order[: max(2, most_entries // math.prod(self.shape))]
 
     def encoded(self, indices: np.ndarray, cuts: Tensor | None = None) -> Tensor:
         """Examples as the model sees them, (n, *shape); NaN where an entry is missing (`DataSpec.observed`).

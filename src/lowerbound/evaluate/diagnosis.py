@@ -21,7 +21,7 @@ from lowerbound.blocks import Real
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.profile import REFERENCES, Profile
+from lowerbound.evaluate.profile import ENTRIES, REFERENCES, Profile
 from lowerbound.records import Measured
 from lowerbound.run import Run
 
@@ -105,7 +105,7 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
         dataset: its data.
         profile: of validation examples.
     """
-    x = dataset.encoded(dataset.some("train", REFERENCES))
+    x = dataset.encoded(dataset.some("train", REFERENCES, ENTRIES))
     spread = float(x[~x.isnan()].std())
     num_levels = run.spec.encoding.num_levels
     level_width = None if num_levels is None else 2 / num_levels

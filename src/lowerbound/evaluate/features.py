@@ -45,8 +45,9 @@ CLEAN_GAMMA = -20.0
 NUM_COMPONENTS = 64
 FEW_ENTRIES = 16
 """Vectors of at most so many entries are their own features."""
-MAX_EXAMPLES = 5000
-"""Training examples that centre, scale and principal components are taken from."""
+MAX_EXAMPLES, MAX_ENTRIES = 5000, 1 << 28
+"""Training examples that centre, scale and principal components are taken from, and entries of large ones: a GiB in single
+precision."""
 AT_ONCE = 500
 
 
@@ -203,6 +204,13 @@ class FeatureSpace:
         """Features, (B, F); progress is called with the number of examples that were mapped."""
         return (_in_parts(self.map, x, self.at_once, progress).double().numpy() - self.centre) / self.scale
 
+    def of_examples(
+        self, dataset: Dataset, indices: np.ndarray, progress: Callable[[int], object] = lambda examples: None
+    ) -> Float[np.ndarray, "batch feature"]:
+        """Features of some examples of a data set, (B, F), which are never all in memory at once."""
+        parts = np.split(indices, range(AT_ONCE, len(indices), AT_ONCE))
+        return np.concatenate([self(dataset.encoded(part), progress) for part in parts])
+
     @property
     def num_features(self) -> int:
         """F."""
@@ -227,7 +235,7 @@ def feature_space(dataset: Dataset, classifier: FeatureClassifier | None) -> Fea
         dataset: the data.
         classifier: theirs, if they have labels.
     """
-    x = dataset.encoded(dataset.some("train", MAX_EXAMPLES))
+    x = dataset.encoded(dataset.some("train", MAX_EXAMPLES, MAX_ENTRIES))
     basis, accuracy = "", None
     if len(dataset.shape) == 1 and dataset.shape[0] <= FEW_ENTRIES:
         name, features = "the values themselves", lambda part: part

@@ -60,7 +60,7 @@ class Judge:
         num_references, num_held_out = num_compared(dataset, num_samples)
         train = rng.permutation(dataset.train)[:num_references]
         held_out = rng.permutation(np.concatenate([dataset.test, dataset.validation]))[:num_held_out]
-        references, others = (space(dataset.encoded(indices), progress) for indices in (train, held_out))
+        references, others = (space.of_examples(dataset, indices, progress) for indices in (train, held_out))
         return cls(dataset, space, references, others, seed)
 
     def features(self, x: Examples) -> np.ndarray:

@@ -37,6 +37,8 @@ from lowerbound.run.history import training_columns
 from lowerbound.words import counted, duration
 
 INTERVALS = 24
+PROFILED, PROFILED_ENTRIES = 256, 1 << 23
+"""Examples of the diagnosis, and entries that they have together, at most."""
 FLOW_CALLS = 60
 """About how many calls an example takes along the flow, each with a derivative: a guess, before it is known."""
 QUICK_DRAWS = 16
@@ -156,16 +158,17 @@ def _training(subject: Subject) -> Part:
 
 def _diagnosis(subject: Subject) -> Part:
     run, dataset, seed = subject.run, subject.dataset, subject.settings.seed
-    num = min(256, len(dataset.validation))
+    num = len(dataset.some("validation", PROFILED, PROFILED_ENTRIES))
     cost = Cost(f"{num:,} validation examples, {INTERVALS} calls each", num * INTERVALS)
 
     def compute(folder: Path, progress: Progress) -> Diagnosis:
-        by_noise = profile(run, dataset, split="validation", num_bins=INTERVALS, seed=seed, progress=progress)
+        settings = {"num_bins": INTERVALS, "num_examples": num, "seed": seed}
+        by_noise = profile(run, dataset, split="validation", **settings, progress=progress)
         bound_by_time(folder / "bound.png", by_noise.gamma, by_noise.bits, by_noise.errors)
         return diagnose(run, dataset, by_noise)
 
     title, why_not = "diagnosis of noise levels and denoiser", run.model.no_likelihood
-    return Part("diagnosis", title, cost, compute, INTERVALS, {"seed": seed}, ("bound.png",), why_not)
+    return Part("diagnosis", title, cost, compute, INTERVALS * num, {"seed": seed}, ("bound.png",), why_not)
 
 
 def _density(subject: Subject) -> Part:

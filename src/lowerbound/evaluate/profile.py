@@ -11,12 +11,13 @@ import torch
 from lowerbound.data import Dataset
 from lowerbound.elementary import expand, present, sum_dims
 from lowerbound.likelihood import check_likelihood, end_terms
+from lowerbound.machine import at_once
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
 from lowerbound.schedule import Level
 
-REFERENCES = 4096
-"""How many training examples say what the data's range is."""
+REFERENCES, ENTRIES = 4096, 1 << 24
+"""How many training examples, and how many entries of them at most, say what the data's range is."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def profile(
     num_bins: int = 24,
     num_examples: int = 256,
     seed: int = 0,
-    progress: Callable[[int], object] = lambda intervals: None,
+    progress: Callable[[int], object] = lambda calls: None,
 ) -> Profile:
     r"""The denoiser's error on examples of a split, by noise level.
 
@@ -77,23 +78,41 @@ def profile(
         num_bins: K, network calls per example.
         num_examples: of the split.
         seed: of noise levels and noise.
-        progress: called with 1 after each interval.
+        progress: called after each interval with the number of examples whose error there is known.
     """
-    indices = dataset.some(split, num_examples)
+    indices, span = dataset.some(split, num_examples), _range(dataset)
+    size = at_once(dataset.spec.num_dims)
+    edges = np.linspace(run.denoiser.schedule.gamma_min, run.denoiser.schedule.gamma_max, num_bins + 1)
+    parts = [
+        _of_examples(run, dataset, indices[first : first + size], edges, span, seed, progress)
+        for first in range(0, len(indices), size)
+    ]
+    return Profile(edges, *(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def _of_examples(
+    run: Run,
+    dataset: Dataset,
+    indices: np.ndarray,
+    edges: np.ndarray,
+    span: tuple[torch.Tensor, torch.Tensor],
+    seed: int,
+    progress: Callable[[int], object],
+) -> list[np.ndarray]:
+    """What a `Profile` says of some examples, after its edges; each has noise of its own, whichever others are beside it."""
     schedule, scaling = run.denoiser.schedule, run.denoiser.schedule.scaling
     x = dataset.encoded(indices).to(run.device)
     cond = dataset.cond(indices) if run.config.data.conditional else None
     observed = dataset.spec.observed(x)
     denoiser = run.denoiser.given(None if cond is None else cond.to(x.device), observed)
     x = present(x, observed)
-    low, high = (end.to(x) for end in _range(dataset))
+    low, high = (end.to(x) for end in span)
     noise = PerSample([(seed << 32) + int(i) for i in indices])
     check_likelihood(denoiser)
     decoder = run.diffusion.decoder
     assert decoder is not None
     num_dims = decoder.count_dims(x, observed)
     reconstruction, prior = end_terms(denoiser, decoder, x, noise=noise)
-    edges = np.linspace(schedule.gamma_min, schedule.gamma_max, num_bins + 1)
     columns: list[list[torch.Tensor]] = []
     for start, stop in itertools.pairwise(edges.tolist()):
         gamma = start + (stop - start) * noise.uniform(x.new_empty(len(x), 1))[:, 0]
@@ -108,18 +127,15 @@ def profile(
             ((prediction.x < low) | (prediction.x > high)).to(x.dtype),
         )
         columns.append([gamma, *(sum_dims(present(value, observed)) / num_dims for value in values)])
-        progress(1)
-    levels, draws, products, squares, outside = (
-        torch.stack(column, 1).cpu().double().numpy() for column in zip(*columns, strict=True)
-    )
+        progress(len(x))
+    by_interval = (torch.stack(column, 1).cpu().double().numpy() for column in zip(*columns, strict=True))
     to_bits = 1 / (num_dims.cpu().double().numpy() * math.log(2))
-    end_bits = (term.cpu().double().numpy() * to_bits for term in (-reconstruction, prior))
-    return Profile(edges, levels, draws, products, squares, outside, *end_bits)
+    return [*by_interval, *(term.cpu().double().numpy() * to_bits for term in (-reconstruction, prior))]
 
 
 def _range(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     """The least and the largest value of each channel in the training data, a hundredth of their distance beyond."""
-    x = dataset.encoded(dataset.some("train", REFERENCES))
+    x = dataset.encoded(dataset.some("train", REFERENCES, ENTRIES))
     axes = (0, *range(2, x.ndim))
     low = x.nan_to_num(math.inf).amin(axes, keepdim=True)[0]
     high = x.nan_to_num(-math.inf).amax(axes, keepdim=True)[0]

@@ -18,7 +18,7 @@ from lowerbound.evaluate.forecasts import MOST_LEARNED, Forecasts, rivals
 from lowerbound.evaluate.imputation import MOST_EXAMPLES, NUM_DRAWS, NUM_STEPS, held_out_imputation, judge
 from lowerbound.evaluate.judge import Judge, SampleQuality, Samples, draw, num_compared
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
-from lowerbound.evaluate.subject import FEATURES, MAX_REFERENCES, SAMPLES, Subject
+from lowerbound.evaluate.subject import FEATURES, MAX_ENTRIES, MAX_REFERENCES, SAMPLES, Subject
 from lowerbound.evaluate.trade_off import num_steps, trade_off_parts
 from lowerbound.guidance import AutoGuidance
 from lowerbound.pictures import denoising_strip, sample_grid
@@ -135,7 +135,7 @@ def _quality(subject: Subject) -> SampleQuality:
 
 
 def _distances(subject: Subject) -> Neighbours:
-    train = subject.dataset.encoded(subject.dataset.some("train", MAX_REFERENCES))
+    train = subject.dataset.encoded(subject.dataset.some("train", MAX_REFERENCES, MAX_ENTRIES))
     flat = (values.flatten(1).numpy() for values in (subject.samples, subject.test, train))
     return neighbours(*flat, seed=subject.settings.seed)
 
@@ -148,7 +148,7 @@ def _classes(subject: Subject) -> Classes:
     return classes(
         subject.classifier.probabilities(subject.samples).numpy(),
         subject.classifier.probabilities(subject.test).numpy(),
-        dataset.labels[dataset.some("test", MAX_REFERENCES)],
+        dataset.labels[dataset.some("test", MAX_REFERENCES, MAX_ENTRIES)],
         dataset.labels[dataset.train],
         dataset.spec.class_names,
         subject.settings.seed,

@@ -26,6 +26,8 @@ SAMPLES, EACH, FEATURES = "samples.npy", "bits.npy", "features.npy"
 """The files of the samples that were drawn, of the bits/dim of each example, and of the features of training and then of
 held-out examples, where these take long."""
 MAX_REFERENCES = 20_000
+MAX_ENTRIES = 1 << 28
+"""Entries of those references, of large examples: a GiB in single precision."""
 """Training examples that the nearest is sought among."""
 
 
@@ -92,7 +94,7 @@ class Subject:
     @cached_property
     def test(self) -> Tensor:
         """Test examples, as the model has them."""
-        return self.dataset.encoded(self.dataset.some("test", MAX_REFERENCES))
+        return self.dataset.encoded(self.dataset.some("test", MAX_REFERENCES, MAX_ENTRIES))
 
     @cached_property
     def classifier(self) -> FeatureClassifier | None:

@@ -280,8 +280,7 @@ def _some_levels(dataset: Dataset) -> tuple[Tensor, int]:
     """The levels of some training examples of discrete data, of no more than may be looked at at once, and their number."""
     num_levels = dataset.spec.num_levels
     assert num_levels is not None
-    count = min(2_000, max(2, MOST_ENTRIES // math.prod(dataset.shape)))
-    return nearest_level(dataset.encoded(dataset.some("train", count)), num_levels), num_levels
+    return nearest_level(dataset.encoded(dataset.some("train", 2_000, MOST_ENTRIES)), num_levels), num_levels
 
 
 def gamma_min(num_levels: int | None) -> float:
