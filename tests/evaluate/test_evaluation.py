@@ -17,7 +17,9 @@ from lowerbound.evaluate.folder import KINDS, evaluation_folder, read_evaluation
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.other import open_evaluated
 from lowerbound.evaluate.part import Cost, Pace
+from lowerbound.evaluate.sample_parts import sample_parts
 from lowerbound.evaluate.settings import Settings
+from lowerbound.evaluate.subject import SAMPLES, Subject
 from lowerbound.report.console import cost_text, event_text, summary
 from lowerbound.report.page import page_path, read_own, warnings, write_page
 from lowerbound.run import open_run
@@ -310,3 +312,19 @@ def test_every_part_has_a_kind_by_which_it_is_read(done):
     assert set(found.planned) <= set(KINDS)
     for name, figures in found.figures.items():
         assert type(figures) is KINDS[name]
+
+
+@pytest.mark.parametrize("most", [20_000, 300], ids=["all", "some"])
+def test_copies_are_told_by_their_numbers_in_the_data_and_how_many_they_were_sought_among(
+    run, tmp_path, monkeypatch, most
+):
+    monkeypatch.setattr("lowerbound.evaluate.subject.MAX_REFERENCES", most)
+    dataset = open_dataset("digits")
+    subject = Subject(run, dataset, Settings(num_samples=30), tmp_path, own=True, pace=Pace())
+    copied = subject.references[100:130]
+    np.save(tmp_path / SAMPLES, dataset.examples[copied])
+    (part,) = (part for part in sample_parts(subject) if part.name == "distances")
+    suspects = part.compute(tmp_path, lambda units: None).copies.suspects
+    assert {each.sample: each.example for each in suspects} == dict(enumerate(copied.tolist()))
+    among = "all 1,439" if most > 1439 else "300 of 1,439"
+    assert part.cost.work == f"30 samples, each beside {among} training examples"

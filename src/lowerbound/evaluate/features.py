@@ -45,9 +45,9 @@ CLEAN_GAMMA = -20.0
 NUM_COMPONENTS = 64
 FEW_ENTRIES = 16
 """Vectors of at most so many entries are their own features."""
-MAX_EXAMPLES, MAX_ENTRIES = 5000, 1 << 28
-"""Training examples that centre, scale and principal components are taken from, and entries of large ones: a GiB in single
-precision."""
+MAX_EXAMPLES, MAX_ENTRIES = 5000, 1 << 27
+"""Training examples that centre, scale and principal components are taken from, and entries of large ones: half a GiB in
+single precision."""
 AT_ONCE = 500
 
 

@@ -135,9 +135,12 @@ def _quality(subject: Subject) -> SampleQuality:
 
 
 def _distances(subject: Subject) -> Neighbours:
-    train = subject.dataset.encoded(subject.dataset.some("train", MAX_REFERENCES, MAX_ENTRIES))
+    train = subject.dataset.encoded(subject.references)
     flat = (values.flatten(1).numpy() for values in (subject.samples, subject.test, train))
-    return neighbours(*flat, seed=subject.settings.seed)
+    found = neighbours(*flat, seed=subject.settings.seed)
+    # an example is told by its number in the data, where it can be looked up
+    suspects = tuple(replace(each, example=int(subject.references[each.example])) for each in found.copies.suspects)
+    return replace(found, copies=replace(found.copies, suspects=suspects))
 
 
 def _classes(subject: Subject) -> Classes:
@@ -195,7 +198,7 @@ def _columns(subject: Subject) -> Columns:
 
 COMPARISONS: dict[str, tuple[str, str, Callable[[Subject], Figures]]] = {
     "quality": ("samples beside held-out data", "{:,} samples against training examples, six figures", _quality),
-    "distances": ("copies and variety", "{:,} samples, each beside every training example", _distances),
+    "distances": ("copies and variety", "{:,} samples, each beside {} training examples", _distances),
     "columns": ("columns of the samples", "{:,} samples beside test rows, column by column and together", _columns),
     "classes": ("classes of the samples", "a look at {:,} samples by the data's classifier", _classes),
 }
@@ -215,8 +218,12 @@ def _comparison(subject: Subject, name: str) -> Part:
     def compute(folder: Path, progress: Progress) -> Figures:
         return figures_of(subject)
 
-    cost = Cost(work.format(subject.settings.num_samples))
+    num, num_train = len(subject.references), len(subject.dataset.train)
+    beside = f"all {num:,}" if num == num_train else f"{num:,} of {num_train:,}"
+    cost = Cost(work.format(subject.settings.num_samples, beside))
     settings = subject.judging if name == "quality" else subject.drawing
+    if name == "distances":
+        settings = {**settings, "references": [MAX_REFERENCES, MAX_ENTRIES]}
     return Part(name, title, cost, compute, settings=settings, missing=subject.incomparable)
 
 

@@ -25,10 +25,8 @@ QUICK_SECONDS = 15.0
 SAMPLES, EACH, FEATURES = "samples.npy", "bits.npy", "features.npy"
 """The files of the samples that were drawn, of the bits/dim of each example, and of the features of training and then of
 held-out examples, where these take long."""
-MAX_REFERENCES = 20_000
-MAX_ENTRIES = 1 << 28
-"""Entries of those references, of large examples: a GiB in single precision."""
-"""Training examples that the nearest is sought among."""
+MAX_REFERENCES, MAX_ENTRIES = 20_000, 1 << 27
+"""Training examples that the nearest is sought among, and entries of large ones: half a GiB in single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +88,11 @@ class Subject:
     def bits(self) -> np.ndarray:
         """The bits/dim of each example, as they were found."""
         return self._found(EACH, "bits/dim of the examples")
+
+    @cached_property
+    def references(self) -> np.ndarray:
+        """The training examples that the nearest is sought among, by their indices."""
+        return self.dataset.some("train", MAX_REFERENCES, MAX_ENTRIES)
 
     @cached_property
     def test(self) -> Tensor:
