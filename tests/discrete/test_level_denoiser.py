@@ -202,10 +202,13 @@ class Knowing(nn.Module):
         super().__init__()
         self.mean, self.variance, self.num_levels = mean, variance, num_levels
 
-    def forward(self, x, gamma, cond):
+    def seen(self, x, gamma):
+        """Where each entry is, and the noise's width, in levels."""
         ratio = torch.exp(gamma / 2)[:, None]
-        y, width = x * torch.sqrt(1 + ratio**2), ratio * self.num_levels / 2
-        place = (y + 1) * self.num_levels / 2 - 0.5
+        return (x * torch.sqrt(1 + ratio**2) + 1) * self.num_levels / 2 - 0.5, ratio * self.num_levels / 2
+
+    def forward(self, x, gamma, cond):
+        place, width = self.seen(x, gamma)
         eps = (place - self.mean) * width / (self.variance + width**2)
         share = self.variance / (self.variance + width**2)
         return torch.cat([eps, torch.logit(share.expand_as(eps)) - 2], 1)
@@ -244,9 +247,7 @@ class KnowingInItsOwnUnits(Knowing):
         self.spread = spread
 
     def forward(self, x, gamma, cond):
-        ratio = torch.exp(gamma / 2)[:, None]
-        y, width = x * torch.sqrt(1 + ratio**2), ratio * self.num_levels / 2
-        place = (y + 1) * self.num_levels / 2 - 0.5
+        place, width = self.seen(x, gamma)
         off = (place - self.mean) / torch.sqrt(self.variance + width**2)
         return torch.cat([off, torch.full_like(off, math.log(self.variance / self.spread**2))], 1)
 
@@ -288,10 +289,8 @@ class KnowingSpikes(Knowing):
         self.spikes = spikes
 
     def forward(self, x, gamma, cond):
-        ratio = torch.exp(gamma / 2)[:, None]
-        place = (x * torch.sqrt(1 + ratio**2) + 1) * self.num_levels / 2 - 0.5
-        noise = (ratio * self.num_levels / 2) ** 2
-        slab, normal = noise + self.num_levels**2 / 16, noise + self.variance
+        place, width = self.seen(x, gamma)
+        slab, normal = width**2 + self.num_levels**2 / 16, width**2 + self.variance
         log_slab = -torch.log(slab) / 2
         log_normal = -torch.log(normal) / 2 - (place - self.mean) ** 2 / (2 * normal)
         left = 1 - sum(self.spikes.values())

@@ -20,7 +20,7 @@ from lowerbound.nn.embeddings import SpikeFeatures
 from lowerbound.training.build import build_denoiser, build_model, build_network
 from lowerbound.training.config import DenoiserConfig
 from lowerbound.training.reasons import reasons
-from lowerbound.training.recipes import LEAST_SPREAD, recipe, spikes, spread
+from lowerbound.training.recipes import LEAST_SPREAD, recipe, some_levels, spikes, spread
 
 
 def images(tmp_path, values, num_levels):
@@ -38,7 +38,7 @@ def test_background_saturation_and_few_greys_are_found_and_nothing_else(tmp_path
     values[place > 0.9] = num_levels - 1
     values[(place > 0.4) & (place < 0.41)] = 100
     values[0, 0, :2] = 0, num_levels - 1
-    assert spikes(images(tmp_path, values, num_levels)) == (0, 100, num_levels - 1)
+    assert spikes(some_levels(images(tmp_path, values, num_levels)), num_levels) == (0, 100, num_levels - 1)
 
 
 @pytest.mark.parametrize("num_levels", [256, 65_536])
@@ -48,7 +48,7 @@ def test_levels_that_are_as_frequent_as_those_around_them_are_none(tmp_path, num
     even = generator.integers(0, num_levels, (500, 8, 8))
     for values in (smooth, even):
         values[0, 0, :2] = 0, num_levels - 1
-        assert spikes(images(tmp_path, values, num_levels)) == ()
+        assert spikes(some_levels(images(tmp_path, values, num_levels)), num_levels) == ()
 
 
 def walks(sigma, shape=(500, 40, 1)):
@@ -60,31 +60,31 @@ def walks(sigma, shape=(500, 40, 1)):
 @pytest.mark.parametrize("sigma", [4.0, 9.0])
 def test_the_spread_of_a_walk_is_that_of_an_entry_between_its_neighbours(tmp_path, sigma):
     """(x_1 + x_3) / 2 leaves half of a step's variance open."""
-    found = spread(images(tmp_path, walks(sigma), 256))
+    found = spread(some_levels(images(tmp_path, walks(sigma), 256)))
     assert found == pytest.approx(sigma / math.sqrt(2), rel=0.1)
 
 
 def test_the_spread_of_independent_entries_is_their_own(tmp_path):
     values = np.random.default_rng(0).normal(128, 20, (500, 8, 8)).round().clip(0, 255)
-    assert spread(images(tmp_path, values, 256)) == pytest.approx(20, rel=0.05)
+    assert spread(some_levels(images(tmp_path, values, 256))) == pytest.approx(20, rel=0.05)
 
 
 def test_the_spread_of_a_background_does_not_count(tmp_path):
     """Nine in ten rows are empty: without knowing of it, half of all differences would be zero."""
     values = np.random.default_rng(0).normal(128, 20, (500, 20, 8)).round().clip(1, 255)
     values[:, 2:] = 0
-    data = images(tmp_path, values, 256)
-    assert spread(data) == LEAST_SPREAD
+    levels = some_levels(images(tmp_path, values, 256))
+    assert spread(levels) == LEAST_SPREAD
     # of 30 differences 8 are to the background, so that the median of all is where 15 of the other 22 are smaller
     sigma = 20 * math.sqrt(2)
-    assert spread(data, (0,)) == pytest.approx(
+    assert spread(levels, (0,)) == pytest.approx(
         1.48 / math.sqrt(2) * sigma * NormalDist().inv_cdf(0.5 + 15 / 44), rel=0.05
     )
 
 
 def test_nothing_beside_anything_has_no_spread(tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (500, 1, 1))
-    assert spread(images(tmp_path, values, 256)) is None
+    assert spread(some_levels(images(tmp_path, values, 256))) is None
 
 
 def test_the_recipe_tells_the_network_of_the_spread(tmp_path):

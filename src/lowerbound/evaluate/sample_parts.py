@@ -18,7 +18,7 @@ from lowerbound.evaluate.forecasts import MOST_LEARNED, Forecasts, rivals
 from lowerbound.evaluate.imputation import MOST_EXAMPLES, NUM_DRAWS, NUM_STEPS, held_out_imputation, judge
 from lowerbound.evaluate.judge import Judge, SampleQuality, Samples, draw, num_compared
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
-from lowerbound.evaluate.subject import FEATURES, MAX_ENTRIES, MAX_REFERENCES, SAMPLES, Subject
+from lowerbound.evaluate.subject import FEATURES, MAX_REFERENCES, SAMPLES, Subject
 from lowerbound.evaluate.trade_off import num_steps, trade_off_parts
 from lowerbound.guidance import AutoGuidance
 from lowerbound.pictures import denoising_strip, sample_grid
@@ -151,7 +151,7 @@ def _classes(subject: Subject) -> Classes:
     return classes(
         subject.classifier.probabilities(subject.samples).numpy(),
         subject.classifier.probabilities(subject.test).numpy(),
-        dataset.labels[dataset.some("test", MAX_REFERENCES, MAX_ENTRIES)],
+        dataset.labels[subject.tested],
         dataset.labels[dataset.train],
         dataset.spec.class_names,
         subject.settings.seed,
@@ -223,7 +223,7 @@ def _comparison(subject: Subject, name: str) -> Part:
     cost = Cost(work.format(subject.settings.num_samples, beside))
     settings = subject.judging if name == "quality" else subject.drawing
     if name == "distances":
-        settings = {**settings, "references": [MAX_REFERENCES, MAX_ENTRIES]}
+        settings = {**settings, "references": num}
     return Part(name, title, cost, compute, settings=settings, missing=subject.incomparable)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
-from lowerbound.evaluate.features import FeatureClassifier, FeatureSpace, feature_classifier, feature_space
+from lowerbound.evaluate.features import MAX_ENTRIES, FeatureClassifier, FeatureSpace, feature_classifier, feature_space
 from lowerbound.evaluate.inception import inception_space
 from lowerbound.evaluate.judge import Judge, num_compared
 from lowerbound.evaluate.likelihood import scored
@@ -25,8 +25,8 @@ QUICK_SECONDS = 15.0
 SAMPLES, EACH, FEATURES = "samples.npy", "bits.npy", "features.npy"
 """The files of the samples that were drawn, of the bits/dim of each example, and of the features of training and then of
 held-out examples, where these take long."""
-MAX_REFERENCES, MAX_ENTRIES = 20_000, 1 << 27
-"""Training examples that the nearest is sought among, and entries of large ones: half a GiB in single precision."""
+MAX_REFERENCES = 20_000
+"""Training examples that the nearest is sought among."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +95,14 @@ class Subject:
         return self.dataset.some("train", MAX_REFERENCES, MAX_ENTRIES)
 
     @cached_property
+    def tested(self) -> np.ndarray:
+        """The test examples that samples stand beside, by their indices."""
+        return self.dataset.some("test", MAX_REFERENCES, MAX_ENTRIES)
+
+    @cached_property
     def test(self) -> Tensor:
         """Test examples, as the model has them."""
-        return self.dataset.encoded(self.dataset.some("test", MAX_REFERENCES, MAX_ENTRIES))
+        return self.dataset.encoded(self.tested)
 
     @cached_property
     def classifier(self) -> FeatureClassifier | None:

@@ -180,8 +180,9 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
     # of series too: at equal steps of ETTh1 forecasts of eps are better than those of v and x (docs/results.md)
     denoiser = DenoiserConfig("eps" if num_levels is None else "levels")
     if num_levels is not None and num_levels >= MANY_LEVELS:  # of few, each is learned as soon, in shorter steps
-        frequent = spikes(dataset)
-        denoiser = replace(denoiser, spikes=frequent, spread=spread(dataset, frequent))
+        levels = some_levels(dataset)
+        frequent = spikes(levels, num_levels)
+        denoiser = replace(denoiser, spikes=frequent, spread=spread(levels, frequent))
     if num_levels is None and len(dataset.shape) == 1:
         # through layers narrower than the row noise would not pass: what stands below has seen it already
         denoiser = replace(denoiser, components=COMPONENTS if dataset.shape[0] <= MIXTURE_FULL_DIMS else 1)
@@ -238,30 +239,27 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
     return Config(data=data, model=ModelConfig(model, **settings), training=TrainingConfig(minutes=minutes, **training))
 
 
-def spikes(dataset: Dataset) -> tuple[int, ...]:
-    """The levels of discrete data that are far more frequent than those around them: an empty background, saturation, the
-    few greys of an image that was scaled. At most `MOST_SPIKES`, in order, as they are in some training examples."""
-    levels, num_levels = _some_levels(dataset)
-    levels = levels.flatten().long()
-    counts = torch.bincount(levels, minlength=num_levels).numpy()
+def spikes(levels: Tensor, num_levels: int) -> tuple[int, ...]:
+    """The levels of discrete data, of `num_levels`, that are far more frequent than those around them: an empty background,
+    saturation, the few greys of an image that was scaled. At most `MOST_SPIKES`, in order."""
+    counts = torch.bincount(levels.flatten().long(), minlength=num_levels).numpy()
     around = percentile_filter(counts, 25, NEIGHBOURS, mode="mirror")
     is_spike = (counts - SPIKE * around > 4 * np.sqrt(counts)) & (counts > SPIKE_SHARE * counts.sum())
     most = np.argsort(-counts, kind="stable")[:MOST_SPIKES]
     return tuple(int(level) for level in np.sort(most) if is_spike[level])
 
 
-def spread(dataset: Dataset, frequent: tuple[int, ...] = ()) -> float | None:
+def spread(levels: Tensor, frequent: tuple[int, ...] = ()) -> float | None:
     r"""What is usually left open of an entry of discrete data by the entries beside it, a standard deviation in levels.
 
     Half of all differences d between an entry and the next one are smaller than their median, and of a walk of independent
     normal steps an entry between its two neighbours has the standard deviation $1.48\, \mathrm{median} |d| / \sqrt 2$. None
-    where nothing stands beside anything. In some training examples.
+    where nothing stands beside anything.
 
     Arguments:
-        dataset: the data.
+        levels: of examples, (N, C, *spatial).
         frequent: levels, as of `spikes`: two of them beside each other say nothing of all others.
     """
-    levels, _ = _some_levels(dataset)
     is_usual = ~torch.isin(levels, torch.tensor(frequent, dtype=levels.dtype))
     differences = []
     for axis in range(2, levels.ndim):
@@ -276,11 +274,11 @@ def spread(dataset: Dataset, frequent: tuple[int, ...] = ()) -> float | None:
     return max(LEAST_SPREAD, round(1.48 / math.sqrt(2) * float(every.median()), 1))
 
 
-def _some_levels(dataset: Dataset) -> tuple[Tensor, int]:
-    """The levels of some training examples of discrete data, of no more than may be looked at at once, and their number."""
+def some_levels(dataset: Dataset) -> Tensor:
+    """The levels of some training examples of discrete data, of no more than may be looked at at once."""
     num_levels = dataset.spec.num_levels
     assert num_levels is not None
-    return nearest_level(dataset.encoded(dataset.some("train", 2_000, MOST_ENTRIES)), num_levels), num_levels
+    return nearest_level(dataset.encoded(dataset.some("train", 2_000, MOST_ENTRIES)), num_levels)
 
 
 def gamma_min(num_levels: int | None) -> float:
