@@ -64,6 +64,16 @@ def test_verbs_use_what_is_free_unless_told(monkeypatch, capsys, asked, left):
     assert ("the machine is busy" in capsys.readouterr().err) == (asked is None)
 
 
+def test_who_asks_for_help_is_not_told_of_the_machine(monkeypatch, capsys):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(machine, "free_processors", lambda: pytest.fail("nothing is worked on"))
+    with pytest.raises(SystemExit):
+        main.run(["sample", "--help"])
+    assert main.run(["sample"]) == 2
+    assert "busy" not in capsys.readouterr().err
+
+
 def test_threads_wait_passively():
     """OpenMP reads the setting as it is loaded: it has to be there before torch is."""
     code = "import lowerbound, os; print(os.environ['OMP_WAIT_POLICY'])"

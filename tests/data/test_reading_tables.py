@@ -95,6 +95,18 @@ def test_how_a_text_was_read_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("days", "is_told"), [(range(12), True), ([*range(11), 40], True), ([*range(11), 5], False), (range(9), False)]
+)
+def test_rows_in_the_order_of_time_are_told_to_be_no_series(days, is_told):
+    dates = [datetime.datetime(2024, 1, 1) + datetime.timedelta(days=day) for day in days]
+    table = pa.table({"load": _RNG.standard_normal(len(dates)), "when": pa.array(dates, pa.timestamp("s"))})
+    dataset = open_dataset(table)
+    text = "rows follow one another in when, and each is learned as if it stood alone: with --window they are series"
+    assert (text in describe(dataset)) == is_told
+    assert text not in describe(open_dataset(table, spec=dataset.spec))
+
+
+@pytest.mark.parametrize(
     ("text", "form", "second"),
     [
         ("2020-03-0{}", "%Y-%m-%d", datetime.datetime(2020, 3, 2)),

@@ -43,9 +43,6 @@ VERBS = {
     "completion": "print a script by which a shell completes verbs and options",
 }
 
-SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier")
-"""Verbs that look at once how many processors are free; training does so all along, and the studio once it is shown."""
-
 TOGETHER = ("train", "sample", "evaluate", "distill", "classifier")
 """Verbs that several processes do together, each with its share."""
 READING = ("explore", "studio", "runs", "doctor", "completion")
@@ -113,10 +110,6 @@ def _run(arguments: list[str]) -> int:
             print(f"error: {refusal}", file=sys.stderr)
         return 2
     warnings.showwarning = _show_warning
-    if verb in SHARING:
-        from lowerbound.machine import leave_busy_processors
-
-        leave_busy_processors()
     module = importlib.import_module(f"lowerbound.cli.{verb}")
     try:
         with stoppable():

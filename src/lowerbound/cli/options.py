@@ -52,6 +52,8 @@ _WANTED = {
     "could not convert": "a number",
 }
 """What a value should be, by what the parser says of it."""
+SHARING = ("sample", "evaluate", "score", "impute", "forecast", "edit", "distill", "classifier")
+"""Verbs that look at once how many processors are free; training does so all along, and the studio once it is shown."""
 
 
 def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = MISSING_NONPROP) -> Options:
@@ -78,6 +80,10 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
         message = _plainly(complaint.getvalue(), arguments, tuple(flags(kind).values()))
         raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", message)) from None
     check_seeds(options)
+    if verb in SHARING:
+        from lowerbound.machine import leave_busy_processors
+
+        leave_busy_processors()
     return options
 
 

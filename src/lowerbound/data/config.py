@@ -75,9 +75,9 @@ class DataConfig(Reading):
     condition_on: tuple[str, ...] = ()
     """Columns of a table that are no part of an example but its condition: one of categories is a label, others become a
     vector."""
-    window: int | None = None
+    window: Everyday[int | None] = None
     """Read a table as series, in windows of so many steps."""
-    horizon: int = 0
+    horizon: Everyday[int] = 0
     """The number of steps at the end of a window that `lowerbound forecast` draws, given the --window before."""
     stride: int = 1
     """The number of steps from the beginning of one window to that of the next."""

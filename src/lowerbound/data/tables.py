@@ -28,6 +28,7 @@ from lowerbound.data.table_source import ArrowFile, ParquetFile, TableSource
 from lowerbound.data.tabular import Columns
 from lowerbound.data.text_table import TextTable
 from lowerbound.errors import InputError
+from lowerbound.printable import printable
 from lowerbound.words import counted, nearest
 
 TRUTH = ({"false", "true"}, {"no", "yes"})
@@ -39,7 +40,7 @@ _MOST_NAMED = 65_536
 _NUMBER_WITH_A_SIGN = re.compile(r"([$€£¥]?)\s*[-+]?\d[\d.,']*\s*([%$€£¥]?)")
 _LIKE_A_DATE = re.compile(r"\d[-/. ]+\w+[-/. ]+\d|\d:\d\d")
 _FEWEST_COUNTED = 10
-"""Rows from which on a column that counts them is taken for their numbers."""
+"""Rows from which on a column that counts them is taken for their numbers, and one that rises with them for their times."""
 READERS: dict[str, Callable[..., TableSource]] = {
     **dict.fromkeys((".csv", ".tsv", ".tab", ".txt", ".dat", ".data"), TextTable),
     **dict.fromkeys((".parquet", ".pq"), ParquetFile),
@@ -125,8 +126,19 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
         columns=kept,
         condition_columns=conditions,
         condition_places=tuple(map(source.schema.names.index, conditioning)),
-        notes=tuple(filter(None, (source.note, where))),
+        notes=tuple(filter(None, (source.note, where, "" if spec is not None else _order(kept, values)))),
     )
+
+
+def _order(columns: tuple[Column, ...], values: np.ndarray) -> str:
+    """What is lost where rows follow one another in time, "" where they don't: whoever has series may not know of it."""
+    for column, times in zip(columns, values.T, strict=True):
+        if column.kind == "date" and len(times) >= _FEWEST_COUNTED and (np.diff(times) > 0).all():
+            return (
+                f"order     rows follow one another in {printable(column.name)}, and each is learned as if it stood alone: "
+                "with --window they are series"
+            )
+    return ""
 
 
 def read_condition_columns(path: Path, config: DataConfig, columns: tuple[Column, ...]) -> np.ndarray:
