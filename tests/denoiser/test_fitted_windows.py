@@ -80,13 +80,26 @@ def test_a_silent_network_s_bound_is_the_conditional_density(silent, moments, ki
     assert difference.mean().abs() < 2 * error + 0.02  # which is what the finite ends of gamma leave
 
 
-def test_rows_do_not_depend_on_those_beside_them(silent, moments):
-    x = Gaussian(*moments, SCHEDULE).sample(4, Stream(2)).reshape(4, *SHAPE)
-    cond = torch.cat([given(x[row : row + 1], kind)[0] for row, kind in enumerate(masks().values())])
-    together = silent(x, 0.5, cond, cond.isnan()).x
-    for row in range(4):
-        alone = silent(x[row : row + 1], 0.5, cond[row : row + 1], cond[row : row + 1].isnan()).x
+@pytest.mark.parametrize("num_levels", [1, 3, 12])
+def test_rows_do_not_depend_on_those_beside_them(silent, moments, num_levels):
+    """However many of them have the same entries, or the same noise: what is factorised is shared in ways of its own."""
+    kinds = [*masks().values()] * 12
+    x = Gaussian(*moments, SCHEDULE).sample(len(kinds), Stream(2)).reshape(-1, *SHAPE)
+    t = torch.linspace(0.1, 0.9, num_levels).double().repeat_interleave(48 // num_levels)
+    cond, observed = (torch.cat(parts) for parts in zip(*map(given, x.split(1), kinds), strict=True))
+    together = silent(x, t, cond, observed).x
+    for row in range(len(kinds)):
+        alone = silent(x[row : row + 1], t[row : row + 1], cond[row : row + 1], observed[row : row + 1]).x
         assert (together[row] - alone[0]).abs().max() < 1e-9
+
+
+def test_large_systems_are_solved_in_parts(silent, moments, monkeypatch):
+    x = Gaussian(*moments, SCHEDULE).sample(5, Stream(2)).reshape(-1, *SHAPE)
+    cond, observed = given(x, masks()["gaps"])
+    t = torch.linspace(0.1, 0.9, 5).double()
+    whole = silent(x, t, cond, observed).x
+    monkeypatch.setattr("lowerbound.fitted.windows.MOST_ENTRIES", 2 * 64)
+    assert torch.equal(silent(x, t, cond, observed).x, whole)
 
 
 def test_a_horizon_leaves_rows_before_it():

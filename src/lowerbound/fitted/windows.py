@@ -23,6 +23,8 @@ from lowerbound.shapes import Conditions, Examples, Observed
 
 FACTORS = 8
 """Factorisations that cost about as much as all eigenvectors."""
+MOST_ENTRIES = 1 << 21
+"""Of the systems of equations that are solved at once."""
 
 
 class FittedWindows(nn.Module):
@@ -81,27 +83,71 @@ class FittedWindows(nn.Module):
         entries = torch.full_like(y, torch.nan) if cond is None else cond[:, : self.shape[0]].flatten(1).double()
         known = ~entries.isnan()
         noisy = ~known if observed is None else observed.flatten(1) & ~known
-        offset = torch.where(known, entries, y) - self.mean.detach()
+        mean, precision = self.mean.detach(), self.precision.detach()
+        offset = torch.where(noisy, y, torch.where(known, entries, mean)) - mean
         noise = torch.as_tensor(exp(level.gamma), dtype=y.dtype, device=y.device).expand(len(y))
-        kinds, kind = torch.unique(torch.stack([known, noisy], 1), dim=0, return_inverse=True)
-        eps = torch.zeros_like(y)
-        for number, (is_known, is_noisy) in enumerate(kinds):
-            rows = (kind == number).nonzero()[:, 0]
-            eps = eps.index_copy(0, rows, self._eps(offset[rows], noise[rows], is_known, is_noisy))
+        eps, is_left = torch.zeros_like(y), torch.ones_like(noise, dtype=torch.bool)
+        for axes in self._prepared():
+            rows = ((noisy == axes.noisy) & (noisy | known)).all(1).nonzero()[:, 0]
+            if len(rows):
+                is_left[rows] = False
+                eps = eps.index_copy(0, rows, axes(noise[rows], offset[rows] @ precision))
+        rows = is_left.nonzero()[:, 0]
+        if len(rows):
+            eps = eps.index_copy(0, rows, self._of_any(offset[rows], noise[rows], known[rows], noisy[rows]))
         return eps.reshape(x_t.shape).to(x_t.dtype)
 
-    def _eps(self, offset: Tensor, noise: Tensor, known: Tensor, noisy: Tensor) -> Tensor:
-        """Of rows (n, C L) less the mean, of which the same entries are known and noisy; $r^2$ is of each."""
-        at, missing = noisy.nonzero()[:, 0], (~(known | noisy)).nonzero()[:, 0]
-        precision = self.precision.detach()
-        if len(missing):  # what is left of it when they are summed out, a Schur complement
-            across = torch.linalg.solve(precision[missing][:, missing], precision[missing])
-            precision = precision - precision[:, missing] @ across
-            offset = offset.index_fill(1, missing, 0.0)
-        pull = offset @ precision[:, at]
-        common = next((axes for axes in self._prepared() if torch.equal(axes.noisy, noisy) and not len(missing)), None)
-        solved = _solved(precision[at][:, at], noise, pull) if common is None else common(noise, pull)
-        return torch.zeros_like(offset).index_copy(1, at, noise.sqrt()[:, None] * solved)
+    def _of_any(self, offset: Tensor, noise: Tensor, known: Tensor, noisy: Tensor) -> Tensor:
+        """Of rows (n, C L) less the mean, 0 where an entry is missing; $r^2$ is of each. What is factorised serves all rows
+        that it fits."""
+        kinds, kind = torch.unique(torch.stack([known, noisy], 1), dim=0, return_inverse=True)
+        pairs = torch.stack([kind.to(noise.dtype), noise], 1)
+        systems, system, counts = torch.unique(pairs, dim=0, return_inverse=True, return_counts=True)
+        num_levels = torch.bincount(systems[:, 0].long())
+        eps = torch.zeros_like(offset)
+        for number in (num_levels > FACTORS).nonzero()[:, 0].tolist():
+            rows = (kind == number).nonzero()[:, 0]
+            precision = self._left_of(*kinds[number])
+            axes = _Axes(kinds[number, 1]).to(offset.device).fit(precision)
+            eps = eps.index_copy(0, rows, axes(noise[rows], offset[rows] @ precision))
+        is_left = num_levels[kind] <= FACTORS
+        alone = (is_left & (counts[system] == 1)).nonzero()[:, 0]
+        shared = system[is_left & (counts[system] > 1)].unique().tolist()
+        groups = [(system == number).nonzero()[:, 0][None] for number in shared]
+        if len(alone):
+            groups += alone[:, None].split(max(1, MOST_ENTRIES // self.precision.numel()))
+        for rows in groups:  # (k, n)
+            first = rows[:, 0]
+            solved = self._by_factors(offset[rows], noise[first], known[first], noisy[first])
+            eps = eps.index_copy(0, rows.flatten(), solved.flatten(0, 1))
+        return eps
+
+    def _left_of(self, known: Tensor, noisy: Tensor) -> Tensor:
+        """P with the missing entries summed out, a Schur complement."""
+        precision, missing = self.precision.detach(), (~(known | noisy)).nonzero()[:, 0]
+        if not len(missing):
+            return precision
+        across = torch.linalg.solve(precision[missing][:, missing], precision[missing])
+        return precision - precision[:, missing] @ across
+
+    def _by_factors(self, offset: Tensor, noise: Tensor, known: Tensor, noisy: Tensor) -> Tensor:
+        r"""Of groups (k, n, C L) of rows of which the same entries are known and noisy, under the same $r^2$.
+
+        With $s$ r where an entry is noisy, and 1 where it is missing, like a noisy one without a measurement,
+        $\hat\epsilon^G$ is in U what solves $(s P s + 1_U) z = s P (u - m)$. Groups with fewer such entries than others have
+        known ones beside them, of which s is 0.
+        """
+        precision, active = self.precision.detach(), ~known
+        order = active.long().sort(descending=True, stable=True).indices[:, : int(active.sum(1).max())]
+        scale = torch.where(noisy, noise.sqrt()[:, None], (active & ~noisy).to(noise.dtype)).gather(1, order)
+        measured = (noisy | known).gather(1, order).to(noise.dtype)
+        among = precision[order[:, :, None], order[:, None]]
+        system = among * (scale[:, :, None] * scale[:, None]) + torch.diag_embed(measured)
+        places = order[:, None].expand(-1, offset.shape[1], -1)
+        right = scale[:, None] * (offset @ precision).gather(2, places)
+        solved = torch.cholesky_solve(right.mT, torch.linalg.cholesky(system)).mT
+        found = torch.zeros_like(offset).scatter(2, places, solved)
+        return torch.where(noisy[:, None], found, torch.zeros_like(found))
 
     def _prepared(self) -> list["_Axes"]:
         """Of what is noisy most often: everything, and the horizon."""
@@ -124,33 +170,18 @@ class _Axes(nn.Module):
         self.precisions = constant(torch.ones(num, dtype=torch.float64))
         self.axes = constant(unit_matrix(num, num))
 
-    def fit(self, precision: Float64[Tensor, "num_entries num_entries"]) -> None:
+    def fit(self, precision: Float64[Tensor, "num_entries num_entries"]) -> "_Axes":
         """Of P."""
         for own, fitted in zip(
             (self.precisions, self.axes), torch.linalg.eigh(precision[self.noisy][:, self.noisy]), strict=True
         ):
             own.copy_(fitted)
+        return self
 
-    def forward(self, noise: Float64[Tensor, "batch"], pull: Float64[Tensor, "batch num_noisy"]) -> Tensor:
-        """Applied to each row, whose $r^2$ is `noise`."""
-        return _along(self.precisions.detach(), self.axes.detach(), noise, pull)
-
-
-def _along(precisions: Tensor, axes: Tensor, noise: Tensor, pull: Tensor) -> Tensor:
-    r"""$(I + r^2 P)^{-1}$ applied to each row, by P's eigenvalues and eigenvectors."""
-    return ((pull @ axes) / (1 + noise[:, None] * precisions)) @ axes.T
-
-
-def _solved(precision: Tensor, noise: Tensor, pull: Tensor) -> Tensor:
-    r"""$(I + r^2 P)^{-1}$ applied to each row, factorised once for those of the same r, or for all if these are many."""
-    variances, which = torch.unique(noise, return_inverse=True)
-    if len(variances) > FACTORS:
-        precisions, axes = torch.linalg.eigh(precision)
-        return _along(precisions, axes, noise, pull)
-    identity = torch.eye(len(precision), dtype=precision.dtype, device=precision.device)
-    solved = torch.zeros_like(pull)
-    for number, variance in enumerate(variances):
-        rows = (which == number).nonzero()[:, 0]
-        factor = torch.linalg.cholesky(identity + variance * precision)
-        solved = solved.index_copy(0, rows, torch.cholesky_solve(pull[rows].T, factor).T)
-    return solved
+    def forward(
+        self, noise: Float64[Tensor, "batch"], pull: Float64[Tensor, "batch num_entries"]
+    ) -> Float64[Tensor, "batch num_entries"]:
+        r"""$\hat\epsilon^G$ of each row, whose $r^2$ is `noise` and whose P (u - m) is `pull`; 0 where nothing is noisy."""
+        at, axes = self.noisy.nonzero()[:, 0], self.axes.detach()
+        along = ((pull[:, at] @ axes) / (1 + noise[:, None] * self.precisions.detach())) @ axes.T
+        return torch.zeros_like(pull).index_copy(1, at, noise.sqrt()[:, None] * along)
