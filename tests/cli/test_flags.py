@@ -12,9 +12,10 @@ import pytest
 import tyro
 
 import lowerbound
-from lowerbound.cli.flags import flags, in_flags
+from lowerbound.cli.flags import flags, in_flags, joined
 from lowerbound.cli.help import HELP_ALL
 from lowerbound.cli.main import VERBS, run
+from lowerbound.cli.options import parse
 from lowerbound.errors import flag
 from lowerbound.training.config import CoarseConfig, Config, DenoiserConfig
 
@@ -117,6 +118,28 @@ def test_mistakes_are_told_by_their_flags(arguments, told, trained, tmp_path, ca
     assert run([argument.format(run=trained, tmp=tmp_path) for argument in arguments]) == 2
     assert told in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "columns", "multipliers"),
+    [
+        ("x.csv --ignore a b", ("a", "b"), (1, 2, 2)),
+        ("x.csv --ignore a --ignore b", ("a", "b"), (1, 2, 2)),
+        ("--ignore=a x.csv --seed 3 --ignore b c --network.multipliers 1", ("a", "b", "c"), (1,)),
+        ("x.csv --network.multipliers 1 2 --ignore a --network.multipliers 4 --ignore=b", ("a", "b"), (1, 2, 4)),
+    ],
+)
+def test_an_option_of_any_number_of_values_has_all_that_it_is_given(arguments, columns, multipliers):
+    options = parse(importlib.import_module("lowerbound.cli.train").Options, "train", arguments.split())
+    assert (options.data.source, options.data.ignore, options.network.multipliers) == ("x.csv", columns, multipliers)
+
+
+def test_what_follows_a_list_of_numbers_is_told_from_them():
+    options = importlib.import_module("lowerbound.cli.edit").Options
+    given = ["run", "data", "--examples", "1", "-2", "-o", "a.png", "--examples", "3", "--seed", "4"]
+    assert joined(given, options) == ["run", "data", "-o", "a.png", "--seed", "4", "--examples", "1", "-2", "3"]
+    once = ["run", "data", "--examples", "1", "2", "-o", "a.png"]
+    assert joined(once, options) == once
 
 
 def test_a_dry_run_of_one_step(tmp_path, capsys):

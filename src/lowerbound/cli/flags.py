@@ -13,6 +13,7 @@ _NAME = re.compile(
     r"(?:[a-z]+(?:_[a-z]+)+(?![\w/.(-])"
     r"|[a-z]+(?==|\sis\s-?[\d(]|\sis\s(?:nan|inf)\b))"
 )
+_NUMBER = re.compile(r"-\.?\d.*")
 
 
 def flags(kind: type) -> dict[str, str]:
@@ -21,7 +22,38 @@ def flags(kind: type) -> dict[str, str]:
     Arguments:
         kind: the dataclass of the verb's options.
     """
-    return {name: f"--{option.replace('_', '-')}" for name, option in _names(kind)}
+    return {name: f"--{option.replace('_', '-')}" for name, option, _ in _names(kind)}
+
+
+def joined(arguments: Sequence[str], kind: type) -> list[str]:
+    """The arguments, in which an option of any number of values that is given more than once has all of them.
+
+    Whoever is told to leave out one column after another adds `--ignore B` to `--ignore A`, and means both.
+
+    Arguments:
+        arguments: of the command line.
+        kind: the dataclass of the verb's options.
+    """
+    any_number = {
+        f"--{option.replace('_', '-')}" for _, option, hint in _names(kind) if typing.get_args(hint)[1:] == (...,)
+    }
+    others: list[str] = []
+    values: dict[str, list[str]] = {}
+    number_given, open_flag = 0, ""
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if (flag := flag.replace("_", "-")) in any_number:
+            number_given += 1
+            values.setdefault(flag, []).extend([value] * bool(equals))
+            open_flag = "" if equals else flag
+        elif open_flag and not (argument.startswith("-") and not _NUMBER.fullmatch(argument)):
+            values[open_flag].append(argument)
+        else:
+            open_flag = ""
+            others.append(argument)
+    if number_given == len(values) or "--" in arguments:
+        return list(arguments)
+    return others + [text for flag, given in values.items() for text in (flag, *given)]
 
 
 def in_flags(message: str, kind: type, arguments: Sequence[str]) -> str:
@@ -49,8 +81,8 @@ def in_flags(message: str, kind: type, arguments: Sequence[str]) -> str:
     return _NAME.sub(renamed, message)
 
 
-def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Each option's name in Python and its name on the command line."""
+def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str, str, typing.Any]]:
+    """Each option's name in Python, its name on the command line, and its type."""
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         hint, marks = hints[field.name], ()
@@ -61,4 +93,4 @@ def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str
             yield from _names(typing.cast(type, hint), f"{within}{field.name}.", inner)
         elif not {tyro.conf.Positional, tyro.conf.Fixed}.intersection(marks):
             renamings = [mark.name for mark in marks if getattr(mark, "name", None)]  # of which no section is part
-            yield f"{within}{field.name}", renamings[0] if renamings else f"{prefix}{field.name}"
+            yield f"{within}{field.name}", renamings[0] if renamings else f"{prefix}{field.name}", hint

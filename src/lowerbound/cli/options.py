@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import tyro
 from tyro.constructors import MISSING_NONPROP
 
-from lowerbound.cli.flags import flags
+from lowerbound.cli.flags import flags, joined
 from lowerbound.cli.help import HELP, HELP_ALL, show_help
 from lowerbound.errors import InputError
 from lowerbound.settings import check_counts
@@ -68,7 +68,7 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
         show_help(kind, program, everyday=HELP_ALL not in help_flags)
     try:
         with contextlib.redirect_stderr(complaint):
-            options = tyro.cli(kind, args=arguments, prog=program, default=default)
+            options = tyro.cli(kind, args=joined(arguments, kind), prog=program, default=default)
     except SystemExit as stop:
         if not stop.code:
             raise
