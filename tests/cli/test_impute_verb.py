@@ -52,6 +52,17 @@ def test_masked_pictures(folder, tmp_path, capsys):
     assert not list(tmp_path.glob(".unfinished*"))
 
 
+def test_what_was_erased_is_missing(folder, tmp_path):
+    mask = Image.open(folder / "mask.png").convert("RGBA")
+    mask.putalpha(mask.getchannel("R"))  # black is transparent
+    mask.save(tmp_path / "erased.png")
+    ways = (folder / "mask.png", tmp_path / "erased.png")
+    found = [
+        imputed(folder, "digits", folder / "four.npy", tmp_path / "a.npz", "--mask", way)["observed"] for way in ways
+    ]
+    assert np.array_equal(*found)
+
+
 def test_nan_is_missing(folder, tmp_path):
     raw = np.load(folder / "moons.npy")
     found = imputed(folder, "moons", folder / "moons.npy", tmp_path / "a.npz")

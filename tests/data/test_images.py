@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lowerbound.data import DataConfig, Levels
+from lowerbound.data import DataConfig, Levels, open_dataset
 from lowerbound.data.images import read_header, read_image, read_images
 from lowerbound.data.source import read_examples
 from lowerbound.errors import InputError
@@ -94,6 +94,36 @@ def test_grey_and_colour_become_colour(tmp_path):
     assert dataset.shape == (3, 4, 5)
     assert np.array_equal(dataset.examples[:4], np.repeat(grey[:, None], 3, 1))
     assert np.array_equal(dataset.examples[4], colour.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixel", "background", "shown"),
+    [
+        ("RGBA", (200, 100, 0, 51), "white", (244, 224, 204)),  # a fifth of the pixel, four fifths of white
+        ("RGBA", (200, 100, 0, 0), "#102030", (16, 32, 48)),
+        ("LA", (100, 51), "white", 224),
+        ("LA", (100, 0), "red", 76),  # grey stays grey, and red has this luminance
+    ],
+)
+def test_transparent_pixels_are_laid_upon_a_background(tmp_path, mode, pixel, background, shown):
+    image = Image.new(mode, (8, 6), pixel)
+    image.putpixel((0, 0), (*pixel[:-1], 255))
+    for number in range(4):
+        image.save(tmp_path / f"{number}.png")
+    with pytest.raises(
+        InputError, match="transparent pixels: give the colour beneath them, such as --background white"
+    ):
+        open_dataset(str(tmp_path))
+    found = open_dataset(str(tmp_path), background=background).examples[0]
+    assert found.shape == (len(pixel) - 1, 6, 8)
+    assert np.abs(found[:, 3, 4].astype(int) - shown).max() <= 1
+    assert found[:, 0, 0].tolist() == [*pixel[:-1]]
+
+
+def test_a_background_is_a_colour(tmp_path):
+    Image.new("L", (8, 6)).save(tmp_path / "0.png")
+    with pytest.raises(InputError, match="--background blurple: there is no such colour"):
+        open_dataset(str(tmp_path), background="blurple")
 
 
 def test_image_size_crops_centrally_and_resizes(tmp_path):

@@ -58,8 +58,8 @@ class Options:
     """The file to write: .npz (of series, with all samples); for a table or series .csv, .tsv, .parquet or .feather; for
     fields .nc, with their variables, dimensions and units."""
     mask: Path | None = None
-    """An .npy file of booleans or zeros and ones, or a black and white .png: True or white where an entry is known; of the
-    shape of one example or of all."""
+    """An .npy file of booleans or zeros and ones, or a black and white .png: True or white where an entry is known, black or
+    transparent where it is not; of the shape of one example or of all."""
     split: Literal["train", "validation", "test"] | None = None
     """Fill in one split, as training makes it; all examples if not given."""
     num_samples: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None

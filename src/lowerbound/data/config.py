@@ -32,6 +32,8 @@ class Reading:
     of stopping."""
     skip_bad_files: bool = False
     """Leave out unreadable images, with a warning, instead of stopping."""
+    background: str | None = None
+    """The colour, a name or #RRGGBB, that images with transparent pixels are laid upon; these are refused if not given."""
     irregular: Irregular = "refuse"
     """The treatment of times that do not follow one another on a grid: refuse them; missing sorts rows and takes lacking
     ones as missing values; mean also takes the mean of rows of the same time."""

@@ -32,14 +32,19 @@ FIRST = re.compile(r"([^\[\]]+)\[:([1-9]\d*)\]")
 """The first examples of a split, as the library writes them: train[:1000]."""
 
 
-def read_hub(source: str, *, image_size: tuple[int, int] | None = None, skip_bad_files: bool = False) -> Examples:
+def read_hub(
+    source: str,
+    *,
+    image_size: tuple[int, int] | None = None,
+    background: str | None = None,
+    skip_bad_files: bool = False,
+) -> Examples:
     """What a data set of the hub holds.
 
     Arguments:
         source: hf:NAME for its splits train, validation and test, as far as it has them, or hf:NAME:split for one of any
             name, or hf:NAME:split[:1000] for the first examples of it.
-        image_size: as for folders of images.
-        skip_bad_files: as for folders of images.
+        image_size, background, skip_bad_files: as for folders of images.
 
     Raises:
         InputError: if the library is not installed, there is no such data set or no network, or its columns are neither one
@@ -52,7 +57,7 @@ def read_hub(source: str, *, image_size: tuple[int, int] | None = None, skip_bad
         raise InputError(f"{source} has several columns of images ({', '.join(map(printable, images))}): one is read")
     if images:
         with _Images(library, source, parts, images[0], _label_column(features)) as listing:
-            return read_images(listing, image_size=image_size, skip_bad_files=skip_bad_files)
+            return read_images(listing, image_size=image_size, background=background, skip_bad_files=skip_bad_files)
     return _numbers(source, parts, features)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from lowerbound.data.dataset import Examples
 from lowerbound.data.folder import find_images
@@ -64,6 +64,7 @@ def read_images(
     source: Path | Listing,
     *,
     image_size: tuple[int, int] | None = None,
+    background: str | None = None,
     skip_bad_files: bool = False,
     labels: dict[str, str] | None = None,
 ) -> Examples:
@@ -80,6 +81,7 @@ def read_images(
     Arguments:
         source: the path of a folder, of an archive whose name ends as `ARCHIVES` do, or of an image; or their listing.
         image_size: height and width; images are cropped centrally to this shape and resized with antialiasing.
+        background: the colour, a name or #RRGGBB, that images with transparent pixels are laid upon; if None they are bad.
         skip_bad_files: leave out, with a warning, what can't be used.
         labels: each file's class by its name, in the place of the folders; see `read_labels`.
 
@@ -91,6 +93,7 @@ def read_images(
         raise InputError(
             f"--image-size {image_size[0]} {image_size[1]}: give a height and a width of at least one pixel"
         )
+    transparent_as = colour(background)
     with source if isinstance(source, Listing) else open_listing(source) as listing:
         path = listing.root
         files = find_images(listing, has_classes=labels is None)
@@ -101,7 +104,9 @@ def read_images(
             # what a decoder doubts is bad
             for category in (UserWarning, RuntimeWarning):
                 warnings.simplefilter("error", category)
-            examples = _read_all(listing, [file.name for file in files if not file.fault], image_size, bad)
+            examples = _read_all(
+                listing, [file.name for file in files if not file.fault], image_size, transparent_as, bad
+            )
     if bad:
         _report(path, bad, len(files), skip_bad_files)
     if not len(examples):
@@ -117,8 +122,27 @@ def read_images(
     return Examples(str(path), examples, layout, splits, numbers, class_names, files=names)
 
 
-def read_image(file: Path | OpenFile, image_size: tuple[int, int] | None = None) -> np.ndarray:
+def colour(name: str | None) -> tuple[int, ...] | None:
+    """RGB of a colour, by its name or as #RRGGBB; None of none."""
+    if name is None:
+        return None
+    try:
+        return ImageColor.getrgb(name)[:3]
+    except ValueError as error:
+        raise InputError(
+            f"--background {name}: there is no such colour: give a name, such as white, or #RRGGBB"
+        ) from error
+
+
+def read_image(
+    file: Path | OpenFile, image_size: tuple[int, int] | None = None, background: tuple[int, ...] | None = None
+) -> np.ndarray:
     """One image file as (H, W), grey of uint8 or uint16, or (H, W, 3), RGB of uint8.
+
+    Arguments:
+        file: its path, or what was opened.
+        image_size: height and width to which it is cropped and resized.
+        background: RGB of the colour that transparent pixels are laid upon.
 
     Raises:
         InputError: with the reason, without the path, if it is not an image that can be used as it is, or decoding it
@@ -129,7 +153,7 @@ def read_image(file: Path | OpenFile, image_size: tuple[int, int] | None = None)
         return array if image_size is None else _fit_channels(array, *image_size)
     with _opened(file) as image:
         _header(image)
-        plain = _plain(ImageOps.exif_transpose(image) if _is_turned(image) else image)
+        plain = _plain(ImageOps.exif_transpose(image) if _is_turned(image) else image, background)
         return np.asarray(plain if image_size is None else _fit(plain, *image_size))
 
 
@@ -183,6 +207,7 @@ def _header(image: Image.Image) -> Header:
     # pixels that it is turned: to ask would decode it
     copies = 3 + (image.format == "PNG" or _is_turned(image)) + 2 * (image.format == "WEBP")
     copies += image.mode not in {"L", "RGB", "I;16", "I;16B", "I;16L"}
+    copies += image.has_transparency_data  # a background
     work = copies * num_pixels * (item if is_deep or image.mode in {"1", "L"} else 4)
     check_memory(f"decoding {image.width} x {image.height} pixels", work, "store it with fewer pixels")
     return Header(image.height, image.width, channels, "uint16" if is_deep else "uint8", work)
@@ -198,13 +223,18 @@ def _is_turned(image: Image.Image) -> bool:
     return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image, background: tuple[int, ...] | None) -> Image.Image:
     """The image as 8-bit grey, 16-bit grey or RGB; refuses what would lose something."""
     grey_16 = image.mode.startswith("I;16")
     if image.has_transparency_data:
-        if grey_16 or image.convert("RGBA").getchannel("A").getextrema()[0] != 255:
-            raise InputError("it has transparent pixels: flatten it onto a background colour")
-        return image.convert("L" if image.mode in {"L", "LA", "La"} else "RGB")
+        if grey_16:
+            raise InputError("it has transparent pixels of 16 bits: flatten it onto a background")
+        mode, layers = "L" if image.mode in {"L", "LA", "La"} else "RGB", image.convert("RGBA")
+        if layers.getchannel("A").getextrema()[0] == 255:
+            return image.convert(mode)
+        if background is None:
+            raise InputError("it has transparent pixels: give the colour beneath them, such as --background white")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), layers).convert(mode)
     if grey_16 or image.mode in {"L", "RGB"}:
         return image
     if image.mode == "1":
@@ -236,7 +266,11 @@ def _fit_channels(array: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _read_all(
-    listing: Listing, names: list[str], image_size: tuple[int, int] | None, bad: dict[str, str]
+    listing: Listing,
+    names: list[str],
+    image_size: tuple[int, int] | None,
+    background: tuple[int, ...] | None,
+    bad: dict[str, str],
 ) -> np.ndarray:
     """All images that can be read in one array (N, C, H, W), in the order of their names; the others go to `bad`.
 
@@ -257,7 +291,7 @@ def _read_all(
     num_together = max(1, min(_MOST_TOGETHER, PART // (total // len(headers))))
     examples, first_name = np.empty((0, channels, 1, 1), np.uint8), ""
     num_read, has_colours, num_waiting = 0, False, 0
-    read = partial(read_image, image_size=image_size)
+    read = partial(read_image, image_size=image_size, background=background)
     for file_name, image in _each(listing, [*headers], read, num_workers, num_together, "reading images", bad):
         if not num_read:
             shape = (len(headers), channels, *image.shape[:2])

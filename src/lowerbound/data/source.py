@@ -55,7 +55,8 @@ def _images(config: DataConfig, spec: DataSpec | None) -> Examples:
     from lowerbound.data.labels import read_labels
 
     labels = None if config.labels is None else read_labels(Path(config.labels).expanduser())
-    return read_images(_path(config), image_size=config.image_size, skip_bad_files=config.skip_bad_files, labels=labels)
+    settings = {name: getattr(config, name) for name in ("image_size", "background", "skip_bad_files")}
+    return read_images(_path(config), **settings, labels=labels)
 
 
 def _arrays(config: DataConfig, spec: DataSpec | None) -> Examples:
@@ -77,7 +78,8 @@ def _fields(config: DataConfig, spec: DataSpec | None) -> Examples:
 def _hub(config: DataConfig, spec: DataSpec | None) -> Examples:
     from lowerbound.data.hub import read_hub
 
-    return read_hub(config.source, image_size=config.image_size, skip_bad_files=config.skip_bad_files)
+    settings = {name: getattr(config, name) for name in ("image_size", "background", "skip_bad_files")}
+    return read_hub(config.source, **settings)
 
 
 def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
@@ -87,10 +89,10 @@ def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
 
 
 BUNDLED = Source((), _named)
-IMAGES = Source(("image_size", "crop", "skip_bad_files", "labels", "num_levels"), _images)
+IMAGES = Source(("image_size", "crop", "background", "skip_bad_files", "labels", "num_levels"), _images)
 ARRAYS = Source(("layout", "crop", "num_levels"), _arrays)
 TIFF = Source(("crop", "num_levels"), lambda config, spec: read_tiff(_path(config)))
-HUB = Source(("image_size", "crop", "skip_bad_files", "num_levels"), _hub)
+HUB = Source(("image_size", "crop", "background", "skip_bad_files", "num_levels"), _hub)
 HUB_PREFIX = "hf:"
 """How the name of a data set of the hub begins."""
 FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)

@@ -260,7 +260,8 @@ def read_mask(path: Path, examples: Examples) -> Bool[np.ndarray, "num_examples 
 
     Arguments:
         path: an .npy file of booleans or of zeros and ones, or a PNG of black and white for images: True, 1 or white where
-            an entry is known. Its shape is that of one example or of all as they are stored, with or without channels.
+            an entry is known; what is transparent is black. Its shape is that of one example or of all as they are stored,
+            with or without channels.
         examples: which.
 
     Raises:
@@ -268,7 +269,7 @@ def read_mask(path: Path, examples: Examples) -> Bool[np.ndarray, "num_examples 
     """
     if path.suffix == ".png":
         try:
-            mask = read_image(path)
+            mask = read_image(path, background=(0, 0, 0))  # what was erased is missing
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         mask = mask if mask.ndim == 2 or (mask != mask[..., :1]).any() else mask[..., 0]

@@ -71,10 +71,10 @@ def of_file(opened: Opened, path: Path, number: int = 0) -> Example:
     """
     suffix, run = path.suffix.lower(), opened.run
     if suffix == ".png":
-        from lowerbound.data.images import read_image
+        from lowerbound.data.images import colour, read_image
 
         try:
-            image = read_image(path)
+            image = read_image(path, background=colour(run.config.data.background))
         except InputError as error:
             raise InputError(f"the picture cannot be used: {error}") from error
         values = image[None, None] if image.ndim == 2 else image.transpose(2, 0, 1)[None]
