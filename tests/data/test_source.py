@@ -75,7 +75,8 @@ def test_settings_of_another_kind_of_source_are_refused(array_file, folder):
         open_dataset(array_file, image_size=(2, 2))
     with pytest.raises(
         InputError,
-        match=r"--layout has no effect .*--image-size, --crop, --skip-bad-files, --labels and --num-levels would",
+        match=r"--layout has no effect .*"
+        r"--image-size, --crop, --background, --skip-bad-files, --labels and --num-levels would",
     ):
         open_dataset(folder, layout="NHW")
 

@@ -13,7 +13,6 @@ _NAME = re.compile(
     r"(?:[a-z]+(?:_[a-z]+)+(?![\w/.(-])"
     r"|[a-z]+(?==|\sis\s-?[\d(]|\sis\s(?:nan|inf)\b))"
 )
-_NUMBER = re.compile(r"-\.?\d.*")
 
 
 def flags(kind: type) -> dict[str, str]:
@@ -26,27 +25,26 @@ def flags(kind: type) -> dict[str, str]:
 
 
 def joined(arguments: Sequence[str], kind: type) -> list[str]:
-    """The arguments, in which an option of any number of values that is given more than once has all of them.
+    """The arguments, in which an option of any number of names that is given more than once has all of them.
 
-    Whoever is told to leave out one column after another adds `--ignore B` to `--ignore A`, and means both.
+    Whoever is told to leave out one column after another adds `--ignore B` to `--ignore A`, and means both. Of numbers the
+    last ones count, as of single values: they are put in the place of others.
 
     Arguments:
         arguments: of the command line.
         kind: the dataclass of the verb's options.
     """
-    any_number = {
-        f"--{option.replace('_', '-')}" for _, option, hint in _names(kind) if typing.get_args(hint)[1:] == (...,)
-    }
+    of_names = {f"--{option.replace('_', '-')}" for _, option, hint in _names(kind) if hint == tuple[str, ...]}
     others: list[str] = []
     values: dict[str, list[str]] = {}
     number_given, open_flag = 0, ""
     for argument in arguments:
         flag, equals, value = argument.partition("=")
-        if (flag := flag.replace("_", "-")) in any_number:
+        if (flag := flag.replace("_", "-")) in of_names:
             number_given += 1
             values.setdefault(flag, []).extend([value] * bool(equals))
             open_flag = "" if equals else flag
-        elif open_flag and not (argument.startswith("-") and not _NUMBER.fullmatch(argument)):
+        elif open_flag and not argument.startswith("-"):
             values[open_flag].append(argument)
         else:
             open_flag = ""

@@ -77,9 +77,9 @@ class DataConfig(Reading):
     condition_on: tuple[str, ...] = ()
     """Columns of a table that are no part of an example but its condition: one of categories is a label, others become a
     vector."""
-    window: Everyday[int | None] = None
+    window: int | None = None
     """Read a table as series, in windows of so many steps."""
-    horizon: Everyday[int] = 0
+    horizon: int = 0
     """The number of steps at the end of a window that `lowerbound forecast` draws, given the --window before."""
     stride: int = 1
     """The number of steps from the beginning of one window to that of the next."""
