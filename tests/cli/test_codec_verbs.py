@@ -58,17 +58,37 @@ def test_what_the_file_takes_is_told_beside_the_bound(trained, few, tmp_path, ca
     assert "all examples are kept by LZMA, without the model" in capsys.readouterr().out
 
 
-def test_a_picture_that_is_resized_to_be_coded_is_said_to_be(tmp_path, capsys):
+def test_a_picture_that_is_resized_or_laid_upon_a_background_to_be_coded_is_said_to_be(tmp_path, capsys):
     (tmp_path / "pictures").mkdir()
     rng = np.random.default_rng(0)
     for number in range(6):
         grey = rng.integers(0, 256, (9, 12), dtype=np.uint8)
-        Image.fromarray(grey).save(tmp_path / "pictures" / f"{number}.png")
+        glass = Image.merge("LA", (Image.fromarray(grey), Image.new("L", (12, 9), 128)))
+        glass.save(tmp_path / "pictures" / f"{number}.png")
     out, one = str(tmp_path / "run"), str(tmp_path / "pictures" / "3.png")
-    assert run(["train", str(tmp_path / "pictures"), "--image-size", "8", "8", "--steps", "1", "--out", out]) == 0
+    assert (
+        run(
+            [
+                "train",
+                str(tmp_path / "pictures"),
+                "--image-size",
+                "8",
+                "8",
+                "--background",
+                "white",
+                "--steps",
+                "1",
+                "--out",
+                out,
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert run(["compress", out, one, "-o", str(tmp_path / "one.lb"), "--num-steps", "2"]) == 0
-    assert "images cut or resized to 8 x 8, as the run's were, and not the files" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "images cut or resized to 8 x 8, as the run's were, and not the files" in said
+    assert "has no transparent pixels: they are laid upon white" in said
     assert run(["decompress", str(tmp_path / "one.lb"), "-o", str(tmp_path / "one.npy")]) == 0
     assert np.load(tmp_path / "one.npy").shape == (1, 8, 8)
 

@@ -78,6 +78,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if (run.config.data.image_size and examples.files) or run.config.data.crop:
         size = " x ".join(map(str, run.spec.raw_shape[1:]))
         print(f"what decompress gives back are images cut or resized to {size}, as the run's were, and not the files")
+    if (background := options.reading.background or run.config.data.background) and examples.files:
+        print(f"what decompress gives back has no transparent pixels: they are laid upon {background}")
     print(f"{counted(len(raw), 'example')} in {compressed.num_bytes:,} bytes: {options.out}")
     return {
         "bits_per_dim": on_disk,

@@ -21,7 +21,7 @@ def flags(kind: type) -> dict[str, str]:
     Arguments:
         kind: the dataclass of the verb's options.
     """
-    return {name: f"--{option.replace('_', '-')}" for name, option, _ in _names(kind)}
+    return {name: flag for name, flag, _ in _options(kind)}
 
 
 def joined(arguments: Sequence[str], kind: type) -> list[str]:
@@ -34,7 +34,7 @@ def joined(arguments: Sequence[str], kind: type) -> list[str]:
         arguments: of the command line.
         kind: the dataclass of the verb's options.
     """
-    of_names = {f"--{option.replace('_', '-')}" for _, option, hint in _names(kind) if hint == tuple[str, ...]}
+    of_names = {flag for _, flag, hint in _options(kind) if hint == tuple[str, ...]}
     others: list[str] = []
     values: dict[str, list[str]] = {}
     number_given, open_flag = 0, ""
@@ -79,8 +79,8 @@ def in_flags(message: str, kind: type, arguments: Sequence[str]) -> str:
     return _NAME.sub(renamed, message)
 
 
-def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str, str, typing.Any]]:
-    """Each option's name in Python, its name on the command line, and its type."""
+def _options(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str, str, typing.Any]]:
+    """Each option's name in Python, its flag, and its type."""
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         hint, marks = hints[field.name], ()
@@ -88,7 +88,8 @@ def _names(kind: type, within: str = "", prefix: str = "") -> Iterator[tuple[str
             hint, marks = typing.get_args(hint)[0], hint.__metadata__
         if dataclasses.is_dataclass(hint):
             inner = "" if tyro.conf.OmitArgPrefixes in marks else f"{prefix}{field.name}."
-            yield from _names(typing.cast(type, hint), f"{within}{field.name}.", inner)
+            yield from _options(typing.cast(type, hint), f"{within}{field.name}.", inner)
         elif not {tyro.conf.Positional, tyro.conf.Fixed}.intersection(marks):
             renamings = [mark.name for mark in marks if getattr(mark, "name", None)]  # of which no section is part
-            yield f"{within}{field.name}", renamings[0] if renamings else f"{prefix}{field.name}", hint
+            option = renamings[0] if renamings else f"{prefix}{field.name}"
+            yield f"{within}{field.name}", f"--{option.replace('_', '-')}", hint

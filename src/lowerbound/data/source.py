@@ -55,8 +55,12 @@ def _images(config: DataConfig, spec: DataSpec | None) -> Examples:
     from lowerbound.data.labels import read_labels
 
     labels = None if config.labels is None else read_labels(Path(config.labels).expanduser())
-    settings = {name: getattr(config, name) for name in ("image_size", "background", "skip_bad_files")}
-    return read_images(_path(config), **settings, labels=labels)
+    return read_images(_path(config), **_of_images(config), labels=labels)
+
+
+def _of_images(config: DataConfig) -> dict[str, Any]:
+    """How each image is read, wherever it lies."""
+    return {name: getattr(config, name) for name in ("image_size", "background", "skip_bad_files")}
 
 
 def _arrays(config: DataConfig, spec: DataSpec | None) -> Examples:
@@ -78,8 +82,7 @@ def _fields(config: DataConfig, spec: DataSpec | None) -> Examples:
 def _hub(config: DataConfig, spec: DataSpec | None) -> Examples:
     from lowerbound.data.hub import read_hub
 
-    settings = {name: getattr(config, name) for name in ("image_size", "background", "skip_bad_files")}
-    return read_hub(config.source, **settings)
+    return read_hub(config.source, **_of_images(config))
 
 
 def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
