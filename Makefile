@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# what the package reads; a change of either installs anew
+# what the package reads; a change of either installs anew, and what is imported is compiled then, a tenth of all files
 PACKAGE := pyproject.toml constraints.txt
 
 .PHONY: demo test test-all lint docs bench clean
@@ -28,12 +28,12 @@ lint: $(VENV)/.installed-dev
 
 # the guide's snippets say what it shows, and every page, formula and link is right; nothing is fetched but the packages
 docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python docs/snippets.py
 	$(BIN)/python -m sphinx -b html -W --keep-going --quiet docs build/docs
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/oracle.py
 	$(BIN)/python benchmarks/estimators.py
@@ -50,10 +50,10 @@ clean:
 
 $(VENV)/.installed: $(PACKAGE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(PACKAGE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.installed
