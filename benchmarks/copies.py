@@ -15,8 +15,9 @@ import numpy as np
 
 from lowerbound import Dataset, InputError, generate, open_dataset, open_run
 from lowerbound.data import Levels
-from lowerbound.evaluate.copies import audit, nearest
+from lowerbound.evaluate.copies import audit
 from lowerbound.evaluate.features import feature_classifier, feature_space
+from lowerbound.evaluate.nearest import nearest
 from lowerbound.report.distances import tell_copies
 
 NUM_PLANTED = 500

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.copies import CopyAudit, Ranks, _tail, audit, nearest
+from lowerbound.evaluate.copies import CopyAudit, Ranks, _tail, audit
+from lowerbound.evaluate.nearest import MOST_PRODUCTS, Mapped, most_searched, nearest
 from lowerbound.records import read, to_json
 from lowerbound.report.distances import has_copies, tell_copies
 
@@ -34,11 +35,52 @@ def disturbed(num: int, scale: float, seed: int = 3) -> np.ndarray:
 def test_nearest_agrees_with_all_pairs(monkeypatch):
     pairs = np.sqrt(((FRESH[:, None] - TRAIN[None]) ** 2).mean(axis=2))
     order = pairs.argsort(axis=1)[:, :5]
-    for block in (2**22, 1_300):
+    for block, entries in ((2**22, 2**24), (1_300, 2**24), (2**22, 700), (40, 18)):
         monkeypatch.setattr("lowerbound.evaluate.quality.BLOCK_VALUES", block)
+        monkeypatch.setattr("lowerbound.evaluate.nearest.PART_ENTRIES", entries)
         distances, indices = nearest(FRESH, TRAIN, 5)
         assert np.array_equal(indices, order)
         assert np.abs(distances - np.take_along_axis(pairs, order, axis=1)).max() < 1e-12
+
+
+@pytest.mark.parametrize("entries", [2**24, 90, 6])
+def test_nearest_among_some_is_nearest_of_those_alone(monkeypatch, entries):
+    """Also of none in a part, and of parts that no query is the nearest of."""
+    monkeypatch.setattr("lowerbound.evaluate.nearest.PART_ENTRIES", entries)
+    among = np.random.default_rng(0).random(len(TRAIN)) < 0.1
+    distances, indices = nearest(FRESH, TRAIN, 3, among=among)
+    alone, places = nearest(FRESH, TRAIN[among], 3)
+    assert np.array_equal(indices, np.flatnonzero(among)[places])
+    assert np.array_equal(distances, alone)
+    others = nearest(TRAIN[:50], TRAIN[:50], 2, exclude_self=True)
+    pairs = np.sqrt(((TRAIN[:50, None] - TRAIN[None, :50]) ** 2).mean(axis=2)) + np.diag(np.full(50, np.inf))
+    assert np.array_equal(others[1], pairs.argsort(axis=1)[:, :2])
+
+
+def test_an_audit_reads_examples_where_it_needs_them(monkeypatch):
+    """Never more than a part of them at a time, and says the same; copies are known by their numbers."""
+    monkeypatch.setattr("lowerbound.evaluate.nearest.PART_ENTRIES", 600)
+    twice, most = np.concatenate([TRAIN, TRAIN[::-1]]), 0
+
+    def read(numbers: np.ndarray) -> np.ndarray:
+        nonlocal most
+        most = max(most, len(numbers))
+        return twice[numbers]
+
+    samples = np.concatenate([FRESH, TRAIN[:9]])
+    found = audit(samples, HELD_OUT, Mapped(np.arange(len(twice)), read))
+    assert most == len(samples) + len(HELD_OUT), "those of which each is the nearest to one"
+    assert found == audit(samples, HELD_OUT, TRAIN)
+    assert found.num_identical == 9
+    assert {each.example for each in found.suspects} >= set(range(9))
+
+
+@pytest.mark.parametrize(("num_queries", "num_entries"), [(1, 2), (2500, 784), (800, 3 * 256 * 256)])
+def test_as_many_are_searched_as_time_allows(num_queries, num_entries):
+    num = most_searched(num_queries, num_entries)
+    assert num * num_queries * num_entries <= MOST_PRODUCTS
+    assert num >= 3_000
+    assert most_searched(10**9, 10**9) == 1
 
 
 def test_a_copy_has_distance_zero_far_from_the_origin():

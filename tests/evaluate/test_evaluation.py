@@ -12,6 +12,7 @@ from training.runs import tiny_run
 from lowerbound.cli.main import run as command
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
+from lowerbound.evaluate import nearest
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.folder import KINDS, evaluation_folder, read_evaluation
 from lowerbound.evaluate.likelihood import Likelihood
@@ -318,7 +319,9 @@ def test_every_part_has_a_kind_by_which_it_is_read(done):
 def test_copies_are_told_by_their_numbers_in_the_data_and_how_many_they_were_sought_among(
     run, tmp_path, monkeypatch, most
 ):
-    monkeypatch.setattr("lowerbound.evaluate.subject.MAX_REFERENCES", most)
+    if most < 1439:
+        products = (30 + 179) * (64 + nearest.PRODUCTS_OF_A_PAIR) * most
+        monkeypatch.setattr(nearest, "MOST_PRODUCTS", products)
     dataset = open_dataset("digits")
     subject = Subject(run, dataset, Settings(num_samples=30), tmp_path, own=True, pace=Pace())
     copied = subject.references[100:130]

@@ -3,19 +3,20 @@
 import numpy as np
 from scipy.special import logsumexp
 
+from lowerbound.baselines.shrinkage import SHRINKAGES, are_few, cross_validated
 from lowerbound.baselines.splits import EXACT, Baseline, Splits, check_complete, check_varying
 from lowerbound.errors import InputError
 
-SHRINKAGES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
 COPULA_WIDTHS = (0.1, 0.3, 0.6, 1.0)
 COPULA_CENTRES = 500
 BLOCK = 4096
 
 
 def gaussian(splits: Splits) -> Baseline:
-    """One Gaussian whose full covariance is shrunk towards its diagonal, $(1 - s) S + s \\, diag(S)$.
+    """One Gaussian whose full covariance is shrunk towards its diagonal, $(1 - s) S + s \\, diag(S)$, or has the variances
+    along its axes that rows apart have (`shrinkage.cross_validated`).
 
-    The shrinkage s is chosen on the validation split. On discrete data the noise u is integrated in closed form: it
+    Which, and s, is chosen on the validation split. On discrete data the noise u is integrated in closed form: it
     adds I/12 to the covariance, and with the precision matrix A the expected quadratic form at k + u is the one at the
     centre k + 1/2 plus tr(A)/12.
 
@@ -35,17 +36,20 @@ def gaussian(splits: Splits) -> Baseline:
     def squares(values: np.ndarray) -> np.ndarray:
         return ((values - mean) @ rotation) ** 2 + noise
 
-    def nats(squared: np.ndarray, shrinkage: float) -> np.ndarray:
-        variances = (1 - shrinkage) * eigenvalues + shrinkage
+    def nats(squared: np.ndarray, variances: np.ndarray) -> np.ndarray:
         if variances.min() <= 1e-10:
             return np.full(len(squared), np.inf)
         log_det = np.log(variances).sum() + 2 * np.log(scale).sum()
         return 0.5 * (splits.dim * np.log(2 * np.pi) + log_det + squared @ (1 / variances))
 
+    candidates = {f"shrinkage {s:g}": (1 - s) * eigenvalues + s for s in SHRINKAGES}
+    if are_few(*splits.train.shape):
+        scaled = (splits.train - mean) / scale
+        candidates["cross-validated shrinkage"] = cross_validated(scaled, 1 / (12 * scale**2) if discrete else None)
     on_validation = squares(splits.validation)
-    shrinkage = min(SHRINKAGES, key=lambda s: nats(on_validation, s).mean())
-    name = f"full-covariance Gaussian (shrinkage {shrinkage:g})"
-    return splits.baseline(name, nats(squares(splits.test), shrinkage), splits.kind)
+    chosen = min(candidates, key=lambda name: nats(on_validation, candidates[name]).mean())
+    name = f"full-covariance Gaussian ({chosen})"
+    return splits.baseline(name, nats(squares(splits.test), candidates[chosen]), splits.kind)
 
 
 def gaussian_copula(splits: Splits) -> Baseline:

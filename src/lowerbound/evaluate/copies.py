@@ -21,18 +21,19 @@ hypergeometric probability. It notices a few copies among many good samples, to 
 **Collapse.** Samples that lie nearer to each other than held-out examples do have collapsed.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Num
+from jaxtyping import Bool, Float, Float64, Num
 from torch import Tensor
 
 from lowerbound.errors import InputError
+from lowerbound.evaluate.nearest import Mapped, Rows, nearest, parts_of
 from lowerbound.evaluate.part import Figures
-from lowerbound.evaluate.quality import blocks
 from lowerbound.records import Measured
 
 NUM_BOOTSTRAP = 200
@@ -40,46 +41,6 @@ NUM_NEIGHBOURS = 3
 FALSE_POSITIVE_RATE = 0.01
 FEWEST = 20
 """Samples or held-out examples below which ranks say too little."""
-
-
-def nearest(
-    queries: Num[np.ndarray, "query dim"],
-    references: Num[np.ndarray, "reference dim"],
-    num: int = 1,
-    exclude_self: bool = False,
-) -> tuple[Float64[np.ndarray, "query {num}"], Int[np.ndarray, "query {num}"]]:
-    r"""Root mean square differences per dimension to the nearest references, and which these are, the nearest first.
-
-    $(\|x_i - y_j\|^2 / D)^{1/2}$, in the unit of the values. Products of blocks find the neighbours in single precision; the
-    distances are then taken from the values themselves, so that an exact copy has distance 0.
-
-    Arguments:
-        queries, references: (N, D) and (M, D).
-        num: how many neighbours of each.
-        exclude_self: the two are the same array, and no example is its own neighbour.
-
-    Raises:
-        InputError: if there are fewer than `num` references.
-    """
-    if not 1 <= num <= len(references) - exclude_self:
-        raise InputError(
-            f"{num} neighbours among {len(references) - exclude_self} examples: give from 1 to as many as there are"
-        )
-    centre = references.mean(axis=0, dtype=np.float64)
-    centred = (references - centre).astype(np.float32)
-    squares = np.einsum("nd,nd->n", centred, centred)
-    distances, indices = np.empty((len(queries), num)), np.empty((len(queries), num), dtype=np.int64)
-    for part in blocks(len(queries), len(references)):
-        scores = squares - 2 * ((queries[part] - centre).astype(np.float32) @ centred.T)
-        if exclude_self:
-            scores[np.arange(len(scores)), np.arange(part.start, part.stop)] = np.inf
-        nearby = np.argpartition(scores, num - 1, axis=1)[:, :num]
-        exact_queries = queries[part].astype(np.float64)
-        exact = np.stack([((exact_queries - references[column]) ** 2).mean(axis=1) for column in nearby.T], axis=1)
-        order = exact.argsort(axis=1, kind="stable")
-        distances[part] = np.sqrt(np.take_along_axis(exact, order, axis=1))
-        indices[part] = np.take_along_axis(nearby, order, axis=1)
-    return distances, indices
 
 
 @dataclass(frozen=True)
@@ -201,14 +162,12 @@ class Neighbours(Figures):
 
 
 def neighbours(
-    samples: Num[np.ndarray, "sample dim"],
-    held_out: Num[np.ndarray, "held_out dim"],
-    train: Num[np.ndarray, "train dim"],
-    seed: int = 0,
+    samples: Num[np.ndarray, "sample dim"], held_out: Num[np.ndarray, "held_out dim"], train: Rows, seed: int = 0
 ) -> Neighbours:
     """Distances of samples to the training data and to each other, against those of held-out data.
 
-    samples, held_out, train: (N, D) in one unit. Where the dimensions have different units, give normalised values.
+    samples, held_out: (N, D) in one unit. Where the dimensions have different units, give normalised values.
+    train: as many training examples as there are, likewise; slices of them are taken, so that they need not be in memory.
     seed: of the choice of as many examples from the larger of samples and held-out data, and of the bootstrap.
 
     Raises InputError as `audit`.
@@ -226,7 +185,7 @@ def neighbours(
 def audit(
     samples: Num[np.ndarray, "sample *shape"] | Num[Tensor, "sample *shape"],
     held_out: Num[np.ndarray, "held_out *shape"] | Num[Tensor, "held_out *shape"],
-    train: Num[np.ndarray, "train *shape"] | Num[Tensor, "train *shape"],
+    train: Rows,
     *,
     features: Callable[[Any], Num[np.ndarray, "batch feature"]] | None = None,
     num_neighbours: int = NUM_NEIGHBOURS,
@@ -236,7 +195,8 @@ def audit(
     """Compare the distances of samples to the training data with those of held-out data.
 
     Arguments:
-        samples, held_out, train: (N, *shape) in one unit. Where entries have different units, give normalised values.
+        samples, held_out: (N, *shape) in one unit. Where entries have different units, give normalised values.
+        train: likewise, an array, a tensor or what gives these for slices and arrays of indices (`nearest.Mapped`).
         features: what distances are taken of, (N, F), computed from each of the three; the entries themselves if None.
         num_neighbours: k, at least 2, of the neighbourhood that a distance is relative to.
         false_positive_rate: of suspects; if None 0.01, or 1 / (n + 1) if there are too few held-out examples, n, for that.
@@ -256,23 +216,19 @@ def audit(
             f"a false-positive rate of {rate:g} with {len(held_out)} held-out examples: these can set rates from "
             f"{1 / (len(held_out) + 1):.2g} to below 1"
         )
-    flat_train = _flat(train)
-    # the first of those that are equal
-    distinct = np.sort(list({row.tobytes(): index for index, row in reversed([*enumerate(flat_train)])}.values()))
-    if not 2 <= num_neighbours <= len(distinct):
+    distinct = _distinct(train)
+    if not 2 <= num_neighbours <= distinct.sum():
         raise InputError(
-            f"num_neighbours is {num_neighbours} with {len(distinct)} different training examples: it is at least 2 and at "
+            f"num_neighbours is {num_neighbours} with {distinct.sum()} different training examples: it is at least 2 and at "
             "most as many as there are"
         )
     features = features or _flat
-    references = features(train[distinct])
-    distances, scores, examples, identical = [], [], [], []
-    for values in (samples, held_out):
-        each, indices = nearest(features(values), references, num_neighbours)
-        distances.append(each[:, 0])
-        scores.append(_relative(each))
-        examples.append(distinct[indices[:, 0]])
-        identical.append(int((_flat(values) == flat_train[examples[-1]]).all(axis=1).sum()))
+    queries = [np.asarray(features(values)) for values in (samples, held_out)]
+    found, nearby = nearest(np.concatenate(queries), Mapped(train, features), num_neighbours, among=distinct)
+    is_equal = (np.concatenate([_flat(samples), _flat(held_out)]) == _flat(train[nearby[:, 0]])).all(axis=1)
+    distances, scores, examples, identical = (
+        np.split(each, [len(samples)]) for each in (found[:, 0], _relative(found), nearby[:, 0], is_equal)
+    )
     p = (1 + np.searchsorted(np.sort(scores[1]), scores[0], "right")) / (len(held_out) + 1)
     suspects = tuple(
         Suspect(int(i), int(examples[0][i]), float(distances[0][i]), float(scores[0][i]), float(p[i]))
@@ -287,12 +243,23 @@ def audit(
         suspects=suspects,
         false_positive_rate=rank / (len(held_out) + 1),
         suspects_p=_tail(len(suspects), len(samples), len(held_out), rank),
-        num_identical=identical[0],
-        num_identical_held_out=identical[1],
+        num_identical=int(identical[0].sum()),
+        num_identical_held_out=int(identical[1].sum()),
         num_samples=len(samples),
         num_held_out=len(held_out),
         num_neighbours=num_neighbours,
     )
+
+
+def _distinct(train: Rows) -> Bool[np.ndarray, " train"]:
+    """Which are the first of those that are equal."""
+    seen, distinct = set(), np.zeros(len(train), dtype=bool)
+    for part in parts_of(train, _flat(train[:1]).size):
+        for place, row in enumerate(_flat(train[part]), part.start):
+            digest = hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+            distinct[place] = digest not in seen
+            seen.add(digest)
+    return distinct
 
 
 def _flat(values: np.ndarray | Tensor) -> np.ndarray:

@@ -17,8 +17,9 @@ from lowerbound.evaluate.features import UPDATES, Features, feature_classifier
 from lowerbound.evaluate.forecasts import MOST_LEARNED, Forecasts, rivals
 from lowerbound.evaluate.imputation import MOST_EXAMPLES, NUM_DRAWS, NUM_STEPS, held_out_imputation, judge
 from lowerbound.evaluate.judge import Judge, SampleQuality, Samples, draw, num_compared
+from lowerbound.evaluate.nearest import Mapped
 from lowerbound.evaluate.part import Cost, Figures, Part, Progress
-from lowerbound.evaluate.subject import FEATURES, MAX_REFERENCES, SAMPLES, Subject
+from lowerbound.evaluate.subject import FEATURES, MOST_COMPARED, SAMPLES, Subject
 from lowerbound.evaluate.trade_off import num_steps, trade_off_parts
 from lowerbound.guidance import AutoGuidance
 from lowerbound.pictures import denoising_strip, sample_grid
@@ -135,9 +136,15 @@ def _quality(subject: Subject) -> SampleQuality:
 
 
 def _distances(subject: Subject) -> Neighbours:
-    train = subject.dataset.encoded(subject.references)
-    flat = (values.flatten(1).numpy() for values in (subject.samples, subject.test, train))
-    found = neighbours(*flat, seed=subject.settings.seed)
+    def flat(indices: np.ndarray) -> np.ndarray:
+        return subject.dataset.encoded(indices).flatten(1).numpy()
+
+    samples, held_out, train = (
+        subject.samples.flatten(1).numpy(),
+        flat(subject.ranked),
+        Mapped(subject.references, flat),
+    )
+    found = neighbours(samples, held_out, train, seed=subject.settings.seed)
     # an example is told by its number in the data, where it can be looked up
     suspects = tuple(replace(each, example=int(subject.references[each.example])) for each in found.copies.suspects)
     return replace(found, copies=replace(found.copies, suspects=suspects))
@@ -183,7 +190,7 @@ def _by_class(subject: Subject) -> Part:
 
 def _columns(subject: Subject) -> Columns:
     dataset, spec = subject.dataset, subject.dataset.spec
-    train, test = (dataset.examples[dataset.some(split, MAX_REFERENCES)] for split in ("train", "test"))
+    train, test = (dataset.examples[dataset.some(split, MOST_COMPARED)] for split in ("train", "test"))
     described = spec.columns or tuple(Column(f"column {k}", "real", "double") for k in range(train.shape[1]))
     commonest = [commonest_categories(train[:, k]) if column.categories else None for k, column in enumerate(described)]
     names, sources = [], []
@@ -223,7 +230,7 @@ def _comparison(subject: Subject, name: str) -> Part:
     cost = Cost(work.format(subject.settings.num_samples, beside))
     settings = subject.judging if name == "quality" else subject.drawing
     if name == "distances":
-        settings = {**settings, "references": num}
+        settings = {**settings, "references": num, "ranked": len(subject.ranked)}
     return Part(name, title, cost, compute, settings=settings, missing=subject.incomparable)
 
 

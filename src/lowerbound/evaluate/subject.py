@@ -1,5 +1,6 @@
 """What an evaluation is of, and what several of its parts are made from, each made once."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from lowerbound.evaluate.features import MAX_ENTRIES, FeatureClassifier, Feature
 from lowerbound.evaluate.inception import inception_space
 from lowerbound.evaluate.judge import Judge, num_compared
 from lowerbound.evaluate.likelihood import scored
+from lowerbound.evaluate.nearest import most_searched
 from lowerbound.evaluate.part import Pace
 from lowerbound.evaluate.settings import Settings
 from lowerbound.run import Run
@@ -25,8 +27,10 @@ QUICK_SECONDS = 15.0
 SAMPLES, EACH, FEATURES = "samples.npy", "bits.npy", "features.npy"
 """The files of the samples that were drawn, of the bits/dim of each example, and of the features of training and then of
 held-out examples, where these take long."""
-MAX_REFERENCES = 20_000
-"""Training examples that the nearest is sought among."""
+MOST_COMPARED = 20_000
+"""Of a split, that samples stand beside."""
+MOST_RANKED = 2_000
+"""Of the test split, whose nearest training example is sought, as that of samples is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +94,20 @@ class Subject:
         return self._found(EACH, "bits/dim of the examples")
 
     @cached_property
+    def ranked(self) -> np.ndarray:
+        """The test examples whose nearest training example is sought, by their indices."""
+        return self.dataset.some("test", MOST_RANKED, MAX_ENTRIES)
+
+    @cached_property
     def references(self) -> np.ndarray:
-        """The training examples that the nearest is sought among, by their indices."""
-        return self.dataset.some("train", MAX_REFERENCES, MAX_ENTRIES)
+        """The training examples among which it is sought: all, or as many as take about a minute."""
+        num_queries = self.settings.num_samples + len(self.ranked)
+        return np.sort(self.dataset.some("train", most_searched(num_queries, math.prod(self.dataset.shape))))
 
     @cached_property
     def tested(self) -> np.ndarray:
         """The test examples that samples stand beside, by their indices."""
-        return self.dataset.some("test", MAX_REFERENCES, MAX_ENTRIES)
+        return self.dataset.some("test", MOST_COMPARED, MAX_ENTRIES)
 
     @cached_property
     def test(self) -> Tensor:

@@ -1,13 +1,14 @@
 """Gaussians fitted to training rows, and to the windows of series, for forests and networks to stand upon."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.baselines.correlated import SHRINKAGES
+from lowerbound.baselines.shrinkage import SHRINKAGES, are_few, cross_validated
 from lowerbound.data import Dataset
 
 MOST_WINDOWS = 10_000
@@ -25,23 +26,41 @@ WANDERING = (0.0, 0.3, 1.0, 3.0)
 def fit_gaussian(
     train: Float[Tensor, "num_rows dim"], held_out: Float[Tensor, "num_held_out dim"]
 ) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim dim"]]:
-    """The mean and the covariance of what is there of the training rows, the covariance shrunk towards its diagonal by what
-    suits held-out rows best.
+    """The mean and the covariance of what is there of the training rows: the covariance shrunk towards its diagonal, or with
+    variances along its axes that are measured on rows apart (`baselines.shrinkage`), as suits held-out rows best.
 
     Arguments:
         train: NaN where an entry is missing.
         held_out: likewise.
     """
-    mean, covariance = _moments(train.double())
+    x = train.double()
+    mean, covariance = _moments(x)
     diagonal, offsets = torch.diag(covariance.diagonal()), held_out.double() - mean
+
+    def candidates() -> Iterator[Tensor]:
+        """One at a time: of many numbers they are large."""
+        yield from ((1 - s) * covariance + s * diagonal for s in SHRINKAGES)
+        if are_few(*x.shape) and not x.isnan().any():
+            yield _cross_validated(x - mean, covariance)
+
     chosen, likeliest = diagonal, -math.inf  # where there is little of pairs
-    for shrinkage in SHRINKAGES:
-        shrunk = (1 - shrinkage) * covariance + shrinkage * diagonal
-        narrower = shrunk.clone()
+    for candidate in candidates():
+        narrower = candidate.clone()
         narrower.diagonal().sub_(LEAST_VARIANCE)
-        if torch.linalg.cholesky_ex(narrower).info == 0 and (found := _mean_log_marginal(offsets, shrunk)) > likeliest:
-            chosen, likeliest = shrunk, found
+        if (
+            torch.linalg.cholesky_ex(narrower).info == 0
+            and (found := _mean_log_marginal(offsets, candidate)) > likeliest
+        ):
+            chosen, likeliest = candidate, found
     return mean, chosen
+
+
+def _cross_validated(centred: Tensor, covariance: Tensor) -> Tensor:
+    """The covariance with other variances along the axes that it has in units of its numbers' deviations."""
+    scale = covariance.diagonal().sqrt().clamp(min=LEAST_VARIANCE)
+    variances = torch.from_numpy(cross_validated((centred / scale).numpy()))
+    axes = scale[:, None] * torch.linalg.eigh(covariance / (scale[:, None] * scale)).eigenvectors
+    return (axes * variances) @ axes.T
 
 
 def fit_windows(dataset: Dataset) -> tuple[Float[Tensor, "num_entries"], Float[Tensor, "num_entries num_entries"]]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lowerbound.errors import InputError
-from lowerbound.evaluate.copies import nearest
+from lowerbound.evaluate.nearest import Mapped, most_searched, nearest
 from lowerbound.models import Effort
 from lowerbound.pictures import bound_by_time
 from lowerbound.pictures.standing import by_entry, standing
@@ -27,7 +27,6 @@ NUM_COMPARED = 128
 COMPARED_WITH = {"held-out examples": "test", "training examples": "train"}
 COMPARED_DRAWS = 16
 NUM_NEIGHBOURS = 5
-MOST_SEARCHED = 20_000
 MOST_SHOWN = 40
 MOST_BESIDE = 8
 """Columns that are shown of an example, and of each of its neighbours."""
@@ -113,12 +112,16 @@ def neighbours(opened: Opened, raw: np.ndarray, num: int = NUM_NEIGHBOURS) -> tu
     The distance is the root mean square difference of encoded entries; what is missing counts as the mean.
     """
     dataset = opened.dataset
-    training = dataset.some("train", MOST_SEARCHED)
-    encoded_training = torch.nan_to_num(dataset.encoded(training)).flatten(1).numpy()
-    encoded = torch.nan_to_num(opened.run.encode(raw)).flatten(1).numpy()
-    distances, places = nearest(encoded, encoded_training, min(num, len(encoded_training)))
+    # all, or as many as take some seconds
+    training = np.sort(dataset.some("train", most_searched(len(raw), math.prod(dataset.shape)) // 10))
+    examples = Mapped(training, lambda indices: _flat(dataset.encoded(indices)))
+    distances, places = nearest(_flat(opened.run.encode(raw)), examples, min(num, len(training)))
     numbers = training[places]
     return dataset.examples[numbers.reshape(-1)].reshape(*numbers.shape, *raw.shape[1:]), numbers, distances
+
+
+def _flat(values: torch.Tensor) -> np.ndarray:
+    return torch.nan_to_num(values).flatten(1).numpy()
 
 
 def near(opened: Opened, example: Example) -> str:
