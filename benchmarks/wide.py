@@ -1,9 +1,9 @@
 """Rows wider than the layers of a network: python benchmarks/wide.py
 
 Spectra (five peaks whose heights and places vary, 600 positions, 1,500 rows), panels of 2,000 columns that few causes move
-(rank 20 and noise, 500 rows) and the same of independent columns. A network alone, upon
-independent columns, as beyond 2,048 numbers, and upon the one Gaussian of the recipe; beside them the baselines. Bits/dim of
-test rows, standard errors over rows; of the panels the truth is known.
+(rank 20 and noise, 500 rows) and the same of independent columns; with --gaps some of their entries are missing. A network
+alone, upon independent columns, upon factors, as beyond 2,048 numbers and with gaps, and upon one Gaussian; beside them the
+baselines. Bits/dim of test rows, standard errors over rows; of the panels the truth is known.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from lowerbound.baselines.yardsticks import of_dataset
 from lowerbound.machine import processor
 from lowerbound.records import Measured
 from lowerbound.training import mixtures
+from lowerbound.training.factors import MOST_FACTORS
 
 NOISE = 0.5
 
@@ -29,25 +30,30 @@ NOISE = 0.5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--gaps", type=float, default=0.0, help="the share of entries that are missing")
     arguments = parser.parse_args()
     print(f"{processor()}, {torch.get_num_threads()} threads, {arguments.steps} steps")
     joint = mixtures.WIDEST_JOINT
     with tempfile.TemporaryDirectory() as folder:
         for name, rows, truth in sets():
             source = str(Path(folder) / f"{name}.npy")
+            rows[np.random.default_rng(1).random(rows.shape) < arguments.gaps] = np.nan
             np.save(source, rows.astype(np.float32))
             dataset = lb.open_dataset(source)
             print(f"\n{name}, {rows.shape[0]:,} x {rows.shape[1]:,}{'' if truth is None else f', truth {truth:.3f}'}")
             for baseline in of_dataset(dataset):
                 print(f"  {baseline.bits}  {baseline.name}")
-            for below, num_components, widest in (
-                ("network alone", 0, joint),
-                ("upon independent columns", 1, MIXTURE_FULL_DIMS),
-                ("upon a Gaussian", 1, joint),
-            ):
+            below = [
+                ("network alone", joint, {"components": 0, "factors": 0}),
+                ("upon independent columns", MIXTURE_FULL_DIMS, {"components": 1, "factors": 0}),
+                ("upon factors", joint, {"components": 1, "factors": MOST_FACTORS}),
+            ]
+            if not arguments.gaps:
+                below.append(("upon a Gaussian", joint, {"components": 1, "factors": 0}))
+            for title, widest, settings in below:
                 mixtures.WIDEST_JOINT = widest
-                bits, seconds = trained(dataset, Path(folder) / name / below, num_components, arguments.steps)
-                print(f"  {bits}  {below}, {seconds:.0f} s")
+                bits, seconds = trained(dataset, Path(folder) / name / title, settings, arguments.steps)
+                print(f"  {bits}  {title}, {seconds:.0f} s", flush=True)
 
 
 def sets() -> Iterator[tuple[str, np.ndarray, float | None]]:
@@ -65,11 +71,11 @@ def sets() -> Iterator[tuple[str, np.ndarray, float | None]]:
         yield name, rows, (0.5 * log_det + math.log(NOISE) + 0.5 * math.log(2 * math.pi * math.e)) / math.log(2)
 
 
-def trained(dataset: lb.Dataset, out: Path, num_components: int, steps: int) -> tuple[Measured, float]:
+def trained(dataset: lb.Dataset, out: Path, settings: dict[str, int], steps: int) -> tuple[Measured, float]:
     """Bits/dim of test rows after so many steps, and the seconds of training."""
     config = lb.recipe(dataset)
     training = dataclasses.replace(config.training, minutes=None, steps=steps, num_evaluations=5, num_pictures=0)
-    denoiser = dataclasses.replace(config.denoiser, components=num_components)
+    denoiser = dataclasses.replace(config.denoiser, **settings)
     config = dataclasses.replace(config, training=training, denoiser=denoiser)
     lb.train(config, dataset, out, say=lambda line: None, show_progress=False)
     run = lb.open_run(out)

@@ -138,25 +138,33 @@ def test_it_refuses_what_has_no_mixture_and_noise():
     assert posterior_sample(PiGDM(), upon_a_mixture(), mask, y, 0.1, times, Stream(0)).isfinite().all()
 
 
-def test_numbers_that_are_apart_are_those_of_diagonal_covariances():
-    """Of whole rows, of rows with gaps, and given some entries."""
+@pytest.mark.parametrize("num_factors", [0, 1, 2, 5])
+def test_numbers_that_few_factors_move_are_those_of_the_whole_covariance(num_factors):
+    """Or that none does. Of whole rows, of rows with gaps, and given some entries, at every noise."""
     full = of_blocks()
     variances = torch.stack([full.variances[k] for k in range(3)])
-    facts = (double([0.5, 0.3, 0.2]), full.means[:3])
-    chances = full.chances[:3]
-    diagonal = FittedMixture(4, BLOCKS).double().fit(*facts, torch.diag_embed(variances), chances)
-    apart = FittedMixture(4, BLOCKS, are_apart=True).double().fit(*facts, variances, chances)
-    assert "axes" not in apart.state_dict()
-    x_t, x, level = draw(6, 7), draw(6, 7, seed=1), SCHEDULE.level(0.4)
+    loadings = draw(3, variances.shape[1], num_factors, seed=4)
+    loadings[..., 2:4] = 0  # of a factor that moves nothing, and of a place left over
+    loadings = loadings[..., [*range(min(num_factors, 2)), *range(4, num_factors), *range(2, min(num_factors, 4))]]
+    facts, chances = (double([0.5, 0.3, 0.2]), full.means[:3]), full.chances[:3]
+    covariances = torch.diag_embed(variances) + loadings @ loadings.mT
+    whole = FittedMixture(4, BLOCKS).double().fit(*facts, covariances, chances)
+    moved = FittedMixture(4, BLOCKS, num_factors=num_factors).double().fit(*facts, variances, chances, loadings)
+    assert "axes" not in moved.state_dict()
+    assert ("loadings" in moved.state_dict()) == (num_factors > 0)
+    x_t, x = draw(6, 7), draw(6, 7, seed=1)
     observed = torch.rand(6, 7, generator=torch.Generator().manual_seed(1)) < 0.6
     observed[:, 1:4], observed[:, 5:] = observed[:, 1:2], observed[:, 5:6]  # a choice is there or not
+    for t in (0.0, 0.4, 1.0, torch.linspace(0, 1, 6).double()):
+        level = SCHEDULE.level(t)
+        for seen in (None, observed):
+            guesses = [vars(each(x_t, level, seen)) for each in (moved, whole)]
+            if seen is not None:
+                for guess in guesses:
+                    guess["spread"] = guess["spread"][seen[:, 4]]  # of a grid's value that is there
+            torch.testing.assert_close(*guesses)
+        known = torch.where(observed, x, torch.nan)
+        given = [each.given(known, observed)(x_t, level) for each in (moved, whole)]
+        torch.testing.assert_close(vars(given[0]), vars(given[1]))
     for seen in (None, observed):
-        guesses = [vars(each(x_t, level, seen)) for each in (apart, diagonal)]
-        if seen is not None:
-            for guess in guesses:
-                guess["spread"] = guess["spread"][seen[:, 4]]  # of a grid's value that is there
-        torch.testing.assert_close(*guesses)
-        torch.testing.assert_close(apart.log_joint(x, seen), diagonal.log_joint(x, seen))
-    x[:, :] = torch.where(observed, x, torch.nan)
-    given = [each.given(x, observed)(x_t, level) for each in (apart, diagonal)]
-    torch.testing.assert_close(vars(given[0]), vars(given[1]))
+        torch.testing.assert_close(moved.log_joint(x, seen), whole.log_joint(x, seen))

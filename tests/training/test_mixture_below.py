@@ -10,6 +10,7 @@ from training.runs import train_until
 
 import lowerbound as lb
 from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS
+from lowerbound.cli.main import run as command
 from lowerbound.data import DataConfig, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.inverse import Fitted
@@ -20,6 +21,7 @@ from lowerbound.run.impute import default_method, impute
 from lowerbound.schedule import CLEAN, Schedule
 from lowerbound.training import mixtures, recipe, train
 from lowerbound.training.config import DenoiserConfig, NetworkConfig
+from lowerbound.training.factors import MOST_FACTORS
 from lowerbound.training.held_out import held_out_bits
 from lowerbound.training.mixtures import TAILS, Components, fit_mixture
 from lowerbound.training.trainer import Trainer
@@ -154,25 +156,70 @@ def test_wide_rows_stand_upon_one_gaussian_that_is_shrunk_as_far_as_it_takes(tmp
         assert gain > 0.2 if is_correlated else gain > -0.02
 
 
+@pytest.mark.parametrize("num_factors", [None, 0])
 @pytest.mark.parametrize("has_gaps", [False, True])
-def test_a_network_of_wide_rows_begins_where_independent_columns_end(tmp_path, monkeypatch, has_gaps):
+def test_a_network_of_wide_rows_begins_where_few_factors_or_independent_columns_end(
+    tmp_path, monkeypatch, has_gaps, num_factors
+):
     """Noise of a hundred columns would not pass through eight units."""
     monkeypatch.setattr(mixtures, "WIDEST_JOINT", MIXTURE_FULL_DIMS)
-    rows = wide_rows(150, MIXTURE_FULL_DIMS + 8)
+    num_columns, num_rows, num_given = MIXTURE_FULL_DIMS + 8, 500, 40
+    rows = wide_rows(num_rows, num_columns)
+    whole = rows.copy()
     if has_gaps:
         rows[np.random.default_rng(1).random(rows.shape) < 0.1] = np.nan
     config, dataset = configured(tmp_path, rows)
-    config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, components=1))
+    factors = MOST_FACTORS if num_factors is None else num_factors
+    assert config.denoiser.factors == MOST_FACTORS, "the recipe's"
+    config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, components=1, factors=factors))
     train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
     run = open_run(tmp_path / "run")
-    assert run.denoiser.mixture.axes is None
-    scores = lb.score(run, rows[-40:], lb.Effort(64))
+    mixture = run.denoiser.mixture
+    assert mixture.axes is None
+    assert (mixture.loadings is None) == (factors == 0)
+    scores = lb.score(run, rows[dataset.test], lb.Effort(64))
     independent = 0.5 * math.log2(2 * math.pi * math.e) + np.log2(np.nanstd(rows, axis=0)).mean()
-    assert scores.bits_per_dim.mean() == pytest.approx(independent, abs=0.1)
+    if not factors:
+        assert scores.bits_per_dim.mean() == pytest.approx(independent, abs=0.1)
+    else:  # of rows without gaps it is the entropy; those with gaps say less of the four
+        shared = 0.5 * np.log2(1 + ((whole.std(0) ** 2).sum() - num_columns) / 4)
+        entropy = 0.5 * math.log2(2 * math.pi * math.e) + 4 * shared / num_columns
+        assert entropy - 0.1 < scores.bits_per_dim.mean() < entropy + 0.25 < independent
     assert isinstance(default_method(run), Fitted)
-    observed = np.random.default_rng(2).random(rows[:3].shape) < 0.5
-    filled = impute(run, np.nan_to_num(rows[:3]), observed, num_samples=2).samples
-    assert np.isfinite(filled).all()
+    given = whole[dataset.test][:num_given]
+    observed = np.random.default_rng(2).random(given.shape) < 0.5
+    filled = impute(run, given, observed, num_samples=8).samples
+    wrong = (filled.mean(1) - given)[~observed].std() / given[~observed].std()
+    assert wrong < 0.85 if factors else wrong > 0.95, "what is known of a row says what is not"
+
+
+def test_factors_are_for_one_gaussian_and_go_where_it_goes(tmp_path, capsys):
+    rows = wide_rows(120, MIXTURE_FULL_DIMS + 8)
+    rows[0, 0] = np.nan
+    source = str(tmp_path / "rows.npy")
+    np.save(source, rows)
+    assert command(["train", source, "--dry-run"]) == 0
+    assert "Gaussian  of at most 32 factors, fitted first" in capsys.readouterr().out
+    assert command(["train", source, "--dry-run", "--denoiser.components", "0"]) == 0
+    assert '"factors": 0' in capsys.readouterr().out
+    assert command(["train", "moons", "--dry-run", "--denoiser.factors", "1"]) == 2
+    assert "give --denoiser.components 1" in capsys.readouterr().err
+    assert command(["train", "moons", "--dry-run", "--denoiser.factors", "1", "--denoiser.components", "1"]) == 0
+
+
+def test_narrow_rows_may_have_factors_too(tmp_path):
+    """One factor of three numbers, in the place of heaps and tails; a new process reads what was fitted."""
+    config, dataset = configured(tmp_path, wide_rows(400, 6, rank=1), learning_rate=1e-9)
+    config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, components=1, factors=3))
+    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    found = open_run(tmp_path / "run").denoiser.mixture
+    fitted = fit_mixture(dataset, 1, config.training.seed, 3)
+    assert found.loadings.shape == (1, 6, 3)
+    torch.testing.assert_close(found.loadings.data, fitted.loadings)
+    assert (found.loadings[0, :, 1:] == 0).all(), "one was enough"
+    covariance = torch.diag(found.variances[0]) + found.loadings[0] @ found.loadings[0].T
+    x = dataset.encoded(dataset.train).double()
+    torch.testing.assert_close(covariance.data, torch.cov(x.T), rtol=0, atol=0.1)
 
 
 def test_a_run_from_before_stands_upon_nothing():

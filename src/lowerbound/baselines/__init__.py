@@ -10,6 +10,7 @@ density in the units it was given in.
 
 from lowerbound.baselines.columns import independent_columns
 from lowerbound.baselines.correlated import gaussian, gaussian_copula
+from lowerbound.baselines.factors import factor_analysis
 from lowerbound.baselines.independent import histogram, independent_gaussian
 from lowerbound.baselines.mixture import best_mixture, gaussian_mixture
 from lowerbound.baselines.splits import Baseline, Splits
@@ -20,6 +21,7 @@ __all__ = [
     "Splits",
     "baselines",
     "best_mixture",
+    "factor_analysis",
     "gaussian",
     "gaussian_copula",
     "gaussian_mixture",

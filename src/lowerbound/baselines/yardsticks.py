@@ -7,8 +7,10 @@ from jaxtyping import Num
 
 from lowerbound.baselines.columns import independent_columns
 from lowerbound.baselines.correlated import gaussian, gaussian_copula
+from lowerbound.baselines.factors import factor_analysis
 from lowerbound.baselines.independent import histogram, independent_gaussian
 from lowerbound.baselines.mixture import gaussian_mixture
+from lowerbound.baselines.shrinkage import ENOUGH
 from lowerbound.baselines.splits import Baseline, Splits
 from lowerbound.blocks import Real
 from lowerbound.data import Dataset
@@ -32,9 +34,10 @@ def baselines(
     num_levels: K for discrete data, which adds the histogram; None for continuous data.
     seed: of the dequantisation noise and of the mixture's start.
 
-    The copula is for continuous data of at most 128 dimensions. Above 6,144 a covariance is no longer quick, so that only
-    the histogram and the mixture remain. Where entries are missing (NaN), independent Gaussians are the one yardstick,
-    fitted to and scored on those that are there.
+    The copula is for continuous data of at most 128 dimensions, factor analysis for those of fewer than ten training
+    examples for each dimension. Above 6,144 a covariance is no longer quick, so that only the histogram, factor analysis and
+    the mixture remain. Where entries are missing (NaN), independent Gaussians are the one yardstick, fitted to and scored on
+    those that are there.
 
     Raises InputError for data that does not fit `num_levels`, or a dimension that is constant in continuous data.
     """
@@ -44,7 +47,9 @@ def baselines(
     of_levels = [] if num_levels is None else [histogram(splits)]
     of_pairs = [gaussian(splits)] if splits.dim <= GAUSSIAN_DIMS else []
     of_ranks = [gaussian_copula(splits)] if num_levels is None and splits.dim <= COPULA_DIMS else []
-    return [*of_levels, *of_pairs, *of_ranks, gaussian_mixture(splits, seed)]
+    few = num_levels is None and splits.dim > 1 and len(splits.train) < ENOUGH * splits.dim
+    of_factors = [factor_analysis(splits)] if few else []
+    return [*of_levels, *of_pairs, *of_factors, *of_ranks, gaussian_mixture(splits, seed)]
 
 
 def flat(dataset: Dataset, indices: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ from lowerbound.training.reasons import reasons
 from lowerbound.training.resume import check_own, check_settings
 from lowerbound.training.trackers import TrackerName
 from lowerbound.training.trainer import Trainer
+from lowerbound.words import counted
 
 DEFAULT_MINUTES = 10.0
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.name != "imported")
@@ -104,7 +105,9 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     if options.network.kind != advised.network.kind:
         sections["network"] = _as_given(options.network, advised.network, UNET_ONLY)
     if options.denoiser.target != advised.denoiser.target:
-        sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("components", "spread"))
+        sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("components", "factors", "spread"))
+    elif options.denoiser.components != advised.denoiser.components:
+        sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("factors",))
     config = Config(**{**sections, "data": located(options.data), "training": settings})
     if options.dry_run:
         return _show(config, dataset, out, str(device)) if processes.is_first else None
@@ -197,6 +200,10 @@ def _timed(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
     print(f"network   {parameters:,} parameters")
     if (components := config.denoiser.components) and dataset.spec.series is not None:
         print("Gaussian  of whole windows, fitted first; the network adds to it")
+    elif config.denoiser.factors:
+        print(
+            f"Gaussian  of at most {counted(config.denoiser.factors, 'factor')}, fitted first; the network adds to it"
+        )
     elif components:
         print(f"mixture   of at most {components} components and its tails, fitted first; the network adds to it")
     measured = "" if batch in cost.gradients else f", reckoned from {max(cost.gradients)} of them"

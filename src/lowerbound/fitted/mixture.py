@@ -10,7 +10,7 @@ P_k(i | x_t) \propto \theta_{kci}\, e^{s y_{ci} / r^2},$$
 and the mixture their averages, each component in proportion to its weight and $q(x_t | k)$. With F what the network says,
 $\hat\epsilon = \hat\epsilon^M(x_t) + F$.
 
-Rows too wide for their covariances have components whose numbers are apart, with $S_k$ a diagonal.
+Rows too wide for their covariances have components whose numbers few factors move (`fitted.factors`), or none.
 
 As long as the network is silent the bound is the mixture's own log density: on a table of a few hundred rows, of which a
 network alone learns little but the rows themselves, it begins where the mixture ends.
@@ -31,6 +31,7 @@ from lowerbound.blocks import ONE_HOT, Blocks, Layout, layout
 from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, count_dims, exp, expand, sqrt
 from lowerbound.errors import InputError
+from lowerbound.fitted.factors import explain, unexplained
 from lowerbound.schedule import Level
 from lowerbound.shapes import Conditions, Examples, Observed
 
@@ -57,12 +58,12 @@ class ByComponent(NamedTuple):
     Arguments:
         log_joint: $\log w_k N(y; m_k, S_k + r^2 I)$ less what all share, (B, K).
         residual: $(S_k + r^2 I)^{-1} (y - m_k)$, (B, K, N).
-        kept: the diagonal of $S_k (S_k + r^2 I)^{-1}$, (B, K, N).
+        kept: the diagonal of $S_k (S_k + r^2 I)^{-1}$ for the numbers on grids, (B, K, num_grids).
     """
 
     log_joint: Float[Tensor, "batch num_used"]
     residual: Float[Tensor, "batch num_used num_numbers"]
-    kept: Float[Tensor, "batch num_used num_numbers"]
+    kept: Float[Tensor, "batch num_used num_grids"]
 
 
 class FittedMixture(nn.Module):
@@ -71,12 +72,15 @@ class FittedMixture(nn.Module):
     Arguments:
         num_components: K, at least 1.
         blocks: of the entries of x.
-        are_apart: whether the numbers of a component are independent.
+        num_factors: how many factors move the numbers of a component together, which are independent but for these; None:
+            these have any covariance.
 
     Attributes:
         weights, means, variances, axes: of the components, (K,), (K, N) of the N numbers, and the eigenvalues, (K, N), and
-            eigenvectors, (K, N, N), of their covariances, in double precision; no axes, None, where the numbers are apart.
-            A component that is not used has the weight 0.
+            eigenvectors, (K, N, N), of their covariances, in double precision. A component that is not used has the weight
+            0.
+        loadings: of factors, (K, N, num_factors), or None if there are none; where factors are asked for, there are no axes,
+            None, and the variances are what factors leave.
         chances: $\theta$, (K, num_choices, most_categories), 1 beyond a choice's categories; None if there are no choices.
 
     Raises:
@@ -84,8 +88,9 @@ class FittedMixture(nn.Module):
     """
 
     axes: nn.Parameter | None
+    loadings: nn.Parameter | None
 
-    def __init__(self, num_components: int, blocks: Blocks, *, are_apart: bool = False):
+    def __init__(self, num_components: int, blocks: Blocks, *, num_factors: int | None = None):
         super().__init__()
         if num_components < 1:
             raise InputError(f"a mixture of {num_components} components: give at least 1")
@@ -95,7 +100,9 @@ class FittedMixture(nn.Module):
         self.weights = constant(unit_matrix(1, num_components)[0])
         self.means = constant(torch.zeros(num_components, num, dtype=torch.float64))
         self.variances = constant(torch.ones(num_components, num, dtype=torch.float64))
-        self.axes = None if are_apart else constant(unit_matrix(num, num).expand(num_components, -1, -1).contiguous())
+        whole = unit_matrix(num, num).expand(num_components, -1, -1).contiguous() if num_factors is None else None
+        self.axes = None if whole is None else constant(whole)
+        self.loadings = constant(torch.zeros(num_components, num, num_factors).double()) if num_factors else None
         has_choices = len(at.choices) > 0
         self.chances = constant(torch.ones(num_components, *at.choices.shape).double()) if has_choices else None
 
@@ -111,10 +118,13 @@ class FittedMixture(nn.Module):
         means: Float[Tensor, "num_used num_numbers"],
         covariances: Float[Tensor, "num_used num_numbers *num_numbers"],
         chances: Float[Tensor, "num_used num_choices most_categories"] | None = None,
+        loadings: Float[Tensor, "num_used num_numbers num_factors"] | None = None,
     ) -> "FittedMixture":
-        """Become a mixture of K components or fewer; of numbers that are apart their variances are the covariances."""
+        """Become a mixture of K components or fewer; of numbers that factors move the variances left are the covariances."""
         self.weights.zero_()
         pairs = [(self.weights, weights), (self.means, means)]
+        if self.loadings is not None and loadings is not None:
+            pairs.append((self.loadings, loadings))
         if self.axes is None:
             pairs.append((self.variances, covariances))
         else:
@@ -169,20 +179,20 @@ class FittedMixture(nn.Module):
         # of the components' own, and of their means about the mixture's
         first = len(at.reals)
         apart = (residual - mean[:, None])[..., first:].square()
-        spread = (share * (kept[..., first:] + expand(noise, apart) * apart)).sum(1)
+        spread = (share * (kept + expand(noise, apart) * apart)).sum(1)
         eps = torch.zeros_like(x_t).index_copy(1, numbers, (expand(sqrt(noise), mean) * mean).to(x_t.dtype))
         return Guess(eps, spread.to(x_t.dtype), log_chances.to(x_t.dtype))
 
-    def given(self, x: Examples, known: Observed) -> "GivenMixture":
+    def given(self, x: Examples, known: Observed) -> "GivenMixture | GivenFactors":
         """The mixture of the other entries, given those that are known, of each row, (B, D)."""
-        return GivenMixture(self, x, known)
+        return (GivenFactors if self.axes is None else GivenMixture)(self, x, known)
 
     def log_joint(self, x: Examples, observed: Observed | None = None) -> Float[Tensor, "batch num_used"]:
         """Log weight and density of each component at data, nats: of the x of numbers, and probabilities of choices."""
         at, numbers = self._places(x)
         seen = None if observed is None else observed[:, numbers]
         y = x[:, numbers]
-        log_joint = self._along(y, 0.0)[0] if seen is None else self._numbers(y, 0.0, seen)[0]
+        log_joint = self._numbers(y, 0.0, seen).log_joint
         num_seen = count_dims(y, seen)[:, None]
         log_joint = log_joint - num_seen.to(log_joint.dtype) * math.log(2 * math.pi) / 2
         if self.chances is None:
@@ -193,33 +203,50 @@ class FittedMixture(nn.Module):
         return log_joint + torch.einsum("bcm,kcm->bk", chosen, self._used(self.chances).log())
 
     def _numbers(self, y: Tensor, noise: Scalar, observed: Tensor | None) -> ByComponent:
-        """In double precision where numbers are missing; noise: $r^2$, (B,) or a number."""
-        y = y if observed is None else y.double()
-        if observed is not None and self.axes is not None:
-            return self._of_observed(y, noise, observed)
-        log_joint, along, spread = self._along(y, noise, observed)
-        residual, kept = along / spread, self._used(self.variances).to(y.dtype) / spread
-        if self.axes is not None:
-            axes = self._used(self.axes).to(y.dtype)
-            residual = torch.einsum("bke,kne->bkn", residual, axes)
-            kept = torch.einsum("bke,kne->bkn", kept, axes.square())
-        return ByComponent(log_joint, residual, kept)
+        """In double precision where numbers are missing or have factors; noise: $r^2$, (B,) or a number."""
+        if self.axes is None:
+            return self._of_factors(y, expand(noise, y[:, None]), observed)
+        if observed is not None:
+            return self._of_observed(y.double(), noise, observed)
+        log_joint, along, spread = self._along(y, noise)
+        axes, first = self._used(self.axes).to(y.dtype), self._num_reals
+        residual = torch.einsum("bke,kne->bkn", along / spread, axes)
+        shares = self._used(self.variances).to(y.dtype) / spread
+        return ByComponent(log_joint, residual, torch.einsum("bke,kne->bkn", shares, axes[:, first:].square()))
 
-    def _along(self, y: Tensor, noise: Scalar, observed: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """`_numbers`' first, and y's offset along each axis and the variance there, (B, K, N); of numbers that are apart
-        some may be missing, which say nothing."""
+    def _along(self, y: Tensor, noise: Scalar) -> tuple[Tensor, Tensor, Tensor]:
+        """`_numbers`' first, and y's offset along each axis and the variance there, (B, K, N)."""
+        assert self.axes is not None
+        weights, means, variances, axes = (
+            self._used(each).to(y.dtype) for each in (self.weights, self.means, self.variances, self.axes)
+        )
+        along = torch.einsum("bn,kne->bke", y, axes) - torch.einsum("kn,kne->ke", means, axes)
+        spread = (variances + expand(noise, along)).expand_as(along)
+        return weights.log() - 0.5 * (along.square() / spread + spread.log()).sum(2), along, spread
+
+    def _of_factors(self, y: Tensor, noise: Tensor | float, observed: Tensor | None) -> ByComponent:
+        """`_numbers` of those that factors move, or none; of a missing one nothing is said, and each may have a noise of its
+        own, (B, 1, N)."""
+        y = y if observed is None and self.loadings is None else y.double()
         weights, means, variances = (
             self._used(each).to(y.dtype) for each in (self.weights, self.means, self.variances)
         )
-        if self.axes is None:
-            along = y[:, None] - means
-        else:
-            axes = self._used(self.axes).to(y.dtype)
-            along = torch.einsum("bn,kne->bke", y, axes) - torch.einsum("kn,kne->ke", means, axes)
-        spread = (variances + expand(noise, along)).expand_as(along)
+        offset, first = y[:, None] - means, self._num_reals
+        spread = (variances + noise).expand_as(offset)
         if observed is not None:
-            along, spread = (torch.where(observed[:, None], each, rest) for each, rest in ((along, 0), (spread, 1)))
-        return weights.log() - 0.5 * (along.square() / spread + spread.log()).sum(2), along, spread
+            offset = torch.where(observed[:, None], offset, 0)
+            spread = torch.where(observed[:, None], spread, torch.inf)
+        precision = 1 / spread
+        log_joint = weights.log() - 0.5 * torch.where(precision > 0, spread, 1).log().sum(2)
+        loadings = self._used_factors()
+        if loadings is None:
+            residual = precision * offset
+            kept = (variances / spread)[..., first:]
+            return ByComponent(log_joint - 0.5 * (residual * offset).sum(2), residual, kept)
+        explained = explain(offset, precision, loadings)
+        left = unexplained(explained, precision[..., first:], loadings[:, first:])
+        kept = 1 - torch.as_tensor(noise).expand_as(spread)[..., first:] * left
+        return ByComponent(log_joint - 0.5 * (explained.square + explained.log_det), explained.residual, kept)
 
     def _of_observed(self, y: Tensor, noise: Scalar, observed: Tensor) -> ByComponent:
         """`_numbers` of what is observed: a missing number is cut off from the others, and has unit variance and no
@@ -239,7 +266,21 @@ class FittedMixture(nn.Module):
             log_det = factor.diagonal(dim1=1, dim2=2).log().sum(1)
             log_joint = weight.log() - 0.5 * (offset * residual).sum(1) - log_det
             parts.append((log_joint, residual, 1 - noise * precision.diagonal(dim1=1, dim2=2)))
-        return ByComponent(*(torch.stack(each, 1) for each in zip(*parts, strict=True)))
+        log_joint, residual, kept = (torch.stack(each, 1) for each in zip(*parts, strict=True))
+        return ByComponent(log_joint, residual, kept[..., self._num_reals :])
+
+    def _used_factors(self) -> Tensor | None:
+        """The loadings of those factors that move anything; None if there are none."""
+        if self.loadings is None:
+            return None
+        loadings = self._used(self.loadings)
+        num_used = int((loadings != 0).any(1).any(0).sum())
+        return loadings[..., :num_used] if num_used else None
+
+    @property
+    def _num_reals(self) -> int:
+        """Where the numbers on grids begin."""
+        return len(layout(self.blocks, self.means.device).reals)
 
     def _used(self, values: Tensor) -> Tensor:
         # how many there are is no part of a graph: there the others have no share
@@ -268,7 +309,7 @@ class GivenMixture(nn.Module):
 
     Attributes:
         log_weights, means, variances, axes: of each row's components, as those of `FittedMixture`, (B, K), (B, K, N) and
-            (B, K, N, N) or None; known numbers have their values for means, and no variance.
+            (B, K, N, N); known numbers have their values for means, and no variance.
     """
 
     def __init__(self, mixture: FittedMixture, x: Examples, known: Observed):
@@ -281,15 +322,10 @@ class GivenMixture(nn.Module):
         known, x = rows[:, : x.shape[1]].bool(), rows[:, x.shape[1] :]
         _, numbers = mixture._places(x)
         seen = known[:, numbers]
-        means, variances = (mixture._used(each) for each in (mixture.means, mixture.variances))
-        if mixture.axes is None:
-            self.means = torch.where(seen[:, None], x[:, None, numbers], means)
-            self.variances = torch.where(seen[:, None], 0, variances)
-            self.axes = None
-        else:
-            components = zip(means, variances, mixture._used(mixture.axes), strict=True)
-            conditionals = [_conditional(x[:, numbers], seen, *component) for component in components]
-            self.means, self.variances, self.axes = (torch.stack(each, 1) for each in zip(*conditionals, strict=True))
+        assert mixture.axes is not None
+        components = zip(*map(mixture._used, (mixture.means, mixture.variances, mixture.axes)), strict=True)
+        conditionals = [_conditional(x[:, numbers], seen, *component) for component in components]
+        self.means, self.variances, self.axes = (torch.stack(each, 1) for each in zip(*conditionals, strict=True))
         self.log_weights = mixture.log_joint(x, known)
 
     def eps(
@@ -301,17 +337,52 @@ class GivenMixture(nn.Module):
         """As that of `FittedMixture`; all entries are there."""
         y, noise = x_t.double() / expand(level.alpha, x_t), exp(level.gamma)
         _, numbers = self.mixture._places(x_t)
-        means, variances = self.means[self.row], self.variances[self.row]
-        axes = None if self.axes is None else self.axes[self.row]
+        means, variances, axes = self.means[self.row], self.variances[self.row], self.axes[self.row]
         offset = torch.where(self.known[:, None, numbers], 0, y[:, None, numbers] - means)
-        along = offset if axes is None else torch.einsum("bkn,bkne->bke", offset, axes)
+        along = torch.einsum("bkn,bkne->bke", offset, axes)
         spread = variances + expand(noise, variances)
         log_joint = self.log_weights[self.row] - 0.5 * (along.square() / spread + spread.log()).sum(2)
-        residual, kept = along / spread, variances / spread
-        if axes is not None:
-            residual = torch.einsum("bke,bkne->bkn", residual, axes)
-            kept = torch.einsum("bke,bkne->bkn", kept, axes.square())
+        residual = torch.einsum("bke,bkne->bkn", along / spread, axes)
+        of_grids = axes[..., self.mixture._num_reals :, :].square()
+        kept = torch.einsum("bke,bkne->bkn", variances / spread, of_grids)
         return self.mixture.guess(x_t, y, noise, ByComponent(log_joint, residual, kept), ~self.known)
+
+
+class GivenFactors(nn.Module):
+    """A fitted mixture of numbers that factors move, given some entries of each row, in its place: known numbers are seen
+    without noise, beside the others under theirs, of which alone it says noise.
+
+    Arguments:
+        mixture: the fitted one.
+        x: rows, (B, D), for the batches to come; entries that are not known are never looked at.
+        known: which entries are, (B, D).
+    """
+
+    def __init__(self, mixture: FittedMixture, x: Examples, known: Observed):
+        super().__init__()
+        self.mixture, self.known, self.x = mixture, known, torch.where(known, x, 0).double()
+        _, numbers = mixture._places(x)
+        self.log_weights = mixture.log_joint(self.x, known.index_fill(1, numbers, False))
+
+    def eps(
+        self, x_t: Examples, level: Level, cond: Conditions | None = None, observed: Observed | None = None
+    ) -> Examples:
+        return self(x_t, level, observed).eps
+
+    def forward(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Guess:
+        """As that of `FittedMixture`; all entries are there."""
+        y, noise = x_t.double() / expand(level.alpha, x_t), exp(level.gamma)
+        _, numbers = self.mixture._places(x_t)
+        seen, first = self.known[:, numbers], self.mixture._num_reals
+        noises = torch.where(seen, 0, torch.as_tensor(expand(noise, y), dtype=y.dtype, device=y.device))
+        both = torch.where(seen, self.x[:, numbers], y[:, numbers])
+        log_joint, residual, kept = self.mixture._of_factors(both, noises[:, None], None)
+        by_component = ByComponent(
+            log_joint - self.mixture._used(self.mixture.weights).log() + self.log_weights,
+            torch.where(seen[:, None], 0, residual),
+            torch.where(seen[:, None, first:], 0, kept),
+        )
+        return self.mixture.guess(x_t, y, noise, by_component, ~self.known)
 
 
 def _conditional(

@@ -216,11 +216,16 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
             "--denoiser.components is for vectors of real numbers and series with --denoiser.target eps, and for tables "
             "with --denoiser.target blocks: leave it out or give 0"
         )
+    if settings.factors and (settings.components != 1 or is_series):
+        raise InputError(
+            "--denoiser.factors is for the one Gaussian below a network of vectors or tables: give --denoiser.components 1 "
+            "beside it, or leave it out"
+        )
     below = None
     if settings.components and spec.series is not None:
         below = FittedWindows(shape, spec.series.horizon)
     elif settings.components:
-        below = unfitted_mixture(spec, settings.components)
+        below = unfitted_mixture(spec, settings.components, settings.factors)
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
             raise InputError("--denoiser.target blocks is for tables and a fixed reverse variance: choose another")

@@ -139,6 +139,9 @@ class DenoiserConfig:
     """The largest number of components in a mixture that is fitted to the training rows before the network learns what to
     add to it: Gaussians, for vectors of real numbers and the target eps, with probabilities of categories beside them for
     tables and the target blocks; for series and the target eps it is one Gaussian of whole windows; 0 for none."""
+    factors: int = 0
+    """The largest number of factors that move the numbers of a row together, of the one Gaussian below a network of vectors
+    or tables: what each leaves of a number is its own; 0 for any covariance, or of rows too wide for one, for none."""
     spikes: tuple[int, ...] = ()
     """Levels of discrete data, counted from 0, that are far more frequent than those beside them: the network is shown how
     well each entry agrees with them and, for the target levels, says their odds beside a normal distribution on all."""
@@ -320,6 +323,7 @@ MOST = {
     **dict.fromkeys(("model.decoder_components", "model.transforms", "model.bands"), 1024),
     "model.trees": 10_000,
     "denoiser.components": 1024,
+    "denoiser.factors": 1024,
     **dict.fromkeys(("model.latent_dims", "model.prior_components"), 65_536),
 }
 """The largest values of settings that make a model large, and of their number where there are several."""

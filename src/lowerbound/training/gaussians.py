@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lowerbound.baselines.shrinkage import SHRINKAGES, are_few, cross_validated
 from lowerbound.data import Dataset
+from lowerbound.training.factors import MOST_FACTORS, fit_factors
 
 MOST_WINDOWS = 10_000
 """To which a Gaussian of windows is fitted."""
@@ -26,8 +27,10 @@ WANDERING = (0.0, 0.3, 1.0, 3.0)
 def fit_gaussian(
     train: Float[Tensor, "num_rows dim"], held_out: Float[Tensor, "num_held_out dim"]
 ) -> tuple[Float[Tensor, "dim"], Float[Tensor, "dim dim"]]:
-    """The mean and the covariance of what is there of the training rows: the covariance shrunk towards its diagonal, or with
-    variances along its axes that are measured on rows apart (`baselines.shrinkage`), as suits held-out rows best.
+    """The mean and the covariance of what is there of the training rows, as suits held-out rows best.
+
+    The covariance is shrunk towards its diagonal; or, of few rows, that of factor analysis, or with variances along its axes
+    that are measured on rows apart (`baselines.shrinkage`).
 
     Arguments:
         train: NaN where an entry is missing.
@@ -40,8 +43,11 @@ def fit_gaussian(
     def candidates() -> Iterator[Tensor]:
         """One at a time: of many numbers they are large."""
         yield from ((1 - s) * covariance + s * diagonal for s in SHRINKAGES)
-        if are_few(*x.shape) and not x.isnan().any():
-            yield _cross_validated(x - mean, covariance)
+        if are_few(*x.shape):
+            _, left, loadings = fit_factors(x, held_out, MOST_FACTORS)
+            yield loadings @ loadings.T + torch.diag(left)
+            if not x.isnan().any():
+                yield _cross_validated(x - mean, covariance)
 
     chosen, likeliest = diagonal, -math.inf  # where there is little of pairs
     for candidate in candidates():

@@ -15,6 +15,7 @@ from lowerbound.blocks import ONE_HOT, Blocks, Real, layout
 from lowerbound.data import Dataset, DataSpec
 from lowerbound.fitted import FittedMixture
 from lowerbound.rng import Stream
+from lowerbound.training.factors import fit_factors
 from lowerbound.training.gaussians import fit_gaussian
 
 MOST_ROWS = 10_000
@@ -49,14 +50,16 @@ class Components(NamedTuple):
     means: Float[Tensor, "num_components num_numbers"]
     covariances: Float[Tensor, "num_components num_numbers *num_numbers"]
     chances: Float[Tensor, "num_components num_choices most_categories"]
+    loadings: Float[Tensor, "num_components num_numbers num_factors"] | None = None
 
 
-def unfitted_mixture(spec: DataSpec, num_components: int) -> FittedMixture:
+def unfitted_mixture(spec: DataSpec, num_components: int, num_factors: int = 0) -> FittedMixture:
     """With room for what `fit_mixture` finds."""
     blocks = _blocks(spec)
     num = _numbers(blocks).numel()
-    num_tails = len(TAILS) if num <= MIXTURE_FULL_DIMS else 0
-    return FittedMixture(num_components + num_tails, blocks, are_apart=_are_apart(spec, num))
+    num_tails = len(TAILS) if num <= MIXTURE_FULL_DIMS and not num_factors else 0
+    has_covariance = not (num_factors or is_too_wide(spec))
+    return FittedMixture(num_components + num_tails, blocks, num_factors=None if has_covariance else num_factors)
 
 
 def _blocks(spec: DataSpec) -> Blocks:
@@ -69,12 +72,12 @@ def _numbers(blocks: Blocks) -> Tensor:
     return torch.cat([at.reals, at.grids])
 
 
-def _are_apart(spec: DataSpec, num_numbers: int) -> bool:
+def is_too_wide(spec: DataSpec) -> bool:
     """Whether rows have too many numbers for a covariance; of each with gaps one of its own would be factorised."""
-    return num_numbers > (MIXTURE_FULL_DIMS if spec.has_missing else WIDEST_JOINT)
+    return len(_numbers(_blocks(spec))) > (MIXTURE_FULL_DIMS if spec.has_missing else WIDEST_JOINT)
 
 
-def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
+def fit_mixture(dataset: Dataset, num_components: int, seed: int, num_factors: int = 0) -> Components:
     """The mixture of so many components or fewer, one among them, under which validation examples are likeliest, with tails.
 
     A row far out is improbable beyond measure under Gaussians of which none is as wide: so the data's own Gaussian joins
@@ -83,20 +86,24 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
     the rest of their row, from the data's own Gaussian, before several components are fitted; what is judged is the density
     of what is there.
 
-    Where a row has more than `MIXTURE_FULL_DIMS` numbers one Gaussian is all; beyond `WIDEST_JOINT`, or where some of so
-    many are missing, its numbers are apart, and their variances stand in the place of covariances.
+    Where a row has more than `MIXTURE_FULL_DIMS` numbers, or factors are asked for, one Gaussian is all. With factors, and
+    beyond `WIDEST_JOINT`, or where some of so many are missing, the variances that factors leave stand in the place of its
+    covariance.
 
     Arguments:
         dataset: of vectors.
         num_components: at most, beside the tails.
         seed: of where the fit begins.
+        num_factors: at most.
     """
     blocks = _blocks(dataset.spec)
     num = _numbers(blocks).numel()
     most = None if dataset.shape[0] <= MIXTURE_FULL_DIMS else max(MOST_ROWS // 10, WIDE_ENTRIES // dataset.shape[0])
     # in an order that is not the table's, for components are fitted to the first of them
     x, held_out = (dataset.encoded(dataset.some(split, most)).double() for split in ("train", "validation"))
-    gaussian = _gaussian(x, held_out, blocks, are_apart=_are_apart(dataset.spec, num))
+    if num_factors or is_too_wide(dataset.spec):
+        return _moved(x, held_out, blocks, num_factors)
+    gaussian = _gaussian(x, held_out, blocks)
     if num > MIXTURE_FULL_DIMS:
         return gaussian
     if dataset.spec.has_missing:
@@ -107,15 +114,24 @@ def fit_mixture(dataset: Dataset, num_components: int, seed: int) -> Components:
     return _with_tails(fitted, gaussian, dataset)
 
 
-def _gaussian(x: Tensor, held_out: Tensor, blocks: Blocks, *, are_apart: bool) -> Components:
-    """One component, with the shares of categories beside its numbers; variances for covariances where these are apart."""
-    numbers, beyond = _numbers(blocks), layout(blocks, x.device).beyond
+def _gaussian(x: Tensor, held_out: Tensor, blocks: Blocks) -> Components:
+    """One component, with the shares of categories beside its numbers."""
+    numbers = _numbers(blocks)
     mean, covariance = torch.zeros(0).double(), torch.zeros(0, 0).double()
-    if are_apart:
-        mean = x[:, numbers].nanmean(0).nan_to_num()
-        covariance = (x[:, numbers] - mean).square().nanmean(0).nan_to_num(1.0)
-    elif len(numbers):
+    if len(numbers):
         mean, covariance = fit_gaussian(x[:, numbers], held_out[:, numbers])
+    return _alone(x, blocks, mean, covariance)
+
+
+def _moved(x: Tensor, held_out: Tensor, blocks: Blocks, num_factors: int) -> Components:
+    """One component whose numbers factors move, or none."""
+    numbers = _numbers(blocks)
+    mean, left, loadings = fit_factors(x[:, numbers], held_out[:, numbers], num_factors)
+    return _alone(x, blocks, mean, left)._replace(loadings=loadings[None])
+
+
+def _alone(x: Tensor, blocks: Blocks, mean: Tensor, covariance: Tensor) -> Components:
+    beyond = layout(blocks, x.device).beyond
     chances = _chances(_chosen(x, blocks).sum(0, keepdim=True), torch.ones_like(beyond).double(), blocks)
     return Components(torch.ones(1).double(), mean[None], _widened(covariance[None], blocks), chances)
 

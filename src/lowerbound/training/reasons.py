@@ -29,7 +29,8 @@ def _model(config: Config) -> str:
         return f"{model.name}, with its own settings"
     kind = "" if model.name == "diffusion" else f"{model.name}: "
     if network.kind == "mlp":
-        below = "; it adds to a fitted mixture, which has the outline already" if config.denoiser.components else ""
+        fitted = "Gaussian of few factors" if config.denoiser.factors else "mixture"
+        below = f"; it adds to a fitted {fitted}, which has the outline already" if config.denoiser.components else ""
         return f"{kind}network of {counted(network.depth, 'layer')} of {network.width}{below}"
     if network.kind == "transformer":
         below = "; it adds to what was fitted before it" if config.denoiser.components else ""

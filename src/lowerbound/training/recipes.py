@@ -30,6 +30,8 @@ from lowerbound.training.config import (
     ScheduleConfig,
     TrainingConfig,
 )
+from lowerbound.training.factors import MOST_FACTORS
+from lowerbound.training.mixtures import is_too_wide
 
 GAMMA_MAX = 5.0
 IMAGE_GAMMA_MAX = 8.0
@@ -185,7 +187,9 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float) -> Config:
         denoiser = replace(denoiser, spikes=frequent, spread=spread(levels, frequent))
     if num_levels is None and len(dataset.shape) == 1:
         # through layers narrower than the row noise would not pass: what stands below has seen it already
-        denoiser = replace(denoiser, components=COMPONENTS if dataset.shape[0] <= MIXTURE_FULL_DIMS else 1)
+        components = COMPONENTS if dataset.shape[0] <= MIXTURE_FULL_DIMS else 1
+        factors = MOST_FACTORS if is_too_wide(dataset.spec) else 0
+        denoiser = replace(denoiser, components=1 if factors else components, factors=factors)
     if dataset.spec.series is not None and math.prod(dataset.shape) <= WINDOW_ENTRIES:
         denoiser = replace(denoiser, components=1)
     # of smooth densities the bound hardly depends on the data's end: there is nothing to learn it from

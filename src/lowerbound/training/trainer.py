@@ -7,6 +7,7 @@ its batch goes through the network in one piece or in several, nor how often the
 import math
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,12 +114,13 @@ class Trainer(Training):
         if self.mixture is None:
             return
 
-        def fit() -> tuple[tuple[Tensor, ...], float]:
+        def fit() -> tuple[tuple[Any, ...], float]:
             began = time.perf_counter()
             if isinstance(self.mixture, FittedWindows):
                 fitted = fit_windows(self.dataset)
             else:
-                fitted = fit_mixture(self.dataset, self.config.denoiser.components, self.training.seed)
+                settings = self.config.denoiser
+                fitted = fit_mixture(self.dataset, settings.components, self.training.seed, settings.factors)
             return fitted, time.perf_counter() - began
 
         fitted, seconds = self.processes.by_first(fit)
