@@ -204,6 +204,15 @@ def test_what_solves_equations_of_its_own_for_each_example_is_refused(given_some
         export_onnx(opened, tmp_path / "onnx")
 
 
+def test_factors_under_wide_rows_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("lowerbound.training.mixtures.WIDEST_JOINT", 8)
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32))
+    settings = ["--steps", "2", "--network.width", "8", "--network.depth", "1", "--out", str(tmp_path / "run")]
+    assert run(["train", str(tmp_path / "rows.npy"), *settings]) == 0
+    with pytest.raises(InputError, match=re.escape("--denoiser.factors 0")):
+        export_onnx(open_run(tmp_path / "run"), tmp_path / "onnx")
+
+
 def test_a_pipeline_needs_its_library(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     monkeypatch.delitem(sys.modules, "lowerbound.adapters.diffusers", raising=False)

@@ -183,6 +183,11 @@ def _exportable(run: Run) -> Exportable:
             "entries solves equations of its own, and ONNX has no operator for these: train one with "
             "--denoiser.components 0"
         )
+    if any(getattr(getattr(piece, "mixture", None), "loadings", None) is not None for piece in pieces):
+        raise InputError(
+            f"the network of {where} stands upon factors, which for every noise level take equations of their own, and ONNX "
+            "has no operator for these: train one with --denoiser.factors 0"
+        )
     if run.diffusion.times is not None:
         raise InputError(f"{where} is distilled and knows few noise levels: export the run that it was distilled from")
     return denoiser
