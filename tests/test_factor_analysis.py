@@ -67,12 +67,12 @@ def test_a_round_more_is_never_less_likely(monkeypatch):
     covariance = truth(40, 3)
     rows = with_gaps(drawn(covariance, 60), 0.3)
     standardised = (rows - rows.nanmean(0)) / covariance.diagonal().sqrt()
-    offset, seen = standardised.nan_to_num(), ~rows.isnan()
+    given = standardised.nan_to_num(), (~rows.isnan()).double()
     monkeypatch.setattr(factors, "TOLERANCE", -1.0)
     likely = []
     for num_rounds in (1, 2, 3, 5, 10, 40):
         monkeypatch.setattr(factors, "ROUNDS", num_rounds)
-        likely.append(factors._mean_log_prob(offset, seen, *factors._maximised(offset, seen, 3)))
+        likely.append(factors._mean_log_prob(*given, factors._maximised(*given, 3)))
     assert all(after >= before - 1e-9 for before, after in zip(likely[:-1], likely[1:], strict=True)), likely
     assert likely[-1] > likely[0]
 
@@ -87,12 +87,44 @@ def test_gaps_cost_little():
     assert 0 < found < half < 0.2 * apart, (found, half, apart)
 
 
+def test_numbers_that_are_missing_where_another_is_large_have_their_mean_all_the_same():
+    """What is there of them has another one, by a third of their deviation and more."""
+    covariance = truth(40, 2)
+    train, held_out = drawn(covariance, 2000), drawn(covariance, 300, 1)
+    mean, scale = 3 * covariance.diagonal().sqrt(), covariance.diagonal().sqrt()
+    correlations = covariance[0] / (scale[0] * scale)
+    followers = torch.zeros(40, dtype=torch.bool)
+    followers[correlations.abs().argsort(descending=True)[1:6]] = True  # but for the first itself
+    for rows in (train, held_out):
+        rows[(rows[:, :1] > mean[0]) & followers] = math.nan
+    found, left, loadings = fit_factors(train, held_out, 8)
+    wrong, naive = (((each - mean) / scale)[followers].abs() for each in (found, train.nanmean(0)))
+    assert naive.min() > 0.33
+    assert wrong.max() < 0.1
+    assert divergence(covariance, left, loadings) < 0.02
+
+
 def test_independent_numbers_have_no_factors():
     mean, left, loadings = fit_factors(drawn(torch.eye(100).double(), 80), drawn(torch.eye(100).double(), 60, 1), 32)
     assert num_used(loadings) == 0
     assert loadings.shape == (100, 32)
     assert divergence(torch.eye(100).double(), left, loadings) < 0.02
     assert mean.shape == left.shape == (100,)
+
+
+def test_the_same_rows_have_the_same_factors_and_leave_the_library_s_generator_alone():
+    rows, held_out = drawn(truth(50, 3), 80), drawn(truth(50, 3), 40, 1)
+    state = torch.get_rng_state()
+    first = fit_factors(rows, held_out, 8)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(5)
+    assert all(map(torch.equal, first, fit_factors(rows, held_out, 8)))
+
+
+def test_where_nothing_is_held_out_there_are_no_factors():
+    covariance = truth(30, 2)
+    assert num_used(fit_factors(drawn(covariance, 40), drawn(covariance, 2)[:0], 8)[2]) == 0
+    assert num_used(fit_factors(drawn(covariance, 1), drawn(covariance, 5, 1), 8)[2]) == 0
 
 
 def test_columns_of_which_nothing_or_no_more_than_one_value_is_there_do_no_harm():
