@@ -64,6 +64,18 @@ def test_what_the_time_is_too_short_for_cannot_be_told(monkeypatch):
     assert {found[name].verdict for name in (*BY_PROPOSAL, *BY_SAMPLES)} == {"can't tell"}, str(found)
 
 
+def test_a_density_that_is_far_too_dear_is_refused_once_that_is_known(monkeypatch):
+    """With what would do, which is then enough."""
+    clock = Clock(monkeypatch)
+    with pytest.raises(InputError, match=r"one log density takes 50 s of a core.*--minutes 9\)"):
+        audit(clock.dear(50.0), num_draws=1000, num_samples=500, minutes=0.3)
+    assert clock.time <= 50 * 4, "a sample or two, and one density"
+    began = clock.time
+    assert audit(clock.dear(50.0), num_draws=1000, num_samples=500, minutes=9)["repeats"].verdict == "pass"
+    assert clock.time - began <= 9 * 60
+    assert audit(clock.dear(20.0), num_draws=1000, num_samples=500, minutes=0.3)["repeats"].verdict == "pass"
+
+
 def test_too_few_samples_for_a_proposal_cannot_be_told():
     """In 40 dimensions a mixture takes 410 points, and the checks that need none are made all the same."""
     wide = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(40).double(), 1.0), 1)

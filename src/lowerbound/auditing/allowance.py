@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lowerbound.auditing.subject import Points, Subject
+from lowerbound.errors import InputError
 from lowerbound.words import counted
 
 
@@ -34,6 +35,11 @@ TRUTH = Stage(1.0, 0.05)
 TIMES_OVER = 8
 """That the log densities of the points which are looked at again are taken, of some of them alone, and of a few finely."""
 
+LEAST = 10
+"""Log densities that an audit takes at least, about: of a single point, again, and finely."""
+MOST_OVER, MOST_SECONDS = 3, 30.0
+"""Times the minutes that these may take, and seconds that one may take in any case: the first of all is slow by itself."""
+
 now = time.thread_time
 """Of one core: what else runs on the machine takes nothing of it."""
 
@@ -43,20 +49,28 @@ FirstFigures = Float[np.ndarray, " num_afforded"]
 
 @dataclass
 class Pace:
-    """How long one kind of thing takes: the seconds of each in the last block of them, NaN before the first."""
+    """How long one kind of thing takes: the seconds of each in the last block of them, NaN before the first.
+
+    most: seconds that the first of all may take.
+    """
 
     seconds: float = math.nan
+    most: float = math.inf
 
     def blocks(self, block: Callable[[int, int], Made], num: int, seconds: float) -> list[Made]:
         """Blocks of things numbered from `start` to `stop`, of the first so many of `num` as the time suffices for.
 
         A single one goes first if nothing is known of them, after one that is thrown away, for the first call of all may
         take longer; and each further block is as large as the last one's pace allows.
+
+        Raises:
+            InputError: if the first of all takes more than it may.
         """
         made, done, began = [], 0, now()
         while done < num:
             if math.isnan(self.seconds):
                 block(0, 1)
+                self._check(now() - began)
                 size = 1
             else:
                 size = self.affordable(seconds - (now() - began), num - done)
@@ -67,6 +81,13 @@ class Pace:
             done += size
             self.seconds = (now() - started) / size
         return made
+
+    def _check(self, seconds: float) -> None:
+        if seconds > self.most:
+            raise InputError(
+                f"one log density takes {seconds:.0f} s of a core, and an audit takes some {LEAST} of them at least: give "
+                f"more time (--minutes {math.ceil(LEAST * seconds / 60)})"
+            )
 
     def affordable(self, seconds: float, num: int) -> int:
         """How many of `num` things are made in so much time."""
@@ -91,6 +112,7 @@ class Allowance:
 
     def __post_init__(self) -> None:
         self._began = now()
+        self._of_density.most = max(MOST_SECONDS, MOST_OVER * 60 * self.minutes / LEAST)
 
     def looked_at_again(self, x: Points) -> Float[np.ndarray, "num_afforded num_dims"]:
         """The first so many points, one at least, as can be looked at again and again."""

@@ -105,8 +105,8 @@ def audit(
         seed: of all that is drawn here.
 
     Raises:
-        InputError: if the model has no density; if there is neither a way to sample nor data, arrays are of other shapes, or
-            a number is not positive.
+        InputError: if the model has no density, or a single one takes far longer than the minutes allow; if there is neither
+            a way to sample nor data, arrays are of other shapes, or a number is not positive.
     """
     for name, value in (("num_draws", num_draws), ("num_samples", num_samples), ("minutes", minutes)):
         if not 0 < value < math.inf:
