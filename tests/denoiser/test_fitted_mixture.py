@@ -56,6 +56,8 @@ def test_its_bound_is_the_density_of_the_mixture():
 def test_what_cannot_be():
     with pytest.raises(InputError, match="at least 1"):
         FittedMixture(0, REALS)
+    with pytest.raises(InputError, match="-3 factors: give at least 0"):
+        FittedMixture(1, REALS, num_factors=-3)
     with pytest.raises(InputError, match="'v'"):
         NetworkDenoiser(MLP(3, width=8, depth=1), SCHEDULES[0], (3,), "v", mixture=FittedMixture(1, REALS))
 

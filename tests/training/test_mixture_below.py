@@ -205,6 +205,9 @@ def test_factors_are_for_one_gaussian_and_go_where_it_goes(tmp_path, capsys):
     assert command(["train", "moons", "--dry-run", "--denoiser.factors", "1"]) == 2
     assert "give --denoiser.components 1" in capsys.readouterr().err
     assert command(["train", "moons", "--dry-run", "--denoiser.factors", "1", "--denoiser.components", "1"]) == 0
+    capsys.readouterr()
+    assert command(["train", "moons", "--dry-run", "--denoiser.factors", "-3", "--denoiser.components", "1"]) == 2
+    assert "-3 factors: give at least 0" in capsys.readouterr().err
 
 
 def test_narrow_rows_may_have_factors_too(tmp_path):

@@ -49,28 +49,20 @@ FirstFigures = Float[np.ndarray, " num_afforded"]
 
 @dataclass
 class Pace:
-    """How long one kind of thing takes: the seconds of each in the last block of them, NaN before the first.
-
-    most: seconds that the first of all may take.
-    """
+    """How long one kind of thing takes: the seconds of each in the last block of them, NaN before the first."""
 
     seconds: float = math.nan
-    most: float = math.inf
 
     def blocks(self, block: Callable[[int, int], Made], num: int, seconds: float) -> list[Made]:
         """Blocks of things numbered from `start` to `stop`, of the first so many of `num` as the time suffices for.
 
         A single one goes first if nothing is known of them, after one that is thrown away, for the first call of all may
         take longer; and each further block is as large as the last one's pace allows.
-
-        Raises:
-            InputError: if the first of all takes more than it may.
         """
         made, done, began = [], 0, now()
         while done < num:
             if math.isnan(self.seconds):
                 block(0, 1)
-                self._check(now() - began)
                 size = 1
             else:
                 size = self.affordable(seconds - (now() - began), num - done)
@@ -81,13 +73,6 @@ class Pace:
             done += size
             self.seconds = (now() - started) / size
         return made
-
-    def _check(self, seconds: float) -> None:
-        if seconds > self.most:
-            raise InputError(
-                f"one log density takes {seconds:.0f} s of a core, and an audit takes some {LEAST} of them at least: give "
-                f"more time (--minutes {math.ceil(LEAST * seconds / 60)})"
-            )
 
     def affordable(self, seconds: float, num: int) -> int:
         """How many of `num` things are made in so much time."""
@@ -112,12 +97,11 @@ class Allowance:
 
     def __post_init__(self) -> None:
         self._began = now()
-        self._of_density.most = max(MOST_SECONDS, MOST_OVER * 60 * self.minutes / LEAST)
 
     def looked_at_again(self, x: Points) -> Float[np.ndarray, "num_afforded num_dims"]:
         """The first so many points, one at least, as can be looked at again and again."""
         seconds = self._left(LOOKED_AT_AGAIN) / TIMES_OVER
-        parts = self._of_density.blocks(lambda i, j: self.subject.log_prob(x[i:j])[0], len(x), seconds)
+        parts = self._of_density.blocks(lambda i, j: self._density(x[i:j])[0], len(x), seconds)
         return x[: max(1, sum(map(len, parts)))]
 
     def log_prob(self, x: Points, noun: str, stage: Stage) -> tuple[FirstFigures, FirstFigures | None]:
@@ -128,7 +112,7 @@ class Allowance:
             noun: what they are, in the plural.
             stage: of the audit.
         """
-        parts = self._of_density.blocks(lambda i, j: self.subject.log_prob(x[i:j]), len(x), self._left(stage))
+        parts = self._of_density.blocks(lambda i, j: self._density(x[i:j]), len(x), self._left(stage))
         values = np.concatenate([np.empty(0), *(values for values, _ in parts)])
         errors = [errors for _, errors in parts if errors is not None]
         self._note(noun, len(values), len(x), stage, self._of_density)
@@ -159,6 +143,21 @@ class Allowance:
         needed = math.ceil(max(minutes for _, _, minutes in self._short.values()))
         time_given = "1 minute" if self.minutes == 1 else f"{self.minutes:g} minutes"
         return f"the {time_given} allowed sufficed for {made}: all take {counted(needed, 'minute')} or less (--minutes)"
+
+    def _density(self, x: Points) -> tuple[FirstFigures, FirstFigures | None]:
+        """Log densities, if the first of all takes no longer than it may.
+
+        Raises:
+            InputError: if it does.
+        """
+        is_first, began = math.isnan(self._of_density.seconds), now()
+        figures, seconds = self.subject.log_prob(x), now() - began
+        if is_first and seconds > max(MOST_SECONDS, MOST_OVER * 60 * self.minutes / LEAST):
+            raise InputError(
+                f"one log density takes {seconds:.0f} s of a core, and an audit takes some {LEAST} of them at least: give "
+                f"more time (--minutes {math.ceil(LEAST * seconds / 60)})"
+            )
+        return figures
 
     def _left(self, stage: Stage) -> float:
         return 60 * self.minutes * stage.ends - (now() - self._began)

@@ -84,7 +84,7 @@ class FittedMixture(nn.Module):
         chances: $\theta$, (K, num_choices, most_categories), 1 beyond a choice's categories; None if there are no choices.
 
     Raises:
-        InputError: for no components.
+        InputError: for no components, or fewer factors than none.
     """
 
     axes: nn.Parameter | None
@@ -94,6 +94,8 @@ class FittedMixture(nn.Module):
         super().__init__()
         if num_components < 1:
             raise InputError(f"a mixture of {num_components} components: give at least 1")
+        if num_factors is not None and num_factors < 0:
+            raise InputError(f"a mixture of {num_factors} factors: give at least 0")
         self.blocks = blocks
         at = layout(blocks, torch.device("cpu"))
         num = len(at.reals) + len(at.grids)
@@ -183,7 +185,7 @@ class FittedMixture(nn.Module):
         eps = torch.zeros_like(x_t).index_copy(1, numbers, (expand(sqrt(noise), mean) * mean).to(x_t.dtype))
         return Guess(eps, spread.to(x_t.dtype), log_chances.to(x_t.dtype))
 
-    def given(self, x: Examples, known: Observed) -> "GivenMixture | GivenFactors":
+    def given(self, x: Examples, known: Observed) -> "Given":
         """The mixture of the other entries, given those that are known, of each row, (B, D)."""
         return (GivenFactors if self.axes is None else GivenMixture)(self, x, known)
 
@@ -299,8 +301,17 @@ def unit_matrix(num_rows: int, num_columns: int) -> Tensor:
     return torch.zeros(num_rows, num_columns, dtype=torch.float64).fill_diagonal_(1.0)
 
 
-class GivenMixture(nn.Module):
-    r"""A fitted mixture given some entries of each row, in its place: of those it says no noise.
+class Given(nn.Module):
+    """A fitted mixture given some entries of each row, in its place: of those it says no noise."""
+
+    def eps(
+        self, x_t: Examples, level: Level, cond: Conditions | None = None, observed: Observed | None = None
+    ) -> Examples:
+        return self(x_t, level, observed).eps
+
+
+class GivenMixture(Given):
+    r"""Of any covariances, by those that are left to the others.
 
     Arguments:
         mixture: the fitted one.
@@ -328,11 +339,6 @@ class GivenMixture(nn.Module):
         self.means, self.variances, self.axes = (torch.stack(each, 1) for each in zip(*conditionals, strict=True))
         self.log_weights = mixture.log_joint(x, known)
 
-    def eps(
-        self, x_t: Examples, level: Level, cond: Conditions | None = None, observed: Observed | None = None
-    ) -> Examples:
-        return self(x_t, level, observed).eps
-
     def forward(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Guess:
         """As that of `FittedMixture`; all entries are there."""
         y, noise = x_t.double() / expand(level.alpha, x_t), exp(level.gamma)
@@ -348,9 +354,8 @@ class GivenMixture(nn.Module):
         return self.mixture.guess(x_t, y, noise, ByComponent(log_joint, residual, kept), ~self.known)
 
 
-class GivenFactors(nn.Module):
-    """A fitted mixture of numbers that factors move, given some entries of each row, in its place: known numbers are seen
-    without noise, beside the others under theirs, of which alone it says noise.
+class GivenFactors(Given):
+    """Of numbers that factors move, or none: known ones are seen without noise, beside the others under theirs.
 
     Arguments:
         mixture: the fitted one.
@@ -363,11 +368,6 @@ class GivenFactors(nn.Module):
         self.mixture, self.known, self.x = mixture, known, torch.where(known, x, 0).double()
         _, numbers = mixture._places(x)
         self.log_weights = mixture.log_joint(self.x, known.index_fill(1, numbers, False))
-
-    def eps(
-        self, x_t: Examples, level: Level, cond: Conditions | None = None, observed: Observed | None = None
-    ) -> Examples:
-        return self(x_t, level, observed).eps
 
     def forward(self, x_t: Examples, level: Level, observed: Observed | None = None) -> Guess:
         """As that of `FittedMixture`; all entries are there."""
