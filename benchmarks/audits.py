@@ -37,7 +37,7 @@ import lowerbound as lb
 from lowerbound.auditing import Audit, audit
 from lowerbound.auditing.subject import as_subject
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files.whole import write_file
 from lowerbound.models import RELATIVES
 from lowerbound.report.audit import audit_page
 from lowerbound.run import open_run

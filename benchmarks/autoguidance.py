@@ -15,11 +15,11 @@ from ledger import print_table
 from lowerbound import generate, open_run
 from lowerbound.evaluate.features import feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge
-from lowerbound.rounding import figure_text
 from lowerbound.run import Run
 from lowerbound.run.autoguided import autoguided
 from lowerbound.run.generate import network_calls
 from lowerbound.sampling import Plan
+from lowerbound.words.rounding import figure_text
 
 FIGURES = ("frechet", "precision", "coverage")
 

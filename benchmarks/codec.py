@@ -34,8 +34,8 @@ from PIL import Image
 from lowerbound.codec import Compressed, compress, decompress
 from lowerbound.codec.coding import LZMA
 from lowerbound.errors import InputError
+from lowerbound.files.records import Measured
 from lowerbound.models import Effort
-from lowerbound.records import Measured
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import read_for
 from lowerbound.scoring import score

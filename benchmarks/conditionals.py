@@ -32,7 +32,7 @@ from tables import ROWS_AT_ONCE, SETS, dequantised, recording_unit, split, train
 import lowerbound as lb
 from lowerbound.baselines import best_mixture
 from lowerbound.evaluate.imputation import NUM_DRAWS, NUM_STEPS, Filling, Judgement, fillings, hide, judge
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.run.impute import impute
 
 SHARES = (0.1, 0.3, 0.5)

@@ -26,14 +26,14 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from lowerbound.data import Dataset, open_dataset
-from lowerbound.device import finish, peak_memory, prepared
+from lowerbound.machine.device import finish, peak_memory, prepared
 from lowerbound.models import Draw, Effort
 from lowerbound.rng import PerSample, Stream
-from lowerbound.rounding import figure_text
 from lowerbound.times import antithetic_times
 from lowerbound.training import Config, recipe
 from lowerbound.training.config import DataConfig
 from lowerbound.training.trainer import Trainer
+from lowerbound.words.rounding import figure_text
 
 MODES = {
     "float32": {},

@@ -10,8 +10,8 @@ import argparse
 import numpy as np
 
 import lowerbound as lb
-from lowerbound.rounding import figure_text
 from lowerbound.scoring import Flow
+from lowerbound.words.rounding import figure_text
 
 
 def main() -> None:

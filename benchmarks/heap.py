@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lowerbound.machine import processor
+from lowerbound.machine.processor import processor
 
-BEGINNINGS = {"given back": "", "kept": "from lowerbound.heap import keep_freed_memory; keep_freed_memory(); "}
+BEGINNINGS = {"given back": "", "kept": "from lowerbound.machine.heap import keep_freed_memory; keep_freed_memory(); "}
 REST = "import sys; from lowerbound.cli.main import run; sys.exit(run(sys.argv[1:]))"
 
 

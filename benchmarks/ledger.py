@@ -13,7 +13,7 @@ from unittest import mock
 
 import torch
 
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 
 DONE = "done"
 """The last name of a line that says that nothing of its kind is lacking."""

@@ -21,10 +21,10 @@ from lowerbound import Effort, Stream, open_dataset, recipe
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.directory import data_directory
-from lowerbound.rounding import figure_text
 from lowerbound.training import Config
 from lowerbound.training.build import build_model
 from lowerbound.training.trainer import Trainer
+from lowerbound.words.rounding import figure_text
 
 CALLS = 16
 """Network calls for the bound of an example."""

@@ -24,7 +24,7 @@ from sklearn.neighbors import KernelDensity
 from lowerbound import DiffusionDensity
 from lowerbound.data.directory import data_directory
 from lowerbound.evaluate.copies import Ranks
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 
 SETS = {"wine": ("uci-wine-quality-red.txt", 11), "power-plant": ("uci-power-plant.txt", 5)}
 """File, and the columns that are taken from its beginning."""

@@ -17,10 +17,10 @@ from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import Split, frechet_distance
 from lowerbound.evaluate.trade_off import plan_of_calls
 from lowerbound.pictures.quality import quality_by_calls
-from lowerbound.rounding import figure_text
 from lowerbound.run.variance import with_analytic_variance
 from lowerbound.sampling import SAMPLERS
 from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GRIDS
+from lowerbound.words.rounding import figure_text
 
 YARDSTICKS = {"ancestral": "time", "heun": "karras"}
 

@@ -44,7 +44,7 @@ import torch
 from pyarrow import parquet
 
 from lowerbound.data import open_dataset
-from lowerbound.device import finish
+from lowerbound.machine.device import finish
 from lowerbound.training import recipe
 from lowerbound.training.config import DataConfig
 from lowerbound.training.processes import ALONE, Processes, joined

@@ -37,8 +37,8 @@ from lowerbound.data import DataConfig, Dataset
 from lowerbound.data.directory import data_directory
 from lowerbound.evaluate.forecasts import inputs, ridge
 from lowerbound.evaluate.imputation import crps, judge
+from lowerbound.files.records import Measured
 from lowerbound.inverse import Method
-from lowerbound.records import Measured
 from lowerbound.run import Run
 from lowerbound.run.impute import METHODS, NETWORK, Drawing, draws, network_method
 from lowerbound.training import Config

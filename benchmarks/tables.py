@@ -34,7 +34,7 @@ import lowerbound as lb
 from lowerbound.baselines import Splits, gaussian, gaussian_copula, gaussian_mixture
 from lowerbound.data import DataConfig
 from lowerbound.errors import InputError
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.training import recipe, train
 
 MOST_DECIMALS = 6

@@ -21,15 +21,15 @@ from trained_peers import PEERS, train
 
 import lowerbound as lb
 from lowerbound.denoiser import Denoiser
-from lowerbound.device import prepared
 from lowerbound.evaluate.features import feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
-from lowerbound.machine import processor
-from lowerbound.rounding import figure_text
+from lowerbound.machine.device import prepared
+from lowerbound.machine.processor import processor
 from lowerbound.run import Run
 from lowerbound.run.autoguided import for_samples
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
+from lowerbound.words.rounding import figure_text
 
 
 def main() -> None:

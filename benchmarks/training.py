@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lowerbound import InputError, open_dataset, recipe
-from lowerbound.machine import processor
+from lowerbound.machine.processor import processor
 from lowerbound.training.config import DataConfig, ModelName
 from lowerbound.training.trainer import Trainer
 

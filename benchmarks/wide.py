@@ -19,8 +19,8 @@ import torch
 import lowerbound as lb
 from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS
 from lowerbound.baselines.yardsticks import of_dataset
-from lowerbound.machine import processor
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
+from lowerbound.machine.processor import processor
 from lowerbound.training import mixtures
 from lowerbound.training.factors import MOST_FACTORS
 

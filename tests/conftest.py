@@ -28,7 +28,7 @@ def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     from lowerbound.data.directory import data_directory
-    from lowerbound.heap import keep_freed_memory
+    from lowerbound.machine.heap import keep_freed_memory
 
     keep_freed_memory()  # as the program does
     folder = TemporaryDirectory(prefix="lowerbound-data-")

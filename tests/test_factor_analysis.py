@@ -9,9 +9,9 @@ from sklearn.decomposition import FactorAnalysis
 
 from lowerbound.baselines import Splits, factor_analysis, gaussian
 from lowerbound.errors import InputError
-from lowerbound.rounding import figure_text
 from lowerbound.training import factors
 from lowerbound.training.factors import fit_factors
+from lowerbound.words.rounding import figure_text
 
 
 def truth(dim: int, num_factors: int) -> torch.Tensor:

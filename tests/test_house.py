@@ -17,6 +17,8 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((*ROOT.glob("benchmarks/*.py"), *ROOT.glob("docs/**/*.py")))
 ORDER = ("schedule", "denoiser", "likelihood", "samplers", "models", "training", "run", "scoring", "evaluate", "cli")
 """From the core to the command line: each may know those before it, and none of those after it."""
+GROUND = {"errors", "arguments", "settings", "shapes", "elementary", "gradient", "files", "machine", "words"}
+"""What would serve another program as well: it knows nothing of diffusion."""
 CORE = ("schedule", "denoiser", "objective.py", "likelihood", "samplers")
 """What every reader has to know."""
 LONGEST_CORE = 2_000
@@ -83,6 +85,12 @@ def test_no_package_knows_what_is_made_of_it():
     known = arrows()
     for number, package in enumerate(ORDER):
         assert not known[package] & set(ORDER[number + 1 :]), package
+
+
+def test_the_ground_rests_upon_itself_alone():
+    known = arrows()
+    for room_below in GROUND:
+        assert known[room_below] <= GROUND, room_below
 
 
 def test_no_part_of_a_split_is_its_beginning():

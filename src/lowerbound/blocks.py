@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.errors import InputError
+from lowerbound.words.brief import Brief
 
 ONE_HOT = math.sqrt(2)
 """s, the entry of the category that is chosen; the others are zero."""

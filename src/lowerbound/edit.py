@@ -18,7 +18,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.arguments import check_data, check_grid
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.grid import visible_limits
@@ -26,6 +25,7 @@ from lowerbound.rng import Noise
 from lowerbound.samplers import Sampler, sample
 from lowerbound.samplers.flow import follow
 from lowerbound.shapes import Examples, PerExample, Times
+from lowerbound.words.brief import Brief
 
 TOLERANCE = 1e-5
 

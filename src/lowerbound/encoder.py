@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, expand, expm1, log
 from lowerbound.errors import InputError
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Level, Schedule
 from lowerbound.shapes import Chain, Examples, PerExample
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, slots=True, repr=False)

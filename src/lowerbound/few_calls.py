@@ -36,12 +36,12 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from lowerbound import ode
-from lowerbound.brief import Brief
 from lowerbound.elementary import present
 from lowerbound.errors import InputError
 from lowerbound.likelihood.density import Density, ProbedFlow, follow
 from lowerbound.schedule import Schedule
 from lowerbound.shapes import Examples, PerExample
+from lowerbound.words.brief import Brief
 
 ORDERS = (1, 2, 3)
 CENTRES = (-5.0, -3.0, -2.0, -1.0)

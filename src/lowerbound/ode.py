@@ -27,9 +27,9 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
+from lowerbound.words.brief import Brief
 
 State = tuple[Tensor, ...]
 """The parts of a state, each (B, *), such as a flow and its log-determinant: the error of each is controlled apart."""

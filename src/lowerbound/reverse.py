@@ -14,11 +14,11 @@ from typing import Literal, get_args
 
 import torch
 
-from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, exp, expand, expm1, log
 from lowerbound.errors import InputError
 from lowerbound.schedule import Level
 from lowerbound.shapes import Examples
+from lowerbound.words.brief import Brief
 
 VARIANCES = ("lower", "upper", "analytic")
 """Those that follow from the schedule and from what the denoiser knows of x."""

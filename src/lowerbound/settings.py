@@ -1,10 +1,16 @@
-"""Settings, checked where they come in: numbers and names of choices, which need no tensors to be looked at."""
+"""Settings, checked where they come in, and which of them `--help` shows, the others being shown by `--help-all` alone."""
 
 import numbers
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from lowerbound.errors import InputError
+
+T = TypeVar("T")
+EVERYDAY = "everyday"
+
+Everyday = Annotated[T, EVERYDAY]
+"""An option that most people need: `steps: Everyday[int] = 100`."""
 
 
 def check_count(value: Any, name: str) -> None:

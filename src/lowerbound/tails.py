@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.special import softmax
 
 from lowerbound.errors import InputError
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 
 MOST_RELIABLE = 0.7
 FEWEST_IN_TAIL = 20

@@ -10,7 +10,7 @@ from lowerbound.cli import audit as audit_verb
 from lowerbound.cli import doctor as doctor_verb
 from lowerbound.cli.figures import as_line
 from lowerbound.cli.main import VERBS, run
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 
 TINY = ["--steps", "2", "--batch-size", "8", "--network.width", "8", "--num-evaluations", "1", "--num-pictures", "1"]
 TALKS = {

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from lowerbound import files
 from lowerbound.cli import score as score_verb
 from lowerbound.cli.main import run
-from lowerbound.files import UNFINISHED
+from lowerbound.files import whole as files
+from lowerbound.files.weights import weights_file
+from lowerbound.files.whole import UNFINISHED
 from lowerbound.run import open_run
-from lowerbound.weights import weights_file
 
 SETTINGS = ["--num-times", "2", "--batch-size", "8"]
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from lowerbound.arrow import write_table
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, describe, open_dataset, read_examples
 from lowerbound.data.directory import data_directory
@@ -19,6 +18,7 @@ from lowerbound.data.memory import file_of
 from lowerbound.data.tables import read_table
 from lowerbound.data.text_types import MISSING
 from lowerbound.errors import InputError
+from lowerbound.files.arrow import write_table
 from lowerbound.run import open_run
 
 _RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import pytest
 from lowerbound.errors import InputError
 from lowerbound.evaluate.columns import Columns, _distances, columns, commonest_categories, with_categories
 from lowerbound.evaluate.folder import KINDS
-from lowerbound.records import read, to_json
+from lowerbound.files.records import read, to_json
 from lowerbound.report.description import Severity
 from lowerbound.report.parts import description
 

@@ -12,7 +12,7 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate.compare import Comparison, Contest, Standing, compare
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trainings import OverTrainings, difference_of_figures, difference_over_trainings
-from lowerbound.records import Measured, read_json
+from lowerbound.files.records import Measured, read_json
 from lowerbound.report.comparison import (
     HEADER,
     answers,

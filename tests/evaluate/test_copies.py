@@ -11,7 +11,7 @@ import torch
 from lowerbound.errors import InputError
 from lowerbound.evaluate.copies import CopyAudit, Ranks, _tail, audit
 from lowerbound.evaluate.nearest import MOST_PRODUCTS, Mapped, most_searched, nearest
-from lowerbound.records import read, to_json
+from lowerbound.files.records import read, to_json
 from lowerbound.report.distances import has_copies, tell_copies
 
 

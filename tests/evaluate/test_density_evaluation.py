@@ -18,10 +18,10 @@ from lowerbound.denoiser.exact import Empirical
 from lowerbound.errors import InputError
 from lowerbound.evaluate.density import HeldOutDensity, flow_bounds, held_out_density, num_flow_examples
 from lowerbound.evaluate.settings import PROBED_TOLERANCE, Settings
+from lowerbound.files.records import Measured
 from lowerbound.likelihood.decoder import LevelPosterior
 from lowerbound.likelihood.density import EXACT_DIMS
 from lowerbound.models import Diffusion, Effort
-from lowerbound.records import Measured
 from lowerbound.report.likelihood import tell_density
 from lowerbound.report.page import read_own
 from lowerbound.run import Run, open_run

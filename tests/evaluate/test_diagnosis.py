@@ -14,8 +14,8 @@ from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.denoiser.exact import Empirical
 from lowerbound.evaluate.diagnosis import Diagnosis, diagnose
 from lowerbound.evaluate.profile import profile
+from lowerbound.files.records import read, to_json
 from lowerbound.models import Diffusion
-from lowerbound.records import read, to_json
 from lowerbound.report.diagnosis import tell_diagnosis
 from lowerbound.run import Run
 from lowerbound.schedule import Cosine, Schedule

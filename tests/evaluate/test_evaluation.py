@@ -21,10 +21,10 @@ from lowerbound.evaluate.part import Cost, Pace
 from lowerbound.evaluate.sample_parts import sample_parts
 from lowerbound.evaluate.settings import Settings
 from lowerbound.evaluate.subject import SAMPLES, Subject
+from lowerbound.files.weights import weights_file
 from lowerbound.report.console import cost_text, event_text, summary
 from lowerbound.report.page import page_path, read_own, warnings, write_page
 from lowerbound.run import open_run
-from lowerbound.weights import weights_file
 
 QUICK = Settings(num_examples=6, num_times=2, num_samples=20, with_baselines=False, num_flow=0)
 

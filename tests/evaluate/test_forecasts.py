@@ -9,7 +9,7 @@ import pytest
 from lowerbound.evaluate.folder import KINDS
 from lowerbound.evaluate.forecasts import Forecasts, persistence, ridge, rivals, season_of, seasonal
 from lowerbound.evaluate.imputation import judge
-from lowerbound.records import read, to_json
+from lowerbound.files.records import read, to_json
 from lowerbound.report.parts import description
 
 HORIZON = 6

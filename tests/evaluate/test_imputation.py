@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 import lowerbound as lb
-from lowerbound.arrow import pc
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import KINDS
 from lowerbound.evaluate.imputation import (
@@ -22,7 +21,8 @@ from lowerbound.evaluate.imputation import (
     judge,
     judge_categories,
 )
-from lowerbound.records import read, to_json
+from lowerbound.files.arrow import pc
+from lowerbound.files.records import read, to_json
 from lowerbound.report.parts import description
 
 COVARIANCE = np.array([[1.0, 0.8, 0.5], [0.8, 1.0, 0.6], [0.5, 0.6, 1.0]])

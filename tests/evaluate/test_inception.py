@@ -20,7 +20,7 @@ from lowerbound.errors import InputError
 from lowerbound.evaluate import inception as module
 from lowerbound.evaluate.inception import ADDRESS, FILE, inception_space
 from lowerbound.evaluate.quality import Split, frechet_distance, kernel_distance
-from lowerbound.files import file_hash
+from lowerbound.files.whole import file_hash
 
 
 class Small(nn.Module):

@@ -24,7 +24,7 @@ from lowerbound.evaluate.trade_off import (
     trials_of_calls,
     trials_of_scales,
 )
-from lowerbound.records import Measured, read, to_json
+from lowerbound.files.records import Measured, read, to_json
 from lowerbound.report.description import Severity
 from lowerbound.report.quality import FIGURES, HEADER, tell_quality, tell_trade_off
 from lowerbound.run import Run

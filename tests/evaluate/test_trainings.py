@@ -11,7 +11,7 @@ from lowerbound.evaluate.trainings import (
     figure_over_trainings,
     mean_over_trainings,
 )
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 
 REPEATS = 1000
 BINOMIAL = 4 * (0.05 * 0.95 / REPEATS) ** 0.5

@@ -17,8 +17,8 @@ import pytest
 import torch
 from training.runs import measure_little, tiny_config, tiny_run, train_until
 
-from lowerbound import files
 from lowerbound.errors import InputError
+from lowerbound.files import whole as files
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, clean, read_checkpoint, step_of, write_checkpoint
 from lowerbound.training.folder import RunFolder

@@ -18,16 +18,16 @@ from lowerbound.classifier import NoisyClassifier
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import evaluation_folder, read_evaluation
+from lowerbound.files.weights import load_weights, weights_file
 from lowerbound.nn.classifier import Classifier
+from lowerbound.nn.size import check_size
 from lowerbound.run import Run, open_run, variance
 from lowerbound.run.classifier import open_classifier, write_classifier
 from lowerbound.run.history import training_columns
-from lowerbound.size import check_size
 from lowerbound.training import recipe, train
 from lowerbound.training.build import build_denoiser
 from lowerbound.training.config import DataConfig
 from lowerbound.training.folder import RunFolder
-from lowerbound.weights import load_weights, weights_file
 
 EVALUATION = {
     "model": "m",

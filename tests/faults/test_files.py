@@ -9,12 +9,12 @@ import threading
 import numpy as np
 import pytest
 
-from lowerbound import files
 from lowerbound.cli.main import run
 from lowerbound.cli.writing import write_samples
 from lowerbound.data import DataSpec, Levels
 from lowerbound.errors import InputError
-from lowerbound.files import UNFINISHED, replacing, write_file
+from lowerbound.files import whole as files
+from lowerbound.files.whole import UNFINISHED, replacing, write_file
 
 SPEC = DataSpec("pictures", (1, 4, 4), Levels(256), "NCHW")
 

@@ -15,7 +15,7 @@ import pytest
 
 from lowerbound.cli.main import run
 from lowerbound.errors import Stopped
-from lowerbound.interruption import Interruption, stoppable
+from lowerbound.machine.interruption import Interruption, stoppable
 from lowerbound.training.checkpoint import checkpoints, step_of
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -54,7 +54,7 @@ def test_a_signal_that_comes_twice_at_once_is_one_request(number, monkeypatch):
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
         assert interruption.requested == number
-        monkeypatch.setattr("lowerbound.interruption.SAME_REQUEST", 0.0)
+        monkeypatch.setattr("lowerbound.machine.interruption.SAME_REQUEST", 0.0)
         with pytest.raises(Stopped):
             os.kill(os.getpid(), number)
 
@@ -96,7 +96,7 @@ def test_a_requested_end_says_which_signal_it_was(number):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_verb_ends_with_a_line_and_its_signal_s_status(number, monkeypatch, capsys, tmp_path):
-    from lowerbound.files import replacing
+    from lowerbound.files.whole import replacing
 
     def verb(arguments):
         with replacing(tmp_path / "out.npy") as unfinished:

@@ -11,7 +11,7 @@ from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trainings import OverTrainings
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.report.description import Severity
 from lowerbound.report.glossary import GLOSSARY, glossary
 from lowerbound.report.headline import against_baseline, findings, headline

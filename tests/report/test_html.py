@@ -10,7 +10,7 @@ import pytest
 from lowerbound.errors import InputError
 from lowerbound.pictures.samples import sample_grid
 from lowerbound.report.html import Findings, Picture, Report, Table, html
-from lowerbound.rounding import figure_text
+from lowerbound.words.rounding import figure_text
 
 NASTY = "<script>alert('x')</script> & \"quoted\""
 

@@ -19,8 +19,8 @@ from lowerbound.evaluate.folder import KINDS, evaluation_folder
 from lowerbound.evaluate.likelihood import Likelihood
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.settings import Settings
+from lowerbound.files.records import Measured
 from lowerbound.models import Effort
-from lowerbound.records import Measured
 from lowerbound.report import parts
 from lowerbound.report.description import tell
 from lowerbound.report.page import CAPTIONS
@@ -34,7 +34,7 @@ def test_what_computes_knows_nothing_of_what_tells():
     for path in Path(evaluate.__path__[0]).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             module = node.module if isinstance(node, ast.ImportFrom) else None
-            assert not (module or "").startswith(("lowerbound.report", "lowerbound.rounding")), path.name
+            assert not (module or "").startswith(("lowerbound.report", "lowerbound.words.rounding")), path.name
 
 
 def test_every_kind_of_figures_has_a_teller():

@@ -17,14 +17,14 @@ from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, open_dataset
 from lowerbound.denoiser import FittedMixture
 from lowerbound.elementary import expand
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
+from lowerbound.files.weights import HASH, weights_file
 from lowerbound.run.exported import OfGamma, _exportable, export_onnx
 from lowerbound.run.opened import Run
 from lowerbound.training.build import build_model
 from lowerbound.training.config import DenoiserConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.recipes import recipe
-from lowerbound.weights import HASH, weights_file
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 SIZES = ["--network.width", "8", "--network.multipliers", "1", "2", "--steps", "2", "--coarse.split", "None"]

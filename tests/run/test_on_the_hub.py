@@ -26,10 +26,10 @@ import torch
 from lowerbound import open_run
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, open_dataset
+from lowerbound.files.weights import weights_file
 from lowerbound.training.build import build_model
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.recipes import recipe
-from lowerbound.weights import weights_file
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import pytest
 from torch import nn
 
 from lowerbound.data import Affine, Dataset, DataSpec, Levels, open_dataset
+from lowerbound.files.weights import weights_file
 from lowerbound.models import Diffusion
 from lowerbound.run import Run, open_run
 from lowerbound.training import Config, recipe, train
 from lowerbound.training.config import DataConfig, NetworkConfig
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import Trainer
-from lowerbound.weights import weights_file
 
 
 def made(shape: tuple[int, ...], num_levels: int | None) -> Dataset:

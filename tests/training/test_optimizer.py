@@ -234,7 +234,7 @@ def test_torch_s_compiler_stays_where_it_is():
         "from lowerbound.fitted import FittedMixture, FittedWindows; from lowerbound.schedule import Cosine\n"
         "from lowerbound.langevin import EnergyDenoiser\n"
         "from lowerbound.schedule.learned import LearnedGamma, MonotoneWarp\n"
-        "from lowerbound.size import check_size\n"
+        "from lowerbound.nn.size import check_size\n"
         "from lowerbound.training.config import TrainingConfig; from lowerbound.training.optimizer import Optimizer\n"
         "with torch.device('meta'):\n"
         "    networks = MLP(2, fourier_frequencies=(8.5,)), UNet(1, num_dims=2, fourier_frequencies=(8.5,))\n"

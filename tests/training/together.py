@@ -17,8 +17,8 @@ import torch
 from training.runs import draw_little, evaluate_quickly, tiny_config
 
 import lowerbound
-from lowerbound import files
 from lowerbound.cli.main import run as command
+from lowerbound.files import whole as files
 from lowerbound.models import Diffusion
 from lowerbound.run import Run
 from lowerbound.training import recipe, shared_memory, train

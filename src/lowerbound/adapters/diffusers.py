@@ -30,7 +30,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.base import preserving
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
-from lowerbound.files import new_folder
+from lowerbound.files.whole import new_folder
 from lowerbound.imports import FAMILIES
 from lowerbound.imports.diffusers import Diffusers
 from lowerbound.imports.foreign import ForeignDenoiser

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from lowerbound.auditing.subject import Points, Subject
 from lowerbound.errors import InputError
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 
 class Stage(NamedTuple):

@@ -16,7 +16,7 @@ from lowerbound.auditing.samples import same_law
 from lowerbound.auditing.subject import Points, as_points, as_subject
 from lowerbound.auditing.truth import apart, below_columns, below_proposal, below_truth, bound_below, of_levels
 from lowerbound.errors import InputError
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 NUM_DRAWS = 10_000
 NUM_SAMPLES = 4_000

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lowerbound.records import Unsure
+from lowerbound.files.records import Unsure
 
 Verdict = Literal["pass", "fail", "can't tell"]
 

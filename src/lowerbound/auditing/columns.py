@@ -6,7 +6,7 @@ import numpy as np
 
 from lowerbound.auditing.proposal import WIDE_SHARE
 from lowerbound.auditing.subject import Figures, Points
-from lowerbound.brief import Brief
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,9 +11,9 @@ from lowerbound.auditing.allowance import DRAWS, TRUTH, Allowance
 from lowerbound.auditing.check import Check, Question, Untold
 from lowerbound.auditing.proposal import Proposal, fewest_points
 from lowerbound.auditing.subject import Figures, Points, Subject
-from lowerbound.brief import Brief
 from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE, pareto_shape
-from lowerbound.words import counted
+from lowerbound.words.brief import Brief
+from lowerbound.words.counts import counted
 
 TOLERANCE = 0.01
 """Nats by which the log of an integral may be off without being called wrong: a solver's error."""

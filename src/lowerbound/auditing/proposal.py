@@ -7,8 +7,8 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from lowerbound.auditing.subject import Figures, Points
-from lowerbound.brief import Brief
 from lowerbound.errors import InputError
+from lowerbound.words.brief import Brief
 
 DEGREES_OF_FREEDOM = 5
 INFLATION = 1.5

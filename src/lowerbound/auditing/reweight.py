@@ -27,11 +27,11 @@ from jaxtyping import Float
 from lowerbound.auditing.integral import Weighted
 from lowerbound.auditing.proposal import WIDE_SHARE, Proposal
 from lowerbound.auditing.subject import Figures, Points, Subject, as_array, as_subject
-from lowerbound.brief import Brief
 from lowerbound.errors import InputError
-from lowerbound.records import Measured, Unsure
-from lowerbound.rounding import figure_text
+from lowerbound.files.records import Measured, Unsure
 from lowerbound.tails import MOST_RELIABLE, upper_tail
+from lowerbound.words.brief import Brief
+from lowerbound.words.rounding import figure_text
 
 FEWEST = 100
 """Samples of which the tail of the weights has a shape."""

@@ -10,9 +10,9 @@ from lowerbound.auditing.allowance import OTHER_SAMPLES, SCORED, Allowance
 from lowerbound.auditing.check import Check, Question, Untold
 from lowerbound.auditing.integral import MOST_ERRORS, Weighted
 from lowerbound.auditing.subject import Figures, Points
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.tails import MOST_RELIABLE
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 SHARES = (0.5, 0.9, 0.99)
 FEWEST_EFFECTIVE = 100

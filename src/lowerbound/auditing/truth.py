@@ -10,8 +10,8 @@ from lowerbound.auditing.check import Check, Question, Untold
 from lowerbound.auditing.columns import Columns
 from lowerbound.auditing.integral import MOST_ERRORS, TOLERANCE, Weighted
 from lowerbound.auditing.subject import Figures, Points, Subject
-from lowerbound.records import Measured
-from lowerbound.words import counted
+from lowerbound.files.records import Measured
+from lowerbound.words.counts import counted
 
 MOST_BOUNDED = 256
 MOST_REPEATED = 0.05

@@ -7,8 +7,8 @@ from lowerbound.baselines.splits import EXACT, Baseline
 from lowerbound.blocks import Block, Choice, Grid
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
+from lowerbound.files.records import Measured
 from lowerbound.likelihood.decoder import log_interval
-from lowerbound.records import Measured
 
 
 def independent_columns(dataset: Dataset, train: np.ndarray, test: np.ndarray) -> Baseline:

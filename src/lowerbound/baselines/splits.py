@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Num
 
-from lowerbound.brief import Brief
 from lowerbound.errors import InputError
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
+from lowerbound.words.brief import Brief
 
 EXACT = "exact"
 DEQUANTISED = "bound (uniform dequantisation)"

@@ -15,12 +15,12 @@ from lowerbound.cli.options import RunPath, check_counts, parse
 from lowerbound.cli.reading import DataReading
 from lowerbound.data import Reading
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
-from lowerbound.files import check_folder, write_file
-from lowerbound.records import to_json
+from lowerbound.files.records import to_json
+from lowerbound.files.whole import check_folder, write_file
 from lowerbound.report.audit import audit_page
 from lowerbound.run import open_run
 from lowerbound.run.examples import check_examples, read_for
+from lowerbound.settings import Everyday
 
 WRITE = {".html": audit_page, ".json": to_json}
 """What is written, by the suffix of the file."""

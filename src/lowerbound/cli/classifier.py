@@ -9,11 +9,11 @@ from lowerbound.cli.device import DeviceName
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import ProcessesOption, RunPath, check_counts, minutes_of, parse
 from lowerbound.cli.together import join
-from lowerbound.rounding import share_text
 from lowerbound.run import open_denoiser
 from lowerbound.run.classifier import write_classifier
 from lowerbound.training.classifier import accuracies, check_labels, train_classifier
 from lowerbound.training.stretch import open_workspace
+from lowerbound.words.rounding import share_text
 
 DEFAULT_MINUTES = 1.0
 RATIOS = {

@@ -14,10 +14,10 @@ from lowerbound.cli.train import located
 from lowerbound.data import DataConfig, describe, open_dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.compare import Comparison, Contest, compare
-from lowerbound.everyday import Everyday
 from lowerbound.report.comparison import HEADER, answers, remarks, rows, write_comparison_page
 from lowerbound.report.console import aligned
-from lowerbound.words import counted, duration
+from lowerbound.settings import Everyday
+from lowerbound.words.counts import counted, duration
 
 DEFAULT_MINUTES = 10.0
 

@@ -15,15 +15,15 @@ from lowerbound.cli.reading import DataReading
 from lowerbound.codec import Compressed, compress
 from lowerbound.data import Reading
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
-from lowerbound.files import check_folder, write_file
+from lowerbound.files.records import Measured
+from lowerbound.files.whole import check_folder, write_file
 from lowerbound.models import Effort
-from lowerbound.records import Measured
-from lowerbound.rounding import figure_text
 from lowerbound.run import open_run
 from lowerbound.run.examples import check_examples, read_for
 from lowerbound.scoring import score
-from lowerbound.words import counted
+from lowerbound.settings import Everyday
+from lowerbound.words.counts import counted
+from lowerbound.words.rounding import figure_text
 
 NUM_DRAWS = 16
 """Of a chain's steps, by which the bound of each example is estimated."""

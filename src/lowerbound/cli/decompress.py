@@ -13,9 +13,9 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.writing import check_out, write_samples
 from lowerbound.codec import Compressed, decompress
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
 from lowerbound.run import open_run
-from lowerbound.words import counted
+from lowerbound.settings import Everyday
+from lowerbound.words.counts import counted
 
 SUFFIXES = (".npy", ".npz")
 

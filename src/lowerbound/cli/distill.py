@@ -16,15 +16,15 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.evaluate.features import UPDATES, feature_classifier, feature_space
 from lowerbound.evaluate.judge import Judge, draw
 from lowerbound.evaluate.quality import Split, frechet_distance
-from lowerbound.files import check_new
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
+from lowerbound.files.weights import HASH
+from lowerbound.files.whole import check_new
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.samplers import DDIM, DPMSolver
 from lowerbound.sampling.plan import Plan
 from lowerbound.training.distill import distill, student_times, teacher_times, write_student
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.stretch import open_workspace
-from lowerbound.weights import HASH
 
 DEFAULT_MINUTES = 2.0
 NUM_SAMPLES = 500

@@ -12,8 +12,8 @@ import torch
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
 from lowerbound.data.directory import data_directory
-from lowerbound.machine import processor
-from lowerbound.words import counted
+from lowerbound.machine.processor import processor
+from lowerbound.words.counts import counted
 
 PACKAGES = ("lowerbound", "torch", "numpy", "safetensors", "tyro", "pillow", "matplotlib", "scikit-learn", "tqdm")
 

@@ -24,11 +24,11 @@ from lowerbound.data import Reading
 from lowerbound.denoiser import Denoiser
 from lowerbound.edit import RoundTrip, decode, round_trip, time_of_strength, turn, vary
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
 from lowerbound.rng import PerSample
 from lowerbound.run import Run, check_levels, open_denoiser
 from lowerbound.run.examples import check_examples, conditions, read_for
-from lowerbound.words import counted
+from lowerbound.settings import Everyday
+from lowerbound.words.counts import counted
 
 
 @dataclass(frozen=True)

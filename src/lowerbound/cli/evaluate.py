@@ -17,11 +17,11 @@ from lowerbound.evaluate.folder import Evaluation, evaluation_folder
 from lowerbound.evaluate.likelihood import scored
 from lowerbound.evaluate.other import folder_name, open_evaluated
 from lowerbound.evaluate.settings import Settings
-from lowerbound.everyday import Everyday
-from lowerbound.machine import at_once
+from lowerbound.machine.processor import at_once
 from lowerbound.report.console import event_text, summary
 from lowerbound.run import open_run
 from lowerbound.scoring.bound import fit_threads_to
+from lowerbound.settings import Everyday
 
 EFFECTIVE = (
     "data",

@@ -10,9 +10,9 @@ from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
 from lowerbound.explore import page
-from lowerbound.files import write_file
+from lowerbound.files.whole import write_file
+from lowerbound.settings import Everyday
 
 
 @dataclass(frozen=True)

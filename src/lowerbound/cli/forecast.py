@@ -9,7 +9,6 @@ import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
-from lowerbound.arrow import write_table
 from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import RunPath, check_counts, parse
@@ -19,14 +18,15 @@ from lowerbound.cli.writing import check_finite
 from lowerbound.data import Reading
 from lowerbound.data.series import Series
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
-from lowerbound.files import check_folder, replacing
+from lowerbound.files.arrow import write_table
+from lowerbound.files.tables import TEXTS, check_table
+from lowerbound.files.whole import check_folder, replacing
 from lowerbound.pictures.bands import Drawn, draw_bands
-from lowerbound.printable import printable
 from lowerbound.run import open_denoiser
 from lowerbound.run.series import Drawing, SeriesDraws, forecast, num_forecast_windows, read_series_for, series_spec
-from lowerbound.tables import TEXTS, check_table
-from lowerbound.words import counted
+from lowerbound.settings import Everyday
+from lowerbound.words.counts import counted
+from lowerbound.words.printable import printable
 
 SeriesName = Annotated[
     tyro.conf.Positional[str],

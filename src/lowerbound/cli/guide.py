@@ -11,11 +11,11 @@ from torch import Tensor
 from lowerbound.data import Reading
 from lowerbound.data.conditions import condition_values
 from lowerbound.errors import InputError, flag
-from lowerbound.everyday import Everyday
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import Run, check_levels
 from lowerbound.run.autoguided import INTERVAL, autoguided, for_samples
 from lowerbound.run.classifier import open_classifier
+from lowerbound.settings import Everyday
 
 GuidanceKind = Literal["classifier-free", "classifier", "autoguidance"]
 

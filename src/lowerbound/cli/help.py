@@ -17,7 +17,7 @@ from tyro.constructors import (
 )
 
 from lowerbound.cli.flags import flags
-from lowerbound.everyday import EVERYDAY
+from lowerbound.settings import EVERYDAY
 
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"
 

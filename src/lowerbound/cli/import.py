@@ -12,14 +12,14 @@ from lowerbound.cli.options import parse
 from lowerbound.cli.train import located
 from lowerbound.data import DataConfig
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
-from lowerbound.files import check_new
+from lowerbound.files.whole import check_new
 from lowerbound.imports import stated
-from lowerbound.printable import printable
 from lowerbound.run import open_run
 from lowerbound.run.hub import fetched
 from lowerbound.run.imported import import_model, import_run, is_run
+from lowerbound.settings import Everyday
 from lowerbound.training.folder import RunFolder
+from lowerbound.words.printable import printable
 
 
 @dataclass(frozen=True)

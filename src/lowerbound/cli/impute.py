@@ -9,7 +9,6 @@ import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
-from lowerbound.arrow import write_table
 from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DataName, RunPath, check_counts, parse
@@ -21,16 +20,17 @@ from lowerbound.data.arrays import to_layout
 from lowerbound.data.frames import imputed_table
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
-from lowerbound.files import check_folder
+from lowerbound.files.arrow import write_table
+from lowerbound.files.tables import SUFFIXES as TABLES
+from lowerbound.files.tables import TEXTS, check_table
+from lowerbound.files.whole import check_folder
 from lowerbound.inverse import Method, TwistedParticles
-from lowerbound.rounding import nine_digits
 from lowerbound.run import Run, open_denoiser
 from lowerbound.run.examples import condition_rows, conditions, read_for
 from lowerbound.run.impute import Drawing, check_missing, draws, incomplete_examples, named_method, read_mask
 from lowerbound.run.series import SeriesDraws, fill, num_fill_windows, read_series_for
-from lowerbound.tables import SUFFIXES as TABLES
-from lowerbound.tables import TEXTS, check_table
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
+from lowerbound.words.rounding import nine_digits
 
 
 @dataclass(frozen=True)

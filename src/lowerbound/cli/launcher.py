@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage] - documented there
 
-from lowerbound.interruption import ENDING, handling
+from lowerbound.machine.interruption import ENDING, handling
 
 LOOK = 0.05
 """Seconds between two looks at whether they still run."""

@@ -12,11 +12,11 @@ from lowerbound.cli.figures import CheckFailedError, tell
 from lowerbound.cli.flags import in_flags
 from lowerbound.cli.terminal import fit_terminals, leave_quietly
 from lowerbound.errors import InputError
-from lowerbound.files import is_full
-from lowerbound.heap import keep_freed_memory
-from lowerbound.interruption import stoppable
-from lowerbound.printable import NEW_LINE, printable, tolerate
-from lowerbound.words import nearest
+from lowerbound.files.whole import is_full
+from lowerbound.machine.heap import keep_freed_memory
+from lowerbound.machine.interruption import stoppable
+from lowerbound.words.nearest import nearest
+from lowerbound.words.printable import NEW_LINE, printable, tolerate
 
 VERBS = {
     "train": "train a model, or go on with a run",

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from lowerbound.arrow import write_table
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
 from lowerbound.cli.score import check_finite, figures_of
-from lowerbound.shards import joined_parts
-from lowerbound.tables import check_table
-from lowerbound.words import counted
+from lowerbound.files.arrow import write_table
+from lowerbound.files.shards import joined_parts
+from lowerbound.files.tables import check_table
+from lowerbound.words.counts import counted
 
 
 @dataclass(frozen=True)

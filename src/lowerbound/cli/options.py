@@ -17,7 +17,7 @@ from lowerbound.cli.flags import flags, joined
 from lowerbound.cli.help import HELP, HELP_ALL, show_help
 from lowerbound.errors import InputError
 from lowerbound.settings import check_counts
-from lowerbound.words import nearest
+from lowerbound.words.nearest import nearest
 
 if TYPE_CHECKING:
     from lowerbound.run import Run
@@ -81,7 +81,7 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
         raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", message)) from None
     check_seeds(options)
     if verb in SHARING:
-        from lowerbound.machine import leave_busy_processors
+        from lowerbound.machine.processor import leave_busy_processors
 
         leave_busy_processors()
     return options

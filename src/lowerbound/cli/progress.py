@@ -8,8 +8,8 @@ from typing import TextIO
 from tqdm import tqdm
 
 from lowerbound.baselines import weakness
-from lowerbound.printable import printable
 from lowerbound.run import Run
+from lowerbound.words.printable import printable
 
 
 @contextmanager

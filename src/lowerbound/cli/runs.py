@@ -9,9 +9,9 @@ import tyro
 
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import parse
-from lowerbound.printable import printable
-from lowerbound.rounding import figure_text
 from lowerbound.run.overview import Overview, overviews
+from lowerbound.words.printable import printable
+from lowerbound.words.rounding import figure_text
 
 TITLES = ("run", "model", "data", "state", "step", "minutes", "held-out bits/dim", "MB", "changed")
 

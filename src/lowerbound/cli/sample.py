@@ -23,14 +23,14 @@ from lowerbound.cli.together import A_DAY, first_then_all, join
 from lowerbound.cli.writing import check_out, suffixes, write_samples
 from lowerbound.data import Reading
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
-from lowerbound.files import write_file
+from lowerbound.files.whole import write_file
 from lowerbound.guidance import AutoGuidance
 from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate, network_calls, states
+from lowerbound.settings import Everyday
 from lowerbound.training.processes import Processes
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 MOST_FRAMES = 60
 EFFECTIVE = ("num_samples", "out", "seed", "batch_size", "processes", "device", "json")

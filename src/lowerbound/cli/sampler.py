@@ -8,13 +8,12 @@ import tyro
 
 from lowerbound.cli.flags import flags
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
 from lowerbound.reverse import ReverseVariance
 from lowerbound.run import Run
 from lowerbound.samplers import Sampler
 from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER, GridName, Plan
 from lowerbound.sampling.registry import SAMPLERS, SETTINGS, SamplerName
-from lowerbound.settings import check_counts
+from lowerbound.settings import Everyday, check_counts
 
 Options = TypeVar("Options")
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import tyro
 from tqdm import tqdm
 
-from lowerbound.arrow import write_table
 from lowerbound.cli.device import DeviceName, pick_device
 from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import DataName, RunPath, check_counts, check_effect, parse
@@ -20,13 +19,14 @@ from lowerbound.cli.reverse import check_reverse, with_variance
 from lowerbound.data import Examples, Reading
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
-from lowerbound.files import file_hash
-from lowerbound.machine import at_once
+from lowerbound.files.arrow import write_table
+from lowerbound.files.records import Measured
+from lowerbound.files.shards import Shard, finished_part, part_facts, write_part
+from lowerbound.files.tables import check_table
+from lowerbound.files.whole import file_hash
+from lowerbound.machine.processor import at_once
 from lowerbound.models import Effort
-from lowerbound.records import Measured
 from lowerbound.reverse import ReverseVariance
-from lowerbound.rounding import figure_text
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, read_for
 from lowerbound.scoring import (
@@ -40,10 +40,10 @@ from lowerbound.scoring import (
     score_columns,
     score_density,
 )
-from lowerbound.shards import Shard, finished_part, part_facts, write_part
-from lowerbound.tables import check_table
+from lowerbound.settings import Everyday
 from lowerbound.tails import mean_of_draws
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
+from lowerbound.words.rounding import figure_text
 
 EFFECTIVE = ("out", "split", "flow.num_importance", "batch_size", "shard", "seed", "device", "json")
 """The options that have an effect on a relative."""

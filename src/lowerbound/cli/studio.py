@@ -8,7 +8,7 @@ import tyro
 
 from lowerbound.cli.options import parse
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
+from lowerbound.settings import Everyday
 from lowerbound.web.limits import Limits
 from lowerbound.web.serve import serve
 

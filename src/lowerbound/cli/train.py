@@ -15,10 +15,10 @@ from lowerbound.cli.figures import JsonOption
 from lowerbound.cli.options import ProcessesOption, check_counts, parse
 from lowerbound.cli.together import join
 from lowerbound.data import NAMED, DataConfig, Dataset, describe, is_path, open_dataset
-from lowerbound.device import peak_memory
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
+from lowerbound.machine.device import peak_memory
 from lowerbound.run.overview import Overview, overview
+from lowerbound.settings import Everyday
 from lowerbound.training import recipe, train
 from lowerbound.training.build import UNET_ONLY, build_model
 from lowerbound.training.config import (
@@ -40,7 +40,7 @@ from lowerbound.training.reasons import reasons
 from lowerbound.training.resume import check_own, check_settings
 from lowerbound.training.trackers import TrackerName
 from lowerbound.training.trainer import Trainer
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 DEFAULT_MINUTES = 10.0
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.name != "imported")

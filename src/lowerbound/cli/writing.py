@@ -11,12 +11,12 @@ from lowerbound.data.encoding import Levels
 from lowerbound.data.fields import write_fields
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
-from lowerbound.files import check_folder, check_new, replacing, write_file
+from lowerbound.files.tables import SUFFIXES as TABLES
+from lowerbound.files.tables import TEXTS
+from lowerbound.files.whole import check_folder, check_new, replacing, write_file
 from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import grey_levels
-from lowerbound.rounding import nine_digits
-from lowerbound.tables import SUFFIXES as TABLES
-from lowerbound.tables import TEXTS
+from lowerbound.words.rounding import nine_digits
 
 SUFFIXES = (".png", ".npy", ".npz")
 FIELDS = ".nc"
@@ -80,8 +80,8 @@ def write_samples(
     elif out.suffix == FIELDS:
         write_netcdf(out, spec, {"": samples})
     elif out.suffix in TABLES:
-        from lowerbound.arrow import write_table
         from lowerbound.data.frames import to_table
+        from lowerbound.files.arrow import write_table
 
         write_table(
             out,

@@ -24,7 +24,7 @@ from lowerbound.codec.stack import Stack, to_words
 from lowerbound.codec.times import chain_times, shares_of_steps
 from lowerbound.data import Levels
 from lowerbound.errors import InputError
-from lowerbound.files import file_hash
+from lowerbound.files.whole import file_hash
 from lowerbound.models import VAE, Autoregressive, Diffusion, Hierarchy, as_hvae
 from lowerbound.models.vae import OneLatent, StandardNormal
 from lowerbound.run import Run

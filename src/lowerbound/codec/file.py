@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.brief import Brief
 from lowerbound.codec.stack import Words
 from lowerbound.codec.times import PARTS, chain_times
 from lowerbound.data.arrays import LAYOUTS
 from lowerbound.errors import InputError
+from lowerbound.words.brief import Brief
 
 MAGIC = b"LB3"
 _HEAD = struct.Struct("<3sI")

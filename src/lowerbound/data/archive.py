@@ -13,7 +13,7 @@ from lowerbound.data.damage import undamaged
 from lowerbound.data.foreign import how_to_convert
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.words.printable import printable
 
 _PIECE = 1 << 24  # bytes read at a time
 

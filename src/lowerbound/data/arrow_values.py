@@ -6,10 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.arrow import is_string, pc, printed, where
 from lowerbound.data import zones
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
+from lowerbound.files.arrow import is_string, pc, printed, where
 
 Location = Callable[[int], str]
 """Where a row is, for messages."""

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from lowerbound.brief import Brief
 from lowerbound.errors import InputError
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lowerbound.data import zones
 from lowerbound.errors import InputError
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 Irregular = Literal["refuse", "missing", "mean"]
 Where = Callable[[Any], str]

@@ -24,7 +24,7 @@ from lowerbound.data.code import Code, Entries, Mask, Values, check_scale, multi
 from lowerbound.data.columns import Column
 from lowerbound.data.reals import Recorded, real_code
 from lowerbound.errors import InputError
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 FINEST = math.exp(-6)
 r"""The finest unit of a grid, in standard deviations: the noise at $\gamma = -12$. Noise of a unit or more blurs its

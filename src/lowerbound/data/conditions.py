@@ -9,7 +9,7 @@ from lowerbound.data.archive import read_npy
 from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig, Reading
 from lowerbound.errors import InputError, flag
-from lowerbound.tables import SUFFIXES as TABLES
+from lowerbound.files.tables import SUFFIXES as TABLES
 
 
 def read_conditions(

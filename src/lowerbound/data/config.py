@@ -7,7 +7,7 @@ import tyro
 
 from lowerbound.data.clock import Irregular
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
+from lowerbound.settings import Everyday
 
 
 @dataclass(frozen=True, kw_only=True)

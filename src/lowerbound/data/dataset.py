@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.data.axes import Axes
 from lowerbound.data.columns import Column
 from lowerbound.data.crops import at_places, middle
@@ -25,8 +24,9 @@ from lowerbound.data.tabular import Columns
 from lowerbound.data.vectors import Standardisation
 from lowerbound.data.windows import SeriesSpec, Stored, Windows
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
-from lowerbound.words import counted
+from lowerbound.words.brief import Brief
+from lowerbound.words.counts import counted
+from lowerbound.words.printable import printable
 
 _VERSION = "2-"
 """The beginning of a fingerprint that covers labels and splits."""

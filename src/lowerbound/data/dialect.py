@@ -14,8 +14,8 @@ import numpy as np
 from lowerbound.data.config import DataConfig
 from lowerbound.data.text_types import MISSING, Numbers, is_value, recognised_numbers
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
+from lowerbound.words.printable import printable
 
 BLANKS = "blanks"
 """A separator: any number of blanks and tabs."""

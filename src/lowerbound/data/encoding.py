@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from lowerbound.blocks import Blocks
-from lowerbound.brief import Brief
 from lowerbound.data.columns import Column
 from lowerbound.data.parts import check_finite, moments, parts
 from lowerbound.data.vectors import check_normalisation
 from lowerbound.errors import InputError
+from lowerbound.files.records import read
 from lowerbound.levels import check_num_levels, level_centres, nearest_level
-from lowerbound.records import read
-from lowerbound.words import counted
+from lowerbound.words.brief import Brief
+from lowerbound.words.counts import counted
 
 
 class Encoding(ABC):

@@ -20,7 +20,7 @@ from lowerbound.data.memory import allocate, check_memory, memory_limit, release
 from lowerbound.data.parts import PART
 from lowerbound.data.spec import naming
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.words.printable import printable
 
 SUFFIXES = (".nc", ".nc4", ".cdf", ".zarr.zip")
 ZARR = ".zarr"

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from lowerbound.data.listing import ARCHIVES, IMAGES, SPLIT_NAMES, Listing
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.words.printable import printable
 
 _TABLES = {".txt", ".csv", ".tsv"}
 _SIDE_FILES = _TABLES | {".json", ".jsonl", ".xml", ".yaml", ".yml", ".md"}

@@ -15,8 +15,8 @@ from lowerbound.data.spec import DataSpec
 from lowerbound.data.table_source import ArrowTable
 from lowerbound.data.tables import examples, known_columns
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
-from lowerbound.rounding import nine_digits
+from lowerbound.words.printable import printable
+from lowerbound.words.rounding import nine_digits
 
 NAME = "dataframe"
 """What the data are called."""

@@ -23,7 +23,7 @@ from lowerbound.data.listing import SPLIT_NAMES, Listing, OpenFile
 from lowerbound.data.memory import allocate, release
 from lowerbound.data.parts import PART
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.words.printable import printable
 
 HUB = "https://huggingface.co"
 OFFLINE = "HF_HUB_OFFLINE"

@@ -24,8 +24,8 @@ from lowerbound.data.memory import allocate, check_memory, fits, memory_limit, r
 from lowerbound.data.parts import PART
 from lowerbound.data.tiff import is_beyond_pillow, read_tiff_image, tiff_size
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
+from lowerbound.words.printable import printable
 
 MAX_PIXELS = 89_478_485  # of one file: a quarter of a GiB as RGB
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")

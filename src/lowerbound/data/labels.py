@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lowerbound.data.folder import ImageFile
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.words.printable import printable
 
 FILE, LABEL = "file", "label"
 """What the two columns may be called; otherwise they are the first two."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from lowerbound.data.directory import cache_directory
 from lowerbound.data.memory import check_memory, check_room
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.words.printable import printable
 
 ZIP = (".zip",)
 TAR = (".tar",)

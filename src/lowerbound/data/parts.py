@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowerbound.brief import Brief
 from lowerbound.data.memory import file_of, release
 from lowerbound.data.windows import Stored
 from lowerbound.errors import InputError
+from lowerbound.words.brief import Brief
 
 PART = 1 << 20
 """Values in a part: eight megabytes in double precision."""

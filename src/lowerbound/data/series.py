@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.brief import Brief
 from lowerbound.data.clock import CYCLES, Clock, counted_in, regular
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
@@ -23,7 +22,8 @@ from lowerbound.data.table_source import TableSource
 from lowerbound.data.tables import READERS
 from lowerbound.data.windows import SeriesSpec, Windows
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.words.brief import Brief
+from lowerbound.words.printable import printable
 
 SHARES = (0.8, 0.9)
 """Of the rows, in the order of time, that come before validation and before testing."""

@@ -17,8 +17,8 @@ from lowerbound.data.spec import DataSpec
 from lowerbound.data.tiff import SUFFIXES as TIFF_SUFFIXES
 from lowerbound.data.tiff import read_tiff
 from lowerbound.errors import InputError, flag
-from lowerbound.files import names_in
-from lowerbound.words import nearest
+from lowerbound.files.whole import names_in
+from lowerbound.words.nearest import nearest
 
 NAMED = {
     "digits": bundled.digits,

@@ -9,15 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from lowerbound.blocks import Blocks, Real
-from lowerbound.brief import Brief
 from lowerbound.data.axes import Axes
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, read_encoding
 from lowerbound.data.vectors import Standardisation, check_normalisation
 from lowerbound.data.windows import SeriesSpec
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
-from lowerbound.records import read
+from lowerbound.files.records import read
+from lowerbound.words.brief import Brief
+from lowerbound.words.printable import printable
 
 MOST_ENTRIES = 1 << 34
 """Of an example."""

@@ -13,8 +13,8 @@ from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
 from lowerbound.data.damage import undamaged
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
-from lowerbound.words import nearest
+from lowerbound.words.nearest import nearest
+from lowerbound.words.printable import printable
 
 BATCH_VALUES = 1 << 21
 """Entries of a batch, of a file whose batches we choose."""

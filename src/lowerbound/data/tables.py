@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.arrow import is_string, pc, where
 from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
 from lowerbound.data.code import Code
 from lowerbound.data.columns import Column
@@ -28,8 +27,10 @@ from lowerbound.data.table_source import ArrowFile, ParquetFile, TableSource
 from lowerbound.data.tabular import Columns
 from lowerbound.data.text_table import TextTable
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
-from lowerbound.words import counted, nearest
+from lowerbound.files.arrow import is_string, pc, where
+from lowerbound.words.counts import counted
+from lowerbound.words.nearest import nearest
+from lowerbound.words.printable import printable
 
 TRUTH = ({"false", "true"}, {"no", "yes"})
 """Pairs of words that are truth values."""

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from lowerbound.blocks import Blocks, num_entries
-from lowerbound.brief import Brief
 from lowerbound.data.codes import OneHot, OnGrid, fit_code
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, seen
 from lowerbound.data.parts import check_finite
 from lowerbound.data.reals import MOST_SEARCHED, Scaled, Warped
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.words.brief import Brief
+from lowerbound.words.printable import printable
 
 _FEW = 8
 """Columns that a warning names."""

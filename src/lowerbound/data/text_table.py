@@ -15,8 +15,8 @@ from lowerbound.data.dialect import Dialect, recognise
 from lowerbound.data.table_source import TableSource, chosen_places
 from lowerbound.data.text_types import MISSING, TextColumn
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
+from lowerbound.words.printable import printable
 
 _BLOCK = 1 << 24
 """Bytes of a block, each of which holds whole rows."""

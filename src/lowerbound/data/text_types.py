@@ -12,11 +12,11 @@ from typing import Literal
 
 import pyarrow as pa
 
-from lowerbound.arrow import pc, where
 from lowerbound.data import zones
 from lowerbound.data.columns import ColumnKind
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.files.arrow import pc, where
+from lowerbound.words.printable import printable
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "None", "?", "-", "--", ".")
 """What stands for a missing entry; besides, whatever --missing names."""

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.errors import InputError
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, repr=False)

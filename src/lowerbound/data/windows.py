@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.data.vectors import Standardisation, check_normalisation
 from lowerbound.errors import InputError
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from lowerbound.arrow import pc
+from lowerbound.files.arrow import pc
 
 PATTERN = r" ?(?:Z|UTC|GMT|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)"
 """Of an offset behind a time: Z, +02:00, +0200, +02, and UTC or GMT."""

@@ -10,12 +10,12 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from lowerbound.arguments import check_batch, check_cond, check_observed, check_time, described
-from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, expand, sigmoid, sqrt
 from lowerbound.errors import InputError
 from lowerbound.reverse import reverse_variance
 from lowerbound.schedule import Level, Schedule
 from lowerbound.shapes import Conditions, Examples, Observed
+from lowerbound.words.brief import Brief
 
 Time = Tensor | float | Level
 Module = TypeVar("Module", bound=nn.Module)

@@ -44,7 +44,7 @@ from lowerbound.estimator.rows import (
     without_flags,
 )
 from lowerbound.estimator.weights import divided
-from lowerbound.files import write_file
+from lowerbound.files.whole import write_file
 from lowerbound.models import Effort
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import numbers_of_content

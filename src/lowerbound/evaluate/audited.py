@@ -22,7 +22,7 @@ from lowerbound.models import Effort
 from lowerbound.run import Run
 from lowerbound.scoring import score
 from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 SHARE = 50
 """One in so many examples is scored again: 2 % of what the likelihood takes."""

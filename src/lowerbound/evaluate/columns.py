@@ -25,7 +25,7 @@ from jaxtyping import Float
 from lowerbound.errors import InputError
 from lowerbound.evaluate.copies import Ranks
 from lowerbound.evaluate.part import Figures
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 
 NUM_SPLITS = 20
 NUM_TREES, FOLDS = 100, 5

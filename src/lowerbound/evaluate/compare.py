@@ -32,13 +32,13 @@ from lowerbound.evaluate.trainings import (
     mean_over_trainings,
     seeds_of_trainings,
 )
-from lowerbound.everyday import Everyday
-from lowerbound.files import write_file
+from lowerbound.files.records import Measured, read_json, to_json
+from lowerbound.files.whole import write_file
 from lowerbound.models.base import LikelihoodKind
 from lowerbound.pictures import sample_grid
-from lowerbound.records import Measured, read_json, to_json
 from lowerbound.run import Run, open_run
 from lowerbound.run.autoguided import for_samples
+from lowerbound.settings import Everyday
 from lowerbound.training import recipe, train
 from lowerbound.training.config import ModelName
 from lowerbound.training.folder import RunFolder

@@ -34,7 +34,7 @@ from torch import Tensor
 from lowerbound.errors import InputError
 from lowerbound.evaluate.nearest import Mapped, Rows, nearest, parts_of
 from lowerbound.evaluate.part import Figures
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 
 NUM_BOOTSTRAP = 200
 NUM_NEIGHBOURS = 3

@@ -15,8 +15,8 @@ import numpy as np
 from lowerbound.data import Dataset
 from lowerbound.evaluate.likelihood import MOST_DRAWS, scored
 from lowerbound.evaluate.part import Figures
+from lowerbound.files.records import Measured, Unsure
 from lowerbound.models import Effort
-from lowerbound.records import Measured, Unsure
 from lowerbound.run import Run
 from lowerbound.scoring import Flow, score, score_density
 from lowerbound.tails import mean_of_draws

@@ -22,7 +22,7 @@ from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.profile import ENTRIES, REFERENCES, Profile
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.run import Run
 
 MOST_GAMMA = 700.0

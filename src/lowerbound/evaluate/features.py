@@ -23,13 +23,13 @@ from torch.nn import functional
 from lowerbound.data import Dataset
 from lowerbound.data.directory import data_directory
 from lowerbound.evaluate.part import Figures
-from lowerbound.files import write_file
+from lowerbound.files.weights import load_weights, weights_file
+from lowerbound.files.whole import write_file
 from lowerbound.nn.classifier import Classifier
 from lowerbound.shapes import Examples
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import plain_adamw
 from lowerbound.training.training import Training
-from lowerbound.weights import load_weights, weights_file
 
 VERSION = 1
 """Of the classifier and its training: another one is another file."""

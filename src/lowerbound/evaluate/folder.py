@@ -26,8 +26,8 @@ from lowerbound.evaluate.judge import SampleQuality, Samples
 from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.trade_off import TradeOff
-from lowerbound.files import file_hash, write_file
-from lowerbound.records import read, read_json, to_json
+from lowerbound.files.records import read, read_json, to_json
+from lowerbound.files.whole import file_hash, write_file
 from lowerbound.run import Run
 
 KINDS: dict[str, type[Figures]] = {

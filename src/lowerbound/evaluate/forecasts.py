@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 
 from lowerbound.evaluate.imputation import Judgement, crps, over_examples
 from lowerbound.evaluate.part import Figures
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
 MOST_LEARNED = 2000

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Float64
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.run import Run
 from lowerbound.run.impute import impute
 

@@ -19,7 +19,7 @@ from lowerbound.data.directory import data_directory
 from lowerbound.data.extras import extra
 from lowerbound.errors import InputError
 from lowerbound.evaluate.features import FeatureSpace
-from lowerbound.files import file_hash
+from lowerbound.files.whole import file_hash
 from lowerbound.imports.files import read_tensors
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"

@@ -12,8 +12,8 @@ from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
 from lowerbound.evaluate.trainings import OverTrainings, mean_over_trainings, seeds_of_trainings
+from lowerbound.files.records import Measured
 from lowerbound.models import Effort
-from lowerbound.records import Measured
 from lowerbound.run import Run, open_run
 from lowerbound.scoring import Scores, score
 from lowerbound.tails import mean_of_draws

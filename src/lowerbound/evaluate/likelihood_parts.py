@@ -34,7 +34,7 @@ from lowerbound.evaluate.subject import EACH, Subject
 from lowerbound.models import Effort
 from lowerbound.pictures import bound_by_time, training_curve
 from lowerbound.run.history import training_columns
-from lowerbound.words import counted, duration
+from lowerbound.words.counts import counted, duration
 
 INTERVALS = 24
 PROFILED, PROFILED_ENTRIES = 256, 1 << 23

@@ -11,7 +11,7 @@ import torch
 from lowerbound.data import Dataset
 from lowerbound.elementary import expand, present, sum_dims
 from lowerbound.likelihood import check_likelihood, end_terms
-from lowerbound.machine import at_once
+from lowerbound.machine.processor import at_once
 from lowerbound.rng import PerSample
 from lowerbound.run import Run
 from lowerbound.schedule import Level

@@ -41,7 +41,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from lowerbound.errors import InputError
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 
 NUM_SPLITS = 50
 NUM_NEIGHBOURS = 5

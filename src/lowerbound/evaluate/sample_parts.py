@@ -30,7 +30,7 @@ from lowerbound.run.examples import conditions
 from lowerbound.run.generate import states
 from lowerbound.run.impute import Drawing, default_batch_size, default_method, default_steps, draws
 from lowerbound.sampling.plan import DEFAULT_SAMPLER, DEFAULT_STEPS
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 SHOWN, SHOWN_SERIES = 64, 24
 """Samples in a picture; of series fewer, so that their lines and axes can be read."""

@@ -7,13 +7,12 @@ from typing import Annotated, Literal, get_args
 import tyro
 
 from lowerbound.errors import InputError
-from lowerbound.everyday import Everyday
 from lowerbound.likelihood.density import EXACT_DIMS
 from lowerbound.models import Effort
 from lowerbound.reverse import ReverseVariance
 from lowerbound.sampling.registry import SamplerName
 from lowerbound.scoring import Flow, FlowSettings
-from lowerbound.settings import check_choice, check_counts
+from lowerbound.settings import Everyday, check_choice, check_counts
 
 PROBED_TOLERANCE = 1e-2
 """Of a flow whose trace is estimated: a tenth of it moves the mean over the digits by a seventh of its standard error."""

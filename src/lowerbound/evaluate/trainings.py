@@ -23,7 +23,7 @@ from jaxtyping import Float
 from scipy.special import ndtr, stdtrit
 
 from lowerbound.errors import InputError
-from lowerbound.records import Measured, Unsure
+from lowerbound.files.records import Measured, Unsure
 
 LEVEL = 0.95
 """Of intervals; a difference is one where the interval does not hold zero."""

@@ -28,12 +28,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.blocks import ONE_HOT, Blocks, Layout, layout
-from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, count_dims, exp, expand, sqrt
 from lowerbound.errors import InputError
 from lowerbound.fitted.factors import explain, unexplained
 from lowerbound.schedule import Level
 from lowerbound.shapes import Conditions, Examples, Observed
+from lowerbound.words.brief import Brief
 
 
 @dataclass(eq=False, repr=False)

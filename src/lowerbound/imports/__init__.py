@@ -13,7 +13,7 @@ from lowerbound.imports.files import load_tensors
 from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.imports.score_sde import ScoreSde
 from lowerbound.imports.source import Family, Source, Stated, Subject
-from lowerbound.size import check_size
+from lowerbound.nn.size import check_size
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (Diffusers(), Adm(), Edm(), ScoreSde())}
 """Every family by its name."""

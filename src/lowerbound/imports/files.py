@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
-from lowerbound.files import read_text
-from lowerbound.printable import printable
-from lowerbound.records import MOST_BYTES
+from lowerbound.files.records import MOST_BYTES
+from lowerbound.files.whole import read_text
+from lowerbound.words.printable import printable
 
 NAMED = 5
 """Tensors that a message names."""

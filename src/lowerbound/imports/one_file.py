@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
-from lowerbound.files import file_hash
+from lowerbound.files.whole import file_hash
 from lowerbound.imports.files import check_names, read_object, read_tensors
 from lowerbound.imports.settings import MOST_PIXELS, is_size
 from lowerbound.imports.source import Family, Kind, Source, Stated, Subject
 from lowerbound.imports.unet import UNet
-from lowerbound.printable import printable
+from lowerbound.words.printable import printable
 
 Recipe = tuple[str, Callable[[Tensor], Tensor]]
 """The name of one of their tensors, and what makes one of ours of it."""

@@ -25,8 +25,8 @@ from lowerbound.data.extras import extra
 from lowerbound.errors import InputError
 from lowerbound.imports.conventions import Conventions, Preconditioned
 from lowerbound.imports.settings import check_steps, chosen, number
-from lowerbound.printable import printable
 from lowerbound.schedule import EDM, RectifiedFlow, Tabulated, geometric
+from lowerbound.words.printable import printable
 
 OF_TABLES = (
     "DDPMScheduler",

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
+from lowerbound.files.records import read
 from lowerbound.imports.conventions import Conventions
 from lowerbound.imports.foreign import ForeignDenoiser
-from lowerbound.records import read
 
 
 @dataclass(frozen=True)

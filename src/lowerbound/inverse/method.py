@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.arguments import check_grid, described
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.inverse.operators import Mask, Operator, check_operator
@@ -17,6 +16,7 @@ from lowerbound.inverse.posterior import PosteriorDenoiser
 from lowerbound.rng import Noise, check_noise
 from lowerbound.samplers import Ancestral, Sampler
 from lowerbound.shapes import Examples, Times
+from lowerbound.words.brief import Brief
 
 DEFAULT_SAMPLER: Sampler = Ancestral()
 

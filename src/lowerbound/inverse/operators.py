@@ -14,12 +14,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
 from lowerbound.settings import check_choice, check_least
 from lowerbound.shapes import Examples
+from lowerbound.words.brief import Brief
 
 PADDINGS = ("zeros", "circular")
 _TOLERANCE = 1000.0  # of the dot-product test, in rounding errors

@@ -31,7 +31,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.base import replaced
 from lowerbound.elementary import exp, expand, sum_dims
@@ -41,6 +40,7 @@ from lowerbound.inverse.operators import Mask, Operator, check_operator
 from lowerbound.schedule import Level
 from lowerbound.settings import check_choice
 from lowerbound.shapes import Examples, PerExample
+from lowerbound.words.brief import Brief
 
 COVARIANCES = ("isotropic", "jacobian")
 

@@ -27,7 +27,6 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.arguments import described
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Conditioned, Denoiser
 from lowerbound.elementary import exp, expand, present, sqrt
 from lowerbound.errors import InputError
@@ -37,6 +36,7 @@ from lowerbound.rng import Noise
 from lowerbound.schedule import Level
 from lowerbound.shapes import Examples, PerExample
 from lowerbound.times import antithetic_times
+from lowerbound.words.brief import Brief
 
 
 class ContrastiveDivergence(nn.Module):

@@ -20,7 +20,6 @@ from torch.nn.functional import logsigmoid
 
 from lowerbound import objective
 from lowerbound.arguments import check_data, described
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand, expm1, present, sum_dims
 from lowerbound.errors import InputError
@@ -31,6 +30,7 @@ from lowerbound.schedule import Level
 from lowerbound.settings import check_count
 from lowerbound.shapes import Chain, Examples, PerExample
 from lowerbound.times import antithetic_times
+from lowerbound.words.brief import Brief
 
 SILVER_RATIO = math.sqrt(2) - 1
 """Its part after the point, which is all that counts on a circle."""

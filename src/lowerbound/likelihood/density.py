@@ -41,7 +41,6 @@ from torch import Tensor
 
 from lowerbound import ode
 from lowerbound.arguments import check_data
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import count_dims, exp, expand, present, sigmoid, sum_dims, unit_vectors
 from lowerbound.errors import InputError
@@ -51,6 +50,7 @@ from lowerbound.objective import source
 from lowerbound.rng import Noise, random_signs
 from lowerbound.settings import check_choice, check_least
 from lowerbound.shapes import Examples, PerExample
+from lowerbound.words.brief import Brief
 
 TRACES = ("auto", "exact", "hutchinson")
 # there an exact trace takes five to six times as long as one probe, while sixteen probes err by 0.05 to 0.09 nats per

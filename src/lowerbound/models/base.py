@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels
 from lowerbound.likelihood.bound import Elbo
@@ -25,6 +24,7 @@ from lowerbound.rng import Noise
 from lowerbound.sampling.plan import Plan
 from lowerbound.settings import check_counts
 from lowerbound.shapes import Conditions, Examples, Observed, PerExample
+from lowerbound.words.brief import Brief
 
 LikelihoodKind = Literal["exact", "bound", "none"]
 NUM_DRAWS = 4

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound import likelihood, objective
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.denoiser.base import replaced
 from lowerbound.errors import InputError
@@ -22,7 +21,8 @@ from lowerbound.samplers import DDIM, Sampler, start, trajectory
 from lowerbound.sampling.plan import Plan, make_plan
 from lowerbound.schedule import LearnedGamma
 from lowerbound.shapes import Chain, Conditions, Examples, Observed, PerExample, Times
-from lowerbound.words import counted
+from lowerbound.words.brief import Brief
+from lowerbound.words.counts import counted
 
 ENTRIES = 65_536
 """About how many entries of an example are drawn for its bound where the number of draws is not given, and of all held-out

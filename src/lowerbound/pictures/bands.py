@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from lowerbound.brief import Brief
 from lowerbound.errors import InputError
 from lowerbound.pictures.canvas import DARK, INK, LIGHT, draw_figure, save
+from lowerbound.words.brief import Brief
 
 BANDS = {0.9: 0.18, 0.5: 0.38}
 """Shares of the samples that lie within a band, and how opaque it is."""

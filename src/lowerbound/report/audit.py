@@ -3,9 +3,9 @@
 import math
 
 from lowerbound.auditing import Audit, Check
-from lowerbound.records import Unsure
+from lowerbound.files.records import Unsure
 from lowerbound.report.html import Findings, Report, Table, html
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 HEADER = ("check", "what must hold", "verdict", "statistic", "error or limit", "what was seen, and what it points to")
 VERDICTS = {"fail": "it is no right density", "pass": "nothing was found wrong", "can't tell": "no check could be made"}

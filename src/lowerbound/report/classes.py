@@ -3,7 +3,7 @@
 import math
 
 from lowerbound.evaluate.classes import Classes
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.report.description import HINT, SURE, Description, Finding, change, fine, serious, tell, undecided
 
 UNCLEAR = 0.9

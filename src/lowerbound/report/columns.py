@@ -3,11 +3,11 @@
 import math
 
 from lowerbound.evaluate.columns import Columns
-from lowerbound.printable import printable
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.report.description import Description, Finding, judged, tell
 from lowerbound.report.distances import ranks_text
 from lowerbound.report.html import Table
+from lowerbound.words.printable import printable
 
 MOST_TOLD = 12
 """Columns that are listed, those beyond chance first."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from lowerbound.evaluate.compare import Comparison
 from lowerbound.evaluate.quality import Quality
 from lowerbound.evaluate.trainings import OverTrainings, difference_of_figures, figure_over_trainings
-from lowerbound.files import write_file
-from lowerbound.records import read_json
+from lowerbound.files.records import read_json
+from lowerbound.files.whole import write_file
 from lowerbound.report.glossary import glossary
 from lowerbound.report.html import Findings, Picture, Report, Table, html
 from lowerbound.report.quality import FIGURES

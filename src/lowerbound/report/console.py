@@ -7,7 +7,7 @@ from lowerbound.evaluate.folder import Evaluation, Outcome
 from lowerbound.evaluate.part import Cost
 from lowerbound.report.headline import findings, headline
 from lowerbound.report.parts import description
-from lowerbound.words import duration
+from lowerbound.words.counts import duration
 
 
 def event_text(event: Begun | Done) -> str:

@@ -11,7 +11,7 @@ from enum import IntEnum
 from functools import partial, singledispatch
 from typing import Any
 
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.report.html import Table
 
 HINT, SURE = 2.0, 3.0

@@ -4,7 +4,7 @@ import math
 
 from lowerbound.evaluate.diagnosis import Diagnosis
 from lowerbound.report.description import SURE, Description, Finding, change, fine, tell, undecided
-from lowerbound.rounding import share_text
+from lowerbound.words.rounding import share_text
 
 PRIOR_BITS = 0.01
 """Above it the prior is worth a change; the recipes' ends make a half of it at most."""

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from lowerbound.evaluate.copies import CopyAudit, Distances, Neighbours, Ranks
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.report.description import SURE, Description, Finding, change, fine, judged, serious, tell
 from lowerbound.report.html import Table
 

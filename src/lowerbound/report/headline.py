@@ -4,7 +4,7 @@ from lowerbound.baselines import Baseline, weakness
 from lowerbound.evaluate.folder import Evaluation
 from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
 from lowerbound.evaluate.trainings import OverTrainings
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.report.description import SURE, Finding, Severity, change, fine, serious, undecided
 from lowerbound.report.parts import description
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound.errors import InputError
-from lowerbound.printable import printable
+from lowerbound.words.printable import printable
 
 PLAY = "Draw a density of your own, and watch the bound close on log p"
 

@@ -2,7 +2,7 @@
 
 from lowerbound.evaluate.forecasts import Forecasts
 from lowerbound.evaluate.imputation import INTERVALS, Categories, Imputed, Judgement
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.report.description import Description, Finding, change, fine, in_errors, judged, tell
 from lowerbound.report.html import Table
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from lowerbound.evaluate.density import HeldOutDensity
 from lowerbound.evaluate.likelihood import Baselines, Likelihood, Trainings
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
 from lowerbound.report.description import SURE, Description, bits_table, tell, undecided
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 TERMS = {
     "reconstruction": "of the data from the latents next to them",

@@ -7,14 +7,14 @@ from pathlib import Path
 from lowerbound import explore
 from lowerbound.errors import InputError
 from lowerbound.evaluate.folder import Evaluation, evaluation_folder, model_hash, other_folders, read_evaluation
-from lowerbound.files import write_file
+from lowerbound.files.whole import write_file
 from lowerbound.report.description import BITS, BITS_HEADER, Finding, Severity
 from lowerbound.report.glossary import glossary
 from lowerbound.report.headline import findings, headline
 from lowerbound.report.html import Findings, Picture, Report, Table, html
 from lowerbound.report.parts import description
 from lowerbound.run import Run
-from lowerbound.words import duration
+from lowerbound.words.counts import duration
 
 CAPTIONS = {
     "samples.png": "Samples",

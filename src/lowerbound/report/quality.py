@@ -6,7 +6,7 @@ from lowerbound.evaluate.quality import Quality, distance_names
 from lowerbound.evaluate.trade_off import TradeOff
 from lowerbound.report.description import Description, Finding, in_errors, judged, tell
 from lowerbound.report.html import Table
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 FIGURES = {
     "frechet": "Frechet distance",

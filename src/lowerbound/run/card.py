@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from lowerbound.files import new_folder
-from lowerbound.records import Measured
+from lowerbound.files.records import Measured
+from lowerbound.files.whole import new_folder
 from lowerbound.run.exported import check_out
 from lowerbound.run.opened import Run
 from lowerbound.training.folder import RunFolder

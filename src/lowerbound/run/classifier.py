@@ -6,11 +6,11 @@ from pathlib import Path
 
 from lowerbound.classifier import NoisyClassifier
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files.weights import load_weights, read_metadata, weights_file
+from lowerbound.files.whole import write_file
 from lowerbound.nn.classifier import Classifier
+from lowerbound.nn.size import check_size
 from lowerbound.run.opened import Run
-from lowerbound.size import check_size
-from lowerbound.weights import load_weights, read_metadata, weights_file
 
 NAME = "classifier.safetensors"
 """Of its file in the run's folder."""

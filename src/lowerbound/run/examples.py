@@ -19,7 +19,7 @@ from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run.opened import Run
 from lowerbound.settings import check_least
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 Vector = Float[np.ndarray, " num_examples"]
 """A figure of each example."""

@@ -24,7 +24,7 @@ from lowerbound.denoiser import ByLevel, Denoiser, NetworkDenoiser
 from lowerbound.discrete import LevelDenoiser
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
-from lowerbound.files import check_folder, check_new, new_folder
+from lowerbound.files.whole import check_folder, check_new, new_folder
 from lowerbound.forest import Forest
 from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.langevin.energy import EnergyDenoiser

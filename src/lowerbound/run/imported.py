@@ -9,7 +9,8 @@ import torch
 
 from lowerbound.data import DataConfig, DataSpec, Levels, open_dataset
 from lowerbound.errors import InputError
-from lowerbound.files import check_new, new_folder, write_file
+from lowerbound.files.weights import weights_file
+from lowerbound.files.whole import check_new, new_folder, write_file
 from lowerbound.imports import open_denoiser, stated
 from lowerbound.imports.diffusers import weights_in
 from lowerbound.imports.files import read_object, read_tensors
@@ -18,7 +19,6 @@ from lowerbound.run.card import copy_model
 from lowerbound.run.opened import open_run
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder, configuration
-from lowerbound.weights import weights_file
 
 PIPELINE_OF_RUN = ["lowerbound.adapters.diffusers", "DenoiserModel"]
 """The network of a pipeline that was made of a run, as its model_index.json names it."""

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.data import Examples
 from lowerbound.data.archive import read_npy
 from lowerbound.data.arrays import to_layout
@@ -32,6 +31,7 @@ from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.run.examples import check_examples
 from lowerbound.run.opened import Run, check_levels
 from lowerbound.sampling.plan import DEFAULT_STEPS as SAMPLING_STEPS
+from lowerbound.words.brief import Brief
 
 METHODS: dict[str, Method] = {
     "replacement": Replacement(),

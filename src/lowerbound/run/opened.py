@@ -11,13 +11,13 @@ from torch import Tensor
 
 from lowerbound.data import Dataset, DataSpec, Reading, open_dataset, read_conditions
 from lowerbound.denoiser import Denoiser
-from lowerbound.device import prepared
 from lowerbound.errors import InputError
+from lowerbound.files.weights import load_weights
+from lowerbound.machine.device import prepared
 from lowerbound.models import Diffusion, Model
 from lowerbound.training.build import build_model
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
-from lowerbound.weights import load_weights
 
 FIGURES = {"step": int} | dict.fromkeys(
     ("seconds", "held_out_bits_per_dim", "standard_error", "baseline_bits_per_dim"), float

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lowerbound.errors import InputError
-from lowerbound.records import MOST_BYTES
+from lowerbound.files.records import MOST_BYTES
 from lowerbound.training.checkpoint import checkpoints, step_of
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder

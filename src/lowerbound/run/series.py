@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.data import Reading, read_as
 from lowerbound.data.memory import check_memory
 from lowerbound.data.series import Series, read_series
@@ -22,6 +21,7 @@ from lowerbound.data.windows import SeriesSpec
 from lowerbound.errors import InputError
 from lowerbound.run.impute import Drawing, check_missing, draws
 from lowerbound.run.opened import Run
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from lowerbound.analytic_variance import NUM_GAMMAS, WithVariance, measure_variance
-from lowerbound.brief import Brief
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
-from lowerbound.files import file_hash, write_file
-from lowerbound.records import read_json, to_json
+from lowerbound.files.records import read_json, to_json
+from lowerbound.files.whole import file_hash, write_file
 from lowerbound.rng import Stream
 from lowerbound.run.opened import Run
+from lowerbound.words.brief import Brief
 
 ENTRIES = 16_000_000
 """About how many entries of examples go through the network when the variance is measured."""

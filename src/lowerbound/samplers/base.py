@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from lowerbound.arguments import check_data, check_grid, check_time, described
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise, check_noise
 from lowerbound.schedule import CLEAN, Level
 from lowerbound.settings import check_count
 from lowerbound.shapes import Examples, Times
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -27,13 +27,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import Sampler, Setting, State
 from lowerbound.schedule import Level
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -6,7 +6,6 @@ from typing import Literal, get_args
 
 from lowerbound import grid
 from lowerbound.analytic_variance import WithVariance
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.samplers.base import Sampler
@@ -14,6 +13,7 @@ from lowerbound.samplers.flow import ProbabilityFlow
 from lowerbound.sampling.registry import SAMPLERS
 from lowerbound.schedule import Tabulated
 from lowerbound.shapes import Times
+from lowerbound.words.brief import Brief
 
 GridName = Literal["visible", "time", "trailing", "gamma", "karras", "ddpm", "minimal-error", "minimal-bound"]
 GRIDS: tuple[str, ...] = get_args(GridName)

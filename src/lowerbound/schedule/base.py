@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar
 from lowerbound.errors import InputError
 from lowerbound.gradient import values_and_gradient
 from lowerbound.schedule.scaling import VARIANCE_PRESERVING, Scaling
 from lowerbound.shapes import Times, Values
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -20,12 +20,12 @@ from lowerbound.data.frames import from_dataframe
 from lowerbound.data.tables import known_columns
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
-from lowerbound.printable import printable
 from lowerbound.run import Run, open_run
 from lowerbound.run.examples import check_examples, conditions, numbers_of_content
 from lowerbound.scoring.bound import AS_ADVISED, PARTS, Scores, num_bands, score
 from lowerbound.scoring.columns import score_columns
 from lowerbound.training.folder import RunFolder
+from lowerbound.words.printable import printable
 
 
 def score_batches(

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from lowerbound.rounding import nine_digits
 from lowerbound.run import Run
 from lowerbound.scoring.bound import Scores, part_names
 from lowerbound.scoring.flow import CORRECTIONS, DensityScores
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
+from lowerbound.words.rounding import nine_digits
 
 
 def kind_of(scores: Scores | DensityScores) -> str:

@@ -12,7 +12,6 @@ import tyro
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.data.windows import Windows
 from lowerbound.discrete import (
     BinDequantizer,
@@ -32,6 +31,7 @@ from lowerbound.scoring.calibration import calibrated
 from lowerbound.scoring.spread import half_interval
 from lowerbound.settings import check_counts
 from lowerbound.training.processes import ALONE, Processes
+from lowerbound.words.brief import Brief
 
 ENTRIES_AT_ONCE = 32_768
 """About how many entries go through the flow at a time where the batch size is not given: 40 images of 28 x 28."""

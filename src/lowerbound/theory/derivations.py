@@ -29,7 +29,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.elementary import expand, expm1, log, present, sum_dims
 from lowerbound.encoder import Latent, Normal, encode, encode_back, index_at, walk_at, walk_from
@@ -39,6 +38,7 @@ from lowerbound.likelihood.decoder import Decoder
 from lowerbound.rng import Noise
 from lowerbound.schedule import CLEAN, Schedule
 from lowerbound.shapes import Chain, Examples, PerExample
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, repr=False)

@@ -22,13 +22,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.brief import Brief
 from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.models.output import Gaussian
 from lowerbound.models.vae import VAE, StandardNormal
 from lowerbound.nn.autoencoder import Affine
 from lowerbound.shapes import PerExample
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, repr=False)

@@ -26,18 +26,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.elementary import exp, sum_dims
 from lowerbound.errors import InputError
+from lowerbound.files.records import Measured
 from lowerbound.gradient import values_and_gradient
 from lowerbound.langevin.energy import EnergyDenoiser
 from lowerbound.langevin.metropolis import metropolis_langevin
-from lowerbound.records import Measured
 from lowerbound.rng import Noise
 from lowerbound.schedule import Level, Schedule
 from lowerbound.settings import check_least
 from lowerbound.shapes import Conditions, Examples, PerExample
 from lowerbound.tails import FEWEST_DRAWS, MOST_RELIABLE, pareto_shape
+from lowerbound.words.brief import Brief
 
 ACCEPTED = 0.6
 """The share of accepted steps that the pilot run aims at: in many dimensions 0.574 is best (Roberts & Rosenthal 1998)."""

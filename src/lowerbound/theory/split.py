@@ -20,10 +20,10 @@ alone would leave each $q(x_t)$ as it is.
 
 from dataclasses import dataclass
 
-from lowerbound.brief import Brief
 from lowerbound.elementary import Scalar, expm1
 from lowerbound.reverse import reverse_variance
 from lowerbound.schedule import Level
+from lowerbound.words.brief import Brief
 
 
 @dataclass(frozen=True, slots=True, repr=False)

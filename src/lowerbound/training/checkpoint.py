@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lowerbound.errors import InputError
-from lowerbound.files import UNFINISHED, file_hash, replacing, write_synchronised
+from lowerbound.files.whole import UNFINISHED, file_hash, replacing, write_synchronised
 
 ASIDE = ".replaced-"
 """The beginning of a name under which a checkpoint waits until its successor of the same step is in its place."""

@@ -10,9 +10,9 @@ from torch.nn.functional import cross_entropy
 
 from lowerbound.classifier import NoisyClassifier
 from lowerbound.data import Dataset, batch_indices
-from lowerbound.device import prepared
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
+from lowerbound.machine.device import prepared
 from lowerbound.nn.classifier import Classifier
 from lowerbound.rng import Noise, Stream
 from lowerbound.schedule import Level

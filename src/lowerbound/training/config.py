@@ -10,11 +10,11 @@ import tyro
 
 from lowerbound.data.config import DataConfig
 from lowerbound.errors import InputError, flag
-from lowerbound.everyday import Everyday
+from lowerbound.files.records import read
 from lowerbound.imports import Source
 from lowerbound.models import RELATIVES
-from lowerbound.records import read
 from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
+from lowerbound.settings import Everyday
 from lowerbound.training.objectives import OBJECTIVES
 
 SCHEMA_VERSION = 2

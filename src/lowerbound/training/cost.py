@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 
-from lowerbound.device import finish
+from lowerbound.machine.device import finish
 from lowerbound.training.trainer import Trainer
 
 LONG_STEP = 0.5

@@ -33,7 +33,8 @@ from lowerbound import grid
 from lowerbound.data import Dataset, DataSpec
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
-from lowerbound.files import new_folder, write_file
+from lowerbound.files.weights import weights_file
+from lowerbound.files.whole import new_folder, write_file
 from lowerbound.rng import Stream
 from lowerbound.samplers import DPMSolver, start, trajectory
 from lowerbound.schedule import CLEAN, Schedule
@@ -45,7 +46,6 @@ from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.stretch import Workspace, complete
 from lowerbound.training.trainer import without_condition
 from lowerbound.training.training import State, Training, check_length
-from lowerbound.weights import weights_file
 
 TEACHER_CALLS = 16
 """How many calls of the teacher a path takes at least."""

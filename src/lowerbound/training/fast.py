@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lowerbound import objective
 from lowerbound.errors import InputError
-from lowerbound.machine import processor
+from lowerbound.machine.processor import processor
 from lowerbound.models import Diffusion, Model
 from lowerbound.training.build import networks
 from lowerbound.training.config import Config

@@ -29,13 +29,13 @@ from lowerbound import imports
 from lowerbound.data import DataSpec
 from lowerbound.data.source import is_path
 from lowerbound.errors import InputError
-from lowerbound.files import in_place, names_in, read_text, write_file
-from lowerbound.records import MOST_BYTES
-from lowerbound.size import check_size
+from lowerbound.files.records import MOST_BYTES
+from lowerbound.files.weights import read_metadata
+from lowerbound.files.whole import in_place, names_in, read_text, write_file
+from lowerbound.nn.size import check_size
 from lowerbound.training.build import build_denoiser, build_relative
 from lowerbound.training.config import SCHEMA_VERSION, Config
-from lowerbound.weights import read_metadata
-from lowerbound.words import nearest
+from lowerbound.words.nearest import nearest
 
 MEASURED = ("variance.json", "classifier.safetensors")
 """Files of what is measured or trained for a run once it is there."""

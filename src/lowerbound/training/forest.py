@@ -23,14 +23,14 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from lowerbound.baselines import weakness, yardstick
-from lowerbound.brief import Brief
 from lowerbound.data import Dataset
 from lowerbound.data.extras import extra
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
+from lowerbound.files.weights import weights_file
+from lowerbound.files.whole import write_file
 from lowerbound.forest import Forest
-from lowerbound.interruption import Interruption
+from lowerbound.machine.interruption import Interruption
 from lowerbound.models import Diffusion
 from lowerbound.rng import Stream
 from lowerbound.training.build import build_model
@@ -39,8 +39,8 @@ from lowerbound.training.folder import RunFolder
 from lowerbound.training.gaussians import fit_gaussian
 from lowerbound.training.held_out import figures, fixed_nats, held_out_bits, held_out_text
 from lowerbound.training.resume import check_same, set_aside
-from lowerbound.weights import weights_file
-from lowerbound.words import counted
+from lowerbound.words.brief import Brief
+from lowerbound.words.counts import counted
 
 GROWING_SHARE = 0.9
 """The share of the minutes in which trees grow; the rest is for the Gaussian and the held-out figure."""

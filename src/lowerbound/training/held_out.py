@@ -8,7 +8,7 @@ from torch import Tensor
 from lowerbound.baselines import Baseline
 from lowerbound.data import Dataset
 from lowerbound.likelihood import mean_and_error
-from lowerbound.machine import at_once
+from lowerbound.machine.processor import at_once
 from lowerbound.models import Effort, Model
 from lowerbound.rng import PerSample
 from lowerbound.training.processes import ALONE, Processes

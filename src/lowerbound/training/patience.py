@@ -9,7 +9,7 @@ with.
 import torch
 from torch import Tensor
 
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 ERRORS = 2.0
 """Standard errors of a gain, above which it is more than noise."""

@@ -2,7 +2,7 @@
 
 from lowerbound.training.build import draws_by_importance
 from lowerbound.training.config import Config
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
 
 OBJECTIVES = {
     "elbo": "on the bound itself",

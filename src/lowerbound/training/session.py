@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from lowerbound.baselines import Baseline, weakness, yardstick
-from lowerbound.device import peak_memory
-from lowerbound.files import replacing, write_file
+from lowerbound.files.weights import weights_file
+from lowerbound.files.whole import replacing, write_file
 from lowerbound.likelihood import mean_and_error
-from lowerbound.machine import process_memory
+from lowerbound.machine.device import peak_memory
+from lowerbound.machine.processor import process_memory
 from lowerbound.rng import PerSample
 from lowerbound.training.allowance import Allowance
 from lowerbound.training.checkpoint import checkpoints, step_of
@@ -27,7 +28,6 @@ from lowerbound.training.stretch import Stretch
 from lowerbound.training.trackers import Tracker
 from lowerbound.training.trainer import TRAINING_SHARE, Trainer
 from lowerbound.training.training import DivergenceError, Record
-from lowerbound.weights import weights_file
 
 MOST_SKIPPED = 10
 """Batches in a row that may be left out because their loss is not finite."""

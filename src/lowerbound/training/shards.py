@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from lowerbound.errors import InputError
-from lowerbound.files import file_hash
+from lowerbound.files.whole import file_hash
 from lowerbound.training.checkpoint import placing, write_state
 from lowerbound.training.processes import Processes
 

@@ -13,8 +13,8 @@ from typing import IO, Any, Generic, TypeVar
 from tqdm import tqdm
 
 from lowerbound.errors import InputError
-from lowerbound.files import in_place, write_file
-from lowerbound.interruption import Interruption
+from lowerbound.files.whole import in_place, write_file
+from lowerbound.machine.interruption import Interruption
 from lowerbound.training.checkpoint import checkpoints, write_checkpoint
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
 from lowerbound.denoiser import ByLevel, FittedMixture, FittedWindows
-from lowerbound.device import prepared
 from lowerbound.errors import InputError
+from lowerbound.machine.device import prepared
 from lowerbound.models import Draw, Losses
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
-from lowerbound.records import read
+from lowerbound.files.records import read
 from lowerbound.training.average import Average
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import Optimizer

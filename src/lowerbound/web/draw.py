@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from lowerbound.brief import Brief
 from lowerbound.data.arrays import to_layout
 from lowerbound.data.frames import to_table
 from lowerbound.errors import InputError
@@ -28,6 +27,7 @@ from lowerbound.web.limits import Limits
 from lowerbound.web.recipe import IN_TURN, NO_LABEL, Recipe, read_recipe, write_npy, write_npz, write_png, write_rows
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import computing, downloads, drawn, picture, plain, said, side_by_side, table, with_messages
+from lowerbound.words.brief import Brief
 
 MOST_ROWS = 10
 """Of a table that are shown as text; its files hold all."""

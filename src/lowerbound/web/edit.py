@@ -14,7 +14,6 @@ from lowerbound.pictures import sample_grid
 from lowerbound.pictures.mosaic import tile
 from lowerbound.pictures.standing import by_entry
 from lowerbound.rng import PerSample
-from lowerbound.rounding import figure_text
 from lowerbound.run import check_levels
 from lowerbound.run.impute import METHODS, MIXTURE, Imputations, impute, named_method
 from lowerbound.settings import check_choice
@@ -24,6 +23,7 @@ from lowerbound.web.limits import Limits
 from lowerbound.web.marked import SPATIAL, marked
 from lowerbound.web.shelf import Opened, Shelf
 from lowerbound.web.show import computing, drawn, picture, pictured, said, side_by_side, table, with_messages
+from lowerbound.words.rounding import figure_text
 
 CANVAS = 384
 """About the side of the picture that is painted on, in pixels of the screen."""

@@ -11,11 +11,11 @@ from lowerbound.errors import InputError
 from lowerbound.likelihood import GaussianDecoder
 from lowerbound.pictures.theory import spreads
 from lowerbound.rng import Stream
-from lowerbound.rounding import figure_text
 from lowerbound.schedule import LinearGamma
 from lowerbound.theory.derivations import one_sample, t_sample, two_sample
 from lowerbound.web.show import drawn, picture, table
-from lowerbound.words import counted
+from lowerbound.words.counts import counted
+from lowerbound.words.rounding import figure_text
 
 NUM_DRAWS = 300
 MOST_STEPS = 100

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lowerbound.brief import Brief
 from lowerbound.data import Examples
 from lowerbound.data.fitting import SPLITS
 from lowerbound.data.frames import to_table
@@ -17,6 +16,7 @@ from lowerbound.run.examples import check_examples, conditions, read_for
 from lowerbound.settings import check_choice
 from lowerbound.web.framework import gradio
 from lowerbound.web.shelf import Opened
+from lowerbound.words.brief import Brief
 
 OWN = 0
 """The number, by which its noise is known, of an example that is a visitor's own."""

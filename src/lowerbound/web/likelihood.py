@@ -14,13 +14,13 @@ from lowerbound.evaluate.nearest import Mapped, most_searched, nearest
 from lowerbound.models import Effort
 from lowerbound.pictures import bound_by_time
 from lowerbound.pictures.standing import by_entry, standing
-from lowerbound.rounding import figure_text
 from lowerbound.scoring import Flow, Scores, score, score_density
 from lowerbound.web.example import Example, cells, choice, names_of, of_data, of_file
 from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.shelf import MOST_OPEN, Opened, Shelf
 from lowerbound.web.show import computing, drawn, picture, pictured, said, table
+from lowerbound.words.rounding import figure_text
 
 NUM_COMPARED = 128
 """Examples of a split among which one stands."""

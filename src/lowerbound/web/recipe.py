@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.arrow import write_table
 from lowerbound.errors import InputError
-from lowerbound.records import read
+from lowerbound.files.arrow import write_table
+from lowerbound.files.records import read
 
 KEY = "lowerbound-recipe"
 """Of the text in a PNG, of the array in an .npz, and of the first line in a CSV; in an .npy it is the second array."""

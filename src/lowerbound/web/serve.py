@@ -34,7 +34,7 @@ def serve(root: Path | str, limits: Limits, host: str, port: int | None, say: Ca
         with waiting(listening, root, hosts):
             say(f"http://{shown}:{listening.getsockname()[1]}")
             # what takes the time until the studio is there
-            from lowerbound.machine import leave_busy_processors
+            from lowerbound.machine.processor import leave_busy_processors
             from lowerbound.web.shelf import Shelf
             from lowerbound.web.studio import application
             from lowerbound.web.trainings import Trainings

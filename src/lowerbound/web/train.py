@@ -6,7 +6,6 @@ from typing import Any
 
 from lowerbound.errors import InputError
 from lowerbound.pictures import training_curve
-from lowerbound.rounding import figure_text
 from lowerbound.run.history import columns_of
 from lowerbound.run.overview import Overview, overview
 from lowerbound.training.build import build_model
@@ -15,6 +14,7 @@ from lowerbound.web.framework import gradio
 from lowerbound.web.limits import Limits
 from lowerbound.web.show import drawn, picture, plain, said, with_messages
 from lowerbound.web.trainings import BUNDLED, KINDS, Trainings
+from lowerbound.words.rounding import figure_text
 
 SECONDS_BETWEEN = 2.0
 """Between two looks at a training."""

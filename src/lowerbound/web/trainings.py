@@ -15,7 +15,7 @@ from typing import IO
 from lowerbound.data import DataConfig
 from lowerbound.data.listing import ARCHIVES
 from lowerbound.errors import InputError
-from lowerbound.files import replacing
+from lowerbound.files.whole import replacing
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import TRAINING_SHARE
 from lowerbound.web.limits import Limits

@@ -14,7 +14,7 @@ from training.runs import measure_little, tiny_config, train_until
 
 from lowerbound.cli.main import run as command
 from lowerbound.data import open_dataset
-from lowerbound.device import prepared
+from lowerbound.machine.device import prepared
 from lowerbound.models import Effort
 from lowerbound.rng import PerSample, Stream
 from lowerbound.run import open_run

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from lowerbound.rounding import figure_text
+from lowerbound.words.rounding import figure_text
 
 _LONGEST = 180
 """Characters of a line, from which on fields are left out."""

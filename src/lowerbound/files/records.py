@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import Float
 
 from lowerbound.errors import InputError
-from lowerbound.files import read_text
-from lowerbound.printable import printable
-from lowerbound.rounding import figure_text
+from lowerbound.files.whole import read_text
+from lowerbound.words.printable import printable
+from lowerbound.words.rounding import figure_text
 
 Record = TypeVar("Record")
 MOST_BYTES = 1 << 26

@@ -1,7 +1,4 @@
-"""Numbers of things and times in words, and the word that was meant."""
-
-import difflib
-from collections.abc import Iterable
+"""Numbers of things and times in words."""
 
 
 def counted(number: float, noun: str) -> str:
@@ -22,11 +19,6 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that is written most like a given one; None if none is written nearly so."""
-    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
 
 
 def _plural(noun: str) -> str:

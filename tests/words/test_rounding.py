@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lowerbound.rounding import figure_text, nine_digits, share_text
 from lowerbound.training.held_out import held_out_text
+from lowerbound.words.rounding import figure_text, nine_digits, share_text
 
 POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
 ANY = st.floats() | st.integers(-9, 9).flatmap(lambda k: st.floats(-9.99, 9.99).map(lambda m: m * 10.0**k))

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from lowerbound.errors import InputError
-from lowerbound.records import Measured, read, read_json, to_json
+from lowerbound.files.records import Measured, read, read_json, to_json
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,6 @@ def test_only_plain_files_of_some_size_are_read(tmp_path, monkeypatch):
         read_json(Outer, tmp_path)
     path = tmp_path / "record.json"
     path.write_text(to_json(WHOLE))
-    monkeypatch.setattr("lowerbound.records.MOST_BYTES", 10)
+    monkeypatch.setattr("lowerbound.files.records.MOST_BYTES", 10)
     with pytest.raises(InputError, match="at most 10 are read"):
         read_json(Outer, path)

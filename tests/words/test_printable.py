@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowerbound.printable import printable, tolerate
+from lowerbound.words.printable import printable, tolerate
 
 
 @given(st.text())

@@ -17,8 +17,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lowerbound.errors import InputError
-from lowerbound.files import write_file
-from lowerbound.words import counted
+from lowerbound.files.whole import write_file
+from lowerbound.words.counts import counted
 
 _FACTS = b"part"
 """Under which a part's facts are among its metadata."""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lowerbound import machine
 from lowerbound.cli import main
+from lowerbound.machine import processor as machine
 
 
 def cpuinfo(monkeypatch, tmp_path, text):

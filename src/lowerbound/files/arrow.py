@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute
 from pyarrow import feather, parquet
 
-from lowerbound.files import write_file
-from lowerbound.printable import printable
-from lowerbound.tables import TEXTS, check_table
+from lowerbound.files.tables import TEXTS, check_table
+from lowerbound.files.whole import write_file
+from lowerbound.words.printable import printable
 
 pc: Any = pyarrow.compute
 """The functions of columns, which Arrow makes as it is loaded, so that no checker of types knows them."""

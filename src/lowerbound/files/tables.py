@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lowerbound.errors import InputError
-from lowerbound.files import check_folder
+from lowerbound.files.whole import check_folder
 
 TEXTS = {".csv": ",", ".tsv": "\t"}
 """Tables of text, and what separates their columns."""

@@ -10,12 +10,12 @@ import torch
 
 import lowerbound as lb
 from lowerbound import Gaussian, GaussianDecoder, LinearGamma, PerSample, elbo, log_prob
-from lowerbound.brief import Brief
 from lowerbound.data.encoding import Affine
 from lowerbound.edit import round_trip
 from lowerbound.sampling.plan import Plan
 from lowerbound.scoring.bound import Scores
 from lowerbound.scoring.flow import DensityScores
+from lowerbound.words.brief import Brief
 
 DATA = Gaussian(torch.zeros(2), torch.eye(2), LinearGamma())
 X = DATA.sample(1000, lb.Stream(seed=0))

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from lowerbound.arrow import write_table
+from lowerbound.files.arrow import write_table
 
 _NAMES = [
     "=HYPERLINK(1)",

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from lowerbound import heap
 from lowerbound.cli import main
+from lowerbound.machine import heap
 
 ROUNDS = """
 import resource, sys
-from lowerbound.heap import KEPT, LARGEST, keep_freed_memory
+from lowerbound.machine.heap import KEPT, LARGEST, keep_freed_memory
 
 if "keep" in sys.argv:
     keep_freed_memory()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lowerbound.words import counted, nearest
+from lowerbound.words.counts import counted
+from lowerbound.words.nearest import nearest
 
 
 @pytest.mark.parametrize(

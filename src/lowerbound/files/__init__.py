@@ -1,0 +1,1 @@
+"""Files: whole or absent, records as JSON, weights, tables."""
