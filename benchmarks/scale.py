@@ -47,7 +47,7 @@ from lowerbound.data import open_dataset
 from lowerbound.machine.device import finish
 from lowerbound.training import recipe
 from lowerbound.training.config import DataConfig
-from lowerbound.training.processes import ALONE, Processes, joined
+from lowerbound.training.parallel.processes import ALONE, Processes, joined
 from lowerbound.training.trainer import Trainer
 
 

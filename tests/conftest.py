@@ -84,7 +84,7 @@ def each_fit_once():
     run on the same data, are a yardstick of every evaluation of it, and cost more than the few steps of most of them. Tests
     of mixtures take `all_sizes`."""
     from lowerbound.baselines import mixture
-    from lowerbound.data import marginals
+    from lowerbound.data.tables import marginals
     from lowerbound.training import mixtures
 
     with pytest.MonkeyPatch.context() as patch:

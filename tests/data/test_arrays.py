@@ -5,8 +5,8 @@ import pytest
 
 from lowerbound.cli.main import run
 from lowerbound.data import Affine, Levels, describe, open_dataset
-from lowerbound.data.archive import read_npz
-from lowerbound.data.arrays import LAYOUTS, read_arrays, to_layout
+from lowerbound.data.arrays.archive import read_npz
+from lowerbound.data.arrays.examples import LAYOUTS, read_arrays, to_layout
 from lowerbound.errors import InputError
 
 _LENGTHS = {"N": 6, "C": 2, "D": 3, "L": 4, "H": 5, "W": 7}

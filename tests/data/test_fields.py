@@ -122,7 +122,7 @@ def test_fields_beyond_memory_are_read_into_a_file(tmp_path, monkeypatch, cache,
     path = save(stored, tmp_path / name)
     inside = open_dataset(path)
     monkeypatch.setenv("LOWERBOUND_MEMORY", str(inside.examples.nbytes * 0.9 / 2**30))
-    monkeypatch.setattr("lowerbound.data.fields.PART", 1000)
+    monkeypatch.setattr("lowerbound.data.arrays.fields.PART", 1000)
     outside = open_dataset(path)
     assert inside.fingerprint() == outside.fingerprint()
     assert not any(cache.iterdir())

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from lowerbound.data import DataConfig, Levels, open_dataset
-from lowerbound.data.images import read_header, read_image, read_images
+from lowerbound.data.images.examples import read_header, read_image, read_images
 from lowerbound.data.source import read_examples
 from lowerbound.errors import InputError
 

@@ -9,8 +9,8 @@ import torch
 from lowerbound.data import Affine, open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.data.encoding import read_encoding
-from lowerbound.data.marginals import ANY, Marginals
-from lowerbound.data.reals import Scaled, Warped, real_code
+from lowerbound.data.tables.marginals import ANY, Marginals
+from lowerbound.data.tables.reals import Scaled, Warped, real_code
 from lowerbound.errors import InputError
 
 RNG = np.random.default_rng(0)

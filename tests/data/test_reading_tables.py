@@ -13,10 +13,10 @@ from pyarrow import feather, parquet
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, describe, open_dataset, read_examples
 from lowerbound.data.directory import data_directory
-from lowerbound.data.frames import from_dataframe, imputed_table, to_dataframe, to_table
 from lowerbound.data.memory import file_of
-from lowerbound.data.tables import read_table
-from lowerbound.data.text_types import MISSING
+from lowerbound.data.tables.examples import read_table
+from lowerbound.data.tables.frames import from_dataframe, imputed_table, to_dataframe, to_table
+from lowerbound.data.tables.text_types import MISSING
 from lowerbound.errors import InputError
 from lowerbound.files.arrow import write_table
 from lowerbound.run import open_run
@@ -238,8 +238,8 @@ def test_what_is_larger_than_memory_goes_to_a_file(tmp_path, monkeypatch, suffix
 
 
 def test_long_texts_are_read_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("lowerbound.data.text_table._BLOCK", 1 << 12)
-    monkeypatch.setattr("lowerbound.data.dialect._PIECE", 1000)
+    monkeypatch.setattr("lowerbound.data.tables.text._BLOCK", 1 << 12)
+    monkeypatch.setattr("lowerbound.data.tables.dialect._PIECE", 1000)
     values = np.random.default_rng(0).standard_normal((3000, 2)).round(4)
     rows = [f'{x},"a ""b""\n{k % 3}",{y}' for k, (x, y) in enumerate(values)]
     path = tmp_path / "x.csv"

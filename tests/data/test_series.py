@@ -8,9 +8,9 @@ import pytest
 from pyarrow import parquet
 
 from lowerbound.data import DataConfig, DataSpec, describe, open_dataset
-from lowerbound.data.clock import regular
-from lowerbound.data.series import read_series
-from lowerbound.data.windows import Windows
+from lowerbound.data.series.clock import regular
+from lowerbound.data.series.examples import read_series
+from lowerbound.data.series.windows import Windows
 
 HOURS = np.datetime64("2024-02-28T22:00") + np.arange(400) * np.timedelta64(1, "h")
 

@@ -11,10 +11,10 @@ import torch
 
 from lowerbound.blocks import ONE_HOT, Choice, Grid, Real
 from lowerbound.data import Dataset, DataSpec, Examples, describe
-from lowerbound.data.codes import OneHot, OnGrid, fit_code
-from lowerbound.data.columns import Column
-from lowerbound.data.reals import MOST_SEARCHED, Scaled, Warped
-from lowerbound.data.tabular import Columns
+from lowerbound.data.tables.codes import OneHot, OnGrid, fit_code
+from lowerbound.data.tables.columns import Column
+from lowerbound.data.tables.encoding import Columns
+from lowerbound.data.tables.reals import MOST_SEARCHED, Scaled, Warped
 from lowerbound.errors import InputError
 
 RNG = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lowerbound import Effort, Gaussian, LinearGamma, Stream
-from lowerbound.data.windows import SeriesSpec
+from lowerbound.data.series.windows import SeriesSpec
 from lowerbound.denoiser import FittedWindows, NetworkDenoiser
 from lowerbound.errors import InputError
 from lowerbound.likelihood import GaussianDecoder

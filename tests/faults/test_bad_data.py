@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowerbound.data import batch_indices, check_batch_size, describe, open_dataset
-from lowerbound.data.arrays import read_arrays
+from lowerbound.data.arrays.examples import read_arrays
 from lowerbound.errors import InputError
 
 

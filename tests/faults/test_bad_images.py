@@ -15,7 +15,7 @@ from PIL import Image
 
 from lowerbound.cli import main
 from lowerbound.data import DataSpec, describe
-from lowerbound.data.images import MAX_PIXELS, read_images
+from lowerbound.data.images.examples import MAX_PIXELS, read_images
 from lowerbound.errors import InputError
 
 

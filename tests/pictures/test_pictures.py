@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from lowerbound.data import open_dataset
-from lowerbound.data.axes import Axes
+from lowerbound.data.arrays.axes import Axes
 from lowerbound.errors import InputError
 from lowerbound.pictures.animation import animation
 from lowerbound.pictures.curves import bound_by_time, minute_ticks, training_curve

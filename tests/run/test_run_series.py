@@ -8,9 +8,9 @@ import torch
 
 from lowerbound import Diffusion, GaussianDecoder, LinearGamma, Prediction
 from lowerbound.data import Affine, DataSpec, Standardisation
-from lowerbound.data.clock import Clock
-from lowerbound.data.series import Series
-from lowerbound.data.windows import SeriesSpec
+from lowerbound.data.series.clock import Clock
+from lowerbound.data.series.examples import Series
+from lowerbound.data.series.windows import SeriesSpec
 from lowerbound.denoiser import Denoiser
 from lowerbound.errors import InputError
 from lowerbound.inverse import MMPS

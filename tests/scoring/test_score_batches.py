@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from training.runs import tiny_run
 
-from lowerbound.data.frames import from_dataframe
+from lowerbound.data.tables.frames import from_dataframe
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
 from lowerbound.run import open_run

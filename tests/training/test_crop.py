@@ -13,7 +13,7 @@ from training.test_flip import seen
 from lowerbound import open_run, score
 from lowerbound.cli.main import run
 from lowerbound.data import DataConfig, describe, open_dataset
-from lowerbound.data.crops import at_places
+from lowerbound.data.images.crops import at_places
 from lowerbound.data.source import read_examples
 from lowerbound.errors import InputError
 from lowerbound.training import recipe, train

@@ -19,8 +19,8 @@ from lowerbound.run.overview import overview
 from lowerbound.times import antithetic_times
 from lowerbound.training import train
 from lowerbound.training.checkpoint import checkpoints, read_checkpoint
-from lowerbound.training.processes import ALONE, Processes
-from lowerbound.training.shared_memory import SharedMemory
+from lowerbound.training.parallel.processes import ALONE, Processes
+from lowerbound.training.parallel.shared_memory import SharedMemory
 
 WEIGHT = {"AdamW": 1e-5}
 """The largest difference of a weight, of about one; others' optimisers turn rounding of a vanishing gradient into a step."""
@@ -130,7 +130,7 @@ def test_within_a_machine_values_are_added_up_in_shared_memory(found):
 def test_in_shared_memory_all_get_the_sum_of_all_each_time(count, monkeypatch):
     """The processes are threads here, which wait for one another where those exchange a number."""
     turns, places = threading.Barrier(count), torch.empty(count, 9)
-    monkeypatch.setattr("lowerbound.training.shared_memory.dist.all_reduce", lambda values: turns.wait())
+    monkeypatch.setattr("lowerbound.training.parallel.shared_memory.dist.all_reduce", lambda values: turns.wait())
     found = [[] for _ in range(count)]
 
     def work(rank):

@@ -13,7 +13,7 @@ from lowerbound.models import Diffusion
 from lowerbound.training import train
 from lowerbound.training.checkpoint import check_shards, checkpoints
 from lowerbound.training.config import ModelConfig
-from lowerbound.training.processes import Processes
+from lowerbound.training.parallel.processes import Processes
 from lowerbound.training.resume import restore
 from lowerbound.training.trainer import Trainer
 
@@ -157,7 +157,7 @@ REFUSED = {"--objective": {"objective": "sliced"}, "--micro-batch-size 2": {"mic
 @pytest.mark.parametrize("words", REFUSED)
 def test_what_it_does_not_suit_is_refused(words):
     from lowerbound.training.build import build_model
-    from lowerbound.training.shard import check_suits
+    from lowerbound.training.parallel.shard import check_suits
 
     config, dataset = divided(4)
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, **REFUSED[words]))
@@ -167,7 +167,7 @@ def test_what_it_does_not_suit_is_refused(words):
 
 def test_other_models_are_refused():
     from lowerbound.training.build import build_model
-    from lowerbound.training.shard import check_suits
+    from lowerbound.training.parallel.shard import check_suits
 
     config, dataset = divided(4)
     model = build_model(config, dataset.spec)

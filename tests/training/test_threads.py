@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lowerbound.training.threads import TRIAL_SHARE, ThreadChoice
+from lowerbound.training.parallel.threads import TRIAL_SHARE, ThreadChoice
 
 
 @pytest.fixture

@@ -21,10 +21,11 @@ from lowerbound.cli.main import run as command
 from lowerbound.files import whole as files
 from lowerbound.models import Diffusion
 from lowerbound.run import Run
-from lowerbound.training import recipe, shared_memory, train
+from lowerbound.training import recipe, train
 from lowerbound.training.config import CoarseConfig, DataConfig, ModelConfig, ScheduleConfig
 from lowerbound.training.held_out import held_out_by_example
-from lowerbound.training.processes import ALONE, joined
+from lowerbound.training.parallel import shared_memory
+from lowerbound.training.parallel.processes import ALONE, joined
 from lowerbound.training.trainer import Trainer
 from lowerbound.training.training import Record
 
@@ -267,7 +268,7 @@ def divide_further(folder: Path) -> None:
 
 def divide(folder: Path) -> None:
     """A divided run, one that goes on with what was whole, and one that others go on with; and one of each recipe."""
-    from lowerbound.training import shard
+    from lowerbound.training.parallel import shard
 
     shard.LEAST_BLOCK = 1000  # so that there are several blocks
     Diffusion.most_held_out = 200

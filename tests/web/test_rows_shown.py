@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from lowerbound.data.frames import from_dataframe, to_table
+from lowerbound.data.tables.frames import from_dataframe, to_table
 from lowerbound.pictures.path import denoising_strip
 from lowerbound.pictures.standing import by_entry
 from lowerbound.run.impute import Imputations

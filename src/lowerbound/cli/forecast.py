@@ -16,7 +16,7 @@ from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reading import DataReading
 from lowerbound.cli.writing import check_finite
 from lowerbound.data import Reading
-from lowerbound.data.series import Series
+from lowerbound.data.series.examples import Series
 from lowerbound.errors import InputError
 from lowerbound.files.arrow import write_table
 from lowerbound.files.tables import TEXTS, check_table

@@ -16,9 +16,9 @@ from lowerbound.cli.progress import say_weakness
 from lowerbound.cli.reading import DataReading
 from lowerbound.cli.writing import FIELDS, check_finite, write_netcdf, write_npz
 from lowerbound.data import Reading
-from lowerbound.data.arrays import to_layout
-from lowerbound.data.frames import imputed_table
+from lowerbound.data.arrays.examples import to_layout
 from lowerbound.data.memory import check_memory
+from lowerbound.data.tables.frames import imputed_table
 from lowerbound.errors import InputError
 from lowerbound.files.arrow import write_table
 from lowerbound.files.tables import SUFFIXES as TABLES

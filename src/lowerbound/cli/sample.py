@@ -29,7 +29,7 @@ from lowerbound.pictures.animation import FORMATS, animation
 from lowerbound.run import open_run
 from lowerbound.run.generate import generate, network_calls, states
 from lowerbound.settings import Everyday
-from lowerbound.training.processes import Processes
+from lowerbound.training.parallel.processes import Processes
 from lowerbound.words.counts import counted
 
 MOST_FRAMES = 60

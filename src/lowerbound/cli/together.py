@@ -12,7 +12,7 @@ import torch
 from lowerbound.cli.device import pick_device
 from lowerbound.cli.launcher import end_with_launcher, launch
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.processes import PATIENCE, Processes, joined
+from lowerbound.training.parallel.processes import PATIENCE, Processes, joined
 
 Result = TypeVar("Result")
 A_DAY = timedelta(days=1)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from lowerbound.data import DataSpec
-from lowerbound.data.arrays import to_layout
+from lowerbound.data.arrays.examples import to_layout
+from lowerbound.data.arrays.fields import write_fields
 from lowerbound.data.encoding import Levels
-from lowerbound.data.fields import write_fields
 from lowerbound.data.parts import not_finite
 from lowerbound.errors import InputError
 from lowerbound.files.tables import SUFFIXES as TABLES
@@ -80,7 +80,7 @@ def write_samples(
     elif out.suffix == FIELDS:
         write_netcdf(out, spec, {"": samples})
     elif out.suffix in TABLES:
-        from lowerbound.data.frames import to_table
+        from lowerbound.data.tables.frames import to_table
         from lowerbound.files.arrow import write_table
 
         write_table(

@@ -25,7 +25,7 @@ import numpy as np
 
 from lowerbound.codec.stack import Words
 from lowerbound.codec.times import PARTS, chain_times
-from lowerbound.data.arrays import LAYOUTS
+from lowerbound.data.arrays.examples import LAYOUTS
 from lowerbound.errors import InputError
 from lowerbound.words.brief import Brief
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data.archive import read_npy
-from lowerbound.data.columns import Column
+from lowerbound.data.arrays.archive import read_npy
 from lowerbound.data.config import DataConfig, Reading
+from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError, flag
 from lowerbound.files.tables import SUFFIXES as TABLES
 
@@ -29,7 +29,7 @@ def read_conditions(
     """
     if columns and config is not None and path.suffix.lower() in TABLES:
         from lowerbound.data.source import read_as
-        from lowerbound.data.tables import read_condition_columns
+        from lowerbound.data.tables.examples import read_condition_columns
 
         if not path.is_file():
             raise InputError(f"{path} is not there: give a table with the columns {', '.join(c.name for c in columns)}")

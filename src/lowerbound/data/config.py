@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from lowerbound.data.clock import Irregular
+from lowerbound.data.series.clock import Irregular
 from lowerbound.errors import InputError
 from lowerbound.settings import Everyday
 

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.data.axes import Axes
-from lowerbound.data.columns import Column
-from lowerbound.data.crops import at_places, middle
+from lowerbound.data.arrays.axes import Axes
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
+from lowerbound.data.images.crops import at_places, middle
 from lowerbound.data.memory import release
 from lowerbound.data.parts import check_not_empty, gathered, num_observed, parts
+from lowerbound.data.series.windows import SeriesSpec, Stored, Windows
 from lowerbound.data.spec import DataSpec, naming
-from lowerbound.data.tabular import Columns
+from lowerbound.data.tables.columns import Column
+from lowerbound.data.tables.encoding import Columns
 from lowerbound.data.vectors import Standardisation
-from lowerbound.data.windows import SeriesSpec, Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.words.brief import Brief
 from lowerbound.words.counts import counted

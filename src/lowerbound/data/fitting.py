@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, Levels
-from lowerbound.data.marginals import Marginals
 from lowerbound.data.parts import ranges
-from lowerbound.data.tabular import Columns
-from lowerbound.data.windows import Stored, Windows
+from lowerbound.data.series.windows import Stored, Windows
+from lowerbound.data.tables.columns import Column
+from lowerbound.data.tables.encoding import Columns
+from lowerbound.data.tables.marginals import Marginals
 from lowerbound.errors import InputError
 
 _SPLIT_SEED = 0

@@ -18,7 +18,7 @@ import numpy as np
 
 from lowerbound.data.dataset import Examples
 from lowerbound.data.extras import extra
-from lowerbound.data.images import read_images
+from lowerbound.data.images.examples import read_images
 from lowerbound.data.listing import SPLIT_NAMES, Listing, OpenFile
 from lowerbound.data.memory import allocate, release
 from lowerbound.data.parts import PART

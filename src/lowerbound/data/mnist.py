@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data.archive import read_npz
+from lowerbound.data.arrays.archive import read_npz
 from lowerbound.data.dataset import Dataset, assemble
 from lowerbound.data.directory import data_directory
 from lowerbound.errors import InputError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowerbound.data.memory import file_of, release
-from lowerbound.data.windows import Stored
+from lowerbound.data.series.windows import Stored
 from lowerbound.errors import InputError
 from lowerbound.words.brief import Brief
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound.data import bundled
+from lowerbound.data.arrays.fields import SUFFIXES as FIELD_SUFFIXES
+from lowerbound.data.arrays.fields import is_zarr, read_fields
 from lowerbound.data.config import DataConfig, Reading
 from lowerbound.data.dataset import Dataset, Examples
-from lowerbound.data.fields import SUFFIXES as FIELD_SUFFIXES
-from lowerbound.data.fields import is_zarr, read_fields
+from lowerbound.data.images.tiff import SUFFIXES as TIFF_SUFFIXES
+from lowerbound.data.images.tiff import read_tiff
 from lowerbound.data.listing import ARCHIVES
 from lowerbound.data.listing import IMAGES as IMAGE_SUFFIXES
 from lowerbound.data.mnist import binary_mnist, mnist
 from lowerbound.data.spec import DataSpec
-from lowerbound.data.tiff import SUFFIXES as TIFF_SUFFIXES
-from lowerbound.data.tiff import read_tiff
 from lowerbound.errors import InputError, flag
 from lowerbound.files.whole import names_in
 from lowerbound.words.nearest import nearest
@@ -51,8 +51,8 @@ def _named(config: DataConfig, spec: DataSpec | None) -> Examples:
 
 
 def _images(config: DataConfig, spec: DataSpec | None) -> Examples:
-    from lowerbound.data.images import read_images
-    from lowerbound.data.labels import read_labels
+    from lowerbound.data.images.examples import read_images
+    from lowerbound.data.images.labels import read_labels
 
     labels = None if config.labels is None else read_labels(Path(config.labels).expanduser())
     return read_images(_path(config), **_of_images(config), labels=labels)
@@ -64,13 +64,13 @@ def _of_images(config: DataConfig) -> dict[str, Any]:
 
 
 def _arrays(config: DataConfig, spec: DataSpec | None) -> Examples:
-    from lowerbound.data.arrays import read_arrays
+    from lowerbound.data.arrays.examples import read_arrays
 
     return read_arrays(_path(config), layout=config.layout if spec is None else spec.layout)
 
 
 def _table(config: DataConfig, spec: DataSpec | None) -> Examples:
-    from lowerbound.data.tables import read_table
+    from lowerbound.data.tables.examples import read_table
 
     return read_table(_path(config), config, spec)
 
@@ -86,7 +86,7 @@ def _hub(config: DataConfig, spec: DataSpec | None) -> Examples:
 
 
 def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
-    from lowerbound.data.series import read_windows
+    from lowerbound.data.series.examples import read_windows
 
     return read_windows(_path(config), config, spec)
 
@@ -136,7 +136,7 @@ def open_dataset(source: Any, **settings: Any) -> Dataset:
     elif isinstance(source, str | Path):
         config = DataConfig(str(source), **settings)
     else:
-        from lowerbound.data.frames import from_dataframe
+        from lowerbound.data.tables.frames import from_dataframe
 
         return from_dataframe(source, **settings).dataset()
     kind = _kind(config)

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from lowerbound.blocks import Blocks, Real
-from lowerbound.data.axes import Axes
-from lowerbound.data.columns import Column
+from lowerbound.data.arrays.axes import Axes
 from lowerbound.data.encoding import Encoding, read_encoding
+from lowerbound.data.series.windows import SeriesSpec
+from lowerbound.data.tables.columns import Column
 from lowerbound.data.vectors import Standardisation, check_normalisation
-from lowerbound.data.windows import SeriesSpec
 from lowerbound.errors import InputError
 from lowerbound.files.records import read
 from lowerbound.words.brief import Brief

@@ -20,7 +20,7 @@ from lowerbound.models import Effort
 from lowerbound.run import Run
 from lowerbound.scoring import Flow, score, score_density
 from lowerbound.tails import mean_of_draws
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 
 ENTRIES = 20_000
 """About how many entries of examples follow the flow where the number of examples is not given: 25 images of 28 x 28."""

@@ -30,7 +30,7 @@ from lowerbound.evaluate.settings import Settings
 from lowerbound.evaluate.subject import Subject
 from lowerbound.evaluate.trade_off import check_conditional
 from lowerbound.run import Run
-from lowerbound.training.processes import ALONE, LostProcessError, Processes
+from lowerbound.training.parallel.processes import ALONE, LostProcessError, Processes
 
 LEFT_OUT = (InputError, MemoryError, torch.OutOfMemoryError, np.linalg.LinAlgError)
 """What a part may fail by without taking the others along."""

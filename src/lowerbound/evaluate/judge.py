@@ -16,7 +16,7 @@ from lowerbound.run import Run
 from lowerbound.run.generate import generate, network_calls
 from lowerbound.sampling.plan import Plan
 from lowerbound.shapes import Examples
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 
 NUM_REFERENCES = 5000
 """Training examples that samples are compared with, at most."""

@@ -18,7 +18,7 @@ from lowerbound.run import Run, open_run
 from lowerbound.scoring import Scores, score
 from lowerbound.tails import mean_of_draws
 from lowerbound.training import train
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 
 ENTRIES = 32_000_000
 """About how many entries of examples go through a denoiser where the number of calls is not given."""

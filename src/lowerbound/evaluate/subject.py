@@ -20,7 +20,7 @@ from lowerbound.evaluate.settings import Settings
 from lowerbound.run import Run
 from lowerbound.run.autoguided import for_samples
 from lowerbound.scoring import score
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 
 QUICK_SECONDS = 15.0
 """For bits/dim, and again for the picture, where only a quick look is asked for."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from lowerbound.data import Examples, Levels, Reading, read_examples
 from lowerbound.data.conditions import condition_values
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
-from lowerbound.data.windows import Stored, Windows
+from lowerbound.data.series.windows import Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run.opened import Run

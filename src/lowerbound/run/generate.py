@@ -12,7 +12,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.rng import Noise, PerSample
 from lowerbound.run.opened import Run
 from lowerbound.sampling.plan import Plan
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 
 
 @torch.no_grad()

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from lowerbound.data import Examples
-from lowerbound.data.archive import read_npy
-from lowerbound.data.arrays import to_layout
-from lowerbound.data.images import read_image
+from lowerbound.data.arrays.archive import read_npy
+from lowerbound.data.arrays.examples import to_layout
+from lowerbound.data.images.examples import read_image
 from lowerbound.errors import InputError
 from lowerbound.inverse import (
     MMPS,

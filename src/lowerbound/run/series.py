@@ -16,8 +16,8 @@ from torch import Tensor
 
 from lowerbound.data import Reading, read_as
 from lowerbound.data.memory import check_memory
-from lowerbound.data.series import Series, read_series
-from lowerbound.data.windows import SeriesSpec
+from lowerbound.data.series.examples import Series, read_series
+from lowerbound.data.series.windows import SeriesSpec
 from lowerbound.errors import InputError
 from lowerbound.run.impute import Drawing, check_missing, draws
 from lowerbound.run.opened import Run

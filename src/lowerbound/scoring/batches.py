@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from lowerbound.data import Examples
-from lowerbound.data.frames import from_dataframe
-from lowerbound.data.tables import known_columns
+from lowerbound.data.tables.examples import known_columns
+from lowerbound.data.tables.frames import from_dataframe
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
 from lowerbound.run import Run, open_run

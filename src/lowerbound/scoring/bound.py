@@ -36,7 +36,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from lowerbound.data.windows import Stored, Windows
+from lowerbound.data.series.windows import Stored, Windows
 from lowerbound.errors import InputError
 from lowerbound.likelihood import Elbo
 from lowerbound.machine.processor import ENTRIES_AT_ONCE, at_once, fit_threads
@@ -45,7 +45,7 @@ from lowerbound.models.base import ONE_DRAW
 from lowerbound.run import Run
 from lowerbound.run.examples import Batch, Vector, batches, condition_text
 from lowerbound.scoring.spread import error_of_mean
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 from lowerbound.words.brief import Brief
 
 GOLDEN = (math.sqrt(5) - 1) / 2

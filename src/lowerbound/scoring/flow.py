@@ -12,7 +12,7 @@ import tyro
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from lowerbound.data.windows import Windows
+from lowerbound.data.series.windows import Windows
 from lowerbound.discrete import (
     BinDequantizer,
     Dequantizer,
@@ -30,7 +30,7 @@ from lowerbound.run.examples import Batch, Vector, batches, condition_text
 from lowerbound.scoring.calibration import calibrated
 from lowerbound.scoring.spread import half_interval
 from lowerbound.settings import check_counts
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 from lowerbound.words.brief import Brief
 
 ENTRIES_AT_ONCE = 32_768

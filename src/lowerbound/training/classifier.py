@@ -18,7 +18,7 @@ from lowerbound.rng import Noise, Stream
 from lowerbound.schedule import Level
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import plain_adamw
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 from lowerbound.training.stretch import Workspace, complete
 from lowerbound.training.training import State, Training, check_length
 

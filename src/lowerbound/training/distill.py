@@ -42,7 +42,7 @@ from lowerbound.shapes import Times
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.optimizer import Optimizer
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 from lowerbound.training.stretch import Workspace, complete
 from lowerbound.training.trainer import without_condition
 from lowerbound.training.training import State, Training, check_length

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from lowerbound.training.processes import ALONE, own_part
+from lowerbound.training.parallel.processes import ALONE, own_part
 from lowerbound.training.training import DivergenceError, Training
 
 LARGEST_WEIGHT = 1e8

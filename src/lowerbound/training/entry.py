@@ -13,7 +13,7 @@ from lowerbound.errors import InputError
 from lowerbound.training.config import Config
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.forest import fit_forest
-from lowerbound.training.processes import joined
+from lowerbound.training.parallel.processes import joined
 from lowerbound.training.resume import by_whom, check_effect, check_same, resume, set_aside
 from lowerbound.training.session import Session
 from lowerbound.training.trackers import TrackerName, open_tracker

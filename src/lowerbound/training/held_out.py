@@ -11,7 +11,7 @@ from lowerbound.likelihood import mean_and_error
 from lowerbound.machine.processor import at_once
 from lowerbound.models import Effort, Model
 from lowerbound.rng import PerSample
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 
 _SEED = 1 << 40  # apart from the seeds of samples
 

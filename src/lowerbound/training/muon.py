@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.training.processes import by_member, by_row
+from lowerbound.training.parallel.processes import by_member, by_row
 
 MOMENTUM_KEY = "momentum_buffer"
 """What is remembered of each parameter, the average of its gradients."""

@@ -10,7 +10,7 @@ from lowerbound.errors import InputError
 from lowerbound.training.adamw import KEYS, AdamW
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.muon import MOMENTUM_KEY, Muon
-from lowerbound.training.processes import divided_like
+from lowerbound.training.parallel.processes import divided_like
 
 SQUARES = 0.99
 """AdamW's second beta in the training of models."""

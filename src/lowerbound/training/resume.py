@@ -10,7 +10,7 @@ from lowerbound.training.checkpoint import check_shards, checkpoints, clean, rea
 from lowerbound.training.config import Config, as_flags, differences
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 from lowerbound.training.trainer import Trainer
 from lowerbound.training.training import Training
 
@@ -183,7 +183,7 @@ def restore(trainer: Training, path: Path) -> None:
     sharing = _sharing(trainer)
     state = sharing.by_first(lambda: check_shards(path))
     if state is not None:
-        from lowerbound.training.shards import read_shards  # which takes a while to import
+        from lowerbound.training.parallel.shards import read_shards  # which takes a while to import
 
         tensors = read_shards(path, dict(trainer.trained.named_parameters()), sharing)
     else:

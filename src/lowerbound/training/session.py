@@ -289,7 +289,7 @@ class Session(Stretch[Trainer]):
         """While entered, each process has all weights of a model that is divided among them."""
         if not self.trainer.is_sharded:
             return nullcontext()
-        from lowerbound.training.shard import whole
+        from lowerbound.training.parallel.shard import whole
 
         return whole(self.trainer.model)
 

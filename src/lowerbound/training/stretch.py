@@ -18,7 +18,7 @@ from lowerbound.machine.interruption import Interruption
 from lowerbound.training.checkpoint import checkpoints, write_checkpoint
 from lowerbound.training.divergence import check_sound
 from lowerbound.training.folder import RunFolder
-from lowerbound.training.processes import ALONE, Processes
+from lowerbound.training.parallel.processes import ALONE, Processes
 from lowerbound.training.resume import go_on, set_aside
 from lowerbound.training.trackers import Following, Tracker
 from lowerbound.training.training import DivergenceError, Record, Training
@@ -156,7 +156,7 @@ class Stretch(Generic[_Kind]):
         """Write a checkpoint."""
         folder, trainer = self.folder.checkpoints, self.trainer
         if trainer.is_sharded:
-            from lowerbound.training.shards import write_shards  # which takes a while to import
+            from lowerbound.training.parallel.shards import write_shards  # which takes a while to import
 
             self.processes.by_first(self.log.flush)
             write_shards(folder, trainer.step, *trainer.state(), self.processes)

@@ -29,8 +29,8 @@ from lowerbound.training.hiding import hide, seen_share
 from lowerbound.training.masks import known_entries
 from lowerbound.training.mixtures import fit_mixture
 from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.parallel.processes import ALONE, Processes
 from lowerbound.training.patience import Patience
-from lowerbound.training.processes import ALONE, Processes
 from lowerbound.training.training import State, Training, warm_cosine
 
 TRAINING_SHARE = 0.9
@@ -78,7 +78,7 @@ class Trainer(Training):
         self.is_sharded = config.training.shard and processes.count > 1
         speed_up(self.model, config, self.device, by_block=self.is_sharded)
         if self.is_sharded:
-            from lowerbound.training.shard import shard  # which takes a while to import
+            from lowerbound.training.parallel.shard import shard  # which takes a while to import
 
             shard(self.model, config, processes, self.device)
         self.data_seconds = 0.0
@@ -156,7 +156,7 @@ class Trainer(Training):
             sums = self.processes.sum_gradients(moved, torch.tensor([total]), at_place)
             unweighted[:] = sums[1:]
             if self.is_sharded:
-                from lowerbound.training.shard import forget_uncalled
+                from lowerbound.training.parallel.shard import forget_uncalled
 
                 forget_uncalled(self.model, self.processes)
             for buffer, before in buffers:

@@ -18,8 +18,8 @@ from lowerbound.files.records import read
 from lowerbound.training.average import Average
 from lowerbound.training.config import TrainingConfig
 from lowerbound.training.optimizer import Optimizer
-from lowerbound.training.processes import ALONE, Processes, divided_like
-from lowerbound.training.threads import ThreadChoice
+from lowerbound.training.parallel.processes import ALONE, Processes, divided_like
+from lowerbound.training.parallel.threads import ThreadChoice
 
 WARMUP_STEPS = 50
 State = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
@@ -239,7 +239,7 @@ class Training(ABC):
 
     def _divided(self, tensors: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
         """A state with whole tensors, as processes without parts write it, each tensor divided as its parameter is."""
-        from lowerbound.training.shards import parameter_of
+        from lowerbound.training.parallel.shards import parameter_of
 
         own = dict(self.trained.named_parameters())
         return {

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from lowerbound.data.arrays import to_layout
-from lowerbound.data.frames import to_table
+from lowerbound.data.arrays.examples import to_layout
+from lowerbound.data.tables.frames import to_table
 from lowerbound.errors import InputError
 from lowerbound.guidance import ClassifierFree
 from lowerbound.pictures import sample_grid

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lowerbound.data.frames import SECONDS_OF_A_DAY
+from lowerbound.data.tables.frames import SECONDS_OF_A_DAY
 from lowerbound.edit import interpolate, time_of_strength, vary
 from lowerbound.errors import InputError
 from lowerbound.inverse.fitted import fitted_mixture

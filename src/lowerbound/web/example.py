@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lowerbound.data import Examples
 from lowerbound.data.fitting import SPLITS
-from lowerbound.data.frames import to_table
+from lowerbound.data.tables.frames import to_table
 from lowerbound.errors import InputError
 from lowerbound.run.examples import check_examples, conditions, read_for
 from lowerbound.settings import check_choice
@@ -71,7 +71,7 @@ def of_file(opened: Opened, path: Path, number: int = 0) -> Example:
     """
     suffix, run = path.suffix.lower(), opened.run
     if suffix == ".png":
-        from lowerbound.data.images import colour, read_image
+        from lowerbound.data.images.examples import colour, read_image
 
         try:
             image = read_image(path, background=colour(run.config.data.background))

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lowerbound.blocks import ONE_HOT, Block, Choice, Grid
-from lowerbound.data.code import Code, Entries, Mask, Values, check_scale, multiples
-from lowerbound.data.columns import Column
-from lowerbound.data.reals import Recorded, real_code
+from lowerbound.data.tables.code import Code, Entries, Mask, Values, check_scale, multiples
+from lowerbound.data.tables.columns import Column
+from lowerbound.data.tables.reals import Recorded, real_code
 from lowerbound.errors import InputError
 from lowerbound.words.counts import counted
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lowerbound.data.config import DataConfig
-from lowerbound.data.text_types import MISSING, Numbers, is_value, recognised_numbers
+from lowerbound.data.tables.text_types import MISSING, Numbers, is_value, recognised_numbers
 from lowerbound.errors import InputError
 from lowerbound.words.counts import counted
 from lowerbound.words.printable import printable

@@ -17,12 +17,12 @@ import numpy as np
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from lowerbound.data.dataset import Examples
-from lowerbound.data.folder import find_images
-from lowerbound.data.labels import labelled
+from lowerbound.data.images.folder import find_images
+from lowerbound.data.images.labels import labelled
+from lowerbound.data.images.tiff import is_beyond_pillow, read_tiff_image, tiff_size
 from lowerbound.data.listing import Listing, OpenFile, open_listing
 from lowerbound.data.memory import allocate, check_memory, fits, memory_limit, release
 from lowerbound.data.parts import PART
-from lowerbound.data.tiff import is_beyond_pillow, read_tiff_image, tiff_size
 from lowerbound.errors import InputError
 from lowerbound.words.counts import counted
 from lowerbound.words.printable import printable

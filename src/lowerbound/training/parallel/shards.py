@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from lowerbound.errors import InputError
 from lowerbound.files.whole import file_hash
 from lowerbound.training.checkpoint import placing, write_state
-from lowerbound.training.processes import Processes
+from lowerbound.training.parallel.processes import Processes
 
 Groups = dict[str, dict[str, Tensor]]
 

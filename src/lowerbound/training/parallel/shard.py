@@ -27,7 +27,7 @@ from lowerbound.nn import Patched
 from lowerbound.training.build import networks
 from lowerbound.training.config import Config
 from lowerbound.training.fast import blocks
-from lowerbound.training.processes import Processes, own_part
+from lowerbound.training.parallel.processes import Processes, own_part
 
 LEAST_BLOCK = 1 << 16
 """Parameters of a block that is put together by itself; smaller ones are put together with what is around them."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.data.arrays.foreign import how_to_convert
 from lowerbound.data.damage import undamaged
-from lowerbound.data.foreign import how_to_convert
 from lowerbound.data.memory import check_memory
 from lowerbound.errors import InputError
 from lowerbound.words.printable import printable

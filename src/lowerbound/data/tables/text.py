@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
-from lowerbound.data import zones
-from lowerbound.data.columns import Column, ColumnKind
 from lowerbound.data.config import DataConfig
-from lowerbound.data.dialect import Dialect, recognise
-from lowerbound.data.table_source import TableSource, chosen_places
-from lowerbound.data.text_types import MISSING, TextColumn
+from lowerbound.data.tables import zones
+from lowerbound.data.tables.columns import Column, ColumnKind
+from lowerbound.data.tables.dialect import Dialect, recognise
+from lowerbound.data.tables.source import TableSource, chosen_places
+from lowerbound.data.tables.text_types import MISSING, TextColumn
 from lowerbound.errors import InputError
 from lowerbound.words.counts import counted
 from lowerbound.words.printable import printable

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.data import zones
+from lowerbound.data.tables import zones
 from lowerbound.errors import InputError
 from lowerbound.words.counts import counted
 

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.data.arrow_values import floats, is_date, is_number, is_text, texts
-from lowerbound.data.code import Code
-from lowerbound.data.columns import Column
 from lowerbound.data.conditions import condition_vectors
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.directory import cache_directory
 from lowerbound.data.memory import allocate, file_of
 from lowerbound.data.spec import DataSpec
-from lowerbound.data.table_source import ArrowFile, ParquetFile, TableSource
-from lowerbound.data.tabular import Columns
-from lowerbound.data.text_table import TextTable
+from lowerbound.data.tables.arrow_values import floats, is_date, is_number, is_text, texts
+from lowerbound.data.tables.code import Code
+from lowerbound.data.tables.columns import Column
+from lowerbound.data.tables.encoding import Columns
+from lowerbound.data.tables.source import ArrowFile, ParquetFile, TableSource
+from lowerbound.data.tables.text import TextTable
 from lowerbound.errors import InputError
 from lowerbound.files.arrow import is_string, pc, where
 from lowerbound.words.counts import counted

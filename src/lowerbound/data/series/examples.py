@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.data.clock import CYCLES, Clock, counted_in, regular
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.fitting import SPLITS
 from lowerbound.data.memory import check_memory
+from lowerbound.data.series.clock import CYCLES, Clock, counted_in, regular
+from lowerbound.data.series.windows import SeriesSpec, Windows
 from lowerbound.data.spec import DataSpec, naming
-from lowerbound.data.table_source import TableSource
-from lowerbound.data.tables import READERS
-from lowerbound.data.windows import SeriesSpec, Windows
+from lowerbound.data.tables.examples import READERS
+from lowerbound.data.tables.source import TableSource
 from lowerbound.errors import InputError
 from lowerbound.words.brief import Brief
 from lowerbound.words.printable import printable

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data.archive import Member, open_npz, read_npy
+from lowerbound.data.arrays.archive import Member, open_npz, read_npy
 from lowerbound.data.dataset import Examples
 from lowerbound.data.fitting import SPLITS, check_type
 from lowerbound.data.spec import naming

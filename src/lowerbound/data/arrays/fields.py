@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.data.axes import Axes
+from lowerbound.data.arrays.axes import Axes
 from lowerbound.data.damage import undamaged
 from lowerbound.data.dataset import Examples
 from lowerbound.data.extras import extra

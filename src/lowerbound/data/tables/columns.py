@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from lowerbound.data.zones import UTC
+from lowerbound.data.tables.zones import UTC
 from lowerbound.errors import InputError
 
 ColumnKind = Literal["real", "integer", "categorical", "boolean", "date"]

@@ -7,13 +7,13 @@ import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.data.arrow_values import as_written, from_floats
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.source import TABLES, check_settings
 from lowerbound.data.spec import DataSpec
-from lowerbound.data.table_source import ArrowTable
-from lowerbound.data.tables import examples, known_columns
+from lowerbound.data.tables.arrow_values import as_written, from_floats
+from lowerbound.data.tables.examples import examples, known_columns
+from lowerbound.data.tables.source import ArrowTable
 from lowerbound.errors import InputError
 from lowerbound.words.printable import printable
 from lowerbound.words.rounding import nine_digits

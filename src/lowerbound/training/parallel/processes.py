@@ -32,7 +32,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
-from lowerbound.training.shared_memory import SharedMemory
+from lowerbound.training.parallel.shared_memory import SharedMemory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

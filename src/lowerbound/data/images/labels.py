@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from lowerbound.data.folder import ImageFile
+from lowerbound.data.images.folder import ImageFile
 from lowerbound.errors import InputError
 from lowerbound.words.printable import printable
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from lowerbound.blocks import Blocks, num_entries
-from lowerbound.data.codes import OneHot, OnGrid, fit_code
-from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, seen
 from lowerbound.data.parts import check_finite
-from lowerbound.data.reals import MOST_SEARCHED, Scaled, Warped
+from lowerbound.data.tables.codes import OneHot, OnGrid, fit_code
+from lowerbound.data.tables.columns import Column
+from lowerbound.data.tables.reals import MOST_SEARCHED, Scaled, Warped
 from lowerbound.errors import InputError
 from lowerbound.words.brief import Brief
 from lowerbound.words.printable import printable

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, seen, stored
 from lowerbound.data.parts import check_finite
-from lowerbound.data.reals import Scaled, Warped, real_code
+from lowerbound.data.tables.columns import Column
+from lowerbound.data.tables.reals import Scaled, Warped, real_code
 from lowerbound.errors import InputError
 from lowerbound.words.brief import Brief
 

@@ -1,0 +1,1 @@
+"""Series: rows along a clock, cut into windows."""
