@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 from lowerbound.elementary import Scalar, exp, expand, expm1, log
 from lowerbound.errors import InputError
@@ -37,7 +38,15 @@ class Posterior(Brief):
 
 
 def posterior(t: Level, s: Level) -> Posterior:
-    r"""The step's Gaussian $q(x_s | x_t, x)$, formula in the module's docstring."""
+    r"""The step's Gaussian $q(x_s | x_t, x)$, formula in the module's docstring.
+
+    Raises:
+        InputError: if s, of numbers, has more noise than t.
+    """
+    if not isinstance(s.gamma, Tensor) and not isinstance(t.gamma, Tensor) and s.gamma > t.gamma:
+        raise InputError(
+            f"a reverse step from gamma {t.gamma:.6g} to {s.gamma:.6g}: it leads to less noise, a smaller one"
+        )
     snr_ratio = exp(s.gamma - t.gamma)  # SNR(t) / SNR(s), between 0 and 1
     removed = -expm1(s.gamma - t.gamma)
     return Posterior(from_x_t=snr_ratio * s.alpha / t.alpha, from_x=removed * s.alpha, variance=removed * s.sigma**2)

@@ -57,16 +57,17 @@ class Stream(Noise):
     """One generator for all samples.
 
     Arguments:
-        seed: any integer.
+        seed: any integer of up to 64 bits.
         device: where the numbers are drawn; it must be the device of the tensors that ask for them.
 
     Raises:
-        InputError: for a seed that is no integer.
+        InputError: for a seed that is no such integer.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu"):
         if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
             raise InputError(f"seed is {seed!r}: it is a whole number")
+        _signed(index(seed))  # which refuses one of more bits
         self._generator = torch.Generator(device).manual_seed(index(seed))
 
     def __repr__(self) -> str:
@@ -221,6 +222,8 @@ def _fill(columns: list[Tensor], like: Tensor) -> Tensor:
 
 
 def _signed(seed: int) -> int:
-    """The 64 bits of a seed as the signed integer that a tensor can hold."""
+    """The 64 bits of a seed as the signed integer that a tensor can hold; one of more is refused, by an InputError."""
+    if not -(1 << 63) <= seed < 1 << 64:
+        raise InputError(f"seed is {seed}: it has at most 64 bits, from -2^63 to 2^64 - 1")
     seed &= (1 << 64) - 1
     return seed - (1 << 64) if seed >> 63 else seed

@@ -19,6 +19,12 @@ def check_count(value: Any, name: str) -> None:
         raise InputError(f"{name} is {value!r}: it is a whole number and starts at 1")
 
 
+def check_seed(value: Any) -> None:
+    """Refuse what is no whole number from 0 below 2^32, by an InputError: samples of other seeds would not be their own."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < 1 << 32:
+        raise InputError(f"seed is {value!r}: it is a whole number, at least 0 and below 2^32")
+
+
 def check_least(least: int, **values: float) -> None:
     """Refuse numbers that are smaller than they can be, by an InputError that calls them by their names."""
     for name, value in values.items():
@@ -33,6 +39,9 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 
 def check_counts(settings: Any, *names: str) -> None:
-    """Refuse those of an object's numbers that are below 1, by an InputError; one that is None was not given."""
-    values = {name: getattr(settings, name) for name in names}
-    check_least(1, **{name: value for name, value in values.items() if value is not None})
+    """Refuse those of an object's numbers that are no whole numbers from 1, by an InputError; one that is None was not
+    given."""
+    values = {name: value for name in names if (value := getattr(settings, name)) is not None}
+    check_least(1, **values)
+    for name, value in values.items():
+        check_count(value, name)

@@ -11,7 +11,7 @@ from lowerbound.cli.options import parse
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
 from lowerbound.explore import page
-from lowerbound.files.whole import write_file
+from lowerbound.files.whole import check_folder, write_file
 from lowerbound.settings import Everyday
 
 
@@ -23,7 +23,7 @@ class Options:
     Example: lowerbound explore moons -o explore.html
     """
 
-    data: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="DATA")] = None
+    data: Annotated[Everyday[tyro.conf.Positional[str | None]], tyro.conf.arg(metavar="DATA")] = None
     """Data of two columns, whose points the page starts with; two moons if not given."""
     out: Annotated[Everyday[Path], tyro.conf.arg(aliases=["-o"])] = Path("explore.html")
     """The .html file to write."""
@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     options = parse(Options, "explore", arguments)
     if options.out.suffix not in (".html", ".htm"):
         raise InputError(f"--out {options.out}: give a name that ends in .html")
+    check_folder(options.out)
     points = None
     if options.data is not None:
         dataset = open_dataset(options.data)

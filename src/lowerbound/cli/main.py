@@ -110,15 +110,16 @@ def _run(arguments: list[str]) -> int:
             print(f"error: {refusal}", file=sys.stderr)
         return 2
     warnings.showwarning = _show_warning
-    module = importlib.import_module(f"lowerbound.cli.{verb}")
+    module = None
     try:
         with stoppable():
+            module = importlib.import_module(f"lowerbound.cli.{verb}")
             tell(module.main, verb_arguments)
     except BrokenPipeError:
         raise
     except (InputError, OSError, MemoryError, RuntimeError) as error:
         message = _message(verb, error)
-        if message is None or os.environ.get("LOWERBOUND_TRACEBACK"):
+        if message is None or module is None or os.environ.get("LOWERBOUND_TRACEBACK"):
             raise
         if isinstance(error, InputError):
             message = in_flags(message, module.Options, verb_arguments)

@@ -15,6 +15,7 @@ from tyro.constructors import MISSING_NONPROP
 
 from lowerbound.cli.flags import flags, joined
 from lowerbound.cli.help import HELP, HELP_ALL, show_help
+from lowerbound.cli.overwriting import check_overwriting
 from lowerbound.errors import InputError
 from lowerbound.settings import check_counts
 from lowerbound.words.nearest import nearest
@@ -80,6 +81,7 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
         message = _plainly(complaint.getvalue(), arguments, tuple(flags(kind).values()))
         raise InputError(re.sub("For full helptext.*", f"See {program} {HELP_ALL}.", message)) from None
     check_seeds(options)
+    check_overwriting(options)
     if verb in SHARING:
         from lowerbound.machine.processor import leave_busy_processors
 

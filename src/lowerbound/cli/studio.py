@@ -22,7 +22,7 @@ class Options:
     Example: lowerbound studio runs
     """
 
-    runs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN or FOLDER")] = Path("runs")
+    runs: Annotated[Everyday[tyro.conf.Positional[Path]], tyro.conf.arg(metavar="RUN or FOLDER")] = Path("runs")
     """A run, or a folder of runs."""
     host: str = "127.0.0.1"
     """The address to listen at; 0.0.0.0 shows the page to everybody who can reach this machine."""

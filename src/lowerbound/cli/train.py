@@ -90,6 +90,7 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     say = print if processes.is_first else lambda line: None
     dataset = open_dataset(options.data)
     out = run_folder(options.data.source, options.out)
+    RunFolder(out).check()
     say(describe(dataset))
     advised = processes.by_first(lambda: _advised(options, dataset, out, device))
     # the same arguments again, over what is advised for these data

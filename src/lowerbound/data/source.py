@@ -131,6 +131,12 @@ def open_dataset(source: Any, **settings: Any) -> Dataset:
     Raises:
         InputError: if there is no such source, or a setting does not apply to it.
     """
+    known = [each.name for each in fields(DataConfig) if each.name != "source"]
+    for name in settings:
+        if name not in known:
+            near = nearest(name, known)
+            meant = f"did you mean {near}? There are" if near else "there are"
+            raise InputError(f"data have no setting {name}: {meant} {', '.join(known)}")
     if isinstance(source, DataConfig):
         config = source
     elif isinstance(source, str | Path):

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lowerbound.arguments import check_batch, check_time
 from lowerbound.denoiser.base import Denoiser, Prediction
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
@@ -38,7 +39,8 @@ class GaussianMixture(Denoiser):
         schedule: the noise schedule.
 
     Raises:
-        InputError: if the shapes do not fit, a weight is not positive or a covariance has a negative eigenvalue.
+        InputError: if the shapes do not fit, a number is not finite, a weight is not positive or a covariance has a negative
+            eigenvalue.
     """
 
     weights: Tensor
@@ -61,8 +63,10 @@ class GaussianMixture(Denoiser):
                 f"weights, means and covariances of shapes {tuple(weights.shape)}, {tuple(means.shape)} and "
                 f"{tuple(covariances.shape)}: they must be (K,), (K, D) and (K, D, D)"
             )
-        if not bool((weights > 0).all()):
-            raise InputError(f"mixture weights must be positive, got {weights.tolist()}")
+        if not bool(((weights > 0) & (weights < math.inf)).all()):
+            raise InputError(f"mixture weights must be positive and finite, got {weights.tolist()}")
+        if not bool(torch.isfinite(means).all() and torch.isfinite(covariances).all()):
+            raise InputError("a mean or covariance holds NaN or infinity: give finite numbers")
         if not torch.allclose(covariances, covariances.mT):
             raise InputError("a covariance is not symmetric")
         eigenvalues, eigenvectors = (part.to(covariances) for part in torch.linalg.eigh(covariances.double()))
@@ -92,7 +96,14 @@ class GaussianMixture(Denoiser):
         t: Tensor | float | Level,
         observed: Bool[Tensor, "batch dim"] | None = None,
     ) -> PerExample:
-        r"""$\log q(x_t)$ of the observed entries, nats, at times t."""
+        r"""$\log q(x_t)$ of the observed entries, nats, at times t.
+
+        Raises:
+            InputError: as a call, for what is no batch of noisy data or no time.
+        """
+        check_batch(x_t, self.shape, "x_t")
+        if not isinstance(t, Level):
+            check_time(t, x_t)
         if observed is not None:
             x_t = torch.where(observed, x_t, 0)
         return self._components(x_t, self.schedule.level(t), observed)[0].logsumexp(1)
@@ -121,8 +132,10 @@ class GaussianMixture(Denoiser):
             noise_std: $\nu$.
 
         Raises:
-            InputError: if the shapes do not fit, or a measurement has no spread.
+            InputError: if the shapes do not fit, the noise is negative, or a measurement has no spread.
         """
+        if not noise_std >= 0:
+            raise InputError(f"noise_std is {noise_std}: give 0 for measurements without noise, or more")
         if matrix.shape != (len(y), *self.shape):
             raise InputError(
                 f"a matrix of shape {tuple(matrix.shape)} and {len(y)} measurements of {self.shape[0]}-dimensional data: "

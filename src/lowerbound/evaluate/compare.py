@@ -203,12 +203,17 @@ def compare(
     seeds = seeds_of_trainings(contest.seed, contest.seeds)
     dataset.spec.check_complete("compare")
     folder = Path(out)
+    if RunFolder(folder).exists:
+        raise InputError(
+            f"{folder} is the folder of a run, and a comparison has one for each model: give another folder"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for kept in sorted(folder.glob("*/config.json")):
         check_data(RunFolder(kept.parent), dataset)  # beside whose runs those of these data would stand
     with stage("classifier of the data", UPDATES) as progress:
         classifier = feature_classifier(dataset, folder, progress)
     judge = Judge.of(dataset, feature_space(dataset, classifier), contest.num_samples, contest.seed)
+    floor = judge.floor()  # which refuses too few, before anything is trained
     standings, left_out = [], {}
     bits: dict[str, list[np.ndarray]] = {}
     for number, model in enumerate(contest.models, 1):
@@ -248,7 +253,7 @@ def compare(
         device=str(device),
         standings=standings,
         bits=means,
-        floor=judge.floor(),
+        floor=floor,
         space=str(judge.space),
         difference=_difference(difference_over_trainings, of_trainings, "diffusion", "autoregressive"),
         samples_difference=_difference(difference_of_figures, distances, "diffusion", "gan"),

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -231,7 +232,7 @@ def step_kl(prediction: Prediction, x: Examples, s: Level, reverse: str = "lower
     return 0.5 * (quotient - 1 - torch.log(quotient) + expand(step.from_x, x) ** 2 * error / variance)
 
 
-def mean_and_error(values: Float[Tensor, "num_examples"]) -> tuple[float, float]:
+def mean_and_error(values: Float[Tensor, "num_examples"] | Float[np.ndarray, " num_examples"]) -> tuple[float, float]:
     r"""The mean over examples and its standard error, $\bar v$ and $s / \sqrt N$.
 
     Arguments:
@@ -241,12 +242,13 @@ def mean_and_error(values: Float[Tensor, "num_examples"]) -> tuple[float, float]
         The two numbers; of a single example the error is NaN.
 
     Raises:
-        InputError: if there are none.
+        InputError: if there are none, or more than one of an example.
     """
-    if not len(values):
-        raise InputError("there are no values to take the mean of: give at least one")
-    spread = values.double().std().item() if len(values) > 1 else math.nan
-    return values.double().mean().item(), spread / math.sqrt(len(values))
+    values = torch.as_tensor(values, dtype=torch.float64)
+    if values.ndim != 1 or not len(values):
+        raise InputError(f"values have the shape {tuple(values.shape)}: give one of each example, (N,), at least one")
+    spread = values.std().item() if len(values) > 1 else math.nan
+    return values.mean().item(), spread / math.sqrt(len(values))
 
 
 def _end(denoiser: Denoiser, t: float, x: Tensor) -> Level:

@@ -10,10 +10,15 @@ import warnings
 
 import torch
 
+from lowerbound.errors import InputError
+
 
 def prepared(device: torch.device | str) -> torch.device:
     """The device, with float32 computed in all of its bits from now on."""
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"device is {device!r}: give cpu, cuda, cuda:0 or another that torch knows") from error
     if device.type == "cuda":
         # the older of torch's two ways to say so, which its compiler reads; it may warn that there is a newer one
         with warnings.catch_warnings():

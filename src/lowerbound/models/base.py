@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import lt
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -20,9 +21,10 @@ from torch import Tensor, nn
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels
 from lowerbound.likelihood.bound import Elbo
+from lowerbound.reverse import KINDS
 from lowerbound.rng import Noise
 from lowerbound.sampling.plan import Plan
-from lowerbound.settings import check_counts
+from lowerbound.settings import check_choice, check_counts
 from lowerbound.shapes import Conditions, Examples, Observed, PerExample
 from lowerbound.words.brief import Brief
 
@@ -74,7 +76,8 @@ class Effort:
         times: of the chain's num_steps + 1 levels, increasing from 0 to 1, where its steps are not equal.
 
     Raises:
-        InputError: for a number below one, or times that are not as many as the chain has levels.
+        InputError: for what is no whole number from one, an unknown variance, or times that do not increase or are not as
+            many as the chain has levels.
     """
 
     num_draws: int | None = None
@@ -85,8 +88,11 @@ class Effort:
 
     def __post_init__(self) -> None:
         check_counts(self, "num_draws", "num_steps", "importance")
+        check_choice("reverse", self.reverse, KINDS)
         if self.times is not None and len(self.times) - 1 != self.num_steps:
             raise InputError(f"{len(self.times)} times of a chain of {self.num_steps} steps: give one more than steps")
+        if self.times is not None and not all(map(lt, (-1e-9, *self.times), (*self.times, 1 + 1e-9))):
+            raise InputError(f"times are {self.times}: they increase from 0, the data, to 1, noise")
 
 
 ONE_DRAW = Effort(num_draws=1)

@@ -106,8 +106,6 @@ class Diffusion(Model):
         self.decoder = decoder
         self.objective = objective
         self.times: Tensor | None = None
-        if decoder is None:
-            denoiser.no_likelihood = "the run was trained with --decoder.name none"
         self._take(denoiser)
         self.contrastive = self._contrastive(num_chains)
         if decoder is None and self.counts_ends:
@@ -239,9 +237,10 @@ class Diffusion(Model):
         return f"bound ({time}{variance}{of}{remark})"
 
     def _take(self, denoiser: Denoiser) -> None:
+        without = "it has no decoder (--decoder.name none)" if self.decoder is None else None
         self.denoiser = denoiser
-        self.no_likelihood = denoiser.no_likelihood
-        self.likelihood = "bound" if denoiser.no_likelihood is None else "none"
+        self.no_likelihood = denoiser.no_likelihood or without
+        self.likelihood = "bound" if self.no_likelihood is None else "none"
 
     def _contrastive(self, num_chains: int) -> ContrastiveDivergence | None:
         name = self.objective.name

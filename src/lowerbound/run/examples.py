@@ -84,6 +84,10 @@ def condition_rows(run: Run, examples: Examples, indices: np.ndarray, label: str
 
 def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows, name: str = "the data") -> None:
     """Refuse examples that are not what a run takes, saying what that is, by an InputError."""
+    if not isinstance(raw, np.ndarray | Windows):
+        raise InputError(
+            f"{name} are an object of type {type(raw).__name__}: give an array of numpy, as examples are stored"
+        )
     encoding, shape = run.spec.encoding, run.spec.raw_shape
     discrete = isinstance(encoding, Levels)
     may_miss = run.spec.has_missing

@@ -12,6 +12,7 @@ from lowerbound.denoiser import Denoiser
 from lowerbound.rng import Noise, PerSample
 from lowerbound.run.opened import Run
 from lowerbound.sampling.plan import Plan
+from lowerbound.settings import check_count, check_seed
 from lowerbound.training.parallel.processes import ALONE, Processes
 
 
@@ -44,7 +45,13 @@ def generate(
         batch_size: it changes nothing but speed and memory.
         processes: that draw together, each whole batches; every one of them gets all samples.
         progress: called with 1 after each step of a batch.
+
+    Raises:
+        InputError: if a number is no whole one from 1, or the seed none from 0.
     """
+    check_count(num_samples, "num_samples")
+    check_count(batch_size, "batch_size")
+    check_seed(seed)
 
     def drawn(first: int) -> np.ndarray:
         numbers = range(first, min(first + batch_size, num_samples))

@@ -31,6 +31,7 @@ from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.run.examples import check_examples
 from lowerbound.run.opened import Run, check_levels
 from lowerbound.sampling.plan import DEFAULT_STEPS as SAMPLING_STEPS
+from lowerbound.settings import check_counts, check_seed
 from lowerbound.words.brief import Brief
 
 METHODS: dict[str, Method] = {
@@ -89,6 +90,9 @@ class Drawing(Brief):
         seed: of all draws.
         batch_size: it changes nothing but speed and memory; `default_batch_size` if None.
         progress: called with 1 after each step of a batch.
+
+    Raises:
+        InputError: for a number that is no whole one from 1, or a seed that is none from 0.
     """
 
     num_samples: int
@@ -97,6 +101,10 @@ class Drawing(Brief):
     seed: int = 0
     batch_size: int | None = None
     progress: Callable[[int], object] = lambda steps: None
+
+    def __post_init__(self) -> None:
+        check_counts(self, "num_samples", "num_steps", "batch_size")
+        check_seed(self.seed)
 
     def num_calls(self, run: Run, num_draws: int) -> int:
         """How often `progress` is called for so many draws."""

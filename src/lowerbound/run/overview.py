@@ -114,7 +114,8 @@ def _is_run(path: Path, files: list[str]) -> bool:
         if "config.json" not in files or not config.is_file():
             return False
         with config.open("rb") as file:
-            return b'"data_facts"' in file.read(MOST_BYTES)
+            content = file.read(MOST_BYTES)
+        return b'"data_facts"' in content and b'"schema_version"' in content  # which no export has
     except OSError:
         return False
 

@@ -51,6 +51,10 @@ class Churned(Sampler):
             )
         if not 0 <= self.churn_noise < math.inf:
             raise InputError(f"churn_noise is {self.churn_noise}: a standard deviation, about 1")
+        if not self.churn_from < self.churn_to:
+            raise InputError(
+                f"churn_from is {self.churn_from} and churn_to {self.churn_to}: noise levels, the first the smaller"
+            )
 
     def raised(self, denoiser: Denoiser, x_t: Tensor, t: Level, noise: Noise) -> tuple[Tensor, Level]:
         """The sample and its level after churn."""

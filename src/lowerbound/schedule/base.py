@@ -88,13 +88,28 @@ class Schedule(nn.Module, ABC):
 
     @torch.no_grad()
     def level_at(self, gamma: Scalar) -> Level:
-        r"""The noise level at which $\gamma$ has this value, one of the schedule's: of tensors for a tensor."""
+        r"""The noise level at which $\gamma$ has this value, one of the schedule's: of tensors for a tensor.
+
+        Raises:
+            InputError: for a number beyond the schedule's ends.
+        """
+        slack = 1e-6 * (self.gamma_max - self.gamma_min)
+        if not isinstance(gamma, Tensor) and not self.gamma_min - slack <= gamma <= self.gamma_max + slack:
+            raise InputError(
+                f"gamma is {gamma}: the schedule has those from {self.gamma_min:.6g} to {self.gamma_max:.6g}"
+            )
         t = self.inverse(torch.as_tensor(gamma, dtype=None if isinstance(gamma, Tensor) else torch.float64)).clamp(0, 1)
         return self._level(t if isinstance(gamma, Tensor) else t.item(), gamma)
 
     @torch.no_grad()
     def levels(self, times: Times) -> list[Level]:
-        """The noise levels at each of several times, as double-precision numbers."""
+        """The noise levels at each of several times, as double-precision numbers.
+
+        Raises:
+            InputError: for a time outside [0, 1].
+        """
+        if not bool(((times >= 0) & (times <= 1)).all()):
+            raise InputError(f"times are {times.tolist()}: they lie between 0, the data, and 1, noise")
         gammas = self.gamma(times.double()).tolist()
         return list(map(self._level, times.tolist(), gammas))
 
@@ -103,6 +118,8 @@ class Schedule(nn.Module, ABC):
 
     def shifted(self, by: float) -> "Schedule":
         r"""The same schedule with all of $\gamma(t)$ moved by a number, as other units of the data move it."""
+        if not math.isfinite(by):
+            raise InputError(f"a schedule is shifted by {by}: give a finite number")
         return Shifted(self, by)
 
     @property

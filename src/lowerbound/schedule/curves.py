@@ -102,6 +102,9 @@ class Cosine(WindowedCurve):
         offset: s, which keeps the first steps from being too small.
         gamma_min, gamma_max: where the curve, infinite at both ends, is cut.
         scaling: the units of $x_t$.
+
+    Raises:
+        InputError: if s lies outside [0, 1], or the ends are not finite and increasing.
     """
 
     def __init__(
@@ -111,6 +114,8 @@ class Cosine(WindowedCurve):
         gamma_max: float = 13.3,
         scaling: Scaling = VARIANCE_PRESERVING,
     ):
+        if not 0 <= offset <= 1:
+            raise InputError(f"the cosine schedule got offset={offset}: give a number from 0 to 1")
         self._offset = offset
         super().__init__(gamma_min, gamma_max, scaling)
 

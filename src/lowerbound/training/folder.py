@@ -60,6 +60,7 @@ class RunFolder:
         self.early = self.path / "early.safetensors"
         self.samples = self.path / "samples"
         self.lock = self.path / "lock"
+        self.files = (self.config, self.log, self.model, self.early, self.lock, *map(self.path.joinpath, MEASURED))
 
     @property
     def exists(self) -> bool:
@@ -82,14 +83,17 @@ class RunFolder:
         """Refuse a folder in which something is not what a run has there, before it is read or written through.
 
         Raises:
-            InputError: for a link in the place of a folder or of the lock, and for a device or a pipe in that of a file.
+            InputError: for a file in the place of the run, a link in that of a folder or of the lock, and a device or a pipe
+                in that of a file.
         """
+        if self.path.is_file():
+            raise InputError(f"{self.path} is a file: give the folder of a run")
         for folder in (self.checkpoints, self.samples, self.path / "evaluation"):
             if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
                 raise InputError(f"{folder} is {_kind(folder)}, and a run has a folder there: move it away")
         if self.lock.is_symlink():  # it is written in place
             raise InputError(f"{self.lock} is a link, and a run has a file there: remove it")
-        for file in (self.config, self.log, self.model, self.early, self.lock, *map(self.path.joinpath, MEASURED)):
+        for file in self.files:
             if file.exists() and not file.is_file():
                 raise InputError(f"{file} is {_kind(file)}, and a run has a file there: move it away")
 
@@ -116,8 +120,6 @@ class RunFolder:
             elif not is_path(str(self.path)):
                 remedy = f"fetch it first, by `lowerbound import {self.path}`"
             raise InputError(f"there is no run in {self.path}: {remedy}") from error
-        except NotADirectoryError as error:
-            raise InputError(f"{self.path} is a file: give the folder of a run") from error
         except (ValueError, RecursionError) as error:
             raise InputError(f"{self.config} is damaged: {type(error).__name__} {error}") from error
         return configuration(values, str(self.config))

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from lowerbound.errors import InputError
 from lowerbound.levels import nearest_level
 from lowerbound.nn import octaves
 from lowerbound.nn.blocks import halvings
+from lowerbound.settings import check_choice
 from lowerbound.training.config import (
     DENOISERS,
     CoarseConfig,
@@ -92,8 +93,14 @@ def recipe(
             Nothing that was tried needs fewer bits than what serves both, so that the first and the last are one recipe.
 
     Raises:
-        InputError: for a purpose where there is no choice.
+        InputError: for no data set, an unknown model or purpose, or a purpose where there is no choice.
     """
+    if not isinstance(dataset, Dataset):
+        raise InputError(
+            f"dataset is an object of type {type(dataset).__name__}: give an opened one, open_dataset(NAME)"
+        )
+    check_choice("model", model, get_args(ModelName))
+    check_choice("purpose", purpose, get_args(Purpose))
     data = data or DataConfig(dataset.spec.name)
     is_visible = model == "diffusion" and _is_visible(dataset)
     if purpose != "both" and not is_visible:

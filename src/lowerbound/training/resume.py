@@ -139,10 +139,12 @@ def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall
     if not saved:
         steps = [record["step"] for record in folder.read_log() if "loss" in record]
         if steps or folder.model.exists():
-            raise InputError(
-                f"the run in {folder.path} was trained for {max(steps, default=0):,} steps, but its checkpoints are gone: "
-                f"{_RESTART}, or choose another folder with --out"
+            trained = (
+                f"was trained for {max(steps):,} steps, but its checkpoints are gone"
+                if steps
+                else ("has its weights alone, as it was exported, and no checkpoints to go on from")
             )
+            raise InputError(f"the run in {folder.path} {trained}: {_RESTART}, or choose another folder with --out")
         return False
     newest, *before = reversed(saved)
     try:
