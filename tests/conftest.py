@@ -80,9 +80,9 @@ def once(function):
 
 @pytest.fixture(scope="session", autouse=True)
 def each_fit_once():
-    """What is fitted to data is kept: columns' encodings, and mixtures, of few components at that. The same ones begin every
-    run on the same data, are a yardstick of every evaluation of it, and cost more than the few steps of most of them. Tests
-    of mixtures take `all_sizes`."""
+    """What is fitted to data is kept: columns' encodings, and mixtures, of few components and one floor at that. The same
+    ones begin every run on the same data, are a yardstick of every evaluation of it, and cost more than the few steps of
+    most of them. Tests of mixtures take `all_sizes`."""
     from lowerbound.baselines import mixture
     from lowerbound.data.tables import marginals
     from lowerbound.training import mixtures
@@ -91,15 +91,17 @@ def each_fit_once():
         patch.setattr(marginals, "real_code", once(marginals.real_code))
         patch.setattr(mixtures, "_best", once(mixtures._best))
         patch.setattr(mixture, "best_mixture", once(mixture.best_mixture))
-        all_sizes = mixture.MIXTURE_SIZES
+        every = {name: getattr(mixture, name) for name in ("MIXTURE_SIZES", "MIXTURE_FLOORS")}
         patch.setattr(mixture, "MIXTURE_SIZES", (2, 4))
-        yield all_sizes
+        patch.setattr(mixture, "MIXTURE_FLOORS", mixture.MIXTURE_FLOORS[:1])
+        yield every
 
 
 @pytest.fixture
 def all_sizes(each_fit_once, monkeypatch):
-    """Mixtures have as many components as for users."""
-    monkeypatch.setattr("lowerbound.baselines.mixture.MIXTURE_SIZES", each_fit_once)
+    """Mixtures have as many components, and as many floors, as for users."""
+    for name, values in each_fit_once.items():
+        monkeypatch.setattr(f"lowerbound.baselines.mixture.{name}", values)
 
 
 @pytest.fixture(scope="session", autouse=True)

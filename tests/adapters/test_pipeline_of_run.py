@@ -98,7 +98,7 @@ def test_it_draws_what_the_run_draws(name, images, tmp_path):
         if isinstance(pipeline, diffusers.DDPMPipeline):
             pipeline.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
         seeded = torch.Generator().manual_seed(0)
-        drawn = pipeline(batch_size=2, num_inference_steps=10, generator=seeded, output_type="np").images
+        drawn = pipeline(batch_size=2, num_inference_steps=5, generator=seeded, output_type="np").images
         noise = torch.randn(2, 3, 8, 6, generator=torch.Generator().manual_seed(0))
         expected = ours(opened, pipeline.unet, pipeline.scheduler.timesteps, noise, sampler)
         expected = (expected / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()

@@ -51,7 +51,7 @@ def parts(three_parts, tmp_path):
     [
         ("csv", SETTINGS),
         ("parquet", SETTINGS),
-        ("csv", ["--batch-size", "8", "--ode", "--max-calls", "90", "--tolerance", "0.1"]),
+        ("csv", ["--batch-size", "16", "--ode", "--max-calls", "90", "--tolerance", "0.1"]),
         ("parquet", [*SETTINGS, "--by", "column", "--num-steps", "4"]),
     ],
 )

@@ -200,8 +200,13 @@ def test_a_stack_that_runs_out_is_filled_again(digits, monkeypatch):
     assert sum(told) == 60
 
 
-def test_a_change_of_any_byte_is_noticed(digits):
-    content = compress(digits, DIGITS[:12], num_steps=2, batch_size=2).to_bytes()
+@pytest.fixture(scope="module")
+def twelve(digits):
+    return compress(digits, DIGITS[:12], num_steps=2, batch_size=2)
+
+
+def test_a_change_of_any_byte_is_noticed(twelve):
+    content = twelve.to_bytes()
     for position in range(len(content)):
         changed = bytearray(content)
         changed[position] ^= 1 << position % 8
@@ -210,10 +215,9 @@ def test_a_change_of_any_byte_is_noticed(digits):
 
 
 @pytest.mark.parametrize("length", [0, 2, 3, 20, 45, 60, -8, -4, -1])
-def test_a_file_that_was_cut_off_is_noticed(digits, length):
-    content = compress(digits, DIGITS[:12], num_steps=2, batch_size=2).to_bytes()
+def test_a_file_that_was_cut_off_is_noticed(twelve, length):
     with pytest.raises(InputError, match=r"is damaged|is no compressed"):
-        Compressed.from_bytes(content[:length], "it")
+        Compressed.from_bytes(twelve.to_bytes()[:length], "it")
 
 
 def test_words_that_were_changed_with_their_checksum_are_noticed(digits):
@@ -225,10 +229,9 @@ def test_words_that_were_changed_with_their_checksum_are_noticed(digits):
             decompress(digits, dataclasses.replace(compressed, words=words))
 
 
-def test_another_run_is_noticed(digits, memory):
-    compressed = compress(digits, DIGITS[:12], num_steps=2)
+def test_another_run_is_noticed(twelve, memory):
     with pytest.raises(InputError, match="were compressed by another model than that of the run in"):
-        decompress(memory[0], compressed)
+        decompress(memory[0], twelve)
 
 
 def perturbed(run, factor):
@@ -242,12 +245,16 @@ def perturbed(run, factor):
     return dataclasses.replace(run, model=model)
 
 
+@pytest.fixture(scope="module")
+def thirty(digits):
+    return compress(digits, DIGITS[:30], num_steps=5, batch_size=3)
+
+
 @pytest.mark.parametrize("relative_error", [1e-3, 10.0, math.nan])
-def test_a_network_that_gives_other_numbers_is_noticed(digits, relative_error):
-    compressed = compress(digits, DIGITS[:30], num_steps=5, batch_size=3)
+def test_a_network_that_gives_other_numbers_is_noticed(digits, thirty, relative_error):
     other = perturbed(digits, lambda output: 1 + relative_error * torch.randn_like(output))
     with pytest.raises(InputError, match="its network gives other numbers here"):
-        decompress(other, compressed)
+        decompress(other, thirty)
 
 
 def test_rounding_of_another_machine_does_no_harm(digits):

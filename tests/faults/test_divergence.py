@@ -42,27 +42,35 @@ def newest(out):
 
 
 @pytest.fixture(scope="module")
-def twenty(tmp_path_factory):
-    """A run of twenty steps, to copy."""
-    return tiny_run(tmp_path_factory.mktemp("twenty") / "run", steps=20).path
+def four(tmp_path_factory):
+    """A run of four steps, to copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        measure_little(patch)
+        return tiny_run(tmp_path_factory.mktemp("four") / "run", "moons", steps=4, learning_rate=1e-3).path
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory):
+    """A run of eight steps, to copy."""
+    return tiny_run(tmp_path_factory.mktemp("eight") / "run", steps=8).path
 
 
 @pytest.mark.parametrize("save_seconds", [60, 0], ids=["seldom", "at every step"])
-@pytest.mark.parametrize("more", [{}, {"num_evaluations": 40}], ids=["", "measured at every step"])
-def test_a_smaller_rate_goes_on_from_the_last_good_state(twenty, tmp_path, monkeypatch, save_seconds, more):
+@pytest.mark.parametrize("more", [{}, {"num_evaluations": 12}], ids=["", "measured at every step"])
+def test_a_smaller_rate_goes_on_from_the_last_good_state(eight, tmp_path, monkeypatch, save_seconds, more):
     monkeypatch.setattr(stretch, "CHECKPOINT_SECONDS", save_seconds)
-    out = shutil.copytree(twenty, tmp_path / "run")
+    out = shutil.copytree(eight, tmp_path / "run")
     with pytest.raises(
-        DivergenceError, match=r"step-000000020 is kept: repeat the command with a smaller --learning-rate"
+        DivergenceError, match=r"step-000000008 is kept: repeat the command with a smaller --learning-rate"
     ):
-        tiny_train(out, steps=40, **ABSURD, **more)
+        tiny_train(out, steps=12, **ABSURD, **more)
     tensors, state = read_checkpoint(newest(out))
-    assert state["step"] == 20
+    assert state["step"] == 8
     assert all(weight.abs().max() < 100 for weight in tensors["weights"].values())
     assert all(weight.isfinite().all() for weight in load_file(out / "model.safetensors").values())
-    said = tiny_train(out, steps=40)
-    assert said[0].endswith("after step 20")
-    assert read_checkpoint(newest(out))[1]["step"] == 40
+    said = tiny_train(out, steps=12)
+    assert said[0].endswith("after step 8")
+    assert read_checkpoint(newest(out))[1]["step"] == 12
 
 
 @pytest.mark.parametrize("model", ["diffusion", "gan"])
@@ -200,11 +208,10 @@ def test_weights_with_nan_are_never_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rate", [1e3, 1e5, 1e20])
 @pytest.mark.parametrize("policy", ["stop", "skip"])
-def test_finite_but_lost_weights_are_not_kept(tmp_path, monkeypatch, rate, policy):
+def test_finite_but_lost_weights_are_not_kept(four, tmp_path, monkeypatch, rate, policy):
     """After the last step nothing but a loss under its weights shows what they are worth, nor do batches left out help."""
     measure_little(monkeypatch)
-    out = tmp_path / "run"
-    tiny_run(out, "moons", steps=4, learning_rate=1e-3)
+    out = shutil.copytree(four, tmp_path / "run")
     model = (out / "model.safetensors").read_bytes()
     config, dataset = tiny_config(
         "moons", **{**ABSURD, "learning_rate": rate}, steps=5, num_evaluations=1, on_divergence=policy

@@ -67,7 +67,9 @@ def early_flows():
 @pytest.mark.parametrize("sampler", DETERMINISTIC, ids=repr)
 def test_the_flow_is_reached_with_the_declared_order(sampler, flow, flows):
     denoiser, x_1, exact = flows[flow]
-    errors = [(end(denoiser, sampler, x_1, graded(num)) - exact).abs().max().item() for num in (256, 512)]
+    # errors of order one fall below the bound late, and multistep ones of order four settle late
+    counts = (256, 512) if sampler.order in (1, 4) else (128, 256)
+    errors = [(end(denoiser, sampler, x_1, graded(num)) - exact).abs().max().item() for num in counts]
     assert slopes(errors)[-1] == pytest.approx(sampler.order, abs=0.2), errors
     assert errors[-1] < 0.01
 

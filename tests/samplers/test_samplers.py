@@ -140,7 +140,7 @@ def test_many_steps_draw_gaussian_data(sampler):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("num_times", [1, 2, 3, 17])
+@pytest.mark.parametrize("num_times", [1, 2, 3, 7])
 def test_any_number_of_steps(sampler, num_times):
     denoiser = mixture(LinearGamma())
     x_1, times = start(denoiser, 3, Stream(0), dtype=torch.float64), grid.uniform(num_times)
@@ -200,7 +200,7 @@ def test_every_scaling_gives_the_same_sample(sampler, denoise):
     for scaling in SCALINGS.values():
         denoiser = mixture(Cosine(scaling=scaling))
         x_1 = start(denoiser, 5, Stream(0), dtype=torch.float64)
-        end = sample(denoiser, sampler, x_1, grid.uniform(12), Stream(1), denoise=denoise)
+        end = sample(denoiser, sampler, x_1, grid.uniform(6), Stream(1), denoise=denoise)
         samples.append(end if denoise else end / denoiser.schedule.level(0.0).alpha)
     for other in samples[1:]:
         torch.testing.assert_close(other, samples[0], rtol=1e-9, atol=1e-9)

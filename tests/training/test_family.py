@@ -26,6 +26,7 @@ from lowerbound.training.config import (
     ScheduleConfig,
     TrainingConfig,
 )
+from lowerbound.training.folder import RunFolder
 from lowerbound.training.trainer import Trainer
 
 SMALL = {
@@ -55,19 +56,32 @@ def quietly(config, dataset, out):
     return train(config, dataset, out, say=lambda line: None, show_progress=False)
 
 
+@pytest.fixture(scope="module")
+def of_digits(tmp_path_factory):
+    """A run of a relative on digits, trained once."""
+    folder = tmp_path_factory.mktemp("digits")
+
+    def run(name):
+        if not (folder / name).exists():
+            quietly(*small(name), folder / name)
+        return RunFolder(folder / name)
+
+    return run
+
+
 def test_every_relative_has_a_small_form_here():
     assert set(SMALL) == set(RELATIVES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("source", ["digits", "points"])
-def test_a_relative_trains_scores_and_samples(name, source, tmp_path):
+def test_a_relative_trains_scores_and_samples(name, source, of_digits, tmp_path):
     if source == "points":
         source = str(tmp_path / "points.npy")
         np.save(source, np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32))
     config, dataset = small(name, source)
-    folder = quietly(config, dataset, tmp_path / "run")
-    run = open_run(tmp_path / "run")
+    folder = of_digits(name) if source == "digits" else quietly(config, dataset, tmp_path / "run")
+    run = open_run(folder.path)
     assert not run.is_denoiser
     assert run.config == config
     samples = generate(run, 5, seed=1)
@@ -90,13 +104,12 @@ def test_a_relative_trains_scores_and_samples(name, source, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_resumed_relative_equals_an_unbroken_one(name, tmp_path, monkeypatch):
+def test_a_resumed_relative_equals_an_unbroken_one(name, of_digits, tmp_path, monkeypatch):
     config, dataset = small(name)
-    quietly(config, dataset, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train_until(3, config, dataset, tmp_path / "broken", monkeypatch, say=lambda line: None)
     quietly(config, dataset, tmp_path / "broken")
-    ours, theirs = (open_run(tmp_path / name).model.state_dict() for name in ("whole", "broken"))
+    ours, theirs = (open_run(path).model.state_dict() for path in (of_digits(name).path, tmp_path / "broken"))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 

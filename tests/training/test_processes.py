@@ -67,7 +67,7 @@ def used_alone(found, tmp_path_factory):
 
 def test_they_draw_the_same_samples_to_the_bit(found, used_alone):
     ours, theirs = (np.load(folder / "samples.npy") for folder in (used_alone, found["folder"]))
-    assert len(ours) == 50
+    assert len(ours) == 20
     assert np.array_equal(ours, theirs)
 
 

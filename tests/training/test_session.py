@@ -24,7 +24,7 @@ from lowerbound.training.trainer import Trainer
 
 
 def test_run_folder_holds_what_it_should(tmp_path):
-    folder = tiny_run(tmp_path / "run with a space é")
+    folder = tiny_run(tmp_path / "run with a space é", num_pictures=1)
     assert len(list(folder.samples.glob("*.png"))) == 1
     assert len(checkpoints(folder.checkpoints)) == 2
     values = json.loads(folder.config.read_text())

@@ -52,12 +52,13 @@ def test_a_folder_without_runs_is_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # gradio leaves sockets open
-@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "early.safetensors"])
-def test_the_page_opens_with_the_first_run_that_is_whole(folder, tmp_path, file):
-    for name in ("a-damaged", "b-whole"):
+def test_the_page_opens_with_the_first_run_that_is_whole(folder, tmp_path):
+    files = {"a-model": "model.safetensors", "a-config": "config.json", "a-early": "early.safetensors"}
+    for name in (*files, "b-whole"):
         shutil.copytree(folder / "digits", tmp_path / name)
-    damaged = tmp_path / "a-damaged" / file
-    damaged.write_bytes(damaged.read_bytes()[:100])
+    for name, file in files.items():
+        damaged = tmp_path / name / file
+        damaged.write_bytes(damaged.read_bytes()[:100])
     shelf = Shelf(tmp_path)
     assert shelf.first.name == "b-whole"
     pytest.importorskip("gradio")
@@ -68,7 +69,7 @@ def test_the_page_opens_with_the_first_run_that_is_whole(folder, tmp_path, file)
         real = draw.DrawPanel
         patch.setattr(draw, "DrawPanel", lambda *given: panels.append(real(*given)) or panels[0])
         studio.page(shelf, Limits())
-    for asked in ({}, {"run": "a-damaged"}):
+    for asked in ({}, *({"run": name} for name in files)):
         run, *_, said = panels[0].on_load(asked)
         assert run.value == "b-whole"
         assert ("cannot be followed" in said) == bool(asked)
