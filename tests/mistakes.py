@@ -7,10 +7,13 @@ of each as JSON.
 import json
 import traceback
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import lowerbound as lb
+from lowerbound.machine.device import prepared
+from lowerbound.run.examples import check_examples
 
 
 class Linear(nn.Module):
@@ -67,6 +70,14 @@ def sample(x_1=X, times=None, sampler=None, noise=None, denoiser=None, **given):
 
 def loss(x=X, **given):
     return lb.loss(network(), x, **({"t": torch.full((4,), 0.5), "eps": torch.zeros(4, 2)} | given))
+
+
+def mixture(weight: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.tensor([weight, 1.0]), torch.zeros(2, 2), torch.eye(2).expand(2, 2, 2)
+
+
+def gaussian() -> lb.Gaussian:
+    return lb.Gaussian(torch.zeros(2), torch.eye(2), lb.LinearGamma())
 
 
 class Foreign(nn.Module):
@@ -179,8 +190,67 @@ MISTAKES = {
         "such as PiGDM()",
     ),
     "the mean of nothing": (lambda: lb.mean_and_error(torch.zeros(0)), "at least one"),
+    "the mean of two figures each": (
+        lambda: lb.mean_and_error(torch.zeros(2, 2)),
+        "shape (2, 2): give one of each example",
+    ),
+    "an unknown target": (lambda: network(target="noise"), "target"),
+    "eta beyond one": (lambda: lb.DDIM(eta=3.0), "eta"),
+    "churn from more noise to less": (
+        lambda: lb.Heun(churn=0.1, churn_from=3.0, churn_to=1.0),
+        "the first the smaller",
+    ),
+    "half a sample": (lambda: lb.start(network(), 2.5, lb.Stream(seed=0)), "a whole number"),
+    "steps of a table as times": (lambda: network()(X, torch.tensor([0, 10, 500, 999])), "between 0 and 1"),
+    "an array to encode": (lambda: lb.edit.encode(network(), X.numpy()), "of type ndarray"),
+    "two batches to interpolate": (lambda: lb.edit.interpolate(network(), X, X[:3], torch.tensor([0.5])), "shape"),
+    "a seed of too many bits": (lambda: lb.Stream(2**70), "at most 64 bits"),
+    "seeds of too many bits": (lambda: lb.PerSample([2**64]), "at most 64 bits"),
+    "a level beyond noise": (lambda: lb.LinearGamma().level(2.0), "between 0, the data, and 1, noise"),
+    "a level at no time": (lambda: lb.LinearGamma().level(float("nan")), "between 0, the data, and 1, noise"),
+    "a gamma beyond the schedule's": (lambda: lb.LinearGamma().level_at(100.0), "from -13.3 to 5"),
+    "a shift by NaN": (lambda: lb.LinearGamma().shifted(float("nan")), "give a finite number"),
+    "an offset without end": (lambda: lb.Cosine(offset=1e9), "a number from 0 to 1"),
+    "a step up": (
+        lambda: gaussian()(X, 0.5).reverse_variance("lower", lb.LinearGamma().level(0.9)),
+        "leads to less noise",
+    ),
+    "a mean of NaN": (lambda: lb.Gaussian(NAN[0], torch.eye(2), lb.LinearGamma()), "give finite numbers"),
+    "a weight without end": (
+        lambda: lb.GaussianMixture(*mixture(weight=float("inf")), lb.LinearGamma()),
+        "positive and finite",
+    ),
+    "a density of one column of two": (lambda: gaussian().log_prob(torch.zeros(3, 1)), "examples of shape (2,)"),
+    "a density of no batch": (lambda: gaussian().log_prob(torch.zeros(2)), "x_t[None]"),
+    "a density beyond noise": (lambda: gaussian().log_marginal(X, 2.0), "times lie between 0"),
+    "a condition of a Gaussian": (lambda: gaussian()(X, 0.5, torch.ones(4).long()), "takes no condition"),
+    "measurements with less than no noise": (
+        lambda: gaussian().posterior(torch.ones(1, 2), torch.zeros(1), -0.1),
+        "noise_std is -0.1",
+    ),
+    "half a draw": (lambda: lb.Effort(num_draws=2.5), "num_draws is 2.5: it is a whole number"),
+    "a variance by no name": (lambda: lb.Effort(reverse="x"), "choose one of lower, upper"),
+    "times of a chain out of order": (lambda: lb.Effort(num_steps=2, times=(0.0, 2.0, 1.0)), "they increase from 0"),
+    "half a level": (lambda: lb.LevelPosterior(2.5), "a whole number"),
+    "places beyond a part": (lambda: elbo(place=torch.full((4,), 2.1)), "from 0 to below 1"),
+    "a name as data": (lambda: lb.recipe("digits"), "open_dataset(NAME)"),
+    "an unknown model": (lambda: lb.recipe(lb.open_dataset("moons"), model="gna"), "choose one of diffusion"),
+    "an unknown purpose": (lambda: lb.recipe(lb.open_dataset("moons"), purpose="x"), "choose one of"),
+    "a setting of data that is written otherwise": (
+        lambda: lb.open_dataset("moons", layuot="NC"),
+        "did you mean layout?",
+    ),
+    "half a sample of a run": (lambda: lb.generate(None, 2.5), "num_samples is 2.5: it is a whole number"),
+    "a seed between two": (lambda: lb.generate(None, 2, seed=1.5), "seed is 1.5: it is a whole number"),
+    "tensors to score": (lambda: check_examples(None, X), "of type Tensor: give an array of numpy"),
+    "a device by no name": (lambda: prepared("gpu"), "give cpu, cuda"),
 }
 """Each by its name: how it is made, and words of the error."""
+RIGHT = {
+    "numbers of numpy": lambda: lb.start(network(), np.int64(3), lb.Stream(np.int64(0))),
+    "a label for each": lambda: labelled()(X, 0.5, torch.tensor([0, 1, 2, -1])),
+}
+"""What is no mistake, though it is written like some."""
 
 
 def outcome(mistake) -> tuple[str, str]:
@@ -193,4 +263,5 @@ def outcome(mistake) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({name: outcome(mistake) for name, (mistake, _) in MISTAKES.items()}))
+    mistakes = {name: mistake for name, (mistake, _) in MISTAKES.items()}
+    print(json.dumps({name: outcome(made) for name, made in {**mistakes, **RIGHT}.items()}))

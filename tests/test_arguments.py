@@ -9,7 +9,7 @@ import mistakes
 import numpy as np
 import pytest
 import torch
-from mistakes import MISTAKES, X, network
+from mistakes import MISTAKES, RIGHT, X, network
 
 import lowerbound as lb
 
@@ -44,6 +44,16 @@ TIMES = {
 def test_a_time_may_be_given_in_many_ways(t):
     denoiser = network()
     assert (denoiser(X, t).x - denoiser(X, denoiser.schedule.level(0.5)).x).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right_is_no_mistake(outcomes, name):
+    kind, told = outcomes[name]
+    assert kind == "nothing", told
+
+
+def test_figures_of_numpy_have_a_mean():
+    assert lb.mean_and_error(np.array([1.0, 3.0])) == (2.0, 1.0)
 
 
 def test_double_data_meet_a_network_in_single_precision():

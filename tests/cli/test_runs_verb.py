@@ -101,6 +101,14 @@ def test_a_damaged_run_is_listed_with_its_reason(one, tmp_path, capsys, damage):
     assert reason in capsys.readouterr().out
 
 
+def test_what_a_run_was_exported_to_is_none(one, tmp_path, capsys):
+    (tmp_path / "pipeline" / "unet").mkdir(parents=True)
+    (tmp_path / "pipeline" / "unet" / "config.json").write_text(
+        json.dumps({"data_facts": {}, "_class_name": "DenoiserModel"})
+    )
+    assert listed(tmp_path, capsys) == []
+
+
 def test_no_runs_and_no_folder(tmp_path, capsys):
     assert run(["runs", str(tmp_path)]) == 0
     assert "no runs in" in capsys.readouterr().out

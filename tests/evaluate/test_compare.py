@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from training.runs import tiny_run
 
 from lowerbound.data import open_dataset
 from lowerbound.errors import InputError
@@ -108,6 +109,21 @@ def test_other_data_are_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(InputError, match=r"vae was trained on other data than .*choose another --out"):
         compare(open_dataset(points), DataConfig(points), tmp_path / "out", contest, show_progress=False)
     assert not (tmp_path / "out" / "vae-seed-1").exists()
+
+
+def test_too_few_samples_are_refused_before_anything_is_trained(tmp_path):
+    contest = Contest(models=("vae",), steps=2, num_samples=10)
+    with pytest.raises(InputError, match="10 samples: at least 12 are needed"):
+        compare(open_dataset("moons"), DataConfig("moons"), tmp_path / "out", contest)
+    assert not list((tmp_path / "out").glob("*/config.json"))
+
+
+def test_the_folder_of_a_run_is_refused(tmp_path):
+    run = tiny_run(tmp_path / "run", "moons", steps=2).path
+    before = sorted(run.iterdir())
+    with pytest.raises(InputError, match="is the folder of a run"):
+        compare(open_dataset("moons"), DataConfig("moons"), run, Contest(steps=2))
+    assert sorted(run.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -135,3 +135,12 @@ def test_training_saves_when_its_terminal_goes_away(tmp_path):
     finally:
         process.kill()
     assert step_of(checkpoints(run_folder / "checkpoints")[-1]) > 0
+
+
+def test_ctrl_c_while_a_verb_is_being_loaded_is_no_traceback(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lowerbound.cli.main.importlib.import_module", interrupted)
+    assert run(["train", "digits"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -125,6 +125,8 @@ def elbo(
         check_count(num_times, "num_times")
     if place is not None and place.shape != (len(x),):
         raise InputError(f"place is {described(place)}: give one number for each example, ({len(x)},)")
+    if place is not None and place.device.type == "cpu" and not bool(((place >= 0) & (place < 1)).all()):
+        raise InputError(f"place is {place.min().item():g} to {place.max().item():g}: give numbers from 0 to below 1")
     check_decoder(decoder, x, observed)
     if chain is not None:
         check_chain(chain)
