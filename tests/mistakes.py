@@ -223,7 +223,6 @@ MISTAKES = {
     "a density of one column of two": (lambda: gaussian().log_prob(torch.zeros(3, 1)), "examples of shape (2,)"),
     "a density of no batch": (lambda: gaussian().log_prob(torch.zeros(2)), "x_t[None]"),
     "a density beyond noise": (lambda: gaussian().log_marginal(X, 2.0), "times lie between 0"),
-    "a condition of a Gaussian": (lambda: gaussian()(X, 0.5, torch.ones(4).long()), "takes no condition"),
     "measurements with less than no noise": (
         lambda: gaussian().posterior(torch.ones(1, 2), torch.zeros(1), -0.1),
         "noise_std is -0.1",

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -313,6 +314,10 @@ def test_a_folder_of_a_table_names_the_file(tmp_path):
     (tmp_path / "load.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"holds no images .*; to read load\.csv, give the file instead of its folder"):
         open_folder(tmp_path)
+    with zipfile.ZipFile(tmp_path / "load.zip", "w") as archive:
+        archive.write(tmp_path / "load.csv", "load.csv")
+    with pytest.raises(InputError, match=r"to read load\.csv, unpack it and give the file"):
+        open_folder(tmp_path / "load.zip")
 
 
 def test_images_of_several_sizes_say_what_to_give(tmp_path):

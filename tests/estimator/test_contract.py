@@ -87,6 +87,13 @@ def test_the_folder_that_was_asked_for_holds_the_run(rows, tmp_path):
     assert (estimator.score_samples(rows) == clone(estimator).fit(rows).score_samples(rows)).all()
 
 
+def test_missing_entries_are_refused_where_rows_were_complete(fitted, rows):
+    gaps = np.array(rows[:3])
+    gaps[0, 1] = np.nan
+    with pytest.raises(InputError, match="the rows that were fitted had none"):
+        fitted.score_samples(gaps)
+
+
 def test_samples_and_errors(fitted, rows):
     assert fitted.sample(4, random_state=1).shape == (4, 3)
     assert (fitted.sample(4, random_state=1)[:2] == fitted.sample(2, random_state=1)).all()

@@ -195,7 +195,8 @@ def check_finite(table: pa.Table, out: Path) -> None:
     bad = table["example"].to_numpy()[~np.isfinite(bits) & (flags == "")]
     if len(bad):
         raise InputError(
-            f"{len(bad)} of {len(bits)} scores are not finite (example {bad[0]}); {out} holds them as they are"
+            f"{len(bad)} of {len(bits)} scores are not finite (example {bad[0]}); {out} holds them as they are: look for "
+            "values far from all of the training data there"
         )
 
 

@@ -80,7 +80,6 @@ class GaussianMixture(Denoiser):
         self.register_buffer("eigenvectors", eigenvectors)
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        _refuse(cond)
         log_joint, means, variances = self._components(x_t, level, observed)
         responsibility = log_joint.softmax(1)[..., None]
         x = (responsibility * means).sum(1)
@@ -246,7 +245,6 @@ class Empirical(Denoiser):
         self.register_buffer("log_weights", (weights / weights.sum()).log())
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        _refuse(cond)
         noisy, examples = x_t.flatten(1), self.examples.flatten(1).to(x_t.dtype)
         alpha, sigma = expand(level.alpha, noisy), expand(level.sigma, noisy)
         y, ratio = noisy / alpha, sigma / alpha
@@ -262,8 +260,3 @@ class Empirical(Denoiser):
         """The log probability of each x, nats: minus infinity for one that is not among the examples."""
         same = (x.flatten(1)[:, None] == self.examples.flatten(1)[None]).all(-1)
         return torch.where(same, self.log_weights, -math.inf).logsumexp(1)
-
-
-def _refuse(cond: Tensor | None) -> None:
-    if cond is not None:
-        raise InputError("a closed form of the data takes no condition: make one of the data that have it")

@@ -65,7 +65,8 @@ FILES = ("config.json", "model.safetensors")
 class DiffusionDensity(DensityMixin, BaseEstimator):
     """A density estimator: a diffusion model that is trained for a few minutes.
 
-    Rows may have missing entries, NaN: it learns from the others, and scores the others.
+    Rows may have missing entries, NaN: it learns from the others, and scores the others. Fitted to complete rows, it scores
+    complete ones.
 
     Arguments:
         minutes: of training on this machine.
@@ -211,7 +212,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         """The log density of each row, (N,), in nats.
 
         Arguments:
-            X: (N, D), NaN where an entry is missing: of such a row, the density of the others.
+            X: (N, D); NaN where an entry is missing, if rows that were fitted had such: of a row, the density of the others.
             return_std: whether to return the standard error of each as well, as a second array.
             by: divide each figure: "column" gives (N, D), what each column adds; "noise" (N, K + 2), what is added by the
                 reconstruction, by K equal parts of time and by the prior (`scoring.bound`). Rows add up to the figure, but

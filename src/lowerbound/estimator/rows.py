@@ -53,8 +53,11 @@ def stored(estimator: BaseEstimator, X: Any, spec: DataSpec, *, may_miss: bool =
     if is_frame(X) and spec.columns:
         validate_data(estimator, X, reset=False, skip_check_array=True)
         return np.asarray(from_dataframe(X, spec).values)
-    finite = "allow-nan" if may_miss or spec.has_missing else True
-    rows = np.asarray(validate_data(estimator, X, reset=False, dtype=np.float64, ensure_all_finite=finite))
+    rows = np.asarray(validate_data(estimator, X, reset=False, dtype=np.float64, ensure_all_finite="allow-nan"))
+    if not (may_miss or spec.has_missing) and np.isnan(rows).any():
+        raise InputError(
+            "X has missing entries, NaN, and the rows that were fitted had none: fit rows with gaps, or fill them in first"
+        )
     if isinstance(spec.encoding, Levels) and (rows != np.rint(rows)).any():
         raise InputError(
             f"the run knows levels, which are whole numbers, and X holds {rows[rows != np.rint(rows)][0]:g}"

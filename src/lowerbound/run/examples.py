@@ -106,7 +106,8 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows
         if run.spec.columns and isinstance(raw, np.ndarray):
             encoding.encode(raw)
     except InputError as error:
-        raise InputError(f"{name}: {error}; {takes}") from error
+        gaps = ": fill gaps in first, by `lowerbound impute`" if run.spec.columns and not may_miss else ""
+        raise InputError(f"{name}: {error}; {takes}{gaps}") from error
     if discrete and isinstance(raw, np.ndarray) and (raw.min() < low or raw.max() > high):
         raise InputError(f"{name}: values from {raw.min()} to {raw.max()}; {takes}")
 

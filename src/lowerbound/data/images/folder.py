@@ -39,7 +39,8 @@ def find_images(listing: Listing, has_classes: bool = True) -> list[ImageFile]:
     files = [file for split in _splits(listing) for file in _classified(listing, split, has_classes)]
     if not files:
         tables = [name for name in listing.faults if PurePosixPath(name).suffix.lower() in _TABLES]
-        meant = f"; to read {printable(tables[0])}, give the file instead of its folder" if tables else ""
+        way = "unpack it and give the file" if root.is_file() else "give the file instead of its folder"
+        meant = f"; to read {printable(tables[0])}, {way}" if tables else ""
         raise InputError(f"{root} holds no images (files with the suffixes {', '.join(sorted(IMAGES))}){meant}")
     sound = [file for file in files if not file.fault]
     loose, class_names = [file for file in sound if not file.class_name], {file.class_name for file in sound}
