@@ -54,7 +54,7 @@ def score_batches(
             has by its place in `score`; if None, it has them by its content.
         by: as in `score`.
         batch_size: examples that are scored at a time; it changes speed, memory and the last digits' rounding; as many as
-            `machine.at_once` allows if None.
+            `machine.processor.at_once` allows if None.
         seed: of times and noise.
         device: where each worker computes.
 

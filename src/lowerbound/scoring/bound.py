@@ -92,7 +92,7 @@ class Scores(Brief):
 
 
 def fit_threads_to(run: Run, raw: Stored, cond: Tensor | None = None) -> None:
-    """Let torch work on as many threads as score examples fastest (`machine.fit_threads`).
+    """Let torch work on as many threads as score examples fastest (`machine.processor.fit_threads`).
 
     Arguments:
         run: the model; of one without a likelihood the number stays.
@@ -128,7 +128,7 @@ def score(
         cond: their conditions (see `conditions`), or None: no condition.
         numbers: of the examples, by which an example has the same times and noise in any company; 0 .. N - 1 if None.
         batch_size: it changes nothing but speed, memory and, as the number of threads, the last digits' rounding; as many as
-            `machine.at_once` allows if None.
+            `machine.processor.at_once` allows if None.
         seed: of times and noise.
         by: "column" for `Scores.entries`, "noise" for `Scores.bands`, or None.
         processes: that score together, each its batches; every one of them gets all scores.
