@@ -34,10 +34,10 @@ def test_the_noise_of_gaussian_data_is_the_closed_form(name):
     schedule = make_schedule(*name)
     denoiser, x = gaussian(schedule), 1.5 * draw(2, 2)
     exact = flow_of_gaussian(schedule, x)
-    found = encode(denoiser, x, tolerance=1e-5)
+    found = encode(denoiser, x, tolerance=1e-6)
     scale = schedule.level(1.0).alpha / preserving(schedule.gamma_max)[0]
     torch.testing.assert_close(found / scale, exact / scale, rtol=0, atol=1e-4)
-    torch.testing.assert_close(decode(denoiser, exact, tolerance=1e-5), x, rtol=0, atol=1e-4)
+    torch.testing.assert_close(decode(denoiser, exact, tolerance=1e-6), x, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("make", [gaussian, mixture])
