@@ -1,6 +1,6 @@
 """From what a user names to a data set: the kinds of data, and who reads each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -131,15 +131,10 @@ def open_dataset(source: Any, **settings: Any) -> Dataset:
     Raises:
         InputError: if there is no such source, or a setting does not apply to it.
     """
-    known = [each.name for each in fields(DataConfig) if each.name != "source"]
-    for name in settings:
-        if name not in known:
-            near = nearest(name, known)
-            meant = f"did you mean {near}? There are" if near else "there are"
-            raise InputError(f"data have no setting {name}: {meant} {', '.join(known)}")
     if isinstance(source, DataConfig):
         config = source
     elif isinstance(source, str | Path):
+        _check_names(settings)
         config = DataConfig(str(source), **settings)
     else:
         from lowerbound.data.tables.frames import from_dataframe
@@ -150,6 +145,16 @@ def open_dataset(source: Any, **settings: Any) -> Dataset:
     if kind is BUNDLED:
         return NAMED[config.source]()
     return _read(config, kind, None).dataset(config.num_levels)
+
+
+def _check_names(settings: Iterable[str]) -> None:
+    """Refuse settings that there are not, with the one that was perhaps meant, by an InputError."""
+    known = [each.name for each in fields(DataConfig) if each.name != "source"]
+    for name in settings:
+        if name not in known:
+            near = nearest(name, known)
+            meant = f"did you mean {near}? There are" if near else "there are"
+            raise InputError(f"data have no setting {name}: {meant} {', '.join(known)}")
 
 
 def check_settings(config: DataConfig, kind: Source, name: str) -> None:
