@@ -19,7 +19,7 @@ _OFF = 0.01  # the farthest from a level's centre, in levels, that counts as rou
 
 def check_num_levels(num_levels: int) -> int:
     """The number of levels, refused with an InputError outside 2 to 65,536."""
-    if num_levels != int(num_levels) or not 2 <= num_levels <= 65_536:
+    if num_levels not in range(2, 65_537):
         raise InputError(f"{num_levels} levels: discrete data have between 2 and 65,536, a whole number")
     return num_levels
 

@@ -91,7 +91,9 @@ class Effort:
         check_choice("reverse", self.reverse, KINDS)
         if self.times is not None and len(self.times) - 1 != self.num_steps:
             raise InputError(f"{len(self.times)} times of a chain of {self.num_steps} steps: give one more than steps")
-        if self.times is not None and not all(map(lt, (-1e-9, *self.times), (*self.times, 1 + 1e-9))):
+        if self.times is not None and not (
+            all(map(lt, self.times, self.times[1:])) and self.times[0] >= 0 and self.times[-1] <= 1
+        ):
             raise InputError(f"times are {self.times}: they increase from 0, the data, to 1, noise")
 
 

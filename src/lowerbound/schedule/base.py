@@ -109,7 +109,8 @@ class Schedule(nn.Module, ABC):
             InputError: for a time outside [0, 1].
         """
         if not bool(((times >= 0) & (times <= 1)).all()):
-            raise InputError(f"times are {times.tolist()}: they lie between 0, the data, and 1, noise")
+            span = f"{times.min().item():g} to {times.max().item():g}"
+            raise InputError(f"times are {span}: they lie between 0, the data, and 1, noise")
         gammas = self.gamma(times.double()).tolist()
         return list(map(self._level, times.tolist(), gammas))
 
