@@ -240,7 +240,10 @@ MISTAKES = {
         "did you mean layout?",
     ),
     "half a sample of a run": (lambda: lb.generate(None, 2.5), "num_samples is 2.5: it is a whole number"),
-    "a seed between two": (lambda: lb.generate(None, 2, seed=1.5), "seed is 1.5: it is a whole number"),
+    "a seed between two": (
+        lambda: lb.generate(None, 2, seed=1.5),
+        "seed is 1.5: it is at least 0 and below 2^32, a whole number",
+    ),
     "tensors to score": (lambda: check_examples(None, X), "of type Tensor: give an array of numpy"),
     "a device by no name": (lambda: prepared("gpu"), "give cpu, cuda"),
 }

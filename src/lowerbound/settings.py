@@ -19,10 +19,10 @@ def check_count(value: Any, name: str) -> None:
         raise InputError(f"{name} is {value!r}: it is a whole number and starts at 1")
 
 
-def check_seed(value: Any) -> None:
+def check_seed(value: Any, name: str = "seed") -> None:
     """Refuse what is no whole number from 0 below 2^32, by an InputError: samples of other seeds would not be their own."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < 1 << 32:
-        raise InputError(f"seed is {value!r}: it is a whole number, at least 0 and below 2^32")
+        raise InputError(f"{name} is {value!r}: it is at least 0 and below 2^32, a whole number")
 
 
 def check_least(least: int, **values: float) -> None:

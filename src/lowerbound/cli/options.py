@@ -17,7 +17,7 @@ from lowerbound.cli.flags import flags, joined
 from lowerbound.cli.help import HELP, HELP_ALL, show_help
 from lowerbound.cli.overwriting import check_overwriting
 from lowerbound.errors import InputError
-from lowerbound.settings import check_counts
+from lowerbound.settings import check_counts, check_seed
 from lowerbound.words.nearest import nearest
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = M
 def check_seeds(options: Any) -> None:
     """Refuse seeds whose samples would not be their own, by an InputError: they have 32 bits."""
     for name, flag in flags(type(options)).items():
-        if name.rpartition(".")[2] == "seed" and not 0 <= (value := operator.attrgetter(name)(options)) < 1 << 32:
-            raise InputError(f"{flag} is {value}: it is at least 0 and below 2^32")
+        if name.rpartition(".")[2] == "seed":
+            check_seed(operator.attrgetter(name)(options), flag)
 
 
 def check_effect(options: Any, defaults: Any, run: "Run", effective: Sequence[str]) -> None:

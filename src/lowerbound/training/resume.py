@@ -142,7 +142,7 @@ def go_on(folder: RunFolder, trainer: Training, say: Callable[[str], None], fall
             trained = (
                 f"was trained for {max(steps):,} steps, but its checkpoints are gone"
                 if steps
-                else ("has its weights alone, as it was exported, and no checkpoints to go on from")
+                else "has its weights alone, as it was exported, and no checkpoints to go on from"
             )
             raise InputError(f"the run in {folder.path} {trained}: {_RESTART}, or choose another folder with --out")
         return False

@@ -17,6 +17,7 @@ import pyarrow as pa
 from lowerbound.errors import InputError
 from lowerbound.files.arrow import write_table
 from lowerbound.files.records import read
+from lowerbound.settings import check_seed
 
 KEY = "lowerbound-recipe"
 """Of the text in a PNG, of the array in an .npz, and of the first line in a CSV; in an .npy it is the second array."""
@@ -56,8 +57,7 @@ class Recipe:
     autoguided: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 1 << 32:
-            raise InputError(f"the seed is {self.seed}: it is at least 0 and below 2^32")
+        check_seed(self.seed, "the seed")
 
     @property
     def by_early_weights(self) -> bool:
