@@ -24,7 +24,7 @@ test-all: lint
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python --min-severity warn --progress-bar no
 
 # the guide's snippets say what it shows, and every page, formula and link is right; nothing is fetched but the packages
 docs: $(VENV)/.installed

@@ -28,7 +28,7 @@ class Linear(nn.Module):
 
 
 class TwoArguments(Linear):
-    def forward(self, x: Tensor, gamma: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, x: Tensor, gamma: Tensor) -> Tensor:
         return self.layer(x)
 
 

@@ -32,7 +32,7 @@ def parameters(thing: object) -> list[inspect.Parameter]:
         return []
     return [
         parameter
-        for name, parameter in inspect.signature(thing).parameters.items()  # pyright: ignore[reportArgumentType]
+        for name, parameter in inspect.signature(thing).parameters.items()
         if name not in ("self", "args", "kwargs")
     ]
 
@@ -60,7 +60,7 @@ def test_each_is_documented_with_its_shapes_and_used(name):
 
 def test_whoever_asks_for_another_name_is_told_so():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        lb.nothing  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+        lb.nothing  # noqa: B018
 
 
 def test_the_page_on_the_library_runs(tmp_path, monkeypatch):

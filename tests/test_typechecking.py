@@ -70,7 +70,7 @@ def test_words_numbers_and_entries_are_seen():
 def test_where_classes_are_asked_for_all_else_of_a_value_is_the_same():
     @checked
     def repeat(word: str, count: int = 2, anything: Any = None) -> str:
-        return word * count if count else None  # pyright: ignore[reportReturnType]
+        return word * count if count else None
 
     @checked
     def ones(count: int) -> Float[Tensor, "{count}"]:

@@ -35,7 +35,7 @@ def main() -> None:
         few = Path(folder) / "hundred.npz"
         digits = open_dataset("digits")
         parts = {"train": digits.train[:100], "validation": digits.validation, "test": digits.test}
-        np.savez(few, **{name: digits.examples[indices, 0] for name, indices in parts.items()})  # pyright: ignore
+        np.savez(few, **{name: digits.examples[indices, 0] for name, indices in parts.items()})
         for name, data in (("all", DataConfig("digits")), ("a hundred", DataConfig(str(few), num_levels=17))):
             found = trained_and_audited(data, num_steps, num_samples, Path(folder) / name.replace(" ", ""))
             print(f"\nA model trained on {name} of the digits")

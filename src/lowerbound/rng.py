@@ -110,7 +110,8 @@ class PerSample(Noise):
         self._seeds = integers.long()
         self._draw = 0
         # words of as many draws from a first one on as were asked for before, each (draws, B, counters of a sample)
-        self._ahead_from, self._ahead = 0, (self._seeds.new_empty(0, 0, 0),)
+        self._ahead_from = 0
+        self._ahead: tuple[Tensor, ...] = (self._seeds.new_empty(0, 0, 0),)
 
     def __repr__(self) -> str:
         return f"PerSample({len(self)} seeds)"

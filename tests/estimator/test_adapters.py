@@ -134,10 +134,10 @@ class _Denoiser(nn.Module):
 def adapter(monkeypatch):
     """The adapter for deepinv, on its real class if it is there."""
     try:
-        import deepinv.models.base  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import deepinv.models.base  # noqa: F401
     except (ImportError, RuntimeError):
         module = ModuleType("deepinv.models.base")
-        module.Denoiser = _Denoiser  # pyright: ignore[reportAttributeAccessIssue]
+        module.Denoiser = _Denoiser
         for name in ("deepinv", "deepinv.models"):
             monkeypatch.setitem(sys.modules, name, ModuleType(name))
         monkeypatch.setitem(sys.modules, "deepinv.models.base", module)

@@ -12,7 +12,7 @@ has to be even in x. Below the schedule's least noise an image is denoised at th
 
 import numpy as np
 import torch
-from deepinv.models.base import Denoiser  # pyright: ignore[reportMissingImports]
+from deepinv.models.base import Denoiser
 from torch import Tensor
 
 from lowerbound.data import Affine, Levels

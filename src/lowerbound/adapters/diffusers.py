@@ -12,7 +12,7 @@ which a scheduler's arithmetic finds x at both ends without a loss of digits.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class DenoiserModel(ModelMixin, ConfigMixin):
         if not isinstance(model, Diffusion):
             raise InputError(f"the run of a DenoiserModel is a model of the kind {model.name}, which is no denoiser")
         self.denoiser: Denoiser = model.denoiser
-        self.to(torch.get_default_dtype())  # pyright: ignore[reportArgumentType] - diffusers hides its signature
+        self.to(torch.get_default_dtype())  # pyrefly: ignore[bad-argument-type] - diffusers hides its signature
         self.eval()
         # a schedule that pieces of a denoiser share has one name, as in the run's own file of weights
         self.register_state_dict_post_hook(_once)
@@ -155,7 +155,7 @@ def export_diffusers(run: Run, out: Path | str) -> Path:
     )
     model.denoiser = run.denoiser
     with new_folder(out) as unfinished:
-        pipeline = DDPMPipeline(unet=model, scheduler=scheduler)  # pyright: ignore[reportArgumentType] - it only calls it
+        pipeline = DDPMPipeline(unet=model, scheduler=scheduler)  # pyrefly: ignore[bad-argument-type] - it only calls it
         pipeline.save_pretrained(unfinished)
     return out
 
@@ -173,7 +173,7 @@ def _check(run: Run) -> None:
 
 
 @contextmanager
-def _in_single_precision() -> Iterator[None]:
+def _in_single_precision() -> Generator[None]:
     """Build a run's model as it was trained: diffusers has new tensors in half precision where it is asked for that."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)

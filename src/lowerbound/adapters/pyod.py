@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from pyod.models.base import BaseDetector  # pyright: ignore[reportMissingImports]
+from pyod.models.base import BaseDetector
 
 from lowerbound.estimator import DiffusionDensity
 

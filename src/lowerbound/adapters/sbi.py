@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from sbi.neural_nets.estimators.base import ConditionalDensityEstimator  # pyright: ignore[reportMissingImports]
+from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
 from lowerbound.denoiser import NetworkDenoiser

@@ -45,7 +45,7 @@ def sample_from_synthesizer(synthesizer: dict[str, Any], num_rows: int) -> Any:
         num_rows: how many.
     """
     import numpy as np
-    import pandas as pd  # pyright: ignore[reportMissingImports]
+    import pandas as pd
 
     template, modelled = synthesizer["template"], synthesizer["modelled"]
     drawn = pd.DataFrame(synthesizer["estimator"].sample(num_rows), columns=modelled)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def best_mixture(train: np.ndarray, validation: np.ndarray, seed: int):
     from threadpoolctl import threadpool_limits
 
     small = train.shape[1] <= MIXTURE_FULL_DIMS
-    settings = {
+    settings: dict[str, Any] = {
         "covariance_type": "full" if small else "diag",
         "init_params": "kmeans" if small else "random_from_data",
         "tol": 1e-3 * train.shape[1],

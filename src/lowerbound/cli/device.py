@@ -29,7 +29,7 @@ def pick_device(name: str) -> torch.device:
         if device.type not in DEVICE_KINDS:
             raise InputError(f"--device is {name}, which is not supported: choose cpu, cuda or auto")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         if (unknown := re.search("device string: (.*)", str(error))) is not None:
             raise InputError(f"--device is {unknown[1]}, which is no device: choose cpu, cuda or auto") from error
         reason = str(error).splitlines()[0]

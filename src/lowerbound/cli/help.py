@@ -76,7 +76,8 @@ def _shown(field: StructFieldSpec, *, short: bool) -> StructFieldSpec:
         marks = [tyro.conf.arg(name="")]
     elif short and not _has_everyday(field.type) and field.default not in (MISSING, MISSING_NONPROP):
         marks.append(tyro.conf.Suppress)
-    return dataclasses.replace(field, type=Annotated[(field.type, *marks)], helptext=_paragraph(field.helptext))
+    kind: Any = Annotated[(field.type, *marks)]
+    return dataclasses.replace(field, type=kind, helptext=_paragraph(field.helptext))
 
 
 def _bare(hint: Any) -> Any:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage] - documented there
+from torch.distributed import TCPStore
 
 from lowerbound.machine.interruption import ENDING, handling
 

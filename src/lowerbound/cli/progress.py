@@ -1,7 +1,7 @@
 """What is told on a console beside results: progress, and that a model is weak."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -13,7 +13,7 @@ from lowerbound.words.printable import printable
 
 
 @contextmanager
-def stage(name: str, total: int) -> Iterator[Callable[[int], object]]:
+def stage(name: str, total: int) -> Generator[Callable[[int], object]]:
     """A bar of a name and a total, which disappears when it is done."""
     with tqdm(total=total, desc=name, leave=False, disable=None) as bar:
         yield bar.update

@@ -34,7 +34,7 @@ def _option(name: str) -> Any:
         f"For {', '.join([*samplers[:-2], ' and '.join(samplers[-2:])])}: {help}" for help, samplers in alike.items()
     )
     kind, setting = next(iter(SETTINGS[name].values()))
-    value = Literal[setting.choices] if setting.choices else kind  # pyright: ignore[reportInvalidTypeForm]
+    value = Literal[setting.choices] if setting.choices else kind  # pyrefly: ignore[invalid-literal]
     return Annotated[value | None, tyro.conf.arg(name=setting.flag or name, help=" ".join(texts))]
 
 

@@ -178,7 +178,7 @@ def _scores(options: Options, run: Run, examples: Examples, indices: np.ndarray)
     fit_threads_to(run, raw, cond)
     run = with_variance(run, options.reverse, conditional=cond is not None)
     with tqdm(total=len(indices), desc="scoring", unit="example", disable=None) as bar:
-        settings = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
+        settings: dict[str, Any] = {"cond": cond, "numbers": indices, "seed": options.seed, "progress": bar.update}
         if options.ode:
             num_refined = len(indices) if options.refine else 0
             settings |= {"num_refined": num_refined, "batch_size": options.batch_size}

@@ -94,9 +94,9 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     say(describe(dataset))
     advised = processes.by_first(lambda: _advised(options, dataset, out, device))
     # the same arguments again, over what is advised for these data
-    sections = {name: getattr(advised, name) for name in SECTIONS}
+    sections: dict[str, Any] = {name: getattr(advised, name) for name in SECTIONS}
     untimed = dataclasses.replace(advised.training, minutes=None, steps=None)
-    options = parse(Options, "train", arguments, Options(**{**sections, "training": untimed}))
+    options = parse(Options, "train", arguments, Options(**(sections | {"training": untimed})))
     settings = options.training
     if settings.steps is None and settings.minutes is None:
         settings = dataclasses.replace(settings, minutes=advised.training.minutes, steps=advised.training.steps)
@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
         sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("components", "factors", "spread"))
     elif options.denoiser.components != advised.denoiser.components:
         sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("factors",))
-    config = Config(**{**sections, "data": located(options.data), "training": settings})
+    config = Config(**(sections | {"data": located(options.data), "training": settings}))
     if options.dry_run:
         return _show(config, dataset, out, str(device)) if processes.is_first else None
     if (folder := RunFolder(out)).exists:
@@ -174,9 +174,12 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
 
 def located(data: DataConfig) -> DataConfig:
     """The same with a whole path, so that a run finds its files again from wherever it is used."""
-    files = {"source": data.source} if is_path(data.source) else {}
-    files |= {} if data.labels is None else {"labels": data.labels}
-    return dataclasses.replace(data, **{name: str(Path(file).expanduser().resolve()) for name, file in files.items()})
+    source = _whole(data.source) if is_path(data.source) else data.source
+    return dataclasses.replace(data, source=source, labels=None if data.labels is None else _whole(data.labels))
+
+
+def _whole(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def _show(config: Config, dataset: Dataset, out: Path, device: str) -> dict[str, Any]:

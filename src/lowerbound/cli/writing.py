@@ -100,7 +100,7 @@ def write_samples(
 def write_npz(out: Path, **arrays: np.ndarray) -> None:
     """Write arrays by their names; the file appears whole or not at all."""
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
+    np.savez_compressed(content, **arrays)  # pyrefly: ignore[bad-argument-type]
     write_file(out, content.getvalue())
 
 

@@ -1,13 +1,13 @@
 """What goes wrong in a file that is damaged, of whatever type, as an error that names the file."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from lowerbound.errors import InputError
 
 
 @contextmanager
-def undamaged(where: str = "it") -> Iterator[None]:
+def undamaged(where: str = "it") -> Generator[None]:
     """Turn whatever goes wrong inside into an InputError that says where: damaged files raise errors of many types."""
     try:
         yield

@@ -262,9 +262,18 @@ class Examples(Brief):
             elif conditions is not None:
                 vectors = Standardisation.fit(conditions[splits["train"]])
             shape = encoding.shape if isinstance(encoding, Columns) else values.shape[1:]
-            further = {"condition_columns": self.condition_columns, "condition_places": self.condition_places}
-            further |= {"axes": self.axes, "series": series}
-            spec = DataSpec(self.name, shape, encoding, self.layout, class_names, vectors, **further)
+            spec = DataSpec(
+                self.name,
+                shape,
+                encoding,
+                self.layout,
+                class_names,
+                vectors,
+                condition_columns=self.condition_columns,
+                condition_places=self.condition_places,
+                axes=self.axes,
+                series=series,
+            )
             hints = {"layout_hint": self.layout_hint, "notes": self.notes}
             dataset = Dataset(spec, values, **splits, labels=labels, conditions=conditions, **hints, whole=self.whole)
             check_not_empty(dataset.num_observed)

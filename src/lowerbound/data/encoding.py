@@ -114,7 +114,7 @@ class Encoding(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it, its fields beside its `kind`; `read_encoding` reads it."""
-        return {"kind": self.kind, **asdict(self)}  # pyright: ignore[reportArgumentType]
+        return {"kind": self.kind, **asdict(self)}  # pyrefly: ignore[bad-argument-type]
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Refuse, with an InputError, what no examples of this shape are encoded by."""
@@ -142,9 +142,9 @@ class Levels(Encoding):
     """
 
     kind = "levels"
-    num_levels: int  # pyright: ignore[reportIncompatibleVariableOverride] - frozen, so narrower is safe
-    offset: int = 0
-    dtype: str = "uint8"
+    num_levels: int  # pyrefly: ignore[bad-override] - frozen, so narrower is safe
+    offset: int = 0  # pyrefly: ignore[bad-override]
+    dtype: str = "uint8"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self):
         check_num_levels(self.num_levels)
@@ -188,8 +188,8 @@ class Affine(Brief, Encoding):
     kind = "affine"
     shift: tuple[float, ...]
     scale: tuple[float, ...]
-    dtype: str = "float32"
-    has_missing: bool = False
+    dtype: str = "float32"  # pyrefly: ignore[bad-override]
+    has_missing: bool = False  # pyrefly: ignore[bad-override]
     num_levels = None
 
     @classmethod

@@ -132,7 +132,7 @@ def load_first(library: Any, name: str, split: str, num: int) -> Any:
                 import fsspec  # by which the library reads
 
                 with fsspec.open(stored["path"], "rb") as file:
-                    row[column] = {"bytes": file.read(), "path": None}  # pyright: ignore[reportAttributeAccessIssue]
+                    row[column] = {"bytes": file.read(), "path": None}  # pyrefly: ignore[missing-attribute]
         rows.append(row)
     return library.Dataset.from_list(rows, features=stream.features)
 

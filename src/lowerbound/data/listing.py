@@ -170,7 +170,7 @@ class TarArchive(Listing):
                     self._file = stack.enter_context(root.open("rb"))
                 with tarfile.open(root, "r|*" if is_compressed else "r:") as archive:
                     while (entry := archive.next()) is not None:
-                        archive.members = []  # which would keep all of them  # pyright: ignore[reportAttributeAccessIssue]
+                        archive.members = []  # which would keep all of them  # pyrefly: ignore[missing-attribute]
                         fault = _tar_fault(entry)
                         if entry.size and fault and is_compressed:  # it would have to be unpacked to come to the next
                             raise InputError(f"{root}: {printable(entry.name)}: {fault}")

@@ -1,7 +1,7 @@
 """What a model is built for, and what its samples are written as: all that a run knows of its data without having them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -101,11 +101,11 @@ class DataSpec(Brief):
         Raises:
             InputError: if there is no value for what is missing.
         """
-        if "has_missing" not in {field.name for field in fields(self.encoding)}:  # pyright: ignore[reportArgumentType]
+        if "has_missing" not in {field.name for field in fields(self.encoding)}:  # pyrefly: ignore[bad-argument-type]
             raise InputError(
                 f"{self.name} holds integers, of which no part can be hidden: leave out --hidden, or store floats"
             )
-        return replace(self, encoding=replace(self.encoding, has_missing=True))  # pyright: ignore
+        return replace(self, encoding=replace(self.encoding, has_missing=True))  # pyrefly: ignore[bad-specialization]
 
     def check_complete(self, what: str) -> None:
         """Refuse data with missing entries for what takes none, by an InputError."""
@@ -201,7 +201,7 @@ class DataSpec(Brief):
 
 
 @contextmanager
-def naming(source: str) -> Iterator[None]:
+def naming(source: str) -> Generator[None]:
     """Begin the InputErrors from inside with what they are of, if they do not."""
     try:
         yield

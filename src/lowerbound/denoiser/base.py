@@ -232,7 +232,7 @@ class Conditioned(Wrapper):
 
 def replaced(module: Module, **attributes: Any) -> Module:
     """The same module with other attributes; its parameters are those of the original."""
-    same = type(module).__new__(type(module))
+    same: Any = object.__new__(type(module))
     # a copy's modules must not be the original's dictionary, which setting one would change
     vars(same).update(vars(module), _modules=dict(module._modules), _buffers=dict(module._buffers))
     for name, value in attributes.items():

@@ -9,7 +9,7 @@ same prediction in every scaling; score, velocity and mu are in the units of $x_
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -220,7 +220,7 @@ def takes(module: nn.Module, num_arguments: int) -> bool:
 
 
 @contextmanager
-def one_device(x_t: Tensor, weight: Tensor, cond: Tensor | None) -> Iterator[None]:
+def one_device(x_t: Tensor, weight: Tensor, cond: Tensor | None) -> Generator[None]:
     """Call a network, whose refusal of tensors that are on several devices becomes an InputError."""
     try:
         yield

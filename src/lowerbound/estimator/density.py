@@ -12,7 +12,7 @@ What it says of rows:
 - `impute` and `sample_conditional`: draws given what is known (`run.impute`), which need no training of their own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -241,7 +241,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
                     nats = parts.reshape(len(parts), -1)
         return (nats, error * num_observed(raw) * np.log(2)) if return_std else nats
 
-    def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def score(self, X: Any, y: Any = None) -> float:
         """The sum of `score_samples`, the log likelihood of all rows together in nats, as `KernelDensity.score` has it."""
         return float(np.sum(self.score_samples(X)))
 
@@ -371,8 +371,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         chosen = {"batch_size": self.batch_size, "learning_rate": self.learning_rate}
         length = {} if self.steps is None else {"steps": self.steps, "minutes": None}
         hidden = HIDDEN if self.conditionals and dataset.spec.num_dims > 1 else 0.0
-        chosen = length | _given(chosen) | {"seed": seed, "hidden": hidden, "num_pictures": 0}
-        training = replace(config.training, **chosen)
+        told: dict[str, Any] = length | _given(chosen) | {"seed": seed, "hidden": hidden, "num_pictures": 0}
+        training = replace(config.training, **told)
         network = replace(config.network, **_given({"width": self.width, "depth": self.depth}))
         return replace(config, training=training, network=network)
 
@@ -414,7 +414,7 @@ def _seed(random_state: Any) -> int:
 
 
 @contextmanager
-def _threads(n_jobs: int | None) -> Iterator[None]:
+def _threads(n_jobs: int | None) -> Generator[None]:
     """Torch on so many threads as long as it lasts."""
     before = torch.get_num_threads()
     if n_jobs is not None:

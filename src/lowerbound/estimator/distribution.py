@@ -18,7 +18,7 @@ class Rows(Distribution):
         draw: n rows of a seed, (n, D).
     """
 
-    arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleMethodOverride]
+    arg_constraints: ClassVar[dict[str, Any]] = {}  # pyrefly: ignore[bad-override]
     has_rsample = False
 
     def __init__(

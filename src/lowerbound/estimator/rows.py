@@ -1,7 +1,7 @@
 """Rows as scikit-learn takes them, arrays or dataframes, to what a run learns and knows, and back."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,7 +66,7 @@ def stored(estimator: BaseEstimator, X: Any, spec: DataSpec, *, may_miss: bool =
 
 
 @contextmanager
-def without_flags() -> Iterator[None]:
+def without_flags() -> Generator[None]:
     """Errors in the data advise what can be done to an array or a dataframe, in the place of flags of the command line."""
     try:
         yield

@@ -8,7 +8,7 @@ figures, since hard examples are hard for both.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def held_out_density(
         progress: called with the number of examples after each batch of the flow.
     """
     indices = dataset.some("test", len(bounds.bits))
-    settings = {**scored(run, dataset, indices, seed), "processes": processes, "progress": progress}
+    settings: dict[str, Any] = {**scored(run, dataset, indices, seed), "processes": processes, "progress": progress}
     density = score_density(run, dataset.examples[indices], flow, num_refined=REFINED, **settings)
     arrived = np.isfinite(density.nats)
     refined = density.refinement[np.isfinite(density.refinement)]
@@ -138,7 +138,7 @@ def flow_bounds(
     """
     indices = dataset.some("test", num_examples)
     effort = replace(effort, num_draws=enough_draws(run, effort), importance=1)
-    settings = {**scored(run, dataset, indices, seed), "processes": processes}
+    settings: dict[str, Any] = {**scored(run, dataset, indices, seed), "processes": processes}
     scores = score(run, dataset.examples[indices], effort, **settings)
     return Bounds(scores.bits_per_dim, scores.kind, scores.num_calls)
 

@@ -52,7 +52,7 @@ def inception_space(spec: DataSpec, weights: Path | None = None, device: torch.d
         )
     path = _file(weights)
     network, digest = _network(path).to(device), file_hash(path)
-    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a third faster on a CPU
+    network.to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload] - a third faster on a CPU
 
     def features(x: Tensor) -> Tensor:
         levels = encoding.decode(x).astype(np.float64) - encoding.offset

@@ -109,7 +109,7 @@ def held_out_likelihood(
     """
     indices = dataset.test if indices is None else indices
     effort = completed(run, dataset, len(indices), effort or Effort())
-    settings = {**scored(run, dataset, indices, seed), "processes": processes, "progress": progress}
+    settings: dict[str, Any] = {**scored(run, dataset, indices, seed), "processes": processes, "progress": progress}
     raw = dataset.examples[indices]
     scores = score(run, raw, replace(effort, importance=1), **settings)
     likelihood = Likelihood(

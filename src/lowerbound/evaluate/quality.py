@@ -136,7 +136,8 @@ class Split:
         rng = np.random.default_rng(seed).spawn(2)[side]
         half = rng.random((NUM_SPLITS, len(values))).argsort(1) < len(values) // 2
         self.chosen = np.concatenate([half, ~half, np.ones((1, len(values)), bool)])
-        self._first, self._radii, self._moments = self, dict[int, np.ndarray](), list[Moments]()
+        self._first: Split = self
+        self._radii, self._moments = dict[int, np.ndarray](), list[Moments]()
 
     def first(self, num: int) -> "Split":
         """The first examples alone."""

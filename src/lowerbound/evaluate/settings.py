@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -108,4 +108,5 @@ class Settings:
         tolerance = self.flow.tolerance
         if tolerance is None:
             tolerance = PROBED_TOLERANCE if num_dims > EXACT_DIMS else Flow.tolerance
-        return Flow(**{**vars(self.flow), "tolerance": tolerance})
+        settings: dict[str, Any] = {**vars(self.flow), "tolerance": tolerance}
+        return Flow(**settings)

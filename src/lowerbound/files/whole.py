@@ -12,7 +12,7 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def check_new(path: Path) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path) -> Generator[Path]:
     """A folder to fill, which lies at `path` at the end, if nothing was raised; folders around it are made as needed.
 
     Raises:
@@ -88,7 +88,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """A place to write a file or a folder in, which takes the place of `path` at the end, if nothing was raised.
 
     A folder takes the place of nothing or of an empty folder, however many are being written there at a time.
@@ -138,7 +138,7 @@ def write_synchronised(path: Path, content: bytes, final: Path | None = None) ->
 
 
 @contextmanager
-def in_place(path: Path) -> Iterator[None]:
+def in_place(path: Path) -> Generator[None]:
     """Of a file that is open and written in place, whose errors don't say which it is.
 
     Raises:

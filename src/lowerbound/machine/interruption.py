@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
@@ -55,7 +55,7 @@ class Interruption:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Generator[None]:
     """While entered, SIGTERM and SIGHUP raise `Stopped` where the program is, as Ctrl-C raises KeyboardInterrupt."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -67,7 +67,7 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def handling(numbers: Iterable[int], handler: Handler) -> Iterator[None]:
+def handling(numbers: Iterable[int], handler: Handler) -> Generator[None]:
     """While entered, a handler is called for those signals that are not ignored."""
     with ExitStack() as restoring:
         for number in numbers:

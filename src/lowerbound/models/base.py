@@ -188,7 +188,7 @@ class Model(nn.Module, ABC):
         for x in self.trajectory(num_samples, noise, plan):
             last = x
             progress(1)
-        return last  # pyright: ignore[reportPossiblyUnboundVariable]
+        return last  # pyrefly: ignore[unbound-name]
 
     def trajectory(
         self, num_samples: int, noise: Noise, plan: Plan | None = None

@@ -198,7 +198,7 @@ class Diffusion(Model):
         Raises:
             InputError: as `make_plan`; and of a distilled model for anything but its own steps.
         """
-        choices = {"sampler": sampler, "num_steps": num_steps, "grid_name": grid_name}
+        choices: dict[str, Any] = {"sampler": sampler, "num_steps": num_steps, "grid_name": grid_name}
         choices = {name: choice for name, choice in choices.items() if choice is not None}
         if self.times is None:
             return make_plan(self.denoiser, self.num_levels, **choices)

@@ -198,7 +198,7 @@ class _Coupling(nn.Module):
         """The map, as zuko's transform of (B, D)."""
         from zuko.transforms import CouplingTransform
 
-        return CouplingTransform(self._function, self.mask.flatten())  # pyright: ignore[reportArgumentType] - a tensor's kind
+        return CouplingTransform(self._function, self.mask.flatten())  # pyrefly: ignore[bad-argument-type] - a tensor's kind
 
     def _function(self, others: Tensor):
         """The function of the other half's entries."""
@@ -245,7 +245,7 @@ def _autoregressive(
     order = torch.arange(num_dims)
     return MaskedAutoregressiveTransform(
         num_dims,
-        order=order.flip(0) if number % 2 else order,  # pyright: ignore[reportArgumentType] - a tensor's kind
+        order=order.flip(0) if number % 2 else order,  # pyrefly: ignore[bad-argument-type] - a tensor's kind
         univariate=univariate,
         shapes=shapes,
         hidden_features=hidden,

@@ -27,7 +27,7 @@ def convolution(
     if not periodic or kernel == 1:
         return kind(channels, out_channels, kernel, stride=stride, padding=kernel // 2)
     padding = [0 if axis in periodic else kernel // 2 for axis in range(num_dims)]
-    layer = kind(channels, out_channels, kernel, stride=stride, padding=tuple(padding))  # pyright: ignore[reportArgumentType]
+    layer = kind(channels, out_channels, kernel, stride=stride, padding=tuple(padding))  # pyrefly: ignore[bad-argument-type]
     return nn.Sequential(Wrapped(num_dims, periodic, kernel // 2), layer)
 
 

@@ -36,7 +36,8 @@ class Patched(nn.Module):
 
     def check(self, x: Tensor) -> None:
         """Refuse an x whose periodic axes do not close, by an InputError."""
-        for axis in getattr(self.network, "periodic", ()):
+        periodic: tuple[int, ...] = getattr(self.network, "periodic", ())  # pyrefly: ignore[bad-assignment]
+        for axis in periodic:
             if x.shape[2 + axis] % self.patch:
                 raise InputError(
                     f"periodic axis {axis} has {x.shape[2 + axis]} positions, which are no whole number of patches of "

@@ -85,7 +85,7 @@ def _points(path: Path | str, samples: np.ndarray, data: np.ndarray | None, with
     for axis, (title, values) in zip(axes, panels, strict=True):
         draw_points(axis, values, within, LIGHT if title == "data" else DARK)
         axis.set_title(title, fontsize=9, color=INK)
-        axis.set_xlabel("\n".join(filter(None, [axis.get_xlabel(), *names[:1]])), fontsize=8)
+        axis.set_xlabel("\n".join(name for name in (axis.get_xlabel(), *names[:1]) if name), fontsize=8)
     axes[0].set_ylabel("".join(names[1:]), fontsize=8)
     return save(figure, path)
 

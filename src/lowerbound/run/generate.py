@@ -1,6 +1,6 @@
 """Samples of a run, batch by batch, each a function of its seed alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -62,7 +62,7 @@ def generate(
 
 
 @contextmanager
-def network_calls(denoiser: Denoiser) -> Iterator[list[int]]:
+def network_calls(denoiser: Denoiser) -> Generator[list[int]]:
     """How many examples each call of what a denoiser asks had, as long as the context lasts."""
     calls: list[int] = []
     hooks = [

@@ -1,7 +1,7 @@
 """Models on the Hugging Face hub, by its own library: hf:NAME/REPO is a place like a folder, to write to and to read."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def repository(location: Path | str) -> tuple[str, str | None]:
 
 
 @contextmanager
-def fetched(location: Path | str) -> Iterator[Path]:
+def fetched(location: Path | str) -> Generator[Path]:
     """The folder of a model: the place itself, or of one of the hub's a copy that lasts as long as it is looked at.
 
     Arguments:
@@ -52,7 +52,7 @@ def fetched(location: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def sent(location: Path | str) -> Iterator[Path]:
+def sent(location: Path | str) -> Generator[Path]:
     """A folder to write: the place itself, or one whose files become a commit of a repository once they are written.
 
     A repository that is not there yet is made, and is private: its owner may make it public on the hub.
@@ -76,7 +76,7 @@ def sent(location: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def _copy(location: Path | str, purpose: str) -> Iterator[tuple[Any, str, str | None, Path]]:
+def _copy(location: Path | str, purpose: str) -> Generator[tuple[Any, str, str | None, Path]]:
     """The hub's library, a repository, its revision, and a folder for its files, which lasts as long as the context."""
     name, revision = repository(location)
     library = extra("huggingface_hub", "hub", purpose)
@@ -85,7 +85,7 @@ def _copy(location: Path | str, purpose: str) -> Iterator[tuple[Any, str, str | 
 
 
 @contextmanager
-def _explained(failure: str) -> Iterator[None]:
+def _explained(failure: str) -> Generator[None]:
     """Turn whatever the hub, its library or the network raise into an InputError."""
     try:
         yield

@@ -144,7 +144,7 @@ def sample(
     """The end of the `trajectory` with the same arguments."""
     for x in trajectory(denoiser, sampler, x_1, times, noise, denoise=denoise):
         last = x
-    return last  # pyright: ignore[reportPossiblyUnboundVariable]
+    return last  # pyrefly: ignore[unbound-name]
 
 
 def start(

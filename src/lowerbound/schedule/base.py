@@ -76,7 +76,7 @@ class Schedule(nn.Module, ABC):
     def forward(self, t: Values) -> tuple[Values, Values]:
         r"""$\alpha_t$ and $\sigma_t$, each of the shape of t."""
         gamma = self.gamma(t)
-        return self.scaling.alpha(gamma), self.scaling.sigma(gamma)  # pyright: ignore[reportReturnType]
+        return self.scaling.alpha(gamma), self.scaling.sigma(gamma)  # pyrefly: ignore[bad-return]
 
     def level(self, t: Tensor | float | Level) -> Level:
         """The noise level at t: of tensors for a tensor, of double-precision numbers for a number."""

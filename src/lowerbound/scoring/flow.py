@@ -45,7 +45,7 @@ DEQUANTIZERS: dict[str, type[BinDequantizer]] = {
     "truncated-normal": TruncatedNormalDequantizer,
     "uniform": UniformDequantizer,
 }
-DequantizerName = Annotated[str, tyro.conf.arg(constructor=Literal[*DEQUANTIZERS])]  # pyright: ignore[reportArgumentType, reportCallIssue]
+DequantizerName = Annotated[str, tyro.conf.arg(constructor=Literal[*DEQUANTIZERS])]
 
 
 @dataclass(frozen=True)

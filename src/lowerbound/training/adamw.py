@@ -35,5 +35,5 @@ class AdamW:
             step = torch.zeros((), dtype=torch.float32, device=p.device if self.fused else "cpu")
             self.memory[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p), "step": step}
         averages, squares, steps = ([self.memory[p][key] for p in moved] for key in KEYS)
-        tensors = list(moved), list(moved.values()), averages, squares, [], steps
+        tensors = list[Tensor](moved), list(moved.values()), averages, squares, [], steps
         self.function(*tensors, lr=learning_rate, weight_decay=weight_decay)

@@ -1,7 +1,7 @@
 """What a timed run may spend on measurements and pictures along the way, so that they never eat up its training."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -31,7 +31,7 @@ class Allowance:
         return self.spent + cost <= min(progress * self.seconds, self.seconds - cost)
 
     @contextmanager
-    def spending(self, name: str) -> Iterator[None]:
+    def spending(self, name: str) -> Generator[None]:
         """While entered, something is done that costs time."""
         began = time.monotonic()
         yield

@@ -11,7 +11,7 @@ import math
 import re
 import reprlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def write_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tenso
 
 
 @contextmanager
-def placing(folder: Path, step: int) -> Iterator[Path]:
+def placing(folder: Path, step: int) -> Generator[Path]:
     """A folder for the files of a checkpoint, which becomes that of its step at the end, if nothing was raised; then all but
     the two newest are removed."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -89,9 +89,8 @@ def _for_long_runs(config: Config, dataset: Dataset) -> Config:
     coarse = config.coarse
     if not config.model.is_denoiser or coarse.split is None or len(dataset.train) < FEW_EXAMPLES:
         return config
-    widths = (round(LONG_WIDER * width) for width in (config.network.width, coarse.width))
-    network, coarse = (replace(part, width=width) for part, width in zip((config.network, coarse), widths, strict=True))
-    return replace(config, network=network, coarse=coarse)
+    network = replace(config.network, width=round(LONG_WIDER * config.network.width))
+    return replace(config, network=network, coarse=replace(coarse, width=round(LONG_WIDER * coarse.width)))
 
 
 def _smaller_and_smaller(config: Config) -> Iterator[Config]:

@@ -18,7 +18,7 @@ import math
 import os
 import reprlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -155,7 +155,7 @@ class RunFolder:
         write_file(self.log, "".join(json.dumps(record) + "\n" for record in records).encode())
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Generator[None]:
         """Hold the run against a second process.
 
         Raises:

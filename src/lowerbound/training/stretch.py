@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -219,7 +219,7 @@ def open_workspace(
     restart: bool = False,
     fall_back: bool = False,
     processes: Processes = ALONE,
-) -> Iterator[Workspace]:
+) -> Generator[Workspace]:
     """A folder to train in, which an interruption leaves, to go on from, and which is gone once what is trained is made.
 
     Arguments:
@@ -237,7 +237,7 @@ def open_workspace(
 
 
 @contextmanager
-def _own_workspace(path: Path, settings: dict[str, Any], restart: bool, fall_back: bool) -> Iterator[Workspace]:
+def _own_workspace(path: Path, settings: dict[str, Any], restart: bool, fall_back: bool) -> Generator[Workspace]:
     """The workspace of the process that owns the folder."""
     folder, facts = RunFolder(path), path / "settings.json"
     if path.is_symlink():

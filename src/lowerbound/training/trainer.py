@@ -107,7 +107,7 @@ class Trainer(Training):
     @property
     def mixture(self) -> FittedMixture | FittedWindows | None:
         """What the network stands upon, if anything."""
-        return getattr(self.model.trained, "mixture", None)
+        return getattr(self.model.trained, "mixture", None)  # pyrefly: ignore[bad-return] - what modules have is not told
 
     def fit_mixture(self) -> None:
         """Fit what the network stands upon, before the first step; the time that it takes is the training's."""

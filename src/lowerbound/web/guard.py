@@ -100,7 +100,8 @@ class _Outgoing:
     """What is sent, with headers that keep the page to itself, and HTML without its tags that lead outside."""
 
     def __init__(self, send: Any):
-        self.send, self.start, self.body = send, None, b""
+        self.send, self.body = send, b""
+        self.start: dict[str, Any] | None = None
 
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":

@@ -108,7 +108,7 @@ def write_png(content: bytes, recipe: Recipe) -> bytes:
 def write_npz(samples: np.ndarray, recipe: Recipe) -> bytes:
     """Samples as the array x of an .npz file, and the recipe beside them."""
     out = io.BytesIO()
-    np.savez_compressed(out, **{"x": samples, KEY: np.array(recipe.json)})  # pyright: ignore[reportArgumentType]
+    np.savez_compressed(out, **{"x": samples, KEY: np.array(recipe.json)})  # pyrefly: ignore[bad-argument-type]
     return out.getvalue()
 
 

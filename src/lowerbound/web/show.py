@@ -7,7 +7,7 @@ import base64
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -127,7 +127,7 @@ def with_messages(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _with_messages() -> Iterator[None]:
+def _with_messages() -> Generator[None]:
     try:
         yield
     except InputError as error:

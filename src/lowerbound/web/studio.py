@@ -65,7 +65,7 @@ def page(shelf: Shelf, limits: Limits, trainings: Trainings | None = None) -> An
             with gradio.Tab("Run", id="run") as run_tab:
                 showing = RunPanel(shelf, run)
 
-        def on_load(request: gradio.Request) -> list[Any]:  # pyright: ignore[reportInvalidTypeForm]
+        def on_load(request: gradio.Request) -> list[Any]:
             return drawing.on_load(dict(request.query_params))
 
         blocks.load(on_load, None, drawing.loaded, **PRIVATE)
@@ -99,7 +99,7 @@ def application(
         InputError: if gradio is not there.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    from fastapi import FastAPI  # pyright: ignore[reportMissingImports]
+    from fastapi import FastAPI
 
     fonts = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     theme = gradio.themes.Default(

@@ -8,7 +8,7 @@ import base64
 import html
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,7 +31,7 @@ MOST_CHOSEN = 4
 
 
 @contextmanager
-def waiting(listening: socket.socket, root: Path, hosts: tuple[str, ...] | None) -> Iterator[None]:
+def waiting(listening: socket.socket, root: Path, hosts: tuple[str, ...] | None) -> Generator[None]:
     """While entered, whoever asks at a socket for anything is shown which runs there are.
 
     Arguments:

@@ -25,7 +25,7 @@ class Brief:
     __slots__ = ()
 
     def __repr__(self) -> str:
-        names = [field.name for field in dataclasses.fields(self)]  # pyright: ignore[reportArgumentType]
+        names = [field.name for field in dataclasses.fields(self)]  # pyrefly: ignore[bad-argument-type]
         values = {name: value for name in names if (value := getattr(self, name)) is not None}
         parts, length = [], len(type(self).__name__) + 2
         for name in sorted(values, key=lambda name: not isinstance(values[name], str)):

@@ -1,7 +1,7 @@
 """Files of arrays: .npy, which stay on the disk and are read as they are used, and .npz, which are read once."""
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ class Member:
 
 
 @contextmanager
-def open_npz(path: Path) -> Iterator[dict[str, Member]]:
+def open_npz(path: Path) -> Generator[dict[str, Member]]:
     """The arrays of an .npz file by their names, none of them read yet.
 
     Raises:

@@ -4,7 +4,7 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def write_fields(path: Path, axes: Axes, arrays: Mapping[str, np.ndarray], extra
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Generator[Any]:
     """The opened file or store, nothing of it read but what it says of itself; errors of any kind are InputErrors."""
     xarray = extra("xarray", "science", _PURPOSE)
     with undamaged(), warnings.catch_warnings():

@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,7 +172,7 @@ def read_header(file: Path | OpenFile) -> Header:
 
 
 @contextmanager
-def _opened(file: Path | OpenFile) -> Iterator[Image.Image]:
+def _opened(file: Path | OpenFile) -> Generator[Image.Image]:
     """An opened file; errors of any kind inside are InputErrors."""
     try:
         with Image.open(file, formats=_FORMATS) as image:

@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,7 @@ class _Strict(logging.Handler):
 
 
 @contextmanager
-def _opened(file: Path | OpenFile) -> Iterator[Any]:
+def _opened(file: Path | OpenFile) -> Generator[Any]:
     """An opened TIFF; errors of any kind inside are InputErrors."""
     tifffile = extra("tifffile", "science", "TIFF of many channels, of more than 8 bits or of many pages")
     log, strict = logging.getLogger("tifffile"), _Strict(logging.WARNING)

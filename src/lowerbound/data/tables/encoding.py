@@ -34,9 +34,10 @@ class Columns(Brief, Encoding):
     """
 
     kind = "columns"
-    columns: tuple[Column, ...] = field()  # those of all others are none, which is no default here
+    # those of all others are none, which is no default here
+    columns: tuple[Column, ...] = field()  # pyrefly: ignore[bad-override] - as of Levels
     codes: tuple[Scaled | Warped | OnGrid | OneHot, ...]
-    has_missing: bool = False
+    has_missing: bool = False  # pyrefly: ignore[bad-override]
     num_levels = None
     dtype = "float64"
 

@@ -32,8 +32,8 @@ class Marginals(Brief, Encoding):
 
     kind = "marginals"
     codes: tuple[Scaled | Warped, ...]
-    dtype: str = "float32"
-    has_missing: bool = False
+    dtype: str = "float32"  # pyrefly: ignore[bad-override] - as of Levels
+    has_missing: bool = False  # pyrefly: ignore[bad-override]
     num_levels = None
 
     @classmethod

@@ -19,7 +19,7 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -159,7 +159,7 @@ class Processes:
             shared = result or [None]
             with self._noticing():
                 dist.broadcast_object_list(shared, src=0)
-            result = shared  # pyright: ignore[reportAssignmentType]
+            result = shared  # pyrefly: ignore[bad-assignment]
         return result[0]
 
     def by_turns(self, items: Iterable[Item], work: Callable[[Item], Result]) -> list[Result]:
@@ -180,7 +180,7 @@ class Processes:
         return [part[turn] for turn in range(len(parts[0])) for part in parts if turn < len(part)]
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> Generator[None]:
         """While entered, all do something, and if one of them fails, all fail, each with that error."""
         failure = None
         try:
@@ -224,7 +224,7 @@ class Processes:
         ]
 
     @contextmanager
-    def _noticing(self) -> Iterator[None]:
+    def _noticing(self) -> Generator[None]:
         """While entered, an exchange that breaks off raises an error that says who is gone."""
         try:
             yield

@@ -11,7 +11,7 @@ another.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -91,7 +91,7 @@ def forget_uncalled(model: Model, processes: Processes) -> None:
 
 
 @contextmanager
-def whole(model: nn.Module) -> Iterator[None]:
+def whole(model: nn.Module) -> Generator[None]:
     """While entered, each process has all weights of a model, and calls it without the others."""
     parts = _sharded(model)
     for module in parts:

@@ -65,7 +65,7 @@ def read_shards(path: Path, parameters: Mapping[str, Tensor], processes: Process
     """
     try:
         described = HuggingFaceStorageReader(str(path)).read_metadata().state_dict_metadata
-        sizes = {name: (tuple(each.size), each.properties.dtype) for name, each in described.items()}  # pyright: ignore[reportAttributeAccessIssue]
+        sizes = {name: (tuple(each.size), each.properties.dtype) for name, each in described.items()}  # pyrefly: ignore[missing-attribute]
         most = sum(file.stat().st_size for file in path.glob("*.safetensors"))
         if sum(math.prod(size) * dtype.itemsize for size, dtype in sizes.values()) > most:
             raise InputError("its tensors are larger than its files")
