@@ -229,7 +229,7 @@ def trained(config: Config, dataset: Dataset, steps: int, seed: int, build: Call
     training = dataclasses.replace(config.training, minutes=None, steps=steps, seed=seed)
     with mock.patch("lowerbound.training.trainer.build_model", build):
         trainer = Trainer(dataclasses.replace(config, training=training), dataset)
-    trainer.fit_mixture()
+    trainer.fit_below()
     for _ in trainer.records():
         pass
     assert trainer.average is not None

@@ -31,6 +31,7 @@ def pytest_configure(config):
     from lowerbound.machine.heap import keep_freed_memory
 
     keep_freed_memory()  # as the program does
+    os.fsync = lambda descriptor: None  # nothing looks at what a loss of power leaves, and a disk takes its time
     folder = TemporaryDirectory(prefix="lowerbound-data-")
     config.add_cleanup(folder.cleanup)
     real = data_directory()

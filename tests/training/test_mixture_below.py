@@ -115,7 +115,7 @@ def test_an_interrupted_run_goes_on_upon_its_mixture(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train_until(3, config, dataset, tmp_path / "stopped", monkeypatch, lambda line: None)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "fit_mixture", lambda trainer: pytest.fail("it was fitted already"))
+        patch.setattr(Trainer, "fit_below", lambda trainer: pytest.fail("it was fitted already"))
         train(config, dataset, tmp_path / "stopped", **quiet)
     whole, stopped = (dict(open_run(tmp_path / name).model.trained.named_parameters()) for name in ("whole", "stopped"))
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)

@@ -4,7 +4,8 @@ from lowerbound.denoiser.base import Conditioned, Denoiser, Prediction, Wrapper
 from lowerbound.denoiser.by_level import ByLevel
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
-from lowerbound.fitted import FittedMixture, FittedWindows
+from lowerbound.denoiser.subspace import SubspaceDenoiser
+from lowerbound.fitted import FittedMixture, FittedSubspace, FittedWindows
 
 __all__ = [
     "TARGETS",
@@ -13,10 +14,12 @@ __all__ = [
     "Denoiser",
     "Empirical",
     "FittedMixture",
+    "FittedSubspace",
     "FittedWindows",
     "Gaussian",
     "GaussianMixture",
     "NetworkDenoiser",
     "Prediction",
+    "SubspaceDenoiser",
     "Wrapper",
 ]

@@ -56,8 +56,10 @@ class OfNetwork(Denoiser):
         observed: Tensor | None = None,
         *,
         outputs_per_entry: int = 1,
+        beside: Tensor | None = None,
     ) -> Tensor:
-        r"""What the network says of $x_t$, which it sees with unit variance and beside it $\gamma$, in its own precision.
+        r"""What the network says of $x_t$, which it sees with unit variance, beside $\gamma$, in its own precision, and of
+        further channels, if there are any.
 
         Raises:
             InputError: if that does not have the shape of $x_t$, with so many channels for each, or the devices differ.
@@ -67,6 +69,7 @@ class OfNetwork(Denoiser):
         gamma = torch.as_tensor(level.gamma, dtype=x_t.dtype, device=x_t.device).expand(x_t.shape[0])
         # in a variance-preserving schedule of data of unit variance the scale is 1 but for rounding
         scaled = x_t if isinstance(scale, float) and abs(scale - 1) < 1e-14 else expand(scale, x_t) * x_t
+        scaled = scaled if beside is None else torch.cat([scaled, beside], 1)
         weight = next(self.network.parameters(), x_t)
         presence = (observed,) if getattr(self.network, "takes_observed", False) else ()
         with one_device(x_t, weight, cond):

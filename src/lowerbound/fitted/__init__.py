@@ -1,6 +1,8 @@
-"""What is fitted to the data before a network learns what to add to it: a mixture for rows, a Gaussian for windows."""
+"""What is fitted to the data before a network learns what to add to it: a mixture for rows, a Gaussian for windows, and for
+images a mixture of their principal components."""
 
 from lowerbound.fitted.mixture import FittedMixture, constant
+from lowerbound.fitted.subspace import FittedSubspace
 from lowerbound.fitted.windows import FittedWindows
 
-__all__ = ["FittedMixture", "FittedWindows", "constant"]
+__all__ = ["FittedMixture", "FittedSubspace", "FittedWindows", "constant"]

@@ -12,7 +12,7 @@ from torch import nn
 from lowerbound import imports
 from lowerbound.blocks import Blocks
 from lowerbound.data import DataSpec
-from lowerbound.denoiser import ByLevel, Denoiser, FittedWindows, NetworkDenoiser
+from lowerbound.denoiser import ByLevel, Denoiser, FittedSubspace, FittedWindows, NetworkDenoiser, SubspaceDenoiser
 from lowerbound.discrete import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.forest import Forest
@@ -130,8 +130,9 @@ def _unet(
     if config.patch < 1:
         raise InputError(f"--network.patch is {config.patch}: give 1 position along each axis or more")
     joined = config.patch ** len(spatial)
+    shown = 2 if isinstance(config, CoarseConfig) and config.components else 1  # x, and what stands for it beneath
     network = UNet(
-        channels * joined,
+        shown * channels * joined,
         len(spatial),
         outputs_per_entry * channels * joined,
         **_settings_of(UNet, config),
@@ -142,7 +143,7 @@ def _unet(
     )
     network = network if config.patch == 1 else Patched(network, config.patch)
     if periodic:
-        network.check(torch.empty(1, *spec.shape, device="meta"))
+        network.check(torch.empty(1, shown * channels, *spatial, device="meta"))
     return network
 
 
@@ -172,9 +173,22 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     fine = build_fine(config, spec, schedule)
     if config.coarse.split is None:
         return fine
-    network = build_coarse_network(config.coarse, spec, config.network.periodic)
-    coarse = NetworkDenoiser(network, schedule, spec.shape, config.coarse.target, config.denoiser.sigma_data)
-    return ByLevel(fine, coarse, config.coarse.split)
+    return ByLevel(fine, build_coarse(config, spec, schedule), config.coarse.split)
+
+
+def build_coarse(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
+    """The denoiser that the second network makes."""
+    settings, sigma_data = config.coarse, config.denoiser.sigma_data
+    network = build_coarse_network(settings, spec, config.network.periodic)
+    if not settings.components:
+        return NetworkDenoiser(network, schedule, spec.shape, settings.target, sigma_data)
+    if settings.target != "x":
+        raise InputError(
+            f"--coarse.target {settings.target} has no effect on a network that stands upon principal components, and says "
+            "what to add to x: leave it out, or give --coarse.components 0"
+        )
+    subspace = FittedSubspace(spec.num_dims, min(settings.axes, spec.num_dims), settings.components)
+    return SubspaceDenoiser(network, schedule, spec.shape, subspace, sigma_data)
 
 
 def networks(denoiser: Denoiser) -> list[nn.Module]:

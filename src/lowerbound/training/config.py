@@ -216,6 +216,11 @@ class CoarseConfig:
     dense: int = 0
     """The number of hidden units of a fully connected block over all positions of the lowest resolution, which learns what
     stands where; 0, or periodic axes, for none."""
+    components: int = 0
+    """The largest number of components in a mixture of Gaussians that is fitted to the principal components of training
+    examples before the network learns what to add to it; 0 for none."""
+    axes: int = 48
+    """The number of principal components that have such a mixture."""
 
 
 @dataclass(frozen=True)
@@ -409,6 +414,11 @@ class Config:
             )
         if coarse.patch < 1:
             raise InputError(f"--coarse.patch is {coarse.patch}: give 1 position along each axis or more")
+        if coarse.components < 0 or coarse.axes < 1:
+            raise InputError(
+                f"--coarse.components is {coarse.components}, --coarse.axes {coarse.axes}: give 0 components or more, and 1 "
+                "axis or more"
+            )
         if not schedule.gamma_min < coarse.split < schedule.gamma_max or not 0 < coarse.share < 1:
             raise InputError(
                 f"--coarse.split is {coarse.split}, --coarse.share {coarse.share}: give a gamma between the schedule's "

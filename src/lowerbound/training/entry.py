@@ -91,7 +91,7 @@ def train(
         processes.by_first(settle)
         trainer.share()
         if trainer.step == 0:
-            trainer.fit_mixture()
+            trainer.fit_below()
         if trainer.progress >= 1:
             say(f"the run in {folder.path} is complete; give more --steps or --minutes to go on with it")
             return folder

@@ -166,13 +166,13 @@ def _with_tails(fitted: Components, gaussian: Components, dataset: Dataset) -> C
 def _best(x: Tensor, held_out: Tensor, blocks: Blocks, most: int, seed: int) -> tuple[Components, float]:
     """The mixture under which held-out rows are likeliest, and their mean log density."""
     return grown(
-        lambda size, floor: _fitted(x, blocks, size, floor, seed),
+        lambda size, floor: fit_components(x, blocks, size, floor, seed),
         lambda mixture: _mean_log_prob(mixture, held_out, blocks),
         most,
     )
 
 
-def _fitted(x: Tensor, blocks: Blocks, num_components: int, floor: float, seed: int) -> Components:
+def fit_components(x: Tensor, blocks: Blocks, num_components: int, floor: float, seed: int) -> Components:
     """By expectation maximisation on rows of which choices alone may be missing, from the clusters that k-means finds."""
     share = functional.one_hot(_clusters(x, num_components, seed), num_components).double()
     mixture, log_prob = _maximised(x, blocks, share, floor), -math.inf

@@ -43,6 +43,7 @@ def _model(config: Config) -> str:
     if coarse.split is None:
         return fine + _dense(network.dense)
     above = f"another of {coarse.width} channels behind patches of {coarse.patch} a side{_dense(coarse.dense)} above"
+    above += ", upon a mixture of principal components" if coarse.components else ""
     below = f"{fine}{_dense(network.dense)} for noise below gamma = {coarse.split:g}"
     return f"{below}, where the bits are; {above}, where the outlines are"
 

@@ -54,6 +54,12 @@ FEW_EXAMPLES = 10_000
 """Training examples below which a model that sees them often has to be kept from learning them by heart."""
 SHARES: dict[Purpose, float] = {"likelihood": 0.5, "both": 0.5, "samples": 0.75}
 """The share of each batch from which the coarse of two networks learns. Less of it than a half has saved no bits."""
+COARSE_COMPONENTS = 32
+"""Of the mixture that a coarse network stands upon, at most, where there are `FEW_EXAMPLES` or more."""
+COMPONENTS_A_MINUTE = 16
+"""Of these, at most: fitting 32 takes up to ten seconds."""
+WIDEST_SUBSPACE = 2**14
+"""Entries of an image, at most, whose principal components are looked for: each axis has as many numbers."""
 MULTIPLIERS = (1, 2, 2, 4, 4, 4)
 """Of a U-Net's width, from the full resolution down."""
 DENSE = 256
@@ -170,9 +176,23 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
         network=replace(
             config.network, width=16, multipliers=(1,), blocks_per_level=2, attention_levels=0, pooled=True
         ),
-        coarse=CoarseConfig(split=SPLIT, share=share, multipliers=multipliers, dense=DENSE if is_joined else 0),
+        coarse=CoarseConfig(
+            split=SPLIT,
+            share=share,
+            multipliers=multipliers,
+            dense=DENSE if is_joined else 0,
+            components=_coarse_components(dataset, config.training.minutes),
+        ),
         training=replace(config.training, batch_size=min(2 * config.training.batch_size, len(dataset.train))),
     )
+
+
+def _coarse_components(dataset: Dataset, minutes: float | None) -> int:
+    """How many there are to be in the mixture that a coarse network stands upon; 0 for none."""
+    if len(dataset.train) < FEW_EXAMPLES or dataset.spec.num_dims > WIDEST_SUBSPACE:
+        return 0
+    affordable = COARSE_COMPONENTS if minutes is None else round(COMPONENTS_A_MINUTE * minutes)
+    return max(1, min(COARSE_COMPONENTS, affordable))
 
 
 def _is_visible(dataset: Dataset) -> bool:

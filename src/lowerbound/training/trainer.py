@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
-from lowerbound.denoiser import ByLevel, FittedMixture, FittedWindows
+from lowerbound.denoiser import ByLevel, FittedMixture, FittedSubspace, FittedWindows, SubspaceDenoiser
 from lowerbound.errors import InputError
 from lowerbound.machine.device import prepared
 from lowerbound.models import Draw, Losses
@@ -31,6 +31,7 @@ from lowerbound.training.mixtures import fit_mixture
 from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.parallel.processes import ALONE, Processes
 from lowerbound.training.patience import Patience
+from lowerbound.training.subspaces import fit_subspace
 from lowerbound.training.training import State, Training, warm_cosine
 
 TRAINING_SHARE = 0.9
@@ -106,25 +107,34 @@ class Trainer(Training):
 
     @property
     def mixture(self) -> FittedMixture | FittedWindows | None:
-        """What the network stands upon, if anything."""
+        """What the network of all noise stands upon, if anything."""
         return getattr(self.model.trained, "mixture", None)  # pyrefly: ignore[bad-return] - what modules have is not told
 
-    def fit_mixture(self) -> None:
-        """Fit what the network stands upon, before the first step; the time that it takes is the training's."""
-        if self.mixture is None:
+    @property
+    def subspace(self) -> FittedSubspace | None:
+        """What the coarse of two networks stands upon, if anything."""
+        coarse = getattr(self.model.trained, "coarse", None)
+        return coarse.subspace if isinstance(coarse, SubspaceDenoiser) else None
+
+    def fit_below(self) -> None:
+        """Fit what a network stands upon, before the first step; the time that it takes is the training's."""
+        below = self.mixture or self.subspace
+        if below is None:
             return
 
         def fit() -> tuple[tuple[Any, ...], float]:
             began = time.perf_counter()
-            if isinstance(self.mixture, FittedWindows):
+            config, seed = self.config, self.training.seed
+            if isinstance(below, FittedWindows):
                 fitted = fit_windows(self.dataset)
+            elif isinstance(below, FittedSubspace):
+                fitted = fit_subspace(self.dataset, below.axes.shape[1], config.coarse.components, seed)
             else:
-                settings = self.config.denoiser
-                fitted = fit_mixture(self.dataset, settings.components, self.training.seed, settings.factors)
+                fitted = fit_mixture(self.dataset, config.denoiser.components, seed, config.denoiser.factors)
             return fitted, time.perf_counter() - began
 
         fitted, seconds = self.processes.by_first(fit)
-        self.mixture.fit(*fitted)
+        below.fit(*fitted)
         self.average = Average(self.trained, self.training.average_width)
         self.seconds += seconds
 

@@ -1,0 +1,61 @@
+"""Principal components of training images, and a mixture of them, for a coarse network to stand upon."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lowerbound.blocks import Real
+from lowerbound.data import Dataset
+from lowerbound.training.mixtures import fit_components
+
+MOST_EXAMPLES = 20_000
+"""To which it is fitted."""
+MOST_ENTRIES = 2**25
+"""Of these together."""
+FOR_EACH_COMPONENT = 500
+"""Examples, at least, as a component has more numbers than there are axes."""
+FLOOR = 1e-2
+"""Under the variances of components, in units of the data, whose noise is more than that wherever it is asked."""
+
+
+class Subspace(NamedTuple):
+    """Of examples, as `FittedSubspace.fit` takes it."""
+
+    center: Float[Tensor, "num_dims"]
+    axes: Float[Tensor, "num_dims num_axes"]
+    rest: float
+    weights: Float[Tensor, "num_components"]
+    means: Float[Tensor, "num_components num_axes"]
+    covariances: Float[Tensor, "num_components num_axes num_axes"]
+
+
+def fit_subspace(dataset: Dataset, num_axes: int, num_components: int, seed: int) -> Subspace:
+    """The first principal components of training examples, and a mixture of Gaussians of them by expectation maximisation.
+
+    Arguments:
+        dataset: of examples of which no entry is missing.
+        num_axes: principal components, at most as many as there are examples or entries.
+        num_components: of the mixture, at most; fewer of few examples.
+        seed: of where the fits begin.
+    """
+    from sklearn.decomposition import PCA
+    from threadpoolctl import threadpool_limits
+
+    most = min(MOST_EXAMPLES, max(num_axes, MOST_ENTRIES // dataset.spec.num_dims))
+    x = dataset.encoded(dataset.some("train", most)).flatten(1).float().numpy()
+    with threadpool_limits(1):  # as of baselines.best_mixture
+        principal = PCA(num_axes, random_state=seed % 2**32).fit(x)
+        components = torch.from_numpy(principal.transform(x)).double()
+    size = min(num_components, max(1, len(x) // FOR_EACH_COMPONENT))
+    mixture = fit_components(components, (Real(),) * num_axes, size, FLOOR, seed)
+    return Subspace(
+        torch.from_numpy(principal.mean_.astype(np.float64)),
+        torch.from_numpy(principal.components_.T.astype(np.float64)),
+        max(float(principal.noise_variance_), FLOOR * FLOOR),
+        mixture.weights,
+        mixture.means,
+        mixture.covariances,
+    )
