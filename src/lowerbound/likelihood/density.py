@@ -56,8 +56,9 @@ TRACES = ("auto", "exact", "hutchinson")
 # there an exact trace takes five to six times as long as one probe, while sixteen probes err by 0.05 to 0.09 nats per
 # dimension on Gaussian data: benchmarks/density.py
 EXACT_DIMS = 16
-MOST_TOGETHER = 2**13
-"""Up to so many entries of copies, one for each probe, a call of all of them takes less time than a gradient for each."""
+LEAST_TOGETHER, MOST_TOGETHER = 4, 2**10
+"""So many probes and more, of examples of up to so many entries, take less time as a call of copies, one for each, than as a
+gradient for each."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -199,7 +200,8 @@ class ProbedFlow(Brief):
             rows: which they are, (n,).
             create_graph: whether both are to be differentiated.
         """
-        times = len(self.probes) if len(self.probes) * eps.numel() <= MOST_TOGETHER else 1
+        num_probes = len(self.probes)
+        times = num_probes if num_probes >= LEAST_TOGETHER and eps.numel() <= MOST_TOGETHER else 1
         with torch.enable_grad():
             eps = eps if create_graph and eps.requires_grad else eps.detach().requires_grad_()
             copies = eps.expand(times, *eps.shape).flatten(0, 1)
