@@ -52,9 +52,20 @@ def shared_by_two(trained):
     """A run of two networks, whose weights are no longer zero."""
     folder = trained.parent / "two"
     sizes = [*SIZES[:-2], "--coarse.split", "-3", "--coarse.width", "8", "--coarse.dense", "4"]
+    sizes += ["--coarse.components", "2", "--coarse.axes", "3"]
     data = str(trained.parent / "images.npy")
     assert run(["train", data, "--out", str(folder), "--batch-size", "8", "--learning-rate", "0.3", *sizes]) == 0
     return folder
+
+
+def test_two_networks_upon_a_mixture_are_a_function_of_gamma(shared_by_two):
+    run = open_run(shared_by_two)
+    x_t, gamma = (
+        torch.randn(3, *run.spec.shape, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([-9.0, 0.0, 7.0]),
+    )
+    expected = run.denoiser(x_t, run.denoiser.schedule.level_at(gamma)).x
+    torch.testing.assert_close(OfGamma(_exportable(run))(x_t, gamma), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # of what the exporter makes of its own dependencies

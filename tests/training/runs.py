@@ -55,6 +55,18 @@ def tiny_run(out: Path, source: str = "digits", **training: object) -> RunFolder
     return train(config, dataset, out, say=lambda line: None, show_progress=False)
 
 
+def whole_and_stopped(config: Config, dataset: Dataset, folder: Path, monkeypatch) -> tuple[Run, Run]:
+    """A run in one go, and one that was stopped and gone on with, which must not fit again what it stands upon."""
+    quiet = {"say": lambda line: None, "show_progress": False}
+    train(config, dataset, folder / "whole", **quiet)
+    with pytest.raises(KeyboardInterrupt):
+        train_until(3, config, dataset, folder / "stopped", monkeypatch, lambda line: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "fit_below", lambda trainer: pytest.fail("it was fitted already"))
+        train(config, dataset, folder / "stopped", **quiet)
+    return open_run(folder / "whole"), open_run(folder / "stopped")
+
+
 def train_until(
     stop_at: int, config: Config, dataset: Dataset, out: Path, monkeypatch, say: Callable = print, device: str = "cpu"
 ) -> None:

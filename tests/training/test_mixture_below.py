@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from training.runs import train_until
+from training.runs import whole_and_stopped
 
 import lowerbound as lb
 from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS
@@ -110,14 +110,8 @@ def test_rows_with_gaps_have_a_mixture_too(tmp_path):
 
 def test_an_interrupted_run_goes_on_upon_its_mixture(tmp_path, monkeypatch):
     config, dataset = configured(tmp_path, two_heaps())
-    quiet = {"say": lambda line: None, "show_progress": False}
-    train(config, dataset, tmp_path / "whole", **quiet)
-    with pytest.raises(KeyboardInterrupt):
-        train_until(3, config, dataset, tmp_path / "stopped", monkeypatch, lambda line: None)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "fit_below", lambda trainer: pytest.fail("it was fitted already"))
-        train(config, dataset, tmp_path / "stopped", **quiet)
-    whole, stopped = (dict(open_run(tmp_path / name).model.trained.named_parameters()) for name in ("whole", "stopped"))
+    runs = whole_and_stopped(config, dataset, tmp_path, monkeypatch)
+    whole, stopped = (dict(run.model.trained.named_parameters()) for run in runs)
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 

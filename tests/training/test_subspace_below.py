@@ -5,20 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from training.runs import train_until
+from training.runs import whole_and_stopped
 
 import lowerbound as lb
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser import SubspaceDenoiser
 from lowerbound.errors import InputError
-from lowerbound.run import open_run
-from lowerbound.training import recipe, train
+from lowerbound.training import recipe
 from lowerbound.training.config import CoarseConfig, Config, DataConfig, NetworkConfig, ScheduleConfig, TrainingConfig
 from lowerbound.training.recipes import COARSE_COMPONENTS, FEW_EXAMPLES
 from lowerbound.training.subspaces import fit_subspace
 from lowerbound.training.trainer import Trainer
-
-QUIET = {"say": lambda line: None, "show_progress": False}
 
 
 def two_kinds(num=1600) -> np.ndarray:
@@ -78,13 +75,7 @@ def test_components_are_found(prepared):
 
 def test_a_run_keeps_it_and_goes_on_upon_it(prepared, tmp_path, monkeypatch):
     config, dataset = prepared
-    train(config, dataset, tmp_path / "whole", **QUIET)
-    with pytest.raises(KeyboardInterrupt):
-        train_until(3, config, dataset, tmp_path / "stopped", monkeypatch, lambda line: None)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "fit_below", lambda trainer: pytest.fail("it was fitted already"))
-        train(config, dataset, tmp_path / "stopped", **QUIET)
-    runs = [open_run(tmp_path / name) for name in ("whole", "stopped")]
+    runs = whole_and_stopped(config, dataset, tmp_path, monkeypatch)
     whole, stopped = (dict(run.model.trained.named_parameters()) for run in runs)
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
     assert isinstance(runs[0].denoiser.coarse, SubspaceDenoiser)
@@ -116,6 +107,9 @@ def test_what_does_not_go_with_it_is_refused(prepared):
 
     with pytest.raises(InputError, match=r"--coarse\.target v has no effect on a network that stands upon"):
         Trainer(changed(target="v"), dataset)
+    few = dataclasses.replace(dataset, train=dataset.train[:5])
+    with pytest.raises(InputError, match=r"--coarse\.axes is 6, .* in 5 training examples: give no more than that"):
+        Trainer(config, few)
     for settings in ({"components": -1}, {"axes": 0}):
         with pytest.raises(InputError, match=r"give 0 components or more, and 1 axis or more"):
             changed(**settings)

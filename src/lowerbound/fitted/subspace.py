@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lowerbound.blocks import Real
 from lowerbound.elementary import exp, expand
 from lowerbound.errors import InputError
-from lowerbound.fitted.mixture import FittedMixture, constant
+from lowerbound.fitted.mixture import FittedMixture, constant, unit_matrix
 from lowerbound.schedule import Level
 from lowerbound.shapes import Examples
 
@@ -42,7 +42,7 @@ class FittedSubspace(nn.Module):
         if not 1 <= num_axes <= num_dims:
             raise InputError(f"{num_axes} principal axes of {num_dims} entries: give from 1 to {num_dims}")
         self.center = constant(torch.zeros(num_dims, dtype=torch.float64))
-        self.axes = constant(torch.zeros(num_dims, num_axes, dtype=torch.float64).fill_diagonal_(1.0))
+        self.axes = constant(unit_matrix(num_dims, num_axes))
         self.rest = constant(torch.ones((), dtype=torch.float64))
         self.mixture = FittedMixture(num_components, (Real(),) * num_axes)
 

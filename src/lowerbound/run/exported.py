@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lowerbound.data.extras import extra
 from lowerbound.data.spec import DataSpec
-from lowerbound.denoiser import ByLevel, Denoiser, NetworkDenoiser
+from lowerbound.denoiser import ByLevel, Denoiser, NetworkDenoiser, SubspaceDenoiser
 from lowerbound.discrete import LevelDenoiser
 from lowerbound.elementary import expand
 from lowerbound.errors import InputError
@@ -32,7 +32,7 @@ from lowerbound.mixed import BlockDenoiser
 from lowerbound.run.opened import Run
 from lowerbound.schedule import Level
 
-Exportable = NetworkDenoiser | LevelDenoiser | BlockDenoiser | ByLevel
+Exportable = NetworkDenoiser | SubspaceDenoiser | LevelDenoiser | BlockDenoiser | ByLevel
 OPSET = 18
 OF_GAMMA = ("x", "eps", "v", "edm")
 """Targets that mean the same whatever the schedule."""
@@ -206,4 +206,4 @@ def _obstacle(denoiser: Denoiser) -> str:
 def _is_of_gamma(piece: Denoiser) -> bool:
     if isinstance(piece, NetworkDenoiser):
         return piece.target in OF_GAMMA
-    return isinstance(piece, LevelDenoiser | BlockDenoiser)
+    return isinstance(piece, SubspaceDenoiser | LevelDenoiser | BlockDenoiser)

@@ -124,15 +124,18 @@ def _unet(
     periodic: tuple[int, ...],
     outputs_per_entry: int = 1,
     spikes: SpikeFeatures | None = None,
+    times_shown: int = 1,
 ) -> nn.Module:
-    """A U-Net of patches, if they are of more than one position; periodic axes have no place for a fully connected block."""
+    """A U-Net of patches, if they are of more than one position, that is shown so many tensors of an example's shape.
+
+    Periodic axes have no place for a fully connected block.
+    """
     channels, *spatial = spec.shape
     if config.patch < 1:
         raise InputError(f"--network.patch is {config.patch}: give 1 position along each axis or more")
     joined = config.patch ** len(spatial)
-    shown = 2 if isinstance(config, CoarseConfig) and config.components else 1  # x, and what stands for it beneath
     network = UNet(
-        shown * channels * joined,
+        times_shown * channels * joined,
         len(spatial),
         outputs_per_entry * channels * joined,
         **_settings_of(UNet, config),
@@ -143,7 +146,7 @@ def _unet(
     )
     network = network if config.patch == 1 else Patched(network, config.patch)
     if periodic:
-        network.check(torch.empty(1, shown * channels, *spatial, device="meta"))
+        network.check(torch.empty(1, times_shown * channels, *spatial, device="meta"))
     return network
 
 
@@ -201,7 +204,8 @@ def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[i
     """The second network, of patches, with the conditions of the data."""
     if len(spec.shape) == 1 or spec.series is not None:
         raise InputError(f"--coarse.split is for images, signals and volumes, not for {spec.layout}: leave it out")
-    return _unet(config, spec, periodic)
+    # x, and what the mixture beneath makes of it
+    return _unet(config, spec, periodic, times_shown=2 if config.components else 1)
 
 
 def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:

@@ -220,7 +220,7 @@ class CoarseConfig:
     """The largest number of components in a mixture of Gaussians that is fitted to the principal components of training
     examples before the network learns what to add to it; 0 for none."""
     axes: int = 48
-    """The number of principal components that have such a mixture."""
+    """The number of principal components that have such a mixture, at most as many as an example has entries."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from lowerbound.blocks import Real
 from lowerbound.data import Dataset
+from lowerbound.errors import InputError
 from lowerbound.training.mixtures import fit_components
+from lowerbound.words.counts import counted
 
 MOST_EXAMPLES = 20_000
 """To which it is fitted."""
@@ -30,6 +32,15 @@ class Subspace(NamedTuple):
     weights: Float[Tensor, "num_components"]
     means: Float[Tensor, "num_components num_axes"]
     covariances: Float[Tensor, "num_components num_axes num_axes"]
+
+
+def check_enough(dataset: Dataset, num_axes: int) -> None:
+    """Refuse more principal components than there are examples to find them in, by an InputError."""
+    if num_axes > (most := min(len(dataset.train), MOST_EXAMPLES)):
+        raise InputError(
+            f"--coarse.axes is {num_axes}, and principal components are found in {counted(most, 'training example')}: "
+            "give no more than that, or --coarse.components 0"
+        )
 
 
 def fit_subspace(dataset: Dataset, num_axes: int, num_components: int, seed: int) -> Subspace:

@@ -31,7 +31,7 @@ from lowerbound.training.mixtures import fit_mixture
 from lowerbound.training.optimizer import Optimizer
 from lowerbound.training.parallel.processes import ALONE, Processes
 from lowerbound.training.patience import Patience
-from lowerbound.training.subspaces import fit_subspace
+from lowerbound.training.subspaces import check_enough, fit_subspace
 from lowerbound.training.training import State, Training, warm_cosine
 
 TRAINING_SHARE = 0.9
@@ -76,6 +76,8 @@ class Trainer(Training):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
+        if self.subspace is not None:
+            check_enough(dataset, self.subspace.axes.shape[1])
         self.is_sharded = config.training.shard and processes.count > 1
         speed_up(self.model, config, self.device, by_block=self.is_sharded)
         if self.is_sharded:

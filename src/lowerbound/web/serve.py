@@ -44,7 +44,7 @@ def serve(root: Path | str, limits: Limits, host: str, port: int | None, say: Ca
             # who trains writes files: nobody from elsewhere does
             trainings = None if hosts is None else Trainings(shelf, limits)
             page = application(shelf, limits, Path(uploads), hosts, trainings)
-            import uvicorn
+            import uvicorn  # which comes with the framework of the page
         try:
             uvicorn.Server(uvicorn.Config(page, log_level="warning")).run(sockets=[listening])
         finally:
